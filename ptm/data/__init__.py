@@ -1,0 +1,1 @@
+"""From token stores to batches: store, split, index, packing, order, masking, placement."""

@@ -1,0 +1,63 @@
+"""Where examples stand in the rows of a micro-batch, and tensors of that shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.data.packing import Rows
+from ptm.data.store import I64, ragged_ranges
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Examples laid out in `rows` rows of `columns` tokens, row after row.
+
+    `example`, `row`, `number`, `lengths`, `epoch` (E): the example's index, its row, its place
+    among the examples of the row (from 1), its tokens, and the epoch it is drawn in.
+    """
+
+    example: I64
+    row: I64
+    number: I64
+    lengths: I64
+    epoch: I64
+    rows: int
+    columns: int
+
+    @property
+    def cells(self) -> I64:
+        """For every token of every example, its index in the flattened rows x columns."""
+        before = np.cumsum(self.lengths) - self.lengths
+        first_of_row = np.searchsorted(self.row, self.row, side="left")
+        column = before - before[first_of_row]
+        return ragged_ranges(self.row * self.columns + column, self.lengths)
+
+    @property
+    def positions(self) -> I64:
+        """For every token, its position within its example."""
+        return ragged_ranges(np.zeros_like(self.lengths), self.lengths)
+
+    def grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
+        """`values` (one a token) as rows x columns, `fill` where there is no token."""
+        cells = np.full(self.rows * self.columns, fill, dtype=np.int64)
+        cells[self.cells] = values
+        return cells.reshape(self.rows, self.columns)
+
+
+def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, columns: int) -> Placement:
+    """Lay out the rows `chosen` (R), each drawn in its epoch (R)."""
+    examples, counts = rows.members(chosen)
+    row = np.repeat(np.arange(chosen.size), counts)
+    number = np.arange(examples.size) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    return Placement(
+        example=examples,
+        row=row,
+        number=number,
+        lengths=np.asarray(lengths[examples]),
+        epoch=np.repeat(epochs, counts),
+        rows=chosen.size,
+        columns=columns,
+    )

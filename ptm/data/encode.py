@@ -1,0 +1,148 @@
+"""One corpus block to one shard: parse, tokenise, find words, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.data.store import ShardInfo, document_hashes, shard_from_json, write_shard
+from ptm.text.corpus import Block, Layout, parse_block
+from ptm.text.segmenters import Segmenter
+from ptm.text.tokenizers import TokenizerConfig
+from ptm.text.words import WordFinder
+
+_CHARACTERS_A_CALL = 2**18
+"""Characters handed to the tokenizer at once: bounds the memory of its results."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one block held. `lines` and `first_invalid` give line numbers in the file."""
+
+    file: int
+    lines: int
+    blank: int
+    invalid: int
+    first_invalid: int | None
+    empty_documents: int
+
+
+class BlockEncoder:
+    """Turns the bytes of a block into the arrays of a shard."""
+
+    def __init__(
+        self, tokenizer: TokenizerConfig, segmenter: Segmenter | None, layout: Layout
+    ) -> None:
+        self._tokenizer = tokenizer.load()
+        self._words = WordFinder(self._tokenizer, segmenter) if segmenter else None
+        self._layout = layout
+        self._dtype = np.uint16 if self._tokenizer.vocabulary.size <= 2**16 else np.uint32
+
+    def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
+        parsed = parse_block(block.data, self._layout)
+        sentences = [sentence for document in parsed.documents for sentence in document]
+        tokens, lengths, starts = self._encode(sentences)
+        documents = np.array([len(document) for document in parsed.documents], dtype=np.int64)
+        owner = np.repeat(np.arange(len(documents)), documents)
+        # Sentences (and documents) that hold only what the tokenizer drops have no tokens.
+        documents = np.bincount(owner[lengths > 0], minlength=len(documents))
+        empty = int((documents == 0).sum())
+        sentence_ends = np.cumsum(lengths[lengths > 0], dtype=np.int64)
+        document_ends = np.cumsum(documents[documents > 0], dtype=np.int64)
+        ends_in_tokens = sentence_ends[document_ends - 1]
+        arrays: dict[str, NDArray[Any]] = {
+            "tokens": tokens,
+            "sentence_ends": sentence_ends,
+            "document_ends": document_ends,
+            "document_hashes": document_hashes(tokens, ends_in_tokens),
+        }
+        if starts is not None:
+            arrays["word_starts"] = np.packbits(starts)
+        counts = Counts(
+            file=block.file,
+            lines=parsed.lines,
+            blank=parsed.blank,
+            invalid=parsed.invalid,
+            first_invalid=parsed.first_invalid,
+            empty_documents=empty,
+        )
+        return arrays, counts
+
+    def _encode(
+        self, sentences: Sequence[str]
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_] | None]:
+        """Tokens of all sentences, tokens a sentence, and word starts where they are wanted."""
+        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
+        starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
+        lengths: list[int] = []
+        for batch in _batches(sentences, _CHARACTERS_A_CALL):
+            if self._words is not None:
+                found = self._words.encode(batch)
+                ids += [tokens.astype(self._dtype) for tokens, _ in found]
+                starts += [begins for _, begins in found]
+                lengths += [len(tokens) for tokens, _ in found]
+            else:
+                encoded = self._tokenizer.encode(batch)
+                ids += [np.array(tokens, dtype=self._dtype) for tokens in encoded]
+                lengths += [len(tokens) for tokens in encoded]
+        words = np.concatenate(starts) if self._words is not None else None
+        return np.concatenate(ids), np.array(lengths, dtype=np.int64), words
+
+
+def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _shard_name(block: Block) -> str:
+    return f"shard-{block.file:05d}-{block.number:06d}"
+
+
+def write_block(encode: BlockEncoder, block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
+    """Encode and write one shard; its note is renamed into place last, so it is whole or absent."""
+    arrays, counts = encode(block)
+    name = _shard_name(block)
+    shard = write_shard(partial / f"{name}.bin", arrays)
+    note = partial / f"{name}.json"
+    unfinished = note.with_suffix(".tmp")
+    text = json.dumps(
+        {"shard": asdict(shard), "counts": asdict(counts), "block": _digest(block.data)}
+    )
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(note)
+    return shard, counts
+
+
+def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | None:
+    """The shard of `block` that a stopped run left whole, if it is the same text."""
+    note = partial / f"{_shard_name(block)}.json"
+    if not note.exists():
+        return None
+    data = json.loads(note.read_text(encoding="utf-8"))
+    shard = shard_from_json(data["shard"])
+    path = partial / shard.file
+    whole = path.exists() and path.stat().st_size == shard.bytes
+    if not whole or data["block"] != _digest(block.data):
+        return None
+    return shard, Counts(**data["counts"])
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+

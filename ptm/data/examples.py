@@ -1,0 +1,132 @@
+"""Examples as an index over the store: which tokens each one holds, never the tokens themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.data.store import I64, TokenStore, ragged_ranges
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text tokens of some examples, one after another, without what an objective puts around.
+
+    `tokens` (N), `lengths` (E), `word_starts` (N) or None.
+    """
+
+    tokens: I64
+    lengths: I64
+    word_starts: Flags | None
+
+
+class Examples(Protocol):
+    """An index of examples."""
+
+    @property
+    def lengths(self) -> I64:
+        """Text tokens of every example."""
+        ...
+
+    def texts(self, store: TokenStore, index: I64) -> Texts:
+        """The tokens of the examples `index`."""
+        ...
+
+    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
+        """What is kept on disk; the constructor takes the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Each example is one range of tokens: a document, or a piece of a long one."""
+
+    starts: I64
+    lengths: I64
+
+    def texts(self, store: TokenStore, index: I64) -> Texts:
+        """The tokens of the examples `index`."""
+        starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
+        words = store.word_starts(starts, lengths) if store.info.has_word_starts else None
+        return Texts(store.tokens(starts, lengths), lengths, words)
+
+    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
+        """What is kept on disk."""
+        return {"starts": self.starts, "lengths": self.lengths}
+
+
+def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
+    """Every document, those longer than `longest` cut into pieces; nothing is dropped."""
+    pieces = -(-lengths // longest)
+    number = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begins = np.repeat(starts, pieces) + number * longest
+    rest = np.repeat(lengths, pieces) - number * longest
+    return Pieces(begins, np.minimum(rest, longest))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Each example is `longest` tokens of all documents joined, with a separator after each.
+
+    The text of the last example may be shorter. `ends` (D) counts the tokens, separators included,
+    up to the end of each document; `starts` (D) is where the document lies in the store.
+    """
+
+    starts: I64
+    ends: I64
+    longest: NDArray[np.int64]
+    """One number, kept as an array so that it lies on disk beside the others."""
+    separator: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> I64:
+        """Text tokens of every example."""
+        total, longest = (int(self.ends[-1]) if self.ends.size else 0), int(self.longest[0])
+        lengths = np.full(-(-total // longest), longest, dtype=np.int64)
+        if lengths.size:
+            lengths[-1] = total - longest * (lengths.size - 1)
+        return lengths
+
+    def texts(self, store: TokenStore, index: I64) -> Texts:
+        """The tokens of the examples `index`."""
+        longest = int(self.longest[0])
+        total = int(self.ends[-1])
+        lengths = np.minimum(longest, total - index * longest)
+        stream = ragged_ranges(index * longest, lengths)
+        document = np.searchsorted(self.ends, stream, side="right")
+        is_separator = stream == self.ends[document] - 1
+        begins = np.where(document > 0, self.ends[document - 1], 0)
+        position = self.starts[document] + stream - begins
+        one = np.ones(int((~is_separator).sum()), dtype=np.int64)
+        tokens = np.full(stream.size, int(self.separator[0]), dtype=np.int64)
+        tokens[~is_separator] = store.tokens(position[~is_separator], one)
+        words = None
+        if store.info.has_word_starts:
+            words = np.ones(stream.size, dtype=bool)
+            words[~is_separator] = store.word_starts(position[~is_separator], one)
+        return Texts(tokens, lengths, words)
+
+    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
+        """What is kept on disk."""
+        return {
+            "starts": self.starts,
+            "ends": self.ends,
+            "longest": self.longest,
+            "separator": self.separator,
+        }
+
+
+def join_documents(starts: I64, lengths: I64, longest: int, *, separator: int) -> Joined:
+    """All documents joined by `separator` and cut every `longest` tokens (RoBERTa, section 4.2)."""
+    return Joined(
+        starts,
+        np.cumsum(lengths + 1),
+        np.array([longest], dtype=np.int64),
+        np.array([separator], dtype=np.int64),
+    )

@@ -1,0 +1,5 @@
+"""Embeddings: parts that are summed, each in one file, found by scanning this package."""
+
+from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart
+
+__all__ = ["EmbeddingConfig", "EmbeddingPart"]

@@ -1,0 +1,110 @@
+"""What an embedding is made of, and the recipe's `model.embedding` block."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+from pydantic import field_validator
+from torch import Tensor, nn
+
+from ptm.component import Config, Listed, PositiveInt
+from ptm.embeddings.word import WORD, word_step
+from ptm.errors import nearest
+from ptm.nn.dropout import Dropout
+from ptm.nn.shape import ModelShape
+from ptm.plan import Step
+
+
+class EmbeddingPart(ABC):
+    """A vector a token that is added to the word's."""
+
+    name: ClassVar[str]
+    reads: ClassVar[str]
+    """The integer tensor (B, T) it looks at."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, shape: ModelShape) -> nn.Module:
+        """A module (B, T) -> (B, T, E)."""
+
+
+def embedding_parts() -> dict[str, type[EmbeddingPart]]:
+    """Every part that is a file of this package, by name."""
+    package = importlib.import_module(__package__)
+    parts: dict[str, type[EmbeddingPart]] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name == "contract":
+            continue
+        module = importlib.import_module(f"{__package__}.{info.name}")
+        for _, member in inspect.getmembers(module, inspect.isclass):
+            if issubclass(member, EmbeddingPart) and member.__module__ == module.__name__:
+                parts[member.name] = member
+    return parts
+
+
+class EmbeddingConfig(Config):
+    """Which vectors are summed, and what happens to the sum."""
+
+    of: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
+    layer_norm: bool = True
+    size: PositiveInt | None = None
+    """Width of the embedding where it is not the encoder's hidden_size; projected after the sum."""
+    positions: PositiveInt = 512
+    """Rows of the position table: the longest sequence the model can ever read."""
+
+    @field_validator("of")
+    @classmethod
+    def _known_parts(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+        known = {WORD, *embedding_parts()}
+        for name in of:
+            if name not in known:
+                raise ValueError(f'no embedding is called "{name}".{nearest(name, known)}')
+        if WORD not in of or len(set(of)) != len(of):
+            raise ValueError(f"must name {WORD} and each part once, got {list(of)}")
+        if "position" in of and "sinusoidal" in of:
+            raise ValueError("position and sinusoidal both give positions: choose one")
+        return of
+
+    @property
+    def learns_positions(self) -> bool:
+        """Whether a table limits the length of a sequence."""
+        return "position" in self.of
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """input_ids (and what the parts read) -> hidden (B, T, D)."""
+        parts = {name: embedding_parts()[name] for name in self.of if name != WORD}
+        reads = ("hidden", *(part.reads for part in parts.values()))
+        return (
+            word_step(shape),
+            Step("embedding", lambda: _SummedEmbedding(self, parts, shape), reads, ("hidden",)),
+        )
+
+
+class _SummedEmbedding(nn.Module):
+    """Word vectors plus the other parts, normalised, dropped out, projected if need be."""
+
+    def __init__(
+        self, config: EmbeddingConfig, parts: dict[str, type[EmbeddingPart]], shape: ModelShape
+    ) -> None:
+        super().__init__()
+        self.names = tuple(parts)
+        for name, part in parts.items():
+            self.add_module(name, part.build(shape))
+        width = shape.embedding_size
+        self.norm = nn.LayerNorm(width, eps=shape.norm_epsilon) if config.layer_norm else None
+        self.dropout = Dropout(shape.dropout)
+        self.projection = nn.Linear(width, shape.hidden_size) if width != shape.hidden_size else None
+
+    def forward(self, words: Tensor, *ids: Tensor) -> Tensor:
+        """(B, T, E), (B, T) a part -> (B, T, D)."""
+        summed = words
+        for name, indices in zip(self.names, ids, strict=True):
+            summed = summed + self.get_submodule(name)(indices)
+        if self.norm is not None:
+            summed = self.norm(summed)
+        summed = self.dropout(summed)
+        return summed if self.projection is None else self.projection(summed)

@@ -1,0 +1,50 @@
+"""What every encoder is: a frozen config that gives the steps from hidden to hidden."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from ptm.component import Config, PositiveInt
+from ptm.nn.shape import ModelShape
+from ptm.plan import Step
+
+Visibility = Literal["full", "causal", "prefix"]
+
+
+class Encoder(Config):
+    """Turns embedded tokens into contextual ones."""
+
+    type: str
+    hidden_size: PositiveInt
+
+    separates_examples: ClassVar[bool]
+    """Whether examples packed into one row stay apart (attention can, recurrence cannot)."""
+
+    @property
+    @abstractmethod
+    def visibility(self) -> Visibility:
+        """What a token may look at."""
+
+    @property
+    @abstractmethod
+    def activation_name(self) -> str:
+        """The activation that a head built on this encoder uses too."""
+
+    @property
+    @abstractmethod
+    def epsilon(self) -> float:
+        """The norms' epsilon, for the embedding's and the head's norms too."""
+
+    @abstractmethod
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """hidden (B, T, D), example_ids (B, T) -> hidden (B, T, D)."""
+
+    @abstractmethod
+    def residual_outputs(self) -> tuple[str, ...]:
+        """Endings of the names of weights that write into the residual stream."""
+
+    @property
+    @abstractmethod
+    def residual_branches(self) -> int:
+        """How many branches add to the residual stream (2 a transformer layer)."""

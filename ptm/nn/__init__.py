@@ -1,0 +1,1 @@
+"""Plain torch: attention, feed-forward, norms, positions, dropout, heads, initialisation."""

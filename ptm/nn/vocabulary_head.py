@@ -1,0 +1,52 @@
+"""The masked-token head, on predicted positions only (Devlin et al. 2018, section 3.1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ptm.nn.activation import activate
+from ptm.nn.shape import ModelShape
+
+# P predicted positions, E embedding size, V vocabulary.
+
+
+class PredictedTransform(nn.Module):
+    """Gathers the predicted positions, then dense, activation and norm: Google's `transform`."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.activation = shape.activation
+        self.dense = nn.Linear(shape.hidden_size, shape.embedding_size)
+        self.norm = nn.LayerNorm(shape.embedding_size, eps=shape.norm_epsilon)
+
+    def forward(self, hidden: Tensor, predicted_positions: Tensor) -> Tensor:
+        """(B, T, D), (P) indices into the flattened rows -> (P, E)."""
+        gathered = hidden.flatten(0, 1).index_select(0, predicted_positions)
+        transformed: Tensor = self.norm(activate(self.activation, self.dense(gathered)))
+        return transformed
+
+
+class Unembedding(nn.Module):
+    """An output matrix of its own, for heads that are not tied to the word embedding."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.Linear(shape.embedding_size, shape.vocabulary_size).weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(P, E) -> (P, V)."""
+        return nn.functional.linear(hidden, self.weight)
+
+
+class OutputBias(nn.Module):
+    """One number a token."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(nn.Linear(1, vocabulary_size).bias)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """(P, V) -> (P, V)."""
+        # In place, because the logits are the largest tensor of a small model; but a tensor that
+        # has just come from another stage is a leaf, which autograd lets nobody overwrite.
+        return logits + self.bias if logits.is_leaf else logits.add_(self.bias)

@@ -1,0 +1,119 @@
+"""What every objective is: how documents become examples, examples tensors, and outputs a loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptm.component import Config
+from ptm.data.batch import Placement
+from ptm.data.examples import Examples
+from ptm.data.store import I64, TokenStore
+from ptm.nn.shape import ModelShape
+from ptm.plan import Step
+from ptm.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A sum over the global batch divided by a count of it.
+
+    `weight` is its share in the loss; 0 for what is only watched.
+    """
+
+    name: str
+    count: str
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward takes.
+
+    `tensors`: model inputs and targets by name. `counts`: what the objective's metrics are divided
+    by, as summed here. `rows`, `examples`, `tokens` (real ones, specials included).
+    """
+
+    tensors: Mapping[str, NDArray[np.int64]]
+    counts: Mapping[str, int]
+    rows: int
+    examples: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What makes the random choices of a batch: nothing else does."""
+
+    seed: int
+    purpose: str
+    """`train`, or the name of an evaluation set, whose draws are always the same."""
+
+
+class Objective(Config):
+    """Everything that is particular to a way of training."""
+
+    type: str
+
+    metrics: ClassVar[tuple[Metric, ...]]
+    layouts: ClassVar[tuple[str, ...]]
+    visibilities: ClassVar[tuple[str, ...]]
+    special_roles: ClassVar[tuple[str, ...]]
+    """Special tokens that the vocabulary must have."""
+
+    @property
+    @abstractmethod
+    def needs_word_starts(self) -> bool:
+        """Whether the store must know where words begin."""
+
+    @abstractmethod
+    def row_length(self, text_lengths: I64) -> I64:
+        """Tokens of examples in their rows, from the text tokens they hold."""
+
+    @abstractmethod
+    def index(
+        self, starts: I64, lengths: I64, *, sequence_length: int, vocabulary: Vocabulary
+    ) -> Examples:
+        """The examples of documents, given as ranges of the store."""
+
+    @abstractmethod
+    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
+        """The same index from the arrays that `Examples.arrays` gave."""
+
+    @property
+    @abstractmethod
+    def index_key(self) -> str:
+        """Names every option that `index` depends on."""
+
+    @abstractmethod
+    def collate(
+        self,
+        store: TokenStore,
+        examples: Examples,
+        placement: Placement,
+        *,
+        vocabulary: Vocabulary,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """The tensors of the examples at their places."""
+
+    @abstractmethod
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """The head: from `hidden` to `outputs`."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """Names the head writes and `sums` reads."""
+
+    @abstractmethod
+    def sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """For every metric, its sum over this micro-batch (scalars, fp32)."""

@@ -1,0 +1,36 @@
+"""AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from ptm.component import PositiveFloat
+from ptm.optimizers.contract import Optimizer
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamW(Optimizer):
+    """torch's fused AdamW, in fp32."""
+
+    type: Literal["adamw"]
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: PositiveFloat = 1e-8
+
+    state_keys: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        """The optimizer; its learning rate is set anew before every step."""
+        return torch.optim.AdamW(
+            self.groups(parameters),
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
+            fused=True,
+        )

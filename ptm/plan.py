@@ -1,0 +1,87 @@
+"""A model is a straight-line program over named tensors.
+
+A `Plan` is the one definition of a model. The plain executor runs its steps in a loop inside one
+module; a pipeline executor makes each step a layer whose tuple is exactly the names still alive.
+Floating tensors that cross a step must receive a gradient downstream; whatever else crosses is an
+integer tensor, so that any cut between two steps is a possible stage boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one module: reads named tensors, writes named tensors.
+
+    Steps with the same `tie` share one module (built by the first of them) and differ only in
+    `options`, the fixed keyword arguments of their call. Parameters are named `tie or name`.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    tie: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The canonical prefix of this step's parameters."""
+        return self.tie or self.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in order, and the names the objective reads at the end."""
+
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names that steps read and nothing has written: what a batch must bring, in order."""
+        written: set[str] = set()
+        needed: list[str] = []
+        for step in self.steps:
+            needed += [name for name in step.reads if name not in written and name not in needed]
+            written.update(step.writes)
+        missing = [name for name in self.outputs if name not in written]
+        assert not missing, f"no step writes the outputs {missing}"
+        return tuple(needed)
+
+    def live(self) -> tuple[tuple[str, ...], ...]:
+        """`live()[i]`: the names that step i or a later one still reads, in a fixed order.
+
+        The last entry is the outputs. A name is dropped right after its last reader.
+        """
+        order = list(self.inputs)
+        for step in self.steps:
+            order += [name for name in step.writes if name not in order]
+        needed = set(self.outputs)
+        alive = [self.outputs]
+        for step in reversed(self.steps):
+            needed = (needed - set(step.writes)) | set(step.reads)
+            alive.append(tuple(name for name in order if name in needed))
+        return tuple(reversed(alive))
+
+
+def run_step(
+    step: Step,
+    module: nn.Module,
+    state: Sequence[Tensor],
+    *,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+) -> tuple[Tensor, ...]:
+    """Call `module` for `step` on the tensors named `before`; return those named `after`."""
+    names = dict(zip(before, state, strict=True))
+    written = module(*(names[name] for name in step.reads), **step.options)
+    written = written if isinstance(written, tuple) else (written,)
+    names.update(zip(step.writes, written, strict=True))
+    return tuple(names[name] for name in after)

@@ -1,0 +1,7 @@
+"""The recipe: its blocks, the file it is read from, and the rules between its parts."""
+
+from ptm.recipe.batch import BatchPlan, batch_plan
+from ptm.recipe.blocks import Recipe
+from ptm.recipe.file import load_recipe, recipe_from_data, recipe_yaml
+
+__all__ = ["BatchPlan", "Recipe", "batch_plan", "load_recipe", "recipe_from_data", "recipe_yaml"]

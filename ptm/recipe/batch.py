@@ -1,0 +1,44 @@
+"""Batch arithmetic: the global batch is the recipe's, whatever the number of ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ptm.errors import UserError
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """rows a step = ranks x accumulation x rows a micro-batch."""
+
+    global_rows: int
+    ranks: int
+    accumulation: int
+    micro_rows: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.global_rows} rows a step = {self.ranks} data-parallel ranks x "
+            f"{self.accumulation} accumulated x {self.micro_rows} rows a micro-batch"
+        )
+
+
+def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPlan:
+    """The smallest accumulation that gives whole micro-batches of at most `most_micro_rows`.
+
+    Raises UserError where the global batch does not divide over the ranks.
+    """
+    if global_rows % ranks:
+        lower, upper = global_rows - global_rows % ranks, global_rows + ranks - global_rows % ranks
+        fix = f"{lower} or {upper}" if lower else f"{upper}"
+        fewer = max(n for n in range(1, ranks) if global_rows % n == 0)
+        raise UserError(
+            f"train.global_batch_size = {global_rows} does not divide over {ranks} data-parallel "
+            f"ranks ({global_rows} / {ranks} = {global_rows / ranks:.3f} rows a rank): set it to "
+            f"{fix}, or start {fewer} ranks."
+        )
+    rows = global_rows // ranks
+    accumulation = next(
+        n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most_micro_rows
+    )
+    return BatchPlan(global_rows, ranks, accumulation, rows // accumulation)

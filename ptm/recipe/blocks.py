@@ -1,0 +1,178 @@
+"""The blocks of a recipe, as pydantic reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ptm.component import (
+    Config,
+    Listed,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from ptm.embeddings import EmbeddingConfig
+from ptm.encoders import AnyEncoder
+from ptm.nn.shape import ModelShape
+from ptm.objectives import AnyObjective
+from ptm.optimizers import AnyOptimizer
+from ptm.schedules import AnySchedule
+from ptm.text.corpus import Layout
+from ptm.text.segmenters import AnySegmenter
+from ptm.text.tokenizers import AnyTokenizer
+
+Paths = Annotated[tuple[str, ...], Listed]
+
+
+class DataBlock(Config):
+    """What is read."""
+
+    corpus: str | Paths
+    """A path, a glob or a list of them; plain text, .gz, .xz or .zst."""
+    layout: Layout
+    store: str
+    """The folder that `ptm preprocess` writes and `ptm train` reads."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Share of the distinct documents kept for evaluation."""
+    sequence_length: Annotated[int, Field(ge=4)]
+    packing: bool = True
+    """Whether several short examples share a row."""
+    segmenter: AnySegmenter | None = None
+    """Finds words on the text; needed for whole-word masking."""
+    workers: NonNegativeInt = 0
+    """Processes of `ptm preprocess`; 0: one a core."""
+
+    @property
+    def corpus_patterns(self) -> tuple[str, ...]:
+        """The corpus as a list of paths and globs."""
+        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
+
+
+class InitBlock(Config):
+    """How weights begin: N(0, std); biases 0, norms 1 and 0."""
+
+    std: PositiveFloat = 0.02
+    residual_scaling: bool = False
+    """Divide the std of what writes into the residual stream by the root of its branches."""
+
+
+class ModelBlock(Config):
+    """What is trained."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Of attention weights; as `dropout` if left out."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    encoder: AnyEncoder
+    init: InitBlock = InitBlock()
+
+    def shape(self, vocabulary_size: int) -> ModelShape:
+        """The sizes its parts share."""
+        attention_dropout = self.attention_dropout
+        return ModelShape(
+            vocabulary_size=vocabulary_size,
+            embedding_size=self.embedding.size or self.encoder.hidden_size,
+            hidden_size=self.encoder.hidden_size,
+            positions=self.embedding.positions,
+            dropout=self.dropout,
+            attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
+            activation=self.encoder.activation_name,
+            norm_epsilon=self.encoder.epsilon,
+        )
+
+
+class EarlyStopping(Config):
+    """End the training when a held-out metric no longer gets better."""
+
+    metric: str = "loss"
+    """A metric of the evaluation; `…accuracy` is better when higher, all others when lower."""
+    patience: PositiveInt = 3
+    """Evaluations in a row without a better value."""
+    minimum_change: NonNegativeFloat = 0.0
+
+
+class TrainBlock(Config):
+    """How long, and in what portions."""
+
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    global_batch_size: PositiveInt
+    """Rows a step, over all ranks."""
+    micro_batch_size: PositiveInt
+    """The most rows a rank holds at once; accumulation follows from it."""
+    gradient_clipping: NonNegativeFloat = 1.0
+    """Largest gradient norm; 0: no clipping."""
+    early_stopping: EarlyStopping | None = None
+    wall_time_hours: PositiveFloat | None = None
+    """After this long in one start: save and exit 75, to be continued."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainBlock:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs, and only one of them")
+        return self
+
+
+class EngineBlock(Config):
+    """What runs it."""
+
+    deepspeed: str = "zero1"
+    """`NAME` for ds_configs/NAME.json of the project, else the path of a JSON file."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    pipeline_stages: PositiveInt = 1
+
+
+class CheckpointBlock(Config):
+    """What is kept."""
+
+    every: PositiveInt = 1000
+    """Steps between two checkpoints; the end of a run is always kept."""
+    keep: PositiveInt = 3
+    """How many of the newest stay."""
+
+
+class WandbBlock(Config):
+    """Weights & Biases: online where the user has logged in, offline otherwise."""
+
+    project: str = "ptm"
+    entity: str | None = None
+
+
+class TrackingBlock(Config):
+    """What is told."""
+
+    report_every: PositiveInt = 100
+    evaluate_every: PositiveInt = 1000
+    """Steps between two evaluations; the end of a run is always evaluated."""
+    wandb: WandbBlock | None = None
+    tensorboard: bool = False
+
+
+class Recipe(Config):
+    """One training, from text to model."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    runs_dir: str = "runs"
+    seed: NonNegativeInt = 7
+    init_from: str | None = None
+    tokenizer: AnyTokenizer
+    data: DataBlock
+    model: ModelBlock
+    objective: AnyObjective
+    optimizer: AnyOptimizer
+    schedule: AnySchedule
+    train: TrainBlock
+    engine: EngineBlock = EngineBlock()
+    checkpoint: CheckpointBlock = CheckpointBlock()
+    tracking: TrackingBlock = TrackingBlock()
+
+    @field_validator("runs_dir")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must name a folder")
+        return value

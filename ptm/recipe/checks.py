@@ -1,0 +1,96 @@
+"""Rules between the parts of a recipe: what cannot learn or cannot run is refused, with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ptm.recipe.blocks import Recipe
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A sentence about the value at a dotted path."""
+
+    path: str
+    sentence: str
+
+
+def problems(recipe: Recipe) -> Iterator[Problem]:
+    """Everything that can be said against a recipe whose parts are right in themselves."""
+    yield from _objective_problems(recipe)
+    yield from _data_problems(recipe)
+    yield from _train_problems(recipe)
+    if recipe.engine.pipeline_stages > 1:
+        yield Problem(
+            "engine.pipeline_stages",
+            f"{recipe.engine.pipeline_stages} stages: this version trains in one; set 1.",
+        )
+
+
+def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
+    objective, encoder = recipe.objective, recipe.model.encoder
+    if encoder.visibility not in objective.visibilities:
+        yield Problem(
+            "objective.type",
+            f'"{objective.type}" cannot learn on an encoder of {encoder.visibility} visibility; '
+            f"it needs {' or '.join(objective.visibilities)}.",
+        )
+    if recipe.data.layout not in objective.layouts:
+        yield Problem(
+            "data.layout",
+            f'"{recipe.data.layout}" does not suit objective.type = {objective.type}, which reads '
+            f"{' or '.join(objective.layouts)}.",
+        )
+    if objective.needs_word_starts and recipe.data.segmenter is None:
+        yield Problem(
+            "objective.masking",
+            "whole words need data.segmenter: {type: jieba} for Chinese text, {type: space} for "
+            "text whose words stand between spaces.",
+        )
+
+
+def _data_problems(recipe: Recipe) -> Iterator[Problem]:
+    data, embedding = recipe.data, recipe.model.embedding
+    if embedding.learns_positions and data.sequence_length > embedding.positions:
+        yield Problem(
+            "data.sequence_length",
+            f"{data.sequence_length} is longer than model.embedding.positions = "
+            f"{embedding.positions}: shorten the one or raise the other.",
+        )
+    if data.packing and not recipe.model.encoder.separates_examples:
+        yield Problem(
+            "data.packing",
+            f"an encoder of type {recipe.model.encoder.type} cannot keep the examples of a row "
+            "apart: set packing: false.",
+        )
+    if not data.corpus_patterns:
+        yield Problem("data.corpus", "is an empty list: name at least one file.")
+
+
+def _train_problems(recipe: Recipe) -> Iterator[Problem]:
+    train, schedule = recipe.train, recipe.schedule
+    if train.steps is not None and schedule.warmup_steps(train.steps) >= train.steps:
+        yield Problem(
+            "schedule.warmup",
+            f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
+            f"train.steps is {train.steps}: the full learning rate would never be reached.",
+        )
+    if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
+        yield Problem(
+            "schedule.warmup",
+            f"{schedule.warmup:g} is neither a share (below 1) nor a whole number of steps.",
+        )
+    if train.early_stopping is not None and recipe.data.held_out == 0:
+        yield Problem(
+            "train.early_stopping",
+            "needs something to evaluate on: set data.held_out above 0.",
+        )
+    if train.early_stopping is not None:
+        known = {"loss", "perplexity", *(metric.name for metric in recipe.objective.metrics)}
+        if train.early_stopping.metric not in known:
+            yield Problem(
+                "train.early_stopping.metric",
+                f'"{train.early_stopping.metric}" is not measured here; choose one of '
+                f"{', '.join(sorted(known))}.",
+            )

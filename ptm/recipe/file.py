@@ -1,0 +1,223 @@
+"""From a YAML file and KEY=VALUE overrides to a recipe, with errors that name file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ptm.errors import UserError, nearest
+from ptm.recipe.blocks import Recipe
+from ptm.recipe.checks import problems
+
+Key = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's numbers and booleans: 1e-4 is a number, `no` is a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^(?:[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+"
+        r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+class Source:
+    """The data of a recipe and where each key of it was written."""
+
+    def __init__(self, data: dict[str, Any], name: str, lines: Mapping[Key, int]) -> None:
+        self.data = data
+        self._name = name
+        self._lines = lines
+        self._overrides: list[tuple[Key, str]] = []
+
+    @classmethod
+    def read(cls, path: str) -> Source:
+        """Read a recipe file. Raises UserError where it cannot be read or is no mapping."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read as a recipe: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+        try:
+            node = yaml.compose(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+            raise UserError(f"{path}{line}: is not YAML: {what}.") from error
+        if not isinstance(node, yaml.MappingNode):
+            raise UserError(f"{path}: is not a recipe: expected `key: value` lines.")
+        lines: dict[Key, int] = {}
+        data = _constructed(node, (), lines, path)
+        return cls(data, path, lines)
+
+    def override(self, argument: str) -> None:
+        """Apply one KEY=VALUE. Raises UserError where it is not of that form."""
+        dotted, equals, text = argument.partition("=")
+        if not equals or not dotted:
+            raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
+        try:
+            value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        except yaml.YAMLError as error:
+            raise UserError(f'"{argument}": the value is not YAML.') from error
+        keys = dotted.split(".")
+        block: Any = self.data
+        for depth, key in enumerate(keys[:-1], start=1):
+            inner = block.get(key)
+            if inner is None:
+                inner = block[key] = {}
+            if not isinstance(inner, dict):
+                raise UserError(
+                    f'"{argument}": {".".join(keys[:depth])} is {inner!r}, it has no keys.'
+                )
+            block = inner
+        block[keys[-1]] = value
+        self._overrides.append((tuple(keys), argument))
+
+    def where(self, key: Key) -> str:
+        """`file:line: ` or the override that gave the value at `key` (or its nearest parent)."""
+        for length in range(len(key), -1, -1):
+            for path, argument in reversed(self._overrides):
+                if path[:length] == key[:length] and len(path) >= length > 0:
+                    return f'"{argument}": '
+            if key[:length] in self._lines:
+                return f"{self._name}:{self._lines[key[:length]]}: "
+        return f"{self._name}: "
+
+
+def _constructed(node: yaml.Node, at: Key, lines: dict[Key, int], path: str) -> Any:
+    """Python data of a node, noting the line of every key."""
+    if isinstance(node, yaml.MappingNode):
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in data:
+                first = lines[(*at, key)]
+                dotted = ".".join(map(str, (*at, key)))
+                raise UserError(f"{path}:{line}: {dotted} is given twice, first in line {first}.")
+            lines[(*at, key)] = line
+            data[key] = _constructed(value_node, (*at, key), lines, path)
+        return data
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*at, index)] = item.start_mark.line + 1
+        return [_constructed(v, (*at, i), lines, path) for i, v in enumerate(node.value)]
+    try:
+        return _Loader("").construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        line = node.start_mark.line + 1
+        raise UserError(f"{path}:{line}: cannot be read as a value: {error}.") from error
+
+
+def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override, validate. Raises UserError with a line for each mistake."""
+    source = Source.read(path)
+    for argument in overrides:
+        source.override(argument)
+    return _validated(source)
+
+
+def recipe_from_data(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from data that a program wrote; `name` says where they come from."""
+    source = Source(data, name, {})
+    for argument in overrides:
+        source.override(argument)
+    return _validated(source)
+
+
+def _validated(source: Source) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(source.data)
+    except ValidationError as error:
+        sentences = [_sentence(dict(item), source) for item in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(sentences))) from error
+    found = [
+        f"{source.where(tuple(p.path.split('.')))}{p.path}: {p.sentence}" for p in problems(recipe)
+    ]
+    if found:
+        raise UserError("\n".join(found))
+    return recipe
+
+
+def _sentence(error: dict[str, Any], source: Source) -> str:
+    """One pydantic error as `file:line: dotted.path: what was wrong`."""
+    key = _written_path(error["loc"], source.data)
+    context = error.get("ctx", {})
+    kind = error["type"]
+    if kind == "unknown_key":
+        key = (*key, context["key"])
+        what = f"unknown key.{context['hint']}"
+    elif kind == "union_tag_invalid":
+        key = (*key, context["discriminator"].strip("'"))
+        known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        what = f'"{context["tag"]}" is not known here.{nearest(context["tag"], known)}'
+    elif kind == "union_tag_not_found":
+        name = context["discriminator"].strip("'")
+        what = f"needs a `{name}`."
+    elif kind == "missing":
+        what = "is required and not given."
+    elif kind == "literal_error":
+        known = [choice.strip(" '") for choice in re.split(r",| or ", context["expected"])]
+        what = f"{_shown(error['input'])} is not known here.{nearest(str(error['input']), known)}"
+    else:
+        message = error["msg"].removeprefix("Value error, ")
+        given = "" if kind == "value_error" else f"{_shown(error['input'])}: "
+        what = f"{given}{message[0].lower()}{message[1:]}".rstrip(".") + "."
+    dotted = ".".join(str(part) for part in key) or "the recipe"
+    return f"{source.where(key)}{dotted}: {what}"
+
+
+def _written_path(location: Sequence[str | int], data: Any) -> Key:
+    """pydantic's location without the union tags and type names that nobody wrote."""
+    path: list[str | int] = []
+    here = data
+    for index, part in enumerate(location):
+        if isinstance(here, dict) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        elif isinstance(here, dict) and index == len(location) - 1 and not _is_tag(part, here):
+            path.append(part)
+            break
+        else:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:
+    return part in (block.get("type"), block.get("unit"))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The whole recipe with every default, as YAML in the order of the blocks."""
+    return yaml.safe_dump(
+        recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )

@@ -1,0 +1,17 @@
+"""The full rate to the end."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ptm.schedules.contract import Schedule
+
+
+class Constant(Schedule):
+    """The full rate to the end."""
+
+    type: Literal["constant"]
+
+    def after_warmup(self, progress: float) -> float:
+        """Always 1."""
+        return 1.0

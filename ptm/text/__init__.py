@@ -1,0 +1,1 @@
+"""Text in: tokenizers, word segmenters, corpus files. Knows no model and no torch."""

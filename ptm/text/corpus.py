@@ -1,0 +1,204 @@
+"""Corpus files: found by path, glob or list, plain or compressed, read as blocks of whole documents.
+
+A block is cut only where a document ends, so that blocks can be tokenised anywhere, in any order,
+and a file's blocks depend on nothing but its bytes and the block size.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import zstandard
+
+from ptm.errors import UserError
+
+Layout = Literal["documents", "sentences"]
+
+# A document as large as this is a file that has no document boundaries at all.
+_LARGEST_DOCUMENT = 256 * 2**20
+_COMPRESSED = (".gz", ".xz", ".zst")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """One file of a corpus, as it was when it was found."""
+
+    path: str
+    bytes: int
+    modified_ns: int
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file has to be decompressed."""
+        return self.path.endswith(_COMPRESSED)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole documents of one file: its raw bytes and where they stand."""
+
+    file: int
+    number: int
+    data: bytes
+    bytes_read: int
+    """Bytes of the file (as stored) consumed up to the end of this block."""
+
+
+def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple[CorpusFile, ...]:
+    """The files that `patterns` name, each once, in order. Raises UserError where one is missing."""
+    paths: list[str] = []
+    for pattern in patterns:
+        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+        matches = [match for match in matches if not Path(match).is_dir() or match == pattern]
+        if not matches:
+            raise UserError(f'{field}: no file matches "{pattern}" (from {Path.cwd()}).')
+        paths += [match for match in matches if match not in paths]
+    return tuple(_corpus_file(path, field) for path in paths)
+
+
+def _corpus_file(path: str, field: str) -> CorpusFile:
+    file = Path(path)
+    if file.is_dir():
+        raise UserError(f'{field}: "{path}" is a folder; name its files, e.g. "{path}/*.txt".')
+    try:
+        status = file.stat()
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f'{field}: "{path}" cannot be read: {error.strerror}.') from error
+    if status.st_size == 0:
+        raise UserError(f"{path}: the corpus file is empty.")
+    return CorpusFile(path=path, bytes=status.st_size, modified_ns=status.st_mtime_ns)
+
+
+class CorpusReader:
+    """Reads one file as blocks of about `block_bytes` of text, each ending with a document."""
+
+    def __init__(self, file: CorpusFile, *, index: int, layout: Layout, block_bytes: int) -> None:
+        self._file = file
+        self._index = index
+        self._layout = layout
+        self._block_bytes = block_bytes
+
+    def blocks(self) -> Iterator[Block]:
+        """The blocks in order. Raises UserError for files that are not text."""
+        with Path(self._file.path).open("rb") as raw:
+            pending, number = b"", 0
+            stream = self._decompressed(raw)
+            while True:
+                chunk = self._read(stream)
+                if number == 0 and not pending:
+                    chunk = self._without_mark(chunk)
+                if b"\0" in chunk:
+                    raise UserError(
+                        f"{self._file.path}: holds NUL bytes, so it is not a text file. A corpus is "
+                        "UTF-8 text, plain or compressed as .gz, .xz or .zst."
+                    )
+                data = pending + chunk
+                cut = len(data) if not chunk else self._last_boundary(data)
+                if len(data) - cut > _LARGEST_DOCUMENT:
+                    raise UserError(
+                        f"{self._file.path}: one document is larger than "
+                        f"{_LARGEST_DOCUMENT // 2**20} MB: {self._advice()}"
+                    )
+                pending = data[cut:]
+                if cut:
+                    yield Block(self._index, number, data[:cut], raw.tell())
+                    number += 1
+                if not chunk:
+                    return
+
+    def _advice(self) -> str:
+        if self._layout == "sentences":
+            return (
+                "in the layout `sentences` an empty line ends a document and this file has none. "
+                "If a line is a document, set data.layout: documents."
+            )
+        return "in the layout `documents` a line is a document. Is this a text file with line ends?"
+
+    def _read(self, stream: BinaryIO) -> bytes:
+        try:
+            return stream.read(self._block_bytes)
+        except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
+            raise UserError(
+                f"{self._file.path}: is damaged or not what its name says ({error})."
+            ) from error
+
+    def _decompressed(self, raw: BinaryIO) -> BinaryIO:
+        suffix = Path(self._file.path).suffix
+        if suffix == ".gz":
+            return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+        if suffix == ".xz":
+            return cast(BinaryIO, lzma.LZMAFile(raw))
+        if suffix == ".zst":
+            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            return cast(BinaryIO, io.BufferedReader(reader))
+        return raw
+
+    def _without_mark(self, chunk: bytes) -> bytes:
+        if chunk.startswith(_UTF16_MARKS):
+            raise UserError(
+                f"{self._file.path}: is UTF-16 text (it begins with its byte-order mark). "
+                "Convert it to UTF-8, e.g. `iconv -f UTF-16 -t UTF-8`."
+            )
+        return chunk.removeprefix(_UTF8_MARK)
+
+    def _last_boundary(self, data: bytes) -> int:
+        """The end of the last whole document in `data`, 0 where there is none."""
+        if self._layout == "documents":
+            return data.rfind(b"\n") + 1
+        plain, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+        return max(plain + 2 if plain >= 0 else 0, dos + 3 if dos >= 0 else 0)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The decoded documents of a block and what was wrong with its lines."""
+
+    documents: list[list[str]]
+    """Documents, each a list of its sentences (one, in the layout `documents`)."""
+    lines: int
+    blank: int
+    invalid: int
+    first_invalid: int | None
+    """Number within the block, from 0, of the first line that is not UTF-8."""
+
+
+def parse_block(data: bytes, layout: Layout) -> Lines:
+    """Decode a block into documents. Lines that are not UTF-8 are left out and counted."""
+    raw_lines = data.split(b"\n")
+    if raw_lines and not raw_lines[-1]:
+        raw_lines.pop()
+    documents: list[list[str]] = []
+    current: list[str] = []
+    blank = invalid = 0
+    first_invalid = None
+    for number, raw in enumerate(raw_lines):
+        try:
+            line = raw.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            invalid += 1
+            first_invalid = number if first_invalid is None else first_invalid
+            continue
+        if not line:
+            blank += 1
+            if current:
+                documents.append(current)
+                current = []
+        elif layout == "documents":
+            documents.append([line])
+        else:
+            current.append(line)
+    if current:
+        documents.append(current)
+    return Lines(documents, len(raw_lines), blank, invalid, first_invalid)

@@ -1,0 +1,36 @@
+"""rjieba: jieba's algorithm in Rust, about twenty times as fast, without user dictionaries."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from ptm.errors import UserError
+from ptm.text.segmenters.contract import Cut, Segmenter
+
+
+class RJieba(Segmenter):
+    """Cuts differ from jieba's only inside Latin strings such as `book.example.com`."""
+
+    type: Literal["rjieba"]
+
+    @model_validator(mode="after")
+    def _no_dictionary(self) -> RJieba:
+        if self.dictionary is not None:
+            raise ValueError(
+                "rjieba takes no user dictionary: leave `dictionary` out or set `type: jieba`"
+            )
+        return self
+
+    def load(self) -> Cut:
+        """The Rust function. Raises UserError where the package is not installed."""
+        try:
+            import rjieba
+        except ImportError as error:
+            raise UserError(
+                "data.segmenter.type: rjieba needs the package rjieba: `pip install rjieba`, "
+                "or set data.segmenter.type: jieba."
+            ) from error
+        cut: Cut = rjieba.cut
+        return cut

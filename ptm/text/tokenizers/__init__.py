@@ -1,0 +1,13 @@
+"""Tokenizers: one class in one file each; `AnyTokenizer` is found by scanning this package."""
+
+from typing import TYPE_CHECKING
+
+from ptm.component import union_of
+from ptm.text.tokenizers.contract import Tokenizer, TokenizerConfig
+
+if TYPE_CHECKING:
+    AnyTokenizer = TokenizerConfig
+else:
+    AnyTokenizer = union_of(__name__, TokenizerConfig)
+
+__all__ = ["AnyTokenizer", "Tokenizer", "TokenizerConfig"]

@@ -1,0 +1,45 @@
+"""One token a character, over a `vocab.txt`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.vocabulary import Vocabulary
+
+
+class Char(TokenizerConfig):
+    """Every character that is not white space is a token; unknown ones are [UNK]."""
+
+    type: Literal["char"]
+
+    @property
+    def huggingface_class(self) -> str:
+        """transformers reads the pipeline itself from tokenizer.json."""
+        return "PreTrainedTokenizerFast"
+
+    def continues_word(self, token: str) -> bool:
+        """A character never says so by itself: words come from the segmenter alone."""
+        return False
+
+    def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
+        """Split at white space, then into single characters, then look up."""
+        tokenizer = tokenizers.Tokenizer(
+            models.WordLevel(vocabulary.ids, unk_token=vocabulary.specials["unk"])
+        )
+        steps: list[normalizers.Normalizer] = [
+            normalizers.BertNormalizer(
+                clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False
+            )
+        ]
+        if self.lowercase:
+            steps.append(normalizers.Lowercase())
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("."), "isolated")]
+        )
+        tokenizer.decoder = decoders.Fuse()
+        return tokenizer

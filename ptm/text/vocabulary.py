@@ -1,0 +1,99 @@
+"""A vocabulary: tokens by id, the special ones by role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.errors import UserError, nearest
+
+ROLES = ("pad", "unk", "cls", "sep", "mask")
+_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by id; `specials` maps a role (`pad`, `cls` …) to its token.
+
+    `source` is the file it came from, for messages.
+    """
+
+    tokens: tuple[str, ...]
+    specials: Mapping[str, str]
+    source: str
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Id by token."""
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
+    def special_id(self, role: str) -> int:
+        """Id of the special token of `role`. Raises UserError where the vocabulary lacks it."""
+        token = self.specials[role]
+        if token not in self.ids:
+            raise UserError(
+                f"{self.source}: the vocabulary has no {token} (the {role} token), which is needed "
+                f"here.{nearest(token, self._special_looking())} Add it, or name the token that "
+                f"plays this part in tokenizer.special_tokens.{role}."
+            )
+        return self.ids[token]
+
+    def require(self, roles: Sequence[str]) -> None:
+        """Raise UserError unless every one of `roles` has its token."""
+        for role in roles:
+            self.special_id(role)
+
+    @cached_property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        """Ids of tokens that stand for text: neither special nor `[unused…]`. Ascending."""
+        special = set(self.specials.values())
+        ordinary = [
+            index
+            for index, token in enumerate(self.tokens)
+            if token not in special and not _UNUSED.fullmatch(token)
+        ]
+        return np.array(ordinary, dtype=np.int64)
+
+    @cached_property
+    def is_special(self) -> NDArray[np.bool_]:
+        """By id: whether the token is one of the special ones."""
+        flags = np.zeros(self.size, dtype=bool)
+        flags[[self.ids[token] for token in set(self.specials.values()) if token in self.ids]] = True
+        return flags
+
+    def _special_looking(self) -> list[str]:
+        return [token for token in self.tokens if re.fullmatch(r"[\[<][A-Za-z/_]+[\]>]", token)]
+
+
+def read_vocabulary(path: str) -> tuple[str, ...]:
+    """The tokens of a `vocab.txt`, one a line. Raises UserError naming file and line."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as lines:  # noqa: PTH123
+            tokens = [line.rstrip("\r\n") for line in lines]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as a vocabulary: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+    while tokens and not tokens[-1]:
+        tokens.pop()
+    if not tokens:
+        raise UserError(f"{path}: the vocabulary is empty; it should have one token a line.")
+    first_line: dict[str, int] = {}
+    for number, token in enumerate(tokens, start=1):
+        if token in first_line:
+            raise UserError(
+                f"{path}:{number}: the token {token!r} stands already in line {first_line[token]}; "
+                "ids would be ambiguous."
+            )
+        first_line[token] = number
+    return tuple(tokens)

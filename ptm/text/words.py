@@ -1,0 +1,76 @@
+"""Where words begin among the tokens of a text, for whole-word masking.
+
+A piece that continues a word (`##x`) never begins one. Among Chinese characters, each of which is
+a token of its own, words are found by a segmenter on the text; elsewhere every other token begins
+a word (Cui et al. 2019, "Pre-Training with Whole Word Masking for Chinese BERT", section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.text.segmenters import Segmenter
+from ptm.text.segmenters.contract import Cut
+from ptm.text.tokenizers import Tokenizer
+
+# BERT's own definition of a Chinese character (BasicTokenizer._is_chinese_char).
+_CHINESE_RANGES = np.array(
+    [
+        (0x3400, 0x4DBF),
+        (0x4E00, 0x9FFF),
+        (0xF900, 0xFAFF),
+        (0x20000, 0x2A6DF),
+        (0x2A700, 0x2B73F),
+        (0x2B740, 0x2B81F),
+        (0x2B820, 0x2CEAF),
+        (0x2F800, 0x2FA1F),
+    ],
+    dtype=np.uint32,
+)
+
+
+def chinese_characters(text: str) -> NDArray[np.bool_]:
+    """For each character of `text`, whether BERT's tokenizer makes it a token of its own."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    slot = np.searchsorted(_CHINESE_RANGES[:, 0], codes, side="right") - 1
+    inside: NDArray[np.bool_] = (slot >= 0) & (codes <= _CHINESE_RANGES[slot, 1])
+    return inside
+
+
+def word_boundaries(words: Sequence[str], length: int) -> NDArray[np.bool_]:
+    """For each character of the text, whether a segmenter's word begins at it."""
+    boundaries = np.zeros(length + 1, dtype=bool)
+    ends = np.cumsum([len(word) for word in words], dtype=np.int64) if words else np.zeros(1, int)
+    boundaries[0] = True
+    boundaries[np.minimum(ends, length)] = True
+    return boundaries[:length]
+
+
+class WordFinder:
+    """Ids of texts together with the tokens that begin words."""
+
+    def __init__(self, tokenizer: Tokenizer, segmenter: Segmenter) -> None:
+        self._tokenizer = tokenizer
+        self._cut: Cut = segmenter.load()
+
+    def encode(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """For each text: ids (N), and whether each begins a word (N)."""
+        found = []
+        for text, (ids, offsets) in zip(
+            texts, self._tokenizer.encode_with_offsets(texts), strict=True
+        ):
+            tokens = np.array(ids, dtype=np.int64)
+            begins = ~self._tokenizer.continuations[tokens]
+            if len(ids):
+                first = np.array(offsets, dtype=np.int64)[:, 0]
+                chinese = chinese_characters(text)
+                boundary = word_boundaries(list(self._cut(text)), len(text))
+                boundary[1:] |= ~chinese[:-1]
+                at = chinese[first]
+                begins[at] = boundary[first[at]]
+                begins[0] = True
+            found.append((tokens, begins))
+        return found
