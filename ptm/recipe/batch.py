@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ptm.errors import UserError
@@ -21,6 +22,11 @@ class BatchPlan:
             f"{self.global_rows} rows a step = {self.ranks} data-parallel ranks x "
             f"{self.accumulation} accumulated x {self.micro_rows} rows a micro-batch"
         )
+
+
+def launched_ranks() -> int:
+    """Processes that a launcher started, 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPlan:

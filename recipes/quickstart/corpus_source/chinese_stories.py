@@ -27,7 +27,7 @@ from corpus_source.chinese_facts import (
     Child,
     Country,
 )
-from corpus_source.chinese_plots import PLOTS
+from corpus_source.chinese_plots import PLOTS, RECIPES
 from corpus_source.dealing import Dealer, DocumentKind
 
 GREETINGS = (
@@ -88,7 +88,7 @@ HOME_TRIPS = (
 )
 HOME_NOTES = (
     "上午去看了{spot}，人真多。",
-    "晚饭吃了{treat}，味道好极了。",
+    "尝了尝{treat}，味道好极了。",
     "当地人说，没吃过{treat}就不算来过{province}。",
     "我在{spot}前面照了一张相。",
 )
@@ -165,31 +165,6 @@ SHOP_TALK = (
         "“当心台阶！”{adult}说，可惜已经晚了。",
     ),
 )
-RECIPE = (
-    (
-        "{day}，{child}跟着奶奶学包饺子。",
-        "张师傅教大家做葱油饼。",
-        "下面介绍红烧豆腐的做法。",
-        "{child}和{sibling}决定自己做一顿晚饭。",
-    ),
-    (
-        "先在面粉里加水，揉成光滑的面团。",
-        "先把白菜洗干净，切成细丝。",
-        "先把豆腐切成小块，放在盐水里泡一会儿。",
-    ),
-    (
-        "再放一点葱花、姜末和酱油，搅拌均匀。",
-        "锅里倒油，油热了再下锅，小心别烫着。",
-        "盖上湿布，等上二十分钟。",
-    ),
-    ("用小火慢慢煎，两面煎成金黄色。", "水开了以后，煮上十分钟。", "大火炒几下，香味就出来了。"),
-    (
-        "最后撒上芝麻，就可以端上桌了。",
-        "尝一尝咸淡，不够咸就再加一点盐。",
-        "{child}一口气吃了{number}个，直喊好吃。",
-        "趁热吃，味道最好。",
-    ),
-)
 FORECAST = (
     ("{day}天气预报：", "现在播送{day}的天气预报。", "刘大爷看了看云，在黑板上写下{day}的天气。"),
     ("早晨有雾，河面上看不清船。", "清晨晴朗，草叶上有露水。", "日出时微风，空气新鲜。"),
@@ -206,7 +181,7 @@ FORECAST = (
 DIARY_MORNING = (
     "{day}，晴。",
     "{day}，从早到晚一直下雨。",
-    "{day}，多云，我{number}点就起床了。",
+    "{day}，多云，我一大早就起床了。",
     "{day}早上，{pet}跳上床把我叫醒了。",
     "{day}到了，我的作业还没写完。",
     "{day}，有风，路上差点迟到。",
@@ -321,7 +296,7 @@ def shopping(d: Dealer) -> str:
 def recipe(d: Dealer) -> str:
     """How to prepare something to eat."""
     child, words = _cast(d)
-    return "".join(d.say_all(list(RECIPE), child, **words))
+    return "".join(d.say_all(list(d.one(RECIPES)), child, **words))
 
 
 def forecast(d: Dealer) -> str:

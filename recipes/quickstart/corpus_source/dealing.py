@@ -32,7 +32,7 @@ class Dealer:
     def some(self, items: tuple[Card, ...], count: int) -> list[Card]:
         """``count`` different items, or all of them if there are fewer."""
         chosen: list[Card] = []
-        while len(chosen) < min(count, len(items)):
+        while len(chosen) < min(count, len(set(items))):
             item = self.one(items)
             if item not in chosen:
                 chosen.append(item)

@@ -173,7 +173,7 @@ FORECAST = (
 )  # fmt: skip
 
 DIARY_MORNING = (
-    "On {day} I got up at {number}.",
+    "On {day} I got up before the birds.",
     "{day} began with porridge and a lost sock.",
     "It was {day}, and the sun was shining.",
     "{day} was rainy from morning to night.",

@@ -1,0 +1,137 @@
+"""Reading a Hugging Face folder: config, vocabulary, weights in either format, whole or sharded."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.hf.contract import Family, families
+
+
+class HuggingFaceFolder:
+    """A folder that transformers' `from_pretrained` would load."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its config.json. Raises UserError where it cannot be read."""
+        path = self.folder / "config.json"
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error}).") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{path}: is not a model's configuration.")
+        return config
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors in fp32. Raises UserError where there are none or they are damaged."""
+        files = self._weight_files()
+        tensors: dict[str, Tensor] = {}
+        for path in files:
+            tensors.update(_read_weights(path))
+        return {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
+
+    def _weight_files(self) -> list[Path]:
+        for whole, index in (
+            ("model.safetensors", "model.safetensors.index.json"),
+            ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+        ):
+            if (self.folder / whole).exists():
+                return [self.folder / whole]
+            if (self.folder / index).exists():
+                try:
+                    shards = json.loads((self.folder / index).read_text())["weight_map"].values()
+                except (ValueError, KeyError, AttributeError) as error:
+                    raise UserError(f"{self.folder / index}: is damaged ({error}).") from error
+                return [self.folder / name for name in sorted(set(shards))]
+        raise UserError(
+            f"{self.folder}: has neither model.safetensors nor pytorch_model.bin."
+        )
+
+    @cached_property
+    def family(self) -> Family:
+        """The family its tensors are of. Raises UserError where none fits."""
+        for family in families():
+            if family.recognises(self.config, self.tensors.keys()):
+                return family
+        known = ", ".join(family.name for family in families())
+        raise UserError(
+            f'{self.folder}: model_type "{self.config.get("model_type")}" is not supported by its '
+            f"tensors; supported: {known}."
+        )
+
+    def canonical(self) -> dict[str, Tensor]:
+        """The tensors under canonical names. Raises UserError where some are missing."""
+        try:
+            return self.family.from_huggingface(self.tensors, self.config)
+        except KeyError as error:
+            raise UserError(f"{self.folder}: the weights or the config lack {error}.") from error
+
+    def recipe_data(self) -> dict[str, Any]:
+        """The `tokenizer`, `model` and `objective` blocks of a recipe."""
+        try:
+            blocks = self.family.blocks(self.config, self.tensors.keys())
+        except KeyError as error:
+            raise UserError(f"{self.folder / 'config.json'}: lacks {error}.") from error
+        return {"tokenizer": self._tokenizer(), **blocks}
+
+    def _tokenizer(self) -> dict[str, Any]:
+        vocab = self.folder / "vocab.txt"
+        if not vocab.exists():
+            raise UserError(f"{self.folder}: has no vocab.txt, which a BERT's tokenizer needs.")
+        settings = self._tokenizer_settings()
+        specials = {
+            role: settings[f"{role}_token"]
+            for role in ("pad", "unk", "cls", "sep", "mask")
+            if isinstance(settings.get(f"{role}_token"), str)
+        }
+        # The class is what transformers wrote for a tokenizer that is a pipeline of its own.
+        kind = "char" if settings.get("ptm_type") == "char" else "wordpiece"
+        return {
+            "type": kind,
+            "vocab": str(vocab),
+            "lowercase": bool(settings.get("do_lower_case", True)),
+            "special_tokens": specials,
+        }
+
+    def _tokenizer_settings(self) -> dict[str, Any]:
+        path = self.folder / "tokenizer_config.json"
+        if not path.exists():
+            return {}
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error}).") from error
+        return settings if isinstance(settings, dict) else {}
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as weights ({error}).") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: wants to run code while it is loaded, which is refused; a file of tensors "
+            "alone is needed."
+        ) from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: is not a dictionary of tensors.")
+    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}

@@ -1,0 +1,35 @@
+"""`ptm import`: somebody else's weights as a folder that `init_from`, evaluate and fill can load."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+from safetensors.torch import save_file
+
+from ptm.errors import UserError
+from ptm.interop.hf.folder import HuggingFaceFolder
+from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS
+
+
+def import_from_huggingface(source: str, out: Path) -> int:
+    """Write `out`; return the number of parameters. Raises UserError for what cannot be read."""
+    if out.exists():
+        raise UserError(f"{out}: exists already; name another folder or remove it.")
+    if not Path(source).is_dir():
+        raise UserError(f'"{source}" is not a folder with config.json, vocab.txt and weights.')
+    folder = HuggingFaceFolder(Path(source))
+    data = folder.recipe_data()
+    tensors = folder.canonical()
+    aside = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / TOKENIZER).mkdir(parents=True)
+    vocab = Path(data["tokenizer"]["vocab"])
+    shutil.copyfile(vocab, aside / TOKENIZER / vocab.name)
+    data["tokenizer"]["vocab"] = str(out / TOKENIZER / vocab.name)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    (aside / RECIPE).write_text(f"# Imported from {source}\n{text}", encoding="utf-8")
+    save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
+    aside.rename(out)
+    return sum(tensor.numel() for tensor in tensors.values())

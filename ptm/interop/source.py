@@ -1,0 +1,205 @@
+"""Where a model comes from: a run, an export, or what `ptm import` wrote. All give the same."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.model.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    checkpoint_folders,
+    newest_checkpoint,
+)
+from ptm.recipe import Recipe, recipe_from_data
+
+TOKENIZER = "tokenizer"
+"""The folder of a run (or an import) that holds copies of the tokenizer's files."""
+WEIGHTS, RECIPE = "weights.safetensors", "recipe.yaml"
+
+# What a model says nothing about, so that its recipe can be read as a whole one.
+_TO_COMPLETE: Mapping[str, Any] = {
+    "name": "model",
+    "data": {"corpus": "none", "layout": "documents", "store": "", "held_out": 0.01},
+    "optimizer": {"type": "adamw", "learning_rate": 1e-4},
+    "schedule": {"type": "linear", "warmup": 0.1},
+    "train": {"steps": 1000, "global_batch_size": 32, "micro_batch_size": 32},
+}
+
+
+class Source(ABC):
+    """A model with its recipe and its tokenizer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def recipe_data(self) -> dict[str, Any]:
+        """The recipe's blocks as far as the source knows them, paths as they can be read now."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Every weight by canonical name, fp32."""
+
+    @abstractmethod
+    def description(self) -> str:
+        """What it is, in a few words."""
+
+    def figures(self) -> dict[str, str]:
+        """What was measured, for the model card."""
+        return {}
+
+    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
+        """The whole recipe. Raises UserError where it does not fit this version."""
+        data = self.recipe_data()
+        for key, value in _TO_COMPLETE.items():
+            data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
+        positions = data["model"].get("embedding", {}).get("positions", 512)
+        data["data"].setdefault("sequence_length", min(positions, 128))
+        return recipe_from_data(data, name=str(self.folder), overrides=overrides)
+
+
+def open_source(path: str, *, step: int | None = None) -> Source:
+    """The model at `path`. Raises UserError where there is none."""
+    from ptm.interop.hf.folder import HuggingFaceFolder
+
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(
+            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, or what '
+            "`ptm import` wrote; there is no network to look up a hub's name."
+        )
+    if (folder / "checkpoints").is_dir():
+        return RunSource(folder, step=step)
+    if step is not None:
+        raise UserError(f"{folder}: --step is for runs; this is none.")
+    if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
+        return ImportedSource(folder)
+    if (folder / "config.json").exists():
+        return HuggingFaceSource(HuggingFaceFolder(folder))
+    raise UserError(
+        f"{folder}: holds no model: neither checkpoints/ (a run), nor config.json (an export), "
+        f"nor {WEIGHTS} (an import)."
+    )
+
+
+class RunSource(Source):
+    """A run: its newest whole checkpoint, or that of one step."""
+
+    def __init__(self, folder: Path, *, step: int | None) -> None:
+        super().__init__(folder)
+        self._checkpoint = _checkpoint(folder / "checkpoints", step)
+
+    def recipe_data(self) -> dict[str, Any]:
+        """As the run resolved it, the tokenizer's files from the run's own copies."""
+        return _with_own_tokenizer(read_recipe_data(self.folder / RECIPE), self.folder / TOKENIZER)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Put together from the fragments."""
+        return {name: self._checkpoint.weights(name) for name in self._checkpoint.shapes}
+
+    def description(self) -> str:
+        """The step."""
+        return f"step {self._checkpoint.step}"
+
+    def figures(self) -> dict[str, str]:
+        """The last evaluation up to the checkpoint's step."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return {}
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        before = [r for r in records if r["step"] <= self._checkpoint.step]
+        found = {"steps": str(self._checkpoint.step)}
+        for record in reversed(before):
+            if record["split"] == "eval":
+                shown = ("loss", "perplexity", *(k for k in record if k.endswith("accuracy")))
+                found["tokens seen"] = f"{record['tokens']:,}"
+                found.update({f"held-out {key}": f"{record[key]:.4f}" for key in shown})
+                break
+        return found
+
+
+def _checkpoint(folder: Path, step: int | None) -> Checkpoint:
+    if step is None:
+        checkpoint = newest_checkpoint(folder)
+        if checkpoint is None:
+            raise UserError(f"{folder.parent}: the run has no checkpoint yet.")
+        return checkpoint
+    path = folder / f"global_step{step}"
+    if not path.is_dir():
+        there = ", ".join(p.name.removeprefix("global_step") for p in checkpoint_folders(folder))
+        raise UserError(f"{folder.parent}: has no checkpoint of step {step}; there are: {there}.")
+    try:
+        return Checkpoint.open(path)
+    except DamagedCheckpoint as error:
+        raise UserError(f"{error}; use another --step.") from error
+
+
+class ImportedSource(Source):
+    """What `ptm import` wrote: canonical weights, a recipe's blocks, the tokenizer's files."""
+
+    def recipe_data(self) -> dict[str, Any]:
+        """As it was written, with the paths of its own files."""
+        return _with_own_tokenizer(read_recipe_data(self.folder / RECIPE), self.folder / TOKENIZER)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them."""
+        return load_file(self.folder / WEIGHTS)
+
+    def description(self) -> str:
+        """Where it came from is in its recipe."""
+        return "imported"
+
+
+class HuggingFaceSource(Source):
+    """An export of ours, or any folder of a known family."""
+
+    def __init__(self, folder: Any) -> None:
+        super().__init__(folder.folder)
+        self._hub = folder
+
+    def recipe_data(self) -> dict[str, Any]:
+        """The exported recipe where there is one, else what the config says."""
+        written = self.folder / RECIPE
+        found: dict[str, Any] = self._hub.recipe_data()
+        if not written.exists():
+            return found
+        return {**found, **read_recipe_data(written), "tokenizer": found["tokenizer"]}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Under canonical names."""
+        found: dict[str, Tensor] = self._hub.canonical()
+        return found
+
+    def description(self) -> str:
+        """The family."""
+        return f"a {self._hub.family.name} of transformers"
+
+
+def read_recipe_data(path: Path) -> dict[str, Any]:
+    """A recipe this project wrote. Raises UserError where it is damaged."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: is not a recipe.")
+    return data
+
+
+def _with_own_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The recipe with the tokenizer's files taken from `folder`, where they were copied to."""
+    tokenizer = dict(data["tokenizer"])
+    for key in ("vocab", "special_tokens"):
+        value = tokenizer.get(key)
+        if isinstance(value, str) and (folder / Path(value).name).exists():
+            tokenizer[key] = str(folder / Path(value).name)
+    return {**data, "tokenizer": tokenizer}

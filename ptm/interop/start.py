@@ -1,0 +1,74 @@
+"""`init_from`: the weights of another model as far as they fit, and the story of what was taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.source import open_source
+from ptm.model.build import meta_model
+from ptm.plan import Plan
+from ptm.text.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with. `fresh` keep their first value, `left` had no place here."""
+
+    source: str
+    weights: dict[str, Tensor]
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def story(self) -> dict[str, Any]:
+        """For run.json."""
+        return {
+            "source": self.source,
+            "loaded": sorted(self.weights),
+            "fresh": list(self.fresh),
+            "left": list(self.left),
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"starting from {self.source}: {len(self.weights)} tensors loaded; "
+            f"fresh: {', '.join(self.fresh) or 'none'}; left: {', '.join(self.left) or 'none'}"
+        )
+
+
+def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer) -> Start:
+    """The tensors of `path` that the plan has too.
+
+    Raises UserError for a shared tensor of another shape, for a source with no encoder layer in
+    common, and for one whose vocabulary is another.
+    """
+    source = open_source(path)
+    found = source.tensors()
+    shapes = {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
+    shared = {name: tensor for name, tensor in found.items() if name in shapes}
+    for name, tensor in shared.items():
+        if tuple(tensor.shape) != shapes[name]:
+            hint = ""
+            if name in ("word_embedding.weight", "mlm_bias.bias", "mlm_unembed.weight"):
+                hint = " (another vocabulary: use the source's own vocab)"
+            raise UserError(
+                f"init_from: {path}: {name} has the shape {tuple(tensor.shape)} there and "
+                f"{shapes[name]} in this recipe{hint}."
+            )
+    if not any(name.startswith("encoder") for name in shared):
+        raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
+    theirs = source.recipe().tokenizer.load()
+    if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
+        raise UserError(
+            f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.vocab}, so "
+            "its embeddings would stand for other words. Use its own vocabulary."
+        )
+    return Start(
+        source=path,
+        weights=shared,
+        fresh=tuple(sorted(shapes.keys() - shared.keys())),
+        left=tuple(sorted(found.keys() - shapes.keys())),
+    )

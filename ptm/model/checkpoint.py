@@ -1,0 +1,161 @@
+"""The checkpoint format: fragments in canonical names, verified before they are read.
+
+`checkpoints/global_step<N>/` holds one raw file of fp32 fragments a rank, `run.json` (where the run
+is) and `manifest.json` (what is where, with sizes and checksums). A fragment is a range of one
+parameter's weights or of one state of its optimizer, so any layout of ranks reads what any other
+wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+MANIFEST, RUN, LATEST = "manifest.json", "run.json", "latest"
+WEIGHT = "weight"
+_NAME = re.compile(r"global_step(\d+)")
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not whole; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """`count` values of `kind` of parameter `name` from `start`, at byte `at` of a file."""
+
+    name: str
+    kind: str
+    start: int
+    count: int
+    at: int
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Checkpoints by name, the newest first; whether they are whole is another question."""
+    if not folder.is_dir():
+        return []
+    found = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+class Checkpoint:
+    """A checkpoint that was found whole."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
+        self.folder = folder
+        self.run = run
+        self._manifest = manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Checkpoint:
+        """Verify everything against the checksums. Raises DamagedCheckpoint."""
+        try:
+            first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
+            if json.loads(first)["blake2b"] != digest_of(text.encode()):
+                raise DamagedCheckpoint(f"{folder / MANIFEST}: its checksum does not fit")
+            manifest = json.loads(text)
+            run_text = (folder / RUN).read_bytes()
+        except OSError as error:
+            name = Path(error.filename or folder).name
+            raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedCheckpoint(f"{folder / MANIFEST}: is damaged ({error})") from error
+        if digest_of(run_text) != manifest["run"]:
+            raise DamagedCheckpoint(f"{folder / RUN}: its checksum does not fit the manifest")
+        for entry in manifest["files"]:
+            _verify(folder / entry["file"], entry)
+        return cls(folder, manifest, json.loads(run_text))
+
+    @property
+    def step(self) -> int:
+        """Global batches consumed."""
+        return int(self.run["step"])
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by canonical name."""
+        return {name: tuple(shape) for name, shape in self._manifest["parameters"].items()}
+
+    @cached_property
+    def _fragments(self) -> dict[tuple[str, str], list[tuple[Fragment, str]]]:
+        found: defaultdict[tuple[str, str], list[tuple[Fragment, str]]] = defaultdict(list)
+        for entry in self._manifest["files"]:
+            for data in entry["fragments"]:
+                fragment = Fragment(**data)
+                found[fragment.name, fragment.kind].append((fragment, entry["file"]))
+        for pieces in found.values():
+            pieces.sort(key=lambda piece: piece[0].start)
+        return found
+
+    def values(self, name: str, kind: str, start: int, count: int) -> Tensor:
+        """`count` fp32 values from `start`, put together from whatever fragments hold them."""
+        parts = []
+        for fragment, file in self._fragments[name, kind]:
+            first = max(start, fragment.start)
+            last = min(start + count, fragment.start + fragment.count)
+            if first < last:
+                at = fragment.at + 4 * (first - fragment.start)
+                parts.append(np.memmap(self.folder / file, np.float32, "r", at, (last - first,)))
+        values = np.concatenate(parts) if parts else np.empty(0, np.float32)
+        assert values.size == count, f"{self.folder}: {name} has gaps"
+        return torch.from_numpy(values)
+
+    def weights(self, name: str) -> Tensor:
+        """A whole parameter, fp32."""
+        shape = self.shapes[name]
+        return self.values(name, WEIGHT, 0, int(np.prod(shape))).view(shape)
+
+
+def _verify(path: Path, entry: Mapping[str, Any]) -> None:
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise DamagedCheckpoint(f"{path}: has {size} bytes instead of {entry['bytes']}")
+        with path.open("rb") as file:
+            digest = hashlib.filedigest_of(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: cannot be read ({error.strerror})") from error
+    if digest.hexdigest() != entry["blake2b"]:
+        raise DamagedCheckpoint(f"{path}: its checksum does not fit the manifest")
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint in `folder`, None where there is none at all.
+
+    Damaged ones are named in the log and passed over. Raises UserError where all are damaged.
+    """
+    damaged = []
+    for path in checkpoint_folders(folder):
+        try:
+            return Checkpoint.open(path)
+        except DamagedCheckpoint as error:
+            damaged.append(str(error))
+            logger.warning("damaged checkpoint passed over: %s", error)
+    if damaged:
+        raise UserError(
+            f"{folder}: no checkpoint is whole ({'; '.join(damaged)}). "
+            "Start anew with --fresh, which sets this run aside."
+        )
+    return None

@@ -1,0 +1,11 @@
+"""Training: DeepSpeed's engine, the loop around it, checkpoints, the run folder, trackers."""
+
+import logging
+import os
+
+import torch
+
+# DeepSpeed reads these when it is imported: which accelerator, and how much it says.
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

@@ -1,0 +1,138 @@
+"""DeepSpeed's configuration: the project's JSON and the recipe, merged and checked against both.
+
+The recipe owns batch sizes, precision, clipping, optimizer and schedule; the JSON owns ZeRO stage,
+offload, buckets and communication. A key that both give must have one value.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ptm
+from ptm.errors import UserError, nearest
+from ptm.recipe import BatchPlan, Recipe
+
+_KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
+# Keys of the JSON that would take over what the recipe owns.
+_OWNED = {
+    "optimizer": "optimizer",
+    "scheduler": "schedule",
+    "fp16": "engine.precision",
+    "amp": "engine.precision",
+    "torch_autocast": "engine.precision",
+}
+
+
+def find_ds_config(name: str) -> Path:
+    """The file that `engine.deepspeed` names. Raises UserError where there is none."""
+    if "/" in name or name.endswith(".json"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f'engine.deepspeed: "{name}" is not a file.')
+        return path
+    folders = [Path("ds_configs"), Path(ptm.__file__).parents[1] / "ds_configs"]
+    for folder in folders:
+        if (folder / f"{name}.json").is_file():
+            return folder / f"{name}.json"
+    known = {path.stem for folder in folders for path in folder.glob("*.json")}
+    raise UserError(f'engine.deepspeed: there is no ds_configs/{name}.json.{nearest(name, known)}')
+
+
+def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
+    """What DeepSpeed is started with. Raises UserError for unknown keys and contradictions."""
+    path = find_ds_config(recipe.engine.deepspeed)
+    config = _read(path)
+    for key, owner in _OWNED.items():
+        if key in config:
+            raise UserError(
+                f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}): "
+                f"remove it from {path.name}."
+            )
+    stage = zero_stage(config)
+    return _merged(config, _owned_by_recipe(recipe, batch, stage), path)
+
+
+def zero_stage(config: dict[str, Any]) -> int:
+    """The ZeRO stage of a configuration, 0 where it says none."""
+    return int(config.get("zero_optimization", {}).get("stage", 0))
+
+
+def clips_itself(recipe: Recipe, stage: int) -> bool:
+    """Whether gradients are clipped here and not by DeepSpeed.
+
+    At stage 0 in fp32 it takes the norm in fp32, which for the gradients of an embedding is off by
+    some 1e-4, and does not tell it; from stage 1 on it takes it in fp64.
+    """
+    return stage == 0 and recipe.engine.precision == "fp32"
+
+
+def _owned_by_recipe(recipe: Recipe, batch: BatchPlan, stage: int) -> dict[str, Any]:
+    half = recipe.engine.precision == "bf16"
+    owned: dict[str, Any] = {
+        "train_batch_size": batch.global_rows,
+        "train_micro_batch_size_per_gpu": batch.micro_rows,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_clipping": (
+            0.0 if clips_itself(recipe, stage) else recipe.train.gradient_clipping
+        ),
+        "bf16": {"enabled": half},
+        # The optimizer is torch's own, which DeepSpeed calls untested.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 2**62,
+        "wall_clock_breakdown": False,
+    }
+    if half and stage > 0:
+        # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
+        owned["data_types"] = {"grad_accum_dtype": "fp32"}
+    return owned
+
+
+def _merged(config: dict[str, Any], owned: dict[str, Any], path: Path) -> dict[str, Any]:
+    merged = dict(config)
+    for key, value in owned.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value, path)
+        elif key in merged and merged[key] not in (value, "auto"):
+            raise UserError(
+                f"{path}: {key} = {json.dumps(merged[key])}, but the recipe gives "
+                f"{json.dumps(value)}: remove {key} from {path.name} or make them equal."
+            )
+        else:
+            merged[key] = value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: is not JSON: {error.msg}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is not a DeepSpeed configuration: expected a JSON object.")
+    _refuse_unknown(config, "", path)
+    return config
+
+
+def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
+    known = known_keys().get(at)
+    if known is None:
+        return
+    for key, value in block.items():
+        dotted = f"{at}.{key}" if at else key
+        if key not in known:
+            raise UserError(f"{path}: {dotted} is no key of DeepSpeed's.{nearest(key, known)}")
+        if isinstance(value, dict):
+            _refuse_unknown(value, dotted, path)
+
+
+@cache
+def known_keys() -> dict[str, list[str]]:
+    """DeepSpeed's keys by dotted block (`""` is the top level), as the pinned version reads them."""
+    keys: dict[str, list[str]] = json.loads(_KNOWN_KEYS.read_text(encoding="utf-8"))
+    return keys

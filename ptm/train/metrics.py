@@ -1,0 +1,130 @@
+"""What a run tells: windows of steps become reports, for metrics.jsonl, the console and trackers."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptm.train.engine import StepResult
+
+
+class Window:
+    """Sums of what the steps since the last report measured.
+
+    They stay on the device until somebody reads them. The sums belong to a checkpoint: a run that
+    goes on in the middle of a window reports the same means.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:
+        self._sums: dict[str, torch.Tensor] = {
+            name: torch.tensor(value, dtype=torch.float64) for name, value in (sums or {}).items()
+        }
+        self._steps = steps
+
+    def add(self, result: StepResult) -> None:
+        """Take in one step."""
+        for name, value in result.values.items():
+            value = value.detach().double()
+            self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
+        self._steps += 1
+
+    def means(self) -> dict[str, float]:
+        """The mean of every value over the window's steps."""
+        return {name: float(total) / self._steps for name, total in self._sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"sums": {name: float(v) for name, v in self._sums.items()}, "steps": self._steps}
+
+
+class Speed:
+    """Rates since the last report; they start anew with every start of the program."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new window."""
+        self._began = time.perf_counter()
+        self._steps = self._tokens = self._examples = 0
+        self._paused = 0.0
+
+    def add(self, *, tokens: int, examples: int) -> None:
+        """Count one step of the whole job."""
+        self._steps += 1
+        self._tokens += tokens
+        self._examples += examples
+
+    def pause(self, seconds: float) -> None:
+        """Leave out time that was not training (evaluating, saving)."""
+        self._paused += seconds
+
+    def rates(self, *, waited: float) -> dict[str, float]:
+        """Rates of the whole job, and means a step."""
+        seconds = max(1e-9, time.perf_counter() - self._began - self._paused)
+        return {
+            "tokens_per_second": round(self._tokens / seconds, 1),
+            "examples_per_second": round(self._examples / seconds, 1),
+            "step_seconds": round(seconds / max(1, self._steps), 6),
+            "data_wait_seconds": round(waited / max(1, self._steps), 6),
+        }
+
+
+def peak_memory() -> int:
+    """Peak bytes of this process: of the accelerator where there is one, else resident."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class MetricsFile:
+    """`metrics.jsonl`, a line a report, there for others as soon as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one line. NaN and infinities are null, as JSON has no word for them."""
+        clean = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in record.items()
+        }
+        self._file.write(json.dumps(clean, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def console_line(record: Mapping[str, Any], *, steps: int) -> str:
+    """One report as a person reads it."""
+    parts = [f"step {record['step']}/{steps}"]
+    if record["split"] != "train":
+        parts.append(str(record["split"]))
+    parts.append(f"loss {record['loss']:.4f}")
+    parts += [
+        f"{key} {value:.4f}" for key, value in record.items() if key.endswith("accuracy")
+    ]
+    if "perplexity" in record:
+        parts.append(f"perplexity {record['perplexity']:.2f}")
+    if "tokens_per_second" in record:
+        parts.append(f"lr {record['learning_rate']:.2e}")
+        parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+        left = (steps - record["step"]) * record["step_seconds"]
+        parts.append(f"ETA {clock(left)}")
+    return " · ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,0 +1,211 @@
+"""The run folder: one process group at a time, one recipe, one readable history."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import ptm
+from ptm.errors import UserError
+from ptm.interop.source import TOKENIZER
+from ptm.model.checkpoint import Checkpoint, newest_checkpoint
+from ptm.recipe import Recipe, recipe_yaml
+from ptm.train.save import clear_leftovers
+
+logger = logging.getLogger(__name__)
+
+# What may differ when a run is continued: nothing that changes what is learnt.
+_MAY_DIFFER = (
+    "engine.",
+    "checkpoint.",
+    "tracking.",
+    "runs_dir",
+    "train.micro_batch_size",
+    "train.steps",
+    "train.epochs",
+    "train.wall_time_hours",
+    "data.workers",
+)
+
+
+class RunFolder:
+    """`runs/<name>`, held by a lock as long as this object is."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.path = Path(recipe.runs_dir) / recipe.name
+        self._recipe = recipe
+        self._lock: Any = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a report."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the console said, and more."""
+        return self.path / "train.log"
+
+    def take(self, *, fresh: bool) -> None:
+        """Lock the folder, setting an old run aside if `fresh`.
+
+        Raises UserError where it cannot be made, is in use, or holds the run of another recipe.
+        """
+        if fresh and self.path.exists():
+            self._acquire()
+            self._release()
+            aside = self.path.with_name(f"{self.path.name}.{datetime.now():%Y%m%d-%H%M%S}")
+            self.path.rename(aside)
+            logger.info("the old run is set aside as %s", aside)
+        self._acquire()
+        try:
+            self._refuse_other_recipe()
+        except UserError:
+            self._release()
+            raise
+        if self.checkpoints.exists():
+            clear_leftovers(self.checkpoints)
+
+    def _acquire(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be made a run folder: {error.strerror}.") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise UserError(
+                f"{self.path}: is in use by {holder}. Wait for it, stop it, or give this run "
+                "another name."
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._lock.flush()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def leave(self) -> None:
+        """Let others have the folder."""
+        self._release()
+
+    def _refuse_other_recipe(self) -> None:
+        written = self.path / "recipe.yaml"
+        if not written.exists():
+            return
+        before = _flat(yaml.safe_load(written.read_text(encoding="utf-8")))
+        now = _flat(self._recipe.model_dump(mode="json"))
+        different = [
+            f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not key.startswith(_MAY_DIFFER)
+        ]
+        if different:
+            raise UserError(
+                f"{self.path}: is the run of another recipe ({'; '.join(different)}). Use another "
+                "name, or --fresh to set the old run aside."
+            )
+
+    def describe(self, recipe: Recipe, ds_config: Mapping[str, Any], data: str) -> None:
+        """Write recipe.yaml, ds_config.json, environment.json and the tokenizer's files."""
+        (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        for name, content in (("ds_config", ds_config), ("environment", environment(data))):
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        (self.path / TOKENIZER).mkdir(exist_ok=True)
+        for file in recipe.tokenizer.input_files:
+            shutil.copyfile(file, self.path / TOKENIZER / Path(file).name)
+
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The newest whole checkpoint, None where there is none at all.
+
+        Damaged ones are named in the log and passed over. Raises UserError where all are damaged.
+        """
+        return newest_checkpoint(self.checkpoints)
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop reports after `step`, and a line that a kill tore."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+        aside = self.metrics.with_suffix(".partial")
+        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        aside.replace(self.metrics)
+
+    def refuse_full_disk(self, needed: int) -> None:
+        """Raise UserError where a checkpoint of `needed` bytes would not fit."""
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise UserError(
+                f"{self.path}: the disk has {free / 1e6:.0f} MB free, one checkpoint needs "
+                f"{needed / 1e6:.0f} MB. Free some space or set runs_dir to another disk."
+            )
+
+
+def environment(data: str) -> dict[str, Any]:
+    """What a run ran on: versions, host, commit, data."""
+    packages = ("torch", "deepspeed", "pydantic", "tokenizers", "numpy")
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {"ptm": ptm.__version__, **{name: metadata.version(name) for name in packages}},
+        "git_commit": _git_commit(),
+        "data_fingerprint": data,
+    }
+
+
+def _git_commit() -> str | None:
+    root = Path(ptm.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _flat(data: Any, at: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict) or not data:
+        return {at: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat.update(_flat(value, f"{at}.{key}" if at else str(key)))
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,101 @@
+"""`ptm show`: the plan of a training, before it is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ptm.errors import UserError
+from ptm.model.build import build_plan, meta_model
+from ptm.objectives import MicroBatch
+from ptm.recipe import Recipe
+from ptm.text.vocabulary import Vocabulary
+from ptm.train.ds_config import ds_config
+from ptm.train.inputs import batches_of, total_steps
+from ptm.train.rows import TRAIN, open_rows, open_store
+
+_ROWS_SHOWN = 2
+
+
+def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
+    """Lines for a person. Raises UserError where what is asked for needs what is not here."""
+    arithmetic = batches_of(recipe)
+    config = ds_config(recipe, arithmetic)
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=_vocabulary_size(recipe))
+    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} steps of the model"
+    total = 0
+    for name, module in meta_model(plan).named_children():
+        count = sum(parameter.numel() for parameter in module.parameters())
+        total += count
+        yield f"  {name:<20} {count:>15,}"
+    yield f"  {'parameters':<20} {total:>15,}"
+    yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
+    yield from _length(recipe)
+    yield f"DeepSpeed: {json.dumps(config, indent=2)}"
+    if batch:
+        yield from _decoded_batch(recipe)
+
+
+def _vocabulary_size(recipe: Recipe) -> int:
+    if Path(recipe.tokenizer.vocab).is_file():
+        return recipe.tokenizer.load().vocabulary.size
+    if recipe.tokenizer.size is None:
+        raise UserError(
+            f'tokenizer.vocab: "{recipe.tokenizer.vocab}" is not a file, and tokenizer.size is not '
+            "given instead: the model's size is not known."
+        )
+    return recipe.tokenizer.size
+
+
+def _length(recipe: Recipe) -> Iterator[str]:
+    train = recipe.train
+    if not Path(recipe.data.store).exists() or not Path(recipe.tokenizer.vocab).is_file():
+        what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
+        yield f"length: {what}; how many rows an epoch has is known once the store is there"
+        return
+    rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
+    steps = total_steps(recipe, len(rows))
+    yield (
+        f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "
+        f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
+        f"{100 * rows.fill:.2f} % of the cells)"
+    )
+    yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"
+
+
+def _decoded_batch(recipe: Recipe) -> Iterator[str]:
+    """The first rows of the training: what is read, and what is to be predicted."""
+    tokenizer = recipe.tokenizer.load()
+    open_store(recipe, tokenizer)
+    rows = open_rows(recipe, tokenizer, split=TRAIN)
+    chosen = np.arange(min(_ROWS_SHOWN, len(rows)), dtype=np.int64)
+    batch = rows.micro_batch(chosen, np.zeros_like(chosen))
+    yield f"the first {len(chosen)} rows, {dict(batch.counts)}:"
+    for row in range(len(chosen)):
+        yield from _decoded_row(batch, row, tokenizer.vocabulary)
+
+
+def _decoded_row(batch: MicroBatch, row: int, vocabulary: Vocabulary) -> Iterator[str]:
+    ids, examples = batch.tensors["input_ids"][row], batch.tensors["example_ids"][row]
+    first = row * ids.size
+    wanted = {
+        int(at) - first: vocabulary.tokens[int(token)]
+        for at, token, weight in zip(
+            batch.tensors["predicted_positions"],
+            batch.tensors["predicted_ids"],
+            batch.tensors["predicted_weights"],
+            strict=True,
+        )
+        if weight and first <= at < first + ids.size
+    }
+    for example in range(1, int(examples.max()) + 1):
+        words = [
+            f"{vocabulary.tokens[int(ids[at])]}<{wanted[at]}>"
+            if at in wanted
+            else vocabulary.tokens[int(ids[at])]
+            for at in np.flatnonzero(examples == example).tolist()
+        ]
+        yield f"  row {row}, example {example}: {' '.join(words)}"
