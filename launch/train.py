@@ -1,4 +1,7 @@
-"""What DeepSpeed's launcher starts on every rank: `deepspeed launch/train.py RECIPE [KEY=VALUE ...]`."""
+"""What DeepSpeed's launcher starts on every rank.
+
+`deepspeed launch/train.py RECIPE [KEY=VALUE ...]`
+"""
 
 from __future__ import annotations
 

@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USER
 
 
-def _parsed(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> argparse.Namespace:
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse, also where KEY=VALUE stands after an option, which argparse alone refuses."""
     parsed, rest = parser.parse_known_args(arguments)
     late = [word for word in rest if "=" in word and not word.startswith("-")]

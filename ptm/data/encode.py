@@ -46,6 +46,7 @@ class BlockEncoder:
         self._dtype = np.uint16 if self._tokenizer.vocabulary.size <= 2**16 else np.uint32
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
+        """The arrays of the block's shard, and what was met on the way."""
         parsed = parse_block(block.data, self._layout)
         sentences = [sentence for document in parsed.documents for sentence in document]
         tokens, lengths, starts = self._encode(sentences)
@@ -144,5 +145,3 @@ def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | No
 
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-

@@ -67,10 +67,7 @@ def choose_units(units: Units, keys: U64, *, rate: float, limit: int | None) -> 
     """
     tokens = np.bincount(units.owner, weights=units.size, minlength=units.examples)
     budget = _budget(tokens.astype(np.int64), rate, limit)
-    if limit is not None:
-        eligible = units.size <= limit
-    else:
-        eligible = np.ones(units.size.size, dtype=bool)
+    eligible = units.size <= (np.iinfo(np.int64).max if limit is None else limit)
     within = _index_within(units.owner)
     scores = draws(substream(keys, _CHOOSE)[units.owner], within)
     order = _sorted_by_owner(units.owner, scores)
@@ -124,7 +121,10 @@ def choose_spans(
     if limit is not None:
         tokens = np.bincount(span_of_member, weights=units.size[members], minlength=lengths.size)
         kept = _cumulative_before(tokens.astype(np.int64), owner) + tokens <= limit
-        members, span_of_member = members[kept[span_of_member]], span_of_member[kept[span_of_member]]
+        members, span_of_member = (
+            members[kept[span_of_member]],
+            span_of_member[kept[span_of_member]],
+        )
     span_of_unit = np.full(units.size.size, -1, dtype=np.int64)
     span_of_unit[members] = span_of_member
     return span_of_unit
@@ -170,7 +170,9 @@ def replace_tokens(
     at = np.flatnonzero(chosen)
     kind = uniform(draws(substream(keys, _KIND)[owner[at]], group[at]))
     within = _index_within(owner)[at]
-    drawn = below(draws(substream(keys, _REPLACE)[owner[at]], within), replacement.ordinary_ids.size)
+    drawn = below(
+        draws(substream(keys, _REPLACE)[owner[at]], within), replacement.ordinary_ids.size
+    )
     masked = kind < replacement.mask_share
     random = ~masked & (kind < replacement.mask_share + replacement.random_share)
     inputs = ids.copy()

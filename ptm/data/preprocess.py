@@ -294,8 +294,8 @@ def _refuse_useless(work: Preprocessing, counts: Sequence[Counts], *, tokens: in
                     break
                 before += c.lines
             raise UserError(
-                f"{file.path}:{first}: is not UTF-8, and so are {invalid} of {lines} lines. Convert "
-                "the file, e.g. `iconv -f GB18030 -t UTF-8`."
+                f"{file.path}:{first}: is not UTF-8, and so are {invalid} of {lines} lines. "
+                "Convert the file, e.g. `iconv -f GB18030 -t UTF-8`."
             )
     if tokens == 0:
         paths = ", ".join(file.path for file in work.corpus)

@@ -159,14 +159,15 @@ class TokenStore:
             data = json.loads(manifest.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise UserError(
-                    f"{manifest}: is of store format {data['format']}, this version reads {FORMAT}. "
-                    "Run `ptm preprocess` again."
+                    f"{manifest}: is of store format {data['format']}, this version reads "
+                    f"{FORMAT}. Run `ptm preprocess` again."
                 )
             shards = tuple(shard_from_json(shard) for shard in data["shards"])
             info = StoreInfo(**{**data, "shards": shards, "corpus": tuple(data["corpus"])})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{manifest}: is damaged ({error}). Remove the folder and run `ptm preprocess` again."
+                f"{manifest}: is damaged ({error}). Remove the folder and run "
+                "`ptm preprocess` again."
             ) from error
         store = cls(folder, info)
         store._check_sizes()
@@ -258,7 +259,8 @@ def ragged_ranges(starts: I64, lengths: I64) -> I64:
     """`arange(start, start + length)` of every pair, one after another."""
     total = int(lengths.sum())
     before = np.cumsum(lengths) - lengths
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - before, lengths)
+    positions: I64 = np.arange(total, dtype=np.int64) + np.repeat(starts - before, lengths)
+    return positions
 
 
 def document_hashes(tokens: NDArray[Any], ends: Sequence[int] | I64) -> NDArray[np.uint64]:

@@ -12,10 +12,10 @@ from pydantic import field_validator
 from torch import Tensor, nn
 
 from ptm.component import Config, Listed, PositiveInt
-from ptm.embeddings.word import WORD, word_step
 from ptm.errors import nearest
 from ptm.nn.dropout import Dropout
 from ptm.nn.shape import ModelShape
+from ptm.nn.word_embedding import WORD, word_step
 from ptm.plan import Step
 
 
@@ -97,7 +97,9 @@ class _SummedEmbedding(nn.Module):
         width = shape.embedding_size
         self.norm = nn.LayerNorm(width, eps=shape.norm_epsilon) if config.layer_norm else None
         self.dropout = Dropout(shape.dropout)
-        self.projection = nn.Linear(width, shape.hidden_size) if width != shape.hidden_size else None
+        self.projection = (
+            nn.Linear(width, shape.hidden_size) if width != shape.hidden_size else nn.Identity()
+        )
 
     def forward(self, words: Tensor, *ids: Tensor) -> Tensor:
         """(B, T, E), (B, T) a part -> (B, T, D)."""
@@ -107,4 +109,5 @@ class _SummedEmbedding(nn.Module):
         if self.norm is not None:
             summed = self.norm(summed)
         summed = self.dropout(summed)
-        return summed if self.projection is None else self.projection(summed)
+        projected: Tensor = self.projection(summed)
+        return projected

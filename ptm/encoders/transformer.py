@@ -104,9 +104,8 @@ class TransformerLayer(nn.Module):
         if self.pre_norm:
             attended = self.attention(self.attention_norm(hidden), example_ids)
             hidden = hidden + self.dropout(attended)
-            return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+            lowered: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+            return hidden + lowered
         hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, example_ids)))
-        normed: Tensor = self.feed_forward_norm(
-            hidden + self.dropout(self.feed_forward(hidden))
-        )
+        normed: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return normed

@@ -1,4 +1,4 @@
-"""`ptm import`: somebody else's weights as a folder that `init_from`, evaluate and fill can load."""
+"""`ptm import`: others' weights as a folder that `init_from`, evaluate and fill can load."""
 
 from __future__ import annotations
 

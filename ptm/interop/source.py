@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.model.checkpoint import (
     Checkpoint,
-    DamagedCheckpoint,
+    DamagedCheckpointError,
     checkpoint_folders,
     newest_checkpoint,
 )
@@ -69,8 +70,6 @@ class Source(ABC):
 
 def open_source(path: str, *, step: int | None = None) -> Source:
     """The model at `path`. Raises UserError where there is none."""
-    from ptm.interop.hf.folder import HuggingFaceFolder
-
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(
@@ -139,7 +138,7 @@ def _checkpoint(folder: Path, step: int | None) -> Checkpoint:
         raise UserError(f"{folder.parent}: has no checkpoint of step {step}; there are: {there}.")
     try:
         return Checkpoint.open(path)
-    except DamagedCheckpoint as error:
+    except DamagedCheckpointError as error:
         raise UserError(f"{error}; use another --step.") from error
 
 
@@ -162,22 +161,22 @@ class ImportedSource(Source):
 class HuggingFaceSource(Source):
     """An export of ours, or any folder of a known family."""
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: HuggingFaceFolder) -> None:
         super().__init__(folder.folder)
         self._hub = folder
 
     def recipe_data(self) -> dict[str, Any]:
         """The exported recipe where there is one, else what the config says."""
         written = self.folder / RECIPE
-        found: dict[str, Any] = self._hub.recipe_data()
+        found = self._hub.recipe_data()
         if not written.exists():
             return found
-        return {**found, **read_recipe_data(written), "tokenizer": found["tokenizer"]}
+        whole: dict[str, Any] = {**found, **read_recipe_data(written)}
+        return {**whole, "tokenizer": found["tokenizer"]}
 
     def tensors(self) -> dict[str, Tensor]:
         """Under canonical names."""
-        found: dict[str, Tensor] = self._hub.canonical()
-        return found
+        return self._hub.canonical()
 
     def description(self) -> str:
         """The family."""

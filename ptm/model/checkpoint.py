@@ -33,7 +33,7 @@ WEIGHT = "weight"
 _NAME = re.compile(r"global_step(\d+)")
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpointError(Exception):
     """A checkpoint that is not whole; the message says what is wrong with it."""
 
 
@@ -66,20 +66,22 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:
-        """Verify everything against the checksums. Raises DamagedCheckpoint."""
+        """Verify everything against the checksums. Raises DamagedCheckpointError."""
         try:
             first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
             if json.loads(first)["blake2b"] != digest_of(text.encode()):
-                raise DamagedCheckpoint(f"{folder / MANIFEST}: its checksum does not fit")
+                raise DamagedCheckpointError(f"{folder / MANIFEST}: its checksum does not fit")
             manifest = json.loads(text)
             run_text = (folder / RUN).read_bytes()
         except OSError as error:
             name = Path(error.filename or folder).name
-            raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({error.strerror})") from error
+            raise DamagedCheckpointError(
+                f"{folder}: {name} cannot be read ({error.strerror})"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedCheckpoint(f"{folder / MANIFEST}: is damaged ({error})") from error
+            raise DamagedCheckpointError(f"{folder / MANIFEST}: is damaged ({error})") from error
         if digest_of(run_text) != manifest["run"]:
-            raise DamagedCheckpoint(f"{folder / RUN}: its checksum does not fit the manifest")
+            raise DamagedCheckpointError(f"{folder / RUN}: its checksum does not fit the manifest")
         for entry in manifest["files"]:
             _verify(folder / entry["file"], entry)
         return cls(folder, manifest, json.loads(run_text))
@@ -128,16 +130,17 @@ def _verify(path: Path, entry: Mapping[str, Any]) -> None:
     try:
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise DamagedCheckpoint(f"{path}: has {size} bytes instead of {entry['bytes']}")
+            raise DamagedCheckpointError(f"{path}: has {size} bytes instead of {entry['bytes']}")
         with path.open("rb") as file:
-            digest = hashlib.filedigest_of(file, lambda: hashlib.blake2b(digest_size=16))
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: cannot be read ({error.strerror})") from error
+        raise DamagedCheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if digest.hexdigest() != entry["blake2b"]:
-        raise DamagedCheckpoint(f"{path}: its checksum does not fit the manifest")
+        raise DamagedCheckpointError(f"{path}: its checksum does not fit the manifest")
 
 
 def digest_of(data: bytes) -> str:
+    """The checksum that manifests use."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -150,7 +153,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     for path in checkpoint_folders(folder):
         try:
             return Checkpoint.open(path)
-        except DamagedCheckpoint as error:
+        except DamagedCheckpointError as error:
             damaged.append(str(error))
             logger.warning("damaged checkpoint passed over: %s", error)
     if damaged:

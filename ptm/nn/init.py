@@ -34,7 +34,7 @@ def first_value(
     """The fp32 tensor that parameter `name` begins with.
 
     Norm weights 1, biases 0, everything else N(0, std); names that end in one of
-    `residual_outputs` N(0, std / sqrt(residual_branches)) (GPT-2, Radford et al. 2019, section 2.3).
+    `residual_outputs` N(0, std / sqrt(residual_branches)) (Radford et al. 2019, section 2.3).
     """
     shape = tuple(shape)
     if name.endswith("bias"):

@@ -172,9 +172,7 @@ class SpanMasking(_Masking):
         return span_of_token >= 0, _place_in_example(text.owner, span_of_token)
 
 
-Masking = Annotated[
-    TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="unit")
-]
+Masking = Annotated[TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="unit")]
 
 
 def _of_tokens(units: Units, chosen: Flags) -> Flags:

@@ -17,9 +17,9 @@ from ptm.component import Config
 from ptm.data.batch import Placement
 from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
 from ptm.data.store import I64, TokenStore, ragged_ranges
-from ptm.embeddings.word import tied_unembedding_step
 from ptm.nn.shape import ModelShape
 from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
+from ptm.nn.word_embedding import tied_unembedding_step
 from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
 from ptm.objectives.masking import Maskable, Masking, TokenMasking
 from ptm.plan import Step
@@ -155,9 +155,7 @@ class Mlm(Objective):
             unembed = tied_unembedding_step("mlm_unembed", shape, reads="hidden", writes="logits")
         else:
             unembed = Step("mlm_unembed", lambda: Unembedding(shape), ("hidden",), ("logits",))
-        bias = Step(
-            "mlm_bias", lambda: OutputBias(shape.vocabulary_size), ("logits",), ("logits",)
-        )
+        bias = Step("mlm_bias", lambda: OutputBias(shape.vocabulary_size), ("logits",), ("logits",))
         return (transform, unembed, bias) if self.head.bias else (transform, unembed)
 
     @property

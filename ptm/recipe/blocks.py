@@ -13,7 +13,6 @@ from ptm.component import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    Probability,
 )
 from ptm.embeddings import EmbeddingConfig
 from ptm.encoders import AnyEncoder

@@ -1,4 +1,4 @@
-"""Rules between the parts of a recipe: what cannot learn or cannot run is refused, with a reason."""
+"""Rules between the parts of a recipe: what cannot learn or run is refused, with a reason."""
 
 from __future__ import annotations
 

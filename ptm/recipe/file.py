@@ -79,7 +79,7 @@ class Source:
         if not equals or not dotted:
             raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
         try:
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            value = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
             raise UserError(f'"{argument}": the value is not YAML.') from error
         keys = dotted.split(".")
@@ -194,10 +194,9 @@ def _written_path(location: Sequence[str | int], data: Any) -> Key:
     path: list[str | int] = []
     here = data
     for index, part in enumerate(location):
-        if isinstance(here, dict) and part in here:
-            here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
+        inside = _inside(here, part)
+        if inside is not _NOT_THERE:
+            here = inside
         elif isinstance(here, dict) and index == len(location) - 1 and not _is_tag(part, here):
             path.append(part)
             break
@@ -205,6 +204,18 @@ def _written_path(location: Sequence[str | int], data: Any) -> Key:
             continue
         path.append(part)
     return tuple(path)
+
+
+_NOT_THERE = object()
+
+
+def _inside(data: Any, part: str | int) -> Any:
+    """What `data` holds under a key or an index."""
+    if isinstance(data, dict):
+        return data.get(part, _NOT_THERE)
+    if isinstance(data, list) and isinstance(part, int) and part < len(data):
+        return data[part]
+    return _NOT_THERE
 
 
 def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
-"""Corpus files: found by path, glob or list, plain or compressed, read as blocks of whole documents.
+"""Corpus files: found by path, glob or list, plain or compressed, read block by block.
 
-A block is cut only where a document ends, so that blocks can be tokenised anywhere, in any order,
-and a file's blocks depend on nothing but its bytes and the block size.
+A block holds whole documents: it is cut only where a document ends, so that blocks can be tokenised
+anywhere, in any order, and a file's blocks depend on nothing but its bytes and the block size.
 """
 
 from __future__ import annotations
@@ -55,10 +55,15 @@ class Block:
 
 
 def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple[CorpusFile, ...]:
-    """The files that `patterns` name, each once, in order. Raises UserError where one is missing."""
+    """The files that `patterns` name, each once, in order.
+
+    Raises UserError where a file is missing, empty or a folder.
+    """
     paths: list[str] = []
     for pattern in patterns:
-        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+        # Path.glob takes no absolute patterns.
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        matches = found if glob.has_magic(pattern) and not Path(pattern).exists() else [pattern]
         matches = [match for match in matches if not Path(match).is_dir() or match == pattern]
         if not matches:
             raise UserError(f'{field}: no file matches "{pattern}" (from {Path.cwd()}).')
@@ -101,8 +106,8 @@ class CorpusReader:
                     chunk = self._without_mark(chunk)
                 if b"\0" in chunk:
                     raise UserError(
-                        f"{self._file.path}: holds NUL bytes, so it is not a text file. A corpus is "
-                        "UTF-8 text, plain or compressed as .gz, .xz or .zst."
+                        f"{self._file.path}: holds NUL bytes, so it is not a text file. A corpus "
+                        "is UTF-8 text, plain or compressed as .gz, .xz or .zst."
                     )
                 data = pending + chunk
                 cut = len(data) if not chunk else self._last_boundary(data)

@@ -68,7 +68,9 @@ class Vocabulary:
     def is_special(self) -> NDArray[np.bool_]:
         """By id: whether the token is one of the special ones."""
         flags = np.zeros(self.size, dtype=bool)
-        flags[[self.ids[token] for token in set(self.specials.values()) if token in self.ids]] = True
+        flags[[self.ids[token] for token in set(self.specials.values()) if token in self.ids]] = (
+            True
+        )
         return flags
 
     def _special_looking(self) -> list[str]:

@@ -12,6 +12,7 @@ import deepspeed.utils
 import torch
 import torch.distributed as dist
 
+from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import launched_ranks
 
 
@@ -32,6 +33,7 @@ class Ranks:
 def join_ranks() -> Ranks:
     """Join the launcher's process group, or make one of this process alone."""
     cuda = torch.cuda.is_available()
+    keep_large_blocks()
     deepspeed.utils.logger.setLevel(logging.WARNING)
     backend = "nccl" if cuda else "gloo"
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -42,7 +44,8 @@ def join_ranks() -> Ranks:
     os.environ.setdefault("LOCAL_RANK", "0")
     if launched_ranks() == 1 and not dist.is_initialized():
         # No port, no rendezvous: nothing that another process on this machine could take.
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        alone = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=alone, rank=0, world_size=1)
     if not cuda:
         # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

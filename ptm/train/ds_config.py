@@ -38,7 +38,7 @@ def find_ds_config(name: str) -> Path:
         if (folder / f"{name}.json").is_file():
             return folder / f"{name}.json"
     known = {path.stem for folder in folders for path in folder.glob("*.json")}
-    raise UserError(f'engine.deepspeed: there is no ds_configs/{name}.json.{nearest(name, known)}')
+    raise UserError(f"engine.deepspeed: there is no ds_configs/{name}.json.{nearest(name, known)}")
 
 
 def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
@@ -133,6 +133,6 @@ def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
 
 @cache
 def known_keys() -> dict[str, list[str]]:
-    """DeepSpeed's keys by dotted block (`""` is the top level), as the pinned version reads them."""
+    """DeepSpeed's keys by dotted block (`""`: the top level), as the pinned version has them."""
     keys: dict[str, list[str]] = json.loads(_KNOWN_KEYS.read_text(encoding="utf-8"))
     return keys

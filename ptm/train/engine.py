@@ -91,7 +91,9 @@ class Engine:
             totals["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
         return StepResult(totals)
 
-    def _forward(self, tensors: Mapping[str, Tensor], counts: Mapping[str, float]) -> dict[str, Tensor]:
+    def _forward(
+        self, tensors: Mapping[str, Tensor], counts: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         """Each metric's share of its mean over the global batch, and the weighted loss."""
         moved = {
             name: tensor.to(self._ranks.device, non_blocking=True)
@@ -103,7 +105,11 @@ class Engine:
             for metric in self._objective.metrics
         }
         loss = sum(
-            (metric.weight * values[metric.name] for metric in self._objective.metrics if metric.weight),
+            (
+                metric.weight * values[metric.name]
+                for metric in self._objective.metrics
+                if metric.weight
+            ),
             start=torch.zeros((), device=self._ranks.device),
         )
         return {"loss": loss, **values}
@@ -112,7 +118,7 @@ class Engine:
         """Clip to the recipe's norm as DeepSpeed does from stage 1 on; return the norm before."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         if self._clipping > 0:
             scale = torch.clamp(self._clipping / (norm + 1e-6), max=1.0).float()
             torch._foreach_mul_(gradients, scale)
@@ -122,4 +128,3 @@ class Engine:
         """Every metric's mean over all `batches`, and the loss."""
         self._deepspeed.eval()
         return evaluation_means(self._deepspeed, self._objective, batches, self._ranks.device)
-

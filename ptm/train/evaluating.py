@@ -11,6 +11,7 @@ from ptm.errors import UserError
 from ptm.interop.source import Source
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
+from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
 from ptm.train.means import evaluation_means, with_perplexity
 from ptm.train.rows import EVAL, evaluation_batches, open_rows
@@ -32,6 +33,7 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     tokenizer = recipe.tokenizer.load()
     rows = open_rows(recipe, tokenizer, split=EVAL)
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=tokenizer.vocabulary.size)
+    keep_large_blocks()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = batch_plan(

@@ -155,6 +155,7 @@ class EngineState:
                 if parameter is not master:
                     parameter.copy_(master)
             return
+        parameter: Any
         for name, parameter in self._named.items():
             if name not in names:
                 continue
@@ -174,4 +175,3 @@ class EngineState:
         It would count as a first update in Adam's bias correction.
         """
         self._torch_optimizer().state.clear()
-

@@ -38,7 +38,11 @@ def runs(folder: Path) -> Iterator[str]:
         steps = recipe["train"]["steps"] or "?"
         newest = checkpoint_folders(run / "checkpoints")
         saved = newest[0].name.removeprefix("global_step") if newest else "none"
-        parts = [f"{run}", f"step {records[-1]['step'] if records else 0}/{steps}", f"saved {saved}"]
+        parts = [
+            f"{run}",
+            f"step {records[-1]['step'] if records else 0}/{steps}",
+            f"saved {saved}",
+        ]
         for split in ("train", "eval"):
             last = next((r for r in reversed(records) if r["split"] == split), None)
             if last is not None and last["loss"] is not None:

@@ -1,4 +1,4 @@
-"""What a run tells: windows of steps become reports, for metrics.jsonl, the console and trackers."""
+"""What a run tells: windows of steps become reports, for a file, the console and trackers."""
 
 from __future__ import annotations
 
@@ -110,9 +110,7 @@ def console_line(record: Mapping[str, Any], *, steps: int) -> str:
     if record["split"] != "train":
         parts.append(str(record["split"]))
     parts.append(f"loss {record['loss']:.4f}")
-    parts += [
-        f"{key} {value:.4f}" for key, value in record.items() if key.endswith("accuracy")
-    ]
+    parts += [f"{key} {value:.4f}" for key, value in record.items() if key.endswith("accuracy")]
     if "perplexity" in record:
         parts.append(f"perplexity {record['perplexity']:.2f}")
     if "tokens_per_second" in record:

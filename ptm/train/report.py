@@ -56,7 +56,7 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
     last = records[-1]
     rows = {"steps": f"{last['step']:,}", "real tokens seen": f"{last['tokens']:,}"}
     for split in ("train", "eval"):
-        found = next((r for r in reversed(records) if r["split"] == split), {})
+        found: dict[str, Any] = next((r for r in reversed(records) if r["split"] == split), {})
         for key, value in found.items():
             if _is_curve(key, value) and key.endswith(("loss", "perplexity", "accuracy")):
                 rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"

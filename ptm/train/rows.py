@@ -126,9 +126,7 @@ def _index(recipe: Recipe, tokenizer: Tokenizer, store: TokenStore, split: str) 
         )
         row_lengths = recipe.objective.row_length(examples.lengths)
         rows = (
-            pack(row_lengths, data.sequence_length)
-            if data.packing
-            else one_a_row(row_lengths.size)
+            pack(row_lengths, data.sequence_length) if data.packing else one_a_row(row_lengths.size)
         )
         kept = {f"ex_{name}": array for name, array in examples.arrays().items()}
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}
@@ -208,7 +206,7 @@ def _tensors(arrays: Mapping[str, NDArray[np.int64]]) -> dict[str, Tensor]:
 
 
 class Prefetcher:
-    """Makes batches in a thread while the step before computes; knows how long it was waited for."""
+    """Makes batches in a thread while the step before computes; knows how long was waited."""
 
     _DEPTH = 3
 
@@ -227,15 +225,16 @@ class Prefetcher:
                 self._put(batch)
                 if self._closed.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001 (raised again where it is waited for)
+        except BaseException as error:
             self._put(error)
 
     def _put(self, item: StepBatch | BaseException) -> None:
         while not self._closed.is_set():
             try:
-                return self._queue.put(item, timeout=0.2)
+                self._queue.put(item, timeout=0.2)
             except queue.Full:
                 continue
+            return
 
     def next(self) -> StepBatch:
         """The next batch. Raises what its making raised."""

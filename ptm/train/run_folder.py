@@ -90,7 +90,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("a+", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be made a run folder: {error.strerror}.") from error
+            raise UserError(
+                f"{self.path}: cannot be made a run folder: {error.strerror}."
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

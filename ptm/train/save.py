@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ptm.model.checkpoint import (
@@ -64,7 +65,7 @@ def _write_fragments(path: Path, state: EngineState) -> None:
         for owned in state.owned():
             for kind in state.kinds:
                 values = state.read(owned, kind).to("cpu", torch.float32).contiguous()
-                data = memoryview(values.numpy()).cast("B")
+                data = values.numpy().view(np.uint8).data
                 file.write(data)
                 digest.update(data)
                 fragments.append(Fragment(owned.name, kind, owned.start, owned.count, at))

@@ -6,6 +6,7 @@ import json
 import logging
 import netrc
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,9 +105,9 @@ class _Wandb:
         import wandb
 
         kept = folder / "wandb_run.json"
-        run_id = json.loads(kept.read_text())["id"] if kept.exists() else wandb.util.generate_id()
+        run_id = json.loads(kept.read_text())["id"] if kept.exists() else uuid.uuid4().hex[:8]
         kept.write_text(json.dumps({"id": run_id}))
-        self._run = wandb.init(
+        self._run: Any = wandb.init(
             project=block.project,
             entity=block.entity,
             name=recipe.name,
@@ -114,7 +115,7 @@ class _Wandb:
             resume="allow",
             dir=str(folder),
             config=recipe.model_dump(mode="json"),
-            mode=os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline"),
+            mode="online" if _logged_in() else "offline",
             settings=wandb.Settings(silent=True),
         )
         self._run.define_metric("step")
@@ -128,7 +129,10 @@ class _Wandb:
 
 
 def _logged_in() -> bool:
-    """Whether W&B has a key, looked up without asking anybody."""
+    """Whether W&B may go online: it has a key (looked up without asking anybody) and is let."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode is not None:
+        return mode == "online"
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

@@ -258,4 +258,3 @@ class Trainer:
             "store": self._data.train.store.info.fingerprint,
             "tokenizer": self._data.train.store.info.tokenizer,
         }
-

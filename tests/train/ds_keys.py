@@ -1,4 +1,4 @@
-"""The keys that the installed DeepSpeed reads: `python tests/train/ds_keys.py` writes the list anew."""
+"""The keys that the installed DeepSpeed reads; run as a script, it writes the list anew."""
 
 from __future__ import annotations
 

@@ -22,13 +22,23 @@ from ptm.objectives.mlm import Mlm
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu", "tanh": "tanh"}
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_new",
+    "relu": "relu",
+    "silu": "silu",
+    "tanh": "tanh",
+}
 _EMBEDDING = "bert.embeddings."
 _LAYER = "bert.encoder.layer."
 _HEAD = "cls.predictions."
 
 # (ours, transformers'), without `.weight` and `.bias`.
-_OUTSIDE = (("embedding.norm", _EMBEDDING + "LayerNorm"), ("mlm_transform.dense", _HEAD + "transform.dense"), ("mlm_transform.norm", _HEAD + "transform.LayerNorm"))
+_OUTSIDE = (
+    ("embedding.norm", _EMBEDDING + "LayerNorm"),
+    ("mlm_transform.dense", _HEAD + "transform.dense"),
+    ("mlm_transform.norm", _HEAD + "transform.LayerNorm"),
+)
 _INSIDE = (
     ("attention.output", "attention.output.dense"),
     ("attention_norm", "attention.output.LayerNorm"),
@@ -191,7 +201,8 @@ class Bert(Family):
 
 def _modern(name: str) -> str:
     """Names of checkpoints converted from TensorFlow say gamma and beta."""
-    return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
+    name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+    return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
 
 
 def _prefixed(name: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ptm.recipe.blocks import ModelBlock
 from ptm.objectives import Objective
+from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 Tensors = Mapping[str, Tensor]
@@ -34,7 +34,9 @@ class Family(ABC):
         """The `config.json`."""
 
     @abstractmethod
-    def to_huggingface(self, tensors: Tensors, model: ModelBlock, objective: Objective) -> dict[str, Tensor]:
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
         """Canonical tensors as transformers names and shapes them."""
 
     @abstractmethod
@@ -43,7 +45,7 @@ class Family(ABC):
 
     @abstractmethod
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """The recipe's `model` and `objective` blocks. Raises UserError for what is not supported."""
+        """The recipe's `model` and `objective`. Raises UserError for what is not supported."""
 
     @abstractmethod
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -53,11 +55,11 @@ class Family(ABC):
 def families() -> list[Family]:
     """Every family that is a file of this package."""
     package = importlib.import_module(__package__)
-    found = []
+    found: list[Family] = []
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{__package__}.{info.name}")
         for _, member in inspect.getmembers(module, inspect.isclass):
-            if issubclass(member, Family) and member.__module__ == module.__name__:
-                if not inspect.isabstract(member):
-                    found.append(member())
+            own = issubclass(member, Family) and member.__module__ == module.__name__
+            if own and not inspect.isabstract(member):
+                found.append(member())
     return found

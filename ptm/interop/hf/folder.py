@@ -43,7 +43,9 @@ class HuggingFaceFolder:
         tensors: dict[str, Tensor] = {}
         for path in files:
             tensors.update(_read_weights(path))
-        return {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
+        return {
+            name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()
+        }
 
     def _weight_files(self) -> list[Path]:
         for whole, index in (
@@ -58,9 +60,7 @@ class HuggingFaceFolder:
                 except (ValueError, KeyError, AttributeError) as error:
                     raise UserError(f"{self.folder / index}: is damaged ({error}).") from error
                 return [self.folder / name for name in sorted(set(shards))]
-        raise UserError(
-            f"{self.folder}: has neither model.safetensors nor pytorch_model.bin."
-        )
+        raise UserError(f"{self.folder}: has neither model.safetensors nor pytorch_model.bin.")
 
     @cached_property
     def family(self) -> Family:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
@@ -37,7 +37,7 @@ class TokenizerConfig(Config):
     size: PositiveInt | None = None
     """Number of tokens; lets a recipe be judged without the file, and is checked against it."""
     lowercase: bool = True
-    special_tokens: dict[str, str] | str = {}
+    special_tokens: dict[str, str] | str = Field(default_factory=dict)
     """Role to token where they are not BERT's, or the path of a `special_tokens_map.json`."""
 
     @field_validator("special_tokens")
@@ -46,7 +46,9 @@ class TokenizerConfig(Config):
         if isinstance(value, dict):
             for role in value:
                 if role not in ROLES:
-                    raise ValueError(f'"{role}" is no role of a special token.{nearest(role, ROLES)}')
+                    raise ValueError(
+                        f'"{role}" is no role of a special token.{nearest(role, ROLES)}'
+                    )
         return value
 
     @property
@@ -88,7 +90,9 @@ class TokenizerConfig(Config):
         try:
             named = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read as a map of special tokens: {error}.") from error
+            raise UserError(
+                f"{path}: cannot be read as a map of special tokens: {error}."
+            ) from error
         roles = {
             key.removesuffix("_token"): value
             for key, value in named.items()

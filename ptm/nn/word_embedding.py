@@ -31,9 +31,7 @@ class WordEmbedding(nn.Module):
 
 def word_step(shape: ModelShape) -> Step:
     """input_ids -> hidden, the first step of every model."""
-    return Step(
-        "word", lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=WORD_KEY
-    )
+    return Step("word", lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=WORD_KEY)
 
 
 def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: str) -> Step:
