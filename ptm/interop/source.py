@@ -151,7 +151,8 @@ class ImportedSource(Source):
 
     def tensors(self) -> dict[str, Tensor]:
         """All of them."""
-        return load_file(self.folder / WEIGHTS)
+        tensors: dict[str, Tensor] = load_file(self.folder / WEIGHTS)
+        return tensors
 
     def description(self) -> str:
         """Where it came from is in its recipe."""

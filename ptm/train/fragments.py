@@ -155,14 +155,14 @@ class EngineState:
                 if parameter is not master:
                     parameter.copy_(master)
             return
-        parameter: Any
         for name, parameter in self._named.items():
             if name not in names:
                 continue
             if self._stage == 3:
-                partition = parameter.ds_tensor
+                partition: Any = parameter.ds_tensor  # type: ignore[attr-defined]
                 start = self._rank * partition.ds_numel
-                count = max(0, min(partition.ds_numel, parameter.ds_numel - start))
+                whole_size = parameter.ds_numel  # type: ignore[attr-defined]
+                count = max(0, min(partition.ds_numel, whole_size - start))
                 if count:
                     partition.data.view(-1)[:count].copy_(values(name, WEIGHT, start, count))
             else:

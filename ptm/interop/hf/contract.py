@@ -59,7 +59,7 @@ def families() -> list[Family]:
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{__package__}.{info.name}")
         for _, member in inspect.getmembers(module, inspect.isclass):
-            own = issubclass(member, Family) and member.__module__ == module.__name__
-            if own and not inspect.isabstract(member):
+            own = member.__module__ == module.__name__ and not inspect.isabstract(member)
+            if own and issubclass(member, Family):
                 found.append(member())
     return found
