@@ -1,0 +1,66 @@
+# Two commands on a fresh machine: `make quickstart` and `make test`. Both do their own set-up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RECIPE := recipes/quickstart/roberta-tiny.yaml
+RUN    := runs/quickstart
+
+.PHONY: quickstart test lint types imports tests slow clean help
+
+help:
+	@echo "make quickstart   install, then pretrain, evaluate, export and try a tiny RoBERTa"
+	@echo "make test         install with the tools, then lint, types, import rules and tests"
+	@echo "make slow         the tests that take minutes"
+
+$(VENV)/python: 
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; ptm needs Python 3.11 or newer (or give PYTHON=...)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; ptm needs 3.11 or newer (give PYTHON=python3.11)"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv module; install it (Debian: apt-get install python3-venv)"; exit 2; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "make: no C compiler; install one (Debian: apt-get install build-essential)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes first and alone: later requirements then find it and do not look for another build.
+$(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/installed
+	$(BIN)/ptm validate $(RECIPE) >/dev/null
+	$(BIN)/ptm preprocess $(RECIPE)
+	$(BIN)/ptm train $(RECIPE)
+	$(BIN)/ptm evaluate $(RUN)
+	$(BIN)/ptm report $(RUN)
+	rm -rf $(RUN)/export
+	$(BIN)/ptm export $(RUN) $(RUN)/export --to hf
+	$(BIN)/python recipes/quickstart/try_probes.py $(RUN)/export
+	@echo
+	@echo "the run:    $(RUN)"
+	@echo "its report: $(RUN)/report.html"
+	@echo "the export: $(RUN)/export (for transformers' from_pretrained)"
+
+test: lint types imports tests
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+imports: $(VENV)/installed-dev
+	$(BIN)/lint-imports --no-cache
+
+tests: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,32 @@
+"""Fill the masks of probes.tsv with a model, and count how often the right token is near.
+
+python recipes/quickstart/try_probes.py MODEL
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ptm.interop.fill import Filler
+from ptm.interop.source import open_source
+
+NEAR = 5
+
+
+def main(model: str) -> None:
+    """Print a line a probe and the score."""
+    filler = Filler(open_source(model))
+    probes = Path(__file__).with_name("probes.tsv").read_text(encoding="utf-8").splitlines()
+    hits = 0
+    for probe in probes:
+        sentence, expected = probe.split("\t")
+        (guesses,) = filler.fill(sentence, count=NEAR)
+        tokens = [guess.token for guess in guesses]
+        hits += expected in tokens
+        print(f"{'+' if expected in tokens else '-'} {sentence}  ->  {' '.join(tokens)}")
+    print(f"{hits} of {len(probes)} right tokens are among the first {NEAR}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
