@@ -228,9 +228,14 @@ class _ProgressLine:
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    recipe = _recipe(parsed)
+    from ptm.train.distributed import leave_ranks
     from ptm.train.run import train
 
-    return train(_recipe(parsed), fresh=parsed.fresh)
+    try:
+        return train(recipe, fresh=parsed.fresh)
+    finally:
+        leave_ranks()
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:

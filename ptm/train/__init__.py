@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 
 import torch
 
@@ -9,3 +10,5 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+# DeepSpeed calls collectives by names that torch is about to change; no user can mend that.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed.*")

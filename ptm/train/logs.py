@@ -17,6 +17,7 @@ def log_to(path: Path, *, active: bool) -> Iterator[None]:
         _PROJECT.setLevel(logging.ERROR)
         yield
         return
+    _PROJECT.setLevel(logging.INFO)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     _PROJECT.addHandler(handler)

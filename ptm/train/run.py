@@ -10,7 +10,7 @@ from ptm.model.build import parameter_count
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import Recipe
 from ptm.recipe.batch import launched_ranks
-from ptm.train.distributed import Ranks, barrier, join_ranks, leave_ranks
+from ptm.train.distributed import Ranks, barrier, join_ranks
 from ptm.train.engine import Engine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
@@ -28,7 +28,8 @@ _BYTES_AN_ELEMENT = 12
 def train(recipe: Recipe, *, fresh: bool) -> int:
     """Train from the beginning, or on from the newest whole checkpoint; return the exit code.
 
-    Raises UserError for whatever is wrong with the recipe's inputs, before anything is written.
+    The process group stays, for another training of the same process. Raises UserError for
+    whatever is wrong with the recipe's inputs, before anything is written.
     """
     inputs = open_inputs(recipe)
     folder = RunFolder(recipe)
@@ -45,7 +46,6 @@ def train(recipe: Recipe, *, fresh: bool) -> int:
                 return _train_in(folder, recipe, inputs, ranks, stop)
         finally:
             folder.leave()
-            leave_ranks()
 
 
 def _train_in(

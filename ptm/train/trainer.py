@@ -19,7 +19,7 @@ from ptm.train.means import with_perplexity
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
 from ptm.train.rows import EVAL, TRAIN, Prefetcher, RowSet, TrainStream, evaluation_batches
 from ptm.train.run_folder import RunFolder
-from ptm.train.save import write_checkpoint
+from ptm.train.save import clear_leftovers, write_checkpoint
 from ptm.train.stopping import Patience, StopRequests
 from ptm.train.trackers import Trackers
 
@@ -227,6 +227,7 @@ class Trainer:
                 keep=self._recipe.checkpoint.keep,
             )
         except OSError as error:
+            clear_leftovers(self._folder.checkpoints)
             kept = "none" if self._saved_step is None else f"step {self._saved_step}"
             logger.error(
                 "the checkpoint of step %d could not be written (%s); the newest whole one: %s",

@@ -1,0 +1,170 @@
+"""Texts and stores for all tests: bundled ones that run everywhere, real ones where they are."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from ptm.data.preprocess import Preprocessing, preprocess
+from ptm.data.store import TokenStore
+from ptm.text.corpus import Layout, find_corpus
+from ptm.text.segmenters import Segmenter
+from ptm.text.segmenters.rjieba import RJieba
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers.wordpiece import WordPiece
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+settings.register_profile("ptm", deadline=None, derandomize=True)
+settings.load_profile("ptm")
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """The quickstart's folder and the files in it."""
+
+    folder: Path
+    vocab: Path
+    english: Path
+    chinese: Path
+
+    @property
+    def corpus(self) -> tuple[Path, ...]:
+        return (self.english, self.chinese)
+
+
+@dataclass(frozen=True)
+class RealText:
+    """Documents that people would train on, a vocabulary for them, and the tokenizer over it."""
+
+    name: str
+    vocab: Path
+    documents: tuple[str, ...]
+    tokenizer: Tokenizer = field(compare=False)
+
+    def as_layout(self, layout: Layout) -> str:
+        """The documents as the text of a corpus file."""
+        if layout == "documents":
+            return "\n".join(self.documents) + "\n"
+        return "\n\n".join("\n".join(sentences_of(text)) for text in self.documents) + "\n"
+
+
+def sentences_of(document: str) -> list[str]:
+    """A crude sentence splitter: its sentences, joined, are the document."""
+    marked = document
+    for stop in "。！？.!?":
+        marked = marked.replace(stop, f"{stop}\n")
+    return [sentence for sentence in marked.split("\n") if sentence.strip()]
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The root of the checkout."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def bundled(project: Path) -> Bundled:
+    """The quickstart's vocabulary and corpus: there on every machine."""
+    folder = project / "recipes" / "quickstart"
+    return Bundled(
+        folder=folder,
+        vocab=folder / "vocab.txt",
+        english=folder / "corpus" / "english.txt",
+        chinese=folder / "corpus" / "chinese.txt",
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_data(project: Path) -> Path:
+    """Larger real texts beside the checkout, for those who have them."""
+    folder = project.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: larger texts for tests lie beside the checkout")
+    return folder
+
+
+def _documents(path: Path, count: int) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip()][:count]
+
+
+@pytest.fixture(scope="session", params=["bundled", "shared"])
+def real_text(request: pytest.FixtureRequest) -> RealText:
+    """Chinese and English documents, short and long, in an order that mixes them."""
+    if request.param == "bundled":
+        bundled: Bundled = request.getfixturevalue("bundled")
+        vocab = bundled.vocab
+        documents = _documents(bundled.chinese, 400) + _documents(bundled.english, 400)
+        documents += [" ".join(documents[i::40]) for i in range(20)]
+    else:
+        shared: Path = request.getfixturevalue("shared_data")
+        vocab = shared / "vocab" / "google_zh_vocab.txt"
+        documents = _documents(shared / "book_review.txt", 1200)
+        documents += _documents(shared / "CLUECorpusSmall_sampled.txt", 150)
+    random.Random(0).shuffle(documents)
+    tokenizer = WordPiece(type="wordpiece", vocab=str(vocab)).load()
+    return RealText(request.param, vocab, tuple(documents), tokenizer)
+
+
+BuildStore = Callable[..., TokenStore]
+
+
+@pytest.fixture(scope="session")
+def build_store() -> BuildStore:
+    """Preprocess some text in this process and open what came of it."""
+
+    def build(
+        folder: Path,
+        text: str,
+        *,
+        vocab: Path,
+        layout: Layout = "documents",
+        segmenter: Segmenter | None = None,
+    ) -> TokenStore:
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus = folder / "corpus.txt"
+        corpus.write_text(text, encoding="utf-8", newline="\n")
+        work = Preprocessing(
+            corpus=find_corpus([str(corpus)]),
+            layout=layout,
+            tokenizer=WordPiece(type="wordpiece", vocab=str(vocab)),
+            segmenter=segmenter,
+        )
+        preprocess(work, folder / "store", workers=1, fresh=False, report=lambda _: None)
+        return TokenStore.open(folder / "store")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def real_store(
+    real_text: RealText, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
+) -> TokenStore:
+    """The real text as a store with word starts."""
+    return build_store(
+        tmp_path_factory.mktemp(real_text.name),
+        real_text.as_layout("documents"),
+        vocab=real_text.vocab,
+        segmenter=RJieba(type="rjieba"),
+    )
+
+
+@pytest.fixture
+def tiny_vocab(tmp_path: Path) -> Path:
+    """Special tokens, two unused ones, the letters and digits, their continuations, some hanzi."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
+    tokens += [*letters, *(f"##{letter}" for letter in letters), *"我们在北京天安门看书[]"]
+    path = tmp_path / "tiny_vocab.txt"
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,286 @@
+"""BERTs with random weights on both sides, rows of real text for them, and how far apart they are.
+
+Nothing is left at the value that hides a mistake: norms are not 1 and 0, biases are not 0, tables
+are as small as after a training, matrices are large enough for attention to choose, and the output
+is scaled until the largest logit is 5.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ptm.interop.hf.export import export_to_huggingface
+from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, Source, open_source
+from ptm.model.build import PlainModel, build_plan, meta_model
+from ptm.model.loaded import loaded_model
+from ptm.nn.init import norm_parameters
+from ptm.plan import Plan
+from ptm.recipe import Recipe, recipe_from_data
+from ptm.text.tokenizers import Tokenizer
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+TOLERANCE = 5e-6
+"""Of the largest logit: what fp32 may differ by when two programs sum in another order."""
+LARGEST_LOGIT = 5.0
+POSITIONS = 128
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Layers, width, heads; the feed-forward layer is four times as wide."""
+
+    layers: int
+    width: int
+    heads: int
+
+
+TINY, MINI, BASE = Size(2, 128, 2), Size(4, 256, 4), Size(12, 768, 12)
+
+
+def blocks_of(
+    vocab: Path,
+    size: Size,
+    *,
+    activation: str = "gelu",
+    tied: bool = True,
+    segment: bool = True,
+    bias: bool = True,
+    epsilon: float = 1e-12,
+    tokenizer: str = "wordpiece",
+    lowercase: bool = True,
+) -> dict[str, Any]:
+    """The blocks of a recipe that make a model."""
+    parts = ["word", "position", *(["segment"] if segment else [])]
+    return {
+        "tokenizer": {"type": tokenizer, "vocab": str(vocab), "lowercase": lowercase},
+        "model": {
+            "embedding": {"of": parts, "positions": POSITIONS},
+            "encoder": {
+                "type": "transformer",
+                "layers": size.layers,
+                "hidden_size": size.width,
+                "heads": size.heads,
+                "feed_forward_size": 4 * size.width,
+                "activation": activation,
+                "norm_epsilon": epsilon,
+            },
+        },
+        "objective": {"type": "mlm", "head": {"tied": tied, "bias": bias}},
+    }
+
+
+def recipe_of(blocks: Mapping[str, Any]) -> Recipe:
+    """A whole recipe around the blocks of a model."""
+    rest = {
+        "name": "model",
+        "data": {"corpus": "none", "layout": "documents", "store": "", "sequence_length": 64},
+        "optimizer": {"type": "adamw", "learning_rate": 1e-4},
+        "schedule": {"type": "linear"},
+        "train": {"steps": 10, "global_batch_size": 8, "micro_batch_size": 8},
+    }
+    return recipe_from_data({**rest, **blocks}, name="blocks")
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """The plan of a recipe whose vocabulary is there."""
+    size = recipe.tokenizer.load().vocabulary.size
+    return build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+
+
+def random_value(shape: Sequence[int], *, is_norm: bool, is_table: bool, seed: int) -> Tensor:
+    """Biases and norms away from 0 and 1; matrices that keep the size of what they multiply."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(tuple(shape), generator=generator)
+    if len(shape) == 1:
+        return 1.0 + 0.25 * drawn if is_norm else 0.25 * drawn
+    return 0.02 * drawn if is_table else drawn / shape[1] ** 0.5
+
+
+def random_weights(plan: Plan) -> dict[str, Tensor]:
+    """A random value for every parameter of the plan, by canonical name."""
+    model = meta_model(plan)
+    norms = {name for name in norm_parameters(model) if name.endswith("weight")}
+    return {
+        name: random_value(
+            parameter.shape, is_norm=name in norms, is_table="embedding" in name, seed=seed
+        )
+        for seed, (name, parameter) in enumerate(model.named_parameters())
+    }
+
+
+def random_huggingface(config: Any, rows: Rows) -> nn.Module:
+    """transformers' BertForMaskedLM with the same kind of random weights."""
+    from transformers import BertForMaskedLM
+
+    model = BertForMaskedLM(config).eval()
+    norms = set(norm_parameters(model))
+    head = model.cls.predictions
+    with torch.no_grad():
+        for seed, (name, parameter) in enumerate(model.named_parameters()):
+            parameter.copy_(
+                random_value(
+                    parameter.shape,
+                    is_norm=name in norms and name.endswith("weight"),
+                    is_table="embeddings" in name,
+                    seed=seed,
+                )
+            )
+        factor = LARGEST_LOGIT / hf_logits(model, rows).abs().max()
+        for part in {head.transform.LayerNorm.weight, head.transform.LayerNorm.bias, head.bias}:
+            part.mul_(factor)
+        if head.decoder.bias is not head.bias:
+            head.decoder.bias.mul_(factor)
+    return model
+
+
+def scaled(plan: Plan, weights: Tensors, rows: Rows) -> dict[str, Tensor]:
+    """The same weights with the head scaled so that the largest logit on `rows` is 5."""
+    largest = float(ptm_logits(loaded_model(plan, weights, source="random"), rows).abs().max())
+    head = ("mlm_transform.norm.weight", "mlm_transform.norm.bias", "mlm_bias.bias")
+    factor = LARGEST_LOGIT / largest
+    return {name: w * factor if name in head else w for name, w in weights.items()}
+
+
+def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> Source:
+    """`weights` in the folder that `ptm import` would have written."""
+    (folder / TOKENIZER).mkdir(parents=True)
+    shutil.copyfile(blocks["tokenizer"]["vocab"], folder / TOKENIZER / "vocab.txt")
+    (folder / RECIPE).write_text(yaml.safe_dump(dict(blocks)), encoding="utf-8")
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+    return open_source(str(folder))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model reads, and the examples it is made of."""
+
+    tensors: dict[str, Tensor]
+    examples: tuple[Tensor, ...]
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """1 where there is a token."""
+        return (self.tensors["example_ids"] > 0).long()
+
+
+def examples_of(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int) -> list[Tensor]:
+    """`[CLS] text [SEP]` of every text, long ones cut."""
+    cls, sep = (tokenizer.vocabulary.special_id(role) for role in ("cls", "sep"))
+    cut = (ids[: longest - 2] for ids in tokenizer.encode(texts))
+    return [torch.tensor([cls, *ids, sep]) for ids in cut]
+
+
+def laid_out(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
+    """Rows of examples, each as wide as the widest; every token is predicted."""
+    columns = max(sum(map(len, row)) for row in rows)
+    names = ("input_ids", "position_ids", "segment_ids", "example_ids")
+    grids = {name: torch.zeros(len(rows), columns, dtype=torch.int64) for name in names}
+    grids["input_ids"].fill_(pad)
+    for index, row in enumerate(rows):
+        at = 0
+        for number, ids in enumerate(row, start=1):
+            here = (index, slice(at, at + len(ids)))
+            grids["input_ids"][here] = ids
+            grids["position_ids"][here] = torch.arange(len(ids))
+            grids["segment_ids"][here] = 1
+            grids["example_ids"][here] = number
+            at += len(ids)
+    predicted = (grids["example_ids"] > 0).flatten().nonzero().flatten()
+    return Rows(
+        {**grids, "predicted_positions": predicted}, tuple(ids for row in rows for ids in row)
+    )
+
+
+def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
+    """Examples side by side in order, a new row where one no longer fits."""
+    rows: list[list[Tensor]] = [[]]
+    for ids in examples:
+        if sum(map(len, rows[-1])) + len(ids) > columns:
+            rows.append([])
+        rows[-1].append(ids)
+    return laid_out(rows)
+
+
+def ptm_logits(model: PlainModel, rows: Rows) -> Tensor:
+    """(N, V): the logits at every token, row after row."""
+    with torch.no_grad():
+        return model(rows.tensors)["logits"]
+
+
+def hf_logits(model: nn.Module, rows: Rows) -> Tensor:
+    """(N, V) of transformers' model, one example a row, padding masked."""
+    with torch.no_grad():
+        logits = model(
+            rows.tensors["input_ids"], attention_mask=rows.attention_mask
+        ).logits  # (B, T, V)
+    return logits.flatten(0, 1)[rows.tensors["predicted_positions"]]
+
+
+def hf_logits_alone(model: nn.Module, examples: Sequence[Tensor]) -> Tensor:
+    """(N, V) of transformers' model, every example by itself."""
+    with torch.no_grad():
+        return torch.cat([model(ids[None]).logits[0] for ids in examples])
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, relative to the largest logit."""
+    assert ours.shape == theirs.shape
+    d = float((ours - theirs).abs().max() / theirs.abs().max())
+    print("DIFF", os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1], f"{d:.2e}")
+    return d
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model, here and exported."""
+
+    blocks: Mapping[str, Any]
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    examples: list[Tensor]
+    ours: PlainModel
+    folder: Path
+    theirs: nn.Module
+
+
+def make_pair(
+    folder: Path,
+    blocks: Mapping[str, Any],
+    texts: Sequence[str],
+    *,
+    weights_format: str = "safetensors",
+    attention: str = "sdpa",
+) -> Pair:
+    """A random model, exported to `folder/export` and loaded by transformers."""
+    from transformers import AutoModelForMaskedLM
+
+    recipe = recipe_of(blocks)
+    plan, tokenizer = plan_of(recipe), recipe.tokenizer.load()
+    examples = examples_of(tokenizer, texts, longest=48)
+    weights = scaled(plan, random_weights(plan), packed(examples, columns=POSITIONS))
+    source = write_model(folder / "model", blocks, weights)
+    export_to_huggingface(source, folder / "export", weights_format=weights_format)  # type: ignore[arg-type]
+    return Pair(
+        blocks=blocks,
+        weights=weights,
+        tokenizer=tokenizer,
+        examples=examples,
+        ours=loaded_model(plan, weights, source="random"),
+        folder=folder / "export",
+        theirs=AutoModelForMaskedLM.from_pretrained(
+            folder / "export", attn_implementation=attention
+        ).eval(),
+    )
