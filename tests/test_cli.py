@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one sentence for a mistake, nothing left behind."""
+"""The command line as a user meets it: exit codes, one sentence a mistake, nothing left behind."""
 
 from __future__ import annotations
 

@@ -7,11 +7,14 @@ bounded by the blocks in flight whatever the size of the corpus. Shards are writ
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import multiprocessing
 import os
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,6 +36,7 @@ from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**25
 _BLOCKS = 64
+_PR_SET_PDEATHSIG = 1
 # More than this share of undecodable lines is a file in another encoding, not a flaw in a corpus.
 _INVALID_SHARE = 0.01
 
@@ -264,6 +268,10 @@ def _start_worker(tokenizer: TokenizerConfig, segmenter: Segmenter | None, layou
     global _worker_encoder
     # The processes are the parallelism; threads inside each would only get in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # Ctrl-C is the parent's to handle, and whatever ends the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _worker_encoder = BlockEncoder(tokenizer, segmenter, layout)
 
 

@@ -22,6 +22,12 @@ def bundled_texts() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def corpus_texts() -> list[str]:
+    """Enough of the bundled corpus to learn from."""
+    return (BUNDLED / "corpus" / "english.txt").read_text(encoding="utf-8").splitlines()[:400]
+
+
+@pytest.fixture(scope="session")
 def bundled_vocab() -> Path:
     return BUNDLED / "vocab.txt"
 

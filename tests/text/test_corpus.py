@@ -222,7 +222,9 @@ def test_any_number_of_blank_lines_ends_one_document(gap: str, corpus_file: Writ
 # Blocks
 
 
-LINES = st.sampled_from([b"a", "中文".encode(), b" ", b"", b"\r", b"\xff\xfe", b"long line of text"])
+LINES = st.sampled_from(
+    [b"a", "中文".encode(), b" ", b"", b"\r", b"\xff\xfe", b"long line of text"]
+)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

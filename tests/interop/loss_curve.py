@@ -1,0 +1,48 @@
+"""Trains a recipe with ptm's own engine and writes down the loss of every step.
+
+    python loss_curve.py RECIPE OUT [engine.deepspeed=zero1 …]
+
+One engine after another for each of the given configurations, in a process of their own: a process
+can be in one process group. OUT gets `NAME.json` a configuration, and `first.safetensors`, the
+weights that the first engine began with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from ptm.recipe import load_recipe
+from ptm.train.distributed import join_ranks, leave_ranks
+from ptm.train.engine import Engine
+from ptm.train.inputs import open_inputs
+from ptm.train.rows import TrainStream
+
+
+def main(recipe_path: str, out: Path, configurations: list[str]) -> None:
+    ranks = join_ranks()
+    for override in configurations:
+        recipe = load_recipe(recipe_path, [override])
+        inputs = open_inputs(recipe)
+        engine = Engine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+        if not (out / "first.safetensors").exists():
+            weights = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
+            save_file(weights, out / "first.safetensors")
+        stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, rank=ranks.rank)
+        curve = {"loss": [], "grad_norm": []}
+        for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
+            factor = recipe.schedule.factor(step, inputs.steps)
+            rate = recipe.optimizer.learning_rate * factor
+            values = engine.train_step(batch, step=step, learning_rate=rate).values
+            for name, series in curve.items():
+                series.append(float(values[name]))
+        name = override.partition("=")[2]
+        (out / f"{name}.json").write_text(json.dumps(curve), encoding="utf-8")
+    leave_ranks()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ptm.errors import UserError
+from ptm.text.tokenizers.contract import BERT_SPECIALS
+from ptm.text.vocabulary import Vocabulary, read_vocabulary
+
+
+def written(tmp_path: Path, data: bytes) -> str:
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(data)
+    return str(path)
+
+
+def vocabulary(*tokens: str) -> Vocabulary:
+    return Vocabulary(tokens=tokens, specials=BERT_SPECIALS, source="vocab.txt")
+
+
+def test_a_token_stands_at_the_number_of_its_line(tmp_path: Path) -> None:
+    assert read_vocabulary(written(tmp_path, "a\n中\n##b\n".encode())) == ("a", "中", "##b")
+
+
+def test_line_ends_of_dos_and_blank_lines_at_the_end_are_no_tokens(tmp_path: Path) -> None:
+    assert read_vocabulary(written(tmp_path, b"a\r\nb\r\n\r\n\n")) == ("a", "b")
+
+
+def test_only_a_newline_ends_a_token(tmp_path: Path) -> None:
+    tokens = ("a", "\u2028", "\x85", "b")
+    assert read_vocabulary(written(tmp_path, "\n".join(tokens).encode())) == tokens
+
+
+def test_a_token_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vocab\.txt:3: the token 'a' stands already in line 1"):
+        read_vocabulary(written(tmp_path, b"a\nb\na\n"))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n"])
+def test_an_empty_vocabulary_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UserError, match=r"vocab\.txt: the vocabulary is empty"):
+        read_vocabulary(written(tmp_path, data))
+
+
+def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read as a vocabulary"):
+        read_vocabulary(f"{tmp_path}/nowhere.txt")
+
+
+def test_a_vocabulary_that_is_not_utf_8_is_refused_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vocab\.txt: is not UTF-8 text at byte 2"):
+        read_vocabulary(written(tmp_path, b"a\n\xff\n"))
+
+
+def test_a_vocabulary_without_a_special_token_is_refused_by_file_token_and_key() -> None:
+    without = vocabulary("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<mask>", "a")
+    with pytest.raises(UserError, match=r"vocab\.txt: .*no \[MASK\].*special_tokens\.mask"):
+        without.require(("pad", "mask"))
+
+
+def test_the_nearest_token_is_named_where_a_special_one_is_missing() -> None:
+    with pytest.raises(UserError, match=r'Did you mean "\[MASKED\]"\?'):
+        vocabulary("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASKED]").special_id("mask")
+
+
+def test_special_and_unused_tokens_are_not_ordinary() -> None:
+    some = vocabulary("[PAD]", "[unused1]", "a", "[UNK]", "<unused7>", "[used]", "[MASK]", "##b")
+    assert [some.tokens[index] for index in some.ordinary_ids] == ["a", "[used]", "##b"]
+
+
+def test_is_special_is_true_of_the_special_tokens_alone() -> None:
+    some = vocabulary("a", "[PAD]", "[unused1]", "[MASK]")
+    assert some.is_special.tolist() == [False, True, False, True]

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ptm.errors import UserError
+from ptm.text.segmenters import Segmenter
+from ptm.text.segmenters.contract import Cut
+from ptm.text.segmenters.jieba import Jieba
+from ptm.text.segmenters.rjieba import RJieba
+from ptm.text.segmenters.space import Space
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers.char import Char
+from ptm.text.tokenizers.wordpiece import WordPiece
+from ptm.text.words import WordFinder, chinese_characters
+
+if TYPE_CHECKING:
+    from tests.conftest import RealText
+
+
+@cache
+def loaded(kind: str) -> Cut:
+    """jieba reads its dictionary for a second: once is enough."""
+    segmenters = {"jieba": Jieba, "rjieba": RJieba, "space": Space}
+    return segmenters[kind](type=kind).load()
+
+
+class Once(Segmenter):
+    """A segmenter that is loaded once for all tests."""
+
+    type: Literal["jieba", "rjieba", "space"]
+
+    def load(self) -> Cut:
+        return loaded(self.type)
+
+
+JIEBA, RJIEBA, SPACE = Once(type="jieba"), Once(type="rjieba"), Once(type="space")
+segmenters = pytest.mark.parametrize("segmenter", [JIEBA, RJIEBA, SPACE], ids=lambda s: s.type)
+
+
+def words_of(tokenizer: Tokenizer, segmenter: Segmenter, text: str) -> list[list[str]]:
+    """The tokens of `text`, a list a word."""
+    ((ids, begins),) = WordFinder(tokenizer, segmenter).encode([text])
+    words: list[list[str]] = []
+    for index, begin in zip(ids, begins, strict=True):
+        if begin:
+            words.append([])
+        words[-1].append(tokenizer.vocabulary.tokens[index])
+    return words
+
+
+@pytest.fixture
+def wordpiece(tiny_vocab: Path) -> Tokenizer:
+    return WordPiece(type="wordpiece", vocab=str(tiny_vocab)).load()
+
+
+@pytest.fixture
+def char(tiny_vocab: Path) -> Tokenizer:
+    return Char(type="char", vocab=str(tiny_vocab)).load()
+
+
+# Words of the segmenter
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "char"])
+def test_chinese_characters_are_grouped_as_jieba_cuts(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer: Tokenizer = request.getfixturevalue(kind)
+    words = words_of(tokenizer, JIEBA, "我们在北京天安门看书")
+    assert ["".join(word) for word in words] == ["我们", "在", "北京", "天安门", "看书"]
+
+
+def test_words_of_real_chinese_begin_where_the_segmenters_do(real_text: RealText) -> None:
+    cut = RJIEBA.load()
+    texts = [text for text in real_text.documents if chinese_characters(text).any()][:150]
+    finder = WordFinder(real_text.tokenizer, RJIEBA)
+    encoded = real_text.tokenizer.encode_with_offsets(texts)
+    for text, (_, begins), (_, offsets) in zip(texts, finder.encode(texts), encoded, strict=True):
+        starts = set(np.cumsum([0, *(len(word) for word in cut(text))]).tolist())
+        chinese = chinese_characters(text)
+        for begin, (first, _) in zip(begins, offsets, strict=True):
+            if chinese[first] and first > 0 and chinese[first - 1]:
+                assert begin == (first in starts)
+
+
+def test_spaces_separate_words_of_segmented_chinese(wordpiece: Tokenizer) -> None:
+    words = words_of(wordpiece, SPACE, "我们 在 北京天安门")
+    assert ["".join(word) for word in words] == ["我们", "在", "北京天安门"]
+
+
+def test_a_word_ends_where_chinese_ends(wordpiece: Tokenizer) -> None:
+    words = words_of(wordpiece, SPACE, "a我们b")
+    assert words == [["a"], ["我", "们"], ["b"]]
+
+
+def test_words_between_spaces_are_words_of_a_character_tokenizer_too(char: Tokenizer) -> None:
+    words = words_of(char, SPACE, "book 看书 42")
+    assert ["".join(word) for word in words] == ["book", "看书", "42"]
+
+
+# Pieces
+
+
+def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:
+    words = words_of(wordpiece, JIEBA, "ab c")
+    assert words == [["a", "##b"], ["c"]]
+
+
+@segmenters
+def test_a_continuation_never_begins_a_word_of_real_text(
+    real_text: RealText, segmenter: Segmenter
+) -> None:
+    finder = WordFinder(real_text.tokenizer, segmenter)
+    for ids, begins in finder.encode(real_text.documents[:40]):
+        assert not begins[real_text.tokenizer.continuations[ids]].any()
+
+
+def test_a_continuation_never_begins_a_word_of_rare_characters(tmp_path: Path) -> None:
+    # A character that BERT counts as Chinese and the tokenizers library does not.
+    rare = "\U0002b820"
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "a", f"##{rare}"]), encoding="utf-8")
+    tokenizer = WordPiece(type="wordpiece", vocab=str(path)).load()
+    assert words_of(tokenizer, SPACE, f"a{rare}") == [["a", f"##{rare}"]]
+
+
+@segmenters
+def test_the_first_token_of_a_text_begins_a_word(real_text: RealText, segmenter: Segmenter) -> None:
+    finder = WordFinder(real_text.tokenizer, segmenter)
+    assert all(begins[0] for ids, begins in finder.encode(real_text.documents[:40]) if len(ids))
+
+
+@segmenters
+def test_token_ids_are_the_same_with_a_segmenter(real_text: RealText, segmenter: Segmenter) -> None:
+    texts = real_text.documents[:40]
+    found = WordFinder(real_text.tokenizer, segmenter).encode(texts)
+    assert [ids.tolist() for ids, _ in found] == real_text.tokenizer.encode(texts)
+
+
+@segmenters
+@pytest.mark.parametrize("text", ["", " ", "\u200b", "\x00\x07"])
+def test_a_text_without_tokens_has_no_words(
+    wordpiece: Tokenizer, segmenter: Segmenter, text: str
+) -> None:
+    assert words_of(wordpiece, segmenter, text) == []
+
+
+# Segmenters
+
+
+@segmenters
+def test_segments_of_real_text_joined_give_the_text(
+    real_text: RealText, segmenter: Segmenter
+) -> None:
+    cut = segmenter.load()
+    assert all("".join(cut(text)) == text for text in real_text.documents[:40])
+
+
+@segmenters
+def test_segments_of_any_text_joined_give_the_text(segmenter: Segmenter) -> None:
+    cut = segmenter.load()
+
+    @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+    def joined(text: str) -> None:
+        assert "".join(cut(text)) == text
+
+    joined()
+
+
+def test_a_user_dictionary_makes_words(wordpiece: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("我们在北京 1000\n", encoding="utf-8")
+    with_dictionary = Jieba(type="jieba", dictionary=str(path))
+    words = words_of(wordpiece, with_dictionary, "我们在北京")
+    assert ["".join(word) for word in words] == ["我们在北京"]
+
+
+def test_a_user_dictionary_stays_with_its_recipe(wordpiece: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("我们在北京 1000\n", encoding="utf-8")
+    Jieba(type="jieba", dictionary=str(path)).load()
+    assert len(words_of(wordpiece, JIEBA, "我们在北京")) == 3
+
+
+def test_a_missing_dictionary_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read"):
+        Jieba(type="jieba", dictionary=f"{tmp_path}/nowhere.txt").load()
+
+
+@pytest.mark.parametrize("kind", [RJieba, Space])
+def test_a_segmenter_without_dictionaries_refuses_one(kind: type[Segmenter]) -> None:
+    name = kind.model_fields["type"].annotation.__args__[0]
+    with pytest.raises(ValidationError, match=r"takes no (user )?dictionary"):
+        kind(type=name, dictionary="words.txt")
