@@ -24,12 +24,16 @@ from ptm.train.rows import StepBatch
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured: every metric of the objective, the loss, the gradient's norm.
+    """What a step measured.
 
-    Scalars on the device, so that nobody waits for them before they are reported.
+    `shares`: this rank's share of every metric of the objective, of the loss and of the gradient's
+    norm; the ranks' shares add up to the value. Scalars on the device, so that nobody waits for
+    them before they are reported. `examples`, `tokens`: of all ranks.
     """
 
-    values: Mapping[str, Tensor]
+    shares: Mapping[str, Tensor]
+    examples: int
+    tokens: int
 
 
 class Engine:
@@ -73,7 +77,8 @@ class Engine:
         torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
         for group in self._deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate
-        counts = summed(dict(batch.counts), self._ranks)
+        seen = {"examples": batch.examples, "tokens": batch.tokens}
+        counts = summed({**batch.counts, **seen}, self._ranks)
         # DeepSpeed divides by the accumulation and averages over the ranks.
         scale = self._batch.accumulation * self._batch.ranks
         totals: dict[str, Tensor] = {}
@@ -89,7 +94,8 @@ class Engine:
         if not self._clips_itself:
             norm = self._deepspeed.get_global_grad_norm()
             totals["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
-        return StepResult(totals)
+        totals["grad_norm"] = totals["grad_norm"] / self._ranks.world
+        return StepResult(totals, int(counts["examples"]), int(counts["tokens"]))
 
     def _forward(
         self, tensors: Mapping[str, Tensor], counts: Mapping[str, float]

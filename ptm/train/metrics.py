@@ -12,36 +12,45 @@ from typing import Any
 
 import torch
 
+from ptm.train.distributed import Ranks, summed
 from ptm.train.engine import StepResult
 
 
 class Window:
     """Sums of what the steps since the last report measured.
 
-    They stay on the device until somebody reads them. The sums belong to a checkpoint: a run that
-    goes on in the middle of a window reports the same means.
+    Each rank adds up its shares, on the device, until all ranks read them together. The sums
+    belong to a checkpoint: a run that goes on in the middle of a window reports the same means.
     """
 
-    def __init__(self, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:
+    def __init__(
+        self, ranks: Ranks, sums: Mapping[str, float] | None = None, steps: int = 0
+    ) -> None:
+        self._ranks = ranks
+        # What was summed over all ranks is given back to one of them.
         self._sums: dict[str, torch.Tensor] = {
-            name: torch.tensor(value, dtype=torch.float64) for name, value in (sums or {}).items()
+            name: torch.tensor(value if ranks.first else 0.0, dtype=torch.float64)
+            for name, value in (sums or {}).items()
         }
         self._steps = steps
 
     def add(self, result: StepResult) -> None:
         """Take in one step."""
-        for name, value in result.values.items():
+        for name, value in result.shares.items():
             value = value.detach().double()
             self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
         self._steps += 1
 
+    def _over_ranks(self) -> dict[str, float]:
+        return summed({name: float(total) for name, total in self._sums.items()}, self._ranks)
+
     def means(self) -> dict[str, float]:
-        """The mean of every value over the window's steps."""
-        return {name: float(total) / self._steps for name, total in self._sums.items()}
+        """The mean of every value over the window's steps; called by all ranks."""
+        return {name: total / self._steps for name, total in self._over_ranks().items()}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"sums": {name: float(v) for name, v in self._sums.items()}, "steps": self._steps}
+        """What a checkpoint keeps; called by all ranks."""
+        return {"sums": self._over_ranks(), "steps": self._steps}
 
 
 class Speed:

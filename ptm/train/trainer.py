@@ -68,7 +68,7 @@ class Trainer:
         self._ranks = ranks
         self._trackers = trackers
         self._position = Position()
-        self._window = Window()
+        self._window = Window(ranks)
         self._patience = Patience(recipe.train.early_stopping)
         self._speed = Speed()
         self._saved_step: int | None = None
@@ -88,7 +88,7 @@ class Trainer:
         """Go on from `checkpoint`."""
         run = checkpoint.run
         self._position = Position(**run["position"])
-        self._window = Window(run["window"]["sums"], run["window"]["steps"])
+        self._window = Window(self._ranks, run["window"]["sums"], run["window"]["steps"])
         self._patience = Patience(self._recipe.train.early_stopping, run["patience"])
         self._engine.state.write(
             checkpoint.values, names=checkpoint.shapes.keys(), updates=run["updates"]
@@ -151,15 +151,15 @@ class Trainer:
         rate = self._recipe.optimizer.learning_rate * self._recipe.schedule.factor(
             at.step, self._steps
         )
-        self._window.add(self._engine.train_step(batch, step=at.step, learning_rate=rate))
-        ranks = self._ranks.world
+        result = self._engine.train_step(batch, step=at.step, learning_rate=rate)
+        self._window.add(result)
         self._position = Position(
             step=at.step + 1,
             row=at.row + self._batch.global_rows,
-            examples=at.examples + batch.examples * ranks,
-            tokens=at.tokens + batch.tokens * ranks,
+            examples=at.examples + result.examples,
+            tokens=at.tokens + result.tokens,
         )
-        self._speed.add(tokens=batch.tokens * ranks, examples=batch.examples * ranks)
+        self._speed.add(tokens=result.tokens, examples=result.examples)
         return rate
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class Trainer:
             "memory_bytes": peak_memory(),
         }
         self._tell(record)
-        self._window = Window()
+        self._window = Window(self._ranks)
         batches.waited = 0.0
         self._speed.restart()
 

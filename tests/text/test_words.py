@@ -175,19 +175,20 @@ def test_segments_of_any_text_joined_give_the_text(segmenter: Segmenter) -> None
     joined()
 
 
-def test_a_user_dictionary_makes_words(wordpiece: Tokenizer, tmp_path: Path) -> None:
-    path = tmp_path / "words.txt"
+@pytest.fixture(scope="module")
+def cut_with_dictionary(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    path = tmp_path_factory.mktemp("dictionary") / "words.txt"
     path.write_text("我们在北京 1000\n", encoding="utf-8")
-    with_dictionary = Jieba(type="jieba", dictionary=str(path))
-    words = words_of(wordpiece, with_dictionary, "我们在北京")
-    assert ["".join(word) for word in words] == ["我们在北京"]
+    return Jieba(type="jieba", dictionary=str(path)).load()
 
 
-def test_a_user_dictionary_stays_with_its_recipe(wordpiece: Tokenizer, tmp_path: Path) -> None:
-    path = tmp_path / "words.txt"
-    path.write_text("我们在北京 1000\n", encoding="utf-8")
-    Jieba(type="jieba", dictionary=str(path)).load()
-    assert len(words_of(wordpiece, JIEBA, "我们在北京")) == 3
+def test_a_user_dictionary_makes_words(cut_with_dictionary: Cut) -> None:
+    assert list(cut_with_dictionary("我们在北京")) == ["我们在北京"]
+
+
+def test_a_user_dictionary_stays_with_its_recipe(cut_with_dictionary: Cut) -> None:
+    list(cut_with_dictionary("我们在北京"))
+    assert list(Jieba(type="jieba").load()("我们在北京")) == ["我们", "在", "北京"]
 
 
 def test_a_missing_dictionary_is_refused_by_name(tmp_path: Path) -> None:
