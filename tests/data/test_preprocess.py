@@ -120,7 +120,7 @@ def test_a_file_in_another_encoding_is_refused_with_its_first_line(
 
 def test_the_first_bad_line_is_counted_over_blocks(tmp_path: Path, tiny_vocab: Path) -> None:
     bad = tmp_path / "bad.txt"
-    bad.write_bytes((b"a" * 99 + b"\n") * 6_000 + b"\xff\n" * 100)
+    bad.write_bytes((b"a" + b" " * 98 + b"\n") * 6_000 + b"\xff\n" * 100)
     with pytest.raises(UserError, match=r"bad\.txt:6001: is not UTF-8, and so are 100 of 6100"):
         make(tmp_path / "store", bad, tiny_vocab)
 
@@ -240,10 +240,6 @@ def test_a_second_preprocessing_of_the_same_store_is_refused(
 # A run that was stopped
 
 
-class Stopped(Exception):
-    pass
-
-
 def stop_after(shards: int) -> Callable[[Progress], None]:
     """A reporter that stops preprocessing in this process when so many shards are there."""
     seen = 0
@@ -252,7 +248,7 @@ def stop_after(shards: int) -> Callable[[Progress], None]:
         nonlocal seen
         seen += 1
         if seen == shards:
-            raise Stopped
+            raise KeyboardInterrupt
 
     return report
 
@@ -260,7 +256,7 @@ def stop_after(shards: int) -> Callable[[Progress], None]:
 @pytest.fixture
 def four_blocks(tmp_path: Path) -> Path:
     path = tmp_path / "blocks.txt"
-    path.write_text("a bc def\n" * (4 * 2**18 // 9 - 1))
+    path.write_text(("a" + " " * 98 + "\n") * (4 * 2**18 // 100))
     return path
 
 
@@ -273,7 +269,7 @@ def written(partial: Path) -> dict[str, int]:
 
 
 def test_a_stopped_run_has_no_store(tmp_path: Path, four_blocks: Path, tiny_vocab: Path) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "store", four_blocks, tiny_vocab, report=stop_after(2))
     assert not (tmp_path / "store").exists()
 
@@ -283,7 +279,7 @@ def test_what_a_stop_left_damaged_is_encoded_again(
     tmp_path: Path, four_blocks: Path, tiny_vocab: Path, damage: str
 ) -> None:
     make(tmp_path / "whole", four_blocks, tiny_vocab)
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "store", four_blocks, tiny_vocab, report=stop_after(2))
     shard = tmp_path / "store.partial" / "shard-00000-000000.bin"
     if damage == "shard cut short":
@@ -300,7 +296,7 @@ def test_what_a_stop_left_damaged_is_encoded_again(
 def test_a_stopped_run_of_another_corpus_is_not_continued(
     tmp_path: Path, four_blocks: Path, tiny_vocab: Path
 ) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "store", four_blocks, tiny_vocab, report=stop_after(2))
     four_blocks.write_text("a\n")
     info = make(tmp_path / "store", four_blocks, tiny_vocab)
@@ -348,9 +344,9 @@ def start_and_wait_for_a_shard(command: list[str], partial: Path) -> subprocess.
 
 @pytest.fixture
 def long_corpus(bundled: Bundled, tmp_path: Path) -> Path:
-    """Some ten blocks: long enough to be stopped in the middle."""
+    """Some eight blocks: long enough to be stopped in the middle."""
     path = tmp_path / "long.txt"
-    path.write_bytes(b"".join(file.read_bytes() for file in bundled.corpus) * 4)
+    path.write_bytes(b"".join(file.read_bytes() for file in bundled.corpus) * 3)
     return path
 
 
@@ -374,20 +370,35 @@ def test_a_killed_run_is_continued_to_the_same_store(
     assert not partial.exists()
 
 
+def end_parent_alone(parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Kill `parent`; which of its children live on (they are ended, too)."""
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert children, "there is nobody to outlive it"
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=4)
+    left = [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    for child in left:
+        child.kill()
+    return left
+
+
 def test_workers_end_when_their_parent_is_killed(
     command: Command, bundled: Bundled, long_corpus: Path, tmp_path: Path
 ) -> None:
     again = command(long_corpus, bundled.vocab, tmp_path / "store", "data.workers=2")
-    process = start_and_wait_for_a_shard(again, tmp_path / "store.partial")
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert workers, "there is nobody to end"
-    process.kill()
-    process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=5)
-    left = [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE]
-    for worker in left:
-        worker.kill()
-    assert not left
+    assert not end_parent_alone(start_and_wait_for_a_shard(again, tmp_path / "store.partial"))
+
+
+def test_workers_that_are_still_starting_end_when_their_parent_is_killed(
+    command: Command, bundled: Bundled, long_corpus: Path, tmp_path: Path
+) -> None:
+    again = command(long_corpus, bundled.vocab, tmp_path / "store", "data.workers=2")
+    parent = subprocess.Popen(again, start_new_session=True, stdout=subprocess.DEVNULL)
+    while len(psutil.Process(parent.pid).children()) < 3:
+        assert parent.poll() is None, "it ended before its workers were there"
+        time.sleep(0.002)
+    assert not end_parent_alone(parent)
 
 
 def peak_megabytes(command: list[str]) -> float:
@@ -407,12 +418,11 @@ def peak_megabytes(command: list[str]) -> float:
 def test_memory_does_not_grow_with_what_is_packed(
     command: Command, bundled: Bundled, tmp_path: Path
 ) -> None:
-    # A little file that holds three times the memory that is allowed.
-    line = ("a" * 1_000 + " ") * 1_000 + "\n"
+    # Half of what is allowed would be too much beside the program; mostly spaces, to be quick.
     corpus = tmp_path / "corpus.txt.xz"
-    with lzma.open(corpus, "wt") as file:
-        for _ in range(3 * LARGEST_MEGABYTES):
-            file.write(line)
+    with lzma.open(corpus, "wb", preset=0) as file:
+        for _ in range(LARGEST_MEGABYTES // 2):
+            file.write((b"a" + b" " * 9_998 + b"\n") * 100)
     run = command(corpus, bundled.vocab, tmp_path / "store", "data.workers=2")
     assert peak_megabytes(run) < LARGEST_MEGABYTES
 

@@ -7,7 +7,6 @@ is scaled until the largest logit is 5.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from ptm.nn.init import norm_parameters
 from ptm.plan import Plan
 from ptm.recipe import Recipe, recipe_from_data
 from ptm.text.tokenizers import Tokenizer
-
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 TOLERANCE = 5e-6
 """Of the largest logit: what fp32 may differ by when two programs sum in another order."""

@@ -7,29 +7,27 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
-BUNDLED = PROJECT / "recipes" / "quickstart"
-SHARED = PROJECT.parent / "shared" / "data"
+from tests.conftest import Bundled
+
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @pytest.fixture(scope="session")
-def bundled_texts() -> list[str]:
+def bundled_texts(bundled: Bundled) -> list[str]:
     """A few lines of the bundled corpus, Chinese and English in turn."""
-    files = [BUNDLED / "corpus" / name for name in ("chinese.txt", "english.txt")]
-    lines = [file.read_text(encoding="utf-8").splitlines()[:8] for file in files]
+    lines = [file.read_text(encoding="utf-8").splitlines()[:8] for file in bundled.corpus]
     return [line for pair in zip(*lines, strict=True) for line in pair]
 
 
 @pytest.fixture(scope="session")
-def corpus_texts() -> list[str]:
+def corpus_texts(bundled: Bundled) -> list[str]:
     """Enough of the bundled corpus to learn from."""
-    return (BUNDLED / "corpus" / "english.txt").read_text(encoding="utf-8").splitlines()[:400]
+    return bundled.english.read_text(encoding="utf-8").splitlines()[:400]
 
 
 @pytest.fixture(scope="session")
-def bundled_vocab() -> Path:
-    return BUNDLED / "vocab.txt"
+def bundled_vocab(bundled: Bundled) -> Path:
+    return bundled.vocab
 
 
 @pytest.fixture(scope="session")
@@ -43,17 +41,11 @@ def small_vocab(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[st
 
 
 @pytest.fixture(scope="session")
-def review_texts() -> list[str]:
-    path = SHARED / "book_review.txt"
-    if not path.exists():
-        pytest.skip("needs book_review.txt, which is not part of this project")
-    with path.open(encoding="utf-8") as lines:
+def review_texts(shared_data: Path) -> list[str]:
+    with (shared_data / "book_review.txt").open(encoding="utf-8") as lines:
         return [line.strip() for line, _ in zip(lines, range(16), strict=False)]
 
 
 @pytest.fixture(scope="session")
-def chinese_vocab() -> Path:
-    path = SHARED / "vocab" / "google_zh_vocab.txt"
-    if not path.exists():
-        pytest.skip("needs google_zh_vocab.txt, which is not part of this project")
-    return path
+def chinese_vocab(shared_data: Path) -> Path:
+    return shared_data / "vocab" / "google_zh_vocab.txt"

@@ -36,9 +36,9 @@ def main(recipe_path: str, out: Path, configurations: list[str]) -> None:
         for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
             factor = recipe.schedule.factor(step, inputs.steps)
             rate = recipe.optimizer.learning_rate * factor
-            values = engine.train_step(batch, step=step, learning_rate=rate).values
+            result = engine.train_step(batch, step=step, learning_rate=rate)
             for name, series in curve.items():
-                series.append(float(values[name]))
+                series.append(float(result.shares[name]))
         name = override.partition("=")[2]
         (out / f"{name}.json").write_text(json.dumps(curve), encoding="utf-8")
     leave_ranks()

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from bert_pairs import (
+from transformers import AutoModel, AutoModelForMaskedLM
+
+from ptm.data.preprocess import Preprocessing, preprocess
+from ptm.errors import UserError
+from ptm.interop.hf.export import export_to_huggingface
+from ptm.interop.source import open_source
+from ptm.model.build import empty_model, initialise
+from ptm.text.corpus import find_corpus
+from ptm.train.rows import TRAIN, open_rows, step_batch
+from tests.interop.bert_pairs import (
     BASE,
     LARGEST_LOGIT,
     MINI,
@@ -28,15 +37,6 @@ from bert_pairs import (
     recipe_of,
     write_model,
 )
-from transformers import AutoModel, AutoModelForMaskedLM
-
-from ptm.data.preprocess import Preprocessing, preprocess
-from ptm.errors import UserError
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import open_source
-from ptm.model.build import empty_model, initialise
-from ptm.text.corpus import find_corpus
-from ptm.train.rows import TRAIN, open_rows, step_batch
 
 CASES: dict[str, dict[str, Any]] = {
     f"tiny-{activation}-{'tied' if tied else 'untied'}-{'segment' if segment else 'no_segment'}": {

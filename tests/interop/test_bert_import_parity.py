@@ -10,17 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from bert_pairs import (
-    POSITIONS,
-    TOLERANCE,
-    difference,
-    examples_of,
-    hf_logits_alone,
-    laid_out,
-    packed,
-    ptm_logits,
-    random_huggingface,
-)
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertForPreTraining
@@ -32,6 +21,17 @@ from ptm.model.loaded import loaded_model
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.wordpiece import WordPiece
+from tests.interop.bert_pairs import (
+    POSITIONS,
+    TOLERANCE,
+    difference,
+    examples_of,
+    hf_logits_alone,
+    laid_out,
+    packed,
+    ptm_logits,
+    random_huggingface,
+)
 
 
 @pytest.fixture

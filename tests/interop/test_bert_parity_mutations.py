@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from bert_pairs import (
+from torch import Tensor
+
+from ptm.model.build import PlainModel
+from ptm.model.loaded import loaded_model
+from tests.interop.bert_pairs import (
     TINY,
     TOLERANCE,
     Pair,
@@ -23,10 +27,6 @@ from bert_pairs import (
     ptm_logits,
     recipe_of,
 )
-from torch import Tensor
-
-from ptm.model.build import PlainModel
-from ptm.model.loaded import loaded_model
 
 Weights = dict[str, Tensor]
 HEAD_WIDTH = TINY.width // TINY.heads

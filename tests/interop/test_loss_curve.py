@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from bert_pairs import Size, blocks_of, write_model
+import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, get_linear_schedule_with_warmup
@@ -23,8 +23,14 @@ from ptm.recipe import Recipe, recipe_from_data, recipe_yaml
 from ptm.text.corpus import find_corpus
 from ptm.train.inputs import open_inputs
 from ptm.train.rows import TrainStream
+from tests.interop.bert_pairs import Size, blocks_of, write_model
 
 STEPS, WARMUP = 300, 30
+RATE = 5e-4
+"""At six times this rate, transformers' curve leaves itself by 0.05 when its first weights change
+by 1e-7: nothing could be compared."""
+APART = 1e-4
+"""What a curve may differ by: about 2e-6 is measured, and a forgotten weight decay makes 1e-3."""
 CONFIGURATIONS = ("zero0", "zero1")
 
 
@@ -51,7 +57,7 @@ def recipe_for(folder: Path, texts: list[str], vocab: Path) -> Recipe:
             "held_out": 0.0,
             "sequence_length": 48,
         },
-        "optimizer": {"type": "adamw", "learning_rate": 3e-3, "weight_decay": 0.1},
+        "optimizer": {"type": "adamw", "learning_rate": RATE, "weight_decay": 0.1},
         "schedule": {"type": "linear", "warmup": WARMUP},
         # Two micro-batches a step, with different numbers of predicted tokens.
         "train": {"steps": STEPS, "global_batch_size": 8, "micro_batch_size": 4},
@@ -104,7 +110,7 @@ def theirs(folder: Path, small_vocab: Path) -> Curve:
     vectors = [p for p in model.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
-        lr=3e-3,
+        lr=RATE,
         betas=(0.9, 0.999),
         eps=1e-8,
         weight_decay=0.1,
@@ -119,7 +125,7 @@ def theirs(folder: Path, small_vocab: Path) -> Curve:
         optimizer.zero_grad()
         loss = model(**whole).loss
         loss.backward()
-        curve.loss.append(float(loss))
+        curve.loss.append(float(loss.detach()))
         curve.grad_norm.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
         optimizer.step()
         schedule.step()
@@ -127,8 +133,6 @@ def theirs(folder: Path, small_vocab: Path) -> Curve:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return data
 
@@ -159,7 +163,7 @@ def test_the_loss_is_the_same_at_every_step(
     ours = torch.tensor(curve_of(folder, configuration).loss)
     apart = (ours - torch.tensor(theirs.loss)).abs()
     assert len(ours) == STEPS
-    assert float(apart.max()) <= 1e-3, f"at step {int(apart.argmax())}"
+    assert float(apart.max()) <= APART, f"at step {int(apart.argmax())}"
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -167,12 +171,11 @@ def test_the_gradient_norm_before_clipping_is_the_same(
     folder: Path, theirs: Curve, configuration: str
 ) -> None:
     ours = torch.tensor(curve_of(folder, configuration).grad_norm)
-    torch.testing.assert_close(ours, torch.tensor(theirs.grad_norm), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(ours, torch.tensor(theirs.grad_norm), rtol=1e-3, atol=0)
 
 
 def test_the_loss_falls_and_gradients_are_clipped_on_the_way(theirs: Curve) -> None:
     """Else the comparison would say nothing about learning, or nothing about clipping."""
     first, last = sum(theirs.loss[:20]) / 20, sum(theirs.loss[-20:]) / 20
     assert last < first - 1.0
-    clipped = sum(norm > 1.0 for norm in theirs.grad_norm)
-    assert 10 <= clipped <= STEPS - 10
+    assert sum(norm > 1.0 for norm in theirs.grad_norm) > STEPS / 2

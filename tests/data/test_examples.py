@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.data.examples import Joined, Pieces, cut_documents, join_documents
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptm.data.store import TokenStore
+
+# No token of any vocabulary here, so that it is known again.
+SEPARATOR = 10**6
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=20).map(
+    lambda lengths: np.array(lengths, dtype=np.int64)
+)
+
+
+def starts_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.cumsum(lengths) - lengths
+
+
+def joined_stream(store: TokenStore) -> NDArray[np.int64]:
+    """All documents of the store, a separator after each."""
+    starts, lengths = store.document_ranges
+    tokens = store.tokens(starts, lengths)
+    return np.insert(tokens, np.cumsum(lengths), SEPARATOR)
+
+
+@given(lengths=LENGTHS, longest=st.integers(1, 12))
+def test_pieces_joined_are_the_documents(lengths: NDArray[np.int64], longest: int) -> None:
+    pieces = cut_documents(starts_of(lengths), lengths, longest)
+    tokens = [
+        token
+        for start, length in zip(pieces.starts, pieces.lengths, strict=True)
+        for token in range(start, start + length)
+    ]
+    assert tokens == list(range(lengths.sum()))
+
+
+@given(lengths=LENGTHS, longest=st.integers(1, 12))
+def test_no_piece_is_empty_too_long_or_of_two_documents(
+    lengths: NDArray[np.int64], longest: int
+) -> None:
+    starts = starts_of(lengths)
+    pieces = cut_documents(starts, lengths, longest)
+    assert ((pieces.lengths >= 1) & (pieces.lengths <= longest)).all()
+    first = np.searchsorted(starts, pieces.starts, side="right")
+    last = np.searchsorted(starts, pieces.starts + pieces.lengths - 1, side="right")
+    assert (first == last).all()
+
+
+@given(lengths=LENGTHS, longest=st.integers(1, 12))
+def test_a_document_is_cut_only_where_it_must_be(lengths: NDArray[np.int64], longest: int) -> None:
+    pieces = cut_documents(starts_of(lengths), lengths, longest)
+    assert pieces.lengths.size == sum(-(-int(length) // longest) for length in lengths)
+
+
+def test_pieces_of_real_documents_hold_every_token_once(real_store: TokenStore) -> None:
+    starts, lengths = real_store.document_ranges
+    pieces = cut_documents(starts, lengths, 50)
+    texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
+    assert (texts.tokens == real_store.tokens(starts, lengths)).all()
+    assert (texts.word_starts == real_store.word_starts(starts, lengths)).all()
+
+
+@pytest.mark.parametrize("longest", [1, 7, 126])
+def test_joined_examples_hold_every_token_once_with_a_separator_after_each_document(
+    real_store: TokenStore, longest: int
+) -> None:
+    examples = join_documents(*real_store.document_ranges, longest, separator=SEPARATOR)
+    texts = examples.texts(real_store, np.arange(examples.lengths.size))
+    assert np.array_equal(texts.tokens, joined_stream(real_store))
+
+
+def test_all_joined_examples_but_the_last_are_full(real_store: TokenStore) -> None:
+    lengths = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR).lengths
+    assert (lengths[:-1] == 126).all()
+    assert 1 <= lengths[-1] <= 126
+
+
+def test_a_joined_example_is_the_same_alone_and_among_others(real_store: TokenStore) -> None:
+    examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
+    whole = examples.texts(real_store, np.arange(examples.lengths.size)).tokens
+    for index in (0, 5, examples.lengths.size - 1):
+        alone = examples.texts(real_store, np.array([index])).tokens
+        assert np.array_equal(alone, whole[126 * index : 126 * (index + 1)])
+
+
+def test_separators_and_first_tokens_begin_words_of_joined_examples(
+    real_store: TokenStore,
+) -> None:
+    examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
+    texts = examples.texts(real_store, np.arange(examples.lengths.size))
+    assert texts.word_starts is not None
+    separators = np.flatnonzero(texts.tokens == SEPARATOR)
+    assert separators.size == real_store.info.documents
+    assert texts.word_starts[separators].all()
+    assert texts.word_starts[separators[:-1] + 1].all()
+
+
+@pytest.mark.parametrize("kind", [Pieces, Joined])
+def test_an_index_is_made_again_from_its_arrays(
+    real_store: TokenStore, kind: type[Pieces] | type[Joined]
+) -> None:
+    ranges = real_store.document_ranges
+    examples: Pieces | Joined = (
+        cut_documents(*ranges, 20)
+        if kind is Pieces
+        else join_documents(*ranges, 20, separator=SEPARATOR)
+    )
+    again = kind(**examples.arrays())
+    index = np.arange(0, examples.lengths.size, 7)
+    expected = examples.texts(real_store, index)
+    assert np.array_equal(again.texts(real_store, index).tokens, expected.tokens)
+    assert np.array_equal(again.lengths, examples.lengths)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.data.order import permute, rows_at
+
+SIZES = [*range(1, 70), 127, 128, 129, 255, 256, 257, 1000, 4095, 4096, 4097, 65537]
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_every_row_comes_exactly_once_in_an_epoch(epoch: int) -> None:
+    for rows in SIZES:
+        order = permute(np.arange(rows), rows, seed=7, epoch=epoch)
+        assert np.array_equal(np.sort(order), np.arange(rows)), rows
+
+
+@given(rows=st.integers(1, 2**40), data=st.data())
+def test_rows_stay_among_the_rows_and_apart(rows: int, data: st.DataObject) -> None:
+    some = st.integers(0, rows - 1)
+    positions = np.array(data.draw(st.lists(some, min_size=1, max_size=20, unique=True)))
+    order = permute(positions, rows, seed=7, epoch=3)
+    assert ((order >= 0) & (order < rows)).all()
+    assert len(set(order.tolist())) == positions.size
+
+
+def test_a_position_does_not_depend_on_the_others_asked_for() -> None:
+    whole = permute(np.arange(1000), 1000, seed=7, epoch=0)
+    some = np.array([999, 0, 500])
+    assert (permute(some, 1000, seed=7, epoch=0) == whole[some]).all()
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(8, 0), (7, 1)])
+def test_another_seed_or_epoch_is_another_order(seed: int, epoch: int) -> None:
+    rows = np.arange(1000)
+    same = permute(rows, 1000, seed=7, epoch=0) == permute(rows, 1000, seed=seed, epoch=epoch)
+    # One row in a thousand stays where it is by chance.
+    assert same.sum() < 10
+
+
+def test_the_order_is_shuffled_through_and_through() -> None:
+    rows = 10_000
+    order = permute(np.arange(rows), rows, seed=7, epoch=0)
+    assert abs(np.corrcoef(np.arange(rows), order)[0, 1]) < 0.05
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
+    assert (np.abs(np.diff(order)) == 1).mean() < 0.01
+
+
+def test_epochs_follow_one_another_without_gap() -> None:
+    epochs, rows = rows_at(np.arange(25), 10, seed=7)
+    assert epochs.tolist() == [0] * 10 + [1] * 10 + [2] * 5
+    assert sorted(rows[:10].tolist()) == sorted(rows[10:20].tolist()) == list(range(10))
+    assert rows[:10].tolist() != rows[10:20].tolist()
+
+
+def test_a_position_far_on_needs_none_of_those_before() -> None:
+    far = 10**12
+    epochs, rows = rows_at(np.array([far]), 1000, seed=7)
+    assert epochs.tolist() == [far // 1000]
+    assert rows.tolist() == permute(np.array([0]), 1000, seed=7, epoch=far // 1000).tolist()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.data.examples import cut_documents
+from ptm.data.packing import Rows, one_a_row, pack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptm.data.store import TokenStore
+
+CAPACITY = 16
+LENGTHS = st.lists(st.integers(1, CAPACITY), max_size=80).map(
+    lambda lengths: np.array(lengths, dtype=np.int64)
+)
+
+
+def row_totals(rows: Rows, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    ends = np.cumsum(lengths[rows.examples])[rows.ends - 1]
+    return np.diff(ends, prepend=0)
+
+
+@given(lengths=LENGTHS)
+def test_every_example_is_packed_exactly_once(lengths: NDArray[np.int64]) -> None:
+    rows = pack(lengths, CAPACITY)
+    assert sorted(rows.examples.tolist()) == list(range(lengths.size))
+    assert (rows.ends[-1] if len(rows) else 0) == lengths.size
+
+
+@given(lengths=LENGTHS)
+def test_no_row_holds_more_than_its_capacity(lengths: NDArray[np.int64]) -> None:
+    rows = pack(lengths, CAPACITY)
+    assert (row_totals(rows, lengths) <= CAPACITY).all()
+
+
+@given(lengths=LENGTHS)
+def test_no_row_is_empty(lengths: NDArray[np.int64]) -> None:
+    rows = pack(lengths, CAPACITY)
+    assert (np.diff(rows.ends, prepend=0) > 0).all()
+
+
+@given(lengths=LENGTHS)
+def test_no_two_rows_would_fit_into_one(lengths: NDArray[np.int64]) -> None:
+    # Best fit opens a row only where nothing else has room.
+    totals = np.sort(row_totals(pack(lengths, CAPACITY), lengths))
+    assert totals.size < 2 or totals[0] + totals[1] > CAPACITY
+
+
+@given(lengths=LENGTHS)
+def test_the_members_of_rows_are_what_the_rows_hold(lengths: NDArray[np.int64]) -> None:
+    rows = pack(lengths, CAPACITY)
+    backwards = np.arange(len(rows), dtype=np.int64)[::-1]
+    examples, counts = rows.members(backwards)
+    parts = np.split(rows.examples, rows.ends[:-1]) if len(rows) else []
+    assert examples.tolist() == [example for part in parts[::-1] for example in part.tolist()]
+    assert counts.tolist() == [len(part) for part in parts[::-1]]
+
+
+def test_rows_of_128_are_filled_to_99_percent_by_real_documents(real_store: TokenStore) -> None:
+    lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
+    rows = pack(lengths, 128)
+    assert lengths.sum() / (len(rows) * 128) >= 0.99
+
+
+def test_the_same_lengths_are_packed_alike(real_store: TokenStore) -> None:
+    lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
+    first, second = pack(lengths, 128), pack(lengths.copy(), 128)
+    assert (first.examples == second.examples).all()
+    assert (first.ends == second.ends).all()
+
+
+def test_an_example_longer_than_a_row_is_our_own_mistake() -> None:
+    with pytest.raises(AssertionError, match="longer than a row"):
+        pack(np.array([CAPACITY + 1]), CAPACITY)
+
+
+def test_without_packing_every_example_is_a_row() -> None:
+    examples, counts = one_a_row(3).members(np.array([2, 0]))
+    assert (examples.tolist(), counts.tolist()) == ([2, 0], [1, 1])

@@ -1,0 +1,335 @@
+"""What cannot be imported is refused in one sentence that names what is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import BertConfig, BertForMaskedLM, BertModel
+
+from ptm.errors import UserError
+from ptm.interop.importing import import_from_huggingface
+from ptm.interop.source import open_source
+from ptm.text.vocabulary import read_vocabulary
+
+
+@pytest.fixture
+def config(small_vocab: Path) -> BertConfig:
+    return BertConfig(
+        vocab_size=len(read_vocabulary(str(small_vocab))),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, config: BertConfig, small_vocab: Path) -> Path:
+    """A folder that can be imported, for a test to spoil."""
+    folder = tmp_path / "theirs"
+    BertForMaskedLM(config).save_pretrained(folder)
+    shutil.copyfile(small_vocab, folder / "vocab.txt")
+    return folder
+
+
+def refusal(folder: Path, tmp_path: Path) -> str:
+    """The one sentence of a refused import, which leaves nothing behind."""
+    with pytest.raises(UserError) as caught:
+        import_from_huggingface(str(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
+    text = str(caught.value)
+    assert "\n" not in text.strip()
+    assert text.endswith(".")
+    return text
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.update(changes)
+    kept = {key: value for key, value in config.items() if value is not ...}
+    path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def edit_weights(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path)
+
+
+def test_the_folder_that_the_others_spoil_can_be_imported(folder: Path, tmp_path: Path) -> None:
+    counted = import_from_huggingface(str(folder), tmp_path / "out")
+    theirs = BertForMaskedLM.from_pretrained(folder)
+    # One row more: the segment of padding.
+    assert counted == sum(p.numel() for p in theirs.parameters()) + 32
+
+
+class _Code:
+    """Pickled, it would write a file wherever it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (self.path, "run"))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "plain-pickle"])
+def test_a_pickle_with_code_is_refused_and_not_run(
+    folder: Path, tmp_path: Path, zipped: bool
+) -> None:
+    written = tmp_path / "written"
+    payload = {"bert.embeddings.word_embeddings.weight": _Code(written)}
+    (folder / "model.safetensors").unlink()
+    if zipped:
+        torch.save(payload, folder / "pytorch_model.bin")
+    else:
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(payload, protocol=2))
+    text = refusal(folder, tmp_path)
+    assert "pytorch_model.bin" in text
+    assert "code" in text
+    assert not written.exists()
+
+
+GARBAGE = {
+    "empty": b"",
+    "text": b"not weights at all",
+    "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69\n",
+    "half-a-zip": b"PK\x03\x04" + b"\0" * 100,
+}
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_file_that_holds_no_weights_is_refused_as_that(
+    folder: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(content)
+    text = refusal(folder, tmp_path)
+    assert name in text
+    assert "code" not in text, "nothing in it wants to run"
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_truncated_file_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    whole = load_file(folder / "model.safetensors")
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+        torch.save(whole, folder / name)
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+    assert name in refusal(folder, tmp_path)
+
+
+def test_a_bin_that_is_no_dictionary_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save([torch.zeros(3)], folder / "pytorch_model.bin")
+    assert "dictionary" in refusal(folder, tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    text = refusal(folder, tmp_path)
+    assert "model.safetensors" in text
+    assert "pytorch_model.bin" in text
+
+
+def test_a_folder_without_a_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "vocab.txt").unlink()
+    assert "vocab" in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1, 2]"], ids=["missing", "damaged", "a-list"])
+def test_a_folder_without_a_config_is_refused(
+    folder: Path, tmp_path: Path, content: str | None
+) -> None:
+    if content is None:
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(content)
+    assert "config.json" in refusal(folder, tmp_path)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    assert "bert-base-chinese" in refusal(Path("bert-base-chinese"), tmp_path)
+
+
+def test_an_existing_folder_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        import_from_huggingface(str(folder), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_another_family_is_refused_by_its_name(
+    tmp_path: Path, small_vocab: Path, config: BertConfig
+) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path / "theirs"
+    other = GPT2Config(vocab_size=config.vocab_size, n_embd=32, n_layer=2, n_head=2)
+    GPT2LMHeadModel(other).save_pretrained(folder)
+    shutil.copyfile(small_vocab, folder / "vocab.txt")
+    text = refusal(folder, tmp_path)
+    assert "gpt2" in text
+    assert "bert" in text
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["with-head", "bare"])
+def test_a_roberta_is_not_taken_for_a_bert(
+    tmp_path: Path, small_vocab: Path, config: BertConfig, bare: bool
+) -> None:
+    """Its positions begin at 2: read as a BERT's they would all be off."""
+    from transformers import RobertaConfig, RobertaForMaskedLM, RobertaModel
+
+    sizes = {
+        key: getattr(config, key)
+        for key in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+        )
+    }
+    folder = tmp_path / "theirs"
+    build = RobertaModel if bare else RobertaForMaskedLM
+    build(RobertaConfig(**sizes)).save_pretrained(folder)
+    shutil.copyfile(small_vocab, folder / "vocab.txt")
+    assert "roberta" in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hidden_act": "gelu_10"}, "gelu_10"),
+        ({"position_embedding_type": "relative_key"}, "position"),
+        ({"is_decoder": True}, "decoder"),
+        ({"num_hidden_layers": ...}, "num_hidden_layers"),
+        ({"max_position_embeddings": ...}, "max_position_embeddings"),
+        ({"num_hidden_layers": 3}, "bert.encoder.layer.2.attention.self.query.weight"),
+    ],
+    ids=["activation", "positions", "decoder", "no-layers", "no-positions", "too-few-layers"],
+)
+def test_a_config_that_is_not_supported_or_does_not_fit_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    edit_config(folder, **changes)
+    assert named in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": 1},
+        {"hidden_size": 64},
+        {"intermediate_size": 128},
+        {"max_position_embeddings": 128},
+    ],
+    ids=["fewer-layers", "width", "feed-forward", "positions"],
+)
+def test_a_config_of_other_sizes_than_the_weights_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    edit_config(folder, **changes)
+    refusal(folder, tmp_path)
+
+
+def test_a_vocabulary_of_another_size_than_the_weights_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    (folder / "vocab.txt").write_text("\n".join(lines[:-3]) + "\n", encoding="utf-8")
+    assert "vocab" in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert.embeddings.word_embeddings.weight",
+        "bert.embeddings.position_embeddings.weight",
+        "bert.encoder.layer.1.attention.self.key.bias",
+        "bert.encoder.layer.1.output.LayerNorm.weight",
+        "bert.encoder.layer.0.intermediate.dense.weight",
+    ],
+)
+def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
+    assert name in refusal(folder, tmp_path)
+
+
+def test_a_missing_norm_of_the_embedding_is_named(folder: Path, tmp_path: Path) -> None:
+    """Not a part of the head, which may be missing: no BERT is without it."""
+    name = "bert.embeddings.LayerNorm.weight"
+    edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
+    assert name in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "{}",
+        "[]",
+        '{"weight_map": {"bert.embeddings.LayerNorm.bias": "not-there.safetensors"}}',
+    ],
+    ids=["damaged", "empty", "a-list", "missing-shard"],
+)
+def test_a_damaged_index_of_shards_is_refused(folder: Path, tmp_path: Path, index: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(index)
+    refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_a_bare_encoder_is_imported_without_a_head(
+    tmp_path: Path, config: BertConfig, small_vocab: Path, tied: bool
+) -> None:
+    config.tie_word_embeddings = tied
+    folder = tmp_path / "theirs"
+    BertModel(config).save_pretrained(folder)
+    shutil.copyfile(small_vocab, folder / "vocab.txt")
+    names = load_file(folder / "model.safetensors")
+    assert "embeddings.word_embeddings.weight" in names, "without the prefix bert."
+    import_from_huggingface(str(folder), tmp_path / "out")
+    tensors = open_source(str(tmp_path / "out")).tensors()
+    assert "encoder_01.feed_forward.down.weight" in tensors
+    assert not any(name.startswith("mlm") for name in tensors)
+    assert torch.equal(tensors["word_embedding.weight"], names["embeddings.word_embeddings.weight"])
+
+
+def test_an_import_needs_no_network_and_no_transformers(folder: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from pathlib import Path;"
+        "from ptm.interop.importing import import_from_huggingface as i;"
+        f"i({str(folder)!r}, Path({str(tmp_path / 'out')!r}));"
+        "assert 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_a_zip_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    (folder / "pytorch_model.bin").write_bytes(buffer.getvalue())
+    assert "pytorch_model.bin" in refusal(folder, tmp_path)
