@@ -97,9 +97,7 @@ def test_validate_does_not_import_deepspeed_or_transformers(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("recipe", sorted((QUICKSTART.parent).glob("*/*.yaml")), ids=str)
-def test_every_recipe_validates_and_shows(
-    recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_recipe_validates_and_shows(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(recipe)]) == EXIT_DONE
     assert main(["show", str(recipe)]) == EXIT_DONE
     assert "parameters" in capsys.readouterr().out
@@ -133,7 +131,7 @@ MISTAKES = {
         r"without word starts",
     ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
-    "other size": (["train"], ["tokenizer.size=99"], r"has 4500 tokens.*tokenizer.size: 99"),
+    "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size: 99"),
     "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
     "no corpus": (
         ["preprocess", "--fresh"],

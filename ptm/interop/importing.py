@@ -7,10 +7,12 @@ from pathlib import Path
 
 import yaml
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder
-from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS
+from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, HuggingFaceSource
+from ptm.model.build import build_plan, meta_model
 
 
 def import_from_huggingface(source: str, out: Path) -> int:
@@ -22,6 +24,7 @@ def import_from_huggingface(source: str, out: Path) -> int:
     folder = HuggingFaceFolder(Path(source))
     data = folder.recipe_data()
     tensors = folder.canonical()
+    _refuse_other_shapes(HuggingFaceSource(folder), tensors)
     aside = out.with_name(f"{out.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     (aside / TOKENIZER).mkdir(parents=True)
@@ -33,3 +36,23 @@ def import_from_huggingface(source: str, out: Path) -> int:
     save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
     aside.rename(out)
     return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _refuse_other_shapes(source: HuggingFaceSource, tensors: dict[str, Tensor]) -> None:
+    """Raise UserError unless the weights are those of the model that the config describes.
+
+    Only the head may be missing.
+    """
+    recipe = source.recipe()
+    size = recipe.tokenizer.load().vocabulary.size
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+    for name, parameter in meta_model(plan).named_parameters():
+        if name not in tensors:
+            if not name.startswith("mlm_"):
+                raise UserError(f"{source.folder}: the weights lack what is here called {name}.")
+        elif tensors[name].shape != parameter.shape:
+            raise UserError(
+                f"{source.folder}: what is here called {name} has the shape "
+                f"{tuple(tensors[name].shape)}; config.json and the vocabulary ({size} tokens) say "
+                f"{tuple(parameter.shape)}."
+            )

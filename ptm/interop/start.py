@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ptm.encoders import Encoder
 from ptm.errors import UserError
 from ptm.interop.source import open_source
 from ptm.model.build import meta_model
@@ -39,11 +40,11 @@ class Start:
         )
 
 
-def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer) -> Start:
-    """The tensors of `path` that the plan has too.
+def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: Encoder) -> Start:
+    """The tensors of `path` that the plan, built on `encoder`, has too.
 
     Raises UserError for a shared tensor of another shape, for a source with no encoder layer in
-    common, and for one whose vocabulary is another.
+    common, for one whose layers compute otherwise, and for one whose vocabulary is another.
     """
     source = open_source(path)
     found = source.tensors()
@@ -60,7 +61,9 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer) -> Start:
             )
     if not any(name.startswith("encoder") for name in shared):
         raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
-    theirs = source.recipe().tokenizer.load()
+    recipe = source.recipe()
+    _refuse_other_arithmetic(path, recipe.model.encoder, encoder)
+    theirs = recipe.tokenizer.load()
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
             f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.vocab}, so "
@@ -72,3 +75,16 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer) -> Start:
         fresh=tuple(sorted(shapes.keys() - shared.keys())),
         left=tuple(sorted(found.keys() - shapes.keys())),
     )
+
+
+def _refuse_other_arithmetic(path: str, theirs: Encoder, ours: Encoder) -> None:
+    """Raise UserError where tensors of one shape would be used in another way than learnt."""
+    if theirs.type != ours.type:
+        return
+    there, here = theirs.model_dump(), ours.model_dump()
+    for key in sorted(there.keys() - {"layers", "norm_epsilon"}):
+        if there[key] != here[key]:
+            raise UserError(
+                f"init_from: {path}: its weights were trained with model.encoder.{key} = "
+                f"{there[key]}; this recipe says {here[key]}, under which they mean nothing."
+            )

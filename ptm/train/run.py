@@ -77,7 +77,9 @@ def _train_in(
         trainer.resume(checkpoint)
         logger.info("going on from step %d (%s)", checkpoint.step, checkpoint.folder)
     elif recipe.init_from is not None:
-        start = weights_to_start_from(recipe.init_from, inputs.plan, inputs.tokenizer)
+        start = weights_to_start_from(
+            recipe.init_from, inputs.plan, inputs.tokenizer, recipe.model.encoder
+        )
         trainer.start_from(start.weights, start.story())
         logger.info("%s", start)
     try:

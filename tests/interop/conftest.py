@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -26,8 +27,9 @@ def corpus_texts(bundled: Bundled) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def bundled_vocab(bundled: Bundled) -> Path:
-    return bundled.vocab
+def bundled_vocab(tmp_path_factory: pytest.TempPathFactory, bundled: Bundled) -> Path:
+    """A copy: whoever makes the bundled one anew meanwhile changes no model under its test."""
+    return Path(shutil.copy(bundled.vocab, tmp_path_factory.mktemp("bundled")))
 
 
 @pytest.fixture(scope="session")

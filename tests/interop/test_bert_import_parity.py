@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertForPreTraining
+from transformers import AutoModelForMaskedLM, BertConfig, BertForPreTraining
 
+from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.importing import import_from_huggingface
 from ptm.interop.source import open_source
 from ptm.model.build import PlainModel, build_plan
@@ -277,10 +278,6 @@ def test_an_import_says_what_the_config_said(
 def test_an_import_goes_back_to_transformers_unchanged(
     tmp_path: Path, small_vocab: Path, tokenizer: Tokenizer
 ) -> None:
-    from transformers import AutoModelForMaskedLM
-
-    from ptm.interop.hf.export import export_to_huggingface
-
     rows = laid_out([[torch.tensor([2, 7, 3])]])
     theirs = random_huggingface(config_of(tokenizer), rows)
     imported(saved(tmp_path / "theirs", theirs, small_vocab), tmp_path / "out")

@@ -130,6 +130,9 @@ class Bert(Family):
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """BERT's embeddings and BERT's layers, with or without the prefix `bert.`."""
+        # A bare RobertaModel has the same names, but counts positions from its padding id on.
+        if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
+            return False
         plain = {name.removeprefix("bert.") for name in names}
         return {
             "embeddings.token_type_embeddings.weight",
@@ -181,7 +184,13 @@ class Bert(Family):
             "embedding.position.weight": theirs[_EMBEDDING + "position_embeddings.weight"],
             "embedding.segment.weight": torch.cat((padding, segments[: SEGMENTS - 1], spare)),
         }
-        for index in range(config["num_hidden_layers"]):
+        layers = config["num_hidden_layers"]
+        beyond = sorted(name for name in theirs if name.startswith(f"{_LAYER}{layers}."))
+        if beyond:
+            raise UserError(
+                f"config.json: num_hidden_layers = {layers}, but the weights have {beyond[0]}."
+            )
+        for index in range(layers):
             mine, layer = f"encoder_{index:02}.", f"{_LAYER}{index}."
             for kind in _KINDS:
                 parts = [theirs[f"{layer}{part}.{kind}"] for part in _ATTENTION]
@@ -190,11 +199,17 @@ class Bert(Family):
                     found[f"{mine}{ours}.{kind}"] = theirs[f"{layer}{name}.{kind}"]
         for ours, name in _OUTSIDE:
             for kind in _KINDS:
-                if f"{name}.{kind}" in theirs:
+                # Only the head may be missing.
+                if f"{name}.{kind}" in theirs or not name.startswith(_HEAD):
                     found[f"{ours}.{kind}"] = theirs[f"{name}.{kind}"]
-        if _HEAD + "bias" in theirs:
-            found["mlm_bias.bias"] = theirs[_HEAD + "bias"]
-        if not config.get("tie_word_embeddings", True):
+        tied = config.get("tie_word_embeddings", True)
+        # The two biases are one where the head is tied; else transformers reads the decoder's.
+        biases = (_HEAD + "bias", _HEAD + "decoder.bias")
+        for name in biases if tied else reversed(biases):
+            if name in theirs:
+                found["mlm_bias.bias"] = theirs[name]
+                break
+        if not tied and _HEAD + "decoder.weight" in theirs:
             found["mlm_unembed.weight"] = theirs[_HEAD + "decoder.weight"]
         return found
 

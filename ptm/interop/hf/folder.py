@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.contract import Family, families
+from ptm.text.vocabulary import ROLES
 
 
 class HuggingFaceFolder:
@@ -57,7 +59,7 @@ class HuggingFaceFolder:
             if (self.folder / index).exists():
                 try:
                     shards = json.loads((self.folder / index).read_text())["weight_map"].values()
-                except (ValueError, KeyError, AttributeError) as error:
+                except (ValueError, KeyError, AttributeError, TypeError) as error:
                     raise UserError(f"{self.folder / index}: is damaged ({error}).") from error
                 return [self.folder / name for name in sorted(set(shards))]
         raise UserError(f"{self.folder}: has neither model.safetensors nor pytorch_model.bin.")
@@ -90,33 +92,70 @@ class HuggingFaceFolder:
         return {"tokenizer": self._tokenizer(), **blocks}
 
     def _tokenizer(self) -> dict[str, Any]:
-        vocab = self.folder / "vocab.txt"
-        if not vocab.exists():
-            raise UserError(f"{self.folder}: has no vocab.txt, which a BERT's tokenizer needs.")
-        settings = self._tokenizer_settings()
+        settings = {**self._pipeline_settings(), **self._tokenizer_settings()}
+        lowercase = bool(settings.get("do_lower_case", True))
+        for name, usual in (("strip_accents", lowercase), ("tokenize_chinese_chars", True)):
+            if settings.get(name) not in (None, usual):
+                raise UserError(
+                    f"{self.folder}: its tokenizer has {name}: {json.dumps(settings[name])}, which "
+                    f"is not supported here; the ids would differ."
+                )
         specials = {
             role: settings[f"{role}_token"]
-            for role in ("pad", "unk", "cls", "sep", "mask")
+            for role in ROLES
             if isinstance(settings.get(f"{role}_token"), str)
         }
-        # The class is what transformers wrote for a tokenizer that is a pipeline of its own.
-        kind = "char" if settings.get("ptm_type") == "char" else "wordpiece"
         return {
-            "type": kind,
-            "vocab": str(vocab),
-            "lowercase": bool(settings.get("do_lower_case", True)),
+            "type": "char" if settings.get("ptm_type") == "char" else "wordpiece",
+            "vocab": str(self._vocabulary_file),
+            "lowercase": lowercase,
             "special_tokens": specials,
         }
 
+    @cached_property
+    def _vocabulary_file(self) -> Path:
+        """`vocab.txt`, or the vocabulary of a `tokenizer.json` written out beside nothing else."""
+        vocab = self.folder / "vocab.txt"
+        if vocab.exists():
+            return vocab
+        model = self._pipeline.get("model", {})
+        if model.get("type") != "WordPiece" or not isinstance(model.get("vocab"), dict):
+            raise UserError(
+                f"{self.folder}: has neither vocab.txt nor a tokenizer.json with WordPieces."
+            )
+        tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+        self._written = tempfile.TemporaryDirectory(prefix="ptm-vocabulary-")
+        written = Path(self._written.name) / "vocab.txt"
+        written.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+        return written
+
+    @cached_property
+    def _pipeline(self) -> dict[str, Any]:
+        return self._read_json("tokenizer.json")
+
+    def _pipeline_settings(self) -> dict[str, Any]:
+        """What a `tokenizer.json` says of BERT's normaliser, as tokenizer_config.json names it."""
+        normalizer = self._pipeline.get("normalizer") or {}
+        if normalizer.get("type") != "BertNormalizer":
+            return {}
+        return {
+            "do_lower_case": normalizer["lowercase"],
+            "strip_accents": normalizer["strip_accents"],
+            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+        }
+
     def _tokenizer_settings(self) -> dict[str, Any]:
-        path = self.folder / "tokenizer_config.json"
+        return self._read_json("tokenizer_config.json")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
         if not path.exists():
             return {}
         try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path}: is not JSON ({error}).") from error
-        return settings if isinstance(settings, dict) else {}
+        return content if isinstance(content, dict) else {}
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -124,6 +163,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not _looks_like_weights(path):
+            raise UserError(
+                f"{path}: is not a file of weights (a pointer to one, perhaps: `git lfs pull`)."
+            )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error}).") from error
@@ -135,3 +178,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: is not a dictionary of tensors.")
     return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _looks_like_weights(path: Path) -> bool:
+    """Whether a .bin begins as torch's files do: an archive, or a pickle."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")

@@ -1,0 +1,90 @@
+"""Models have the number of parameters that is published for their sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertModel
+
+from ptm.model.build import build_plan, meta_model, parameter_count
+from ptm.objectives.mlm import Mlm
+from ptm.recipe.blocks import ModelBlock
+
+CHINESE = 21128
+
+# layers, width, heads, millions of parameters of the published encoders with their poolers.
+SIZES = {
+    "tiny": (2, 128, 2, 3.18),
+    "mini": (4, 256, 4, 8.77),
+    "base": (12, 768, 12, 102.27),
+    "large": (24, 1024, 16, 325.52),
+    "giant": (36, 1024, 16, 476.68),
+}
+each_size = pytest.mark.parametrize(
+    ("layers", "width", "heads", "millions"), SIZES.values(), ids=SIZES.keys()
+)
+
+
+def block_of(layers: int, width: int, heads: int) -> ModelBlock:
+    return ModelBlock.model_validate(
+        {
+            "encoder": {
+                "type": "transformer",
+                "layers": layers,
+                "hidden_size": width,
+                "heads": heads,
+                "feed_forward_size": 4 * width,
+            }
+        }
+    )
+
+
+def counted(block: ModelBlock, *, tied: bool = True) -> int:
+    objective = Mlm.model_validate({"type": "mlm", "head": {"tied": tied}})
+    return parameter_count(build_plan(block, objective, vocabulary_size=CHINESE))
+
+
+@each_size
+def test_the_chinese_models_have_the_published_sizes(
+    layers: int, width: int, heads: int, millions: float
+) -> None:
+    ours = counted(block_of(layers, width, heads))
+    head = (width * width + width) + 2 * width + CHINESE
+    pooler = width * width + width
+    segment_of_padding = width
+    published = ours - head - segment_of_padding + pooler
+    assert published / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@each_size
+def test_the_sizes_are_those_of_transformers_models(
+    layers: int, width: int, heads: int, millions: float
+) -> None:
+    config = BertConfig(
+        vocab_size=CHINESE,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+    )
+    with torch.device("meta"):
+        encoder, masked = BertModel(config), BertForMaskedLM(config)
+    theirs = sum(parameter.numel() for parameter in masked.parameters())
+    assert counted(block_of(layers, width, heads)) == theirs + width, "a segment row more"
+    whole = sum(parameter.numel() for parameter in encoder.parameters())
+    assert whole / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_an_untied_head_has_a_matrix_more() -> None:
+    block = block_of(2, 128, 2)
+    assert counted(block, tied=False) - counted(block) == CHINESE * 128
+
+
+def test_a_model_without_memory_has_names_and_shapes() -> None:
+    objective = Mlm.model_validate({"type": "mlm"})
+    model = meta_model(build_plan(block_of(36, 1024, 16), objective, vocabulary_size=CHINESE))
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert dict(model.named_parameters())["encoder_35.feed_forward.down.weight"].shape == (
+        1024,
+        4096,
+    )

@@ -1,0 +1,80 @@
+"""Attention is softmax over scaled products, within examples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptm.nn.attention import SelfAttention, same_example
+
+WIDTH, HEADS = 24, 3
+
+
+@pytest.fixture
+def layer() -> SelfAttention:
+    torch.manual_seed(0)
+    layer = SelfAttention(WIDTH, HEADS, dropout=0.0).double().eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(0.0, 0.5)
+    return layer
+
+
+def by_hand(layer: SelfAttention, hidden: Tensor) -> Tensor:
+    """One example (T, D), head by head."""
+    query, key, value = (hidden @ layer.qkv.weight.T + layer.qkv.bias).chunk(3, dim=-1)
+    size = WIDTH // HEADS
+    mixed = []
+    for head in range(HEADS):
+        here = slice(head * size, (head + 1) * size)
+        scores = query[:, here] @ key[:, here].T / size**0.5
+        mixed.append(scores.softmax(dim=-1) @ value[:, here])
+    return torch.cat(mixed, dim=-1) @ layer.output.weight.T + layer.output.bias
+
+
+def test_one_example_is_attended_as_by_hand(layer: SelfAttention) -> None:
+    hidden = torch.randn(7, WIDTH, dtype=torch.float64)
+    with torch.no_grad():
+        found = layer(hidden[None], torch.ones(1, 7, dtype=torch.int64))[0]
+        torch.testing.assert_close(found, by_hand(layer, hidden), rtol=1e-12, atol=1e-12)
+
+
+def test_each_example_of_a_row_is_attended_as_alone(layer: SelfAttention) -> None:
+    hidden = torch.randn(1, 9, WIDTH, dtype=torch.float64)
+    example_ids = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0, 0]])
+    with torch.no_grad():
+        found = layer(hidden, example_ids)[0]
+        for part in (slice(0, 3), slice(3, 7)):
+            alone = by_hand(layer, hidden[0, part])
+            torch.testing.assert_close(found[part], alone, rtol=1e-12, atol=1e-12)
+    assert found.isfinite().all(), "padding too"
+
+
+def test_a_row_sees_no_other_row(layer: SelfAttention) -> None:
+    hidden = torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    ones = torch.ones(2, 5, dtype=torch.int64)
+    with torch.no_grad():
+        both = layer(hidden, ones)
+        torch.testing.assert_close(both[:1], layer(hidden[:1], ones[:1]), rtol=1e-12, atol=1e-12)
+
+
+def test_a_row_of_nothing_but_padding_is_finite(layer: SelfAttention) -> None:
+    found = layer(torch.randn(1, 4, WIDTH).double(), torch.zeros(1, 4, dtype=torch.int64))
+    assert found.isfinite().all()
+
+
+def test_the_mask_is_true_within_examples_and_within_padding() -> None:
+    mask = same_example(torch.tensor([[1, 1, 2, 0]]))
+    assert mask.shape == (1, 1, 4, 4)
+    assert mask[0, 0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_attention_weights_are_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(WIDTH, HEADS, dropout=0.5)
+    hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
+    layer.eval()
+    assert torch.equal(layer(hidden, ones), layer(hidden, ones))
+    layer.train()
+    assert not torch.equal(layer(hidden, ones), layer(hidden, ones))

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ptm.recipe import Recipe
+
+Load = Callable[..., Recipe]
+Changed = Callable[[str, str], str]
+Refusal = Callable[..., str]
+
+
+def test_both_steps_and_epochs_are_refused(refusal: Refusal, changed: Changed) -> None:
+    sentence = refusal(text=changed("steps: 100", "steps: 100\n  epochs: 2"))
+    assert "train: give either steps or epochs, and only one of them." in sentence
+
+
+def test_neither_steps_nor_epochs_is_refused(refusal: Refusal, changed: Changed) -> None:
+    sentence = refusal(text=changed("  steps: 100\n", ""))
+    assert "recipe.yaml:24: train: give either steps or epochs" in sentence
+
+
+def test_epochs_alone_are_enough(load: Load, changed: Changed) -> None:
+    assert load(text=changed("steps: 100", "epochs: 2.5")).train.epochs == 2.5
+
+
+def test_a_sequence_longer_than_the_positions_is_refused_with_both(
+    refusal: Refusal, changed: Changed
+) -> None:
+    sentence = refusal(text=changed("sequence_length: 128", "sequence_length: 513"))
+    assert "recipe.yaml:8: data.sequence_length: 513 is longer than" in sentence
+    assert "model.embedding.positions = 512" in sentence
+
+
+def test_a_sequence_as_long_as_the_positions_is_right(load: Load) -> None:
+    assert load("data.sequence_length=512").data.sequence_length == 512
+
+
+def test_positions_without_a_table_have_no_end(load: Load) -> None:
+    recipe = load("data.sequence_length=4096", "model.embedding.of=[word, sinusoidal]")
+    assert recipe.data.sequence_length == 4096
+
+
+@pytest.mark.parametrize(
+    "masking", ["{unit: whole_word}", "{unit: span, whole_words: true}"], ids=["words", "spans"]
+)
+def test_whole_words_without_a_segmenter_are_refused(refusal: Refusal, masking: str) -> None:
+    sentence = refusal(f"objective.masking={masking}")
+    assert "whole words need data.segmenter: {type: jieba}" in sentence
+
+
+def test_whole_words_with_a_segmenter_are_right(load: Load) -> None:
+    recipe = load("objective.masking={unit: whole_word}", "data.segmenter.type=jieba")
+    assert recipe.objective.needs_word_starts
+
+
+def test_a_segmenter_without_dictionaries_refuses_one(refusal: Refusal) -> None:
+    sentence = refusal("data.segmenter={type: rjieba, dictionary: words.txt}")
+    assert "data.segmenter: rjieba takes no user dictionary" in sentence
+
+
+def test_an_empty_list_of_corpus_files_is_refused(refusal: Refusal) -> None:
+    assert "data.corpus: is an empty list" in refusal("data.corpus=[]")
+
+
+@pytest.mark.parametrize("warmup", ["100", "200", "0.999"])
+def test_a_warm_up_as_long_as_the_training_is_refused(refusal: Refusal, warmup: str) -> None:
+    assert "schedule.warmup: " in refusal(f"schedule.warmup={warmup}")
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [("0", 0), ("0.1", 10), ("1", 1), ("99", 99)])
+def test_a_warm_up_is_a_share_below_one_and_else_steps(load: Load, warmup: str, steps: int) -> None:
+    assert load(f"schedule.warmup={warmup}").schedule.warmup_steps(100) == steps
+
+
+def test_a_broken_number_of_warm_up_steps_is_refused(refusal: Refusal) -> None:
+    assert "1.5 is neither a share" in refusal("schedule.warmup=1.5")
+
+
+def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
+    sentence = refusal("train.early_stopping={patience: 2}", "data.held_out=0")
+    assert "train.early_stopping: needs something to evaluate on" in sentence
+
+
+def test_early_stopping_on_what_is_not_measured_is_refused(refusal: Refusal) -> None:
+    sentence = refusal("train.early_stopping.metric=nsp_accuracy")
+    assert '"nsp_accuracy" is not measured here; choose one of loss, mlm_accuracy' in sentence
+
+
+def test_pipeline_stages_that_cannot_run_are_refused(refusal: Refusal) -> None:
+    assert "engine.pipeline_stages: 2 stages" in refusal("engine.pipeline_stages=2")

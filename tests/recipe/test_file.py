@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ptm.errors import UserError
+from ptm.recipe import Recipe, load_recipe, recipe_from_data, recipe_yaml
+
+Load = Callable[..., Recipe]
+Changed = Callable[[str, str], str]
+Refusal = Callable[..., str]
+
+
+# A recipe that is right
+
+
+def test_a_recipe_is_read_with_its_values_and_defaults(load: Load) -> None:
+    recipe = load()
+    assert recipe.model.encoder.hidden_size == 16
+    assert recipe.train.micro_batch_size == 8
+    assert recipe.train.gradient_clipping == 1.0
+    assert recipe.engine.deepspeed == "zero1"
+
+
+def test_every_recipe_of_the_project_is_valid(project: Path) -> None:
+    paths = sorted((project / "recipes").rglob("*.yaml"))
+    assert paths
+    for path in paths:
+        load_recipe(str(path))
+
+
+def test_a_resolved_recipe_is_a_recipe_of_the_same(load: Load) -> None:
+    recipe = load()
+    assert load(text=recipe_yaml(recipe)) == recipe
+
+
+def test_a_recipe_from_data_is_the_one_from_the_file(load: Load) -> None:
+    recipe = load()
+    data = yaml.safe_load(recipe_yaml(recipe))
+    assert recipe_from_data(data, name="data", overrides=["seed=8"]).seed == 8
+
+
+def test_a_recipe_is_frozen(load: Load) -> None:
+    recipe = load()
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.train.steps = 5
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
+def test_a_number_may_be_written_in_any_way(load: Load, changed: Changed, number: str) -> None:
+    recipe = load(text=changed("1e-4", number))
+    assert recipe.optimizer.learning_rate == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("word", ["no", "on", "y", "off"])
+def test_words_are_no_booleans(load: Load, word: str) -> None:
+    assert load(f"name={word}").name == word
+
+
+def test_an_anchor_may_be_used_again(load: Load, changed: Changed) -> None:
+    text = changed("steps: 100", "steps: &many 100") + "tracking: {report_every: *many}\n"
+    assert load(text=text).tracking.report_every == 100
+
+
+# Unknown keys
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "path", "hint"),
+    [
+        ("seed: 7", "sede: 7", 2, "sede", "seed"),
+        ("  store:", "  stor:", 7, "data.stor", "store"),
+        ("    layers:", "    layerz:", 13, "model.encoder.layerz", "layers"),
+        ("    rate:", "    rat:", 21, "objective.masking.rat", "rate"),
+    ],
+)
+def test_an_unknown_key_is_named_with_file_line_path_and_nearest(
+    refusal: Refusal, changed: Changed, old: str, new: str, line: int, path: str, hint: str
+) -> None:
+    sentence = refusal(text=changed(old, new))
+    assert f'recipe.yaml:{line}: {path}: unknown key. Did you mean "{hint}"?' in sentence
+
+
+def test_an_unknown_key_like_no_other_is_answered_with_all(
+    refusal: Refusal, changed: Changed
+) -> None:
+    sentence = refusal(text=changed("seed: 7", "xyzzy: 7"))
+    assert "xyzzy: unknown key. Known here: checkpoint, data, engine" in sentence
+
+
+# Wrong values
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("steps: 100", "steps: ten", 'recipe.yaml:25: train.steps: "ten":'),
+        ("steps: 100", 'steps: "100"', 'recipe.yaml:25: train.steps: "100":'),
+        ("steps: 100", "steps: 1.5", "recipe.yaml:25: train.steps: 1.5:"),
+        ("steps: 100", "steps: true", "recipe.yaml:25: train.steps: True:"),
+        ("steps: 100", "steps: -1", "recipe.yaml:25: train.steps: -1: input should be greater"),
+        ("seed: 7", "seed: -7", "recipe.yaml:2: seed: -7: input should be greater"),
+        ("rate: 0.15", "rate: 1.5", "recipe.yaml:21: objective.masking.rate: 1.5:"),
+        ("rate: 0.15", "rate: .nan", "recipe.yaml:21: objective.masking.rate: nan:"),
+        ("learning_rate: 1e-4", "learning_rate: .inf", "recipe.yaml:22: optimizer.learning_rate:"),
+        ("name: tiny", "name: ../tiny", 'recipe.yaml:1: name: "../tiny":'),
+        ("dropout: 0.1", "dropout: [0.1]", "recipe.yaml:10: model.dropout: [0.1]:"),
+        ("  corpus: corpus/*.txt", "  corpus: 3", "recipe.yaml:5: data.corpus: 3:"),
+        ("layout: documents", "layout: document", 'layout: "document" is not known here. Did'),
+        ("type: mlm", "type: mml", 'objective.type: "mml" is not known here. Did you mean "mlm"?'),
+        ("unit: token", "unit: tokem", 'unit: "tokem" is not known here. Did you mean "token"?'),
+        ("    unit: token\n", "", "objective.masking: needs a `unit`."),
+        ("heads: 2", "heads: 3", "hidden_size = 16 is not a multiple of heads = 3"),
+        ("  sequence_length: 128\n", "", "data.sequence_length: is required and not given."),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(
+    refusal: Refusal, changed: Changed, old: str, new: str, expected: str
+) -> None:
+    assert expected in refusal(text=changed(old, new))
+
+
+def test_all_mistakes_are_named_at_once(refusal: Refusal, changed: Changed) -> None:
+    text = changed("steps: 100", "steps: -1").replace("seed: 7", "seed: x")
+    lines = refusal(text=text).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["seed", "train.steps"]
+
+
+def test_a_value_that_repeats_is_given_once(refusal: Refusal, changed: Changed) -> None:
+    lines = refusal(text=changed("rate: 0.15", "rate: x")).splitlines()
+    assert len(lines) == len(set(lines)) == 1
+
+
+# Not a recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is not a recipe: expected `key: value` lines"),
+        ("- a\n- b\n", "is not a recipe: expected `key: value` lines"),
+        ("just words\n", "is not a recipe: expected `key: value` lines"),
+        ("name: a\n\tseed: 1\n", "recipe.yaml:2: is not YAML: "),
+        ("name: [a\nseed: 1\n", "is not YAML: "),
+        ("name: a\x01\n", "is not YAML: "),
+        ("name: *nobody\n", "recipe.yaml:1: is not YAML: "),
+        ("name: !!python/object:os.system a\n", "recipe.yaml:1: "),
+        ("name: a\n---\nname: b\n", "is not YAML: "),
+        ("seed: 2024-13-45\n", "recipe.yaml:1: "),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_line(
+    refusal: Refusal, text: str, expected: str
+) -> None:
+    assert expected in refusal(text=text)
+
+
+def test_a_recipe_that_holds_itself_is_refused(refusal: Refusal, changed: Changed) -> None:
+    assert "recipe.yaml:2: " in refusal(text=changed("seed: 7", "seed: &seed {a: *seed}"))
+
+
+def test_a_missing_recipe_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read as a recipe"):
+        load_recipe(f"{tmp_path}/nowhere.yaml")
+
+
+def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes("name: 中\n".encode("gb18030"))
+    with pytest.raises(UserError, match=r"recipe\.yaml: is not UTF-8 text at byte 6"):
+        load_recipe(f"{tmp_path}/recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seed: 7", "name: other", "recipe.yaml:2: name is given twice, first in line 1."),
+        (
+            "    heads: 2",
+            "    layers: 3",
+            "recipe.yaml:15: model.encoder.layers is given twice, first in line 13.",
+        ),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(
+    refusal: Refusal, changed: Changed, old: str, new: str, expected: str
+) -> None:
+    assert refusal(text=changed(old, new)).endswith(expected)
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "get", "expected"),
+    [
+        ("train.steps=200", lambda r: r.train.steps, 200),
+        ("optimizer.learning_rate=5e-5", lambda r: r.optimizer.learning_rate, 5e-5),
+        ("data.packing=false", lambda r: r.data.packing, False),
+        ("data.corpus=[a.txt, b.txt]", lambda r: r.data.corpus_patterns, ("a.txt", "b.txt")),
+        ("tracking.wandb={project: x}", lambda r: r.tracking.wandb.project, "x"),
+        ("tracking.wandb.project=x", lambda r: r.tracking.wandb.project, "x"),
+        ("engine.deepspeed=a=b", lambda r: r.engine.deepspeed, "a=b"),
+        ("init_from=null", lambda r: r.init_from, None),
+    ],
+)
+def test_an_override_is_read_as_yaml(
+    load: Load, override: str, get: Callable[[Recipe], object], expected: object
+) -> None:
+    assert get(load(override)) == expected
+
+
+def test_the_last_override_of_a_key_holds(load: Load) -> None:
+    assert load("seed=1", "seed=2").seed == 2
+
+
+def test_an_override_mends_what_the_file_has_wrong(load: Load, changed: Changed) -> None:
+    assert load("train.steps=5", text=changed("steps: 100", "steps: ten")).train.steps == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.steps", '"train.steps": expected KEY=VALUE'),
+        ("=5", '"=5": expected KEY=VALUE'),
+        ("train.step=5", '"train.step=5": train.step: unknown key. Did you mean "steps"?'),
+        ("trian.steps=5", '"trian.steps=5": trian: unknown key. Did you mean "train"?'),
+        ("name.first=a", "\"name.first=a\": name is 'tiny', it has no keys."),
+        ("data.corpus.0.1=a", "has no keys"),
+        ("train.steps=ten", '"train.steps=ten": train.steps: "ten":'),
+        ("train.steps={", '"train.steps={": the value is not YAML'),
+        ("name=2024-13-45", '"name=2024-13-45": '),
+        ("name=2024-12-24", '"name=2024-12-24": name: '),
+    ],
+)
+def test_a_bad_override_is_refused_by_its_own_words(
+    refusal: Refusal, override: str, expected: str
+) -> None:
+    assert expected in refusal(override)
+
+
+def test_a_key_that_an_override_gives_twice_is_refused(refusal: Refusal) -> None:
+    assert "given twice" in refusal("tracking={report_every: 1, report_every: 2}")
+
+
+def test_a_missing_key_is_not_laid_upon_an_override_of_another(
+    refusal: Refusal, changed: Changed
+) -> None:
+    sentence = refusal("train.steps=5", text=changed("  micro_batch_size: 8\n", ""))
+    assert "recipe.yaml:24: train.micro_batch_size: is required" in sentence
+
+
+def test_a_wrong_value_in_the_file_is_not_laid_upon_an_override(
+    refusal: Refusal, changed: Changed
+) -> None:
+    sentence = refusal(
+        "train.steps=5", text=changed("global_batch_size: 8", "global_batch_size: x")
+    )
+    assert "recipe.yaml:26: train.global_batch_size:" in sentence

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from ptm.component import Config, members, union_of
+from ptm.encoders import Encoder
+from ptm.objectives import Objective
+from ptm.optimizers import Optimizer
+from ptm.schedules import Schedule
+from ptm.text.segmenters import Segmenter
+from ptm.text.tokenizers import TokenizerConfig
+
+CONTRACT = """
+from ptm.component import Config
+
+class Shape(Config):
+    type: str
+"""
+COMPONENT = """
+from typing import Literal
+from {package}.contract import Shape
+
+class {name}(Shape):
+    type: Literal["{type}"]
+    size: int = 1
+"""
+
+
+def add_component(package: Path, name: str) -> None:
+    text = COMPONENT.format(package=package.name, name=name.title(), type=name)
+    (package / f"{name}.py").write_text(text)
+    importlib.invalidate_caches()
+
+
+@pytest.fixture
+def package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """A package of components with two of them, that can be imported."""
+    folder = tmp_path / f"shapes_{abs(hash(request.node.name))}"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "contract.py").write_text(CONTRACT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    add_component(folder, "circle")
+    add_component(folder, "square")
+    return folder
+
+
+def base_of(package: Path) -> type[Config]:
+    base: type[Config] = importlib.import_module(f"{package.name}.contract").Shape
+    return base
+
+
+def test_a_component_is_found_by_its_file_alone(package: Path) -> None:
+    assert list(members(package.name, base_of(package))) == ["circle", "square"]
+    add_component(package, "triangle")
+    assert list(members(package.name, base_of(package))) == ["circle", "square", "triangle"]
+
+
+def test_a_component_that_is_imported_elsewhere_is_found_once(package: Path) -> None:
+    (package / "other.py").write_text(f"from {package.name}.circle import Circle\n")
+    importlib.invalidate_caches()
+    assert list(members(package.name, base_of(package))) == ["circle", "square"]
+
+
+def test_the_type_chooses_among_the_components(package: Path) -> None:
+    adapter = TypeAdapter(union_of(package.name, base_of(package)))
+    assert type(adapter.validate_python({"type": "square"})).__name__ == "Square"
+
+
+def test_a_type_that_nobody_is_called_is_refused_with_all(package: Path) -> None:
+    adapter = TypeAdapter(union_of(package.name, base_of(package)))
+    with pytest.raises(ValidationError, match="'circle', 'square'"):
+        adapter.validate_python({"type": "cube"})
+
+
+def test_an_only_component_is_chosen_by_its_type_too(package: Path) -> None:
+    (package / "square.py").unlink()
+    sys.modules.pop(f"{package.name}.square", None)
+    adapter = TypeAdapter(union_of(package.name, base_of(package)))
+    assert type(adapter.validate_python({"type": "circle"})).__name__ == "Circle"
+    with pytest.raises(ValidationError):
+        adapter.validate_python({"type": "square"})
+
+
+@pytest.mark.parametrize(
+    ("package_name", "base"),
+    [
+        ("ptm.encoders", Encoder),
+        ("ptm.objectives", Objective),
+        ("ptm.optimizers", Optimizer),
+        ("ptm.schedules", Schedule),
+        ("ptm.text.tokenizers", TokenizerConfig),
+        ("ptm.text.segmenters", Segmenter),
+    ],
+)
+def test_every_file_of_a_factory_is_a_component_by_its_name(
+    package_name: str, base: type[Config]
+) -> None:
+    folder = Path(importlib.import_module(package_name).__file__ or "").parent
+    found = {found.__module__.rpartition(".")[2] for found in members(package_name, base).values()}
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "contract"}
+    # A file that components share is not one itself.
+    assert found <= files
+    assert {name for name in files - found if name != "masking"} == set()
+
+
+class Small(Config):
+    layers: int = 1
+    name: str = "a"
+
+
+def test_an_unknown_key_of_a_config_names_the_nearest() -> None:
+    with pytest.raises(ValidationError, match=r'unknown key\. Did you mean "layers"'):
+        Small.model_validate({"layer": 2})
+
+
+@pytest.mark.parametrize("value", ["2", 2.0, True, None])
+def test_a_config_takes_no_value_of_another_type(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Small.model_validate({"layers": value})
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Small().layers = 2
