@@ -130,7 +130,7 @@ ENGLISH = (
             "The {0} {2} {1}.",
             "A {0} is somebody who {2} {1}.",
             "My neighbour is a {0}, he {2} {1} every day.",
-            "Early in the morning the {0} {2} {1}.",
+            "Early in the morning a {0} {2} {1}.",
             "What does a {0} need? A {0} needs the {3}.",
             "The {0} left the {3} behind and came home late.",
         ),
