@@ -134,8 +134,12 @@ def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | No
     note = partial / f"{_shard_name(block)}.json"
     if not note.exists():
         return None
-    data = json.loads(note.read_text(encoding="utf-8"))
-    shard = shard_from_json(data["shard"])
+    try:
+        data = json.loads(note.read_text(encoding="utf-8"))
+        shard = shard_from_json(data["shard"])
+    except (ValueError, KeyError, TypeError):
+        # Torn by a power cut: the block is encoded again.
+        return None
     path = partial / shard.file
     whole = path.exists() and path.stat().st_size == shard.bytes
     if not whole or data["block"] != _digest(block.data):

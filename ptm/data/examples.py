@@ -74,8 +74,8 @@ def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
 class Joined:
     """Each example is `longest` tokens of all documents joined, with a separator after each.
 
-    The text of the last example may be shorter. `ends` (D) counts the tokens, separators included,
-    up to the end of each document; `starts` (D) is where the document lies in the store.
+    The text of the last example may be shorter; nothing stands after the last document. `ends` (D)
+    counts the tokens, separators included, up to the end of each document; `starts` (D) is where the document lies in the store.
     """
 
     starts: I64
@@ -85,9 +85,13 @@ class Joined:
     separator: NDArray[np.int64]
 
     @property
+    def _total(self) -> int:
+        return int(self.ends[-1]) - 1 if self.ends.size else 0
+
+    @property
     def lengths(self) -> I64:
         """Text tokens of every example."""
-        total, longest = (int(self.ends[-1]) if self.ends.size else 0), int(self.longest[0])
+        total, longest = self._total, int(self.longest[0])
         lengths = np.full(-(-total // longest), longest, dtype=np.int64)
         if lengths.size:
             lengths[-1] = total - longest * (lengths.size - 1)
@@ -96,8 +100,7 @@ class Joined:
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
         longest = int(self.longest[0])
-        total = int(self.ends[-1])
-        lengths = np.minimum(longest, total - index * longest)
+        lengths = np.minimum(longest, self._total - index * longest)
         stream = ragged_ranges(index * longest, lengths)
         document = np.searchsorted(self.ends, stream, side="right")
         is_separator = stream == self.ends[document] - 1

@@ -22,20 +22,22 @@ from ptm.rng import U64, below, draws, substream, uniform
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_CHOOSE, _LENGTHS, _PLACE, _COUNT, _KIND, _REPLACE = range(6)
+_CHOOSE, _LENGTHS, _PLACE, _COUNT, _KIND, _REPLACE, _DROP = range(7)
 
 
 @dataclass(frozen=True)
 class Units:
     """What masking chooses among: tokens or words, in order.
 
-    `of_token` (N): the unit of each maskable token, -1 for the others; `owner` (U), `size` (U):
-    the example of each unit and its maskable tokens.
+    `of_token` (N): the unit of each maskable token, -1 for the others; `owner`, `size` (U): the
+    example of each unit and its maskable tokens; `run` (U): a number that changes wherever a token
+    that may not be masked stands between two units.
     """
 
     of_token: I64
     owner: I64
     size: I64
+    run: I64
     examples: int
 
 
@@ -43,7 +45,8 @@ def token_units(maskable: Flags, owner: I64, examples: int) -> Units:
     """Every maskable token is a unit."""
     of_token = np.where(maskable, np.cumsum(maskable) - 1, -1)
     mine = owner[maskable]
-    return Units(of_token, mine, np.ones(mine.size, dtype=np.int64), examples)
+    run: I64 = np.cumsum(~maskable, dtype=np.int64)[maskable]
+    return Units(of_token, mine, np.ones(mine.size, dtype=np.int64), run, examples)
 
 
 def word_units(maskable: Flags, word_starts: Flags, owner: I64, examples: int) -> Units:
@@ -54,9 +57,12 @@ def word_units(maskable: Flags, word_starts: Flags, owner: I64, examples: int) -
     used, of_maskable = np.unique(words[maskable], return_inverse=True)
     of_token = np.full(maskable.size, -1, dtype=np.int64)
     of_token[maskable] = of_maskable
-    owners = np.zeros(used.size, dtype=np.int64)
+    owners, runs = np.zeros((2, used.size), dtype=np.int64)
     owners[of_maskable] = owner[maskable]
-    return Units(of_token, owners, np.bincount(of_maskable, minlength=used.size), examples)
+    # A word is in the run of its first token.
+    runs[of_maskable[::-1]] = np.cumsum(~maskable)[maskable][::-1]
+    sizes = np.bincount(of_maskable, minlength=used.size)
+    return Units(of_token, owners, sizes, runs, examples)
 
 
 def choose_units(units: Units, keys: U64, *, rate: float, limit: int | None) -> Flags:
@@ -67,16 +73,19 @@ def choose_units(units: Units, keys: U64, *, rate: float, limit: int | None) -> 
     """
     tokens = np.bincount(units.owner, weights=units.size, minlength=units.examples)
     budget = _budget(tokens.astype(np.int64), rate, limit)
-    eligible = units.size <= (np.iinfo(np.int64).max if limit is None else limit)
-    within = _index_within(units.owner)
-    scores = draws(substream(keys, _CHOOSE)[units.owner], within)
+    most = np.iinfo(np.int64).max if limit is None else limit
+    scores = draws(substream(keys, _CHOOSE)[units.owner], _index_within(units.owner))
     order = _sorted_by_owner(units.owner, scores)
-    order = order[eligible[order]]
-    owner, size = units.owner[order], units.size[order]
-    before = _cumulative_before(size, owner)
-    taken = before < budget[owner]
-    if limit is not None:
-        taken &= before + size <= limit
+    order = order[units.size[order] <= most]
+    while True:
+        owner, size = units.owner[order], units.size[order]
+        before = _cumulative_before(size, owner)
+        taken = before < budget[owner]
+        too_large = taken & (before > most - size)
+        if not too_large.any():
+            break
+        # Leave out the first that does not fit in each example: those after it may.
+        order = order[~(too_large & (_cumulative_before(too_large.astype(np.int64), owner) == 0))]
     chosen = np.zeros(units.size.size, dtype=bool)
     chosen[order[taken]] = True
     return chosen
@@ -96,14 +105,15 @@ def choose_spans(
 
     Lengths (in units) follow `geometric_lengths`, cut to half of a short example; their number is
     drawn so that `rate` of the units is chosen on average, at least one span an example. Spans
-    never touch each other and never leave their example; all placements are equally likely.
+    never touch each other and all placements are equally likely; one that would go on over a token
+    that may not be masked ends there. With a `limit`, spans beyond it are dropped at random.
     """
     counts = np.bincount(units.owner, minlength=units.examples)
     first_unit = np.cumsum(counts) - counts
-    owner, lengths = _draw_lengths(counts, keys, rate=rate, p=p, longest=longest)
+    owner, lengths = _draw_lengths(counts, keys, rate=rate, limit=limit, p=p, longest=longest)
     index = _index_within(owner)
     fits = _cumulative_before(lengths, owner) + lengths + index <= counts[owner]
-    owner, lengths, index = owner[fits], lengths[fits], index[fits]
+    owner, lengths = owner[fits], lengths[fits]
 
     # A span goes into one of the gaps between the units that stay, no two into the same.
     hidden = np.bincount(owner, weights=lengths, minlength=units.examples).astype(np.int64)
@@ -117,23 +127,37 @@ def choose_spans(
     starts = first_unit[owner] + gap[used] + _cumulative_before(lengths, owner)
 
     members = ragged_ranges(starts, lengths)
-    span_of_member = np.repeat(np.arange(lengths.size), lengths)
+    span = np.repeat(np.arange(lengths.size), lengths)
+    inside = units.run[members] == units.run[starts][span]
+    members, span = members[inside], span[inside]
     if limit is not None:
-        tokens = np.bincount(span_of_member, weights=units.size[members], minlength=lengths.size)
-        kept = _cumulative_before(tokens.astype(np.int64), owner) + tokens <= limit
-        members, span_of_member = (
-            members[kept[span_of_member]],
-            span_of_member[kept[span_of_member]],
-        )
+        kept = _within_limit(units, members, span, owner, keys, limit)
+        members, span = members[kept], span[kept]
     span_of_unit = np.full(units.size.size, -1, dtype=np.int64)
-    span_of_unit[members] = span_of_member
+    span_of_unit[members] = span
     return span_of_unit
 
 
+def _within_limit(
+    units: Units, members: I64, span: I64, owner: I64, keys: U64, limit: int
+) -> Flags:
+    """Which `members` stay: spans in random order, until `limit` tokens; the last may be cut."""
+    scores = draws(substream(keys, _DROP)[owner], _index_within(owner))
+    place = np.empty_like(owner)
+    place[_sorted_by_owner(owner, scores)] = np.arange(owner.size)
+    order = np.argsort(place[span], kind="stable")
+    mine, size = units.owner[members[order]], units.size[members[order]]
+    kept = np.zeros(members.size, dtype=bool)
+    kept[order] = _cumulative_before(size, mine) + size <= limit
+    return kept
+
+
 def _draw_lengths(
-    counts: I64, keys: U64, *, rate: float, p: float, longest: int
+    counts: I64, keys: U64, *, rate: float, limit: int | None, p: float, longest: int
 ) -> tuple[I64, I64]:
     """(example, length) of the spans to place, in order of examples."""
+    wanted_units = rate * counts if limit is None else np.minimum(rate * counts, limit)
+    longest = longest if limit is None else min(longest, limit)
     tables = np.ones((longest + 1, longest))
     for cap in range(1, longest + 1):
         tables[cap, :cap] = np.cumsum(geometric_lengths(p, cap))
@@ -141,7 +165,7 @@ def _draw_lengths(
     caps = np.clip(counts // 2, 1, longest)
     means = np.array([1.0] + [(1 - tables[c]).sum() + 1 for c in range(1, longest + 1)])[caps]
     fraction = uniform(draws(substream(keys, _COUNT), np.zeros(counts.size, dtype=np.int64)))
-    wanted = np.floor(rate * counts / means + fraction).astype(np.int64)
+    wanted = np.floor(wanted_units / means + fraction).astype(np.int64)
     spans = np.where(counts > 0, np.maximum(1, wanted), 0)
     owner = np.repeat(np.arange(counts.size), spans)
     point = uniform(draws(substream(keys, _LENGTHS)[owner], _index_within(owner)))

@@ -37,6 +37,8 @@ _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**25
 _BLOCKS = 64
 _PR_SET_PDEATHSIG = 1
+_WORK = "work.json"
+"""What a half-made store is made from."""
 # More than this share of undecodable lines is a file in another encoding, not a flaw in a corpus.
 _INVALID_SHARE = 0.01
 
@@ -94,9 +96,9 @@ def preprocess(
     description = work.description(tokenizer)
     if (store / MANIFEST).exists() and not fresh:
         return _existing(store, description)
-    if store.exists() and not (store / MANIFEST).exists() and any(store.iterdir()):
-        raise UserError(f'data.store: "{store}" is a folder of something else; name another.')
     partial = store.with_name(store.name + ".partial")
+    _refuse_foreign(store, MANIFEST)
+    _refuse_foreign(partial, _WORK)
     _make_folder(partial)
     with (partial / "lock").open("w") as lock:
         try:
@@ -118,6 +120,17 @@ def preprocess(
         write_manifest(partial, info)
         _publish(partial, store, info)
     return info
+
+
+def _refuse_foreign(folder: Path, ours: str) -> None:
+    """Raise UserError where something else than our own (empty or not) folder stands."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f'data.store: "{folder}" is a file; name a folder.')
+    names = {path.name for path in folder.iterdir()} - {"lock"}
+    if names and ours not in names:
+        raise UserError(f'data.store: "{folder}" is a folder of something else; name another.')
 
 
 def _make_folder(folder: Path) -> None:
@@ -146,7 +159,7 @@ def _existing(store: Path, description: dict[str, Any]) -> StoreInfo:
 
 def _continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
     """Keep the shards of a stopped run that did the same work; clear away any other's."""
-    note = partial / "work.json"
+    note = partial / _WORK
     same = False
     if note.exists() and not fresh:
         try:
@@ -156,7 +169,7 @@ def _continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: boo
     if same:
         return
     for path in partial.iterdir():
-        if path.name != "lock":
+        if path.name not in ("lock", _WORK):
             path.unlink()
     note.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
@@ -227,7 +240,7 @@ class _Encoders:
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(work.tokenizer, work.segmenter, work.layout),
+                initargs=(work.tokenizer, work.segmenter, work.layout, os.getpid()),
             )
 
     def __enter__(self) -> _Encoders:
@@ -264,7 +277,9 @@ class _Encoders:
 _worker_encoder: BlockEncoder | None = None
 
 
-def _start_worker(tokenizer: TokenizerConfig, segmenter: Segmenter | None, layout: Layout) -> None:
+def _start_worker(
+    tokenizer: TokenizerConfig, segmenter: Segmenter | None, layout: Layout, parent: int
+) -> None:
     global _worker_encoder
     # The processes are the parallelism; threads inside each would only get in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -272,6 +287,8 @@ def _start_worker(tokenizer: TokenizerConfig, segmenter: Segmenter | None, layou
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     _worker_encoder = BlockEncoder(tokenizer, segmenter, layout)
 
 

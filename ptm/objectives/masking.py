@@ -168,7 +168,9 @@ class SpanMasking(_Masking):
             p=self.geometric_p,
             longest=self.max_length,
         )
-        span_of_token = np.where(units.of_token >= 0, spans[units.of_token], -1)
+        inside = units.of_token >= 0
+        span_of_token = np.full(units.of_token.size, -1, dtype=np.int64)
+        span_of_token[inside] = spans[units.of_token[inside]]
         return span_of_token >= 0, _place_in_example(text.owner, span_of_token)
 
 

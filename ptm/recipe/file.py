@@ -79,9 +79,10 @@ class Source:
         if not equals or not dotted:
             raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
         try:
-            value = yaml.load(text, Loader=_Loader)
+            node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
             raise UserError(f'"{argument}": the value is not YAML.') from error
+        value = None if node is None else _constructed(node, (), {}, f'"{argument}"')
         keys = dotted.split(".")
         block: Any = self.data
         for depth, key in enumerate(keys[:-1], start=1):
@@ -98,17 +99,25 @@ class Source:
 
     def where(self, key: Key) -> str:
         """`file:line: ` or the override that gave the value at `key` (or its nearest parent)."""
+        for path, argument in reversed(self._overrides):
+            shared = min(len(path), len(key))
+            if shared and path[:shared] == key[:shared]:
+                return f'"{argument}": '
         for length in range(len(key), -1, -1):
-            for path, argument in reversed(self._overrides):
-                if path[:length] == key[:length] and len(path) >= length > 0:
-                    return f'"{argument}": '
             if key[:length] in self._lines:
                 return f"{self._name}:{self._lines[key[:length]]}: "
         return f"{self._name}: "
 
 
-def _constructed(node: yaml.Node, at: Key, lines: dict[Key, int], path: str) -> Any:
-    """Python data of a node, noting the line of every key."""
+def _constructed(
+    node: yaml.Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
+) -> Any:
+    """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
+    if id(node) in around:
+        raise UserError(
+            f"{path}:{node.start_mark.line + 1}: {'.'.join(map(str, at))} holds itself."
+        )
+    around = (*around, id(node))
     if isinstance(node, yaml.MappingNode):
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -118,12 +127,12 @@ def _constructed(node: yaml.Node, at: Key, lines: dict[Key, int], path: str) -> 
                 dotted = ".".join(map(str, (*at, key)))
                 raise UserError(f"{path}:{line}: {dotted} is given twice, first in line {first}.")
             lines[(*at, key)] = line
-            data[key] = _constructed(value_node, (*at, key), lines, path)
+            data[key] = _constructed(value_node, (*at, key), lines, path, around)
         return data
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*at, index)] = item.start_mark.line + 1
-        return [_constructed(v, (*at, i), lines, path) for i, v in enumerate(node.value)]
+        return [_constructed(v, (*at, i), lines, path, around) for i, v in enumerate(node.value)]
     try:
         return _Loader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import glob
 import gzip
-import io
 import lzma
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,8 +67,9 @@ def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple
         matches = [match for match in matches if not Path(match).is_dir() or match == pattern]
         if not matches:
             raise UserError(f'{field}: no file matches "{pattern}" (from {Path.cwd()}).')
-        paths += [match for match in matches if match not in paths]
-    return tuple(_corpus_file(path, field) for path in paths)
+        paths += matches
+    once = {os.path.realpath(path): path for path in reversed(paths)}
+    return tuple(_corpus_file(path, field) for path in reversed(once.values()))
 
 
 def _corpus_file(path: str, field: str) -> CorpusFile:
@@ -146,8 +147,7 @@ class CorpusReader:
         if suffix == ".xz":
             return cast(BinaryIO, lzma.LZMAFile(raw))
         if suffix == ".zst":
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            return cast(BinaryIO, io.BufferedReader(reader))
+            return cast(BinaryIO, _ZstandardFile(raw))
         return raw
 
     def _without_mark(self, chunk: bytes) -> bytes:
@@ -164,6 +164,39 @@ class CorpusReader:
             return data.rfind(b"\n") + 1
         plain, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
         return max(plain + 2 if plain >= 0 else 0, dos + 3 if dos >= 0 else 0)
+
+
+class _ZstandardFile:
+    """Reads .zst, frame after frame, and notices where a file ends in the middle of one."""
+
+    _CHUNK = 2**17
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+        self._ready = bytearray()
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end. Raises EOFError for a file cut short."""
+        while len(self._ready) < size:
+            chunk = self._raw.read(self._CHUNK)
+            if not chunk:
+                if self._begun and not self._frame.eof:
+                    raise EOFError("the compressed data end too early")
+                break
+            self._feed(chunk)
+        data = bytes(self._ready[:size])
+        del self._ready[:size]
+        return data
+
+    def _feed(self, chunk: bytes) -> None:
+        while chunk:
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._begun = True
+            self._ready += self._frame.decompress(chunk)
+            chunk = self._frame.unused_data if self._frame.eof else b""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.contract import Cut
 from ptm.text.tokenizers import Tokenizer
 
-# BERT's own definition of a Chinese character (BasicTokenizer._is_chinese_char).
+# What the tokenizers library takes for a Chinese character (its BertNormalizer).
 _CHINESE_RANGES = np.array(
     [
         (0x3400, 0x4DBF),
@@ -25,7 +25,7 @@ _CHINESE_RANGES = np.array(
         (0x20000, 0x2A6DF),
         (0x2A700, 0x2B73F),
         (0x2B740, 0x2B81F),
-        (0x2B820, 0x2CEAF),
+        (0x2B920, 0x2CEAF),
         (0x2F800, 0x2FA1F),
     ],
     dtype=np.uint32,
@@ -66,11 +66,20 @@ class WordFinder:
             begins = ~self._tokenizer.continuations[tokens]
             if len(ids):
                 first = np.array(offsets, dtype=np.int64)[:, 0]
-                chinese = chinese_characters(text)
-                boundary = word_boundaries(list(self._cut(text)), len(text))
-                boundary[1:] |= ~chinese[:-1]
-                at = chinese[first]
-                begins[at] = boundary[first[at]]
-                begins[0] = True
+                begins = self._begins(text, first, begins)
             found.append((tokens, begins))
         return found
+
+    def _begins(
+        self, text: str, first: NDArray[np.int64], by_piece: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Whether each token begins a word, from its first character and from its piece."""
+        boundary = word_boundaries(list(self._cut(text)), len(text))
+        if self._tokenizer.config.splits_words:
+            begins = boundary[first]
+        else:
+            chinese = chinese_characters(text)
+            boundary[1:] |= ~chinese[:-1]
+            begins = np.where(chinese[first], boundary[first], by_piece)
+        begins[0] = True
+        return begins

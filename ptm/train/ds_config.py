@@ -21,6 +21,7 @@ _OWNED = {
     "optimizer": "optimizer",
     "scheduler": "schedule",
     "fp16": "engine.precision",
+    "bfloat16": "engine.precision",
     "amp": "engine.precision",
     "torch_autocast": "engine.precision",
 }
@@ -51,8 +52,25 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
                 f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}): "
                 f"remove it from {path.name}."
             )
-    stage = zero_stage(config)
-    return _merged(config, _owned_by_recipe(recipe, batch, stage), path)
+    _refuse_stage(config, path)
+    owned = _owned_by_recipe(recipe, batch)
+    merged = _merged(config, owned, path)
+    if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
+        # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
+        merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
+    if clips_itself(recipe, zero_stage(config)):
+        merged["gradient_clipping"] = 0.0
+    return merged
+
+
+def _refuse_stage(config: dict[str, Any], path: Path) -> None:
+    block = config.get("zero_optimization", {})
+    stage = block.get("stage", 0) if isinstance(block, dict) else block
+    if not isinstance(block, dict) or isinstance(stage, bool) or stage not in (0, 1, 2, 3):
+        raise UserError(
+            f"{path}: zero_optimization.stage = {json.dumps(stage)} is no ZeRO stage; it is 0, 1, "
+            '2 or 3, as in {"zero_optimization": {"stage": 1}}.'
+        )
 
 
 def zero_stage(config: dict[str, Any]) -> int:
@@ -69,15 +87,13 @@ def clips_itself(recipe: Recipe, stage: int) -> bool:
     return stage == 0 and recipe.engine.precision == "fp32"
 
 
-def _owned_by_recipe(recipe: Recipe, batch: BatchPlan, stage: int) -> dict[str, Any]:
+def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     half = recipe.engine.precision == "bf16"
     owned: dict[str, Any] = {
         "train_batch_size": batch.global_rows,
         "train_micro_batch_size_per_gpu": batch.micro_rows,
         "gradient_accumulation_steps": batch.accumulation,
-        "gradient_clipping": (
-            0.0 if clips_itself(recipe, stage) else recipe.train.gradient_clipping
-        ),
+        "gradient_clipping": recipe.train.gradient_clipping,
         "bf16": {"enabled": half},
         # The optimizer is torch's own, which DeepSpeed calls untested.
         "zero_allow_untested_optimizer": True,
@@ -85,21 +101,20 @@ def _owned_by_recipe(recipe: Recipe, batch: BatchPlan, stage: int) -> dict[str, 
         "steps_per_print": 2**62,
         "wall_clock_breakdown": False,
     }
-    if half and stage > 0:
-        # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
-        owned["data_types"] = {"grad_accum_dtype": "fp32"}
     return owned
 
 
-def _merged(config: dict[str, Any], owned: dict[str, Any], path: Path) -> dict[str, Any]:
+def _merged(
+    config: dict[str, Any], owned: dict[str, Any], path: Path, at: str = ""
+) -> dict[str, Any]:
     merged = dict(config)
     for key, value in owned.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merged(merged[key], value, path)
+            merged[key] = _merged(merged[key], value, path, f"{at}{key}.")
         elif key in merged and merged[key] not in (value, "auto"):
             raise UserError(
-                f"{path}: {key} = {json.dumps(merged[key])}, but the recipe gives "
-                f"{json.dumps(value)}: remove {key} from {path.name} or make them equal."
+                f"{path}: {at}{key} = {json.dumps(merged[key])}, but the recipe gives "
+                f"{json.dumps(value)}: remove {at}{key} from {path.name} or make them equal."
             )
         else:
             merged[key] = value

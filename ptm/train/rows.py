@@ -132,7 +132,7 @@ def _index(recipe: Recipe, tokenizer: Tokenizer, store: TokenStore, split: str) 
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}
 
     packing = "packed" if data.packing else "single"
-    key = f"{recipe.objective.index_key}-{data.sequence_length}-{packing}-{data.held_out:g}-{split}"
+    key = f"{recipe.objective.index_key}-{data.sequence_length}-{packing}-{data.held_out!r}-{split}"
     return cached_arrays(store.folder, store.info.fingerprint, key, build)
 
 

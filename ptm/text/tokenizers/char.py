@@ -21,6 +21,11 @@ class Char(TokenizerConfig):
         """transformers reads the pipeline itself from tokenizer.json."""
         return "PreTrainedTokenizerFast"
 
+    @property
+    def splits_words(self) -> bool:
+        """Every word is cut into characters."""
+        return True
+
     def continues_word(self, token: str) -> bool:
         """A character never says so by itself: words come from the segmenter alone."""
         return False

@@ -66,6 +66,11 @@ class TokenizerConfig(Config):
         """Whether `token` can only stand inside a word."""
 
     @property
+    def splits_words(self) -> bool:
+        """Whether no token says that it continues a word, so that the segmenter finds them all."""
+        return False
+
+    @property
     @abstractmethod
     def huggingface_class(self) -> str:
         """The `tokenizer_class` with which transformers gives the same ids."""
@@ -93,11 +98,16 @@ class TokenizerConfig(Config):
             raise UserError(
                 f"{path}: cannot be read as a map of special tokens: {error}."
             ) from error
-        roles = {
-            key.removesuffix("_token"): value
-            for key, value in named.items()
-            if isinstance(value, str) and key.removesuffix("_token") in ROLES
-        }
+        if not isinstance(named, dict):
+            raise UserError(
+                f'{path}: is no map of special tokens such as {{"cls_token": "[CLS]"}}.'
+            )
+        roles = {}
+        for key, value in named.items():
+            # transformers writes a token as its text, or as an object with the text in it.
+            token = value.get("content") if isinstance(value, dict) else value
+            if isinstance(token, str) and key.removesuffix("_token") in ROLES:
+                roles[key.removesuffix("_token")] = token
         return {**BERT_SPECIALS, **roles}
 
 
