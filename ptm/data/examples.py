@@ -75,7 +75,8 @@ class Joined:
     """Each example is `longest` tokens of all documents joined, with a separator after each.
 
     The text of the last example may be shorter; nothing stands after the last document. `ends` (D)
-    counts the tokens, separators included, up to the end of each document; `starts` (D) is where the document lies in the store.
+    counts the tokens, separators included, up to the end of each document; `starts` (D) is where
+    the document lies in the store.
     """
 
     starts: I64

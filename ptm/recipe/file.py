@@ -115,7 +115,7 @@ def _constructed(
     """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
     if id(node) in around:
         raise UserError(
-            f"{path}:{node.start_mark.line + 1}: {'.'.join(map(str, at))} holds itself."
+            f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} holds itself."
         )
     around = (*around, id(node))
     if isinstance(node, yaml.MappingNode):
@@ -125,7 +125,9 @@ def _constructed(
             if key in data:
                 first = lines[(*at, key)]
                 dotted = ".".join(map(str, (*at, key)))
-                raise UserError(f"{path}:{line}: {dotted} is given twice, first in line {first}.")
+                raise UserError(
+                    f"{_place(path, line)}: {dotted} is given twice, first in line {first}."
+                )
             lines[(*at, key)] = line
             data[key] = _constructed(value_node, (*at, key), lines, path, around)
         return data
@@ -137,7 +139,12 @@ def _constructed(
         return _Loader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         line = node.start_mark.line + 1
-        raise UserError(f"{path}:{line}: cannot be read as a value: {error}.") from error
+        raise UserError(f"{_place(path, line)}: cannot be read as a value: {error}.") from error
+
+
+def _place(source: str, line: int) -> str:
+    """`file:line`; an override, which stands in quotes, has no lines."""
+    return source if source.startswith('"') else f"{source}:{line}"
 
 
 def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
