@@ -97,7 +97,13 @@ def test_validate_does_not_import_deepspeed_or_transformers(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("recipe", sorted((QUICKSTART.parent).glob("*/*.yaml")), ids=str)
-def test_every_recipe_validates_and_shows(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_recipe_validates_and_shows(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["validate", str(recipe)]) == EXIT_DONE
     assert main(["show", str(recipe)]) == EXIT_DONE
     assert "parameters" in capsys.readouterr().out
