@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import BertWordPieceTokenizer
 from transformers import (
     BertConfig,
     BertForMaskedLM,
-    BertTokenizerFast,
     DataCollatorForLanguageModeling,
+    PreTrainedTokenizerFast,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -41,18 +42,26 @@ class Clock(TrainerCallback):
 
 def main(size: str, batch: int, steps: int, corpus: str, vocab: str, half: bool) -> None:
     """Train and print one line."""
-    tokenizer = BertTokenizerFast(vocab_file=vocab, tokenizer_file=None)
+    pieces = BertWordPieceTokenizer(vocab)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
     ids: list[int] = []
     with Path(corpus).open(encoding="utf-8") as lines:
         for line in lines:
-            ids += tokenizer(line.strip())["input_ids"]
+            ids += pieces.encode(line.strip()).ids
             if len(ids) > batch * (steps + 5) * LENGTH:
                 break
     rows = [{"input_ids": ids[i : i + LENGTH]} for i in range(0, len(ids) - LENGTH, LENGTH)]
     layers, hidden, heads, wide = SIZES[size]
     model = BertForMaskedLM(
         BertConfig(
-            vocab_size=tokenizer.vocab_size,
+            vocab_size=pieces.get_vocab_size(),
             num_hidden_layers=layers,
             hidden_size=hidden,
             num_attention_heads=heads,

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,21 +106,43 @@ def preprocess(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"{partial}: another `ptm preprocess` is at work on it.") from error
-        _continue_or_clear(partial, description, fresh=fresh)
-        shards, counts = _encode_all(work, partial, workers=workers, report=report)
-        _refuse_useless(work, counts, tokens=sum(shard.tokens for shard in shards))
-        info = StoreInfo(
-            tokenizer=tokenizer.fingerprint,
-            vocabulary_size=tokenizer.vocabulary.size,
-            layout=work.layout,
-            segmenter=description["segmenter"],
-            shards=tuple(shard for shard in shards if shard.documents),
-            corpus=tuple(description["corpus"]),
-            report=_totals(counts),
-        )
-        write_manifest(partial, info)
-        _publish(partial, store, info)
+        with _cleared_if_refused(partial):
+            _continue_or_clear(partial, description, fresh=fresh)
+            shards, counts = _encode_all(work, partial, workers=workers, report=report)
+            _refuse_useless(work, counts, tokens=sum(shard.tokens for shard in shards))
+            info = StoreInfo(
+                tokenizer=tokenizer.fingerprint,
+                vocabulary_size=tokenizer.vocabulary.size,
+                layout=work.layout,
+                segmenter=description["segmenter"],
+                shards=tuple(shard for shard in shards if shard.documents),
+                corpus=tuple(description["corpus"]),
+                report=_totals(counts),
+            )
+            write_manifest(partial, info)
+            _publish(partial, store, info)
     return info
+
+
+class WorkerKilledError(UserError):
+    """What is done stays good: the same command goes on from it."""
+
+
+@contextmanager
+def _cleared_if_refused(partial: Path) -> Iterator[None]:
+    """Leave nothing of a corpus that was refused; keep what a full disk or a kill interrupted."""
+    try:
+        yield
+    except WorkerKilledError:
+        raise
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{partial}: cannot be written: {error.strerror}. What is done is kept; run the same "
+            "command again when that is mended."
+        ) from error
 
 
 def _refuse_foreign(folder: Path, ours: str) -> None:
@@ -150,9 +173,10 @@ def _existing(store: Path, description: dict[str, Any]) -> StoreInfo:
     }
     differing = [key for key in description if was[key] != description[key]]
     if differing:
+        how = " (paths, sizes and times of change are compared)" if "corpus" in differing else ""
         raise UserError(
-            f'data.store: "{store}" was made with another {" and ".join(differing)}. Name another '
-            "store, or make this one anew with `ptm preprocess RECIPE --fresh`."
+            f'data.store: "{store}" was made with another {" and ".join(differing)}{how}. Name '
+            "another store, or make this one anew with `ptm preprocess RECIPE --fresh`."
         )
     return info
 
@@ -268,7 +292,7 @@ class _Encoders:
             try:
                 note(block, future.result())
             except BrokenProcessPool as error:
-                raise UserError(
+                raise WorkerKilledError(
                     "a preprocessing worker was killed, most often because memory ran out. What is "
                     "done is kept: run the same command again, with a smaller data.workers."
                 ) from error

@@ -230,8 +230,18 @@ class TokenStore:
         return self._all("document_hashes")
 
     def tokens(self, starts: I64, lengths: I64) -> I64:
-        """The tokens of the ranges, one after another (sum of `lengths`), as int64."""
-        return self._gather("tokens", starts, lengths)
+        """The tokens of the ranges, one after another (sum of `lengths`), as int64.
+
+        Raises UserError for ids that the vocabulary does not have: the store is damaged then.
+        """
+        tokens = self._gather("tokens", starts, lengths)
+        if tokens.size and int(tokens.max()) >= self.info.vocabulary_size:
+            raise UserError(
+                f"{self.folder}: holds the token id {int(tokens.max())}, but its vocabulary has "
+                f"{self.info.vocabulary_size} tokens: the store is damaged. Remove it and run "
+                "`ptm preprocess` again (`ptm validate --inputs` compares all checksums)."
+            )
+        return tokens
 
     def word_starts(self, starts: I64, lengths: I64) -> NDArray[np.bool_]:
         """For the tokens of the ranges, whether each begins a word."""

@@ -11,48 +11,45 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder
-from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, HuggingFaceSource
+from ptm.interop.new_folder import new_folder
+from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, completed_recipe
 from ptm.model.build import build_plan, meta_model
+from ptm.recipe import Recipe
 
 
 def import_from_huggingface(source: str, out: Path) -> int:
     """Write `out`; return the number of parameters. Raises UserError for what cannot be read."""
-    if out.exists():
-        raise UserError(f"{out}: exists already; name another folder or remove it.")
     if not Path(source).is_dir():
         raise UserError(f'"{source}" is not a folder with config.json, vocab.txt and weights.')
     folder = HuggingFaceFolder(Path(source))
     data = folder.recipe_data()
     tensors = folder.canonical()
-    _refuse_other_shapes(HuggingFaceSource(folder), tensors)
-    aside = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    (aside / TOKENIZER).mkdir(parents=True)
+    _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
     vocab = Path(data["tokenizer"]["vocab"])
-    shutil.copyfile(vocab, aside / TOKENIZER / vocab.name)
     data["tokenizer"]["vocab"] = str(out / TOKENIZER / vocab.name)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    (aside / RECIPE).write_text(f"# Imported from {source}\n{text}", encoding="utf-8")
-    save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
-    aside.rename(out)
+    with new_folder(out) as aside:
+        (aside / TOKENIZER).mkdir()
+        shutil.copyfile(vocab, aside / TOKENIZER / vocab.name)
+        (aside / RECIPE).write_text(f"# Imported from {source}\n{text}", encoding="utf-8")
+        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def _refuse_other_shapes(source: HuggingFaceSource, tensors: dict[str, Tensor]) -> None:
+def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str) -> None:
     """Raise UserError unless the weights are those of the model that the config describes.
 
     Only the head may be missing.
     """
-    recipe = source.recipe()
     size = recipe.tokenizer.load().vocabulary.size
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
     for name, parameter in meta_model(plan).named_parameters():
         if name not in tensors:
             if not name.startswith("mlm_"):
-                raise UserError(f"{source.folder}: the weights lack what is here called {name}.")
+                raise UserError(f"{source}: the weights lack what is here called {name}.")
         elif tensors[name].shape != parameter.shape:
             raise UserError(
-                f"{source.folder}: what is here called {name} has the shape "
+                f"{source}: what is here called {name} has the shape "
                 f"{tuple(tensors[name].shape)}; config.json and the vocabulary ({size} tokens) say "
                 f"{tuple(parameter.shape)}."
             )

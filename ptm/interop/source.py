@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.hf.folder import HuggingFaceFolder
+from ptm.interop.hf.folder import HuggingFaceFolder, read_weights
 from ptm.model.checkpoint import (
     Checkpoint,
     DamagedCheckpointError,
@@ -60,12 +59,19 @@ class Source(ABC):
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The whole recipe. Raises UserError where it does not fit this version."""
-        data = self.recipe_data()
-        for key, value in _TO_COMPLETE.items():
-            data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
-        positions = data["model"].get("embedding", {}).get("positions", 512)
-        data["data"].setdefault("sequence_length", min(positions, 128))
-        return recipe_from_data(data, name=str(self.folder), overrides=overrides)
+        return completed_recipe(self.recipe_data(), name=str(self.folder), overrides=overrides)
+
+
+def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of blocks that say nothing about data and training. Raises UserError."""
+    for key, value in _TO_COMPLETE.items():
+        data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
+    for key in ("tokenizer", "data", "model"):
+        if not isinstance(data.get(key), dict):
+            raise UserError(f"{name}: its recipe is damaged: it has no `{key}` block.")
+    positions = (data["model"].get("embedding") or {}).get("positions", 512)
+    data["data"].setdefault("sequence_length", min(positions, 128))
+    return recipe_from_data(data, name=name, overrides=overrides)
 
 
 def open_source(path: str, *, step: int | None = None) -> Source:
@@ -111,11 +117,7 @@ class RunSource(Source):
 
     def figures(self) -> dict[str, str]:
         """The last evaluation up to the checkpoint's step."""
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return {}
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        before = [r for r in records if r["step"] <= self._checkpoint.step]
+        before = [r for r in read_metrics(self.folder) if r["step"] <= self._checkpoint.step]
         found = {"steps": str(self._checkpoint.step)}
         for record in reversed(before):
             if record["split"] == "eval":
@@ -151,8 +153,7 @@ class ImportedSource(Source):
 
     def tensors(self) -> dict[str, Tensor]:
         """All of them."""
-        tensors: dict[str, Tensor] = load_file(self.folder / WEIGHTS)
-        return tensors
+        return read_weights(self.folder / WEIGHTS)
 
     def description(self) -> str:
         """Where it came from is in its recipe."""
@@ -173,6 +174,13 @@ class HuggingFaceSource(Source):
         if not written.exists():
             return found
         whole: dict[str, Any] = {**found, **read_recipe_data(written)}
+        here, there = found["model"]["encoder"], whole["model"].get("encoder", {})
+        for key, value in here.items():
+            if there.get(key) != value:
+                raise UserError(
+                    f"{self.folder}: config.json and recipe.yaml disagree: encoder.{key} is "
+                    f"{value} in the one and {there.get(key)} in the other."
+                )
         return {**whole, "tokenizer": found["tokenizer"]}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -184,19 +192,33 @@ class HuggingFaceSource(Source):
         return f"a {self._hub.family.name} of transformers"
 
 
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The reports of a run; a line that a kill tore is left out."""
+    path = run / "metrics.jsonl"
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
 def read_recipe_data(path: Path) -> dict[str, Any]:
     """A recipe this project wrote. Raises UserError where it is damaged."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: is damaged ({error}).") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: is not a recipe.")
+        raise UserError(f"{path}: is damaged: it is not a recipe.")
     return data
 
 
 def _with_own_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The recipe with the tokenizer's files taken from `folder`, where they were copied to."""
+    if not isinstance(data.get("tokenizer"), dict):
+        return data
     tokenizer = dict(data["tokenizer"])
     for key in ("vocab", "special_tokens"):
         value = tokenizer.get(key)

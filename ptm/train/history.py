@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ptm.errors import UserError
-from ptm.interop.source import read_recipe_data
+from ptm.interop.source import read_metrics, read_recipe_data
 from ptm.model.checkpoint import checkpoint_folders
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The reports of a run; a line that a kill tore is left out."""
-    path = run / "metrics.jsonl"
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
 
 
 def runs(folder: Path) -> Iterator[str]:
@@ -33,9 +19,12 @@ def runs(folder: Path) -> Iterator[str]:
         yield f"{folder}: no runs"
     for recipe_path in found:
         run = recipe_path.parent
-        recipe = read_recipe_data(recipe_path)
+        try:
+            steps = read_recipe_data(recipe_path)["train"]["steps"] or "?"
+        except (UserError, KeyError, TypeError) as error:
+            yield f"{run} · damaged ({error})"
+            continue
         records = read_metrics(run)
-        steps = recipe["train"]["steps"] or "?"
         newest = checkpoint_folders(run / "checkpoints")
         saved = newest[0].name.removeprefix("global_step") if newest else "none"
         parts = [

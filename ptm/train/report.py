@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.errors import UserError
-from ptm.train.history import read_metrics
+from ptm.interop.source import read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
 _COLOURS = {"train": "#2b6cb0", "eval": "#c05621"}
@@ -31,6 +31,7 @@ def write_report(run: Path) -> Path:
         raise UserError(f"{run}: nothing was reported yet (metrics.jsonl is empty).")
     names = sorted({key for r in records for key, v in r.items() if _is_curve(key, v)}, key=_order)
     figures = "\n".join(_figure(name, records) for name in names)
+    read_recipe_data(run / "recipe.yaml")
     recipe = html.escape((run / "recipe.yaml").read_text(encoding="utf-8"))
     title = html.escape(run.name)
     page = (

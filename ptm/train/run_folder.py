@@ -17,11 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import ptm
 from ptm.errors import UserError
-from ptm.interop.source import TOKENIZER
+from ptm.interop.source import TOKENIZER, read_recipe_data
 from ptm.model.checkpoint import Checkpoint, newest_checkpoint
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.train.save import clear_leftovers
@@ -120,7 +118,10 @@ class RunFolder:
         written = self.path / "recipe.yaml"
         if not written.exists():
             return
-        before = _flat(yaml.safe_load(written.read_text(encoding="utf-8")))
+        try:
+            before = _flat(read_recipe_data(written))
+        except UserError as error:
+            raise UserError(f"{error} --fresh sets this run aside and starts anew.") from error
         now = _flat(self._recipe.model_dump(mode="json"))
         different = [
             f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"

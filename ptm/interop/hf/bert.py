@@ -176,11 +176,17 @@ class Bert(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """The inverse of `to_huggingface`; a missing head stays missing."""
         theirs = {_prefixed(_modern(name)): tensor for name, tensor in tensors.items()}
+        words = theirs[_EMBEDDING + "word_embeddings.weight"]
+        if config.get("vocab_size", len(words)) != len(words):
+            raise UserError(
+                f"config.json: vocab_size = {config['vocab_size']}, but the weights have "
+                f"{len(words)} words."
+            )
         segments = theirs[_EMBEDDING + "token_type_embeddings.weight"]
         padding = torch.zeros(1, segments.shape[1])
         spare = torch.zeros(max(0, SEGMENTS - 1 - len(segments)), segments.shape[1])
         found = {
-            "word_embedding.weight": theirs[_EMBEDDING + "word_embeddings.weight"],
+            "word_embedding.weight": words,
             "embedding.position.weight": theirs[_EMBEDDING + "position_embeddings.weight"],
             "embedding.segment.weight": torch.cat((padding, segments[: SEGMENTS - 1], spare)),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.contract import families
+from ptm.interop.new_folder import new_folder
 from ptm.interop.source import Source
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.text.tokenizers import Tokenizer
@@ -25,8 +25,6 @@ def export_to_huggingface(
     source: Source, out: Path, *, weights_format: Literal["safetensors", "bin"]
 ) -> None:
     """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
-    if out.exists():
-        raise UserError(f"{out}: exists already; name another folder or remove it.")
     recipe = source.recipe()
     refusals = []
     for family in families():
@@ -39,15 +37,13 @@ def export_to_huggingface(
     tokenizer = recipe.tokenizer.load()
     tensors = family.to_huggingface(source.tensors(), recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
-    aside = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    _write_json(aside / "config.json", config)
-    _write_weights(aside, tensors, weights_format)
-    _write_tokenizer(aside, tokenizer, positions=recipe.model.embedding.positions)
-    (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
-    (aside / "README.md").write_text(model_card(recipe, source, out.name), encoding="utf-8")
-    os.rename(aside, out)  # noqa: PTH104 (Path.rename would follow into an existing folder)
+    card = model_card(recipe, source, out.name)
+    with new_folder(out) as aside:
+        _write_json(aside / "config.json", config)
+        _write_weights(aside, tensors, weights_format)
+        _write_tokenizer(aside, tokenizer, positions=recipe.model.embedding.positions)
+        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        (aside / "README.md").write_text(card, encoding="utf-8")
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:

@@ -44,7 +44,7 @@ class HuggingFaceFolder:
         files = self._weight_files()
         tensors: dict[str, Tensor] = {}
         for path in files:
-            tensors.update(_read_weights(path))
+            tensors.update(read_weights(path))
         return {
             name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()
         }
@@ -82,6 +82,10 @@ class HuggingFaceFolder:
             return self.family.from_huggingface(self.tensors, self.config)
         except KeyError as error:
             raise UserError(f"{self.folder}: the weights or the config lack {error}.") from error
+        except TypeError as error:
+            raise UserError(
+                f"{self.folder / 'config.json'}: has a wrong type ({error})."
+            ) from error
 
     def recipe_data(self) -> dict[str, Any]:
         """The `tokenizer`, `model` and `objective` blocks of a recipe."""
@@ -89,6 +93,10 @@ class HuggingFaceFolder:
             blocks = self.family.blocks(self.config, self.tensors.keys())
         except KeyError as error:
             raise UserError(f"{self.folder / 'config.json'}: lacks {error}.") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.folder / 'config.json'}: has a wrong type ({error})."
+            ) from error
         return {"tokenizer": self._tokenizer(), **blocks}
 
     def _tokenizer(self) -> dict[str, Any]:
@@ -158,7 +166,8 @@ class HuggingFaceFolder:
         return content if isinstance(content, dict) else {}
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a .safetensors or .bin. Raises UserError where it is damaged."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
