@@ -127,6 +127,7 @@ MISTAKES = {
         r'model.encoder.layerz: unknown key.*"layers"',
     ),
     "wrong type": (["train"], ["train.steps=many"], r'train.steps: "many": input should be'),
+    "no block": (["validate"], ["train=3"], r"train: 3 stands where a block of keys belongs"),
     "negative": (["train"], ["train.steps=-3"], r"train.steps: -3: input should be greater"),
     "batch of nothing": (["train"], ["train.micro_batch_size=0"], r"train.micro_batch_size: 0"),
     "sequence too long": (["train"], ["data.sequence_length=600"], r"longer than model.embedding"),

@@ -194,6 +194,8 @@ def _sentence(error: dict[str, Any], source: Source) -> str:
         what = f"needs a `{name}`."
     elif kind == "missing":
         what = "is required and not given."
+    elif kind in ("model_type", "model_attributes_type"):
+        what = f"{_shown(error['input'])} stands where a block of keys belongs."
     elif kind == "literal_error":
         known = [choice.strip(" '") for choice in re.split(r",| or ", context["expected"])]
         what = f"{_shown(error['input'])} is not known here.{nearest(str(error['input']), known)}"
