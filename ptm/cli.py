@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, UserError
+from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
 from ptm.version import __version__
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(parsed)
     except UserError as error:
-        print(f"ptm: {error}", file=sys.stderr)
+        # All ranks of a launch raise the same; one says it.
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ptm: {error}", file=sys.stderr)
         return EXIT_USER
+    except TrainingError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ptm: {error}", file=sys.stderr)
+        return EXIT_FAULT
     except KeyboardInterrupt:
         print("ptm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -230,12 +236,11 @@ class _ProgressLine:
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    recipe = _recipe(parsed)
     from ptm.train.distributed import leave_ranks
     from ptm.train.run import train
 
     try:
-        return train(recipe, fresh=parsed.fresh)
+        return train(lambda: _recipe(parsed), fresh=parsed.fresh)
     finally:
         leave_ranks()
 

@@ -16,6 +16,10 @@ class UserError(Exception):
     """A mistake that only the user can mend: shown as its sentence alone, exit code 2."""
 
 
+class TrainingError(Exception):
+    """A training that cannot go on; the message says why and what would help."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean "steps"?` for the closest of `known`, else the whole list."""
     choices = sorted(known)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Step:
     writes: tuple[str, ...]
     tie: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    block: bool = False
+    """Whether it is one of the repeated blocks that hold most of a model's activations."""
 
     @property
     def key(self) -> str:
@@ -78,10 +83,20 @@ def run_step(
     *,
     before: tuple[str, ...],
     after: tuple[str, ...],
+    recompute: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Call `module` for `step` on the tensors named `before`; return those named `after`."""
+    """Call `module` for `step` on the tensors named `before`; return those named `after`.
+
+    With `recompute`, a block keeps its inputs alone and runs again in the backward pass (activation
+    checkpointing, Chen et al. 2016).
+    """
     names = dict(zip(before, state, strict=True))
-    written = module(*(names[name] for name in step.reads), **step.options)
+    call = partial(module, **step.options)
+    read = (names[name] for name in step.reads)
+    if recompute and step.block and torch.is_grad_enabled():
+        written = checkpoint(call, *read, use_reentrant=False)
+    else:
+        written = call(*read)
     written = written if isinstance(written, tuple) else (written,)
     names.update(zip(step.writes, written, strict=True))
     return tuple(names[name] for name in after)

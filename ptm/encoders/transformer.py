@@ -70,6 +70,7 @@ class Transformer(Encoder):
                 lambda: TransformerLayer(self, shape),
                 ("hidden", "example_ids"),
                 ("hidden",),
+                block=True,
             )
             for index in range(self.layers)
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,10 @@ class PlainModel(nn.Module):
     Its parameters' names are the canonical ones, `step.parameter`.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, recompute: bool = False) -> None:
         super().__init__()
         self.plan = plan
+        self.recompute = recompute
         self._live = plan.live()
         for step in plan.steps:
             if step.key not in self._modules:
@@ -41,7 +42,9 @@ class PlainModel(nn.Module):
         for index, step in enumerate(self.plan.steps):
             before, after = self._live[index], self._live[index + 1]
             module = self.get_submodule(step.key)
-            state = run_step(step, module, state, before=before, after=after)
+            state = run_step(
+                step, module, state, before=before, after=after, recompute=self.recompute
+            )
         return dict(zip(self.plan.outputs, state, strict=True))
 
 
@@ -51,53 +54,60 @@ def meta_model(plan: Plan) -> PlainModel:
         return PlainModel(plan)
 
 
-def empty_model(plan: Plan) -> PlainModel:
-    """The model with memory and nothing in it yet, in fp32."""
-    return meta_model(plan).to_empty(device="cpu")
+def empty_model(
+    plan: Plan, *, device: torch.device | str = "cpu", recompute: bool = False
+) -> PlainModel:
+    """The model with memory for fp32 and only zeros in it."""
+    with torch.device("meta"):
+        model = PlainModel(plan, recompute=recompute)
+    model.to_empty(device=device)
+    with torch.no_grad():
+        torch._foreach_zero_(list(model.parameters()))
+    return model
 
 
-Gather = Callable[[nn.Parameter], AbstractContextManager[object]]
+def parameter_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter by canonical name."""
+    return {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
 
 
-def first_weights(
-    model: nn.Module, block: ModelBlock, *, seed: int, names: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, nn.Parameter, Callable[[], Tensor]]]:
-    """Each parameter with its canonical name and a function that gives its first value.
+class FirstWeights:
+    """The value that every parameter begins with: of its name and the seed, and of nothing else."""
 
-    `names` translates the model's own parameter names where they are not the canonical ones.
-    """
-    norms = set(norm_parameters(model))
-    for own, parameter in model.named_parameters():
-        name = own if names is None else names[own]
-        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+    def __init__(self, plan: Plan, block: ModelBlock, *, seed: int) -> None:
+        model = meta_model(plan)
+        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self._norms = frozenset(norm_parameters(model))
+        self._block = block
+        self._seed = seed
 
-        def value(
-            name: str = name, shape: tuple[int, ...] = shape, is_norm: bool = own in norms
-        ) -> Tensor:
-            return first_value(
-                name,
-                shape,
-                seed=seed,
-                is_norm=is_norm,
-                std=block.init.std,
-                residual_outputs=(
-                    block.encoder.residual_outputs() if block.init.residual_scaling else ()
-                ),
-                residual_branches=block.encoder.residual_branches,
-            )
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every parameter."""
+        return tuple(self._shapes)
 
-        yield name, parameter, value
+    def __getitem__(self, name: str) -> Tensor:
+        """The whole fp32 tensor."""
+        init, encoder = self._block.init, self._block.encoder
+        return first_value(
+            name,
+            self._shapes[name],
+            seed=self._seed,
+            is_norm=name in self._norms,
+            std=init.std,
+            residual_outputs=encoder.residual_outputs() if init.residual_scaling else (),
+            residual_branches=encoder.residual_branches,
+        )
 
 
-def initialise(
-    model: nn.Module, block: ModelBlock, *, seed: int, gather: Gather | None = None
-) -> None:
-    """Give every parameter its first value. `gather` makes a partitioned one whole meanwhile."""
-    for _, parameter, value in first_weights(model, block, seed=seed):
-        with torch.no_grad(), gather(parameter) if gather else nullcontext():
-            parameter.copy_(value())
+def initialise(model: PlainModel, block: ModelBlock, *, seed: int) -> None:
+    """Give every parameter its first value."""
+    first = FirstWeights(model.plan, block, seed=seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(first[name])
 
 
 def parameter_count(plan: Plan) -> int:
     """Parameters of the plan, shared ones once."""
-    return sum(parameter.numel() for parameter in meta_model(plan).parameters())
+    return sum(math.prod(shape) for shape in parameter_shapes(plan).values())

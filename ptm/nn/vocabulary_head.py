@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ptm.nn.activation import activate
@@ -31,7 +32,7 @@ class Unembedding(nn.Module):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.weight = nn.Parameter(nn.Linear(shape.embedding_size, shape.vocabulary_size).weight)
+        self.weight = nn.Parameter(torch.empty(shape.vocabulary_size, shape.embedding_size))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(P, E) -> (P, V)."""
@@ -43,7 +44,7 @@ class OutputBias(nn.Module):
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(nn.Linear(1, vocabulary_size).bias)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, logits: Tensor) -> Tensor:
         """(P, V) -> (P, V)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,9 +19,7 @@ class WordEmbedding(nn.Module):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            nn.Linear(shape.embedding_size, shape.vocabulary_size, bias=False).weight
-        )
+        self.weight = nn.Parameter(torch.empty(shape.vocabulary_size, shape.embedding_size))
 
     def forward(self, tokens: Tensor, unembed: bool = False) -> Tensor:
         """Ids (B, T) -> (B, T, E); with `unembed`, hidden (P, E) -> logits (P, V)."""

@@ -66,6 +66,10 @@ class Objective(Config):
     visibilities: ClassVar[tuple[str, ...]]
     special_roles: ClassVar[tuple[str, ...]]
     """Special tokens that the vocabulary must have."""
+    targets: ClassVar[tuple[str, ...]]
+    """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
+    padded: ClassVar[tuple[str, ...]] = ()
+    """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
 
     @property
     @abstractmethod

@@ -27,8 +27,6 @@ from ptm.text.vocabulary import Vocabulary
 
 _AROUND = 2
 """[CLS] before and [SEP] after every text."""
-_PREDICTIONS_MULTIPLE = 64
-"""Predicted positions are padded to a multiple of this, so that few shapes occur."""
 
 
 class MlmHead(Config):
@@ -55,6 +53,12 @@ class Mlm(Objective):
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "unk", "cls", "sep", "mask")
+    targets: ClassVar[tuple[str, ...]] = ("predicted_ids", "predicted_weights")
+    padded: ClassVar[tuple[str, ...]] = (
+        "predicted_positions",
+        "predicted_ids",
+        "predicted_weights",
+    )
 
     @property
     def needs_word_starts(self) -> bool:
@@ -104,16 +108,15 @@ class Mlm(Objective):
             vocabulary=vocabulary,
         )
         at = np.flatnonzero(masked.predicted)
-        capacity = max(1, -(-at.size // _PREDICTIONS_MULTIPLE)) * _PREDICTIONS_MULTIPLE
         number = np.repeat(placement.number, placement.lengths)
         tensors = {
             "input_ids": placement.grid(masked.inputs, fill=vocabulary.special_id("pad")),
             "position_ids": placement.grid(placement.positions, fill=0),
             "segment_ids": placement.grid(np.ones_like(number), fill=0),
             "example_ids": placement.grid(number, fill=0),
-            "predicted_positions": _padded(placement.cells[at], capacity),
-            "predicted_ids": _padded(text.ids[at], capacity),
-            "predicted_weights": _padded(np.ones_like(at), capacity),
+            "predicted_positions": placement.cells[at],
+            "predicted_ids": text.ids[at],
+            "predicted_weights": np.ones_like(at),
         }
         return MicroBatch(
             tensors=tensors,
@@ -175,9 +178,3 @@ class Mlm(Objective):
             "mlm_loss": F.cross_entropy(logits, ignored, ignore_index=-100, reduction="sum"),
             "mlm_accuracy": hits.sum().float(),
         }
-
-
-def _padded(values: I64, capacity: int) -> I64:
-    padded = np.zeros(capacity, dtype=np.int64)
-    padded[: values.size] = values
-    return padded

@@ -29,6 +29,23 @@ def launched_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def data_parallel_ranks(stages: int) -> int:
+    """Ranks that share out the rows, of those that a launcher started.
+
+    Before any launch, one a stage. Raises UserError where the stages do not fit the ranks.
+    """
+    ranks = launched_ranks()
+    if ranks == 1 and "WORLD_SIZE" not in os.environ:
+        return 1
+    if ranks % stages:
+        raise UserError(
+            f"engine.pipeline_stages = {stages}: {ranks} ranks cannot be shared out over {stages} "
+            f"stages alike: start a multiple of {stages} ranks (`deepspeed --num_gpus {stages} "
+            "launch/train.py ...`) or set another number of stages."
+        )
+    return ranks // stages
+
+
 def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPlan:
     """The smallest accumulation that gives whole micro-batches of at most `most_micro_rows`.
 

@@ -116,13 +116,32 @@ class TrainBlock(Config):
         return self
 
 
+class LossScaleBlock(Config):
+    """How fp16's dynamic loss scale moves (Micikevicius et al. 2017, section 3.2)."""
+
+    initial_power: Annotated[int, Field(ge=0, le=32)] = 16
+    """It begins at two to the power of this."""
+    window: PositiveInt = 1000
+    """Steps without overflow after which it doubles."""
+    hysteresis: PositiveInt = 2
+    """Overflows before it is halved (at ZeRO 0: always one)."""
+    minimum: PositiveFloat = 1.0
+    """Its floor: a training whose gradients overflow even there is ended, with a sentence."""
+
+
 class EngineBlock(Config):
     """What runs it."""
 
     deepspeed: str = "zero1"
     """`NAME` for ds_configs/NAME.json of the project, else the path of a JSON file."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    backend: Literal["auto", "nccl", "gloo"] = "auto"
+    """What ranks talk over; auto: NCCL where there are GPUs, else gloo."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    loss_scale: LossScaleBlock = LossScaleBlock()
     pipeline_stages: PositiveInt = 1
+    """Parts the model is cut into, each on ranks of its own."""
+    activation_checkpointing: bool = False
+    """Keep the inputs of each layer alone and compute the rest again in the backward pass."""
 
 
 class CheckpointBlock(Config):
@@ -132,6 +151,8 @@ class CheckpointBlock(Config):
     """Steps between two checkpoints; the end of a run is always kept."""
     keep: PositiveInt = 3
     """How many of the newest stay."""
+    node_local: bool = False
+    """Whether runs_dir is a disk of its own on every host, instead of one that all share."""
 
 
 class WandbBlock(Config):

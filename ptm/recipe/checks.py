@@ -21,11 +21,6 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     yield from _objective_problems(recipe)
     yield from _data_problems(recipe)
     yield from _train_problems(recipe)
-    if recipe.engine.pipeline_stages > 1:
-        yield Problem(
-            "engine.pipeline_stages",
-            f"{recipe.engine.pipeline_stages} stages: this version trains in one; set 1.",
-        )
 
 
 def _objective_problems(recipe: Recipe) -> Iterator[Problem]:

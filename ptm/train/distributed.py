@@ -4,62 +4,166 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
-import deepspeed
-import deepspeed.ops
-import deepspeed.utils
 import torch
 import torch.distributed as dist
 
+from ptm.errors import UserError
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import launched_ranks
+from ptm.train.engines.deepspeed import join_deepspeed
+
+Backend = Literal["auto", "nccl", "gloo"]
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all."""
+    """This process among all.
+
+    With pipeline stages, the ranks of one stage follow each other: rank = stage * data ranks +
+    data rank. Ranks of one data rank see the same rows.
+    """
 
     rank: int
     world: int
     device: torch.device
+    stages: int = 1
+    local_rank: int = 0
 
     @property
     def first(self) -> bool:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
+    @property
+    def first_on_host(self) -> bool:
+        """Whether this process does what is done once a host."""
+        return self.local_rank == 0
 
-def join_ranks() -> Ranks:
+    @property
+    def data_ranks(self) -> int:
+        """Ranks that share out the rows of a step."""
+        return self.world // self.stages
+
+    @property
+    def data_rank(self) -> int:
+        """Which share of the rows is this rank's."""
+        return self.rank % self.data_ranks
+
+    @property
+    def stage(self) -> int:
+        """The pipeline stage this rank runs."""
+        return self.rank // self.data_ranks
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether the rows are looked at here: at the inputs, at the targets."""
+        return self.stage in (0, self.stages - 1)
+
+
+def join_ranks(backend: Backend = "auto", *, stages: int = 1) -> Ranks:
     """Join the launcher's process group, or make one of this process alone."""
-    cuda = torch.cuda.is_available()
     keep_large_blocks()
-    deepspeed.utils.logger.setLevel(logging.WARNING)
-    backend = "nccl" if cuda else "gloo"
+    cuda = torch.cuda.is_available()
+    if backend == "gloo" and cuda:
+        raise UserError(
+            "engine.backend = gloo trains on CPUs, but torch sees GPUs: hide them "
+            "(CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu) or set engine.backend: auto."
+        )
+    if backend == "nccl" and not cuda:
+        raise UserError(
+            "engine.backend = nccl, but torch sees no GPU here: set engine.backend: auto, which "
+            "takes gloo on CPUs."
+        )
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
+        if local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"{socket.gethostname()}: {local_rank + 1} ranks or more were started, but there "
+                f"are {torch.cuda.device_count()} GPUs: start as many ranks as GPUs "
+                "(--num_gpus, slots in the hostfile)."
+            )
         torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        # What ranks agree on goes over gloo, so that nobody waits for a GPU to hear it.
+        _join("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    join_deepspeed(cuda=cuda)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
+
+
+def _join(backend: str) -> None:
     # DeepSpeed insists on it, also where no launcher has set it.
     os.environ.setdefault("LOCAL_RANK", "0")
-    if launched_ranks() == 1 and not dist.is_initialized():
-        # No port, no rendezvous: nothing that another process on this machine could take.
-        alone = dist.HashStore()  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=alone, rank=0, world_size=1)
-    if not cuda:
-        # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+    if launched_ranks() > 1:
+        dist.init_process_group(backend)
+        return
+    # No port, no rendezvous: nothing that another process on this machine could take.
+    alone = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=alone, rank=0, world_size=1)
 
 
-def summed(values: dict[str, float], ranks: Ranks) -> dict[str, float]:
-    """Each value added up over all ranks."""
-    if ranks.world == 1 or not values:
-        return values
-    total = torch.tensor(list(values.values()), dtype=torch.float64, device=ranks.device)
-    dist.all_reduce(total)
-    return dict(zip(values, total.tolist(), strict=True))
+def gathered(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]]:
+    """`values`, of the same names on every rank, of every rank; a collective call on the CPU."""
+    if ranks.world == 1:
+        return [dict(values)]
+    mine = torch.tensor(list(values.values()), dtype=torch.float64)
+    every = torch.empty(ranks.world, mine.numel(), dtype=torch.float64)
+    dist.all_gather(list(every.unbind()), mine)
+    return [dict(zip(values, row, strict=True)) for row in every.tolist()]
+
+
+def summed(values: Mapping[str, float], ranks: Ranks) -> dict[str, float]:
+    """Each value added up over all ranks, in their order."""
+    every = gathered(values, ranks)
+    return {name: sum(row[name] for row in every) for name in values}
+
+
+def objects_of_all(value: T, ranks: Ranks) -> Sequence[T]:
+    """Small things of every rank; a collective call."""
+    if ranks.world == 1:
+        return [value]
+    every: list[Any] = [None] * ranks.world
+    dist.all_gather_object(every, value)
+    return every
+
+
+def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
+    """Do `work`; where it fails on one rank, fail on all, so that none waits for another.
+
+    Raises the UserError or OSError of the first rank that failed, with its host where others did
+    not fail alike.
+    """
+    problem: UserError | OSError | None = None
+    result: T | None = None
+    try:
+        result = work()
+    except (UserError, OSError) as error:
+        problem = error
+    mine = None if problem is None else (isinstance(problem, UserError), str(problem))
+    every = objects_of_all((mine, socket.gethostname()), ranks)
+    failed = [(rank, found, host) for rank, (found, host) in enumerate(every) if found is not None]
+    if failed:
+        if ranks.world == 1 and problem is not None:
+            raise problem
+        rank, (of_user, text), host = failed[0]
+        if len({found for _, found, _ in failed}) > 1 or len(failed) < ranks.world:
+            text = f"rank {rank} on {host}: {text}"
+        raise UserError(text) if of_user else OSError(text)
+    return result  # type: ignore[return-value]
+
+
+def of_first(ranks: Ranks, work: Callable[[], T]) -> T:
+    """What `work` gives on the first rank, on all of them; its failure is everybody's."""
+    mine = agreed(ranks, lambda: work() if ranks.first else None)
+    return objects_of_all(mine, ranks)[0]  # type: ignore[return-value]
 
 
 def barrier(ranks: Ranks) -> None:

@@ -53,6 +53,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
                 f"remove it from {path.name}."
             )
     _refuse_stage(config, path)
+    _refuse_pipeline(recipe, config)
     owned = _owned_by_recipe(recipe, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
@@ -73,6 +74,21 @@ def _refuse_stage(config: dict[str, Any], path: Path) -> None:
         )
 
 
+def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
+    stages, stage = recipe.engine.pipeline_stages, zero_stage(config)
+    if stages > 1 and stage != 1:
+        why = (
+            "which counts the gradients of tied weights twice when it clips"
+            if stage == 0
+            else "which cuts up gradients that a pipeline still adds to"
+        )
+        raise UserError(
+            f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
+            f"(engine.deepspeed = {recipe.engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
+            "set pipeline_stages: 1 or engine.deepspeed: pipeline."
+        )
+
+
 def zero_stage(config: dict[str, Any]) -> int:
     """The ZeRO stage of a configuration, 0 where it says none."""
     return int(config.get("zero_optimization", {}).get("stage", 0))
@@ -88,19 +104,31 @@ def clips_itself(recipe: Recipe, stage: int) -> bool:
 
 
 def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
-    half = recipe.engine.precision == "bf16"
+    precision, scale = recipe.engine.precision, recipe.engine.loss_scale
     owned: dict[str, Any] = {
         "train_batch_size": batch.global_rows,
         "train_micro_batch_size_per_gpu": batch.micro_rows,
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_clipping": recipe.train.gradient_clipping,
-        "bf16": {"enabled": half},
+        "bf16": {"enabled": precision == "bf16"},
+        "fp16": {"enabled": False},
         # The optimizer is torch's own, which DeepSpeed calls untested.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
         "wall_clock_breakdown": False,
     }
+    if precision == "fp16":
+        owned["fp16"] = {
+            "enabled": True,
+            "loss_scale": 0,
+            "initial_scale_power": scale.initial_power,
+            "loss_scale_window": scale.window,
+            "hysteresis": scale.hysteresis,
+            "min_loss_scale": scale.minimum,
+        }
+    if recipe.engine.pipeline_stages > 1:
+        owned["pipeline"] = {"activation_checkpoint_interval": 0, "use_reentrant": False}
     return owned
 
 

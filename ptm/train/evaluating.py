@@ -13,7 +13,7 @@ from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
-from ptm.train.means import evaluation_means, with_perplexity
+from ptm.train.means import Counted, means_of, metric_sums
 from ptm.train.rows import EVAL, evaluation_batches, open_rows
 
 
@@ -41,13 +41,13 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
         most_micro_rows=recipe.train.micro_batch_size,
         ranks=1,
     ).micro_rows
-    batches = evaluation_batches(rows, size)
-    means = evaluation_means(model.to(device), recipe.objective, batches, device)
+    batches = Counted(evaluation_batches(rows, size), recipe.objective)
+    sums = metric_sums(model.to(device), recipe.objective, batches, device)
     return {
         "source": str(source.folder),
         "store": recipe.data.store,
         "rows": len(rows),
         "examples": int(rows.lengths.size),
         "tokens": int(rows.lengths.sum()),
-        **with_perplexity(means),
+        **means_of(sums, batches.counts, recipe.objective),
     }

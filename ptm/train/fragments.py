@@ -6,19 +6,27 @@ is read by any other. DeepSpeed keeps the fp32 truth in different places:
 
 - stage 0, fp32: the parameters themselves; half precision: `fp32_groups`, a tensor a parameter;
 - stages 1 and 2: one flat partition a group, `_hp_mapping` telling which range of which parameter;
-- stage 3: one flat partition a group, in the order of the group's parameters, each padded.
+- stage 3: one flat partition a group, in the order of the group's parameters, each padded;
+- pipelines: as stage 1, each stage for its own parameters; a tied module is held by several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ptm.model.build import FirstWeights, parameter_shapes
 from ptm.model.checkpoint import WEIGHT
+from ptm.plan import Plan
+from ptm.train.distributed import Ranks
+
+_SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 Values = Callable[[str, str, int, int], Tensor]
 """(name, kind, start, count) -> that range of that parameter, fp32."""
@@ -38,13 +46,24 @@ class Owned:
 class EngineState:
     """The fp32 weights and optimizer state of a DeepSpeed engine, by fragment."""
 
-    def __init__(self, engine: Any, *, stage: int, rank: int, state_keys: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        *,
+        plan: Plan,
+        names: Mapping[str, str],
+        stage: int,
+        ranks: Ranks,
+        state_keys: tuple[str, ...],
+    ) -> None:
+        """`names`: the canonical name of every parameter of the engine's module by its own."""
         self._engine = engine
         self._stage = stage
-        self._rank = rank
+        self._ranks = ranks
         self._keys = state_keys
+        self._plan = plan
         module: nn.Module = engine.module
-        self._named = dict(module.named_parameters())
+        self._named = {names[own]: parameter for own, parameter in module.named_parameters()}
         self._names = {id(parameter): name for name, parameter in self._named.items()}
 
     @property
@@ -53,22 +72,28 @@ class EngineState:
         return (WEIGHT, *self._keys)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, partitioned or not."""
-        return {
-            name: tuple(getattr(parameter, "ds_shape", parameter.shape))
-            for name, parameter in self._named.items()
-        }
+        """The shape of every parameter of the model, wherever it is held."""
+        return parameter_shapes(self._plan)
 
     def owned(self) -> Iterator[Owned]:
         """This rank's fragments; the order is the same in every run of one layout."""
-        if self._stage == 3:
-            yield from self._owned_at_stage_3()
-        elif self._stage in (1, 2):
-            yield from self._owned_at_stage_1_2()
-        elif self._rank == 0:
-            yield from self._owned_at_stage_0()
+        if self._stage == 0 and not self._ranks.first:
+            return
+        for fragment in self._held():
+            # A tied module counts on the first of the stages that hold it.
+            if not getattr(self._named[fragment.name], "ds_pipe_replicated", False):
+                yield fragment
 
-    def _owned_at_stage_0(self) -> Iterator[Owned]:
+    def _held(self) -> Iterator[Owned]:
+        """The fragments that this rank updates, others or not."""
+        if self._stage == 3:
+            yield from self._held_at_stage_3()
+        elif self._stage in (1, 2):
+            yield from self._held_at_stage_1_2()
+        else:
+            yield from self._held_at_stage_0()
+
+    def _held_at_stage_0(self) -> Iterator[Owned]:
         for name, _, master in self._masters():
             yield Owned(name, 0, master, 0, master.numel())
 
@@ -83,7 +108,7 @@ class EngineState:
             for parameter, master in zip(working, masters, strict=True):
                 yield self._names[id(parameter)], parameter, master
 
-    def _owned_at_stage_1_2(self) -> Iterator[Owned]:
+    def _held_at_stage_1_2(self) -> Iterator[Owned]:
         optimizer = self._engine.optimizer
         groups = getattr(optimizer, "bit16_groups", None) or optimizer.bf16_groups
         for group, parameters in zip(optimizer.param_groups, groups, strict=True):
@@ -95,13 +120,13 @@ class EngineState:
                     name = self._names[id(parameter)]
                     yield Owned(name, there.start, flat, here.start, here.numel)
 
-    def _owned_at_stage_3(self) -> Iterator[Owned]:
+    def _held_at_stage_3(self) -> Iterator[Owned]:
         optimizer = self._engine.optimizer
         for index, parameters in enumerate(optimizer.fp16_groups):
             flat, at = optimizer.fp32_partitioned_groups_flat[index], 0
             for parameter in parameters:
                 size = parameter.ds_tensor.ds_numel
-                start = self._rank * size
+                start = self._ranks.data_rank * size
                 count = max(0, min(size, parameter.ds_numel - start))
                 if count:
                     yield Owned(self._names[id(parameter)], start, flat, at, count)
@@ -125,49 +150,92 @@ class EngineState:
             source = state[kind]
         return source.reshape(-1)[fragment.at : fragment.at + fragment.count]
 
+    def begin(self, first: FirstWeights, learnt: Mapping[str, Tensor]) -> None:
+        """Set every parameter to what was `learnt` elsewhere, else to its first value."""
+
+        @lru_cache(maxsize=1)
+        def whole(name: str) -> Tensor:
+            return (learnt[name] if name in learnt else first[name]).reshape(-1)
+
+        def values(name: str, kind: str, start: int, count: int) -> Tensor:
+            return whole(name)[start : start + count]
+
+        self.write(values, names=first.names, updates=0)
+
     def write(self, values: Values, *, names: Collection[str], updates: int) -> None:
-        """Set what is owned of the parameters `names`, after `updates` steps.
+        """Set what is held of the parameters `names`, after `updates` steps.
 
         With no updates there is no optimizer state to set. The working copies that forward and
         backward use are set from the fp32 truth.
         """
-        state = self._torch_optimizer().state
+        held: defaultdict[str, list[Owned]] = defaultdict(list)
+        for fragment in self._held():
+            held[fragment.name].append(fragment)
         with torch.no_grad():
-            # At stage 0 every rank holds everything, though rank 0 alone saves it.
-            for fragment in self.owned() if self._stage else self._owned_at_stage_0():
-                if fragment.name not in names:
-                    continue
-                flat = fragment.flat
-                if updates:
-                    if not state.get(flat):
-                        state[flat] = {key: torch.zeros_like(flat) for key in self._keys}
-                    state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
-                for kind in self.kinds if updates else (WEIGHT,):
-                    target = flat if kind == WEIGHT else state[flat][kind]
-                    target.view(-1)[fragment.at : fragment.at + fragment.count].copy_(
-                        values(fragment.name, kind, fragment.start, fragment.count)
-                    )
-            self._refresh_working_copies(values, names)
+            for name, parameter in self._named.items():
+                if name in names:
+                    for fragment in held[name]:
+                        self._write_fragment(fragment, values, updates)
+                    self._write_working_copy(name, parameter, values)
 
-    def _refresh_working_copies(self, values: Values, names: Collection[str]) -> None:
-        if self._stage == 0:
-            for _, parameter, master in self._masters():
-                if parameter is not master:
-                    parameter.copy_(master)
+    def _write_fragment(self, fragment: Owned, values: Values, updates: int) -> None:
+        state, flat = self._torch_optimizer().state, fragment.flat
+        if updates:
+            if not state.get(flat):
+                state[flat] = {key: torch.zeros_like(flat) for key in self._keys}
+            state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
+        for kind in self.kinds if updates else (WEIGHT,):
+            target = flat if kind == WEIGHT else state[flat][kind]
+            target.view(-1)[fragment.at : fragment.at + fragment.count].copy_(
+                values(fragment.name, kind, fragment.start, fragment.count)
+            )
+
+    def _write_working_copy(self, name: str, parameter: Any, values: Values) -> None:
+        """Set what forward and backward use, which in half precision is not the fp32 truth."""
+        if self._stage == 3:
+            partition = parameter.ds_tensor
+            start = self._ranks.data_rank * partition.ds_numel
+            count = max(0, min(partition.ds_numel, parameter.ds_numel - start))
+            if count:
+                partition.data.view(-1)[:count].copy_(values(name, WEIGHT, start, count))
+        else:
+            whole = values(name, WEIGHT, 0, parameter.numel())
+            parameter.copy_(whole.view_as(parameter))
+
+    @property
+    def loss_scale(self) -> float:
+        """What fp16 losses are multiplied by; 1 in other precisions."""
+        scaler = self._scaler()
+        return 1.0 if scaler is None else float(scaler.cur_scale)
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps of this engine in which gradients had overflowed."""
+        return int(self._engine.skipped_steps)
+
+    def scaler_state(self) -> dict[str, Any] | None:
+        """Where the dynamic loss scale is; None where there is none."""
+        scaler = self._scaler()
+        if scaler is None:
+            return None
+        return {key: getattr(scaler, key) for key in _SCALER if hasattr(scaler, key)}
+
+    def set_scaler(self, state: Mapping[str, Any] | None) -> None:
+        """Go on with a loss scale that `scaler_state` gave."""
+        scaler = self._scaler()
+        if scaler is None or state is None:
             return
-        for name, parameter in self._named.items():
-            if name not in names:
-                continue
-            if self._stage == 3:
-                partition: Any = parameter.ds_tensor  # type: ignore[attr-defined]
-                start = self._rank * partition.ds_numel
-                whole_size = parameter.ds_numel  # type: ignore[attr-defined]
-                count = max(0, min(partition.ds_numel, whole_size - start))
-                if count:
-                    partition.data.view(-1)[:count].copy_(values(name, WEIGHT, start, count))
-            else:
-                whole = values(name, WEIGHT, 0, parameter.numel())
-                parameter.copy_(whole.view_as(parameter))
+        for key, value in state.items():
+            if hasattr(scaler, key):
+                setattr(scaler, key, value)
+
+    def _scaler(self) -> Any:
+        """What keeps the dynamic loss scale: at stage 0 the optimizer's wrapper itself."""
+        if not self._engine.fp16_enabled():
+            return None
+        optimizer = self._engine.optimizer
+        found = getattr(optimizer, "loss_scaler", None) or optimizer
+        return found if hasattr(found, "last_overflow_iter") else found.loss_scale_config
 
     def forget_dummy_updates(self) -> None:
         """Undo the empty step by which DeepSpeed's unfused wrapper makes its optimizer's state.

@@ -13,7 +13,7 @@ from ptm.interop.source import open_source
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe, batch_plan
-from ptm.recipe.batch import launched_ranks
+from ptm.recipe.batch import data_parallel_ranks
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.ds_config import ds_config
@@ -57,7 +57,7 @@ def batches_of(recipe: Recipe) -> BatchPlan:
     return batch_plan(
         global_rows=recipe.train.global_batch_size,
         most_micro_rows=recipe.train.micro_batch_size,
-        ranks=launched_ranks(),
+        ranks=data_parallel_ranks(recipe.engine.pipeline_stages),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,28 +12,42 @@ from ptm.objectives import Objective
 from ptm.train.rows import StepBatch
 
 
-def evaluation_means(
+def metric_sums(
     model: Any, objective: Objective, batches: Iterable[StepBatch], device: torch.device
 ) -> dict[str, float]:
-    """Each metric's sum over all `batches` divided by its count there, and the weighted loss.
+    """Each metric's sum over all `batches`.
 
     `model` (in evaluation mode) maps named tensors to named outputs.
     """
     sums = {metric.name: 0.0 for metric in objective.metrics}
-    counts = {metric.count: 0.0 for metric in objective.metrics}
     with torch.no_grad():
         for batch in batches:
             for micro_batch in batch.micro_batches:
                 moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
                 for name, value in objective.sums(model(moved), moved).items():
                     sums[name] += float(value)
-            for name, count in batch.counts.items():
-                counts[name] += count
+    return sums
+
+
+def means_of(
+    sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective
+) -> dict[str, float]:
+    """Each metric's sum divided by its count, the weighted loss, and the loss's exponential."""
     means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
-    return {"loss": sum(m.weight * means[m.name] for m in objective.metrics), **means}
+    loss = sum(m.weight * means[m.name] for m in objective.metrics)
+    perplexity = math.exp(loss) if loss < 700 else math.inf
+    return {"loss": loss, **means, "perplexity": perplexity}
 
 
-def with_perplexity(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of an evaluation and the exponential of its loss."""
-    loss = metrics["loss"]
-    return {**metrics, "perplexity": math.exp(loss) if loss < 700 else math.inf}
+class Counted:
+    """Batches on their way to a model, and the sums of their counts."""
+
+    def __init__(self, batches: Iterable[StepBatch], objective: Objective) -> None:
+        self._batches = batches
+        self.counts = {metric.count: 0.0 for metric in objective.metrics}
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        for batch in self._batches:
+            for name, count in batch.counts.items():
+                self.counts[name] += count
+            yield batch

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ptm.train.distributed import Ranks, summed
-from ptm.train.engine import StepResult
+from ptm.train.engines.contract import StepResult
 
 
 class Window:
@@ -21,18 +21,18 @@ class Window:
 
     Each rank adds up its shares, on the device, until all ranks read them together. The sums
     belong to a checkpoint: a run that goes on in the middle of a window reports the same means.
+    A skipped step has no gradient norm; all else is a mean over all steps.
     """
 
-    def __init__(
-        self, ranks: Ranks, sums: Mapping[str, float] | None = None, steps: int = 0
-    ) -> None:
+    def __init__(self, ranks: Ranks, state: Mapping[str, Any] | None = None) -> None:
         self._ranks = ranks
         # What was summed over all ranks is given back to one of them.
         self._sums: dict[str, torch.Tensor] = {
             name: torch.tensor(value if ranks.first else 0.0, dtype=torch.float64)
-            for name, value in (sums or {}).items()
+            for name, value in (state["sums"] if state else {}).items()
         }
-        self._steps = steps
+        self._steps: int = state["steps"] if state else 0
+        self._skipped: int = state["skipped"] if state else 0
 
     def add(self, result: StepResult) -> None:
         """Take in one step."""
@@ -40,17 +40,22 @@ class Window:
             value = value.detach().double()
             self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
         self._steps += 1
+        self._skipped += result.skipped
 
     def _over_ranks(self) -> dict[str, float]:
         return summed({name: float(total) for name, total in self._sums.items()}, self._ranks)
 
     def means(self) -> dict[str, float]:
         """The mean of every value over the window's steps; called by all ranks."""
-        return {name: total / self._steps for name, total in self._over_ranks().items()}
+        counts = {"grad_norm": max(1, self._steps - self._skipped)}
+        return {
+            name: total / counts.get(name, self._steps)
+            for name, total in self._over_ranks().items()
+        }
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps; called by all ranks."""
-        return {"sums": self._over_ranks(), "steps": self._steps}
+        return {"sums": self._over_ranks(), "steps": self._steps, "skipped": self._skipped}
 
 
 class Speed:
@@ -86,10 +91,10 @@ class Speed:
         }
 
 
-def peak_memory() -> int:
-    """Peak bytes of this process: of the accelerator where there is one, else resident."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes of this process: of its GPU where it has one, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

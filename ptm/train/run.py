@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 
+import ptm
 from ptm.errors import EXIT_DONE, UserError
 from ptm.interop.start import weights_to_start_from
-from ptm.model.build import parameter_count
-from ptm.model.checkpoint import Checkpoint
-from ptm.recipe import Recipe
+from ptm.model.build import FirstWeights, parameter_count
+from ptm.model.checkpoint import Checkpoint, digest_of
+from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
-from ptm.train.distributed import Ranks, barrier, join_ranks
-from ptm.train.engine import Engine
+from ptm.train.distributed import Ranks, agreed, join_ranks, objects_of_all, of_first
+from ptm.train.engines.pipeline import PipelineEngine
+from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
 from ptm.train.run_folder import RunFolder
@@ -25,41 +30,67 @@ _BYTES_AN_ELEMENT = 12
 """A checkpoint keeps fp32 weights and two moments."""
 
 
-def train(recipe: Recipe, *, fresh: bool) -> int:
+def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
     """Train from the beginning, or on from the newest whole checkpoint; return the exit code.
 
-    The process group stays, for another training of the same process. Raises UserError for
-    whatever is wrong with the recipe's inputs, before anything is written.
+    `load` reads the recipe. The process group stays, for another training of the same process.
+    Raises UserError, on all ranks alike, for whatever is wrong with the recipe or its inputs on
+    any of them, before anything is written; TrainingError where the training cannot go on.
     """
-    inputs = open_inputs(recipe)
-    folder = RunFolder(recipe)
+    if launched_ranks() == 1:
+        # Alone, all that is wrong with the inputs is said before DeepSpeed starts.
+        recipe = load()
+        _refuse_too_few_ranks(recipe)
+        inputs = open_inputs(recipe)
+        with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
+            return _train(recipe, inputs, join_ranks(recipe.engine.backend), stop, fresh=fresh)
+    ranks = _join(load)
+    recipe = agreed(ranks, load)
+    ranks = replace(ranks, stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
-        # Alone, the folder is taken first: what is wrong with it is said before DeepSpeed starts.
-        if launched_ranks() == 1:
-            folder.take(fresh=fresh)
-        ranks = join_ranks()
-        if launched_ranks() > 1 and ranks.first:
-            folder.take(fresh=fresh)
-        barrier(ranks)
-        try:
-            with log_to(folder.log, active=ranks.first):
-                return _train_in(folder, recipe, inputs, ranks, stop)
-        finally:
-            folder.leave()
+        inputs = _open_in_turn(recipe, ranks)
+        agreed(ranks, lambda: _refuse_different(recipe, inputs, ranks))
+        return _train(recipe, inputs, ranks, stop, fresh=fresh)
+
+
+def _join(load: Callable[[], Recipe]) -> Ranks:
+    """Join the others, also where this host's recipe cannot be read, to tell them."""
+    try:
+        backend = load().engine.backend
+    except UserError:
+        backend = "auto"
+    return join_ranks(backend)
+
+
+def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
+    """Open the inputs; what is computed from them and kept, one rank of each host computes."""
+    inputs = agreed(ranks, lambda: open_inputs(recipe) if ranks.first_on_host else None)
+    others = agreed(ranks, lambda: None if ranks.first_on_host else open_inputs(recipe))
+    found = inputs or others
+    assert found is not None, "a rank is the first of its host or another"
+    return found
+
+
+def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, fresh: bool) -> int:
+    folder = RunFolder(recipe)
+    keeps = ranks.first_on_host if recipe.checkpoint.node_local else ranks.first
+    try:
+        agreed(ranks, lambda: folder.take(fresh=fresh) if keeps else None)
+        with log_to(folder.log, active=ranks.first):
+            return _train_in(folder, recipe, inputs, ranks, stop)
+    finally:
+        folder.leave()
 
 
 def _train_in(
     folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests
 ) -> int:
     """Inside the locked folder."""
-    checkpoint = folder.newest_checkpoint()
+    checkpoint = _newest_checkpoint(folder, ranks)
     if checkpoint is not None:
         _refuse_other_data(checkpoint, inputs)
     parameters = parameter_count(inputs.plan)
-    if ranks.first:
-        folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
-        folder.cut_metrics(checkpoint.step if checkpoint else 0)
-        folder.describe(recipe, inputs.ds_config, inputs.train.store.info.fingerprint)
+    agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters))
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
         logger.info("%s: the run is finished, at step %d", folder.path, checkpoint.step)
         return EXIT_DONE
@@ -73,23 +104,59 @@ def _train_in(
         inputs.batch,
     )
     trainer = _trainer(folder, recipe, inputs, ranks)
+    first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:
         trainer.resume(checkpoint)
         logger.info("going on from step %d (%s)", checkpoint.step, checkpoint.folder)
     elif recipe.init_from is not None:
-        start = weights_to_start_from(
-            recipe.init_from, inputs.plan, inputs.tokenizer, recipe.model.encoder
+        path = recipe.init_from
+        start = agreed(
+            ranks,
+            lambda: weights_to_start_from(
+                path, inputs.plan, inputs.tokenizer, recipe.model.encoder
+            ),
         )
-        trainer.start_from(start.weights, start.story())
+        trainer.start_fresh(first, start.weights, start.story())
         logger.info("%s", start)
+    else:
+        trainer.start_fresh(first)
     try:
         return trainer.run(stop)
     finally:
         trainer.close()
 
 
+def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
+    """Found and verified by the first rank, opened by all."""
+    found: list[Checkpoint | None] = []
+
+    def look() -> str | None:
+        found.append(folder.newest_checkpoint())
+        return None if found[0] is None else found[0].folder.name
+
+    name = of_first(ranks, look)
+    if name is None:
+        return None
+    return found[0] if found else Checkpoint.open(folder.checkpoints / name, verify=False)
+
+
+def _describe(
+    folder: RunFolder,
+    recipe: Recipe,
+    inputs: Inputs,
+    ranks: Ranks,
+    checkpoint: Checkpoint | None,
+    parameters: int,
+) -> None:
+    if ranks.first:
+        folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
+        folder.cut_metrics(checkpoint.step if checkpoint else 0)
+        folder.describe(recipe, inputs.ds_config, inputs.train.store.info.fingerprint)
+
+
 def _trainer(folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Trainer:
-    engine = Engine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+    kind = PipelineEngine if ranks.stages > 1 else PlainEngine
+    engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
     return Trainer(
         recipe,
         steps=inputs.steps,
@@ -100,6 +167,33 @@ def _trainer(folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks) ->
         ranks=ranks,
         trackers=Trackers(recipe, folder.path) if ranks.first else None,
     )
+
+
+def _refuse_too_few_ranks(recipe: Recipe) -> None:
+    stages = recipe.engine.pipeline_stages
+    if stages > 1:
+        raise UserError(
+            f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, and "
+            f"one was started: `deepspeed --num_gpus {stages} launch/train.py RECIPE`, or set "
+            "engine.pipeline_stages=1."
+        )
+
+
+def _refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
+    """Raise UserError where this rank was started with something else than the first."""
+    mine = {
+        "the recipe": digest_of(recipe_yaml(recipe).encode()),
+        "data.store": inputs.train.store.info.fingerprint,
+        "the vocabulary": inputs.tokenizer.fingerprint,
+        "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
+        "the version of ptm": ptm.__version__,
+    }
+    first = objects_of_all(mine, ranks)[0]
+    different = [name for name, value in mine.items() if value != first[name]]
+    if different:
+        raise UserError(
+            f"{' and '.join(different)} here differ from those of rank 0: all hosts need the same."
+        )
 
 
 def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,39 +26,55 @@ from ptm.model.checkpoint import (
     checkpoint_folders,
     digest_of,
 )
-from ptm.train.distributed import Ranks, barrier
+from ptm.train.distributed import Ranks, agreed, objects_of_all
 from ptm.train.fragments import EngineState
 
 
 def write_checkpoint(
-    folder: Path, *, step: int, state: EngineState, run: Mapping[str, Any], ranks: Ranks, keep: int
+    folder: Path,
+    *,
+    step: int,
+    state: EngineState,
+    run: Mapping[str, Any],
+    ranks: Ranks,
+    keep: int,
+    node_local: bool = False,
 ) -> Path:
     """Write `global_step<step>` with every rank's share; called by all ranks.
 
-    Raises OSError where it cannot be written; nothing half-written then has a checkpoint's name.
+    `node_local`: the folder is another one on every host, and each is made whole on its own, with
+    the files of its host's ranks. Raises OSError where it cannot be written; nothing half-written
+    then has a checkpoint's name.
     """
     target = folder / f"global_step{step}"
     aside = folder / f"{target.name}.partial"
-    if ranks.first:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-    barrier(ranks)
-    _write_fragments(aside / f"rank{ranks.rank:05d}.bin", state)
-    barrier(ranks)
-    if ranks.first:
-        _write_synced(aside / RUN, json.dumps(run, indent=1))
-        _write_manifest(aside, state)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-        sync_folder(folder)
-        replace_file(folder / LATEST, target.name)
-        _drop_old(folder, keep)
-    barrier(ranks)
+    writes = ranks.first_on_host if node_local else ranks.first
+
+    def prepare() -> None:
+        if writes:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+
+    def finish() -> None:
+        if writes:
+            _write_synced(aside / RUN, json.dumps(run, indent=1))
+            _write_manifest(aside, state, entries)
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+            sync_folder(folder)
+            replace_file(folder / LATEST, target.name)
+            _drop_old(folder, keep)
+
+    agreed(ranks, prepare)
+    file = aside / f"rank{ranks.rank:05d}.bin"
+    entry = agreed(ranks, lambda: _write_fragments(file, state))
+    entries = objects_of_all(entry, ranks)
+    agreed(ranks, finish)
     return target
 
 
-def _write_fragments(path: Path, state: EngineState) -> None:
-    """One rank's fragments as raw fp32, and beside them a list of what they are."""
+def _write_fragments(path: Path, state: EngineState) -> dict[str, Any]:
+    """One rank's fragments as raw fp32; returns the list of what they are."""
     digest = hashlib.blake2b(digest_size=16)
     fragments, at = [], 0
     with path.open("wb") as file:
@@ -72,20 +88,15 @@ def _write_fragments(path: Path, state: EngineState) -> None:
                 at += len(data)
         file.flush()
         os.fsync(file.fileno())
-    entry = {
+    return {
         "file": path.name,
         "bytes": at,
         "blake2b": digest.hexdigest(),
         "fragments": [asdict(fragment) for fragment in fragments],
     }
-    path.with_suffix(".json").write_text(json.dumps(entry), encoding="utf-8")
 
 
-def _write_manifest(aside: Path, state: EngineState) -> None:
-    entries = []
-    for note in sorted(aside.glob("rank*.json")):
-        entries.append(json.loads(note.read_text(encoding="utf-8")))
-        note.unlink()
+def _write_manifest(aside: Path, state: EngineState, entries: Sequence[Mapping[str, Any]]) -> None:
     manifest = {
         "format": FORMAT,
         "parameters": state.shapes(),

@@ -38,11 +38,12 @@ class StopRequests:
         self.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED
         self.reason = signal.Signals(number).name
 
-    def due(self) -> bool:
-        """Whether to stop after this step."""
-        if self.exit_code is None and self._deadline and time.monotonic() >= self._deadline:
+    def due(self, *, progressed: bool) -> int | None:
+        """The exit code if it is time to stop; the clock stops only what has `progressed`."""
+        over = self._deadline is not None and time.monotonic() >= self._deadline
+        if self.exit_code is None and over and progressed:
             self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours is used up"
-        return self.exit_code is not None
+        return self.exit_code
 
 
 class Patience:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from torch import Tensor
 
 from ptm.errors import EXIT_DONE, EXIT_FAULT
+from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
-from ptm.train.distributed import Ranks
-from ptm.train.engine import Engine
-from ptm.train.means import with_perplexity
+from ptm.train.distributed import Ranks, gathered, summed
+from ptm.train.engines.contract import Engine, StepTotals
+from ptm.train.means import Counted, means_of
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
-from ptm.train.rows import EVAL, TRAIN, Prefetcher, RowSet, TrainStream, evaluation_batches
+from ptm.train.rows import (
+    EVAL,
+    TRAIN,
+    Prefetcher,
+    RowSet,
+    StepBatch,
+    TrainStream,
+    evaluation_batches,
+    no_rows,
+)
 from ptm.train.run_folder import RunFolder
 from ptm.train.save import clear_leftovers, write_checkpoint
 from ptm.train.stopping import Patience, StopRequests
@@ -71,38 +82,41 @@ class Trainer:
         self._window = Window(ranks)
         self._patience = Patience(recipe.train.early_stopping)
         self._speed = Speed()
+        self._begun_at = 0
+        self._skipped_before = 0
         self._saved_step: int | None = None
         self._metrics: MetricsFile | None = None
         self._started_from: dict[str, Any] | None = None
 
-    def start_from(self, weights: Mapping[str, Tensor], story: dict[str, Any]) -> None:
-        """Begin with other weights; `story` tells what came from where, for run.json."""
-
-        def values(name: str, kind: str, start: int, count: int) -> Tensor:
-            return weights[name].reshape(-1)[start : start + count]
-
-        self._engine.state.write(values, names=weights.keys(), updates=0)
+    def start_fresh(
+        self,
+        first: FirstWeights,
+        learnt: Mapping[str, Tensor] | None = None,
+        story: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin with first weights, or with `learnt` ones where there are; `story` for run.json."""
+        self._engine.state.begin(first, learnt or {})
         self._started_from = story
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`."""
         run = checkpoint.run
         self._position = Position(**run["position"])
-        self._window = Window(self._ranks, run["window"]["sums"], run["window"]["steps"])
+        self._window = Window(self._ranks, run["window"])
+        self._skipped_before = run["skipped"]
         self._patience = Patience(self._recipe.train.early_stopping, run["patience"])
         self._engine.state.write(
             checkpoint.values, names=checkpoint.shapes.keys(), updates=run["updates"]
         )
+        self._engine.state.set_scaler(run["scaler"])
         self._saved_step = self._position.step
         self._started_from = run["started_from"]
 
     def run(self, stop: StopRequests) -> int:
         """Train; return the exit code."""
         self._metrics = MetricsFile(self._folder.metrics) if self._ranks.first else None
-        stream = TrainStream(
-            self._data.train, self._batch, seed=self._recipe.seed, rank=self._ranks.rank
-        )
-        batches = Prefetcher(stream.steps(self._position.row))
+        self._begun_at = self._position.step
+        batches = Prefetcher(self._batches())
         try:
             return self._loop(batches, stop)
         finally:
@@ -110,29 +124,34 @@ class Trainer:
             if self._metrics is not None:
                 self._metrics.close()
 
+    def _batches(self) -> Iterator[StepBatch]:
+        if not self._ranks.reads_rows:
+            return repeat(no_rows(self._recipe.objective))
+        stream = TrainStream(
+            self._data.train,
+            self._batch,
+            seed=self._recipe.seed,
+            data_rank=self._ranks.data_rank,
+        )
+        return stream.steps(self._position.row)
+
     def _loop(self, batches: Prefetcher, stop: StopRequests) -> int:
         tracking, every = self._recipe.tracking, self._recipe.checkpoint.every
         self._speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
-            rate = self._train_one(batches)
+            batch = batches.next()
+            totals, code = self._agree(batch, stop)
+            if code is not None:
+                return self._stopped(code, stop.reason)
+            rate = self._train_one(batch, totals)
             step, last = self._position.step, self._position.step == self._steps
             if step % tracking.report_every == 0 or last:
                 self._report(rate, batches)
             if self._data.held_out is not None and (step % tracking.evaluate_every == 0 or last):
                 self._evaluate()
-            stopping = stop.due()
-            if step % every == 0 or last or stopping or self._patience.exhausted:
-                saved = self._save()
-                if not saved and (last or stopping or self._patience.exhausted):
-                    return EXIT_FAULT
-            if stopping and not last:
-                assert stop.exit_code is not None, "stopping has an exit code"
-                logger.info(
-                    "stopped at step %d (%s) and saved; run the same command again to go on",
-                    step,
-                    stop.reason,
-                )
-                return stop.exit_code
+            ends = last or self._patience.exhausted
+            if (step % every == 0 or ends) and not self._save() and ends:
+                return EXIT_FAULT
         if self._patience.exhausted:
             rule = self._recipe.train.early_stopping
             assert rule is not None, "patience without a rule"
@@ -145,21 +164,58 @@ class Trainer:
             )
         return EXIT_DONE
 
-    def _train_one(self, batches: Prefetcher) -> float:
-        batch = batches.next()
+    def _agree(self, batch: StepBatch, stop: StopRequests) -> tuple[StepTotals, int | None]:
+        """What all ranks' rows come to, and the exit code if any rank was asked to stop.
+
+        The one moment of a step in which the ranks talk to each other outside the engine.
+        """
+        # The last stage sees the rows that the first has counted.
+        counts = batch.counts if self._ranks.stage == 0 else dict.fromkeys(batch.counts, 0)
+        code = stop.due(progressed=self._position.step > self._begun_at)
+        every = gathered(
+            {
+                **{f"count {name}": float(count) for name, count in counts.items()},
+                "examples": batch.examples if self._ranks.stage == 0 else 0,
+                "tokens": batch.tokens if self._ranks.stage == 0 else 0,
+                "capacity": batch.capacity,
+                "code": -1 if code is None else code,
+            },
+            self._ranks,
+        )
+        asked = int(max(row["code"] for row in every))
+        totals = StepTotals(
+            counts={name: sum(row[f"count {name}"] for row in every) for name in counts},
+            capacity=int(max(row["capacity"] for row in every)),
+            examples=int(sum(row["examples"] for row in every)),
+            tokens=int(sum(row["tokens"] for row in every)),
+        )
+        return totals, asked if asked >= 0 else None
+
+    def _stopped(self, code: int, reason: str) -> int:
+        """Save and leave; the exit code."""
+        if not self._save():
+            return EXIT_FAULT
+        logger.info(
+            "stopped at step %d (%s) and saved; run the same command again to go on",
+            self._position.step,
+            reason or "another rank was asked to",
+        )
+        return code
+
+    def _train_one(self, batch: StepBatch, totals: StepTotals) -> float:
         at = self._position
         rate = self._recipe.optimizer.learning_rate * self._recipe.schedule.factor(
             at.step, self._steps
         )
-        result = self._engine.train_step(batch, step=at.step, learning_rate=rate)
+        result = self._engine.train_step(batch, totals, step=at.step, learning_rate=rate)
         self._window.add(result)
         self._position = Position(
             step=at.step + 1,
             row=at.row + self._batch.global_rows,
-            examples=at.examples + result.examples,
-            tokens=at.tokens + result.tokens,
+            examples=at.examples + totals.examples,
+            tokens=at.tokens + totals.tokens,
         )
-        self._speed.add(tokens=result.tokens, examples=result.examples)
+        self._speed.add(tokens=totals.tokens, examples=totals.examples)
         return rate
 
     def close(self) -> None:
@@ -178,17 +234,24 @@ class Trainer:
             "tokens": at.tokens,
         }
 
+    @property
+    def _skipped_steps(self) -> int:
+        return self._skipped_before + self._engine.state.skipped_steps
+
     def _report(self, rate: float, batches: Prefetcher) -> None:
         # Reading the means waits for the device, so the clock is read after it.
         means = self._window.means()
+        every = gathered(
+            {"memory": peak_memory(self._ranks.device), "waited": batches.waited}, self._ranks
+        )
         record = {
             **self._progress(TRAIN),
             **{name: means[name] for name in sorted(means, key=lambda name: name != "loss")},
             "learning_rate": rate,
-            "loss_scale": 1.0,
-            "skipped_steps": 0,
-            **self._speed.rates(waited=batches.waited),
-            "memory_bytes": peak_memory(),
+            "loss_scale": self._engine.state.loss_scale,
+            "skipped_steps": self._skipped_steps,
+            **self._speed.rates(waited=max(row["waited"] for row in every)),
+            "memory_bytes": int(max(row["memory"] for row in every)),
         }
         self._tell(record)
         self._window = Window(self._ranks)
@@ -198,11 +261,36 @@ class Trainer:
     def _evaluate(self) -> None:
         assert self._data.held_out is not None, "nothing is held out"
         began = time.perf_counter()
-        rows = evaluation_batches(self._data.held_out, self._batch.micro_rows)
-        metrics = with_perplexity(self._engine.evaluate(rows))
+        objective = self._recipe.objective
+        batches = Counted(self._evaluation_batches(self._data.held_out), objective)
+        sums = self._engine.sums(batches)
+        # The last stage sees the rows that the first has counted.
+        counts = batches.counts if self._ranks.stage == 0 else dict.fromkeys(batches.counts, 0.0)
+        every = summed(
+            {
+                **{f"sum {name}": value for name, value in sums.items()},
+                **{f"count {name}": value for name, value in counts.items()},
+            },
+            self._ranks,
+        )
+        metrics = means_of(
+            {name: every[f"sum {name}"] for name in sums},
+            {name: every[f"count {name}"] for name in counts},
+            objective,
+        )
         self._patience.note(metrics)
         self._tell({**self._progress(EVAL), **metrics})
         self._speed.pause(time.perf_counter() - began)
+
+    def _evaluation_batches(self, rows: RowSet) -> Iterator[StepBatch]:
+        """This rank's; as many on every one."""
+        ranks, size = self._ranks, self._batch.micro_rows
+        if not ranks.reads_rows:
+            count = -(-len(rows) // (size * ranks.data_ranks))
+            return repeat(no_rows(self._recipe.objective), count)
+        return evaluation_batches(
+            rows, size, data_rank=ranks.data_rank, data_ranks=ranks.data_ranks
+        )
 
     def _tell(self, record: Mapping[str, Any]) -> None:
         if self._metrics is None:
@@ -225,9 +313,11 @@ class Trainer:
                 run=self._run_state(),
                 ranks=self._ranks,
                 keep=self._recipe.checkpoint.keep,
+                node_local=self._recipe.checkpoint.node_local,
             )
         except OSError as error:
-            clear_leftovers(self._folder.checkpoints)
+            if self._ranks.first_on_host:
+                clear_leftovers(self._folder.checkpoints)
             kept = "none" if self._saved_step is None else f"step {self._saved_step}"
             logger.error(
                 "the checkpoint of step %d could not be written (%s); the newest whole one: %s",
@@ -244,7 +334,9 @@ class Trainer:
         at = self._position
         return {
             "step": at.step,
-            "updates": at.step,
+            "updates": at.step - self._skipped_steps,
+            "skipped": self._skipped_steps,
+            "scaler": self._engine.state.scaler_state(),
             "position": {
                 "step": at.step,
                 "row": at.row,

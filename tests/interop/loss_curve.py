@@ -15,9 +15,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from ptm.model.build import FirstWeights
 from ptm.recipe import load_recipe
 from ptm.train.distributed import join_ranks, leave_ranks
-from ptm.train.engine import Engine
+from ptm.train.engines.contract import StepTotals
+from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import open_inputs
 from ptm.train.rows import TrainStream
 
@@ -27,16 +29,18 @@ def main(recipe_path: str, out: Path, configurations: list[str]) -> None:
     for override in configurations:
         recipe = load_recipe(recipe_path, [override])
         inputs = open_inputs(recipe)
-        engine = Engine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+        engine = PlainEngine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+        engine.state.begin(FirstWeights(inputs.plan, recipe.model, seed=recipe.seed), {})
         if not (out / "first.safetensors").exists():
             weights = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
             save_file(weights, out / "first.safetensors")
-        stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, rank=ranks.rank)
+        stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, data_rank=0)
         curve = {"loss": [], "grad_norm": []}
         for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
             factor = recipe.schedule.factor(step, inputs.steps)
             rate = recipe.optimizer.learning_rate * factor
-            result = engine.train_step(batch, step=step, learning_rate=rate)
+            totals = StepTotals(batch.counts, batch.capacity, batch.examples, batch.tokens)
+            result = engine.train_step(batch, totals, step=step, learning_rate=rate)
             for name, series in curve.items():
                 series.append(float(result.shares[name]))
         name = override.partition("=")[2]

@@ -117,7 +117,7 @@ def theirs(folder: Path, small_vocab: Path) -> Curve:
     )
     schedule = get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
     inputs = open_inputs(recipe)
-    stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, rank=0)
+    stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, data_rank=0)
     curve = Curve([], [])
     for _, batch in zip(range(STEPS), stream.steps(0), strict=False):
         parts = [_for_transformers(part) for part in batch.micro_batches]

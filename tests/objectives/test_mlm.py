@@ -147,13 +147,6 @@ def test_counts_are_those_of_the_tensors(packed: Batches) -> None:
     assert batch.examples == batch.tensors["example_ids"].max(axis=1).sum()
 
 
-def test_predicted_positions_are_padded_to_few_shapes(packed: Batches) -> None:
-    shapes = {
-        packed.batch([row]).tensors["predicted_positions"].size for row in packed.some_rows(30)
-    }
-    assert shapes == {64}
-
-
 # What a mask depends on
 
 

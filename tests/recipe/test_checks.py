@@ -86,7 +86,3 @@ def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
 def test_early_stopping_on_what_is_not_measured_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping.metric=nsp_accuracy")
     assert '"nsp_accuracy" is not measured here; choose one of loss, mlm_accuracy' in sentence
-
-
-def test_pipeline_stages_that_cannot_run_are_refused(refusal: Refusal) -> None:
-    assert "engine.pipeline_stages: 2 stages" in refusal("engine.pipeline_stages=2")

@@ -90,7 +90,7 @@ class Runs:
 
     def train(self, name: str, *overrides: str, fresh: bool = False) -> int:
         recipe, *rest = self.arguments(name, *overrides)
-        return train(load_recipe(recipe, rest), fresh=fresh)
+        return train(lambda: load_recipe(recipe, rest), fresh=fresh)
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

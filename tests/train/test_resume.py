@@ -33,8 +33,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ask the training to stop when `step` batches are done."""
     original = ptm.train.trainer.Trainer._train_one
 
-    def train_one(self: Any, batches: Any) -> float:
-        rate = original(self, batches)
+    def train_one(self: Any, *arguments: Any) -> float:
+        rate = original(self, *arguments)
         if self._position.step == step:
             os.kill(os.getpid(), 15)
         return rate
@@ -45,10 +45,10 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def die_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     original = ptm.train.trainer.Trainer._train_one
 
-    def train_one(self: Any, batches: Any) -> float:
+    def train_one(self: Any, *arguments: Any) -> float:
         if self._position.step == step:
             raise Killed
-        return original(self, batches)
+        return original(self, *arguments)
 
     monkeypatch.setattr(ptm.train.trainer.Trainer, "_train_one", train_one)
 

@@ -1,0 +1,1 @@
+"""Engines: DeepSpeed around a plan, as one module or as a pipeline."""

@@ -1,0 +1,157 @@
+"""What every engine does: one step, one evaluation, one state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.errors import TrainingError
+from ptm.objectives import Objective
+from ptm.plan import Plan
+from ptm.recipe import BatchPlan, Recipe
+from ptm.rng import seed_of
+from ptm.train.distributed import Ranks
+from ptm.train.ds_config import clips_itself, zero_stage
+from ptm.train.fragments import EngineState
+from ptm.train.rows import StepBatch
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """What the ranks know of a step together, before it is made.
+
+    `counts`: what the objective's metrics are divided by. `capacity`: entries that the padded
+    tensors of every micro-batch need. `examples`, `tokens`: of all data ranks.
+    """
+
+    counts: Mapping[str, float]
+    capacity: int
+    examples: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step measured.
+
+    `shares`: this rank's share of every metric of the objective, of the loss and of the gradient's
+    norm; the ranks' shares add up to the value. Scalars on the device, so that nobody waits for
+    them before they are reported. `skipped`: the gradients had overflowed, nothing was updated.
+    """
+
+    shares: Mapping[str, Tensor]
+    skipped: bool
+
+
+class Engine(ABC):
+    """A model in training."""
+
+    def __init__(
+        self, recipe: Recipe, plan: Plan, config: dict[str, Any], batch: BatchPlan, ranks: Ranks
+    ) -> None:
+        self._objective: Objective = recipe.objective
+        self._seed = recipe.seed
+        self._batch = batch
+        self._ranks = ranks
+        self._stage = zero_stage(config)
+        self._clipping = recipe.train.gradient_clipping
+        self._clips_itself = clips_itself(recipe, self._stage)
+        self._deepspeed = self._started(recipe, plan, config)
+        self.state = EngineState(
+            self._deepspeed,
+            plan=plan,
+            names=self._canonical_names(plan),
+            stage=self._stage,
+            ranks=ranks,
+            state_keys=recipe.optimizer.state_keys,
+        )
+        if self._stage == 0 and recipe.engine.precision != "fp32":
+            self.state.forget_dummy_updates()
+
+    @abstractmethod
+    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+        """DeepSpeed's engine; the weights are set later."""
+
+    @abstractmethod
+    def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
+        """The canonical name of every parameter that is held here, by its own."""
+
+    @abstractmethod
+    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        """Forward, backward and update; this rank's sums of shares."""
+
+    @abstractmethod
+    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
+        """Every metric's sum over the rows of `batches`, as far as this rank saw them.
+
+        Without gradients; all ranks call it, with as many batches each.
+        """
+
+    def train_step(
+        self, batch: StepBatch, totals: StepTotals, *, step: int, learning_rate: float
+    ) -> StepResult:
+        """One update from one global batch; `step` counts the batches before it.
+
+        Raises TrainingError where fp16 cannot go on.
+        """
+        self._deepspeed.train()
+        # Dropout depends on the step and the rank alone, not on how the run came here.
+        torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
+        for group in self._deepspeed.optimizer.param_groups:
+            group["lr"] = learning_rate
+        skipped_before = self._deepspeed.skipped_steps
+        try:
+            shares = self._run(batch, totals)
+        except Exception as error:
+            if "loss scale already at minimum" not in str(error):
+                raise
+            raise TrainingError(
+                f"step {step + 1}: fp16 gradients overflow even with the smallest loss scale "
+                f"({self.state.loss_scale:g}), so nothing more can be learnt in fp16 from here. "
+                "Lower optimizer.learning_rate, train longer warm-up, or set engine.precision: "
+                "bf16; the run goes on from its newest checkpoint."
+            ) from error
+        skipped = self._deepspeed.skipped_steps > skipped_before
+        if "grad_norm" not in shares:
+            norm = 0.0 if skipped else self._deepspeed.get_global_grad_norm()
+            shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
+        shares["grad_norm"] = shares["grad_norm"] / self._ranks.world
+        return StepResult(shares, skipped)
+
+    def _shares(
+        self,
+        outputs: Mapping[str, Tensor],
+        tensors: Mapping[str, Tensor],
+        counts: Mapping[str, float],
+    ) -> dict[str, Tensor]:
+        """A micro-batch's share of each metric's mean over the global batch, and of the loss."""
+        sums = self._objective.sums(outputs, tensors)
+        values = {
+            metric.name: sums[metric.name] / max(1.0, counts[metric.count])
+            for metric in self._objective.metrics
+        }
+        loss = sum(
+            (
+                metric.weight * values[metric.name]
+                for metric in self._objective.metrics
+                if metric.weight
+            ),
+            start=torch.zeros((), device=self._ranks.device),
+        )
+        return {"loss": loss, **values}
+
+    def _no_shares(self) -> dict[str, Tensor]:
+        names = ("loss", *(metric.name for metric in self._objective.metrics))
+        return {name: torch.zeros((), device=self._ranks.device) for name in names}
+
+
+def added(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Add detached `values` to `totals` by name."""
+    for name, value in values.items():
+        value = value.detach()
+        totals[name] = totals[name] + value if name in totals else value

@@ -1,0 +1,118 @@
+"""Everything that is asked of the package `deepspeed`: no other file imports it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
+from io import StringIO
+from typing import Any
+
+import deepspeed
+import deepspeed.ops
+import deepspeed.utils
+import torch
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from torch import Tensor, nn
+
+from ptm.plan import Plan, Step, run_step
+
+State = tuple[Tensor, ...]
+
+
+def join_deepspeed(*, cuda: bool) -> None:
+    """Let DeepSpeed use the process group that this process has joined."""
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if not cuda:
+        # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(verbose=False)
+
+
+def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
+    """DeepSpeed's engine around `model`."""
+    return deepspeed.initialize(
+        model=model, optimizer=optimizer, config=config, dist_init_required=False
+    )[0]
+
+
+def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
+    """Modules built within are cut up over the ranks one by one, so that none holds them all."""
+    context: AbstractContextManager[Any] = deepspeed.zero.Init(config_dict_or_path=config)
+    return context
+
+
+def pipeline(
+    plan: Plan, bounds: Sequence[int], *, loss: Callable[..., Tensor], recompute: bool
+) -> Any:
+    """This rank's stage of `plan`, cut at `bounds`."""
+    live = plan.live()
+    layers = [
+        _layer(step, live[index], live[index + 1], recompute=recompute)
+        for index, step in enumerate(plan.steps)
+    ]
+    # DeepSpeed prints what it does; here that is logged.
+    with redirect_stdout(StringIO()):
+        return _Stages(layers, bounds=tuple(bounds), loss_fn=loss)
+
+
+def _layer(step: Step, before: tuple[str, ...], after: tuple[str, ...], *, recompute: bool) -> Any:
+    def call(module: _Held, state: State) -> State:
+        return run_step(step, module.held, state, before=before, after=after, recompute=recompute)
+
+    if step.tie is None:
+        return LayerSpec(_Layer, step, call)
+    with torch.device("meta"):
+        shared = [name for name, _ in _Held(step).named_parameters()]
+    return TiedLayerSpec(step.tie, _Held, step, forward_fn=call, tied_weight_attr=shared)
+
+
+class _Held(nn.Module):
+    """A step's module, under a name of its own."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.held = step.build()
+
+
+class _Layer(_Held):
+    """A step's module as a layer from the tensors alive before it to those alive after it."""
+
+    def __init__(self, step: Step, call: Callable[[_Held, State], State]) -> None:
+        super().__init__(step)
+        self._call = call
+
+    def forward(self, state: State) -> State:
+        return self._call(self, state)
+
+
+class _Stages(PipelineModule):  # type: ignore[misc]
+    """DeepSpeed's pipeline, cut where it is told.
+
+    Its own partitioning by parameters builds the whole model on every rank to count them.
+    """
+
+    def __init__(
+        self, layers: Sequence[Any], *, bounds: tuple[int, ...], loss_fn: Callable[..., Tensor]
+    ) -> None:
+        # The base class calls `_partition_layers` before it returns.
+        self.bounds = bounds
+        super().__init__(layers, num_stages=len(bounds) - 1, loss_fn=loss_fn)
+
+    def _partition_layers(self, method: str = "uniform") -> None:
+        self.parts = list(self.bounds)
+        stage = self._topo.get_coord(self.global_rank).pipe
+        self._set_bounds(self.parts[stage], self.parts[stage + 1])
+
+
+def canonical_names(plan: Plan, stages: Any) -> dict[str, str]:
+    """The canonical name of every parameter of a pipeline's stage by its own."""
+    names = {}
+    for own, _ in stages.named_parameters():
+        parts = own.split(".")
+        if parts[0] == "tied_modules":
+            key, rest = parts[1], parts[3:]
+        else:
+            key, rest = plan.steps[int(parts[0])].key, parts[2:]
+        names[own] = ".".join([key, *rest])
+    return names

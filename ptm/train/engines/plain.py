@@ -1,0 +1,71 @@
+"""The whole model on every rank, or cut up by ZeRO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.model.build import PlainModel, empty_model
+from ptm.plan import Plan
+from ptm.recipe import Recipe
+from ptm.train.engines.contract import Engine, StepTotals, added
+from ptm.train.engines.deepspeed import partitioned, start_engine
+from ptm.train.means import metric_sums
+from ptm.train.rows import StepBatch
+
+
+class PlainEngine(Engine):
+    """ZeRO 0-3 around the plan's steps in a loop."""
+
+    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+        recompute = recipe.engine.activation_checkpointing
+        if self._stage == 3:
+            with partitioned(config):
+                model = PlainModel(plan, recompute=recompute)
+        else:
+            model = empty_model(plan, device=self._ranks.device, recompute=recompute)
+        return start_engine(model, recipe.optimizer.build(model.named_parameters()), config)
+
+    def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
+        return {name: name for name, _ in self.model.named_parameters()}
+
+    @property
+    def model(self) -> PlainModel:
+        """The module itself."""
+        module: PlainModel = self._deepspeed.module
+        return module
+
+    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        # DeepSpeed divides by the accumulation and averages over the ranks.
+        scale = self._batch.accumulation * self._batch.ranks
+        shares: dict[str, Tensor] = {}
+        for micro_batch in batch.micro_batches:
+            moved = {
+                name: tensor.to(self._ranks.device, non_blocking=True)
+                for name, tensor in micro_batch.items()
+            }
+            values = self._shares(self._deepspeed(moved), moved, totals.counts)
+            self._deepspeed.backward(values["loss"] * scale)
+            if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
+                shares["grad_norm"] = self._clip_gradients()
+            self._deepspeed.step()
+            added(shares, values)
+        return shares
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip to the recipe's norm as DeepSpeed does from stage 1 on; return the norm before."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        if self._clipping > 0:
+            scale = torch.clamp(self._clipping / (norm + 1e-6), max=1.0).float()
+            torch._foreach_mul_(gradients, scale)
+        return norm.float()
+
+    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
+        """Every metric's sum over the rows of `batches`."""
+        self._deepspeed.eval()
+        return metric_sums(self._deepspeed, self._objective, batches, self._ranks.device)
