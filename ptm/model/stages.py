@@ -9,53 +9,64 @@ from ptm.errors import UserError
 from ptm.model.build import meta_model
 from ptm.plan import Plan
 
+Sizes = tuple[int, int]
+"""Parameters of matrices, and of vectors."""
 
-def step_sizes(plan: Plan) -> tuple[int, ...]:
+
+def step_sizes(plan: Plan) -> tuple[Sizes, ...]:
     """Parameters that each step needs at hand, those of a tied module at every one of its steps."""
     model = meta_model(plan)
-    return tuple(
-        sum(parameter.numel() for parameter in model.get_submodule(step.key).parameters())
-        for step in plan.steps
-    )
+    sizes = []
+    for step in plan.steps:
+        parameters = list(model.get_submodule(step.key).parameters())
+        matrices = sum(parameter.numel() for parameter in parameters if parameter.dim() > 1)
+        sizes.append((matrices, sum(parameter.numel() for parameter in parameters) - matrices))
+    return tuple(sizes)
 
 
 def stage_bounds(plan: Plan, stages: int) -> tuple[int, ...]:
     """`stages + 1` indices: stage i runs the steps from the i-th to before the next.
 
-    The largest stage has as few parameters as can be, and none is without any. Raises UserError
-    where the plan has fewer steps with parameters than there are to be stages.
+    The largest stage has as few parameters as can be, and every one has matrices and vectors:
+    DeepSpeed adds up the norm of the gradients group by group of the optimizer, so a stage without
+    one of the groups would leave the others waiting. Raises UserError where there are too many.
     """
     sizes = step_sizes(plan)
     bounds = balanced(sizes, stages)
     if bounds is None:
-        most = sum(size > 0 for size in sizes)
+        most = next(n for n in range(min(stages, len(sizes)), 0, -1) if balanced(sizes, n))
         raise UserError(
-            f"engine.pipeline_stages = {stages}: this model has only {most} steps with parameters, "
-            f"and every stage needs one: set at most {most}."
+            f"engine.pipeline_stages = {stages}: this model can be cut into {most} stages at most, "
+            "so that each has matrices and biases or norms of its own."
         )
     return bounds
 
 
-def balanced(sizes: Sequence[int], parts: int) -> tuple[int, ...] | None:
-    """Cut `sizes` into contiguous non-empty parts whose largest sum is the least possible.
+def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
+    """Cut `sizes` into contiguous parts, each with some of both kinds, the largest as small as can.
 
-    Where several cuts are as good, the next largest sums decide. None where a part would sum to 0.
+    Where several cuts are as good, the next largest parts decide. None where there is no cut.
     """
-    before = [0]
-    for size in sizes:
-        before.append(before[-1] + size)
+    before = [(0, 0)]
+    for matrices, vectors in sizes:
+        before.append((before[-1][0] + matrices, before[-1][1] + vectors))
+
+    def total(start: int, stop: int) -> int:
+        """The size of a part, 0 where it lacks one of the kinds."""
+        matrices, vectors = (last - first for first, last in zip(before[start], before[stop]))
+        return matrices + vectors if matrices and vectors else 0
 
     @cache
     def best(start: int, left: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """(sums, the largest first; cuts) of the parts from `start` on."""
+        """(sizes, the largest first; cuts) of the parts from `start` on."""
         if left == 1:
-            total = before[-1] - before[start]
-            return ((total,), (len(sizes),)) if total else None
+            rest = total(start, len(sizes))
+            return ((rest,), (len(sizes),)) if rest else None
         found = []
         for stop in range(start + 1, len(sizes) - left + 2):
-            total, rest = before[stop] - before[start], best(stop, left - 1)
-            if total and rest is not None:
-                found.append((tuple(sorted((total, *rest[0]), reverse=True)), (stop, *rest[1])))
+            mine, others = total(start, stop), best(stop, left - 1)
+            if mine and others is not None:
+                found.append((tuple(sorted((mine, *others[0]), reverse=True)), (stop, *others[1])))
         return min(found, default=None)
 
     chosen = best(0, parts)

@@ -60,7 +60,7 @@ class PipelineEngine(Engine):
         tensors = dict(zip(self._objective.targets, targets, strict=True))
         if not torch.is_grad_enabled():
             sums = self._objective.sums(named, tensors)
-            added(self._seen, sums)
+            added(self._seen, {name: value.double() for name, value in sums.items()})
             return next(iter(sums.values()))
         values = self._shares(named, tensors, self._counts)
         added(self._seen, values)
@@ -110,7 +110,7 @@ class PipelineEngine(Engine):
         every = gathered(mine, self._ranks)
         self._fit_buffers(int(max(row["capacity"] for row in every)))
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
-        count = sum(len(batch.micro_batches) for batch in portion)
+        # A stage in the middle reads no rows: one micro-batch a batch is what all of them count.
         self._deepspeed.eval_batch(
-            micro_batches, num_micro_batches=count, reduce_output=None, bcast_loss=False
+            micro_batches, num_micro_batches=len(portion), reduce_output=None, bcast_loss=False
         )
