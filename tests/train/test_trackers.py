@@ -21,6 +21,10 @@ import numpy as np
 import pytest
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator as ServedEvents,
+)
+from tensorboard.util import tensor_util
 
 import ptm.train.trackers
 import ptm.train.trackers.background
@@ -64,13 +68,27 @@ def reports(folder: Path) -> list[dict[str, Any]]:
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows."""
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    """What TensorBoard's reader has, which is what its server has."""
+    place = str(folder / "tensorboard")
+    events = EventAccumulator(place, size_guidance={"scalars": 0})
+    served = ServedEvents(place, size_guidance={"tensors": 0})
     events.Reload()
-    return {
+    served.Reload()
+    found = {
         tag: [(point.step, point.value) for point in events.Scalars(tag)]
         for tag in events.Tags()["scalars"]
     }
+    np.testing.assert_equal(
+        {
+            tag: [
+                (point.step, float(tensor_util.make_ndarray(point.tensor_proto)))
+                for point in served.Tensors(tag)
+            ]
+            for tag in served.Tags()["tensors"]
+        },
+        found,
+    )
+    return found
 
 
 def expected_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

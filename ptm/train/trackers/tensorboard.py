@@ -21,7 +21,8 @@ class TensorBoard:
         there = any(folder.glob("events.out.tfevents.*"))
         # Points of later steps are those of a start that was killed past its checkpoint.
         last = told[-1][0] if told else 0
-        self._writer = SummaryWriter(str(folder), purge_step=last + 1 if there else None)
+        # The first start says that it is one as well: TensorBoard heeds only the second of them.
+        self._writer = SummaryWriter(str(folder), purge_step=last + 1 if there else 0)
         if not there:
             for step, values in told:
                 self._add(values, step)
