@@ -13,13 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import (
     EventAccumulator as ServedEvents,
@@ -29,6 +28,7 @@ from tensorboard.util import tensor_util
 import ptm.train.trackers
 import ptm.train.trackers.background
 import ptm.train.trackers.wandb
+import wandb
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.metrics import MetricsFile
@@ -37,8 +37,10 @@ from ptm.train.trackers.background import Background
 from ptm.train.trackers.contract import reports_so_far
 from tests.train.conftest import QUICKSTART, Runs, small_overrides
 from tests.train.test_resume import Killed, die_after, stop_after
+from tests.train.wandb_server import Server, serving
 
-BOTH = ("tracking.tensorboard=true", "tracking.wandb={project: test}")
+WITH_WANDB = "tracking.wandb={project: test}"
+BOTH = ("tracking.tensorboard=true", WITH_WANDB)
 RECORD = {"step": 10, "split": "train", "loss": 2.5, "tokens_per_second": 100.0, "tokens": 7}
 WANDB = str(Path(sys.executable).with_name("wandb"))
 
@@ -115,12 +117,12 @@ def inspected(folder: Path) -> list[dict[str, Any]]:
 
 
 def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return without_clock(r["history"]["item"] for r in records if r["type"] == "history")
+
+
+def without_clock(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     clock = {"_runtime", "_timestamp"}
-    return [
-        {key: value for key, value in record["history"]["item"].items() if key not in clock}
-        for record in records
-        if record["type"] == "history"
-    ]
+    return [{key: value for key, value in row.items() if key not in clock} for row in rows]
 
 
 def expected_history(folder: Path) -> list[dict[str, Any]]:
@@ -197,7 +199,7 @@ def test_both_hold_the_reports_before_and_after_a_stop(
     assert rows == expected_history(folder)
     assert [row["step"] for row in rows] == [5, 6, 10, 12]
     assert run_id(folder) == first_id
-    assert offline_run(folder).name.endswith(first_id)
+    assert first_id in offline_run(folder).name
     assert not before.exists() or before == offline_run(folder)
 
     (run,) = (record["run"] for record in records if record["type"] == "run")
@@ -210,6 +212,82 @@ def test_both_hold_the_reports_before_and_after_a_stop(
     gathered = {"stats", "output", "output_raw", "files", "artifact", "environment"}
     assert not gathered & {record["type"] for record in records}
     assert not list(offline_run(folder).glob("files/*"))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server to which the user has logged in."""
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        yield server
+
+
+def test_online_each_step_is_there_once_and_in_order_after_a_kill(
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = runs.folder / "online"
+    with monkeypatch.context() as patch:
+        die_after(patch, 11)
+        with pytest.raises(Killed):
+            runs.train("online", WITH_WANDB, "tracking.report_every=3")
+    (run,) = server.lines
+    assert run == run_id(folder)
+    sent = without_clock(server.history(run))
+    assert sent == expected_history(folder)
+    assert [row["step"] for row in sent] == [3, 6, 9]
+
+    # The checkpoint is at step 8. W&B keeps what it was told of step 9.
+    assert runs.train("online", WITH_WANDB, "tracking.report_every=1") == EXIT_DONE
+    rows = without_clock(server.history(run))
+    assert rows == sent + [row for row in expected_history(folder) if row["step"] > 9]
+    assert [row["step"] for row in rows] == [3, 6, 9, 10, 11, 12]
+    assert list(server.lines) == [run]
+    recipe = load_recipe(*_split(runs.arguments("online", WITH_WANDB, "tracking.report_every=1")))
+    config = {k: v["value"] for k, v in server.configs[run].items() if k != "_wandb"}
+    expected = recipe.model_dump(mode="json")
+    assert expected["tokenizer"].pop("special_tokens") == {}  # W&B sends no empty mapping
+    assert config == expected
+    gathered = {Path(path).name for path in server.uploads}
+    assert gathered <= {"config.yaml", "wandb-summary.json"}
+    printed = capfd.readouterr()
+    assert "wandb" not in (printed.out + printed.err).lower()
+
+
+def test_what_was_kept_offline_can_be_sent_again_after_a_resume(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    folder = runs.folder / "sent"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    def send() -> list[dict[str, Any]]:
+        environment = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"}
+        subprocess.run(
+            [WANDB, "sync", str(offline_run(folder))],
+            env=environment,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=True,
+        )
+        return without_clock(server.history(run_id(folder)))
+
+    with monkeypatch.context() as patch:
+        stop_after(patch, 7)
+        assert runs.train("sent", WITH_WANDB) == EXIT_STOPPED
+    assert send() == expected_history(folder)
+    assert runs.train("sent", WITH_WANDB) == EXIT_DONE
+    assert send() == expected_history(folder)
+
+    # Logged in meanwhile: the rest is sent as the run goes on.
+    monkeypatch.delenv("WANDB_MODE")
+    wandb.teardown()
+    assert runs.train("sent", WITH_WANDB, "train.steps=16") == EXIT_DONE
+    assert without_clock(server.history(run_id(folder))) == expected_history(folder)
+    assert not list((folder / "wandb").glob("offline-run-*"))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
@@ -506,7 +584,7 @@ def test_a_hanging_start_of_wandb_delays_nothing(
     monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.2)
     monkeypatch.setattr(wandb, "init", lambda **options: awake.wait(60) and _raise())
     began = time.monotonic()
-    assert runs.train("tracked", "tracking.wandb={project: test}") == EXIT_DONE
+    assert runs.train("tracked", WITH_WANDB) == EXIT_DONE
     assert time.monotonic() - began < 20
     awake.set()
     assert "wandb does not end within" in caplog.text
@@ -567,4 +645,4 @@ def test_a_damaged_id_begins_another_run(
     (tmp_path / "wandb_run.json").write_text('{"id')
     Trackers(_quick(recipe), tmp_path).close()
     assert "W&B sees a new run" in caplog.text
-    assert offline_run(tmp_path).name.endswith(run_id(tmp_path))
+    assert run_id(tmp_path) in offline_run(tmp_path).name

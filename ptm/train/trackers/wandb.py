@@ -76,7 +76,8 @@ class Wandb:
         if mode == "disabled":
             return
         here = Path(self._run.dir).parent
-        for other in here.parent.glob(f"offline-run-*-{run_id}"):
+        # W&B adds a number to the name of a second folder of the same second.
+        for other in here.parent.glob(f"offline-run-*-{run_id}*"):
             if other.name != here.name:
                 shutil.rmtree(other, ignore_errors=True)
         if mode == "offline":
