@@ -1,0 +1,72 @@
+"""A tracker on a thread of its own: training waits for it at the end only, and not for long."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+
+from ptm.train.trackers.contract import Tracker
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds until a silent tracker is remarked upon, and those it is waited for at the end."""
+
+
+class Background:
+    """Makes, feeds and closes a tracker elsewhere; what fails there is logged and leaves it out."""
+
+    def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
+        self._name = name
+        self._make = make
+        self._reports: SimpleQueue[tuple[Mapping[str, float], int] | None] = SimpleQueue()
+        self._ready = threading.Event()
+        self._left_out = threading.Event()
+        self._remarked = False
+        self._began = time.monotonic()
+        # A daemon: a tracker that hangs must not keep the program from ending.
+        self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
+        self._thread.start()
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Queue a report."""
+        if self._left_out.is_set():
+            return
+        self._reports.put((values, step))
+        waited = time.monotonic() - self._began
+        if not self._ready.is_set() and not self._remarked and waited > PATIENCE:
+            self._remarked = True
+            logger.warning("%s has not started within %.0f s; training goes on", self._name, waited)
+
+    def close(self) -> None:
+        """Let it finish, for a while."""
+        self._reports.put(None)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            logger.warning(
+                "%s does not end within %.0f s and is left alone; metrics.jsonl has every report",
+                self._name,
+                PATIENCE,
+            )
+
+    def _work(self) -> None:
+        try:
+            tracker = self._make()
+        except Exception as error:
+            self._left_out.set()
+            logger.warning("%s cannot be used and is left out: %s", self._name, error)
+            return
+        self._ready.set()
+        while (report := self._reports.get()) is not None and not self._left_out.is_set():
+            try:
+                tracker.log(*report)
+            except Exception as error:
+                self._left_out.set()
+                logger.warning("%s failed and is left out from here on: %s", self._name, error)
+        try:
+            tracker.close()
+        except Exception as error:
+            logger.warning("%s could not be closed: %s", self._name, error)

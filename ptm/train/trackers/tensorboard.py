@@ -1,0 +1,42 @@
+"""TensorBoard's event files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ptm.train.trackers.contract import Told
+
+
+class TensorBoard:
+    """An event file a start of the program; what it told past the checkpoint is purged."""
+
+    def __init__(self, folder: Path, told: Told) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                f"{error}. It comes with the extra: pip install -e '.[tensorboard]'"
+            ) from error
+        there = any(folder.glob("events.out.tfevents.*"))
+        # Points of later steps are those of a start that was killed past its checkpoint.
+        last = told[-1][0] if told else 0
+        # The first start says that it is one as well: TensorBoard heeds only the second of them.
+        self._writer = SummaryWriter(str(folder), purge_step=last + 1 if there else 0)
+        if not there:
+            for step, values in told:
+                self._add(values, step)
+            self._writer.flush()
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write the values; they are in the file when this returns, a kill loses none."""
+        self._add(values, step)
+        self._writer.flush()
+
+    def _add(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()

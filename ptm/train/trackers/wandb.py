@@ -1,0 +1,174 @@
+"""Weights & Biases: one run id over all starts, online where the user has logged in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ptm.recipe import Recipe
+from ptm.recipe.blocks import WandbBlock
+from ptm.train.trackers.contract import Told
+
+logger = logging.getLogger(__name__)
+
+_Mode = Literal["online", "offline", "disabled"]
+
+_INIT_SECONDS = 30.0
+_FINISH_SECONDS = 20.0
+
+# W&B gets the recipe and the reports, and nothing it would gather by itself: no console, code,
+# git state or list of packages (environment.json has what matters), no metrics of the machine
+# (`perf/…` has those that matter, and they would be lost where an offline run is written anew).
+_SETTINGS = {
+    "silent": True,
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "disable_job_creation": True,
+    "save_code": False,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "init_timeout": _INIT_SECONDS,
+    "finish_timeout": _FINISH_SECONDS,
+}
+
+
+class Wandb:
+    """A W&B run whose history has one row a step, in the order of steps.
+
+    W&B takes no point back, and rows only in the order of `_step`, which is the training step
+    here. Offline, every start writes the whole run anew from metrics.jsonl and removes what the
+    starts before had left: one folder, which reads like one run. Online, W&B keeps what it has,
+    and is told what it has not: points it received past the checkpoint stay, those that are made
+    again for the same steps are not sent.
+    """
+
+    def __init__(self, block: WandbBlock, recipe: Recipe, folder: Path, told: Told) -> None:
+        self._recipe = recipe
+        self._committed = -1
+        mode: _Mode = _mode()
+        run_id = _run_id(folder / "wandb_run.json")
+        if mode == "online":
+            try:
+                self._run = _init(block, recipe, folder, run_id, "online")
+            except Exception as error:
+                logger.warning("W&B cannot be reached, the run is kept offline: %s", error)
+                _forget_failed_start()
+                mode = "offline"
+        if mode != "online":
+            self._run = _init(block, recipe, folder, run_id, mode)
+        self._run.define_metric("step", hidden=True)
+        self._run.define_metric("*", step_metric="step")
+        # Steps below are there already: offline none, online what was sent before.
+        self._first: int = self._run.starting_step
+        rows: dict[int, dict[str, float]] = {}
+        for step, values in told:
+            rows.setdefault(step, {}).update(values)
+        for step, row in rows.items():
+            self._send(row, step, commit=True)
+        if mode == "disabled":
+            return
+        here = Path(self._run.dir).parent
+        # W&B adds a number to the name of a second folder of the same second.
+        for other in here.parent.glob(f"offline-run-*-{run_id}*"):
+            if other.name != here.name:
+                shutil.rmtree(other, ignore_errors=True)
+        if mode == "offline":
+            logger.info("W&B is offline; to send the run: wandb sync %s", here)
+        else:
+            logger.info("W&B: %s", self._run.url)
+            if self._first > 1 + max(rows, default=0):
+                logger.info("W&B has points up to step %d and keeps them", self._first - 1)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Add a report; the training and the evaluation of one step share a row."""
+        evaluation = any(name.startswith("eval/") for name in values)
+        self._send(values, step, commit=evaluation or not self._evaluation_may_follow(step))
+
+    def _send(self, values: Mapping[str, float], step: int, *, commit: bool) -> None:
+        if step < self._first:
+            return
+        # A row that was ended cannot be added to: the report gets one of its own (its axis,
+        # `step`, is right all the same).
+        own = None if step == self._committed else step
+        self._run.log({**values, "step": step}, step=own, commit=commit)
+        if commit:
+            self._committed = step
+
+    def _evaluation_may_follow(self, step: int) -> bool:
+        """Whether a row should wait. If wrongly so, it is shown with the next report only."""
+        tracking = self._recipe.tracking
+        last = step == self._recipe.train.steps or step % tracking.report_every != 0
+        return self._recipe.data.held_out > 0 and (last or step % tracking.evaluate_every == 0)
+
+    def close(self) -> None:
+        """End the run; offline at once, online when all is sent or after a while."""
+        self._run.finish()
+
+
+def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _Mode) -> Any:
+    import wandb
+
+    known = wandb.Settings.model_fields
+    return wandb.init(
+        project=block.project,
+        entity=block.entity,
+        name=recipe.name,
+        id=run_id,
+        # An offline run is whole: sending it replaces what W&B has under this id.
+        resume="allow" if mode == "online" else None,
+        dir=str(folder),
+        config=recipe.model_dump(mode="json"),
+        mode=mode,
+        # Not W&B's global run, which belongs to whoever calls this as a library.
+        reinit="create_new",
+        settings=wandb.Settings(**{k: v for k, v in _SETTINGS.items() if k in known}),
+    )
+
+
+def _mode() -> _Mode:
+    """What the user has chosen; where that is online, offline unless a key is there.
+
+    Nobody is asked for a key, and none is verified, as that would need the net.
+    """
+    import wandb
+
+    mode = wandb.setup(wandb.Settings(silent=True)).settings.mode
+    if mode == "disabled":
+        return "disabled"
+    if mode in ("offline", "dryrun"):
+        return "offline"
+    try:
+        return "online" if wandb.login(prompt=False, verify=False) else "offline"
+    except Exception as error:
+        logger.warning("W&B's login cannot be used, the run is kept offline: %s", error)
+        return "offline"
+
+
+def _forget_failed_start() -> None:
+    """W&B's service holds on to the id of a run whose start failed, until it is ended."""
+    import wandb
+
+    wandb.teardown()
+    wandb.setup(wandb.Settings(silent=True))
+
+
+def _run_id(kept: Path) -> str:
+    """The run's id, made at its first start."""
+    if kept.exists():
+        try:
+            return str(json.loads(kept.read_text(encoding="utf-8"))["id"])
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("%s: is damaged (%s); W&B sees a new run", kept, error)
+    made = uuid.uuid4().hex[:8]
+    aside = kept.with_suffix(".partial")
+    aside.write_text(json.dumps({"id": made}), encoding="utf-8")
+    aside.replace(kept)
+    return made
