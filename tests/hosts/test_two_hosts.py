@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,7 @@ from typing import Any
 import pytest
 
 from ptm.recipe.batch import batch_plan
-from tests.hosts.two_hosts import NIC, PROJECT, Ended, TwoHosts, why_not
+from tests.hosts.two_hosts import NIC, PROJECT, Ended, TwoHosts
 from tests.train.conftest import QUICKSTART, small_overrides
 
 SECONDS = 90

@@ -11,10 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,13 +20,21 @@ from pathlib import Path
 
 import psutil
 
+from tests.hosts.leftovers import (
+    folder_of,
+    kill,
+    namespaces_of,
+    output,
+    processes,
+    remove,
+    search_path,
+    sweep,
+)
+
 PROJECT = Path(__file__).parents[2]
 NAMES = ("node-a", "node-b")
 NIC = "eth0"
 _ADDRESSES = ("10.77.0.1", "10.77.0.2")
-_FOLDER = re.compile(r"ptm-hosts-(\d+)$")
-_NAMESPACE = re.compile(r"ptm(\d+)[ab]$")
-_VENV = Path(sys.executable).parent
 _PROGRAMS = (
     *("ip", "sshd", "ssh", "ssh-keygen", "pdsh", "mpirun"),
     *("nsenter", "unshare", "setpriv", "hostname"),
@@ -59,18 +64,18 @@ def why_not() -> str | None:
     """Why two hosts cannot be made here; None where they can."""
     if os.geteuid() != 0:
         return "two hosts are made of network namespaces, which only root may make"
-    missing = [name for name in _PROGRAMS if shutil.which(name, path=_path()) is None]
+    missing = [name for name in _PROGRAMS if shutil.which(name, path=search_path()) is None]
     if missing:
         return f"two hosts need programs that are not installed: {', '.join(missing)}"
-    _sweep()
-    name = f"ptm{os.getpid()}a"
+    name = namespaces_of(os.getpid())[0]
+    remove(os.getpid())
     try:
-        _run("ip", "netns", "add", name)
-        _run("ip", "-n", name, "link", "add", NIC, "type", "veth", "peer", "name", "eth1")
+        output("ip", "netns", "add", name)
+        output("ip", "-n", name, "link", "add", NIC, "type", "veth", "peer", "name", "eth1")
     except RuntimeError as error:
         return f"network namespaces are not permitted here: {error}"
     finally:
-        _remove(os.getpid())
+        remove(os.getpid())
     return None
 
 
@@ -86,15 +91,14 @@ class Host:
 
     def processes(self) -> list[int]:
         """Everything that was started on it, besides its sshd."""
-        inside = _output("ip", "netns", "pids", self.namespace)
         keep = {self.init, psutil.Process(self.init).ppid()}
-        return [int(pid) for pid in inside.split() if int(pid) not in keep]
+        return [pid for pid in processes(self.namespace) if pid not in keep]
 
     def kill_all(self) -> None:
         """End what runs on it, by process ids of this host only."""
         while left := self.processes():
             for pid in left:
-                _kill(pid)
+                kill(pid)
             time.sleep(0.05)
 
 
@@ -160,8 +164,10 @@ class TwoHosts:
 @contextmanager
 def two_hosts() -> Iterator[TwoHosts]:
     """Make them, and remove them whatever happens."""
-    _sweep()
-    folder = _folder(os.getpid())
+    sweep()
+    # An earlier process had the same id and was killed.
+    remove(os.getpid())
+    folder = folder_of(os.getpid())
     try:
         folder.mkdir(mode=0o700)
         _write_files(folder)
@@ -170,12 +176,12 @@ def two_hosts() -> Iterator[TwoHosts]:
         _await_sshd(made)
         yield made
     finally:
-        _remove(os.getpid())
+        remove(os.getpid())
 
 
 def _write_files(folder: Path) -> None:
     for name in ("key", "host_key"):
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
+        output("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
     (folder / "sshd_config").write_text(_SSHD.format(folder=folder))
     (folder / "ssh_config").write_text(_SSH.format(folder=folder))
     for name in ("bin", "tmp"):
@@ -185,7 +191,7 @@ def _write_files(folder: Path) -> None:
     ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
     ssh.chmod(0o755)
     values = {
-        "PATH": f"{folder}/bin:{_path()}",
+        "PATH": f"{folder}/bin:{search_path()}",
         "TMPDIR": str(folder / "tmp"),
         "TORCH_EXTENSIONS_DIR": str(folder / "torch_extensions"),
         "OMP_NUM_THREADS": "1",
@@ -198,29 +204,29 @@ def _write_files(folder: Path) -> None:
 
 
 def _make_hosts(folder: Path) -> list[Host]:
-    namespaces = [f"ptm{os.getpid()}{letter}" for letter in "ab"]
+    namespaces = namespaces_of(os.getpid())
     for namespace in namespaces:
-        _run("ip", "netns", "add", namespace)
+        output("ip", "netns", "add", namespace)
         etc = Path("/etc/netns") / namespace
         etc.mkdir(parents=True)
         lines = zip(("127.0.0.1", *_ADDRESSES), ("localhost", *NAMES), strict=True)
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for address, name in lines))
     # The two ends of one cable: nothing of it is in this machine's own network.
     one, other = (("name", NIC, "netns", namespace) for namespace in namespaces)
-    _run("ip", "link", "add", *one, "type", "veth", "peer", *other)
+    output("ip", "link", "add", *one, "type", "veth", "peer", *other)
     Path("/run/sshd").mkdir(exist_ok=True)
     hosts = []
     for namespace, name, address in zip(namespaces, NAMES, _ADDRESSES, strict=True):
-        _run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", NIC)
+        output("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", NIC)
         for device in ("lo", NIC):
-            _run("ip", "-n", namespace, "link", "set", device, "up")
+            output("ip", "-n", namespace, "link", "set", device, "up")
         hosts.append(Host(name, address, namespace, _boot(folder, namespace, name)))
     return hosts
 
 
 def _boot(folder: Path, namespace: str, name: str) -> int:
     """Start a host's sshd as its process 1; return that process's id."""
-    sshd = shutil.which("sshd", path=_path())
+    sshd = shutil.which("sshd", path=search_path())
     command = [
         # It dies with this process, and with its process 1 all that runs on the host.
         *("setpriv", "--pdeathsig", "KILL"),
@@ -228,7 +234,7 @@ def _boot(folder: Path, namespace: str, name: str) -> int:
         *("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"),
         *("sh", "-c", f"hostname {name}; exec {sshd} -D -e -f {folder}/sshd_config"),
     ]
-    outer = _start(command, folder / f"sshd_{name}.log", {**os.environ, "PATH": _path()})
+    outer = _start(command, folder / f"sshd_{name}.log", {**os.environ, "PATH": search_path()})
     for _ in range(100):
         if outer.poll() is not None:
             break
@@ -265,55 +271,3 @@ def _start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def _sweep() -> None:
-    """Remove what killed processes have left, or an earlier one with this process's id."""
-    names = [path.name for path in Path(tempfile.gettempdir()).glob("ptm-hosts-*")]
-    found = [_FOLDER.match(name) for name in names]
-    found += [_NAMESPACE.match(line.split()[0]) for line in _namespaces()]
-    for pid in {int(match[1]) for match in found if match}:
-        if pid == os.getpid() or not psutil.pid_exists(pid):
-            _remove(pid)
-
-
-def _remove(pid: int) -> None:
-    for namespace in (f"ptm{pid}a", f"ptm{pid}b"):
-        if any(line.split()[0] == namespace for line in _namespaces()):
-            for process in _output("ip", "netns", "pids", namespace).split():
-                _kill(int(process))
-            _run("ip", "netns", "delete", namespace)
-        shutil.rmtree(Path("/etc/netns") / namespace, ignore_errors=True)
-    shutil.rmtree(_folder(pid), ignore_errors=True)
-
-
-def _folder(pid: int) -> Path:
-    # Short, because sockets are made below it, whose paths may have 107 characters.
-    return Path(tempfile.gettempdir()) / f"ptm-hosts-{pid}"
-
-
-def _path() -> str:
-    return f"{_VENV}:{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def _namespaces() -> list[str]:
-    return [line for line in _output("ip", "netns", "list").splitlines() if line.strip()]
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def _output(*command: str) -> str:
-    environment = {**os.environ, "PATH": _path()}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
-def _run(*command: str) -> None:
-    _output(*command)
