@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +124,12 @@ class TwoHosts:
         path.write_text("".join(f"{host.name} slots={slots}\n" for host in self.hosts))
         return path
 
-    def run(self, *commands: Sequence[str], seconds: float) -> list[Ended]:
+    def run(
+        self,
+        *commands: Sequence[str],
+        seconds: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> list[Ended]:
         """The first command on the first host and so on, all at once.
 
         When they have ended, or the time is over, nothing they started is left. Raises
@@ -138,6 +143,7 @@ class TwoHosts:
         ]
         end = time.monotonic() + seconds
         try:
+            meanwhile()
             codes = [process.wait(max(end - time.monotonic(), 0)) for process in started]
         except subprocess.TimeoutExpired as error:
             said = "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
