@@ -20,7 +20,7 @@ from ptm.recipe.batch import batch_plan
 from tests.hosts.two_hosts import NIC, PROJECT, Ended, TwoHosts
 from tests.train.conftest import QUICKSTART, small_overrides
 
-SECONDS = 60
+SECONDS = 90
 """After which a launch is killed; it takes about fifteen."""
 SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
 SCRIPT = str(PROJECT / "launch" / "train.py")
