@@ -237,8 +237,11 @@ class _ProgressLine:
 
 def _train(parsed: argparse.Namespace) -> int:
     from ptm.train.distributed import leave_ranks
+    from ptm.train.mpi import discover_mpi
     from ptm.train.run import train
 
+    # Before anything reads how many ranks there are.
+    discover_mpi()
     try:
         return train(lambda: _recipe(parsed), fresh=parsed.fresh)
     finally:
