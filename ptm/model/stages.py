@@ -53,7 +53,9 @@ def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
 
     def total(start: int, stop: int) -> int:
         """The size of a part, 0 where it lacks one of the kinds."""
-        matrices, vectors = (last - first for first, last in zip(before[start], before[stop]))
+        matrices, vectors = (
+            last - first for first, last in zip(before[start], before[stop], strict=True)
+        )
         return matrices + vectors if matrices and vectors else 0
 
     @cache

@@ -14,6 +14,7 @@ from typing import Any
 import ptm
 from ptm.errors import UserError, nearest
 from ptm.recipe import BatchPlan, Recipe
+from ptm.train.offload import refuse_offload, with_own_folders
 
 _KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
 # Keys of the JSON that would take over what the recipe owns.
@@ -53,6 +54,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
                 f"remove it from {path.name}."
             )
     _refuse_stage(config, path)
+    refuse_offload(config, path)
     _refuse_pipeline(recipe, config)
     owned = _owned_by_recipe(recipe, batch)
     merged = _merged(config, owned, path)
@@ -61,7 +63,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
     if clips_itself(recipe, zero_stage(config)):
         merged["gradient_clipping"] = 0.0
-    return merged
+    return with_own_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
 
 def _refuse_stage(config: dict[str, Any], path: Path) -> None:

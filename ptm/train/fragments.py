@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -120,17 +121,38 @@ class EngineState:
                     name = self._names[id(parameter)]
                     yield Owned(name, there.start, flat, here.start, here.numel)
 
-    def _held_at_stage_3(self) -> Iterator[Owned]:
+    def _held_at_stage_3(self, *, to_write: bool = False) -> Iterator[Owned]:
         optimizer = self._engine.optimizer
         for index, parameters in enumerate(optimizer.fp16_groups):
-            flat, at = optimizer.fp32_partitioned_groups_flat[index], 0
-            for parameter in parameters:
-                size = parameter.ds_tensor.ds_numel
-                start = self._ranks.data_rank * size
-                count = max(0, min(size, parameter.ds_numel - start))
-                if count:
-                    yield Owned(self._names[id(parameter)], start, flat, at, count)
-                at += size
+            with self._in_memory(index, to_write=to_write):
+                flat, at = optimizer.fp32_partitioned_groups_flat[index], 0
+                for parameter in parameters:
+                    size = parameter.ds_tensor.ds_numel
+                    start = self._ranks.data_rank * size
+                    count = max(0, min(size, parameter.ds_numel - start))
+                    if count:
+                        yield Owned(self._names[id(parameter)], start, flat, at, count)
+                    at += size
+
+    @contextmanager
+    def _in_memory(self, index: int, *, to_write: bool) -> Iterator[None]:
+        """Stage 3: the fp32 truth of a group, read from NVMe where it is there, as a step does.
+
+        After writing, the group's working copies are set from it, wherever they are.
+        """
+        optimizer = self._engine.optimizer
+        swapped = optimizer._swappable_optimizer_subgroup(index)
+        if swapped:
+            optimizer._optimizer_states_and_gradient_swap_in(index)
+        try:
+            yield
+            if to_write:
+                optimizer._reassign_or_swap_out_partitioned_parameters(index)
+        finally:
+            if swapped and to_write:
+                optimizer._optimizer_states_and_gradient_swap_out(index)
+            elif swapped:
+                optimizer._release_swap_buffers(index)
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         optimizer = self._engine.optimizer
@@ -168,6 +190,12 @@ class EngineState:
         With no updates there is no optimizer state to set. The working copies that forward and
         backward use are set from the fp32 truth.
         """
+        if self._stage == 3:
+            with torch.no_grad():
+                for fragment in self._held_at_stage_3(to_write=True):
+                    if fragment.name in names:
+                        self._write_fragment(fragment, values, updates)
+            return
         held: defaultdict[str, list[Owned]] = defaultdict(list)
         for fragment in self._held():
             held[fragment.name].append(fragment)
@@ -192,15 +220,8 @@ class EngineState:
 
     def _write_working_copy(self, name: str, parameter: Any, values: Values) -> None:
         """Set what forward and backward use, which in half precision is not the fp32 truth."""
-        if self._stage == 3:
-            partition = parameter.ds_tensor
-            start = self._ranks.data_rank * partition.ds_numel
-            count = max(0, min(partition.ds_numel, parameter.ds_numel - start))
-            if count:
-                partition.data.view(-1)[:count].copy_(values(name, WEIGHT, start, count))
-        else:
-            whole = values(name, WEIGHT, 0, parameter.numel())
-            parameter.copy_(whole.view_as(parameter))
+        whole = values(name, WEIGHT, 0, parameter.numel())
+        parameter.copy_(whole.view_as(parameter))
 
     @property
     def loss_scale(self) -> float:

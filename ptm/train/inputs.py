@@ -17,6 +17,7 @@ from ptm.recipe.batch import data_parallel_ranks
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.ds_config import ds_config
+from ptm.train.offload import lacking_for_offload
 from ptm.train.rows import EVAL, TRAIN, RowSet, open_rows, open_store
 
 
@@ -38,6 +39,9 @@ def open_inputs(recipe: Recipe) -> Inputs:
     tokenizer = recipe.tokenizer.load()
     batch = batches_of(recipe)
     config = ds_config(recipe, batch)
+    lacking = lacking_for_offload(config)
+    if lacking is not None:
+        raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
@@ -74,8 +78,11 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
 
     Raises UserError for what is wrong, and with `need_inputs` for what is missing.
     """
-    ds_config(recipe, batches_of(recipe))
+    config = ds_config(recipe, batches_of(recipe))
     missing = list(_missing_inputs(recipe))
+    lacking = lacking_for_offload(config)
+    if lacking is not None:
+        missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
         raise UserError("\n".join(missing))
     if all(Path(file).exists() for file in recipe.tokenizer.input_files):

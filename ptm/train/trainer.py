@@ -118,7 +118,9 @@ class Trainer:
         self._begun_at = self._position.step
         batches = Prefetcher(self._batches())
         try:
-            return self._loop(batches, stop)
+            code = self._loop(batches, stop)
+            self._engine.close()
+            return code
         finally:
             batches.close()
             if self._metrics is not None:

@@ -64,6 +64,7 @@ def installed_keys() -> dict[str, list[str]]:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from deepspeed.runtime.config import DeepSpeedConfig
     from deepspeed.runtime.precision_config import DeepSpeedBF16Config, DeepSpeedFP16Config
+    from deepspeed.runtime.swap_tensor.aio_config import AIO_DEFAULT_DICT
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     asked = _Recorder({"train_batch_size": 1})
@@ -80,6 +81,7 @@ def installed_keys() -> dict[str, list[str]]:
         keys[at] = sorted(fields)
         todo += [(f"{at}.{name}", nested) for name, nested in fields.items() if nested]
     keys["data_types"] = ["grad_accum_dtype"]
+    keys["aio"] = sorted(AIO_DEFAULT_DICT)
     return keys
 
 

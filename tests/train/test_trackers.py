@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import (
     EventAccumulator as ServedEvents,
@@ -28,7 +29,6 @@ from tensorboard.util import tensor_util
 import ptm.train.trackers
 import ptm.train.trackers.background
 import ptm.train.trackers.wandb
-import wandb
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.metrics import MetricsFile

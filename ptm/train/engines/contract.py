@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from ptm.objectives import Objective
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.rng import seed_of
-from ptm.train.distributed import Ranks
+from ptm.train.distributed import Ranks, barrier
 from ptm.train.ds_config import clips_itself, zero_stage
 from ptm.train.fragments import EngineState
+from ptm.train.offload import offload_folders
 from ptm.train.rows import StepBatch
 
 
@@ -61,6 +63,7 @@ class Engine(ABC):
         self._stage = zero_stage(config)
         self._clipping = recipe.train.gradient_clipping
         self._clips_itself = clips_itself(recipe, self._stage)
+        self._folders = offload_folders(config)
         self._deepspeed = self._started(recipe, plan, config)
         self.state = EngineState(
             self._deepspeed,
@@ -91,6 +94,13 @@ class Engine(ABC):
 
         Without gradients; all ranks call it, with as many batches each.
         """
+
+    def close(self) -> None:
+        """Remove what was offloaded to disk; called by all ranks when the training has ended."""
+        if self._folders:
+            barrier(self._ranks)
+        for folder in self._folders if self._ranks.first_on_host else ():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def train_step(
         self, batch: StepBatch, totals: StepTotals, *, step: int, learning_rate: float

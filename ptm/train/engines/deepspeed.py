@@ -26,6 +26,8 @@ def join_deepspeed(*, cuda: bool) -> None:
     if not cuda:
         # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # torch computes fp16 on every CPU, if slowly: enough to try a recipe that is for GPUs.
+        deepspeed.accelerator.get_accelerator().is_fp16_supported = lambda: True
     deepspeed.init_distributed(verbose=False)
 
 
