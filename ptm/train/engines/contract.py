@@ -127,8 +127,10 @@ class Engine(ABC):
                 "bf16; the run goes on from its newest checkpoint."
             ) from error
         skipped = self._deepspeed.skipped_steps > skipped_before
-        if "grad_norm" not in shares:
-            norm = 0.0 if skipped else self._deepspeed.get_global_grad_norm()
+        if skipped:
+            shares["grad_norm"] = torch.zeros(())
+        elif "grad_norm" not in shares:
+            norm = self._deepspeed.get_global_grad_norm()
             shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
         shares["grad_norm"] = shares["grad_norm"] / self._ranks.world
         return StepResult(shares, skipped)

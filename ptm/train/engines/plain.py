@@ -13,6 +13,7 @@ from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.train.engines.contract import Engine, StepTotals, added
 from ptm.train.engines.deepspeed import partitioned, start_engine
+from ptm.train.engines.loss_scale import MissingLossScale
 from ptm.train.means import metric_sums
 from ptm.train.rows import StepBatch
 
@@ -27,7 +28,12 @@ class PlainEngine(Engine):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
-        return start_engine(model, recipe.optimizer.build(model.named_parameters()), config)
+        engine = start_engine(model, recipe.optimizer.build(model.named_parameters()), config)
+        self._loss_scale: MissingLossScale | None = None
+        if self._stage == 0 and recipe.engine.precision == "fp16":
+            minimum = recipe.engine.loss_scale.minimum
+            self._loss_scale = MissingLossScale(engine, minimum=minimum)
+        return engine
 
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
         return {name: name for name, _ in self.model.named_parameters()}
@@ -40,7 +46,9 @@ class PlainEngine(Engine):
 
     def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
         # DeepSpeed divides by the accumulation and averages over the ranks.
-        scale = self._batch.accumulation * self._batch.ranks
+        scale: float = self._batch.accumulation * self._batch.ranks
+        if self._loss_scale is not None:
+            scale *= self._loss_scale.value
         shares: dict[str, Tensor] = {}
         for micro_batch in batch.micro_batches:
             moved = {
@@ -53,6 +61,8 @@ class PlainEngine(Engine):
                 shares["grad_norm"] = self._clip_gradients()
             self._deepspeed.step()
             added(shares, values)
+        if self._loss_scale is not None:
+            shares["grad_norm"] = torch.tensor(self._loss_scale.after_step())
         return shares
 
     def _clip_gradients(self) -> Tensor:
