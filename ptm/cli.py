@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is loaded, which is later. Threads that spin while they wait for each other
     # bring a training to a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _share_out_cores()
     parsed = _parsed(_parser(), arguments)
     _log_to_console()
     command: Command = parsed.command
@@ -53,6 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"ptm: {where}cannot be written: {error.strerror}.", file=sys.stderr)
         return EXIT_USER
+
+
+def _share_out_cores() -> None:
+    """Under a launcher, leave each rank of this host its part of the cores, unless told otherwise.
+
+    Ranks that each take all of them are many times slower.
+    """
+    sizes = (os.environ.get(name) for name in ("LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
+    local_ranks = next((int(size) for size in sizes if size), 1)
+    if local_ranks > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local_ranks)))
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -90,6 +90,22 @@ class Checkpoint:
         return cls(folder, manifest, json.loads(run_text))
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The ranks' files, wherever they are."""
+        return tuple(entry["file"] for entry in self._manifest["files"])
+
+    def whole_files(self) -> list[str]:
+        """The ranks' files that are here and fit their checksums."""
+        whole = []
+        for entry in self._manifest["files"]:
+            try:
+                _verify(self.folder / entry["file"], entry)
+            except DamagedCheckpointError:
+                continue
+            whole.append(entry["file"])
+        return whole
+
+    @property
     def step(self) -> int:
         """Global batches consumed."""
         return int(self.run["step"])

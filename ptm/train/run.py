@@ -19,6 +19,7 @@ from ptm.train.engines.pipeline import PipelineEngine
 from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
+from ptm.train.node_local import gather_newest_checkpoint
 from ptm.train.run_folder import RunFolder
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
@@ -73,20 +74,27 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
 
 def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, fresh: bool) -> int:
     folder = RunFolder(recipe)
-    keeps = ranks.first_on_host if recipe.checkpoint.node_local else ranks.first
     try:
-        agreed(ranks, lambda: folder.take(fresh=fresh) if keeps else None)
+        agreed(ranks, lambda: folder.take(fresh=fresh) if _keeps(recipe, ranks) else None)
         with log_to(folder.log, active=ranks.first):
             return _train_in(folder, recipe, inputs, ranks, stop)
     finally:
         folder.leave()
 
 
+def _keeps(recipe: Recipe, ranks: Ranks) -> bool:
+    """Whether this rank keeps a run folder: one for all hosts, or one on each."""
+    return ranks.first_on_host if recipe.checkpoint.node_local else ranks.first
+
+
 def _train_in(
     folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests
 ) -> int:
     """Inside the locked folder."""
-    checkpoint = _newest_checkpoint(folder, ranks)
+    if recipe.checkpoint.node_local and ranks.world > 1:
+        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
+    else:
+        checkpoint = _newest_checkpoint(folder, ranks)
     if checkpoint is not None:
         _refuse_other_data(checkpoint, inputs)
     parameters = parameter_count(inputs.plan)
@@ -148,7 +156,7 @@ def _describe(
     checkpoint: Checkpoint | None,
     parameters: int,
 ) -> None:
-    if ranks.first:
+    if _keeps(recipe, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
         folder.cut_metrics(checkpoint.step if checkpoint else 0)
         folder.describe(recipe, inputs.ds_config, inputs.train.store.info.fingerprint)
