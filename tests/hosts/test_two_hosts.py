@@ -139,7 +139,6 @@ def test_hosts_launched_by_hand_have_the_losses_of_one_process(launch: Launch, c
     same_losses(ended, lambda: launch.losses("by-hand"), alone, ranks=2)
 
 
-@pytest.mark.xfail(strict=False, reason="each rank decides alone after which step it stops")
 def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
     launch: Launch, hosts: TwoHosts
 ) -> None:
@@ -168,7 +167,6 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
     assert saved.step == launch.losses("stopped")[-1]["step"]
 
 
-@pytest.mark.xfail(strict=False, reason="pipelines")
 def test_a_pipeline_over_two_hosts_has_the_losses_of_one_process(
     launch: Launch, calm: Calm
 ) -> None:
