@@ -11,6 +11,7 @@ from typing import Any
 from ptm.errors import UserError
 from ptm.interop.source import open_source
 from ptm.model.build import build_plan
+from ptm.model.stages import stage_bounds
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe, batch_plan
 from ptm.recipe.batch import data_parallel_ranks
@@ -19,6 +20,8 @@ from ptm.text.tokenizers import Tokenizer
 from ptm.train.ds_config import ds_config
 from ptm.train.offload import lacking_for_offload
 from ptm.train.rows import EVAL, TRAIN, RowSet, open_rows, open_store
+
+_SOME_VOCABULARY = 1000
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def open_inputs(recipe: Recipe) -> Inputs:
     tokenizer = recipe.tokenizer.load()
     batch = batches_of(recipe)
     config = ds_config(recipe, batch)
+    _refuse_stages(recipe)
     lacking = lacking_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
@@ -54,6 +58,15 @@ def open_inputs(recipe: Recipe) -> Inputs:
         held_out=open_rows(recipe, tokenizer, split=EVAL) if recipe.data.held_out > 0 else None,
         steps=total_steps(recipe, len(rows)),
     )
+
+
+def _refuse_stages(recipe: Recipe) -> None:
+    """Raise UserError where the model cannot be cut into as many stages."""
+    if recipe.engine.pipeline_stages > 1:
+        # How many there can be does not depend on how many tokens there are.
+        size = recipe.tokenizer.size or _SOME_VOCABULARY
+        plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+        stage_bounds(plan, recipe.engine.pipeline_stages)
 
 
 def batches_of(recipe: Recipe) -> BatchPlan:
@@ -79,6 +92,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     Raises UserError for what is wrong, and with `need_inputs` for what is missing.
     """
     config = ds_config(recipe, batches_of(recipe))
+    _refuse_stages(recipe)
     missing = list(_missing_inputs(recipe))
     lacking = lacking_for_offload(config)
     if lacking is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ptm.errors import UserError
 from ptm.model.build import build_plan, meta_model
+from ptm.model.stages import stage_bounds, step_sizes
 from ptm.objectives import MicroBatch
+from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.text.vocabulary import Vocabulary
 from ptm.train.ds_config import ds_config
@@ -32,11 +35,22 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         total += count
         yield f"  {name:<20} {count:>15,}"
     yield f"  {'parameters':<20} {total:>15,}"
+    if recipe.engine.pipeline_stages > 1:
+        yield from _stages(plan, recipe.engine.pipeline_stages)
     yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
     if batch:
         yield from _decoded_batch(recipe)
+
+
+def _stages(plan: Plan, stages: int) -> Iterator[str]:
+    bounds, sizes = stage_bounds(plan, stages), step_sizes(plan)
+    for stage, (first, after) in enumerate(pairwise(bounds)):
+        names = [step.name for step in plan.steps[first:after]]
+        what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        count = sum(sum(sizes[index]) for index in range(first, after))
+        yield f"stage {stage}: {what}, {count:,} parameters"
 
 
 def _vocabulary_size(recipe: Recipe) -> int:
