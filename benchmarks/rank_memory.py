@@ -1,0 +1,91 @@
+"""Memory a rank while it trains and while it saves, printed as one JSON object.
+
+deepspeed --num_gpus N benchmarks/rank_memory.py RECIPE [KEY=VALUE ...]
+
+On CPUs the resident memory of each process, whose peak is set back between the phases; on GPUs what
+torch allocated. `base` is what the process held before a model was there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+import ptm.train.run
+import ptm.train.trainer
+from ptm.errors import EXIT_DONE
+from ptm.recipe import load_recipe
+from ptm.train.distributed import leave_ranks, objects_of_all
+from ptm.train.run import train
+
+MEGABYTE = 1 << 20
+
+
+def status(key: str) -> int:
+    """A memory line of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def now() -> int:
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else status("VmRSS")
+
+
+def peak() -> int:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else status("VmHWM")
+
+
+def forget_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def measured(marks: dict[str, int], phase: str, work: Any) -> Any:
+    """`work`, with the memory before it and its peak noted."""
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        forget_peak()
+        marks[f"before {phase}"] = now()
+        try:
+            return work(*arguments, **options)
+        finally:
+            marks[f"peak {phase}"] = peak()
+
+    return wrapped
+
+
+def main(recipe: str, overrides: list[str]) -> int:
+    marks: dict[str, int] = {}
+    everybody: list[dict[str, int]] = []
+    trainer = ptm.train.trainer.Trainer
+    ptm.train.run._trainer = measured(marks, "start", ptm.train.run._trainer)
+    trainer._train_one = measured(marks, "step", trainer._train_one)  # type: ignore[method-assign]
+    write = measured(marks, "save", ptm.train.trainer.write_checkpoint)
+
+    def write_and_gather(*arguments: Any, **options: Any) -> Any:
+        path = write(*arguments, **options)
+        everybody.extend(objects_of_all(marks, options["ranks"]))
+        return path
+
+    ptm.train.trainer.write_checkpoint = write_and_gather
+    code = train(lambda: load_recipe(recipe, overrides), fresh=True)
+    if os.environ.get("RANK", "0") == "0" and code == EXIT_DONE:
+        largest = {key: max(one[key] for one in everybody) // MEGABYTE for key in everybody[0]}
+        print("MEMORY", json.dumps({"ranks": len(everybody), "megabytes": largest}), flush=True)
+    leave_ranks()
+    return code
+
+
+if __name__ == "__main__":
+    words = [word for word in sys.argv[1:] if not word.startswith("--local_rank")]
+    sys.exit(main(words[0], words[1:]))
