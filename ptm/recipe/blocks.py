@@ -143,6 +143,10 @@ class EngineBlock(Config):
     activation_checkpointing: bool = False
     """Keep the inputs of each layer alone and compute the rest again in the backward pass."""
 
+    def __str__(self) -> str:
+        recomputed = ", activations recomputed" if self.activation_checkpointing else ""
+        return f"{self.deepspeed} in {self.precision}{recomputed}"
+
 
 class CheckpointBlock(Config):
     """What is kept."""

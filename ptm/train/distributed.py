@@ -37,6 +37,11 @@ class Ranks:
     stages: int = 1
     local_rank: int = 0
 
+    def __str__(self) -> str:
+        stages = f" in {self.stages} stages" if self.stages > 1 else ""
+        ranks = "1 rank" if self.world == 1 else f"{self.world} ranks"
+        return f"{ranks}{stages} on {'GPUs' if self.device.type == 'cuda' else 'CPUs'}"
+
     @property
     def first(self) -> bool:
         """Whether this process writes what is written once."""
@@ -147,17 +152,27 @@ def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
         result = work()
     except (UserError, OSError) as error:
         problem = error
-    mine = None if problem is None else (isinstance(problem, UserError), str(problem))
-    every = objects_of_all((mine, socket.gethostname()), ranks)
-    failed = [(rank, found, host) for rank, (found, host) in enumerate(every) if found is not None]
-    if failed:
-        if ranks.world == 1 and problem is not None:
+    if ranks.world == 1:
+        if problem is not None:
             raise problem
-        rank, (of_user, text), host = failed[0]
-        if len({found for _, found, _ in failed}) > 1 or len(failed) < ranks.world:
+        return result  # type: ignore[return-value]
+    mine = None if problem is None else _told(problem)
+    every = objects_of_all((mine, socket.gethostname()), ranks)
+    failed = [(rank, told, host) for rank, (told, host) in enumerate(every) if told is not None]
+    if failed:
+        rank, (number, text), host = failed[0]
+        if len({told for _, told, _ in failed}) > 1 or len(failed) < ranks.world:
             text = f"rank {rank} on {host}: {text}"
-        raise UserError(text) if of_user else OSError(text)
+        raise UserError(text) if number is None else OSError(number, text)
     return result  # type: ignore[return-value]
+
+
+def _told(problem: UserError | OSError) -> tuple[int | None, str]:
+    """What other ranks need to raise it too: the number of an OSError, and the sentence."""
+    if isinstance(problem, UserError):
+        return None, str(problem)
+    where = f"{problem.filename}: " if problem.filename else ""
+    return problem.errno or 0, f"{where}{problem.strerror or problem}"
 
 
 def of_first(ranks: Ranks, work: Callable[[], T]) -> T:

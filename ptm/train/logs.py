@@ -14,7 +14,8 @@ _PROJECT = logging.getLogger("ptm")
 def log_to(path: Path, *, active: bool) -> Iterator[None]:
     """Append what the project logs to `path` as well, on the rank that writes."""
     if not active:
-        _PROJECT.setLevel(logging.ERROR)
+        # What goes wrong on one rank is raised on all, and said by the first.
+        _PROJECT.setLevel(logging.CRITICAL)
         yield
         return
     _PROJECT.setLevel(logging.INFO)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import ptm
@@ -98,18 +100,21 @@ def _train_in(
     if checkpoint is not None:
         _refuse_other_data(checkpoint, inputs)
     parameters = parameter_count(inputs.plan)
-    agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters))
+    hosts = Counter(objects_of_all(socket.gethostname(), ranks))
+    agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
         logger.info("%s: the run is finished, at step %d", folder.path, checkpoint.step)
         return EXIT_DONE
     logger.info(
-        "%s: %s parameters, %s rows an epoch (%.1f %% real tokens), %d steps, %s",
+        "%s: %s parameters, %s rows an epoch (%.1f %% real tokens), %d steps, %s; %s, %s",
         folder.path,
         f"{parameters:,}",
         f"{len(inputs.train):,}",
         100 * inputs.train.fill,
         inputs.steps,
         inputs.batch,
+        recipe.engine,
+        ranks,
     )
     trainer = _trainer(folder, recipe, inputs, ranks)
     first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
@@ -155,11 +160,14 @@ def _describe(
     ranks: Ranks,
     checkpoint: Checkpoint | None,
     parameters: int,
+    hosts: Mapping[str, int],
 ) -> None:
     if _keeps(recipe, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
         folder.cut_metrics(checkpoint.step if checkpoint else 0)
-        folder.describe(recipe, inputs.ds_config, inputs.train.store.info.fingerprint)
+        folder.describe(
+            recipe, inputs.ds_config, data=inputs.train.store.info.fingerprint, hosts=hosts
+        )
 
 
 def _trainer(folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Trainer:

@@ -134,10 +134,15 @@ class RunFolder:
                 "name, or --fresh to set the old run aside."
             )
 
-    def describe(self, recipe: Recipe, ds_config: Mapping[str, Any], data: str) -> None:
-        """Write recipe.yaml, ds_config.json, environment.json and the tokenizer's files."""
+    def describe(
+        self, recipe: Recipe, ds_config: Mapping[str, Any], *, data: str, hosts: Mapping[str, int]
+    ) -> None:
+        """Write recipe.yaml, ds_config.json, environment.json and the tokenizer's files.
+
+        `data`: the store's fingerprint. `hosts`: ranks on each.
+        """
         (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
-        for name, content in (("ds_config", ds_config), ("environment", environment(data))):
+        for name, content in (("ds_config", ds_config), ("environment", environment(data, hosts))):
             text = json.dumps(content, indent=1, ensure_ascii=False)
             (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         (self.path / TOKENIZER).mkdir(exist_ok=True)
@@ -176,12 +181,12 @@ class RunFolder:
             )
 
 
-def environment(data: str) -> dict[str, Any]:
-    """What a run ran on: versions, host, commit, data."""
+def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:
+    """What a run ran on: versions, ranks on each host, commit, data."""
     packages = ("torch", "deepspeed", "pydantic", "tokenizers", "numpy")
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "host": socket.gethostname(),
+        "hosts": dict(hosts),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {"ptm": ptm.__version__, **{name: metadata.version(name) for name in packages}},
