@@ -28,7 +28,7 @@ from ptm.errors import UserError
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-MANIFEST, RUN, LATEST = "manifest.json", "run.json", "latest"
+MANIFEST, RUN, LATEST, BEST = "manifest.json", "run.json", "latest", "best"
 WEIGHT = "weight"
 _NAME = re.compile(r"global_step(\d+)")
 
@@ -54,6 +54,11 @@ def checkpoint_folders(folder: Path) -> list[Path]:
         return []
     found = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name))]
     return [path for _, path in sorted(found, reverse=True)]
+
+
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(folder.name.removeprefix("global_step"))
 
 
 class Checkpoint:

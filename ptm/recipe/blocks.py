@@ -155,6 +155,12 @@ class CheckpointBlock(Config):
     """Steps between two checkpoints; the end of a run is always kept."""
     keep: PositiveInt = 3
     """How many of the newest stay."""
+    keep_every: PositiveInt | None = None
+    """Besides, those whose step is a multiple of this stay for good."""
+    best: str | None = None
+    """A held-out metric: the checkpoint where it was best is saved and stays."""
+    write_behind: bool = True
+    """Copy what is saved to host memory and write it while training goes on."""
     node_local: bool = False
     """Whether runs_dir is a disk of its own on every host, instead of one that all share."""
 

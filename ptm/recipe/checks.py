@@ -76,16 +76,19 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             "schedule.warmup",
             f"{schedule.warmup:g} is neither a share (below 1) nor a whole number of steps.",
         )
-    if train.early_stopping is not None and recipe.data.held_out == 0:
-        yield Problem(
-            "train.early_stopping",
-            "needs something to evaluate on: set data.held_out above 0.",
-        )
-    if train.early_stopping is not None:
-        known = {"loss", "perplexity", *(metric.name for metric in recipe.objective.metrics)}
-        if train.early_stopping.metric not in known:
+    rules = {
+        "train.early_stopping": train.early_stopping.metric if train.early_stopping else None,
+        "checkpoint.best": recipe.checkpoint.best,
+    }
+    known = {"loss", "perplexity", *(metric.name for metric in recipe.objective.metrics)}
+    for path, metric in rules.items():
+        if metric is None:
+            continue
+        if recipe.data.held_out == 0:
+            yield Problem(path, "needs something to evaluate on: set data.held_out above 0.")
+        if metric not in known:
+            key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(
-                "train.early_stopping.metric",
-                f'"{train.early_stopping.metric}" is not measured here; choose one of '
-                f"{', '.join(sorted(known))}.",
+                key,
+                f'"{metric}" is not measured here; choose one of {", ".join(sorted(known))}.',
             )

@@ -68,7 +68,7 @@ class Speed:
         """Begin a new window."""
         self._began = time.perf_counter()
         self._steps = self._tokens = self._examples = 0
-        self._paused = 0.0
+        self._paused = self._saving = 0.0
 
     def add(self, *, tokens: int, examples: int) -> None:
         """Count one step of the whole job."""
@@ -80,6 +80,11 @@ class Speed:
         """Leave out time that was not training (evaluating, saving)."""
         self._paused += seconds
 
+    def saved(self, seconds: float) -> None:
+        """Leave out, and note, time for which saving held up the training."""
+        self._paused += seconds
+        self._saving += seconds
+
     def rates(self, *, waited: float) -> dict[str, float]:
         """Rates of the whole job, and means a step."""
         seconds = max(1e-9, time.perf_counter() - self._began - self._paused)
@@ -88,6 +93,7 @@ class Speed:
             "examples_per_second": round(self._examples / seconds, 1),
             "step_seconds": round(seconds / max(1, self._steps), 6),
             "data_wait_seconds": round(waited / max(1, self._steps), 6),
+            "save_seconds": round(self._saving, 6),
         }
 
 

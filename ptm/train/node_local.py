@@ -25,6 +25,7 @@ from ptm.model.checkpoint import (
     DamagedCheckpointError,
     checkpoint_folders,
     digest_of,
+    step_of,
 )
 from ptm.train.distributed import Ranks, agreed, objects_of_all
 
@@ -48,8 +49,8 @@ def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
     None where no host has any; called by all ranks. Raises UserError where none is whole.
     """
     every = objects_of_all(_found(folder) if ranks.first_on_host else {}, ranks)
-    names = sorted({name for found in every for name in found}, key=_step, reverse=True)
-    for name in names:
+    names = {name for found in every for name in found}
+    for name in sorted(names, key=lambda name: step_of(Path(name)), reverse=True):
         holders = _holders([found.get(name) for found in every])
         if holders is not None:
             agreed(ranks, partial(_send, folder / name, holders, ranks))
@@ -57,14 +58,10 @@ def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
         logger.warning("checkpoint passed over, as no host has the whole of it: %s", name)
     if names:
         raise UserError(
-            f"{folder}: the hosts together have no whole checkpoint ({', '.join(names)}). Bring "
-            "back the host that has the rest, or start anew with --fresh."
+            f"{folder}: the hosts together have no whole checkpoint ({', '.join(sorted(names))}). "
+            "Bring back the host that has the rest, or start anew with --fresh."
         )
     return None
-
-
-def _step(name: str) -> int:
-    return int(name.removeprefix("global_step"))
 
 
 def _found(folder: Path) -> dict[str, _Found]:

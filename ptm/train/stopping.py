@@ -46,6 +46,12 @@ class StopRequests:
         return self.exit_code
 
 
+def is_better(metric: str, value: float, best: float | None, *, by: float = 0.0) -> bool:
+    """Whether `value` beats `best` by more than `by`: accuracies upwards, all else downwards."""
+    sign = 1 if metric.endswith("accuracy") else -1
+    return best is None or sign * (value - best) > by
+
+
 class Patience:
     """Counts evaluations without a better value; part of a checkpoint."""
 
@@ -59,8 +65,7 @@ class Patience:
         if self._rule is None:
             return
         value = metrics[self._rule.metric]
-        sign = 1 if self._rule.metric.endswith("accuracy") else -1
-        better = self.best is None or sign * (value - self.best) > self._rule.minimum_change
+        better = is_better(self._rule.metric, value, self.best, by=self._rule.minimum_change)
         self.best = value if better else self.best
         self.misses = 0 if better else self.misses + 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -30,8 +30,8 @@ from ptm.train.rows import (
     no_rows,
 )
 from ptm.train.run_folder import RunFolder
-from ptm.train.save import clear_leftovers, write_checkpoint
-from ptm.train.stopping import Patience, StopRequests
+from ptm.train.save import Keeping, Progress, Saver
+from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,14 @@ class Trainer:
         self._begun_at = 0
         self._skipped_before = 0
         self._saved_step: int | None = None
+        self._best: float | None = None
+        self._saver = Saver(
+            folder.checkpoints,
+            engine.state,
+            ranks,
+            Keeping(recipe.checkpoint.keep, recipe.checkpoint.keep_every),
+            node_local=recipe.checkpoint.node_local,
+        )
         self._metrics: MetricsFile | None = None
         self._started_from: dict[str, Any] | None = None
 
@@ -104,6 +112,7 @@ class Trainer:
         self._position = Position(**run["position"])
         self._window = Window(self._ranks, run["window"])
         self._skipped_before = run["skipped"]
+        self._best = run["best"]
         self._patience = Patience(self._recipe.train.early_stopping, run["patience"])
         self._engine.state.write(
             checkpoint.values, names=checkpoint.shapes.keys(), updates=run["updates"]
@@ -149,10 +158,12 @@ class Trainer:
             step, last = self._position.step, self._position.step == self._steps
             if step % tracking.report_every == 0 or last:
                 self._report(rate, batches)
+            best = False
             if self._data.held_out is not None and (step % tracking.evaluate_every == 0 or last):
-                self._evaluate()
+                best = self._evaluate()
             ends = last or self._patience.exhausted
-            if (step % every == 0 or ends) and not self._save() and ends:
+            due = step % every == 0 or ends or best
+            if due and not self._save(wait=ends, best=best) and ends:
                 return EXIT_FAULT
         if self._patience.exhausted:
             rule = self._recipe.train.early_stopping
@@ -181,9 +192,12 @@ class Trainer:
                 "tokens": batch.tokens if self._ranks.stage == 0 else 0,
                 "capacity": batch.capacity,
                 "code": -1 if code is None else code,
+                "saving": self._saver.progress,
             },
             self._ranks,
         )
+        if all(row["saving"] >= Progress.WRITTEN for row in every):
+            self._saving(self._saver.finish)
         asked = int(max(row["code"] for row in every))
         totals = StepTotals(
             counts={name: sum(row[f"count {name}"] for row in every) for name in counts},
@@ -195,7 +209,7 @@ class Trainer:
 
     def _stopped(self, code: int, reason: str) -> int:
         """Save and leave; the exit code."""
-        if not self._save():
+        if not self._save(wait=True):
             return EXIT_FAULT
         logger.info(
             "stopped at step %d (%s) and saved; run the same command again to go on",
@@ -260,7 +274,8 @@ class Trainer:
         batches.waited = 0.0
         self._speed.restart()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> bool:
+        """Tell the held-out metrics; whether the one to keep checkpoints by is the best so far."""
         assert self._data.held_out is not None, "nothing is held out"
         began = time.perf_counter()
         objective = self._recipe.objective
@@ -283,6 +298,11 @@ class Trainer:
         self._patience.note(metrics)
         self._tell({**self._progress(EVAL), **metrics})
         self._speed.pause(time.perf_counter() - began)
+        rule = self._recipe.checkpoint.best
+        if rule is None or not is_better(rule, metrics[rule], self._best):
+            return False
+        self._best = metrics[rule]
+        return True
 
     def _evaluation_batches(self, rows: RowSet) -> Iterator[StepBatch]:
         """This rank's; as many on every one."""
@@ -302,34 +322,42 @@ class Trainer:
             self._trackers.log(record)
         logger.info("%s", console_line(record, steps=self._steps))
 
-    def _save(self) -> bool:
-        """Save where that has not been done; whether the run is saved."""
-        if self._saved_step == self._position.step:
-            return True
+    def _save(self, *, wait: bool, best: bool = False) -> bool:
+        """Save where that has not been done; whether nothing has gone wrong.
+
+        `wait`: until it is written. `best`: mark it as the best one.
+        """
+        behind = self._recipe.checkpoint.write_behind and self._engine.state_is_in_memory
+        step, fine = self._position.step, True
+        if self._saver.progress:
+            fine = self._saving(self._saver.finish)
+        if self._saved_step == step and not best:
+            return fine
+
+        def write() -> int | None:
+            self._saver.begin(step, self._run_state(), behind=behind, best=best)
+            return self._saver.finish() if wait or not behind else None
+
+        return self._saving(write)
+
+    def _saving(self, work: Callable[[], int | None]) -> bool:
+        """Do some of the work of saving, note the time it took; whether it went well."""
         began = time.perf_counter()
+        step = self._position.step if self._saver.step is None else self._saver.step
         try:
-            write_checkpoint(
-                self._folder.checkpoints,
-                step=self._position.step,
-                state=self._engine.state,
-                run=self._run_state(),
-                ranks=self._ranks,
-                keep=self._recipe.checkpoint.keep,
-                node_local=self._recipe.checkpoint.node_local,
-            )
+            saved = work()
         except OSError as error:
-            if self._ranks.first_on_host:
-                clear_leftovers(self._folder.checkpoints)
             kept = "none" if self._saved_step is None else f"step {self._saved_step}"
             logger.error(
                 "the checkpoint of step %d could not be written (%s); the newest whole one: %s",
-                self._position.step,
+                step,
                 error,
                 kept,
             )
             return False
-        self._saved_step = self._position.step
-        self._speed.pause(time.perf_counter() - began)
+        finally:
+            self._speed.saved(time.perf_counter() - began)
+        self._saved_step = self._saved_step if saved is None else saved
         return True
 
     def _run_state(self) -> dict[str, Any]:
@@ -347,6 +375,7 @@ class Trainer:
             },
             "window": self._window.state(),
             "patience": self._patience.state(),
+            "best": self._best,
             "steps": self._steps,
             "ended": self._patience.exhausted,
             "started_from": self._started_from,

@@ -23,6 +23,7 @@ TIMING = {
     "examples_per_second",
     "step_seconds",
     "data_wait_seconds",
+    "save_seconds",
     "memory_bytes",
 }
 

@@ -221,12 +221,12 @@ def test_a_failed_save_is_reported_and_training_goes_on(
     original = ptm.train.save._write_fragments
     calls = 0
 
-    def full(*arguments: Any) -> None:
+    def full(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        original(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
     _listen(caplog)

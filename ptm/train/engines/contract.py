@@ -95,6 +95,11 @@ class Engine(ABC):
         Without gradients; all ranks call it, with as many batches each.
         """
 
+    @property
+    def state_is_in_memory(self) -> bool:
+        """Whether a copy of what is saved costs no more than memory: not so with NVMe."""
+        return not self._folders
+
     def close(self) -> None:
         """Remove what was offloaded to disk; called by all ranks when the training has ended."""
         if self._folders:
