@@ -136,6 +136,8 @@ class EngineBlock(Config):
     """`NAME` for ds_configs/NAME.json of the project, else the path of a JSON file."""
     backend: Literal["auto", "nccl", "gloo"] = "auto"
     """What ranks talk over; auto: NCCL where there are GPUs, else gloo."""
+    timeout_minutes: PositiveFloat = 30
+    """How long ranks wait for one that does not answer before all give up."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     loss_scale: LossScaleBlock = LossScaleBlock()
     pipeline_stages: PositiveInt = 1

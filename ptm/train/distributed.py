@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -73,7 +74,7 @@ class Ranks:
         return self.stage in (0, self.stages - 1)
 
 
-def join_ranks(backend: Backend = "auto", *, stages: int = 1) -> Ranks:
+def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: float = 30) -> Ranks:
     """Join the launcher's process group, or make one of this process alone."""
     keep_large_blocks()
     cuda = torch.cuda.is_available()
@@ -99,16 +100,16 @@ def join_ranks(backend: Backend = "auto", *, stages: int = 1) -> Ranks:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         # What ranks agree on goes over gloo, so that nobody waits for a GPU to hear it.
-        _join("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        _join("cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes))
     join_deepspeed(cuda=cuda)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
 
 
-def _join(backend: str) -> None:
+def _join(backend: str, timeout: timedelta) -> None:
     # DeepSpeed insists on it, also where no launcher has set it.
     os.environ.setdefault("LOCAL_RANK", "0")
     if launched_ranks() > 1:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=timeout)
         return
     # No port, no rendezvous: nothing that another process on this machine could take.
     alone = dist.HashStore()  # type: ignore[attr-defined]

@@ -22,8 +22,9 @@ from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
 from ptm.train.node_local import gather_newest_checkpoint
+from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
-from ptm.train.stopping import StopRequests
+from ptm.train.stopping import StopRequests, stop_with_parent
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, Trainer
 
@@ -58,11 +59,12 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
 
 def _join(load: Callable[[], Recipe]) -> Ranks:
     """Join the others, also where this host's recipe cannot be read, to tell them."""
+    stop_with_parent()
     try:
-        backend = load().engine.backend
+        engine = load().engine
     except UserError:
-        backend = "auto"
-    return join_ranks(backend)
+        return join_ranks()
+    return join_ranks(engine.backend, timeout_minutes=engine.timeout_minutes)
 
 
 def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
@@ -78,8 +80,15 @@ def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, 
     folder = RunFolder(recipe)
     try:
         agreed(ranks, lambda: folder.take(fresh=fresh) if _keeps(recipe, ranks) else None)
-        with log_to(folder.log, active=ranks.first):
-            return _train_in(folder, recipe, inputs, ranks, stop)
+        if ranks.first:
+            stop.watch(folder.stop_file)
+        with (
+            log_to(folder.log, active=ranks.first),
+            RankFile(folder.path, ranks) as rank_file,
+        ):
+            code = _train_in(folder, recipe, inputs, ranks, stop, rank_file)
+            rank_file.code = code
+            return code
     finally:
         folder.leave()
 
@@ -90,7 +99,12 @@ def _keeps(recipe: Recipe, ranks: Ranks) -> bool:
 
 
 def _train_in(
-    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests
+    folder: RunFolder,
+    recipe: Recipe,
+    inputs: Inputs,
+    ranks: Ranks,
+    stop: StopRequests,
+    rank_file: RankFile,
 ) -> int:
     """Inside the locked folder."""
     if recipe.checkpoint.node_local and ranks.world > 1:
@@ -116,7 +130,7 @@ def _train_in(
         recipe.engine,
         ranks,
     )
-    trainer = _trainer(folder, recipe, inputs, ranks)
+    trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
     first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:
         trainer.resume(checkpoint)
@@ -170,7 +184,9 @@ def _describe(
         )
 
 
-def _trainer(folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Trainer:
+def _trainer(
+    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, rank_file: RankFile
+) -> Trainer:
     kind = PipelineEngine if ranks.stages > 1 else PlainEngine
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
     return Trainer(
@@ -182,6 +198,7 @@ def _trainer(folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks) ->
         folder=folder,
         ranks=ranks,
         trackers=Trackers(recipe, folder.path) if ranks.first else None,
+        rank_file=rank_file,
     )
 
 

@@ -22,6 +22,7 @@ from ptm.errors import UserError
 from ptm.interop.source import TOKENIZER, read_recipe_data
 from ptm.model.checkpoint import Checkpoint, newest_checkpoint
 from ptm.recipe import Recipe, recipe_yaml
+from ptm.train.rank_file import clear_rank_files
 from ptm.train.save import clear_leftovers
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,11 @@ class RunFolder:
         """What the console said, and more."""
         return self.path / "train.log"
 
+    @property
+    def stop_file(self) -> Path:
+        """Who makes this file stops the training, as a signal would."""
+        return self.path / "stop"
+
     def take(self, *, fresh: bool) -> None:
         """Lock the folder, setting an old run aside if `fresh`.
 
@@ -80,6 +86,8 @@ class RunFolder:
         except UserError:
             self._release()
             raise
+        self.stop_file.unlink(missing_ok=True)
+        clear_rank_files(self.path)
         if self.checkpoints.exists():
             clear_leftovers(self.checkpoints)
 

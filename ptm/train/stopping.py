@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 from ptm.recipe.blocks import EarlyStopping
 
+_SECONDS_BETWEEN_LOOKS = 0.5
+_PR_SET_PDEATHSIG = 1
+
 
 class StopRequests:
-    """SIGTERM, SIGUSR1 and Ctrl-C: finish the step, save, leave. A second Ctrl-C leaves at once."""
+    """SIGTERM, SIGUSR1, SIGHUP and Ctrl-C, the clock, and a file called `stop`: finish the step,
+    save, leave. A second Ctrl-C leaves at once.
+    """
 
     def __init__(self, *, wall_time_hours: float | None) -> None:
         self.exit_code: int | None = None
         self.reason = ""
         self._deadline = time.monotonic() + wall_time_hours * 3600 if wall_time_hours else None
         self._previous: dict[int, Any] = {}
+        self._file: Path | None = None
+        self._next_look = 0.0
 
     def __enter__(self) -> StopRequests:
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._asked)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+            # Under nohup, SIGHUP is ignored and stays so.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._asked)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def watch(self, file: Path) -> None:
+        """Stop when `file` appears, with the exit code in it (75 if there is none)."""
+        self._file = file
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_INTERRUPTED:
@@ -40,10 +56,30 @@ class StopRequests:
 
     def due(self, *, progressed: bool) -> int | None:
         """The exit code if it is time to stop; the clock stops only what has `progressed`."""
-        over = self._deadline is not None and time.monotonic() >= self._deadline
-        if self.exit_code is None and over and progressed:
+        now = time.monotonic()
+        if self.exit_code is None and self._deadline and now >= self._deadline and progressed:
             self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours is used up"
+        if self.exit_code is None and self._file is not None and now >= self._next_look:
+            self._next_look = now + _SECONDS_BETWEEN_LOOKS
+            self._look(self._file)
         return self.exit_code
+
+    def _look(self, file: Path) -> None:
+        try:
+            asked = file.read_text(encoding="utf-8").strip()
+        except OSError:
+            return
+        self.exit_code = EXIT_INTERRUPTED if asked == str(EXIT_INTERRUPTED) else EXIT_STOPPED
+        self.reason = f"{file} is there"
+
+
+def stop_with_parent() -> None:
+    """Have this process told to stop (SIGTERM) when its parent dies, so that none trains on alone.
+
+    Linux only; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def is_better(metric: str, value: float, best: float | None, *, by: float = 0.0) -> bool:

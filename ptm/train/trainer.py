@@ -19,6 +19,7 @@ from ptm.train.distributed import Ranks, gathered, summed
 from ptm.train.engines.contract import Engine, StepTotals
 from ptm.train.means import Counted, means_of
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
+from ptm.train.rank_file import RankFile
 from ptm.train.rows import (
     EVAL,
     TRAIN,
@@ -69,6 +70,7 @@ class Trainer:
         folder: RunFolder,
         ranks: Ranks,
         trackers: Trackers | None,
+        rank_file: RankFile,
     ) -> None:
         self._recipe = recipe
         self._steps = steps
@@ -78,6 +80,7 @@ class Trainer:
         self._folder = folder
         self._ranks = ranks
         self._trackers = trackers
+        self._rank_file = rank_file
         self._position = Position()
         self._window = Window(ranks)
         self._patience = Patience(recipe.train.early_stopping)
@@ -151,6 +154,7 @@ class Trainer:
         self._speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
             batch = batches.next()
+            self._rank_file.note("training", self._position.step)
             totals, code = self._agree(batch, stop)
             if code is not None:
                 return self._stopped(code, stop.reason)
@@ -277,6 +281,7 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Tell the held-out metrics; whether the one to keep checkpoints by is the best so far."""
         assert self._data.held_out is not None, "nothing is held out"
+        self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
         objective = self._recipe.objective
         batches = Counted(self._evaluation_batches(self._data.held_out), objective)
@@ -342,6 +347,7 @@ class Trainer:
 
     def _saving(self, work: Callable[[], int | None]) -> bool:
         """Do some of the work of saving, note the time it took; whether it went well."""
+        self._rank_file.note("saving", self._position.step)
         began = time.perf_counter()
         step = self._position.step if self._saver.step is None else self._saver.step
         try:
