@@ -94,6 +94,22 @@ class EarlyStopping(Config):
     minimum_change: NonNegativeFloat = 0.0
 
 
+class AnomalyBlock(Config):
+    """What happens to steps whose loss or gradient is not finite, or far above the steps before."""
+
+    policy: Literal["stop", "skip", "rollback"] = "stop"
+    """stop: end the training; skip: go on without the step; rollback: go on from the checkpoint
+    before with the data after it."""
+    sigmas: Annotated[float, Field(ge=1)] | None = None
+    """A spike: this many standard deviations above the mean of the window; none: no spikes."""
+    window: Annotated[int, Field(ge=4)] = 100
+    """Steps before it that a step is compared with."""
+    limit: PositiveInt = 10
+    """More anomalies than this in a run end it under any policy."""
+    text: bool = False
+    """Whether events.jsonl has the texts of the batch, and not their numbers alone."""
+
+
 class TrainBlock(Config):
     """How long, and in what portions."""
 
@@ -106,6 +122,7 @@ class TrainBlock(Config):
     gradient_clipping: NonNegativeFloat = 1.0
     """Largest gradient norm; 0: no clipping."""
     early_stopping: EarlyStopping | None = None
+    anomalies: AnomalyBlock = AnomalyBlock()
     wall_time_hours: PositiveFloat | None = None
     """After this long in one start: save and exit 75, to be continued."""
 

@@ -112,7 +112,7 @@ def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": batch.micro_rows,
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_clipping": recipe.train.gradient_clipping,
-        "bf16": {"enabled": precision == "bf16"},
+        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
         "fp16": {"enabled": False},
         # The optimizer is torch's own, which DeepSpeed calls untested.
         "zero_allow_untested_optimizer": True,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,13 @@ class RowSet:
     def fill(self) -> float:
         """Share of the cells of all rows that hold real tokens."""
         return float(self.lengths.sum()) / max(1, len(self) * self.sequence_length)
+
+    def words_of(self, examples: I64) -> list[str]:
+        """The tokens of some examples, as text for a person."""
+        texts = self.examples.texts(self.store, examples)
+        tokens = [self.vocabulary.tokens[int(token)] for token in texts.tokens]
+        ends = np.cumsum(texts.lengths)
+        return [" ".join(tokens[end - n : end]) for end, n in zip(ends, texts.lengths, strict=True)]
 
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
         """The tensors of `rows`, each drawn as in its epoch."""
@@ -186,6 +194,17 @@ class TrainStream:
         while True:
             yield self.step(first_row)
             first_row += self._batch.global_rows
+
+
+def described_rows(
+    rows: RowSet, batch: BatchPlan, first_row: int, *, seed: int, text: bool
+) -> dict[str, Any]:
+    """Which rows and examples the step that begins at `first_row` has, and if asked their texts."""
+    numbers = np.arange(first_row, first_row + batch.global_rows, dtype=np.int64)
+    epochs, chosen = rows_at(numbers, len(rows), seed=seed)
+    examples, _ = rows.rows.members(chosen)
+    found = {"epoch": int(epochs[0]), "rows": chosen.tolist(), "examples": examples.tolist()}
+    return {**found, "texts": rows.words_of(examples)} if text else found
 
 
 def evaluation_batches(

@@ -178,7 +178,7 @@ def _describe(
 ) -> None:
     if _keeps(recipe, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
-        folder.cut_metrics(checkpoint.step if checkpoint else 0)
+        folder.cut_history(checkpoint.step if checkpoint else 0)
         folder.describe(
             recipe, inputs.ds_config, data=inputs.train.store.info.fingerprint, hosts=hosts
         )

@@ -22,6 +22,7 @@ from ptm.errors import UserError
 from ptm.interop.source import TOKENIZER, read_recipe_data
 from ptm.model.checkpoint import Checkpoint, newest_checkpoint
 from ptm.recipe import Recipe, recipe_yaml
+from ptm.train.anomalies import EVENTS
 from ptm.train.rank_file import clear_rank_files
 from ptm.train.save import clear_leftovers
 
@@ -37,6 +38,7 @@ _MAY_DIFFER = (
     "train.steps",
     "train.epochs",
     "train.wall_time_hours",
+    "train.anomalies.",
     "data.workers",
 )
 
@@ -164,20 +166,21 @@ class RunFolder:
         """
         return newest_checkpoint(self.checkpoints)
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop reports after `step`, and a line that a kill tore."""
-        if not self.metrics.exists():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError):
+    def cut_history(self, step: int) -> None:
+        """Drop reports and events after `step`, and a line that a kill tore."""
+        for path in (self.metrics, self.path / EVENTS):
+            if not path.exists():
                 continue
-        aside = self.metrics.with_suffix(".partial")
-        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        aside.replace(self.metrics)
+            kept = []
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line)
+                except (ValueError, KeyError):
+                    continue
+            aside = path.with_suffix(".partial")
+            aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            aside.replace(path)
 
     def refuse_full_disk(self, needed: int) -> None:
         """Raise UserError where a checkpoint of `needed` bytes would not fit."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
 from torch import Tensor
 
-from ptm.errors import EXIT_DONE, EXIT_FAULT
+from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
+from ptm.train.anomalies import EVENTS, Watch, write_event
+from ptm.train.checkpoints import Checkpoints
 from ptm.train.distributed import Ranks, gathered, summed
-from ptm.train.engines.contract import Engine, StepTotals
+from ptm.train.engines.contract import Engine, StepResult, StepTotals
 from ptm.train.means import Counted, means_of
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
 from ptm.train.rank_file import RankFile
@@ -27,11 +29,11 @@ from ptm.train.rows import (
     RowSet,
     StepBatch,
     TrainStream,
+    described_rows,
     evaluation_batches,
     no_rows,
 )
 from ptm.train.run_folder import RunFolder
-from ptm.train.save import Keeping, Progress, Saver
 from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
 
@@ -84,17 +86,13 @@ class Trainer:
         self._position = Position()
         self._window = Window(ranks)
         self._patience = Patience(recipe.train.early_stopping)
+        self._watch = Watch(recipe.train.anomalies)
         self._speed = Speed()
         self._begun_at = 0
         self._skipped_before = 0
-        self._saved_step: int | None = None
         self._best: float | None = None
-        self._saver = Saver(
-            folder.checkpoints,
-            engine.state,
-            ranks,
-            Keeping(recipe.checkpoint.keep, recipe.checkpoint.keep_every),
-            node_local=recipe.checkpoint.node_local,
+        self._checkpoints = Checkpoints(
+            recipe, folder, engine, ranks, speed=self._speed, rank_file=rank_file
         )
         self._metrics: MetricsFile | None = None
         self._started_from: dict[str, Any] | None = None
@@ -117,11 +115,9 @@ class Trainer:
         self._skipped_before = run["skipped"]
         self._best = run["best"]
         self._patience = Patience(self._recipe.train.early_stopping, run["patience"])
-        self._engine.state.write(
-            checkpoint.values, names=checkpoint.shapes.keys(), updates=run["updates"]
-        )
-        self._engine.state.set_scaler(run["scaler"])
-        self._saved_step = self._position.step
+        self._watch = Watch(self._recipe.train.anomalies, run["watch"])
+        self._take_state(checkpoint)
+        self._checkpoints.saved_step = self._position.step
         self._started_from = run["started_from"]
 
     def run(self, stop: StopRequests) -> int:
@@ -196,12 +192,11 @@ class Trainer:
                 "tokens": batch.tokens if self._ranks.stage == 0 else 0,
                 "capacity": batch.capacity,
                 "code": -1 if code is None else code,
-                "saving": self._saver.progress,
+                "saving": self._checkpoints.progress,
             },
             self._ranks,
         )
-        if all(row["saving"] >= Progress.WRITTEN for row in every):
-            self._saving(self._saver.finish)
+        self._checkpoints.finish_if_written(row["saving"] for row in every)
         asked = int(max(row["code"] for row in every))
         totals = StepTotals(
             counts={name: sum(row[f"count {name}"] for row in every) for name in counts},
@@ -227,7 +222,13 @@ class Trainer:
         rate = self._recipe.optimizer.learning_rate * self._recipe.schedule.factor(
             at.step, self._steps
         )
-        result = self._engine.train_step(batch, totals, step=at.step, learning_rate=rate)
+        result = self._engine.train_step(
+            batch,
+            totals,
+            step=at.step,
+            learning_rate=rate,
+            loss_limit=self._watch.loss_limit,
+        )
         self._window.add(result)
         self._position = Position(
             step=at.step + 1,
@@ -236,7 +237,69 @@ class Trainer:
             tokens=at.tokens + totals.tokens,
         )
         self._speed.add(tokens=totals.tokens, examples=totals.examples)
+        self._judge(result, at)
         return rate
+
+    def _save(self, *, wait: bool, best: bool = False) -> bool:
+        return self._checkpoints.save(self._position.step, self._run_state, wait=wait, best=best)
+
+    def _judge(self, result: StepResult, at: Position) -> None:
+        """Act upon a step that is not like the others; `at`: where it began.
+
+        Raises TrainingError where it is to end the training.
+        """
+        norm = summed({"norm": float(result.shares["grad_norm"])}, self._ranks)["norm"]
+        fp16 = self._recipe.engine.precision == "fp16"
+        anomaly = self._watch.judge(
+            loss=result.loss,
+            grad_norm=None if result.skipped else norm,
+            overflow=result.skipped and not fp16,
+        )
+        if anomaly is None:
+            return
+        rule, step = self._recipe.train.anomalies, at.step + 1
+        action = "stop" if self._watch.exhausted else rule.policy
+        if self._ranks.first:
+            rows = described_rows(
+                self._data.train, self._batch, at.row, seed=self._recipe.seed, text=rule.text
+            )
+            write_event(self._folder.path, anomaly, step=step, action=action, batch=rows)
+        what = f"step {step}: {anomaly} ({self._folder.path / EVENTS} has its examples)"
+        if action == "rollback":
+            logger.warning("%s", what)
+            self._roll_back(step)
+        elif action == "skip":
+            logger.warning("%s; %s", what, "skipped" if result.skipped else "not skipped")
+        else:
+            self._checkpoints.finish()
+            raise TrainingError(
+                f"{what}. The newest whole checkpoint is that of step "
+                f"{self._checkpoints.saved_step or '- there is none -'}. To go on past it, run "
+                "again with train.anomalies.policy=skip or =rollback, or learn more slowly."
+            )
+
+    def _roll_back(self, step: int) -> None:
+        """Take the weights of the checkpoint before, and go on with the data after `step`.
+
+        Raises TrainingError where there is none.
+        """
+        checkpoint = self._checkpoints.newest()
+        if checkpoint is None:
+            raise TrainingError(
+                f"step {step}: there is no checkpoint to roll back to yet: set checkpoint.every "
+                "lower, or train.anomalies.policy=skip."
+            )
+        self._take_state(checkpoint)
+        # Batches are counted on; those between had no part in these weights.
+        lost = self._position.step - checkpoint.run["updates"] - self._skipped_steps
+        self._skipped_before += lost
+        logger.warning("back to the weights of step %d; %d steps are lost", checkpoint.step, lost)
+
+    def _take_state(self, checkpoint: Checkpoint) -> None:
+        self._engine.state.write(
+            checkpoint.values, names=checkpoint.shapes.keys(), updates=checkpoint.run["updates"]
+        )
+        self._engine.state.set_scaler(checkpoint.run["scaler"])
 
     def close(self) -> None:
         """Let the trackers write out everything."""
@@ -327,45 +390,6 @@ class Trainer:
             self._trackers.log(record)
         logger.info("%s", console_line(record, steps=self._steps))
 
-    def _save(self, *, wait: bool, best: bool = False) -> bool:
-        """Save where that has not been done; whether nothing has gone wrong.
-
-        `wait`: until it is written. `best`: mark it as the best one.
-        """
-        behind = self._recipe.checkpoint.write_behind and self._engine.state_is_in_memory
-        step, fine = self._position.step, True
-        if self._saver.progress:
-            fine = self._saving(self._saver.finish)
-        if self._saved_step == step and not best:
-            return fine
-
-        def write() -> int | None:
-            self._saver.begin(step, self._run_state(), behind=behind, best=best)
-            return self._saver.finish() if wait or not behind else None
-
-        return self._saving(write)
-
-    def _saving(self, work: Callable[[], int | None]) -> bool:
-        """Do some of the work of saving, note the time it took; whether it went well."""
-        self._rank_file.note("saving", self._position.step)
-        began = time.perf_counter()
-        step = self._position.step if self._saver.step is None else self._saver.step
-        try:
-            saved = work()
-        except OSError as error:
-            kept = "none" if self._saved_step is None else f"step {self._saved_step}"
-            logger.error(
-                "the checkpoint of step %d could not be written (%s); the newest whole one: %s",
-                step,
-                error,
-                kept,
-            )
-            return False
-        finally:
-            self._speed.saved(time.perf_counter() - began)
-        self._saved_step = self._saved_step if saved is None else saved
-        return True
-
     def _run_state(self) -> dict[str, Any]:
         at = self._position
         return {
@@ -382,6 +406,7 @@ class Trainer:
             "window": self._window.state(),
             "patience": self._patience.state(),
             "best": self._best,
+            "watch": self._watch.state(),
             "steps": self._steps,
             "ended": self._patience.exhausted,
             "started_from": self._started_from,

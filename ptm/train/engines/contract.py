@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ptm.errors import TrainingError
@@ -16,7 +18,7 @@ from ptm.objectives import Objective
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.rng import seed_of
-from ptm.train.distributed import Ranks, barrier
+from ptm.train.distributed import Ranks, barrier, summed
 from ptm.train.ds_config import clips_itself, zero_stage
 from ptm.train.fragments import EngineState
 from ptm.train.offload import offload_folders
@@ -43,11 +45,13 @@ class StepResult:
 
     `shares`: this rank's share of every metric of the objective, of the loss and of the gradient's
     norm; the ranks' shares add up to the value. Scalars on the device, so that nobody waits for
-    them before they are reported. `skipped`: the gradients had overflowed, nothing was updated.
+    them before they are reported. `skipped`: the gradients were not finite, nothing was updated.
+    `loss`: of the whole batch.
     """
 
     shares: Mapping[str, Tensor]
     skipped: bool
+    loss: float
 
 
 class Engine(ABC):
@@ -108,12 +112,21 @@ class Engine(ABC):
             shutil.rmtree(folder, ignore_errors=True)
 
     def train_step(
-        self, batch: StepBatch, totals: StepTotals, *, step: int, learning_rate: float
+        self,
+        batch: StepBatch,
+        totals: StepTotals,
+        *,
+        step: int,
+        learning_rate: float,
+        loss_limit: float = math.inf,
     ) -> StepResult:
         """One update from one global batch; `step` counts the batches before it.
 
-        Raises TrainingError where fp16 cannot go on.
+        A step whose gradients are not finite, or whose loss is above `loss_limit`, updates
+        nothing. Raises TrainingError where fp16 cannot go on.
         """
+        self._loss_limit = loss_limit
+        scaler = self.state.scaler_state()
         self._deepspeed.train()
         # Dropout depends on the step and the rank alone, not on how the run came here.
         torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
@@ -138,7 +151,26 @@ class Engine(ABC):
             norm = self._deepspeed.get_global_grad_norm()
             shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
         shares["grad_norm"] = shares["grad_norm"] / self._ranks.world
-        return StepResult(shares, skipped)
+        loss = summed({"loss": float(shares["loss"])}, self._ranks)["loss"]
+        if skipped and loss > loss_limit:
+            # The gradients were made to overflow: that says nothing about the scale.
+            self.state.set_scaler(scaler)
+        return StepResult(shares, skipped, loss)
+
+    def _fit_to_learn(
+        self, loss: Tensor, before: Tensor | float, group: Any | None = None
+    ) -> Tensor:
+        """The last micro-batch's `loss`; an infinite one if the step's is above its limit.
+
+        `before`: what the other micro-batches came to on this rank. `group`: the ranks that see
+        losses, where it is not all of them.
+        """
+        if not math.isfinite(self._loss_limit):
+            return loss
+        total = torch.as_tensor(loss.detach() + before, dtype=torch.float64).cpu()
+        if self._ranks.data_ranks > 1:
+            dist.all_reduce(total, group=group)
+        return loss if float(total) <= self._loss_limit else loss * math.inf
 
     def _shares(
         self,

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +32,11 @@ class PipelineEngine(Engine):
         self._capacity = 0
         self._counts: Mapping[str, float] = {}
         self._seen: dict[str, Tensor] = {}
+        self._micro_batches_seen = 0
+        ranks = self._ranks
+        self._last_stage = dist.new_group(
+            list(range(ranks.world - ranks.data_ranks, ranks.world)), backend="gloo"
+        )
         bounds = stage_bounds(plan, self._ranks.stages)
         model = pipeline(
             plan,
@@ -63,12 +69,16 @@ class PipelineEngine(Engine):
             added(self._seen, {name: value.double() for name, value in sums.items()})
             return next(iter(sums.values()))
         values = self._shares(named, tensors, self._counts)
+        loss = values["loss"]
+        self._micro_batches_seen += 1
+        if self._micro_batches_seen == self._batch.accumulation:
+            loss = self._fit_to_learn(loss, self._seen["loss"], self._last_stage)
         added(self._seen, values)
         # DeepSpeed divides by the accumulation and averages over the data ranks.
-        return values["loss"] * (self._batch.accumulation * self._batch.ranks)
+        return loss * (self._batch.accumulation * self._batch.ranks)
 
     def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
-        self._counts, self._seen = totals.counts, self._no_shares()
+        self._counts, self._seen, self._micro_batches_seen = totals.counts, self._no_shares(), 0
         self._fit_buffers(totals.capacity)
         self._deepspeed.train_batch(self._micro_batches(batch))
         return self._seen

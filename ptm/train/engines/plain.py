@@ -50,13 +50,16 @@ class PlainEngine(Engine):
         if self._loss_scale is not None:
             scale *= self._loss_scale.value
         shares: dict[str, Tensor] = {}
-        for micro_batch in batch.micro_batches:
+        for index, micro_batch in enumerate(batch.micro_batches, start=1):
             moved = {
                 name: tensor.to(self._ranks.device, non_blocking=True)
                 for name, tensor in micro_batch.items()
             }
             values = self._shares(self._deepspeed(moved), moved, totals.counts)
-            self._deepspeed.backward(values["loss"] * scale)
+            loss = values["loss"]
+            if index == len(batch.micro_batches):
+                loss = self._fit_to_learn(loss, shares.get("loss", 0.0))
+            self._deepspeed.backward(loss * scale)
             if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
                 shares["grad_norm"] = self._clip_gradients()
             self._deepspeed.step()
@@ -70,7 +73,12 @@ class PlainEngine(Engine):
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        if self._clipping > 0:
+        if not torch.isfinite(norm):
+            # As DeepSpeed does from stage 1 on: without gradients nothing is updated.
+            self._deepspeed.skipped_steps += 1
+            for parameter in self.model.parameters():
+                parameter.grad = None
+        elif self._clipping > 0:
             scale = torch.clamp(self._clipping / (norm + 1e-6), max=1.0).float()
             torch._foreach_mul_(gradients, scale)
         return norm.float()

@@ -1,0 +1,117 @@
+"""Losses and gradients that are not finite, or far above those before: found, told, acted upon."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ptm.recipe.blocks import AnomalyBlock
+
+EVENTS = "events.jsonl"
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """What was seen: `value` of `what`, beside the `mean` and `deviation` of the window before."""
+
+    what: str
+    value: float
+    mean: float | None = None
+    deviation: float | None = None
+
+    def __str__(self) -> str:
+        if self.mean is None or self.deviation is None:
+            return f"the {self.what} is {self.value:g}"
+        sigmas = (self.value - self.mean) / self.deviation
+        return (
+            f"the {self.what} is {self.value:.4g}, {sigmas:.1f} standard deviations above the "
+            f"{self.mean:.4g} of the steps before"
+        )
+
+
+class Watch:
+    """Judges every step by the steps before it; its windows are part of a checkpoint."""
+
+    def __init__(self, rule: AnomalyBlock, state: Mapping[str, Any] | None = None) -> None:
+        self._rule = rule
+        kept = state or {"loss": [], "gradient norm": [], "count": 0}
+        self._windows = {
+            name: deque[float](kept[name], maxlen=rule.window) for name in ("loss", "gradient norm")
+        }
+        self.count: int = kept["count"]
+
+    @property
+    def loss_limit(self) -> float:
+        """A loss above this is a spike that is to be skipped before it changes anything."""
+        return self._limit("loss") if self._rule.policy == "skip" else math.inf
+
+    def _limit(self, name: str) -> float:
+        window = self._windows[name]
+        if self._rule.sigmas is None or len(window) < max(2, self._rule.window // 2):
+            return math.inf
+        return statistics.fmean(window) + self._rule.sigmas * _deviation(window)
+
+    def judge(self, *, loss: float, grad_norm: float | None, overflow: bool) -> Anomaly | None:
+        """What is wrong with a step, if anything.
+
+        `grad_norm`: None where nothing was updated; `overflow`: gradients were not finite, and
+        that is no part of how fp16 finds its scale.
+        """
+        found = None
+        if not math.isfinite(loss):
+            found = Anomaly("loss", loss)
+        elif loss > self._limit("loss"):
+            found = self._spike("loss", loss)
+        elif overflow:
+            found = Anomaly("gradient norm", math.inf)
+        elif grad_norm is not None and grad_norm > self._limit("gradient norm"):
+            found = self._spike("gradient norm", grad_norm)
+        if found is not None:
+            self.count += 1
+            return found
+        self._windows["loss"].append(loss)
+        if grad_norm is not None:
+            self._windows["gradient norm"].append(grad_norm)
+        return None
+
+    def _spike(self, name: str, value: float) -> Anomaly:
+        window = self._windows[name]
+        return Anomaly(name, value, statistics.fmean(window), _deviation(window))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there were more anomalies than the recipe bears."""
+        return self.count > self._rule.limit
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        windows = {name: list(window) for name, window in self._windows.items()}
+        return {**windows, "count": self.count}
+
+
+def _deviation(window: Sequence[float]) -> float:
+    # A window of equal values would make a spike of any other.
+    mean = abs(statistics.fmean(window))
+    return max(statistics.pstdev(window), 1e-3 * mean, 1e-12)
+
+
+def write_event(
+    run: Path, anomaly: Anomaly, *, step: int, action: str, batch: Mapping[str, Any]
+) -> None:
+    """Append what happened to the run folder's events.jsonl."""
+    seen = {key: _plain(value) for key, value in asdict(anomaly).items()}
+    event = {"time": time.time(), "step": step, "action": action, **seen, **batch}
+    with (run / EVENTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no word for what is not finite."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
