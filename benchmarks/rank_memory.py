@@ -2,9 +2,9 @@
 
 deepspeed --num_gpus N benchmarks/rank_memory.py RECIPE [KEY=VALUE ...]
 
-On CPUs the resident memory of each process, whose peak is set back between the phases, and freed blocks
-given back before each (which the training itself does not do); on GPUs what torch allocated. `before
-start` is what a process holds before a model is there.
+On CPUs the resident memory of each process, whose peak is set back between the phases, and freed
+blocks given back before each (which the training itself does not do); on GPUs what torch
+allocated. `before start` is what a process holds before a model is there.
 """
 
 from __future__ import annotations
