@@ -2,12 +2,15 @@
 
 deepspeed --num_gpus N benchmarks/rank_memory.py RECIPE [KEY=VALUE ...]
 
-On CPUs the resident memory of each process, whose peak is set back between the phases; on GPUs what
-torch allocated. `base` is what the process held before a model was there.
+On CPUs the resident memory of each process, whose peak is set back between the phases, and freed
+blocks given back before each (which the training itself does not do); on GPUs what torch
+allocated. `before start` is what a process holds before a model is there.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import sys
@@ -47,6 +50,8 @@ def forget_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

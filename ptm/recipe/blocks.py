@@ -142,7 +142,7 @@ class LossScaleBlock(Config):
     """Steps without overflow after which it doubles."""
     hysteresis: PositiveInt = 2
     """Overflows before it is halved (at ZeRO 0: always one)."""
-    minimum: PositiveFloat = 1.0
+    minimum: PositiveInt = 1
     """Its floor: a training whose gradients overflow even there is ended, with a sentence."""
 
 

@@ -51,10 +51,11 @@ def refuse_offload(config: dict[str, Any], path: Path) -> None:
     if optimizer != "none":
         _refuse_options(block["offload_optimizer"], path)
     for key, device in zip(_KEYS, (optimizer, parameters), strict=True):
-        if device == "nvme" and not block[key].get("nvme_path"):
+        folder = block[key].get("nvme_path") if device == "nvme" else "."
+        if not folder or not isinstance(folder, str):
             raise UserError(
-                f"{path}: zero_optimization.{key}.nvme_path is missing: give a folder on a fast "
-                "local disk."
+                f"{path}: zero_optimization.{key}.nvme_path is missing or no path: give a folder "
+                "on a fast local disk."
             )
     if parameters == "nvme" and block.get("stage3_prefetch_bucket_size", 1) != 0:
         raise UserError(
@@ -129,6 +130,8 @@ def _refuse_options(block: dict[str, Any], path: Path) -> None:
         )
     wanted = _TENSORS * (1 + bool(block.get("pipeline_read")) + bool(block.get("pipeline_write")))
     count = block.get("buffer_count", 4)
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise UserError(f"{at}.buffer_count = {json.dumps(count)} is no whole number.")
     if block.get("device") == "nvme" and count < wanted:
         raise UserError(f"{at}.buffer_count = {count} is too few here: set {wanted} or more.")
 

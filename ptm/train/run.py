@@ -17,6 +17,7 @@ from ptm.model.checkpoint import Checkpoint, digest_of
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
 from ptm.train.distributed import Ranks, agreed, join_ranks, objects_of_all, of_first
+from ptm.train.engines.deepspeed import refuse_config
 from ptm.train.engines.pipeline import PipelineEngine
 from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
@@ -77,6 +78,7 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
 
 
 def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, fresh: bool) -> int:
+    agreed(ranks, lambda: refuse_config(inputs.ds_config, recipe.engine.deepspeed))
     folder = RunFolder(recipe)
     try:
         agreed(ranks, lambda: folder.take(fresh=fresh) if _keeps(recipe, ranks) else None)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ptm.errors import UserError
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.recipe import Recipe, batch_plan
 from ptm.train.ds_config import ds_config, known_keys
 
@@ -164,3 +165,139 @@ def test_the_known_keys_are_those_of_the_installed_deepspeed(project: Path) -> N
         text=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == known_keys()
+
+
+CPU = {"device": "cpu"}
+NVME = {"device": "nvme", "nvme_path": "/tmp"}
+IGNORED = "ptm: ds.json: offload is part of ZeRO, and DeepSpeed ignores it at zero_optimization."
+OFFLOAD = {
+    "optimizer at stage 0": ({"stage": 0, "offload_optimizer": CPU}, IGNORED + "stage = 0"),
+    "parameters at no stage": ({"offload_param": CPU}, IGNORED + "stage = 0: use stage 1, 2 or 3"),
+    "parameters at stage 2": (
+        {"stage": 2, "offload_param": CPU},
+        "offload_param needs stage 3, and DeepSpeed ignores it at stage 2: use stage 3, or",
+    ),
+    "parameters at stage 1": ({"stage": 1, "offload_param": CPU}, "ignores it at stage 1"),
+    "optimizer on NVMe at stage 2": (
+        {"stage": 2, "offload_optimizer": NVME},
+        'device = "nvme" needs stage 3, and at stage 2 nothing is put on NVMe: use stage 3, or "cp',
+    ),
+    "optimizer on NVMe at stage 1": (
+        {"stage": 1, "offload_optimizer": NVME},
+        "at stage 1 nothing is put on NVMe",
+    ),
+    "round robin": (
+        {"stage": 2, "round_robin_gradients": True},
+        "round_robin_gradients = true orders parameters in a way in which checkpoints would be wro",
+    ),
+    "old optimizer key": (
+        {"stage": 2, "cpu_offload": True},
+        'cpu_offload is an old name: write "offload_optimizer": {"device": "cpu", "pin_memory": t',
+    ),
+    "old parameter key": (
+        {"stage": 3, "cpu_offload_param": True},
+        'cpu_offload_param is an old name: write "offload_param": {"device": "cpu"',
+    ),
+    "part of the optimizer": (
+        {"stage": 3, "offload_optimizer": {**CPU, "ratio": 0.5}},
+        "offload_optimizer: ratio below 1 and super_offload need an optimizer of DeepSpeed's own",
+    ),
+    "super offload": (
+        {"stage": 3, "offload_optimizer": {**CPU, "super_offload": True}},
+        "ratio below 1 and super_offload need an optimizer of DeepSpeed's own: remove them.",
+    ),
+    "too few buffers": (
+        {"stage": 3, "offload_optimizer": {**NVME, "buffer_count": 3}},
+        "offload_optimizer.buffer_count = 3 is too few here: set 4 or more.",
+    ),
+    "too few buffers for reading ahead": (
+        {"stage": 3, "offload_optimizer": {**NVME, "pipeline_read": True}},
+        "offload_optimizer.buffer_count = 4 is too few here: set 8 or more.",
+    ),
+    "too few buffers for both": (
+        {"stage": 3, "offload_optimizer": {**NVME, "pipeline_read": True, "pipeline_write": True}},
+        "offload_optimizer.buffer_count = 4 is too few here: set 12 or more.",
+    ),
+    "no path for the optimizer": (
+        {"stage": 3, "offload_optimizer": {"device": "nvme"}},
+        "offload_optimizer.nvme_path is missing or no path: give a folder on a fast local disk.",
+    ),
+    "no path for the parameters": (
+        {"stage": 3, "offload_param": {"device": "nvme"}, "stage3_prefetch_bucket_size": 0},
+        "zero_optimization.offload_param.nvme_path is missing",
+    ),
+    "parameters on NVMe, read ahead": (
+        {"stage": 3, "offload_param": NVME},
+        "works only with stage3_prefetch_bucket_size = 0, as DeepSpeed otherwise reads a paramete",
+    ),
+    "another device": (
+        {"stage": 3, "offload_optimizer": {"device": "disk"}},
+        'offload_optimizer = {"device": "disk"} offloads to no device that there is; it is a block',
+    ),
+    "no block": (
+        {"stage": 3, "offload_param": "cpu"},
+        'offload_param = "cpu" offloads to no device that there is; it is a block such as {"devic',
+    ),
+}
+
+
+@pytest.fixture
+def validate(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What `ptm validate` says of a file with this block for ZeRO, nothing where it is valid."""
+    load()
+
+    def said(block: object) -> str:
+        path = tmp_path / "ds.json"
+        path.write_text(json.dumps({"zero_optimization": block}))
+        code = main(["validate", str(tmp_path / "recipe.yaml"), f"engine.deepspeed={path}"])
+        captured = capsys.readouterr()
+        assert (code, bool(captured.out)) == (
+            (EXIT_USER, False) if captured.err else (EXIT_DONE, True)
+        )
+        return captured.err.replace(str(path), "ds.json")
+
+    return said
+
+
+@pytest.mark.parametrize("case", OFFLOAD)
+def test_offload_that_would_not_happen_or_fail_later_is_refused_in_a_sentence(
+    validate: Callable[..., str], case: str
+) -> None:
+    block, expected = OFFLOAD[case]
+    (said,) = validate(block).splitlines()
+    assert said.startswith("ptm: ds.json: ")
+    assert expected in said
+
+
+@pytest.mark.parametrize(("key", "value"), [("nvme_path", 5), ("buffer_count", "8")])
+def test_an_offload_option_of_another_type_is_refused_by_name(
+    validate: Callable[..., str], key: str, value: object
+) -> None:
+    assert key in validate({"stage": 3, "offload_optimizer": {**NVME, key: value}})
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"stage": 0, "offload_optimizer": {"device": "none"}},
+        {"stage": 1, "offload_optimizer": CPU},
+        {"stage": 2, "offload_optimizer": CPU, "offload_param": None},
+        {"stage": 3, "offload_param": CPU},
+        {"stage": 2, "cpu_offload": False, "round_robin_gradients": False},
+    ],
+)
+def test_offload_that_works_is_valid(validate: Callable[..., str], block: object) -> None:
+    assert not validate(block)
+
+
+def test_offload_to_the_cpu_is_validated_without_deepspeed(load: Load, tmp_path: Path) -> None:
+    load()
+    validate = (
+        "import sys; from ptm.cli import main\n"
+        "codes = [main(['validate', sys.argv[1], f'engine.deepspeed={name}'])\n"
+        "         for name in ('zero2-offload', 'zero3-offload')]\n"
+        "print('\\n', codes, 'deepspeed' in sys.modules)"
+    )
+    command = [sys.executable, "-c", validate, str(tmp_path / "recipe.yaml")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].strip() == "[0, 0] False"

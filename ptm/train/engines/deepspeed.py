@@ -13,8 +13,11 @@ import deepspeed.ops
 import deepspeed.utils
 import torch
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.config import DeepSpeedConfig
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from ptm.errors import UserError
 from ptm.plan import Plan, Step, run_step
 
 State = tuple[Tensor, ...]
@@ -29,6 +32,19 @@ def join_deepspeed(*, cuda: bool) -> None:
         # torch computes fp16 on every CPU, if slowly: enough to try a recipe that is for GPUs.
         deepspeed.accelerator.get_accelerator().is_fp16_supported = lambda: True
     deepspeed.init_distributed(verbose=False)
+
+
+def refuse_config(config: dict[str, Any], name: str) -> None:
+    """Raise UserError for values that DeepSpeed does not take; `name`: of the file they are in."""
+    try:
+        with redirect_stdout(StringIO()):
+            DeepSpeedConfig(dict(config))
+    except (ValidationError, ValueError, TypeError, AssertionError) as error:
+        what = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        raise UserError(f"engine.deepspeed = {name}: DeepSpeed refuses it: {what}.") from error
 
 
 def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
