@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundled, BuildStore
+from tests.conftest import BuildStore, Bundled
 from tests.engines.launched import Launch, launch
 from tests.engines.trainings import FOUR_RANKS, ONE_RANK, STOPPED, TWO_RANKS
 

@@ -20,6 +20,7 @@ import pytest
 from tests.train.conftest import PROJECT, QUICKSTART, TIMING, small_overrides
 
 BIN = Path(sys.executable).parent
+TRAIN_MANY = Path(__file__).with_name("train_many.py")
 RECIPE = QUICKSTART / "roberta-tiny.yaml"
 COMMON = (
     # Three layers can be cut into four stages. One document, or piece of one, a row.
@@ -90,23 +91,32 @@ def launch(
 ) -> Launch:
     """Train all of `trainings` in `ranks` processes, which are killed after `seconds`."""
     plan, runs = folder / "plan.json", folder / "runs"
-    listed = [{"arguments": t.arguments(store, runs), "stop_at": t.stop_at} for t in trainings]
-    plan.write_text(json.dumps(listed), encoding="utf-8")
-    script = str(Path(__file__).with_name("train_many.py"))
+    plan.write_text(listed(trainings, store, runs), encoding="utf-8")
     # No launcher for one: it would be another process to wait for.
     launcher = [sys.executable]
     if ranks > 1:
         port = f"--master_port={free_port()}"
         launcher = [str(BIN / "deepspeed"), f"--num_gpus={ranks}", port]
-    _, output = finished([*launcher, script, str(plan)], log=folder / "output", seconds=seconds)
-    every = [_outcomes(folder / f"ended-{rank}.jsonl") for rank in range(ranks)]
+    _, output = finished(
+        [*launcher, str(TRAIN_MANY), str(plan)], log=folder / "output", seconds=seconds
+    )
+    every = [outcomes(folder, rank) for rank in range(ranks)]
     ended: dict[str, list[list[Ended]]] = {}
     for training, of_ranks in zip(trainings, zip(*every, strict=False), strict=False):
         ended.setdefault(training.name, []).append(list(of_ranks))
     return Launch(runs, ended, output)
 
 
-def _outcomes(path: Path) -> list[Ended]:
+def listed(trainings: Sequence[Training], store: Path, runs: Path) -> str:
+    """As `train_many.py` reads it."""
+    return json.dumps(
+        [{"arguments": t.arguments(store, runs), "stop_at": t.stop_at} for t in trainings]
+    )
+
+
+def outcomes(folder: Path, rank: int) -> list[Ended]:
+    """What `train_many.py` told beside its list."""
+    path = folder / f"ended-{rank}.jsonl"
     if not path.exists():
         return []
     return [Ended(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -164,15 +174,16 @@ def ranks_by_hand(
     arguments: Sequence[Sequence[str]],
     *,
     folder: Path,
+    script: Path = PROJECT / "launch" / "train.py",
     seconds: float = 60,
     environments: Sequence[Mapping[str, str]] = ({}, {}),
     folders: Sequence[Path | None] = (None, None),
 ) -> list[tuple[int, str]]:
-    """`launch/train.py` once for each of `arguments`, as ranks of one training; no launcher."""
+    """A script once for each of `arguments`, as the ranks of one training; no launcher."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = [
         Started(
-            [sys.executable, str(PROJECT / "launch" / "train.py"), *words],
+            [sys.executable, str(script), *words],
             log=folder / f"rank{rank}.log",
             environment={
                 **meeting,
