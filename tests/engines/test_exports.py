@@ -32,6 +32,8 @@ CUT = [
     *(("two_ranks", "stages2"), ("two_ranks", "untied-stages2"), ("two_ranks", "zero3")),
     *(("four_ranks", name) for name in ("stages4", "stages2x2", "zero1", "zero3")),
 ]
+BY_CHANCE = "attention.self.key.bias"
+"""Softmax takes away what it adds, so its gradient is rounding alone, which Adam makes steps of."""
 Exported = Callable[[Path], dict[str, Tensor]]
 
 
@@ -62,7 +64,8 @@ def test_an_export_is_the_one_of_one_process(
     assert found.keys() == expected.keys()
     for key, tensor in expected.items():
         assert found[key].shape == tensor.shape
-        torch.testing.assert_close(found[key], tensor, rtol=1e-6, atol=1e-6, msg=key)
+        within = 1e-4 if key.endswith(BY_CHANCE) else 1e-6
+        torch.testing.assert_close(found[key], tensor, rtol=0, atol=within, msg=key)
 
 
 def test_the_exports_of_other_trainings_differ(exported: Exported, one_rank: Launch) -> None:

@@ -16,7 +16,7 @@ from tests.engines.test_parity import Reports, differences
 from tests.engines.trainings import CLIPPED, HALF, STEPS, exact, zero
 
 BANDS = {
-    # Relative to fp32: of losses, of gradient norms. Measured: 1.4e-4 and 6e-3; 2e-5 and 4e-4.
+    # Relative to fp32: of losses, of gradient norms. Measured: 2.2e-4 and 6e-3; 3e-5 and 5e-4.
     "bf16": {"loss": 1e-3, "grad_norm": 2e-2},
     "fp16": {"loss": 1e-4, "grad_norm": 2e-3},
 }
@@ -84,8 +84,9 @@ def the_scale_settles(found: Reports, *, hysteresis: int) -> None:
     # With hysteresis the first overflow halves nothing.
     assert scales == [2.0 ** (27 + hysteresis - count) for count in skipped]
     assert all(math.isfinite(one[key]) for one in steps for key in ("loss", "grad_norm"))
-    # Before any update the model is the one of the first step; after some it has learnt.
-    assert steps[-1]["loss"] < steps[0]["loss"]
+    # Of the same rows: the first evaluation is before any update, the second after some.
+    before, after = (one["loss"] for one in found if one["split"] == "eval")
+    assert after < before
 
 
 @pytest.mark.parametrize("stage", [0, 1, 3])
