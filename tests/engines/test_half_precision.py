@@ -77,10 +77,11 @@ def the_scale_settles(found: Reports, *, hysteresis: int) -> None:
     steps = steps_of(found)
     scales = [one["loss_scale"] for one in steps]
     skipped = [one["skipped_steps"] for one in steps]
-    assert skipped[:5] == [1, 2, 3, 4, 5]
-    assert 8 < skipped[-1] < STEPS
-    assert skipped[-5:] == [skipped[-1]] * 5
-    assert scales[-5:] == [scales[-1]] * 5
+    falling = sum(count == step for step, count in enumerate(skipped, 1))
+    assert falling > 8
+    # Then a step with larger gradients may still overflow, but hardly any does.
+    assert skipped[-1] <= falling + 2 < STEPS - 4
+    assert skipped[-3:] == [skipped[-1]] * 3
     # With hysteresis the first overflow halves nothing.
     assert scales == [2.0 ** (27 + hysteresis - count) for count in skipped]
     assert all(math.isfinite(one[key]) for one in steps for key in ("loss", "grad_norm"))
