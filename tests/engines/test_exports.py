@@ -20,13 +20,13 @@ from ptm.interop.source import open_source
 from ptm.model.checkpoint import MANIFEST, Checkpoint
 from ptm.recipe import load_recipe
 from ptm.train.run import train
+from tests.engines.comparing import counterpart, differences, exact_ones
 from tests.engines.launched import Launch, reports
-from tests.engines.test_parity import counterpart, differences, names
 from tests.engines.trainings import FOUR_RANKS, STEPS, TWO_RANKS, exact, zero
 
 LAYOUTS = [
-    *(("two_ranks", name) for name in names(TWO_RANKS)),
-    *(("four_ranks", name) for name in names(FOUR_RANKS)),
+    *(("two_ranks", name) for name in exact_ones(TWO_RANKS)),
+    *(("four_ranks", name) for name in exact_ones(FOUR_RANKS)),
 ]
 CUT = [
     *(("two_ranks", "stages2"), ("two_ranks", "untied-stages2"), ("two_ranks", "zero3")),

@@ -11,8 +11,8 @@ import ptm.train.engines.plain
 from ptm.errors import EXIT_DONE, EXIT_FAULT
 from ptm.recipe import load_recipe
 from ptm.train.run import train
+from tests.engines.comparing import Reports, differences
 from tests.engines.launched import Launch, reports
-from tests.engines.test_parity import Reports, differences
 from tests.engines.trainings import CLIPPED, HALF, STEPS, exact, zero
 
 BANDS = {
@@ -56,6 +56,11 @@ def test_half_precision_is_near_fp32_on_two_ranks(
 def test_fp16_clips_as_fp32_does(one_rank: Launch, stage: int) -> None:
     found = one_rank.metrics(f"alone-fp16-clipped-zero{stage}")
     near(found, one_rank.metrics("alone-clipped"), "fp16")
+
+
+def test_fp16_clips_alike_at_stages_0_and_1(one_rank: Launch) -> None:
+    one, other = (one_rank.metrics(f"alone-fp16-clipped-zero{stage}") for stage in (0, 1))
+    assert within(one, other, "fp16")
 
 
 def test_without_the_missing_loss_scale_fp16_at_stage_0_clips_otherwise(

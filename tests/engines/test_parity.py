@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,26 +10,12 @@ import pytest
 from ptm.recipe import load_recipe
 from ptm.train.inputs import open_inputs
 from ptm.train.rows import TrainStream
+from tests.engines.comparing import Reports, counterpart, differences, exact_ones
 from tests.engines.launched import Launch
 from tests.engines.trainings import CLIP, FOUR_RANKS, ONE_RANK, STEPS, TWO_RANKS
 
 WITHIN = 1e-5
 """Relative; 2e-7 was measured."""
-COARSE = ("bf16", "fp16", "overflow")
-Reports = list[dict[str, Any]]
-
-
-def differences(found: Reports, expected: Reports) -> dict[str, float]:
-    """The largest relative difference of every number that two trainings report."""
-    places = [(one["step"], one["split"]) for one in found]
-    assert places == [(one["step"], one["split"]) for one in expected]
-    worst: dict[str, float] = {}
-    for one, other in zip(found, expected, strict=True):
-        assert one.keys() == other.keys()
-        for key in one.keys() - {"split"}:
-            apart = abs(one[key] - other[key]) / max(abs(other[key]), 1e-9)
-            worst[key] = max(worst.get(key, 0.0), apart)
-    return worst
 
 
 def same(found: Reports, expected: Reports) -> None:
@@ -39,21 +24,6 @@ def same(found: Reports, expected: Reports) -> None:
     assert {"loss", "mlm_loss", "mlm_accuracy", "grad_norm", "tokens", "examples"} <= worst.keys()
     assert worst["tokens"] == worst["examples"] == worst["learning_rate"] == 0
     assert [one["step"] for one in found if one["split"] == "eval"] == [10, STEPS]
-
-
-def counterpart(name: str) -> str:
-    """The training of one process that another is compared with."""
-    return next((f"alone-{word}" for word in ("untied", "clipped") if word in name), "alone")
-
-
-def names(trainings: list[Any]) -> list[str]:
-    return [
-        training.name
-        for training in trainings
-        if "zero" in training.name or "stages" in training.name or "accumulated" in training.name
-        if not any(word in training.name for word in COARSE) and "with" not in training.name
-        if training.name != "too-many-stages"
-    ]
 
 
 def test_micro_batches_differ_five_fold_in_what_they_predict(store: Path, tmp_path: Path) -> None:
@@ -91,12 +61,12 @@ def test_the_loss_falls(one_rank: Launch) -> None:
     assert reports[0]["loss"] > 1.03 * reports[-1]["loss"]
 
 
-@pytest.mark.parametrize("name", names(TWO_RANKS))
+@pytest.mark.parametrize("name", exact_ones(TWO_RANKS))
 def test_two_ranks_have_the_numbers_of_one(one_rank: Launch, two_ranks: Launch, name: str) -> None:
     same(two_ranks.metrics(name), one_rank.metrics(counterpart(name)))
 
 
-@pytest.mark.parametrize("name", names(FOUR_RANKS))
+@pytest.mark.parametrize("name", exact_ones(FOUR_RANKS))
 def test_four_ranks_have_the_numbers_of_one(
     one_rank: Launch, four_ranks: Launch, name: str
 ) -> None:
