@@ -220,4 +220,6 @@ def _environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "DS_ACCELERATOR": "cpu",
+        # Nothing is compiled, but DeepSpeed loads the compiler, for seconds on every rank.
+        "TORCHDYNAMO_DISABLE": "1",
     }
