@@ -72,9 +72,6 @@ def test_a_layout_that_cannot_be_is_refused_by_all_ranks(two_ranks: Launch, name
     assert not (two_ranks.runs / name).exists()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="open_inputs runs on each host's first rank first, which is then blamed"
-)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_wrong_everywhere_is_no_single_ranks_fault(two_ranks: Launch, name: str) -> None:
     ((first, _),) = two_ranks.ended[name]
