@@ -58,7 +58,7 @@ def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPl
         raise UserError(
             f"train.global_batch_size = {global_rows} does not divide over {ranks} data-parallel "
             f"ranks ({global_rows} / {ranks} = {global_rows / ranks:.3f} rows a rank): set it to "
-            f"{fix}, or start {fewer} ranks."
+            f"{fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
         )
     rows = global_rows // ranks
     accumulation = next(

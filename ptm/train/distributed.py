@@ -147,25 +147,31 @@ def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
     Raises the UserError or OSError of the first rank that failed, with its host where others did
     not fail alike.
     """
+    return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
+
+
+def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
+    """As `agreed`, on the ranks that are `asked`; None on the others."""
     problem: UserError | OSError | None = None
     result: T | None = None
     try:
-        result = work()
+        result = work() if asked else None
     except (UserError, OSError) as error:
         problem = error
     if ranks.world == 1:
         if problem is not None:
             raise problem
-        return result  # type: ignore[return-value]
+        return result
     mine = None if problem is None else _told(problem)
-    every = objects_of_all((mine, socket.gethostname()), ranks)
-    failed = [(rank, told, host) for rank, (told, host) in enumerate(every) if told is not None]
+    every = objects_of_all((asked, mine, socket.gethostname()), ranks)
+    failed = [(rank, told, host) for rank, (_, told, host) in enumerate(every) if told is not None]
     if failed:
         rank, (number, text), host = failed[0]
-        if len({told for _, told, _ in failed}) > 1 or len(failed) < ranks.world:
+        alike = len({told for _, told, _ in failed}) == 1
+        if not alike or len(failed) < sum(was_asked for was_asked, _, _ in every):
             text = f"rank {rank} on {host}: {text}"
         raise UserError(text) if number is None else OSError(number, text)
-    return result  # type: ignore[return-value]
+    return result
 
 
 def _told(problem: UserError | OSError) -> tuple[int | None, str]:
@@ -178,7 +184,7 @@ def _told(problem: UserError | OSError) -> tuple[int | None, str]:
 
 def of_first(ranks: Ranks, work: Callable[[], T]) -> T:
     """What `work` gives on the first rank, on all of them; its failure is everybody's."""
-    mine = agreed(ranks, lambda: work() if ranks.first else None)
+    mine = agreed_by(ranks, work, asked=ranks.first)
     return objects_of_all(mine, ranks)[0]  # type: ignore[return-value]
 
 

@@ -16,7 +16,14 @@ from ptm.model.build import FirstWeights, parameter_count
 from ptm.model.checkpoint import Checkpoint, digest_of
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
-from ptm.train.distributed import Ranks, agreed, join_ranks, objects_of_all, of_first
+from ptm.train.distributed import (
+    Ranks,
+    agreed,
+    agreed_by,
+    join_ranks,
+    objects_of_all,
+    of_first,
+)
 from ptm.train.engines.deepspeed import refuse_config
 from ptm.train.engines.pipeline import PipelineEngine
 from ptm.train.engines.plain import PlainEngine
@@ -70,9 +77,9 @@ def _join(load: Callable[[], Recipe]) -> Ranks:
 
 def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
     """Open the inputs; what is computed from them and kept, one rank of each host computes."""
-    inputs = agreed(ranks, lambda: open_inputs(recipe) if ranks.first_on_host else None)
-    others = agreed(ranks, lambda: None if ranks.first_on_host else open_inputs(recipe))
-    found = inputs or others
+    first = agreed_by(ranks, lambda: open_inputs(recipe), asked=ranks.first_on_host)
+    other = agreed_by(ranks, lambda: open_inputs(recipe), asked=not ranks.first_on_host)
+    found = first or other
     assert found is not None, "a rank is the first of its host or another"
     return found
 
@@ -81,7 +88,7 @@ def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, 
     agreed(ranks, lambda: refuse_config(inputs.ds_config, recipe.engine.deepspeed))
     folder = RunFolder(recipe)
     try:
-        agreed(ranks, lambda: folder.take(fresh=fresh) if _keeps(recipe, ranks) else None)
+        agreed_by(ranks, lambda: folder.take(fresh=fresh), asked=_keeps(recipe, ranks))
         if ranks.first:
             stop.watch(folder.stop_file)
         with (

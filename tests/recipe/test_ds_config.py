@@ -52,7 +52,7 @@ def test_what_the_recipe_owns_is_written_out(merged: Merged) -> None:
     assert config["train_micro_batch_size_per_gpu"] == 4
     assert config["gradient_accumulation_steps"] == 2
     assert config["gradient_clipping"] == 0.5
-    assert config["bf16"] == {"enabled": False}
+    assert config["bf16"]["enabled"] is False
 
 
 def test_what_the_json_owns_is_kept(merged: Merged) -> None:

@@ -36,9 +36,11 @@ def join_deepspeed(*, cuda: bool) -> None:
 
 def refuse_config(config: dict[str, Any], name: str) -> None:
     """Raise UserError for values that DeepSpeed does not take; `name`: of the file they are in."""
+    # Of all ranks, DeepSpeed would think here, share out rows; under a pipeline fewer do.
+    values = {key: value for key, value in config.items() if key != "train_batch_size"}
     try:
         with redirect_stdout(StringIO()):
-            DeepSpeedConfig(dict(config))
+            DeepSpeedConfig(values)
     except (ValidationError, ValueError, TypeError, AssertionError) as error:
         what = str(error)
         if isinstance(error, ValidationError):

@@ -1,0 +1,56 @@
+"""Four launches for a session, whose trainings all tests of this folder look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BuildStore, Bundled
+from tests.engines.launched import Launch, launch
+from tests.engines.trainings import FOUR_RANKS, ONE_RANK, STOPPED, TWO_RANKS
+
+# A fixture: one thread is as fast as two for models this small.
+from tests.train.conftest import _one_thread
+
+__all__ = ["_one_thread"]
+
+
+@pytest.fixture(scope="session")
+def store(
+    bundled: Bundled, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundled corpus, every second document cut short: rows with 1 and with 9 masks."""
+    chinese, english = (
+        file.read_text(encoding="utf-8").splitlines() for file in (bundled.chinese, bundled.english)
+    )
+    documents = []
+    for index, pair in enumerate(zip(chinese, english, strict=True)):
+        documents += pair if index % 2 else (pair[0][:6], " ".join(pair[1].split()[:2]))
+    folder = tmp_path_factory.mktemp("engines")
+    return build_store(folder, "\n".join(documents) + "\n", vocab=bundled.vocab).folder
+
+
+@pytest.fixture(scope="session")
+def one_rank(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    folder = tmp_path_factory.mktemp("one-rank")
+    return launch(ONE_RANK, ranks=1, store=store, folder=folder, seconds=200)
+
+
+@pytest.fixture(scope="session")
+def two_ranks(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    folder = tmp_path_factory.mktemp("two-ranks")
+    return launch(TWO_RANKS, ranks=2, store=store, folder=folder, seconds=240)
+
+
+@pytest.fixture(scope="session")
+def four_ranks(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    folder = tmp_path_factory.mktemp("four-ranks")
+    return launch(FOUR_RANKS, ranks=4, store=store, folder=folder, seconds=240)
+
+
+@pytest.fixture(scope="session")
+def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    """Calm trainings of two ranks, and such that were stopped and went on."""
+    folder = tmp_path_factory.mktemp("stopped")
+    return launch(STOPPED, ranks=2, store=store, folder=folder, seconds=200)

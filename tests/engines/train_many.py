@@ -1,0 +1,66 @@
+"""Started on every rank: one training after another in one process, as `launched.py` lists them.
+
+A launcher, its imports and its process group are paid for once. DeepSpeed leaves the grid of its
+pipelines behind, and what it has patched for ZeRO 3: so those come last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ptm.cli import _log_to_console
+from ptm.errors import TrainingError, UserError
+from ptm.recipe import load_recipe
+from ptm.train.distributed import leave_ranks
+from ptm.train.run import train
+from ptm.train.trainer import Trainer
+
+RANK = int(os.environ.get("RANK", "0"))
+ASKED = min(1, int(os.environ.get("WORLD_SIZE", "1")) - 1)
+"""The rank that is asked to stop: not the first, so that the others have to hear of it."""
+
+
+def main(plan: Path) -> None:
+    """Train everything that is listed in `plan`, and tell how each ended."""
+    _log_to_console()
+    for training in json.loads(plan.read_text(encoding="utf-8")):
+        outcome = one(training)
+        with plan.with_name(f"ended-{RANK}.jsonl").open("a", encoding="utf-8") as ended:
+            ended.write(json.dumps(outcome) + "\n")
+        if outcome["code"] is None:
+            # The launcher ends the others, who may wait for this rank.
+            sys.exit(1)
+    leave_ranks()
+
+
+def one(training: dict[str, Any]) -> dict[str, Any]:
+    """One training: its exit code and the sentence of an error; no code where it broke."""
+    stop_at = training["stop_at"]
+    original = Trainer._train_one
+
+    def train_one(self: Any, *arguments: Any) -> float:
+        rate = original(self, *arguments)
+        if RANK == ASKED and self._position.step == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate
+
+    Trainer._train_one = train_one  # type: ignore[method-assign]
+    recipe, *overrides = training["arguments"]
+    try:
+        return {"code": train(lambda: load_recipe(recipe, overrides), fresh=False), "said": ""}
+    except (UserError, TrainingError) as error:
+        return {"code": 2 if isinstance(error, UserError) else 1, "said": str(error)}
+    except Exception:
+        return {"code": None, "said": traceback.format_exc()}
+    finally:
+        Trainer._train_one = original  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main(Path(next(word for word in sys.argv[1:] if not word.startswith("--local_rank"))))

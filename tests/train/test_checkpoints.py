@@ -1,0 +1,136 @@
+"""Which checkpoints stay, how they are written behind a training, and what it costs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import ptm.train.save
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from tests.train.conftest import Runs
+from tests.train.test_resume import Calm, stop_after
+
+
+def best_of(runs: Runs, name: str) -> str:
+    return (runs.folder / name / "checkpoints" / "best").read_text(encoding="utf-8")
+
+
+def test_the_newest_stay_and_every_kth_for_good(runs: Runs) -> None:
+    kept = ("checkpoint.every=1", "checkpoint.keep=2", "checkpoint.keep_every=4")
+    assert runs.train("kept", *kept) == EXIT_DONE
+    assert runs.checkpoints("kept") == [4, 8, 11, 12]
+
+
+def test_the_best_by_a_held_out_metric_is_saved_where_it_was_and_stays(runs: Runs) -> None:
+    rule = ("checkpoint.best=loss", "checkpoint.every=100", "checkpoint.keep=1")
+    evaluated = ("tracking.evaluate_every=1", "train.steps=24", "optimizer.learning_rate=0.05")
+    assert runs.train("best", *rule, *evaluated) == EXIT_DONE
+    losses = {r["step"]: r["loss"] for r in runs.metrics("best") if r["split"] == "eval"}
+    best = min(losses, key=lambda step: losses[step])
+    assert best < 24, "at this learning rate it gets worse again"
+    assert best_of(runs, "best") == f"global_step{best}"
+    assert runs.checkpoints("best") == [best, 24]
+
+
+def test_the_best_is_remembered_over_a_stop(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("checkpoint.best=loss", "tracking.evaluate_every=2", "checkpoint.keep=1")
+    assert runs.train("calm", *options) == EXIT_DONE
+    with monkeypatch.context() as patch:
+        stop_after(patch, 7)
+        assert runs.train("stopped", *options) == EXIT_STOPPED
+    assert runs.train("stopped", *options) == EXIT_DONE
+    assert best_of(runs, "stopped") == best_of(runs, "calm")
+    assert runs.checkpoints("stopped") == runs.checkpoints("calm")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("checkpoint.best=loss", "data.held_out=0"), "checkpoint.best: needs something to eval"),
+        (("checkpoint.best=nsp_accuracy",), 'checkpoint.best: "nsp_accuracy" is not measured'),
+    ],
+)
+def test_a_best_that_nothing_measures_is_refused(
+    runs: Runs, overrides: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        runs.train("refused", *overrides)
+
+
+def slow_writes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
+    """Make the writing of a rank's file take long; the names of the threads that wrote."""
+    original = ptm.train.save._write_fragments
+    threads: list[str] = []
+
+    def slow(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        time.sleep(seconds)
+        return original(*arguments)
+
+    monkeypatch.setattr(ptm.train.save, "_write_fragments", slow)
+    return threads
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = slow_writes(monkeypatch, 0.5)
+    spent = {}
+    for name, behind in (("behind", "true"), ("waiting", "false")):
+        options = ("checkpoint.every=100", "checkpoint.best=loss", "tracking.report_every=1")
+        assert runs.train(name, *options, f"checkpoint.write_behind={behind}") == EXIT_DONE
+        lines = (runs.folder / name / "metrics.jsonl").read_text().splitlines()
+        reports = [json.loads(line) for line in lines]
+        spent[name] = [r["save_seconds"] for r in reports if r["split"] == "train"]
+        assert runs.metrics(name)[-1]["loss"] == pytest.approx(calm()[-1]["loss"], rel=1e-6)
+    assert "ptm-save" in threads
+    assert "MainThread" in threads
+    # The evaluation of step 6 saved; the report of step 7 says for how long that held it up.
+    assert spent["behind"][6] < 0.25 < 0.5 < spent["waiting"][6]
+
+
+def test_what_is_written_behind_is_of_the_step_it_was_begun_at(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        slow_writes(patch, 0.3)
+        stop_after(patch, 9)
+        assert runs.train("stopped", "checkpoint.keep=9") == EXIT_STOPPED
+    for step in (9, 8):
+        # Were it of a later step, going on from it would not have the calm run's numbers.
+        assert runs.checkpoints("stopped")[-1] == step
+        assert runs.train("stopped", "checkpoint.keep=9") == EXIT_DONE
+        assert runs.metrics("stopped") == calm()
+        for path in (runs.folder / "stopped" / "checkpoints").glob("global_step*"):
+            if int(path.name.removeprefix("global_step")) > 8:
+                for file in path.iterdir():
+                    file.unlink()
+                path.rmdir()
+
+
+def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import logging
+
+    logging.getLogger("ptm").propagate = True
+    original = ptm.train.save._write_fragments
+    calls = 0
+
+    def full(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
+    monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
+    assert runs.train("full") == EXIT_DONE
+    assert "the checkpoint of step 4 could not be written" in caplog.text
+    assert runs.checkpoints("full") == [8, 12]
+    assert not list((runs.folder / "full" / "checkpoints").glob("*.partial"))
