@@ -78,7 +78,8 @@ def _join(load: Callable[[], Recipe]) -> Ranks:
 def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
     """Open the inputs; what is computed from them and kept, one rank of each host computes."""
     first = agreed_by(ranks, lambda: open_inputs(recipe), asked=ranks.first_on_host)
-    other = agreed_by(ranks, lambda: open_inputs(recipe), asked=not ranks.first_on_host)
+    # By now it is right on the first: what is wrong on another is wrong there alone.
+    other = agreed(ranks, lambda: None if ranks.first_on_host else open_inputs(recipe))
     found = first or other
     assert found is not None, "a rank is the first of its host or another"
     return found
