@@ -78,6 +78,10 @@ def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
     return parsed
 
 
+def _step(text: str) -> int | str:
+    return text if text == "best" else int(text)
+
+
 def _log_to_console() -> None:
     """Progress to stdout; warnings and errors say that they are."""
     logger = logging.getLogger("ptm")
@@ -130,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", metavar="RUN", help="a run, an import or an export")
     sub.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
     sub.add_argument("--to", choices=("hf",), required=True, help="whose format")
-    sub.add_argument("--step", type=int, help="of a run: a checkpoint's step (newest if left out)")
+    sub.add_argument(
+        "--step", type=_step, help="of a run: a checkpoint's step, or best (newest if left out)"
+    )
     sub.add_argument("--format", choices=("safetensors", "bin"), default="safetensors")
     sub = add("import", _import, "turn others' weights into something init_from can load")
     sub.add_argument("source", metavar="SOURCE", help="a folder of theirs")

@@ -14,6 +14,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder, read_weights
 from ptm.model.checkpoint import (
+    BEST,
     Checkpoint,
     DamagedCheckpointError,
     checkpoint_folders,
@@ -74,7 +75,7 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
     return recipe_from_data(data, name=name, overrides=overrides)
 
 
-def open_source(path: str, *, step: int | None = None) -> Source:
+def open_source(path: str, *, step: int | str | None = None) -> Source:
     """The model at `path`. Raises UserError where there is none."""
     folder = Path(path)
     if not folder.is_dir():
@@ -99,7 +100,7 @@ def open_source(path: str, *, step: int | None = None) -> Source:
 class RunSource(Source):
     """A run: its newest whole checkpoint, or that of one step."""
 
-    def __init__(self, folder: Path, *, step: int | None) -> None:
+    def __init__(self, folder: Path, *, step: int | str | None) -> None:
         super().__init__(folder)
         self._checkpoint = _checkpoint(folder / "checkpoints", step)
 
@@ -128,12 +129,21 @@ class RunSource(Source):
         return found
 
 
-def _checkpoint(folder: Path, step: int | None) -> Checkpoint:
+def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
     if step is None:
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder.parent}: the run has no checkpoint yet.")
         return checkpoint
+    if step == BEST:
+        try:
+            name = (folder / BEST).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UserError(
+                f"{folder.parent}: has no best checkpoint; checkpoint.best in its recipe would have "
+                "kept one."
+            ) from error
+        step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"
     if not path.is_dir():
         there = ", ".join(p.name.removeprefix("global_step") for p in checkpoint_folders(folder))

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +73,7 @@ class Checkpoint:
     def open(cls, folder: Path, *, verify: bool = True) -> Checkpoint:
         """Read the manifest and check everything against it; not the state where `verify` is off.
 
-        Raises DamagedCheckpointError.
+        Raises DamagedCheckpointError; UserError for one that a later version has written.
         """
         try:
             first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
@@ -88,11 +88,22 @@ class Checkpoint:
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedCheckpointError(f"{folder / MANIFEST}: is damaged ({error})") from error
+        if manifest["format"] > FORMAT:
+            raise UserError(
+                f"{folder}: was written by a later version of ptm (format {manifest['format']}; "
+                f"this one reads up to {FORMAT}): install that version, or use --fresh."
+            )
         if digest_of(run_text) != manifest["run"]:
             raise DamagedCheckpointError(f"{folder / RUN}: its checksum does not fit the manifest")
-        for entry in manifest["files"] if verify else ():
-            _verify(folder / entry["file"], entry)
-        return cls(folder, manifest, json.loads(run_text))
+        checkpoint = cls(folder, manifest, json.loads(run_text))
+        if verify:
+            checkpoint.verify()
+        return checkpoint
+
+    def verify(self, part: int = 0, parts: int = 1) -> None:
+        """Check the `part`-th of `parts` shares of the state. Raises DamagedCheckpointError."""
+        for entry in self._manifest["files"][part::parts]:
+            _verify(self.folder / entry["file"], entry)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -168,18 +179,32 @@ def digest_of(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def newest_checkpoint(folder: Path) -> Checkpoint | None:
+def problem_with(folder: Path, part: int = 0, parts: int = 1) -> str | None:
+    """What is wrong with a checkpoint, as far as a share of its state tells."""
+    try:
+        Checkpoint.open(folder, verify=False).verify(part, parts)
+    except DamagedCheckpointError as error:
+        return str(error)
+    return None
+
+
+def newest_checkpoint(
+    folder: Path,
+    names: Sequence[str] | None = None,
+    problem: Callable[[Path], str | None] = problem_with,
+) -> Checkpoint | None:
     """The newest whole checkpoint in `folder`, None where there is none at all.
 
-    Damaged ones are named in the log and passed over. Raises UserError where all are damaged.
+    `names`: those there are, the newest first; `problem`: what is wrong with one. Damaged ones are
+    named in the log and passed over. Raises UserError where all are damaged.
     """
     damaged = []
-    for path in checkpoint_folders(folder):
-        try:
-            return Checkpoint.open(path)
-        except DamagedCheckpointError as error:
-            damaged.append(str(error))
-            logger.warning("damaged checkpoint passed over: %s", error)
+    for name in [path.name for path in checkpoint_folders(folder)] if names is None else names:
+        found = problem(folder / name)
+        if found is None:
+            return Checkpoint.open(folder / name, verify=False)
+        damaged.append(found)
+        logger.warning("damaged checkpoint passed over: %s", found)
     if damaged:
         raise UserError(
             f"{folder}: no checkpoint is whole ({'; '.join(damaged)}). "

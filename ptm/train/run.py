@@ -8,12 +8,19 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import ptm
 from ptm.errors import EXIT_DONE, UserError
 from ptm.interop.start import weights_to_start_from
 from ptm.model.build import FirstWeights, parameter_count
-from ptm.model.checkpoint import Checkpoint, digest_of
+from ptm.model.checkpoint import (
+    Checkpoint,
+    checkpoint_folders,
+    digest_of,
+    newest_checkpoint,
+    problem_with,
+)
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
 from ptm.train.distributed import (
@@ -164,17 +171,14 @@ def _train_in(
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
-    """Found and verified by the first rank, opened by all."""
-    found: list[Checkpoint | None] = []
+    """The newest whole one; the ranks share out the reading of what is to be verified."""
+    names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
 
-    def look() -> str | None:
-        found.append(folder.newest_checkpoint())
-        return None if found[0] is None else found[0].folder.name
+    def problem(path: Path) -> str | None:
+        every = objects_of_all(problem_with(path, ranks.rank, ranks.world), ranks)
+        return next((found for found in every if found is not None), None)
 
-    name = of_first(ranks, look)
-    if name is None:
-        return None
-    return found[0] if found else Checkpoint.open(folder.checkpoints / name, verify=False)
+    return newest_checkpoint(folder.checkpoints, names, problem)
 
 
 def _describe(

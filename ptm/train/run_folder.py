@@ -20,7 +20,6 @@ from typing import Any
 import ptm
 from ptm.errors import UserError
 from ptm.interop.source import TOKENIZER, read_recipe_data
-from ptm.model.checkpoint import Checkpoint, newest_checkpoint
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.train.anomalies import EVENTS
 from ptm.train.rank_file import clear_rank_files
@@ -158,13 +157,6 @@ class RunFolder:
         (self.path / TOKENIZER).mkdir(exist_ok=True)
         for file in recipe.tokenizer.input_files:
             shutil.copyfile(file, self.path / TOKENIZER / Path(file).name)
-
-    def newest_checkpoint(self) -> Checkpoint | None:
-        """The newest whole checkpoint, None where there is none at all.
-
-        Damaged ones are named in the log and passed over. Raises UserError where all are damaged.
-        """
-        return newest_checkpoint(self.checkpoints)
 
     def cut_history(self, step: int) -> None:
         """Drop reports and events after `step`, and a line that a kill tore."""

@@ -12,6 +12,8 @@ import pytest
 
 import ptm.train.save
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.interop.source import open_source
+from ptm.model.checkpoint import digest_of
 from tests.train.conftest import Runs
 from tests.train.test_resume import Calm, stop_after
 
@@ -39,6 +41,8 @@ def test_the_best_by_a_held_out_metric_is_saved_where_it_was_and_stays(runs: Run
     best = min(losses, key=lambda step: losses[step])
     assert best < 24, "at this learning rate it gets worse again"
     assert best_of(runs, "best") == f"global_step{best}"
+    source = open_source(str(runs.folder / "best"), step="best")
+    assert source.description() == f"step {best}"
     assert runs.checkpoints("best") == [best, 24]
 
 
@@ -139,3 +143,39 @@ def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
     assert "the checkpoint of step 4 could not be written" in caplog.text
     assert runs.checkpoints("full") == [8, 12]
     assert not list((runs.folder / "full" / "checkpoints").glob("*.partial"))
+
+
+def test_a_run_without_a_best_checkpoint_says_how_to_have_one(runs: Runs) -> None:
+    assert runs.train("none") == EXIT_DONE
+    with pytest.raises(UserError, match="has no best checkpoint; checkpoint.best"):
+        open_source(str(runs.folder / "none"), step="best")
+
+
+def test_a_checkpoint_of_a_later_version_is_no_damaged_one(runs: Runs) -> None:
+    assert runs.train("later") == EXIT_DONE
+    manifest = runs.folder / "later" / "checkpoints" / "global_step12" / "manifest.json"
+    _, _, text = manifest.read_text(encoding="utf-8").partition("\n")
+    later = json.dumps({**json.loads(text), "format": 2})
+    manifest.write_text(json.dumps({"blake2b": digest_of(later.encode())}) + "\n" + later)
+    with pytest.raises(UserError, match="later version of ptm"):
+        runs.train("later", "train.steps=14")
+
+
+PRECISIONS = {
+    "fp32": ("engine.precision=fp32",),
+    "bf16": ("engine.precision=bf16",),
+    "fp16": ("engine.precision=fp16", "engine.loss_scale.initial_power=10"),
+}
+
+
+@pytest.mark.parametrize("before", PRECISIONS)
+@pytest.mark.parametrize("after", PRECISIONS)
+def test_another_precision_goes_on_within_its_own_band(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, 7)
+        assert runs.train("moved", "model.dropout=0.0", *PRECISIONS[before]) == EXIT_STOPPED
+    assert runs.train("moved", "model.dropout=0.0", *PRECISIONS[after]) == EXIT_DONE
+    for record, other in zip(runs.metrics("moved"), calm("model.dropout=0.0"), strict=True):
+        assert record["loss"] == pytest.approx(other["loss"], rel=1e-3)
