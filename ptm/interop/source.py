@@ -140,8 +140,8 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             name = (folder / BEST).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise UserError(
-                f"{folder.parent}: has no best checkpoint; checkpoint.best in its recipe would have "
-                "kept one."
+                f"{folder.parent}: has no best checkpoint; checkpoint.best in its recipe would "
+                "have kept one."
             ) from error
         step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"

@@ -1,0 +1,348 @@
+"""A training that is killed, signalled, starved and damaged until it has ended, beside a calm one.
+
+python benchmarks/storm.py FOLDER [--steps 300] [--faults 30] [--seed 7] [--ranks 2] [--changing]
+
+Both train a tiny RoBERTa on the bundled corpus on CPU ranks. The storm strikes at steps drawn from
+the seed; after every fault the same command is run again. In the end, what metrics.jsonl says must
+be what it says of the calm one, timing aside. With --changing, every start has another engine and
+no dropout, and the last evaluation must be within 1e-3. The log goes to FOLDER/storm.log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+QUICKSTART = PROJECT / "recipes" / "quickstart"
+BIN = Path(sys.executable).parent
+TIMING = {
+    "tokens_per_second",
+    "examples_per_second",
+    "step_seconds",
+    "data_wait_seconds",
+    "save_seconds",
+    "memory_bytes",
+}
+ENGINES = [
+    ("engine.deepspeed=zero0",),
+    ("engine.deepspeed=zero1",),
+    ("engine.deepspeed=zero2",),
+    ("engine.deepspeed=zero3",),
+    ("engine.deepspeed=pipeline", "engine.pipeline_stages=2"),
+]
+SECONDS = 120
+"""That a start may take to reach its next fault, or to end after one."""
+
+
+@dataclass
+class Storm:
+    """One training in a folder, and the process that runs it now."""
+
+    folder: Path
+    arguments: list[str]
+    ranks: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / "storm"
+
+    def start(self, *overrides: str) -> None:
+        """Start the training, or go on with it."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        command = [
+            *(str(BIN / "deepspeed"), f"--num_gpus={self.ranks}", f"--master_port={port}"),
+            *(str(PROJECT / "launch" / "train.py"), *self.arguments, *overrides),
+        ]
+        environment = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT),
+            "OMP_NUM_THREADS": "1",
+            "DS_ACCELERATOR": "cpu",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+        with (self.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def step(self) -> int:
+        """The step of the newest report."""
+        try:
+            last = (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+            return int(json.loads(last)["step"])
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def await_step(self, step: int) -> bool:
+        """Wait until it is there; False where the training ended before."""
+        assert self.process is not None
+        end = time.monotonic() + SECONDS
+        while self.step() < step:
+            if self.process.poll() is not None:
+                return False
+            if time.monotonic() > end:
+                raise SystemExit(f"step {step} was not reached within {SECONDS} s")
+            time.sleep(0.02)
+        return True
+
+    def rank_pids(self) -> list[int]:
+        """The ranks' processes, of those that said so."""
+        files = sorted((self.run / "ranks").glob("rank*.json"))
+        return [json.loads(file.read_text(encoding="utf-8"))["pid"] for file in files]
+
+    def launcher_pids(self) -> list[int]:
+        """DeepSpeed's launch.py, which is the ranks' parent."""
+        assert self.process is not None
+        listed = subprocess.run(
+            ["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True
+        )
+        rows = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
+        group = str(self.process.pid)
+        return [int(r[0]) for r in rows if r[1] == group and "deepspeed.launcher.launch" in r[2]]
+
+    def await_end(self) -> int:
+        """Wait for all of it to end; the launcher's exit code."""
+        assert self.process is not None
+        try:
+            code = self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill_everything()
+            raise SystemExit(f"it did not end within {SECONDS} s after a fault") from None
+        end = time.monotonic() + SECONDS
+        while any(_alive(pid) for pid in self.rank_pids()):
+            if time.monotonic() > end:
+                raise SystemExit("a rank outlived its launcher")
+            time.sleep(0.05)
+        return code
+
+    def kill_everything(self) -> None:
+        """`kill -9` of the launcher and all ranks."""
+        assert self.process is not None
+        pids = self.rank_pids()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in pids:
+            _kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _kill(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _newest(storm: Storm) -> Path | None:
+    folders = list((storm.run / "checkpoints").glob("global_step*[0-9]"))
+    return max(folders, key=lambda f: int(f.name.removeprefix("global_step")), default=None)
+
+
+# Faults. Each may use the random numbers of the storm, and leaves nothing running.
+
+
+def kill_a_rank(storm: Storm, dice: random.Random) -> None:
+    _kill(dice.choice(storm.rank_pids()), signal.SIGKILL)
+
+
+def kill_the_launcher(storm: Storm, dice: random.Random) -> None:
+    for pid in storm.launcher_pids():
+        _kill(pid, signal.SIGKILL)
+
+
+def kill_all(storm: Storm, dice: random.Random) -> None:
+    storm.kill_everything()
+
+
+def terminate_a_rank(storm: Storm, dice: random.Random) -> None:
+    _kill(dice.choice(storm.rank_pids()), signal.SIGTERM)
+
+
+def ask_a_rank(storm: Storm, dice: random.Random) -> None:
+    _kill(dice.choice(storm.rank_pids()), signal.SIGUSR1)
+
+
+def fill_the_disk(storm: Storm, dice: random.Random) -> None:
+    """As a full disk does: the next checkpoint cannot be made. Then everything is killed."""
+    folder = storm.run / "checkpoints"
+    before = _newest(storm)
+    aside = folder.with_name("checkpoints.aside")
+    folder.rename(aside)
+    folder.write_text("no folder here", encoding="utf-8")
+    time.sleep(dice.uniform(0.2, 1.0))
+    storm.kill_everything()
+    folder.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    assert before is None or before.exists()
+
+
+def _damaging(damage: Callable[[Path, random.Random], None]) -> Callable[..., None]:
+    def fault(storm: Storm, dice: random.Random) -> None:
+        storm.kill_everything()
+        newest = _newest(storm)
+        # Only where there is one before it: a run whose every checkpoint is damaged starts anew.
+        if newest is not None and len(list(newest.parent.glob("global_step*[0-9]"))) > 1:
+            damage(newest, dice)
+
+    return fault
+
+
+def _truncate(folder: Path, dice: random.Random) -> None:
+    path = dice.choice(sorted(folder.glob("rank*.bin")))
+    os.truncate(path, dice.randrange(path.stat().st_size))
+
+
+def _flip(folder: Path, dice: random.Random) -> None:
+    path = dice.choice(sorted(folder.iterdir()))
+    data = bytearray(path.read_bytes())
+    data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+    path.write_bytes(bytes(data))
+
+
+def _remove_manifest(folder: Path, dice: random.Random) -> None:
+    (folder / "manifest.json").unlink()
+
+
+FAULTS: dict[str, Callable[[Storm, random.Random], None]] = {
+    "kill -9 of a rank": kill_a_rank,
+    "kill -9 of the launcher": kill_the_launcher,
+    "kill -9 of everything": kill_all,
+    "SIGTERM to a rank": terminate_a_rank,
+    "SIGUSR1 to a rank": ask_a_rank,
+    "checkpoints cannot be written": fill_the_disk,
+    "newest checkpoint truncated": _damaging(_truncate),
+    "newest checkpoint bit-flipped": _damaging(_flip),
+    "newest manifest removed": _damaging(_remove_manifest),
+}
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--faults", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--changing", action="store_true")
+    asked = parser.parse_args(words)
+    asked.folder.mkdir(parents=True)
+    log = (asked.folder / "storm.log").open("w", encoding="utf-8")
+
+    def tell(text: str) -> None:
+        print(text, flush=True)
+        print(text, file=log, flush=True)
+
+    dice = random.Random(asked.seed)
+    arguments = small_training(asked.folder, steps=asked.steps, dropout=not asked.changing)
+    calm = Storm(asked.folder, [*arguments, "name=calm"], asked.ranks)
+    calm.start("engine.deepspeed=zero1")
+    assert calm.await_end() == 0, "the calm training failed"
+    storm = Storm(asked.folder, [*arguments, "name=storm"], asked.ranks)
+    began, count, starts = time.monotonic(), 0, 0
+    deck: list[str] = []
+    while True:
+        engine = dice.choice(ENGINES) if asked.changing else ("engine.deepspeed=zero1",)
+        before = storm.step()
+        storm.start(*engine)
+        starts += 1
+        left = asked.faults - count
+        if left > 0:
+            # So that the last steps are made after the last fault.
+            stride = max(1, (asked.steps - before) // (left + 1))
+            target = min(asked.steps - 1, before + dice.randint(1, stride + 3))
+            if storm.await_step(target):
+                deck = deck or dice.sample(sorted(FAULTS), len(FAULTS))
+                name = deck.pop()
+                count += 1
+                at = storm.step()
+                FAULTS[name](storm, dice)
+                code = storm.await_end()
+                tell(f"{count:3} step {at:4} {' '.join(engine):<55} {name:<32} exit {code}")
+                continue
+        code = storm.await_end()
+        if code == 0:
+            break
+        raise SystemExit(f"it ended with {code} and no fault: see {asked.folder / 'output'}")
+    tell(f"{count} faults, {starts} starts, {time.monotonic() - began:.0f} s")
+    return verdict(asked.folder / "runs", exact=not asked.changing, tell=tell)
+
+
+def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:
+    """A recipe's arguments; its store is made if need be."""
+    recipe = str(QUICKSTART / "roberta-tiny.yaml")
+    arguments = [
+        recipe,
+        f"runs_dir={folder / 'runs'}",
+        f"tokenizer.vocab={QUICKSTART / 'vocab.txt'}",
+        f"data.corpus={QUICKSTART / 'corpus'}/*.txt",
+        f"data.store={folder / 'store'}",
+        "data.sequence_length=64",
+        "model.encoder.layers=3",
+        "model.encoder.hidden_size=32",
+        "model.encoder.feed_forward_size=64",
+        f"model.dropout={0.1 if dropout else 0.0}",
+        f"train.steps={steps}",
+        "train.global_batch_size=8",
+        "train.micro_batch_size=2",
+        "checkpoint.every=5",
+        "checkpoint.keep=3",
+        "tracking.report_every=1",
+        f"tracking.evaluate_every={max(1, steps // 5)}",
+    ]
+    ptm = [str(BIN / "ptm"), "preprocess", *arguments, "name=none"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    subprocess.run(ptm, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return arguments
+
+
+def verdict(runs: Path, *, exact: bool, tell: Callable[[str], None]) -> int:
+    """Compare what the two trainings reported; the exit code."""
+    calm, storm = (_reports(runs / name) for name in ("calm", "storm"))
+    if exact:
+        same = calm == storm
+        tell(f"metrics.jsonl: {len(storm)} reports, {'equal' if same else 'NOT EQUAL'}")
+        return 0 if same else 1
+    one, other = calm[-1]["loss"], storm[-1]["loss"]
+    apart = abs(one - other) / one
+    tell(f"last evaluation: {one:.6f} calm, {other:.6f} after the storm, {apart:.1e} apart")
+    return 0 if math.isfinite(apart) and apart <= 1e-3 else 1
+
+
+def _reports(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
