@@ -64,7 +64,8 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
     written = run / "environment.json"
     if written.exists():
         environment = json.loads(written.read_text(encoding="utf-8"))
-        rows["host"] = environment["host"]
+        hosts = environment["hosts"].items()
+        rows["hosts"] = ", ".join(f"{host} ({ranks})" for host, ranks in hosts)
         rows["versions"] = ", ".join(f"{k} {v}" for k, v in environment["versions"].items())
     cells = "".join(
         f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items()

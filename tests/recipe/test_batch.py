@@ -54,7 +54,7 @@ def test_the_fixes_that_are_proposed_work(rows: int, ranks: int) -> None:
         return
     with pytest.raises(UserError) as caught:
         batch_plan(global_rows=rows, most_micro_rows=8, ranks=ranks)
-    proposed = re.search(r"set it to (?:(\d+) or )?(\d+), or start (\d+) ranks", str(caught.value))
+    proposed = re.search(r"set it to (?:(\d+) or )?(\d+), or start (\d+) ranks?", str(caught.value))
     assert proposed is not None
     for size in filter(None, proposed.groups()[:2]):
         batch_plan(global_rows=int(size), most_micro_rows=8, ranks=ranks)
