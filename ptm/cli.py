@@ -276,8 +276,11 @@ def _train(parsed: argparse.Namespace) -> int:
     from ptm.train.distributed import leave_ranks
     from ptm.train.mpi import discover_mpi
     from ptm.train.run import train
+    from ptm.train.slurm import discover_slurm
 
-    # Before anything reads how many ranks there are.
+    # Before anything reads how many ranks there are. Slurm's first, which sets what else would be
+    # taken for an mpirun (PMI_SIZE).
+    discover_slurm()
     discover_mpi()
     try:
         return train(lambda: _recipe(parsed), fresh=parsed.fresh)

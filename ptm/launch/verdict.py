@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,20 +63,28 @@ def explanation(evidence: Evidence, notes: Notes, run: Path, again: str) -> list
 
 def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
     found = evidence.notes
-    killed = next((death for death in evidence.deaths if death.signal > 0), None)
     first_failed = _failed_first(evidence)
+    killed = _killed_first(evidence)
+    timed_out = [note for note in found.values() if _TIMEOUT.search(note.error or "")]
+    # After a timeout, DeepSpeed's launcher kills the rank that hangs.
+    if timed_out and (killed is None or killed is not evidence.deaths[0]):
+        return _hung(evidence, timed_out)
     if killed is not None and (first_failed is None or _is_consequence(first_failed)):
         return _killed(evidence, notes, killed.rank, killed.signal, killed.pid)
-    timed_out = [note for note in found.values() if _TIMEOUT.search(note.error or "")]
     silent = [rank for rank in range(evidence.ranks) if rank not in found or not found[rank].ended]
-    if timed_out:
-        return _hung(evidence, timed_out)
     if first_failed is not None and not _is_consequence(first_failed):
         return [_failed(evidence, first_failed)]
     if silent:
         number = _signal_of(evidence.launcher_code)
-        # Of several that are silent, the one that has been so for longest.
-        rank = min(silent, key=lambda rank: found[rank].time if rank in found else 0.0)
+        # Of several that are silent, the one that was seen to end first, or that is so for longest.
+        order = [death.rank for death in evidence.deaths]
+        rank = min(
+            silent,
+            key=lambda rank: (
+                order.index(rank) if rank in order else len(order),
+                found[rank].time if rank in found else 0.0,
+            ),
+        )
         dead = next((death for death in evidence.deaths if death.rank == rank), None)
         pid = found[rank].pid if rank in found else dead.pid if dead else -1
         if number is not None:
@@ -89,6 +98,14 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
         return [_failed(evidence, first_failed)]
     codes = {note.rank: note.code for note in found.values()}
     return [f"The ranks ended with different exit codes: {codes}."]
+
+
+def _killed_first(evidence: Evidence) -> Death | None:
+    """The first rank that a signal ended; SIGTERM is what the launcher sends to all others."""
+    for death in evidence.deaths:
+        if death.signal > 0 and (death.signal != signal.SIGTERM or death is evidence.deaths[0]):
+            return death
+    return None
 
 
 def _failed_first(evidence: Evidence) -> Note | None:
