@@ -41,8 +41,8 @@ def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
     if ranks % stages:
         raise UserError(
             f"engine.pipeline_stages = {stages}: {ranks} ranks cannot be shared out over {stages} "
-            f"stages alike: start a multiple of {stages} ranks (`deepspeed --num_gpus {stages} "
-            "launch/train.py ...`) or set another number of stages."
+            f"stages alike: start a multiple of {stages} ranks (`ptm launch --num-gpus "
+            f"{stages} ...`) or set another number of stages."
         )
     return ranks // stages
 

@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from ptm.model.checkpoint import checkpoint_folders, step_of
+
 # Fixtures: a store of the bundled corpus, small trainings in this process.
 from tests.train.conftest import (
     PROJECT,
@@ -95,8 +97,8 @@ class Launch:
 
     def checkpoint(self) -> int:
         """The newest one's step; 0 without."""
-        found = (self.run / "checkpoints").glob("global_step*")
-        return max((int(path.name.removeprefix("global_step")) for path in found), default=0)
+        found = checkpoint_folders(self.run / "checkpoints")
+        return step_of(found[0]) if found else 0
 
     def saved_where_it_stopped(self) -> bool:
         return f"stopped at step {self.checkpoint()} " in self.said

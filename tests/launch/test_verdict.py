@@ -97,9 +97,18 @@ def test_the_rank_that_others_waited_for_is_named(tmp_path: Path) -> None:
 
     said = told(evidence(waiting, stuck, deaths=deaths, code=1), tmp_path)
 
+    # Killed by DeepSpeed's launcher, half a minute after the other had failed.
     assert "waited longer than engine.timeout_minutes" in said
     assert "They waited for Rank 1 on node-1 (process 101)" in said
     assert "at step 8, while evaluating" in said
+
+
+def test_a_rank_that_ends_others_before_they_have_begun_is_named(tmp_path: Path) -> None:
+    deaths = (Death(1, 101, 0, 1), Death(0, 100, 15, 0))
+
+    said = told(evidence(deaths=deaths, code=1), tmp_path)
+
+    assert "Rank 1 on node-1 ended without saying how before it had begun (exit code 1)" in said
 
 
 def test_a_rank_that_never_began_is_named(tmp_path: Path) -> None:
