@@ -47,6 +47,7 @@ _GRACE_SECONDS = 10.0
 """Between asking and killing, where nothing is there to be saved."""
 _LINGER_SECONDS = 30.0
 """What a rank that has ended its work may take to end its process."""
+_LEFT = "DeepSpeed's launcher was killed before its ranks had ended; they save and end"
 
 
 def launch(options: Options, tell: Tell) -> int:
@@ -126,7 +127,7 @@ class _Launching:
             start_new_session=True,
         )
         if not self._mind(launcher, asked):
-            self._tell("killing everything at once")
+            self._tell("killing all at once")
             kill_everywhere(self._id, signal.SIGKILL, self._hosts)
             launcher.wait()
             return EXIT_INTERRUPTED
@@ -188,16 +189,17 @@ class _Launching:
             if asked.at_once:
                 return False
             if asked.code is not None and not self._told_to_stop:
-                self._tell(f"{asked.reason}: the training stops; this waits for it to be saved,")
-                self._tell("however long that takes (Ctrl-C again: kill everything at once)")
+                self._tell(f"{asked.reason}: the training stops (Ctrl-C again: kill all at once)")
                 self._stop(asked.code, launcher)
+            ended = launcher.poll() is not None
+            if time.monotonic() < next_look:
+                continue
+            if self._hosts:
+                next_look = time.monotonic() + _LOOK_AT_HOSTS_SECONDS
+            if ended and not self._left_behind(launcher):
+                return True
             if self._sent and len(self._notes.here()) == self._ranks:
                 self._remove_sent()
-            if launcher.poll() is None or time.monotonic() < next_look:
-                continue
-            if not self._left_behind(launcher):
-                return True
-            next_look = time.monotonic() + (_LOOK_AT_HOSTS_SECONDS if self._hosts else 0)
 
     def _stop(self, code: int, launcher: subprocess.Popen[bytes]) -> None:
         """Have the ranks save and end; where there are none yet, end what was started."""
@@ -206,6 +208,7 @@ class _Launching:
         if 0 not in self._all_notes():
             self._end_early(launcher)
             return
+        self._tell("waiting for it to be saved, however long that takes")
         file = self._prepared.stop_file
         if self._prepared.node_local and self._hosts:
             on_host(self._hosts[0], f"printf {code} >{shlex.quote(str(file))}")
@@ -240,8 +243,7 @@ class _Launching:
         if not self._running():
             return False
         if not self._told_to_stop:
-            self._tell("DeepSpeed's launcher has ended before its ranks: they are told to save and")
-            self._tell("end, and this waits for them")
+            self._tell(_LEFT)
             self._stop(EXIT_STOPPED, launcher)
         return True
 
@@ -259,6 +261,9 @@ class _Launching:
         )
         agreed = agreed_code(evidence)
         if agreed is not None:
+            if agreed == EXIT_STOPPED and not self._told_to_stop and code != agreed:
+                # Had a rank been told to stop, the launcher would have passed on its code.
+                self._tell(_LEFT)
             return agreed
         again = self._prepared.options.again()
         if self._ended_early and asked.code is not None:

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
@@ -20,7 +21,7 @@ _CONSEQUENCE = re.compile(
 )
 """In what a rank says when another one is gone."""
 _TIMEOUT = re.compile(r"time[d ]*out|timeout", re.IGNORECASE)
-_MOST_STACK = 20
+_MOST_STACK = 60
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,13 @@ def _killed(evidence: Evidence, notes: Notes, rank: int, number: int, pid: int) 
     host = note.host if note else evidence.hosts[rank]
     reason = why(number, host=host, pid=pid, killed_before=evidence.killed_before)
     head = f"{_who(evidence, rank)} was killed by signal {name_of(number)}{_at(note)}."
-    stacks = notes.stacks(rank)
-    # The thread that crashed comes first, or is called current.
+    return [f"{head} {reason}".rstrip(), *_crashed_thread(notes.stacks(rank))]
+
+
+def _crashed_thread(stacks: Sequence[str]) -> list[str]:
+    """Of all threads that faulthandler has written, the one that crashed."""
     begin = next((i for i, line in enumerate(stacks) if line.startswith("Current thread")), 0)
-    return [f"{head} {reason}".rstrip(), *stacks[begin : begin + _MOST_STACK]]
+    return [*takewhile(str.strip, stacks[begin : begin + _MOST_STACK])]
 
 
 def _failed(evidence: Evidence, note: Note) -> str:

@@ -43,7 +43,7 @@ def test_two_ranks_have_the_losses_of_one_process_and_tell_no_secret(
     launch.start(TWO, *SMALL, WANDB_API_KEY=SECRET)
     while launch.process.poll() is None:
         assert SECRET not in command_lines()
-        time.sleep(0.2)
+        time.sleep(1)
 
     assert launch.wait() == 0, launch.said
     lines = (launch.run / "metrics.jsonl").read_text().splitlines()
@@ -57,19 +57,21 @@ def test_two_ranks_have_the_losses_of_one_process_and_tell_no_secret(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+    ("number", "ranks", "code"),
+    [(signal.SIGTERM, 2, 75), (signal.SIGINT, 1, 130)],
+    ids=["SIGTERM", "Ctrl-C"],
 )
 def test_a_signal_stops_and_saves_and_leaves_no_process(
-    launch: Launch, number: int, code: int
+    launch: Launch, number: int, ranks: int, code: int
 ) -> None:
-    launch.start(TWO, *ENDLESS)
+    launch.start(f"--num-gpus={ranks}", *ENDLESS)
     launch.until_training()
 
     launch.signal(number)
 
     assert launch.wait(60) == code, launch.said
     assert launch.saved_where_it_stopped(), launch.said
-    assert "this waits for it to be saved" in launch.said
+    assert "waiting for it to be saved" in launch.said
     assert launch.processes() == []
 
 
@@ -152,5 +154,5 @@ def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
 
     assert launch.wait(60) == 75, launch.said
     assert launch.saved_where_it_stopped(), launch.said
-    assert "DeepSpeed's launcher has ended before its ranks" in launch.said
+    assert "DeepSpeed's launcher was killed before its ranks had ended" in launch.said
     assert launch.processes() == []
