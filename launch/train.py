@@ -1,6 +1,6 @@
 """What DeepSpeed's launcher starts on every rank.
 
-`deepspeed launch/train.py RECIPE [KEY=VALUE ...]`
+`deepspeed launch/train.py RECIPE [KEY=VALUE ...]`, or `ptm launch RECIPE`, which calls it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ptm.cli import main
+from ptm.launch.words import unpacked
 
 if __name__ == "__main__":
-    arguments = [word for word in sys.argv[1:] if not word.startswith("--local_rank")]
-    sys.exit(main(["train", *arguments]))
+    sys.exit(main(["train", *unpacked(sys.argv[1:])]))

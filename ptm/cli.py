@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
 from ptm.version import __version__
@@ -126,6 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = add_recipe("train", _train, "train, or go on from the newest whole checkpoint")
     sub.add_argument("--fresh", action="store_true", help="set an old run aside and start anew")
 
+    sub = add_recipe("launch", _launch, "train on all GPUs of this machine, or of several hosts")
+    sub.add_argument("--fresh", action="store_true", help="set an old run aside and start anew")
+    _add_launch_options(sub)
+
     sub = add("evaluate", _evaluate, "held-out metrics of a run, an export or an import")
     _add_source(sub)
     _add_overrides(sub)
@@ -158,6 +163,23 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", help="e.g. train.steps=200, read as YAML"
     )
+
+
+def _add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """DeepSpeed's own, and spelt as it spells them as well."""
+
+    def add(name: str, **how: Any) -> None:
+        spellings = dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}"))
+        parser.add_argument(*spellings, **how)
+
+    add("hostfile", metavar="FILE", help="names the hosts, and slots (ranks) of each")
+    add("num-gpus", metavar="N", type=int, help="ranks on each host (CPU ranks without GPUs)")
+    add("include", metavar="HOST:SLOTS", default="", help="only these: node-1@node-2:0,2")
+    add("exclude", metavar="HOST:SLOTS", default="", help="all but these")
+    add("launcher", choices=("pdsh", "openmpi"), default="pdsh", help="how hosts are reached")
+    add("launcher-args", metavar="TEXT", default="", help="for pdsh or mpirun: --launcher-args=...")
+    add("master-addr", metavar="ADDRESS", help="rank 0's, as the other hosts see it")
+    add("master-port", metavar="PORT", type=int, help="a free one if left out")
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -254,16 +276,35 @@ class _ProgressLine:
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    from ptm.launch.environment import receive
+
+    receive()
     from ptm.train.distributed import leave_ranks
     from ptm.train.mpi import discover_mpi
     from ptm.train.run import train
+    from ptm.train.slurm import discover_slurm
 
-    # Before anything reads how many ranks there are.
+    # Before anything reads how many ranks there are. Slurm's first, which sets what else would be
+    # taken for an mpirun (PMI_SIZE).
+    discover_slurm()
     discover_mpi()
     try:
         return train(lambda: _recipe(parsed), fresh=parsed.fresh)
     finally:
         leave_ranks()
+
+
+def _launch(parsed: argparse.Namespace) -> int:
+    from ptm.launch.command import Options
+    from ptm.launch.launching import launch
+
+    names = {field.name for field in fields(Options)}
+    options = {name: value for name, value in vars(parsed).items() if name in names}
+
+    def tell(line: str) -> None:
+        print(f"ptm: {line}", file=sys.stderr, flush=True)
+
+    return launch(Options(**options), tell)
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:

@@ -29,19 +29,20 @@ def launched_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def data_parallel_ranks(stages: int) -> int:
-    """Ranks that share out the rows, of those that a launcher started.
+def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
+    """Ranks that share out the rows, of `ranks`, or else of those that a launcher started.
 
     Before any launch, one a stage. Raises UserError where the stages do not fit the ranks.
     """
-    ranks = launched_ranks()
-    if ranks == 1 and "WORLD_SIZE" not in os.environ:
-        return 1
+    if ranks is None:
+        if "WORLD_SIZE" not in os.environ:
+            return 1
+        ranks = launched_ranks()
     if ranks % stages:
         raise UserError(
             f"engine.pipeline_stages = {stages}: {ranks} ranks cannot be shared out over {stages} "
-            f"stages alike: start a multiple of {stages} ranks (`deepspeed --num_gpus {stages} "
-            "launch/train.py ...`) or set another number of stages."
+            f"stages alike: start a multiple of {stages} ranks (`ptm launch --num-gpus "
+            f"{stages} ...`) or set another number of stages."
         )
     return ranks // stages
 

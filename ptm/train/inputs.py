@@ -37,10 +37,13 @@ class Inputs:
     steps: int
 
 
-def open_inputs(recipe: Recipe) -> Inputs:
-    """Open what the recipe names. Raises UserError for whatever is wrong with it."""
+def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
+    """Open what the recipe names. Raises UserError for whatever is wrong with it.
+
+    `ranks`: those that will be started; left out, those that were.
+    """
     tokenizer = recipe.tokenizer.load()
-    batch = batches_of(recipe)
+    batch = batches_of(recipe, ranks)
     config = ds_config(recipe, batch)
     _refuse_stages(recipe)
     lacking = lacking_for_offload(config)
@@ -69,12 +72,12 @@ def _refuse_stages(recipe: Recipe) -> None:
         stage_bounds(plan, recipe.engine.pipeline_stages)
 
 
-def batches_of(recipe: Recipe) -> BatchPlan:
-    """The recipe's batch over the ranks that were launched."""
+def batches_of(recipe: Recipe, ranks: int | None = None) -> BatchPlan:
+    """The recipe's batch over `ranks`, or else over those that were launched."""
     return batch_plan(
         global_rows=recipe.train.global_batch_size,
         most_micro_rows=recipe.train.micro_batch_size,
-        ranks=data_parallel_ranks(recipe.engine.pipeline_stages),
+        ranks=data_parallel_ranks(recipe.engine.pipeline_stages, ranks),
     )
 
 

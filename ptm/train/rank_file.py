@@ -31,6 +31,8 @@ class RankFile:
             "rank": ranks.rank,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            # Tells whoever launched the ranks theirs from those of an earlier start.
+            "launch": os.environ.get("PTM_LAUNCH"),
         }
         self.code = EXIT_FAULT
         """The exit code, once it is known."""

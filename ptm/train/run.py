@@ -221,7 +221,7 @@ def _refuse_too_few_ranks(recipe: Recipe) -> None:
     if stages > 1:
         raise UserError(
             f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, and "
-            f"one was started: `deepspeed --num_gpus {stages} launch/train.py RECIPE`, or set "
+            f"one was started: `ptm launch --num-gpus {stages} RECIPE`, or set "
             "engine.pipeline_stages=1."
         )
 

@@ -1,0 +1,1 @@
+"""`ptm launch`: DeepSpeed's launcher, checked before, stopped gently, and explained afterwards."""

@@ -1,0 +1,161 @@
+"""What is to be launched where, and the command of DeepSpeed's launcher for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ptm
+from ptm.errors import UserError
+from ptm.launch.hosts import Slots, chosen, is_this_machine, read_hostfile
+from ptm.launch.words import packed
+
+Launcher = Literal["pdsh", "openmpi"]
+_JOB_HOSTFILE = Path("/job/hostfile")
+"""Which DeepSpeed reads where it is told of none."""
+_SAFE = re.compile(r"[\w@+=:,./-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    recipe: str
+    overrides: Sequence[str] = ()
+    fresh: bool = False
+    hostfile: str | None = None
+    num_gpus: int | None = None
+    include: str = ""
+    exclude: str = ""
+    launcher: Launcher = "pdsh"
+    launcher_args: str = ""
+    master_addr: str | None = None
+    master_port: int | None = None
+
+    def again(self) -> str:
+        """The command that goes on with the run."""
+        named = {
+            "--hostfile": self.hostfile,
+            "--num-gpus": self.num_gpus,
+            "--include": self.include,
+            "--exclude": self.exclude,
+            "--launcher": self.launcher if self.launcher != "pdsh" else None,
+            "--launcher-args": self.launcher_args,
+            "--master-addr": self.master_addr,
+            "--master-port": self.master_port,
+        }
+        options = [f"{name}={value}" for name, value in named.items() if value not in (None, "")]
+        return shlex.join(["ptm", "launch", *options, self.recipe, *self.overrides])
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the ranks go."""
+
+    slots: Slots
+    local: bool
+    """On this machine alone, without ssh."""
+    gpus: bool
+    """Whether this machine has GPUs that torch sees."""
+
+    @property
+    def ranks(self) -> int:
+        """How many will be started."""
+        return sum(len(slots) for slots in self.slots.values())
+
+    @property
+    def hosts(self) -> list[str]:
+        """To be reached by ssh, rank 0's first."""
+        return [] if self.local else list(self.slots)
+
+
+def target_of(options: Options) -> Target:
+    """Read the options and the hostfile. Raises UserError."""
+    if options.hostfile is None:
+        if options.launcher != "pdsh" or options.launcher_args:
+            raise UserError("--launcher and --launcher-args go with --hostfile only.")
+        ids = _gpus_here()
+        wanted = (options.include, options.exclude, options.num_gpus)
+        if ids:
+            return Target(chosen({"localhost": ids}, *wanted), local=True, gpus=True)
+        most = options.num_gpus or 1
+        if options.include or options.exclude:
+            most = os.cpu_count() or 1
+        # --num-gpus 0 and less are refused there.
+        pool = {"localhost": list(range(max(most, 1)))}
+        return Target(chosen(pool, *wanted), local=True, gpus=False)
+    hosts = read_hostfile(Path(options.hostfile))
+    slots = chosen(hosts, options.include, options.exclude, options.num_gpus)
+    if options.launcher == "openmpi":
+        if slots != hosts:
+            raise UserError(
+                "--include, --exclude and --num-gpus: mpirun takes the whole hostfile; write "
+                "another one, or use pdsh."
+            )
+        return Target(slots, local=False, gpus=False)
+    if len(slots) == 1 and is_this_machine(next(iter(slots))):
+        (ids,) = slots.values()
+        return Target({"localhost": ids}, local=True, gpus=bool(_gpus_here()))
+    return Target(slots, local=False, gpus=False)
+
+
+def _gpus_here() -> list[int]:
+    """The GPUs of this machine that CUDA_VISIBLE_DEVICES leaves, by their own numbers."""
+    import torch
+
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not count or not visible:
+        return list(range(count))
+    words = visible.split(",")
+    if not all(word.strip().isdigit() for word in words):
+        raise UserError(
+            f"CUDA_VISIBLE_DEVICES = {visible}: DeepSpeed's launcher knows GPUs by number only, as "
+            "in CUDA_VISIBLE_DEVICES=0,1."
+        )
+    return [int(word) for word in words][:count]
+
+
+def command_of(options: Options, target: Target, *, address: str, port: int) -> list[str]:
+    """The words of DeepSpeed's launcher."""
+    words = [sys.executable, "-m", "deepspeed.launcher.runner", "--log_level", "error"]
+    if target.local:
+        if _JOB_HOSTFILE.is_file():
+            words += ["--hostfile", os.devnull]
+        ids = target.slots["localhost"]
+        if target.gpus:
+            words += ["--include", f"localhost:{','.join(map(str, ids))}"]
+        else:
+            words += ["--num_gpus", str(len(ids))]
+    else:
+        assert options.hostfile is not None, "other hosts come from a hostfile"
+        # Without --force_multi, a hostfile of one other host trains here.
+        words += ["--hostfile", options.hostfile, "--force_multi", "--no_ssh_check"]
+        words += ["--launcher", options.launcher]
+        if options.launcher_args:
+            words += [f"--launcher_args={options.launcher_args}"]
+        if options.num_gpus is not None:
+            words += ["--num_gpus", str(options.num_gpus)]
+        words += [f"--include={options.include}"] if options.include else []
+        words += [f"--exclude={options.exclude}"] if options.exclude else []
+        words += ["--master_addr", address]
+    words += ["--master_port", str(port), *_program()]
+    rest = [options.recipe, *options.overrides, *(["--fresh"] if options.fresh else [])]
+    if not target.local and options.launcher == "pdsh" and not all(map(_SAFE.fullmatch, rest)):
+        # The other hosts' shells would take it apart.
+        rest = [packed(rest)]
+    return [*words, *rest]
+
+
+def _program() -> list[str]:
+    """launch/train.py of a checkout; where ptm was installed without one, `python -m ptm train`."""
+    script = Path(ptm.__file__).parents[1] / "launch" / "train.py"
+    if script.is_file():
+        return [str(script)]
+    return ["--no_local_rank", "--module", "ptm", "train"]

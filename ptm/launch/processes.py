@@ -1,0 +1,179 @@
+"""The processes of a launch, here and on other hosts, known by the PTM_LAUNCH they inherit.
+
+Not by their command lines, as DeepSpeed's `pkill -f` knows them: other trainings have the same.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptm.launch.environment import LAUNCH
+from ptm.launch.shell import on_hosts
+
+_RANK_NAMES = (b"RANK", b"OMPI_COMM_WORLD_RANK")
+_PROGRAMS = (b"launch/train.py", b"ptm")
+_EXIT_CODE = 49
+"""Of the fields of /proc/<pid>/stat after the program's name."""
+_EACH = """\
+for e in /proc/[0-9]*/environ; do
+  if grep -qsz '^{name}={launch}$' "$e"; then p=${{e#/proc/}}; {what}; fi
+done 2>/dev/null
+exit 0"""
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a rank on this host ended; -1 where nobody saw it."""
+
+    rank: int
+    pid: int
+    signal: int
+    code: int
+
+
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    environment: dict[bytes, bytes]
+
+    @property
+    def rank(self) -> int | None:
+        """Which rank it is, or belongs to."""
+        found = (self.environment[name] for name in _RANK_NAMES if name in self.environment)
+        return next((int(word) for word in found if word.isdigit()), None)
+
+
+def processes_here(launch: str) -> list[_Process]:
+    """All of a launch that run on this host."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit():
+            continue
+        try:
+            words = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        environment = dict(word.split(b"=", 1) for word in words if b"=" in word)
+        if environment.get(LAUNCH.encode()) == launch.encode():
+            found.append(_Process(int(path.name), environment))
+    return found
+
+
+def ranks_here(launch: str) -> dict[int, int]:
+    """Process ids of the ranks that run on this host; what they have started does not count."""
+    found: dict[int, int] = {}
+    ours = {process.pid: process for process in processes_here(launch)}
+    for process in ours.values():
+        rank = process.rank
+        if rank is None or not _is_program(process.pid):
+            continue
+        parent = ours.get(_parent(process.pid))
+        if parent is None or parent.rank is None:
+            found.setdefault(rank, process.pid)
+    return found
+
+
+def _is_program(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    # Of launch.py too the command line holds our script, but it begins otherwise.
+    return any(word.endswith(_PROGRAMS) for word in words[1:4]) and b"--world_info" not in words
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    stat = _stat(pid)
+    return int(stat[1]) if stat else -1
+
+
+def kill_here(launch: str, number: int) -> None:
+    """Send a signal to all processes of a launch on this host."""
+    for process in processes_here(launch):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def kill_everywhere(launch: str, number: int, hosts: Iterable[str]) -> None:
+    """The same here and on `hosts`."""
+    kill_here(launch, number)
+    what = f'kill -{number} "${{p%/environ}}"'
+    on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what=what))
+    if number == signal.SIGKILL:
+        # What was being started meanwhile.
+        kill_here(launch, number)
+
+
+def hosts_with_processes(launch: str, hosts: Iterable[str]) -> list[str]:
+    """Those of `hosts` on which something of a launch runs; none that cannot be asked."""
+    said = on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what='echo "$p"'))
+    return [host for host, one in said.items() if one.code == 0 and one.out.strip()]
+
+
+class RankWatch:
+    """Sees the ranks of this host end, in their order, and how."""
+
+    _SECONDS = 1.0
+
+    def __init__(self, launch: str, expected: int) -> None:
+        self._launch = launch
+        self._expected = expected
+        self._open: dict[int, tuple[int, int]] = {}
+        """File descriptor to rank and process id."""
+        self._seen: set[int] = set()
+        self._next = 0.0
+        self.deaths: list[Death] = []
+
+    def wait(self, seconds: float) -> None:
+        """Look for ranks, then wait, no longer than it takes for one of them to end."""
+        now = time.monotonic()
+        if len(self._seen) < self._expected and now >= self._next:
+            self._next = now + self._SECONDS
+            self._find()
+        poll = select.poll()
+        for descriptor in self._open:
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(seconds * 1000):
+            rank, pid = self._open.pop(descriptor)
+            os.close(descriptor)
+            self.deaths.append(_death(rank, pid))
+
+    def close(self) -> None:
+        """Let go of what is still watched."""
+        for descriptor in self._open:
+            os.close(descriptor)
+        self._open.clear()
+
+    def _find(self) -> None:
+        for rank, pid in ranks_here(self._launch).items():
+            if rank in self._seen:
+                continue
+            try:
+                descriptor = os.pidfd_open(pid)
+            except OSError:
+                continue
+            self._seen.add(rank)
+            self._open[descriptor] = (rank, pid)
+
+
+def _death(rank: int, pid: int) -> Death:
+    """Read while the launcher, which looks once a second, has not yet taken note of it."""
+    stat = _stat(pid)
+    if len(stat) <= _EXIT_CODE or stat[0] not in "ZX":
+        return Death(rank, pid, -1, -1)
+    status = int(stat[_EXIT_CODE])
+    return Death(rank, pid, status & 0x7F, status >> 8)
