@@ -283,11 +283,14 @@ def _train(parsed: argparse.Namespace) -> int:
     from ptm.train.mpi import discover_mpi
     from ptm.train.run import train
     from ptm.train.slurm import discover_slurm
+    from ptm.train.stopping import stop_with_parent
 
     # Before anything reads how many ranks there are. Slurm's first, which sets what else would be
     # taken for an mpirun (PMI_SIZE).
     discover_slurm()
     discover_mpi()
+    if "RANK" in os.environ:
+        stop_with_parent()
     try:
         return train(lambda: _recipe(parsed), fresh=parsed.fresh)
     finally:

@@ -101,5 +101,6 @@ class Checkpoints:
             return False
         finally:
             self._speed.saved(time.perf_counter() - began)
+            self._rank_file.note("training", step)
         self.saved_step = self.saved_step if saved is None else saved
         return True

@@ -39,7 +39,7 @@ from ptm.train.logs import log_to
 from ptm.train.node_local import gather_newest_checkpoint
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
-from ptm.train.stopping import StopRequests, stop_with_parent
+from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, Trainer
 
@@ -74,7 +74,6 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
 
 def _join(load: Callable[[], Recipe]) -> Ranks:
     """Join the others, also where this host's recipe cannot be read, to tell them."""
-    stop_with_parent()
     try:
         engine = load().engine
     except UserError:
