@@ -1,0 +1,69 @@
+"""Seconds to save, verify and load a checkpoint, printed as one JSON object.
+
+deepspeed --num_gpus N benchmarks/save_and_load.py RECIPE [KEY=VALUE ...]
+
+The recipe is trained anew and then gone on with, in one process group. `held up`: for how long all
+saves together kept a rank from training; `written`: until its parts were on the disk. The largest
+rank counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import ptm.train.run
+from ptm.recipe import load_recipe
+from ptm.train.distributed import gathered, join_ranks, leave_ranks
+from ptm.train.fragments import EngineState
+from ptm.train.run import train
+from ptm.train.save import Saver, _Begun
+
+spent: defaultdict[str, float] = defaultdict(float)
+
+
+def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work`, whose seconds are added up under `name`."""
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return work(*arguments, **options)
+        finally:
+            spent[name] += time.perf_counter() - began
+
+    return wrapped
+
+
+def main(recipe: str, overrides: list[str]) -> int:
+    Saver.begin = timed("held up", Saver.begin)  # type: ignore[method-assign]
+    Saver.finish = timed("held up", Saver.finish)  # type: ignore[method-assign]
+    _Begun.write = timed("written", _Begun.write)  # type: ignore[method-assign]
+    code = train(lambda: load_recipe(recipe, overrides), fresh=True)
+    EngineState.write = timed("loaded", EngineState.write)  # type: ignore[method-assign]
+    ptm.train.run.problem_with = timed("verified", ptm.train.run.problem_with)
+    saves = dict(spent)
+    steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
+    longer = [*overrides, f"train.steps={int(steps) + 1}"]
+    code = code or train(lambda: load_recipe(recipe, longer), fresh=False)
+    ranks = join_ranks()
+    seconds = {**saves, "verified": spent["verified"], "loaded": spent["loaded"]}
+    every = gathered(seconds, ranks)
+    if ranks.first:
+        largest = {name: round(max(row[name] for row in every), 2) for name in seconds}
+        print("SECONDS", json.dumps({"ranks": ranks.world, **largest}), flush=True)
+    leave_ranks()
+    return code
+
+
+if __name__ == "__main__":
+    words = [word for word in sys.argv[1:] if not word.startswith("--local_rank")]
+    sys.exit(main(words[0], words[1:]))
