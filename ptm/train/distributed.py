@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -103,6 +104,23 @@ def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: f
         _join("cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes))
     join_deepspeed(cuda=cuda)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
+
+
+def record_flights(folder: Path) -> None:
+    """Have torch keep NCCL's last calls, and write them into `folder` where one times out.
+
+    The variables' names are those of torch 2.5 and later, and those before; what the user has set
+    stays.
+    """
+    traces = str(folder / "nccl_trace_rank_")
+    for name, value in {
+        "TORCH_FR_BUFFER_SIZE": "2000",
+        "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
+        "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+        "TORCH_FR_DUMP_TEMP_FILE": traces,
+        "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": traces,
+    }.items():
+        os.environ.setdefault(name, value)
 
 
 def _join(backend: str, timeout: timedelta) -> None:

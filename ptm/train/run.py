@@ -30,6 +30,7 @@ from ptm.train.distributed import (
     join_ranks,
     objects_of_all,
     of_first,
+    record_flights,
 )
 from ptm.train.engines.deepspeed import refuse_config
 from ptm.train.engines.pipeline import PipelineEngine
@@ -37,6 +38,7 @@ from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
 from ptm.train.node_local import gather_newest_checkpoint
+from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
 from ptm.train.stopping import StopRequests
@@ -75,9 +77,11 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
 def _join(load: Callable[[], Recipe]) -> Ranks:
     """Join the others, also where this host's recipe cannot be read, to tell them."""
     try:
-        engine = load().engine
+        recipe = load()
     except UserError:
         return join_ranks()
+    record_flights(RunFolder(recipe).path / RANKS)
+    engine = recipe.engine
     return join_ranks(engine.backend, timeout_minutes=engine.timeout_minutes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import BuildStore, Bundled
 from tests.engines.launched import Launch, launch
-from tests.engines.trainings import FOUR_RANKS, ONE_RANK, STOPPED, TWO_RANKS
+from tests.engines.trainings import DISTURBED, FOUR_RANKS, ONE_RANK, STOPPED, TWO_RANKS
 
 # A fixture: one thread is as fast as two for models this small.
 from tests.train.conftest import _one_thread
@@ -54,3 +54,10 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """Calm trainings of two ranks, and such that were stopped and went on."""
     folder = tmp_path_factory.mktemp("stopped")
     return launch(STOPPED, ranks=2, store=store, folder=folder, seconds=200)
+
+
+@pytest.fixture(scope="session")
+def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    """Trainings of two ranks, one step of which is not like the others."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    return launch(DISTURBED, ranks=2, store=store, folder=folder, seconds=200)

@@ -33,12 +33,14 @@ COMMON = (
 class Training:
     """One training: a recipe's overrides, and after which step one of its ranks is asked to stop.
 
-    One that is listed again under the same name goes on.
+    One that is listed again under the same name goes on. `disturbed`: a step, and the factor by
+    which its loss is multiplied.
     """
 
     name: str
     overrides: tuple[str, ...]
     stop_at: int | None = None
+    disturbed: tuple[int, float] | None = None
 
     def arguments(self, store: Path, runs: Path) -> list[str]:
         small = small_overrides(store, runs, self.name)
@@ -110,7 +112,14 @@ def launch(
 def listed(trainings: Sequence[Training], store: Path, runs: Path) -> str:
     """As `train_many.py` reads it."""
     return json.dumps(
-        [{"arguments": t.arguments(store, runs), "stop_at": t.stop_at} for t in trainings]
+        [
+            {
+                "arguments": t.arguments(store, runs),
+                "stop_at": t.stop_at,
+                "disturbed": t.disturbed,
+            }
+            for t in trainings
+        ]
     )
 
 

@@ -11,13 +11,16 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ptm.cli import _log_to_console
 from ptm.errors import TrainingError, UserError
+from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
 from ptm.train.distributed import leave_ranks
+from ptm.train.engines.contract import Engine
 from ptm.train.run import train
 from ptm.train.trainer import Trainer
 
@@ -41,8 +44,8 @@ def main(plan: Path) -> None:
 
 def one(training: dict[str, Any]) -> dict[str, Any]:
     """One training: its exit code and the sentence of an error; no code where it broke."""
-    stop_at = training["stop_at"]
-    original = Trainer._train_one
+    stop_at, original = training["stop_at"], Trainer._train_one
+    undisturbed = disturb(*training["disturbed"]) if training["disturbed"] else lambda: None
 
     def train_one(self: Any, *arguments: Any) -> float:
         rate = original(self, *arguments)
@@ -60,6 +63,29 @@ def one(training: dict[str, Any]) -> dict[str, Any]:
         return {"code": None, "said": traceback.format_exc()}
     finally:
         Trainer._train_one = original  # type: ignore[method-assign]
+        undisturbed()
+
+
+def disturb(at: int, factor: float) -> Callable[[], None]:
+    """Multiply the loss of step `at` by `factor`, value and gradients; returns what undoes it."""
+    train_step, sums = Engine.train_step, Mlm.sums
+    now = 0
+
+    def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:
+        nonlocal now
+        now = step + 1
+        return train_step(self, *arguments, step=step, **options)
+
+    def disturbed(self: Any, outputs: Any, tensors: Any) -> Any:
+        found = sums(self, outputs, tensors)
+        counts = now == at and found["mlm_loss"].requires_grad
+        return {**found, "mlm_loss": found["mlm_loss"] * (factor if counts else 1.0)}
+
+    def undo() -> None:
+        Engine.train_step, Mlm.sums = train_step, sums  # type: ignore[method-assign]
+
+    Engine.train_step, Mlm.sums = noted, disturbed  # type: ignore[method-assign]
+    return undo
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from tests.engines.launched import Training
@@ -117,4 +118,25 @@ STOPPED = [
         Training(f"stopped-{name}", (*DROPPING, *overrides), stop_at=STOPPED_AT[name]),
         Training(f"stopped-{name}", (*DROPPING, *overrides)),
     )
+]
+
+# Steps unlike the others, on ranks and across stages.
+UNLIKE = 8
+POLICIES = {
+    "skip-nan": ("skip", math.nan),
+    "skip-spike": ("skip", 100.0),
+    "rollback-nan": ("rollback", math.nan),
+    "stop-nan": ("stop", math.nan),
+}
+DISTURBED = [
+    Training(
+        f"{name}-{engine}",
+        (
+            *(*overrides, *DROPPING, "checkpoint.every=4"),
+            f"train.anomalies={{policy: {policy}, sigmas: 6, window: 6}}",
+        ),
+        disturbed=(UNLIKE, factor),
+    )
+    for engine, overrides in {"zero2": (zero(2),), "stages2": stages(2)}.items()
+    for name, (policy, factor) in POLICIES.items()
 ]
