@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.wordpiece import WordPiece
+
+# Started in the background of a script, this process ignores Ctrl-C, and so would all it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
