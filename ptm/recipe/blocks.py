@@ -100,9 +100,9 @@ class AnomalyBlock(Config):
     policy: Literal["stop", "skip", "rollback"] = "stop"
     """stop: end the training; skip: go on without the step; rollback: go on from the checkpoint
     before with the data after it."""
-    sigmas: Annotated[float, Field(ge=1)] | None = None
+    sigmas: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     """A spike: this many standard deviations above the mean of the window; none: no spikes."""
-    window: Annotated[int, Field(ge=4)] = 100
+    window: Annotated[int, Field(ge=4, le=100_000)] = 100
     """Steps before it that a step is compared with."""
     limit: PositiveInt = 10
     """More anomalies than this in a run end it under any policy."""
@@ -145,6 +145,15 @@ class LossScaleBlock(Config):
     minimum: PositiveInt = 1
     """Its floor: a training whose gradients overflow even there is ended, with a sentence."""
 
+    @model_validator(mode="after")
+    def _begins_above_its_floor(self) -> LossScaleBlock:
+        if self.minimum > 2**self.initial_power:
+            raise ValueError(
+                f"minimum = {self.minimum} is above the beginning, 2 to the power of "
+                f"initial_power = {self.initial_power}"
+            )
+        return self
+
 
 class EngineBlock(Config):
     """What runs it."""
@@ -153,7 +162,7 @@ class EngineBlock(Config):
     """`NAME` for ds_configs/NAME.json of the project, else the path of a JSON file."""
     backend: Literal["auto", "nccl", "gloo"] = "auto"
     """What ranks talk over; auto: NCCL where there are GPUs, else gloo."""
-    timeout_minutes: PositiveFloat = 30
+    timeout_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
     """How long ranks wait for one that does not answer before all give up."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     loss_scale: LossScaleBlock = LossScaleBlock()

@@ -7,7 +7,7 @@ offload, buckets and communication. A key that both give must have one value.
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,34 @@ _OWNED = {
     "bfloat16": "engine.precision",
     "amp": "engine.precision",
     "torch_autocast": "engine.precision",
+    "tensorboard": "tracking.tensorboard",
+    "wandb": "tracking.wandb",
+    "csv_monitor": "metrics.jsonl has every report",
+    "checkpoint": "checkpoint",
+}
+# What DeepSpeed can and this project does not do: it would fail later, or do something else.
+_ABSENT = {
+    "": (
+        "autotuning",
+        "comet",
+        "compression_training",
+        "curriculum_learning",
+        "data_efficiency",
+        "eigenvalue",
+        "elasticity",
+        "hybrid_engine",
+        "progressive_layer_drop",
+        "sparse_attention",
+        "tensor_parallel",
+    ),
+    "zero_optimization": (
+        "mics_shard_size",
+        "zenflow",
+        "zero_hpz_partition_size",
+        "zero_quantized_gradients",
+        "zero_quantized_nontrainable_weights",
+        "zero_quantized_weights",
+    ),
 }
 
 
@@ -54,6 +82,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
                 f"remove it from {path.name}."
             )
     _refuse_stage(config, path)
+    _refuse_absent(config, path)
     refuse_offload(config, path)
     _refuse_pipeline(recipe, config)
     owned = _owned_by_recipe(recipe, batch)
@@ -74,6 +103,18 @@ def _refuse_stage(config: dict[str, Any], path: Path) -> None:
             f"{path}: zero_optimization.stage = {json.dumps(stage)} is no ZeRO stage; it is 0, 1, "
             '2 or 3, as in {"zero_optimization": {"stage": 1}}.'
         )
+
+
+def _refuse_absent(config: dict[str, Any], path: Path) -> None:
+    for block, keys in _ABSENT.items():
+        given = config.get(block, {}) if block else config
+        for key in keys:
+            if given.get(key):
+                dotted = f"{block}.{key}" if block else key
+                raise UserError(
+                    f"{path}: {dotted} is a feature of DeepSpeed's that trainings here do not "
+                    f"have: remove it from {path.name}."
+                )
 
 
 def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
@@ -153,7 +194,8 @@ def _merged(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        config = json.loads(text, object_pairs_hook=partial(_without_twins, path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: is not JSON: {error.msg}.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -162,6 +204,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not a DeepSpeed configuration: expected a JSON object.")
     _refuse_unknown(config, "", path)
     return config
+
+
+def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One JSON object. Raises UserError where a key is in it twice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UserError(f"{path}: {key} is given twice in one block: remove one of them.")
+        found[key] = value
+    return found
 
 
 def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:

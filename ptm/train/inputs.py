@@ -46,6 +46,8 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     batch = batches_of(recipe, ranks)
     config = ds_config(recipe, batch)
     _refuse_stages(recipe)
+    if recipe.init_from is not None:
+        open_source(recipe.init_from)
     lacking = lacking_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")

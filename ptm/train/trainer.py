@@ -15,6 +15,7 @@ from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
+from ptm.recipe.blocks import AnomalyBlock
 from ptm.train.anomalies import EVENTS, Watch, write_event
 from ptm.train.checkpoints import Checkpoints
 from ptm.train.distributed import Ranks, gathered, summed
@@ -271,12 +272,23 @@ class Trainer:
         elif action == "skip":
             logger.warning("%s; %s", what, "skipped" if result.skipped else "not skipped")
         else:
-            self._checkpoints.finish()
-            raise TrainingError(
-                f"{what}. The newest whole checkpoint is that of step "
-                f"{self._checkpoints.saved_step or '- there is none -'}. To go on past it, run "
-                "again with train.anomalies.policy=skip or =rollback, or learn more slowly."
+            raise TrainingError(f"{what}. {self._way_on(rule)}")
+
+    def _way_on(self, rule: AnomalyBlock) -> str:
+        """What a user can do whose training an anomaly has ended."""
+        self._checkpoints.finish()
+        saved = self._checkpoints.saved_step
+        there = "There is no checkpoint yet" if saved is None else f"Step {saved} is saved"
+        if self._watch.exhausted:
+            return (
+                f"{there}; that was anomaly {self._watch.count}, and train.anomalies.limit is "
+                f"{rule.limit}: raise it, or optimizer.learning_rate may be too high."
             )
+        policies = "policy=skip" if saved is None else "policy=skip or =rollback"
+        return (
+            f"{there}; to go on past it, run again with train.anomalies.{policies}, or learn more "
+            "slowly."
+        )
 
     def _roll_back(self, step: int) -> None:
         """Take the weights of the checkpoint before, and go on with the data after `step`.

@@ -56,4 +56,4 @@ def test_a_stop_ends_all_ranks_with_one_sentence(disturbed: Launch, engine: str)
     ((first, second),) = disturbed.ended[name]
     assert first.said == second.said
     assert first.said.startswith(f"step {UNLIKE}: the loss is nan")
-    assert "checkpoint is that of step 4" in first.said
+    assert "Step 4 is saved" in first.said

@@ -64,7 +64,9 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(
     runs: Runs, inject: Inject
 ) -> None:
     inject(math.nan)
-    with pytest.raises(TrainingError, match=r"step 9: the loss is nan.*step 8.*policy=skip"):
+    with pytest.raises(
+        TrainingError, match=r"step 9: the loss is nan.*Step 8 is saved.*policy=skip"
+    ):
         runs.train("stopped")
     (event,) = events(runs, "stopped")
     assert (event["step"], event["what"], event["value"]) == (AT, "loss", "nan")

@@ -167,7 +167,7 @@ def test_a_pipeline_in_one_process_is_refused_with_the_command_that_starts_two(
 ) -> None:
     said = refused("train", "engine.pipeline_stages=2", "engine.deepspeed=pipeline")
     assert "needs 2 ranks or a multiple of them, and one was started" in said
-    assert "`deepspeed --num_gpus 2 launch/train.py RECIPE`" in said
+    assert "`ptm launch --num-gpus 2 RECIPE`" in said
 
 
 @pytest.mark.parametrize(("layers", "most"), [(1, 4), (4, 7)])

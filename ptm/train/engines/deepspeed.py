@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from io import StringIO
@@ -26,6 +27,8 @@ State = tuple[Tensor, ...]
 def join_deepspeed(*, cuda: bool) -> None:
     """Let DeepSpeed use the process group that this process has joined."""
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    # Pipelines broadcast tied weights, which torch warns of though no gradient is asked for.
+    warnings.filterwarnings("ignore", message=r".*c10d::broadcast_: an autograd kernel")
     if not cuda:
         # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -41,8 +44,9 @@ def refuse_config(config: dict[str, Any], name: str) -> None:
     try:
         with redirect_stdout(StringIO()):
             DeepSpeedConfig(values)
-    except (ValidationError, ValueError, TypeError, AssertionError) as error:
-        what = str(error)
+    except Exception as error:
+        # Of any kind: DeepSpeed has its own, and asserts where it means to refuse.
+        what = str(error) or type(error).__name__
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
