@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def sentences_of(document: str) -> list[str]:
     for stop in "。！？.!?":
         marked = marked.replace(stop, f"{stop}\n")
     return [sentence for sentence in marked.split("\n") if sentence.strip()]
+
+
+@pytest.fixture(autouse=True)
+def _no_console_left_over() -> Iterator[None]:
+    """The command line logs to the console of its test, which is closed afterwards."""
+    yield
+    logger = logging.getLogger("ptm")
+    for handler in [one for one in logger.handlers if type(one) is logging.StreamHandler]:
+        logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def test_a_tied_matrix_embeds_and_scores_with_the_same_rows() -> None:
 
 def test_an_untied_matrix_scores_every_token() -> None:
     head, hidden = Unembedding(SHAPE), torch.randn(4, 6)
+    torch.nn.init.normal_(head.weight)
     torch.testing.assert_close(head(hidden), hidden @ head.weight.T)
     assert head.weight.shape == (11, 6)
 
