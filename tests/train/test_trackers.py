@@ -331,7 +331,7 @@ def train_one(self, batches):
     return original(self, batches)
 
 trainer.Trainer._train_one = train_one
-train(load_recipe(sys.argv[1], sys.argv[2:]), fresh=False)
+train(lambda: load_recipe(sys.argv[1], sys.argv[2:]), fresh=False)
 """
 
 
