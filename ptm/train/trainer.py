@@ -181,7 +181,7 @@ class Trainer:
     def _agree(self, batch: StepBatch, stop: StopRequests) -> tuple[StepTotals, int | None]:
         """What all ranks' rows come to, and the exit code if any rank was asked to stop.
 
-        The one moment of a step in which the ranks talk to each other outside the engine.
+        The engine asks the ranks once more, after the step, for its loss and gradient norm.
         """
         # The last stage sees the rows that the first has counted.
         counts = batch.counts if self._ranks.stage == 0 else dict.fromkeys(batch.counts, 0)
@@ -249,11 +249,10 @@ class Trainer:
 
         Raises TrainingError where it is to end the training.
         """
-        norm = summed({"norm": float(result.shares["grad_norm"])}, self._ranks)["norm"]
         fp16 = self._recipe.engine.precision == "fp16"
         anomaly = self._watch.judge(
             loss=result.loss,
-            grad_norm=None if result.skipped else norm,
+            grad_norm=None if result.skipped else result.grad_norm,
             overflow=result.skipped and not fp16,
         )
         if anomaly is None:

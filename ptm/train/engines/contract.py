@@ -46,12 +46,13 @@ class StepResult:
     `shares`: this rank's share of every metric of the objective, of the loss and of the gradient's
     norm; the ranks' shares add up to the value. Scalars on the device, so that nobody waits for
     them before they are reported. `skipped`: the gradients were not finite, nothing was updated.
-    `loss`: of the whole batch.
+    `loss`, `grad_norm`: of the whole batch.
     """
 
     shares: Mapping[str, Tensor]
     skipped: bool
     loss: float
+    grad_norm: float
 
 
 class Engine(ABC):
@@ -151,11 +152,12 @@ class Engine(ABC):
             norm = self._deepspeed.get_global_grad_norm()
             shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
         shares["grad_norm"] = shares["grad_norm"] / self._ranks.world
-        loss = summed({"loss": float(shares["loss"])}, self._ranks)["loss"]
-        if skipped and loss > loss_limit:
+        mine = {name: float(shares[name]) for name in ("loss", "grad_norm")}
+        whole = summed(mine, self._ranks)
+        if skipped and whole["loss"] > loss_limit:
             # The gradients were made to overflow: that says nothing about the scale.
             self.state.set_scaler(scaler)
-        return StepResult(shares, skipped, loss)
+        return StepResult(shares, skipped, whole["loss"], whole["grad_norm"])
 
     def _fit_to_learn(
         self, loss: Tensor, before: Tensor | float, group: Any | None = None
