@@ -6,7 +6,7 @@ Devlin et al. 2018 (section 3.1), Liu et al. 2019 (section 4), Cui et al. 2019, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ptm.nn.word_embedding import tied_unembedding_step
 from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
 from ptm.objectives.masking import Maskable, Masking, TokenMasking
 from ptm.plan import Step
+from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 _AROUND = 2
@@ -64,6 +65,20 @@ class Mlm(Objective):
     def needs_word_starts(self) -> bool:
         """As the masking does."""
         return self.masking.needs_word_starts
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """As the masking does."""
+        return self.masking.input_files
+
+    @property
+    def fingerprint(self) -> str:
+        """As the masking does."""
+        return self.masking.fingerprint
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With the masking's files read."""
+        return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})
 
     def row_length(self, text_lengths: I64) -> I64:
         """The text and the special tokens around it."""

@@ -85,7 +85,7 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     )
     return RowSet(
         store=store,
-        objective=recipe.objective,
+        objective=recipe.objective.prepared(tokenizer),
         vocabulary=tokenizer.vocabulary,
         examples=examples,
         lengths=recipe.objective.row_length(examples.lengths),
