@@ -97,9 +97,7 @@ def test_a_phrase_does_not_end_inside_a_word() -> None:
 
 
 @given(phrases=PHRASES, seed=st.integers(0, 9))
-def test_the_fingerprint_of_phrases_is_that_of_the_set(
-    phrases: list[list[int]], seed: int
-) -> None:
+def test_the_fingerprint_of_phrases_is_that_of_the_set(phrases: list[list[int]], seed: int) -> None:
     shuffled = [phrases[i] for i in np.random.default_rng(seed).permutation(len(phrases))]
     trie = PhraseTrie.of(phrases, VOCABULARY)
     assert PhraseTrie.of([*shuffled, phrases[0]], VOCABULARY).fingerprint == trie.fingerprint
