@@ -74,6 +74,11 @@ class EmbeddingConfig(Config):
         """Whether a table limits the length of a sequence."""
         return "position" in self.of
 
+    @property
+    def longest_sequence(self) -> int | None:
+        """The most tokens an example may have; None where no table limits them."""
+        return self.positions if self.learns_positions else None
+
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """input_ids (and what the parts read) -> hidden (B, T, D)."""
         parts = {name: embedding_parts()[name] for name in self.of if name != WORD}
