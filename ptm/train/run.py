@@ -257,7 +257,7 @@ def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
     if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
         files = " or ".join(inputs.train.objective.input_files)
         raise UserError(
-            f"{checkpoint.folder}: was trained with another content of {files}. Use what it began "
+            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
             "with, or --fresh."
         )
     if steps < checkpoint.step:
