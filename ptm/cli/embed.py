@@ -63,7 +63,9 @@ def _refuse(parsed: argparse.Namespace) -> None:
 
 def _texts(parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The texts, and where each was written."""
-    texts, places = list(parsed.text), [f'"{text}"' for text in parsed.text]
+    from ptm.interop.texts import quoted
+
+    texts, places = list(parsed.text), [quoted(text) for text in parsed.text]
     file: Path | None = parsed.file
     if file is not None:
         try:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.source import Source
-from ptm.interop.texts import TextBatch, refuse_long, text_batches
+from ptm.interop.texts import TextBatch, read_texts, text_batches
 from ptm.model.build import encoder_plan
 from ptm.model.loaded import loaded_model
 from ptm.recipe import Recipe
@@ -71,9 +71,8 @@ class Embedder:
         for text, place in zip(texts, places, strict=True):
             if not text.strip():
                 raise UserError(f"{place}: the text is empty.")
-        ids = [self._tokenizer.encode_marked(text) for text in texts]
-        refuse_long(ids, places, self._recipe.model.embedding.longest_sequence)
-        return ids
+        longest = self._recipe.model.embedding.longest_sequence
+        return read_texts(texts, self._tokenizer, places=places, longest=longest)
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:
         """Batches and their last hidden states (B, T, D)."""

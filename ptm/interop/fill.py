@@ -9,7 +9,7 @@ import torch
 
 from ptm.errors import UserError
 from ptm.interop.source import Source
-from ptm.interop.texts import TextBatch, refuse_long, text_batches
+from ptm.interop.texts import TextBatch, quoted, read_texts, text_batches
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.recipe import Recipe
@@ -51,17 +51,20 @@ class Filler:
 
     def fill_all(self, texts: Sequence[str], *, count: int) -> list[list[list[Guess]]]:
         """The same for each of `texts`, several at once."""
-        ids = [self.tokenizer.encode_marked(text) for text in texts]
         vocabulary = self.tokenizer.vocabulary
+        ids = read_texts(
+            texts,
+            self.tokenizer,
+            places=[quoted(text) for text in texts],
+            longest=self._recipe.model.embedding.longest_sequence,
+        )
         mask = vocabulary.special_id("mask")
         for text, tokens in zip(texts, ids, strict=True):
             if mask not in tokens:
                 raise UserError(
-                    f'"{text}": has no {vocabulary.specials["mask"]}; write it where a token is to '
-                    "be guessed."
+                    f"{quoted(text)}: has no {vocabulary.specials['mask']}; write it where a token "
+                    "is to be guessed."
                 )
-        limit = self._recipe.model.embedding.longest_sequence
-        refuse_long(ids, [f'"{_beginning(text)}"' for text in texts], limit)
         pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.separates_examples
         guesses: list[list[list[Guess]]] = [[] for _ in texts]
         for batch in text_batches(ids, pad=pad, padded=separates):
@@ -83,7 +86,3 @@ class Filler:
                 row.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
             )
         ]
-
-
-def _beginning(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.text.tokenizers import Tokenizer
 
 _TOKENS_A_BATCH = 8192
 
@@ -23,14 +24,35 @@ class TextBatch:
     tensors: dict[str, Tensor]
 
 
-def refuse_long(texts: Sequence[Sequence[int]], places: Sequence[str], limit: int | None) -> None:
-    """Raise UserError for a text of more than `limit` tokens, saying in which of `places`."""
-    for ids, place in zip(texts, places, strict=True):
-        if limit is not None and len(ids) > limit:
+def read_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, *, places: Sequence[str], longest: int | None
+) -> list[list[int]]:
+    """The ids of each text, mask tokens and what stands around it included.
+
+    Raises UserError, with the text's place, for one that is no text or has more than `longest`.
+    """
+    found = []
+    for text, place in zip(texts, places, strict=True):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{place.encode('utf-8', 'replace').decode()}: is not UTF-8 text at character "
+                f"{error.start}."
+            ) from error
+        ids = tokenizer.encode_marked(text)
+        if longest is not None and len(ids) > longest:
             raise UserError(
                 f"{place}: the text has {len(ids)} tokens, special ones included; the model reads "
-                f"{limit}."
+                f"{longest}."
             )
+        found.append(ids)
+    return found
+
+
+def quoted(text: str) -> str:
+    """The beginning of a text, to name it by."""
+    return f'"{text}"' if len(text) <= 40 else f'"{text[:37]}..."'
 
 
 def text_batches(

@@ -176,6 +176,13 @@ def test_what_cannot_be_embedded_is_said_in_one_sentence(
     assert len(said.splitlines()) == 1
 
 
+def test_a_text_that_is_not_utf8_is_refused(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    # As Python reads an argument that ends within a character.
+    for command in ("embed", "fill"):
+        assert main([command, str(pair.folder), "[MASK] and \udce7"]) == EXIT_USER
+        assert '"[MASK] and ?": is not UTF-8 text at character 11' in capsys.readouterr().err
+
+
 def test_no_text_at_all_is_refused(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(pair.folder)]) == EXIT_USER
     assert "nothing to embed" in capsys.readouterr().err

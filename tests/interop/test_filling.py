@@ -74,6 +74,24 @@ def test_the_model_itself_and_its_export_guess_alike(pair: Pair) -> None:
         ]
 
 
+def test_several_texts_are_filled_as_each_alone(pair: Pair) -> None:
+    filler = Filler(open_source(str(pair.folder)))
+    together = filler.fill_all(TEXTS, count=3)
+    for text, masks in zip(TEXTS, together, strict=True):
+        alone = filler.fill(text, count=3)
+        assert [[g.token for g in mask] for mask in masks] == [
+            [g.token for g in mask] for mask in alone
+        ]
+        for mine, other in zip(masks, alone, strict=True):
+            expected = [pytest.approx(g.probability, rel=1e-4) for g in other]
+            assert [g.probability for g in mine] == expected
+
+
+def test_of_several_texts_the_one_without_a_mask_is_named(pair: Pair) -> None:
+    with pytest.raises(UserError, match=r'^"red and blue": has no \[MASK\]; write it where'):
+        Filler(open_source(str(pair.folder))).fill_all(["[MASK]", "red and blue"], count=1)
+
+
 def test_the_guesses_are_sorted_and_their_probabilities_are_of_all_tokens(pair: Pair) -> None:
     size = pair.tokenizer.vocabulary.size
     (guesses,) = Filler(open_source(str(pair.folder))).fill("a [MASK]", count=size + 10)

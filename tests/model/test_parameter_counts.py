@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from ptm.model.build import build_plan, meta_model, parameter_count
 from ptm.objectives.mlm import Mlm
+from ptm.recipe import load_recipe
 from ptm.recipe.blocks import ModelBlock
 
 CHINESE = 21128
@@ -88,3 +91,11 @@ def test_a_model_without_memory_has_names_and_shapes() -> None:
         1024,
         4096,
     )
+
+
+def test_the_base_ernie_is_a_base_bert(project: Path) -> None:
+    # Sun et al. 2019, section 4.2: "the same model size as BERT-base".
+    recipe = load_recipe(str(project / "recipes/ernie/base.yaml"))
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
+    layers, width, heads, _ = SIZES["base"]
+    assert parameter_count(plan) == counted(block_of(layers, width, heads))
