@@ -218,6 +218,17 @@ def test_a_phrase_is_not_found_where_its_last_word_goes_on(
         assert (group[0] == group[1]) == together
 
 
+def test_a_phrase_ends_with_its_example_also_where_no_special_token_does(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    options: dict[str, Any] = {"weights": {"phrase": 1, "token": 0}, "entities": None}
+    masking = masking_of(folder, tokenizer, per="word", **options)
+    for halves, groups in ((["大小多少"], [0, 0, 0, 0]), (["大小", "多少"], [0, 1, 0, 1])):
+        text = maskable_of(tokenizer.encode(halves), tokenizer)
+        keys = stream_keys(1, np.arange(text.examples))
+        assert masking.choose(text, keys)[1].tolist() == groups
+
+
 def test_with_whole_words_a_phrase_begins_and_ends_with_words_and_words_are_whole(
     folder: Path, tokenizer: Tokenizer
 ) -> None:
