@@ -6,7 +6,7 @@ Devlin et al. 2018 (section 3.1), Liu et al. 2019 (section 4), Cui et al. 2019, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from ptm.data.store import I64, TokenStore, ragged_ranges
 from ptm.nn.shape import ModelShape
 from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
 from ptm.nn.word_embedding import tied_unembedding_step
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
-from ptm.objectives.masking import Maskable, Masking, TokenMasking
+from ptm.objectives.contract import Drawing, Metric, MicroBatch
+from ptm.objectives.masked_objective import MaskedObjective
+from ptm.objectives.masking import Maskable
 from ptm.plan import Step
-from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 _AROUND = 2
@@ -38,13 +38,12 @@ class MlmHead(Config):
     bias: bool = True
 
 
-class Mlm(Objective):
+class Mlm(MaskedObjective):
     """Predict the tokens that masking hides."""
 
     type: Literal["mlm"]
     full_sentences: bool = False
     """Join all documents with [SEP] and fill every row, instead of one document an example."""
-    masking: Masking = TokenMasking()
     head: MlmHead = MlmHead()
 
     metrics: ClassVar[tuple[Metric, ...]] = (
@@ -60,25 +59,6 @@ class Mlm(Objective):
         "predicted_ids",
         "predicted_weights",
     )
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """As the masking does."""
-        return self.masking.needs_word_starts
-
-    @property
-    def input_files(self) -> tuple[str, ...]:
-        """As the masking does."""
-        return self.masking.input_files
-
-    @property
-    def fingerprint(self) -> str:
-        """As the masking does."""
-        return self.masking.fingerprint
-
-    def prepared(self, tokenizer: Tokenizer) -> Self:
-        """With the masking's files read."""
-        return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})
 
     def row_length(self, text_lengths: I64) -> I64:
         """The text and the special tokens around it."""

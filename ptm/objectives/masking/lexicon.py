@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,18 +35,17 @@ class Lexicon:
 def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     """The phrases of two or more tokens among the lines of `path`.
 
-    A phrase counts both as it is tokenised at the beginning of a text and after a space, which
-    some tokenizers tell apart. Raises UserError where no line is of use.
+    A phrase counts as it is tokenised at the beginning of a text, after a space and after a comma,
+    which some tokenizers tell apart. Raises UserError where no line is of use.
     """
     lines = [line.strip() for line in _text(path).split("\n")]
     phrases = list(dict.fromkeys(line for line in lines if line))
     if not phrases:
         raise UserError(f"{path}: the lexicon is empty; it should have one phrase a line.")
     vocabulary = tokenizer.vocabulary
-    after_space = tokenizer.encode([f" {phrase}" for phrase in phrases])
     usable: list[list[int]] = []
     unknown = single = 0
-    for forms in zip(tokenizer.encode(phrases), after_space, strict=True):
+    for forms in _forms(phrases, tokenizer):
         known = [ids for ids in forms if not vocabulary.is_special[ids].any()]
         whole = [ids for ids in known if len(ids) > 1]
         unknown += not known
@@ -67,6 +67,17 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
         single,
     )
     return Lexicon(PhraseTrie.of(usable, vocabulary.size), np.asarray(tokenizer.continuations))
+
+
+def _forms(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], ...]]:
+    """The ids of each phrase, in all the ways that it may stand in a text."""
+    after_space = tokenizer.encode([f" {phrase}" for phrase in phrases])
+    after_comma = tokenizer.encode_with_offsets([f",{phrase}" for phrase in phrases])
+    alone = tokenizer.encode(phrases)
+    for first, second, (ids, offsets) in zip(alone, after_space, after_comma, strict=True):
+        begins = [begin for begin, _ in offsets]
+        inside = ids[begins.index(1) :] if 1 in begins else first
+        yield first, second, inside
 
 
 def _text(path: str) -> str:
