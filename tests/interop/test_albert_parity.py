@@ -296,11 +296,11 @@ def test_what_is_not_supported_is_refused(
     ("changes", "reason"),
     [
         ({"norm_position": "pre"}, "albert: its encoder is not a post-norm"),
+        ({"embedding": {"of": ["word", "position", "task"]}}, "albert: its embedding is of"),
         ({"window": 8}, "albert: it has model.encoder.window = 8"),
         ({"residual_attention": True}, "albert: it has model.encoder.residual_attention"),
         ({"bias": False}, "albert: it has model.encoder.bias = False"),
         ({"embedding": {"position_offset": 2}}, "albert: it has model.embedding.position_offset"),
-        ({"embedding": {"of": ["word", "position", "task"]}}, "albert: its embedding is of"),
         ({"rotary": {"theta": 1000.0}}, "modernbert: it has model.encoder.feed_forward = dense"),
     ],
     ids=lambda value: str(value)[:40],

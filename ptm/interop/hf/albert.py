@@ -63,7 +63,7 @@ class Albert(Family):
     name = "albert"
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """ALBERT's layers are BERT's; it normalises its embedding and learns positions."""
+        """ALBERT's layers are BERT's, but shared; it has a norm and learnt positions before."""
         encoder, embedding = model.encoder, model.embedding
         if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
             return "its encoder is not a post-norm transformer"
@@ -71,6 +71,8 @@ class Albert(Family):
             return f"its embedding is of {', '.join(embedding.of)}"
         if not embedding.layer_norm or not embedding.learns_positions:
             return "its embedding has no layer norm or no learnt positions"
+        if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
+            return "it neither shares layers nor has a narrower embedding"
         if not isinstance(objective, Mlm):
             return f"it was trained with objective {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
