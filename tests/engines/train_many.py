@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ptm.cli import _log_to_console
+from ptm.cli.entry import _log_to_console
 from ptm.errors import TrainingError, UserError
 from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe

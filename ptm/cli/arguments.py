@@ -1,0 +1,44 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptm.recipe import Recipe
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """RECIPE and KEY=VALUE."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """KEY=VALUE alone."""
+    parser.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", help="e.g. train.steps=200, read as YAML"
+    )
+
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """--fresh of a training."""
+    parser.add_argument("--fresh", action="store_true", help="set an old run aside and start anew")
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """SOURCE."""
+    parser.add_argument("source", metavar="SOURCE", help="a run, an export or an import")
+
+
+def add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def recipe_of(parsed: argparse.Namespace) -> Recipe:
+    """The recipe that was named, with its overrides."""
+    from ptm.recipe import load_recipe
+
+    return load_recipe(parsed.recipe, parsed.overrides)

@@ -1,0 +1,131 @@
+"""Which commands there are, and how they end: errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
+from ptm.version import __version__
+
+_COMMANDS = (
+    "validate",
+    "show",
+    "preprocess",
+    "train",
+    "launch",
+    "evaluate",
+    "export",
+    "import_",
+    "fill",
+    "runs",
+    "report",
+)
+"""Files of this package, in the order of `ptm --help`."""
+
+
+class Command(Protocol):
+    """What a command's file has."""
+
+    NAME: str
+    HELP: str
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Its own arguments."""
+
+    @staticmethod
+    def run(parsed: argparse.Namespace) -> int:
+        """Run it; return the exit code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    # Read when torch is loaded, which is later. Threads that spin while they wait for each other
+    # bring a training to a quarter of its speed as soon as another program uses a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _share_out_cores()
+    parsed = _parsed(_parser(), arguments)
+    _log_to_console()
+    try:
+        return cast(int, parsed.command(parsed))
+    except UserError as error:
+        # All ranks of a launch raise the same; one says it.
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ptm: {error}", file=sys.stderr)
+        return EXIT_USER
+    except TrainingError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ptm: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("ptm: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_DONE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"ptm: {where}cannot be written: {error.strerror}.", file=sys.stderr)
+        return EXIT_USER
+
+
+def _share_out_cores() -> None:
+    """Under a launcher, leave each rank of this host its part of the cores, unless told otherwise.
+
+    Ranks that each take all of them are many times slower.
+    """
+    sizes = (os.environ.get(name) for name in ("LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
+    local_ranks = next((int(size) for size in sizes if size), 1)
+    if local_ranks > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local_ranks)))
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse, also where KEY=VALUE stands after an option, which argparse alone refuses."""
+    parsed, rest = parser.parse_known_args(arguments)
+    late = [word for word in rest if "=" in word and not word.startswith("-")]
+    if len(late) < len(rest) or (late and not hasattr(parsed, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if late:
+        parsed.overrides = [*parsed.overrides, *late]
+    return parsed
+
+
+def _log_to_console() -> None:
+    """Progress to stdout; warnings and errors say that they are."""
+    logger = logging.getLogger("ptm")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_ConsoleFormatter())
+        logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _ConsoleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
+    )
+    parser.add_argument("--version", action="version", version=f"ptm {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name in _COMMANDS:
+        command = cast(Command, importlib.import_module(f"ptm.cli.{name}"))
+        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+        sub.set_defaults(command=command.run)
+        command.add_arguments(sub)
+    return parser

@@ -1,0 +1,45 @@
+"""How far a long command is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptm.data.preprocess import Progress
+
+
+class ProgressLine:
+    """One line that is written over on a terminal, and now and then a new one elsewhere."""
+
+    _SECONDS_ELSEWHERE = 10.0
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._next = 0.0 if self._terminal else self._SECONDS_ELSEWHERE
+        self._open = False
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is, unless that was done a moment ago."""
+        from ptm.train.metrics import clock
+
+        if progress.seconds < self._next:
+            return
+        self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_ELSEWHERE)
+        rate = progress.bytes_read / max(progress.seconds, 1e-9)
+        left = (progress.bytes_total - progress.bytes_read) / max(rate, 1e-9)
+        text = (
+            f"{progress.bytes_read / 1e6:.1f} of {progress.bytes_total / 1e6:.1f} MB · "
+            f"{progress.documents:,} documents · {progress.tokens:,} tokens · "
+            f"{rate / 1e6:.2f} MB/s · ETA {clock(left)}"
+        )
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._open:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""`ptm train`: one process, or one rank under a launcher."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
+
+NAME = "train"
+HELP = "train, or go on from the newest whole checkpoint"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    add_recipe(parser)
+    add_fresh(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run it; return the exit code."""
+    from ptm.launch.environment import receive
+
+    receive()
+    from ptm.train.distributed import leave_ranks
+    from ptm.train.mpi import discover_mpi
+    from ptm.train.run import train
+    from ptm.train.slurm import discover_slurm
+    from ptm.train.stopping import stop_with_parent
+
+    # Before anything reads how many ranks there are. Slurm's first, which sets what else would be
+    # taken for an mpirun (PMI_SIZE).
+    discover_slurm()
+    discover_mpi()
+    if "RANK" in os.environ:
+        stop_with_parent()
+    try:
+        return train(lambda: recipe_of(parsed), fresh=parsed.fresh)
+    finally:
+        leave_ranks()
