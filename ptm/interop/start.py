@@ -51,8 +51,9 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: 
     theirs = recipe.tokenizer.load()
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.source}, so "
-            "its embeddings would stand for other words. Use its own vocabulary, or give it this "
+            f"init_from: {path}: its vocabulary has other tokens than "
+            f"{tokenizer.config.source}, so its embeddings would stand for other words. Use its "
+            "own vocabulary, or give it this "
             f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
     found = source.tensors()

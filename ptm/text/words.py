@@ -1,9 +1,9 @@
 """Where words begin among the tokens of a text, for whole-word masking.
 
-A piece that continues a word (`##x`, or one without `▁` or `Ġ` where pieces carry such a mark) never
-begins one. Among Chinese characters, each of which is
-a token of its own, words are found by a segmenter on the text; elsewhere every other token begins
-a word (Cui et al. 2019, "Pre-Training with Whole Word Masking for Chinese BERT", section 3.1).
+A piece that continues a word (`##x`, or one without `▁` or `Ġ` where pieces carry such a mark)
+never begins one. Among Chinese characters, each of which is a token of its own, words are found by
+a segmenter on the text; elsewhere every other token begins a word (Cui et al. 2019, "Pre-Training
+with Whole Word Masking for Chinese BERT", section 3.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GPT-2's byte-level byte-pair encoding over `vocab.json` and `merges.txt` (Radford et al. 2019)."""
+"""GPT-2's byte-pair encoding of bytes: `vocab.json`, `merges.txt` (Radford et al. 2019)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _bytes_by_letter() -> dict[str, int]:
 def _read_tokens(path: str) -> tuple[str, ...]:
     """The tokens of a `vocab.json`, or of a file with one a line."""
     lines = lines_of(path)
-    if Path(path).suffix != ".json" and not lines[:1] == ["{"]:
+    if Path(path).suffix != ".json" and lines[:1] != ["{"]:
         return tokens_of_lines(lines, path)
     try:
         ids = json.loads("\n".join(lines), object_pairs_hook=lambda pairs: _no_twins(pairs, path))

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from google.protobuf.message import DecodeError
-from sentencepiece import sentencepiece_model_pb2
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
@@ -89,11 +88,9 @@ def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
     data = Path(path).read_bytes()
     file = SentencePieceFile(path, data)
     try:
-        kinds = [piece.type for piece in file.proto.pieces]
-    except DecodeError as error:
+        SentencePieceProcessor(model_proto=data)
+    except RuntimeError as error:
         raise UserError(_no_model(path, data)) from error
-    if kinds.count(_UNKNOWN) != 1:
-        raise UserError(_no_model(path, data))
     if file.proto.trainer_spec.model_type not in (_UNIGRAM, _BPE):
         raise UserError(
             f"{path}: is a SentencePiece model of words or characters; unigram and bpe models are "
@@ -132,6 +129,7 @@ def pipeline_of(
     if spec.treat_whitespace_as_suffix or not file.proto.normalizer_spec.escape_whitespaces:
         raise UserError(f"{file.path}: writes spaces in a way that transformers' pipelines cannot.")
     pieces = {piece.piece: piece for piece in file.proto.pieces}
+    model: models.Model
     if spec.model_type == _UNIGRAM:
         model = _unigram(pieces, tokens, unknown=unknown, byte_fallback=spec.byte_fallback)
     else:
@@ -211,6 +209,39 @@ def _deletes_break(charsmap: bytes) -> bool:
     return mapped == "ab"
 
 
-def charsmap_of(encoded: str) -> bytes:
-    """The bytes of a map as a `tokenizer.json` writes it."""
-    return base64.b64decode(encoded)
+def unigram_model(
+    pieces: Sequence[tuple[str, float]],
+    *,
+    unknown: int,
+    control: set[str],
+    fairseq: bool,
+    charsmap: str,
+    dummy_prefix: bool,
+) -> bytes:
+    """A model file of `pieces` (and scores) by id, `control` of which no text becomes.
+
+    With `fairseq`, they are in XLM-R's order, and in SentencePiece's own in the file. `charsmap`
+    is written as in a `tokenizer.json`.
+    """
+    listed = list(pieces)
+    if fairseq:
+        listed = [listed[3], listed[0], listed[2], *listed[4:]]
+        listed = listed[:-1] if listed[-1][0] == "<mask>" else listed
+        unknown = 0
+    model = sentencepiece_model_pb2.ModelProto()
+    for index, (token, score) in enumerate(listed):
+        kind = _CONTROL if token in control else _NORMAL
+        model.pieces.add(piece=token, score=score, type=_UNKNOWN if index == unknown else kind)
+    model.trainer_spec.model_type = _UNIGRAM
+    model.trainer_spec.unk_id = unknown
+    model.trainer_spec.unk_piece = listed[unknown][0]
+    ids = {token: index for index, (token, _) in enumerate(listed)}
+    for name, token in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
+        setattr(model.trainer_spec, f"{name}_id", ids.get(token, -1))
+        setattr(model.trainer_spec, f"{name}_piece", token)
+    model.normalizer_spec.precompiled_charsmap = base64.b64decode(charsmap)
+    model.normalizer_spec.add_dummy_prefix = dummy_prefix
+    model.normalizer_spec.remove_extra_whitespaces = True
+    model.normalizer_spec.escape_whitespaces = True
+    data: bytes = model.SerializeToString()
+    return data
