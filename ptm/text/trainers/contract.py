@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, ClassVar
 
 from ptm.errors import UserError
@@ -51,8 +52,7 @@ class TrainingText:
             reader = CorpusReader(file, index=index, layout="documents", block_bytes=_BLOCK)
             for block in reader.blocks():
                 number += 1
-                # Never none at all: the first block counts.
-                if number == 1 or int(number * share) > int((number - 1) * share):
+                if ceil(number * share) > ceil((number - 1) * share):
                     for document in parse_block(block.data, "documents").documents:
                         documents += 1
                         yield from document
