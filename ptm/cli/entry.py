@@ -25,6 +25,7 @@ _COMMANDS = (
     "import_",
     "fill",
     "embed",
+    "vocab",
     "runs",
     "report",
 )
