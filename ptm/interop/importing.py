@@ -14,6 +14,7 @@ from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, completed_recipe
 from ptm.model.build import build_plan, meta_model
+from ptm.nn.word_embedding import WORD_KEY
 from ptm.recipe import Recipe
 
 
@@ -41,11 +42,19 @@ def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str
 
     Only the head may be missing.
     """
-    size = recipe.tokenizer.load().vocabulary.size
+    vocabulary = recipe.tokenizer.load().vocabulary
+    size, offset = vocabulary.size, recipe.model.embedding.position_offset
+    if offset not in (0, vocabulary.special_id("pad") + 1):
+        raise UserError(
+            f"{source}: config.json says pad_token_id = {offset - 1}, after which positions begin, "
+            f"but {vocabulary.specials['pad']} has the id {vocabulary.special_id('pad')} in the "
+            "vocabulary."
+        )
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+    head = {step.key for step in recipe.objective.steps(recipe.model.shape(size))} - {WORD_KEY}
     for name, parameter in meta_model(plan).named_parameters():
         if name not in tensors:
-            if not name.startswith("mlm_"):
+            if name.split(".")[0] not in head:
                 raise UserError(f"{source}: the weights lack what is here called {name}.")
         elif tensors[name].shape != parameter.shape:
             raise UserError(

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, processors
 from torch import Tensor
 
-from ptm.errors import UserError
-from ptm.interop.hf.contract import families
+from ptm.interop.hf.contract import family_for
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source import Source
 from ptm.recipe import Recipe, recipe_yaml
@@ -26,14 +25,7 @@ def export_to_huggingface(
 ) -> None:
     """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
     recipe = source.recipe()
-    refusals = []
-    for family in families():
-        refusal = family.refusal(recipe.model, recipe.objective)
-        if refusal is None:
-            break
-        refusals.append(f"{family.name}: {refusal}")
-    else:
-        raise UserError(f"{source.folder}: fits no family of transformers ({'; '.join(refusals)}).")
+    family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
     tensors = family.to_huggingface(source.tensors(), recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
