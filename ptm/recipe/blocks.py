@@ -81,6 +81,8 @@ class ModelBlock(Config):
             attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
             activation=self.encoder.activation_name,
             norm_epsilon=self.encoder.epsilon,
+            norm_kind=self.encoder.norm_kind,
+            bias=self.encoder.has_biases,
         )
 
 

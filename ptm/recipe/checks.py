@@ -47,11 +47,14 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
     data, embedding = recipe.data, recipe.model.embedding
-    if embedding.learns_positions and data.sequence_length > embedding.positions:
+    longest = embedding.longest_sequence
+    if longest is not None and data.sequence_length > longest:
+        offset = embedding.position_offset
+        less = f" less position_offset = {offset}" if offset else ""
         yield Problem(
             "data.sequence_length",
             f"{data.sequence_length} is longer than model.embedding.positions = "
-            f"{embedding.positions}: shorten the one or raise the other.",
+            f"{embedding.positions}{less}: shorten the one or raise the other.",
         )
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
