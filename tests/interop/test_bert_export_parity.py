@@ -291,7 +291,6 @@ def test_the_first_weights_of_a_training_are_exported_as_they_are(
         ({"embedding": {"of": ["word", "sinusoidal", "segment"]}}, "positions"),
         ({"embedding": {"of": ["word", "segment"]}}, "positions"),
         ({"embedding": {"layer_norm": False}}, "layer norm"),
-        ({"embedding": {"size": 32}}, "narrower"),
     ],
 )
 def test_what_a_bert_cannot_hold_is_not_exported(

@@ -37,6 +37,13 @@ def test_a_sequence_as_long_as_the_positions_is_right(load: Load) -> None:
     assert load("data.sequence_length=512").data.sequence_length == 512
 
 
+def test_rows_before_the_first_position_are_no_positions(load: Load, refusal: Refusal) -> None:
+    table = ("model.embedding.positions=130", "model.embedding.position_offset=2")
+    assert load("data.sequence_length=128", *table).data.sequence_length == 128
+    sentence = refusal("data.sequence_length=129", *table)
+    assert "129 is longer than model.embedding.positions = 130 less position_offset = 2" in sentence
+
+
 def test_positions_without_a_table_have_no_end(load: Load) -> None:
     recipe = load("data.sequence_length=4096", "model.embedding.of=[word, sinusoidal]")
     assert recipe.data.sequence_length == 4096
