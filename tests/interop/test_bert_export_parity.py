@@ -15,7 +15,8 @@ from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.source import open_source
 from ptm.model.build import empty_model, initialise
 from ptm.text.corpus import find_corpus
-from ptm.train.rows import TRAIN, open_rows, step_batch
+from ptm.train.batches import step_batch
+from ptm.train.rows import TRAIN, open_rows
 from tests.interop.bert_pairs import (
     BASE,
     LARGEST_LOGIT,
