@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ptm.interop.uer.importing import UerCheckpoint
 from ptm.model.build import build_plan, meta_model
 from ptm.nn.word_embedding import WORD_KEY
 from ptm.recipe import Recipe
+from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 
 def import_from_huggingface(source: str, out: Path) -> int:
@@ -58,12 +58,11 @@ def write_imported(
 
     Raises UserError where `out` exists or cannot be written.
     """
-    vocab = Path(data["tokenizer"]["vocab"])
-    block = {**data["tokenizer"], "vocab": str(out / TOKENIZER / vocab.name)}
-    text = yaml.safe_dump({**data, "tokenizer": block}, sort_keys=False, allow_unicode=True)
+    tokenizer = completed_recipe(dict(data), name=str(out)).tokenizer
     with new_folder(out) as aside:
-        (aside / TOKENIZER).mkdir()
-        shutil.copyfile(vocab, aside / TOKENIZER / vocab.name)
+        copy_files(tokenizer, aside / TOKENIZER)
+        block = block_with_copies(data["tokenizer"], aside / TOKENIZER, named=out / TOKENIZER)
+        text = yaml.safe_dump({**data, "tokenizer": block}, sort_keys=False, allow_unicode=True)
         (aside / RECIPE).write_text(f"# {heading}\n{text}", encoding="utf-8")
         save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
 

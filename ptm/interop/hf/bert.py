@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.component import members
 from ptm.interop.hf import post_norm
 from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.naming import SEGMENTS, Naming, from_theirs, refuse_other_rows, to_theirs
@@ -130,8 +129,6 @@ def with_segments(
 
 def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming) -> bool:
     """Whether a checkpoint has a pooler and a pair head, or a config alone says so."""
-    if "bert" not in members("ptm.objectives", Objective):  # type: ignore[type-abstract]
-        return False
     if not names:
         return any("ForPreTraining" in str(name) for name in config.get("architectures") or ())
     needed = ("pooler.dense", "pair_classifier")

@@ -7,8 +7,9 @@ from typing import Any
 
 from ptm.encoders.transformer import Transformer
 from ptm.errors import UserError
+from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
-from ptm.objectives.mlm import MlmHead
+from ptm.objectives.masked_tokens import MlmHead
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -21,16 +22,9 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 """Ours to transformers'."""
 
-# What a config of these families says of an encoder; all else must be as a plain one's.
-_SAID = {
-    "type",
-    "layers",
-    "hidden_size",
-    "heads",
-    "feed_forward_size",
-    "activation",
-    "norm_epsilon",
-}
+# Options that a config of these families says something of.
+_SAID = ("activation", "norm_epsilon")
+_SAID_OF_EMBEDDING = ("of", "size", "positions")
 
 
 def refusal(
@@ -50,13 +44,11 @@ def refusal(
     for name in embedding.of:
         if name not in parts:
             return f"its embedding has the part {name}"
-    known = ({"of", "layer_norm", "size", "positions", *said}, _SAID)
-    for config, keys, where in zip(
-        (embedding, encoder), known, ("embedding", "encoder"), strict=True
-    ):
-        for key, field in type(config).model_fields.items():
-            if key not in keys and getattr(config, key) != field.default:
-                return f"it has model.{where}.{key} = {getattr(config, key)}"
+    found = unsaid(embedding, "model.embedding", said=(*_SAID_OF_EMBEDDING, *said)) or unsaid(
+        encoder, "model.encoder", said=_SAID
+    )
+    if found is not None:
+        return found
     if not isinstance(getattr(objective, "head", None), MlmHead):
         return f"it was trained with objective {objective.type}"
     return None

@@ -10,7 +10,7 @@ from typing import Any
 from ptm.encoders.transformer import Transformer
 from ptm.errors import UserError
 from ptm.objectives import Objective
-from ptm.objectives.mlm import MlmHead
+from ptm.objectives.masked_tokens import MlmHead
 from ptm.recipe.blocks import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
