@@ -10,8 +10,8 @@ import yaml
 
 from ptm.errors import UserError
 from ptm.interop.hf.contract import families
+from ptm.interop.source import completed_recipe
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
-from ptm.recipe import recipe_from_data
 
 
 def recipe_blocks(path: Path) -> str:
@@ -57,20 +57,5 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _refuse_invalid(blocks: dict[str, Any], path: Path) -> None:
     """Raise UserError unless the blocks are valid in a recipe around them."""
-    embedding = blocks["model"]["embedding"]
-    longest = embedding.get("positions", 512) - embedding.get("position_offset", 0)
-    sentences = blocks["objective"]["type"] in ("bert", "albert")
-    around = {
-        "name": "model",
-        "tokenizer": {"type": "wordpiece", "vocab": "vocab.txt"},
-        "data": {
-            "corpus": "none",
-            "layout": "sentences" if sentences else "documents",
-            "store": "none",
-            "sequence_length": max(4, min(longest, 128)),
-        },
-        "optimizer": {"type": "adamw", "learning_rate": 1e-4},
-        "schedule": {"type": "linear"},
-        "train": {"steps": 1000, "global_batch_size": 32, "micro_batch_size": 32},
-    }
-    recipe_from_data({**around, **blocks}, name=str(path))
+    tokenizer = {"type": "wordpiece", "vocab": "vocab.txt"}
+    completed_recipe({"tokenizer": tokenizer, **blocks}, name=str(path))

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from ptm.component import members
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder, read_weights
 from ptm.interop.hub import hub_folder, looks_like_hub_id
@@ -22,6 +23,7 @@ from ptm.model.checkpoint import (
     newest_checkpoint,
     step_of,
 )
+from ptm.objectives import Objective
 from ptm.recipe import Recipe, recipe_from_data
 from ptm.text.tokenizers.files import block_with_copies
 
@@ -68,6 +70,8 @@ class Source(ABC):
 
 def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of blocks that say nothing about data and training. Raises UserError."""
+    if "data" not in data and _is_about_sentences(data.get("objective")):
+        data["data"] = {**_TO_COMPLETE["data"], "layout": "sentences"}
     for key, value in _TO_COMPLETE.items():
         data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
     for key in ("tokenizer", "data", "model"):
@@ -77,6 +81,12 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
     longest = embedding.get("positions", 512) - embedding.get("position_offset", 0)
     data["data"].setdefault("sequence_length", min(longest, 128))
     return recipe_from_data(data, name=name, overrides=overrides)
+
+
+def _is_about_sentences(objective: Any) -> bool:
+    found = members("ptm.objectives", Objective)  # type: ignore[type-abstract]
+    named = objective.get("type") if isinstance(objective, dict) else None
+    return named in found and found[named].needs_sentences
 
 
 def open_source(path: str, *, step: int | str | None = None, average: int | None = None) -> Source:

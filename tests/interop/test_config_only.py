@@ -63,7 +63,7 @@ def test_a_config_of_uer_is_enough(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_vocab: Path, target: str
 ) -> None:
     blocks = blocks_from(tmp_path / "base_config.json", CONFIGS[target], capsys)
-    data = {"corpus": "none", "layout": "documents", "store": "", "sequence_length": 16}
+    data = {"corpus": "none", "layout": "sentences", "store": "", "sequence_length": 16}
     recipe = recipe_of({**blocks_of(small_vocab, TINY), **blocks, "data": data})
     assert recipe.model.encoder.hidden_size == 24
     assert recipe.objective.type == (target if target in ("bert", "albert") else "mlm")

@@ -182,7 +182,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("ernie", {"task_type_vocab_size": 5}, "task_type_vocab_size = 5"),
     ("roberta", {"num_hidden_layers": 1}, "1 layers"),
     ("roberta", {"hidden_act": "relu"}, "hidden_act"),
-    ("roberta", {"pad_token_id": 0}, "pad_token_id"),
+    ("roberta", {"pad_token_id": 0}, "padding token of id 0"),
     ("roberta", {"vocab_size": 7}, "vocab_size = 7"),
     ("distilbert", {"n_layers": 1}, "1 layers"),
     ("distilbert", {"dim": ...}, "dim"),
