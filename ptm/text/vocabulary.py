@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,15 +77,16 @@ class Vocabulary:
         )
         return flags
 
-    def refuse_capitals(self) -> None:
+    def refuse_capitals(self, text_of: Callable[[str], str]) -> None:
         """Raise UserError where lowercase text could never be many of the words.
 
         A few tokens with capitals are left over in many lowercase vocabularies.
         """
         special = {*self.specials.values(), *self.reserved}
-        words = [token for token in self.tokens if token not in special and token.islower()]
-        capitals = [token for token in self.tokens if token not in special and _capital(token)]
-        if len(capitals) > _FEW_CAPITALS * (len(words) + len(capitals)):
+        ordinary = (token for token in self.tokens if token not in special)
+        words = [word for word in map(text_of, ordinary) if len(word) > 1]
+        capitals = [word for word in words if _capital(word)]
+        if len(capitals) > _FEW_CAPITALS * (len(capitals) + sum(map(str.islower, words))):
             raise UserError(
                 f"{self.source}: {len(capitals)} of its tokens have capitals (such as "
                 f'"{capitals[0]}"), which tokenizer.lowercase: true would never produce. Set '

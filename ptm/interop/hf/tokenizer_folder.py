@@ -23,6 +23,7 @@ from ptm.text.tokenizers.sentencepiece_file import unigram_model
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _LISTS = ("wordpiece", "char", "space")
 _MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
+_EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 _PROBES = (
     "Hello World, it's the naïve café’s 3,456 Übungen!",
     "天气预报：今天ＡＢＣ晴，最高２０度。",
@@ -253,11 +254,10 @@ class HuggingFaceTokenizer:
                 )
 
     def _written(self, name: str, content: bytes) -> Path:
-        """A file that lives as long as this object."""
-        self._extracts = getattr(self, "_extracts", None) or tempfile.TemporaryDirectory(
-            prefix="ptm-tokenizer-"
-        )
-        path = Path(self._extracts.name) / name
+        """A file that lives as long as this process: the block that names it is handed on."""
+        folder = tempfile.TemporaryDirectory(prefix="ptm-tokenizer-")
+        _EXTRACTS.append(folder)
+        path = Path(folder.name) / name
         path.write_bytes(content)
         return path
 

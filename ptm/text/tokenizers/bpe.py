@@ -45,7 +45,7 @@ class Bpe(TokenizerConfig):
         )
         # Read for its refusals: what it returns is read again where the pipeline is built.
         read_merges(self.merges, vocabulary)
-        if not set(_bytes_by_letter()) <= vocabulary.ids.keys():
+        if not set(byte_letters()) <= vocabulary.ids.keys():
             vocabulary.require(("unk",))
         return vocabulary
 
@@ -55,7 +55,7 @@ class Bpe(TokenizerConfig):
 
     def text_of(self, token: str) -> str:
         """Its bytes as text; half a character is no text."""
-        letters = _bytes_by_letter()
+        letters = byte_letters()
         if not set(token) <= letters.keys():
             return token
         return bytes(letters[c] for c in token).decode("utf-8", "ignore").strip()
@@ -99,7 +99,7 @@ def merges_text(merges: Sequence[tuple[str, str]]) -> str:
 
 
 @cache
-def _bytes_by_letter() -> dict[str, int]:
+def byte_letters() -> dict[str, int]:
     """The letter that stands for each byte: itself where it can be printed, else one past 255."""
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printed]

@@ -170,7 +170,7 @@ class TokenizerConfig(Config):
                 "the other file."
             )
         if self.lowercase:
-            vocabulary.refuse_capitals()
+            vocabulary.refuse_capitals(self.text_of)
         return Tokenizer(config=self, vocabulary=vocabulary, encoder=self.encoder(vocabulary))
 
     def _named_specials(self) -> dict[str, str]:

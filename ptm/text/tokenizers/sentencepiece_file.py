@@ -91,6 +91,8 @@ def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
         SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
         raise UserError(_no_model(path, data)) from error
+    if not file.tokens:
+        raise UserError(_no_model(path, data))
     if file.proto.trainer_spec.model_type not in (_UNIGRAM, _BPE):
         raise UserError(
             f"{path}: is a SentencePiece model of words or characters; unigram and bpe models are "
