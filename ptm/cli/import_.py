@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of theirs, a hub's id (hf), a checkpoint (uer); a JSON with --config-only",
     )
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
+    parser.add_argument(
+        "overrides",
+        metavar="tokenizer.KEY=VALUE",
+        nargs="*",
+        help="of uer: e.g. tokenizer.lowercase=false for a vocabulary with capitals",
+    )
     parser.add_argument("--from", dest="origin", choices=("hf", "uer"), help="whose format")
     parser.add_argument(
         "--config", metavar="JSON", type=Path, help="of uer (beside the checkpoint if left out)"
@@ -43,13 +49,20 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("OUT is missing: the folder to write.")
     if parsed.origin == "hf" and (parsed.config or parsed.vocab):
         raise UserError("--config and --vocab are for --from uer; a folder of hf has its own.")
+    if parsed.origin == "hf" and parsed.overrides:
+        raise UserError(f"{parsed.overrides[0]}: a folder of hf says itself what its tokenizer is.")
     from ptm.interop.importing import import_from_huggingface, import_from_uer
+    from ptm.interop.uer.importing import tokenizer_options
 
     if parsed.origin == "hf":
         parameters = import_from_huggingface(parsed.source, parsed.out)
     else:
         parameters = import_from_uer(
-            parsed.source, parsed.out, config=parsed.config, vocab=parsed.vocab
+            parsed.source,
+            parsed.out,
+            config=parsed.config,
+            vocab=parsed.vocab,
+            options=tokenizer_options(parsed.overrides),
         )
     print(f"{parsed.out}: {parameters:,} parameters from {parsed.source}")
     return EXIT_DONE

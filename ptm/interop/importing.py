@@ -37,13 +37,21 @@ def import_from_huggingface(source: str, out: Path) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def import_from_uer(source: str, out: Path, *, config: Path | None, vocab: Path | None) -> int:
+def import_from_uer(
+    source: str,
+    out: Path,
+    *,
+    config: Path | None,
+    vocab: Path | None,
+    options: Mapping[str, Any] | None = None,
+) -> int:
     """Write `out`; return the number of parameters. `source`: a checkpoint, or a folder with one.
 
-    Its config and its vocabulary lie beside it where they are not given. Raises UserError.
+    Its config and its vocabulary lie beside it where they are not given; `options`: of the
+    tokenizer. Raises UserError.
     """
     refuse_existing(out)
-    checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab)
+    checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
     data = checkpoint.blocks()
     tensors = checkpoint.tensors()
     _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)

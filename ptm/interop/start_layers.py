@@ -14,12 +14,14 @@ _LAYER = re.compile(r"encoder_(?:group_)?(\d+)\.")
 
 def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[str]) -> str:
     """Which layers were loaded, which had no source and which no place here; of groups: groups."""
+    loaded = tuple(loaded)
     taken, new, over = (_layers(names) for names in (loaded, fresh, left))
-    said = f"encoder layers {_ranges(taken)}"
+    kind = "groups" if any(name.startswith("encoder_group_") for name in loaded) else "layers"
+    said = f"encoder {kind} {_ranges(taken)}"
     if new - taken:
-        said += f", layers {_ranges(new - taken)} fresh"
+        said += f", {kind} {_ranges(new - taken)} fresh"
     if over - taken:
-        said += f", layers {_ranges(over - taken)} of the source left"
+        said += f", {kind} {_ranges(over - taken)} of the source left"
     return said
 
 

@@ -109,7 +109,7 @@ def test_an_albert_takes_another_alberts_group_and_a_bert_none(
     written(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
     found = started(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
     assert found.fresh == ()
-    assert "encoder layers 0)" in str(found)
+    assert "encoder groups 0)" in str(found)
     with pytest.raises(UserError, match="no encoder layer could be taken"):
         started(tmp_path / "albert", blocks_with(small_vocab))
 

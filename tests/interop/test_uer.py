@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from ptm.errors import UserError
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.hf.folder import read_weights
 from ptm.interop.importing import import_from_uer
 from ptm.interop.source import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.model.build import build_plan, meta_model
+from ptm.text.tokenizers.sentencepiece import SentencePiece
 from tests.interop.bert_pairs import (
     TINY,
     blocks_of,
@@ -25,6 +27,7 @@ from tests.interop.bert_pairs import (
     recipe_of,
     write_model,
 )
+from tests.interop.sentencepieces import sentencepiece_model
 from tests.interop.uer_models import (
     CONFIGS,
     PAIRS,
@@ -326,3 +329,45 @@ def test_what_their_config_cannot_say_is_not_exported(
     with pytest.raises(UserError, match=rf"model\.{block}\.{next(iter(changes))}"):
         export_to_uer(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_with_capitals_is_imported_with_an_option(
+    tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether text is lowercased is on UER-py's command line, in no file."""
+    tokens = small_vocab.read_text(encoding="utf-8").splitlines()
+    vocab = tmp_path / "cased.txt"
+    vocab.write_text("\n".join([*tokens, "Word", "Another", "Third"]) + "\n", encoding="utf-8")
+    config = CONFIGS["mlm"]
+    state = random_state(config, len(tokens) + 3)
+    path = str(write_checkpoint(tmp_path / "theirs", config, state, vocab))
+    out = str(tmp_path / "in")
+    assert main(["import", path, out, "--from", "uer"]) == EXIT_USER
+    assert "tokenizer.lowercase" in capsys.readouterr().err
+    arguments = ["import", path, out, "--from", "uer", "tokenizer.lowercase=false"]
+    assert main(arguments) == EXIT_DONE
+    assert not open_source(out).recipe().tokenizer.lowercase
+    for wrong in ("model.dropout=0", "tokenizer.lowercase", "tokenizer.nonsense=1"):
+        arguments = ["import", path, str(tmp_path / "no"), wrong, "--from", "uer"]
+        assert main(arguments) == EXIT_USER
+        assert wrong.split("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ids", ["fairseq", "file"])
+def test_the_numbering_of_a_sentencepiece_model_is_that_of_the_words(
+    tmp_path: Path, ids: str
+) -> None:
+    controls = () if ids == "fairseq" else ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
+    model = sentencepiece_model(tmp_path / "trained.model", controls=controls)
+    block = {"type": "sentencepiece", "model": str(model), "ids": ids}
+    words = SentencePiece.model_validate(block).load().vocabulary.size
+    config = CONFIGS["mlm"]
+    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), model)
+    import_from_uer(str(path), tmp_path / "in", config=None, vocab=model)
+    found = open_source(str(tmp_path / "in")).recipe().tokenizer
+    assert found.type == "sentencepiece"
+    assert found.ids == ids  # type: ignore[attr-defined]
+    export_to_uer(open_source(str(tmp_path / "in")), tmp_path / "back")
+    import_from_uer(str(tmp_path / "back"), tmp_path / "again", config=None, vocab=None)
+    again = open_source(str(tmp_path / "again")).recipe().tokenizer
+    assert again.load().fingerprint == found.load().fingerprint

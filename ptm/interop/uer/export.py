@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -32,6 +31,7 @@ def export_to_uer(source: Source, out: Path) -> None:
         config = uer_config(recipe.model, recipe.objective, pairs=pairs)
     except UserError as error:
         raise UserError(f"{source.folder}: {error}") from error
+    vocabulary = recipe.tokenizer.load().vocabulary
     shared = bool(config.get("parameter_sharing"))
     theirs = to_uer(_as_theirs(tensors, recipe), Layers(config["layers_num"], shared=shared))
     with new_folder(out) as aside:
@@ -39,8 +39,8 @@ def export_to_uer(source: Source, out: Path) -> None:
         torch.save(whole, aside / "model.bin")
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (aside / "config.json").write_text(text + "\n", encoding="utf-8")
-        for file in recipe.tokenizer.input_files:
-            shutil.copyfile(file, aside / Path(file).name)
+        for name, content in recipe.tokenizer.huggingface_files(vocabulary).items():
+            (aside / name).write_bytes(content)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.folder import read_weights
 from ptm.interop.uer import config as uer_config
 from ptm.interop.uer.names import OUTPUT, POSITIONS, SEGMENTS, WORDS, Layers, from_uer, modern
+from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _LATE = 2
 """Where the positions of an XLM-RoBERTa begin."""
-_VOCABULARIES = ("vocab.txt", "sentencepiece.model")
+_ADDED_BY_FAIRSEQ = 2
+_VOCABULARIES = ("vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,18 @@ class UerCheckpoint:
     weights: Path
     config_path: Path
     vocab: Path
+    options: Mapping[str, Any]
+    """Of the tokenizer, where they are not the usual ones."""
 
     @classmethod
-    def find(cls, source: str, *, config: Path | None, vocab: Path | None) -> UerCheckpoint:
+    def find(
+        cls,
+        source: str,
+        *,
+        config: Path | None,
+        vocab: Path | None,
+        options: Mapping[str, Any],
+    ) -> UerCheckpoint:
         """The three files. Raises UserError where one is missing."""
         path = Path(source)
         if path.is_dir():
@@ -47,14 +59,15 @@ class UerCheckpoint:
                 "--config_path) as --config."
             )
         vocab = vocab or next(
-            (path.with_name(n) for n in _VOCABULARIES if path.with_name(n).is_file()), None
+            (found for name in _VOCABULARIES for found in path.parent.glob(name)),
+            path.with_name(_VOCABULARIES[0]),
         )
-        if vocab is None or not vocab.is_file():
+        if not vocab.is_file():
             raise UserError(
-                f"{vocab or path.with_name(_VOCABULARIES[0])}: is not there; give the vocabulary "
+                f"{vocab}: is not there; give the vocabulary "
                 "that the model was trained with (UER-py's --vocab_path) as --vocab."
             )
-        return cls(path, config, vocab)
+        return cls(path, config, vocab, options)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -109,7 +122,8 @@ class UerCheckpoint:
             blocks["model"]["embedding"]["position_offset"] = _LATE
             if self._one_segment:
                 blocks["model"]["embedding"]["segments"] = 1
-        return {"tokenizer": _tokenizer(self.vocab), **blocks}
+        tokenizer = {**_tokenizer(self.vocab, words=len(self._theirs[WORDS])), **self.options}
+        return {"tokenizer": tokenizer, **blocks}
 
     def tensors(self) -> dict[str, Tensor]:
         """Under canonical names. Raises UserError where they are not the config's."""
@@ -128,7 +142,34 @@ class UerCheckpoint:
         return found
 
 
-def _tokenizer(vocab: Path) -> Mapping[str, Any]:
+def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
+    """Options of the `tokenizer` block, which no checkpoint knows, from `tokenizer.KEY=VALUE`.
+
+    Raises UserError for anything else.
+    """
+    found = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        block, _, option = key.partition(".")
+        if not equals or block != "tokenizer" or not option or "." in option:
+            raise UserError(
+                f'"{text}": an import takes tokenizer.KEY=VALUE, e.g. tokenizer.lowercase=false; '
+                "all else is in the checkpoint and its config."
+            )
+        try:
+            found[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f'"{text}": its value is not YAML.') from error
+    return found
+
+
+def _tokenizer(vocab: Path, *, words: int) -> dict[str, Any]:
+    """By the kind of file; `words`: rows of the word embedding."""
     if vocab.suffix == ".model":
-        return {"type": "sentencepiece", "model": str(vocab)}
+        # XLM-R's numbering has <pad> and <mask> beside the file's pieces.
+        more = words - len(read_sentencepiece(str(vocab)).tokens)
+        numbering = "fairseq" if more == _ADDED_BY_FAIRSEQ else "file"
+        return {"type": "sentencepiece", "model": str(vocab), "ids": numbering}
+    if vocab.suffix == ".json":
+        return {"type": "bpe", "vocab": str(vocab), "merges": str(vocab.with_name("merges.txt"))}
     return {"type": "wordpiece", "vocab": str(vocab)}
