@@ -12,7 +12,8 @@ from ptm.encoders.transformer import Transformer
 from ptm.errors import UserError
 from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.unsaid import unsaid
-from ptm.objectives import Objective
+from ptm.objectives import Objective, albert
+from ptm.objectives.masked_tokens import MlmHead
 from ptm.objectives.mlm import Mlm
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -30,6 +31,7 @@ _MAPPING = "albert.encoder.embedding_hidden_mapping_in"
 _HEAD = "predictions."
 _BIASES = (_HEAD + "bias", _HEAD + "decoder.bias")
 _SEGMENTS = _EMBEDDING + "token_type_embeddings.weight"
+_POOLER, _PAIRS = "albert.pooler", "sop_classifier.classifier"
 _KINDS = ("weight", "bias")
 
 # (ours, transformers').
@@ -42,7 +44,10 @@ _OUTSIDE = (
     ("embedding.norm", _EMBEDDING + "LayerNorm"),
     ("mlm_transform.dense", _HEAD + "dense"),
     ("mlm_transform.norm", _HEAD + "LayerNorm"),
+    ("pooler.dense", _POOLER),
+    ("pair_classifier", _PAIRS),
 )
+_OF_HEADS = (_HEAD, _POOLER, _PAIRS)
 _INSIDE = (
     ("attention.output", "attention.dense"),
     ("attention_norm", "attention.LayerNorm"),
@@ -58,7 +63,7 @@ _SAID_OF_EMBEDDING = ("of", "size", "positions", "segments")
 
 
 class Albert(Family):
-    """`AlbertForMaskedLM`."""
+    """`AlbertForMaskedLM`, and `AlbertForPreTraining` where the order of sentences was learnt."""
 
     name = "albert"
 
@@ -73,7 +78,7 @@ class Albert(Family):
             return "its embedding has no layer norm or no learnt positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
             return "it neither shares layers nor has a narrower embedding"
-        if not isinstance(objective, Mlm):
+        if not isinstance(objective, Mlm | albert.Albert):
             return f"it was trained with objective {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
             embedding, "model.embedding", said=_SAID_OF_EMBEDDING
@@ -85,9 +90,9 @@ class Albert(Family):
         """`AlbertConfig`."""
         encoder, shape = model.encoder, model.shape(vocabulary.size)
         assert isinstance(encoder, Transformer), "refused before"
-        assert isinstance(objective, Mlm), "refused before"
+        pairs = isinstance(objective, albert.Albert)
         return {
-            "architectures": ["AlbertForMaskedLM"],
+            "architectures": ["AlbertForPreTraining" if pairs else "AlbertForMaskedLM"],
             "model_type": "albert",
             "vocab_size": vocabulary.size,
             "embedding_size": shape.embedding_size,
@@ -108,7 +113,7 @@ class Albert(Family):
             "pad_token_id": vocabulary.special_id("pad"),
             "bos_token_id": vocabulary.special_id("cls"),
             "eos_token_id": vocabulary.special_id("sep"),
-            "tie_word_embeddings": objective.head.tied,
+            "tie_word_embeddings": _masked_head(objective).tied,
             "torch_dtype": "float32",
         }
 
@@ -133,7 +138,8 @@ class Albert(Family):
         )
         for ours, theirs in _OUTSIDE:
             for kind in _KINDS:
-                found[f"{theirs}.{kind}"] = tensors[f"{ours}.{kind}"]
+                if f"{ours}.{kind}" in tensors or theirs not in (_POOLER, _PAIRS):
+                    found[f"{theirs}.{kind}"] = tensors[f"{ours}.{kind}"]
         assert isinstance(model.encoder, Transformer), "refused before"
         for index, mine in enumerate(_groups(model.encoder)):
             layer = f"{_GROUP}{index}.albert_layers.0."
@@ -189,14 +195,14 @@ class Albert(Family):
                 "init": {"std": float(config.get("initializer_range", 0.02))},
             },
             "objective": {
-                "type": "mlm",
+                "type": "albert" if _has_pairs(config, names) else "mlm",
                 "masking": {"unit": "token"},
                 "head": {"tied": config.get("tie_word_embeddings", True)},
             },
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
+        """The inverse of `to_huggingface`; a missing head stays missing, a pooler alone too."""
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         found = {ours: theirs[name] for ours, name in _TABLES}
         segments = theirs[_SEGMENTS]
@@ -211,10 +217,13 @@ class Albert(Family):
                 found[f"{mine}attention.qkv.{kind}"] = torch.cat(parts)
                 for ours, name in _INSIDE:
                     found[f"{mine}{ours}.{kind}"] = theirs[f"{layer}{name}.{kind}"]
+        pairs = _has_pairs(config, theirs)
         for ours, name in _OUTSIDE:
+            if name in (_POOLER, _PAIRS) and not pairs:
+                continue
             for kind in _KINDS:
-                # Only the head may be missing.
-                if f"{name}.{kind}" in theirs or not name.startswith(_HEAD):
+                # Only a head may be missing.
+                if f"{name}.{kind}" in theirs or not name.startswith(_OF_HEADS):
                     found[f"{ours}.{kind}"] = theirs[f"{name}.{kind}"]
         tied = config.get("tie_word_embeddings", True)
         # The two biases are one where the head is tied; else transformers reads the decoder's.
@@ -225,6 +234,19 @@ class Albert(Family):
         if not tied and _HEAD + "decoder.weight" in theirs:
             found["mlm_unembed.weight"] = theirs[_HEAD + "decoder.weight"]
         return found
+
+
+def _masked_head(objective: Objective) -> MlmHead:
+    """The head of an objective that was not refused."""
+    assert isinstance(objective, Mlm | albert.Albert), "refused before"
+    return objective.head
+
+
+def _has_pairs(config: Mapping[str, Any], names: Collection[str]) -> bool:
+    """Whether there are a pooler and a pair head, or a config alone speaks of them."""
+    if not names:
+        return "AlbertForPreTraining" in (config.get("architectures") or ())
+    return {f"{_POOLER}.weight", f"{_PAIRS}.weight"} <= {_prefixed(name) for name in names}
 
 
 def _groups(encoder: Transformer) -> list[str]:
