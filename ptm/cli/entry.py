@@ -24,6 +24,7 @@ _COMMANDS = (
     "export",
     "import_",
     "fill",
+    "vocab",
     "runs",
     "report",
 )
