@@ -142,7 +142,7 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     store = open_store(recipe, tokenizer)
     rows = RowSet(
         store=store,
-        objective=recipe.objective,
+        objective=recipe.objective.prepared(tokenizer),
         vocabulary=tokenizer.vocabulary,
         indexes=RowIndexes(recipe, store, tokenizer.vocabulary, split=split),
         sequence_length=recipe.data.sequence_length,
