@@ -60,6 +60,8 @@ class Filler:
             "segment_ids": ones,
             "example_ids": ones,
             "predicted_positions": at,
+            # Read by the heads of pairs, of whose answer nothing is asked here.
+            "pair_positions": torch.zeros(1, dtype=torch.int64),
         }
         with torch.no_grad():
             probabilities = self._model(tensors)["logits"].float().softmax(dim=-1)
