@@ -70,6 +70,7 @@ class SentencePairs(MaskedObjective):
     targets: ClassVar[tuple[str, ...]] = (*MASKED_TARGETS, *_PAIR_TARGETS)
     padded: ClassVar[tuple[str, ...]] = (*MASKED_PADDED, "pair_positions", *_PAIR_TARGETS)
     segments: ClassVar[int] = 2
+    perplexity_of: ClassVar[str | None] = "mlm_loss"
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
