@@ -70,6 +70,19 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    perplexity_of: ClassVar[str | None] = None
+    """The metric whose exponential is the perplexity; None: the loss."""
+    no_stages: ClassVar[str | None] = None
+    """Why it cannot be trained in pipeline stages; None where it can."""
+
+    def weights_at(self, step: int) -> Mapping[str, float]:
+        """The share of every metric in the loss after `step` updates; 0 for those left out."""
+        return {metric.name: metric.weight for metric in self.metrics}
+
+    @property
+    def alone(self) -> Objective:
+        """What a model is judged by without anything that only its training had."""
+        return self
 
     @property
     @abstractmethod

@@ -25,10 +25,11 @@ from ptm.errors import UserError
 from ptm.objectives import MicroBatch, Objective
 from ptm.objectives.contract import Drawing
 from ptm.recipe import BatchPlan, Recipe
+from ptm.recipe.blocks import EVAL
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
-TRAIN, EVAL = "train", "eval"
+TRAIN = "train"
 _CAPACITY_MULTIPLE = 64
 """Padded tensors have a multiple of this many entries, so that few shapes occur."""
 
@@ -77,8 +78,11 @@ class RowSet:
 
 
 def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
-    """The rows of `split` (TRAIN or EVAL). Raises UserError where the store does not fit."""
-    store = open_store(recipe, tokenizer)
+    """The rows of `split`: TRAIN, EVAL or the name of an evaluation set, which is its whole store.
+
+    Raises UserError where the store does not fit.
+    """
+    store = open_store(recipe, tokenizer, split=split)
     arrays = _index(recipe, tokenizer, store, split)
     examples = recipe.objective.index_of(
         {name[3:]: array for name, array in arrays.items() if name.startswith("ex_")}
@@ -95,39 +99,49 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     )
 
 
-def open_store(recipe: Recipe, tokenizer: Tokenizer) -> TokenStore:
-    """The recipe's store. Raises UserError where it was not made for this recipe."""
-    store = TokenStore.open(recipe.data.store)
+def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
+    """The store of a split. Raises UserError where it was not made for this recipe."""
+    key, path = store_of(recipe, split)
+    store = TokenStore.open(path, key=key)
     info = store.info
     if info.tokenizer != tokenizer.fingerprint:
         raise UserError(
-            f'data.store: "{store.folder}" was made with another tokenizer or vocabulary '
+            f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
             f"({info.vocabulary_size} tokens) than {recipe.tokenizer.vocab} "
             f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
             "`ptm preprocess RECIPE`."
         )
     if info.layout != recipe.data.layout:
         raise UserError(
-            f'data.store: "{store.folder}" has the layout {info.layout}, the recipe says '
+            f'{key}: "{store.folder}" has the layout {info.layout}, the recipe says '
             f"data.layout: {recipe.data.layout}."
         )
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
-            f'data.store: "{store.folder}" was made without word starts, which whole-word masking '
+            f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
             "needs. Make one with data.segmenter set: `ptm preprocess RECIPE`, under another "
-            "data.store or with --fresh."
+            f"{key} or with --fresh."
         )
     tokenizer.vocabulary.require(recipe.objective.special_roles)
     return store
 
 
+def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
+    """The key of the recipe that names a split's store, and its path."""
+    if split in recipe.data.evaluation:
+        return f"data.evaluation.{split}.store", recipe.data.evaluation[split].store
+    return "data.store", recipe.data.store
+
+
 def _index(recipe: Recipe, tokenizer: Tokenizer, store: TokenStore, split: str) -> Arrays:
     data = recipe.data
+    share = data.held_out if split in (TRAIN, EVAL) else 1.0
 
     def build() -> Arrays:
         starts, lengths = store.document_ranges
-        held_out = held_out_documents(store.document_hashes, data.held_out)
-        mine = held_out if split == EVAL else ~held_out
+        mine = held_out_documents(store.document_hashes, share)
+        if split == TRAIN:
+            mine = ~mine
         examples = recipe.objective.index(
             starts[mine],
             lengths[mine],
@@ -142,7 +156,8 @@ def _index(recipe: Recipe, tokenizer: Tokenizer, store: TokenStore, split: str) 
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}
 
     packing = "packed" if data.packing else "single"
-    key = f"{recipe.objective.index_key}-{data.sequence_length}-{packing}-{data.held_out!r}-{split}"
+    part = split if split in (TRAIN, EVAL) else "whole"
+    key = f"{recipe.objective.index_key}-{data.sequence_length}-{packing}-{share!r}-{part}"
     return cached_arrays(store.folder, store.info.fingerprint, key, build)
 
 
