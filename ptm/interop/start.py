@@ -64,7 +64,7 @@ def weights_to_start_from(
     common, for one whose layers compute otherwise, and for one whose vocabulary is another.
     """
     source = open_source(path)
-    found = source.tensors()
+    everything = found = source.tensors()
     shapes = {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
     if every is not None or layers:
         layers = layers or _layers_in(found)[::every]
@@ -94,7 +94,7 @@ def weights_to_start_from(
         source=path,
         weights=shared,
         fresh=tuple(sorted(shapes.keys() - shared.keys())),
-        left=tuple(sorted(found.keys() - shapes.keys())),
+        left=tuple(sorted(_left(everything, layers) | (found.keys() - shapes.keys()))),
         layers=tuple(layers),
     )
 
@@ -118,6 +118,12 @@ def _refuse_layers(
             f"init_from: takes the layers {list(chosen)} of {path}, which are {len(chosen)}, but "
             f"this recipe's encoder has {len(here)}: choose as many."
         )
+
+
+def _left(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
+    """Names of the layers that were not chosen, where some were."""
+    matches = [match for name in names if (match := _LAYER.match(name))] if chosen else []
+    return {match.string for match in matches if int(match[1]) not in chosen}
 
 
 def _chosen(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:

@@ -138,6 +138,8 @@ class Distil(Mlm):
     ) -> MicroBatch:
         """As masked language modelling has it; every real token counts for the hidden states."""
         batch = super().collate(store, examples, placement, vocabulary=vocabulary, drawing=drawing)
+        if not self.has_directions:
+            return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

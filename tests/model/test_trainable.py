@@ -46,7 +46,7 @@ def test_a_pattern_without_a_match_is_refused_with_the_nearest(
 
 
 def test_freezing_everything_is_refused(plan: Plan) -> None:
-    with pytest.raises(UserError, match="matches all .* leave some to learn"):
+    with pytest.raises(UserError, match=r"matches all .* leave some to learn"):
         frozen_parameters(plan, ["*"])
 
 

@@ -57,9 +57,7 @@ def test_freezing_gives_the_same_losses_at_every_stage(runs: Runs) -> None:
     for stage in STAGES:
         assert runs.train(f"stage{stage}", *SHORT, FREEZE, zero(stage)) == EXIT_DONE
     for stage in STAGES[1:]:
-        for one, other in zip(
-            runs.metrics(f"stage{stage}"), runs.metrics("stage0"), strict=True
-        ):
+        for one, other in zip(runs.metrics(f"stage{stage}"), runs.metrics("stage0"), strict=True):
             for key in ("loss", "grad_norm"):
                 assert one[key] == pytest.approx(other[key], rel=1e-5)
 
@@ -134,7 +132,7 @@ def test_a_pattern_without_a_match_is_refused_before_anything_starts(runs: Runs)
 
 def test_stages_with_a_decay_of_rates_are_refused() -> None:
     stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
-    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* pipeline_stages: 1"):
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* set engine"):
         load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
 
 
