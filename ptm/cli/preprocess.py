@@ -44,6 +44,7 @@ def _make(block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
+        sentence_splitting=recipe.data.sentence_splitting,
     )
     line = ProgressLine()
     info = preprocess(

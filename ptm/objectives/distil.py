@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat, PositiveInt
 from ptm.data.batch import Placement
-from ptm.data.examples import Examples
-from ptm.data.store import TokenStore
+from ptm.data.examples import Texts
 from ptm.nn.shape import ModelShape
 from ptm.objectives.contract import Drawing, Metric, MicroBatch
 from ptm.objectives.mlm import Mlm
@@ -129,15 +128,14 @@ class Distil(Mlm):
 
     def collate(
         self,
-        store: TokenStore,
-        examples: Examples,
+        texts: Texts,
         placement: Placement,
         *,
         vocabulary: Vocabulary,
         drawing: Drawing,
     ) -> MicroBatch:
         """As masked language modelling has it; every real token counts for the hidden states."""
-        batch = super().collate(store, examples, placement, vocabulary=vocabulary, drawing=drawing)
+        batch = super().collate(texts, placement, vocabulary=vocabulary, drawing=drawing)
         if not self.has_directions:
             return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})

@@ -14,9 +14,10 @@ from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.blocks import metric_key
+from ptm.train.batches import evaluation_batches
 from ptm.train.inputs import evaluation_rows
 from ptm.train.means import Counted, means_of, metric_sums
-from ptm.train.rows import evaluation_batches, store_of
+from ptm.train.rows import store_of
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ptm.interop.source import open_source
 from ptm.model.build import PlainModel, build_plan
 from ptm.model.loaded import loaded_model
 from ptm.objectives.distil import Distil
-from ptm.objectives.mlm import MlmHead
+from ptm.objectives.masked_tokens import MlmHead
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import Tokenizer
 
@@ -96,10 +96,10 @@ def _misfits(theirs: Recipe, recipe: Recipe) -> Iterator[str]:
         yield f"its encoder has {theirs.model.encoder.visibility} visibility: it knows no masks."
     if recipe.data.packing and not theirs.model.encoder.separates_examples:
         yield "its encoder cannot keep the examples of a row apart: set data.packing: false."
-    if embedding.learns_positions and embedding.positions < recipe.data.sequence_length:
+    longest = embedding.longest_sequence
+    if longest is not None and longest < recipe.data.sequence_length:
         yield (
-            f"reads {embedding.positions} positions, but data.sequence_length = "
-            f"{recipe.data.sequence_length}."
+            f"reads {longest} positions, but data.sequence_length = {recipe.data.sequence_length}."
         )
     here, there = recipe.model.encoder.hidden_size, theirs.model.encoder.hidden_size
     if objective.has_directions and here != there:
