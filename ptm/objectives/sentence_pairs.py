@@ -55,7 +55,6 @@ def pair_metrics(name: str) -> tuple[Metric, ...]:
 class SentencePairs(Objective):
     """Masked tokens, and two classes of pairs."""
 
-    perplexity_of: ClassVar[str | None] = "mlm_loss"
     dynamic: bool = True
     """Draw pairs anew every epoch; false: cycle through `duplicates` fixed drawings."""
     duplicates: PositiveInt = 1
