@@ -28,19 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run it; return the exit code."""
     recipe = recipe_of(parsed)
-    blocks: tuple[CorpusBlock, ...] = (recipe.data, *recipe.data.evaluation.values())
-    for block in blocks:
-        _make(block, recipe, fresh=parsed.fresh)
+    for key, block in recipe.data.corpora.items():
+        _make(key, block, recipe, fresh=parsed.fresh)
     return EXIT_DONE
 
 
-def _make(block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
-    """Make the store of the training, or of an evaluation set."""
+def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
+    """Make the store of the training, or of an evaluation set; `key`: where the recipe has it."""
     from ptm.data.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
 
     work = Preprocessing(
-        corpus=find_corpus(block.corpus_patterns),
+        corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,

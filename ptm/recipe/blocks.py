@@ -81,6 +81,12 @@ class DataBlock(CorpusBlock):
         return self
 
     @property
+    def corpora(self) -> dict[str, CorpusBlock]:
+        """Everything that is preprocessed, by the key of the recipe it stands under."""
+        named = {f"data.evaluation.{name}": block for name, block in self.evaluation.items()}
+        return {"data": self, **named}
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """All sets that are evaluated: what is held out, and the named ones."""
         return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation)

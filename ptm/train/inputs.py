@@ -17,7 +17,6 @@ from ptm.objectives.distil import Distil
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe, batch_plan
 from ptm.recipe.batch import data_parallel_ranks
-from ptm.recipe.blocks import CorpusBlock
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.ds_config import ds_config
@@ -147,13 +146,11 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     for file in segmenter.input_files if segmenter else ():
         if not Path(file).is_file():
             yield f'data.segmenter: "{file}" is not a file.'
-    blocks: dict[str, CorpusBlock] = {TRAIN: recipe.data, **recipe.data.evaluation}
-    for split, block in blocks.items():
-        key, store = store_of(recipe, split)
-        if not Path(store).exists():
-            yield f'{key}: "{store}" does not exist; `ptm preprocess` makes it.'
+    for key, block in recipe.data.corpora.items():
+        if not Path(block.store).exists():
+            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` makes it.'
             try:
-                find_corpus(block.corpus_patterns)
+                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
             except UserError as error:
                 yield str(error)
     sources = [("init_from", recipe.start.source)] if recipe.start else []

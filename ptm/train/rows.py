@@ -191,6 +191,5 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
 
 def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
     """The key of the recipe that names a split's store, and its path."""
-    if split in recipe.data.evaluation:
-        return f"data.evaluation.{split}.store", recipe.data.evaluation[split].store
-    return "data.store", recipe.data.store
+    key = f"data.evaluation.{split}" if split in recipe.data.evaluation else "data"
+    return f"{key}.store", recipe.data.corpora[key].store
