@@ -156,3 +156,18 @@ def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
     assert launch.saved_where_it_stopped(), launch.said
     assert "DeepSpeed's launcher was killed before its ranks had ended" in launch.said
     assert launch.processes() == []
+
+
+def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+
+    launch.signal(signal.SIGKILL)
+
+    assert launch.wait(10) == -signal.SIGKILL
+    end = time.monotonic() + 40
+    while launch.processes():
+        assert time.monotonic() < end, launch.said
+        time.sleep(0.2)
+    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.note(0)["code"] == launch.note(1)["code"] == 75
