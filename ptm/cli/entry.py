@@ -11,7 +11,17 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
+from ptm.cli.arguments import refuse_twins
+from ptm.cli.once import say
+from ptm.errors import (
+    EXIT_DONE,
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_USER,
+    AgreedError,
+    TrainingError,
+    UserError,
+)
 from ptm.version import __version__
 
 _COMMANDS = (
@@ -25,6 +35,7 @@ _COMMANDS = (
     "import_",
     "fill",
     "runs",
+    "verify",
     "report",
 )
 """Files of this package, in the order of `ptm --help`."""
@@ -54,15 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parsed(_parser(), arguments)
     _log_to_console()
     try:
+        refuse_twins(getattr(parsed, "overrides", ()))
         return cast(int, parsed.command(parsed))
     except UserError as error:
-        # All ranks of a launch raise the same; one says it.
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ptm: {error}", file=sys.stderr)
+        say(f"ptm: {error}", on_all=isinstance(error, AgreedError))
         return EXIT_USER
     except TrainingError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ptm: {error}", file=sys.stderr)
+        say(f"ptm: {error}", on_all=True)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("ptm: interrupted", file=sys.stderr)
@@ -74,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"ptm: {where}cannot be written: {error.strerror}.", file=sys.stderr)
+        say(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
         return EXIT_USER
 
 

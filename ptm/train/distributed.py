@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 
-from ptm.errors import UserError
+from ptm.errors import AgreedError, UserError
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import launched_ranks
 from ptm.train.engines.deepspeed import join_deepspeed
@@ -163,7 +163,7 @@ def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
     """Do `work`; where it fails on one rank, fail on all, so that none waits for another.
 
     Raises the UserError or OSError of the first rank that failed, with its host where others did
-    not fail alike.
+    not fail alike: an AgreedError of several ranks.
     """
     return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
 
@@ -188,7 +188,7 @@ def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
         alike = len({told for _, told, _ in failed}) == 1
         if not alike or len(failed) < sum(was_asked for was_asked, _, _ in every):
             text = f"rank {rank} on {host}: {text}"
-        raise UserError(text) if number is None else OSError(number, text)
+        raise AgreedError(text) if number is None else OSError(number, text)
     return result
 
 

@@ -127,12 +127,8 @@ def _train_in(
     rank_file: RankFile,
 ) -> int:
     """Inside the locked folder."""
-    if recipe.checkpoint.node_local and ranks.world > 1:
-        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
-    else:
-        checkpoint = _newest_checkpoint(folder, ranks)
-    if checkpoint is not None:
-        _refuse_other_data(checkpoint, inputs)
+    # What is wrong there is wrong on all ranks alike.
+    checkpoint = agreed(ranks, lambda: _checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
     agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
@@ -171,6 +167,18 @@ def _train_in(
         return trainer.run(stop)
     finally:
         trainer.close()
+
+
+def _checkpoint_to_go_on_from(
+    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks
+) -> Checkpoint | None:
+    if recipe.checkpoint.node_local and ranks.world > 1:
+        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
+    else:
+        checkpoint = _newest_checkpoint(folder, ranks)
+    if checkpoint is not None:
+        _refuse_other_data(checkpoint, inputs)
+    return checkpoint
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:

@@ -43,8 +43,10 @@ class Training:
     disturbed: tuple[int, float] | None = None
 
     def arguments(self, store: Path, runs: Path) -> list[str]:
-        small = small_overrides(store, runs, self.name)
-        return [str(RECIPE), *small, *COMMON, *self.overrides]
+        return [
+            str(RECIPE),
+            *small_overrides(store, runs, self.name, *COMMON, *self.overrides),
+        ]
 
 
 @dataclass(frozen=True)
