@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SECONDS = 1.0
+_SECONDS = 2.0
 """For which others that come to the same keep silent."""
 
 

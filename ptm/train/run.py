@@ -28,6 +28,7 @@ from ptm.train.distributed import (
     agreed,
     agreed_by,
     join_ranks,
+    limit_waiting,
     objects_of_all,
     of_first,
     record_flights,
@@ -214,6 +215,8 @@ def _trainer(
 ) -> Trainer:
     kind = PipelineEngine if ranks.stages > 1 else PlainEngine
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+    if ranks.world > 1:
+        limit_waiting(timeout_minutes=recipe.engine.timeout_minutes)
     return Trainer(
         recipe,
         steps=inputs.steps,
