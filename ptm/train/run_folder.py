@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -98,6 +99,7 @@ class RunFolder:
         It is left to those who will train.
         """
         if not self._lock_file.exists():
+            self._refuse_unwritable()
             return
         self._lock_or_refuse()
         try:
@@ -105,6 +107,12 @@ class RunFolder:
                 self._refuse_other_recipe()
         finally:
             self._release()
+
+    def _refuse_unwritable(self) -> None:
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+            raise UserError(f"{self.path}: cannot be made a run folder: {reason}.")
 
     @property
     def _lock_file(self) -> Path:

@@ -151,7 +151,7 @@ class Saver:
             return
         _write_synced(begun.aside / RUN, json.dumps(begun.run, indent=1))
         _write_manifest(begun.aside, self._state, entries)
-        _put_in_place(begun.aside, target)
+        put_in_place(begun.aside, target)
         sync_folder(self._folder)
         replace_file(self._folder / LATEST, target.name)
         if begun.best:
@@ -240,11 +240,10 @@ def _drop_old(folder: Path, keeping: Keeping) -> None:
         shutil.rmtree(doomed)
 
 
-def _put_in_place(aside: Path, target: Path) -> None:
+def put_in_place(aside: Path, target: Path) -> None:
     """Rename, also where a checkpoint of that step is there: one of the two always is."""
     before = target.with_suffix(_BEFORE)
     if target.exists():
-        shutil.rmtree(before, ignore_errors=True)
         target.rename(before)
     aside.rename(target)
     shutil.rmtree(before, ignore_errors=True)
