@@ -123,7 +123,8 @@ def limit_waiting(*, timeout_minutes: float) -> None:
 def record_flights(folder: Path) -> None:
     """Have torch keep the last calls of each rank to the others.
 
-    Where one times out, torch itself writes NCCL's into `folder`; `flights` gives gloo's. The variables' names are those of torch 2.5 and later, and those before; what the user has set
+    Where one times out, torch itself writes NCCL's into `folder`; `flights` gives gloo's. The
+    variables' names are those of torch 2.5 and later, and those before; what the user has set
     stays.
     """
     traces = str(folder / TRACES)
