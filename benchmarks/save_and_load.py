@@ -5,8 +5,8 @@ deepspeed --num_gpus N benchmarks/save_and_load.py RECIPE [KEY=VALUE ...]
 The recipe is trained anew and then gone on with, in one process group. `held up`: for how long all
 saves together kept a rank from training; `written`: how long the writing of its parts took; `step`:
 the mean of all steps. Memory is that by which the process grew at its highest: `saving` from the
-beginning of the first save until the training goes on, `loading` while it is loaded. The largest rank
-counts.
+beginning of the first save until the training goes on, `loading` while it is loaded. The largest
+rank counts.
 """
 
 from __future__ import annotations

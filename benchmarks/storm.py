@@ -4,13 +4,15 @@ python benchmarks/storm.py FOLDER [--steps 300] [--faults 30] [--seed 7] [--rank
 
 Both train a tiny RoBERTa on the bundled corpus on CPU ranks. The storm strikes at steps drawn from
 the seed; after every fault the same command is run again. In the end, what metrics.jsonl says must
-be what it says of the calm one, timing aside. With --changing, every start has another engine and
-no dropout, and the last evaluation must be within 1e-3. The log goes to FOLDER/storm.log.
+be what it says of the calm one, timing aside. With --changing, every start has another engine on
+1, 2 or 4 ranks and no dropout, and the last evaluation must be within 1e-3. The log goes to
+FOLDER/storm.log. As root, FOLDER/runs is a small disk of its own (a tmpfs), which a fault fills.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import math
 import os
@@ -45,6 +47,9 @@ ENGINES = [
     ("engine.deepspeed=zero3",),
     ("engine.deepspeed=pipeline", "engine.pipeline_stages=2"),
 ]
+RANKS = {1: ENGINES[:4], 2: ENGINES, 4: ENGINES}
+"""How many ranks a start may have under --changing, and which engines then."""
+DISK_BYTES = 48 * 2**20
 SECONDS = 120
 """That a start may take to reach its next fault, or to end after one."""
 
@@ -55,20 +60,19 @@ class Storm:
 
     folder: Path
     arguments: list[str]
-    ranks: int
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def run(self) -> Path:
         return self.folder / "runs" / "storm"
 
-    def start(self, *overrides: str) -> None:
+    def start(self, ranks: int, *overrides: str) -> None:
         """Start the training, or go on with it."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             port = probe.getsockname()[1]
         command = [
-            *(str(BIN / "deepspeed"), f"--num_gpus={self.ranks}", f"--master_port={port}"),
+            *(str(BIN / "deepspeed"), f"--num_gpus={ranks}", f"--master_port={port}"),
             *(str(PROJECT / "launch" / "train.py"), *self.arguments, *overrides),
         ]
         environment = {
@@ -193,7 +197,19 @@ def ask_a_rank(storm: Storm, dice: random.Random) -> None:
 
 
 def fill_the_disk(storm: Storm, dice: random.Random) -> None:
-    """As a full disk does: the next checkpoint cannot be made. Then everything is killed."""
+    """Not a byte is left until the training has ended by itself."""
+    stuffing = storm.run.parent / "stuffing"
+    with stuffing.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert storm.process is not None
+    with suppress(subprocess.TimeoutExpired):
+        storm.process.wait(SECONDS)
+    stuffing.unlink()
+
+
+def take_the_folder(storm: Storm, dice: random.Random) -> None:
+    """The next checkpoint cannot be made. Then everything is killed."""
     folder = storm.run / "checkpoints"
     before = _newest(storm)
     aside = folder.with_name("checkpoints.aside")
@@ -240,7 +256,8 @@ FAULTS: dict[str, Callable[[Storm, random.Random], None]] = {
     "kill -9 of everything": kill_all,
     "SIGTERM to a rank": terminate_a_rank,
     "SIGUSR1 to a rank": ask_a_rank,
-    "checkpoints cannot be written": fill_the_disk,
+    "full disk": fill_the_disk,
+    "checkpoints cannot be written": take_the_folder,
     "newest checkpoint truncated": _damaging(_truncate),
     "newest checkpoint bit-flipped": _damaging(_flip),
     "newest manifest removed": _damaging(_remove_manifest),
@@ -265,16 +282,22 @@ def main(words: list[str]) -> int:
 
     dice = random.Random(asked.seed)
     arguments = small_training(asked.folder, steps=asked.steps, dropout=not asked.changing)
-    calm = Storm(asked.folder, [*arguments, "name=calm"], asked.ranks)
-    calm.start("engine.deepspeed=zero1")
+    runs = asked.folder / "runs"
+    runs.mkdir()
+    faults = sorted(FAULTS if small_disk(runs) else FAULTS.keys() - {"full disk"})
+    calm = Storm(asked.folder, [*arguments, "name=calm"])
+    calm.start(asked.ranks, "engine.deepspeed=zero1")
     assert calm.await_end() == 0, "the calm training failed"
-    storm = Storm(asked.folder, [*arguments, "name=storm"], asked.ranks)
+    storm = Storm(asked.folder, [*arguments, "name=storm"])
     began, count, starts = time.monotonic(), 0, 0
     deck: list[str] = []
     while True:
-        engine = dice.choice(ENGINES) if asked.changing else ("engine.deepspeed=zero1",)
+        ranks, engine = asked.ranks, ENGINES[1]
+        if asked.changing:
+            ranks = dice.choice(sorted(RANKS))
+            engine = dice.choice(RANKS[ranks])
         before = storm.step()
-        storm.start(*engine)
+        storm.start(ranks, *engine)
         starts += 1
         left = asked.faults - count
         if left > 0:
@@ -282,20 +305,34 @@ def main(words: list[str]) -> int:
             stride = max(1, (asked.steps - before) // (left + 1))
             target = min(asked.steps - 1, before + dice.randint(1, stride + 3))
             if storm.await_step(target):
-                deck = deck or dice.sample(sorted(FAULTS), len(FAULTS))
+                deck = deck or dice.sample(faults, len(faults))
                 name = deck.pop()
                 count += 1
                 at = storm.step()
                 FAULTS[name](storm, dice)
                 code = storm.await_end()
-                tell(f"{count:3} step {at:4} {' '.join(engine):<55} {name:<32} exit {code}")
+                layout = f"{ranks} x {' '.join(engine)}"
+                tell(f"{count:3} step {at:4} {layout:<59} {name:<32} exit {code}")
                 continue
         code = storm.await_end()
         if code == 0:
             break
         raise SystemExit(f"it ended with {code} and no fault: see {asked.folder / 'output'}")
     tell(f"{count} faults, {starts} starts, {time.monotonic() - began:.0f} s")
-    return verdict(asked.folder / "runs", exact=not asked.changing, tell=tell)
+    return verdict(runs, exact=not asked.changing, tell=tell)
+
+
+def small_disk(folder: Path) -> bool:
+    """Put a disk of its own under `folder`, gone at the end; whether this user may."""
+    options = f"size={DISK_BYTES}"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "ptm-storm", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode == 0:
+        atexit.register(subprocess.run, ["umount", "--lazy", str(folder)], check=False)
+    return mounted.returncode == 0
 
 
 def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:

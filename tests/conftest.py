@@ -145,6 +145,7 @@ def build_store() -> BuildStore:
         vocab: Path,
         layout: Layout = "documents",
         segmenter: Segmenter | None = None,
+        sentence_splitting: bool = False,
     ) -> TokenStore:
         folder.mkdir(parents=True, exist_ok=True)
         corpus = folder / "corpus.txt"
@@ -154,6 +155,7 @@ def build_store() -> BuildStore:
             layout=layout,
             tokenizer=WordPiece(type="wordpiece", vocab=str(vocab)),
             segmenter=segmenter,
+            sentence_splitting=sentence_splitting,
         )
         preprocess(work, folder / "store", workers=1, fresh=False, report=lambda _: None)
         return TokenStore.open(folder / "store")

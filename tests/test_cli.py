@@ -87,9 +87,8 @@ def test_a_real_process_killed_and_signalled_ends_like_a_calm_one(
 
 
 def test_help_needs_no_heavy_import() -> None:
-    code = (
-        "import sys; from ptm.cli import entry as e; e._parser().format_help(); print(*sys.modules)"
-    )
+    code = "import sys; from ptm.cli import entry; entry._parser().format_help()"
+    code += "; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "pydantic", "deepspeed"} & set(found.stdout.split())
 

@@ -31,6 +31,7 @@ def run(parsed: argparse.Namespace) -> int:
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
+        sentence_splitting=recipe.data.sentence_splitting,
     )
     line = ProgressLine()
     info = preprocess(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,30 @@ class Placement:
     def positions(self) -> I64:
         """For every token, its position within its example."""
         return ragged_ranges(np.zeros_like(self.lengths), self.lengths)
+
+    @property
+    def first_cells(self) -> I64:
+        """For every example, the index of its first token in the flattened rows x columns."""
+        return np.asarray(self.cells[np.cumsum(self.lengths) - self.lengths])
+
+    @staticmethod
+    def joined(several: Sequence[Placement]) -> Placement:
+        """The rows of `several`, one after another."""
+        if len(several) == 1:
+            return several[0]
+        before = np.cumsum([part.rows for part in several]) - [part.rows for part in several]
+        moved = [
+            replace(part, row=part.row + first) for part, first in zip(several, before, strict=True)
+        ]
+        return Placement(
+            example=np.concatenate([part.example for part in moved]),
+            row=np.concatenate([part.row for part in moved]),
+            number=np.concatenate([part.number for part in moved]),
+            lengths=np.concatenate([part.lengths for part in moved]),
+            epoch=np.concatenate([part.epoch for part in moved]),
+            rows=sum(part.rows for part in moved),
+            columns=several[0].columns,
+        )
 
     def grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
         """`values` (one a token) as rows x columns, `fill` where there is no token."""

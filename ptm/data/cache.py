@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,60 @@ def cached_arrays(store: Path, fingerprint: str, key: str, build: Callable[[], A
     `fingerprint` is the store's: an index of another store of the same name is never read.
     """
     folder = _folder(store) / f"{fingerprint[:16]}-{key}"
+    while True:
+        if not folder.is_dir():
+            _write(folder, build())
+        # Another process that has no more use for it may remove it in any moment.
+        with suppress(FileNotFoundError):
+            found = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
+            if found:
+                return found
+
+
+def forget_arrays(store: Path, fingerprint: str, key: str) -> None:
+    """Remove what `cached_arrays` keeps under `key`, if it is there; who has it open keeps it."""
+    folder = _folder(store) / f"{fingerprint[:16]}-{key}"
     if not folder.is_dir():
-        _write(folder, build())
-    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+        return
+    aside = Path(tempfile.mkdtemp(prefix="leaving-", dir=folder.parent))
+    try:
+        folder.rename(aside / "arrays")
+    except FileNotFoundError:
+        # Another rank was first.
+        assert not folder.is_dir(), f"{folder} cannot be moved"
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def kept_number(store: Path, fingerprint: str, key: str) -> int | None:
+    """What `keep_number` wrote under `key`, None where it wrote nothing."""
+    try:
+        return int((_folder(store) / f"{fingerprint[:16]}-{key}.number").read_text())
+    except (FileNotFoundError, ValueError):
+        # Torn by a power cut: it is computed again.
+        return None
+
+
+def keep_number(store: Path, fingerprint: str, key: str, number: int) -> None:
+    """Keep a number beside the arrays."""
+    path = _folder(store) / f"{fingerprint[:16]}-{key}.number"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(str(number))
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+@contextmanager
+def only_one(store: Path, fingerprint: str, key: str) -> Iterator[None]:
+    """Hold this back while another process that works on the same store does the same.
+
+    Ranks that need the same arrays do not all compute them: the others find them afterwards.
+    """
+    path = _folder(store) / f"{fingerprint[:16]}-{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _folder(store: Path) -> Path:

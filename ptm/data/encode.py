@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ptm.data.store import ShardInfo, document_hashes, shard_from_json, write_shard
 from ptm.text.corpus import Block, Layout, parse_block
 from ptm.text.segmenters import Segmenter
+from ptm.text.sentences import split_sentences
 from ptm.text.tokenizers import TokenizerConfig
 from ptm.text.words import WordFinder
 
@@ -38,19 +39,28 @@ class BlockEncoder:
     """Turns the bytes of a block into the arrays of a shard."""
 
     def __init__(
-        self, tokenizer: TokenizerConfig, segmenter: Segmenter | None, layout: Layout
+        self,
+        tokenizer: TokenizerConfig,
+        segmenter: Segmenter | None,
+        layout: Layout,
+        *,
+        sentence_splitting: bool,
     ) -> None:
         self._tokenizer = tokenizer.load()
         self._words = WordFinder(self._tokenizer, segmenter) if segmenter else None
         self._layout = layout
+        self._splits = sentence_splitting
         self._dtype = np.uint16 if self._tokenizer.vocabulary.size <= 2**16 else np.uint32
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
         """The arrays of the block's shard, and what was met on the way."""
         parsed = parse_block(block.data, self._layout)
-        sentences = [sentence for document in parsed.documents for sentence in document]
+        texts = parsed.documents
+        if self._splits:
+            texts = [split_sentences(line) for document in texts for line in document]
+        sentences = [sentence for document in texts for sentence in document]
         tokens, lengths, starts = self._encode(sentences)
-        documents = np.array([len(document) for document in parsed.documents], dtype=np.int64)
+        documents = np.array([len(document) for document in texts], dtype=np.int64)
         owner = np.repeat(np.arange(len(documents)), documents)
         # Sentences (and documents) that hold only what the tokenizer drops have no tokens.
         documents = np.bincount(owner[lengths > 0], minlength=len(documents))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +18,33 @@ Flags = NDArray[np.bool_]
 class Texts:
     """The text tokens of some examples, one after another, without what an objective puts around.
 
-    `tokens` (N), `lengths` (E), `word_starts` (N) or None.
+    `tokens` (N), `parts` (E, K): the tokens of each example's K texts in their order,
+    `word_starts` (N) or None, `labels` (E) where examples have one.
     """
 
     tokens: I64
-    lengths: I64
+    parts: I64
     word_starts: Flags | None
+    labels: I64 | None = None
+
+    @property
+    def lengths(self) -> I64:
+        """Text tokens of every example (E)."""
+        return np.asarray(self.parts.sum(axis=1))
+
+    @staticmethod
+    def joined(several: Sequence[Texts]) -> Texts:
+        """Those of `several`, one after another; all are of one kind."""
+        if len(several) == 1:
+            return several[0]
+        words = [texts.word_starts for texts in several if texts.word_starts is not None]
+        labels = [texts.labels for texts in several if texts.labels is not None]
+        return Texts(
+            np.concatenate([texts.tokens for texts in several]),
+            np.concatenate([texts.parts for texts in several]),
+            np.concatenate(words) if words else None,
+            np.concatenate(labels) if labels else None,
+        )
 
 
 class Examples(Protocol):
@@ -32,6 +53,11 @@ class Examples(Protocol):
     @property
     def lengths(self) -> I64:
         """Text tokens of every example."""
+        ...
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """What rules kept out of the examples, counted, under words for a person."""
         ...
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
@@ -50,11 +76,16 @@ class Pieces:
     starts: I64
     lengths: I64
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Nothing."""
+        return {}
+
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         words = store.word_starts(starts, lengths) if store.info.has_word_starts else None
-        return Texts(store.tokens(starts, lengths), lengths, words)
+        return Texts(store.tokens(starts, lengths), lengths[:, None], words)
 
     def arrays(self) -> Mapping[str, NDArray[np.int64]]:
         """What is kept on disk."""
@@ -98,6 +129,11 @@ class Joined:
             lengths[-1] = total - longest * (lengths.size - 1)
         return lengths
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Nothing."""
+        return {}
+
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
         longest = int(self.longest[0])
@@ -114,7 +150,7 @@ class Joined:
         if store.info.has_word_starts:
             words = np.ones(stream.size, dtype=bool)
             words[~is_separator] = store.word_starts(position[~is_separator], one)
-        return Texts(tokens, lengths, words)
+        return Texts(tokens, lengths[:, None], words)
 
     def arrays(self) -> Mapping[str, NDArray[np.int64]]:
         """What is kept on disk."""

@@ -3,7 +3,8 @@
 A balanced Feistel network over the smallest even power of two that holds all rows is a bijection;
 walking its cycle until the value falls among the rows makes it one of the rows alone (Black and
 Rogaway 2002, "Ciphers with arbitrary finite domains"). The whole state of the data is therefore a
-position: `position // rows` is the epoch.
+position: `position // rows` is the epoch, or, where epochs have different numbers of rows, the
+epoch is the one that the position falls into.
 """
 
 from __future__ import annotations
@@ -50,3 +51,21 @@ def rows_at(
         here = epochs == epoch
         shuffled[here] = permute(within[here], rows, seed=seed, epoch=int(epoch))
     return epochs, shuffled
+
+
+def rows_between(
+    positions: NDArray[np.int64], ends: NDArray[np.int64], *, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(epoch, row) of global `positions`, where epoch e ends before position `ends[e]`."""
+    epochs = np.searchsorted(ends, positions, side="right")
+    begins = np.concatenate([[0], ends])
+    shuffled = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        shuffled[here] = permute(
+            positions[here] - begins[epoch],
+            int(ends[epoch] - begins[epoch]),
+            seed=seed,
+            epoch=int(epoch),
+        )
+    return epochs.astype(np.int64), shuffled

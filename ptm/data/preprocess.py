@@ -63,6 +63,17 @@ class Preprocessing:
     layout: Layout
     tokenizer: TokenizerConfig
     segmenter: Segmenter | None
+    sentence_splitting: bool = False
+    """Whether documents are known sentence by sentence, though a line is a document."""
+
+    def encoder(self) -> BlockEncoder:
+        """What turns a block into a shard."""
+        return BlockEncoder(
+            self.tokenizer,
+            self.segmenter,
+            self.layout,
+            sentence_splitting=self.sentence_splitting,
+        )
 
     @property
     def block_bytes(self) -> int:
@@ -76,6 +87,7 @@ class Preprocessing:
             "tokenizer": tokenizer.fingerprint,
             "layout": self.layout,
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
+            "sentence_splitting": self.sentence_splitting,
             "corpus": [asdict(file) for file in self.corpus],
         }
 
@@ -118,6 +130,7 @@ def preprocess(
                 shards=tuple(shard for shard in shards if shard.documents),
                 corpus=tuple(description["corpus"]),
                 report=_totals(counts),
+                sentence_splitting=work.sentence_splitting,
             )
             write_manifest(partial, info)
             _publish(partial, store, info)
@@ -169,9 +182,10 @@ def _existing(store: Path, description: dict[str, Any]) -> StoreInfo:
         "tokenizer": info.tokenizer,
         "layout": info.layout,
         "segmenter": info.segmenter,
+        "sentence_splitting": info.sentence_splitting,
         "corpus": list(info.corpus),
     }
-    differing = [key for key in description if was[key] != description[key]]
+    differing = [key.replace("_", " ") for key in description if was[key] != description[key]]
     if differing:
         how = " (paths, sizes and times of change are compared)" if "corpus" in differing else ""
         raise UserError(
@@ -257,14 +271,14 @@ class _Encoders:
         self._pending: dict[Future[tuple[ShardInfo, Counts]], Block] = {}
         small = sum(file.bytes for file in work.corpus) < 2 * _SMALLEST_BLOCK
         if workers == 1 or (small and not any(file.compressed for file in work.corpus)):
-            self._encode = BlockEncoder(work.tokenizer, work.segmenter, work.layout)
+            self._encode = work.encoder()
         else:
             # Spawned, not forked: a fork would copy this process's threads in an unknown state.
             self._pool = ProcessPoolExecutor(
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(work.tokenizer, work.segmenter, work.layout, os.getpid()),
+                initargs=(work, os.getpid()),
             )
 
     def __enter__(self) -> _Encoders:
@@ -301,9 +315,7 @@ class _Encoders:
 _worker_encoder: BlockEncoder | None = None
 
 
-def _start_worker(
-    tokenizer: TokenizerConfig, segmenter: Segmenter | None, layout: Layout, parent: int
-) -> None:
+def _start_worker(work: Preprocessing, parent: int) -> None:
     global _worker_encoder
     # The processes are the parallelism; threads inside each would only get in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -313,7 +325,7 @@ def _start_worker(
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-    _worker_encoder = BlockEncoder(tokenizer, segmenter, layout)
+    _worker_encoder = work.encoder()
 
 
 def _encode_in_worker(block: Block, partial: Path) -> tuple[ShardInfo, Counts]:

@@ -74,6 +74,8 @@ class StoreInfo:
     corpus: tuple[Mapping[str, Any], ...]
     report: Mapping[str, int]
     format: int = FORMAT
+    sentence_splitting: bool = False
+    """Whether the lines of the layout `documents` were split into sentences."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -223,6 +225,18 @@ class TokenStore:
             starts.append(begins + self._token_base[index])
             lengths.append(ends - begins)
         return np.concatenate(starts), np.concatenate(lengths)
+
+    @property
+    def sentence_ranges(self) -> tuple[I64, I64, I64]:
+        """Global start and length in tokens of every sentence, and how many each document has."""
+        starts, lengths, counts = [], [], []
+        for index in range(len(self.info.shards)):
+            ends = np.asarray(self._section(index, "sentence_ends"))
+            begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+            starts.append(begins + self._token_base[index])
+            lengths.append(ends - begins)
+            counts.append(np.diff(self._section(index, "document_ends"), prepend=0))
+        return np.concatenate(starts), np.concatenate(lengths), np.concatenate(counts)
 
     @cached_property
     def document_hashes(self) -> NDArray[np.uint64]:

@@ -8,10 +8,10 @@ import pkgutil
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 
-from ptm.component import Config, Listed, PositiveInt
+from ptm.component import Config, Listed, NonNegativeInt, PositiveInt
 from ptm.errors import nearest
 from ptm.nn.dropout import Dropout
 from ptm.nn.shape import ModelShape
@@ -28,8 +28,8 @@ class EmbeddingPart(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, shape: ModelShape) -> nn.Module:
-        """A module (B, T) -> (B, T, E)."""
+    def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
+        """A module (B, T) -> (B, T, E), or what can be added to it; `width` is E."""
 
 
 def embedding_parts() -> dict[str, type[EmbeddingPart]]:
@@ -51,10 +51,17 @@ class EmbeddingConfig(Config):
 
     of: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
     layer_norm: bool = True
+    """Whether the sum is normalised, by the kind of norm that the encoder has."""
     size: PositiveInt | None = None
     """Width of the embedding where it is not the encoder's hidden_size; projected after the sum."""
     positions: PositiveInt = 512
-    """Rows of the position table: the longest sequence the model can ever read."""
+    """Rows of the position table; without one, the length that an export promises."""
+    position_offset: NonNegativeInt = 0
+    """The row that position 0 reads (XLM-R and byte-BPE RoBERTa: 2, after the padding id)."""
+    segments: PositiveInt = 2
+    """Texts that the segment table tells apart; it has one row more, for padding."""
+    tasks: PositiveInt = 3
+    """Rows of the task table (ERNIE)."""
 
     @field_validator("of")
     @classmethod
@@ -69,10 +76,29 @@ class EmbeddingConfig(Config):
             raise ValueError("position and sinusoidal both give positions: choose one")
         return of
 
+    @model_validator(mode="after")
+    def _offset_leaves_positions(self) -> EmbeddingConfig:
+        if self.position_offset and not self.learns_positions:
+            raise ValueError(
+                f"position_offset = {self.position_offset} is a row of the position table, which "
+                f"of = {list(self.of)} does not have"
+            )
+        if self.position_offset >= self.positions:
+            raise ValueError(
+                f"position_offset = {self.position_offset} leaves nothing of positions = "
+                f"{self.positions}"
+            )
+        return self
+
     @property
     def learns_positions(self) -> bool:
         """Whether a table limits the length of a sequence."""
         return "position" in self.of
+
+    @property
+    def longest_sequence(self) -> int | None:
+        """The most tokens an example may have; None where no table limits them."""
+        return self.positions - self.position_offset if self.learns_positions else None
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """input_ids (and what the parts read) -> hidden (B, T, D)."""
@@ -91,14 +117,16 @@ class _SummedEmbedding(nn.Module):
         self, config: EmbeddingConfig, parts: dict[str, type[EmbeddingPart]], shape: ModelShape
     ) -> None:
         super().__init__()
+        width = shape.embedding_size
         self.names = tuple(parts)
         for name, part in parts.items():
-            self.add_module(name, part.build(shape))
-        width = shape.embedding_size
-        self.norm = nn.LayerNorm(width, eps=shape.norm_epsilon) if config.layer_norm else None
+            self.add_module(name, part.build(config, width))
+        self.norm = shape.norm(width) if config.layer_norm else None
         self.dropout = Dropout(shape.dropout)
         self.projection = (
-            nn.Linear(width, shape.hidden_size) if width != shape.hidden_size else nn.Identity()
+            nn.Linear(width, shape.hidden_size, bias=shape.bias)
+            if width != shape.hidden_size
+            else nn.Identity()
         )
 
     def forward(self, words: Tensor, *ids: Tensor) -> Tensor:

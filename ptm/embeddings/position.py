@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
-from ptm.embeddings.contract import EmbeddingPart
-from ptm.nn.shape import ModelShape
+from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart
+
+
+class PositionTable(nn.Embedding):
+    """A row a position, the first `offset` rows before position 0."""
+
+    def __init__(self, positions: int, width: int, *, offset: int) -> None:
+        super().__init__(positions, width)
+        self.offset = offset
+
+    def forward(self, position_ids: Tensor) -> Tensor:
+        """(B, T), from 0 in every example of a row -> (B, T, E)."""
+        return super().forward(position_ids + self.offset)
 
 
 class Position(EmbeddingPart):
-    """A table with one row a position; positions begin at 0 in every example of a row."""
+    """A table with one row a position."""
 
     name = "position"
     reads = "position_ids"
 
     @classmethod
-    def build(cls, shape: ModelShape) -> nn.Module:
+    def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """The table (positions, E)."""
-        return nn.Embedding(shape.positions, shape.embedding_size)
+        return PositionTable(config.positions, width, offset=config.position_offset)

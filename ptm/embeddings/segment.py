@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from torch import nn
 
-from ptm.embeddings.contract import EmbeddingPart
-from ptm.nn.shape import ModelShape
+from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart
 
 SEGMENTS = 3
-"""Padding, first text, second text."""
+"""Rows of BERT's table: padding, first text, second text."""
 
 
 class Segment(EmbeddingPart):
-    """A table with a row for padding (0), the first (1) and the second text (2)."""
+    """A table with a row for padding (0), the first (1), the second text (2) …"""
 
     name = "segment"
     reads = "segment_ids"
 
     @classmethod
-    def build(cls, shape: ModelShape) -> nn.Module:
-        """The table (3, E)."""
-        return nn.Embedding(SEGMENTS, shape.embedding_size)
+    def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
+        """The table (1 + segments, E)."""
+        return nn.Embedding(1 + config.segments, width)

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ptm.embeddings.contract import EmbeddingPart
-from ptm.nn.shape import ModelShape
+from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart
 
 
 class SinusoidalPositions(nn.Module):
@@ -34,6 +33,6 @@ class Sinusoidal(EmbeddingPart):
     reads = "position_ids"
 
     @classmethod
-    def build(cls, shape: ModelShape) -> nn.Module:
+    def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """No parameters."""
-        return SinusoidalPositions(shape.embedding_size)
+        return SinusoidalPositions(width)

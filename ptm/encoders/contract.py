@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from ptm.component import Config, PositiveInt
+from ptm.nn.norm import NormKind
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 
@@ -35,6 +36,16 @@ class Encoder(Config):
     @abstractmethod
     def epsilon(self) -> float:
         """The norms' epsilon, for the embedding's and the head's norms too."""
+
+    @property
+    def norm_kind(self) -> NormKind:
+        """The kind of the norms, of the embedding's and the head's too."""
+        return "layer"
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether linear layers and norms have biases, in the embedding and the head too."""
+        return True
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

@@ -50,8 +50,8 @@ class Filler:
         at = (ids[0] == self.tokenizer.vocabulary.special_id("mask")).nonzero().flatten()
         if not len(at):
             raise UserError(f'"{text}": has no {mask}; write it where a token is to be guessed.')
-        limit = self._recipe.model.embedding.positions
-        if self._recipe.model.embedding.learns_positions and ids.shape[1] > limit:
+        limit = self._recipe.model.embedding.longest_sequence
+        if limit is not None and ids.shape[1] > limit:
             raise UserError(f"the text has {ids.shape[1]} tokens, the model reads {limit}.")
         ones = torch.ones_like(ids)
         tensors = {

@@ -70,8 +70,9 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
     for key in ("tokenizer", "data", "model"):
         if not isinstance(data.get(key), dict):
             raise UserError(f"{name}: its recipe is damaged: it has no `{key}` block.")
-    positions = (data["model"].get("embedding") or {}).get("positions", 512)
-    data["data"].setdefault("sequence_length", min(positions, 128))
+    embedding = data["model"].get("embedding") or {}
+    longest = embedding.get("positions", 512) - embedding.get("position_offset", 0)
+    data["data"].setdefault("sequence_length", min(longest, 128))
     return recipe_from_data(data, name=name, overrides=overrides)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
+from ptm.nn.norm import NormKind, build_norm
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -13,8 +17,15 @@ class ModelShape:
     embedding_size: int
     hidden_size: int
     positions: int
-    """Rows of a learnt position table; sinusoidal positions have no limit of their own."""
+    """Rows of a learnt position table; sinusoidal and rotary positions have no limit."""
     dropout: float
     attention_dropout: float
     activation: str
     norm_epsilon: float
+    norm_kind: NormKind = "layer"
+    bias: bool = True
+    """Whether linear layers and norms have biases."""
+
+    def norm(self, width: int) -> nn.Module:
+        """The model's kind of norm over the last axis (…, width)."""
+        return build_norm(self.norm_kind, width, epsilon=self.norm_epsilon, bias=self.bias)

@@ -17,8 +17,8 @@ class PredictedTransform(nn.Module):
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.activation = shape.activation
-        self.dense = nn.Linear(shape.hidden_size, shape.embedding_size)
-        self.norm = nn.LayerNorm(shape.embedding_size, eps=shape.norm_epsilon)
+        self.dense = nn.Linear(shape.hidden_size, shape.embedding_size, bias=shape.bias)
+        self.norm = shape.norm(shape.embedding_size)
 
     def forward(self, hidden: Tensor, predicted_positions: Tensor) -> Tensor:
         """(B, T, D), (P) indices into the flattened rows -> (P, E)."""

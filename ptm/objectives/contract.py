@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ptm.component import Config
 from ptm.data.batch import Placement
-from ptm.data.examples import Examples
-from ptm.data.store import I64, TokenStore
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, Texts
+from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabulary
@@ -70,6 +71,10 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    needs_sentences: ClassVar[bool] = False
+    """Whether documents must be known sentence by sentence."""
+    shortest_row: ClassVar[int] = 3
+    """Tokens that a row must at least be able to hold."""
 
     @property
     @abstractmethod
@@ -80,11 +85,16 @@ class Objective(Config):
     def row_length(self, text_lengths: I64) -> I64:
         """Tokens of examples in their rows, from the text tokens they hold."""
 
+    @property
+    def index_drawings(self) -> int | None:
+        """How many different indexes the epochs cycle through; None: each has its own."""
+        return 1
+
     @abstractmethod
     def index(
-        self, starts: I64, lengths: I64, *, sequence_length: int, vocabulary: Vocabulary
+        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
     ) -> Examples:
-        """The examples of documents, given as ranges of the store."""
+        """The examples of `documents`; `seed` is of this drawing of them."""
 
     @abstractmethod
     def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
@@ -98,14 +108,13 @@ class Objective(Config):
     @abstractmethod
     def collate(
         self,
-        store: TokenStore,
-        examples: Examples,
+        texts: Texts,
         placement: Placement,
         *,
         vocabulary: Vocabulary,
         drawing: Drawing,
     ) -> MicroBatch:
-        """The tensors of the examples at their places."""
+        """The tensors of the examples of which these are the texts, at their places."""
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

@@ -8,33 +8,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from ptm.component import Config
 from ptm.data.batch import Placement
+from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
-from ptm.data.store import I64, TokenStore, ragged_ranges
+from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
-from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
-from ptm.nn.word_embedding import tied_unembedding_step
 from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
-from ptm.objectives.masking import Maskable, Masking, TokenMasking
+from ptm.objectives.masked_tokens import (
+    MASKED_METRICS,
+    MASKED_PADDED,
+    MASKED_ROLES,
+    MASKED_TARGETS,
+    MlmHead,
+    masked_batch,
+    masked_steps,
+    masked_sums,
+    surrounded_length,
+)
+from ptm.objectives.masking import Masking, TokenMasking
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabulary
 
 _AROUND = 2
 """[CLS] before and [SEP] after every text."""
-
-
-class MlmHead(Config):
-    """The output layer."""
-
-    tied: bool = True
-    """Whether the output matrix is the word embedding's."""
-    bias: bool = True
 
 
 class Mlm(Objective):
@@ -46,19 +45,12 @@ class Mlm(Objective):
     masking: Masking = TokenMasking()
     head: MlmHead = MlmHead()
 
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("mlm_loss", count="predicted", weight=1.0),
-        Metric("mlm_accuracy", count="predicted"),
-    )
+    metrics: ClassVar[tuple[Metric, ...]] = MASKED_METRICS
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "unk", "cls", "sep", "mask")
-    targets: ClassVar[tuple[str, ...]] = ("predicted_ids", "predicted_weights")
-    padded: ClassVar[tuple[str, ...]] = (
-        "predicted_positions",
-        "predicted_ids",
-        "predicted_weights",
-    )
+    special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
+    targets: ClassVar[tuple[str, ...]] = MASKED_TARGETS
+    padded: ClassVar[tuple[str, ...]] = MASKED_PADDED
 
     @property
     def needs_word_starts(self) -> bool:
@@ -67,7 +59,7 @@ class Mlm(Objective):
 
     def row_length(self, text_lengths: I64) -> I64:
         """The text and the special tokens around it."""
-        return np.asarray(text_lengths) + _AROUND
+        return surrounded_length(text_lengths, parts=1)
 
     @property
     def index_key(self) -> str:
@@ -75,14 +67,14 @@ class Mlm(Objective):
         return "joined" if self.full_sentences else "pieces"
 
     def index(
-        self, starts: I64, lengths: I64, *, sequence_length: int, vocabulary: Vocabulary
+        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
     ) -> Examples:
         """Documents cut into pieces that fit a row, or joined and cut into full rows."""
         longest = sequence_length - _AROUND
         if self.full_sentences:
             separator = vocabulary.special_id("sep")
-            return join_documents(starts, lengths, longest, separator=separator)
-        return cut_documents(starts, lengths, longest)
+            return join_documents(*documents.ranges, longest, separator=separator)
+        return cut_documents(*documents.ranges, longest)
 
     def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
         """The index from its arrays."""
@@ -90,76 +82,18 @@ class Mlm(Objective):
 
     def collate(
         self,
-        store: TokenStore,
-        examples: Examples,
+        texts: Texts,
         placement: Placement,
         *,
         vocabulary: Vocabulary,
         drawing: Drawing,
     ) -> MicroBatch:
         """[CLS] text [SEP], masked, at their places."""
-        text = self._surrounded(examples.texts(store, placement.example), vocabulary)
-        masked = self.masking.apply(
-            text,
-            example=placement.example,
-            epoch=placement.epoch,
-            seed=drawing.seed,
-            purpose=drawing.purpose,
-            vocabulary=vocabulary,
-        )
-        at = np.flatnonzero(masked.predicted)
-        number = np.repeat(placement.number, placement.lengths)
-        tensors = {
-            "input_ids": placement.grid(masked.inputs, fill=vocabulary.special_id("pad")),
-            "position_ids": placement.grid(placement.positions, fill=0),
-            "segment_ids": placement.grid(np.ones_like(number), fill=0),
-            "example_ids": placement.grid(number, fill=0),
-            "predicted_positions": placement.cells[at],
-            "predicted_ids": text.ids[at],
-            "predicted_weights": np.ones_like(at),
-        }
-        return MicroBatch(
-            tensors=tensors,
-            counts={"predicted": int(at.size)},
-            rows=placement.rows,
-            examples=int(placement.example.size),
-            tokens=int(text.ids.size),
-        )
-
-    def _surrounded(self, texts: Texts, vocabulary: Vocabulary) -> Maskable:
-        lengths = texts.lengths + _AROUND
-        first = np.cumsum(lengths) - lengths
-        inner = ragged_ranges(first + 1, texts.lengths)
-        ids = np.empty(int(lengths.sum()), dtype=np.int64)
-        ids[first] = vocabulary.special_id("cls")
-        ids[first + lengths - 1] = vocabulary.special_id("sep")
-        ids[inner] = texts.tokens
-        words = None
-        if texts.word_starts is not None:
-            words = np.ones(ids.size, dtype=bool)
-            words[inner] = texts.word_starts
-        return Maskable(
-            ids=ids,
-            special=vocabulary.is_special[ids],
-            word_starts=words,
-            owner=np.repeat(np.arange(lengths.size), lengths),
-            examples=lengths.size,
-        )
+        return masked_batch(texts, placement, self.masking, vocabulary=vocabulary, drawing=drawing)
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> logits (P, V) at the predicted positions."""
-        transform = Step(
-            "mlm_transform",
-            lambda: PredictedTransform(shape),
-            ("hidden", "predicted_positions"),
-            ("hidden",),
-        )
-        if self.head.tied:
-            unembed = tied_unembedding_step("mlm_unembed", shape, reads="hidden", writes="logits")
-        else:
-            unembed = Step("mlm_unembed", lambda: Unembedding(shape), ("hidden",), ("logits",))
-        bias = Step("mlm_bias", lambda: OutputBias(shape.vocabulary_size), ("logits",), ("logits",))
-        return (transform, unembed, bias) if self.head.bias else (transform, unembed)
+        return masked_steps(self.head, shape)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -170,11 +104,4 @@ class Mlm(Objective):
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Cross entropy and hits, summed over the predicted positions."""
-        logits = outputs["logits"].float()
-        targets, weights = tensors["predicted_ids"], tensors["predicted_weights"]
-        ignored = targets.masked_fill(weights == 0, -100)
-        hits = (logits.detach().argmax(dim=-1) == targets) & (weights != 0)
-        return {
-            "mlm_loss": F.cross_entropy(logits, ignored, ignore_index=-100, reduction="sum"),
-            "mlm_accuracy": hits.sum().float(),
-        }
+        return masked_sums(outputs, tensors)

@@ -40,6 +40,8 @@ class DataBlock(Config):
     sequence_length: Annotated[int, Field(ge=4)]
     packing: bool = True
     """Whether several short examples share a row."""
+    sentence_splitting: bool = False
+    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences."""
     segmenter: AnySegmenter | None = None
     """Finds words on the text; needed for whole-word masking."""
     workers: NonNegativeInt = 0
@@ -81,6 +83,8 @@ class ModelBlock(Config):
             attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
             activation=self.encoder.activation_name,
             norm_epsilon=self.encoder.epsilon,
+            norm_kind=self.encoder.norm_kind,
+            bias=self.encoder.has_biases,
         )
 
 

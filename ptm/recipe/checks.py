@@ -37,6 +37,20 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
             f'"{recipe.data.layout}" does not suit objective.type = {objective.type}, which reads '
             f"{' or '.join(objective.layouts)}.",
         )
+    splits = recipe.data.sentence_splitting
+    if objective.needs_sentences and recipe.data.layout == "documents" and not splits:
+        yield Problem(
+            "data.sentence_splitting",
+            f"is false, but objective.type = {objective.type} is about sentences, and in the "
+            "layout documents a line is a whole document: set it to true, or use the layout "
+            "sentences for a corpus with a sentence a line.",
+        )
+    if recipe.data.sequence_length < objective.shortest_row:
+        yield Problem(
+            "data.sequence_length",
+            f"{recipe.data.sequence_length} has no room for an example of objective.type = "
+            f"{objective.type}: it must be at least {objective.shortest_row}.",
+        )
     if objective.needs_word_starts and recipe.data.segmenter is None:
         yield Problem(
             "objective.masking",
@@ -47,17 +61,26 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
     data, embedding = recipe.data, recipe.model.embedding
-    if embedding.learns_positions and data.sequence_length > embedding.positions:
+    longest = embedding.longest_sequence
+    if longest is not None and data.sequence_length > longest:
+        offset = embedding.position_offset
+        less = f" less position_offset = {offset}" if offset else ""
         yield Problem(
             "data.sequence_length",
             f"{data.sequence_length} is longer than model.embedding.positions = "
-            f"{embedding.positions}: shorten the one or raise the other.",
+            f"{embedding.positions}{less}: shorten the one or raise the other.",
         )
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
             "data.packing",
             f"an encoder of type {recipe.model.encoder.type} cannot keep the examples of a row "
             "apart: set packing: false.",
+        )
+    if data.sentence_splitting and data.layout != "documents":
+        yield Problem(
+            "data.sentence_splitting",
+            f"is for the layout documents; in data.layout = {data.layout} the lines are what they "
+            "are: leave it out.",
         )
     if not data.corpus_patterns:
         yield Problem("data.corpus", "is an empty list: name at least one file.")

@@ -123,17 +123,13 @@ def limit_waiting(*, timeout_minutes: float) -> None:
 def record_flights(folder: Path) -> None:
     """Have torch keep the last calls of each rank to the others.
 
-    Where one times out, torch itself writes NCCL's into `folder`; `flights` gives gloo's. The
-    variables' names are those of torch 2.5 and later, and those before; what the user has set
-    stays.
+    Where one times out, torch itself writes NCCL's into `folder`; `flights` gives gloo's. What
+    the user has set stays.
     """
-    traces = str(folder / TRACES)
     for name, value in {
         "TORCH_FR_BUFFER_SIZE": "2000",
-        "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
-        "TORCH_FR_DUMP_TEMP_FILE": traces,
-        "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": traces,
+        "TORCH_FR_DUMP_TEMP_FILE": str(folder / TRACES),
     }.items():
         os.environ.setdefault(name, value)
 

@@ -13,8 +13,9 @@ from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
+from ptm.train.batches import evaluation_batches
 from ptm.train.means import Counted, means_of, metric_sums
-from ptm.train.rows import EVAL, evaluation_batches, open_rows
+from ptm.train.rows import EVAL, open_rows
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:

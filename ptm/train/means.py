@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ptm.objectives import Objective
-from ptm.train.rows import StepBatch
+from ptm.train.batches import StepBatch
 
 
 def metric_sums(

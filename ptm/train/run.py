@@ -147,6 +147,8 @@ def _train_in(
         recipe.engine,
         ranks,
     )
+    if inputs.train.left_out:
+        logger.info("left out of the first epoch's examples: %s", inputs.train.left_out)
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
     first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:

@@ -77,6 +77,10 @@ def _length(recipe: Recipe) -> Iterator[str]:
         f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
         f"{100 * rows.fill:.2f} % of the cells)"
     )
+    if rows.indexes.change:
+        yield "the examples change by epoch; these are the first epoch's"
+    if rows.left_out:
+        yield f"left out: {rows.left_out}"
     yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"
 
 
@@ -105,6 +109,7 @@ def _decoded_row(batch: MicroBatch, row: int, vocabulary: Vocabulary) -> Iterato
         )
         if weight and first <= at < first + ids.size
     }
+    labels = _pair_labels(batch, row)
     for example in range(1, int(examples.max()) + 1):
         words = [
             f"{vocabulary.tokens[int(ids[at])]}<{wanted[at]}>"
@@ -112,4 +117,14 @@ def _decoded_row(batch: MicroBatch, row: int, vocabulary: Vocabulary) -> Iterato
             else vocabulary.tokens[int(ids[at])]
             for at in np.flatnonzero(examples == example).tolist()
         ]
-        yield f"  row {row}, example {example}: {' '.join(words)}"
+        label = f" (pair label {labels[example - 1]})" if labels else ""
+        yield f"  row {row}, example {example}{label}: {' '.join(words)}"
+
+
+def _pair_labels(batch: MicroBatch, row: int) -> list[int]:
+    """The labels of the row's examples, where the objective is about pairs."""
+    if "pair_labels" not in batch.tensors:
+        return []
+    counts = batch.tensors["example_ids"].max(axis=1)
+    first = int(counts[:row].sum())
+    return [int(label) for label in batch.tensors["pair_labels"][first : first + counts[row]]]

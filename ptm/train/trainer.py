@@ -17,23 +17,21 @@ from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import AnomalyBlock
 from ptm.train.anomalies import EVENTS, Watch, write_event
-from ptm.train.checkpoints import Checkpoints
-from ptm.train.distributed import Ranks, gathered, summed
-from ptm.train.engines.contract import Engine, StepResult, StepTotals
-from ptm.train.means import Counted, means_of
-from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
-from ptm.train.rank_file import RankFile
-from ptm.train.rows import (
-    EVAL,
-    TRAIN,
-    Prefetcher,
-    RowSet,
+from ptm.train.batches import (
     StepBatch,
     TrainStream,
     described_rows,
     evaluation_batches,
     no_rows,
 )
+from ptm.train.checkpoints import Checkpoints
+from ptm.train.distributed import Ranks, gathered, summed
+from ptm.train.engines.contract import Engine, StepResult, StepTotals
+from ptm.train.means import Counted, means_of
+from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
+from ptm.train.prefetch import Prefetcher
+from ptm.train.rank_file import RankFile
+from ptm.train.rows import EVAL, TRAIN, RowSet
 from ptm.train.run_folder import RunFolder
 from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
@@ -141,7 +139,6 @@ class Trainer:
         stream = TrainStream(
             self._data.train,
             self._batch,
-            seed=self._recipe.seed,
             data_rank=self._ranks.data_rank,
         )
         return stream.steps(self._position.row)
@@ -260,9 +257,7 @@ class Trainer:
         rule, step = self._recipe.train.anomalies, at.step + 1
         action = "stop" if self._watch.exhausted else rule.policy
         if self._ranks.first:
-            rows = described_rows(
-                self._data.train, self._batch, at.row, seed=self._recipe.seed, text=rule.text
-            )
+            rows = described_rows(self._data.train, self._batch, at.row, text=rule.text)
             write_event(self._folder.path, anomaly, step=step, action=action, batch=rows)
         what = f"step {step}: {anomaly} ({self._folder.path / EVENTS} has its examples)"
         if action == "rollback":
@@ -322,7 +317,7 @@ class Trainer:
         return {
             "step": at.step,
             "split": split,
-            "epoch": at.row // len(self._data.train),
+            "epoch": self._data.train.epoch_of(at.row),
             "rows": at.row,
             "examples": at.examples,
             "tokens": at.tokens,

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ptm.data.cache import Arrays, cached_arrays
+from ptm.data.cache import (
+    Arrays,
+    cached_arrays,
+    forget_arrays,
+    keep_number,
+    kept_number,
+    only_one,
+)
 
 PRINT = "0123456789abcdef" * 2
 
@@ -66,3 +74,38 @@ def test_a_read_only_store_is_indexed_in_the_cache_folder(
     assert len(calls) == 1
     assert not list(store.iterdir())
     assert list((cache / "ptm").rglob("*.npy"))
+
+
+def test_forgotten_arrays_are_gone_from_disk_and_stay_with_whoever_has_them(tmp_path: Path) -> None:
+    build, calls = counting([1, 2])
+    held = cached_arrays(tmp_path, PRINT, "key", build)
+    forget_arrays(tmp_path, PRINT, "key")
+    forget_arrays(tmp_path, PRINT, "key")
+    assert not list((tmp_path / "index").iterdir())
+    assert held["values"].tolist() == [1, 2]
+    assert cached_arrays(tmp_path, PRINT, "key", build)["values"].tolist() == [1, 2]
+    assert len(calls) == 2
+
+
+def test_a_number_is_kept_and_one_that_is_torn_is_none(tmp_path: Path) -> None:
+    assert kept_number(tmp_path, PRINT, "rows") is None
+    keep_number(tmp_path, PRINT, "rows", 42)
+    assert kept_number(tmp_path, PRINT, "rows") == 42
+    next((tmp_path / "index").iterdir()).write_text("")
+    assert kept_number(tmp_path, PRINT, "rows") is None
+
+
+def test_one_waits_for_the_other(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with only_one(tmp_path, PRINT, "key"):
+            order.append("second")
+
+    with only_one(tmp_path, PRINT, "key"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.05)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

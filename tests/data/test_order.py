@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptm.data.order import permute, rows_at
+from ptm.data.order import permute, rows_at, rows_between
 
 SIZES = [*range(1, 70), 127, 128, 129, 255, 256, 257, 1000, 4095, 4096, 4097, 65537]
 
@@ -60,3 +60,20 @@ def test_a_position_far_on_needs_none_of_those_before() -> None:
     epochs, rows = rows_at(np.array([far]), 1000, seed=7)
     assert epochs.tolist() == [far // 1000]
     assert rows.tolist() == permute(np.array([0]), 1000, seed=7, epoch=far // 1000).tolist()
+
+
+# Epochs of different lengths
+
+
+def test_epochs_of_different_lengths_follow_one_another_without_gap() -> None:
+    epochs, rows = rows_between(np.arange(24), np.array([10, 13, 25]), seed=7)
+    assert epochs.tolist() == [0] * 10 + [1] * 3 + [2] * 11
+    assert sorted(rows[:10].tolist()) == list(range(10))
+    assert sorted(rows[10:13].tolist()) == list(range(3))
+    assert set(rows[13:].tolist()) < set(range(12))
+
+
+def test_epochs_of_one_length_are_in_the_order_of_those_that_all_have_it() -> None:
+    positions = np.arange(5, 38)
+    found = rows_between(positions, np.array([10, 20, 30, 40]), seed=7)
+    assert np.array_equal(found, rows_at(positions, 10, seed=7))

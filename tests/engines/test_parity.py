@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ptm.recipe import load_recipe
+from ptm.train.batches import TrainStream
 from ptm.train.inputs import open_inputs
-from ptm.train.rows import TrainStream
 from tests.engines.comparing import Reports, counterpart, differences, exact_ones
 from tests.engines.launched import Launch
 from tests.engines.trainings import CLIP, FOUR_RANKS, ONE_RANK, STEPS, TWO_RANKS
@@ -30,7 +30,7 @@ def test_micro_batches_differ_five_fold_in_what_they_predict(store: Path, tmp_pa
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
     assert (inputs.batch.accumulation, inputs.batch.micro_rows) == (4, 2)
-    stream = TrainStream(inputs.train, inputs.batch, seed=7, data_rank=0).steps(0)
+    stream = TrainStream(inputs.train, inputs.batch, data_rank=0).steps(0)
     unlike = 0
     for _, batch in zip(range(STEPS), stream, strict=False):
         predicted = [int(part["predicted_weights"].sum()) for part in batch.micro_batches]
@@ -43,7 +43,7 @@ def test_a_mean_of_micro_batch_means_would_be_far_off(store: Path, tmp_path: Pat
     """What `same` would see if a micro-batch counted as much as any other."""
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
-    batch = TrainStream(inputs.train, inputs.batch, seed=7, data_rank=0).step(0)
+    batch = TrainStream(inputs.train, inputs.batch, data_rank=0).step(0)
     predicted = np.array([int(part["predicted_weights"].sum()) for part in batch.micro_batches])
     apart = np.abs(predicted / predicted.sum() - 1 / len(predicted))
     assert apart.max() > 0.1

@@ -106,13 +106,17 @@ def random_value(shape: Sequence[int], *, is_norm: bool, is_table: bool, seed: i
     return 0.02 * drawn if is_table else drawn / shape[1] ** 0.5
 
 
+def _is_table(name: str) -> bool:
+    return "embedding" in name and "projection" not in name
+
+
 def random_weights(plan: Plan) -> dict[str, Tensor]:
     """A random value for every parameter of the plan, by canonical name."""
     model = meta_model(plan)
     norms = {name for name in norm_parameters(model) if name.endswith("weight")}
     return {
         name: random_value(
-            parameter.shape, is_norm=name in norms, is_table="embedding" in name, seed=seed
+            parameter.shape, is_norm=name in norms, is_table=_is_table(name), seed=seed
         )
         for seed, (name, parameter) in enumerate(model.named_parameters())
     }

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from ptm.model.build import FirstWeights
 from ptm.recipe import load_recipe
+from ptm.train.batches import TrainStream
 from ptm.train.distributed import join_ranks, leave_ranks
 from ptm.train.engines.contract import StepTotals
 from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import open_inputs
-from ptm.train.rows import TrainStream
 
 
 def main(recipe_path: str, out: Path, configurations: list[str]) -> None:
@@ -34,7 +34,7 @@ def main(recipe_path: str, out: Path, configurations: list[str]) -> None:
         if not (out / "first.safetensors").exists():
             weights = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
             save_file(weights, out / "first.safetensors")
-        stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, data_rank=0)
+        stream = TrainStream(inputs.train, inputs.batch, data_rank=0)
         curve = {"loss": [], "grad_norm": []}
         for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
             factor = recipe.schedule.factor(step, inputs.steps)

@@ -21,8 +21,8 @@ from ptm.data.preprocess import Preprocessing, preprocess
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.recipe import Recipe, recipe_from_data, recipe_yaml
 from ptm.text.corpus import find_corpus
+from ptm.train.batches import TrainStream
 from ptm.train.inputs import open_inputs
-from ptm.train.rows import TrainStream
 from tests.interop.bert_pairs import Size, blocks_of, write_model
 
 STEPS, WARMUP = 300, 30
@@ -117,7 +117,7 @@ def theirs(folder: Path, small_vocab: Path) -> Curve:
     )
     schedule = get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
     inputs = open_inputs(recipe)
-    stream = TrainStream(inputs.train, inputs.batch, seed=recipe.seed, data_rank=0)
+    stream = TrainStream(inputs.train, inputs.batch, data_rank=0)
     curve = Curve([], [])
     for _, batch in zip(range(STEPS), stream.steps(0), strict=False):
         parts = [_for_transformers(part) for part in batch.micro_batches]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from ptm.model.build import build_plan, meta_model, parameter_count
 from ptm.objectives.mlm import Mlm
+from ptm.recipe import load_recipe
 from ptm.recipe.blocks import ModelBlock
 
 CHINESE = 21128
@@ -88,3 +91,17 @@ def test_a_model_without_memory_has_names_and_shapes() -> None:
         1024,
         4096,
     )
+
+
+@pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
+def test_bert_recipes_have_the_published_sizes(project: Path, size: str, published: float) -> None:
+    recipe = load_recipe(str(project / "recipes" / "bert" / f"{size}.yaml"))
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
+    counts = {
+        name: sum(parameter.numel() for parameter in module.parameters())
+        for name, module in meta_model(plan).named_children()
+    }
+    heads = {name for name in counts if name.startswith(("mlm_", "pair_"))}
+    segment_of_padding = recipe.model.encoder.hidden_size
+    encoder = sum(count for name, count in counts.items() if name not in heads)
+    assert (encoder - segment_of_padding) / 1e6 == pytest.approx(published, abs=0.005)

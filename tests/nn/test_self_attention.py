@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.attention import SelfAttention, same_example
+from ptm.nn.attention import SelfAttention, same_example, visible, within_window
 
 WIDTH, HEADS = 24, 3
 
@@ -78,3 +78,50 @@ def test_attention_weights_are_dropped_in_training_alone() -> None:
     assert torch.equal(layer(hidden, ones), layer(hidden, ones))
     layer.train()
     assert not torch.equal(layer(hidden, ones), layer(hidden, ones))
+
+
+def test_a_window_shows_as_many_tokens_on_either_side() -> None:
+    mask = within_window(5, 2, device=torch.device("cpu"))
+    assert mask.int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1],
+        [0, 0, 0, 1, 1],
+    ]
+
+
+def test_a_window_ends_with_its_example() -> None:
+    mask = visible(torch.tensor([[1, 1, 2, 2, 0]]), window=2)[0, 0]
+    assert mask.int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 1],
+    ]
+
+
+def test_a_token_outside_the_window_changes_nothing() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(WIDTH, HEADS, dropout=0.0, window=4).eval()
+    hidden, ones = torch.randn(1, 9, WIDTH), torch.ones(1, 9, dtype=torch.int64)
+    changed = hidden.clone()
+    changed[0, 4] += 1.0
+    moved = (layer(hidden, ones) - layer(changed, ones))[0].abs().amax(dim=-1) > 0
+    assert moved.tolist() == [2 <= place <= 6 for place in range(9)]
+
+
+def test_unscaled_attention_is_that_of_larger_queries(layer: SelfAttention) -> None:
+    unscaled = SelfAttention(WIDTH, HEADS, dropout=0.0, scaled=False).double()
+    unscaled.load_state_dict(layer.state_dict())
+    hidden, ones = torch.randn(1, 7, WIDTH).double(), torch.ones(1, 7, dtype=torch.int64)
+    with torch.no_grad():
+        for part in (unscaled.qkv.weight, unscaled.qkv.bias):
+            part[:WIDTH] /= (WIDTH // HEADS) ** 0.5
+        torch.testing.assert_close(unscaled(hidden, ones), layer(hidden, ones))
+
+
+def test_without_biases_there_are_none() -> None:
+    layer = SelfAttention(WIDTH, HEADS, dropout=0.0, bias=False)
+    assert [name for name, _ in layer.named_parameters()] == ["qkv.weight", "output.weight"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ptm.data.batch import place
+from ptm.data.documents import Documents
 from ptm.data.packing import Rows, one_a_row, pack
 from ptm.objectives.contract import Drawing, MicroBatch
 from ptm.objectives.mlm import Mlm
@@ -33,7 +34,7 @@ class Batches:
         self.vocabulary = vocabulary
         self.objective = objective
         self.examples: Examples = objective.index(
-            *store.document_ranges, sequence_length=LENGTH, vocabulary=vocabulary
+            Documents(store), sequence_length=LENGTH, vocabulary=vocabulary, seed=7
         )
         self.lengths = objective.row_length(self.examples.lengths)
         count = self.lengths.size
@@ -53,8 +54,7 @@ class Batches:
             columns=LENGTH,
         )
         return self.objective.collate(
-            self.store,
-            self.examples,
+            self.examples.texts(self.store, placement.example),
             placement,
             vocabulary=self.vocabulary,
             drawing=Drawing(7, "train"),

@@ -18,11 +18,11 @@ from ptm.objectives import Objective
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.rng import seed_of
+from ptm.train.batches import StepBatch
 from ptm.train.distributed import Ranks, barrier, summed
 from ptm.train.ds_config import clips_itself, zero_stage
 from ptm.train.fragments import EngineState
 from ptm.train.offload import offload_folders
-from ptm.train.rows import StepBatch
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from ptm.model.stages import stage_bounds
 from ptm.plan import Plan
 from ptm.recipe import Recipe
+from ptm.train.batches import StepBatch
 from ptm.train.distributed import gathered
 from ptm.train.engines.contract import Engine, StepTotals, added
 from ptm.train.engines.deepspeed import canonical_names, pipeline, start_engine
-from ptm.train.rows import StepBatch
 
 Tensors = tuple[Tensor, ...]
 _EVALUATED_TOGETHER = 32

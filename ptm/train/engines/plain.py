@@ -11,11 +11,11 @@ from torch import Tensor
 from ptm.model.build import PlainModel, empty_model
 from ptm.plan import Plan
 from ptm.recipe import Recipe
+from ptm.train.batches import StepBatch
 from ptm.train.engines.contract import Engine, StepTotals, added
 from ptm.train.engines.deepspeed import partitioned, start_engine
 from ptm.train.engines.loss_scale import MissingLossScale
 from ptm.train.means import metric_sums
-from ptm.train.rows import StepBatch
 
 
 class PlainEngine(Engine):

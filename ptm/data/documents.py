@@ -1,0 +1,74 @@
+"""Some documents of a store, as ranges of tokens or of sentences: what examples are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.data.store import I64, TokenStore
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """The sentences of D documents, one document after another.
+
+    `starts`, `lengths` (S): where each lies in the store, in tokens; `counts` (D): how many each
+    document has, at least one.
+    """
+
+    starts: I64
+    lengths: I64
+    counts: I64
+
+    @property
+    def first(self) -> I64:
+        """The number of every document's first sentence (D)."""
+        return np.cumsum(self.counts) - self.counts
+
+    @property
+    def owner(self) -> I64:
+        """The document of every sentence (S)."""
+        return np.repeat(np.arange(self.counts.size), self.counts)
+
+
+class Documents:
+    """The documents of `store` that `chosen` (a flag a document) names; all, if left out.
+
+    `held_out`: whether they are those kept for evaluation; what a user can do about them differs.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        chosen: NDArray[np.bool_] | None = None,
+        *,
+        held_out: bool = False,
+    ) -> None:
+        self.store = store
+        self.held_out = held_out
+        self._chosen = chosen
+
+    @property
+    def ranges(self) -> tuple[I64, I64]:
+        """Global start and length in tokens of every document."""
+        starts, lengths = self.store.document_ranges
+        if self._chosen is None:
+            return starts, lengths
+        return starts[self._chosen], lengths[self._chosen]
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of every document's token ids."""
+        hashes = self.store.document_hashes
+        return hashes if self._chosen is None else hashes[self._chosen]
+
+    @property
+    def sentences(self) -> Sentences:
+        """Their sentences."""
+        starts, lengths, counts = self.store.sentence_ranges
+        if self._chosen is None:
+            return Sentences(starts, lengths, counts)
+        mine = np.repeat(self._chosen, counts)
+        return Sentences(starts[mine], lengths[mine], counts[self._chosen])

@@ -1,0 +1,87 @@
+"""Transformer layers: residual branches, with a norm after each sum (post) or before each (pre)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ptm.nn.dropout import Dropout
+from ptm.nn.shape import ModelShape
+
+# B rows, T tokens a row, D width, H heads.
+
+
+class ResidualLayer(nn.Module):
+    """What layers of residual branches share: where their norms stand."""
+
+    def __init__(self, shape: ModelShape, *, pre_norm: bool) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.dropout = Dropout(shape.dropout)
+
+    def before(self, norm: nn.Module, hidden: Tensor) -> Tensor:
+        """What a branch reads of the stream (B, T, D)."""
+        read: Tensor = norm(hidden) if self.pre_norm else hidden
+        return read
+
+    def after(self, norm: nn.Module, hidden: Tensor, branch: Tensor) -> Tensor:
+        """The stream (B, T, D) with what a branch adds to it."""
+        total = hidden + self.dropout(branch)
+        joined: Tensor = total if self.pre_norm else norm(total)
+        return joined
+
+
+class _EncoderLayer(ResidualLayer):
+    """The modules of two branches, attention and feed-forward.
+
+    `first_norm`: whether a pre-norm layer normalises what its attention reads.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        feed_forward: nn.Module,
+        shape: ModelShape,
+        *,
+        pre_norm: bool,
+        first_norm: bool = True,
+    ) -> None:
+        super().__init__(shape, pre_norm=pre_norm)
+        width = shape.hidden_size
+        self.attention = attention
+        self.attention_norm = shape.norm(width) if first_norm else nn.Identity()
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = shape.norm(width)
+
+    def fed_forward(self, hidden: Tensor) -> Tensor:
+        """The second branch: (B, T, D) -> (B, T, D)."""
+        lowered = self.feed_forward(self.before(self.feed_forward_norm, hidden))
+        return self.after(self.feed_forward_norm, hidden, lowered)
+
+
+class TransformerLayer(_EncoderLayer):
+    """Attention, then feed-forward."""
+
+    def forward(
+        self, hidden: Tensor, example_ids: Tensor, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, D), (B, T), and (B, T) where positions are rotary -> (B, T, D)."""
+        read = self.before(self.attention_norm, hidden)
+        attended = self.attention(read, example_ids, position_ids)
+        return self.fed_forward(self.after(self.attention_norm, hidden, attended))
+
+
+class ResidualAttentionLayer(_EncoderLayer):
+    """RealFormer's: takes the scores of the layer before and hands on its own."""
+
+    def forward(
+        self,
+        hidden: Tensor,
+        example_ids: Tensor,
+        before: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, T, D), (B, T), scores (B, H, T, T) -> (B, T, D) and, but for the last, scores."""
+        read = self.before(self.attention_norm, hidden)
+        attended, scores = self.attention(read, example_ids, before)
+        hidden = self.fed_forward(self.after(self.attention_norm, hidden, attended))
+        return hidden if last else (hidden, scores)

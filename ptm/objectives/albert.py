@@ -1,0 +1,35 @@
+"""Masked tokens and the order of sentences, as ALBERT was pretrained.
+
+Lan et al. 2019, section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples
+from ptm.data.pairing import sentence_order_pairs
+from ptm.objectives.contract import Metric
+from ptm.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
+from ptm.text.vocabulary import Vocabulary
+
+
+class Albert(SentencePairs):
+    """Predict masked tokens, and whether the halves of a pair are in order (0) or swapped (1)."""
+
+    type: Literal["albert"]
+
+    pair_name: ClassVar[str] = "sop"
+    metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("sop")
+
+    def index(
+        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
+    ) -> Examples:
+        """Chunks of sentences, half of them with their halves swapped."""
+        return sentence_order_pairs(
+            documents,
+            longest=sequence_length - SPECIALS_IN_A_PAIR,
+            short_probability=self.short_probability,
+            seed=seed,
+        )

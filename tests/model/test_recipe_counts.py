@@ -1,0 +1,85 @@
+"""The recipes of ALBERT, RealFormer and ModernBERT are of the sizes that are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    AlbertConfig,
+    AlbertForPreTraining,
+    AlbertModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+)
+
+from ptm.model.build import build_plan, parameter_count, parameter_shapes
+from ptm.recipe import Recipe, load_recipe
+
+# Words and millions of parameters, as the papers say.
+ALBERT_WORDS, MODERNBERT_WORDS = 30_000, 50_368
+ALBERT = {"base": 12, "large": 18, "xlarge": 60, "xxlarge": 235}
+MODERNBERT = {"base": 149, "large": 395}
+
+
+def recipe_of(project: Path, name: str) -> Recipe:
+    return load_recipe(str(project / "recipes" / f"{name}.yaml"), ())
+
+
+def counted(recipe: Recipe, words: int) -> int:
+    return parameter_count(build_plan(recipe.model, recipe.objective, vocabulary_size=words))
+
+
+def size_of(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("size", "millions"), ALBERT.items())
+def test_an_albert_is_as_large_as_transformers_and_about_as_the_paper_says(
+    project: Path, size: str, millions: int
+) -> None:
+    recipe = recipe_of(project, f"albert/{size}")
+    encoder = recipe.model.encoder.model_dump()
+    config = AlbertConfig(
+        vocab_size=ALBERT_WORDS,
+        embedding_size=128,
+        hidden_size=encoder["hidden_size"],
+        num_hidden_layers=encoder["layers"],
+        num_attention_heads=encoder["heads"],
+        intermediate_size=encoder["feed_forward_size"],
+    )
+    with torch.device("meta"):
+        whole, bare = AlbertForPreTraining(config), AlbertModel(config)
+    assert counted(recipe, ALBERT_WORDS) == size_of(whole) + 128, "a segment row more"
+    assert size_of(bare) / 1e6 == pytest.approx(millions, rel=0.06)
+
+
+@pytest.mark.parametrize(("size", "millions"), MODERNBERT.items())
+def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
+    project: Path, size: str, millions: int
+) -> None:
+    recipe = recipe_of(project, f"modernbert/{size}")
+    encoder = recipe.model.encoder.model_dump()
+    config = ModernBertConfig(
+        vocab_size=MODERNBERT_WORDS,
+        hidden_size=encoder["hidden_size"],
+        num_hidden_layers=encoder["layers"],
+        num_attention_heads=encoder["heads"],
+        intermediate_size=encoder["feed_forward_size"],
+    )
+    with torch.device("meta"):
+        theirs = ModernBertForMaskedLM(config)
+    assert counted(recipe, MODERNBERT_WORDS) == size_of(theirs)
+    assert size_of(theirs) / 1e6 == pytest.approx(millions, abs=1)
+
+
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_a_realformer_has_the_parameters_of_a_bert(project: Path, size: str) -> None:
+    ours, bert = (recipe_of(project, f"{family}/{size}") for family in ("realformer", "roberta"))
+    ours_shapes, bert_shapes = (
+        parameter_shapes(build_plan(one.model, one.objective, vocabulary_size=21128))
+        for one in (ours, bert)
+    )
+    assert ours_shapes == bert_shapes

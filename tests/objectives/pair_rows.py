@@ -1,0 +1,60 @@
+"""Pairs of sentences as rows, for any objective about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptm.data.batch import place
+from ptm.data.documents import Documents
+from ptm.data.packing import Rows, one_a_row, pack
+from ptm.data.pairs import Pairs
+from ptm.objectives.contract import Drawing, MicroBatch
+from ptm.objectives.sentence_pairs import SentencePairs
+
+if TYPE_CHECKING:
+    from ptm.data.store import TokenStore
+    from ptm.text.vocabulary import Vocabulary
+
+LENGTH = 64
+
+
+class PairRows:
+    """The rows of a store as an objective about pairs makes them."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        vocabulary: Vocabulary,
+        objective: SentencePairs,
+        *,
+        packing: bool = True,
+    ) -> None:
+        self.store = store
+        self.vocabulary = vocabulary
+        self.objective = objective
+        examples = objective.index(
+            Documents(store), sequence_length=LENGTH, vocabulary=vocabulary, seed=7
+        )
+        assert isinstance(examples, Pairs)
+        self.pairs = examples
+        self.lengths = objective.row_length(examples.lengths)
+        self.rows: Rows = pack(self.lengths, LENGTH) if packing else one_a_row(self.lengths.size)
+
+    def batch(self, rows: list[int] | range, *, epoch: int = 0) -> MicroBatch:
+        chosen = np.array(rows, dtype=np.int64)
+        placement = place(
+            self.rows, chosen, np.full(chosen.size, epoch), lengths=self.lengths, columns=LENGTH
+        )
+        return self.objective.collate(
+            self.pairs.texts(self.store, placement.example),
+            placement,
+            vocabulary=self.vocabulary,
+            drawing=Drawing(7, "train"),
+        )
+
+    def crowded_rows(self, count: int) -> list[int]:
+        """The rows with the most examples."""
+        sizes = np.diff(self.rows.ends, prepend=0)
+        return np.argsort(-sizes, kind="stable")[:count].tolist()

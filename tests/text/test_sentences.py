@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.text.sentences import split_sentences
+
+PIECES = [
+    "他说",
+    "“好。”",
+    "走了！",
+    "3.5",
+    "Mr.",
+    " ",
+    "\t",
+    "a",
+    "B",
+    ".",
+    "...",
+    "?!",
+    '"',
+    "；",
+    "（",
+    "）",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
+    sentences = split_sentences(text)
+    assert "".join(sentences) == text
+    assert len(sentences) <= 1 or all(sentence.strip() for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("天冷。下雪！走吗？走；好", ["天冷。", "下雪！", "走吗？", "走；", "好"]),
+        ("他说：“好。”然后走了。", ["他说：“好。”", "然后走了。"]),
+        ("（真的吗？！）是的……我们走", ["（真的吗？！）", "是的……", "我们走"]),
+        ("我喜欢.你呢?好", ["我喜欢.", "你呢?", "好"]),
+        (
+            "It rained. We left! Why?  Who knows",
+            ["It rained.", " We left!", " Why?", "  Who knows"],
+        ),
+        ('"Go." He went. (Yes.) "No."', ['"Go."', " He went.", " (Yes.)", ' "No."']),
+        ("Plan b. Then go", ["Plan b.", " Then go"]),
+        ("It cost $3. 5 people paid.", ["It cost $3.", " 5 people paid."]),
+        ("他走了。 Then it ended. 完了", ["他走了。", " Then it ended.", " 完了"]),
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is 3.5 or 1,000.75 or v2.0.1 at example.com",
+        "Mr. Smith met Dr. J. R. Brown of the U.S. Army",
+        "see e.g. Paris, i.e. France, in Fig. 3 or No. 5",
+        '"Really?" he asked... and left',
+        "版本3.5和4.0",
+        "Acme Inc. Tokyo",
+        "no marks at all",
+    ],
+)
+def test_points_inside_a_sentence_do_not_end_it(text: str) -> None:
+    assert split_sentences(text) == [text]
+
+
+def test_a_word_that_numbers_follow_ends_a_sentence_where_none_does() -> None:
+    assert split_sentences("She said no. Then she left.") == ["She said no.", " Then she left."]
+
+
+def test_white_space_at_the_end_belongs_to_the_last_sentence() -> None:
+    assert split_sentences("Yes. No. ") == ["Yes.", " No. "]
+
+
+def test_marks_alone_are_one_sentence_and_nothing_is_none() -> None:
+    assert split_sentences("……。") == ["……。"]
+    assert split_sentences("") == []
