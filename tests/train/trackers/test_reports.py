@@ -124,11 +124,11 @@ from ptm.train.run import train
 
 original = trainer.Trainer._train_one
 
-def train_one(self, batches):
+def train_one(self, *arguments):
     if self._position.step == 11:
         self._trackers._trackers["wandb"]._ready.wait(60)
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, batches)
+    return original(self, *arguments)
 
 trainer.Trainer._train_one = train_one
 train(lambda: load_recipe(sys.argv[1], sys.argv[2:]), fresh=False)
