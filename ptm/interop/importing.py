@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from safetensors.torch import save_file
@@ -15,25 +16,35 @@ from ptm.interop.new_folder import new_folder
 from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, completed_recipe
 from ptm.model.build import build_plan, meta_model
 from ptm.recipe import Recipe
+from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 
 def import_from_huggingface(source: str, out: Path) -> int:
     """Write `out`; return the number of parameters. Raises UserError for what cannot be read."""
     if not Path(source).is_dir():
-        raise UserError(f'"{source}" is not a folder with config.json, vocab.txt and weights.')
+        raise UserError(f'"{source}" is not a folder with config.json, a tokenizer and weights.')
     folder = HuggingFaceFolder(Path(source))
     data = folder.recipe_data()
     tensors = folder.canonical()
     _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
-    vocab = Path(data["tokenizer"]["vocab"])
-    data["tokenizer"]["vocab"] = str(out / TOKENIZER / vocab.name)
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    with new_folder(out) as aside:
-        (aside / TOKENIZER).mkdir()
-        shutil.copyfile(vocab, aside / TOKENIZER / vocab.name)
-        (aside / RECIPE).write_text(f"# Imported from {source}\n{text}", encoding="utf-8")
-        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
+    write_imported(out, data, tensors, heading=f"Imported from {source}")
     return sum(tensor.numel() for tensor in tensors.values())
+
+
+def write_imported(
+    out: Path, data: Mapping[str, Any], tensors: Mapping[str, Tensor], *, heading: str
+) -> None:
+    """Write blocks of a recipe, canonical weights and copies of the tokenizer's files to `out`.
+
+    Raises UserError where `out` exists or cannot be written.
+    """
+    tokenizer = completed_recipe(dict(data), name=str(out)).tokenizer
+    with new_folder(out) as aside:
+        copy_files(tokenizer, aside / TOKENIZER)
+        block = block_with_copies(data["tokenizer"], aside / TOKENIZER, named=out / TOKENIZER)
+        text = yaml.safe_dump({**data, "tokenizer": block}, sort_keys=False, allow_unicode=True)
+        (aside / RECIPE).write_text(f"# {heading}\n{text}", encoding="utf-8")
+        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
 
 
 def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str) -> None:

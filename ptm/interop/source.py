@@ -21,6 +21,7 @@ from ptm.model.checkpoint import (
     newest_checkpoint,
 )
 from ptm.recipe import Recipe, recipe_from_data
+from ptm.text.tokenizers.files import block_with_copies
 
 TOKENIZER = "tokenizer"
 """The folder of a run (or an import) that holds copies of the tokenizer's files."""
@@ -230,9 +231,4 @@ def _with_own_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The recipe with the tokenizer's files taken from `folder`, where they were copied to."""
     if not isinstance(data.get("tokenizer"), dict):
         return data
-    tokenizer = dict(data["tokenizer"])
-    for key in ("vocab", "special_tokens"):
-        value = tokenizer.get(key)
-        if isinstance(value, str) and (folder / Path(value).name).exists():
-            tokenizer[key] = str(folder / Path(value).name)
-    return {**data, "tokenizer": tokenizer}
+    return {**data, "tokenizer": block_with_copies(data["tokenizer"], folder)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ptm.data.examples import Examples, Texts
 from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
+from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 
@@ -80,6 +81,20 @@ class Objective(Config):
     @abstractmethod
     def needs_word_starts(self) -> bool:
         """Whether the store must know where words begin."""
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Files that it names and reads."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what the files of a `prepared` objective say."""
+        return ""
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With its files read, if it has any. Raises UserError where they are of no use."""
+        return self
 
     @abstractmethod
     def row_length(self, text_lengths: I64) -> I64:
