@@ -72,6 +72,8 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    segments: ClassVar[int] = 1
+    """Texts of an example that `segment_ids` tell apart."""
     needs_sentences: ClassVar[bool] = False
     """Whether documents must be known sentence by sentence."""
     shortest_row: ClassVar[int] = 3

@@ -69,6 +69,7 @@ class SentencePairs(MaskedObjective):
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
     targets: ClassVar[tuple[str, ...]] = (*MASKED_TARGETS, *_PAIR_TARGETS)
     padded: ClassVar[tuple[str, ...]] = (*MASKED_PADDED, "pair_positions", *_PAIR_TARGETS)
+    segments: ClassVar[int] = 2
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
