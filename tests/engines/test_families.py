@@ -1,0 +1,163 @@
+"""Every tiny recipe has one loss on one process, on two ranks at ZeRO 3 and in two stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ptm.cli import main
+from ptm.recipe import load_recipe
+from tests.conftest import Bundled, sentences_of
+from tests.engines.comparing import differences
+from tests.engines.launched import Launch, Training, launch
+from tests.engines.trainings import EXACT, stages, zero
+from tests.train.conftest import PROJECT
+
+WITHIN = 1e-5
+TEACHER = "roberta-tiny"
+RECIPES = {
+    f"{path.parent.name}-{path.stem}": path
+    for path in sorted((PROJECT / "recipes").glob("*/tiny*.yaml"))
+    if path.parent.name != "quickstart"
+}
+IN_STAGES = [name for name in RECIPES if not name.startswith("distil")]
+
+
+@dataclass(frozen=True)
+class Tiny(Training):
+    """A recipe of the project on the bundled text."""
+
+    recipe: str = ""
+    given: tuple[str, ...] = ()
+
+    def arguments(self, store: Path, runs: Path) -> list[str]:
+        return [self.recipe, f"name={self.name}", f"runs_dir={runs}", *self.given, *self.overrides]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the recipes need, made from the bundled text."""
+
+    folder: Path
+    wordpiece: Path
+
+    def tokenizer(self, kind: str) -> tuple[str, ...]:
+        """Overrides that name the files of a tokenizer and their size."""
+        made = self.folder / kind
+        files = {
+            "wordpiece": {"vocab": self.wordpiece},
+            "space": {"vocab": made / "vocab.txt"},
+            "bpe": {"vocab": made / "vocab.json", "merges": made / "merges.txt"},
+            "sentencepiece": {"model": made / "sentencepiece.model"},
+        }[kind]
+        return (*(f"tokenizer.{key}={path}" for key, path in files.items()), "tokenizer.size=null")
+
+    def overrides(self, recipe: Path) -> tuple[str, ...]:
+        """What a recipe leaves to its user, and sizes that take a second."""
+        said = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        kind, layout = said["tokenizer"]["type"], said["data"]["layout"]
+        words = "words" if "segmenter" in said["data"] else "plain"
+        found = [
+            *self.tokenizer(kind),
+            f"data.corpus={self.folder / layout}.txt",
+            f"data.store={self.folder / f'{kind}-{layout}-{words}'}",
+            *("data.sequence_length=64", "train.global_batch_size=8", "train.micro_batch_size=4"),
+            *("data.held_out=0.02", "tracking.report_every=1", "checkpoint.every=100"),
+        ]
+        if words == "words":
+            found.append("data.segmenter={type: rjieba}")
+        masking = said["objective"]["masking"]
+        for key in ("lexicon", "entities"):
+            if key in masking:
+                found.append(f"objective.masking.{key}={PROJECT / masking[key]}")
+        return tuple(found)
+
+
+@pytest.fixture(scope="session")
+def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Corpora in both layouts, tokenizers of all kinds, and the stores of all recipes."""
+    made = Files(tmp_path_factory.mktemp("families"), bundled.vocab)
+    lines = [
+        line for file in bundled.corpus for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    # Every fifth line: enough to train on, and not long to read. Six of them make a document.
+    chosen = lines[::5]
+    joined = ["".join(chosen[at : at + 6]) for at in range(0, len(chosen), 6)]
+    texts = {
+        "documents": "\n".join(chosen),
+        "sentences": "\n\n".join("\n".join(sentences_of(document)) for document in joined),
+    }
+    for layout, text in texts.items():
+        (made.folder / f"{layout}.txt").write_text(text + "\n", encoding="utf-8")
+    corpus = str(made.folder / "documents.txt")
+    for kind, size in {"space": 1200, "bpe": 1200, "unigram": 1200}.items():
+        out = made.folder / {"unigram": "sentencepiece"}.get(kind, kind)
+        words = ["vocab", "train", corpus, "--type", kind, "--size", str(size), "--out", str(out)]
+        assert main(words) == 0
+    done = set()
+    for recipe in RECIPES.values():
+        overrides = made.overrides(recipe)
+        store = next(word for word in overrides if word.startswith("data.store="))
+        if store not in done and recipe.parent.name != "distilbert":
+            assert main(["preprocess", str(recipe), *overrides]) == 0
+            done.add(store)
+    return made
+
+
+def trainings(files: Files, names: list[str], *engine: str, teacher: Path) -> list[Training]:
+    """The recipes `names` under one engine; the teacher's comes first."""
+    found: list[Training] = []
+    for name in sorted(names, key=lambda name: name != TEACHER):
+        given = list(files.overrides(RECIPES[name]))
+        if name.startswith("distil"):
+            given += [f"objective.teacher={teacher}", f"init_from={{source: {teacher}, every: 2}}"]
+        found.append(Tiny(name, (*EXACT, *engine), recipe=str(RECIPES[name]), given=tuple(given)))
+    return found
+
+
+@pytest.fixture(scope="session")
+def alone(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    folder = tmp_path_factory.mktemp("families-alone")
+    those = trainings(files, list(RECIPES), zero(0), teacher=folder / "runs" / TEACHER)
+    return launch(those, ranks=1, store=files.folder, folder=folder, seconds=240)
+
+
+@pytest.fixture(scope="session")
+def on_two_ranks(
+    files: Files, alone: Launch, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Launch]:
+    found = {}
+    for engine, names, overrides in (
+        ("zero3", list(RECIPES), (zero(3),)),
+        ("stages2", IN_STAGES, stages(2)),
+    ):
+        folder = tmp_path_factory.mktemp(f"families-{engine}")
+        those = trainings(files, names, *overrides, teacher=alone.runs / TEACHER)
+        found[engine] = launch(those, ranks=2, store=files.folder, folder=folder, seconds=280)
+    return found
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_loss_falls(alone: Launch, name: str) -> None:
+    training = [one for one in alone.metrics(name) if one["split"] == "train"]
+    assert training[-1]["mlm_loss"] < training[0]["mlm_loss"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [*(("zero3", name) for name in RECIPES), *(("stages2", name) for name in IN_STAGES)],
+)
+def test_the_losses_are_those_of_one_process(
+    alone: Launch, on_two_ranks: dict[str, Launch], engine: str, name: str
+) -> None:
+    worst = differences(on_two_ranks[engine].metrics(name), alone.metrics(name))
+    assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}
+
+
+def test_every_recipe_is_here() -> None:
+    families = {load_recipe(str(path)).objective.type for path in RECIPES.values()}
+    assert families == {"mlm", "bert", "albert", "distil"}
