@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ptm.data.preprocess import Progress
+    from ptm.text.trainers.contract import Reading
 
 
 class ProgressLine:
@@ -19,7 +20,7 @@ class ProgressLine:
         self._next = 0.0 if self._terminal else self._SECONDS_ELSEWHERE
         self._open = False
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress | Reading) -> None:
         """Show how far it is, unless that was done a moment ago."""
         from ptm.train.metrics import clock
 
@@ -28,9 +29,11 @@ class ProgressLine:
         self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_ELSEWHERE)
         rate = progress.bytes_read / max(progress.seconds, 1e-9)
         left = (progress.bytes_total - progress.bytes_read) / max(rate, 1e-9)
+        tokens = getattr(progress, "tokens", None)
         text = (
             f"{progress.bytes_read / 1e6:.1f} of {progress.bytes_total / 1e6:.1f} MB · "
-            f"{progress.documents:,} documents · {progress.tokens:,} tokens · "
+            f"{progress.documents:,} documents · "
+            f"{'' if tokens is None else f'{tokens:,} tokens · '}"
             f"{rate / 1e6:.2f} MB/s · ETA {clock(left)}"
         )
         if self._terminal:

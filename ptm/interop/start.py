@@ -10,6 +10,7 @@ from torch import Tensor
 from ptm.encoders import Encoder
 from ptm.errors import UserError
 from ptm.interop.source import open_source
+from ptm.interop.start_layers import layers_taken, refuse_other_first_position
 from ptm.model.build import meta_model
 from ptm.plan import Plan
 from ptm.text.tokenizers import Tokenizer
@@ -35,7 +36,8 @@ class Start:
 
     def __str__(self) -> str:
         return (
-            f"starting from {self.source}: {len(self.weights)} tensors loaded; "
+            f"starting from {self.source}: {len(self.weights)} tensors loaded"
+            f" ({layers_taken(self.weights, fresh=self.fresh, left=self.left)}); "
             f"fresh: {', '.join(self.fresh) or 'none'}; left: {', '.join(self.left) or 'none'}"
         )
 
@@ -47,28 +49,30 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: 
     common, for one whose layers compute otherwise, and for one whose vocabulary is another.
     """
     source = open_source(path)
-    found = source.tensors()
-    shapes = {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
-    shared = {name: tensor for name, tensor in found.items() if name in shapes}
-    for name, tensor in shared.items():
-        if tuple(tensor.shape) != shapes[name]:
-            hint = ""
-            if name in ("word_embedding.weight", "mlm_bias.bias", "mlm_unembed.weight"):
-                hint = " (another vocabulary: use the source's own vocab)"
-            raise UserError(
-                f"init_from: {path}: {name} has the shape {tuple(tensor.shape)} there and "
-                f"{shapes[name]} in this recipe{hint}."
-            )
-    if not any(name.startswith("encoder") for name in shared):
-        raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
     recipe = source.recipe()
-    _refuse_other_arithmetic(path, recipe.model.encoder, encoder)
     theirs = recipe.tokenizer.load()
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.vocab}, so "
-            "its embeddings would stand for other words. Use its own vocabulary."
+            f"init_from: {path}: its vocabulary has other tokens than "
+            f"{tokenizer.config.source}, so its embeddings would stand for other words. Use its "
+            "own vocabulary, or give it this "
+            f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
+    found = source.tensors()
+    model = meta_model(plan)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    shared = {name: tensor for name, tensor in found.items() if name in shapes}
+    for name, tensor in shared.items():
+        if tuple(tensor.shape) != shapes[name]:
+            raise UserError(
+                f"init_from: {path}: {name} has the shape {tuple(tensor.shape)} there and "
+                f"{shapes[name]} in this recipe."
+            )
+    if not any(name.startswith("encoder") for name in shared):
+        raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
+    _refuse_other_arithmetic(path, recipe.model.encoder, encoder)
+    if "embedding.position.weight" in shared:
+        refuse_other_first_position(path, recipe.model.embedding.position_offset, model)
     return Start(
         source=path,
         weights=shared,

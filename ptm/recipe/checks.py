@@ -70,6 +70,12 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
             f"{data.sequence_length} is longer than model.embedding.positions = "
             f"{embedding.positions}{less}: shorten the one or raise the other.",
         )
+    if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
+        yield Problem(
+            "model.embedding.segments",
+            f"{embedding.segments} is fewer than the {recipe.objective.segments} texts that an "
+            f"example of objective.type = {recipe.objective.type} has.",
+        )
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
             "data.packing",

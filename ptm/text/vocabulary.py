@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from ptm.errors import UserError, nearest
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
-_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
+_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+")
+_SPECIAL_LOOKING = re.compile(r"[\[<][A-Za-z/_]+[\]>]")
+_FEW_CAPITALS = 0.1
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Tokens by id; `specials` maps a role (`pad`, `cls` …) to its token.
 
-    `source` is the file it came from, for messages.
+    `source` is the file it came from, for messages; `reserved` are tokens without a role that stand
+    for no text either.
     """
 
     tokens: tuple[str, ...]
     specials: Mapping[str, str]
     source: str
+    reserved: frozenset[str] = frozenset()
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -55,8 +59,8 @@ class Vocabulary:
 
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """Ids of tokens that stand for text: neither special nor `[unused…]`. Ascending."""
-        special = set(self.specials.values())
+        """Ids of tokens that stand for text: neither special nor unused. Ascending."""
+        special = {*self.specials.values(), *self.reserved}
         ordinary = [
             index
             for index, token in enumerate(self.tokens)
@@ -73,19 +77,50 @@ class Vocabulary:
         )
         return flags
 
+    def refuse_capitals(self, text_of: Callable[[str], str]) -> None:
+        """Raise UserError where lowercase text could never be many of the words.
+
+        A few tokens with capitals are left over in many lowercase vocabularies.
+        """
+        special = {*self.specials.values(), *self.reserved}
+        ordinary = (token for token in self.tokens if token not in special)
+        words = [word for word in map(text_of, ordinary) if len(word) > 1]
+        capitals = [word for word in words if _capital(word)]
+        if len(capitals) > _FEW_CAPITALS * (len(capitals) + sum(map(str.islower, words))):
+            raise UserError(
+                f"{self.source}: {len(capitals)} of its tokens have capitals (such as "
+                f'"{capitals[0]}"), which tokenizer.lowercase: true would never produce. Set '
+                "tokenizer.lowercase: false, or give a vocabulary of lowercase text."
+            )
+
     def _special_looking(self) -> list[str]:
-        return [token for token in self.tokens if re.fullmatch(r"[\[<][A-Za-z/_]+[\]>]", token)]
+        return [token for token in self.tokens if _SPECIAL_LOOKING.fullmatch(token)]
 
 
-def read_vocabulary(path: str) -> tuple[str, ...]:
-    """The tokens of a `vocab.txt`, one a line. Raises UserError naming file and line."""
+def _capital(token: str) -> bool:
+    plain = _UNUSED.fullmatch(token) or _SPECIAL_LOOKING.fullmatch(token)
+    return token != token.lower() and not plain
+
+
+def lines_of(path: str) -> list[str]:
+    """The lines of a text file, which a newline alone ends. Raises UserError naming the file."""
     try:
         with open(path, encoding="utf-8", newline="\n") as lines:  # noqa: PTH123
-            tokens = [line.rstrip("\r\n") for line in lines]
+            return [line.rstrip("\r\n") for line in lines]
     except OSError as error:
         raise UserError(f"{path}: cannot be read as a vocabulary: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+
+
+def read_vocabulary(path: str) -> tuple[str, ...]:
+    """The tokens of a `vocab.txt`, one a line. Raises UserError naming file and line."""
+    return tokens_of_lines(lines_of(path), path)
+
+
+def tokens_of_lines(lines: Sequence[str], path: str) -> tuple[str, ...]:
+    """The lines as tokens by id, empty ones at the end left out. Raises UserError for two alike."""
+    tokens = list(lines)
     while tokens and not tokens[-1]:
         tokens.pop()
     if not tokens:

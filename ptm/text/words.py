@@ -1,8 +1,9 @@
 """Where words begin among the tokens of a text, for whole-word masking.
 
-A piece that continues a word (`##x`) never begins one. Among Chinese characters, each of which is
-a token of its own, words are found by a segmenter on the text; elsewhere every other token begins
-a word (Cui et al. 2019, "Pre-Training with Whole Word Masking for Chinese BERT", section 3.1).
+A piece that continues a word (`##x`, or one without `▁` or `Ġ` where pieces carry such a mark)
+never begins one. Among Chinese characters, each of which is a token of its own, words are found by
+a segmenter on the text; elsewhere every other token begins a word (Cui et al. 2019, "Pre-Training
+with Whole Word Masking for Chinese BERT", section 3.1).
 """
 
 from __future__ import annotations
@@ -65,13 +66,18 @@ class WordFinder:
             tokens = np.array(ids, dtype=np.int64)
             begins = ~self._tokenizer.continuations[tokens]
             if len(ids):
-                first = np.array(offsets, dtype=np.int64)[:, 0]
-                begins = self._begins(text, first, begins)
+                # A piece that the text only implies stands for no character of it.
+                first = np.minimum(np.array(offsets, dtype=np.int64)[:, 0], len(text) - 1)
+                begins = self._begins(text, tokens, first, begins)
             found.append((tokens, begins))
         return found
 
     def _begins(
-        self, text: str, first: NDArray[np.int64], by_piece: NDArray[np.bool_]
+        self,
+        text: str,
+        tokens: NDArray[np.int64],
+        first: NDArray[np.int64],
+        by_piece: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Whether each token begins a word, from its first character and from its piece."""
         boundary = word_boundaries(list(self._cut(text)), len(text))
@@ -81,5 +87,16 @@ class WordFinder:
             chinese = chinese_characters(text)
             boundary[1:] |= ~chinese[:-1]
             begins = np.where(chinese[first], boundary[first], by_piece)
+            if self._tokenizer.config.WORD_MARK is not None:
+                begins |= ~chinese[first] & chinese[first - 1] & (first > 0)
+                begins = self._joined(tokens, first, begins)
         begins[0] = True
         return begins
+
+    def _joined(
+        self, tokens: NDArray[np.int64], first: NDArray[np.int64], begins: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Bytes of one character belong together, and a mark alone to the piece after it."""
+        follows = np.zeros_like(begins)
+        follows[1:] = (first[1:] == first[:-1]) | self._tokenizer.bare_marks[tokens[:-1]]
+        return begins & ~(follows & self._tokenizer.continuations[tokens])

@@ -51,6 +51,8 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     lacking = lacking_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
+    # Its files are read once for all splits.
+    recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
@@ -107,6 +109,8 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     if all(Path(file).exists() for file in recipe.tokenizer.input_files):
         tokenizer = recipe.tokenizer.load()
         tokenizer.vocabulary.require(recipe.objective.special_roles)
+        if all(Path(file).is_file() for file in recipe.objective.input_files):
+            recipe.objective.prepared(tokenizer)
         if Path(recipe.data.store).exists():
             store = open_store(recipe, tokenizer)
             if need_inputs:
@@ -118,6 +122,9 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     for file in recipe.tokenizer.input_files:
         if not Path(file).is_file():
             yield f'tokenizer: "{file}" is not a file.'
+    for file in recipe.objective.input_files:
+        if not Path(file).is_file():
+            yield f'objective: "{file}" is not a file.'
     segmenter = recipe.data.segmenter
     for file in segmenter.input_files if segmenter else ():
         if not Path(file).is_file():

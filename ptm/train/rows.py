@@ -142,7 +142,7 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     store = open_store(recipe, tokenizer)
     rows = RowSet(
         store=store,
-        objective=recipe.objective,
+        objective=recipe.objective.prepared(tokenizer),
         vocabulary=tokenizer.vocabulary,
         indexes=RowIndexes(recipe, store, tokenizer.vocabulary, split=split),
         sequence_length=recipe.data.sequence_length,
@@ -159,7 +159,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer) -> TokenStore:
     if info.tokenizer != tokenizer.fingerprint:
         raise UserError(
             f'data.store: "{store.folder}" was made with another tokenizer or vocabulary '
-            f"({info.vocabulary_size} tokens) than {recipe.tokenizer.vocab} "
+            f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
             f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
             "`ptm preprocess RECIPE`."
         )

@@ -237,6 +237,7 @@ def _refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
         "the recipe": digest_of(recipe_yaml(recipe).encode()),
         "data.store": inputs.train.store.info.fingerprint,
         "the vocabulary": inputs.tokenizer.fingerprint,
+        "the files that objective names": inputs.train.objective.fingerprint,
         "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
         "the version of ptm": ptm.__version__,
     }
@@ -254,6 +255,12 @@ def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
         raise UserError(
             f"{checkpoint.folder}: was trained on other data than data.store = "
             f'"{store.folder}" holds now. Use the store it began with, or --fresh.'
+        )
+    if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
+        files = " or ".join(inputs.train.objective.input_files)
+        raise UserError(
+            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
+            "with, or --fresh."
         )
     if steps < checkpoint.step:
         raise UserError(

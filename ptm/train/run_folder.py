@@ -21,6 +21,7 @@ import ptm
 from ptm.errors import UserError
 from ptm.interop.source import TOKENIZER, read_recipe_data
 from ptm.recipe import Recipe, recipe_yaml
+from ptm.text.tokenizers.files import copy_files
 from ptm.train.anomalies import EVENTS
 from ptm.train.rank_file import clear_rank_files
 from ptm.train.save import clear_leftovers
@@ -154,9 +155,7 @@ class RunFolder:
         for name, content in (("ds_config", ds_config), ("environment", environment(data, hosts))):
             text = json.dumps(content, indent=1, ensure_ascii=False)
             (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        (self.path / TOKENIZER).mkdir(exist_ok=True)
-        for file in recipe.tokenizer.input_files:
-            shutil.copyfile(file, self.path / TOKENIZER / Path(file).name)
+        copy_files(recipe.tokenizer, self.path / TOKENIZER)
 
     def cut_history(self, step: int) -> None:
         """Drop reports and events after `step`, and a line that a kill tore."""

@@ -54,11 +54,11 @@ def _stages(plan: Plan, stages: int) -> Iterator[str]:
 
 
 def _vocabulary_size(recipe: Recipe) -> int:
-    if Path(recipe.tokenizer.vocab).is_file():
+    if recipe.tokenizer.is_here:
         return recipe.tokenizer.load().vocabulary.size
     if recipe.tokenizer.size is None:
         raise UserError(
-            f'tokenizer.vocab: "{recipe.tokenizer.vocab}" is not a file, and tokenizer.size is not '
+            f'tokenizer: "{recipe.tokenizer.source}" is not a file, and tokenizer.size is not '
             "given instead: the model's size is not known."
         )
     return recipe.tokenizer.size
@@ -66,7 +66,7 @@ def _vocabulary_size(recipe: Recipe) -> int:
 
 def _length(recipe: Recipe) -> Iterator[str]:
     train = recipe.train
-    if not Path(recipe.data.store).exists() or not Path(recipe.tokenizer.vocab).is_file():
+    if not Path(recipe.data.store).exists() or not recipe.tokenizer.is_here:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
         yield f"length: {what}; how many rows an epoch has is known once the store is there"
         return

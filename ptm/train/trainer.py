@@ -418,4 +418,5 @@ class Trainer:
             "started_from": self._started_from,
             "store": self._data.train.store.info.fingerprint,
             "tokenizer": self._data.train.store.info.tokenizer,
+            "objective_files": self._data.train.objective.fingerprint,
         }

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertModel
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
 
 from ptm.model.build import build_plan, meta_model, parameter_count
 from ptm.objectives.mlm import Mlm
@@ -93,6 +101,14 @@ def test_a_model_without_memory_has_names_and_shapes() -> None:
     )
 
 
+def test_the_base_ernie_is_a_base_bert(project: Path) -> None:
+    # Sun et al. 2019, section 4.2: "the same model size as BERT-base".
+    recipe = load_recipe(str(project / "recipes/ernie/base.yaml"))
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
+    layers, width, heads, _ = SIZES["base"]
+    assert parameter_count(plan) == counted(block_of(layers, width, heads))
+
+
 @pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
 def test_bert_recipes_have_the_published_sizes(project: Path, size: str, published: float) -> None:
     recipe = load_recipe(str(project / "recipes" / "bert" / f"{size}.yaml"))
@@ -105,3 +121,38 @@ def test_bert_recipes_have_the_published_sizes(project: Path, size: str, publish
     segment_of_padding = recipe.model.encoder.hidden_size
     encoder = sum(count for name, count in counts.items() if name not in heads)
     assert (encoder - segment_of_padding) / 1e6 == pytest.approx(published, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "theirs"),
+    [
+        ("roberta/base-bpe", "roberta-base"),
+        ("xlm-roberta/base", "xlm-roberta-base"),
+        ("xlm-roberta/large", "xlm-roberta-large"),
+    ],
+)
+def test_recipes_of_other_vocabularies_have_the_sizes_of_transformers_models(
+    project: Path, recipe: str, theirs: str
+) -> None:
+    published = {"roberta-base": 124.7, "xlm-roberta-base": 278.3, "xlm-roberta-large": 560.1}
+    loaded = load_recipe(str(project / "recipes" / f"{recipe}.yaml"), [])
+    assert loaded.tokenizer.size is not None
+    ours = parameter_count(
+        build_plan(loaded.model, loaded.objective, vocabulary_size=loaded.tokenizer.size)
+    )
+    width = loaded.model.encoder.hidden_size
+    kind = XLMRobertaConfig if "xlm" in theirs else RobertaConfig
+    config = kind(
+        vocab_size=loaded.tokenizer.size,
+        hidden_size=width,
+        num_hidden_layers=loaded.model.encoder.layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    )
+    model = XLMRobertaForMaskedLM if "xlm" in theirs else RobertaForMaskedLM
+    with torch.device("meta"):
+        masked = model(config)
+    assert ours == sum(p.numel() for p in masked.parameters()) + width, "a segment row more"
+    assert ours / 1e6 == pytest.approx(published[theirs], abs=0.05)

@@ -44,6 +44,15 @@ def test_rows_before_the_first_position_are_no_positions(load: Load, refusal: Re
     assert "129 is longer than model.embedding.positions = 130 less position_offset = 2" in sentence
 
 
+def test_fewer_segments_than_an_example_has_texts_are_refused(load: Load, refusal: Refusal) -> None:
+    assert load("model.embedding.segments=1").model.embedding.segments == 1
+    pairs = ("objective={type: albert}", "data.layout=sentences")
+    assert load(*pairs).objective.segments == 2
+    sentence = refusal("model.embedding.segments=1", *pairs)
+    assert "model.embedding.segments: 1 is fewer than the 2 texts" in sentence
+    assert "objective.type = albert" in sentence
+
+
 def test_positions_without_a_table_have_no_end(load: Load) -> None:
     recipe = load("data.sequence_length=4096", "model.embedding.of=[word, sinusoidal]")
     assert recipe.data.sequence_length == 4096

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.contract import Family, families
-from ptm.text.vocabulary import ROLES
+from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
 
 
 class HuggingFaceFolder:
@@ -97,73 +96,11 @@ class HuggingFaceFolder:
             raise UserError(
                 f"{self.folder / 'config.json'}: has a wrong type ({error})."
             ) from error
-        return {"tokenizer": self._tokenizer(), **blocks}
-
-    def _tokenizer(self) -> dict[str, Any]:
-        settings = {**self._pipeline_settings(), **self._tokenizer_settings()}
-        lowercase = bool(settings.get("do_lower_case", True))
-        for name, usual in (("strip_accents", lowercase), ("tokenize_chinese_chars", True)):
-            if settings.get(name) not in (None, usual):
-                raise UserError(
-                    f"{self.folder}: its tokenizer has {name}: {json.dumps(settings[name])}, which "
-                    f"is not supported here; the ids would differ."
-                )
-        specials = {
-            role: settings[f"{role}_token"]
-            for role in ROLES
-            if isinstance(settings.get(f"{role}_token"), str)
-        }
-        return {
-            "type": "char" if settings.get("ptm_type") == "char" else "wordpiece",
-            "vocab": str(self._vocabulary_file),
-            "lowercase": lowercase,
-            "special_tokens": specials,
-        }
+        return {"tokenizer": dict(self._tokenizer.block), **blocks}
 
     @cached_property
-    def _vocabulary_file(self) -> Path:
-        """`vocab.txt`, or the vocabulary of a `tokenizer.json` written out beside nothing else."""
-        vocab = self.folder / "vocab.txt"
-        if vocab.exists():
-            return vocab
-        model = self._pipeline.get("model", {})
-        if model.get("type") != "WordPiece" or not isinstance(model.get("vocab"), dict):
-            raise UserError(
-                f"{self.folder}: has neither vocab.txt nor a tokenizer.json with WordPieces."
-            )
-        tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-        self._written = tempfile.TemporaryDirectory(prefix="ptm-vocabulary-")
-        written = Path(self._written.name) / "vocab.txt"
-        written.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-        return written
-
-    @cached_property
-    def _pipeline(self) -> dict[str, Any]:
-        return self._read_json("tokenizer.json")
-
-    def _pipeline_settings(self) -> dict[str, Any]:
-        """What a `tokenizer.json` says of BERT's normaliser, as tokenizer_config.json names it."""
-        normalizer = self._pipeline.get("normalizer") or {}
-        if normalizer.get("type") != "BertNormalizer":
-            return {}
-        return {
-            "do_lower_case": normalizer["lowercase"],
-            "strip_accents": normalizer["strip_accents"],
-            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
-        }
-
-    def _tokenizer_settings(self) -> dict[str, Any]:
-        return self._read_json("tokenizer_config.json")
-
-    def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        if not path.exists():
-            return {}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path}: is not JSON ({error}).") from error
-        return content if isinstance(content, dict) else {}
+    def _tokenizer(self) -> HuggingFaceTokenizer:
+        return HuggingFaceTokenizer(self.folder, self.config)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

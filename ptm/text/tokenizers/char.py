@@ -7,19 +7,14 @@ from typing import Literal
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
-from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.vocab_file import VocabFileTokenizer
 from ptm.text.vocabulary import Vocabulary
 
 
-class Char(TokenizerConfig):
+class Char(VocabFileTokenizer):
     """Every character that is not white space is a token; unknown ones are [UNK]."""
 
     type: Literal["char"]
-
-    @property
-    def huggingface_class(self) -> str:
-        """transformers reads the pipeline itself from tokenizer.json."""
-        return "PreTrainedTokenizerFast"
 
     @property
     def splits_words(self) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
-from ptm.text.vocabulary import ROLES, Vocabulary, read_vocabulary
+from ptm.text.vocabulary import ROLES, Vocabulary
 
 BERT_SPECIALS = {
     "pad": "[PAD]",
@@ -26,19 +27,54 @@ BERT_SPECIALS = {
     "sep": "[SEP]",
     "mask": "[MASK]",
 }
+ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+
+Offsets = list[tuple[int, int]]
+
+
+class Encoder(Protocol):
+    """Text to ids, special tokens neither added nor recognised."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
+        """Ids of each text, and for each id the characters [start, end) it stands for."""
+
+
+@dataclass(frozen=True)
+class PipelineEncoder:
+    """The encoder that is a pipeline of the `tokenizers` library."""
+
+    pipeline: tokenizers.Tokenizer
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+        encodings = self.pipeline.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
+        """Ids of each text, and for each id the characters [start, end) it stands for."""
+        encodings = self.pipeline.encode_batch(list(texts), add_special_tokens=False)
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
 
 class TokenizerConfig(Config):
     """The part common to all tokenizers."""
 
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """The fields that are paths of its files; the first one is what messages name."""
+    SPECIALS: ClassVar[Mapping[str, str]] = BERT_SPECIALS
+    """The special tokens where `special_tokens` says nothing else."""
+    WORD_MARK: ClassVar[str | None] = None
+    """What a piece begins with that begins a word, where pieces say that."""
+
     type: str
-    vocab: str
-    """Path of the vocabulary file, one token a line."""
     size: PositiveInt | None = None
     """Number of tokens; lets a recipe be judged without the file, and is checked against it."""
     lowercase: bool = True
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
-    """Role to token where they are not BERT's, or the path of a `special_tokens_map.json`."""
+    """Role to token where they are not the usual ones, or a path of `special_tokens_map.json`."""
 
     @field_validator("special_tokens")
     @classmethod
@@ -51,19 +87,56 @@ class TokenizerConfig(Config):
                     )
         return value
 
+    @model_validator(mode="after")
+    def _names_that_can_lie_in_one_folder(self) -> TokenizerConfig:
+        names = [Path(file).name for file in self.input_files]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f'two of the tokenizer\'s files are called "{name}": a run keeps copies of '
+                    "them in one folder, so give them different names"
+                )
+        return self
+
+    @property
+    def source(self) -> str:
+        """The file that messages name."""
+        return str(getattr(self, self.FILES[0]))
+
     @property
     def input_files(self) -> tuple[str, ...]:
         """Files that must be there to load this tokenizer."""
         maps = (self.special_tokens,) if isinstance(self.special_tokens, str) else ()
-        return (self.vocab, *maps)
+        return (*(getattr(self, name) for name in self.FILES), *maps)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all its files are on this machine."""
+        return all(Path(file).is_file() for file in self.input_files)
+
+    @abstractmethod
+    def read(self) -> Vocabulary:
+        """The vocabulary. Raises UserError where a file is missing or is not what it should be."""
 
     @abstractmethod
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         """The `tokenizers` pipeline over `vocabulary`, without special tokens in its text."""
 
+    def encoder(self, vocabulary: Vocabulary) -> Encoder:
+        """What turns text into ids here."""
+        return PipelineEncoder(self.backend(vocabulary))
+
+    def rules(self) -> list[Any]:
+        """What changes ids besides the type, the case, the special tokens and the vocabulary."""
+        return []
+
     @abstractmethod
     def continues_word(self, token: str) -> bool:
         """Whether `token` can only stand inside a word."""
+
+    @abstractmethod
+    def text_of(self, token: str) -> str:
+        """The text that an ordinary token stands for, without marks of words and pieces."""
 
     @property
     def splits_words(self) -> bool:
@@ -71,26 +144,39 @@ class TokenizerConfig(Config):
         return False
 
     @property
-    @abstractmethod
+    def mask_takes_space(self) -> bool:
+        """Whether the space before a mask belongs to the token that was masked."""
+        return False
+
+    @property
     def huggingface_class(self) -> str:
-        """The `tokenizer_class` with which transformers gives the same ids."""
+        """The `tokenizer_class` with which transformers gives the same ids.
+
+        This one reads the pipeline itself from tokenizer.json.
+        """
+        return "PreTrainedTokenizerFast"
+
+    @abstractmethod
+    def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
+        """The vocabulary's files by the names that transformers looks for."""
 
     def load(self) -> Tokenizer:
         """Read the files. Raises UserError where they are missing or do not fit the recipe."""
-        vocabulary = Vocabulary(
-            tokens=read_vocabulary(self.vocab), specials=self._specials(), source=self.vocab
-        )
+        vocabulary = self.read()
         if self.size is not None and self.size != vocabulary.size:
             raise UserError(
-                f"{self.vocab}: has {vocabulary.size} tokens, but the recipe says tokenizer.size: "
-                f"{self.size}. Set tokenizer.size to {vocabulary.size} or give the other file."
+                f"{self.source}: has {vocabulary.size} tokens, but the recipe says "
+                f"tokenizer.size: {self.size}. Set tokenizer.size to {vocabulary.size} or give "
+                "the other file."
             )
-        vocabulary.require(("unk",))
-        return Tokenizer(config=self, vocabulary=vocabulary, backend=self.backend(vocabulary))
+        if self.lowercase:
+            vocabulary.refuse_capitals(self.text_of)
+        return Tokenizer(config=self, vocabulary=vocabulary, encoder=self.encoder(vocabulary))
 
-    def _specials(self) -> dict[str, str]:
+    def _named_specials(self) -> dict[str, str]:
+        """Role to token as far as the recipe, or the file that it names, says it."""
         if isinstance(self.special_tokens, dict):
-            return {**BERT_SPECIALS, **self.special_tokens}
+            return self.special_tokens
         path = Path(self.special_tokens)
         try:
             named = json.loads(path.read_text(encoding="utf-8"))
@@ -102,13 +188,19 @@ class TokenizerConfig(Config):
             raise UserError(
                 f'{path}: is no map of special tokens such as {{"cls_token": "[CLS]"}}.'
             )
-        roles = {}
-        for key, value in named.items():
-            # transformers writes a token as its text, or as an object with the text in it.
-            token = value.get("content") if isinstance(value, dict) else value
-            if isinstance(token, str) and key.removesuffix("_token") in ROLES:
-                roles[key.removesuffix("_token")] = token
-        return {**BERT_SPECIALS, **roles}
+        return special_roles(named)
+
+
+def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
+    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`."""
+    roles = {}
+    for role in ROLES:
+        value = named.get(f"{role}_token")
+        # transformers writes a token as its text, or as an object with the text in it.
+        token = value.get("content") if isinstance(value, dict) else value
+        if isinstance(token, str):
+            roles[role] = token
+    return roles
 
 
 @dataclass(frozen=True)
@@ -117,20 +209,19 @@ class Tokenizer:
 
     config: TokenizerConfig
     vocabulary: Vocabulary
-    backend: tokenizers.Tokenizer
+    encoder: Encoder
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with anything that changes ids: type, case, special tokens, vocabulary."""
-        text = json.dumps(
-            [
-                self.config.type,
-                self.config.lowercase,
-                sorted(self.vocabulary.specials.items()),
-                self.vocabulary.tokens,
-            ],
-            ensure_ascii=False,
-        )
+        """Changes with anything that changes ids: type, case, special tokens, vocabulary, rules."""
+        parts: list[Any] = [
+            self.config.type,
+            self.config.lowercase,
+            sorted(self.vocabulary.specials.items()),
+            self.vocabulary.tokens,
+        ]
+        rules = self.config.rules()
+        text = json.dumps([*parts, rules] if rules else parts, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @cached_property
@@ -138,22 +229,25 @@ class Tokenizer:
         """By id: whether the token can only stand inside a word."""
         return np.array([self.config.continues_word(t) for t in self.vocabulary.tokens], dtype=bool)
 
+    @cached_property
+    def bare_marks(self) -> NDArray[np.bool_]:
+        """By id: whether the token is the mark of a word's beginning and nothing else."""
+        return np.array([t == self.config.WORD_MARK for t in self.vocabulary.tokens], dtype=bool)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without special tokens; special tokens in the text are plain text."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return self.encoder.encode(texts)
 
-    def encode_with_offsets(
-        self, texts: Sequence[str]
-    ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
         """Ids of each text, and for each id the characters [start, end) it stands for."""
-        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
-        return [(encoding.ids, encoding.offsets) for encoding in encodings]
+        return self.encoder.encode_with_offsets(texts)
 
     def encode_marked(self, text: str) -> list[int]:
         """Ids of `[CLS] text [SEP]` where mask tokens written in the text are mask tokens."""
-        specials = self.vocabulary.specials
-        pieces = self.encode(text.split(specials["mask"]))
+        parts = text.split(self.vocabulary.specials["mask"])
+        if self.config.mask_takes_space:
+            parts = [part.rstrip() for part in parts[:-1]] + parts[-1:]
+        pieces = self.encode(parts)
         ids = [self.vocabulary.special_id("cls"), *pieces[0]]
         for piece in pieces[1:]:
             ids += [self.vocabulary.special_id("mask"), *piece]

@@ -7,13 +7,13 @@ from typing import Literal
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.vocab_file import VocabFileTokenizer
 from ptm.text.vocabulary import Vocabulary
 
 CONTINUATION = "##"
 
 
-class WordPiece(TokenizerConfig):
+class WordPiece(VocabFileTokenizer):
     """Text is cleaned, lowercased if asked, Chinese characters stand alone, words are cut."""
 
     type: Literal["wordpiece"]
@@ -26,6 +26,10 @@ class WordPiece(TokenizerConfig):
     def continues_word(self, token: str) -> bool:
         """`##x` continues a word."""
         return token.startswith(CONTINUATION)
+
+    def text_of(self, token: str) -> str:
+        """Without `##`, which a token of that alone is not."""
+        return token.removeprefix(CONTINUATION) or token
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         """BERT's normaliser and pre-tokeniser around greedy longest-match WordPiece."""

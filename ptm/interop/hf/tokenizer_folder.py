@@ -1,0 +1,272 @@
+"""Reading the tokenizer of a Hugging Face folder as the `tokenizer` block of a recipe."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from pydantic import TypeAdapter, ValidationError
+
+from ptm.errors import UserError
+from ptm.interop.hf.tokenizer import OPTIONS
+from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
+from ptm.text.tokenizers.bpe import merges_text
+from ptm.text.tokenizers.contract import special_roles
+from ptm.text.tokenizers.sentencepiece import FAIRSEQ_FIRST
+from ptm.text.tokenizers.sentencepiece_file import unigram_model
+
+_SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
+_LISTS = ("wordpiece", "char", "space")
+_MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
+_EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
+_PROBES = (
+    "Hello World, it's the naïve café’s 3,456 Übungen!",
+    "天气预报：今天ＡＢＣ晴，最高２０度。",
+    "``two'' --  spaces\tand tabs ",
+    "表情😀 and a_long-hyphenated.word",
+)
+# Normalisers of a `tokenizer.json` that SentencePiece does itself.
+_AS_SENTENCEPIECE = ("Precompiled", "Strip", "NFC", "Lowercase")
+
+
+class HuggingFaceTokenizer:
+    """The tokenizer in `folder`, whose config.json is `config`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._config = config
+
+    @cached_property
+    def block(self) -> dict[str, Any]:
+        """The `tokenizer` block, its files as they lie. Raises UserError where ids would differ."""
+        kind = self._kind()
+        options = dict(self._settings.get(OPTIONS) or {"type": kind})
+        if "lowercase" not in options or kind in _LISTS:
+            options["lowercase"] = self._lowercase(kind)
+        if kind == "bpe":
+            files = self._bpe_files(options)
+        elif kind == "sentencepiece":
+            files = self._sentencepiece_files(options)
+        else:
+            self._refuse_other_wordpieces(lowercase=options["lowercase"])
+            files = {"vocab": self._vocab_file()}
+        roles = {**special_roles(self._read("special_tokens_map.json"))}
+        roles.update(special_roles(self._settings))
+        block = {
+            **options,
+            **{key: str(path) for key, path in files.items()},
+            "special_tokens": roles,
+        }
+        if kind not in _LISTS:
+            self._refuse_other_ids(block)
+        return block
+
+    def _kind(self) -> str:
+        said = self._settings.get(OPTIONS, {}).get("type") or self._settings.get("ptm_type")
+        if said:
+            return str(said)
+        if self._sentencepiece_file is not None:
+            return "sentencepiece"
+        if (self.folder / "vocab.txt").exists():
+            return "wordpiece"
+        if (self.folder / "vocab.json").exists() and (self.folder / "merges.txt").exists():
+            return "bpe"
+        model = self._model.get("type")
+        if model not in _MODELS:
+            raise UserError(
+                f"{self.folder}: has no tokenizer that can be read: neither vocab.txt, nor "
+                "vocab.json with merges.txt, nor a SentencePiece model, nor a tokenizer.json with "
+                f"WordPieces, byte-level BPE or unigrams{f' (it has {model})' if model else ''}."
+            )
+        return _MODELS[model]
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return self._read("tokenizer_config.json")
+
+    @cached_property
+    def _pipeline(self) -> dict[str, Any]:
+        return self._read("tokenizer.json")
+
+    @property
+    def _model(self) -> dict[str, Any]:
+        model = self._pipeline.get("model")
+        return model if isinstance(model, dict) else {}
+
+    def _normalizers(self) -> list[dict[str, Any]]:
+        """The steps of `tokenizer.json` before the cutting, one after another."""
+        steps = [self._pipeline.get("normalizer")]
+        found: list[dict[str, Any]] = []
+        while steps:
+            step = steps.pop(0)
+            if isinstance(step, dict) and step.get("type") == "Sequence":
+                steps = [*step["normalizers"], *steps]
+            elif isinstance(step, dict):
+                found.append(step)
+        return found
+
+    def _pre_tokenizer(self, kind: str) -> dict[str, Any]:
+        step = self._pipeline.get("pre_tokenizer") or {}
+        steps = step.get("pretokenizers", [step])
+        return next((step for step in steps if step.get("type") == kind), {})
+
+    def _lowercase(self, kind: str) -> bool:
+        bert = next((n for n in self._normalizers() if n["type"] == "BertNormalizer"), {})
+        usual = kind in _LISTS
+        if usual:
+            said = self._settings.get("do_lower_case", bert.get("lowercase", True))
+            return bool(said)
+        return any(step["type"] == "Lowercase" for step in self._normalizers())
+
+    def _refuse_other_wordpieces(self, *, lowercase: bool) -> None:
+        bert = next((n for n in self._normalizers() if n["type"] == "BertNormalizer"), {})
+        settings = {
+            "strip_accents": bert.get("strip_accents"),
+            "tokenize_chinese_chars": bert.get("handle_chinese_chars"),
+            **self._settings,
+        }
+        for name, usual in (("strip_accents", lowercase), ("tokenize_chinese_chars", True)):
+            if settings.get(name) not in (None, usual):
+                raise UserError(
+                    f"{self.folder}: its tokenizer has {name}: {json.dumps(settings[name])}, which "
+                    f"is not supported here; the ids would differ."
+                )
+
+    def _vocab_file(self) -> Path:
+        """`vocab.txt`, or the vocabulary of `tokenizer.json` written out."""
+        vocab = self.folder / "vocab.txt"
+        if vocab.exists():
+            return vocab
+        if not isinstance(self._model.get("vocab"), dict):
+            raise UserError(f"{self.folder}: has neither vocab.txt nor a tokenizer.json with one.")
+        tokens = "".join(f"{token}\n" for token in self._tokens(self._model["vocab"]))
+        return self._written("vocab.txt", tokens.encode("utf-8"))
+
+    def _tokens(self, ids: Mapping[str, int]) -> list[str]:
+        """Tokens by id, with those that were added after the vocabulary was made."""
+        added = {token["content"]: token["id"] for token in self._pipeline.get("added_tokens", [])}
+        whole = {**added, **ids}
+        return sorted(whole, key=whole.__getitem__)
+
+    def _bpe_files(self, options: dict[str, Any]) -> dict[str, Path]:
+        names = {"vocab": self.folder / "vocab.json", "merges": self.folder / "merges.txt"}
+        if self._pipeline:
+            byte_level = self._pre_tokenizer("ByteLevel")
+            if not byte_level or byte_level.get("use_regex") is False:
+                raise UserError(
+                    f"{self.folder}: its tokenizer.json is byte-pair encoding, but not GPT-2's of "
+                    "bytes, which is the only one supported."
+                )
+            options.setdefault("prefix_space", bool(byte_level.get("add_prefix_space")))
+        else:
+            options.setdefault("prefix_space", bool(self._settings.get("add_prefix_space")))
+        if all(path.exists() for path in names.values()):
+            return names
+        if not isinstance(self._model.get("vocab"), dict) or "merges" not in self._model:
+            raise UserError(f"{self.folder}: lacks vocab.json or merges.txt.")
+        tokens = {token: i for i, token in enumerate(self._tokens(self._model["vocab"]))}
+        merges = [m.split(" ") if isinstance(m, str) else m for m in self._model["merges"]]
+        return {
+            "vocab": self._written("vocab.json", json.dumps(tokens, ensure_ascii=False).encode()),
+            "merges": self._written(
+                "merges.txt", merges_text([(left, right) for left, right in merges]).encode("utf-8")
+            ),
+        }
+
+    @cached_property
+    def _sentencepiece_file(self) -> Path | None:
+        paths = (self.folder / name for name in _SENTENCEPIECE)
+        return next((path for path in paths if path.exists()), None)
+
+    def _sentencepiece_files(self, options: dict[str, Any]) -> dict[str, Path]:
+        if OPTIONS not in self._settings:
+            options["ids"] = "fairseq" if self._is_fairseq() else "file"
+            if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
+                raise UserError(
+                    f"{self.folder}: its tokenizer is ALBERT's English one, which rewrites quotes, "
+                    "accents and numbers around SentencePiece; that is not supported here, and the "
+                    "ids would differ."
+                )
+        path = self._sentencepiece_file
+        if path is None:
+            path = self._written("extracted.model", self._extracted(fairseq=options["ids"]))
+        return {"model": path}
+
+    def _is_fairseq(self) -> bool:
+        pieces = self._model.get("vocab")
+        if self._model.get("type") == "Unigram" and isinstance(pieces, list):
+            return tuple(piece for piece, _ in pieces[:4]) == FAIRSEQ_FIRST
+        named = f"{self._settings.get('tokenizer_class', '')} {self._config.get('model_type', '')}"
+        return "xlmroberta" in named.lower().replace("-", "")
+
+    def _extracted(self, *, fairseq: str) -> bytes:
+        """A SentencePiece model with the unigrams of `tokenizer.json`."""
+        others = [
+            step["type"]
+            for step in self._normalizers()
+            if step["type"] not in _AS_SENTENCEPIECE
+            and not (step["type"] == "Replace" and step["content"] in (" ", "▁", "", "\x01"))
+        ]
+        metaspace = self._pre_tokenizer("Metaspace")
+        if self._model.get("type") != "Unigram" or others or not metaspace:
+            raise UserError(
+                f"{self.folder}: its tokenizer.json is no plain SentencePiece model"
+                f"{f' (it has {others[0]})' if others else ''}; give the .model file beside it."
+            )
+        charsmap = next(
+            (n["precompiled_charsmap"] for n in self._normalizers() if n["type"] == "Precompiled"),
+            "",
+        )
+        special = {t["content"] for t in self._pipeline.get("added_tokens", []) if t.get("special")}
+        return unigram_model(
+            [(piece, score) for piece, score in self._model["vocab"]],
+            unknown=self._model["unk_id"],
+            control=special,
+            fairseq=fairseq == "fairseq",
+            charsmap=charsmap,
+            dummy_prefix=metaspace.get("prepend_scheme", "always") != "never",
+        )
+
+    def _refuse_other_ids(self, block: dict[str, Any]) -> None:
+        """Raise UserError where `tokenizer.json` cuts plain text in another way."""
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            return
+        adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
+        try:
+            ours = adapter.validate_python(block).load()
+        except ValidationError as error:
+            raise UserError(f"{self.folder}: its tokenizer cannot be read ({error}).") from error
+        theirs = tokenizers.Tokenizer.from_file(str(path))
+        for text, mine in zip(_PROBES, ours.encode(_PROBES), strict=True):
+            other = theirs.encode(text, add_special_tokens=False).ids
+            if mine != other:
+                shown = [ours.vocabulary.tokens[i] for i in mine][:8]
+                raise UserError(
+                    f"{self.folder}: its tokenizer.json cuts {text!r} into "
+                    f"{[theirs.id_to_token(i) for i in other][:8]} …, which would be {shown} … "
+                    "here: it is of a kind that is not supported."
+                )
+
+    def _written(self, name: str, content: bytes) -> Path:
+        """A file that lives as long as this process: the block that names it is handed on."""
+        folder = tempfile.TemporaryDirectory(prefix="ptm-tokenizer-")
+        _EXTRACTS.append(folder)
+        path = Path(folder.name) / name
+        path.write_bytes(content)
+        return path
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.exists():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error}).") from error
+        return content if isinstance(content, dict) else {}

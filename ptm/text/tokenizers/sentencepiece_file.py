@@ -1,0 +1,249 @@
+"""What a SentencePiece `.model` file says, and the `tokenizers` pipeline that does the same."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+from ptm.errors import UserError
+
+SPACE = "▁"
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+_UNIGRAM, _BPE = 1, 2
+_BREAK = "\x01"
+
+
+@dataclass(frozen=True)
+class SentencePieceFile:
+    """A parsed model."""
+
+    path: str
+    data: bytes
+
+    @cached_property
+    def proto(self) -> Any:
+        """The message that the file is."""
+        message = sentencepiece_model_pb2.ModelProto()
+        message.ParseFromString(self.data)
+        return message
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The pieces by the file's ids."""
+        return tuple(piece.piece for piece in self.proto.pieces)
+
+    @property
+    def unknown(self) -> int:
+        """The file's id of the unknown piece."""
+        return next(i for i, piece in enumerate(self.proto.pieces) if piece.type == _UNKNOWN)
+
+    @property
+    def padding(self) -> int | None:
+        """The file's id of padding, if it has one."""
+        found = int(self.proto.trainer_spec.pad_id)
+        return found if 0 <= found < len(self.tokens) else None
+
+    @cached_property
+    def reserved(self) -> frozenset[str]:
+        """Pieces that no text becomes."""
+        kinds = (_UNKNOWN, _CONTROL, _UNUSED)
+        return frozenset(piece.piece for piece in self.proto.pieces if piece.type in kinds)
+
+    def without_symbols(self, tokens: set[str]) -> SentencePieceFile:
+        """The same model, in which `tokens` are never found in a text.
+
+        Files may list special tokens among the symbols to be looked for in it.
+        """
+        message = sentencepiece_model_pb2.ModelProto()
+        message.CopyFrom(self.proto)
+        for piece in message.pieces:
+            if piece.type == _USER_DEFINED and piece.piece in tokens:
+                piece.type = _CONTROL
+        return SentencePieceFile(self.path, message.SerializeToString())
+
+
+def read_sentencepiece(path: str) -> SentencePieceFile:
+    """The model at `path`. Raises UserError where it is none, or of another kind."""
+    try:
+        status = Path(path).stat()
+        return _parsed(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read as a SentencePiece model: {error.strerror}."
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
+    """Read once for all that asks, as long as the file stays as it is."""
+    data = Path(path).read_bytes()
+    file = SentencePieceFile(path, data)
+    try:
+        SentencePieceProcessor(model_proto=data)
+    except RuntimeError as error:
+        raise UserError(_no_model(path, data)) from error
+    if not file.tokens:
+        raise UserError(_no_model(path, data))
+    if file.proto.trainer_spec.model_type not in (_UNIGRAM, _BPE):
+        raise UserError(
+            f"{path}: is a SentencePiece model of words or characters; unigram and bpe models are "
+            "supported. tokenizer.type: space or char do the same with a vocab.txt."
+        )
+    token, times = Counter(file.tokens).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{path}: the piece {token!r} stands there {times} times; it is damaged.")
+    return file
+
+
+def _no_model(path: str, data: bytes) -> str:
+    if data.startswith(b"version https://git-lfs"):
+        return f"{path}: is a pointer to a SentencePiece model (`git lfs pull` fetches it)."
+    hint = " A vocab.txt belongs to tokenizer.type: wordpiece." if path.endswith(".txt") else ""
+    return (
+        f"{path}: is not a SentencePiece model (a .model file that SentencePiece's trainer or "
+        f"`ptm vocab train --type unigram` wrote).{hint}"
+    )
+
+
+def pipeline_of(
+    file: SentencePieceFile,
+    *,
+    tokens: Sequence[str],
+    shift: int,
+    unknown: int,
+    lowercase: bool,
+) -> tokenizers.Tokenizer:
+    """The pipeline that cuts as the file does, `tokens` by this project's ids.
+
+    Piece i of the file is `tokens[i + shift]` from the fourth on. Raises UserError for files that
+    the library cannot follow.
+    """
+    spec = file.proto.trainer_spec
+    if spec.treat_whitespace_as_suffix or not file.proto.normalizer_spec.escape_whitespaces:
+        raise UserError(f"{file.path}: writes spaces in a way that transformers' pipelines cannot.")
+    pieces = {piece.piece: piece for piece in file.proto.pieces}
+    model: models.Model
+    if spec.model_type == _UNIGRAM:
+        model = _unigram(pieces, tokens, unknown=unknown, byte_fallback=spec.byte_fallback)
+    else:
+        model = _bpe(pieces, tokens, unknown=unknown, byte_fallback=spec.byte_fallback)
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(_normalizers(file, lowercase=lowercase))
+    scheme = "always" if file.proto.normalizer_spec.add_dummy_prefix else "never"
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement=SPACE, prepend_scheme=scheme, split=False
+    )
+    metaspace = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
+    tokenizer.decoder = (
+        decoders.Sequence([decoders.ByteFallback(), metaspace]) if spec.byte_fallback else metaspace
+    )
+    return tokenizer
+
+
+def _unigram(
+    pieces: dict[str, Any], tokens: Sequence[str], *, unknown: int, byte_fallback: bool
+) -> models.Unigram:
+    normal = [piece.score for piece in pieces.values() if piece.type == _NORMAL]
+    lowest, highest = min(normal), max(normal)
+    scores = []
+    for token in tokens:
+        piece = pieces.get(token)
+        if piece is None or piece.type in (_UNKNOWN, _CONTROL, _UNUSED, _BYTE):
+            # The unknown is worth 10 less than the lowest of all, so no score may be lower.
+            scores.append((token, lowest))
+        elif piece.type == _USER_DEFINED:
+            # As SentencePiece does: above any way to cut it.
+            scores.append((token, len(token.encode()) * highest - 0.1))
+        else:
+            scores.append((token, piece.score))
+    return models.Unigram(scores, unk_id=unknown, byte_fallback=byte_fallback)
+
+
+def _bpe(
+    pieces: dict[str, Any], tokens: Sequence[str], *, unknown: int, byte_fallback: bool
+) -> models.BPE:
+    """Of two neighbours, those whose joined piece has the highest score are merged first."""
+    usable = {t: p.score for t, p in pieces.items() if p.type in (_NORMAL, _USER_DEFINED)}
+    ranked = sorted((t for t in usable if len(t) > 1), key=lambda t: -usable[t])
+    merges = [
+        (token[:cut], token[cut:])
+        for token in ranked
+        for cut in range(1, len(token))
+        if token[:cut] in usable and token[cut:] in usable
+    ]
+    return models.BPE(
+        {token: index for index, token in enumerate(tokens)},
+        merges,
+        unk_token=tokens[unknown],
+        fuse_unk=True,
+        byte_fallback=byte_fallback,
+    )
+
+
+def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizers.Normalizer]:
+    spec = file.proto.normalizer_spec
+    steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if lowercase else []
+    charsmap = bytes(spec.precompiled_charsmap)
+    if charsmap:
+        if _deletes_break(charsmap):
+            # The library maps a letter and the marks on it together, and loses those that the map
+            # does not know; a character that the map deletes keeps the marks apart.
+            marks = Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])")
+            steps += [normalizers.NFC(), normalizers.Replace(marks, _BREAK)]
+        steps.append(normalizers.Precompiled(charsmap))
+    if spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    return steps
+
+
+def _deletes_break(charsmap: bytes) -> bool:
+    mapped: str = normalizers.Precompiled(charsmap).normalize_str(f"a{_BREAK}b")
+    return mapped == "ab"
+
+
+def unigram_model(
+    pieces: Sequence[tuple[str, float]],
+    *,
+    unknown: int,
+    control: set[str],
+    fairseq: bool,
+    charsmap: str,
+    dummy_prefix: bool,
+) -> bytes:
+    """A model file of `pieces` (and scores) by id, `control` of which no text becomes.
+
+    With `fairseq`, they are in XLM-R's order, and in SentencePiece's own in the file. `charsmap`
+    is written as in a `tokenizer.json`.
+    """
+    listed = list(pieces)
+    if fairseq:
+        listed = [listed[3], listed[0], listed[2], *listed[4:]]
+        listed = listed[:-1] if listed[-1][0] == "<mask>" else listed
+        unknown = 0
+    model = sentencepiece_model_pb2.ModelProto()
+    for index, (token, score) in enumerate(listed):
+        kind = _CONTROL if token in control else _NORMAL
+        model.pieces.add(piece=token, score=score, type=_UNKNOWN if index == unknown else kind)
+    model.trainer_spec.model_type = _UNIGRAM
+    model.trainer_spec.unk_id = unknown
+    model.trainer_spec.unk_piece = listed[unknown][0]
+    ids = {token: index for index, (token, _) in enumerate(listed)}
+    for name, token in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
+        setattr(model.trainer_spec, f"{name}_id", ids.get(token, -1))
+        setattr(model.trainer_spec, f"{name}_piece", token)
+    model.normalizer_spec.precompiled_charsmap = base64.b64decode(charsmap)
+    model.normalizer_spec.add_dummy_prefix = dummy_prefix
+    model.normalizer_spec.remove_extra_whitespaces = True
+    model.normalizer_spec.escape_whitespaces = True
+    data: bytes = model.SerializeToString()
+    return data

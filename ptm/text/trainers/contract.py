@@ -1,0 +1,139 @@
+"""What every trainer of vocabularies reads, is asked for and gives."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, ClassVar
+
+from ptm.errors import UserError
+from ptm.text.corpus import CorpusFile, CorpusReader, parse_block
+
+_BLOCK = 2**20
+_MOST_WORDS = 5_000_000
+_OF_COMPRESSED = 4
+"""Bytes of text that a byte of a compressed file is taken for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far the text is read."""
+
+    bytes_read: int
+    bytes_total: int
+    documents: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """The lines of a corpus, or of blocks spread evenly over one that is larger than `limit`."""
+
+    corpus: Sequence[CorpusFile]
+    limit: int
+    """About how many bytes of text are read: what bounds the memory of a training."""
+    report: Callable[[Reading], None]
+
+    @property
+    def share(self) -> float:
+        """How much of the corpus is read."""
+        sizes = (f.bytes * (_OF_COMPRESSED if f.compressed else 1) for f in self.corpus)
+        return min(1.0, self.limit / sum(sizes))
+
+    def lines(self) -> Iterator[str]:
+        """Each line that has text, in order; always the same. Raises UserError for no text."""
+        begun, before, documents, total = time.monotonic(), 0, 0, sum(f.bytes for f in self.corpus)
+        number, share = 0, self.share
+        for index, file in enumerate(self.corpus):
+            reader = CorpusReader(file, index=index, layout="documents", block_bytes=_BLOCK)
+            for block in reader.blocks():
+                number += 1
+                if ceil(number * share) > ceil((number - 1) * share):
+                    for document in parse_block(block.data, "documents").documents:
+                        documents += 1
+                        yield from document
+                seconds = time.monotonic() - begun
+                self.report(Reading(before + block.bytes_read, total, documents, seconds))
+            before += file.bytes
+        if not documents:
+            names = ", ".join(file.path for file in self.corpus)
+            raise UserError(f"{names}: the corpus has no text: nothing to make a vocabulary of.")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for."""
+
+    size: int | None
+    """Tokens in all, special ones included; None: as many as `min_count` lets through."""
+    min_count: int | None
+    lowercase: bool
+    extra: tuple[str, ...]
+    """Special tokens besides those with a role."""
+
+    def specials(self, roles: Mapping[str, str], order: Iterable[str]) -> list[str]:
+        """All special tokens in the order of their ids. Raises UserError where two are alike."""
+        found = [roles[role] for role in order]
+        for token in self.extra:
+            if token in found:
+                raise UserError(f'--special "{token}": is a special token already.')
+            if not token or token.split() != [token]:
+                raise UserError(f'--special "{token}": must be a token without white space.')
+            found.append(token)
+        return found
+
+    def needed_size(self, kind: str) -> int:
+        """The size, where a kind has to be given one. Raises UserError where it is not."""
+        if self.size is None:
+            raise UserError(f"--size: how many tokens a vocabulary of type {kind} is to have.")
+        return self.size
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Files by name, and the `tokenizer` block in which `None` stands for such a file's path."""
+
+    files: dict[str, bytes]
+    block: dict[str, Any]
+    size: int
+
+
+class Trainer(ABC):
+    """A kind of vocabulary."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def train(self, text: TrainingText, wish: Wish) -> Trained:
+        """The vocabulary of `text`; the same text and wish give the same bytes.
+
+        Raises UserError for a wish that cannot be fulfilled.
+        """
+
+
+def count(words: Iterable[Sequence[str]]) -> Counter[str]:
+    """How often each word occurs; the rarest are forgotten where there are too many to hold.
+
+    Then a word that is rarer than the words forgotten by then may be counted too low, or lack.
+    """
+    counts: Counter[str] = Counter()
+    rarest = 1
+    for some in words:
+        counts.update(some)
+        while len(counts) > _MOST_WORDS:
+            counts = Counter({word: n for word, n in counts.items() if n > rarest})
+            rarest += 1
+    return counts
+
+
+def refuse_small(size: int, *, specials: int, alphabet: int, advice: str) -> None:
+    """Raise UserError where not even the single characters have room."""
+    if size < specials + alphabet:
+        raise UserError(
+            f"--size {size}: is too small: {specials} special tokens and {alphabet} characters "
+            f"need {specials + alphabet}. {advice}"
+        )

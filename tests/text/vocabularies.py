@@ -1,0 +1,63 @@
+"""Small vocabularies of every kind, made of the bundled corpus."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ptm.text.corpus import find_corpus
+from ptm.text.tokenizers import TokenizerConfig
+from ptm.text.tokenizers.bpe import Bpe
+from ptm.text.tokenizers.sentencepiece import SentencePiece
+from ptm.text.tokenizers.space import Space
+from ptm.text.tokenizers.wordpiece import WordPiece
+from ptm.text.trainers import Trained, TrainingText, Wish, trainers
+
+KINDS: dict[str, type[TokenizerConfig]] = {
+    "wordpiece": WordPiece,
+    "space": Space,
+    "bpe": Bpe,
+    "unigram": SentencePiece,
+}
+
+
+def text_of(*paths: Path, limit: int = 10**9) -> TrainingText:
+    corpus = find_corpus([str(path) for path in paths])
+    return TrainingText(corpus=corpus, limit=limit, report=lambda _: None)
+
+
+def wish(
+    size: int | None = None,
+    *,
+    min_count: int | None = None,
+    lowercase: bool = False,
+    extra: tuple[str, ...] = (),
+) -> Wish:
+    return Wish(size=size, min_count=min_count, lowercase=lowercase, extra=extra)
+
+
+@cache
+def bundled_files(kind: str) -> Trained:
+    """A vocabulary of the bundled corpus: made once for all tests."""
+    corpus = Path(__file__).parents[2] / "recipes" / "quickstart" / "corpus"
+    sizes = {"wordpiece": 2600, "space": None, "bpe": 800, "unigram": 3000}
+    text = text_of(corpus / "english.txt", corpus / "chinese.txt")
+    return trainers()[kind].train(text, wish(sizes[kind]))
+
+
+def config_of(trained: Trained, folder: Path, **options: object) -> TokenizerConfig:
+    """The files of `trained` written to `folder`, and the config that names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = iter(trained.files)
+    for name, content in trained.files.items():
+        (folder / name).write_bytes(content)
+    block = {
+        key: str(folder / next(names)) if value is None else value
+        for key, value in trained.block.items()
+    }
+    kind = "unigram" if block["type"] == "sentencepiece" else block["type"]
+    return KINDS[kind].model_validate({**block, **options})
+
+
+def bundled_config(kind: str, folder: Path, **options: object) -> TokenizerConfig:
+    return config_of(bundled_files(kind), folder, **options)
