@@ -76,7 +76,9 @@ def only_one(store: Path, fingerprint: str, key: str) -> Iterator[None]:
     path = _folder(store) / f"{fingerprint[:16]}-{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Where the file system knows no locks, all do the same work, with the same result.
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

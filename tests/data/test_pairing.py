@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptm.data.documents import Documents
@@ -33,6 +33,8 @@ EITHER = pytest.mark.parametrize("make", [next_sentence_pairs, sentence_order_pa
 SENTENCES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 CORPORA = st.lists(SENTENCES, min_size=2, max_size=8).map(lambda made: [*made, [3, 4]])
 
+FEW = settings(max_examples=40)
+
 
 def many_documents(count: int, *, sentences: int = 12, longest: int = 30) -> MadeDocuments:
     draw = np.random.default_rng(0)
@@ -50,6 +52,7 @@ def made(
 
 
 @EITHER
+@FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
 def test_no_half_is_empty_or_of_two_documents_and_a_pair_fits(
     make: Made, corpus: list[list[int]], longest: int, seed: int
@@ -67,6 +70,7 @@ def test_no_half_is_empty_or_of_two_documents_and_a_pair_fits(
         assert (first == last).all()
 
 
+@FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
 def test_a_random_half_is_of_another_document_and_any_other_follows_in_the_same(
     corpus: list[list[int]], longest: int, seed: int
@@ -79,6 +83,7 @@ def test_a_random_half_is_of_another_document_and_any_other_follows_in_the_same(
     assert follows[same].all()
 
 
+@FEW
 @given(corpus=CORPORA, seed=st.integers(0, 99))
 def test_what_random_halves_replace_goes_back_so_that_every_sentence_is_used_once(
     corpus: list[list[int]], seed: int
@@ -92,6 +97,7 @@ def test_what_random_halves_replace_goes_back_so_that_every_sentence_is_used_onc
     assert (used == 1).all()
 
 
+@FEW
 @given(corpus=CORPORA, seed=st.integers(0, 99))
 def test_orders_use_every_sentence_once_but_those_that_are_alone_in_a_document(
     corpus: list[list[int]], seed: int
@@ -109,6 +115,7 @@ def test_orders_use_every_sentence_once_but_those_that_are_alone_in_a_document(
     assert tokens == (used == 0).sum()
 
 
+@FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
 def test_halves_are_swapped_where_the_label_says_so(
     corpus: list[list[int]], longest: int, seed: int

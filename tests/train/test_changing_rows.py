@@ -291,3 +291,5 @@ def test_a_run_stopped_in_the_second_epoch_goes_on_as_if_it_had_not_been(
     assert {"mlm_loss", "nsp_loss", "nsp_accuracy", "mlm_accuracy"} <= metrics[-1].keys()
     last = metrics[-1]
     assert last["loss"] == pytest.approx(last["mlm_loss"] + last["nsp_loss"])
+    held_out = next(record for record in metrics if record["split"] == "eval")
+    assert held_out["perplexity"] == pytest.approx(np.exp(held_out["mlm_loss"]))
