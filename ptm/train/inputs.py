@@ -137,6 +137,6 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
             yield str(error)
     if recipe.init_from is not None:
         try:
-            open_source(recipe.init_from)
+            open_source(recipe.init_from, download=False)
         except UserError as error:
             yield f"init_from: {error}"
