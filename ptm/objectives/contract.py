@@ -74,10 +74,23 @@ class Objective(Config):
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
     segments: ClassVar[int] = 1
     """Texts of an example that `segment_ids` tell apart."""
+    perplexity_of: ClassVar[str | None] = None
+    """The metric whose exponential is the perplexity; None: the loss."""
+    no_stages: ClassVar[str | None] = None
+    """Why it cannot be trained in pipeline stages; None where it can."""
     needs_sentences: ClassVar[bool] = False
     """Whether documents must be known sentence by sentence."""
     shortest_row: ClassVar[int] = 3
     """Tokens that a row must at least be able to hold."""
+
+    def weights_at(self, step: int) -> Mapping[str, float]:
+        """The share of every metric in the loss after `step` updates; 0 for those left out."""
+        return {metric.name: metric.weight for metric in self.metrics}
+
+    @property
+    def alone(self) -> Objective:
+        """What a model is judged by without anything that only its training had."""
+        return self
 
     @property
     @abstractmethod

@@ -13,10 +13,11 @@ import ptm.train.row_index
 from ptm.data.preprocess import Preprocessing, preprocess
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe import Recipe, load_recipe
+from ptm.recipe.blocks import EVAL
 from ptm.text.corpus import find_corpus
 from ptm.train.batches import TrainStream, described_rows
 from ptm.train.inputs import batches_of, open_inputs
-from ptm.train.rows import EVAL, TRAIN, RowSet, open_rows
+from ptm.train.rows import TRAIN, RowSet, open_rows
 from ptm.train.show import show
 from tests.train.conftest import QUICKSTART, Runs, small_overrides
 from tests.train.test_resume import stop_after
