@@ -35,11 +35,12 @@ def looks_like_hub_id(name: str) -> bool:
     return bool(_ID.fullmatch(name)) and not path.exists() and not inside
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, *, download: bool = True) -> Path:
     """The folder in the hub's cache with a model's config, tokenizer and weights.
 
-    Honours HF_HUB_OFFLINE, HF_HOME and HF_ENDPOINT as everything else of theirs does. Raises
-    UserError where `name` is no id, there is no such model, or there is no network and no copy.
+    Without `download` only what is in the cache already is found. Honours HF_HUB_OFFLINE, HF_HOME
+    and HF_ENDPOINT as everything else of theirs does. Raises UserError where `name` is no id,
+    there is no such model, or there is no network and no copy.
     """
     if not looks_like_hub_id(name):
         raise UserError(
@@ -47,7 +48,7 @@ def hub_folder(name: str) -> Path:
             "of a model on a hub (NAME or OWNER/NAME)."
         )
     for weights in _WEIGHTS:
-        folder = _snapshot(name, (*_SMALL, *weights))
+        folder = _snapshot(name, (*_SMALL, *weights), download=download)
         if any(list(folder.glob(pattern)) for pattern in weights):
             return folder
     raise UserError(
@@ -56,7 +57,7 @@ def hub_folder(name: str) -> Path:
     )
 
 
-def _snapshot(name: str, patterns: tuple[str, ...]) -> Path:
+def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
     # Loaded only here: it brings an HTTP client with it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -68,7 +69,10 @@ def _snapshot(name: str, patterns: tuple[str, ...]) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        found = snapshot_download(
+            name, allow_patterns=list(patterns), local_files_only=not download
+        )
+        return Path(found)
     except GatedRepoError as error:
         raise UserError(
             f'"{name}" is there for those alone who have accepted its terms: log in with '
@@ -77,6 +81,11 @@ def _snapshot(name: str, patterns: tuple[str, ...]) -> Path:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f'"{name}" is neither a folder here nor a model on the hub.') from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if not download:
+            raise UserError(
+                f'"{name}" is no folder here, nor in the cache of the hub; if it is a model on the '
+                "hub, it is downloaded when it is first needed."
+            ) from error
         raise UserError(
             f'"{name}" is no folder here, and the hub cannot be reached to look it up (no network, '
             f"or HF_HUB_OFFLINE is set), nor has its cache a copy: {_by_hand(name)}"

@@ -89,14 +89,18 @@ def _is_about_sentences(objective: Any) -> bool:
     return named in found and found[named].needs_sentences
 
 
-def open_source(path: str, *, step: int | str | None = None, average: int | None = None) -> Source:
+def open_source(
+    path: str, *, step: int | str | None = None, average: int | None = None, download: bool = True
+) -> Source:
     """The model at `path`, or of that id on the hub; of a run, at one step or averaged.
+
+    Without `download`, the hub's cache alone is looked at.
 
     Raises UserError where there is none.
     """
     folder = Path(path)
     if not folder.is_dir() and looks_like_hub_id(path):
-        folder = hub_folder(path)
+        folder = hub_folder(path, download=download)
     if not folder.is_dir():
         raise UserError(
             f'"{path}" is not a folder. A model is a run (runs/NAME), an export, what '

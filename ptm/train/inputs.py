@@ -165,6 +165,6 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
         sources += [("objective.teacher", path) for path in recipe.objective.sources]
     for key, path in sources:
         try:
-            open_source(path)
+            open_source(path, download=False)
         except UserError as error:
             yield f"{key}: {error}"

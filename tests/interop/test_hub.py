@@ -88,7 +88,7 @@ def test_only_the_files_that_are_needed_are_asked_for(
     """The pickles only where there are no safetensors."""
     asked = []
 
-    def download(name: str, allow_patterns: list[str]) -> str:
+    def download(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
         asked.append((name, allow_patterns))
         return str(theirs)
 
@@ -109,7 +109,7 @@ def test_only_the_files_that_are_needed_are_asked_for(
 def test_a_network_that_fails_is_said_to_be_missing(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def download(name: str, allow_patterns: list[str]) -> str:
+    def download(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -125,3 +125,16 @@ def test_paths_are_no_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert not looks_like_hub_id(name), name
     for name in ("bert-base-chinese", "hfl/chinese-roberta-wwm-ext", "nghuyong/ernie-1.0-base-zh"):
         assert looks_like_hub_id(name), name
+
+
+def test_a_look_at_the_inputs_downloads_nothing(
+    cache: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ptm validate` says that the model is not here yet, at once and also where it could be."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(UserError, match="downloaded when it is first needed"):
+        open_source("someone/tiny-bert", download=False)
+    cached(cache, "someone/tiny-bert", theirs)
+    assert open_source("someone/tiny-bert", download=False).tensors()

@@ -371,3 +371,30 @@ def test_the_numbering_of_a_sentencepiece_model_is_that_of_the_words(
     import_from_uer(str(tmp_path / "back"), tmp_path / "again", config=None, vocab=None)
     again = open_source(str(tmp_path / "again")).recipe().tokenizer
     assert again.load().fingerprint == found.load().fingerprint
+
+
+def test_the_commands_say_what_they_need_and_what_they_wrote(
+    tmp_path: Path, small_vocab: Path, words: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = CONFIGS["bert"]
+    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
+    source, out, back = str(path), str(tmp_path / "in"), str(tmp_path / "back")
+    for wrong, named in (
+        (["import", source, out], "--from"),
+        (["import", source, "--from", "uer"], "OUT"),
+        (["import", str(path.parent), out, "--from", "hf", "--vocab", "v"], "--vocab"),
+        (["import", source, out, "--from", "uer", "--config", str(small_vocab)], "is not JSON"),
+    ):
+        assert main(wrong) == EXIT_USER
+        assert named in capsys.readouterr().err
+    assert main(["import", source, out, "--from", "uer"]) == EXIT_DONE
+    assert "parameters from" in capsys.readouterr().out
+    assert main(["export", out, back, "--to", "uer", "--format", "bin"]) == EXIT_USER
+    assert main(["export", out, back, "--to", "uer"]) == EXIT_DONE
+    assert "for UER-py" in capsys.readouterr().out
+    assert {file.name for file in Path(back).iterdir()} == {
+        "model.bin",
+        "config.json",
+        "vocab.txt",
+        "recipe.yaml",
+    }

@@ -16,8 +16,9 @@ from ptm.recipe.blocks import ModelBlock
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
 """Theirs to ours."""
 _PARTS = {"word": "word", "pos": "position", "seg": "segment"}
-_EPSILON = 1e-6
-"""Their norms'; added to the standard deviation (over n - 1), not to the variance."""
+_EPSILON = 1e-12
+"""Of the norms. Theirs divide by the standard deviation (over n - 1) plus 1e-6; of what can be said
+here the epsilon that their converters write for transformers is nearest to that."""
 
 # What a config may say besides sizes, and the values under which the model is one of this family.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
