@@ -60,6 +60,15 @@ class Plan:
         assert not missing, f"no step writes the outputs {missing}"
         return tuple(needed)
 
+    def only(self, *outputs: str) -> Plan:
+        """The plan of the steps that these outputs need."""
+        needed, kept = set(outputs), []
+        for step in reversed(self.steps):
+            if needed.intersection(step.writes):
+                needed = (needed - set(step.writes)) | set(step.reads)
+                kept.append(step)
+        return Plan(steps=tuple(reversed(kept)), outputs=outputs)
+
     def live(self) -> tuple[tuple[str, ...], ...]:
         """`live()[i]`: the names that step i or a later one still reads, in a fixed order.
 

@@ -144,6 +144,16 @@ MISTAKES = {
         ["objective.masking={unit: whole_word}", "data.segmenter={type: space}"],
         r"without word starts",
     ),
+    "no lexicon": (
+        ["train"],
+        ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
+        r"/nowhere.txt: cannot be read as a lexicon: No such file",
+    ),
+    "no lexicon among the inputs": (
+        ["validate", "--inputs"],
+        ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
+        r'objective: "/nowhere.txt" is not a file',
+    ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
     "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size: 99"),
     "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
@@ -172,6 +182,17 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert len(said.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
     assert sorted(store.parent.rglob("*")) == before
+
+
+def test_validate_reads_a_lexicon_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lexicon = tmp_path / "phrases.txt"
+    lexicon.write_text("龘龘\n", encoding="utf-8")
+    overrides = small_overrides(tmp_path / "store", tmp_path, "unused")
+    overrides.append(f"objective.masking={{unit: phrase, lexicon: {lexicon}}}")
+    assert main(["validate", RECIPE, *overrides]) == EXIT_USER
+    assert f"{lexicon}: a lexicon with no usable phrase" in capsys.readouterr().err
 
 
 def test_a_recipe_file_is_named_with_its_line(

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, TextIO, cast
 
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
 from ptm.version import __version__
@@ -24,6 +24,7 @@ _COMMANDS = (
     "export",
     "import_",
     "fill",
+    "embed",
     "vocab",
     "runs",
     "report",
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _share_out_cores()
     parsed = _parsed(_parser(), arguments)
-    _log_to_console()
+    # Who asks for JSON reads nothing else on stdout.
+    _log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
         return cast(int, parsed.command(parsed))
     except UserError as error:
@@ -101,12 +103,12 @@ def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
     return parsed
 
 
-def _log_to_console() -> None:
-    """Progress to stdout; warnings and errors say that they are."""
+def _log_to_console(stream: TextIO) -> None:
+    """Progress to `stream`; warnings and errors say that they are."""
     logger = logging.getLogger("ptm")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = logging.StreamHandler(stream)
         handler.setFormatter(_ConsoleFormatter())
         logger.addHandler(handler)
     logger.propagate = False

@@ -28,6 +28,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE
+    width = max(14, *map(len, result))
     for key, value in result.items():
-        print(f"{key:>14}  {value:.5f}" if isinstance(value, float) else f"{key:>14}  {value}")
+        shown = f"{value:.5f}" if isinstance(value, float) else value
+        print(f"{key:>{width}}  {shown}")
     return EXIT_DONE

@@ -28,8 +28,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.count < 1:
         raise UserError(f"--count = {parsed.count}: must be at least 1.")
     filler = Filler(open_source(parsed.source))
-    for text in parsed.text:
-        masks = filler.fill(text, count=parsed.count)
+    filled = filler.fill_all(parsed.text, count=parsed.count)
+    for text, masks in zip(parsed.text, filled, strict=True):
         if parsed.json:
             guesses = [[{"token": g.token, "probability": g.probability} for g in m] for m in masks]
             print(json.dumps({"text": text, "masks": guesses}, ensure_ascii=False))

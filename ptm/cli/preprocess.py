@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_recipe, recipe_of
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from ptm.recipe import Recipe
+    from ptm.recipe.blocks import CorpusBlock
 
 NAME = "preprocess"
 HELP = "turn the corpus into a token store"
@@ -22,12 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run it; return the exit code."""
+    recipe = recipe_of(parsed)
+    for key, block in recipe.data.corpora.items():
+        _make(key, block, recipe, fresh=parsed.fresh)
+    return EXIT_DONE
+
+
+def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
+    """Make the store of the training, or of an evaluation set; `key`: where the recipe has it."""
     from ptm.data.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
 
-    recipe = recipe_of(parsed)
     work = Preprocessing(
-        corpus=find_corpus(recipe.data.corpus_patterns),
+        corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
@@ -36,15 +48,14 @@ def run(parsed: argparse.Namespace) -> int:
     line = ProgressLine()
     info = preprocess(
         work,
-        Path(recipe.data.store),
+        Path(block.store),
         workers=recipe.data.workers or len(os.sched_getaffinity(0)),
-        fresh=parsed.fresh,
+        fresh=fresh,
         report=line.show,
     )
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     print(
-        f"{recipe.data.store}: {info.documents:,} documents, {info.tokens:,} tokens in "
+        f"{block.store}: {info.documents:,} documents, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
-    return EXIT_DONE

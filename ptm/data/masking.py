@@ -11,6 +11,7 @@ et al. 2019, section 3.1). The 80/10/10 replacement: BERT (Devlin et al. 2018, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,12 @@ from ptm.rng import U64, below, draws, substream, uniform
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_CHOOSE, _LENGTHS, _PLACE, _COUNT, _KIND, _REPLACE, _DROP = range(7)
+_CHOOSE, _LENGTHS, _PLACE, _COUNT, _KIND, _REPLACE, _DROP, _LEVEL, _CUT = range(9)
 
 
 @dataclass(frozen=True)
 class Units:
-    """What masking chooses among: tokens or words, in order.
+    """What masking chooses among: tokens, words or groups of them, in order.
 
     `of_token` (N): the unit of each maskable token, -1 for the others; `owner`, `size` (U): the
     example of each unit and its maskable tokens; `run` (U): a number that changes wherever a token
@@ -65,16 +66,28 @@ def word_units(maskable: Flags, word_starts: Flags, owner: I64, examples: int) -
     return Units(of_token, owners, sizes, runs, examples)
 
 
+def choose_level(keys: U64, weights: Sequence[float]) -> I64:
+    """A number below `len(weights)` for each example (E), drawn with these weights."""
+    shares = np.cumsum(np.asarray(weights) / sum(weights))[:-1]
+    point = uniform(draws(substream(keys, _LEVEL), np.zeros(keys.size, dtype=np.int64)))
+    return np.searchsorted(shares, point, side="right")
+
+
+def cutting_keys(keys: U64) -> U64:
+    """The streams (E) by which examples are cut into n-grams."""
+    return substream(keys, _CUT)
+
+
 def choose_units(units: Units, keys: U64, *, rate: float, limit: int | None) -> Flags:
     """Units drawn at random in each example until its budget of tokens is met (U).
 
     The budget is `max(1, round(rate * tokens))`, at most `limit`: met exactly where units are
-    tokens, exceeded by less than one word where they are words, never beyond `limit`.
+    tokens, exceeded by less than one unit where they are larger, never beyond `limit`.
     """
     tokens = np.bincount(units.owner, weights=units.size, minlength=units.examples)
     budget = _budget(tokens.astype(np.int64), rate, limit)
     most = np.iinfo(np.int64).max if limit is None else limit
-    scores = draws(substream(keys, _CHOOSE)[units.owner], _index_within(units.owner))
+    scores = draws(substream(keys, _CHOOSE)[units.owner], index_within(units.owner))
     order = _sorted_by_owner(units.owner, scores)
     order = order[units.size[order] <= most]
     while True:
@@ -111,7 +124,7 @@ def choose_spans(
     counts = np.bincount(units.owner, minlength=units.examples)
     first_unit = np.cumsum(counts) - counts
     owner, lengths = _draw_lengths(counts, keys, rate=rate, limit=limit, p=p, longest=longest)
-    index = _index_within(owner)
+    index = index_within(owner)
     fits = _cumulative_before(lengths, owner) + lengths + index <= counts[owner]
     owner, lengths = owner[fits], lengths[fits]
 
@@ -120,10 +133,10 @@ def choose_spans(
     spans = np.bincount(owner, minlength=units.examples)
     gaps = np.where(counts > 0, counts - hidden + 1, 0)
     gap_owner = np.repeat(np.arange(units.examples), gaps)
-    gap = _index_within(gap_owner)
+    gap = index_within(gap_owner)
     order = _sorted_by_owner(gap_owner, draws(substream(keys, _PLACE)[gap_owner], gap))
     used = np.zeros(gap.size, dtype=bool)
-    used[order[_index_within(gap_owner) < spans[gap_owner]]] = True
+    used[order[index_within(gap_owner) < spans[gap_owner]]] = True
     starts = first_unit[owner] + gap[used] + _cumulative_before(lengths, owner)
 
     members = ragged_ranges(starts, lengths)
@@ -142,7 +155,7 @@ def _within_limit(
     units: Units, members: I64, span: I64, owner: I64, keys: U64, limit: int
 ) -> Flags:
     """Which `members` stay: spans in random order, until `limit` tokens; the last may be cut."""
-    scores = draws(substream(keys, _DROP)[owner], _index_within(owner))
+    scores = draws(substream(keys, _DROP)[owner], index_within(owner))
     place = np.empty_like(owner)
     place[_sorted_by_owner(owner, scores)] = np.arange(owner.size)
     order = np.argsort(place[span], kind="stable")
@@ -168,7 +181,7 @@ def _draw_lengths(
     wanted = np.floor(wanted_units / means + fraction).astype(np.int64)
     spans = np.where(counts > 0, np.maximum(1, wanted), 0)
     owner = np.repeat(np.arange(counts.size), spans)
-    point = uniform(draws(substream(keys, _LENGTHS)[owner], _index_within(owner)))
+    point = uniform(draws(substream(keys, _LENGTHS)[owner], index_within(owner)))
     lengths = 1 + (point[:, None] >= tables[caps[owner]]).sum(axis=1)
     return owner, lengths.astype(np.int64)
 
@@ -193,7 +206,7 @@ def replace_tokens(
     """
     at = np.flatnonzero(chosen)
     kind = uniform(draws(substream(keys, _KIND)[owner[at]], group[at]))
-    within = _index_within(owner)[at]
+    within = index_within(owner)[at]
     drawn = below(
         draws(substream(keys, _REPLACE)[owner[at]], within), replacement.ordinary_ids.size
     )
@@ -210,7 +223,7 @@ def _budget(tokens: I64, rate: float, limit: int | None) -> I64:
     return budget if limit is None else np.minimum(budget, limit)
 
 
-def _index_within(owner: I64) -> I64:
+def index_within(owner: I64) -> I64:
     """0, 1, 2 … within each run of equal `owner` (ascending)."""
     return np.arange(owner.size) - np.searchsorted(owner, owner, side="left")
 

@@ -20,6 +20,9 @@ from ptm.errors import UserError
 from ptm.rng import U64, draws, seed_of, stream_keys, substream, uniform
 
 _SHORT, _TARGET, _SPLIT, _KIND, _DOCUMENT, _START, _FIRST, _SECOND = range(8)
+_MORE_TO_EVALUATE = (
+    "raise data.held_out (0: hold out none), or give an evaluation set more documents"
+)
 _ZERO = np.zeros(1, dtype=np.int64)
 
 FOLLOWS, RANDOM = 0, 1
@@ -241,7 +244,7 @@ def _refuse_unstructured(documents: Documents, sentences: Sentences) -> None:
     if not sentences.counts.size or int(sentences.counts.max()) > 1:
         return
     if documents.held_out:
-        fix = "raise data.held_out, or set it to 0"
+        fix = _MORE_TO_EVALUATE
     elif documents.store.info.layout == "documents":
         fix = "set data.sentence_splitting: true and run `ptm preprocess RECIPE --fresh`"
     else:
@@ -262,9 +265,11 @@ def _alone(documents: Documents, count: int) -> str:
         f"and among the {_counted(documents, count)} there are not two of different text: "
     )
     if documents.held_out:
-        return found + "raise data.held_out, or set it to 0."
+        return f"{found}{_MORE_TO_EVALUATE}."
     return found + "in the layout `sentences` an empty line ends a document; give more documents."
 
 
 def _counted(documents: Documents, count: int) -> str:
-    return f"{count} {'held-out documents' if documents.held_out else 'documents to train on'}"
+    return (
+        f"{count} {'documents to evaluate on' if documents.held_out else 'documents to train on'}"
+    )

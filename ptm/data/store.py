@@ -150,13 +150,16 @@ class TokenStore:
         self._maps: dict[tuple[int, str], NDArray[Any]] = {}
 
     @classmethod
-    def open(cls, folder: str | Path) -> TokenStore:
-        """Open a store. Raises UserError where it is missing, of another format or truncated."""
+    def open(cls, folder: str | Path, *, key: str = "data.store") -> TokenStore:
+        """Open a store, which `key` of a recipe names.
+
+        Raises UserError where it is missing, of another format or truncated.
+        """
         folder = Path(folder)
         manifest = folder / MANIFEST
         if not manifest.exists():
             what = "does not exist" if not folder.exists() else f"has no {MANIFEST}"
-            raise UserError(f'data.store: "{folder}" {what}. Make it with `ptm preprocess RECIPE`.')
+            raise UserError(f'{key}: "{folder}" {what}. Make it with `ptm preprocess RECIPE`.')
         try:
             data = json.loads(manifest.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ptm.errors import UserError
 from ptm.interop.source import Source
+from ptm.interop.texts import TextBatch, quoted, read_texts, text_batches
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.recipe import Recipe
@@ -26,18 +28,18 @@ class Filler:
     """A masked language model that fills masks."""
 
     def __init__(self, source: Source) -> None:
+        """Raises UserError where the source has no head that predicts masked tokens."""
         self._recipe: Recipe = source.recipe()
-        if "mask" not in self._recipe.objective.special_roles:
+        objective = self._recipe.objective
+        if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
             raise UserError(
-                f"{source.folder}: was trained with objective {self._recipe.objective.type}, which "
-                "knows no masks to fill."
+                f"{source.folder}: was trained with objective {objective.type}, which knows no "
+                "masks to fill."
             )
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
-        plan = build_plan(
-            self._recipe.model,
-            self._recipe.objective,
-            vocabulary_size=self.tokenizer.vocabulary.size,
-        )
+        size = self.tokenizer.vocabulary.size
+        # Of an objective with several heads, the one that predicts tokens.
+        plan = build_plan(self._recipe.model, objective, vocabulary_size=size).only("logits")
         self._model = loaded_model(plan, source.tensors(), source=str(source.folder))
 
     def fill(self, text: str, *, count: int) -> list[list[Guess]]:
@@ -45,27 +47,42 @@ class Filler:
 
         Raises UserError where the text has no mask or is too long.
         """
-        ids = torch.tensor([self.tokenizer.encode_marked(text)])
-        mask = self.tokenizer.vocabulary.specials["mask"]
-        at = (ids[0] == self.tokenizer.vocabulary.special_id("mask")).nonzero().flatten()
-        if not len(at):
-            raise UserError(f'"{text}": has no {mask}; write it where a token is to be guessed.')
-        limit = self._recipe.model.embedding.longest_sequence
-        if limit is not None and ids.shape[1] > limit:
-            raise UserError(f"the text has {ids.shape[1]} tokens, the model reads {limit}.")
-        ones = torch.ones_like(ids)
-        tensors = {
-            "input_ids": ids,
-            "position_ids": torch.arange(ids.shape[1])[None],
-            "segment_ids": ones,
-            "example_ids": ones,
-            "predicted_positions": at,
-        }
+        return self.fill_all([text], count=count)[0]
+
+    def fill_all(self, texts: Sequence[str], *, count: int) -> list[list[list[Guess]]]:
+        """The same for each of `texts`, several at once."""
+        vocabulary = self.tokenizer.vocabulary
+        ids = read_texts(
+            texts,
+            self.tokenizer,
+            places=[quoted(text) for text in texts],
+            longest=self._recipe.model.embedding.longest_sequence,
+        )
+        mask = vocabulary.special_id("mask")
+        for text, tokens in zip(texts, ids, strict=True):
+            if mask not in tokens:
+                raise UserError(
+                    f"{quoted(text)}: has no {vocabulary.specials['mask']}; write it where a token "
+                    "is to be guessed."
+                )
+        pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.separates_examples
+        guesses: list[list[list[Guess]]] = [[] for _ in texts]
+        for batch in text_batches(ids, pad=pad, padded=separates):
+            for number, guess in self._guesses(batch, mask, count):
+                guesses[number].append(guess)
+        return guesses
+
+    def _guesses(self, batch: TextBatch, mask: int, count: int) -> list[tuple[int, list[Guess]]]:
+        """(text, guesses) of all masks of the batch, in order."""
+        row, column = (batch.tensors["input_ids"] == mask).nonzero(as_tuple=True)
+        at = row * batch.tensors["input_ids"].shape[1] + column
         with torch.no_grad():
-            probabilities = self._model(tensors)["logits"].float().softmax(dim=-1)
-        best = probabilities.topk(min(count, probabilities.shape[1]), dim=-1)
+            logits = self._model({**batch.tensors, "predicted_positions": at})["logits"]
+        best = logits.float().softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
         tokens = self.tokenizer.vocabulary.tokens
         return [
-            [Guess(tokens[i], float(p)) for i, p in zip(row_ids, row, strict=True)]
-            for row_ids, row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            (batch.numbers[r], [Guess(tokens[i], p) for i, p in zip(ids, row_p, strict=True)])
+            for r, ids, row_p in zip(
+                row.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+            )
         ]

@@ -12,22 +12,50 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder
-from ptm.interop.new_folder import new_folder
+from ptm.interop.hub import hub_folder
+from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, completed_recipe
+from ptm.interop.uer.importing import UerCheckpoint
 from ptm.model.build import build_plan, meta_model
+from ptm.nn.word_embedding import WORD_KEY
 from ptm.recipe import Recipe
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 
 def import_from_huggingface(source: str, out: Path) -> int:
-    """Write `out`; return the number of parameters. Raises UserError for what cannot be read."""
-    if not Path(source).is_dir():
-        raise UserError(f'"{source}" is not a folder with config.json, a tokenizer and weights.')
-    folder = HuggingFaceFolder(Path(source))
+    """Write `out`; return the number of parameters. `source`: a folder of theirs, or a hub's id.
+
+    Raises UserError for what cannot be read.
+    """
+    refuse_existing(out)
+    where = Path(source) if Path(source).is_dir() else hub_folder(source)
+    folder = HuggingFaceFolder(where)
     data = folder.recipe_data()
     tensors = folder.canonical()
     _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def import_from_uer(
+    source: str,
+    out: Path,
+    *,
+    config: Path | None,
+    vocab: Path | None,
+    options: Mapping[str, Any] | None = None,
+) -> int:
+    """Write `out`; return the number of parameters. `source`: a checkpoint, or a folder with one.
+
+    Its config and its vocabulary lie beside it where they are not given; `options`: of the
+    tokenizer. Raises UserError.
+    """
+    refuse_existing(out)
+    checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
+    data = checkpoint.blocks()
+    tensors = checkpoint.tensors()
+    _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
+    write_imported(out, data, tensors, heading=f"Imported from UER-py's {source}")
     return sum(tensor.numel() for tensor in tensors.values())
 
 
@@ -52,15 +80,23 @@ def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str
 
     Only the head may be missing.
     """
-    size = recipe.tokenizer.load().vocabulary.size
+    vocabulary = recipe.tokenizer.load().vocabulary
+    size, offset = vocabulary.size, recipe.model.embedding.position_offset
+    if offset not in (0, vocabulary.special_id("pad") + 1):
+        raise UserError(
+            f"{source}: its positions begin at {offset}, after a padding token of id {offset - 1}, "
+            f"but {vocabulary.specials['pad']} has the id {vocabulary.special_id('pad')} in the "
+            "vocabulary."
+        )
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+    head = {step.key for step in recipe.objective.steps(recipe.model.shape(size))} - {WORD_KEY}
     for name, parameter in meta_model(plan).named_parameters():
         if name not in tensors:
-            if not name.startswith("mlm_"):
+            if name.split(".")[0] not in head:
                 raise UserError(f"{source}: the weights lack what is here called {name}.")
         elif tensors[name].shape != parameter.shape:
             raise UserError(
                 f"{source}: what is here called {name} has the shape "
-                f"{tuple(tensors[name].shape)}; config.json and the vocabulary ({size} tokens) say "
+                f"{tuple(tensors[name].shape)}; its config and the vocabulary ({size} tokens) say "
                 f"{tuple(parameter.shape)}."
             )

@@ -18,8 +18,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises UserError where `out` exists or cannot be written.
     """
-    if out.exists():
-        raise UserError(f"{out}: exists already; name another folder or remove it.")
+    refuse_existing(out)
     aside = out.with_name(f"{out.name}.partial")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -31,3 +30,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"{out}: cannot be written: {reason}.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise UserError where `out` is there: better before the work than after it."""
+    if out.exists():
+        raise UserError(f"{out}: exists already; name another folder or remove it.")

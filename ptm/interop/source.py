@@ -11,15 +11,19 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from ptm.component import members
 from ptm.errors import UserError
 from ptm.interop.hf.folder import HuggingFaceFolder, read_weights
+from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.model.checkpoint import (
     BEST,
     Checkpoint,
     DamagedCheckpointError,
     checkpoint_folders,
     newest_checkpoint,
+    step_of,
 )
+from ptm.objectives import Objective
 from ptm.recipe import Recipe, recipe_from_data
 from ptm.text.tokenizers.files import block_with_copies
 
@@ -66,6 +70,8 @@ class Source(ABC):
 
 def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of blocks that say nothing about data and training. Raises UserError."""
+    if "data" not in data and _is_about_sentences(data.get("objective")):
+        data["data"] = {**_TO_COMPLETE["data"], "layout": "sentences"}
     for key, value in _TO_COMPLETE.items():
         data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
     for key in ("tokenizer", "data", "model"):
@@ -77,16 +83,31 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
     return recipe_from_data(data, name=name, overrides=overrides)
 
 
-def open_source(path: str, *, step: int | str | None = None) -> Source:
-    """The model at `path`. Raises UserError where there is none."""
+def _is_about_sentences(objective: Any) -> bool:
+    found = members("ptm.objectives", Objective)  # type: ignore[type-abstract]
+    named = objective.get("type") if isinstance(objective, dict) else None
+    return named in found and found[named].needs_sentences
+
+
+def open_source(path: str, *, step: int | str | None = None, average: int | None = None) -> Source:
+    """The model at `path`, or of that id on the hub; of a run, at one step or averaged.
+
+    Raises UserError where there is none.
+    """
     folder = Path(path)
+    if not folder.is_dir() and looks_like_hub_id(path):
+        folder = hub_folder(path)
     if not folder.is_dir():
         raise UserError(
-            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, or what '
-            "`ptm import` wrote; there is no network to look up a hub's name."
+            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, what '
+            "`ptm import` wrote, or the id of a model on the hub."
         )
     if (folder / "checkpoints").is_dir():
+        if average is not None:
+            return AveragedSource(folder, step=step, count=average)
         return RunSource(folder, step=step)
+    if average is not None:
+        raise UserError(f"{folder}: --average is for runs; this is none.")
     if step is not None:
         raise UserError(f"{folder}: --step is for runs; this is none.")
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
@@ -129,6 +150,45 @@ class RunSource(Source):
                 found.update({f"held-out {key}": f"{record[key]:.4f}" for key in shown})
                 break
         return found
+
+
+class AveragedSource(RunSource):
+    """The mean of a run's last checkpoints, up to one step (Izmailov et al. 2018)."""
+
+    def __init__(self, folder: Path, *, step: int | str | None, count: int) -> None:
+        super().__init__(folder, step=step)
+        if count < 1:
+            raise UserError(f"--average = {count}: must be at least 1.")
+        last = self._checkpoint.step
+        paths = checkpoint_folders(folder / "checkpoints")
+        there = [step_of(path) for path in paths if step_of(path) <= last]
+        if count > len(there):
+            raise UserError(
+                f"{folder}: --average = {count}, but it has {len(there)} checkpoints up to step "
+                f"{last} ({', '.join(map(str, reversed(there)))}); checkpoint.keep in its recipe "
+                "says how many stay."
+            )
+        earlier = [_checkpoint(folder / "checkpoints", step) for step in there[1:count]]
+        self._checkpoints = (self._checkpoint, *earlier)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """One tensor after another: never more than one model and one tensor in memory."""
+        return {name: self._mean(name) for name in self._checkpoint.shapes}
+
+    def _mean(self, name: str) -> Tensor:
+        total = self._checkpoint.weights(name).double()
+        for checkpoint in self._checkpoints[1:]:
+            total += checkpoint.weights(name)
+        return (total / len(self._checkpoints)).float()
+
+    def description(self) -> str:
+        """The steps."""
+        steps = ", ".join(str(checkpoint.step) for checkpoint in reversed(self._checkpoints))
+        return f"mean of the steps {steps}"
+
+    def figures(self) -> dict[str, str]:
+        """What was measured is of one checkpoint and not of their mean."""
+        return {"steps": str(self._checkpoint.step)}
 
 
 def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:

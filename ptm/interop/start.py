@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from ptm.encoders import Encoder
 from ptm.errors import UserError
+from ptm.interop.chosen_layers import chosen_layers, layers_in, names_left, refuse_layers
 from ptm.interop.source import open_source
+from ptm.interop.start_layers import layers_taken, refuse_other_first_position
 from ptm.model.build import meta_model
 from ptm.plan import Plan
 from ptm.text.tokenizers import Tokenizer
@@ -23,26 +26,41 @@ class Start:
     weights: dict[str, Tensor]
     fresh: tuple[str, ...]
     left: tuple[str, ...]
+    layers: tuple[int, ...] = ()
+    """The layers of the source that became the first, second ... here, where some were chosen."""
 
     def story(self) -> dict[str, Any]:
         """For run.json."""
         return {
             "source": self.source,
             "loaded": sorted(self.weights),
+            **({"layers": list(self.layers)} if self.layers else {}),
             "fresh": list(self.fresh),
             "left": list(self.left),
         }
 
     def __str__(self) -> str:
+        taken = layers_taken(self.weights, fresh=self.fresh, left=self.left)
+        if self.layers:
+            taken = f"the encoder layers {', '.join(map(str, self.layers))} of those there"
         return (
-            f"starting from {self.source}: {len(self.weights)} tensors loaded; "
+            f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
             f"fresh: {', '.join(self.fresh) or 'none'}; left: {', '.join(self.left) or 'none'}"
         )
 
 
-def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: Encoder) -> Start:
+def weights_to_start_from(
+    path: str,
+    plan: Plan,
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    *,
+    every: int | None = None,
+    layers: Sequence[int] = (),
+) -> Start:
     """The tensors of `path` that the plan, built on `encoder`, has too.
 
+    `every`, `layers`: take every n-th layer of the encoder there, or these, one after another.
     Raises UserError for a shared tensor of another shape, for a source with no encoder layer in
     common, for one whose layers compute otherwise, and for one whose vocabulary is another.
     """
@@ -56,8 +74,13 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: 
             "own vocabulary, or give it this "
             f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
-    found = source.tensors()
-    shapes = {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
+    everything = found = source.tensors()
+    model = meta_model(plan)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    if every is not None or layers:
+        layers = layers or layers_in(found)[::every]
+        refuse_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
+        found = chosen_layers(found, layers)
     shared = {name: tensor for name, tensor in found.items() if name in shapes}
     for name, tensor in shared.items():
         if tuple(tensor.shape) != shapes[name]:
@@ -68,11 +91,14 @@ def weights_to_start_from(path: str, plan: Plan, tokenizer: Tokenizer, encoder: 
     if not any(name.startswith("encoder") for name in shared):
         raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
     _refuse_other_arithmetic(path, recipe.model.encoder, encoder)
+    if "embedding.position.weight" in shared:
+        refuse_other_first_position(path, recipe.model.embedding.position_offset, model)
     return Start(
         source=path,
         weights=shared,
         fresh=tuple(sorted(shapes.keys() - shared.keys())),
-        left=tuple(sorted(found.keys() - shapes.keys())),
+        left=tuple(sorted(names_left(everything, layers) | (found.keys() - shapes.keys()))),
+        layers=tuple(layers),
     )
 
 

@@ -21,6 +21,13 @@ def build_plan(model: ModelBlock, objective: Objective, *, vocabulary_size: int)
     return Plan(steps=steps, outputs=objective.outputs)
 
 
+def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
+    """Embedding and encoder without a head: what the tokens become."""
+    shape = model.shape(vocabulary_size)
+    steps = (*model.embedding.steps(shape), *model.encoder.steps(shape))
+    return Plan(steps=steps, outputs=("hidden",))
+
+
 class PlainModel(nn.Module):
     """Runs a plan's steps in a loop: the executor for one process and for ZeRO 0-3.
 

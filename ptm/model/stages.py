@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
+from itertools import pairwise
 
 from ptm.errors import UserError
 from ptm.model.build import meta_model
@@ -13,23 +14,28 @@ Sizes = tuple[int, int]
 """Parameters of matrices, and of vectors."""
 
 
-def step_sizes(plan: Plan) -> tuple[Sizes, ...]:
-    """Parameters that each step needs at hand, those of a tied module at every one of its steps."""
+def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...]:
+    """Parameters that each step needs at hand, those of a tied module at every one of its steps.
+
+    `without`: canonical names of those that do not count.
+    """
     model = meta_model(plan)
     sizes = []
     for step in plan.steps:
-        parameters = list(model.get_submodule(step.key).parameters())
+        named = model.get_submodule(step.key).named_parameters(prefix=step.key)
+        parameters = [parameter for name, parameter in named if name not in without]
         matrices = sum(parameter.numel() for parameter in parameters if parameter.dim() > 1)
         sizes.append((matrices, sum(parameter.numel() for parameter in parameters) - matrices))
     return tuple(sizes)
 
 
-def stage_bounds(plan: Plan, stages: int) -> tuple[int, ...]:
+def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:
     """`stages + 1` indices: stage i runs the steps from the i-th to before the next.
 
     The largest stage has as few parameters as can be, and every one has matrices and vectors:
     DeepSpeed adds up the norm of the gradients group by group of the optimizer, so a stage without
-    one of the groups would leave the others waiting. Raises UserError where there are too many.
+    one of the groups would leave the others waiting. Raises UserError where there are too many,
+    and where all of a kind is `frozen` in one of them.
     """
     sizes = step_sizes(plan)
     bounds = balanced(sizes, stages)
@@ -39,7 +45,20 @@ def stage_bounds(plan: Plan, stages: int) -> tuple[int, ...]:
             f"engine.pipeline_stages = {stages}: this model can be cut into {most} stages at most, "
             "so that each has matrices and biases or norms of its own."
         )
+    if frozen:
+        _refuse_frozen_stage(plan, bounds, step_sizes(plan, without=frozen))
     return bounds
+
+
+def _refuse_frozen_stage(plan: Plan, bounds: Sequence[int], learning: Sequence[Sizes]) -> None:
+    for stage, (first, after) in enumerate(pairwise(bounds)):
+        if not all(sum(kind) for kind in zip(*learning[first:after], strict=True)):
+            raise UserError(
+                f"train.freeze leaves stage {stage} of the pipeline ({plan.steps[first].name} to "
+                f"{plan.steps[after - 1].name}) without a matrix or without a bias or norm that "
+                "learns, and DeepSpeed's stages would wait for its gradients: freeze less, or set "
+                "engine.pipeline_stages: 1."
+            )
 
 
 def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:

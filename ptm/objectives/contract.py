@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ptm.data.examples import Examples, Texts
 from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
+from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 
@@ -71,15 +72,44 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    segments: ClassVar[int] = 1
+    """Texts of an example that `segment_ids` tell apart."""
+    perplexity_of: ClassVar[str | None] = None
+    """The metric whose exponential is the perplexity; None: the loss."""
+    no_stages: ClassVar[str | None] = None
+    """Why it cannot be trained in pipeline stages; None where it can."""
     needs_sentences: ClassVar[bool] = False
     """Whether documents must be known sentence by sentence."""
     shortest_row: ClassVar[int] = 3
     """Tokens that a row must at least be able to hold."""
 
+    def weights_at(self, step: int) -> Mapping[str, float]:
+        """The share of every metric in the loss after `step` updates; 0 for those left out."""
+        return {metric.name: metric.weight for metric in self.metrics}
+
+    @property
+    def alone(self) -> Objective:
+        """What a model is judged by without anything that only its training had."""
+        return self
+
     @property
     @abstractmethod
     def needs_word_starts(self) -> bool:
         """Whether the store must know where words begin."""
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Files that it names and reads."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what the files of a `prepared` objective say."""
+        return ""
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With its files read, if it has any. Raises UserError where they are of no use."""
+        return self
 
     @abstractmethod
     def row_length(self, text_lengths: I64) -> I64:

@@ -16,7 +16,8 @@ from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
 from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch
+from ptm.objectives.masked_objective import MaskedObjective
 from ptm.objectives.masked_tokens import (
     MASKED_METRICS,
     MASKED_PADDED,
@@ -28,7 +29,6 @@ from ptm.objectives.masked_tokens import (
     masked_sums,
     surrounded_length,
 )
-from ptm.objectives.masking import Masking, TokenMasking
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabulary
 
@@ -36,13 +36,12 @@ _AROUND = 2
 """[CLS] before and [SEP] after every text."""
 
 
-class Mlm(Objective):
+class Mlm(MaskedObjective):
     """Predict the tokens that masking hides."""
 
     type: Literal["mlm"]
     full_sentences: bool = False
     """Join all documents with [SEP] and fill every row, instead of one document an example."""
-    masking: Masking = TokenMasking()
     head: MlmHead = MlmHead()
 
     metrics: ClassVar[tuple[Metric, ...]] = MASKED_METRICS
@@ -51,11 +50,6 @@ class Mlm(Objective):
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
     targets: ClassVar[tuple[str, ...]] = MASKED_TARGETS
     padded: ClassVar[tuple[str, ...]] = MASKED_PADDED
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """As the masking does."""
-        return self.masking.needs_word_starts
 
     def row_length(self, text_lengths: I64) -> I64:
         """The text and the special tokens around it."""

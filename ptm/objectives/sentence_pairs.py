@@ -21,7 +21,8 @@ from ptm.data.pairs import Pairs
 from ptm.data.store import I64
 from ptm.nn.pair_head import pair_steps
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch
+from ptm.objectives.masked_objective import MaskedObjective
 from ptm.objectives.masked_tokens import (
     MASKED_METRICS,
     MASKED_PADDED,
@@ -34,7 +35,6 @@ from ptm.objectives.masked_tokens import (
     masked_sums,
     surrounded_length,
 )
-from ptm.objectives.masking import Masking, TokenMasking
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabulary
 
@@ -52,7 +52,7 @@ def pair_metrics(name: str) -> tuple[Metric, ...]:
     )
 
 
-class SentencePairs(Objective):
+class SentencePairs(MaskedObjective):
     """Masked tokens, and two classes of pairs."""
 
     dynamic: bool = True
@@ -60,7 +60,6 @@ class SentencePairs(Objective):
     duplicates: PositiveInt = 1
     short_probability: Probability = 0.1
     """Share of the documents whose pairs are shorter than a row: their length is drawn."""
-    masking: Masking = TokenMasking()
     head: MlmHead = MlmHead()
 
     pair_name: ClassVar[str]
@@ -70,6 +69,8 @@ class SentencePairs(Objective):
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
     targets: ClassVar[tuple[str, ...]] = (*MASKED_TARGETS, *_PAIR_TARGETS)
     padded: ClassVar[tuple[str, ...]] = (*MASKED_PADDED, "pair_positions", *_PAIR_TARGETS)
+    segments: ClassVar[int] = 2
+    perplexity_of: ClassVar[str | None] = "mlm_loss"
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
@@ -81,11 +82,6 @@ class SentencePairs(Objective):
                 "anew every epoch; set dynamic: false or leave duplicates out"
             )
         return self
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """As the masking does."""
-        return self.masking.needs_word_starts
 
     def row_length(self, text_lengths: I64) -> I64:
         """Both halves and the special tokens around them."""

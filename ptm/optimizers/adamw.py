@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -25,10 +25,12 @@ class AdamW(Optimizer):
 
     state_keys: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
 
-    def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+    ) -> torch.optim.Optimizer:
         """The optimizer; its learning rate is set anew before every step."""
         return torch.optim.AdamW(
-            self.groups(parameters),
+            self.groups(parameters, rates),
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
             eps=self.epsilon,

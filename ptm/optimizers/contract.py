@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from ptm.component import Config, NonNegativeFloat, PositiveFloat
+
+RATE = "rate_factor"
+"""A group's own share of the learning rate."""
 
 
 class Optimizer(Config):
@@ -18,24 +22,37 @@ class Optimizer(Config):
     type: str
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat = 0.01
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """What the learning rate is multiplied by from one layer to the one below it."""
 
     state_keys: ClassVar[tuple[str, ...]]
     """Names of its per-element state, each of its parameter's shape: what a checkpoint keeps."""
 
     @abstractmethod
-    def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-        """The optimizer over named parameters."""
+    def build(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+    ) -> torch.optim.Optimizer:
+        """The optimizer over named parameters; `rates`: see `groups`."""
 
-    def groups(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
-        """Matrices decay; biases, norms and other vectors do not (Devlin et al. 2018, A.2)."""
-        decayed: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for _, parameter in parameters:
+    def groups(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """Those that learn, by what they decay by and by their share of the learning rate.
+
+        Matrices decay; biases, norms and other vectors do not (Devlin et al. 2018, A.2). `rates`:
+        the share of every parameter by name, 1 where it has none.
+        """
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in parameters:
+            if not parameter.requires_grad:
+                continue
             # Under ZeRO-3 a parameter keeps its shape in ds_shape while its data are elsewhere.
             shape = getattr(parameter, "ds_shape", parameter.shape)
-            (decayed if len(shape) > 1 else others).append(parameter)
-        groups = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            decay = self.weight_decay if len(shape) > 1 else 0.0
+            groups.setdefault((rates.get(name, 1.0), decay), []).append(parameter)
+        # Of one rate, the matrices first.
+        ordered = sorted(groups, key=lambda group: (-group[0], -group[1]))
+        return [
+            {"params": groups[rate, decay], "weight_decay": decay, RATE: rate}
+            for rate, decay in ordered
         ]
-        return [group for group in groups if group["params"]]

@@ -25,18 +25,41 @@ from ptm.text.segmenters import AnySegmenter
 from ptm.text.tokenizers import AnyTokenizer
 
 Paths = Annotated[tuple[str, ...], Listed]
+SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
-class DataBlock(Config):
-    """What is read."""
+EVAL = "eval"
+"""The evaluation set that is held out of the training's own store."""
+_TAKEN = (EVAL, "train", "perf")
+
+
+def metric_key(evaluation: str, metric: str) -> str:
+    """`loss` of what is held out, `news/loss` of the set `news`."""
+    return metric if evaluation == EVAL else f"{evaluation}/{metric}"
+
+
+class CorpusBlock(Config):
+    """Text, and what becomes of it."""
 
     corpus: str | Paths
     """A path, a glob or a list of them; plain text, .gz, .xz or .zst."""
-    layout: Layout
     store: str
-    """The folder that `ptm preprocess` writes and `ptm train` reads."""
+    """The folder that `ptm preprocess` writes and training and evaluation read."""
+
+    @property
+    def corpus_patterns(self) -> tuple[str, ...]:
+        """The corpus as a list of paths and globs."""
+        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
+
+
+class DataBlock(CorpusBlock):
+    """What is read."""
+
+    layout: Layout
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents kept for evaluation."""
+    evaluation: dict[SetName, CorpusBlock] = Field(default_factory=dict)
+    """Further corpora to evaluate on, each whole, by name."""
     sequence_length: Annotated[int, Field(ge=4)]
     packing: bool = True
     """Whether several short examples share a row."""
@@ -47,10 +70,26 @@ class DataBlock(Config):
     workers: NonNegativeInt = 0
     """Processes of `ptm preprocess`; 0: one a core."""
 
+    @model_validator(mode="after")
+    def _names_are_free(self) -> DataBlock:
+        taken = sorted(self.evaluation.keys() & set(_TAKEN))
+        if taken:
+            raise ValueError(
+                f'evaluation.{taken[0]}: "{taken[0]}" has a meaning of its own in reports; choose '
+                "another name"
+            )
+        return self
+
     @property
-    def corpus_patterns(self) -> tuple[str, ...]:
-        """The corpus as a list of paths and globs."""
-        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
+    def corpora(self) -> dict[str, CorpusBlock]:
+        """Everything that is preprocessed, by the key of the recipe it stands under."""
+        named = {f"data.evaluation.{name}": block for name, block in self.evaluation.items()}
+        return {"data": self, **named}
+
+    @property
+    def evaluation_names(self) -> tuple[str, ...]:
+        """All sets that are evaluated: what is held out, and the named ones."""
+        return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation)
 
 
 class InitBlock(Config):
@@ -125,6 +164,8 @@ class TrainBlock(Config):
     """The most rows a rank holds at once; accumulation follows from it."""
     gradient_clipping: NonNegativeFloat = 1.0
     """Largest gradient norm; 0: no clipping."""
+    freeze: Paths = ()
+    """Patterns of canonical names (`encoder_0[0-5]*`): parameters that keep their first value."""
     early_stopping: EarlyStopping | None = None
     anomalies: AnomalyBlock = AnomalyBlock()
     wall_time_hours: PositiveFloat | None = None
@@ -214,13 +255,30 @@ class TrackingBlock(Config):
     tensorboard: bool = False
 
 
+class InitFrom(Config):
+    """The weights to begin with, and which layers of their encoder become this one's."""
+
+    source: str
+    """A run, an export or an import."""
+    every: PositiveInt | None = None
+    """Take every n-th layer, from the first on."""
+    layers: Annotated[tuple[NonNegativeInt, ...], Listed] = ()
+    """Take these, counted from 0: the first of them becomes layer 0, and so on."""
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> InitFrom:
+        if self.every is not None and self.layers:
+            raise ValueError("give either every or layers, not both")
+        return self
+
+
 class Recipe(Config):
     """One training, from text to model."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     runs_dir: str = "runs"
     seed: NonNegativeInt = 7
-    init_from: str | None = None
+    init_from: str | InitFrom | None = None
     tokenizer: AnyTokenizer
     data: DataBlock
     model: ModelBlock
@@ -231,6 +289,13 @@ class Recipe(Config):
     engine: EngineBlock = EngineBlock()
     checkpoint: CheckpointBlock = CheckpointBlock()
     tracking: TrackingBlock = TrackingBlock()
+
+    @property
+    def start(self) -> InitFrom | None:
+        """`init_from`, also where it is only a path."""
+        return (
+            InitFrom(source=self.init_from) if isinstance(self.init_from, str) else self.init_from
+        )
 
     @field_validator("runs_dir")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ptm.recipe.blocks import Recipe
+from ptm.recipe.blocks import Recipe, metric_key
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     yield from _objective_problems(recipe)
     yield from _data_problems(recipe)
     yield from _train_problems(recipe)
+    yield from _pipeline_problems(recipe)
 
 
 def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -70,6 +71,12 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
             f"{data.sequence_length} is longer than model.embedding.positions = "
             f"{embedding.positions}{less}: shorten the one or raise the other.",
         )
+    if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
+        yield Problem(
+            "model.embedding.segments",
+            f"{embedding.segments} is fewer than the {recipe.objective.segments} texts that an "
+            f"example of objective.type = {recipe.objective.type} has.",
+        )
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
             "data.packing",
@@ -84,6 +91,24 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
         )
     if not data.corpus_patterns:
         yield Problem("data.corpus", "is an empty list: name at least one file.")
+
+
+def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.engine.pipeline_stages == 1:
+        return
+    if recipe.objective.no_stages is not None:
+        yield Problem(
+            "engine.pipeline_stages",
+            f"objective.type = {recipe.objective.type} cannot be cut into stages: "
+            f"{recipe.objective.no_stages}. Set engine.pipeline_stages: 1.",
+        )
+    if recipe.optimizer.layer_decay is not None:
+        yield Problem(
+            "optimizer.layer_decay",
+            "gives every layer a group of its own in the optimizer, and DeepSpeed's stages wait "
+            "for each other group by group, also for layers they do not have: set "
+            "engine.pipeline_stages: 1.",
+        )
 
 
 def _train_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -103,13 +128,15 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         "train.early_stopping": train.early_stopping.metric if train.early_stopping else None,
         "checkpoint.best": recipe.checkpoint.best,
     }
-    known = {"loss", "perplexity", *(metric.name for metric in recipe.objective.metrics)}
+    measured = ("loss", "perplexity", *(metric.name for metric in recipe.objective.metrics))
+    sets = recipe.data.evaluation_names
+    known = {metric_key(name, metric) for name in sets for metric in measured}
     for path, metric in rules.items():
         if metric is None:
             continue
-        if recipe.data.held_out == 0:
+        if not sets:
             yield Problem(path, "needs something to evaluate on: set data.held_out above 0.")
-        if metric not in known:
+        elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(
                 key,

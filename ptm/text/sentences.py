@@ -76,5 +76,8 @@ def _abbreviates(text: str, stop: re.Match[str], letter: str) -> bool:
     before = word.group().lower()
     if before in _BEFORE_NUMBERS:
         return letter.isdigit()
+    if before in _ABBREVIATIONS:
+        return True
     # "J. Smith", "U.S. Army", "e.g. Paris"; a single capital may end a sentence too, more rarely.
-    return before in _ABBREVIATIONS or _INITIALS.fullmatch(before) is not None
+    several = len(before) > 1 or word.group().isupper()
+    return several and _INITIALS.fullmatch(before) is not None

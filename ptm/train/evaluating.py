@@ -13,15 +13,18 @@ from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
+from ptm.recipe.blocks import metric_key
 from ptm.train.batches import evaluation_batches
+from ptm.train.inputs import evaluation_rows
 from ptm.train.means import Counted, means_of, metric_sums
-from ptm.train.rows import EVAL, open_rows
+from ptm.train.rows import store_of
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     """Metrics over the held-out documents of the store that the recipe (or `overrides`) names.
 
-    Raises UserError where no store is named, it does not fit, or nothing is held out.
+    Those of a named evaluation set begin with its name: `news/loss`. A student is evaluated without
+    its teachers. Raises UserError where no store is named, it does not fit, or nothing is held out.
     """
     recipe = source.recipe(overrides)
     if not recipe.data.store:
@@ -29,10 +32,11 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
             f"{source.folder}: says nothing about data; name a store, e.g. "
             "data.store=stores/book_review (and data.layout, data.sequence_length)."
         )
-    if recipe.data.held_out == 0:
+    if not recipe.data.evaluation_names:
         raise UserError("data.held_out is 0: nothing to evaluate on; set e.g. data.held_out=0.01.")
+    recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
     tokenizer = recipe.tokenizer.load()
-    rows = open_rows(recipe, tokenizer, split=EVAL)
+    sets = evaluation_rows(recipe, tokenizer)
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=tokenizer.vocabulary.size)
     keep_large_blocks()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))
@@ -42,13 +46,16 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
         most_micro_rows=recipe.train.micro_batch_size,
         ranks=1,
     ).micro_rows
-    batches = Counted(evaluation_batches(rows, size), recipe.objective)
-    sums = metric_sums(model.to(device), recipe.objective, batches, device)
-    return {
-        "source": str(source.folder),
-        "store": recipe.data.store,
-        "rows": len(rows),
-        "examples": int(rows.lengths.size),
-        "tokens": int(rows.lengths.sum()),
-        **means_of(sums, batches.counts, recipe.objective),
-    }
+    found: dict[str, Any] = {"source": str(source.folder)}
+    for name, rows in sets.items():
+        batches = Counted(evaluation_batches(rows, size), recipe.objective)
+        sums = metric_sums(model.to(device), recipe.objective, batches, device)
+        figures = {
+            "store": store_of(recipe, name)[1],
+            "rows": len(rows),
+            "examples": int(rows.lengths.size),
+            "tokens": int(rows.lengths.sum()),
+            **means_of(sums, batches.counts, recipe.objective),
+        }
+        found |= {metric_key(name, key): value for key, value in figures.items()}
+    return found

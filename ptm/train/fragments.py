@@ -8,13 +8,16 @@ is read by any other. DeepSpeed keeps the fp32 truth in different places:
 - stages 1 and 2: one flat partition a group, `_hp_mapping` telling which range of which parameter;
 - stage 3: one flat partition a group, in the order of the group's parameters, each padded;
 - pipelines: as stage 1, each stage for its own parameters; a tied module is held by several.
+
+Parameters that are frozen are in none of these: DeepSpeed knows their working copies alone, which
+in half precision have lost digits. Each data rank keeps its share of their fp32 values beside it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +29,7 @@ from ptm.model.build import FirstWeights, parameter_shapes
 from ptm.model.checkpoint import WEIGHT
 from ptm.plan import Plan
 from ptm.train.distributed import Ranks
+from ptm.train.engines.deepspeed import gathered_to_write
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
@@ -66,11 +70,28 @@ class EngineState:
         module: nn.Module = engine.module
         self._named = {names[own]: parameter for own, parameter in module.named_parameters()}
         self._names = {id(parameter): name for name, parameter in self._named.items()}
+        self._frozen = {
+            name: self._share_of(name, parameter)
+            for name, parameter in self._named.items()
+            if not parameter.requires_grad
+        }
+
+    def _share_of(self, name: str, parameter: Any) -> Owned:
+        """This data rank's range of a frozen parameter, in host memory."""
+        whole: int = getattr(parameter, "ds_numel", parameter.numel())
+        size = -(-whole // self._ranks.data_ranks)
+        start = min(self._ranks.data_rank * size, whole)
+        count = min(size, whole - start)
+        return Owned(name, start, torch.zeros(count), 0, count)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is kept of each element."""
+        """What is kept of each element of what learns."""
         return (WEIGHT, *self._keys)
+
+    def kinds_of(self, name: str) -> tuple[str, ...]:
+        """What is kept of each element of a parameter: of a frozen one, its weight alone."""
+        return (WEIGHT,) if name in self._frozen else self.kinds
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter of the model, wherever it is held."""
@@ -78,11 +99,12 @@ class EngineState:
 
     def owned(self) -> Iterator[Owned]:
         """This rank's fragments; the order is the same in every run of one layout."""
-        if self._stage == 0 and not self._ranks.first:
-            return
-        for fragment in self._held():
+        learning = self._held() if self._stage > 0 or self._ranks.first else ()
+        for fragment in (*learning, *self._frozen.values()):
             # A tied module counts on the first of the stages that hold it.
-            if not getattr(self._named[fragment.name], "ds_pipe_replicated", False):
+            if fragment.count and not getattr(
+                self._named[fragment.name], "ds_pipe_replicated", False
+            ):
                 yield fragment
 
     def _held(self) -> Iterator[Owned]:
@@ -103,7 +125,8 @@ class EngineState:
         optimizer = self._engine.optimizer
         if not hasattr(optimizer, "fp32_groups"):
             for name, parameter in self._named.items():
-                yield name, parameter, parameter
+                if name not in self._frozen:
+                    yield name, parameter, parameter
             return
         for working, masters in zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True):
             for parameter, master in zip(working, masters, strict=True):
@@ -190,6 +213,7 @@ class EngineState:
         With no updates there is no optimizer state to set. The working copies that forward and
         backward use are set from the fp32 truth.
         """
+        self._write_frozen(values, names)
         if self._stage == 3:
             with torch.no_grad():
                 for fragment in self._held_at_stage_3(to_write=True):
@@ -201,10 +225,20 @@ class EngineState:
             held[fragment.name].append(fragment)
         with torch.no_grad():
             for name, parameter in self._named.items():
-                if name in names:
+                if name in names and name not in self._frozen:
                     for fragment in held[name]:
                         self._write_fragment(fragment, values, updates)
                     self._write_working_copy(name, parameter, values)
+
+    def _write_frozen(self, values: Values, names: Collection[str]) -> None:
+        for name, share in self._frozen.items():
+            if name not in names:
+                continue
+            share.flat.copy_(values(name, WEIGHT, share.start, share.count))
+            parameter: Any = self._named[name]
+            whole = gathered_to_write(parameter) if self._stage == 3 else nullcontext()
+            with whole, torch.no_grad():
+                self._write_working_copy(name, parameter, values)
 
     def _write_fragment(self, fragment: Owned, values: Values, updates: int) -> None:
         state, flat = self._torch_optimizer().state, fragment.flat
@@ -212,7 +246,7 @@ class EngineState:
             if not state.get(flat):
                 state[flat] = {key: torch.zeros_like(flat) for key in self._keys}
             state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
-        for kind in self.kinds if updates else (WEIGHT,):
+        for kind in self.kinds_of(fragment.name) if updates else (WEIGHT,):
             target = flat if kind == WEIGHT else state[flat][kind]
             target.view(-1)[fragment.at : fragment.at + fragment.count].copy_(
                 values(fragment.name, kind, fragment.start, fragment.count)

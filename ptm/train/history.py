@@ -32,7 +32,7 @@ def runs(folder: Path) -> Iterator[str]:
             f"step {records[-1]['step'] if records else 0}/{steps}",
             f"saved {saved}",
         ]
-        for split in ("train", "eval"):
+        for split in dict.fromkeys(record["split"] for record in records):
             last = next((r for r in reversed(records) if r["split"] == split), None)
             if last is not None and last["loss"] is not None:
                 parts.append(f"{split} loss {last['loss']:.4f}")

@@ -12,6 +12,8 @@ from ptm.errors import UserError
 from ptm.interop.source import open_source
 from ptm.model.build import build_plan
 from ptm.model.stages import stage_bounds
+from ptm.model.trainable import frozen_parameters
+from ptm.objectives.distil import Distil
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe, batch_plan
 from ptm.recipe.batch import data_parallel_ranks
@@ -19,7 +21,8 @@ from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.ds_config import ds_config
 from ptm.train.offload import lacking_for_offload
-from ptm.train.rows import EVAL, TRAIN, RowSet, open_rows, open_store
+from ptm.train.rows import TRAIN, RowSet, open_rows, open_store, store_of
+from ptm.train.teacher import Teachers, fitting_recipe, open_teachers
 
 _SOME_VOCABULARY = 1000
 
@@ -33,7 +36,8 @@ class Inputs:
     batch: BatchPlan
     ds_config: dict[str, Any]
     train: RowSet
-    held_out: RowSet | None
+    evaluation: dict[str, RowSet]
+    teachers: Teachers | None
     steps: int
 
 
@@ -45,12 +49,14 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     tokenizer = recipe.tokenizer.load()
     batch = batches_of(recipe, ranks)
     config = ds_config(recipe, batch)
-    _refuse_stages(recipe)
-    if recipe.init_from is not None:
-        open_source(recipe.init_from)
+    _refuse_parts(recipe)
+    if recipe.start is not None:
+        open_source(recipe.start.source)
     lacking = lacking_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
+    # Its files are read once for all splits.
+    recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
@@ -60,18 +66,32 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         batch=batch,
         ds_config=config,
         train=rows,
-        held_out=open_rows(recipe, tokenizer, split=EVAL) if recipe.data.held_out > 0 else None,
+        evaluation=evaluation_rows(recipe, tokenizer),
+        teachers=open_teachers(recipe, tokenizer),
         steps=total_steps(recipe, len(rows)),
     )
 
 
-def _refuse_stages(recipe: Recipe) -> None:
-    """Raise UserError where the model cannot be cut into as many stages."""
-    if recipe.engine.pipeline_stages > 1:
-        # How many there can be does not depend on how many tokens there are.
+def evaluation_rows(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, RowSet]:
+    """The rows of everything that is evaluated, by name. Raises UserError where some are not."""
+    found = {}
+    for name in recipe.data.evaluation_names:
+        found[name] = open_rows(recipe, tokenizer, split=name)
+        if not len(found[name]):
+            raise UserError(f"data.evaluation.{name}: its store holds no example.")
+    return found
+
+
+def _refuse_parts(recipe: Recipe) -> None:
+    """Raise UserError for stages the model cannot be cut into, and what it cannot freeze."""
+    stages, freeze = recipe.engine.pipeline_stages, recipe.train.freeze
+    if stages > 1 or freeze:
+        # Neither depends on how many tokens there are.
         size = recipe.tokenizer.size or _SOME_VOCABULARY
         plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
-        stage_bounds(plan, recipe.engine.pipeline_stages)
+        frozen = frozen_parameters(plan, freeze)
+        if stages > 1:
+            stage_bounds(plan, stages, frozen=frozen)
 
 
 def batches_of(recipe: Recipe, ranks: int | None = None) -> BatchPlan:
@@ -97,7 +117,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     Raises UserError for what is wrong, and with `need_inputs` for what is missing.
     """
     config = ds_config(recipe, batches_of(recipe))
-    _refuse_stages(recipe)
+    _refuse_parts(recipe)
     missing = list(_missing_inputs(recipe))
     lacking = lacking_for_offload(config)
     if lacking is not None:
@@ -107,10 +127,18 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     if all(Path(file).exists() for file in recipe.tokenizer.input_files):
         tokenizer = recipe.tokenizer.load()
         tokenizer.vocabulary.require(recipe.objective.special_roles)
+        if all(Path(file).is_file() for file in recipe.objective.input_files):
+            recipe.objective.prepared(tokenizer)
         if Path(recipe.data.store).exists():
             store = open_store(recipe, tokenizer)
             if need_inputs:
                 store.verify()
+        for name in recipe.data.evaluation:
+            if Path(store_of(recipe, name)[1]).exists():
+                open_store(recipe, tokenizer, split=name)
+        for path in recipe.objective.sources if isinstance(recipe.objective, Distil) else ():
+            if Path(path).exists():
+                fitting_recipe(path, recipe, tokenizer)
     return missing
 
 
@@ -118,18 +146,25 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     for file in recipe.tokenizer.input_files:
         if not Path(file).is_file():
             yield f'tokenizer: "{file}" is not a file.'
+    for file in recipe.objective.input_files:
+        if not Path(file).is_file():
+            yield f'objective: "{file}" is not a file.'
     segmenter = recipe.data.segmenter
     for file in segmenter.input_files if segmenter else ():
         if not Path(file).is_file():
             yield f'data.segmenter: "{file}" is not a file.'
-    if not Path(recipe.data.store).exists():
-        yield f'data.store: "{recipe.data.store}" does not exist; `ptm preprocess` makes it.'
+    for key, block in recipe.data.corpora.items():
+        if not Path(block.store).exists():
+            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` makes it.'
+            try:
+                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
+            except UserError as error:
+                yield str(error)
+    sources = [("init_from", recipe.start.source)] if recipe.start else []
+    if isinstance(recipe.objective, Distil):
+        sources += [("objective.teacher", path) for path in recipe.objective.sources]
+    for key, path in sources:
         try:
-            find_corpus(recipe.data.corpus_patterns)
+            open_source(path)
         except UserError as error:
-            yield str(error)
-    if recipe.init_from is not None:
-        try:
-            open_source(recipe.init_from)
-        except UserError as error:
-            yield f"init_from: {error}"
+            yield f"{key}: {error}"

@@ -10,10 +10,16 @@ import torch
 
 from ptm.objectives import Objective
 from ptm.train.batches import StepBatch
+from ptm.train.teacher import Teachers
 
 
 def metric_sums(
-    model: Any, objective: Objective, batches: Iterable[StepBatch], device: torch.device
+    model: Any,
+    objective: Objective,
+    batches: Iterable[StepBatch],
+    device: torch.device,
+    *,
+    teachers: Teachers | None = None,
 ) -> dict[str, float]:
     """Each metric's sum over all `batches`.
 
@@ -24,18 +30,22 @@ def metric_sums(
         for batch in batches:
             for micro_batch in batch.micro_batches:
                 moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
+                if teachers is not None:
+                    moved |= teachers.targets(moved)
                 for name, value in objective.sums(model(moved), moved).items():
                     sums[name] += float(value)
     return sums
 
 
 def means_of(
-    sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective
+    sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective, *, step: int = 0
 ) -> dict[str, float]:
-    """Each metric's sum divided by its count, the weighted loss, and the loss's exponential."""
+    """Each metric's sum divided by its count, the loss as weighted at `step`, the perplexity."""
     means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
-    loss = sum(m.weight * means[m.name] for m in objective.metrics)
-    perplexity = math.exp(loss) if loss < 700 else math.inf
+    weights = objective.weights_at(step)
+    loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
+    judged = loss if objective.perplexity_of is None else means[objective.perplexity_of]
+    perplexity = math.exp(judged) if judged < 700 else math.inf
     return {"loss": loss, **means, "perplexity": perplexity}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ptm.errors import UserError
 from ptm.interop.source import read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
-_COLOURS = {"train": "#2b6cb0", "eval": "#c05621"}
+_COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")
+"""Of the training, of what is held out, and of further evaluation sets."""
 _NOT_CURVES = {"step", "split", "epoch", "rows", "examples", "tokens", "skipped_steps"}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; color: #222 }
@@ -56,11 +58,14 @@ def _order(name: str) -> tuple[int, str]:
 def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
     last = records[-1]
     rows = {"steps": f"{last['step']:,}", "real tokens seen": f"{last['tokens']:,}"}
-    for split in ("train", "eval"):
-        found: dict[str, Any] = next((r for r in reversed(records) if r["split"] == split), {})
+    for split in _splits(records):
+        first, *others = (r for r in records if r["split"] == split)
+        found: dict[str, Any] = others[-1] if others else first
         for key, value in found.items():
             if _is_curve(key, value) and key.endswith(("loss", "perplexity", "accuracy")):
                 rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"
+                if others and first["step"] == 0 and _is_curve(key, first.get(key)):
+                    rows[f"{split} {key.replace('_', ' ')}"] = f"{first[key]:.4f} → {value:.4f}"
     written = run / "environment.json"
     if written.exists():
         environment = json.loads(written.read_text(encoding="utf-8"))
@@ -73,6 +78,11 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
     return f"<table>{cells}</table>"
 
 
+def _splits(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The training first, then what is evaluated."""
+    return sorted(dict.fromkeys(r["split"] for r in records), key=lambda split: split != "train")
+
+
 def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
     series = {
         split: [
@@ -80,8 +90,9 @@ def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
             for r in records
             if r["split"] == split and isinstance(r.get(name), int | float)
         ]
-        for split in _COLOURS
+        for split in _splits(records)
     }
+    colours = dict(zip(series, cycle(_COLOURS), strict=False))
     points = [point for line in series.values() for point in line]
     low, high = min(y for _, y in points), max(y for _, y in points)
     if low == high:
@@ -94,7 +105,7 @@ def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
         return f"{x:.1f},{y:.1f}"
 
     lines = "".join(
-        f'<polyline fill="none" stroke="{_COLOURS[split]}" stroke-width="1.5" '
+        f'<polyline fill="none" stroke="{colours[split]}" stroke-width="1.5" '
         f'points="{" ".join(place(*point) for point in line)}"/>'
         for split, line in series.items()
         if line
@@ -105,7 +116,9 @@ def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
         f'<text x="{_WIDTH - 90}" y="{_HEIGHT - 8}">step {last:,}</text>'
     )
     shown = ", ".join(
-        f'<span style="color:{_COLOURS[split]}">{split}</span>' for split, x in series.items() if x
+        f'<span style="color:{colours[split]}">{html.escape(split)}</span>'
+        for split, x in series.items()
+        if x
     )
     return (
         f"<figure><figcaption>{html.escape(name)} ({shown})</figcaption>"

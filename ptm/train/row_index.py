@@ -26,10 +26,11 @@ from ptm.data.packing import Rows, one_a_row, pack
 from ptm.data.split import held_out_documents
 from ptm.data.store import I64, TokenStore
 from ptm.recipe import Recipe
+from ptm.recipe.blocks import EVAL
 from ptm.rng import seed_of
 from ptm.text.vocabulary import Vocabulary
 
-TRAIN, EVAL = "train", "eval"
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class RowIndexes:
         self._store = store
         self._vocabulary = vocabulary
         self._split = split
+        # A named evaluation set is a whole store.
+        self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
         self._drawings = recipe.objective.index_drawings
         self._opening: dict[int, Future[RowIndex]] = {}
         self._claiming, self._counting = threading.Lock(), threading.Lock()
@@ -148,7 +151,7 @@ class RowIndexes:
         data = self._data
         packing = "packed" if data.packing else "single"
         key = (
-            f"{self._objective.index_key}-{data.sequence_length}-{packing}-{data.held_out!r}"
+            f"{self._objective.index_key}-{data.sequence_length}-{packing}-{self._share!r}"
             f"-{self._split}"
         )
         if not self.change:
@@ -165,8 +168,8 @@ class RowIndexes:
 
     def _built(self, drawing: int) -> Arrays:
         data, store, objective = self._data, self._store, self._objective
-        held_out = held_out_documents(store.document_hashes, data.held_out)
-        evaluates = self._split == EVAL
+        held_out = held_out_documents(store.document_hashes, self._share)
+        evaluates = self._split != TRAIN
         examples = objective.index(
             Documents(store, held_out if evaluates else ~held_out, held_out=evaluates),
             sequence_length=data.sequence_length,

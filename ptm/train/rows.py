@@ -17,9 +17,9 @@ from ptm.objectives.contract import Drawing
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
-from ptm.train.row_index import EVAL, TRAIN, RowIndex, RowIndexes
+from ptm.train.row_index import TRAIN, RowIndex, RowIndexes
 
-__all__ = ["EVAL", "TRAIN", "RowSet", "open_rows", "open_store"]
+__all__ = ["TRAIN", "RowSet", "open_rows", "open_store", "store_of"]
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,14 @@ class RowSet:
 
 
 def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
-    """The rows of `split` (TRAIN or EVAL). Raises UserError where the store does not fit."""
-    store = open_store(recipe, tokenizer)
+    """The rows of `split`: TRAIN, `eval`, or an evaluation set's name, which are its whole store.
+
+    Raises UserError where the store does not fit.
+    """
+    store = open_store(recipe, tokenizer, split=split)
     rows = RowSet(
         store=store,
-        objective=recipe.objective,
+        objective=recipe.objective.prepared(tokenizer),
         vocabulary=tokenizer.vocabulary,
         indexes=RowIndexes(recipe, store, tokenizer.vocabulary, split=split),
         sequence_length=recipe.data.sequence_length,
@@ -152,34 +155,41 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     return rows
 
 
-def open_store(recipe: Recipe, tokenizer: Tokenizer) -> TokenStore:
-    """The recipe's store. Raises UserError where it was not made for this recipe."""
-    store = TokenStore.open(recipe.data.store)
+def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
+    """The store of a split. Raises UserError where it was not made for this recipe."""
+    key, path = store_of(recipe, split)
+    store = TokenStore.open(path, key=key)
     info = store.info
     if info.tokenizer != tokenizer.fingerprint:
         raise UserError(
-            f'data.store: "{store.folder}" was made with another tokenizer or vocabulary '
+            f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
             f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
             f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
             "`ptm preprocess RECIPE`."
         )
     if info.layout != recipe.data.layout:
         raise UserError(
-            f'data.store: "{store.folder}" has the layout {info.layout}, the recipe says '
+            f'{key}: "{store.folder}" has the layout {info.layout}, the recipe says '
             f"data.layout: {recipe.data.layout}."
         )
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
-            f'data.store: "{store.folder}" was made without word starts, which whole-word masking '
+            f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
             "needs. Make one with data.segmenter set: `ptm preprocess RECIPE`, under another "
-            "data.store or with --fresh."
+            f"{key} or with --fresh."
         )
     splits = info.layout == "documents" and recipe.objective.needs_sentences
     if splits and not info.sentence_splitting:
         raise UserError(
-            f'data.store: "{store.folder}" was made without sentence splitting, which objective '
+            f'{key}: "{store.folder}" was made without sentence splitting, which objective '
             f"{recipe.objective.type} needs. Make one with data.sentence_splitting: true: "
-            "`ptm preprocess RECIPE`, under another data.store or with --fresh."
+            f"`ptm preprocess RECIPE`, under another {key} or with --fresh."
         )
     tokenizer.vocabulary.require(recipe.objective.special_roles)
     return store
+
+
+def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
+    """The key of the recipe that names a split's store, and its path."""
+    key = f"data.evaluation.{split}" if split in recipe.data.evaluation else "data"
+    return f"{key}.store", recipe.data.corpora[key].store

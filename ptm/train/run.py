@@ -157,12 +157,17 @@ def _train_in(
     if checkpoint is not None:
         trainer.resume(checkpoint)
         logger.info("going on from step %d (%s)", checkpoint.step, checkpoint.folder)
-    elif recipe.init_from is not None:
-        path = recipe.init_from
+    elif recipe.start is not None:
+        source = recipe.start
         start = agreed(
             ranks,
             lambda: weights_to_start_from(
-                path, inputs.plan, inputs.tokenizer, recipe.model.encoder
+                source.source,
+                inputs.plan,
+                inputs.tokenizer,
+                recipe.model.encoder,
+                every=source.every,
+                layers=source.layers,
             ),
         )
         trainer.start_fresh(first, start.weights, start.story())
@@ -197,7 +202,8 @@ def _describe(
 ) -> None:
     if _keeps(recipe, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
-        folder.cut_history(checkpoint.step if checkpoint else 0)
+        # Without one, what was evaluated before the first step is evaluated again.
+        folder.cut_history(checkpoint.step if checkpoint else -1)
         folder.describe(
             recipe, inputs.ds_config, data=inputs.train.store.info.fingerprint, hosts=hosts
         )
@@ -207,17 +213,19 @@ def _trainer(
     folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, rank_file: RankFile
 ) -> Trainer:
     kind = PipelineEngine if ranks.stages > 1 else PlainEngine
-    engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
+    teachers = inputs.teachers
+    engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks, teachers=teachers)
     return Trainer(
         recipe,
         steps=inputs.steps,
         batch=inputs.batch,
-        data=Data(inputs.train, inputs.held_out),
+        data=Data(inputs.train, inputs.evaluation),
         engine=engine,
         folder=folder,
         ranks=ranks,
         trackers=Trackers(recipe, folder.path) if ranks.first else None,
         rank_file=rank_file,
+        teachers=teachers.fingerprints if teachers else (),
     )
 
 
@@ -236,7 +244,12 @@ def _refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
     mine = {
         "the recipe": digest_of(recipe_yaml(recipe).encode()),
         "data.store": inputs.train.store.info.fingerprint,
+        "data.evaluation": digest_of(
+            " ".join(rows.store.info.fingerprint for rows in inputs.evaluation.values()).encode()
+        ),
+        "the teachers": inputs.teachers.fingerprints if inputs.teachers else (),
         "the vocabulary": inputs.tokenizer.fingerprint,
+        "the files that objective names": inputs.train.objective.fingerprint,
         "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
         "the version of ptm": ptm.__version__,
     }
@@ -254,6 +267,18 @@ def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
         raise UserError(
             f"{checkpoint.folder}: was trained on other data than data.store = "
             f'"{store.folder}" holds now. Use the store it began with, or --fresh.'
+        )
+    if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
+        files = " or ".join(inputs.train.objective.input_files)
+        raise UserError(
+            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
+            "with, or --fresh."
+        )
+    teachers = inputs.teachers.fingerprints if inputs.teachers else ()
+    if checkpoint.run.get("teachers", []) != list(teachers):
+        raise UserError(
+            f"{checkpoint.folder}: was taught by other weights than objective.teacher holds now. "
+            "Use the teacher as it was when the run began, or --fresh."
         )
     if steps < checkpoint.step:
         raise UserError(

@@ -209,7 +209,10 @@ def _git_commit() -> str | None:
 
 
 def _flat(data: Any, at: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict) or not data:
+    if data in ({}, []):
+        # As if it were not there: an earlier version may not have had the key.
+        return {}
+    if not isinstance(data, dict):
         return {at: data}
     flat: dict[str, Any] = {}
     for key, value in data.items():

@@ -118,7 +118,7 @@ class Saver:
         """What this rank owns, as fp32 in host memory; if not copied, perhaps where it lies."""
         at = 0
         for owned in self._state.owned():
-            for kind in self._state.kinds:
+            for kind in self._state.kinds_of(owned.name):
                 found = self._state.read(owned, kind)
                 values = found.to("cpu", torch.float32, copy=copy).contiguous()
                 yield Fragment(owned.name, kind, owned.start, owned.count, at), values

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ptm.errors import UserError
-from ptm.model.build import build_plan, meta_model
+from ptm.model.build import build_plan, meta_model, parameter_shapes
 from ptm.model.stages import stage_bounds, step_sizes
+from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.objectives import MicroBatch
 from ptm.plan import Plan
 from ptm.recipe import Recipe
@@ -29,14 +31,11 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     config = ds_config(recipe, arithmetic)
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=_vocabulary_size(recipe))
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} steps of the model"
-    total = 0
-    for name, module in meta_model(plan).named_children():
-        count = sum(parameter.numel() for parameter in module.parameters())
-        total += count
-        yield f"  {name:<20} {count:>15,}"
-    yield f"  {'parameters':<20} {total:>15,}"
+    yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
+    if recipe.optimizer.layer_decay is not None:
+        yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
-        yield from _stages(plan, recipe.engine.pipeline_stages)
+        yield from _stages(plan, recipe)
     yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
@@ -44,8 +43,33 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         yield from _decoded_batch(recipe)
 
 
-def _stages(plan: Plan, stages: int) -> Iterator[str]:
-    bounds, sizes = stage_bounds(plan, stages), step_sizes(plan)
+def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
+    total = 0
+    for name, module in meta_model(plan).named_children():
+        named = list(module.named_parameters(prefix=name))
+        count = sum(parameter.numel() for _, parameter in named)
+        kept = sum(parameter.numel() for full, parameter in named if full in frozen)
+        total += count
+        yield f"  {name:<20} {count:>15,}{f', {kept:,} of them frozen' if kept else ''}"
+    yield f"  {'parameters':<20} {total:>15,}"
+    if frozen:
+        sizes = parameter_shapes(plan)
+        kept = sum(math.prod(sizes[name]) for name in frozen)
+        yield f"  {'frozen':<20} {kept:>15,}"
+        yield f"  {'learning':<20} {total - kept:>15,}"
+
+
+def _rates(plan: Plan, decay: float) -> Iterator[str]:
+    factors = {name.partition(".")[0]: rate for name, rate in rate_factors(plan, decay).items()}
+    yield "learning rates, of the base rate:"
+    for name, rate in factors.items():
+        yield f"  {name:<20} {rate:>15.6f}"
+
+
+def _stages(plan: Plan, recipe: Recipe) -> Iterator[str]:
+    frozen = frozen_parameters(plan, recipe.train.freeze)
+    bounds = stage_bounds(plan, recipe.engine.pipeline_stages, frozen=frozen)
+    sizes = step_sizes(plan)
     for stage, (first, after) in enumerate(pairwise(bounds)):
         names = [step.name for step in plan.steps[first:after]]
         what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

@@ -15,7 +15,7 @@ from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
-from ptm.recipe.blocks import AnomalyBlock
+from ptm.recipe.blocks import AnomalyBlock, metric_key
 from ptm.train.anomalies import EVENTS, Watch, write_event
 from ptm.train.batches import (
     StepBatch,
@@ -31,7 +31,7 @@ from ptm.train.means import Counted, means_of
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
 from ptm.train.prefetch import Prefetcher
 from ptm.train.rank_file import RankFile
-from ptm.train.rows import EVAL, TRAIN, RowSet
+from ptm.train.rows import TRAIN, RowSet
 from ptm.train.run_folder import RunFolder
 from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
@@ -51,10 +51,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Data:
-    """The two splits of a run."""
+    """What a run trains on, and what it is evaluated on, by name."""
 
     train: RowSet
-    held_out: RowSet | None
+    evaluation: Mapping[str, RowSet]
 
 
 class Trainer:
@@ -72,7 +72,9 @@ class Trainer:
         ranks: Ranks,
         trackers: Trackers | None,
         rank_file: RankFile,
+        teachers: tuple[str, ...] = (),
     ) -> None:
+        """`teachers`: fingerprints of those that a checkpoint is bound to."""
         self._recipe = recipe
         self._steps = steps
         self._batch = batch
@@ -94,7 +96,9 @@ class Trainer:
             recipe, folder, engine, ranks, speed=self._speed, rank_file=rank_file
         )
         self._metrics: MetricsFile | None = None
+        self._measured: dict[str, float] = {}
         self._started_from: dict[str, Any] | None = None
+        self._teachers: tuple[str, ...] = teachers
 
     def start_fresh(
         self,
@@ -145,6 +149,8 @@ class Trainer:
 
     def _loop(self, batches: Prefetcher, stop: StopRequests) -> int:
         tracking, every = self._recipe.tracking, self._recipe.checkpoint.every
+        if self._started_from is not None and self._position.step == 0:
+            self._started_from["before"] = self._evaluate()
         self._speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
             batch = batches.next()
@@ -157,12 +163,13 @@ class Trainer:
             if step % tracking.report_every == 0 or last:
                 self._report(rate, batches)
             best = False
-            if self._data.held_out is not None and (step % tracking.evaluate_every == 0 or last):
-                best = self._evaluate()
+            if self._data.evaluation and (step % tracking.evaluate_every == 0 or last):
+                best = self._judge_evaluation(self._evaluate())
             ends = last or self._patience.exhausted
             due = step % every == 0 or ends or best
             if due and not self._save(wait=ends, best=best) and ends:
                 return EXIT_FAULT
+        self._tell_progress()
         if self._patience.exhausted:
             rule = self._recipe.train.early_stopping
             assert rule is not None, "patience without a rule"
@@ -347,13 +354,48 @@ class Trainer:
         batches.waited = 0.0
         self._speed.restart()
 
-    def _evaluate(self) -> bool:
-        """Tell the held-out metrics; whether the one to keep checkpoints by is the best so far."""
-        assert self._data.held_out is not None, "nothing is held out"
+    def _evaluate(self) -> dict[str, float]:
+        """Tell the metrics of every evaluation set; return them by `metric_key`."""
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
+        records = [
+            {**self._progress(name), **self._metrics_of(rows)}
+            for name, rows in self._data.evaluation.items()
+        ]
+        self._tell(*records)
+        self._speed.pause(time.perf_counter() - began)
+        measured = ("loss", "perplexity", *(m.name for m in self._recipe.objective.metrics))
+        self._measured = {
+            metric_key(record["split"], name): record[name]
+            for record in records
+            for name in measured
+        }
+        return self._measured
+
+    def _judge_evaluation(self, metrics: Mapping[str, float]) -> bool:
+        """Note an evaluation; whether the metric to keep checkpoints by is the best so far."""
+        self._patience.note(metrics)
+        rule = self._recipe.checkpoint.best
+        if rule is None or not is_better(rule, metrics[rule], self._best):
+            return False
+        self._best = metrics[rule]
+        return True
+
+    def _tell_progress(self) -> None:
+        """Say what became of weights that were learnt elsewhere."""
+        before = (self._started_from or {}).get("before", {})
+        for name in self._data.evaluation if before and self._measured else ():
+            changes = (
+                f"{metric} {before[key]:.4f} -> {self._measured[key]:.4f}"
+                for metric in ("loss", "perplexity")
+                if (key := metric_key(name, metric)) in before
+            )
+            logger.info("%s, before -> after: %s", name, ", ".join(changes))
+
+    def _metrics_of(self, rows: RowSet) -> dict[str, float]:
+        """The objective's metrics over `rows`; called by all ranks."""
         objective = self._recipe.objective
-        batches = Counted(self._evaluation_batches(self._data.held_out), objective)
+        batches = Counted(self._evaluation_batches(rows), objective)
         sums = self._engine.sums(batches)
         # The last stage sees the rows that the first has counted.
         counts = batches.counts if self._ranks.stage == 0 else dict.fromkeys(batches.counts, 0.0)
@@ -364,19 +406,12 @@ class Trainer:
             },
             self._ranks,
         )
-        metrics = means_of(
+        return means_of(
             {name: every[f"sum {name}"] for name in sums},
             {name: every[f"count {name}"] for name in counts},
             objective,
+            step=self._position.step,
         )
-        self._patience.note(metrics)
-        self._tell({**self._progress(EVAL), **metrics})
-        self._speed.pause(time.perf_counter() - began)
-        rule = self._recipe.checkpoint.best
-        if rule is None or not is_better(rule, metrics[rule], self._best):
-            return False
-        self._best = metrics[rule]
-        return True
 
     def _evaluation_batches(self, rows: RowSet) -> Iterator[StepBatch]:
         """This rank's; as many on every one."""
@@ -388,13 +423,14 @@ class Trainer:
             rows, size, data_rank=ranks.data_rank, data_ranks=ranks.data_ranks
         )
 
-    def _tell(self, record: Mapping[str, Any]) -> None:
+    def _tell(self, *records: Mapping[str, Any]) -> None:
         if self._metrics is None:
             return
-        self._metrics.write(record)
-        if self._trackers is not None:
-            self._trackers.log(record)
-        logger.info("%s", console_line(record, steps=self._steps))
+        for record in records:
+            self._metrics.write(record)
+            logger.info("%s", console_line(record, steps=self._steps))
+        if self._trackers is not None and records:
+            self._trackers.log(*records)
 
     def _run_state(self) -> dict[str, Any]:
         at = self._position
@@ -416,6 +452,8 @@ class Trainer:
             "steps": self._steps,
             "ended": self._patience.exhausted,
             "started_from": self._started_from,
+            "teachers": list(self._teachers),
             "store": self._data.train.store.info.fingerprint,
             "tokenizer": self._data.train.store.info.tokenizer,
+            "objective_files": self._data.train.objective.fingerprint,
         }

@@ -45,6 +45,7 @@ def make(
             type="wordpiece", vocab=str(vocab), lowercase=options.get("lowercase", True)
         ),
         segmenter=options.get("segmenter"),
+        sentence_splitting=options.get("sentence_splitting", False),
     )
     return preprocess(work, store, workers=workers, fresh=fresh, report=report)
 
@@ -143,13 +144,51 @@ def test_a_corpus_without_text_is_refused(tmp_path: Path, tiny_vocab: Path, text
 # A store that is there already
 
 
+def test_documents_are_split_into_sentences_where_asked(tmp_path: Path, tiny_vocab: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a b. Cd! e\n看书。我们看书\n", encoding="utf-8")
+    make(tmp_path / "whole", corpus, tiny_vocab)
+    make(tmp_path / "split", corpus, tiny_vocab, sentence_splitting=True)
+    whole, split = (TokenStore.open(tmp_path / name) for name in ("whole", "split"))
+    assert split.info.sentence_splitting
+    assert not whole.info.sentence_splitting
+    assert split.sentence_ranges[2].tolist() == [2, 2]
+    assert whole.sentence_ranges[2].tolist() == [1, 1]
+    for one, other in zip(whole.document_ranges, split.document_ranges, strict=True):
+        assert one.tolist() == other.tolist()
+    assert whole.tokens(*whole.document_ranges).tolist() == (
+        split.tokens(*split.document_ranges).tolist()
+    )
+    assert whole.info.fingerprint != split.info.fingerprint
+
+
+def test_a_store_that_was_split_is_not_taken_for_one_that_was_not(
+    tmp_path: Path, small_corpus: Path, tiny_vocab: Path
+) -> None:
+    make(tmp_path / "store", small_corpus, tiny_vocab)
+    with pytest.raises(UserError, match="another sentence splitting"):
+        make(tmp_path / "store", small_corpus, tiny_vocab, sentence_splitting=True)
+
+
+def test_a_store_from_before_sentence_splitting_can_be_read(
+    tmp_path: Path, small_corpus: Path, tiny_vocab: Path
+) -> None:
+    make(tmp_path / "store", small_corpus, tiny_vocab)
+    manifest = tmp_path / "store" / "store.json"
+    data = json.loads(manifest.read_text())
+    del data["sentence_splitting"]
+    manifest.write_text(json.dumps(data))
+    assert not TokenStore.open(tmp_path / "store").info.sentence_splitting
+    make(tmp_path / "store", small_corpus, tiny_vocab)
+
+
 def test_a_finished_store_is_not_made_again(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     first = make(tmp_path / "store", small_corpus, tiny_vocab)
-    written = (tmp_path / "store" / "store.json").stat()
+    written = (tmp_path / "store" / "store.json").stat().st_mtime_ns
     assert make(tmp_path / "store", small_corpus, tiny_vocab) == first
-    assert (tmp_path / "store" / "store.json").stat() == written
+    assert (tmp_path / "store" / "store.json").stat().st_mtime_ns == written
 
 
 def test_a_store_of_another_corpus_is_refused(

@@ -9,6 +9,8 @@ from tests.engines.launched import Training
 from tests.engines.trainings import REFUSED
 
 COARSE = ("bf16", "fp16", "overflow")
+# Words in the names of trainings that are not compared with "alone".
+OTHERWISE = ("untied", "clipped", "distil", "frozen")
 Reports = list[dict[str, Any]]
 
 
@@ -27,7 +29,7 @@ def differences(found: Reports, expected: Reports) -> dict[str, float]:
 
 def counterpart(name: str) -> str:
     """The training of one process that another is compared with."""
-    return next((f"alone-{word}" for word in ("untied", "clipped") if word in name), "alone")
+    return next((f"alone-{word}" for word in OTHERWISE if word in name), "alone")
 
 
 def exact_ones(trainings: Sequence[Training]) -> list[str]:

@@ -28,6 +28,9 @@ COMMON = (
     *("train.micro_batch_size=2", "tracking.report_every=1", "checkpoint.every=100"),
 )
 
+RUNS = "THE-RUNS"
+"""Stands in overrides for the folder of a launch's runs."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -44,7 +47,8 @@ class Training:
 
     def arguments(self, store: Path, runs: Path) -> list[str]:
         small = small_overrides(store, runs, self.name)
-        return [str(RECIPE), *small, *COMMON, *self.overrides]
+        own = (override.replace(RUNS, str(runs)) for override in self.overrides)
+        return [str(RECIPE), *small, *COMMON, *own]
 
 
 @dataclass(frozen=True)

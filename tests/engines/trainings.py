@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from tests.engines.launched import Training
+from tests.engines.launched import RUNS, Training
 
 STEPS = 20
 EXACT = ("model.dropout=0.0", f"train.steps={STEPS}", "tracking.evaluate_every=10")
@@ -19,6 +19,17 @@ CLIP = 0.05
 CLIPPED = (SENSITIVE, f"train.gradient_clipping={CLIP}")
 # Faster, and as good where the comparison is coarse or accumulation is not the question.
 TOGETHER = "train.micro_batch_size=4"
+FROZEN = ('train.freeze=["word*", "embedding.*", "encoder_01.*"]',)
+
+
+def taught_by(teacher: str) -> tuple[str, ...]:
+    """A student of one layer, whose layers learn at rates of their own; `teacher`: a training."""
+    return (
+        f"objective={{type: distil, teacher: {RUNS}/{teacher}}}",
+        *("model.encoder.layers=1", "optimizer.layer_decay=0.8"),
+    )
+
+
 HALF = {
     "bf16": ("engine.precision=bf16", TOGETHER),
     "fp16": ("engine.precision=fp16", "engine.loss_scale.initial_power=10", TOGETHER),
@@ -54,6 +65,8 @@ ONE_RANK = [
     exact("alone-clipped", zero(0), *CLIPPED),
     exact("alone-unclipped", zero(0), *UNCLIPPED),
     exact("alone-recomputed", zero(0), RECOMPUTED),
+    exact("alone-distil", zero(0), *taught_by("alone")),
+    exact("alone-frozen", zero(0), *FROZEN),
     *(exact(f"alone-fp16-clipped-zero{n}", zero(n), *HALF["fp16"], *CLIPPED) for n in (0, 1)),
     *(exact(f"alone-floor-zero{stage}", zero(stage), *FLOOR) for stage in (0, 1)),
     *(
@@ -76,7 +89,11 @@ TWO_RANKS = [
     exact("accumulated-4-times", zero(1), "train.micro_batch_size=1"),
     exact("not-accumulated", zero(1), "train.micro_batch_size=4"),
     *(exact(f"clipped-zero{stage}", zero(stage), *CLIPPED) for stage in (0, 1, 2)),
+    exact("frozen-zero2", zero(2), *FROZEN),
+    exact("distil-zero2", zero(2), *taught_by("zero1")),
     exact("zero3", zero(3)),
+    exact("frozen-zero3", zero(3), *FROZEN),
+    exact("distil-zero3", zero(3), *taught_by("zero1")),
     exact("zero3-offload", zero("3-offload"), TOGETHER),
     exact("clipped-zero3", zero(3), *CLIPPED, TOGETHER),
     exact("recomputed-zero3", zero(3), RECOMPUTED, TOGETHER),
@@ -84,6 +101,7 @@ TWO_RANKS = [
     exact("stages2", *stages(2)),
     exact("recomputed-stages2", *stages(2), RECOMPUTED),
     exact("untied-stages2", *stages(2), UNTIED),
+    exact("frozen-stages2", *stages(2), *FROZEN),
     exact("clipped-stages2", *stages(2), *CLIPPED),
     *(exact(f"{precision}-stages2", *stages(2), *half) for precision, half in HALF.items()),
     exact("overflow-stages2", *stages(2), *OVERFLOWING),

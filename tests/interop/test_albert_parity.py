@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
+    AlbertForPreTraining,
     AlbertModel,
     AutoModelForMaskedLM,
 )
@@ -21,6 +22,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.source import open_source
+from ptm.model.loaded import loaded_model
 from ptm.text.tokenizers.wordpiece import WordPiece
 from tests.interop.bert_pairs import (
     TOLERANCE,
@@ -313,3 +315,70 @@ def test_what_no_family_can_hold_is_not_exported(
     with pytest.raises(UserError, match=reason):
         export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
     assert not (tmp_path / "export").exists()
+
+
+def with_pair_positions(rows: Rows) -> Rows:
+    """`rows` with the first token of every example for the pair head."""
+    first = (rows.tensors["position_ids"] == 0) & (rows.tensors["example_ids"] > 0)
+    tensors = {**rows.tensors, "pair_positions": first.flatten().nonzero().flatten()}
+    return Rows(tensors, rows.examples)
+
+
+def theirs_with_pairs(vocab: Path, texts: list[str]) -> tuple[Any, list[Tensor]]:
+    """A random AlbertForPreTraining, whose logits for tokens are those of its masked one."""
+    masked, examples = theirs_of(vocab, texts, num_hidden_groups=2)
+    whole = AlbertForPreTraining(masked.config).eval()
+    with torch.no_grad():
+        for seed, parameter in enumerate(whole.parameters()):
+            generator = torch.Generator().manual_seed(seed)
+            parameter.normal_(0.0, 0.2, generator=generator)
+    whole.load_state_dict(masked.state_dict(), strict=False)
+    return whole, examples
+
+
+@pytest.fixture
+def pairs(
+    tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
+) -> tuple[Any, list[Tensor], Path]:
+    """An AlbertForPreTraining, examples for it, and what `ptm import` has made of it."""
+    theirs, examples = theirs_with_pairs(small_vocab, bundled_texts)
+    _, recipe = imported(theirs, small_vocab, tmp_path)
+    assert recipe.objective.type == "albert"
+    return theirs, examples, tmp_path / "out"
+
+
+def pair_logits(folder: Path, rows: Rows, *, change: str = "") -> Tensor:
+    """(P, 2) of the model in `folder`, one of its tensors turned around."""
+    source = open_source(str(folder))
+    weights = source.tensors()
+    if change:
+        weights[change] = weights[change].flip(0)
+    model = loaded_model(plan_of(source.recipe()), weights, source="imported")
+    with torch.no_grad():
+        return model(rows.tensors)["pair_logits"]
+
+
+def test_the_order_of_sentences_has_the_same_logits_there_here_and_back(
+    pairs: tuple[Any, list[Tensor], Path], tmp_path: Path
+) -> None:
+    theirs, examples, folder = pairs
+    rows = with_pair_positions(packed(examples, columns=128))
+    with torch.no_grad():
+        expected = torch.cat([theirs(ids[None]).sop_logits for ids in examples])
+    assert difference(pair_logits(folder, rows), expected) <= TOLERANCE
+    for part in ("pair_classifier.weight", "pair_classifier.bias", "pooler.dense.weight"):
+        assert difference(pair_logits(folder, rows, change=part), expected) > 2 * TOLERANCE
+    export_to_huggingface(open_source(str(folder)), tmp_path / "back", weights_format="safetensors")
+    back, info = AlbertForPreTraining.from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(info.values()), info
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+
+
+def test_a_pooler_without_a_pair_head_is_left_out(
+    tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
+) -> None:
+    theirs, _ = theirs_with_pairs(small_vocab, bundled_texts)
+    theirs.albert.save_pretrained(tmp_path)
+    back = HuggingFaceFolder(tmp_path).canonical()
+    assert not any(name.startswith(("pooler", "pair_classifier")) for name in back)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, BertConfig, BertForPreTraining
+from transformers import AutoModelForMaskedLM, BertConfig
 
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.importing import import_from_huggingface
@@ -147,18 +147,6 @@ def test_an_untied_model_whose_two_biases_are_one_has_the_same_logits(
     assert not recipe.objective.head.tied
     logits = ptm_logits(ours, packed(examples, columns=128))
     assert difference(logits, hf_logits_alone(theirs, examples)) <= TOLERANCE
-
-
-def test_a_pretraining_model_with_pooler_and_pair_head_has_the_same_logits(
-    tmp_path: Path, small_vocab: Path, tokenizer: Tokenizer, examples: list[Tensor]
-) -> None:
-    rows = laid_out([[ids] for ids in examples])
-    whole = BertForPreTraining(config_of(tokenizer)).eval()
-    inner = random_huggingface(config_of(tokenizer), rows)
-    whole.load_state_dict(inner.state_dict(), strict=False)
-    ours, _ = imported(saved(tmp_path / "theirs", whole, small_vocab), tmp_path / "out")
-    logits = ptm_logits(ours, packed(examples, columns=128))
-    assert difference(logits, hf_logits_alone(inner, examples)) <= TOLERANCE
 
 
 def old_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,16 @@ from ptm.errors import UserError
 from ptm.interop.fill import Filler, Guess
 from ptm.interop.importing import import_from_huggingface
 from ptm.interop.source import open_source
-from tests.interop.bert_pairs import TINY, Pair, blocks_of, make_pair
+from tests.interop.bert_pairs import (
+    TINY,
+    Pair,
+    blocks_of,
+    make_pair,
+    plan_of,
+    random_weights,
+    recipe_of,
+    write_model,
+)
 
 TEXTS = [
     "The capital of France is [MASK].",
@@ -72,6 +81,46 @@ def test_the_model_itself_and_its_export_guess_alike(pair: Pair) -> None:
         assert [[g.token for g in mask] for mask in ours] == [
             [g.token for g in mask] for mask in exported
         ]
+
+
+def test_several_texts_are_filled_as_each_alone(pair: Pair) -> None:
+    filler = Filler(open_source(str(pair.folder)))
+    together = filler.fill_all(TEXTS, count=3)
+    for text, masks in zip(TEXTS, together, strict=True):
+        alone = filler.fill(text, count=3)
+        assert [[g.token for g in mask] for mask in masks] == [
+            [g.token for g in mask] for mask in alone
+        ]
+        for mine, other in zip(masks, alone, strict=True):
+            expected = [pytest.approx(g.probability, rel=1e-4) for g in other]
+            assert [g.probability for g in mine] == expected
+
+
+def test_a_model_with_a_pair_head_fills_with_the_other_one(pair: Pair, tmp_path: Path) -> None:
+    data = {"corpus": "none", "layout": "sentences", "store": "", "sequence_length": 64}
+    blocks = {**pair.blocks, "objective": {"type": "bert"}, "data": data}
+    weights = {**random_weights(plan_of(recipe_of(blocks))), **pair.weights}
+    assert set(weights) > set(pair.weights)
+    bert = Filler(write_model(tmp_path / "bert", blocks, weights))
+    mlm = Filler(open_source(str(pair.folder.with_name("model"))))
+    assert bert.fill_all(TEXTS, count=3) == mlm.fill_all(TEXTS, count=3)
+
+
+def test_a_text_longer_than_the_positions_after_their_offset_is_refused(
+    pair: Pair, tmp_path: Path
+) -> None:
+    blocks = {**pair.blocks, "model": {**pair.blocks["model"]}}
+    embedding = {**blocks["model"]["embedding"], "position_offset": 2}
+    blocks["model"]["embedding"] = embedding
+    filler = Filler(write_model(tmp_path / "offset", blocks, pair.weights))
+    assert len(filler.fill("红" * 123 + "[MASK]", count=1)) == 1
+    with pytest.raises(UserError, match="127 tokens, special ones included; the model reads 126"):
+        filler.fill("红" * 124 + "[MASK]", count=1)
+
+
+def test_of_several_texts_the_one_without_a_mask_is_named(pair: Pair) -> None:
+    with pytest.raises(UserError, match=r'^"red and blue": has no \[MASK\]; write it where'):
+        Filler(open_source(str(pair.folder))).fill_all(["[MASK]", "red and blue"], count=1)
 
 
 def test_the_guesses_are_sorted_and_their_probabilities_are_of_all_tokens(pair: Pair) -> None:

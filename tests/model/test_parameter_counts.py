@@ -101,6 +101,28 @@ def test_a_model_without_memory_has_names_and_shapes() -> None:
     )
 
 
+def test_the_base_ernie_is_a_base_bert(project: Path) -> None:
+    # Sun et al. 2019, section 4.2: "the same model size as BERT-base".
+    recipe = load_recipe(str(project / "recipes/ernie/base.yaml"))
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
+    layers, width, heads, _ = SIZES["base"]
+    assert parameter_count(plan) == counted(block_of(layers, width, heads))
+
+
+@pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
+def test_bert_recipes_have_the_published_sizes(project: Path, size: str, published: float) -> None:
+    recipe = load_recipe(str(project / "recipes" / "bert" / f"{size}.yaml"))
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
+    counts = {
+        name: sum(parameter.numel() for parameter in module.parameters())
+        for name, module in meta_model(plan).named_children()
+    }
+    heads = {name for name in counts if name.startswith(("mlm_", "pair_"))}
+    segment_of_padding = recipe.model.encoder.hidden_size
+    encoder = sum(count for name, count in counts.items() if name not in heads)
+    assert (encoder - segment_of_padding) / 1e6 == pytest.approx(published, abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("recipe", "theirs"),
     [

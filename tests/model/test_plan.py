@@ -52,6 +52,16 @@ def test_inputs_are_the_names_that_nothing_wrote_in_the_order_of_reading() -> No
     assert TWO_STACKS.inputs == ("ids", "mask", "target_ids")
 
 
+def test_a_part_of_a_plan_has_the_steps_that_its_outputs_need() -> None:
+    def names(plan: Plan) -> list[str]:
+        return [one.name for one in plan.steps]
+
+    assert names(TWO_STACKS.only("memory")) == ["embed", "encode", "keep"]
+    assert names(TWO_STACKS.only("total")) == ["count"]
+    assert names(TWO_STACKS.only("logits")) == names(TWO_STACKS)[:-1]
+    assert TWO_STACKS.only("total").outputs == ("total",)
+
+
 def test_a_name_is_alive_until_its_last_reader() -> None:
     assert [set(names) for names in TWO_STACKS.live()] == [
         {"ids", "mask", "target_ids"},

@@ -12,6 +12,8 @@ from ptm.objectives.masking import (
     Maskable,
     Masked,
     Masking,
+    MaskingConfig,
+    NgramMasking,
     SpanMasking,
     TokenMasking,
     WholeWordMasking,
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from tests.conftest import RealText
 
 LENGTH = 126
-KINDS: dict[str, TokenMasking | WholeWordMasking | SpanMasking] = {
+KINDS: dict[str, MaskingConfig] = {
     "tokens": TokenMasking(),
     "words": WholeWordMasking(unit="whole_word"),
     "spans": SpanMasking(unit="span"),
     "short spans": SpanMasking(unit="span", geometric_p=0.3, max_length=5),
     "spans of words": SpanMasking(unit="span", whole_words=True),
+    "ngrams": NgramMasking(unit="ngram"),
+    "ngrams of words": NgramMasking(unit="ngram", max_ngram=2, whole_words=True),
 }
 every_kind = pytest.mark.parametrize("masking", KINDS.values(), ids=KINDS.keys())
 
@@ -80,7 +84,7 @@ def long_text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
 
 
 def applied(
-    masking: TokenMasking | WholeWordMasking | SpanMasking,
+    masking: MaskingConfig,
     text: Maskable,
     vocabulary: Vocabulary,
     *,
@@ -163,7 +167,7 @@ def test_special_tokens_are_never_predicted_nor_changed(
         assert np.array_equal(masked.inputs[text.special], text.ids[text.special])
 
 
-@pytest.mark.parametrize("kind", ["words", "spans of words"])
+@pytest.mark.parametrize("kind", ["words", "spans of words", "ngrams of words"])
 def test_a_whole_word_is_never_split(kind: str, text: Maskable, vocabulary: Vocabulary) -> None:
     assert text.word_starts is not None
     word = np.cumsum(text.word_starts)[~text.special]
@@ -255,9 +259,7 @@ def test_tokens_change_only_where_they_are_predicted(
     assert np.array_equal(masked.inputs[~masked.predicted], text.ids[~masked.predicted])
 
 
-def mixed_fates(
-    masking: TokenMasking | WholeWordMasking | SpanMasking, text: Maskable, vocabulary: Vocabulary
-) -> float:
+def mixed_fates(masking: MaskingConfig, text: Maskable, vocabulary: Vocabulary) -> float:
     """Of neighbours that are predicted and in one word, the share of which one alone is masked."""
     assert text.word_starts is not None
     masked = applied(masking, text, vocabulary)
@@ -269,8 +271,13 @@ def mixed_fates(
 
 @pytest.mark.parametrize(
     "masking",
-    [WholeWordMasking(unit="whole_word", per="word"), KINDS["spans"], KINDS["spans of words"]],
-    ids=["words", "spans", "spans of words"],
+    [
+        WholeWordMasking(unit="whole_word", per="word"),
+        KINDS["spans"],
+        KINDS["spans of words"],
+        NgramMasking(unit="ngram", whole_words=True, per="word"),
+    ],
+    ids=["words", "spans", "spans of words", "ngrams of words"],
 )
 def test_the_tokens_of_a_word_or_span_share_one_fate(
     masking: WholeWordMasking | SpanMasking, text: Maskable, vocabulary: Vocabulary
@@ -356,6 +363,12 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(
         ({"unit": "token", "rate": 1.0}, "less than 1"),
         ({"unit": "span", "max_length": 0}, "greater than 0"),
         ({"unit": "words"}, "unit"),
+        ({"unit": "ngram", "max_ngram": 0}, "greater than or equal to 1"),
+        ({"unit": "phrase"}, "lexicon"),
+        ({"unit": "phrase", "lexicon": "a", "weights": {"phrase": 0}}, "no phrase would ever be"),
+        ({"unit": "phrase", "lexicon": "a", "entities": "b"}, r"weights\.entity = 0 do not go"),
+        ({"unit": "phrase", "lexicon": "a", "weights": {"entity": 1}}, "entities = None and"),
+        ({"unit": "phrase", "lexicon": "a", "weights": {"word": 1}}, "unknown key"),
     ],
 )
 def test_a_block_that_makes_no_sense_is_refused(block: dict[str, Any], message: str) -> None:
@@ -370,4 +383,6 @@ def test_only_masking_of_words_needs_word_starts() -> None:
         "spans": False,
         "short spans": False,
         "spans of words": True,
+        "ngrams": False,
+        "ngrams of words": True,
     }

@@ -44,6 +44,15 @@ def test_rows_before_the_first_position_are_no_positions(load: Load, refusal: Re
     assert "129 is longer than model.embedding.positions = 130 less position_offset = 2" in sentence
 
 
+def test_fewer_segments_than_an_example_has_texts_are_refused(load: Load, refusal: Refusal) -> None:
+    assert load("model.embedding.segments=1").model.embedding.segments == 1
+    pairs = ("objective={type: albert}", "data.layout=sentences")
+    assert load(*pairs).objective.segments == 2
+    sentence = refusal("model.embedding.segments=1", *pairs)
+    assert "model.embedding.segments: 1 is fewer than the 2 texts" in sentence
+    assert "objective.type = albert" in sentence
+
+
 def test_positions_without_a_table_have_no_end(load: Load) -> None:
     recipe = load("data.sequence_length=4096", "model.embedding.of=[word, sinusoidal]")
     assert recipe.data.sequence_length == 4096
@@ -93,3 +102,30 @@ def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
 def test_early_stopping_on_what_is_not_measured_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping.metric=nsp_accuracy")
     assert '"nsp_accuracy" is not measured here; choose one of loss, mlm_accuracy' in sentence
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert"])
+def test_sentence_objectives_on_documents_need_them_split(refusal: Refusal, kind: str) -> None:
+    sentence = refusal(f"objective={{type: {kind}}}")
+    assert f"data.sentence_splitting: is false, but objective.type = {kind}" in sentence
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert"])
+def test_sentence_objectives_read_sentences_and_split_documents(load: Load, kind: str) -> None:
+    objective = f"objective={{type: {kind}}}"
+    assert load(objective, "data.layout=sentences").objective.type == kind
+    assert load(objective, "data.sentence_splitting=true").objective.type == kind
+
+
+def test_lines_that_are_sentences_already_are_not_split(refusal: Refusal) -> None:
+    sentence = refusal("data.layout=sentences", "data.sentence_splitting=true")
+    assert "data.sentence_splitting: is for the layout documents" in sentence
+
+
+def test_split_documents_suit_masked_tokens_too(load: Load) -> None:
+    assert load("data.sentence_splitting=true").objective.type == "mlm"
+
+
+def test_rows_without_room_for_a_pair_are_refused(refusal: Refusal) -> None:
+    overrides = ("objective={type: bert}", "data.layout=sentences", "data.sequence_length=4")
+    assert "it must be at least 5" in refusal(*overrides)

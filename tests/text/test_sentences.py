@@ -45,6 +45,7 @@ def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
             ["It rained.", " We left!", " Why?", "  Who knows"],
         ),
         ('"Go." He went. (Yes.) "No."', ['"Go."', " He went.", " (Yes.)", ' "No."']),
+        ("Plan b. Then go", ["Plan b.", " Then go"]),
         ("It cost $3. 5 people paid.", ["It cost $3.", " 5 people paid."]),
         ("他走了。 Then it ended. 完了", ["他走了。", " Then it ended.", " 完了"]),
     ],

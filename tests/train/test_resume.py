@@ -266,3 +266,20 @@ def test_a_store_that_changed_is_refused(
     (other / "store.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="was trained on other data"):
         runs.train("moved")
+
+
+def test_a_lexicon_that_changed_is_refused(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lexicon = tmp_path / "phrases.txt"
+    lexicon.write_text("of the\nin the\n", encoding="utf-8")
+    phrases = f"objective.masking={{unit: phrase, lexicon: {lexicon}}}"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        runs.train("phrases", phrases)
+    lexicon.write_text("in the\nof the\non the\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"trained on another content of {lexicon}"):
+        runs.train("phrases", phrases)
+    # In another order the phrases are the same.
+    lexicon.write_text("in the\nof the\n", encoding="utf-8")
+    assert runs.train("phrases", phrases) == EXIT_DONE

@@ -13,219 +13,148 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.embeddings.segment import SEGMENTS
-from ptm.encoders.transformer import Transformer
-from ptm.errors import UserError
+from ptm.interop.hf import post_norm
 from ptm.interop.hf.contract import Family, Tensors
+from ptm.interop.hf.naming import SEGMENTS, Naming, from_theirs, refuse_other_rows, to_theirs
 from ptm.objectives import Objective
-from ptm.objectives.mlm import Mlm
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_new",
-    "relu": "relu",
-    "silu": "silu",
-    "tanh": "tanh",
-}
-_EMBEDDING = "bert.embeddings."
-_LAYER = "bert.encoder.layer."
-_HEAD = "cls.predictions."
 
-# (ours, transformers'), without `.weight` and `.bias`.
-_OUTSIDE = (
-    ("embedding.norm", _EMBEDDING + "LayerNorm"),
-    ("mlm_transform.dense", _HEAD + "transform.dense"),
-    ("mlm_transform.norm", _HEAD + "transform.LayerNorm"),
-)
-_INSIDE = (
-    ("attention.output", "attention.output.dense"),
-    ("attention_norm", "attention.output.LayerNorm"),
-    ("feed_forward.up", "intermediate.dense"),
-    ("feed_forward.down", "output.dense"),
-    ("feed_forward_norm", "output.LayerNorm"),
-)
-_ATTENTION = tuple(f"attention.self.{part}" for part in ("query", "key", "value"))
-_KINDS = ("weight", "bias")
+def bert_naming(prefix: str) -> Naming:
+    """The names of BERT, which ERNIE has under a prefix of its own."""
+    embeddings = f"{prefix}.embeddings."
+    return Naming(
+        tables={
+            "word_embedding.weight": f"{embeddings}word_embeddings.weight",
+            "embedding.position.weight": f"{embeddings}position_embeddings.weight",
+            SEGMENTS: f"{embeddings}token_type_embeddings.weight",
+        },
+        modules={"embedding.norm": f"{embeddings}LayerNorm"},
+        head={
+            "mlm_transform.dense": "cls.predictions.transform.dense",
+            "mlm_transform.norm": "cls.predictions.transform.LayerNorm",
+            "pooler.dense": f"{prefix}.pooler.dense",
+            "pair_classifier": "cls.seq_relationship",
+        },
+        layer=f"{prefix}.encoder.layer.",
+        attention=(
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+        ),
+        inside={
+            "attention.output": "attention.output.dense",
+            "attention_norm": "attention.output.LayerNorm",
+            "feed_forward.up": "intermediate.dense",
+            "feed_forward.down": "output.dense",
+            "feed_forward_norm": "output.LayerNorm",
+        },
+        biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+        decoder="cls.predictions.decoder.weight",
+    )
+
+
+_NAMING = bert_naming("bert")
 
 
 class Bert(Family):
-    """`BertForMaskedLM`."""
+    """`BertForMaskedLM`, and `BertForPreTraining` where there is a pair head."""
 
     name = "bert"
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """BERT is post-norm, normalises its embedding and learns positions."""
-        encoder, embedding = model.encoder, model.embedding
-        if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-            return "its encoder is not a post-norm transformer"
-        if not embedding.layer_norm or not embedding.learns_positions:
-            return "its embedding has no layer norm or no learnt positions"
-        if embedding.size not in (None, encoder.hidden_size):
-            return "its embedding is narrower than the encoder"
-        if not isinstance(objective, Mlm):
-            return f"it was trained with objective {objective.type}"
-        return None
+        """BERT is post-norm, normalises its embedding and learns positions, the first being 0."""
+        parts = ("word", "position", "segment")
+        return post_norm.refusal(model, objective, parts=parts, said=("segments",))
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
         """`BertConfig`."""
-        encoder = model.encoder
-        assert isinstance(encoder, Transformer), "refused before"
-        assert isinstance(objective, Mlm), "refused before"
-        shape = model.shape(vocabulary.size)
+        pairs = post_norm.has_pair_head(model, objective)
         return {
-            "architectures": ["BertForMaskedLM"],
+            "architectures": ["BertForPreTraining" if pairs else "BertForMaskedLM"],
             "model_type": "bert",
-            "vocab_size": vocabulary.size,
-            "hidden_size": encoder.hidden_size,
-            "num_hidden_layers": encoder.layers,
-            "num_attention_heads": encoder.heads,
-            "intermediate_size": encoder.feed_forward_size,
-            "hidden_act": _ACTIVATIONS[encoder.activation],
-            "hidden_dropout_prob": shape.dropout,
-            "attention_probs_dropout_prob": shape.attention_dropout,
-            "max_position_embeddings": shape.positions,
-            "type_vocab_size": SEGMENTS - 1,
-            "initializer_range": model.init.std,
-            "layer_norm_eps": encoder.norm_epsilon,
-            "pad_token_id": vocabulary.special_id("pad"),
-            "tie_word_embeddings": objective.head.tied,
-            "torch_dtype": "float32",
+            **post_norm.config_of(model, objective, vocabulary),
         }
 
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Query, key and value are apart there; there is no segment row for padding."""
-        words = tensors["word_embedding.weight"]
-        found = {
-            _EMBEDDING + "word_embeddings.weight": words,
-            _EMBEDDING + "position_embeddings.weight": tensors["embedding.position.weight"],
-        }
-        segments = tensors.get("embedding.segment.weight")
-        found[_EMBEDDING + "token_type_embeddings.weight"] = (
-            torch.zeros(SEGMENTS - 1, words.shape[1]) if segments is None else segments[1:]
+        """A model without segments has zeros for them there."""
+        return with_segments(
+            to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            name=_NAMING.tables[SEGMENTS],
+            rows=model.embedding.segments,
+            width=model.encoder.hidden_size,
         )
-        for ours, theirs in _OUTSIDE:
-            for kind in _KINDS:
-                found[f"{theirs}.{kind}"] = tensors[f"{ours}.{kind}"]
-        assert isinstance(model.encoder, Transformer), "refused before"
-        for index in range(model.encoder.layers):
-            mine, layer = f"encoder_{index:02}.", f"{_LAYER}{index}."
-            for kind in _KINDS:
-                qkv = tensors[f"{mine}attention.qkv.{kind}"].chunk(3)
-                for theirs, part in zip(_ATTENTION, qkv, strict=True):
-                    found[f"{layer}{theirs}.{kind}"] = part
-                for ours, theirs in _INSIDE:
-                    found[f"{layer}{theirs}.{kind}"] = tensors[f"{mine}{ours}.{kind}"]
-        bias = tensors.get("mlm_bias.bias")
-        found[_HEAD + "bias"] = torch.zeros(words.shape[0]) if bias is None else bias
-        if "mlm_unembed.weight" in tensors:
-            found[_HEAD + "decoder.weight"] = tensors["mlm_unembed.weight"]
-            found[_HEAD + "decoder.bias"] = found[_HEAD + "bias"]
-        return found
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """BERT's embeddings and BERT's layers, with or without the prefix `bert.`."""
         # A bare RobertaModel has the same names, but counts positions from its padding id on.
         if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
             return False
-        plain = {name.removeprefix("bert.") for name in names}
+        if any("task_type_embeddings" in name for name in names):
+            return False
         return {
-            "embeddings.token_type_embeddings.weight",
-            "encoder.layer.0.attention.self.query.weight",
-            "encoder.layer.0.attention.output.LayerNorm.weight",
-        } <= {_modern(name) for name in plain}
+            "bert.embeddings.token_type_embeddings.weight",
+            "bert.encoder.layer.0.attention.self.query.weight",
+            "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+        } <= {modern_name(name, "bert") for name in names}
+
+    def described_by(self, config: Mapping[str, Any]) -> bool:
+        """Also configs without a model_type, and a RoBERTa whose positions begin at 0."""
+        named = config.get("model_type")
+        if named == "roberta":
+            return config.get("pad_token_id") == 0
+        return named == "bert" or (named is None and "num_hidden_layers" in config)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         """Sizes from the config, what is there from the names."""
-        activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()}
-        activation = config.get("hidden_act", "gelu")
-        if activation not in activations:
-            raise UserError(f'config.json: hidden_act "{activation}" is not supported.')
-        if config.get("position_embedding_type", "absolute") != "absolute":
-            raise UserError("config.json: only absolute positions are supported for BERT.")
-        if config.get("is_decoder") or config.get("add_cross_attention"):
-            raise UserError("config.json: a BERT that is a decoder is not supported.")
-        tied = config.get("tie_word_embeddings", True)
-        return {
-            "model": {
-                "dropout": float(config.get("hidden_dropout_prob", 0.1)),
-                "attention_dropout": float(config.get("attention_probs_dropout_prob", 0.1)),
-                "embedding": {
-                    "of": ["word", "position", "segment"],
-                    "positions": config["max_position_embeddings"],
-                },
-                "encoder": {
-                    "type": "transformer",
-                    "layers": config["num_hidden_layers"],
-                    "hidden_size": config["hidden_size"],
-                    "heads": config["num_attention_heads"],
-                    "feed_forward_size": config["intermediate_size"],
-                    "activation": activations[activation],
-                    "norm_epsilon": float(config.get("layer_norm_eps", 1e-12)),
-                },
-                "init": {"std": float(config.get("initializer_range", 0.02))},
-            },
-            "objective": {"type": "mlm", "masking": {"unit": "token"}, "head": {"tied": tied}},
-        }
+        pairs = has_pairs(config, {modern_name(name, "bert") for name in names}, _NAMING)
+        return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """The inverse of `to_huggingface`; a missing head stays missing."""
-        theirs = {_prefixed(_modern(name)): tensor for name, tensor in tensors.items()}
-        words = theirs[_EMBEDDING + "word_embeddings.weight"]
-        if config.get("vocab_size", len(words)) != len(words):
-            raise UserError(
-                f"config.json: vocab_size = {config['vocab_size']}, but the weights have "
-                f"{len(words)} words."
-            )
-        segments = theirs[_EMBEDDING + "token_type_embeddings.weight"]
-        padding = torch.zeros(1, segments.shape[1])
-        spare = torch.zeros(max(0, SEGMENTS - 1 - len(segments)), segments.shape[1])
-        found = {
-            "word_embedding.weight": words,
-            "embedding.position.weight": theirs[_EMBEDDING + "position_embeddings.weight"],
-            "embedding.segment.weight": torch.cat((padding, segments[: SEGMENTS - 1], spare)),
-        }
-        layers = config["num_hidden_layers"]
-        beyond = sorted(name for name in theirs if name.startswith(f"{_LAYER}{layers}."))
-        if beyond:
-            raise UserError(
-                f"config.json: num_hidden_layers = {layers}, but the weights have {beyond[0]}."
-            )
-        for index in range(layers):
-            mine, layer = f"encoder_{index:02}.", f"{_LAYER}{index}."
-            for kind in _KINDS:
-                parts = [theirs[f"{layer}{part}.{kind}"] for part in _ATTENTION]
-                found[f"{mine}attention.qkv.{kind}"] = torch.cat(parts)
-                for ours, name in _INSIDE:
-                    found[f"{mine}{ours}.{kind}"] = theirs[f"{layer}{name}.{kind}"]
-        for ours, name in _OUTSIDE:
-            for kind in _KINDS:
-                # Only the head may be missing.
-                if f"{name}.{kind}" in theirs or not name.startswith(_HEAD):
-                    found[f"{ours}.{kind}"] = theirs[f"{name}.{kind}"]
-        tied = config.get("tie_word_embeddings", True)
-        # The two biases are one where the head is tied; else transformers reads the decoder's.
-        biases = (_HEAD + "bias", _HEAD + "decoder.bias")
-        for name in biases if tied else reversed(biases):
-            if name in theirs:
-                found["mlm_bias.bias"] = theirs[name]
-                break
-        if not tied and _HEAD + "decoder.weight" in theirs:
-            found["mlm_unembed.weight"] = theirs[_HEAD + "decoder.weight"]
-        return found
+        return bert_tensors(tensors, config, _NAMING, prefix="bert")
 
 
-def _modern(name: str) -> str:
-    """Names of checkpoints converted from TensorFlow say gamma and beta."""
+def with_segments(
+    tensors: dict[str, Tensor], *, name: str, rows: int, width: int
+) -> dict[str, Tensor]:
+    """`tensors` with a segment table of zeros where the model has none."""
+    return tensors if name in tensors else {**tensors, name: torch.zeros(rows, width)}
+
+
+def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming) -> bool:
+    """Whether a checkpoint has a pooler and a pair head, or a config alone says so."""
+    if not names:
+        return any("ForPreTraining" in str(name) for name in config.get("architectures") or ())
+    needed = ("pooler.dense", "pair_classifier")
+    return all(f"{naming.head[ours]}.weight" in names for ours in needed)
+
+
+def bert_tensors(
+    tensors: Tensors, config: Mapping[str, Any], naming: Naming, *, prefix: str
+) -> dict[str, Tensor]:
+    """Canonical tensors of a checkpoint that has BERT's names after `prefix`."""
+    theirs = {modern_name(name, prefix): tensor for name, tensor in tensors.items()}
+    sizes = {
+        "vocab_size": naming.tables["word_embedding.weight"],
+        "type_vocab_size": naming.tables[SEGMENTS],
+    }
+    refuse_other_rows(theirs, config, sizes)
+    tied = config.get("tie_word_embeddings", True)
+    found = from_theirs(theirs, naming, layers=config["num_hidden_layers"], tied=tied)
+    if not has_pairs(config, theirs, naming):
+        # A pooler alone serves no objective here.
+        return {name: t for name, t in found.items() if not name.startswith("pooler.")}
+    return found
+
+
+def modern_name(name: str, prefix: str) -> str:
+    """Checkpoints converted from TensorFlow say gamma and beta; bare models have no prefix."""
     name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-    return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-
-
-def _prefixed(name: str) -> str:
-    """A bare `BertModel` has its tensors without `bert.`."""
-    return name if name.startswith(("bert.", "cls.")) else f"bert.{name}"
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return name if name.startswith((f"{prefix}.", "cls.", "lm_head.")) else f"{prefix}.{name}"

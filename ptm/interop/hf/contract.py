@@ -11,7 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ptm.errors import UserError
 from ptm.objectives import Objective
+from ptm.recipe import Recipe
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -26,6 +28,10 @@ class Family(ABC):
     @abstractmethod
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """Why a model cannot be written as this family; None where it can."""
+
+    def preference(self, recipe: Recipe) -> int:
+        """Of several families that can hold a model, the one with the largest is its own."""
+        return 0
 
     @abstractmethod
     def config(
@@ -43,9 +49,16 @@ class Family(ABC):
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """Whether a checkpoint is of this family: by its tensors, not by what it calls itself."""
 
+    def described_by(self, config: Mapping[str, Any]) -> bool:
+        """Whether a config alone, without tensors beside it, is of this family."""
+        return config.get("model_type") == self.name
+
     @abstractmethod
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """The recipe's `model` and `objective`. Raises UserError for what is not supported."""
+        """The recipe's `model` and `objective`; `names` are none where there is a config alone.
+
+        Raises UserError for what is not supported, KeyError for a key that is missing.
+        """
 
     @abstractmethod
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -63,3 +76,17 @@ def families() -> list[Family]:
             if own and issubclass(member, Family):
                 found.append(member())
     return found
+
+
+def family_for(recipe: Recipe, *, source: str) -> Family:
+    """The family that a model is exported as. Raises UserError where none can hold it."""
+    refusals, fitting = [], []
+    for family in families():
+        refusal = family.refusal(recipe.model, recipe.objective)
+        if refusal is None:
+            fitting.append(family)
+        else:
+            refusals.append(f"{family.name}: {refusal}")
+    if not fitting:
+        raise UserError(f"{source}: fits no family of transformers ({'; '.join(refusals)}).")
+    return max(fitting, key=lambda family: family.preference(recipe))

@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ptm.errors import UserError
-from ptm.interop.hf.contract import families
+from ptm.interop.hf.contract import family_for
 from ptm.interop.hf.tokenizer import write_json, write_tokenizer
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source import Source
@@ -23,22 +22,17 @@ def export_to_huggingface(
 ) -> None:
     """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
     recipe = source.recipe()
-    refusals = []
-    for family in families():
-        refusal = family.refusal(recipe.model, recipe.objective)
-        if refusal is None:
-            break
-        refusals.append(f"{family.name}: {refusal}")
-    else:
-        raise UserError(f"{source.folder}: fits no family of transformers ({'; '.join(refusals)}).")
+    family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
     tensors = family.to_huggingface(source.tensors(), recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
+    embedding = recipe.model.embedding
+    longest = embedding.longest_sequence or embedding.positions
     card = model_card(recipe, source, out.name)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
         _write_weights(aside, tensors, weights_format)
-        write_tokenizer(aside, tokenizer, positions=recipe.model.embedding.positions, config=config)
+        write_tokenizer(aside, tokenizer, positions=longest, config=config)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
 
@@ -63,7 +57,7 @@ def model_card(recipe: Recipe, source: Source, name: str) -> str:
         "```python\nfrom transformers import AutoModelForMaskedLM, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
         f'model = AutoModelForMaskedLM.from_pretrained("{name}")\n```\n\n'
-        "`AutoModel` loads the encoder alone; masked language modelling trains no pooler, so pass "
-        "`add_pooling_layer=False`.\n\n"
+        "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where "
+        "the family has one, pass `add_pooling_layer=False`.\n\n"
         f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"
     )

@@ -10,19 +10,13 @@ from torch import Tensor
 from ptm.encoders.transformer import Transformer
 from ptm.errors import UserError
 from ptm.interop.hf.contract import Family, Tensors
+from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.mlm import Mlm
 from ptm.recipe.blocks import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_new",
-    "relu": "relu",
-    "silu": "silu",
-    "tanh": "tanh",
-}
 _LAYER = "model.layers."
 _BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
 _KINDS = ("weight", "bias")
@@ -85,7 +79,7 @@ class ModernBert(Family):
         assert encoder.rotary is not None, "refused before"
         assert isinstance(objective, Mlm), "refused before"
         pad, cls, sep = (vocabulary.special_id(role) for role in ("pad", "cls", "sep"))
-        activation = _ACTIVATIONS[encoder.activation]
+        activation = ACTIVATIONS[encoder.activation]
         return {
             "architectures": ["ModernBertForMaskedLM"],
             "model_type": "modernbert",
@@ -208,10 +202,7 @@ def _activation(config: Mapping[str, Any]) -> str:
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
             f'is not hidden_activation "{named}"; only one activation is supported.'
         )
-    for ours, theirs in _ACTIVATIONS.items():
-        if theirs == named:
-            return ours
-    raise UserError(f'config.json: hidden_activation "{named}" is not supported.')
+    return our_activation(config, "hidden_activation")
 
 
 def _has_biases(config: Mapping[str, Any]) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptm.errors import TrainingError
+from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.objectives import Objective
+from ptm.optimizers.contract import RATE
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.rng import seed_of
@@ -23,6 +25,7 @@ from ptm.train.distributed import Ranks, barrier, summed
 from ptm.train.ds_config import clips_itself, zero_stage
 from ptm.train.fragments import EngineState
 from ptm.train.offload import offload_folders
+from ptm.train.teacher import Teachers
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,19 @@ class Engine(ABC):
     """A model in training."""
 
     def __init__(
-        self, recipe: Recipe, plan: Plan, config: dict[str, Any], batch: BatchPlan, ranks: Ranks
+        self,
+        recipe: Recipe,
+        plan: Plan,
+        config: dict[str, Any],
+        batch: BatchPlan,
+        ranks: Ranks,
+        *,
+        teachers: Teachers | None = None,
     ) -> None:
         self._objective: Objective = recipe.objective
+        self._teachers = teachers
+        if teachers is not None:
+            teachers.prepare(ranks.device, recipe.engine.precision)
         self._seed = recipe.seed
         self._batch = batch
         self._ranks = ranks
@@ -69,6 +82,9 @@ class Engine(ABC):
         self._clipping = recipe.train.gradient_clipping
         self._clips_itself = clips_itself(recipe, self._stage)
         self._folders = offload_folders(config)
+        self._frozen = frozen_parameters(plan, recipe.train.freeze)
+        decay = recipe.optimizer.layer_decay
+        self._rates = {} if decay is None else rate_factors(plan, decay)
         self._deepspeed = self._started(recipe, plan, config)
         self.state = EngineState(
             self._deepspeed,
@@ -84,6 +100,15 @@ class Engine(ABC):
     @abstractmethod
     def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
         """DeepSpeed's engine; the weights are set later."""
+
+    def _optimizer(
+        self, recipe: Recipe, named: Iterable[tuple[str, nn.Parameter]]
+    ) -> torch.optim.Optimizer:
+        """The recipe's, over the parameters that learn; the others are frozen by this."""
+        parameters = dict(named)
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name not in self._frozen)
+        return recipe.optimizer.build(parameters.items(), self._rates)
 
     @abstractmethod
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
@@ -127,12 +152,13 @@ class Engine(ABC):
         nothing. Raises TrainingError where fp16 cannot go on.
         """
         self._loss_limit = loss_limit
+        self._weights = self._objective.weights_at(step)
         scaler = self.state.scaler_state()
         self._deepspeed.train()
         # Dropout depends on the step and the rank alone, not on how the run came here.
         torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
         for group in self._deepspeed.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group[RATE]
         skipped_before = self._deepspeed.skipped_steps
         try:
             shares = self._run(batch, totals)
@@ -188,9 +214,9 @@ class Engine(ABC):
         }
         loss = sum(
             (
-                metric.weight * values[metric.name]
-                for metric in self._objective.metrics
-                if metric.weight
+                self._weights[name] * value
+                for name, value in values.items()
+                if self._weights.get(name)
             ),
             start=torch.zeros((), device=self._ranks.device),
         )

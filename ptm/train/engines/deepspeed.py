@@ -66,6 +66,14 @@ def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
     return context
 
 
+def gathered_to_write(parameter: nn.Parameter) -> AbstractContextManager[Any]:
+    """ZeRO 3: the parameter is whole within, and what the first rank makes of it is everybody's."""
+    context: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
+        [parameter], modifier_rank=0
+    )
+    return context
+
+
 def pipeline(
     plan: Plan, bounds: Sequence[int], *, loss: Callable[..., Tensor], recompute: bool
 ) -> Any:

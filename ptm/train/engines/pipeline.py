@@ -37,7 +37,7 @@ class PipelineEngine(Engine):
         self._last_stage = dist.new_group(
             list(range(ranks.world - ranks.data_ranks, ranks.world)), backend="gloo"
         )
-        bounds = stage_bounds(plan, self._ranks.stages)
+        bounds = stage_bounds(plan, self._ranks.stages, frozen=self._frozen)
         model = pipeline(
             plan,
             bounds,
@@ -45,8 +45,8 @@ class PipelineEngine(Engine):
             recompute=recipe.engine.activation_checkpointing,
         )
         names = canonical_names(plan, model)
-        optimizer = recipe.optimizer.build(
-            (names[own], parameter) for own, parameter in model.named_parameters()
+        optimizer = self._optimizer(
+            recipe, ((names[own], parameter) for own, parameter in model.named_parameters())
         )
         engine = start_engine(model, optimizer, config)
         # DeepSpeed keeps one buffer a place in the tuple, whatever type of tensor comes and goes

@@ -28,7 +28,7 @@ class PlainEngine(Engine):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
-        engine = start_engine(model, recipe.optimizer.build(model.named_parameters()), config)
+        engine = start_engine(model, self._optimizer(recipe, model.named_parameters()), config)
         self._loss_scale: MissingLossScale | None = None
         if self._stage == 0 and recipe.engine.precision == "fp16":
             minimum = recipe.engine.loss_scale.minimum
@@ -55,6 +55,8 @@ class PlainEngine(Engine):
                 name: tensor.to(self._ranks.device, non_blocking=True)
                 for name, tensor in micro_batch.items()
             }
+            if self._teachers is not None:
+                moved |= self._teachers.targets(moved)
             values = self._shares(self._deepspeed(moved), moved, totals.counts)
             loss = values["loss"]
             if index == len(batch.micro_batches):
@@ -86,4 +88,10 @@ class PlainEngine(Engine):
     def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
         """Every metric's sum over the rows of `batches`."""
         self._deepspeed.eval()
-        return metric_sums(self._deepspeed, self._objective, batches, self._ranks.device)
+        return metric_sums(
+            self._deepspeed,
+            self._objective,
+            batches,
+            self._ranks.device,
+            teachers=self._teachers,
+        )

@@ -49,12 +49,12 @@ class Trackers:
         except Exception as error:
             logger.warning("%s cannot be used and is left out: %s", name, error)
 
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Send one report to every tracker."""
-        values = tracker_values(record)
+    def log(self, *records: Mapping[str, Any]) -> None:
+        """Send the reports of one step to every tracker, together."""
+        values = {name: v for record in records for name, v in tracker_values(record).items()}
         for name, tracker in list(self._trackers.items()):
             try:
-                tracker.log(values, record["step"])
+                tracker.log(values, records[0]["step"])
             except Exception as error:
                 logger.warning("%s failed and is left out from here on: %s", name, error)
                 del self._trackers[name]

@@ -89,7 +89,7 @@ class Wandb:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Add a report; the training and the evaluation of one step share a row."""
-        evaluation = any(name.startswith("eval/") for name in values)
+        evaluation = not any(name.startswith("train/") for name in values)
         self._send(values, step, commit=evaluation or not self._evaluation_may_follow(step))
 
     def _send(self, values: Mapping[str, float], step: int, *, commit: bool) -> None:
@@ -106,7 +106,8 @@ class Wandb:
         """Whether a row should wait. If wrongly so, it is shown with the next report only."""
         tracking = self._recipe.tracking
         last = step == self._recipe.train.steps or step % tracking.report_every != 0
-        return self._recipe.data.held_out > 0 and (last or step % tracking.evaluate_every == 0)
+        evaluated = bool(self._recipe.data.evaluation_names)
+        return evaluated and (last or step % tracking.evaluate_every == 0)
 
     def close(self) -> None:
         """End the run; offline at once, online when all is sent or after a while."""

@@ -1,10 +1,10 @@
-"""The recipe's `masking` block: which tokens are hidden, shared by all masked objectives."""
+"""What every unit of masking is: a frozen config that chooses which tokens are predicted."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ptm.data.masking import (
     Flags,
     Replacement,
     Units,
-    choose_spans,
     choose_units,
     replace_tokens,
     token_units,
@@ -23,6 +22,7 @@ from ptm.data.masking import (
 )
 from ptm.data.store import I64
 from ptm.rng import U64, seed_of, stream_keys
+from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 
@@ -45,7 +45,9 @@ class Masked:
     predicted: Flags
 
 
-class _Masking(Config):
+class MaskingConfig(Config):
+    """The part common to all units."""
+
     unit: str
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of an example's ordinary tokens that is predicted."""
@@ -60,7 +62,7 @@ class _Masking(Config):
     duplicates: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _consistent(self) -> _Masking:
+    def _consistent(self) -> MaskingConfig:
         if self.mask + self.random > 1 + 1e-9:
             raise ValueError(f"mask = {self.mask} and random = {self.random} are more than 1")
         if self.dynamic and self.duplicates > 1:
@@ -74,6 +76,20 @@ class _Masking(Config):
     def needs_word_starts(self) -> bool:
         """Whether the store must know where words begin."""
         return False
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Files that must be there to mask."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what the files of a `prepared` masking say."""
+        return ""
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With the files read, if there are any. Raises UserError where they are of no use."""
+        return self
 
     @abstractmethod
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
@@ -106,78 +122,24 @@ class _Masking(Config):
         return Masked(inputs, predicted)
 
 
-class TokenMasking(_Masking):
-    """Tokens one by one, exactly `max(1, round(rate * n))` of them."""
-
-    unit: Literal["token"] = "token"
-
-    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Every maskable token is a unit."""
-        units = token_units(~text.special, text.owner, text.examples)
-        chosen = choose_units(units, keys, rate=self.rate, limit=self.max_predictions)
-        return _of_tokens(units, chosen), _place_in_example(text.owner)
+def basic_units(text: Maskable, *, whole_words: bool) -> Units:
+    """Every word is a unit, or every token."""
+    if not whole_words:
+        return token_units(~text.special, text.owner, text.examples)
+    assert text.word_starts is not None, "the store has no word starts"
+    return word_units(~text.special, text.word_starts, text.owner, text.examples)
 
 
-class WholeWordMasking(_Masking):
-    """Whole words, as the store's word starts say."""
-
-    unit: Literal["whole_word"]
-    per: Literal["token", "word"] = "token"
-    """Whether masked, random or kept is decided for each token, or once a word."""
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """Words are found on the text, when the store is made."""
-        return True
-
-    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Every word is a unit."""
-        assert text.word_starts is not None, "the store has no word starts"
-        units = word_units(~text.special, text.word_starts, text.owner, text.examples)
-        chosen = choose_units(units, keys, rate=self.rate, limit=self.max_predictions)
-        group = units.of_token if self.per == "word" else None
-        return _of_tokens(units, chosen), _place_in_example(text.owner, group)
+def chosen_groups(
+    masking: MaskingConfig, text: Maskable, units: Units, keys: U64, *, one_fate: bool
+) -> tuple[Flags, I64]:
+    """The answer of `choose` where whole `units` are drawn until the budget of tokens is met."""
+    chosen = choose_units(units, keys, rate=masking.rate, limit=masking.max_predictions)
+    group = units.of_token if one_fate else None
+    return of_tokens(units, chosen), place_in_example(text.owner, group)
 
 
-class SpanMasking(_Masking):
-    """Spans of tokens, or of whole words, of geometric lengths; one fate a span."""
-
-    unit: Literal["span"]
-    geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    max_length: PositiveInt = 10
-    whole_words: bool = False
-    """Whether spans are made of whole words, their lengths counted in words."""
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """Only where spans are made of words."""
-        return self.whole_words
-
-    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Spans over token units or word units."""
-        if self.whole_words:
-            assert text.word_starts is not None, "the store has no word starts"
-            units = word_units(~text.special, text.word_starts, text.owner, text.examples)
-        else:
-            units = token_units(~text.special, text.owner, text.examples)
-        spans = choose_spans(
-            units,
-            keys,
-            rate=self.rate,
-            limit=self.max_predictions,
-            p=self.geometric_p,
-            longest=self.max_length,
-        )
-        inside = units.of_token >= 0
-        span_of_token = np.full(units.of_token.size, -1, dtype=np.int64)
-        span_of_token[inside] = spans[units.of_token[inside]]
-        return span_of_token >= 0, _place_in_example(text.owner, span_of_token)
-
-
-Masking = Annotated[TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="unit")]
-
-
-def _of_tokens(units: Units, chosen: Flags) -> Flags:
+def of_tokens(units: Units, chosen: Flags) -> Flags:
     """Flags of units as flags of tokens."""
     flags = np.zeros(units.of_token.size, dtype=bool)
     inside = units.of_token >= 0
@@ -185,7 +147,7 @@ def _of_tokens(units: Units, chosen: Flags) -> Flags:
     return flags
 
 
-def _place_in_example(owner: I64, group: I64 | None = None) -> I64:
+def place_in_example(owner: I64, group: I64 | None = None) -> I64:
     """A number for each token that does not depend on the examples around it.
 
     Tokens of one `group` (global numbers, ascending) get the place of the group's first token.

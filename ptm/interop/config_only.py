@@ -1,0 +1,61 @@
+"""`ptm import --config-only`: another's config as the `model` and `objective` of a recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptm.errors import UserError
+from ptm.interop.hf.contract import families
+from ptm.interop.source import completed_recipe
+from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
+
+
+def recipe_blocks(path: Path) -> str:
+    """YAML of `model:` and `objective:`, valid in a recipe.
+
+    Raises UserError where the file cannot be read, or describes no model that can be built here.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is not a model's configuration.")
+    try:
+        blocks = _blocks(config, path)
+    except KeyError as error:
+        raise UserError(f"{path}: lacks {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: has a wrong type ({error}).") from error
+    _refuse_invalid(blocks, path)
+    text = yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True)
+    return f"# From {path}\n{text}"
+
+
+def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    if is_uer_config(config):
+        tied = bool(config.get("tie_weights", False))
+        try:
+            return blocks_of(config, pairs=has_pairs(config), tied=tied)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+    for family in families():
+        if family.described_by(config):
+            return family.blocks(config, ())
+    known = ", ".join(family.name for family in families())
+    raise UserError(
+        f'{path}: model_type "{config.get("model_type")}" is not supported; {known} are, and the '
+        "configs of UER-py."
+    )
+
+
+def _refuse_invalid(blocks: dict[str, Any], path: Path) -> None:
+    """Raise UserError unless the blocks are valid in a recipe around them."""
+    tokenizer = {"type": "wordpiece", "vocab": "vocab.txt"}
+    completed_recipe({"tokenizer": tokenizer, **blocks}, name=str(path))

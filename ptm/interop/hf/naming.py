@@ -1,0 +1,121 @@
+"""How a family names the tensors of an encoder with the norm after each branch.
+
+BERT, RoBERTa, ERNIE and DistilBERT compute the same with other names: a family is a table of them.
+Query, key and value are one matrix here and three there; the segment table has a row for padding
+here, which transformers' has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+
+Tensors = Mapping[str, Tensor]
+KINDS = ("weight", "bias")
+SEGMENTS = "embedding.segment.weight"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Canonical names (or parts of them) to transformers'.
+
+    `tables`: whole names of matrices outside the layers. `modules`: what has a weight and a bias,
+    without these. `head`: likewise, of the head, which may be missing. `layer`: what stands before
+    a layer's number; `attention`: its query, key and value; `inside`: its other modules. `biases`:
+    the output bias, by every name it has. `decoder`: the output matrix of an untied head.
+    """
+
+    tables: Mapping[str, str]
+    modules: Mapping[str, str]
+    head: Mapping[str, str]
+    layer: str
+    attention: tuple[str, str, str]
+    inside: Mapping[str, str]
+    biases: tuple[str, ...]
+    decoder: str
+
+    def modules_of(self, layers: int) -> Iterator[tuple[str, str]]:
+        """Ours and theirs of everything that has a weight and a bias, but attention's three."""
+        yield from self.modules.items()
+        for index in range(layers):
+            for ours, theirs in self.inside.items():
+                yield f"encoder_{index:02}.{ours}", f"{self.layer}{index}.{theirs}"
+
+
+def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Tensor]:
+    """The encoder and the head under transformers' names; tables that are not there are left out.
+
+    The output bias is zeros where the model has none.
+    """
+    found = {naming.tables[o]: tensors[o] for o in naming.tables if o in tensors}
+    if SEGMENTS in tensors and SEGMENTS in naming.tables:
+        found[naming.tables[SEGMENTS]] = tensors[SEGMENTS][1:]
+    for ours, theirs in (*naming.modules_of(layers), *naming.head.items()):
+        for kind in KINDS:
+            if f"{ours}.{kind}" in tensors or ours not in naming.head:
+                found[f"{theirs}.{kind}"] = tensors[f"{ours}.{kind}"]
+    for index in range(layers):
+        for kind in KINDS:
+            qkv = tensors[f"encoder_{index:02}.attention.qkv.{kind}"].chunk(3)
+            for theirs, part in zip(naming.attention, qkv, strict=True):
+                found[f"{naming.layer}{index}.{theirs}.{kind}"] = part
+    bias = tensors.get("mlm_bias.bias")
+    size = len(tensors["word_embedding.weight"])
+    found[naming.biases[0]] = torch.zeros(size) if bias is None else bias
+    if "mlm_unembed.weight" in tensors:
+        found[naming.decoder] = tensors["mlm_unembed.weight"]
+        found.update(dict.fromkeys(naming.biases, found[naming.biases[0]]))
+    return found
+
+
+def from_theirs(theirs: Tensors, naming: Naming, *, layers: int, tied: bool) -> dict[str, Tensor]:
+    """The inverse of `to_theirs`; what the naming does not know is left out, a head may be missing.
+
+    Raises KeyError for a missing tensor, UserError for layers that the config does not have.
+    """
+    _refuse_layers_beyond(theirs, naming, layers)
+    found = {o: theirs[t] for o, t in naming.tables.items()}
+    if SEGMENTS in found:
+        padding = torch.zeros(1, found[SEGMENTS].shape[1])
+        found[SEGMENTS] = torch.cat((padding, found[SEGMENTS]))
+    for index in range(layers):
+        for kind in KINDS:
+            parts = [theirs[f"{naming.layer}{index}.{part}.{kind}"] for part in naming.attention]
+            found[f"encoder_{index:02}.attention.qkv.{kind}"] = torch.cat(parts)
+    for ours, name in (*naming.modules_of(layers), *naming.head.items()):
+        for kind in KINDS:
+            if f"{name}.{kind}" in theirs or ours not in naming.head:
+                found[f"{ours}.{kind}"] = theirs[f"{name}.{kind}"]
+    # Several names of one bias where the head is tied; else transformers reads the decoder's alone.
+    for name in naming.biases if tied else reversed(naming.biases):
+        if name in theirs:
+            found["mlm_bias.bias"] = theirs[name]
+            break
+    if not tied and naming.decoder in theirs:
+        found["mlm_unembed.weight"] = theirs[naming.decoder]
+    return found
+
+
+def _refuse_layers_beyond(theirs: Tensors, naming: Naming, layers: int) -> None:
+    beyond = sorted(name for name in theirs if name.startswith(f"{naming.layer}{layers}."))
+    if beyond:
+        raise UserError(
+            f"config.json: it says that there are {layers} layers, but the weights have "
+            f"{beyond[0]}."
+        )
+
+
+def refuse_other_rows(
+    theirs: Tensors, config: Mapping[str, object], sizes: Mapping[str, str]
+) -> None:
+    """Raise UserError where a table has another number of rows than the config's key says."""
+    for key, name in sizes.items():
+        if name in theirs and config.get(key, len(theirs[name])) != len(theirs[name]):
+            raise UserError(
+                f"config.json: {key} = {config[key]}, but {name} has {len(theirs[name])} rows."
+            )

@@ -1,0 +1,88 @@
+"""Texts as a model reads them: ids with the special tokens around them, in padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.text.tokenizers import Tokenizer
+
+_TOKENS_A_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Some texts of a list: `numbers` (B) say which, `lengths` (B) how many tokens they have."""
+
+    numbers: tuple[int, ...]
+    lengths: tuple[int, ...]
+    tensors: dict[str, Tensor]
+
+
+def read_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, *, places: Sequence[str], longest: int | None
+) -> list[list[int]]:
+    """The ids of each text, mask tokens and what stands around it included.
+
+    Raises UserError, with the text's place, for one that is no text or has more than `longest`.
+    """
+    found = []
+    for text, place in zip(texts, places, strict=True):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{place.encode('utf-8', 'replace').decode()}: is not UTF-8 text at character "
+                f"{error.start}."
+            ) from error
+        ids = tokenizer.encode_marked(text)
+        if longest is not None and len(ids) > longest:
+            raise UserError(
+                f"{place}: the text has {len(ids)} tokens, special ones included; the model reads "
+                f"{longest}."
+            )
+        found.append(ids)
+    return found
+
+
+def quoted(text: str) -> str:
+    """The beginning of a text, to name it by."""
+    return f'"{text}"' if len(text) <= 40 else f'"{text[:37]}..."'
+
+
+def text_batches(
+    texts: Sequence[Sequence[int]], *, pad: int, padded: bool = True
+) -> Iterator[TextBatch]:
+    """All `texts` (their ids), those of like lengths together, as tensors (B, T).
+
+    Not `padded`: of one length, for encoders to which padding is text.
+    """
+    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+    while order:
+        longest = len(texts[order[0]])
+        chosen = order[: max(1, _TOKENS_A_BATCH // longest)]
+        if not padded:
+            chosen = [number for number in chosen if len(texts[number]) == longest]
+        order = order[len(chosen) :]
+        yield _batch([texts[number] for number in chosen], tuple(chosen), pad)
+
+
+def _batch(texts: Sequence[Sequence[int]], numbers: tuple[int, ...], pad: int) -> TextBatch:
+    lengths = np.array([len(ids) for ids in texts])
+    position = np.arange(lengths.max())
+    real = position < lengths[:, None]
+    ids = np.full(real.shape, pad, dtype=np.int64)
+    ids[real] = np.concatenate([np.asarray(one, dtype=np.int64) for one in texts])
+    ones = torch.from_numpy(real.astype(np.int64))
+    tensors = {
+        "input_ids": torch.from_numpy(ids),
+        "position_ids": torch.from_numpy(np.where(real, position, 0)),
+        "segment_ids": ones,
+        "example_ids": ones,
+    }
+    return TextBatch(numbers, tuple(lengths.tolist()), tensors)

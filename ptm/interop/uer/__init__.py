@@ -1,0 +1,1 @@
+"""UER-py and TencentPretrain: their checkpoints and configs, in and out."""

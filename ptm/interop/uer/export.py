@@ -1,0 +1,58 @@
+"""Writing a checkpoint that UER-py and TencentPretrain load, with its config and its vocabulary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.new_folder import new_folder
+from ptm.interop.source import Source
+from ptm.interop.uer.config import uer_config
+from ptm.interop.uer.names import POSITIONS, SEGMENTS, Layers, to_uer
+from ptm.recipe import Recipe, recipe_yaml
+
+_ROWS = 3
+"""Of their segment table, always."""
+
+
+def export_to_uer(source: Source, out: Path) -> None:
+    """Write `out`: model.bin, config.json and the vocabulary.
+
+    Raises UserError where `out` exists or the model is none of theirs.
+    """
+    recipe = source.recipe()
+    tensors = source.tensors()
+    pairs = "pair_classifier.weight" in tensors
+    try:
+        config = uer_config(recipe.model, recipe.objective, pairs=pairs)
+    except UserError as error:
+        raise UserError(f"{source.folder}: {error}") from error
+    vocabulary = recipe.tokenizer.load().vocabulary
+    shared = bool(config.get("parameter_sharing"))
+    theirs = to_uer(_as_theirs(tensors, recipe), Layers(config["layers_num"], shared=shared))
+    with new_folder(out) as aside:
+        whole = {name: tensor.contiguous() for name, tensor in theirs.items()}
+        torch.save(whole, aside / "model.bin")
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (aside / "config.json").write_text(text + "\n", encoding="utf-8")
+        for name, content in recipe.tokenizer.huggingface_files(vocabulary).items():
+            (aside / name).write_bytes(content)
+        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+
+
+def _as_theirs(tensors: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """Positions that begin at row 0, a segment table of three rows."""
+    found = dict(tensors)
+    offset = recipe.model.embedding.position_offset
+    if offset:
+        kept = found[POSITIONS][offset:]
+        found[POSITIONS] = torch.cat((kept, torch.zeros(offset, kept.shape[1])))
+    if SEGMENTS in found:
+        segments = found[SEGMENTS]
+        spare = torch.zeros(_ROWS - len(segments), segments.shape[1])
+        found[SEGMENTS] = torch.cat((segments, spare))
+    return found

@@ -1,0 +1,175 @@
+"""A checkpoint of UER-py or TencentPretrain, with its config and its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.hf.folder import read_weights
+from ptm.interop.uer import config as uer_config
+from ptm.interop.uer.names import OUTPUT, POSITIONS, SEGMENTS, WORDS, Layers, from_uer, modern
+from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
+
+_LATE = 2
+"""Where the positions of an XLM-RoBERTa begin."""
+_ADDED_BY_FAIRSEQ = 2
+_VOCABULARIES = ("vocab.txt", "vocab.json", "*.model")
+
+
+@dataclass(frozen=True)
+class UerCheckpoint:
+    """A `.bin`, its JSON and its vocabulary: named, or in the checkpoint's folder."""
+
+    weights: Path
+    config_path: Path
+    vocab: Path
+    options: Mapping[str, Any]
+    """Of the tokenizer, where they are not the usual ones."""
+
+    @classmethod
+    def find(
+        cls,
+        source: str,
+        *,
+        config: Path | None,
+        vocab: Path | None,
+        options: Mapping[str, Any],
+    ) -> UerCheckpoint:
+        """The three files. Raises UserError where one is missing."""
+        path = Path(source)
+        if path.is_dir():
+            found = sorted(path.glob("*.bin*"))
+            if len(found) != 1:
+                raise UserError(f"{path}: has {len(found)} files *.bin*; name the one to import.")
+            path = found[0]
+        if not path.is_file():
+            raise UserError(f"{path}: is not a file; UER-py's checkpoints are files such as x.bin.")
+        config = config or path.with_name("config.json")
+        if not config.is_file():
+            raise UserError(
+                f"{config}: is not there; give the JSON that the model was trained with (UER-py's "
+                "--config_path) as --config."
+            )
+        vocab = vocab or next(
+            (found for name in _VOCABULARIES for found in path.parent.glob(name)),
+            path.with_name(_VOCABULARIES[0]),
+        )
+        if not vocab.is_file():
+            raise UserError(
+                f"{vocab}: is not there; give the vocabulary "
+                "that the model was trained with (UER-py's --vocab_path) as --vocab."
+            )
+        return cls(path, config, vocab, options)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The JSON. Raises UserError where it is not one of theirs."""
+        return uer_config.read_uer_config(self.config_path)
+
+    @cached_property
+    def _theirs(self) -> dict[str, Tensor]:
+        tensors = modern(read_weights(self.weights))
+        if WORDS not in tensors:
+            shown = ", ".join(sorted(tensors)[:5]) or "none"
+            raise UserError(
+                f"{self.weights}: is no checkpoint of UER-py or TencentPretrain: it has no {WORDS} "
+                f"(its tensors: {shown})."
+            )
+        return {name: tensor.float() for name, tensor in tensors.items()}
+
+    @cached_property
+    def _tied(self) -> bool:
+        """By the tensors; both copies of a tied matrix are there."""
+        output = self._theirs.get(OUTPUT)
+        tied = output is None or torch.equal(output, self._theirs[WORDS])
+        if self.config.get("tie_weights") and not tied:
+            raise UserError(
+                f"{self.weights}: {OUTPUT} differs from {WORDS}, but {self.config_path} says "
+                "tie_weights: true."
+            )
+        return tied
+
+    @property
+    def _positions_begin_late(self) -> bool:
+        """Whether they are those of an XLM-RoBERTa, moved to 0 and filled up with zeros."""
+        positions = self._theirs.get("embedding.pos.embedding.weight")
+        return positions is not None and len(positions) > _LATE and not positions[-_LATE:].any()
+
+    @property
+    def _one_segment(self) -> bool:
+        """Whether the last row of three is zeros, which nothing was ever trained with."""
+        segments = self._theirs.get("embedding.seg.embedding.weight")
+        return segments is not None and not segments[2].any()
+
+    def blocks(self) -> dict[str, Any]:
+        """A recipe's `tokenizer`, `model` and `objective`. Raises UserError."""
+        pairs = "target.sp.linear_1.weight" in self._theirs
+        try:
+            blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        except KeyError as error:
+            raise UserError(f"{self.config_path}: lacks {error}.") from error
+        except UserError as error:
+            raise UserError(f"{self.config_path}: {error}") from error
+        if self._positions_begin_late:
+            blocks["model"]["embedding"]["position_offset"] = _LATE
+            if self._one_segment:
+                blocks["model"]["embedding"]["segments"] = 1
+        tokenizer = {**_tokenizer(self.vocab, words=len(self._theirs[WORDS])), **self.options}
+        return {"tokenizer": tokenizer, **blocks}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Under canonical names. Raises UserError where they are not the config's."""
+        shared = uer_config.is_shared(self.config)
+        layers = Layers(self.config["layers_num"], shared=shared)
+        try:
+            found = from_uer(self._theirs, layers, tied=self._tied, source=str(self.weights))
+        except KeyError as error:
+            raise UserError(
+                f"{self.weights}: lacks {error}, which a model of {self.config_path} has."
+            ) from error
+        if self._positions_begin_late:
+            found[POSITIONS] = found[POSITIONS].roll(_LATE, dims=0)
+            if self._one_segment:
+                found[SEGMENTS] = found[SEGMENTS][:2]
+        return found
+
+
+def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
+    """Options of the `tokenizer` block, which no checkpoint knows, from `tokenizer.KEY=VALUE`.
+
+    Raises UserError for anything else.
+    """
+    found = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        block, _, option = key.partition(".")
+        if not equals or block != "tokenizer" or not option or "." in option:
+            raise UserError(
+                f'"{text}": an import takes tokenizer.KEY=VALUE, e.g. tokenizer.lowercase=false; '
+                "all else is in the checkpoint and its config."
+            )
+        try:
+            found[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f'"{text}": its value is not YAML.') from error
+    return found
+
+
+def _tokenizer(vocab: Path, *, words: int) -> dict[str, Any]:
+    """By the kind of file; `words`: rows of the word embedding."""
+    if vocab.suffix == ".model":
+        # XLM-R's numbering has <pad> and <mask> beside the file's pieces.
+        more = words - len(read_sentencepiece(str(vocab)).tokens)
+        numbering = "fairseq" if more == _ADDED_BY_FAIRSEQ else "file"
+        return {"type": "sentencepiece", "model": str(vocab), "ids": numbering}
+    if vocab.suffix == ".json":
+        return {"type": "bpe", "vocab": str(vocab), "merges": str(vocab.with_name("merges.txt"))}
+    return {"type": "wordpiece", "vocab": str(vocab)}

@@ -1,0 +1,134 @@
+"""How UER-py and TencentPretrain name the tensors of a transformer encoder with its targets.
+
+Their state dicts keep both copies of tied tensors, write a norm's weight and bias as gamma and
+beta, keep query, key and value apart and have a segment row for padding, as here. UER-py named the
+embeddings and the targets otherwise until 2022.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+
+Tensors = Mapping[str, Tensor]
+WORDS, OUTPUT = "embedding.word.embedding.weight", "target.mlm.linear_2.weight"
+POSITIONS, SEGMENTS = "embedding.position.weight", "embedding.segment.weight"
+
+_OLD = (
+    (r"embedding\.word_embedding\.", "embedding.word.embedding."),
+    (r"embedding\.position_embedding\.", "embedding.pos.embedding."),
+    (r"embedding\.segment_embedding\.", "embedding.seg.embedding."),
+    (r"target\.mlm_linear_(\d)\.", r"target.mlm.linear_\1."),
+    (r"target\.(?:sp|nsp|sop)_linear_(\d)\.", r"target.sp.linear_\1."),
+    (r"target\.layer_norm\.", "target.mlm.layer_norm."),
+)
+_TABLES = {
+    "word_embedding": "embedding.word.embedding",
+    "embedding.position": "embedding.pos.embedding",
+    "embedding.segment": "embedding.seg.embedding",
+}
+_LINEAR = {
+    "embedding.projection": "encoder.linear",
+    "mlm_transform.dense": "target.mlm.linear_1",
+    "pooler.dense": "target.sp.linear_1",
+    "pair_classifier": "target.sp.linear_2",
+}
+_NORMS = {
+    "embedding.norm": "embedding.layer_norm",
+    "encoder_norm": "encoder.layer_norm",
+    "mlm_transform.norm": "target.mlm.layer_norm",
+}
+_LAYER_LINEAR = {
+    "attention.output": "self_attn.final_linear",
+    "feed_forward.up": "feed_forward.linear_1",
+    "feed_forward.down": "feed_forward.linear_2",
+}
+_LAYER_NORMS = {"attention_norm": "layer_norm_1", "feed_forward_norm": "layer_norm_2"}
+_ATTENTION = "self_attn.linear_layers"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers by number, or one for all (`shared`, ALBERT)."""
+
+    count: int
+    shared: bool
+
+    def prefixes(self) -> tuple[tuple[str, str], ...]:
+        """Ours and theirs, with the dot."""
+        if self.shared:
+            return (("encoder_group_00.", "encoder.transformer."),)
+        return tuple((f"encoder_{i:02}.", f"encoder.transformer.{i}.") for i in range(self.count))
+
+    def names(self) -> dict[str, str]:
+        """Ours to theirs of every tensor that is the same on both sides, wherever it exists."""
+        found = {f"{o}.weight": f"{t}.weight" for o, t in _TABLES.items()}
+        found |= dict(_modules(_LINEAR, _NORMS))
+        for ours, theirs in self.prefixes():
+            inside = _modules(_LAYER_LINEAR, _LAYER_NORMS)
+            found |= {f"{ours}{name}": f"{theirs}{other}" for name, other in inside}
+        return {**found, "mlm_bias.bias": "target.mlm.linear_2.bias"}
+
+
+def _modules(linear: Mapping[str, str], norms: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for ours, theirs in linear.items():
+        for kind in ("weight", "bias"):
+            yield f"{ours}.{kind}", f"{theirs}.{kind}"
+    for ours, theirs in norms.items():
+        yield f"{ours}.weight", f"{theirs}.gamma"
+        yield f"{ours}.bias", f"{theirs}.beta"
+
+
+def modern(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors under the names that are usual since 2022."""
+    found = {}
+    for name, tensor in tensors.items():
+        for old, new in _OLD:
+            name = re.sub(f"^{old}", new, name)
+        found[name] = tensor
+    return found
+
+
+def from_uer(theirs: Tensors, layers: Layers, *, tied: bool, source: str) -> dict[str, Tensor]:
+    """Canonical tensors of a state dict under its modern names.
+
+    Raises UserError naming tensors that no encoder with masked-token and pair targets has, and
+    KeyError for one that every encoder has and this one lacks.
+    """
+    rest = dict(theirs)
+    found = {o: rest.pop(t) for o, t in layers.names().items() if t in rest}
+    for ours, prefix in layers.prefixes():
+        for kind in ("weight", "bias"):
+            names = [f"{prefix}{_ATTENTION}.{part}.{kind}" for part in range(3)]
+            found[f"{ours}attention.qkv.{kind}"] = torch.cat([rest.pop(name) for name in names])
+    if OUTPUT in rest:
+        output = rest.pop(OUTPUT)
+        if not tied:
+            found["mlm_unembed.weight"] = output
+    if rest:
+        shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
+        raise UserError(
+            f"{source}: is not what its config describes, or of another target than bert, mlm and "
+            f"albert; no place for {shown}."
+        )
+    return found
+
+
+def to_uer(tensors: Tensors, layers: Layers) -> dict[str, Tensor]:
+    """The state dict, with the copy of a tied output matrix and zeros for a missing output bias."""
+    rest = dict(tensors)
+    found = {t: rest.pop(o) for o, t in layers.names().items() if o in rest}
+    for ours, prefix in layers.prefixes():
+        for kind in ("weight", "bias"):
+            for part, tensor in enumerate(rest.pop(f"{ours}attention.qkv.{kind}").chunk(3)):
+                found[f"{prefix}{_ATTENTION}.{part}.{kind}"] = tensor
+    found[OUTPUT] = rest.pop("mlm_unembed.weight", found[WORDS])
+    found.setdefault("target.mlm.linear_2.bias", torch.zeros(len(found[WORDS])))
+    assert not rest, f"no place in UER's state dict for {sorted(rest)}"
+    return found

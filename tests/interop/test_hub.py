@@ -1,0 +1,127 @@
+"""Models by their id: from the hub's cache or its network, or a sentence that says what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers import BertConfig, BertForMaskedLM
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.interop.hub import hub_folder, looks_like_hub_id
+from ptm.interop.source import open_source
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, small_vocab: Path) -> Path:
+    size = len(small_vocab.read_text(encoding="utf-8").splitlines())
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path / "theirs")
+    shutil.copyfile(small_vocab, tmp_path / "theirs" / "vocab.txt")
+    return tmp_path / "theirs"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub's, without a network to fill it."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return folder
+
+
+def cached(cache: Path, name: str, files: Path) -> Path:
+    """The layout of the hub's cache, with `files` as the newest version of `name`."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abcd")
+    return Path(shutil.copytree(files, repository / "snapshots" / "0123abcd"))
+
+
+@pytest.mark.parametrize("name", ["tiny-bert", "someone/tiny-bert"])
+def test_a_cached_model_is_imported_and_a_source_without_a_network(
+    tmp_path: Path, cache: Path, theirs: Path, name: str
+) -> None:
+    cached(cache, name, theirs)
+    assert main(["import", name, str(tmp_path / "out"), "--from", "hf"]) == EXIT_DONE
+    there, here = open_source(name).tensors(), open_source(str(tmp_path / "out")).tensors()
+    assert there.keys() == here.keys()
+    assert all(torch.equal(there[key], here[key]) for key in there)
+
+
+def test_without_network_and_copy_one_sentence_says_what_to_download(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["import", "bert-base-chinese", str(out), "--from", "hf"]) == EXIT_USER
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    for part in ("no network", "config.json", "model.safetensors", "huggingface.co/bert-base-ch"):
+        assert part in text
+    assert not out.exists()
+
+
+def test_a_cached_model_without_weights_is_refused(cache: Path, theirs: Path) -> None:
+    (cached(cache, "tiny-bert", theirs) / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"neither model\.safetensors nor pytorch_model.bin"):
+        hub_folder("tiny-bert")
+
+
+def test_only_the_files_that_are_needed_are_asked_for(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pickles only where there are no safetensors."""
+    asked = []
+
+    def download(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(theirs)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert hub_folder("someone/tiny-bert") == theirs
+    (theirs / "model.safetensors").rename(theirs / "pytorch_model.bin")
+    assert hub_folder("someone/tiny-bert") == theirs
+    first, second, third = (patterns for _, patterns in asked)
+    assert first == second
+    assert "config.json" in first
+    assert "model.safetensors" in first
+    assert not any("bin" in pattern for pattern in first)
+    assert "pytorch_model.bin" in third
+    assert "model.safetensors" not in third
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("x"), OSError("unreachable")])
+def test_a_network_that_fails_is_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def download(name: str, allow_patterns: list[str]) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(UserError, match="no network"):
+        hub_folder("bert-base-chinese")
+
+
+def test_paths_are_no_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "here").mkdir()
+    for name in ("runs/misspelt", "here", "/absolute", "./bert", "a/b/c", "../bert", "models/"):
+        assert not looks_like_hub_id(name), name
+    for name in ("bert-base-chinese", "hfl/chinese-roberta-wwm-ext", "nghuyong/ernie-1.0-base-zh"):
+        assert looks_like_hub_id(name), name

@@ -1,0 +1,65 @@
+"""Patterns choose parameters by canonical name; learning rates fall from layer to layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptm.errors import UserError
+from ptm.model.build import build_plan, parameter_shapes
+from ptm.model.trainable import frozen_parameters, rate_factors
+from ptm.plan import Plan
+from ptm.recipe import load_recipe
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Three layers, a tied head."""
+    recipe = load_recipe(
+        str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"), ["model.encoder.layers=3"]
+    )
+    return build_plan(recipe.model, recipe.objective, vocabulary_size=100)
+
+
+def test_patterns_match_whole_canonical_names(plan: Plan) -> None:
+    frozen = frozen_parameters(plan, ["embedding*", "encoder_0[01]*"])
+    names = parameter_shapes(plan).keys()
+    beginnings = ("embedding.", "encoder_00.", "encoder_01.")
+    assert frozen == {name for name in names if name.startswith(beginnings)}
+    assert frozen
+    assert "word_embedding.weight" not in frozen
+
+
+def test_no_pattern_freezes_nothing(plan: Plan) -> None:
+    assert frozen_parameters(plan, []) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "nearest"),
+    [("encodr_00*", "encoder_00"), ("encoder_00.attention.qkv.wieght", "qkv.weight")],
+)
+def test_a_pattern_without_a_match_is_refused_with_the_nearest(
+    plan: Plan, pattern: str, nearest: str
+) -> None:
+    with pytest.raises(UserError, match=rf'train\.freeze\.1: ".*" matches no .*{nearest}"\?'):
+        frozen_parameters(plan, ["word*", pattern])
+
+
+def test_freezing_everything_is_refused(plan: Plan) -> None:
+    with pytest.raises(UserError, match=r"matches all .* leave some to learn"):
+        frozen_parameters(plan, ["*"])
+
+
+def test_rates_fall_from_the_last_layer_to_the_embedding(plan: Plan) -> None:
+    factors = rate_factors(plan, 0.5)
+    assert factors.keys() == parameter_shapes(plan).keys()
+    by_module = {name.partition(".")[0]: factor for name, factor in factors.items()}
+    assert by_module == {
+        "word_embedding": 0.125,
+        "embedding": 0.125,
+        "encoder_00": 0.25,
+        "encoder_01": 0.5,
+        "encoder_02": 1.0,
+        "mlm_transform": 1.0,
+        "mlm_bias": 1.0,
+    }
