@@ -3,7 +3,9 @@
 deepspeed --num_gpus N benchmarks/save_and_load.py RECIPE [KEY=VALUE ...]
 
 The recipe is trained anew and then gone on with, in one process group. `held up`: for how long all
-saves together kept a rank from training; `written`: until its parts were on the disk. The largest
+saves together kept a rank from training; `written`: how long the writing of its parts took; `step`:
+the mean of all steps. Memory is that by which the process grew at its highest: `saving` from the
+beginning of the first save until the training goes on, `loading` while it is loaded. The largest
 rank counts.
 """
 
@@ -15,6 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -26,8 +29,10 @@ from ptm.train.distributed import gathered, join_ranks, leave_ranks
 from ptm.train.fragments import EngineState
 from ptm.train.run import train
 from ptm.train.save import Saver, _Begun
+from ptm.train.trainer import Trainer
 
 spent: defaultdict[str, float] = defaultdict(float)
+grown: dict[str, float] = {}
 
 
 def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,22 +48,47 @@ def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def memory(line: str) -> float:
+    """MB of this process, of which /proc tells in `line`."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next(int(words.split()[1]) for words in status if words.startswith(line)) / 1e3
+
+
+def weighed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work`, by which the process grows; the first time counts."""
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = memory("VmRSS:")
+        try:
+            return work(*arguments, **options)
+        finally:
+            grown.setdefault(name, memory("VmHWM:") - before)
+
+    return wrapped
+
+
 def main(recipe: str, overrides: list[str]) -> int:
-    Saver.begin = timed("held up", Saver.begin)  # type: ignore[method-assign]
+    Saver.begin = weighed("saving", timed("held up", Saver.begin))  # type: ignore[method-assign]
     Saver.finish = timed("held up", Saver.finish)  # type: ignore[method-assign]
     _Begun.write = timed("written", _Begun.write)  # type: ignore[method-assign]
+    trained = timed("trained", Trainer._train_one)
+    Trainer._train_one = trained  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
-    EngineState.write = timed("loaded", EngineState.write)  # type: ignore[method-assign]
+    load = weighed("loading", timed("loaded", EngineState.write))
+    EngineState.write = load  # type: ignore[method-assign]
     ptm.train.run.problem_with = timed("verified", ptm.train.run.problem_with)
     saves = dict(spent)
     steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
     longer = [*overrides, f"train.steps={int(steps) + 1}"]
     code = code or train(lambda: load_recipe(recipe, longer), fresh=False)
     ranks = join_ranks()
-    seconds = {**saves, "verified": spent["verified"], "loaded": spent["loaded"]}
-    every = gathered(seconds, ranks)
+    saves["step"] = saves.pop("trained") / int(steps)
+    figures = {**saves, "verified": spent["verified"], "loaded": spent["loaded"]}
+    figures |= {f"{name}, MB": size for name, size in grown.items()}
+    every = gathered(figures, ranks)
     if ranks.first:
-        largest = {name: round(max(row[name] for row in every), 2) for name in seconds}
+        largest = {name: round(max(row[name] for row in every), 2) for name in figures}
         print("SECONDS", json.dumps({"ranks": ranks.world, **largest}), flush=True)
     leave_ranks()
     return code

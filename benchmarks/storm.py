@@ -235,12 +235,13 @@ def _damaging(damage: Callable[[Path, random.Random], None]) -> Callable[..., No
 
 
 def _truncate(folder: Path, dice: random.Random) -> None:
-    path = dice.choice(sorted(folder.glob("rank*.bin")))
+    path = dice.choice([p for p in sorted(folder.glob("rank*.bin")) if p.stat().st_size])
     os.truncate(path, dice.randrange(path.stat().st_size))
 
 
 def _flip(folder: Path, dice: random.Random) -> None:
-    path = dice.choice(sorted(folder.iterdir()))
+    # A rank that owns nothing has written an empty file.
+    path = dice.choice([p for p in sorted(folder.iterdir()) if p.stat().st_size])
     data = bytearray(path.read_bytes())
     data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
     path.write_bytes(bytes(data))

@@ -16,6 +16,10 @@ class UserError(Exception):
     """A mistake that only the user can mend: shown as its sentence alone, exit code 2."""
 
 
+class AgreedError(UserError):
+    """One that all ranks raise, as they have told each other of it."""
+
+
 class TrainingError(Exception):
     """A training that cannot go on; the message says why and what would help."""
 

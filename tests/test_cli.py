@@ -65,9 +65,9 @@ def test_a_real_process_killed_and_signalled_ends_like_a_calm_one(
 ) -> None:
     size = ["train.steps=400", "checkpoint.every=50", "tracking.report_every=20"]
     size.append("tracking.evaluate_every=100")
-    calm = ["train", RECIPE, *small_overrides(store, tmp_path, "calm"), *size]
+    calm = ["train", RECIPE, *small_overrides(store, tmp_path, "calm", *size)]
     assert ptm(*calm).returncode == EXIT_DONE
-    rough = ["train", RECIPE, *small_overrides(store, tmp_path, "rough"), *size]
+    rough = ["train", RECIPE, *small_overrides(store, tmp_path, "rough", *size)]
     folder = tmp_path / "rough"
     for number, saved, expected in (
         (signal.SIGKILL, 50, -signal.SIGKILL),
@@ -173,7 +173,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
 ) -> None:
     (command, *options), overrides, expected = MISTAKES[mistake]
-    arguments = [*small_overrides(store, tmp_path, "wrong"), *overrides, *options]
+    arguments = [*small_overrides(store, tmp_path, "wrong", *overrides), *options]
     before = sorted(store.parent.rglob("*"))
     assert main([command, RECIPE, *arguments]) == EXIT_USER
     said = capsys.readouterr().err

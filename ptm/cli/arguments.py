@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from ptm.errors import UserError
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
@@ -35,6 +38,16 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help=text)
+
+
+def refuse_twins(overrides: Iterable[str]) -> None:
+    """Raise UserError where two KEY=VALUE have the same key: which was meant is not known."""
+    first: dict[str, str] = {}
+    for word in overrides:
+        key = word.partition("=")[0]
+        if key in first:
+            raise UserError(f'{key} is given twice: "{first[key]}" and "{word}". Leave one out.')
+        first[key] = word
 
 
 def recipe_of(parsed: argparse.Namespace) -> Recipe:

@@ -11,7 +11,17 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, TextIO, cast
 
-from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER, TrainingError, UserError
+from ptm.cli.arguments import refuse_twins
+from ptm.cli.once import say
+from ptm.errors import (
+    EXIT_DONE,
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_USER,
+    AgreedError,
+    TrainingError,
+    UserError,
+)
 from ptm.version import __version__
 
 _COMMANDS = (
@@ -27,6 +37,7 @@ _COMMANDS = (
     "embed",
     "vocab",
     "runs",
+    "verify",
     "report",
 )
 """Files of this package, in the order of `ptm --help`."""
@@ -57,15 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Who asks for JSON reads nothing else on stdout.
     _log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
+        refuse_twins(getattr(parsed, "overrides", ()))
         return cast(int, parsed.command(parsed))
     except UserError as error:
-        # All ranks of a launch raise the same; one says it.
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ptm: {error}", file=sys.stderr)
+        say(f"ptm: {error}", on_all=isinstance(error, AgreedError))
         return EXIT_USER
     except TrainingError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ptm: {error}", file=sys.stderr)
+        say(f"ptm: {error}", on_all=True)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("ptm: interrupted", file=sys.stderr)
@@ -77,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"ptm: {where}cannot be written: {error.strerror}.", file=sys.stderr)
+        say(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
         return EXIT_USER
 
 

@@ -37,6 +37,7 @@ from ptm.launch.processes import (
     ranks_here,
 )
 from ptm.launch.shell import on_host, on_hosts
+from ptm.launch.tether import Tether
 from ptm.launch.verdict import Evidence, agreed_code, explanation
 
 Tell = Callable[[str], None]
@@ -110,6 +111,7 @@ class _Launching:
         self._watch = RankWatch(self._id, here)
         self._notes = Notes(prepared.run, self._id, self._hosts if prepared.node_local else ())
         self._folder: Path | None = None
+        self._tether: Tether | None = None
         self._sent = False
         self._told_to_stop = False
         self._ended_early = False
@@ -119,6 +121,7 @@ class _Launching:
         environment = self._environment()
         self._tell(shlex.join(self._prepared.command))
         killed_before = processes_killed_for_memory()
+        self._tether = Tether(self._id, self._prepared.stop_file, self._hosts)
         launcher = subprocess.Popen(
             self._prepared.command,
             env=environment,
@@ -134,7 +137,9 @@ class _Launching:
         return self._end(launcher.returncode, killed_before, asked)
 
     def clean(self) -> None:
-        """Remove what was left for the ranks to read."""
+        """Remove what was left for the ranks to read, and who would tell them to stop."""
+        if self._tether is not None:
+            self._tether.let_go()
         self._watch.close()
         self._remove_sent()
         if self._folder is not None:

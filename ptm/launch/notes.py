@@ -72,6 +72,10 @@ class Notes:
                 continue
         return found
 
+    def calls(self) -> list[Path]:
+        """Where ranks that failed have left their last calls to others."""
+        return sorted(self._folder.glob("*.calls"))
+
     def stacks(self, rank: int) -> list[str]:
         """What Python's faulthandler has written of a rank that crashed."""
         path = self._folder / f"rank{rank:05d}.stacks"

@@ -120,6 +120,7 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     batches_of(recipe, target.ranks)
     open_inputs(recipe, ranks=target.ranks)
     folder = RunFolder(recipe)
+    folder.refuse(fresh=options.fresh)
     return folder.path.absolute(), folder.stop_file.absolute(), recipe.checkpoint.node_local
 
 

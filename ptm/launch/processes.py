@@ -118,9 +118,14 @@ def kill_everywhere(launch: str, number: int, hosts: Iterable[str]) -> None:
         kill_here(launch, number)
 
 
+def any_of(launch: str) -> str:
+    """A script of sh that says something where it runs beside processes of a launch."""
+    return _EACH.format(name=LAUNCH, launch=launch, what='echo "$p"')
+
+
 def hosts_with_processes(launch: str, hosts: Iterable[str]) -> list[str]:
     """Those of `hosts` on which something of a launch runs; none that cannot be asked."""
-    said = on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what='echo "$p"'))
+    said = on_hosts(hosts, any_of(launch))
     return [host for host, one in said.items() if one.code == 0 and one.out.strip()]
 
 

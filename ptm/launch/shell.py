@@ -27,6 +27,11 @@ class Said:
         return self.code != _NO_ANSWER
 
 
+def command_on(host: str | None, script: str) -> list[str]:
+    """What runs a script of sh on `host`, or here."""
+    return ["sh", "-c", script] if host is None else [*_SSH, host, script]
+
+
 def on_host(
     host: str,
     script: str,
@@ -35,7 +40,7 @@ def on_host(
     seconds: float = 15,
 ) -> Said:
     """Run a script of sh on `host`, with `given` as its input: nothing of that is seen by `ps`."""
-    command = [*_SSH, host, script]
+    command = command_on(host, script)
     try:
         done = subprocess.run(
             command,

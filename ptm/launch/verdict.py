@@ -69,7 +69,7 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
     timed_out = [note for note in found.values() if _TIMEOUT.search(note.error or "")]
     # After a timeout, DeepSpeed's launcher kills the rank that hangs.
     if timed_out and (killed is None or killed is not evidence.deaths[0]):
-        return _hung(evidence, timed_out)
+        return [*_hung(evidence, timed_out), *_last_calls(notes)]
     if killed is not None and (first_failed is None or _is_consequence(first_failed)):
         return _killed(evidence, notes, killed.rank, killed.signal, killed.pid)
     silent = [rank for rank in range(evidence.ranks) if rank not in found or not found[rank].ended]
@@ -150,6 +150,11 @@ def _hung(evidence: Evidence, timed_out: Sequence[Note]) -> list[str]:
     if missing:
         return [*lines, f"{_who(evidence, missing[0])} never began: the others waited for it."]
     return [*lines, f"They waited for {_who(evidence, oldest.rank)}, it seems{_at(oldest)}."]
+
+
+def _last_calls(notes: Notes) -> list[str]:
+    files = notes.calls()
+    return [f"The last calls to other ranks: {', '.join(map(str, files))}."] if files else []
 
 
 def _who(evidence: Evidence, rank: int) -> str:

@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
-from ptm.errors import UserError
+from ptm.errors import AgreedError, UserError
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import launched_ranks
 from ptm.train.engines.deepspeed import join_deepspeed
@@ -23,6 +24,9 @@ Backend = Literal["auto", "nccl", "gloo"]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+TRACES = "nccl_trace_rank_"
+"""How the names of the files begin that torch writes where NCCL times out."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +110,37 @@ def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: f
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
 
 
-def record_flights(folder: Path) -> None:
-    """Have torch keep NCCL's last calls, and write them into `folder` where one times out.
+def limit_waiting(*, timeout_minutes: float) -> None:
+    """Let no call of any group wait longer.
 
-    The variables' names are those of torch 2.5 and later, and those before; what the user has set
-    stays.
+    DeepSpeed makes groups of its own, which torch gives half an hour, whatever the first one has.
     """
-    traces = str(folder / "nccl_trace_rank_")
+    for group in list(distributed_c10d._world.pg_map):
+        if isinstance(group, dist.ProcessGroup):
+            distributed_c10d._set_pg_timeout(timedelta(minutes=timeout_minutes), group)
+
+
+def record_flights(folder: Path) -> None:
+    """Have torch keep the last calls of each rank to the others.
+
+    Where one times out, torch itself writes NCCL's into `folder`; `flights` gives gloo's. What
+    the user has set stays.
+    """
     for name, value in {
         "TORCH_FR_BUFFER_SIZE": "2000",
-        "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
-        "TORCH_FR_DUMP_TEMP_FILE": traces,
-        "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": traces,
+        "TORCH_FR_DUMP_TEMP_FILE": str(folder / TRACES),
     }.items():
         os.environ.setdefault(name, value)
+
+
+def flights() -> bytes | None:
+    """The last calls of this rank to others, as JSON; None where torch has not recorded any."""
+    dump = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)
+    if dump is None or not dist.is_initialized():
+        return None
+    found: bytes = dump()
+    return found
 
 
 def _join(backend: str, timeout: timedelta) -> None:
@@ -163,7 +183,7 @@ def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
     """Do `work`; where it fails on one rank, fail on all, so that none waits for another.
 
     Raises the UserError or OSError of the first rank that failed, with its host where others did
-    not fail alike.
+    not fail alike: an AgreedError of several ranks.
     """
     return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
 
@@ -188,7 +208,7 @@ def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
         alike = len({told for _, told, _ in failed}) == 1
         if not alike or len(failed) < sum(was_asked for was_asked, _, _ in every):
             text = f"rank {rank} on {host}: {text}"
-        raise UserError(text) if number is None else OSError(number, text)
+        raise AgreedError(text) if number is None else OSError(number, text)
     return result
 
 

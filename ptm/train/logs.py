@@ -1,4 +1,4 @@
-"""Where log lines go: the console in short, train.log with time and place."""
+"""Where log lines go: the console in short, train.log with time and place, and DeepSpeed's too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PROJECT = logging.getLogger("ptm")
+_PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
 @contextmanager
 def log_to(path: Path, *, active: bool) -> Iterator[None]:
-    """Append what the project logs to `path` as well, on the rank that writes."""
+    """Append what is logged to `path`, on the rank that writes; DeepSpeed's goes there alone."""
     if not active:
         # What goes wrong on one rank is raised on all, and said by the first.
         _PROJECT.setLevel(logging.CRITICAL)
@@ -21,9 +21,11 @@ def log_to(path: Path, *, active: bool) -> Iterator[None]:
     _PROJECT.setLevel(logging.INFO)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    _PROJECT.addHandler(handler)
+    for logger in (_PROJECT, _DEEPSPEED):
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        _PROJECT.removeHandler(handler)
+        for logger in (_PROJECT, _DEEPSPEED):
+            logger.removeHandler(handler)
         handler.close()

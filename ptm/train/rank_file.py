@@ -11,11 +11,12 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
-from ptm.train.distributed import Ranks
+from ptm.train.distributed import TRACES, Ranks, flights
 
 FOLDER = "ranks"
 _SECONDS = 2.0
@@ -34,6 +35,7 @@ class RankFile:
             # Tells whoever launched the ranks theirs from those of an earlier start.
             "launch": os.environ.get("PTM_LAUNCH"),
         }
+        self._several = ranks.world > 1
         self.code = EXIT_FAULT
         """The exit code, once it is known."""
         self._phase = ""
@@ -52,6 +54,8 @@ class RankFile:
         said = None if error is None else f"{type(error).__name__}: {error}"
         code = EXIT_USER if isinstance(error, UserError) else EXIT_FAULT if error else self.code
         self._write(phase="ended", step=self._step, code=code, error=said)
+        if code == EXIT_FAULT and self._several:
+            self._write_flights()
         if self._stacks is not None:
             faulthandler.disable()
             self._stacks.close()
@@ -67,6 +71,15 @@ class RankFile:
         self._phase, self._step, self._next = phase, step, now + _SECONDS
         self._write(phase=phase, step=step)
 
+    def _write_flights(self) -> None:
+        """For a rank that waited in vain: which of its calls to the others was its last."""
+        found = flights()
+        if found is None:
+            return
+        # After a timeout the process may be killed at any moment, the disk may be full.
+        with suppress(OSError):
+            self._path.with_suffix(".calls").write_bytes(found)
+
     def _write(self, **said: Any) -> None:
         """Replace the file; a full disk is no reason to stop a training."""
         aside = self._path.with_suffix(".partial")
@@ -79,5 +92,6 @@ class RankFile:
 
 def clear_rank_files(run: Path) -> None:
     """Remove what the ranks of an earlier start have left."""
-    for path in (run / FOLDER).glob("rank*"):
-        path.unlink(missing_ok=True)
+    for kind in ("rank*", f"{TRACES}*"):
+        for path in (run / FOLDER).glob(kind):
+            path.unlink(missing_ok=True)

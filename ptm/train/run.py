@@ -28,6 +28,7 @@ from ptm.train.distributed import (
     agreed,
     agreed_by,
     join_ranks,
+    limit_waiting,
     objects_of_all,
     of_first,
     record_flights,
@@ -127,12 +128,8 @@ def _train_in(
     rank_file: RankFile,
 ) -> int:
     """Inside the locked folder."""
-    if recipe.checkpoint.node_local and ranks.world > 1:
-        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
-    else:
-        checkpoint = _newest_checkpoint(folder, ranks)
-    if checkpoint is not None:
-        _refuse_other_data(checkpoint, inputs)
+    # What is wrong there is wrong on all ranks alike.
+    checkpoint = agreed(ranks, lambda: _checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
     agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
@@ -180,6 +177,18 @@ def _train_in(
         trainer.close()
 
 
+def _checkpoint_to_go_on_from(
+    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks
+) -> Checkpoint | None:
+    if recipe.checkpoint.node_local and ranks.world > 1:
+        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
+    else:
+        checkpoint = _newest_checkpoint(folder, ranks)
+    if checkpoint is not None:
+        _refuse_other_data(checkpoint, inputs)
+    return checkpoint
+
+
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
     """The newest whole one; the ranks share out the reading of what is to be verified."""
     names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
@@ -215,6 +224,8 @@ def _trainer(
     kind = PipelineEngine if ranks.stages > 1 else PlainEngine
     teachers = inputs.teachers
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks, teachers=teachers)
+    if ranks.world > 1:
+        limit_waiting(timeout_minutes=recipe.engine.timeout_minutes)
     return Trainer(
         recipe,
         steps=inputs.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -93,10 +94,41 @@ class RunFolder:
         if self.checkpoints.exists():
             clear_leftovers(self.checkpoints)
 
+    def refuse(self, *, fresh: bool) -> None:
+        """Raise the UserErrors of `take` that can be known without it; leave the folder as it is.
+
+        It is left to those who will train.
+        """
+        if not self._lock_file.exists():
+            self._refuse_unwritable()
+            return
+        self._lock_or_refuse()
+        try:
+            if not fresh:
+                self._refuse_other_recipe()
+        finally:
+            self._release()
+
+    def _refuse_unwritable(self) -> None:
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+            raise UserError(f"{self.path}: cannot be made a run folder: {reason}.")
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / "lock"
+
     def _acquire(self) -> None:
+        self._lock_or_refuse()
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._lock.flush()
+
+    def _lock_or_refuse(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("a+", encoding="utf-8")
+            self._lock = self._lock_file.open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be made a run folder: {error.strerror}."
@@ -106,14 +138,11 @@ class RunFolder:
         except OSError as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
-            self._lock.close()
+            self._release()
             raise UserError(
                 f"{self.path}: is in use by {holder}. Wait for it, stop it, or give this run "
                 "another name."
             ) from error
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._lock.flush()
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -37,6 +37,9 @@ from ptm.model.checkpoint import (
 from ptm.train.distributed import Ranks, agreed, objects_of_all
 from ptm.train.fragments import EngineState
 
+_BEFORE = ".before"
+"""Behind the name of a checkpoint while another of the same step takes its place."""
+
 
 @dataclass(frozen=True)
 class Keeping:
@@ -148,8 +151,7 @@ class Saver:
             return
         _write_synced(begun.aside / RUN, json.dumps(begun.run, indent=1))
         _write_manifest(begun.aside, self._state, entries)
-        shutil.rmtree(target, ignore_errors=True)
-        begun.aside.rename(target)
+        put_in_place(begun.aside, target)
         sync_folder(self._folder)
         replace_file(self._folder / LATEST, target.name)
         if begun.best:
@@ -238,8 +240,20 @@ def _drop_old(folder: Path, keeping: Keeping) -> None:
         shutil.rmtree(doomed)
 
 
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename, also where a checkpoint of that step is there: one of the two always is."""
+    before = target.with_suffix(_BEFORE)
+    if target.exists():
+        target.rename(before)
+    aside.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed save left behind."""
+    """Remove what a killed save left behind, and take back what it was about to replace."""
+    for path in folder.glob(f"*{_BEFORE}"):
+        target = path.with_suffix("")
+        shutil.rmtree(path) if target.exists() else path.rename(target)
     for path in folder.glob("*.partial"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

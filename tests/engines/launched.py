@@ -46,9 +46,8 @@ class Training:
     disturbed: tuple[int, float] | None = None
 
     def arguments(self, store: Path, runs: Path) -> list[str]:
-        small = small_overrides(store, runs, self.name)
         own = (override.replace(RUNS, str(runs)) for override in self.overrides)
-        return [str(RECIPE), *small, *COMMON, *own]
+        return [str(RECIPE), *small_overrides(store, runs, self.name, *COMMON, *own)]
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,10 @@ class Launch:
     ) -> list[str]:
         hostfile = str(self._hosts.hostfile(slots=slots))
         recipe = str(QUICKSTART / "roberta-tiny.yaml")
-        small = small_overrides(self._store, self.runs, name)
+        small = small_overrides(self._store, self.runs, name, *SMALL, *overrides)
         return [
             *(DEEPSPEED, "--hostfile", hostfile, *options),
-            *(SCRIPT, recipe, *small, *SMALL, *overrides),
+            *(SCRIPT, recipe, *small),
         ]
 
     def losses(self, name: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Launch:
     def __init__(self, store: Path, folder: Path, name: str) -> None:
         self.run = folder / "runs" / name
         self.log = folder / f"{name}.log"
-        self._overrides = small_overrides(store, folder / "runs", name)
+        self._small = partial(small_overrides, store, folder / "runs", name)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *words: str, **environment: str) -> None:
@@ -50,7 +51,7 @@ class Launch:
         clean = {key: value for key, value in os.environ.items() if key not in _OF_A_LAUNCHER}
         ours = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         options = [word for word in words if word.startswith("-")]
-        overrides = [*self._overrides, *(word for word in words if not word.startswith("-"))]
+        overrides = self._small(*(word for word in words if not word.startswith("-")))
         recipe = str(QUICKSTART / "roberta-tiny.yaml")
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(

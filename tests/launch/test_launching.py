@@ -156,3 +156,40 @@ def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
     assert launch.saved_where_it_stopped(), launch.said
     assert "DeepSpeed's launcher was killed before its ranks had ended" in launch.said
     assert launch.processes() == []
+
+
+def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+
+    launch.signal(signal.SIGKILL)
+
+    assert launch.wait(10) == -signal.SIGKILL
+    end = time.monotonic() + 40
+    while launch.processes():
+        assert time.monotonic() < end, launch.said
+        time.sleep(0.2)
+    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.note(0)["code"] == launch.note(1)["code"] == 75
+
+
+def test_a_rank_that_hangs_is_named_with_what_the_others_waited_in(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS, "engine.timeout_minutes=0.2")
+    launch.until_training()
+    stuck = launch.note(1)["pid"]
+
+    os.kill(stuck, signal.SIGSTOP)
+    waiting = psutil.Process(launch.note(0)["pid"])
+    launch.until(lambda: not waiting.is_running() or waiting.status() == "zombie", "timeout")
+    # DeepSpeed's launcher would kill it half a minute later.
+    time.sleep(1)
+    os.kill(stuck, signal.SIGKILL)
+
+    assert launch.wait(40) == 1, launch.said
+    assert "1 rank(s) waited longer than engine.timeout_minutes for another." in launch.said
+    assert f"They waited for Rank 1 on {launch.note(1)['host']} (process {stuck})" in launch.said
+    calls = launch.run / "ranks" / "rank00000.calls"
+    assert f"The last calls to other ranks: {calls}." in launch.said
+    last = json.loads(calls.read_text())["entries"][-1]
+    assert last["profiling_name"].startswith("gloo:")
+    assert launch.processes() == []

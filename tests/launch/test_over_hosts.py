@@ -66,7 +66,7 @@ def test_hosts_are_stopped_together_and_no_secret_is_seen(
         os.kill(launcher, signal.SIGTERM)
 
     recipe = str(QUICKSTART / "roberta-tiny.yaml")
-    overrides = [*small_overrides(store, tmp_path / "runs", "hosts"), *ENDLESS]
+    overrides = small_overrides(store, tmp_path / "runs", "hosts", *ENDLESS)
     command = ["env", f"PYTHONPATH={site}:{PROJECT}", sys.executable, "-m", "ptm", "launch"]
     command += [f"--hostfile={hosts.hostfile(slots=1)}", recipe, *overrides]
     (ended,) = hosts.run(command, seconds=SECONDS, meanwhile=stop_when_it_trains)

@@ -56,9 +56,9 @@ def vocab() -> Path:
     return QUICKSTART / "vocab.txt"
 
 
-def small_overrides(store: Path, runs: Path, name: str) -> list[str]:
-    """KEY=VALUE arguments that make the quickstart's recipe small."""
-    return [
+def small_overrides(store: Path, runs: Path, name: str, *others: str) -> list[str]:
+    """KEY=VALUE arguments that make the quickstart's recipe small; `others` take precedence."""
+    small = [
         f"name={name}",
         f"runs_dir={runs}",
         f"tokenizer.vocab={vocab()}",
@@ -76,6 +76,13 @@ def small_overrides(store: Path, runs: Path, name: str) -> list[str]:
         "tracking.report_every=5",
         "tracking.evaluate_every=6",
     ]
+    last: dict[str, str] = {}
+    for word in (*small, *others):
+        key = word.partition("=")[0]
+        # In the order in which they were given, as a block may follow a key of it.
+        last.pop(key, None)
+        last[key] = word
+    return list(last.values())
 
 
 class Runs:
@@ -87,7 +94,7 @@ class Runs:
 
     def arguments(self, name: str, *overrides: str) -> list[str]:
         recipe = str(QUICKSTART / "roberta-tiny.yaml")
-        return [recipe, *small_overrides(self.store, self.folder, name), *overrides]
+        return [recipe, *small_overrides(self.store, self.folder, name, *overrides)]
 
     def train(self, name: str, *overrides: str, fresh: bool = False) -> int:
         recipe, *rest = self.arguments(name, *overrides)

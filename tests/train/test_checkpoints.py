@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +181,35 @@ def test_another_precision_goes_on_within_its_own_band(
     assert runs.train("moved", "model.dropout=0.0", *PRECISIONS[after]) == EXIT_DONE
     for record, other in zip(runs.metrics("moved"), calm("model.dropout=0.0"), strict=True):
         assert record["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3])
+def test_a_kill_while_one_checkpoint_replaces_another_leaves_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    target, aside = tmp_path / "global_step4", tmp_path / "global_step4.partial"
+    for folder, content in ((target, "old"), (aside, "new")):
+        folder.mkdir()
+        (folder / "run.json").write_text(content)
+    calls = 0
+
+    def killed(original: Any) -> Any:
+        def work(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == kill_at:
+                raise KeyboardInterrupt
+            return original(*arguments, **options)
+
+        return work
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed(Path.rename))
+        patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            ptm.train.save.put_in_place(aside, target)
+
+    ptm.train.save.clear_leftovers(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["global_step4"]
+    assert (target / "run.json").read_text() == ("new" if kill_at == 3 else "old")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import ptm.train.trainer
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe.blocks import EarlyStopping
 from ptm.train.stopping import Patience
@@ -133,3 +136,21 @@ def test_init_from_nowhere_is_refused(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         runs.train("nowhere", f"init_from={tmp_path / 'missing'}")
     assert not (runs.folder / "nowhere" / "checkpoints").exists()
+
+
+def test_what_deepspeed_says_is_in_the_log_and_not_between_the_reports(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    original = ptm.train.trainer.Trainer._train_one
+
+    def train_one(self: Any, *arguments: Any) -> float:
+        logging.getLogger("DeepSpeed").warning("OVERFLOW!")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(ptm.train.trainer.Trainer, "_train_one", train_one)
+    options = ("engine.precision=bf16", "engine.deepspeed=zero0", "train.steps=2")
+    assert runs.train("quiet", *options) == EXIT_DONE
+    said = capfd.readouterr()
+    assert "OVERFLOW" not in said.out + said.err
+    assert "bf16_optimizer" not in said.out
+    assert (runs.folder / "quiet" / "train.log").read_text().count("DeepSpeed: OVERFLOW!") == 2

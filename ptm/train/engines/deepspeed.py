@@ -27,6 +27,8 @@ State = tuple[Tensor, ...]
 def join_deepspeed(*, cuda: bool) -> None:
     """Let DeepSpeed use the process group that this process has joined."""
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    # What it warns of belongs into train.log (ptm/train/logs.py), not between the reports.
+    deepspeed.utils.logger.handlers = [logging.NullHandler()]
     # Pipelines broadcast tied weights, which torch warns of though no gradient is asked for.
     warnings.filterwarnings("ignore", message=r".*c10d::broadcast_: an autograd kernel")
     if not cuda:
@@ -55,9 +57,11 @@ def refuse_config(config: dict[str, Any], name: str) -> None:
 
 def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
     """DeepSpeed's engine around `model`."""
-    return deepspeed.initialize(
-        model=model, optimizer=optimizer, config=config, dist_init_required=False
-    )[0]
+    # With bf16 it prints the memory in use, whatever its log level is.
+    with redirect_stdout(StringIO()):
+        return deepspeed.initialize(
+            model=model, optimizer=optimizer, config=config, dist_init_required=False
+        )[0]
 
 
 def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
