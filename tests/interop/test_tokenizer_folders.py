@@ -63,6 +63,8 @@ def test_autotokenizer_gives_the_same_ids(
     texts = [*bundled_texts, *ODD_TEXTS]
     if kind == "space":
         texts = [" ".join(text) for text in bundled_texts] + ["a 天气  b\tc", "", " "]
+    if kind == "unigram":
+        texts += ["ﬁ\u0301x", "a\u0301\u0302b ０\u0301", "의\u200d 가", "\u0301the"]
     expected = theirs(texts, add_special_tokens=False)["input_ids"]
     for text, mine, other in zip(texts, ours.encode(texts), expected, strict=True):
         assert mine == other, text
@@ -80,6 +82,8 @@ def test_special_tokens_stand_around_one_text_and_two(
     sep = ours.vocabulary.special_id("sep")
     assert ids == [*first, *([sep] * (between - 1)), *second[1:]]
     segments = found.get("token_type_ids")
+    if kind != "wordpiece" and FAMILIES[family].get("type_vocab_size") != 2:
+        assert set(theirs("the", "a", return_token_type_ids=True)["token_type_ids"]) == {0}
     if FAMILIES[family].get("type_vocab_size") == 2:
         assert segments == [0] * len(first) + [1] * (len(ids) - len(first))
     else:

@@ -49,6 +49,10 @@ def test_bytes_and_pieces_of_chinese_are_grouped_as_the_segmenter_cuts(marked: T
     assert words[-1] == "书"
 
 
+def test_a_word_begins_where_chinese_ends(marked: Tokenizer) -> None:
+    assert words_of(marked, "我们the看书") == ["我们", "the", "看书"]
+
+
 def test_a_mark_alone_is_no_word(marked: Tokenizer) -> None:
     for text in ("我们 在 北京", "a 𝔘 b", "x 龘龘"):
         assert all(words_of(marked, text)), text
