@@ -31,7 +31,7 @@ ASKED = min(1, int(os.environ.get("WORLD_SIZE", "1")) - 1)
 
 def main(plan: Path) -> None:
     """Train everything that is listed in `plan`, and tell how each ended."""
-    _log_to_console()
+    _log_to_console(sys.stdout)
     for training in json.loads(plan.read_text(encoding="utf-8")):
         outcome = one(training)
         with plan.with_name(f"ended-{RANK}.jsonl").open("a", encoding="utf-8") as ended:
