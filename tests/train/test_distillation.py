@@ -69,6 +69,17 @@ def test_teachers_compute_in_the_precision_of_the_student(
         assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
 
 
+def test_a_teacher_takes_the_memory_of_the_students_precision(runs: Runs, teacher: Path) -> None:
+    recipe, *overrides = runs.arguments("student", taught_by(teacher))
+    loaded = load_recipe(recipe, overrides)
+    teachers = open_teachers(loaded, loaded.tokenizer.load())
+    assert teachers is not None
+    for precision, bytes_each in (("bf16", 2), ("fp16", 2), ("fp32", 4)):
+        teachers.prepare(torch.device("cpu"), precision)
+        sizes = {p.element_size() for model in teachers._models for p in model.parameters()}
+        assert sizes == {bytes_each}
+
+
 def test_several_teachers_teach_at_once(runs: Runs, teacher: Path) -> None:
     other = runs.folder / "other"
     assert runs.train("other", "seed=8", *SHORT) == EXIT_DONE
