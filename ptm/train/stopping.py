@@ -110,6 +110,13 @@ class Patience:
         """Whether to end the training."""
         return self._rule is not None and self.misses >= self._rule.patience
 
+    def __str__(self) -> str:
+        assert self._rule is not None, "patience without a rule"
+        return (
+            f"{self._rule.metric} has not been better than {self.best:.5g} for {self.misses} "
+            "evaluations"
+        )
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"best": self.best, "misses": self.misses}

@@ -1,0 +1,82 @@
+"""The sets a training is evaluated on as it goes: their metrics, and what became of these."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from itertools import repeat
+
+from ptm.objectives import Objective
+from ptm.recipe.blocks import metric_key
+from ptm.train.batches import StepBatch, evaluation_batches, no_rows
+from ptm.train.distributed import Ranks, summed
+from ptm.train.engines.contract import Engine
+from ptm.train.means import Counted, means_of
+from ptm.train.rows import RowSet
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluationSets:
+    """Rows by the name of their set; all ranks call it alike."""
+
+    def __init__(
+        self,
+        sets: Mapping[str, RowSet],
+        objective: Objective,
+        engine: Engine,
+        ranks: Ranks,
+        *,
+        micro_rows: int,
+    ) -> None:
+        self._sets = sets
+        self._objective = objective
+        self._engine = engine
+        self._ranks = ranks
+        self._micro_rows = micro_rows
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def metrics(self, *, step: int) -> dict[str, dict[str, float]]:
+        """The objective's metrics over each set, the loss as weighted at `step`."""
+        return {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
+
+    def _metrics_of(self, rows: RowSet, *, step: int) -> dict[str, float]:
+        batches = Counted(self._batches(rows), self._objective)
+        sums = self._engine.sums(batches)
+        # The last stage sees the rows that the first has counted.
+        counts = batches.counts if self._ranks.stage == 0 else dict.fromkeys(batches.counts, 0.0)
+        every = summed(
+            {
+                **{f"sum {name}": value for name, value in sums.items()},
+                **{f"count {name}": value for name, value in counts.items()},
+            },
+            self._ranks,
+        )
+        return means_of(
+            {name: every[f"sum {name}"] for name in sums},
+            {name: every[f"count {name}"] for name in counts},
+            self._objective,
+            step=step,
+        )
+
+    def _batches(self, rows: RowSet) -> Iterator[StepBatch]:
+        """This rank's; as many on every one."""
+        ranks, size = self._ranks, self._micro_rows
+        if not ranks.reads_rows:
+            count = -(-len(rows) // (size * ranks.data_ranks))
+            return repeat(no_rows(self._objective), count)
+        return evaluation_batches(
+            rows, size, data_rank=ranks.data_rank, data_ranks=ranks.data_ranks
+        )
+
+    def tell_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+        """Say what became of weights that were learnt elsewhere; both are by `metric_key`."""
+        for name in self._sets if before and after else ():
+            changes = (
+                f"{metric} {before[key]:.4f} -> {after[key]:.4f}"
+                for metric in ("loss", "perplexity")
+                if (key := metric_key(name, metric)) in before
+            )
+            logger.info("%s, before -> after: %s", name, ", ".join(changes))

@@ -1,0 +1,84 @@
+"""What a training tells as it goes, to metrics.jsonl, the console and the trackers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ptm.train.distributed import Ranks, gathered
+from ptm.train.engines.contract import StepResult, StepTotals
+from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
+from ptm.train.run_folder import RunFolder
+from ptm.train.trackers import Trackers
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Adds up the steps between two reports, and tells every report; all ranks call it alike."""
+
+    def __init__(
+        self, folder: RunFolder, ranks: Ranks, trackers: Trackers | None, *, steps: int
+    ) -> None:
+        """`steps`: of the whole run."""
+        self.speed = Speed()
+        self._path = folder.metrics
+        self._ranks = ranks
+        self._trackers = trackers
+        self._steps = steps
+        self._window = Window(ranks)
+        self._file: MetricsFile | None = None
+
+    def resume(self, window: Mapping[str, Any]) -> None:
+        """Go on in the middle of a window that a checkpoint kept."""
+        self._window = Window(self._ranks, window)
+
+    def window_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps; called by all ranks."""
+        return self._window.state()
+
+    def open(self) -> None:
+        """Open metrics.jsonl, on the first rank."""
+        self._file = MetricsFile(self._path) if self._ranks.first else None
+
+    def close(self) -> None:
+        """Close metrics.jsonl."""
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, result: StepResult, totals: StepTotals) -> None:
+        """Take in one step."""
+        self._window.add(result)
+        self.speed.add(tokens=totals.tokens, examples=totals.examples)
+
+    def tell_steps(
+        self, progress: Mapping[str, Any], state: Mapping[str, Any], *, waited: float
+    ) -> None:
+        """Report the steps since the last time.
+
+        `progress`: where the run is. `state`: of the training now. `waited`: seconds that this
+        rank waited for data.
+        """
+        # Reading the means waits for the device, so the clock is read after it.
+        means = self._window.means()
+        every = gathered({"memory": peak_memory(self._ranks.device), "waited": waited}, self._ranks)
+        record = {
+            **progress,
+            **{name: means[name] for name in sorted(means, key=lambda name: name != "loss")},
+            **state,
+            **self.speed.rates(waited=max(row["waited"] for row in every)),
+            "memory_bytes": int(max(row["memory"] for row in every)),
+        }
+        self.tell(record)
+        self._window = Window(self._ranks)
+
+    def tell(self, *records: Mapping[str, Any]) -> None:
+        """Tell finished reports, on the first rank."""
+        if self._file is None:
+            return
+        for record in records:
+            self._file.write(record)
+            logger.info("%s", console_line(record, steps=self._steps))
+        if self._trackers is not None and records:
+            self._trackers.log(*records)
