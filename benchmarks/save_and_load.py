@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ptm.train.run
+import ptm.train.resuming
 from ptm.recipe import load_recipe
 from ptm.train.distributed import gathered, join_ranks, leave_ranks
 from ptm.train.fragments import EngineState
@@ -77,7 +77,7 @@ def main(recipe: str, overrides: list[str]) -> int:
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     load = weighed("loading", timed("loaded", EngineState.write))
     EngineState.write = load  # type: ignore[method-assign]
-    ptm.train.run.problem_with = timed("verified", ptm.train.run.problem_with)
+    ptm.train.resuming.problem_with = timed("verified", ptm.train.resuming.problem_with)
     saves = dict(spent)
     steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
     longer = [*overrides, f"train.steps={int(steps) + 1}"]

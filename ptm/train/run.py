@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-import ptm
 from ptm.errors import EXIT_DONE, UserError
 from ptm.interop.start import weights_to_start_from
 from ptm.model.build import FirstWeights, parameter_count
-from ptm.model.checkpoint import (
-    Checkpoint,
-    checkpoint_folders,
-    digest_of,
-    newest_checkpoint,
-    problem_with,
-)
-from ptm.recipe import Recipe, recipe_yaml
+from ptm.model.checkpoint import Checkpoint
+from ptm.recipe import Recipe
 from ptm.recipe.batch import launched_ranks
 from ptm.train.distributed import (
     Ranks,
@@ -30,7 +21,6 @@ from ptm.train.distributed import (
     join_ranks,
     limit_waiting,
     objects_of_all,
-    of_first,
     record_flights,
 )
 from ptm.train.engines.deepspeed import refuse_config
@@ -38,10 +28,11 @@ from ptm.train.engines.pipeline import PipelineEngine
 from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
-from ptm.train.node_local import gather_newest_checkpoint
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import RankFile
+from ptm.train.resuming import checkpoint_to_go_on_from
 from ptm.train.run_folder import RunFolder
+from ptm.train.same_start import refuse_different, refuse_too_few_ranks
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, Trainer
@@ -62,7 +53,7 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
     if launched_ranks() == 1:
         # Alone, all that is wrong with the inputs is said before DeepSpeed starts.
         recipe = load()
-        _refuse_too_few_ranks(recipe)
+        refuse_too_few_ranks(recipe)
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
             return _train(recipe, inputs, join_ranks(recipe.engine.backend), stop, fresh=fresh)
@@ -71,7 +62,7 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
     ranks = replace(ranks, stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
         inputs = _open_in_turn(recipe, ranks)
-        agreed(ranks, lambda: _refuse_different(recipe, inputs, ranks))
+        agreed(ranks, lambda: refuse_different(recipe, inputs, ranks))
         return _train(recipe, inputs, ranks, stop, fresh=fresh)
 
 
@@ -129,7 +120,7 @@ def _train_in(
 ) -> int:
     """Inside the locked folder."""
     # What is wrong there is wrong on all ranks alike.
-    checkpoint = agreed(ranks, lambda: _checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
+    checkpoint = agreed(ranks, lambda: checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
     agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
@@ -177,29 +168,6 @@ def _train_in(
         trainer.close()
 
 
-def _checkpoint_to_go_on_from(
-    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks
-) -> Checkpoint | None:
-    if recipe.checkpoint.node_local and ranks.world > 1:
-        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
-    else:
-        checkpoint = _newest_checkpoint(folder, ranks)
-    if checkpoint is not None:
-        _refuse_other_data(checkpoint, inputs)
-    return checkpoint
-
-
-def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
-    """The newest whole one; the ranks share out the reading of what is to be verified."""
-    names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
-
-    def problem(path: Path) -> str | None:
-        every = objects_of_all(problem_with(path, ranks.rank, ranks.world), ranks)
-        return next((found for found in every if found is not None), None)
-
-    return newest_checkpoint(folder.checkpoints, names, problem)
-
-
 def _describe(
     folder: RunFolder,
     recipe: Recipe,
@@ -238,67 +206,3 @@ def _trainer(
         rank_file=rank_file,
         teachers=teachers.fingerprints if teachers else (),
     )
-
-
-def _refuse_too_few_ranks(recipe: Recipe) -> None:
-    stages = recipe.engine.pipeline_stages
-    if stages > 1:
-        raise UserError(
-            f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, and "
-            f"one was started: `ptm launch --num-gpus {stages} RECIPE`, or set "
-            "engine.pipeline_stages=1."
-        )
-
-
-def _refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
-    """Raise UserError where this rank was started with something else than the first."""
-    mine = {
-        "the recipe": digest_of(recipe_yaml(recipe).encode()),
-        "data.store": inputs.train.store.info.fingerprint,
-        "data.evaluation": digest_of(
-            " ".join(rows.store.info.fingerprint for rows in inputs.evaluation.values()).encode()
-        ),
-        "the teachers": inputs.teachers.fingerprints if inputs.teachers else (),
-        "the vocabulary": inputs.tokenizer.fingerprint,
-        "the files that objective names": inputs.train.objective.fingerprint,
-        "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
-        "the version of ptm": ptm.__version__,
-    }
-    first = objects_of_all(mine, ranks)[0]
-    different = [name for name, value in mine.items() if value != first[name]]
-    if different:
-        raise UserError(
-            f"{' and '.join(different)} here differ from those of rank 0: all hosts need the same."
-        )
-
-
-def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
-    store, steps = inputs.train.store, inputs.steps
-    if checkpoint.run["store"] != store.info.fingerprint:
-        raise UserError(
-            f"{checkpoint.folder}: was trained on other data than data.store = "
-            f'"{store.folder}" holds now. Use the store it began with, or --fresh.'
-        )
-    if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
-        files = " or ".join(inputs.train.objective.input_files)
-        raise UserError(
-            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
-            "with, or --fresh."
-        )
-    teachers = inputs.teachers.fingerprints if inputs.teachers else ()
-    if checkpoint.run.get("teachers", []) != list(teachers):
-        raise UserError(
-            f"{checkpoint.folder}: was taught by other weights than objective.teacher holds now. "
-            "Use the teacher as it was when the run began, or --fresh."
-        )
-    if steps < checkpoint.step:
-        raise UserError(
-            f"train.steps = {steps}, but the run is at step {checkpoint.step} already "
-            f"({checkpoint.folder}): give more steps, or --fresh."
-        )
-    if steps != checkpoint.run["steps"]:
-        logger.info(
-            "train.steps was %d and is %d: the schedule is derived anew",
-            checkpoint.run["steps"],
-            steps,
-        )
