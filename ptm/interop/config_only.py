@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from ptm.errors import UserError
+from ptm.interop.completed_recipe import completed_recipe
 from ptm.interop.hf.contract import families
-from ptm.interop.source import completed_recipe
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
 
 

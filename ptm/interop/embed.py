@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.source import Source
+from ptm.interop.source_contract import Source
 from ptm.interop.texts import TextBatch, read_texts, text_batches
 from ptm.model.build import encoder_plan
 from ptm.model.loaded import loaded_model

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ptm.errors import UserError
-from ptm.interop.source import Source
+from ptm.interop.source_contract import Source
 from ptm.interop.texts import TextBatch, quoted, read_texts, text_batches
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model

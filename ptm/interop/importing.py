@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.completed_recipe import completed_recipe
 from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
-from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, completed_recipe
 from ptm.interop.uer.importing import UerCheckpoint
+from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS
 from ptm.model.build import build_plan, meta_model
 from ptm.nn.word_embedding import WORD_KEY
 from ptm.recipe import Recipe

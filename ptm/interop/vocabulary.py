@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.completed_recipe import completed_recipe
 from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.importing import write_imported
 from ptm.interop.new_folder import new_folder
-from ptm.interop.source import completed_recipe, open_source
+from ptm.interop.source import open_source
 from ptm.model.build import build_plan, meta_model
 from ptm.recipe import Recipe
 from ptm.rng import seed_of

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ptm.errors import UserError
-from ptm.interop.source import Source
+from ptm.interop.source_contract import Source
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.interop.source import read_metrics, read_recipe_data
+from ptm.interop.written import read_metrics, read_recipe_data
 from ptm.model.checkpoint import checkpoint_folders
 
 

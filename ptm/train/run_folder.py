@@ -20,7 +20,7 @@ from typing import Any
 
 import ptm
 from ptm.errors import UserError
-from ptm.interop.source import TOKENIZER, read_recipe_data
+from ptm.interop.written import TOKENIZER, read_recipe_data
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.anomalies import EVENTS

@@ -19,7 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import RECIPE, TOKENIZER, WEIGHTS, Source, open_source
+from ptm.interop.source import open_source
+from ptm.interop.source_contract import Source
+from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS
 from ptm.model.build import PlainModel, build_plan, meta_model
 from ptm.model.loaded import loaded_model
 from ptm.nn.init import norm_parameters

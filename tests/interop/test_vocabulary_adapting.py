@@ -14,7 +14,8 @@ from ptm.errors import UserError
 from ptm.interop.fill import Filler
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.importing import import_from_huggingface
-from ptm.interop.source import Source, open_source
+from ptm.interop.source import open_source
+from ptm.interop.source_contract import Source
 from ptm.interop.start import weights_to_start_from
 from ptm.interop.vocabulary import adapt, find_tokenizer, rows_of, vocabulary_tensors
 from tests.interop.bert_pairs import (

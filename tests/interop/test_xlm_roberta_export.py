@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
 from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import RECIPE, WEIGHTS, Source, open_source
+from ptm.interop.source import open_source
+from ptm.interop.source_contract import Source
+from ptm.interop.written import RECIPE, WEIGHTS
 from ptm.model.loaded import loaded_model
 from tests.interop.bert_pairs import (
     TINY,

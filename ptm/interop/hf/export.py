@@ -13,7 +13,7 @@ from torch import Tensor
 from ptm.interop.hf.contract import family_for
 from ptm.interop.hf.tokenizer import write_json, write_tokenizer
 from ptm.interop.new_folder import new_folder
-from ptm.interop.source import Source
+from ptm.interop.source_contract import Source
 from ptm.recipe import Recipe, recipe_yaml
 
 

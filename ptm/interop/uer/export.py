@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.new_folder import new_folder
-from ptm.interop.source import Source
+from ptm.interop.source_contract import Source
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.names import POSITIONS, SEGMENTS, Layers, to_uer
 from ptm.recipe import Recipe, recipe_yaml
