@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 
 from ptm.errors import UserError
 from ptm.interop.completed_recipe import completed_recipe
+from ptm.interop.config_file import read_config
 from ptm.interop.hf.contract import families
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
 
@@ -19,14 +19,7 @@ def recipe_blocks(path: Path) -> str:
 
     Raises UserError where the file cannot be read, or describes no model that can be built here.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a model's configuration.")
+    config = read_config(path)
     try:
         blocks = _blocks(config, path)
     except KeyError as error:

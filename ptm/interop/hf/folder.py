@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.config_file import read_config
 from ptm.interop.hf.contract import Family, families
 from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
 
@@ -26,16 +27,7 @@ class HuggingFaceFolder:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config.json. Raises UserError where it cannot be read."""
-        path = self.folder / "config.json"
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-        except ValueError as error:
-            raise UserError(f"{path}: is not JSON ({error}).") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{path}: is not a model's configuration.")
-        return config
+        return read_config(self.folder / "config.json")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
