@@ -58,7 +58,7 @@ class DataBlock(CorpusBlock):
     layout: Layout
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents kept for evaluation."""
-    evaluation: dict[SetName, CorpusBlock] = Field(default_factory=dict)
+    evaluation: dict[SetName, CorpusBlock] | None = None
     """Further corpora to evaluate on, each whole, by name."""
     sequence_length: Annotated[int, Field(ge=4)]
     packing: bool = True
@@ -72,7 +72,7 @@ class DataBlock(CorpusBlock):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> DataBlock:
-        taken = sorted(self.evaluation.keys() & set(_TAKEN))
+        taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
         if taken:
             raise ValueError(
                 f'evaluation.{taken[0]}: "{taken[0]}" has a meaning of its own in reports; choose '
@@ -83,13 +83,13 @@ class DataBlock(CorpusBlock):
     @property
     def corpora(self) -> dict[str, CorpusBlock]:
         """Everything that is preprocessed, by the key of the recipe it stands under."""
-        named = {f"data.evaluation.{name}": block for name, block in self.evaluation.items()}
-        return {"data": self, **named}
+        named = (self.evaluation or {}).items()
+        return {"data": self, **{f"data.evaluation.{name}": block for name, block in named}}
 
     @property
     def evaluation_names(self) -> tuple[str, ...]:
         """All sets that are evaluated: what is held out, and the named ones."""
-        return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation)
+        return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation or ())
 
 
 class InitBlock(Config):

@@ -133,7 +133,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
             store = open_store(recipe, tokenizer)
             if need_inputs:
                 store.verify()
-        for name in recipe.data.evaluation:
+        for name in recipe.data.evaluation or ():
             if Path(store_of(recipe, name)[1]).exists():
                 open_store(recipe, tokenizer, split=name)
         for path in recipe.objective.sources if isinstance(recipe.objective, Distil) else ():

@@ -191,5 +191,6 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
 
 def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
     """The key of the recipe that names a split's store, and its path."""
-    key = f"data.evaluation.{split}" if split in recipe.data.evaluation else "data"
+    named = f"data.evaluation.{split}"
+    key = named if named in recipe.data.corpora else "data"
     return f"{key}.store", recipe.data.corpora[key].store
