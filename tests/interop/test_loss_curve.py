@@ -24,6 +24,8 @@ from tests.conftest import BuildStore, corpus_text
 from tests.interop.bert_pairs import write_model
 from tests.interop.curve_cases import CASES, WEIGHT_DECAY, CurveCase
 
+pytestmark = pytest.mark.timeout(900)  # The first test waits for all trainings.
+
 APART = 1e-4
 """What a curve may differ by: about 2e-6 is measured, and a forgotten weight decay makes 1e-3."""
 CONFIGURATIONS = ("zero0", "zero1")
@@ -80,7 +82,7 @@ def all_trained(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=480,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
