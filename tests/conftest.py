@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,9 +59,14 @@ class RealText:
 
     def as_layout(self, layout: Layout) -> str:
         """The documents as the text of a corpus file."""
-        if layout == "documents":
-            return "\n".join(self.documents) + "\n"
-        return "\n\n".join("\n".join(sentences_of(text)) for text in self.documents) + "\n"
+        return corpus_text(self.documents, layout)
+
+
+def corpus_text(documents: Sequence[str], layout: Layout) -> str:
+    """`documents` as the text of a corpus file, a document or a sentence a line."""
+    if layout == "documents":
+        return "\n".join(documents) + "\n"
+    return "\n\n".join("\n".join(sentences_of(text)) for text in documents) + "\n"
 
 
 def sentences_of(document: str) -> list[str]:
