@@ -26,6 +26,7 @@ import ptm.train.run
 import ptm.train.trainer
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
+from ptm.train.checkpoints import Checkpoints
 from ptm.train.distributed import leave_ranks, objects_of_all
 from ptm.train.run import train
 
@@ -75,14 +76,14 @@ def main(recipe: str, overrides: list[str]) -> int:
     trainer = ptm.train.trainer.Trainer
     ptm.train.run._trainer = measured(marks, "start", ptm.train.run._trainer)
     trainer._train_one = measured(marks, "step", trainer._train_one)  # type: ignore[method-assign]
-    write = measured(marks, "save", ptm.train.trainer.write_checkpoint)
+    save = measured(marks, "save", Checkpoints.save)
 
-    def write_and_gather(*arguments: Any, **options: Any) -> Any:
-        path = write(*arguments, **options)
-        everybody.extend(objects_of_all(marks, options["ranks"]))
-        return path
+    def save_and_gather(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
+        saved = save(self, *arguments, **options)
+        everybody[:] = objects_of_all(marks, self._saver._ranks)
+        return saved
 
-    ptm.train.trainer.write_checkpoint = write_and_gather
+    Checkpoints.save = save_and_gather  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     if os.environ.get("RANK", "0") == "0" and code == EXIT_DONE:
         largest = {key: max(one[key] for one in everybody) // MEGABYTE for key in everybody[0]}

@@ -50,6 +50,17 @@ def refuse_twins(overrides: Iterable[str]) -> None:
         first[key] = word
 
 
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """--step of a run."""
+    parser.add_argument(
+        "--step", type=_step, help="of a run: a checkpoint's step, or best (newest if left out)"
+    )
+
+
+def _step(text: str) -> int | str:
+    return text if text == "best" else int(text)
+
+
 def recipe_of(parsed: argparse.Namespace) -> Recipe:
     """The recipe that was named, with its overrides."""
     from ptm.recipe import load_recipe

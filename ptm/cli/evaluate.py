@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ptm.cli.arguments import add_json, add_overrides, add_source
+from ptm.cli.arguments import add_json, add_overrides, add_source, add_step
 from ptm.errors import EXIT_DONE
 
 NAME = "evaluate"
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own."""
     add_source(parser)
     add_overrides(parser)
+    add_step(parser)
     add_json(parser, "as one JSON object")
 
 
@@ -24,7 +25,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.interop.source import open_source
     from ptm.train.evaluating import evaluate_source
 
-    result = evaluate_source(open_source(parsed.source), parsed.overrides)
+    result = evaluate_source(open_source(parsed.source, step=parsed.step), parsed.overrides)
     if parsed.json:
         print(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.arguments import add_step
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "export"
@@ -16,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run, an import or an export")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
     parser.add_argument("--to", choices=("hf", "uer"), required=True, help="whose format")
-    parser.add_argument(
-        "--step", type=_step, help="of a run: a checkpoint's step, or best (newest if left out)"
-    )
+    add_step(parser)
     parser.add_argument(
         "--average",
         metavar="N",
@@ -44,7 +43,3 @@ def run(parsed: argparse.Namespace) -> int:
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
     print(f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}")
     return EXIT_DONE
-
-
-def _step(text: str) -> int | str:
-    return text if text == "best" else int(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
+from ptm.errors import EXIT_FAULT
 
 NAME = "train"
 HELP = "train, or go on from the newest whole checkpoint"
@@ -22,6 +24,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.launch.environment import receive
 
     receive()
+    from ptm.launch.verdict import is_consequence
     from ptm.train.distributed import leave_ranks
     from ptm.train.mpi import discover_mpi
     from ptm.train.run import train
@@ -36,5 +39,12 @@ def run(parsed: argparse.Namespace) -> int:
         stop_with_parent()
     try:
         return train(lambda: recipe_of(parsed), fresh=parsed.fresh)
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not is_consequence(str(error)):
+            raise
+        # The rank that is gone is the story; the stack of one that waited for it is none.
+        said = str(error).splitlines()[0]
+        print(f"ptm: rank {os.environ['RANK']} has lost another: {said}", file=sys.stderr)
+        return EXIT_FAULT
     finally:
         leave_ranks()

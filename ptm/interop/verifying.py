@@ -26,4 +26,7 @@ def verified(run: Path) -> Iterator[Verified]:
     if not folders:
         raise UserError(f"{run}: has no checkpoint.")
     for folder in folders:
-        yield Verified(folder.name, problem_with(folder))
+        try:
+            yield Verified(folder.name, problem_with(folder))
+        except UserError as error:
+            yield Verified(folder.name, str(error))

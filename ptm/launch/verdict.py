@@ -116,8 +116,13 @@ def _failed_first(evidence: Evidence) -> Note | None:
     return failed[0] if failed else None
 
 
+def is_consequence(error: str) -> bool:
+    """Whether a rank says this because another one is gone."""
+    return bool(_CONSEQUENCE.search(error))
+
+
 def _is_consequence(note: Note) -> bool:
-    return bool(_CONSEQUENCE.search(note.error or ""))
+    return is_consequence(note.error or "")
 
 
 def _killed(evidence: Evidence, notes: Notes, rank: int, number: int, pid: int) -> list[str]:

@@ -91,7 +91,7 @@ class Checkpoint:
         if manifest["format"] > FORMAT:
             raise UserError(
                 f"{folder}: was written by a later version of ptm (format {manifest['format']}; "
-                f"this one reads up to {FORMAT}): install that version, or use --fresh."
+                f"this one reads up to {FORMAT}): install that version, or train anew with --fresh."
             )
         if digest_of(run_text) != manifest["run"]:
             raise DamagedCheckpointError(f"{folder / RUN}: its checksum does not fit the manifest")
@@ -208,6 +208,6 @@ def newest_checkpoint(
     if damaged:
         raise UserError(
             f"{folder}: no checkpoint is whole ({'; '.join(damaged)}). "
-            "Start anew with --fresh, which sets this run aside."
+            "`ptm train --fresh` starts anew and sets this run aside."
         )
     return None

@@ -79,8 +79,12 @@ class AnomalyPolicy:
                 f"{there}; that was anomaly {self._watch.count}, and train.anomalies.limit is "
                 f"{self._rule.limit}: raise it, or optimizer.learning_rate may be too high."
             )
-        policies = "policy=skip" if saved is None else "policy=skip or =rollback"
+        if saved is None:
+            return (
+                f"{there}. So early, most often the steps before were too large: start again with "
+                "a lower optimizer.learning_rate or a longer schedule.warmup."
+            )
         return (
-            f"{there}; to go on past it, run again with train.anomalies.{policies}, or learn more "
-            "slowly."
+            f"{there}; to go on past it, run again with train.anomalies.policy=skip or =rollback, "
+            "or learn more slowly."
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ptm.errors import TrainingError
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import Recipe
 from ptm.train.distributed import Ranks
@@ -34,6 +35,7 @@ class Checkpoints:
     ) -> None:
         block = recipe.checkpoint
         self.saved_step: int | None = None
+        self._failure: OSError | None = None
         self._folder = folder.checkpoints
         self._speed = speed
         self._rank_file = rank_file
@@ -85,12 +87,21 @@ class Checkpoints:
             return None
         return Checkpoint.open(self._folder / f"global_step{self.saved_step}", verify=False)
 
+    def unsaved(self, step: int) -> TrainingError:
+        """What ends a training whose last `step` could not be saved."""
+        kept = "none" if self.saved_step is None else f"of step {self.saved_step}"
+        return TrainingError(
+            f"step {step} could not be saved ({self._failure}); the newest whole checkpoint: "
+            f"{kept}. Make room, or mend what the error names, and run the same command again to go on."
+        )
+
     def _try(self, work: Callable[[], int | None], step: int) -> bool:
         began = time.perf_counter()
         self._rank_file.note("saving", step)
         try:
             saved = work()
         except OSError as error:
+            self._failure = error
             kept = "none" if self.saved_step is None else f"step {self.saved_step}"
             logger.error(
                 "the checkpoint of step %d could not be written (%s); the newest whole one: %s",

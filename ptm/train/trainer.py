@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
+from ptm.errors import EXIT_DONE, TrainingError
 from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
@@ -153,7 +153,7 @@ class Trainer:
             ends = last or self._patience.exhausted
             due = step % every == 0 or ends or best
             if due and not self._save(wait=ends, best=best) and ends:
-                return EXIT_FAULT
+                raise self._checkpoints.unsaved(step)
         before = (self._started_from or {}).get("before", {})
         self._evaluation.tell_changes(before, self._measured)
         if self._patience.exhausted:
@@ -170,7 +170,7 @@ class Trainer:
     def _stopped(self, code: int, reason: str) -> int:
         """Save and leave; the exit code."""
         if not self._save(wait=True):
-            return EXIT_FAULT
+            raise self._checkpoints.unsaved(self._position.step)
         logger.info(
             "stopped at step %d (%s) and saved; run the same command again to go on",
             self._position.step,
@@ -212,8 +212,8 @@ class Trainer:
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             raise TrainingError(
-                f"step {self._position.step}: there is no checkpoint to roll back to yet: set "
-                "checkpoint.every lower, or train.anomalies.policy=skip."
+                f"step {self._position.step}: there is no checkpoint to roll back to yet. Start "
+                "again with a lower optimizer.learning_rate, or checkpoint.every."
             )
         self._take_state(checkpoint)
         # Batches are counted on; those between had no part in these weights.
