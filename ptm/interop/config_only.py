@@ -40,7 +40,10 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: {error}") from error
     for family in families():
         if family.described_by(config):
-            return family.blocks(config, ())
+            try:
+                return family.blocks(config, ())
+            except UserError as error:
+                raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
     known = ", ".join(family.name for family in families())
     raise UserError(
         f'{path}: model_type "{config.get("model_type")}" is not supported; {known} are, and the '

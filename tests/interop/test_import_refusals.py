@@ -303,6 +303,73 @@ def test_a_damaged_index_of_shards_is_refused(folder: Path, tmp_path: Path, inde
     refusal(folder, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+def test_a_query_of_another_shape_is_named_with_the_shape_that_the_config_asks_for(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    name = f"bert.encoder.layer.0.attention.self.query.{kind}"
+    edit_weights(folder, lambda weights: {**weights, name: weights[name][:24].clone()})
+    text = refusal(folder, tmp_path)
+    assert str(folder) in text
+    assert f"{name} has the shape {(24, 32) if kind == 'weight' else (24,)}" in text
+    assert f"asks for {(32, 32) if kind == 'weight' else (32,)}" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert.embeddings.token_type_embeddings.weight",
+        "bert.embeddings.word_embeddings.weight",
+        "bert.embeddings.position_embeddings.weight",
+    ],
+)
+def test_a_table_that_is_none_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    edit_weights(folder, lambda weights: {**weights, name: torch.zeros(3)})
+    assert "(3,)" in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_the_first_tensors_name(
+    folder: Path, tmp_path: Path, value: float
+) -> None:
+    names = [f"bert.encoder.layer.{index}.intermediate.dense.bias" for index in (1, 0)]
+
+    def spoilt(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        for name in names:
+            weights[name][5] = value
+        return weights
+
+    edit_weights(folder, spoilt)
+    text = refusal(folder, tmp_path)
+    assert f"{names[1]} holds NaN or infinity (1 of 64 values)" in text
+
+
+@pytest.mark.parametrize("up", ["../../{}", "../{}", "{here}/{}"], ids=["two-up", "up", "absolute"])
+def test_an_index_that_leads_out_of_the_folder_is_refused(
+    folder: Path, tmp_path: Path, up: str
+) -> None:
+    shard = tmp_path / "elsewhere.safetensors"
+    (folder / "model.safetensors").rename(shard)
+    name = up.format(shard.name, here=tmp_path)
+    index = {"weight_map": {"bert.embeddings.LayerNorm.bias": name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert f'weight_map names "{name}"' in refusal(folder, tmp_path)
+
+
+def test_a_folder_whose_shards_are_links_is_imported(folder: Path, tmp_path: Path) -> None:
+    """As in the hub's cache."""
+    (folder / "model.safetensors").rename(tmp_path / "blob")
+    (folder / "shard.safetensors").symlink_to("../blob")
+    index = {"weight_map": {"bert.embeddings.LayerNorm.bias": "shard.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    import_from_huggingface(str(folder), tmp_path / "out")
+
+
+def test_the_refusal_of_a_config_names_its_folder(folder: Path, tmp_path: Path) -> None:
+    edit_config(folder, position_embedding_type="relative_key")
+    assert refusal(folder, tmp_path).startswith(f"{folder}: config.json: only absolute positions")
+
+
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_a_bare_encoder_is_imported_without_a_head(
     tmp_path: Path, config: BertConfig, small_vocab: Path, tied: bool

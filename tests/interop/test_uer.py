@@ -231,9 +231,20 @@ def narrower(state: State) -> State:
     return {**state, name: state[name][:-1].clone()}
 
 
+def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
+    return lambda state: {**state, name: tensor}
+
+
+QUERY = "encoder.transformer.0.self_attn.linear_layers.0.weight"
+SEGMENT = "embedding.seg.embedding.weight"
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        (with_tensor(QUERY, torch.zeros(20, 24)), f"{QUERY} has the shape (20, 24)"),
+        (with_tensor(QUERY, torch.full((24, 24), torch.nan)), f"{QUERY} holds NaN or infinity"),
+        (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
         (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
         (without("embedding.word.embedding.weight"), "no checkpoint of UER-py"),
@@ -242,7 +253,18 @@ def narrower(state: State) -> State:
         (narrower, "encoder_00.feed_forward.up.weight"),
         (lambda state: {"model": 3}, "no checkpoint of UER-py"),
     ],
-    ids=["part", "norm", "words", "target", "layers", "shape", "no-tensors"],
+    ids=[
+        "query",
+        "nan",
+        "no-table",
+        "part",
+        "norm",
+        "words",
+        "target",
+        "layers",
+        "shape",
+        "no-tensors",
+    ],
 )
 def test_a_state_dict_that_does_not_fit_is_refused_by_the_tensors_name(
     tmp_path: Path,

@@ -160,6 +160,7 @@ class Albert(Family):
             theirs,
             _NAMING,
             layers=groups,
+            width=config["hidden_size"],
             tied=config.get("tie_word_embeddings", True),
         )
         if config["embedding_size"] == config["hidden_size"]:

@@ -145,8 +145,13 @@ def bert_tensors(
         "type_vocab_size": naming.tables[SEGMENTS],
     }
     refuse_other_rows(theirs, config, sizes)
-    tied = config.get("tie_word_embeddings", True)
-    found = from_theirs(theirs, naming, layers=config["num_hidden_layers"], tied=tied)
+    found = from_theirs(
+        theirs,
+        naming,
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        tied=config.get("tie_word_embeddings", True),
+    )
     if not has_pairs(config, theirs, naming):
         # A pooler alone serves no objective here.
         return {name: t for name, t in found.items() if not name.startswith("pooler.")}

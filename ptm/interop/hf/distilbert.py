@@ -123,8 +123,13 @@ class DistilBert(Family):
         """The inverse of `to_huggingface`; a missing head stays missing."""
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         refuse_other_rows(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
-        tied = config.get("tie_word_embeddings", True)
-        return from_theirs(theirs, _NAMING, layers=config["n_layers"], tied=tied)
+        return from_theirs(
+            theirs,
+            _NAMING,
+            layers=config["n_layers"],
+            width=config["dim"],
+            tied=config.get("tie_word_embeddings", True),
+        )
 
 
 def _prefixed(name: str) -> str:

@@ -16,6 +16,7 @@ from ptm.errors import UserError
 from ptm.interop.config_file import read_config
 from ptm.interop.hf.contract import Family, families
 from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.weight_checks import refuse_non_finite
 
 
 class HuggingFaceFolder:
@@ -48,11 +49,7 @@ class HuggingFaceFolder:
             if (self.folder / whole).exists():
                 return [self.folder / whole]
             if (self.folder / index).exists():
-                try:
-                    shards = json.loads((self.folder / index).read_text())["weight_map"].values()
-                except (ValueError, KeyError, AttributeError, TypeError) as error:
-                    raise UserError(f"{self.folder / index}: is damaged ({error}).") from error
-                return [self.folder / name for name in sorted(set(shards))]
+                return _shards(self.folder / index)
         raise UserError(f"{self.folder}: has neither model.safetensors nor pytorch_model.bin.")
 
     @cached_property
@@ -68,20 +65,30 @@ class HuggingFaceFolder:
         )
 
     def canonical(self) -> dict[str, Tensor]:
-        """The tensors under canonical names. Raises UserError where some are missing."""
+        """The tensors under canonical names.
+
+        Raises UserError where some are missing, not of the config's shape, or not finite.
+        """
         try:
-            return self.family.from_huggingface(self.tensors, self.config)
+            found = self.family.from_huggingface(self.tensors, self.config)
+        except UserError as error:
+            raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
             raise UserError(f"{self.folder}: the weights or the config lack {error}.") from error
         except TypeError as error:
             raise UserError(
                 f"{self.folder / 'config.json'}: has a wrong type ({error})."
             ) from error
+        if not all(tensor.isfinite().all() for tensor in found.values()):
+            refuse_non_finite(self.tensors, source=str(self.folder))
+        return found
 
     def recipe_data(self) -> dict[str, Any]:
         """The `tokenizer`, `model` and `objective` blocks of a recipe."""
         try:
             blocks = self.family.blocks(self.config, self.tensors.keys())
+        except UserError as error:
+            raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
             raise UserError(f"{self.folder / 'config.json'}: lacks {error}.") from error
         except (TypeError, ValueError) as error:
@@ -93,6 +100,21 @@ class HuggingFaceFolder:
     @cached_property
     def _tokenizer(self) -> HuggingFaceTokenizer:
         return HuggingFaceTokenizer(self.folder, self.config)
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names. Raises UserError for one outside of its folder."""
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        # By the name alone: in the hub's cache the files of a folder are links that lead out of it.
+        beyond = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{index}: is damaged ({error}).") from error
+    if beyond:
+        raise UserError(
+            f'{index}: weight_map names "{beyond[0]}"; the files of a model lie in its folder.'
+        )
+    return [index.parent / name for name in names]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

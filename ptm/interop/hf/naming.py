@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.weight_checks import joined, refuse_no_table
 
 Tensors = Mapping[str, Tensor]
 KINDS = ("weight", "bias")
@@ -73,10 +74,13 @@ def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Ten
     return found
 
 
-def from_theirs(theirs: Tensors, naming: Naming, *, layers: int, tied: bool) -> dict[str, Tensor]:
+def from_theirs(
+    theirs: Tensors, naming: Naming, *, layers: int, width: int, tied: bool
+) -> dict[str, Tensor]:
     """The inverse of `to_theirs`; what the naming does not know is left out, a head may be missing.
 
-    Raises KeyError for a missing tensor, UserError for layers that the config does not have.
+    Raises KeyError for a missing tensor, UserError for layers that the config does not have and
+    for a query, key or value that is not of the hidden size `width`.
     """
     _refuse_layers_beyond(theirs, naming, layers)
     found = {o: theirs[t] for o, t in naming.tables.items()}
@@ -85,8 +89,8 @@ def from_theirs(theirs: Tensors, naming: Naming, *, layers: int, tied: bool) -> 
         found[SEGMENTS] = torch.cat((padding, found[SEGMENTS]))
     for index in range(layers):
         for kind in KINDS:
-            parts = [theirs[f"{naming.layer}{index}.{part}.{kind}"] for part in naming.attention]
-            found[f"encoder_{index:02}.attention.qkv.{kind}"] = torch.cat(parts)
+            names = [f"{naming.layer}{index}.{part}.{kind}" for part in naming.attention]
+            found[f"encoder_{index:02}.attention.qkv.{kind}"] = joined(theirs, names, width=width)
     for ours, name in (*naming.modules_of(layers), *naming.head.items()):
         for kind in KINDS:
             if f"{name}.{kind}" in theirs or ours not in naming.head:
@@ -115,6 +119,7 @@ def refuse_other_rows(
 ) -> None:
     """Raise UserError where a table has another number of rows than the config's key says."""
     for key, name in sizes.items():
+        refuse_no_table(theirs, name)
         if name in theirs and config.get(key, len(theirs[name])) != len(theirs[name]):
             raise UserError(
                 f"config.json: {key} = {config[key]}, but {name} has {len(theirs[name])} rows."

@@ -113,8 +113,13 @@ class Roberta(Family):
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
         refuse_other_rows(theirs, config, sizes)
-        tied = config.get("tie_word_embeddings", True)
-        return from_theirs(theirs, _NAMING, layers=config["num_hidden_layers"], tied=tied)
+        return from_theirs(
+            theirs,
+            _NAMING,
+            layers=config["num_hidden_layers"],
+            width=config["hidden_size"],
+            tied=config.get("tie_word_embeddings", True),
+        )
 
     def _of_xlm(self, config: Mapping[str, Any]) -> bool:
         """Whether the same tensors are an XLM-RoBERTa's, which only the config says."""

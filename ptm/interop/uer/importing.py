@@ -16,6 +16,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.folder import read_weights
 from ptm.interop.uer import config as uer_config
 from ptm.interop.uer.names import OUTPUT, POSITIONS, SEGMENTS, WORDS, Layers, from_uer, modern
+from ptm.interop.weight_checks import refuse_no_table, refuse_non_finite
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _LATE = 2
@@ -83,7 +84,14 @@ class UerCheckpoint:
                 f"{self.weights}: is no checkpoint of UER-py or TencentPretrain: it has no {WORDS} "
                 f"(its tensors: {shown})."
             )
-        return {name: tensor.float() for name, tensor in tensors.items()}
+        found = {name: tensor.float() for name, tensor in tensors.items()}
+        refuse_non_finite(found, source=str(self.weights))
+        try:
+            for part in ("word", "pos", "seg"):
+                refuse_no_table(found, f"embedding.{part}.embedding.weight")
+        except UserError as error:
+            raise UserError(f"{self.weights}: {error}") from error
+        return found
 
     @cached_property
     def _tied(self) -> bool:
@@ -107,7 +115,7 @@ class UerCheckpoint:
     def _one_segment(self) -> bool:
         """Whether the last row of three is zeros, which nothing was ever trained with."""
         segments = self._theirs.get("embedding.seg.embedding.weight")
-        return segments is not None and not segments[2].any()
+        return segments is not None and len(segments) > 2 and not segments[2].any()
 
     def blocks(self) -> dict[str, Any]:
         """A recipe's `tokenizer`, `model` and `objective`. Raises UserError."""
@@ -130,7 +138,14 @@ class UerCheckpoint:
         shared = uer_config.is_shared(self.config)
         layers = Layers(self.config["layers_num"], shared=shared)
         try:
-            found = from_uer(self._theirs, layers, tied=self._tied, source=str(self.weights))
+            found = from_uer(
+                self._theirs,
+                layers,
+                width=self.config["hidden_size"],
+                tied=self._tied,
+            )
+        except UserError as error:
+            raise UserError(f"{self.weights}: {error}") from error
         except KeyError as error:
             raise UserError(
                 f"{self.weights}: lacks {error}, which a model of {self.config_path} has."

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.weight_checks import joined
 
 Tensors = Mapping[str, Tensor]
 WORDS, OUTPUT = "embedding.word.embedding.weight", "target.mlm.linear_2.weight"
@@ -95,18 +96,20 @@ def modern(tensors: Tensors) -> dict[str, Tensor]:
     return found
 
 
-def from_uer(theirs: Tensors, layers: Layers, *, tied: bool, source: str) -> dict[str, Tensor]:
+def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict[str, Tensor]:
     """Canonical tensors of a state dict under its modern names.
 
-    Raises UserError naming tensors that no encoder with masked-token and pair targets has, and
-    KeyError for one that every encoder has and this one lacks.
+    Raises UserError naming tensors that no encoder with masked-token and pair targets has, or whose
+    query, key or value is not of the hidden size `width`, and KeyError for one that every encoder
+    has and this one lacks.
     """
     rest = dict(theirs)
     found = {o: rest.pop(t) for o, t in layers.names().items() if t in rest}
     for ours, prefix in layers.prefixes():
         for kind in ("weight", "bias"):
             names = [f"{prefix}{_ATTENTION}.{part}.{kind}" for part in range(3)]
-            found[f"{ours}attention.qkv.{kind}"] = torch.cat([rest.pop(name) for name in names])
+            found[f"{ours}attention.qkv.{kind}"] = joined(rest, names, width=width)
+            rest = {name: tensor for name, tensor in rest.items() if name not in names}
     if OUTPUT in rest:
         output = rest.pop(OUTPUT)
         if not tied:
@@ -114,7 +117,7 @@ def from_uer(theirs: Tensors, layers: Layers, *, tied: bool, source: str) -> dic
     if rest:
         shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
         raise UserError(
-            f"{source}: is not what its config describes, or of another target than bert, mlm and "
+            "is not what its config describes, or of another target than bert, mlm and "
             f"albert; no place for {shown}."
         )
     return found
