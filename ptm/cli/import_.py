@@ -10,6 +10,9 @@ from ptm.errors import EXIT_DONE, UserError
 NAME = "import"
 HELP = "turn others' weights into something init_from can load"
 
+_NAMED = 6
+"""Tensors that were left out, by their names; of more only how many."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own."""
@@ -55,16 +58,20 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.interop.uer.importing import tokenizer_options
 
     if parsed.origin == "hf":
-        parameters = import_from_huggingface(parsed.source, parsed.out)
+        imported = import_from_huggingface(parsed.source, parsed.out)
     else:
-        parameters = import_from_uer(
+        imported = import_from_uer(
             parsed.source,
             parsed.out,
             config=parsed.config,
             vocab=parsed.vocab,
             options=tokenizer_options(parsed.overrides),
         )
-    print(f"{parsed.out}: {parameters:,} parameters from {parsed.source}")
+    print(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
+    if imported.left_out:
+        shown, more = imported.left_out[:_NAMED], len(imported.left_out) - _NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        print(f"left out, as there is no place for it here: {', '.join(shown)}{rest}")
     return EXIT_DONE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,16 @@ from ptm.recipe import Recipe
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 
-def import_from_huggingface(source: str, out: Path) -> int:
-    """Write `out`; return the number of parameters. `source`: a folder of theirs, or a hub's id.
+@dataclass(frozen=True)
+class Imported:
+    """How many parameters came in, and the names of their tensors that have no place here."""
+
+    parameters: int
+    left_out: tuple[str, ...] = ()
+
+
+def import_from_huggingface(source: str, out: Path) -> Imported:
+    """Write `out`; return what came of it. `source`: a folder of theirs, or a hub's id.
 
     Raises UserError for what cannot be read.
     """
@@ -33,9 +42,11 @@ def import_from_huggingface(source: str, out: Path) -> int:
     folder = HuggingFaceFolder(where)
     data = folder.recipe_data()
     tensors = folder.canonical()
-    _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
+    recipe = completed_recipe(dict(data), name=source)
+    _refuse_other_shapes(recipe, tensors, source)
+    left_out = folder.left_out(tensors, recipe)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
-    return sum(tensor.numel() for tensor in tensors.values())
+    return Imported(_parameters(tensors), tuple(left_out))
 
 
 def import_from_uer(
@@ -45,8 +56,8 @@ def import_from_uer(
     config: Path | None,
     vocab: Path | None,
     options: Mapping[str, Any] | None = None,
-) -> int:
-    """Write `out`; return the number of parameters. `source`: a checkpoint, or a folder with one.
+) -> Imported:
+    """Write `out`; return what came of it. `source`: a checkpoint, or a folder with one.
 
     Its config and its vocabulary lie beside it where they are not given; `options`: of the
     tokenizer. Raises UserError.
@@ -57,6 +68,10 @@ def import_from_uer(
     tensors = checkpoint.tensors()
     _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from UER-py's {source}")
+    return Imported(_parameters(tensors))
+
+
+def _parameters(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 

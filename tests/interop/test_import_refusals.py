@@ -84,7 +84,7 @@ def test_the_folder_that_the_others_spoil_can_be_imported(folder: Path, tmp_path
     counted = import_from_huggingface(str(folder), tmp_path / "out")
     theirs = BertForMaskedLM.from_pretrained(folder)
     # One row more: the segment of padding.
-    assert counted == sum(p.numel() for p in theirs.parameters()) + 32
+    assert counted.parameters == sum(p.numel() for p in theirs.parameters()) + 32
 
 
 class _Code:
@@ -196,6 +196,14 @@ def test_another_family_is_refused_by_its_name(
     text = refusal(folder, tmp_path)
     assert "gpt2" in text
     assert "bert" in text
+
+
+def test_tensors_of_no_family_are_refused_by_what_they_lack(folder: Path, tmp_path: Path) -> None:
+    name = "bert.encoder.layer.0.attention.output.LayerNorm.weight"
+    edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
+    text = refusal(folder, tmp_path)
+    assert f'model_type "bert" of its config.json they lack {name}' in text
+    assert "supported: " not in text
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["with-head", "bare"])

@@ -68,6 +68,8 @@ class Albert(Family):
     """`AlbertForMaskedLM`, and `AlbertForPreTraining` where the order of sentences was learnt."""
 
     name = "albert"
+    base = "albert."
+    marks = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """ALBERT's layers are BERT's, but shared; it has a norm and learnt positions before."""
@@ -123,9 +125,13 @@ class Albert(Family):
             width=model.embedding.size or width,
         )
 
+    def full_name(self, name: str) -> str:
+        """With `albert.`, of the encoder's."""
+        return _prefixed(name)
+
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """Groups of layers, with or without the prefix `albert.`."""
-        return f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight" in map(_prefixed, names)
+        return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         """Sizes from the config, what is there from the names."""

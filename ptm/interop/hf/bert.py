@@ -62,6 +62,12 @@ class Bert(Family):
     """`BertForMaskedLM`, and `BertForPreTraining` where there is a pair head."""
 
     name = "bert"
+    base = "bert."
+    marks = (
+        "bert.embeddings.token_type_embeddings.weight",
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+    )
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """BERT is post-norm, normalises its embedding and learns positions, the first being 0."""
@@ -90,6 +96,10 @@ class Bert(Family):
             width=model.encoder.hidden_size,
         )
 
+    def full_name(self, name: str) -> str:
+        """With `bert.`, of the encoder's."""
+        return modern_name(name, "bert")
+
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """BERT's embeddings and BERT's layers, with or without the prefix `bert.`."""
         # A bare RobertaModel has the same names, but counts positions from its padding id on.
@@ -97,11 +107,7 @@ class Bert(Family):
             return False
         if any("task_type_embeddings" in name for name in names):
             return False
-        return {
-            "bert.embeddings.token_type_embeddings.weight",
-            "bert.encoder.layer.0.attention.self.query.weight",
-            "bert.encoder.layer.0.attention.output.LayerNorm.weight",
-        } <= {modern_name(name, "bert") for name in names}
+        return self.has_marks(names)
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
         """Also configs without a model_type, and a RoBERTa whose positions begin at 0."""

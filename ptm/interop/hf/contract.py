@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -24,6 +25,10 @@ class Family(ABC):
     """One architecture of transformers'."""
 
     name: str
+    base: str
+    """What names of the encoder begin with where there is a head, and do not in a bare encoder."""
+    marks: tuple[str, ...]
+    """Tensors that every checkpoint of it has and that tell it from others, by their full names."""
 
     @abstractmethod
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
@@ -44,6 +49,22 @@ class Family(ABC):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         """Canonical tensors as transformers names and shapes them."""
+
+    def bare(
+        self, config: Mapping[str, Any], tensors: Tensors
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same without a head: the config and the tensors of transformers' bare encoder."""
+        architecture = re.sub(r"For\w+$", "Model", config["architectures"][0])
+        kept = {n.removeprefix(self.base): t for n, t in tensors.items() if n.startswith(self.base)}
+        return {**config, "architectures": [architecture]}, kept
+
+    @abstractmethod
+    def full_name(self, name: str) -> str:
+        """A tensor's name in a checkpoint, as it is where there is a head; old ones made new."""
+
+    def has_marks(self, names: Collection[str]) -> bool:
+        """Whether a checkpoint, bare or with a head, has the tensors that tell the family."""
+        return set(self.marks) <= {self.full_name(name) for name in names}
 
     @abstractmethod
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:

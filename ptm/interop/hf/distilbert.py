@@ -44,6 +44,8 @@ class DistilBert(Family):
     """`DistilBertForMaskedLM`."""
 
     name = "distilbert"
+    base = "distilbert."
+    marks = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """What a BERT holds but segments, a pair head and an epsilon of its own."""
@@ -90,9 +92,13 @@ class DistilBert(Family):
         """Query, key and value are apart there."""
         return to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
+    def full_name(self, name: str) -> str:
+        """With `distilbert.`, of the encoder's."""
+        return _prefixed(name)
+
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """DistilBERT's layers, with or without the prefix `distilbert.`."""
-        return f"{_NAMING.layer}0.sa_layer_norm.weight" in {_prefixed(name) for name in names}
+        return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         """Sizes from the config; a table of sinusoidal positions is one like any other."""

@@ -31,6 +31,8 @@ class Ernie(Family):
     """`ErnieForMaskedLM`, and `ErnieForPreTraining` where there is a pair head."""
 
     name = "ernie"
+    base = "ernie."
+    marks = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """What a BERT holds, and a task embedding."""
@@ -62,6 +64,10 @@ class Ernie(Family):
             rows=model.embedding.segments,
             width=model.encoder.hidden_size,
         )
+
+    def full_name(self, name: str) -> str:
+        """With `ernie.`, of the encoder's."""
+        return modern_name(name, "ernie")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """The prefix `ernie.`, or the task embedding that BERT has not."""

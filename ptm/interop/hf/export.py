@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ptm.interop.headless import is_headless
 from ptm.interop.hf.contract import family_for
 from ptm.interop.hf.tokenizer import write_json, write_tokenizer
 from ptm.interop.new_folder import new_folder
@@ -24,11 +25,16 @@ def export_to_huggingface(
     recipe = source.recipe()
     family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
-    tensors = family.to_huggingface(source.tensors(), recipe.model, recipe.objective)
+    ours = source.tensors()
+    tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
+    headless = is_headless(ours.keys(), source=str(source.folder))
+    if headless:
+        config, tensors = family.bare(config, tensors)
     embedding = recipe.model.embedding
     longest = embedding.longest_sequence or embedding.positions
-    card = model_card(recipe, source, out.name)
+    loader = "AutoModel" if headless else "AutoModelForMaskedLM"
+    card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
         _write_weights(aside, tensors, weights_format)
@@ -45,18 +51,19 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
         torch.save(whole, folder / "pytorch_model.bin")
 
 
-def model_card(recipe: Recipe, source: Source, name: str) -> str:
+def model_card(recipe: Recipe, source: Source, *, name: str, loader: str) -> str:
     """The README of an export: what it is, how it was made, what was measured."""
+    task = {"AutoModel": "feature-extraction", "AutoModelForMaskedLM": "fill-mask"}[loader]
     figures = source.figures()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
-        f"---\nlibrary_name: transformers\npipeline_tag: fill-mask\n---\n\n# {name}\n\n"
+        f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
         f"Pretrained with ptm, recipe `{recipe.name}` (objective `{recipe.objective.type}`, "
         f"{source.description()}).\n\n"
-        "```python\nfrom transformers import AutoModelForMaskedLM, AutoTokenizer\n\n"
+        f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
-        f'model = AutoModelForMaskedLM.from_pretrained("{name}")\n```\n\n'
+        f'model = {loader}.from_pretrained("{name}")\n```\n\n'
         "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where "
         "the family has one, pass `add_pooling_layer=False`.\n\n"
         f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from ptm.interop.config_file import read_config
 from ptm.interop.hf.contract import Family, families
 from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.weight_checks import refuse_non_finite
+from ptm.recipe import Recipe
+
+_WORDS = "word_embedding.weight"
 
 
 class HuggingFaceFolder:
@@ -58,11 +62,20 @@ class HuggingFaceFolder:
         for family in families():
             if family.recognises(self.config, self.tensors.keys()):
                 return family
+        raise UserError(f"{self.folder}: its tensors are of no supported family ({self._lacking}).")
+
+    @property
+    def _lacking(self) -> str:
+        """What the family that the config names has and the tensors have not."""
+        named = f'model_type "{self.config.get("model_type")}"'
+        for family in families():
+            if family.described_by(self.config):
+                there = {family.full_name(name) for name in self.tensors}
+                lacking = [name for name in family.marks if name not in there]
+                if lacking:
+                    return f"for {named} of its config.json they lack {lacking[0]}"
         known = ", ".join(family.name for family in families())
-        raise UserError(
-            f'{self.folder}: model_type "{self.config.get("model_type")}" is not supported by its '
-            f"tensors; supported: {known}."
-        )
+        return f"{named} of its config.json; supported: {known}"
 
     def canonical(self) -> dict[str, Tensor]:
         """The tensors under canonical names.
@@ -82,6 +95,21 @@ class HuggingFaceFolder:
         if not all(tensor.isfinite().all() for tensor in found.values()):
             refuse_non_finite(self.tensors, source=str(self.folder))
         return found
+
+    def left_out(self, tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
+        """Names of theirs that would not come back from `tensors`, what `canonical` gave.
+
+        Second copies of the word embedding and the output bias, which are tied, are none.
+        """
+        back = self.family.to_huggingface(tensors, recipe.model, recipe.objective)
+        rows = len(tensors[_WORDS])
+        by_word = [tensor for tensor in back.values() if len(tensor) == rows]
+        return sorted(
+            name
+            for name, tensor in self.tensors.items()
+            if self.family.full_name(name) not in back
+            and not any(torch.equal(tensor, other) for other in by_word)
+        )
 
     def recipe_data(self) -> dict[str, Any]:
         """The `tokenizer`, `model` and `objective` blocks of a recipe."""

@@ -51,6 +51,8 @@ class ModernBert(Family):
     """`ModernBertForMaskedLM`."""
 
     name = "modernbert"
+    base = "model."
+    marks = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """Pre-norm, gated, rotary, words alone in the embedding."""
@@ -123,11 +125,13 @@ class ModernBert(Family):
             found["decoder.bias"] = tensors["mlm_bias.bias"]
         return found
 
+    def full_name(self, name: str) -> str:
+        """With `model.`, of the encoder's."""
+        return _prefixed(name)
+
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """Its layers, with or without the prefix `model.`."""
-        return {"model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight"} <= {
-            _prefixed(name) for name in names
-        }
+        return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         """Sizes from the config."""

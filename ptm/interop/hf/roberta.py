@@ -32,6 +32,8 @@ class Roberta(Family):
     """`RobertaForMaskedLM`."""
 
     name = "roberta"
+    base = "roberta."
+    marks = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """What a BERT holds, with positions that do not begin at 0, and without a pair head."""
@@ -77,6 +79,10 @@ class Roberta(Family):
             rows=1,
             width=model.encoder.hidden_size,
         )
+
+    def full_name(self, name: str) -> str:
+        """With `roberta.`, of the encoder's."""
+        return modern_name(name, "roberta")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """The prefix `roberta.`, or a bare encoder whose config counts from a padding id on."""

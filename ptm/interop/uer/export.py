@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.headless import is_headless
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source_contract import Source
 from ptm.interop.uer.config import uer_config
@@ -27,6 +28,11 @@ def export_to_uer(source: Source, out: Path) -> None:
     recipe = source.recipe()
     tensors = source.tensors()
     pairs = "pair_classifier.weight" in tensors
+    if is_headless(tensors.keys(), source=str(source.folder)):
+        raise UserError(
+            f"{source.folder}: is an encoder without a head of masked tokens, which every "
+            "checkpoint of UER-py's has; --to hf writes it as it is."
+        )
     try:
         config = uer_config(recipe.model, recipe.objective, pairs=pairs)
     except UserError as error:
