@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from ptm.data.encode import Counts
 from ptm.errors import UserError
-from ptm.text.corpus import CorpusFile
-
-# More than this share of undecodable lines is a file in another encoding, not a flaw in a corpus.
-_INVALID_SHARE = 0.01
+from ptm.text.corpus import CorpusFile, refuse_other_encoding
 
 
 def refuse_useless(corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int) -> None:
@@ -17,17 +14,13 @@ def refuse_useless(corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, to
     for index, file in enumerate(corpus):
         of_file = [c for c in counts if c.file == index]
         lines, invalid = sum(c.lines for c in of_file), sum(c.invalid for c in of_file)
-        if invalid > _INVALID_SHARE * lines:
-            before, first = 0, 0
-            for c in of_file:
-                if c.first_invalid is not None:
-                    first = before + c.first_invalid + 1
-                    break
-                before += c.lines
-            raise UserError(
-                f"{file.path}:{first}: is not UTF-8, and so are {invalid} of {lines} lines. "
-                "Convert the file, e.g. `iconv -f GB18030 -t UTF-8`."
-            )
+        before, first = 0, 0
+        for c in of_file:
+            if c.first_invalid is not None:
+                first = before + c.first_invalid + 1
+                break
+            before += c.lines
+        refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
         raise UserError(f"{paths}: the corpus holds no text, only blank lines.")

@@ -80,6 +80,18 @@ class DataBlock(CorpusBlock):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stores_are_apart(self) -> DataBlock:
+        stores = {self.store: "data.store"}
+        for name, block in (self.evaluation or {}).items():
+            if block.store in stores:
+                raise ValueError(
+                    f'evaluation.{name}.store: "{block.store}" is that of {stores[block.store]} '
+                    "already: name another folder"
+                )
+            stores[block.store] = f"data.evaluation.{name}"
+        return self
+
     @property
     def corpora(self) -> dict[str, CorpusBlock]:
         """Everything that is preprocessed, by the key of the recipe it stands under."""

@@ -28,6 +28,9 @@ _COMPRESSED = (".gz", ".xz", ".zst")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 
+# More than this share of undecodable lines is a file in another encoding, not a flaw in a corpus.
+_INVALID_SHARE = 0.01
+
 
 @dataclass(frozen=True)
 class CorpusFile:
@@ -210,6 +213,15 @@ class Lines:
     invalid: int
     first_invalid: int | None
     """Number within the block, from 0, of the first line that is not UTF-8."""
+
+
+def refuse_other_encoding(path: str, *, lines: int, invalid: int, first: int) -> None:
+    """Raise UserError where too many of `lines` are not UTF-8, the first of them line `first`."""
+    if invalid > _INVALID_SHARE * lines:
+        raise UserError(
+            f"{path}:{first}: is not UTF-8, and so are {invalid} of {lines} lines. "
+            "Convert the file, e.g. `iconv -f GB18030 -t UTF-8`."
+        )
 
 
 def parse_block(data: bytes, layout: Layout) -> Lines:

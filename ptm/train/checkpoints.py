@@ -92,7 +92,7 @@ class Checkpoints:
         kept = "none" if self.saved_step is None else f"of step {self.saved_step}"
         return TrainingError(
             f"step {step} could not be saved ({self._failure}); the newest whole checkpoint: "
-            f"{kept}. Make room, or mend what the error names, and run the same command again to go on."
+            f"{kept}. Make room, or mend what the error names; the same command then goes on."
         )
 
     def _try(self, work: Callable[[], int | None], step: int) -> bool:

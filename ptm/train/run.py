@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ptm.errors import EXIT_DONE, UserError
-from ptm.interop.start import weights_to_start_from
+from ptm.interop.start import Start, weights_to_start_from
 from ptm.model.build import FirstWeights, parameter_count
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import Recipe
@@ -123,6 +123,8 @@ def _train_in(
     checkpoint = agreed(ranks, lambda: checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
+    # Before the folder becomes this recipe's, which a mistake in it would then have to be freed of.
+    start = None if checkpoint else agreed(ranks, lambda: _start(recipe, inputs))
     agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
         logger.info("%s: the run is finished, at step %d", folder.path, checkpoint.step)
@@ -145,19 +147,7 @@ def _train_in(
     if checkpoint is not None:
         trainer.resume(checkpoint)
         logger.info("going on from step %d (%s)", checkpoint.step, checkpoint.folder)
-    elif recipe.start is not None:
-        source = recipe.start
-        start = agreed(
-            ranks,
-            lambda: weights_to_start_from(
-                source.source,
-                inputs.plan,
-                inputs.tokenizer,
-                recipe.model.encoder,
-                every=source.every,
-                layers=source.layers,
-            ),
-        )
+    elif start is not None:
         trainer.start_fresh(first, start.weights, start.story())
         logger.info("%s", start)
     else:
@@ -166,6 +156,21 @@ def _train_in(
         return trainer.run(stop)
     finally:
         trainer.close()
+
+
+def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
+    """The weights that `init_from` names. Raises UserError where they do not fit."""
+    source = recipe.start
+    if source is None:
+        return None
+    return weights_to_start_from(
+        source.source,
+        inputs.plan,
+        inputs.tokenizer,
+        recipe.model.encoder,
+        every=source.every,
+        layers=source.layers,
+    )
 
 
 def _describe(

@@ -48,6 +48,20 @@ def test_a_damaged_one_is_named_and_the_newest_one_decides(
     assert sum(line.endswith("  whole") for line in lines) == 2
 
 
+def test_one_of_a_later_version_does_not_hide_the_others(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = run / "checkpoints" / "global_step12" / "manifest.json"
+    later = json.dumps({**json.loads(manifest.read_text().partition("\n")[2]), "format": 2})
+    manifest.write_text(json.dumps({"blake2b": digest_of(later.encode())}) + "\n" + later)
+
+    assert main(["verify", str(run)]) == EXIT_USER
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "global_step12: was written by a later version of ptm (format 2" in lines[0]
+    assert lines[1:] == ["global_step8  whole", "global_step4  whole"]
+
+
 def test_a_folder_without_a_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

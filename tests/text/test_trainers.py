@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ptm.errors import UserError
+from ptm.cli import main
+from ptm.errors import EXIT_USER, UserError
 from ptm.text.trainers import TrainingText, trainers
 from ptm.text.trainers.contract import Reading, count
 from tests.text.vocabularies import bundled_files, config_of, text_of, wish
@@ -183,3 +184,15 @@ def test_the_rarest_words_are_forgotten_where_there_are_too_many(
     counts = count([["often"] * 5, *([f"word{i}", "often"] for i in range(50))])
     assert len(counts) <= 10
     assert counts["often"] == 55
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram", "space"])
+def test_a_file_in_another_encoding_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    corpus, out = tmp_path / "gbk.txt", tmp_path / "out"
+    corpus.write_bytes("good\n这是一本好书。\n第二行也是中文。\n".encode("gb18030"))
+    words = ["vocab", "train", str(corpus), "--out", str(out), "--type", kind, "--size", "900"]
+    assert main(words) == EXIT_USER
+    assert "gbk.txt:2: is not UTF-8, and so are 2 of 3 lines" in capsys.readouterr().err
+    assert not out.exists()

@@ -86,6 +86,12 @@ def test_a_name_that_reports_use_is_refused(runs: Runs, name: str) -> None:
         load_recipe(recipe, overrides)
 
 
+def test_the_trainings_own_store_is_no_evaluation_set(runs: Runs) -> None:
+    same = f"data.evaluation={{news: {{corpus: news.txt, store: {runs.store}}}}}"
+    with pytest.raises(UserError, match=r"evaluation.news.store: .* is that of data.store already"):
+        runs.train("same", same)
+
+
 def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     found = evaluate_source(open_source(str(runs.folder / "named")), [])

@@ -14,7 +14,7 @@ import pytest
 
 import ptm.train.save
 import ptm.train.trainer
-from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
 from tests.train.conftest import Runs
 
 Calm = Callable[..., list[dict[str, Any]]]
@@ -235,6 +235,27 @@ def test_a_failed_save_is_reported_and_training_goes_on(
     assert "No space left" in caplog.text
     assert runs.checkpoints("full") == [4, 12]
     assert runs.metrics("full") == calm()
+
+
+def test_a_last_save_that_fails_ends_with_the_reason(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ptm.train.save._write_fragments
+    calls = 0
+
+    def full(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
+    monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
+    said = r"step 12 could not be saved \(.*No space left.*whole checkpoint: of step 8"
+    with pytest.raises(TrainingError, match=said):
+        runs.train("ending")
+    assert runs.train("ending") == EXIT_DONE
+    assert runs.checkpoints("ending") == [4, 8, 12]
 
 
 def test_a_disk_too_small_for_a_checkpoint_is_refused_at_the_start(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.model.checkpoint import digest_of
 from tests.train.conftest import Runs, vocab
 
@@ -172,7 +172,7 @@ def test_checkpoints_of_which_a_part_is_nowhere(runs: Runs, run: Path, refused: 
     refused("train", *words, says="no checkpoint is whole.*rank00000.bin.*--fresh")
 
 
-@pytest.mark.parametrize("command", ["train", "export", "verify"])
+@pytest.mark.parametrize("command", ["train", "export"])
 def test_a_checkpoint_of_a_later_version(
     runs: Runs, run: Path, refused: Refused, command: str
 ) -> None:
@@ -183,7 +183,6 @@ def test_a_checkpoint_of_a_later_version(
     words = {
         "train": runs.arguments("model", "train.steps=20"),
         "export": [str(run), str(run / "out"), "--to", "hf"],
-        "verify": [str(run)],
     }
     says = r"global_step12: was written by a later version of ptm \(format 2; this one reads up to"
     refused(command, *words[command], says=says)
@@ -205,3 +204,12 @@ def test_the_best_by_an_evaluation_that_does_not_happen(
 ) -> None:
     words = runs.arguments("new", "checkpoint.best=loss", "data.held_out=0")
     refused(command, *words, says="checkpoint.best: needs something to evaluate")
+
+
+def test_weights_that_do_not_fit_leave_a_folder_that_the_right_ones_may_use(
+    runs: Runs, run: Path
+) -> None:
+    wrong = f"init_from={{source: {run}, layers: [7]}}"
+    with pytest.raises(UserError, match="has no encoder layer 7"):
+        runs.train("mended", wrong)
+    assert runs.train("mended", wrong.replace("7", "0")) == EXIT_DONE

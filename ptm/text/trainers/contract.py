@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any, ClassVar
 
 from ptm.errors import UserError
-from ptm.text.corpus import CorpusFile, CorpusReader, parse_block
+from ptm.text.corpus import CorpusFile, CorpusReader, parse_block, refuse_other_encoding
 
 _BLOCK = 2**20
 _MOST_WORDS = 5_000_000
@@ -50,14 +50,20 @@ class TrainingText:
         number, share = 0, self.share
         for index, file in enumerate(self.corpus):
             reader = CorpusReader(file, index=index, layout="documents", block_bytes=_BLOCK)
+            lines = invalid = first = 0
             for block in reader.blocks():
                 number += 1
                 if ceil(number * share) > ceil((number - 1) * share):
-                    for document in parse_block(block.data, "documents").documents:
+                    parsed = parse_block(block.data, "documents")
+                    if parsed.first_invalid is not None and not invalid:
+                        first = lines + parsed.first_invalid + 1
+                    lines, invalid = lines + parsed.lines, invalid + parsed.invalid
+                    for document in parsed.documents:
                         documents += 1
                         yield from document
                 seconds = time.monotonic() - begun
                 self.report(Reading(before + block.bytes_read, total, documents, seconds))
+            refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
             before += file.bytes
         if not documents:
             names = ", ".join(file.path for file in self.corpus)

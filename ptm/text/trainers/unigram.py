@@ -35,10 +35,10 @@ class Unigram(Trainer):
         wish.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
         if size <= len(ROBERTA_SPECIALS) + len(wish.extra):
             raise UserError(f"--size {size}: leaves no room beside the special tokens.")
-        model = io.BytesIO()
+        model, refused = io.BytesIO(), list[UserError]()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=_encoded(text, lowercase=wish.lowercase),
+                sentence_iterator=_encoded(text, refused, lowercase=wish.lowercase),
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=size - _BESIDE_FILE,
@@ -50,7 +50,10 @@ class Unigram(Trainer):
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise UserError(_reason(size, str(error))) from error
+            if not refused:
+                raise UserError(_reason(size, str(error))) from error
+        if refused:
+            raise refused[0]
         data = model.getvalue()
         return Trained(
             files={"sentencepiece.model": data},
@@ -64,9 +67,13 @@ class Unigram(Trainer):
         )
 
 
-def _encoded(text: TrainingText, *, lowercase: bool) -> Iterator[str]:
-    for line in text.lines():
-        yield lowered(line) if lowercase else line
+def _encoded(text: TrainingText, refused: list[UserError], *, lowercase: bool) -> Iterator[str]:
+    """The lines; what is wrong with the text goes to `refused`, as SentencePiece loses errors."""
+    try:
+        for line in text.lines():
+            yield lowered(line) if lowercase else line
+    except UserError as error:
+        refused.append(error)
 
 
 def _reason(size: int, error: str) -> str:
