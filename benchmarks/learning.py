@@ -24,13 +24,16 @@ import numpy as np
 COLUMNS = ("steps", "tokens", "start", "end", "entropy", "accuracies", "seconds")
 
 
-def unigram_entropy(store: Path) -> float:
-    """Nats a token, of a model that knows nothing but how frequent each token is."""
+def unigram_entropy(store: Path, ordinary: Any) -> float:
+    """Nats a token, of a model that knows nothing but how frequent each of the `ordinary` ids is.
+
+    Special ones, the unknown token among them, are never predicted.
+    """
     from ptm.data.store import TokenStore
 
     opened = TokenStore.open(store)
     starts, lengths = opened.document_ranges
-    counts = np.bincount(opened.tokens(starts, lengths))
+    counts = np.bincount(opened.tokens(starts, lengths), minlength=ordinary.max() + 1)[ordinary]
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
@@ -70,6 +73,7 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
     records = [json.loads(line) for line in lines]
     training = [record for record in records if record["split"] == "train"]
     first, last = training[0], training[-1]
+    ordinary = recipe.tokenizer.load().vocabulary.ordinary_ids
     accuracies = {key: round(last[key], 3) for key in last if key.endswith("accuracy")}
     row = {
         "recipe": recipe_path,
@@ -77,7 +81,7 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
         "tokens": last["tokens"],
         "start": round(first["mlm_loss"], 3),
         "end": round(last["mlm_loss"], 3),
-        "entropy": round(unigram_entropy(Path(recipe.data.store)), 3),
+        "entropy": round(unigram_entropy(Path(recipe.data.store), ordinary), 3),
         "accuracies": accuracies,
         "seconds": round(seconds),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_what_is_wrong_on_one_rank_ends_both(
     store: Path, tmp_path: Path, wrong: str, sentence: str
 ) -> None:
     arguments = PLAIN.arguments(store, tmp_path / "runs")
-    said = refused_by_both(tmp_path, [arguments, [*arguments, wrong]])
+    other = replace(PLAIN, overrides=(*PLAIN.overrides, wrong))
+    said = refused_by_both(tmp_path, [arguments, other.arguments(store, tmp_path / "runs")])
     assert said.startswith(f"ptm: rank 1 on {socket.gethostname()}: ")
     assert sentence in said
     assert not (tmp_path / "runs" / "refused" / "recipe.yaml").exists()
