@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import threading
@@ -17,7 +16,7 @@ from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.interop.source import open_source
 from ptm.model.checkpoint import digest_of
 from tests.train.conftest import Runs
-from tests.train.test_resume import Calm, stop_after
+from tests.train.test_resume import Calm, fill_the_disk, stop_after
 
 
 def best_of(runs: Runs, name: str) -> str:
@@ -130,17 +129,7 @@ def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
     import logging
 
     logging.getLogger("ptm").propagate = True
-    original = ptm.train.save._write_fragments
-    calls = 0
-
-    def full(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return original(*arguments)
-
-    monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
+    fill_the_disk(monkeypatch, save=1)
     assert runs.train("full") == EXIT_DONE
     assert "the checkpoint of step 4 could not be written" in caplog.text
     assert runs.checkpoints("full") == [8, 12]

@@ -215,20 +215,25 @@ def test_a_folder_in_use_is_refused(runs: Runs) -> None:
     assert runs.train("busy") == EXIT_DONE
 
 
-def test_a_failed_save_is_reported_and_training_goes_on(
-    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, *, save: int) -> None:
+    """There is no room for the `save`-th checkpoint, and for the others there is."""
     original = ptm.train.save._write_fragments
     calls = 0
 
     def full(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2:
+        if calls == save:
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(*arguments)
 
     monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
+
+
+def test_a_failed_save_is_reported_and_training_goes_on(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_the_disk(monkeypatch, save=2)
     _listen(caplog)
     assert runs.train("full") == EXIT_DONE
     assert "step 8 could not be written" in caplog.text
@@ -240,17 +245,7 @@ def test_a_failed_save_is_reported_and_training_goes_on(
 def test_a_last_save_that_fails_ends_with_the_reason(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = ptm.train.save._write_fragments
-    calls = 0
-
-    def full(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return original(*arguments)
-
-    monkeypatch.setattr(ptm.train.save, "_write_fragments", full)
+    fill_the_disk(monkeypatch, save=3)
     said = r"step 12 could not be saved \(.*No space left.*whole checkpoint: of step 8"
     with pytest.raises(TrainingError, match=said):
         runs.train("ending")
