@@ -10,6 +10,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
     RobertaConfig,
     RobertaForMaskedLM,
     XLMRobertaConfig,
@@ -101,12 +103,38 @@ def test_a_model_without_memory_has_names_and_shapes() -> None:
     )
 
 
-def test_the_base_ernie_is_a_base_bert(project: Path) -> None:
-    # Sun et al. 2019, section 4.2: "the same model size as BERT-base".
-    recipe = load_recipe(str(project / "recipes/ernie/base.yaml"))
-    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
-    layers, width, heads, _ = SIZES["base"]
-    assert parameter_count(plan) == counted(block_of(layers, width, heads))
+OTHER_SIZES = {"small": (4, 512, 8), "medium": (8, 512, 8), "xlarge": (36, 1536, 24)}
+OF_EACH = {**{name: size[:3] for name, size in SIZES.items()}, **OTHER_SIZES}
+MASKED = ("roberta", "bert-wwm", "spanbert")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size"),
+    [
+        *((f"{family}/{size}", size) for family in MASKED for size in OF_EACH),
+        # Sun et al. 2019, section 4.2: "the same model size as BERT-base".
+        ("ernie/base", "base"),
+        ("realformer/base", "base"),
+        ("roberta/base-wwm-ext", "base"),
+    ],
+)
+def test_families_that_train_otherwise_have_the_sizes_of_bert(
+    project: Path, recipe: str, size: str
+) -> None:
+    loaded = load_recipe(str(project / "recipes" / f"{recipe}.yaml"))
+    plan = build_plan(loaded.model, loaded.objective, vocabulary_size=CHINESE)
+    assert parameter_count(plan) == counted(block_of(*OF_EACH[size]))
+
+
+def test_the_base_student_has_the_size_of_distilbert(project: Path) -> None:
+    recipe = load_recipe(str(project / "recipes/distilbert/base.yaml"))
+    config = DistilBertConfig()
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=config.vocab_size)
+    with torch.device("meta"):
+        theirs = DistilBertForMaskedLM(config)
+    assert parameter_count(plan) == sum(p.numel() for p in theirs.parameters())
+    # Sanh et al. 2019, table 3: 66 million.
+    assert parameter_count(plan) / 1e6 == pytest.approx(66, abs=1.1)
 
 
 @pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
