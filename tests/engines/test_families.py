@@ -23,7 +23,14 @@ RECIPES = {
     for path in sorted((PROJECT / "recipes").glob("*/tiny*.yaml"))
     if path.parent.name != "quickstart"
 }
-IN_STAGES = [name for name in RECIPES if not name.startswith("distil")]
+# The same plans with other masks: minutes more, for `-m slow`.
+VARIANTS = [
+    name
+    for name in RECIPES
+    if name.startswith(("bert-wwm", "spanbert")) or name.endswith(("-static", "-uer", "-words"))
+]
+KINDS = [name for name in RECIPES if name not in VARIANTS]
+IN_STAGES = [name for name in KINDS if not name.startswith("distil")]
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def trainings(files: Files, names: list[str], *engine: str, teacher: Path) -> li
 @pytest.fixture(scope="session")
 def alone(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Launch:
     folder = tmp_path_factory.mktemp("families-alone")
-    those = trainings(files, list(RECIPES), zero(0), teacher=folder / "runs" / TEACHER)
+    those = trainings(files, KINDS, zero(0), teacher=folder / "runs" / TEACHER)
     return launch(those, ranks=1, store=files.folder, folder=folder, seconds=240)
 
 
@@ -131,7 +138,7 @@ def on_two_ranks(
 ) -> dict[str, Launch]:
     found = {}
     for engine, names, overrides in (
-        ("zero3", list(RECIPES), (zero(3),)),
+        ("zero3", KINDS, (zero(3),)),
         ("stages2", IN_STAGES, stages(2)),
     ):
         folder = tmp_path_factory.mktemp(f"families-{engine}")
@@ -140,7 +147,7 @@ def on_two_ranks(
     return found
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_loss_falls(alone: Launch, name: str) -> None:
     training = [one for one in alone.metrics(name) if one["split"] == "train"]
     assert training[-1]["mlm_loss"] < training[0]["mlm_loss"]
@@ -149,13 +156,34 @@ def test_the_loss_falls(alone: Launch, name: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("engine", "name"),
-    [*(("zero3", name) for name in RECIPES), *(("stages2", name) for name in IN_STAGES)],
+    [*(("zero3", name) for name in KINDS), *(("stages2", name) for name in IN_STAGES)],
 )
 def test_the_losses_are_those_of_one_process(
     alone: Launch, on_two_ranks: dict[str, Launch], engine: str, name: str
 ) -> None:
     worst = differences(on_two_ranks[engine].metrics(name), alone.metrics(name))
     assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_variants_have_one_loss_too(files: Files, tmp_path: Path) -> None:
+    nobody = tmp_path / "no-teacher"
+    found = {}
+    for engine, overrides in {
+        "zero0": (zero(0),),
+        "zero3": (zero(3),),
+        "stages2": stages(2),
+    }.items():
+        folder = tmp_path / engine
+        folder.mkdir()
+        those = trainings(files, VARIANTS, *overrides, teacher=nobody)
+        ranks = 1 if engine == "zero0" else 2
+        found[engine] = launch(those, ranks=ranks, store=files.folder, folder=folder, seconds=280)
+    for engine in ("zero3", "stages2"):
+        for name in VARIANTS:
+            worst = differences(found[engine].metrics(name), found["zero0"].metrics(name))
+            assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}, name
 
 
 def test_every_recipe_is_here() -> None:
