@@ -151,3 +151,25 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left, right)
     else:
         total += left @ right
+
+
+def target_sums(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    bias: Tensor | None = None,
+    *,
+    smoothing: float,
+) -> tuple[Tensor, ...]:
+    """(B, T, E), (V, E), (B, T), (B, T), (V) -> sums of loss, negative log likelihood and hits."""
+    return tuple(
+        vocabulary_sums(
+            hidden.flatten(0, 1),
+            weight,
+            targets.flatten(),
+            weights.flatten(),
+            bias=bias,
+            smoothing=smoothing,
+        )
+    )
