@@ -119,6 +119,14 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
             f"train.steps is {train.steps}: the full learning rate would never be reached.",
         )
+    elif train.steps is not None:
+        warmup, decay = schedule.warmup_steps(train.steps), schedule.decay_steps(train.steps)
+        if warmup + decay > train.steps:
+            yield Problem(
+                "schedule.decay",
+                f"{decay} steps of decay and {warmup} of warm-up are more than train.steps = "
+                f"{train.steps}: shorten the one or the other.",
+            )
     if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
         yield Problem(
             "schedule.warmup",

@@ -94,6 +94,13 @@ def test_a_broken_number_of_warm_up_steps_is_refused(refusal: Refusal) -> None:
     assert "1.5 is neither a share" in refusal("schedule.warmup=1.5")
 
 
+def test_a_decay_that_begins_within_the_warm_up_is_refused(load: Load, refusal: Refusal) -> None:
+    block = "schedule={{type: wsd, warmup: 0.25, decay: {}}}"
+    assert load(block.format(75)).schedule.decay_steps(100) == 75
+    sentence = refusal(block.format(76))
+    assert "schedule.decay: 76 steps of decay and 25 of warm-up are more than" in sentence
+
+
 def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping={patience: 2}", "data.held_out=0")
     assert "train.early_stopping: needs something to evaluate on" in sentence
