@@ -61,6 +61,8 @@ class DataBlock(CorpusBlock):
     evaluation: dict[SetName, CorpusBlock] | None = None
     """Further corpora to evaluate on, each whole, by name."""
     sequence_length: Annotated[int, Field(ge=4)]
+    target_sequence_length: PositiveInt | None = None
+    """Tokens of a decoder's rows; as sequence_length if left out."""
     packing: bool = True
     """Whether several short examples share a row."""
     sentence_splitting: bool = False
@@ -292,6 +294,8 @@ class Recipe(Config):
     seed: NonNegativeInt = 7
     init_from: str | InitFrom | None = None
     tokenizer: AnyTokenizer
+    target_tokenizer: AnyTokenizer | None = None
+    """Of the targets in the layout `pairs`; as `tokenizer` if left out."""
     data: DataBlock
     model: ModelBlock
     objective: AnyObjective

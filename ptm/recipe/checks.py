@@ -89,6 +89,17 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
             f"is for the layout documents; in data.layout = {data.layout} the lines are what they "
             "are: leave it out.",
         )
+    if recipe.target_tokenizer is not None and data.layout != "pairs":
+        yield Problem(
+            "target_tokenizer",
+            "is for the targets of the layout pairs, and the texts of data.layout = "
+            f"{data.layout} have none: leave it out.",
+        )
+    if data.segmenter is not None and data.layout == "pairs":
+        yield Problem(
+            "data.segmenter",
+            "finds whole words to mask, which nothing in the layout pairs does: leave it out.",
+        )
     if not data.corpus_patterns:
         yield Problem("data.corpus", "is an empty list: name at least one file.")
 

@@ -167,6 +167,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
             f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
             "`ptm preprocess RECIPE`."
         )
+    _refuse_other_targets(recipe, store, key=key)
     if info.layout != recipe.data.layout:
         raise UserError(
             f'{key}: "{store.folder}" has the layout {info.layout}, the recipe says '
@@ -187,6 +188,29 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
         )
     tokenizer.vocabulary.require(recipe.objective.special_roles)
     return store
+
+
+def _refuse_other_targets(recipe: Recipe, store: TokenStore, *, key: str) -> None:
+    """Raise UserError where the targets of the store were cut by another tokenizer."""
+    info, config = store.info, recipe.target_tokenizer
+    target = config.load(key="target_tokenizer") if config else None
+    if info.target_tokenizer == (target.fingerprint if target else None):
+        return
+    made = (
+        f"with another target tokenizer or vocabulary ({info.target_size} tokens)"
+        if info.target_tokenizer
+        else "without a target tokenizer"
+    )
+    named = (
+        f"the recipe says target_tokenizer: {target.config.source} "
+        f"({target.vocabulary.size} tokens)"
+        if target
+        else "the recipe has no target_tokenizer"
+    )
+    raise UserError(
+        f'{key}: "{store.folder}" was made {made}, but {named}. Name the right one, or make '
+        "another store with `ptm preprocess RECIPE`."
+    )
 
 
 def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
