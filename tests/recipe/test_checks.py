@@ -129,3 +129,15 @@ def test_split_documents_suit_masked_tokens_too(load: Load) -> None:
 def test_rows_without_room_for_a_pair_are_refused(refusal: Refusal) -> None:
     overrides = ("objective={type: bert}", "data.layout=sentences", "data.sequence_length=4")
     assert "it must be at least 5" in refusal(*overrides)
+
+
+def test_a_target_tokenizer_for_texts_without_targets_is_refused(refusal: Refusal) -> None:
+    sentence = refusal("target_tokenizer={type: wordpiece, vocab: other.txt}")
+    assert "target_tokenizer: is for the targets of the layout pairs" in sentence
+
+
+def test_words_of_pairs_are_not_asked_for(refusal: Refusal) -> None:
+    sentence = refusal("data.layout=pairs", "data.segmenter.type=rjieba")
+    assert (
+        "data.segmenter: finds whole words to mask, which nothing in the layout pairs" in sentence
+    )
