@@ -98,6 +98,19 @@ class Vocabulary:
         return [token for token in self.tokens if _SPECIAL_LOOKING.fullmatch(token)]
 
 
+@dataclass(frozen=True)
+class Vocabularies:
+    """Those of both sides of an example; one and the same but for recipes with two tokenizers."""
+
+    source: Vocabulary
+    target: Vocabulary
+
+    @staticmethod
+    def one(vocabulary: Vocabulary) -> Vocabularies:
+        """The same on both sides."""
+        return Vocabularies(vocabulary, vocabulary)
+
+
 def _capital(token: str) -> bool:
     plain = _UNUSED.fullmatch(token) or _SPECIAL_LOOKING.fullmatch(token)
     return token != token.lower() and not plain

@@ -62,7 +62,12 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
     return Inputs(
         tokenizer=tokenizer,
-        plan=build_plan(recipe.model, recipe.objective, vocabulary_size=tokenizer.vocabulary.size),
+        plan=build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=rows.vocabularies.source.size,
+            target_vocabulary_size=rows.vocabularies.target.size,
+        ),
         batch=batch,
         ds_config=config,
         train=rows,
