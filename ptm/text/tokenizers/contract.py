@@ -7,7 +7,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -179,13 +179,16 @@ class TokenizerConfig(Config):
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
         """The vocabulary's files by the names that transformers looks for."""
 
-    def load(self) -> Tokenizer:
-        """Read the files. Raises UserError where they are missing or do not fit the recipe."""
-        vocabulary = self.read()
+    def load(self, *, key: str = "tokenizer") -> Tokenizer:
+        """Read the files; `key`: where the recipe has this block.
+
+        Raises UserError where they are missing or do not fit the recipe.
+        """
+        vocabulary = replace(self.read(), key=key)
         if self.size is not None and self.size != vocabulary.size:
             raise UserError(
                 f"{self.source}: has {vocabulary.size} tokens, but the recipe says "
-                f"tokenizer.size: {self.size}. Set tokenizer.size to {vocabulary.size} or give "
+                f"{key}.size: {self.size}. Set {key}.size to {vocabulary.size} or give "
                 "the other file."
             )
         if self.lowercase:
