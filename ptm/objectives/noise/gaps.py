@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.data.masking import index_within
 from ptm.data.store import I64
 from ptm.objectives.noise.contract import Flags, Noised, Spans, noise_tokens, replaced
 from ptm.objectives.noise.rouge import WordCounts
@@ -21,18 +22,23 @@ def gap_counts(sentences: I64, rate: float) -> I64:
     return noise_tokens(sentences, rate)
 
 
-def longest_gap_sides(parts: I64, rate: float) -> I64:
+def longest_gap_sides(lengths: I64, sentences: I64, rate: float) -> I64:
     """The most tokens (E, 2) of source and target, whichever sentences are taken out.
 
-    `parts` (E, K): tokens of the sentences, 0 where a text has fewer than K.
+    `lengths` (S): tokens of the sentences, `sentences` (E): how many each text has.
     """
-    sentences = (parts > 0).sum(axis=1)[:, None]
     counts = gap_counts(sentences, rate)
-    ordered, column = np.sort(parts, axis=1), np.arange(parts.shape[1])
-    first = parts.shape[1] - sentences
-    longest = np.where(column >= parts.shape[1] - counts, ordered, 0).sum(axis=1)
-    shortest = np.where((column >= first) & (column < first + counts), ordered, 0).sum(axis=1)
-    return np.stack([parts.sum(axis=1) - shortest + counts[:, 0], longest], axis=1)
+    owner = np.repeat(np.arange(sentences.size), sentences)
+    ordered = lengths[np.lexsort((lengths, owner))]
+    number = index_within(owner)
+
+    def total(chosen: Flags) -> I64:
+        weights = np.where(chosen, ordered, 0)
+        return np.bincount(owner, weights, minlength=sentences.size).astype(np.int64)
+
+    longest = total(number >= (sentences - counts)[owner])
+    kept = total(number >= counts[owner])
+    return np.stack([kept + counts, longest], axis=1)
 
 
 def lead_sentences(parts: I64, rate: float) -> Flags:

@@ -174,7 +174,8 @@ def test_a_hand_example_keeps_the_order_of_both_sides() -> None:
 
 
 def test_sides_are_never_longer_than_is_said_beforehand(documents: RealTexts) -> None:
-    bounds = longest_gap_sides(documents.parts, RATE)
+    parts = documents.parts
+    bounds = longest_gap_sides(parts[parts > 0], (parts > 0).sum(axis=1), RATE)
     for gaps in selections(documents).values():
         result = without_gaps(documents.tokens, documents.parts, gaps, mask_id=MASK)
         assert (result.source_lengths <= bounds[:, 0]).all()
@@ -182,8 +183,9 @@ def test_sides_are_never_longer_than_is_said_beforehand(documents: RealTexts) ->
 
 
 def test_the_longest_sides_are_reached() -> None:
-    parts = np.array([[4, 1, 0, 2, 0, 9]])
-    assert longest_gap_sides(parts, 0.5).tolist() == [[16 - 3 + 2, 13]]
+    lengths, sentences = np.array([4, 1, 2, 9, 3, 5]), np.array([4, 2])
+    sides = longest_gap_sides(lengths, sentences, 0.5)
+    assert sides.tolist() == [[16 - 3 + 2, 13], [8 - 3 + 1, 5]]
 
 
 # What it depends on
