@@ -9,7 +9,7 @@ integer tensor, so that any cut between two steps is a possible stage boundary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,14 @@ class Step:
         """The canonical prefix of this step's parameters."""
         return self.tie or self.name
 
+    def renamed(self, names: Mapping[str, str]) -> Step:
+        """The same step on other tensors: those that `names` has get the name it gives them."""
+        return replace(
+            self,
+            reads=tuple(names.get(name, name) for name in self.reads),
+            writes=tuple(names.get(name, name) for name in self.writes),
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -68,6 +76,11 @@ class Plan:
                 needed = (needed - set(step.writes)) | set(step.reads)
                 kept.append(step)
         return Plan(steps=tuple(reversed(kept)), outputs=outputs)
+
+    def after(self, name: str) -> Plan:
+        """The plan of the steps that come after the last that writes `name`."""
+        last = max(index for index, step in enumerate(self.steps) if name in step.writes)
+        return Plan(steps=self.steps[last + 1 :], outputs=self.outputs)
 
     def live(self) -> tuple[tuple[str, ...], ...]:
         """`live()[i]`: the names that step i or a later one still reads, in a fixed order.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ptm.data.packing import Rows
+from ptm.data.packing import Rows, RowSize
 from ptm.data.store import I64, ragged_ranges
 
 
@@ -27,6 +27,12 @@ class Placement:
     epoch: I64
     rows: int
     columns: int
+    target_columns: int = 0
+    """Of the rows of a decoder's side."""
+
+    def side(self, lengths: I64, columns: int) -> Placement:
+        """The same examples in the same rows, where they have `lengths` (E) tokens."""
+        return replace(self, lengths=lengths, columns=columns)
 
     @property
     def cells(self) -> I64:
@@ -63,6 +69,7 @@ class Placement:
             epoch=np.concatenate([part.epoch for part in moved]),
             rows=sum(part.rows for part in moved),
             columns=several[0].columns,
+            target_columns=several[0].target_columns,
         )
 
     def grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
@@ -72,8 +79,8 @@ class Placement:
         return cells.reshape(self.rows, self.columns)
 
 
-def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, columns: int) -> Placement:
-    """Lay out the rows `chosen` (R), each drawn in its epoch (R)."""
+def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) -> Placement:
+    """Lay out the rows `chosen` (R), each drawn in its epoch (R); `lengths` (E, sides)."""
     examples, counts = rows.members(chosen)
     row = np.repeat(np.arange(chosen.size), counts)
     number = np.arange(examples.size) - np.repeat(np.cumsum(counts) - counts, counts) + 1
@@ -81,8 +88,9 @@ def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, columns: int) -
         example=examples,
         row=row,
         number=number,
-        lengths=np.asarray(lengths[examples]),
+        lengths=np.asarray(lengths[examples, 0]),
         epoch=np.repeat(epochs, counts),
         rows=chosen.size,
-        columns=columns,
+        columns=size.source,
+        target_columns=size.target,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -52,7 +52,7 @@ class Examples(Protocol):
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example."""
+        """Text tokens of every example (E), those of all its texts together."""
         ...
 
     @property
@@ -101,33 +101,46 @@ def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
     return Pieces(begins, np.minimum(rest, longest))
 
 
+def _nothing() -> I64:
+    return np.zeros(1, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Joined:
     """Each example is `longest` tokens of all documents joined, with a separator after each.
 
-    The text of the last example may be shorter; nothing stands after the last document. `ends` (D)
-    counts the tokens, separators included, up to the end of each document; `starts` (D) is where
-    the document lies in the store.
+    The text of the last example may be shorter. `ends` (D) counts the tokens, separators included,
+    up to the end of each document; `starts` (D) is where the document lies in the store. The others
+    are single numbers, kept as arrays so that they lie on disk beside these.
     """
 
     starts: I64
     ends: I64
-    longest: NDArray[np.int64]
-    """One number, kept as an array so that it lies on disk beside the others."""
-    separator: NDArray[np.int64]
+    longest: I64
+    separator: I64
+    overlap: I64 = field(default_factory=_nothing)
+    """Tokens at the beginning of an example that the one before has too."""
+    closed: I64 = field(default_factory=_nothing)
+    """1: a separator stands after the last document too."""
 
     @property
     def _total(self) -> int:
-        return int(self.ends[-1]) - 1 if self.ends.size else 0
+        return int(self.ends[-1]) - 1 + int(self.closed[0]) if self.ends.size else 0
+
+    @property
+    def _stride(self) -> int:
+        return int(self.longest[0] - self.overlap[0])
 
     @property
     def lengths(self) -> I64:
         """Text tokens of every example."""
-        total, longest = self._total, int(self.longest[0])
-        lengths = np.full(-(-total // longest), longest, dtype=np.int64)
-        if lengths.size:
-            lengths[-1] = total - longest * (lengths.size - 1)
-        return lengths
+        overlap = int(self.overlap[0])
+        count = -(-max(0, self._total - overlap) // self._stride)
+        return self._lengths_of(np.arange(count, dtype=np.int64))
+
+    def _lengths_of(self, index: I64) -> I64:
+        rest = self._total - index * self._stride
+        return np.asarray(np.minimum(int(self.longest[0]), rest))
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -136,9 +149,8 @@ class Joined:
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
-        longest = int(self.longest[0])
-        lengths = np.minimum(longest, self._total - index * longest)
-        stream = ragged_ranges(index * longest, lengths)
+        lengths = self._lengths_of(index)
+        stream = ragged_ranges(index * self._stride, lengths)
         document = np.searchsorted(self.ends, stream, side="right")
         is_separator = stream == self.ends[document] - 1
         begins = np.where(document > 0, self.ends[document - 1], 0)
@@ -159,14 +171,25 @@ class Joined:
             "ends": self.ends,
             "longest": self.longest,
             "separator": self.separator,
+            "overlap": self.overlap,
+            "closed": self.closed,
         }
 
 
-def join_documents(starts: I64, lengths: I64, longest: int, *, separator: int) -> Joined:
-    """All documents joined by `separator` and cut every `longest` tokens (RoBERTa, section 4.2)."""
-    return Joined(
-        starts,
-        np.cumsum(lengths + 1),
-        np.array([longest], dtype=np.int64),
-        np.array([separator], dtype=np.int64),
-    )
+def join_documents(
+    starts: I64,
+    lengths: I64,
+    longest: int,
+    *,
+    separator: int,
+    overlap: int = 0,
+    closed: bool = False,
+) -> Joined:
+    """All documents joined by `separator` and cut every `longest` tokens (RoBERTa, section 4.2).
+
+    `overlap`: tokens that neighbouring examples share. `closed`: a separator ends the last document
+    as it ends the others.
+    """
+    numbers = (longest, separator, overlap, int(closed))
+    arrays = (np.array([number], dtype=np.int64) for number in numbers)
+    return Joined(starts, np.cumsum(lengths + 1), *arrays)

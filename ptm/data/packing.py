@@ -16,6 +16,14 @@ I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class RowSize:
+    """The most tokens a row has, and on a decoder's side, where there is one."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
 class Rows:
     """Examples grouped into rows: row r holds `examples[ends[r-1]:ends[r]]`."""
 
@@ -38,6 +46,20 @@ class Rows:
 def one_a_row(examples: int) -> Rows:
     """No packing: every example is a row of its own."""
     return Rows(np.arange(examples, dtype=np.int64), np.arange(1, examples + 1, dtype=np.int64))
+
+
+def pack_sides(lengths: I64, size: RowSize) -> Rows:
+    """Rows that hold every example once, on each of its sides.
+
+    `lengths` (E, sides): tokens on the source's side, and on the target's where there is one. An
+    example takes as much of a row as of the side it fills more: whatever shares a row on one side
+    then fits on the other.
+    """
+    if lengths.shape[1] == 1:
+        return pack(lengths[:, 0], size.source)
+    capacity = max(size.source, size.target)
+    shares = -(-lengths * capacity // np.array([size.source, size.target]))
+    return pack(shares.max(axis=1), capacity)
 
 
 def pack(lengths: I64, capacity: int) -> Rows:

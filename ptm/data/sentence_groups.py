@@ -111,9 +111,9 @@ def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
     return Sentences(
         np.repeat(sentences.starts, pieces) + number * longest,
         np.minimum(rest, longest),
-        np.bincount(
-            np.repeat(sentences.owner, pieces), minlength=sentences.counts.size
-        ).astype(np.int64),
+        np.bincount(np.repeat(sentences.owner, pieces), minlength=sentences.counts.size).astype(
+            np.int64
+        ),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class EmbeddingConfig(Config):
     of: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
     layer_norm: bool = True
     """Whether the sum is normalised, by the kind of norm that the encoder has."""
+    scaled: bool = False
+    """Multiply word vectors by the root of their width (Vaswani et al. 2017, section 3.4)."""
     size: PositiveInt | None = None
     """Width of the embedding where it is not the encoder's hidden_size; projected after the sum."""
     positions: PositiveInt = 512
@@ -62,6 +65,8 @@ class EmbeddingConfig(Config):
     """Texts that the segment table tells apart; it has one row more, for padding."""
     tasks: PositiveInt = 3
     """Rows of the task table (ERNIE)."""
+    sinusoidal_order: Literal["halves", "interleaved"] = "halves"
+    """Sines before cosines (tensor2tensor, PEGASUS), or by turns (UER-py)."""
 
     @field_validator("of")
     @classmethod
@@ -100,14 +105,23 @@ class EmbeddingConfig(Config):
         """The most tokens an example may have; None where no table limits them."""
         return self.positions - self.position_offset if self.learns_positions else None
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """input_ids (and what the parts read) -> hidden (B, T, D)."""
+    def steps(self, shape: ModelShape, *, side: str = "") -> tuple[Step, ...]:
+        """input_ids (and what the parts read) -> hidden (B, T, D); `side` begins the names."""
         parts = {name: embedding_parts()[name] for name in self.of if name != WORD}
         reads = ("hidden", *(part.reads for part in parts.values()))
         return (
-            word_step(shape),
-            Step("embedding", lambda: _SummedEmbedding(self, parts, shape), reads, ("hidden",)),
+            word_step(shape, name=f"{side}{WORD}"),
+            Step(
+                f"{side}embedding", lambda: _SummedEmbedding(self, parts, shape), reads, ("hidden",)
+            ),
         )
+
+
+class TargetEmbeddingConfig(EmbeddingConfig):
+    """The embedding of a decoder."""
+
+    shared: bool = True
+    """Whether its word vectors are the encoder's; else it has a table of its own."""
 
 
 class _SummedEmbedding(nn.Module):
@@ -118,6 +132,7 @@ class _SummedEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         width = shape.embedding_size
+        self.scale = math.sqrt(width) if config.scaled else None
         self.names = tuple(parts)
         for name, part in parts.items():
             self.add_module(name, part.build(config, width))
@@ -131,7 +146,7 @@ class _SummedEmbedding(nn.Module):
 
     def forward(self, words: Tensor, *ids: Tensor) -> Tensor:
         """(B, T, E), (B, T) a part -> (B, T, D)."""
-        summed = words
+        summed = words if self.scale is None else words * self.scale
         for name, indices in zip(self.names, ids, strict=True):
             summed = summed + self.get_submodule(name)(indices)
         if self.norm is not None:

@@ -11,18 +11,20 @@ from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart
 
 
 class SinusoidalPositions(nn.Module):
-    """Sines in the first half of the width, cosines in the second, as in tensor2tensor."""
+    """A sine and a cosine of every wavelength: first all sines, or by turns."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, interleaved: bool) -> None:
         super().__init__()
         self.width = width
+        self.interleaved = interleaved
 
     def forward(self, position_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E)."""
         half = self.width // 2
         exponents = torch.arange(half, device=position_ids.device) * (-math.log(10000.0) / half)
         angles = position_ids[..., None].float() * exponents.exp()
-        waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
+        both = (angles.sin(), angles.cos())
+        waves = torch.stack(both, dim=-1).flatten(-2) if self.interleaved else torch.cat(both, -1)
         return nn.functional.pad(waves, (0, self.width - 2 * half))
 
 
@@ -35,4 +37,4 @@ class Sinusoidal(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """No parameters."""
-        return SinusoidalPositions(width)
+        return SinusoidalPositions(width, interleaved=config.sinusoidal_order == "interleaved")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from ptm.component import Config, PositiveInt
 from ptm.nn.norm import NormKind
 from ptm.nn.shape import ModelShape
+from ptm.nn.visibility import Visibility
 from ptm.plan import Step
-
-Visibility = Literal["full", "causal", "prefix"]
 
 
 class Encoder(Config):
@@ -18,14 +17,11 @@ class Encoder(Config):
 
     type: str
     hidden_size: PositiveInt
+    visibility: Visibility = "full"
+    """What a token may look at."""
 
     separates_examples: ClassVar[bool]
     """Whether examples packed into one row stay apart (attention can, recurrence cannot)."""
-
-    @property
-    @abstractmethod
-    def visibility(self) -> Visibility:
-        """What a token may look at."""
 
     @property
     @abstractmethod

@@ -1,7 +1,8 @@
 """The transformer encoder (Vaswani et al. 2017) and those that differ from it in parts.
 
 BERT's layers by default; ALBERT shares them, RealFormer adds the scores of attention to the next
-layer's, ModernBERT has gates, rotary positions and windows, and no biases.
+layer's, ModernBERT has gates, rotary positions and windows, and no biases. With causal visibility
+it is the decoder-only model of GPT and LLaMA, with a visible prefix that of UniLM.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from pydantic import model_validator
 from torch import nn
 
 from ptm.component import Config, PositiveFloat, PositiveInt
-from ptm.encoders.contract import Encoder, Visibility
-from ptm.nn.activation import Activation
+from ptm.encoders.contract import Encoder
 from ptm.nn.attention import SelfAttention
-from ptm.nn.feed_forward import FeedForward, GatedFeedForward
-from ptm.nn.norm import NormKind
 from ptm.nn.residual_attention import ResidualAttention
 from ptm.nn.shape import ModelShape
 from ptm.nn.transformer_layer import ResidualAttentionLayer, TransformerLayer
+from ptm.nn.transformer_stack import TransformerStack
+from ptm.nn.visibility import Sight
 from ptm.plan import Step
+
+_POSITION_BIAS = "encoder_position_bias"
 
 
 class Rotary(Config):
@@ -33,26 +35,13 @@ class Rotary(Config):
     """The same in layers that see a window; as `theta` if left out."""
 
 
-class Transformer(Encoder):
+class Transformer(TransformerStack, Encoder):
     """Layers of self-attention and feed-forward."""
 
     type: Literal["transformer"]
-    layers: PositiveInt
-    heads: PositiveInt
-    feed_forward_size: PositiveInt
-    feed_forward: Literal["dense", "gated"] = "dense"
-    """gated: activation(gate) * up, with a matrix more (GEGLU, SwiGLU)."""
-    activation: Activation = "gelu"
-    norm: NormKind = "layer"
-    norm_position: Literal["post", "pre"] = "post"
-    norm_epsilon: PositiveFloat = 1e-12
     first_norm: bool = True
     """Whether the first of pre-norm layers normalises what its attention reads (ModernBERT's does
     not: the embedding's norm stands right before it)."""
-    bias: bool = True
-    """Of linear layers and norms, in the embedding and the head too; not of the output layer."""
-    attention_scale: bool = True
-    """Divide attention's scores by the root of the head's size."""
     residual_attention: bool = False
     """Add the scores of each layer's attention to those of the next (RealFormer)."""
     rotary: Rotary | None = None
@@ -67,13 +56,10 @@ class Transformer(Encoder):
 
     @model_validator(mode="after")
     def _consistent(self) -> Transformer:
-        width, heads = self.hidden_size, self.heads
-        if width % heads:
-            raise ValueError(f"hidden_size = {width} is not a multiple of heads = {heads}")
-        if self.rotary and width // heads % 2:
+        if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
-                f"rotary positions turn pairs, but hidden_size = {width} over heads = {heads} is "
-                f"{width // heads}, an odd number"
+                f"rotary positions turn pairs, but hidden_size = {self.hidden_size} over heads = "
+                f"{self.heads} is {self.head_shape.head_size}, an odd number"
             )
         if not self.first_norm and self.norm_position == "post":
             raise ValueError(
@@ -110,37 +96,26 @@ class Transformer(Encoder):
             raise ValueError(
                 f"{which} makes layers differ, but shared_groups = {groups} makes them one"
             )
-        if self.residual_attention and self.rotary:
+        return self
+
+    @model_validator(mode="after")
+    def _scores_can_be_handed_on(self) -> Transformer:
+        if not self.residual_attention:
+            return self
+        if self.rotary:
             raise ValueError(
                 "residual_attention = true adds scores that know absolute positions; with rotary "
                 "it is not supported"
             )
+        others = {
+            "position_bias": self.position_bias is not None,
+            "key_value_heads": self.key_value_heads is not None,
+            f"visibility = {self.visibility}": self.visibility != "full",
+        }
+        for name, chosen in others.items():
+            if chosen:
+                raise ValueError(f"residual_attention = true is not supported with {name}")
         return self
-
-    @property
-    def visibility(self) -> Visibility:
-        """Every token sees its whole example, if only through several layers' windows."""
-        return "full"
-
-    @property
-    def activation_name(self) -> str:
-        """The feed-forward layers' activation."""
-        return self.activation
-
-    @property
-    def epsilon(self) -> float:
-        """The norms' epsilon."""
-        return self.norm_epsilon
-
-    @property
-    def norm_kind(self) -> NormKind:
-        """As `norm` says."""
-        return self.norm
-
-    @property
-    def has_biases(self) -> bool:
-        """As `bias` says."""
-        return self.bias
 
     @property
     def residual_branches(self) -> int:
@@ -152,12 +127,14 @@ class Transformer(Encoder):
         return ("attention.output.weight", "feed_forward.down.weight")
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """One step a layer; pre-norm needs a norm after the last."""
-        layers = tuple(self._step(index, shape) for index in range(self.layers))
-        if self.norm_position == "post":
-            return layers
-        build = partial(shape.norm, self.hidden_size)
-        return (*layers, Step("encoder_norm", build, ("hidden",), ("hidden",)))
+        """One step a layer, after what all of them are told; pre-norm needs a norm at the end."""
+        return (
+            *self.bias_step(
+                _POSITION_BIAS, reads="example_ids", bidirectional=self.visibility == "full"
+            ),
+            *(self._step(index, shape) for index in range(self.layers)),
+            *self.last_norm("encoder_norm", shape),
+        )
 
     def group(self, index: int) -> str | None:
         """The key of the weights that layer `index` shares with others."""
@@ -171,10 +148,20 @@ class Transformer(Encoder):
             return True
         return self.global_every is not None and index % self.global_every == 0
 
-    def _step(self, index: int, shape: ModelShape) -> Step:
-        reads, writes, options = ["hidden", "example_ids"], ["hidden"], {}
+    @property
+    def _told(self) -> dict[str, str]:
+        """What attention is told, and which tensors of the plan that is."""
+        told = {}
         if self.rotary:
-            reads.append("position_ids")
+            told["position_ids"] = "position_ids"
+        if self.visibility == "prefix":
+            told["segment_ids"] = "segment_ids"
+        if self.position_bias:
+            told["position_bias"] = _POSITION_BIAS
+        return told
+
+    def _step(self, index: int, shape: ModelShape) -> Step:
+        reads, writes, options = ["hidden", "example_ids", *self._told.values()], ["hidden"], {}
         if self.residual_attention:
             last = index == self.layers - 1
             options["last"] = last
@@ -194,42 +181,32 @@ class Transformer(Encoder):
         )
 
     def _layer(self, index: int, shape: ModelShape) -> nn.Module:
-        layer = ResidualAttentionLayer if self.residual_attention else TransformerLayer
-        return layer(
-            self._attention(index, shape),
-            self._feed_forward(),
-            shape,
-            pre_norm=self.norm_position == "pre",
-            first_norm=self.first_norm or index > 0,
-        )
-
-    def _attention(self, index: int, shape: ModelShape) -> nn.Module:
-        window = None if self.is_global(index) else self.window
+        sight = Sight(self.visibility, None if self.is_global(index) else self.window)
+        first_norm = self.first_norm or index > 0
         if self.residual_attention:
-            return ResidualAttention(
-                self.hidden_size,
-                self.heads,
-                dropout=shape.attention_dropout,
-                bias=self.bias,
-                scaled=self.attention_scale,
-                window=window,
+            return ResidualAttentionLayer(
+                ResidualAttention(self.head_shape, dropout=shape.attention_dropout, sight=sight),
+                self.built_feed_forward(),
+                shape,
+                pre_norm=self.pre_norm,
+                first_norm=first_norm,
             )
-        theta = None
-        if self.rotary:
-            local = self.rotary.local_theta if window is not None else None
-            theta = local or self.rotary.theta
-        return SelfAttention(
-            self.hidden_size,
-            self.heads,
-            dropout=shape.attention_dropout,
-            bias=self.bias,
-            scaled=self.attention_scale,
-            theta=theta,
-            window=window,
+        return TransformerLayer(
+            SelfAttention(
+                self.head_shape,
+                dropout=shape.attention_dropout,
+                sight=sight,
+                theta=self._theta(sight),
+            ),
+            self.built_feed_forward(),
+            shape,
+            pre_norm=self.pre_norm,
+            first_norm=first_norm,
+            told=tuple(self._told),
         )
 
-    def _feed_forward(self) -> nn.Module:
-        build = GatedFeedForward if self.feed_forward == "gated" else FeedForward
-        return build(
-            self.hidden_size, self.feed_forward_size, activation=self.activation, bias=self.bias
-        )
+    def _theta(self, sight: Sight) -> float | None:
+        if self.rotary is None:
+            return None
+        local = self.rotary.local_theta if sight.window is not None else None
+        return local or self.rotary.theta

@@ -18,8 +18,8 @@ from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
 from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS
-from ptm.model.build import build_plan, meta_model
-from ptm.nn.word_embedding import WORD_KEY
+from ptm.model.build import build_plan, head_shape, meta_model
+from ptm.nn.shape import WORD_KEY
 from ptm.recipe import Recipe
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
@@ -105,7 +105,9 @@ def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str
             "vocabulary."
         )
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
-    head = {step.key for step in recipe.objective.steps(recipe.model.shape(size))} - {WORD_KEY}
+    head = {step.key for step in recipe.objective.steps(head_shape(recipe.model, size))} - {
+        WORD_KEY
+    }
     for name, parameter in meta_model(plan).named_parameters():
         if name not in tensors:
             if name.split(".")[0] not in head:

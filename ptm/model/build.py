@@ -8,24 +8,65 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ptm.decoders import Decoder
+from ptm.decoders.contract import DECODER_SIDE
+from ptm.encoders import Encoder
 from ptm.nn.init import first_value, norm_parameters
+from ptm.nn.shape import ModelShape
 from ptm.objectives import Objective
-from ptm.plan import Plan, run_step
+from ptm.plan import Plan, Step, run_step
 from ptm.recipe.blocks import ModelBlock
 
+_MEMORY = {"hidden": "memory"}
+"""With a decoder, what the encoder makes is something else than what the head reads."""
 
-def build_plan(model: ModelBlock, objective: Objective, *, vocabulary_size: int) -> Plan:
-    """Embedding, encoder and head as one straight-line program."""
-    shape = model.shape(vocabulary_size)
-    steps = (*model.embedding.steps(shape), *model.encoder.steps(shape), *objective.steps(shape))
-    return Plan(steps=steps, outputs=objective.outputs)
+
+def build_plan(
+    model: ModelBlock,
+    objective: Objective,
+    *,
+    vocabulary_size: int,
+    target_vocabulary_size: int | None = None,
+    outputs: tuple[str, ...] | None = None,
+) -> Plan:
+    """Embedding, encoder, decoder if there is one, and head as one straight-line program.
+
+    `target_vocabulary_size`: where it is not the source's. `outputs`: what is asked of the model
+    (`logits`) if not what the objective learns from.
+    """
+    shape = head_shape(model, vocabulary_size, target_vocabulary_size)
+    steps = (*_encoder_steps(model, vocabulary_size), *objective.steps(shape))
+    if model.decoder is not None:
+        steps = (
+            *(step.renamed(_MEMORY) for step in _encoder_steps(model, vocabulary_size)),
+            *(
+                step.renamed(DECODER_SIDE)
+                for step in model.decoder_embedding.steps(shape, side="target_")
+            ),
+            *model.decoder.steps(shape),
+            *objective.steps(shape),
+        )
+    outputs = objective.outputs if outputs is None else outputs
+    return Plan(steps=steps, outputs=outputs).only(*outputs)
+
+
+def head_shape(
+    model: ModelBlock, vocabulary_size: int, target_vocabulary_size: int | None = None
+) -> ModelShape:
+    """The shape of the side that the head is on."""
+    if model.decoder is None:
+        return model.shape(vocabulary_size)
+    return model.target_shape(target_vocabulary_size or vocabulary_size)
 
 
 def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
     """Embedding and encoder without a head: what the tokens become."""
+    return Plan(steps=_encoder_steps(model, vocabulary_size), outputs=("hidden",))
+
+
+def _encoder_steps(model: ModelBlock, vocabulary_size: int) -> tuple[Step, ...]:
     shape = model.shape(vocabulary_size)
-    steps = (*model.embedding.steps(shape), *model.encoder.steps(shape))
-    return Plan(steps=steps, outputs=("hidden",))
+    return (*model.embedding.steps(shape), *model.encoder.steps(shape))
 
 
 class PlainModel(nn.Module):
@@ -45,14 +86,27 @@ class PlainModel(nn.Module):
 
     def forward(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Named inputs (more may be there than are read) -> named outputs."""
-        state = tuple(tensors[name] for name in self._live[0])
-        for index, step in enumerate(self.plan.steps):
-            before, after = self._live[index], self._live[index + 1]
+        return self._run(self.plan, self._live, tensors)
+
+    def run(self, plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run another plan of steps that this one has too, such as a part of it."""
+        return self._run(plan, plan.live(), tensors)
+
+    def _run(
+        self, plan: Plan, live: tuple[tuple[str, ...], ...], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        state = tuple(tensors[name] for name in live[0])
+        for index, step in enumerate(plan.steps):
             module = self.get_submodule(step.key)
             state = run_step(
-                step, module, state, before=before, after=after, recompute=self.recompute
+                step,
+                module,
+                state,
+                before=live[index],
+                after=live[index + 1],
+                recompute=self.recompute,
             )
-        return dict(zip(self.plan.outputs, state, strict=True))
+        return dict(zip(plan.outputs, state, strict=True))
 
 
 def meta_model(plan: Plan) -> PlainModel:
@@ -95,15 +149,18 @@ class FirstWeights:
 
     def __getitem__(self, name: str) -> Tensor:
         """The whole fp32 tensor."""
-        init, encoder = self._block.init, self._block.encoder
+        init = self._block.init
+        stack: Encoder | Decoder = self._block.encoder
+        if self._block.decoder is not None and name.startswith("decoder_"):
+            stack = self._block.decoder
         return first_value(
             name,
             self._shapes[name],
             seed=self._seed,
             is_norm=name in self._norms,
             std=init.std,
-            residual_outputs=encoder.residual_outputs() if init.residual_scaling else (),
-            residual_branches=encoder.residual_branches,
+            residual_outputs=stack.residual_outputs() if init.residual_scaling else (),
+            residual_branches=stack.residual_branches,
         )
 
 

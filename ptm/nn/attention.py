@@ -1,55 +1,64 @@
-"""Multi-head self-attention within examples (Vaswani et al. 2017, section 3.2)."""
+"""Multi-head attention within examples (Vaswani et al. 2017, section 3.2)."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptm.nn.cache import KeyValueCache
 from ptm.nn.rotary import rotate
+from ptm.nn.visibility import Sight, same_example
 
-# B rows, T tokens a row, D width, H heads, S size of a head.
-
-
-def same_example(example_ids: Tensor) -> Tensor:
-    """(B, T) example ids -> (B, 1, T, T) bool: query and key belong to one example.
-
-    Padding (id 0) sees padding, so that no softmax is over nothing.
-    """
-    return (example_ids[:, :, None] == example_ids[:, None, :])[:, None]
+# B rows, T tokens a row, D width, H heads, G heads of keys and values, S size of a head.
 
 
-def within_window(length: int, window: int, *, device: torch.device) -> Tensor:
-    """(T, T) bool: query and key are at most `window // 2` tokens apart.
+@dataclass(frozen=True)
+class HeadShape:
+    """The heads of an attention."""
 
-    The tokens of an example stand side by side, so distance in the row is distance in the example.
-    """
-    place = torch.arange(length, device=device)
-    return (place[:, None] - place[None, :]).abs() <= window // 2
+    hidden_size: int
+    heads: int
+    key_value_heads: int
+    """Fewer than `heads`: groups of query heads share a key and a value (Ainslie et al. 2023)."""
+    head_size: int
+    bias: bool = True
+    scaled: bool = True
+    """Whether scores are divided by the root of a head's size."""
 
+    @property
+    def query_width(self) -> int:
+        """Width of all queries together."""
+        return self.heads * self.head_size
 
-def visible(example_ids: Tensor, *, window: int | None) -> Tensor:
-    """(B, T) example ids -> (B, 1, T, T) bool: which keys a query may look at."""
-    mask = same_example(example_ids)
-    if window is None:
-        return mask
-    return mask & within_window(example_ids.shape[1], window, device=example_ids.device)
+    @property
+    def key_width(self) -> int:
+        """Width of all keys together, and of all values."""
+        return self.key_value_heads * self.head_size
+
+    @property
+    def scale(self) -> float:
+        """What scores are multiplied by."""
+        return self.head_size**-0.5 if self.scaled else 1.0
 
 
 class Projections(nn.Module):
     """Into query, key and value of every head, and from the heads back."""
 
-    def __init__(self, hidden_size: int, heads: int, *, bias: bool = True) -> None:
+    def __init__(self, shape: HeadShape) -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=bias)
-        self.output = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.shape = shape
+        width, bias = shape.hidden_size, shape.bias
+        self.qkv = nn.Linear(width, shape.query_width + 2 * shape.key_width, bias=bias)
+        self.output = nn.Linear(shape.query_width, width, bias=bias)
 
     def split(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, D) -> query, key and value (B, H, T, S)."""
+        """(B, T, D) -> query (B, H, T, S), key and value (B, G, T, S)."""
+        shape = self.shape
+        sizes = (shape.query_width, shape.key_width, shape.key_width)
         query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.qkv(hidden).chunk(3, dim=-1)
+            heads_of(part, shape.head_size) for part in self.qkv(hidden).split(sizes, dim=-1)
         )
         return query, key, value
 
@@ -60,43 +69,116 @@ class Projections(nn.Module):
 
 
 class SelfAttention(Projections):
-    """Every token of an example sees all of that example, or a window of it.
+    """Every token sees of its example what `sight` lets it.
 
-    `scaled`: scores are divided by the root of the head's size. `theta`: of rotary positions.
+    `theta`: of rotary positions.
     """
+
+    cache: KeyValueCache | None = None
 
     def __init__(
         self,
-        hidden_size: int,
-        heads: int,
+        shape: HeadShape,
         *,
         dropout: float,
-        bias: bool = True,
-        scaled: bool = True,
+        sight: Sight,
         theta: float | None = None,
-        window: int | None = None,
     ) -> None:
-        super().__init__(hidden_size, heads, bias=bias)
+        super().__init__(shape)
         self.dropout = dropout
-        self.scale = (hidden_size // heads) ** -0.5 if scaled else 1.0
+        self.sight = sight
         self.theta = theta
-        self.window = window
 
     def forward(
-        self, hidden: Tensor, example_ids: Tensor, position_ids: Tensor | None = None
+        self,
+        hidden: Tensor,
+        example_ids: Tensor,
+        *,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        position_bias: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D), (B, T), and (B, T) where positions are rotary -> (B, T, D)."""
+        """(B, T, D), (B, T); where they matter (B, T), (B, T), (1, H, T, T) -> (B, T, D)."""
         query, key, value = self.split(hidden)
         if self.theta is not None:
             assert position_ids is not None, "rotary positions need position_ids"
             query = rotate(query, position_ids, theta=self.theta)
             key = rotate(key, position_ids, theta=self.theta)
-        mixed = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=visible(example_ids, window=self.window),
-            dropout_p=self.dropout if self.training else 0.0,
-            scale=self.scale,
+        key_ids = example_ids
+        if self.cache is not None:
+            key, value, key_ids, segment_ids = self.cache.extended(
+                key, value, example_ids, segment_ids
+            )
+        mask = self.sight.mask(example_ids, key_ids, segment_ids)
+        if position_bias is not None:
+            mask = position_bias.masked_fill(~mask, float("-inf"))
+        return self.merge(
+            attended(query, key, value, mask, dropout=self._dropout, scale=self.shape.scale)
         )
-        return self.merge(mixed)
+
+    @property
+    def _dropout(self) -> float:
+        return self.dropout if self.training else 0.0
+
+
+class CrossAttention(nn.Module):
+    """Every token sees all of its example on the other side."""
+
+    cache: KeyValueCache | None = None
+
+    def __init__(self, shape: HeadShape, *, dropout: float) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dropout = dropout
+        width, bias = shape.hidden_size, shape.bias
+        self.query = nn.Linear(width, shape.query_width, bias=bias)
+        self.key_value = nn.Linear(width, 2 * shape.key_width, bias=bias)
+        self.output = nn.Linear(shape.query_width, width, bias=bias)
+
+    def forward(
+        self, hidden: Tensor, example_ids: Tensor, memory: Tensor, memory_ids: Tensor
+    ) -> Tensor:
+        """(B, T, D), (B, T), and of the other side (B, K, D), (B, K) -> (B, T, D).
+
+        A row that is all padding on one side looks at the other's padding.
+        """
+        query = heads_of(self.query(hidden), self.shape.head_size)
+        key, value = self._memory(memory, memory_ids)
+        mask = same_example(example_ids, memory_ids)
+        # The other side of an example, or its padding, may have no token at all.
+        mask = mask | ~mask.any(dim=-1, keepdim=True)
+        dropout = self.dropout if self.training else 0.0
+        mixed = attended(query, key, value, mask, dropout=dropout, scale=self.shape.scale)
+        merged: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return merged
+
+    def _memory(self, memory: Tensor, memory_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, G, K, S) of the other side, which does not change."""
+        if self.cache is not None and not self.cache.is_empty:
+            return self.cache.content[:2]
+        key, value = (
+            heads_of(part, self.shape.head_size) for part in self.key_value(memory).chunk(2, dim=-1)
+        )
+        if self.cache is not None:
+            self.cache.extended(key, value, memory_ids, None)
+        return key, value
+
+
+def heads_of(projected: Tensor, size: int) -> Tensor:
+    """(B, T, heads x S) -> (B, heads, T, S)."""
+    return projected.view(*projected.shape[:-1], -1, size).transpose(1, 2)
+
+
+def attended(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, dropout: float, scale: float
+) -> Tensor:
+    """(B, H, Q, S), (B, G, K, S), (B, G, K, S), what is seen (B, 1 or H, Q, K) -> (B, H, Q, S)."""
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask.to(query.dtype) if mask.is_floating_point() else mask,
+        dropout_p=dropout,
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )

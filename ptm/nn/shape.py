@@ -8,6 +8,8 @@ from torch import nn
 
 from ptm.nn.norm import NormKind, build_norm
 
+WORD_KEY = "word_embedding"
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -25,6 +27,8 @@ class ModelShape:
     norm_kind: NormKind = "layer"
     bias: bool = True
     """Whether linear layers and norms have biases."""
+    word_key: str = WORD_KEY
+    """The tie of the word embedding: every step with it calls the one module."""
 
     def norm(self, width: int) -> nn.Module:
         """The model's kind of norm over the last axis (…, width)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ptm.nn.dropout import Dropout
 from ptm.nn.shape import ModelShape
 
-# B rows, T tokens a row, D width, H heads.
+# B rows, T tokens a row, D width, H heads, K tokens a row of the other side.
 
 
 class ResidualLayer(nn.Module):
@@ -30,7 +30,7 @@ class ResidualLayer(nn.Module):
         return joined
 
 
-class _EncoderLayer(ResidualLayer):
+class _SelfAttending(ResidualLayer):
     """The modules of two branches, attention and feed-forward.
 
     `first_norm`: whether a pre-norm layer normalises what its attention reads.
@@ -52,25 +52,77 @@ class _EncoderLayer(ResidualLayer):
         self.feed_forward = feed_forward
         self.feed_forward_norm = shape.norm(width)
 
+    def attended(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
+        """The first branch: (B, T, D), (B, T) and what else attention is told -> (B, T, D)."""
+        read = self.before(self.attention_norm, hidden)
+        return self.after(self.attention_norm, hidden, self.attention(read, example_ids, **told))
+
     def fed_forward(self, hidden: Tensor) -> Tensor:
-        """The second branch: (B, T, D) -> (B, T, D)."""
+        """The last branch: (B, T, D) -> (B, T, D)."""
         lowered = self.feed_forward(self.before(self.feed_forward_norm, hidden))
         return self.after(self.feed_forward_norm, hidden, lowered)
 
 
-class TransformerLayer(_EncoderLayer):
-    """Attention, then feed-forward."""
+class TransformerLayer(_SelfAttending):
+    """Attention, then feed-forward.
+
+    `told`: names of what attention is told besides (`position_ids` …), in the order of the call.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        feed_forward: nn.Module,
+        shape: ModelShape,
+        *,
+        pre_norm: bool,
+        first_norm: bool = True,
+        told: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(attention, feed_forward, shape, pre_norm=pre_norm, first_norm=first_norm)
+        self.told = told
+
+    def forward(self, hidden: Tensor, example_ids: Tensor, *told: Tensor) -> Tensor:
+        """(B, T, D), (B, T), and what attention is told -> (B, T, D)."""
+        named = dict(zip(self.told, told, strict=True))
+        return self.fed_forward(self.attended(hidden, example_ids, **named))
+
+
+class DecoderLayer(_SelfAttending):
+    """Attention, attention to the other side, then feed-forward."""
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        cross_attention: nn.Module,
+        feed_forward: nn.Module,
+        shape: ModelShape,
+        *,
+        pre_norm: bool,
+        told: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(attention, feed_forward, shape, pre_norm=pre_norm)
+        self.cross_attention = cross_attention
+        self.cross_attention_norm = shape.norm(shape.hidden_size)
+        self.told = told
 
     def forward(
-        self, hidden: Tensor, example_ids: Tensor, position_ids: Tensor | None = None
+        self,
+        hidden: Tensor,
+        example_ids: Tensor,
+        memory: Tensor,
+        memory_ids: Tensor,
+        *told: Tensor,
     ) -> Tensor:
-        """(B, T, D), (B, T), and (B, T) where positions are rotary -> (B, T, D)."""
-        read = self.before(self.attention_norm, hidden)
-        attended = self.attention(read, example_ids, position_ids)
-        return self.fed_forward(self.after(self.attention_norm, hidden, attended))
+        """(B, T, D), (B, T), (B, K, D), (B, K), and what self-attention is told -> (B, T, D)."""
+        named = dict(zip(self.told, told, strict=True))
+        hidden = self.attended(hidden, example_ids, **named)
+        read = self.before(self.cross_attention_norm, hidden)
+        crossed = self.cross_attention(read, example_ids, memory, memory_ids)
+        return self.fed_forward(self.after(self.cross_attention_norm, hidden, crossed))
 
 
-class ResidualAttentionLayer(_EncoderLayer):
+class ResidualAttentionLayer(_SelfAttending):
     """RealFormer's: takes the scores of the layer before and hands on its own."""
 
     def forward(

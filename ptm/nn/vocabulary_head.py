@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ptm.nn.activation import activate
 from ptm.nn.shape import ModelShape
+from ptm.nn.vocabulary_loss import target_sums
 
 # P predicted positions, E embedding size, V vocabulary.
 
@@ -34,9 +35,20 @@ class Unembedding(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape.vocabulary_size, shape.embedding_size))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(P, E) -> (P, V)."""
-        return nn.functional.linear(hidden, self.weight)
+    def forward(
+        self,
+        hidden: Tensor,
+        *more: Tensor,
+        smoothing: float | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """(…, E), perhaps a bias (V) -> logits (…, V).
+
+        With `smoothing`, hidden (B, T, E), targets and weights (B, T) and perhaps a bias (V) -> the
+        sums of loss, negative log likelihood and hits.
+        """
+        if smoothing is not None:
+            return target_sums(hidden, self.weight, *more, smoothing=smoothing)
+        return nn.functional.linear(hidden, self.weight, *more)
 
 
 class OutputBias(nn.Module):
@@ -51,3 +63,28 @@ class OutputBias(nn.Module):
         # In place, because the logits are the largest tensor of a small model; but a tensor that
         # has just come from another stage is a leaf, which autograd lets nobody overwrite.
         return logits + self.bias if logits.is_leaf else logits.add_(self.bias)
+
+
+class BiasVector(nn.Module):
+    """The same numbers, handed on to whoever makes the logits."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Of the type of `hidden` (V)."""
+        # A tensor of its own: ZeRO 3 takes the parameter's memory away after this call.
+        return self.bias.to(hidden.dtype, copy=True)
+
+
+class Scaled(nn.Module):
+    """Multiplies by a fixed number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Any shape in, the same shape out."""
+        return hidden * self.factor

@@ -7,30 +7,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptm.nn.shape import ModelShape
+from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Step
 
 WORD = "word"
-WORD_KEY = "word_embedding"
-"""The tie key: every step with it calls the one module."""
+"""What recipes call it."""
 
 
 class WordEmbedding(nn.Module):
-    """A table that embeds ids, or, called with `unembed`, scores every token against it."""
+    """A table that embeds ids, scores every token against it, or gives the loss of such scores."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape.vocabulary_size, shape.embedding_size))
 
-    def forward(self, tokens: Tensor, unembed: bool = False) -> Tensor:
-        """Ids (B, T) -> (B, T, E); with `unembed`, hidden (P, E) -> logits (P, V)."""
+    def forward(
+        self, tokens: Tensor, *more: Tensor, unembed: bool = False, smoothing: float | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Ids (B, T) -> (B, T, E); with `unembed`, hidden (…, E) -> logits (…, V).
+
+        With `smoothing`, hidden (B, T, E), targets and weights (B, T) and perhaps a bias (V) -> the
+        sums of loss, negative log likelihood and hits.
+        """
+        if smoothing is not None:
+            return target_sums(tokens, self.weight, *more, smoothing=smoothing)
         if unembed:
-            return F.linear(tokens, self.weight)
+            return F.linear(tokens, self.weight, *more)
         return F.embedding(tokens, self.weight)
 
 
-def word_step(shape: ModelShape) -> Step:
+def word_step(shape: ModelShape, *, name: str = WORD) -> Step:
     """input_ids -> hidden, the first step of every model."""
-    return Step("word", lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=WORD_KEY)
+    return Step(name, lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=shape.word_key)
 
 
 def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: str) -> Step:
@@ -40,6 +48,6 @@ def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: s
         lambda: WordEmbedding(shape),
         (reads,),
         (writes,),
-        tie=WORD_KEY,
+        tie=shape.word_key,
         options={"unembed": True},
     )

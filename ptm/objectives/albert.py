@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples
+from ptm.data.packing import RowSize
 from ptm.data.pairing import sentence_order_pairs
 from ptm.objectives.contract import Metric
 from ptm.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 
 
 class Albert(SentencePairs):
@@ -24,12 +25,12 @@ class Albert(SentencePairs):
     metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("sop")
 
     def index(
-        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Chunks of sentences, half of them with their halves swapped."""
         return sentence_order_pairs(
             documents,
-            longest=sequence_length - SPECIALS_IN_A_PAIR,
+            longest=size.source - SPECIALS_IN_A_PAIR,
             short_probability=self.short_probability,
             seed=seed,
         )

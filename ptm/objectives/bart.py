@@ -19,7 +19,7 @@ from ptm.data.sentence_groups import (
     sides_of_groups,
 )
 from ptm.data.store import I64
-from ptm.objectives.denoising import AROUND, Denoising
+from ptm.objectives.denoising import AROUND, Denoising, with_specials
 from ptm.objectives.noise import AnyInfilling, Noised, PoissonInfilling, infilled
 from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
@@ -36,7 +36,7 @@ class Bart(Denoising):
 
     def row_lengths(self, examples: Examples) -> I64:
         """The most tokens of both sides, whatever is drawn."""
-        return sides_of_groups(examples) + [AROUND.source, AROUND.target]
+        return with_specials(sides_of_groups(examples))
 
     @property
     def index_key(self) -> str:

@@ -15,11 +15,12 @@ from ptm.component import Config
 from ptm.data.batch import Placement
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Texts
+from ptm.data.packing import RowSize
 from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.tokenizers import Tokenizer
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Objective(Config):
     """The metric whose exponential is the perplexity; None: the loss."""
     no_stages: ClassVar[str | None] = None
     """Why it cannot be trained in pipeline stages; None where it can."""
+    needs_decoder: ClassVar[bool] = False
+    """Whether an example has a source and a target, of which a decoder reads one."""
     needs_sentences: ClassVar[bool] = False
     """Whether documents must be known sentence by sentence."""
     shortest_row: ClassVar[int] = 3
@@ -111,9 +114,16 @@ class Objective(Config):
         """With its files read, if it has any. Raises UserError where they are of no use."""
         return self
 
+    def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
+        """Raise UserError where the vocabulary lacks what rows of this size need."""
+        vocabulary.require(self.special_roles)
+
     @abstractmethod
-    def row_length(self, text_lengths: I64) -> I64:
-        """Tokens of examples in their rows, from the text tokens they hold."""
+    def row_lengths(self, examples: Examples) -> I64:
+        """The most tokens of every example in its row (E, 1), or in its rows of both sides (E, 2).
+
+        Whatever is drawn later, none has more.
+        """
 
     @property
     def index_drawings(self) -> int | None:
@@ -122,7 +132,7 @@ class Objective(Config):
 
     @abstractmethod
     def index(
-        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """The examples of `documents`; `seed` is of this drawing of them."""
 
@@ -141,7 +151,7 @@ class Objective(Config):
         texts: Texts,
         placement: Placement,
         *,
-        vocabulary: Vocabulary,
+        vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
         """The tensors of the examples of which these are the texts, at their places."""

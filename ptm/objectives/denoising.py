@@ -1,7 +1,7 @@
 """What T5, BART and PEGASUS share: a text is noised, a decoder gives what was taken from it.
 
-The encoder reads [CLS] source [SEP]; the decoder is to give target [SEP], and reads it after a start
-token. A vocabulary without [CLS] has no token before the source, and padding is the start token, as
+The encoder reads [CLS] source [SEP]; the decoder is to give target [SEP], and reads [CLS] target. A
+vocabulary without [CLS] has nothing before the source, and padding before the target, as
 transformers' T5 has it.
 """
 
@@ -39,6 +39,11 @@ from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 AROUND = RowSize(source=2, target=1)
 """The most special tokens around a text on each side."""
+
+
+def with_specials(sides: I64) -> I64:
+    """The most tokens of source and target (E, 2), with the special tokens around them."""
+    return sides + np.array([AROUND.source, AROUND.target])
 
 
 class Denoising(Objective):

@@ -23,7 +23,7 @@ from ptm.nn.shape import ModelShape
 from ptm.objectives.contract import Drawing, Metric, MicroBatch
 from ptm.objectives.mlm import Mlm
 from ptm.plan import Step
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 
 _SOFT = Metric("soft_loss", count="predicted", weight=5.0)
 _COSINE = Metric("cosine_loss", count="tokens", weight=1.0)
@@ -131,11 +131,11 @@ class Distil(Mlm):
         texts: Texts,
         placement: Placement,
         *,
-        vocabulary: Vocabulary,
+        vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
         """As masked language modelling has it; every real token counts for the hidden states."""
-        batch = super().collate(texts, placement, vocabulary=vocabulary, drawing=drawing)
+        batch = super().collate(texts, placement, vocabularies=vocabularies, drawing=drawing)
         if not self.has_directions:
             return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})

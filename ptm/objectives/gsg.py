@@ -14,7 +14,6 @@ from ptm.data.examples import Examples, Texts
 from ptm.data.packing import RowSize
 from ptm.data.pairing import refuse_unstructured
 from ptm.data.sentence_groups import (
-    Groups,
     SentenceGroups,
     cut_sentences,
     full_groups,
@@ -24,7 +23,7 @@ from ptm.data.sentence_groups import (
 )
 from ptm.data.store import I64
 from ptm.errors import UserError
-from ptm.objectives.denoising import AROUND, Denoising
+from ptm.objectives.denoising import AROUND, Denoising, with_specials
 from ptm.objectives.noise import Noised
 from ptm.objectives.noise.gaps import (
     gap_counts,
@@ -76,7 +75,7 @@ class Gsg(Denoising):
 
     def row_lengths(self, examples: Examples) -> I64:
         """The most tokens of both sides, whichever sentences are taken."""
-        return sides_of_groups(examples) + [AROUND.source, AROUND.target]
+        return with_specials(sides_of_groups(examples))
 
     @property
     def index_key(self) -> str:

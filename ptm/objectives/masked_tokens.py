@@ -20,6 +20,7 @@ from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
 from ptm.nn.word_embedding import tied_unembedding_step
 from ptm.objectives.contract import Drawing, Metric, MicroBatch
 from ptm.objectives.masking import Maskable, Masking
+from ptm.objectives.row_tensors import row_tensors
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabulary
 
@@ -95,12 +96,9 @@ def masked_batch(
         vocabulary=vocabulary,
     )
     at = np.flatnonzero(masked.predicted)
-    number = np.repeat(placement.number, placement.lengths)
+    pad = vocabulary.special_id("pad")
     tensors = {
-        "input_ids": placement.grid(masked.inputs, fill=vocabulary.special_id("pad")),
-        "position_ids": placement.grid(placement.positions, fill=0),
-        "segment_ids": placement.grid(segments, fill=0),
-        "example_ids": placement.grid(number, fill=0),
+        **row_tensors(masked.inputs, placement, pad=pad, segments=segments),
         "predicted_positions": placement.cells[at],
         "predicted_ids": text.ids[at],
         "predicted_weights": np.ones_like(at),

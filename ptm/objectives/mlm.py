@@ -14,6 +14,7 @@ from torch import Tensor
 from ptm.data.batch import Placement
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
+from ptm.data.packing import RowSize
 from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.objectives.contract import Drawing, Metric, MicroBatch
@@ -30,7 +31,7 @@ from ptm.objectives.masked_tokens import (
     surrounded_length,
 )
 from ptm.plan import Step
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 
 _AROUND = 2
 """[CLS] before and [SEP] after every text."""
@@ -51,9 +52,9 @@ class Mlm(MaskedObjective):
     targets: ClassVar[tuple[str, ...]] = MASKED_TARGETS
     padded: ClassVar[tuple[str, ...]] = MASKED_PADDED
 
-    def row_length(self, text_lengths: I64) -> I64:
+    def row_lengths(self, examples: Examples) -> I64:
         """The text and the special tokens around it."""
-        return surrounded_length(text_lengths, parts=1)
+        return surrounded_length(examples.lengths, parts=1)[:, None]
 
     @property
     def index_key(self) -> str:
@@ -61,12 +62,12 @@ class Mlm(MaskedObjective):
         return "joined" if self.full_sentences else "pieces"
 
     def index(
-        self, documents: Documents, *, sequence_length: int, vocabulary: Vocabulary, seed: int
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Documents cut into pieces that fit a row, or joined and cut into full rows."""
-        longest = sequence_length - _AROUND
+        longest = size.source - _AROUND
         if self.full_sentences:
-            separator = vocabulary.special_id("sep")
+            separator = vocabularies.source.special_id("sep")
             return join_documents(*documents.ranges, longest, separator=separator)
         return cut_documents(*documents.ranges, longest)
 
@@ -79,11 +80,13 @@ class Mlm(MaskedObjective):
         texts: Texts,
         placement: Placement,
         *,
-        vocabulary: Vocabulary,
+        vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
         """[CLS] text [SEP], masked, at their places."""
-        return masked_batch(texts, placement, self.masking, vocabulary=vocabulary, drawing=drawing)
+        return masked_batch(
+            texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
+        )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> logits (P, V) at the predicted positions."""

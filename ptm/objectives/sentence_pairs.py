@@ -36,7 +36,7 @@ from ptm.objectives.masked_tokens import (
     surrounded_length,
 )
 from ptm.plan import Step
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 
 SPECIALS_IN_A_PAIR = 3
 """[CLS] before the first half, [SEP] after each."""
@@ -83,9 +83,9 @@ class SentencePairs(MaskedObjective):
             )
         return self
 
-    def row_length(self, text_lengths: I64) -> I64:
+    def row_lengths(self, examples: Examples) -> I64:
         """Both halves and the special tokens around them."""
-        return surrounded_length(text_lengths, parts=2)
+        return surrounded_length(examples.lengths, parts=2)[:, None]
 
     @property
     def index_drawings(self) -> int | None:
@@ -106,13 +106,13 @@ class SentencePairs(MaskedObjective):
         texts: Texts,
         placement: Placement,
         *,
-        vocabulary: Vocabulary,
+        vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
         """[CLS] first [SEP] second [SEP], masked, at their places, and a label each."""
         assert texts.labels is not None, "pairs have labels"
         masked = masked_batch(
-            texts, placement, self.masking, vocabulary=vocabulary, drawing=drawing
+            texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
         )
         tensors = {
             **masked.tensors,

@@ -13,7 +13,7 @@ from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, jo
 from ptm.data.packing import RowSize
 from ptm.data.store import I64
 from ptm.errors import UserError
-from ptm.objectives.denoising import AROUND, Denoising
+from ptm.objectives.denoising import AROUND, Denoising, with_specials
 from ptm.objectives.noise import AnySpanNoise, Noised, PaperSpans, corrupted
 from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
@@ -47,8 +47,7 @@ class T5(Denoising):
 
     def row_lengths(self, examples: Examples) -> I64:
         """Both sides, sentinels and special tokens included."""
-        sides = self.noise.longest_sides(np.asarray(examples.lengths))
-        return np.asarray(sides + [AROUND.source, AROUND.target])
+        return with_specials(self.noise.longest_sides(np.asarray(examples.lengths)))
 
     @property
     def index_key(self) -> str:

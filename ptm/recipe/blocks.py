@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,9 +15,11 @@ from ptm.component import (
     PositiveFloat,
     PositiveInt,
 )
-from ptm.embeddings import EmbeddingConfig
-from ptm.encoders import AnyEncoder
-from ptm.nn.shape import ModelShape
+from ptm.data.packing import RowSize
+from ptm.decoders import AnyDecoder, Decoder
+from ptm.embeddings import EmbeddingConfig, TargetEmbeddingConfig
+from ptm.encoders import AnyEncoder, Encoder
+from ptm.nn.shape import WORD_KEY, ModelShape
 from ptm.objectives import AnyObjective
 from ptm.optimizers import AnyOptimizer
 from ptm.schedules import AnySchedule
@@ -61,6 +64,8 @@ class DataBlock(CorpusBlock):
     evaluation: dict[SetName, CorpusBlock] | None = None
     """Further corpora to evaluate on, each whole, by name."""
     sequence_length: Annotated[int, Field(ge=4)]
+    target_sequence_length: Annotated[int, Field(ge=4)] | None = None
+    """Tokens of a row on the decoder's side; as sequence_length if left out."""
     packing: bool = True
     """Whether several short examples share a row."""
     sentence_splitting: bool = False
@@ -93,6 +98,11 @@ class DataBlock(CorpusBlock):
         return self
 
     @property
+    def row_size(self) -> RowSize:
+        """Tokens of a row on both sides."""
+        return RowSize(self.sequence_length, self.target_sequence_length or self.sequence_length)
+
+    @property
     def corpora(self) -> dict[str, CorpusBlock]:
         """Everything that is preprocessed, by the key of the recipe it stands under."""
         named = (self.evaluation or {}).items()
@@ -120,22 +130,71 @@ class ModelBlock(Config):
     """Of attention weights; as `dropout` if left out."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     encoder: AnyEncoder
+    target_embedding: TargetEmbeddingConfig | None = None
+    """Of the decoder; with a decoder and left out, as `embedding`, with the same word vectors."""
+    decoder: AnyDecoder | None = None
+    """Reads the encoder's output, for objectives that have a source and a target."""
     init: InitBlock = InitBlock()
 
+    @model_validator(mode="after")
+    def _sides_fit(self) -> ModelBlock:
+        if self.decoder is None:
+            if self.target_embedding is not None:
+                raise ValueError(
+                    "target_embedding is a decoder's: set decoder too, or leave it out"
+                )
+            return self
+        here, there = self.encoder.hidden_size, self.decoder.hidden_size
+        if here != there:
+            raise ValueError(
+                f"decoder.hidden_size = {there} differs from encoder.hidden_size = {here}, which "
+                "the decoder reads: make them equal"
+            )
+        target = self.decoder_embedding
+        if target.shared and target.size not in (self.embedding.size, None):
+            raise ValueError(
+                f"target_embedding.size = {target.size} differs from embedding.size = "
+                f"{self.embedding.size}, with which it shares its word vectors: leave it out, or "
+                "set target_embedding.shared: false"
+            )
+        return self
+
+    @property
+    def decoder_embedding(self) -> TargetEmbeddingConfig:
+        """`target_embedding`, also where it is left out."""
+        if self.target_embedding is not None:
+            return self.target_embedding
+        given = {name: getattr(self.embedding, name) for name in self.embedding.model_fields_set}
+        return TargetEmbeddingConfig(**given)
+
     def shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes its parts share."""
+        """The sizes that embedding, encoder and head share."""
+        return self._shape(vocabulary_size, self.embedding, self.encoder)
+
+    def target_shape(self, vocabulary_size: int) -> ModelShape:
+        """The sizes that the decoder, its embedding and the head share."""
+        assert self.decoder is not None, "there is no decoder"
+        target = self.decoder_embedding
+        shape = self._shape(vocabulary_size, target, self.decoder)
+        if target.shared:
+            return replace(shape, embedding_size=self.shape(vocabulary_size).embedding_size)
+        return replace(shape, word_key=f"target_{WORD_KEY}")
+
+    def _shape(
+        self, vocabulary_size: int, embedding: EmbeddingConfig, stack: Encoder | Decoder
+    ) -> ModelShape:
         attention_dropout = self.attention_dropout
         return ModelShape(
             vocabulary_size=vocabulary_size,
-            embedding_size=self.embedding.size or self.encoder.hidden_size,
-            hidden_size=self.encoder.hidden_size,
-            positions=self.embedding.positions,
+            embedding_size=embedding.size or stack.hidden_size,
+            hidden_size=stack.hidden_size,
+            positions=embedding.positions,
             dropout=self.dropout,
             attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
-            activation=self.encoder.activation_name,
-            norm_epsilon=self.encoder.epsilon,
-            norm_kind=self.encoder.norm_kind,
-            bias=self.encoder.has_biases,
+            activation=stack.activation_name,
+            norm_epsilon=stack.epsilon,
+            norm_kind=stack.norm_kind,
+            bias=stack.has_biases,
         )
 
 
@@ -292,6 +351,8 @@ class Recipe(Config):
     seed: NonNegativeInt = 7
     init_from: str | InitFrom | None = None
     tokenizer: AnyTokenizer
+    target_tokenizer: AnyTokenizer | None = None
+    """Of the target, where it is not the source's (translation)."""
     data: DataBlock
     model: ModelBlock
     objective: AnyObjective

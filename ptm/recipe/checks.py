@@ -32,6 +32,13 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
             f'"{objective.type}" cannot learn on an encoder of {encoder.visibility} visibility; '
             f"it needs {' or '.join(objective.visibilities)}.",
         )
+    if objective.needs_decoder != (recipe.model.decoder is not None):
+        yield Problem(
+            "model.decoder",
+            f"is missing: objective.type = {objective.type} has a source and a target."
+            if objective.needs_decoder
+            else f"has nothing to do under objective.type = {objective.type}: leave it out.",
+        )
     if recipe.data.layout not in objective.layouts:
         yield Problem(
             "data.layout",

@@ -76,7 +76,8 @@ class Vocabulary:
         ordinary = [
             index
             for index, token in enumerate(self.tokens)
-            if token not in special and not _UNUSED.fullmatch(token)
+            if token not in special
+            and not _UNUSED.fullmatch(token)
             and not _SENTINEL.fullmatch(token)
         ]
         return np.array(ordinary, dtype=np.int64)
@@ -112,6 +113,19 @@ class Vocabulary:
 
 def _sentinel(number: int) -> str:
     return f"<extra_id_{number}>"
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """Those of both sides of an example; one and the same but for recipes with two tokenizers."""
+
+    source: Vocabulary
+    target: Vocabulary
+
+    @staticmethod
+    def one(vocabulary: Vocabulary) -> Vocabularies:
+        """The same on both sides."""
+        return Vocabularies(vocabulary, vocabulary)
 
 
 def _capital(token: str) -> bool:

@@ -17,7 +17,7 @@ from ptm.recipe.blocks import metric_key
 from ptm.train.batches import evaluation_batches
 from ptm.train.inputs import evaluation_rows
 from ptm.train.means import Counted, means_of, metric_sums
-from ptm.train.rows import store_of
+from ptm.train.rows import store_of, vocabularies_of
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
@@ -37,7 +37,13 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
     tokenizer = recipe.tokenizer.load()
     sets = evaluation_rows(recipe, tokenizer)
-    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=tokenizer.vocabulary.size)
+    vocabularies = vocabularies_of(recipe, tokenizer)
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=vocabularies.source.size,
+        target_vocabulary_size=vocabularies.target.size,
+    )
     keep_large_blocks()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

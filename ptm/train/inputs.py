@@ -62,7 +62,12 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
     return Inputs(
         tokenizer=tokenizer,
-        plan=build_plan(recipe.model, recipe.objective, vocabulary_size=tokenizer.vocabulary.size),
+        plan=build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=rows.vocabularies.source.size,
+            target_vocabulary_size=rows.vocabularies.target.size,
+        ),
         batch=batch,
         ds_config=config,
         train=rows,
@@ -126,7 +131,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
         raise UserError("\n".join(missing))
     if all(Path(file).exists() for file in recipe.tokenizer.input_files):
         tokenizer = recipe.tokenizer.load()
-        tokenizer.vocabulary.require(recipe.objective.special_roles)
+        recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
         if all(Path(file).is_file() for file in recipe.objective.input_files):
             recipe.objective.prepared(tokenizer)
         if Path(recipe.data.store).exists():

@@ -22,20 +22,20 @@ from ptm.data.cache import (
 )
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples
-from ptm.data.packing import Rows, one_a_row, pack
+from ptm.data.packing import Rows, one_a_row, pack_sides
 from ptm.data.split import held_out_documents
 from ptm.data.store import I64, TokenStore
 from ptm.recipe import Recipe
 from ptm.recipe.blocks import EVAL
 from ptm.rng import seed_of
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 
 TRAIN = "train"
 
 
 @dataclass(frozen=True)
 class RowIndex:
-    """The examples of one drawing, their tokens in a row (E), and the rows that hold them."""
+    """The examples of one drawing, their tokens in a row (E, sides), and the rows with them."""
 
     examples: Examples
     lengths: I64
@@ -50,13 +50,13 @@ class RowIndexes:
     """
 
     def __init__(
-        self, recipe: Recipe, store: TokenStore, vocabulary: Vocabulary, *, split: str
+        self, recipe: Recipe, store: TokenStore, vocabularies: Vocabularies, *, split: str
     ) -> None:
         self._objective = recipe.objective
         self._data = recipe.data
         self._seed = recipe.seed
         self._store = store
-        self._vocabulary = vocabulary
+        self._vocabularies = vocabularies
         self._split = split
         # A named evaluation set is a whole store.
         self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
@@ -133,7 +133,7 @@ class RowIndexes:
         )
         return RowIndex(
             examples=examples,
-            lengths=objective.row_length(examples.lengths),
+            lengths=objective.row_lengths(examples),
             rows=Rows(arrays["row_examples"], arrays["row_ends"]),
         )
 
@@ -150,10 +150,10 @@ class RowIndexes:
         """What an index is kept under: everything it depends on; None: any drawing of it."""
         data = self._data
         packing = "packed" if data.packing else "single"
-        key = (
-            f"{self._objective.index_key}-{data.sequence_length}-{packing}-{self._share!r}"
-            f"-{self._split}"
-        )
+        length = str(data.sequence_length)
+        if self._objective.needs_decoder:
+            length += f"-{data.row_size.target}"
+        key = f"{self._objective.index_key}-{length}-{packing}-{self._share!r}-{self._split}"
         if not self.change:
             return key
         return f"{key}-{self._seed}" if drawing is None else f"{key}-{self._seed}-{drawing}"
@@ -172,11 +172,11 @@ class RowIndexes:
         evaluates = self._split != TRAIN
         examples = objective.index(
             Documents(store, held_out if evaluates else ~held_out, held_out=evaluates),
-            sequence_length=data.sequence_length,
-            vocabulary=self._vocabulary,
+            size=data.row_size,
+            vocabularies=self._vocabularies,
             seed=seed_of(self._seed, "index", self._split, drawing),
         )
-        lengths = objective.row_length(examples.lengths)
-        rows = pack(lengths, data.sequence_length) if data.packing else one_a_row(lengths.size)
+        lengths = objective.row_lengths(examples)
+        rows = pack_sides(lengths, data.row_size) if data.packing else one_a_row(len(lengths))
         kept = {f"ex_{name}": array for name, array in examples.arrays().items()}
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}

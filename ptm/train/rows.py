@@ -10,16 +10,17 @@ import numpy as np
 from ptm.data.batch import Placement, place
 from ptm.data.examples import Texts
 from ptm.data.order import rows_at, rows_between
+from ptm.data.packing import RowSize
 from ptm.data.store import I64, TokenStore
 from ptm.errors import UserError
 from ptm.objectives import MicroBatch, Objective
 from ptm.objectives.contract import Drawing
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import Tokenizer
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabularies
 from ptm.train.row_index import TRAIN, RowIndex, RowIndexes
 
-__all__ = ["TRAIN", "RowSet", "open_rows", "open_store", "store_of"]
+__all__ = ["TRAIN", "RowSet", "open_rows", "open_store", "store_of", "vocabularies_of"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class RowSet:
 
     store: TokenStore
     objective: Objective
-    vocabulary: Vocabulary
+    vocabularies: Vocabularies
     indexes: RowIndexes
-    sequence_length: int
+    size: RowSize
     drawing: Drawing
 
     @property
@@ -45,13 +46,14 @@ class RowSet:
 
     @property
     def lengths(self) -> I64:
-        """Tokens of every example in its row."""
-        return self._first.lengths
+        """The most tokens of every example, on both sides."""
+        return np.asarray(self._first.lengths.sum(axis=1))
 
     @property
     def fill(self) -> float:
         """Share of the cells of all rows that hold real tokens."""
-        return float(self.lengths.sum()) / max(1, len(self) * self.sequence_length)
+        cells = self.size.source + (self.size.target if self.objective.needs_decoder else 0)
+        return float(self.lengths.sum()) / max(1, len(self) * cells)
 
     @property
     def left_out(self) -> str:
@@ -92,7 +94,7 @@ class RowSet:
                     rows[here],
                     epochs[here],
                     lengths=index.lengths,
-                    columns=self.sequence_length,
+                    size=self.size,
                 )
             )
         return Placement.joined(parts)
@@ -116,14 +118,17 @@ class RowSet:
     def words(self, placement: Placement) -> list[str]:
         """The examples at their places, as texts for a person."""
         texts = self.texts(placement)
-        tokens = [self.vocabulary.tokens[int(token)] for token in texts.tokens]
-        between = f" {self.vocabulary.specials['sep']} " if texts.parts.shape[1] > 1 else ""
+        vocabulary = self.vocabularies.source
+        tokens = [vocabulary.tokens[int(token)] for token in texts.tokens]
+        between = f" {vocabulary.specials['sep']} " if texts.parts.shape[1] > 1 else ""
         found, end = [], 0
         for parts in texts.parts:
             ends = end + np.cumsum(parts)
             found.append(
                 between.join(
-                    " ".join(tokens[last - n : last]) for last, n in zip(ends, parts, strict=True)
+                    " ".join(tokens[last - n : last])
+                    for last, n in zip(ends, parts, strict=True)
+                    if n
                 )
             )
             end = int(ends[-1])
@@ -133,7 +138,7 @@ class RowSet:
         """The tensors of `rows`, each drawn as in its epoch."""
         placement = self.placed(rows, epochs)
         return self.objective.collate(
-            self.texts(placement), placement, vocabulary=self.vocabulary, drawing=self.drawing
+            self.texts(placement), placement, vocabularies=self.vocabularies, drawing=self.drawing
         )
 
 
@@ -143,16 +148,25 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     Raises UserError where the store does not fit.
     """
     store = open_store(recipe, tokenizer, split=split)
+    vocabularies = vocabularies_of(recipe, tokenizer)
     rows = RowSet(
         store=store,
         objective=recipe.objective.prepared(tokenizer),
-        vocabulary=tokenizer.vocabulary,
-        indexes=RowIndexes(recipe, store, tokenizer.vocabulary, split=split),
-        sequence_length=recipe.data.sequence_length,
+        vocabularies=vocabularies,
+        indexes=RowIndexes(recipe, store, vocabularies, split=split),
+        size=recipe.data.row_size,
         drawing=Drawing(recipe.seed, split),
     )
     rows.indexes.at(0)
     return rows
+
+
+def vocabularies_of(recipe: Recipe, tokenizer: Tokenizer) -> Vocabularies:
+    """Those of both sides of a recipe, `tokenizer` being its source's."""
+    target = recipe.target_tokenizer
+    if target is None:
+        return Vocabularies.one(tokenizer.vocabulary)
+    return Vocabularies(tokenizer.vocabulary, target.load().vocabulary)
 
 
 def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
@@ -185,7 +199,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
             f"{recipe.objective.type} needs. Make one with data.sentence_splitting: true: "
             f"`ptm preprocess RECIPE`, under another {key} or with --fresh."
         )
-    tokenizer.vocabulary.require(recipe.objective.special_roles)
+    recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
     return store
 
 

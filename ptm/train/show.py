@@ -8,28 +8,30 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from ptm.errors import UserError
 from ptm.model.build import build_plan, meta_model, parameter_shapes
 from ptm.model.stages import stage_bounds, step_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
-from ptm.objectives import MicroBatch
 from ptm.plan import Plan
 from ptm.recipe import Recipe
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.tokenizers import TokenizerConfig
+from ptm.train.decoded import decoded_rows
 from ptm.train.ds_config import ds_config
 from ptm.train.inputs import batches_of, total_steps
 from ptm.train.rows import TRAIN, open_rows, open_store
-
-_ROWS_SHOWN = 2
 
 
 def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     """Lines for a person. Raises UserError where what is asked for needs what is not here."""
     arithmetic = batches_of(recipe)
     config = ds_config(recipe, arithmetic)
-    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=_vocabulary_size(recipe))
+    target = recipe.target_tokenizer
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
+        target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
+    )
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} steps of the model"
     yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
     if recipe.optimizer.layer_decay is not None:
@@ -40,7 +42,9 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
     if batch:
-        yield from _decoded_batch(recipe)
+        tokenizer = recipe.tokenizer.load()
+        open_store(recipe, tokenizer)
+        yield from decoded_rows(open_rows(recipe, tokenizer, split=TRAIN))
 
 
 def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
@@ -77,15 +81,15 @@ def _stages(plan: Plan, recipe: Recipe) -> Iterator[str]:
         yield f"stage {stage}: {what}, {count:,} parameters"
 
 
-def _vocabulary_size(recipe: Recipe) -> int:
-    if recipe.tokenizer.is_here:
-        return recipe.tokenizer.load().vocabulary.size
-    if recipe.tokenizer.size is None:
+def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
+    if tokenizer.is_here:
+        return tokenizer.load().vocabulary.size
+    if tokenizer.size is None:
         raise UserError(
-            f'tokenizer: "{recipe.tokenizer.source}" is not a file, and tokenizer.size is not '
-            "given instead: the model's size is not known."
+            f'{key}: "{tokenizer.source}" is not a file, and {key}.size is not given instead: the '
+            "model's size is not known."
         )
-    return recipe.tokenizer.size
+    return tokenizer.size
 
 
 def _length(recipe: Recipe) -> Iterator[str]:
@@ -106,49 +110,3 @@ def _length(recipe: Recipe) -> Iterator[str]:
     if rows.left_out:
         yield f"left out: {rows.left_out}"
     yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"
-
-
-def _decoded_batch(recipe: Recipe) -> Iterator[str]:
-    """The first rows of the training: what is read, and what is to be predicted."""
-    tokenizer = recipe.tokenizer.load()
-    open_store(recipe, tokenizer)
-    rows = open_rows(recipe, tokenizer, split=TRAIN)
-    chosen = np.arange(min(_ROWS_SHOWN, len(rows)), dtype=np.int64)
-    batch = rows.micro_batch(chosen, np.zeros_like(chosen))
-    yield f"the first {len(chosen)} rows, {dict(batch.counts)}:"
-    for row in range(len(chosen)):
-        yield from _decoded_row(batch, row, tokenizer.vocabulary)
-
-
-def _decoded_row(batch: MicroBatch, row: int, vocabulary: Vocabulary) -> Iterator[str]:
-    ids, examples = batch.tensors["input_ids"][row], batch.tensors["example_ids"][row]
-    first = row * ids.size
-    wanted = {
-        int(at) - first: vocabulary.tokens[int(token)]
-        for at, token, weight in zip(
-            batch.tensors["predicted_positions"],
-            batch.tensors["predicted_ids"],
-            batch.tensors["predicted_weights"],
-            strict=True,
-        )
-        if weight and first <= at < first + ids.size
-    }
-    labels = _pair_labels(batch, row)
-    for example in range(1, int(examples.max()) + 1):
-        words = [
-            f"{vocabulary.tokens[int(ids[at])]}<{wanted[at]}>"
-            if at in wanted
-            else vocabulary.tokens[int(ids[at])]
-            for at in np.flatnonzero(examples == example).tolist()
-        ]
-        label = f" (pair label {labels[example - 1]})" if labels else ""
-        yield f"  row {row}, example {example}{label}: {' '.join(words)}"
-
-
-def _pair_labels(batch: MicroBatch, row: int) -> list[int]:
-    """The labels of the row's examples, where the objective is about pairs."""
-    if "pair_labels" not in batch.tensors:
-        return []
-    counts = batch.tensors["example_ids"].max(axis=1)
-    first = int(counts[:row].sum())
-    return [int(label) for label in batch.tensors["pair_labels"][first : first + counts[row]]]

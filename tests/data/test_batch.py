@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ptm.data.batch import place
-from ptm.data.packing import Rows
+from ptm.data.packing import Rows, RowSize
 
 # Row 0 holds the examples 2 and 0, row 1 the example 1.
 ROWS = Rows(np.array([2, 0, 1]), np.array([2, 3]))
@@ -12,7 +12,7 @@ LENGTHS = np.array([2, 4, 3])
 
 def placed(*rows: int) -> object:
     epochs = np.arange(len(rows), dtype=np.int64) + 10
-    return place(ROWS, np.array(rows), epochs, lengths=LENGTHS, columns=6)
+    return place(ROWS, np.array(rows), epochs, lengths=LENGTHS[:, None], size=RowSize(6, 6))
 
 
 def test_examples_stand_one_after_another_in_their_row() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.data.examples import cut_documents
-from ptm.data.packing import Rows, one_a_row, pack
+from ptm.data.packing import Rows, RowSize, one_a_row, pack, pack_sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,3 +83,15 @@ def test_an_example_longer_than_a_row_is_our_own_mistake() -> None:
 def test_without_packing_every_example_is_a_row() -> None:
     examples, counts = one_a_row(3).members(np.array([2, 0]))
     assert (examples.tolist(), counts.tolist()) == ([2, 0], [1, 1])
+
+
+def test_what_shares_a_row_fits_on_both_sides() -> None:
+    dice = np.random.default_rng(0)
+    source = dice.integers(5, 90, 500)
+    lengths = np.stack([source, (source * dice.uniform(0.3, 0.45, 500)).astype(int)], axis=1)
+    rows = pack_sides(lengths, RowSize(96, 40))
+    examples, counts = rows.members(np.arange(len(rows)))
+    assert sorted(examples.tolist()) == list(range(500))
+    filled = np.add.reduceat(lengths[examples], np.cumsum(counts) - counts, axis=0)
+    assert (filled <= [96, 40]).all()
+    assert filled.sum() > 0.85 * len(rows) * (96 + 40), "both sides are used"

@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ptm.model.build import PlainModel
-from ptm.nn.attention import SelfAttention
+from ptm.nn.attention import HeadShape, SelfAttention
 from ptm.nn.residual_attention import ResidualAttention
+from ptm.nn.visibility import Sight
 from tests.model.conftest import MakeModel, block_of, logits_of, make_model, plan_of, rows_of
 
 __all__ = ["make_model"]
 
 LAYERS, WIDTH, HEADS = 3, 32, 2
+SHAPE = HeadShape(WIDTH, HEADS, HEADS, WIDTH // HEADS)
 EXAMPLES = [[2, 7, 8, 9, 3], [2, 11, 3], [2, 30, 31, 32, 33, 34, 3], [2, 40, 41, 3]]
 
 
@@ -79,7 +81,7 @@ def test_without_the_scores_before_it_is_another_model(
 def test_one_layer_by_itself_is_an_ordinary_one() -> None:
     torch.manual_seed(0)
     ours, plain = (
-        kind(WIDTH, HEADS, dropout=0.0, window=4).eval()
+        kind(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
         for kind in (ResidualAttention, SelfAttention)
     )
     plain.load_state_dict(ours.state_dict())
@@ -100,7 +102,7 @@ def test_scores_are_not_written_where_nobody_reads_them() -> None:
 
 def test_attention_weights_are_dropped_in_training_alone() -> None:
     torch.manual_seed(0)
-    layer = ResidualAttention(WIDTH, HEADS, dropout=0.5)
+    layer = ResidualAttention(SHAPE, dropout=0.5, sight=Sight())
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
     assert not torch.equal(layer(hidden, ones)[0], layer(hidden, ones)[0])
     layer.eval()

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.attention import SelfAttention
+from ptm.nn.attention import HeadShape, SelfAttention
 from ptm.nn.rotary import rotate
+from ptm.nn.visibility import Sight
 
 SIZE, THETA = 8, 50.0
 
@@ -40,7 +41,7 @@ def test_lengths_and_position_0_stay_as_they_are() -> None:
 @pytest.fixture
 def layer() -> SelfAttention:
     torch.manual_seed(0)
-    layer = SelfAttention(16, 2, dropout=0.0, theta=THETA).eval()
+    layer = SelfAttention(HeadShape(16, 2, 2, 8), dropout=0.0, sight=Sight(), theta=THETA).eval()
     torch.nn.init.normal_(layer.qkv.weight)
     return layer
 
@@ -48,9 +49,11 @@ def layer() -> SelfAttention:
 def test_moving_all_tokens_alike_changes_nothing(layer: SelfAttention) -> None:
     hidden, ones = torch.randn(1, 6, 16), torch.ones(1, 6, dtype=torch.int64)
     places = torch.arange(6)[None]
-    there = layer(hidden, ones, places + 9)
-    torch.testing.assert_close(there, layer(hidden, ones, places), rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(layer(hidden, ones, 2 * places), there, atol=1e-2)
+    there = layer(hidden, ones, position_ids=places + 9)
+    torch.testing.assert_close(
+        there, layer(hidden, ones, position_ids=places), rtol=1e-4, atol=1e-5
+    )
+    assert not torch.allclose(layer(hidden, ones, position_ids=2 * places), there, atol=1e-2)
 
 
 def test_half_precision_turns_in_whole_precision() -> None:

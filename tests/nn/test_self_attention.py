@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.attention import SelfAttention, same_example, visible, within_window
+from ptm.nn.attention import HeadShape, SelfAttention
+from ptm.nn.visibility import Sight, Visibility, same_example
 
 WIDTH, HEADS = 24, 3
+SHAPE = HeadShape(WIDTH, HEADS, HEADS, WIDTH // HEADS)
+FULL = Sight()
 
 
 @pytest.fixture
 def layer() -> SelfAttention:
     torch.manual_seed(0)
-    layer = SelfAttention(WIDTH, HEADS, dropout=0.0).double().eval()
+    layer = SelfAttention(SHAPE, dropout=0.0, sight=FULL).double().eval()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(0.0, 0.5)
@@ -65,14 +70,15 @@ def test_a_row_of_nothing_but_padding_is_finite(layer: SelfAttention) -> None:
 
 
 def test_the_mask_is_true_within_examples_and_within_padding() -> None:
-    mask = same_example(torch.tensor([[1, 1, 2, 0]]))
+    ids = torch.tensor([[1, 1, 2, 0]])
+    mask = same_example(ids, ids)
     assert mask.shape == (1, 1, 4, 4)
     assert mask[0, 0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
 def test_attention_weights_are_dropped_in_training_alone() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(WIDTH, HEADS, dropout=0.5)
+    layer = SelfAttention(SHAPE, dropout=0.5, sight=FULL)
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
     layer.eval()
     assert torch.equal(layer(hidden, ones), layer(hidden, ones))
@@ -81,7 +87,8 @@ def test_attention_weights_are_dropped_in_training_alone() -> None:
 
 
 def test_a_window_shows_as_many_tokens_on_either_side() -> None:
-    mask = within_window(5, 2, device=torch.device("cpu"))
+    ones = torch.ones(1, 5, dtype=torch.int64)
+    mask = Sight(window=2).mask(ones, ones, None)[0, 0]
     assert mask.int().tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
@@ -92,7 +99,8 @@ def test_a_window_shows_as_many_tokens_on_either_side() -> None:
 
 
 def test_a_window_ends_with_its_example() -> None:
-    mask = visible(torch.tensor([[1, 1, 2, 2, 0]]), window=2)[0, 0]
+    ids = torch.tensor([[1, 1, 2, 2, 0]])
+    mask = Sight(window=2).mask(ids, ids, None)[0, 0]
     assert mask.int().tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -104,7 +112,7 @@ def test_a_window_ends_with_its_example() -> None:
 
 def test_a_token_outside_the_window_changes_nothing() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(WIDTH, HEADS, dropout=0.0, window=4).eval()
+    layer = SelfAttention(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
     hidden, ones = torch.randn(1, 9, WIDTH), torch.ones(1, 9, dtype=torch.int64)
     changed = hidden.clone()
     changed[0, 4] += 1.0
@@ -113,7 +121,7 @@ def test_a_token_outside_the_window_changes_nothing() -> None:
 
 
 def test_unscaled_attention_is_that_of_larger_queries(layer: SelfAttention) -> None:
-    unscaled = SelfAttention(WIDTH, HEADS, dropout=0.0, scaled=False).double()
+    unscaled = SelfAttention(replace(SHAPE, scaled=False), dropout=0.0, sight=FULL).double()
     unscaled.load_state_dict(layer.state_dict())
     hidden, ones = torch.randn(1, 7, WIDTH).double(), torch.ones(1, 7, dtype=torch.int64)
     with torch.no_grad():
@@ -123,5 +131,69 @@ def test_unscaled_attention_is_that_of_larger_queries(layer: SelfAttention) -> N
 
 
 def test_without_biases_there_are_none() -> None:
-    layer = SelfAttention(WIDTH, HEADS, dropout=0.0, bias=False)
+    layer = SelfAttention(replace(SHAPE, bias=False), dropout=0.0, sight=FULL)
     assert [name for name, _ in layer.named_parameters()] == ["qkv.weight", "output.weight"]
+
+
+def test_a_causal_token_sees_what_is_before_it_in_its_example() -> None:
+    ids = torch.tensor([[1, 1, 2, 2, 0]])
+    mask = Sight("causal").mask(ids, ids, None)[0, 0]
+    assert mask.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 1],
+    ]
+
+
+def test_a_prefix_is_seen_whole_and_the_rest_causally() -> None:
+    ids = torch.tensor([[1, 1, 1, 1, 2, 2]])
+    segments = torch.tensor([[1, 1, 2, 2, 1, 2]])
+    mask = Sight("prefix").mask(ids, ids, segments)[0, 0]
+    assert mask.int().tolist() == [
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
+
+
+@pytest.mark.parametrize("visibility", ["causal", "prefix"])
+def test_a_causal_window_looks_back_alone(visibility: Visibility) -> None:
+    ones = torch.ones(1, 4, dtype=torch.int64)
+    mask = Sight(visibility, window=2).mask(ones, ones, 2 * ones)[0, 0]
+    assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+
+
+def test_queries_are_the_last_of_the_keys() -> None:
+    ones = torch.ones(1, 5, dtype=torch.int64)
+    whole = Sight("causal").mask(ones, ones, None)
+    assert torch.equal(Sight("causal").mask(ones[:, 3:], ones, None), whole[:, :, 3:])
+
+
+def test_query_heads_in_a_group_share_keys_and_values() -> None:
+    """Grouped heads are those of a whole attention whose keys and values repeat."""
+    torch.manual_seed(0)
+    heads, groups, size = 4, 2, 6
+    grouped = SelfAttention(HeadShape(24, heads, groups, size), dropout=0.0, sight=FULL).eval()
+    whole = SelfAttention(HeadShape(24, heads, heads, size), dropout=0.0, sight=FULL).eval()
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            query, key, value = getattr(grouped.qkv, name).split([24, 12, 12])
+            repeated = [
+                part.unflatten(0, (groups, size)).repeat_interleave(2, dim=0).flatten(0, 1)
+                for part in (key, value)
+            ]
+            getattr(whole.qkv, name).copy_(torch.cat((query, *repeated)))
+        whole.output.load_state_dict(grouped.output.state_dict())
+        hidden, ones = torch.randn(2, 7, 24), torch.ones(2, 7, dtype=torch.int64)
+        torch.testing.assert_close(grouped(hidden, ones), whole(hidden, ones))
+
+
+def test_heads_may_be_wider_than_their_share() -> None:
+    layer = SelfAttention(HeadShape(24, 3, 3, 16), dropout=0.0, sight=FULL)
+    assert layer.qkv.weight.shape == (3 * 48, 24)
+    assert layer(torch.randn(1, 4, 24), torch.ones(1, 4, dtype=torch.int64)).shape == (1, 4, 24)

@@ -8,16 +8,18 @@ import numpy as np
 
 from ptm.data.batch import place
 from ptm.data.documents import Documents
-from ptm.data.packing import Rows, one_a_row, pack
+from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
 from ptm.data.pairs import Pairs
 from ptm.objectives.contract import Drawing, MicroBatch
 from ptm.objectives.sentence_pairs import SentencePairs
+from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
     from ptm.data.store import TokenStore
     from ptm.text.vocabulary import Vocabulary
 
 LENGTH = 64
+SIZE = RowSize(LENGTH, LENGTH)
 
 
 class PairRows:
@@ -35,22 +37,23 @@ class PairRows:
         self.vocabulary = vocabulary
         self.objective = objective
         examples = objective.index(
-            Documents(store), sequence_length=LENGTH, vocabulary=vocabulary, seed=7
+            Documents(store), size=SIZE, vocabularies=Vocabularies.one(vocabulary), seed=7
         )
         assert isinstance(examples, Pairs)
         self.pairs = examples
-        self.lengths = objective.row_length(examples.lengths)
-        self.rows: Rows = pack(self.lengths, LENGTH) if packing else one_a_row(self.lengths.size)
+        self.lengths = objective.row_lengths(examples)
+        count = len(self.lengths)
+        self.rows: Rows = pack_sides(self.lengths, SIZE) if packing else one_a_row(count)
 
     def batch(self, rows: list[int] | range, *, epoch: int = 0) -> MicroBatch:
         chosen = np.array(rows, dtype=np.int64)
         placement = place(
-            self.rows, chosen, np.full(chosen.size, epoch), lengths=self.lengths, columns=LENGTH
+            self.rows, chosen, np.full(chosen.size, epoch), lengths=self.lengths, size=SIZE
         )
         return self.objective.collate(
             self.pairs.texts(self.store, placement.example),
             placement,
-            vocabulary=self.vocabulary,
+            vocabularies=Vocabularies.one(self.vocabulary),
             drawing=Drawing(7, "train"),
         )
 

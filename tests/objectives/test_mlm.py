@@ -9,9 +9,10 @@ import torch
 
 from ptm.data.batch import place
 from ptm.data.documents import Documents
-from ptm.data.packing import Rows, one_a_row, pack
+from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
 from ptm.objectives.contract import Drawing, MicroBatch
 from ptm.objectives.mlm import Mlm
+from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import BuildStore, RealText
 
 LENGTH = 64
+SIZE = RowSize(LENGTH, LENGTH)
 
 
 class Batches:
@@ -34,11 +36,11 @@ class Batches:
         self.vocabulary = vocabulary
         self.objective = objective
         self.examples: Examples = objective.index(
-            Documents(store), sequence_length=LENGTH, vocabulary=vocabulary, seed=7
+            Documents(store), size=SIZE, vocabularies=Vocabularies.one(vocabulary), seed=7
         )
-        self.lengths = objective.row_length(self.examples.lengths)
-        count = self.lengths.size
-        self.rows: Rows = pack(self.lengths, LENGTH) if packing else one_a_row(count)
+        self.lengths = objective.row_lengths(self.examples)
+        count = len(self.lengths)
+        self.rows: Rows = pack_sides(self.lengths, SIZE) if packing else one_a_row(count)
 
     def some_rows(self, count: int) -> list[int]:
         """Rows of one example and of many."""
@@ -51,12 +53,12 @@ class Batches:
             chosen,
             np.full(chosen.size, epoch),
             lengths=self.lengths,
-            columns=LENGTH,
+            size=SIZE,
         )
         return self.objective.collate(
             self.examples.texts(self.store, placement.example),
             placement,
-            vocabulary=self.vocabulary,
+            vocabularies=Vocabularies.one(self.vocabulary),
             drawing=Drawing(7, "train"),
         )
 

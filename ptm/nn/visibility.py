@@ -1,0 +1,56 @@
+"""Which tokens of a row a token may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+# B rows, Q queries a row, K keys a row: the same tokens, but for those seen before (a cache).
+
+Visibility = Literal["full", "causal", "prefix"]
+"""`prefix`: causal, but that all of an example sees its first text whole (Dong et al. 2019)."""
+PREFIX_SEGMENT = 1
+"""The segment of what comes before the target."""
+
+
+def same_example(query_ids: Tensor, key_ids: Tensor) -> Tensor:
+    """Example ids (B, Q), (B, K) -> (B, 1, Q, K) bool: query and key belong to one example.
+
+    Padding (id 0) sees padding, so that no softmax is over nothing.
+    """
+    return (query_ids[:, :, None] == key_ids[:, None, :])[:, None]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What queries see of the keys of their example.
+
+    The tokens of an example stand side by side, so distance in the row is distance in the example.
+    """
+
+    visibility: Visibility = "full"
+    window: int | None = None
+    """Tokens around itself that a token sees, half of them on either side; none: all."""
+
+    def mask(self, query_ids: Tensor, key_ids: Tensor, segment_ids: Tensor | None) -> Tensor:
+        """Example ids (B, Q), (B, K), the keys' segments (B, K) -> (B, 1, Q, K) bool.
+
+        The queries are the last of the keys.
+        """
+        seen = same_example(query_ids, key_ids)
+        if self.visibility == "full" and self.window is None:
+            return seen
+        queries, keys = query_ids.shape[1], key_ids.shape[1]
+        place = torch.arange(keys, device=key_ids.device)
+        before = place[keys - queries :, None] - place[None, :]
+        if self.window is not None:
+            seen = seen & (before.abs() <= self.window // 2)
+        if self.visibility == "causal":
+            return seen & (before >= 0)
+        if self.visibility == "prefix":
+            assert segment_ids is not None, "a visible prefix is told by segment_ids"
+            return seen & ((before >= 0) | (segment_ids == PREFIX_SEGMENT)[:, None, None, :])
+        return seen

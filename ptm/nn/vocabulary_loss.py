@@ -1,0 +1,175 @@
+"""Cross entropy over a vocabulary whose logits never stand whole.
+
+The logits of N positions and their gradient are the largest tensors of a small model. Here they are
+made, judged and turned into gradients a few positions at a time, within the forward pass (Wijmans
+et al. 2024, "Cut your losses in large-vocabulary language models", section 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# N positions, E embedding size, V vocabulary, C positions of a chunk.
+
+CHUNK_ELEMENTS = 2**23
+"""Logits that stand at a time: 32 MiB in fp32."""
+
+
+class VocabularySums(NamedTuple):
+    """Scalars in fp32, summed over positions; only `loss` has a gradient."""
+
+    loss: Tensor
+    """What is learnt: cross entropy, with label smoothing."""
+    nll: Tensor
+    """-log p of the targets."""
+    hits: Tensor
+    """How often the target was the likeliest token."""
+
+
+def vocabulary_sums(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    bias: Tensor | None = None,
+    smoothing: float = 0.0,
+    chunk_elements: int = CHUNK_ELEMENTS,
+) -> VocabularySums:
+    """What scores `hidden` (N, E) @ `weight` (V, E).T + `bias` (V) say about `targets` (N).
+
+    Positions whose `weights` (N) are 0 count for nothing, whatever their target. `loss` is that of
+    F.cross_entropy with `smoothing` (Szegedy et al. 2016, section 7). Scores have the inputs'
+    precision, what is made of them at least fp32. The gradients, which the forward pass leaves
+    behind, are good for one backward pass.
+    """
+    loss, nll, hits = _VocabularySums.apply(  # type: ignore[no-untyped-call]
+        hidden,
+        weight,
+        bias,
+        targets,
+        weights,
+        smoothing,
+        max(1, chunk_elements // weight.shape[0]),
+        torch.is_grad_enabled(),
+    )
+    return VocabularySums(loss, nll, hits)
+
+
+class _VocabularySums(torch.autograd.Function):
+    """Leaves behind the gradients of a loss that nothing scales; backward scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        weights: Tensor,
+        smoothing: float,
+        chunk: int,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, E), (V, E), (V), (N), (N) -> loss, nll, hits."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        needed = ctx.needs_input_grad[:3] if learns else (False, False, False)
+        of_hidden = torch.empty_like(hidden) if needed[0] else None
+        of_weight = torch.zeros_like(weight, dtype=wide) if needed[1] else None
+        of_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and needed[2] else None
+        counted = (weights != 0).to(wide)
+        targets = targets.masked_fill(counted == 0, 0)
+        sums = hidden.new_zeros(3, dtype=wide)
+        for start in range(0, hidden.shape[0], chunk):
+            here = slice(start, start + chunk)
+            logits = F.linear(hidden[here], weight, bias).to(wide)
+            totals = _judge(logits, targets[here], counted[here], sums, smoothing=smoothing)
+            if not any(needed):
+                continue
+            _turn_into_gradient(logits, targets[here], counted[here], totals, smoothing=smoothing)
+            if of_bias is not None:
+                of_bias += logits.sum(dim=0)
+            of_logits = logits.to(hidden.dtype)
+            if of_hidden is not None:
+                torch.mm(of_logits, weight, out=of_hidden[here])
+            if of_weight is not None:
+                _add_product(of_weight, of_logits.t(), hidden[here])
+        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+        ctx.dtype = hidden.dtype
+        loss, nll, hits = sums[0].clone(), sums[1].clone(), sums[2].clone()
+        ctx.mark_non_differentiable(nll, hits)
+        return loss, nll, hits
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """In place: of a large vocabulary, a copy would be the largest tensor of all."""
+        found = [
+            None if gradient is None else gradient.mul_(scale).to(ctx.dtype)
+            for gradient in ctx.saved_tensors
+        ]
+        return (*found, None, None, None, None, None)
+
+
+def _judge(
+    logits: Tensor, targets: Tensor, counted: Tensor, sums: Tensor, *, smoothing: float
+) -> Tensor:
+    """Add loss, nll and hits of `logits` (C, V) to `sums` (3).
+
+    Leaves exponentials in `logits`, and returns what each row of them adds up to (C).
+    """
+    largest, likeliest = logits.max(dim=-1)
+    logits -= largest[:, None]
+    chosen = logits.gather(1, targets[:, None]).squeeze(1)
+    apart = smoothing * (chosen - logits.mean(dim=-1)) if smoothing else torch.zeros_like(chosen)
+    totals = logits.exp_().sum(dim=-1)
+    nll = totals.log() - chosen
+    judged = torch.stack([nll + apart, nll, (likeliest == targets).to(nll.dtype)])
+    # Not a product: a position that does not count may be infinite.
+    sums += judged.masked_fill(counted == 0, 0.0).sum(dim=1)
+    return totals
+
+
+def _turn_into_gradient(
+    exponentials: Tensor, targets: Tensor, counted: Tensor, totals: Tensor, *, smoothing: float
+) -> None:
+    """Exponentials (C, V) become the gradient of their positions' loss by the logits."""
+    exponentials *= (counted / totals)[:, None]
+    if smoothing:
+        exponentials -= (counted * (smoothing / exponentials.shape[1]))[:, None]
+    exponentials.scatter_add_(1, targets[:, None], (counted * (smoothing - 1.0))[:, None])
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """`total` += `left` @ `right`, where `total` may be of a higher precision."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+def target_sums(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    bias: Tensor | None = None,
+    *,
+    smoothing: float,
+) -> tuple[Tensor, ...]:
+    """(B, T, E), (V, E), (B, T), (B, T), (V) -> sums of loss, negative log likelihood and hits."""
+    return tuple(
+        vocabulary_sums(
+            hidden.flatten(0, 1),
+            weight,
+            targets.flatten(),
+            weights.flatten(),
+            bias=bias,
+            smoothing=smoothing,
+        )
+    )

@@ -1,0 +1,100 @@
+"""Token by token with a cache gives what all at once gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ptm.component import Config
+from ptm.embeddings import EmbeddingConfig
+from ptm.encoders.transformer import Rotary, Transformer
+from ptm.model.build import PlainModel, build_plan
+from ptm.nn.cache import remembering
+from ptm.nn.transformer_stack import PositionBias
+from ptm.objectives.lm import Lm
+from ptm.recipe.blocks import ModelBlock
+
+VOCABULARY = 50
+OPTIONS: dict[str, dict[str, Config | int | str | None]] = {
+    "plain": {},
+    "grouped and rotary": {"key_value_heads": 2, "rotary": Rotary()},
+    "relative": {"position_bias": PositionBias(buckets=8, max_distance=16)},
+    "windowed": {"window": 4},
+    "prefix": {"visibility": "prefix"},
+}
+
+
+def model_of(options: dict[str, Config | int | str | None]) -> PlainModel:
+    torch.manual_seed(0)
+    encoder = Transformer(
+        type="transformer",
+        **{
+            "hidden_size": 32,
+            "layers": 2,
+            "heads": 4,
+            "feed_forward_size": 48,
+            "visibility": "causal",
+            **options,
+        },
+    )
+    block = ModelBlock(embedding=EmbeddingConfig(of=("word", "position")), encoder=encoder)
+    plan = build_plan(block, Lm(type="lm"), vocabulary_size=VOCABULARY, outputs=("logits",))
+    model = PlainModel(plan).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def inputs(rows: int, length: int) -> dict[str, torch.Tensor]:
+    ones = torch.ones(rows, length, dtype=torch.int64)
+    segments = 2 * ones
+    segments[:, :3] = 1
+    return {
+        "input_ids": torch.randint(VOCABULARY, (rows, length)),
+        "position_ids": torch.arange(length).expand(rows, -1),
+        "segment_ids": segments,
+        "example_ids": ones,
+    }
+
+
+def part(tensors: dict[str, torch.Tensor], begin: int, end: int) -> dict[str, torch.Tensor]:
+    return {name: tensor[:, begin:end] for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_token_by_token_is_all_at_once(options: dict[str, Config | int | str | None]) -> None:
+    model, tensors = model_of(options), inputs(2, 11)
+    with torch.no_grad():
+        whole = model(tensors)["logits"]
+        with remembering(model):
+            cuts = [(0, 5), *((at, at + 1) for at in range(5, 11))]
+            found = [model(part(tensors, *cut))["logits"] for cut in cuts]
+        torch.testing.assert_close(torch.cat(found, dim=1), whole, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(tensors)["logits"], whole)
+
+
+def test_rows_left_of_which_padding_stands_are_as_they_are_alone() -> None:
+    model, tensors = model_of({"rotary": Rotary()}), inputs(1, 6)
+    padded = {name: torch.nn.functional.pad(tensor, (3, 0)) for name, tensor in tensors.items()}
+    with torch.no_grad(), remembering(model):
+        found = [model(part(padded, *cut))["logits"] for cut in [(0, 7), (7, 8), (8, 9)]]
+    with torch.no_grad():
+        alone = model(tensors)["logits"]
+    torch.testing.assert_close(torch.cat(found, dim=1)[:, 3:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_reordered_rows_go_on_from_what_they_were() -> None:
+    model, tensors = (
+        model_of({"position_bias": PositionBias(buckets=8, max_distance=16)}),
+        inputs(3, 7),
+    )
+    chosen = torch.tensor([2, 0, 0])
+    with torch.no_grad():
+        with remembering(model) as caches:
+            model(part(tensors, 0, 6))
+            for cache in caches:
+                cache.reorder(chosen)
+            last = {name: tensor[chosen, 6:] for name, tensor in tensors.items()}
+            found = model(last)["logits"]
+        picked = {name: tensor[chosen] for name, tensor in tensors.items()}
+        torch.testing.assert_close(found, model(picked)["logits"][:, 6:], rtol=1e-4, atol=1e-5)
