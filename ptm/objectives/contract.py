@@ -20,7 +20,7 @@ from ptm.data.store import I64
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.tokenizers import Tokenizer
-from ptm.text.vocabulary import Vocabularies
+from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,10 @@ class Objective(Config):
     def prepared(self, tokenizer: Tokenizer) -> Self:
         """With its files read, if it has any. Raises UserError where they are of no use."""
         return self
+
+    def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
+        """Raise UserError where the vocabulary lacks what rows of this size need."""
+        vocabulary.require(self.special_roles)
 
     @abstractmethod
     def row_lengths(self, examples: Examples) -> I64:

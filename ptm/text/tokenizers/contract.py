@@ -282,13 +282,11 @@ class Tokenizer:
         return [*ids, self.vocabulary.special_id("sep")]
 
     def encode_with_specials(self, text: str) -> list[int]:
-        """Ids of the text alone, where special tokens written in it are themselves."""
-        known = sorted(
-            {*self.vocabulary.specials.values(), *self.vocabulary.reserved}
-            & self.vocabulary.ids.keys(),
-            key=len,
-            reverse=True,
-        )
+        """Ids of the text alone, where special tokens written in it, and sentinels, are such."""
+        vocabulary = self.vocabulary
+        special = {*vocabulary.specials.values(), *vocabulary.reserved} & vocabulary.ids.keys()
+        special |= {vocabulary.tokens[token] for token in vocabulary.sentinels.tolist()}
+        known = sorted(special, key=len, reverse=True)
         parts = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
         ids: list[int] = []
         for part in parts:
