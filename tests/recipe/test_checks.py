@@ -101,6 +101,12 @@ def test_a_decay_that_begins_within_the_warm_up_is_refused(load: Load, refusal: 
     assert "schedule.decay: 76 steps of decay and 25 of warm-up are more than" in sentence
 
 
+def test_an_optimizer_of_rows_and_columns_is_not_cut_into_stages(refusal: Refusal) -> None:
+    sentence = refusal("optimizer={type: adafactor}", "engine.pipeline_stages=2")
+    assert "engine.pipeline_stages: 2 stages run with ZeRO 1" in sentence
+    assert "set pipeline_stages: 1 and engine.deepspeed: zero0" in sentence
+
+
 def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping={patience: 2}", "data.held_out=0")
     assert "train.early_stopping: needs something to evaluate on" in sentence
