@@ -52,7 +52,7 @@ def written_scores(
     if "pairs" not in recipe.objective.layouts and recipe.model.decoder is None:
         raise UserError(
             f"{source.folder}: objective {recipe.objective.type} goes on from its own text and has "
-            "no target to compare with; what `ptm evaluate` gives without --write is its perplexity."
+            "no target to compare with; without --write, `ptm evaluate` gives its perplexity."
         )
     found: dict[str, Any] = {}
     done = 0
