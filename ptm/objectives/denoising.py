@@ -43,7 +43,7 @@ AROUND = RowSize(source=2, target=1)
 
 def with_specials(sides: I64) -> I64:
     """The most tokens of source and target (E, 2), with the special tokens around them."""
-    return sides + np.array([AROUND.source, AROUND.target])
+    return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
 
 
 class Denoising(Objective):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ptm.embeddings import EmbeddingConfig
 from ptm.recipe.blocks import Recipe, metric_key
 
 
@@ -67,16 +68,27 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-def _data_problems(recipe: Recipe) -> Iterator[Problem]:
-    data, embedding = recipe.data, recipe.model.embedding
+def _too_long(key: str, length: int, block: str, embedding: EmbeddingConfig) -> Iterator[Problem]:
     longest = embedding.longest_sequence
-    if longest is not None and data.sequence_length > longest:
+    if longest is not None and length > longest:
         offset = embedding.position_offset
         less = f" less position_offset = {offset}" if offset else ""
         yield Problem(
-            "data.sequence_length",
-            f"{data.sequence_length} is longer than model.embedding.positions = "
-            f"{embedding.positions}{less}: shorten the one or raise the other.",
+            f"data.{key}",
+            f"{length} is longer than model.{block}.positions = {embedding.positions}{less}: "
+            "shorten the one or raise the other.",
+        )
+
+
+def _data_problems(recipe: Recipe) -> Iterator[Problem]:
+    data, embedding = recipe.data, recipe.model.embedding
+    yield from _too_long("sequence_length", data.row_size.source, "embedding", embedding)
+    if recipe.model.decoder is not None:
+        yield from _too_long(
+            "target_sequence_length",
+            data.row_size.target,
+            "target_embedding",
+            recipe.model.decoder_embedding,
         )
     if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
         yield Problem(
