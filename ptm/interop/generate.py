@@ -63,7 +63,10 @@ class Generator:
 
     def generate(self, texts: Sequence[str], choice: Choice) -> list[str]:
         """What it writes after, or for, each of `texts`. Raises UserError for one too long."""
-        prompts = [self.prompt(text) for text in texts]
+        return self.write([self.prompt(text) for text in texts], choice)
+
+    def write(self, prompts: Sequence[Prompt], choice: Choice) -> list[str]:
+        """What it writes after each of `prompts`."""
         limits = self._limits(prompts, choice)
         if choice.beams > 1:
             return [

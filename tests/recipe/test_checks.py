@@ -154,3 +154,44 @@ def test_words_of_pairs_are_not_asked_for(refusal: Refusal) -> None:
     assert (
         "data.segmenter: finds whole words to mask, which nothing in the layout pairs" in sentence
     )
+
+
+TRANSLATION = (
+    "objective={type: seq2seq}",
+    "data.layout=pairs",
+    "model.decoder={type: transformer, layers: 1, hidden_size: 16, heads: 2, feed_forward_size: 32}",
+)
+
+
+def test_two_vocabularies_in_one_table_are_refused(load: Load, refusal: Refusal) -> None:
+    two = (*TRANSLATION, "target_tokenizer={type: wordpiece, vocab: other.txt}")
+    sentence = refusal(*two)
+    assert "model.target_embedding: shares the word vectors of model.embedding" in sentence
+    assert load(*two, "model.target_embedding.shared=false").target_tokenizer is not None
+
+
+def test_a_second_vocabulary_for_one_text_is_refused(refusal: Refusal) -> None:
+    sentence = refusal(
+        "objective={type: prefixlm}",
+        "data.layout=pairs",
+        "model.encoder.visibility=prefix",
+        "target_tokenizer={type: wordpiece, vocab: other.txt}",
+    )
+    assert (
+        "target_tokenizer: gives targets words of their own, but objective.type = pref" in sentence
+    )
+
+
+def test_a_target_longer_than_its_positions_is_refused(load: Load, refusal: Refusal) -> None:
+    assert load(*TRANSLATION, "data.target_sequence_length=512").data.row_size.target == 512
+    sentence = refusal(*TRANSLATION, "data.target_sequence_length=513")
+    assert (
+        "data.target_sequence_length: 513 is longer than model.embedding.positions = " in sentence
+    )
+    sentence = refusal(*TRANSLATION, "model.target_embedding.positions=100")
+    assert "data.sequence_length: 128 is longer than model.target_embedding.positions" in sentence
+
+
+def test_rows_of_a_decoder_that_is_not_there_are_refused(refusal: Refusal) -> None:
+    sentence = refusal("data.target_sequence_length=64")
+    assert "data.target_sequence_length: is of a decoder's rows" in sentence
