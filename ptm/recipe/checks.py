@@ -24,6 +24,7 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     yield from _pair_problems(recipe)
     yield from _target_problems(recipe)
     yield from _train_problems(recipe)
+    yield from _attention_problems(recipe)
     yield from _pipeline_problems(recipe)
 
 
@@ -152,6 +153,25 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
         )
     if not data.corpus_patterns:
         yield Problem("data.corpus", "is an empty list: name at least one file.")
+
+
+def _attention_problems(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    if recipe.engine.attention != "flex":
+        return
+    dropout = model.dropout if model.attention_dropout is None else model.attention_dropout
+    if dropout > 0:
+        yield Problem(
+            "engine.attention",
+            f"flex has no dropout of attention weights, but here it is {dropout:g}: set "
+            "model.attention_dropout: 0.0 or engine.attention: sdpa.",
+        )
+    if getattr(model.encoder, "residual_attention", False):
+        yield Problem(
+            "engine.attention",
+            "flex keeps no scores, which model.encoder.residual_attention hands on: set "
+            "engine.attention: sdpa.",
+        )
 
 
 def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ptm.errors import UserError
 from ptm.interop.source import open_source
 from ptm.model.build import build_plan
@@ -57,6 +59,10 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     # Its files are read once for all splits.
     recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
+    if recipe.engine.attention == "flex" and not torch.cuda.is_available():
+        raise UserError(
+            "engine.attention = flex learns on GPUs alone, and there is none here: set it to sdpa."
+        )
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
