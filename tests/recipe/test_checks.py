@@ -146,7 +146,7 @@ def test_words_of_pairs_are_not_asked_for(refusal: Refusal) -> None:
 TRANSLATION = (
     "objective={type: seq2seq}",
     "data.layout=pairs",
-    "model.decoder={type: transformer, layers: 1, hidden_size: 16, heads: 2, feed_forward_size: 32}",
+    "model.decoder={type: transformer, layers: 1, heads: 2, hidden_size: 16, feed_forward_size: 8}",
 )
 
 
