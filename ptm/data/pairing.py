@@ -45,7 +45,7 @@ def next_sentence_pairs(
     Raises UserError where there is no other document, or no document of two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    _refuse_unstructured(documents, sentences)
+    refuse_unstructured(documents, sentences, lacking="pairs of sentences")
     others = _Others(documents.hashes)
     if not others.everywhere:
         raise UserError(_alone(documents, sentences.counts.size))
@@ -82,7 +82,7 @@ def sentence_order_pairs(
     Raises UserError where there is no document of two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    _refuse_unstructured(documents, sentences)
+    refuse_unstructured(documents, sentences, lacking="pairs of sentences")
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
     targets = _targets(sentences.counts.size, longest, short_probability, drawn)
     owner, last = sentences.owner, (sentences.first + sentences.counts - 1)
@@ -239,8 +239,8 @@ def _pairs(
     )
 
 
-def _refuse_unstructured(documents: Documents, sentences: Sentences) -> None:
-    """Raise UserError where no document has two sentences."""
+def refuse_unstructured(documents: Documents, sentences: Sentences, *, lacking: str) -> None:
+    """Raise UserError where no document has two sentences, so that it is without `lacking`."""
     if not sentences.counts.size or int(sentences.counts.max()) > 1:
         return
     if documents.held_out:
@@ -254,7 +254,7 @@ def _refuse_unstructured(documents: Documents, sentences: Sentences) -> None:
         )
     raise UserError(
         f"{documents.store.folder}: each of the {_counted(documents, sentences.counts.size)} is a "
-        f"single sentence, so that there are no pairs of sentences: {fix}."
+        f"single sentence, so that there are no {lacking}: {fix}."
     )
 
 

@@ -127,7 +127,7 @@ def adapt(
     old = recipe.tokenizer.load()
     config = find_tokenizer(vocabulary, options)
     new = config.load()
-    new.vocabulary.require(recipe.objective.special_roles)
+    recipe.objective.refuse_unfit(new.vocabulary, recipe.data.row_size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
         raise UserError(f"{vocabulary}: has the tokens that {path} has already, in the same order.")
     rows = rows_of(old, new)

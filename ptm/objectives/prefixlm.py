@@ -5,7 +5,7 @@ Dong et al. 2019 (UniLM, section 2.3, sequence-to-sequence), Raffel et al. 2019 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from ptm.data.store import I64, ragged_ranges
 from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
 from ptm.nn.shape import ModelShape
 from ptm.nn.visibility import PREFIX_SEGMENT
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
 from ptm.objectives.masked_tokens import surrounded
 from ptm.objectives.next_tokens import (
     NEXT_METRICS,
@@ -105,6 +105,15 @@ class PrefixLm(Objective):
             rows=placement.rows,
             examples=int(placement.example.size),
             tokens=int(read.size),
+        )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """[CLS] text [SEP], which is the first segment."""
+        vocabulary = vocabularies.source
+        return Prompt(
+            begin=(vocabulary.special_id("cls"), *text, vocabulary.special_id("sep")),
+            segment=PREFIX_SEGMENT,
+            next_segment=PREFIX_SEGMENT + 1,
         )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
 from ptm.objectives.masked_tokens import surrounded
 from ptm.objectives.next_tokens import (
     NEXT_METRICS,
@@ -104,6 +104,14 @@ class Seq2Seq(Objective):
             rows=placement.rows,
             examples=int(placement.example.size),
             tokens=int(source.size + read.size),
+        )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """[CLS] text [SEP] for the encoder, [CLS] for the decoder."""
+        source, target = vocabularies.source, vocabularies.target
+        return Prompt(
+            begin=(target.special_id("cls"),),
+            source=(source.special_id("cls"), *text, source.special_id("sep")),
         )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

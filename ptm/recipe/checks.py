@@ -163,6 +163,14 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
             f"objective.type = {recipe.objective.type} cannot be cut into stages: "
             f"{recipe.objective.no_stages}. Set engine.pipeline_stages: 1.",
         )
+    if recipe.optimizer.needs_whole_parameters:
+        yield Problem(
+            "engine.pipeline_stages",
+            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which hands an optimizer "
+            f"flat pieces, but optimizer.type = {recipe.optimizer.type} needs matrices with their "
+            "rows and columns: set pipeline_stages: 1 and engine.deepspeed: zero0, or "
+            "optimizer.type: adamw.",
+        )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
             "optimizer.layer_decay",
@@ -180,6 +188,14 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
             f"train.steps is {train.steps}: the full learning rate would never be reached.",
         )
+    elif train.steps is not None:
+        warmup, decay = schedule.warmup_steps(train.steps), schedule.decay_steps(train.steps)
+        if warmup + decay > train.steps:
+            yield Problem(
+                "schedule.decay",
+                f"{decay} steps of decay and {warmup} of warm-up are more than train.steps = "
+                f"{train.steps}: shorten the one or the other.",
+            )
     if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
         yield Problem(
             "schedule.warmup",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ptm.errors import UserError, nearest
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+")
+_SENTINEL = re.compile(r"<extra_id_\d+>")
 _SPECIAL_LOOKING = re.compile(r"[\[<][A-Za-z/_]+[\]>]")
 _FEW_CAPITALS = 0.1
 
@@ -58,14 +60,26 @@ class Vocabulary:
         for role in roles:
             self.special_id(role)
 
+    def has(self, role: str) -> bool:
+        """Whether there is a special token of `role`."""
+        return self.specials[role] in self.ids
+
+    @cached_property
+    def sentinels(self) -> NDArray[np.int64]:
+        """Ids of <extra_id_0>, <extra_id_1> … in this order, as far as there are any (T5)."""
+        found = itertools.takewhile(self.ids.__contains__, map(_sentinel, itertools.count()))
+        return np.array([self.ids[token] for token in found], dtype=np.int64)
+
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """Ids of tokens that stand for text: neither special nor unused. Ascending."""
+        """Ids of tokens that stand for text: neither special, sentinel nor unused. Ascending."""
         special = {*self.specials.values(), *self.reserved}
         ordinary = [
             index
             for index, token in enumerate(self.tokens)
-            if token not in special and not _UNUSED.fullmatch(token)
+            if token not in special
+            and not _UNUSED.fullmatch(token)
+            and not _SENTINEL.fullmatch(token)
         ]
         return np.array(ordinary, dtype=np.int64)
 
@@ -96,6 +110,10 @@ class Vocabulary:
 
     def _special_looking(self) -> list[str]:
         return [token for token in self.tokens if _SPECIAL_LOOKING.fullmatch(token)]
+
+
+def _sentinel(number: int) -> str:
+    return f"<extra_id_{number}>"
 
 
 @dataclass(frozen=True)

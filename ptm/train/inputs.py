@@ -141,7 +141,7 @@ def _check_files(recipe: Recipe, *, verify: bool) -> None:
         of_targets.require(recipe.objective.special_roles)
     if recipe.tokenizer.is_here:
         tokenizer = recipe.tokenizer.load()
-        tokenizer.vocabulary.require(recipe.objective.special_roles)
+        recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
         if all(Path(file).is_file() for file in recipe.objective.input_files):
             recipe.objective.prepared(tokenizer)
         both_here = target is None or target.is_here

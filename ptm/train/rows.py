@@ -126,8 +126,9 @@ class RowSet:
             words = []
             for vocabulary, count in zip(of_parts, parts.tolist(), strict=True):
                 tokens = texts.tokens[end : end + count].tolist()
-                words.append(" ".join(vocabulary.tokens[token] for token in tokens))
                 end += count
+                if tokens:
+                    words.append(" ".join(vocabulary.tokens[token] for token in tokens))
             found.append(between.join(words))
         return found
 
@@ -197,7 +198,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
             f"{recipe.objective.type} needs. Make one with data.sentence_splitting: true: "
             f"`ptm preprocess RECIPE`, under another {key} or with --fresh."
         )
-    tokenizer.vocabulary.require(recipe.objective.special_roles)
+    recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
     return store
 
 

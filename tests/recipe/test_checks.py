@@ -94,6 +94,19 @@ def test_a_broken_number_of_warm_up_steps_is_refused(refusal: Refusal) -> None:
     assert "1.5 is neither a share" in refusal("schedule.warmup=1.5")
 
 
+def test_a_decay_that_begins_within_the_warm_up_is_refused(load: Load, refusal: Refusal) -> None:
+    block = "schedule={{type: wsd, warmup: 0.25, decay: {}}}"
+    assert load(block.format(75)).schedule.decay_steps(100) == 75
+    sentence = refusal(block.format(76))
+    assert "schedule.decay: 76 steps of decay and 25 of warm-up are more than" in sentence
+
+
+def test_an_optimizer_of_rows_and_columns_is_not_cut_into_stages(refusal: Refusal) -> None:
+    sentence = refusal("optimizer={type: adafactor}", "engine.pipeline_stages=2")
+    assert "engine.pipeline_stages: 2 stages run with ZeRO 1" in sentence
+    assert "set pipeline_stages: 1 and engine.deepspeed: zero0" in sentence
+
+
 def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping={patience: 2}", "data.held_out=0")
     assert "train.early_stopping: needs something to evaluate on" in sentence
@@ -146,7 +159,8 @@ def test_words_of_pairs_are_not_asked_for(refusal: Refusal) -> None:
 TRANSLATION = (
     "objective={type: seq2seq}",
     "data.layout=pairs",
-    "model.decoder={type: transformer, layers: 1, heads: 2, hidden_size: 16, feed_forward_size: 8}",
+    "model.decoder={type: transformer, layers: 1, hidden_size: 16, heads: 2,"
+    " feed_forward_size: 32}",
 )
 
 

@@ -60,6 +60,16 @@ class Bpe(TokenizerConfig):
             return token
         return bytes(letters[c] for c in token).decode("utf-8", "ignore").strip()
 
+    def joined(self, tokens: Sequence[str]) -> str:
+        """Their bytes together, since a character may have several tokens."""
+        letters = byte_letters()
+        pieces = (
+            bytes(letters[c] for c in token) if set(token) <= letters.keys() else token.encode()
+            for token in tokens
+        )
+        text = b"".join(pieces).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self.prefix_space else text
+
     @property
     def mask_takes_space(self) -> bool:
         """The space is part of the word that was masked, as transformers has it."""

@@ -7,6 +7,7 @@ transformers follows it as far as the `tokenizers` library can.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -33,6 +34,9 @@ from ptm.text.vocabulary import Vocabulary
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 """The first ids of fairseq's numbering, in which the file's pieces from 3 on stand one later."""
 FAIRSEQ_LAST = "<mask>"
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""How a byte is called that is a piece of its own."""
 
 
 class SentencePiece(TokenizerConfig):
@@ -94,6 +98,15 @@ class SentencePiece(TokenizerConfig):
     def text_of(self, token: str) -> str:
         """Without the mark of the space."""
         return token.replace(SPACE, " ").strip()
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """Marks are spaces; pieces that are single bytes are characters together."""
+        pieces = (
+            bytes([int(token[3:5], 16)]) if _BYTE.fullmatch(token) else token.encode("utf-8")
+            for token in tokens
+        )
+        text = b"".join(pieces).decode("utf-8", "replace").replace(SPACE, " ")
+        return text.removeprefix(" ")
 
     @property
     def mask_takes_space(self) -> bool:

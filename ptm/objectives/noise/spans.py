@@ -1,0 +1,166 @@
+"""Span corruption, the denoising of T5 (Raffel et al. 2019, 1910.10683, sections 3.1.4 and 3.3).
+
+Each span of noise becomes one sentinel in the encoder's input; the decoder gives every sentinel
+followed by the tokens it stands for, and one more sentinel after the last.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ptm.component import Config, PositiveInt
+from ptm.data.masking import index_within
+from ptm.data.store import I64
+from ptm.objectives.noise.contract import Noised, Spans, noise_tokens, replaced
+from ptm.objectives.noise.drawing import (
+    before_in_example,
+    compositions,
+    geometric_table,
+    some_of,
+    span_lengths,
+)
+from ptm.rng import U64, substream
+
+_NOISE, _REST, _LENGTHS, _PLACES = range(4)
+
+HalfAtMost = Annotated[float, Field(gt=0, le=0.5)]
+"""With more, there would not always be a token between two spans."""
+
+
+class SpanNoise(Config):
+    """Which stretches of a text are noise: the part common to all ways of drawing them."""
+
+    spans: str
+
+    @abstractmethod
+    def hidden(self, lengths: I64) -> I64:
+        """Tokens of noise in texts of these lengths (E)."""
+
+    @abstractmethod
+    def most_spans(self, lengths: I64) -> I64:
+        """The most spans that texts of these lengths (E) can have."""
+
+    @abstractmethod
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """The spans of texts of these lengths (E), no two of which touch."""
+
+    def longest_sides(self, lengths: I64) -> I64:
+        """The most tokens (E, 2) that source and target can have."""
+        hidden, spans = self.hidden(lengths), self.most_spans(lengths)
+        return np.stack([lengths - hidden + spans, hidden + spans + 1], axis=1)
+
+    def most_sentinels(self, lengths: I64) -> I64:
+        """The most sentinels that texts of these lengths (E) can need."""
+        return self.most_spans(lengths) + 1
+
+
+class PaperSpans(SpanNoise):
+    """As many spans as the text's length says, cut at random (T5's `random_spans_noise_mask`).
+
+    A text begins with a token that is kept and ends with noise; a text of one token has none.
+    """
+
+    spans: Literal["paper"] = "paper"
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens that is noise."""
+    mean_length: Annotated[float, Field(ge=1)] = 3.0
+    """Tokens of noise in a span, on average."""
+
+    def hidden(self, lengths: I64) -> I64:
+        """Exactly so many."""
+        return noise_tokens(lengths, self.rate)
+
+    def most_spans(self, lengths: I64) -> I64:
+        """Exactly so many."""
+        hidden = self.hidden(lengths)
+        spans = np.maximum(np.rint(hidden / self.mean_length).astype(np.int64), 1)
+        return np.asarray(np.minimum(spans, np.minimum(hidden, lengths - hidden)))
+
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """Noise and the rest are each cut into so many stretches, which take turns."""
+        hidden, spans = self.hidden(lengths), self.most_spans(lengths)
+        noise = compositions(substream(keys, _NOISE), hidden, spans)
+        rest = compositions(substream(keys, _REST), lengths - hidden, spans)
+        owner = np.repeat(np.arange(lengths.size), spans)
+        first = np.cumsum(lengths) - lengths
+        return Spans(owner, first[owner] + before_in_example(rest + noise, owner) + rest, noise)
+
+
+class GeometricSpans(SpanNoise):
+    """Spans of geometric lengths (SpanBERT, Joshi et al. 2019, section 3.1), anywhere."""
+
+    spans: Literal["geometric"]
+    rate: HalfAtMost = 0.15
+    """Share of the tokens that is noise."""
+    geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    max_length: PositiveInt = 10
+
+    def hidden(self, lengths: I64) -> I64:
+        """Exactly so many: the last span that is drawn is cut."""
+        return noise_tokens(lengths, self.rate)
+
+    def most_spans(self, lengths: I64) -> I64:
+        """If every span is of one token."""
+        return self.hidden(lengths)
+
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """Each span goes into one of the gaps between the tokens that stay."""
+        hidden = self.hidden(lengths)
+        table = geometric_table(self.geometric_p, self.max_length)
+        owner, sizes = span_lengths(substream(keys, _LENGTHS), hidden, table)
+        gaps = lengths - hidden + 1
+        counts = np.bincount(owner, minlength=lengths.size)
+        used = some_of(substream(keys, _PLACES), gaps, counts)
+        gap = index_within(np.repeat(np.arange(lengths.size), gaps))[used]
+        first = np.cumsum(lengths) - lengths
+        return Spans(owner, first[owner] + gap + before_in_example(sizes, owner), sizes)
+
+
+class TokenSpans(SpanNoise):
+    """Tokens one by one; those that happen to stand together are one span (section 3.3.2)."""
+
+    spans: Literal["token"]
+    rate: HalfAtMost = 0.15
+    """Share of the tokens that is noise."""
+
+    def hidden(self, lengths: I64) -> I64:
+        """Exactly so many."""
+        return noise_tokens(lengths, self.rate)
+
+    def most_spans(self, lengths: I64) -> I64:
+        """If no two stand together."""
+        return self.hidden(lengths)
+
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """Runs of the tokens that are drawn."""
+        noise = some_of(substream(keys, _PLACES), lengths, self.hidden(lengths))
+        owner = np.repeat(np.arange(lengths.size), lengths)
+        begins = noise.copy()
+        begins[1:] &= ~(noise[:-1] & (owner[1:] == owner[:-1]))
+        starts = np.flatnonzero(begins)
+        sizes = np.bincount(np.cumsum(begins)[noise] - 1, minlength=starts.size)
+        return Spans(owner[starts], starts, sizes.astype(np.int64))
+
+
+AnySpanNoise = Annotated[PaperSpans | GeometricSpans | TokenSpans, Field(discriminator="spans")]
+
+
+def corrupted(tokens: I64, lengths: I64, spans: Spans, sentinels: I64) -> Noised:
+    """Source and target of span corruption; `sentinels`: their ids in the order of their use.
+
+    tokens (N), lengths (E). There are more sentinels than any example has spans.
+    """
+    examples = lengths.size
+    counts, hidden = spans.counts(examples), spans.hidden(examples)
+    source, source_lengths = replaced(tokens, lengths, spans, sentinels[index_within(spans.owner)])
+    # Before every span, and after the last of every example.
+    owner = np.repeat(np.arange(examples), counts + 1)
+    places = np.repeat(np.cumsum(hidden), counts + 1)
+    number = index_within(owner)
+    places[number < counts[owner]] = np.cumsum(spans.lengths) - spans.lengths
+    target = np.insert(tokens[spans.tokens], places, sentinels[number])
+    return Noised(source, source_lengths, target, hidden + counts + 1)
