@@ -19,6 +19,8 @@ from ptm.nn.shape import ModelShape
 from ptm.nn.word_embedding import WORD, word_step
 from ptm.plan import Step
 
+SinusoidalOrder = Literal["halves", "interleaved", "uer"]
+
 
 class EmbeddingPart(ABC):
     """A vector a token that is added to the word's."""
@@ -65,8 +67,9 @@ class EmbeddingConfig(Config):
     """Texts that the segment table tells apart; it has one row more, for padding."""
     tasks: PositiveInt = 3
     """Rows of the task table (ERNIE)."""
-    sinusoidal_order: Literal["halves", "interleaved"] = "halves"
-    """Sines before cosines (tensor2tensor, PEGASUS), or by turns (UER-py)."""
+    sinusoidal_order: SinusoidalOrder = "halves"
+    """halves: sines before cosines (PEGASUS in transformers); interleaved: by turns (Vaswani et
+    al. 2017); uer: by turns too, but counted from 2 and with both ends among the wavelengths."""
 
     @field_validator("of")
     @classmethod

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ptm.errors import UserError
+from ptm.objectives import Objective
+from ptm.objectives.next_tokens import LmHead
 
 
-def is_headless(names: Collection[str], *, source: str) -> bool:
-    """Whether a model, by its tensors' canonical names, has no head of masked tokens.
+def is_headless(names: Collection[str], objective: Objective, *, source: str) -> bool:
+    """Whether a model, by its tensors' canonical names, lacks the head that predicts tokens.
 
     Raises UserError where it has a head of sentence pairs alone, with which no format holds it.
     """
+    head = getattr(objective, "head", None)
+    if isinstance(head, LmHead):
+        # A tied one has nothing of its own.
+        return not head.tied and "lm_unembed.weight" not in names
     if any(name.startswith("mlm_") for name in names):
         return False
     if "pair_classifier.weight" in names:

@@ -67,7 +67,7 @@ class Vocabulary:
     @cached_property
     def sentinels(self) -> NDArray[np.int64]:
         """Ids of <extra_id_0>, <extra_id_1> … in this order, as far as there are any (T5)."""
-        found = itertools.takewhile(self.ids.__contains__, map(_sentinel, itertools.count()))
+        found = itertools.takewhile(self.ids.__contains__, map(sentinel, itertools.count()))
         return np.array([self.ids[token] for token in found], dtype=np.int64)
 
     @cached_property
@@ -112,7 +112,8 @@ class Vocabulary:
         return [token for token in self.tokens if _SPECIAL_LOOKING.fullmatch(token)]
 
 
-def _sentinel(number: int) -> str:
+def sentinel(number: int) -> str:
+    """The token that stands for a span of noise, counted from 0 (T5)."""
     return f"<extra_id_{number}>"
 
 

@@ -29,6 +29,7 @@ BERT_SPECIALS = {
     "mask": "[MASK]",
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+_ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
 
 Offsets = list[tuple[int, int]]
 
@@ -220,14 +221,19 @@ def _spaced(before: str, after: str) -> bool:
 
 
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
-    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`."""
+    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`.
+
+    Models that predict the next token have bos for cls, and eos for sep.
+    """
     roles = {}
     for role in ROLES:
-        value = named.get(f"{role}_token")
-        # transformers writes a token as its text, or as an object with the text in it.
-        token = value.get("content") if isinstance(value, dict) else value
-        if isinstance(token, str):
-            roles[role] = token
+        for name in (role, *_ALSO_CALLED.get(role, ())):
+            value = named.get(f"{name}_token")
+            # transformers writes a token as its text, or as an object with the text in it.
+            token = value.get("content") if isinstance(value, dict) else value
+            if isinstance(token, str):
+                roles[role] = token
+                break
     return roles
 
 

@@ -10,9 +10,10 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tokenizers
+from pydantic import Field
 from sentencepiece import SentencePieceProcessor
 
 from ptm.errors import UserError
@@ -29,7 +30,7 @@ from ptm.text.tokenizers.sentencepiece_file import (
     pipeline_of,
     read_sentencepiece,
 )
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import Vocabulary, sentinel
 
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 """The first ids of fairseq's numbering, in which the file's pieces from 3 on stand one later."""
@@ -52,6 +53,9 @@ class SentencePiece(TokenizerConfig):
     ids: Literal["file", "fairseq"] = "file"
     """file: as the model file numbers its pieces; fairseq: as XLM-R does (Conneau et al. 2019)."""
     lowercase: bool = False
+    sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
+    """So many tokens <extra_id_N> after the file's, the first of them last, as T5 has them (100).
+    None where the file has its own."""
 
     def read(self) -> Vocabulary:
         """The file's pieces in the order of `ids`; those that no text becomes are reserved."""
@@ -63,11 +67,17 @@ class SentencePiece(TokenizerConfig):
         else:
             tokens = file.tokens
             specials = {**self._usual_specials(file), **self._named_specials()}
+        added = tuple(sentinel(number) for number in reversed(range(self.sentinels)))
+        if set(added) & set(tokens):
+            raise UserError(
+                f"{self.model}: has {sentinel(0)} among its pieces already; leave out "
+                f"tokenizer.sentinels = {self.sentinels}."
+            )
         vocabulary = Vocabulary(
-            tokens=tokens,
+            tokens=(*tokens, *added),
             specials=specials,
             source=self.model,
-            reserved=file.reserved & set(tokens),
+            reserved=(file.reserved & set(tokens)) | set(added),
         )
         vocabulary.require(("unk",))
         return vocabulary
