@@ -105,6 +105,26 @@ def test_a_store_of_another_target_tokenizer_is_refused_by_key(
     assert not (folder / "runs").exists()
 
 
+def test_weights_that_stand_for_other_targets_are_no_start(
+    folder: Path, arguments: Arguments
+) -> None:
+    assert main(["preprocess", *arguments("translation")]) == EXIT_DONE
+    assert trained(arguments("translation")) == EXIT_DONE
+    start = f"init_from={folder / 'runs' / 'translation'}"
+    again = arguments("translation", "name=again", start)
+    assert trained(again) == EXIT_DONE
+    lines = (folder / "targets.txt").read_text(encoding="utf-8").splitlines()
+    (folder / "turned.txt").write_text("\n".join(reversed(lines)) + "\n", encoding="utf-8")
+    turned = (
+        f"target_tokenizer.vocab={folder / 'turned.txt'}",
+        f"data.store={folder / 'turned'}",
+    )
+    other = arguments("translation", "name=other", start, *turned)
+    assert main(["preprocess", *other]) == EXIT_DONE
+    with pytest.raises(UserError, match=r"its target vocabulary has other tokens than .*turned"):
+        trained(other)
+
+
 def test_a_target_vocabulary_without_its_special_tokens_is_refused_by_name(
     folder: Path, arguments: Arguments
 ) -> None:
