@@ -89,7 +89,8 @@ def causal_pair(
     folder: Path, family: str, vocab: Path, texts: Sequence[str], **changes: Any
 ) -> Pair:
     """A random model of `family`, here and as transformers loads its export."""
-    attention = changes.pop("attention", "sdpa")
+    # Of the first GPT there is no other.
+    attention = changes.pop("attention", "eager" if family == "openai_gpt" else "sdpa")
     blocks = causal_blocks(family, vocab, **changes)
     last = [f"{LAST_NORM[family]}.{kind}" for kind in ("weight", "bias")]
     return make_pair(folder, blocks, texts, attention=attention, head=last)

@@ -101,12 +101,14 @@ def _template(
     """
     used = [role for role, chosen in (("cls", around.before), ("sep", around.after)) if chosen]
     specials = [(vocabulary.specials[role], vocabulary.special_id(role)) for role in used]
-    before = f"{vocabulary.specials['cls']} " if around.before else ""
-    end = vocabulary.specials["sep"] if around.after else ""
-    between = f"{end} {end}" if double else end
+    first = [vocabulary.specials["cls"]] if around.before else []
+    end = [vocabulary.specials["sep"]] if around.after else []
     return processors.TemplateProcessing(
-        single=f"{before}$A {end}".strip(),
-        pair=f"{before}$A {between} $B:{second} {end and f'{end}:{second}'}".strip(),
+        single=[*first, "$A", *end],
+        pair=[
+            *(*first, "$A", *end, *(end if double else [])),
+            *(f"{piece}:{second}" for piece in ("$B", *end)),
+        ],
         special_tokens=specials,
     )
 
