@@ -75,8 +75,8 @@ class Family(ABC):
         return config.get("model_type") == self.name
 
     @abstractmethod
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """The recipe's `model` and `objective`; `names` are none where there is a config alone.
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """The recipe's `model` and `objective`; no `tensors` where there is a config alone.
 
         Raises UserError for what is not supported, KeyError for a key that is missing.
         """

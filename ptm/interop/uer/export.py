@@ -28,7 +28,7 @@ def export_to_uer(source: Source, out: Path) -> None:
     recipe = source.recipe()
     tensors = source.tensors()
     pairs = "pair_classifier.weight" in tensors
-    if is_headless(tensors.keys(), source=str(source.folder)):
+    if is_headless(tensors.keys(), recipe, source=str(source.folder)):
         raise UserError(
             f"{source.folder}: is an encoder without a head of masked tokens, which every "
             "checkpoint of UER-py's has; --to hf writes it as it is."
