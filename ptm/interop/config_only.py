@@ -41,7 +41,7 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.described_by(config):
             try:
-                return family.blocks(config, ())
+                return family.blocks(config, {})
             except UserError as error:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
     known = ", ".join(family.name for family in families())

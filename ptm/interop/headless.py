@@ -12,7 +12,8 @@ from ptm.objectives.next_tokens import LmHead
 def is_headless(names: Collection[str], objective: Objective, *, source: str) -> bool:
     """Whether a model, by its tensors' canonical names, lacks the head that predicts tokens.
 
-    Raises UserError where it has a head of sentence pairs alone, with which no format holds it.
+    A head that predicts the next token may have no tensor of its own. Raises UserError where a
+    model has a head of sentence pairs alone, with which no format holds it.
     """
     head = getattr(objective, "head", None)
     if isinstance(head, LmHead):

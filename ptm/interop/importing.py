@@ -98,7 +98,8 @@ def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str
     """
     vocabulary = recipe.tokenizer.load().vocabulary
     size, offset = vocabulary.size, recipe.model.embedding.position_offset
-    if offset not in (0, vocabulary.special_id("pad") + 1):
+    # Encoders count from their padding token on; a BART begins in row 2, whatever its vocabulary.
+    if recipe.model.decoder is None and offset not in (0, vocabulary.special_id("pad") + 1):
         raise UserError(
             f"{source}: its positions begin at {offset}, after a padding token of id {offset - 1}, "
             f"but {vocabulary.specials['pad']} has the id {vocabulary.special_id('pad')} in the "

@@ -80,14 +80,19 @@ class HuggingFaceSource(Source):
         if not written.exists():
             return found
         whole: dict[str, Any] = {**found, **read_recipe_data(written)}
-        here, there = found["model"]["encoder"], whole["model"].get("encoder", {})
-        for key, value in here.items():
-            if there.get(key) != value:
-                raise UserError(
-                    f"{self.folder}: config.json and recipe.yaml disagree: encoder.{key} is "
-                    f"{value} in the one and {there.get(key)} in the other."
-                )
-        return {**whole, "tokenizer": found["tokenizer"]}
+        for stack in ("encoder", "decoder"):
+            here, there = found["model"].get(stack, {}), whole["model"].get(stack) or {}
+            for key, value in here.items():
+                if there.get(key) != value:
+                    raise UserError(
+                        f"{self.folder}: config.json and recipe.yaml disagree: {stack}.{key} is "
+                        f"{value} in the one and {there.get(key)} in the other."
+                    )
+        return {
+            **whole,
+            "tokenizer": found["tokenizer"],
+            "model": _with_tables_as(whole["model"], found["model"]),
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Under canonical names."""
@@ -96,3 +101,18 @@ class HuggingFaceSource(Source):
     def description(self) -> str:
         """The family."""
         return f"a {self._hub.family.name} of transformers"
+
+
+def _with_tables_as(written: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's `model` with the tables of positions that the weights have.
+
+    An export may begin a table in another row than the model did: transformers' BART does.
+    """
+    there = found["embedding"]
+    tables = {key: there[key] for key in ("positions", "position_offset") if key in there}
+    changed = {
+        key: {**written[key], **tables}
+        for key in ("embedding", "target_embedding")
+        if written.get(key) is not None
+    }
+    return {**written, **changed}

@@ -133,8 +133,8 @@ class Albert(Family):
         """Groups of layers, with or without the prefix `albert.`."""
         return self.has_marks(names)
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Sizes from the config, what is there from the names."""
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config, what is there from the tensors."""
         if config.get("inner_group_num", 1) != 1:
             raise UserError(
                 f"config.json: inner_group_num = {config['inner_group_num']} is not supported; "
@@ -146,7 +146,7 @@ class Albert(Family):
             "hidden_dropout_prob": 0.0,
             "attention_probs_dropout_prob": 0.0,
         }
-        pairs = has_pairs(config, {_prefixed(name) for name in names}, _NAMING)
+        pairs = has_pairs(config, {_prefixed(name) for name in tensors}, _NAMING)
         blocks = post_norm.blocks_of({**silent, **config}, objective="albert" if pairs else "mlm")
         blocks["model"]["embedding"]["size"] = config["embedding_size"]
         blocks["model"]["encoder"]["shared_groups"] = config.get("num_hidden_groups", 1)

@@ -116,9 +116,9 @@ class Bert(Family):
             return config.get("pad_token_id") == 0
         return named == "bert" or (named is None and "num_hidden_layers" in config)
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Sizes from the config, what is there from the names."""
-        pairs = has_pairs(config, {modern_name(name, "bert") for name in names}, _NAMING)
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config, what is there from the tensors."""
+        pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
         return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -31,12 +31,16 @@ class Family(ABC):
     """Tensors that every checkpoint of it has and that tell it from others, by their full names."""
     causal: bool = False
     """Whether it predicts the next token, and not masked ones."""
+    decodes: bool = False
+    """Whether it has a decoder beside the encoder."""
     buffers: str | None = None
     """Names, as an expression, of constants that old checkpoints have beside their weights."""
 
     @property
     def loader(self) -> str:
         """transformers' class that loads it with its head."""
+        if self.decodes:
+            return "AutoModelForSeq2SeqLM"
         return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
 
     @abstractmethod
@@ -88,8 +92,8 @@ class Family(ABC):
         return config.get("model_type") == self.name
 
     @abstractmethod
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """The recipe's `model` and `objective`; `names` are none where there is a config alone.
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """The recipe's `model` and `objective`; no `tensors` where there is a config alone.
 
         Raises UserError for what is not supported, KeyError for a key that is missing.
         """
@@ -115,9 +119,9 @@ def families() -> list[Family]:
 def family_for(recipe: Recipe, *, source: str) -> Family:
     """The family that a model is exported as. Raises UserError where none can hold it."""
     refusals, fitting = [], []
-    causal = recipe.model.encoder.visibility == "causal"
+    kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
-        if family.causal != causal:
+        if (family.causal, family.decodes) != kind:
             continue
         refusal = family.refusal(recipe.model, recipe.objective)
         if refusal is None:

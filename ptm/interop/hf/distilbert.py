@@ -100,7 +100,7 @@ class DistilBert(Family):
         """DistilBERT's layers, with or without the prefix `distilbert.`."""
         return self.has_marks(names)
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """Sizes from the config; a table of sinusoidal positions is one like any other."""
         tied = config.get("tie_word_embeddings", True)
         return {

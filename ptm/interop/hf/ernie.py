@@ -75,10 +75,10 @@ class Ernie(Family):
             "embeddings.task_type_embeddings.weight" in names
         )
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """BERT's, with the task embedding where there is one."""
-        theirs = {modern_name(name, "ernie") for name in names}
-        if names and (_TASKS in theirs) != bool(config.get("use_task_id")):
+        theirs = {modern_name(name, "ernie") for name in tensors}
+        if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
             raise UserError(
                 f"config.json: use_task_id = {json.dumps(bool(config.get('use_task_id')))}, but "
                 f"the weights have {'' if _TASKS in theirs else 'no '}{_TASKS}."

@@ -17,6 +17,7 @@ from ptm.interop.new_folder import new_folder
 from ptm.interop.source_contract import Source
 from ptm.recipe import Recipe, recipe_yaml
 
+_OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 _ALONE = (
     "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where the "
     "family has one, pass `add_pooling_layer=False`."
@@ -25,6 +26,10 @@ _TASKS = {
     "AutoModel": ("feature-extraction", _ALONE),
     "AutoModelForMaskedLM": ("fill-mask", _ALONE),
     "AutoModelForCausalLM": ("text-generation", "`AutoModel` loads it without its output layer."),
+    "AutoModelForSeq2SeqLM": (
+        "text2text-generation",
+        "`AutoModel` loads it without its output layer.",
+    ),
 }
 """By what loads a model: the hub's name of what it is for, and a note."""
 
@@ -50,6 +55,9 @@ def export_to_huggingface(
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
+        if recipe.model.decoder is not None:
+            said = {key: config[key] for key in _OF_GENERATION}
+            write_json(aside / "generation_config.json", said)
         _write_weights(aside, tensors, weights_format)
         write_tokenizer(aside, tokenizer, positions=longest, config=config, around=around)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")

@@ -115,7 +115,7 @@ class HuggingFaceFolder:
     def recipe_data(self) -> dict[str, Any]:
         """The `tokenizer`, `model` and `objective` blocks of a recipe."""
         try:
-            blocks = self.family.blocks(self.config, self.tensors.keys())
+            blocks = self.family.blocks(self.config, self.tensors)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:

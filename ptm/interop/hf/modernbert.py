@@ -133,7 +133,7 @@ class ModernBert(Family):
         """Its layers, with or without the prefix `model.`."""
         return self.has_marks(names)
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """Sizes from the config."""
         theta, local_theta = _thetas(config)
         every = _global_every(config)

@@ -100,7 +100,7 @@ class Roberta(Family):
         """Its model_type; with a padding id of 0 it is a BERT."""
         return config.get("model_type") == "roberta" and config.get("pad_token_id", 1) != 0
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """BERT's, with the first position. Raises UserError for what is not supported."""
         if config.get("hidden_act", "gelu") != "gelu":
             raise UserError(
