@@ -181,3 +181,25 @@ def test_both_sides_are_shown_in_their_own_words(
         assert line.split("[CLS] ")[1].replace(" ", "").replace("##", "")[:6] in targets
     store = TokenStore.open(folder / "translation")
     assert store.info.target_size == len(turned)
+
+
+def test_a_source_vocabulary_is_exchanged_and_the_targets_stay(
+    folder: Path, arguments: Arguments
+) -> None:
+    assert main(["preprocess", *arguments("translation")]) == EXIT_DONE
+    assert trained(arguments("translation")) == EXIT_DONE
+    tokens = vocab().read_text(encoding="utf-8").splitlines()
+    (folder / "larger.txt").write_text("\n".join([*tokens, "newword"]) + "\n", encoding="utf-8")
+    out, run = folder / "adapted", folder / "runs" / "translation"
+    words = ["vocab", "adapt", str(run), str(out), "--vocab", str(folder / "larger.txt")]
+    assert main(words) == EXIT_DONE
+    was, now = open_source(str(run)).tensors(), open_source(str(out)).tensors()
+    changed = {name for name in was if was[name].shape != now[name].shape}
+    assert changed == {"word_embedding.weight"}
+    recipe = open_source(str(out)).recipe()
+    assert recipe.target_tokenizer is not None
+    assert Path(recipe.target_tokenizer.source).parent == out / "target_tokenizer"
+    start = (f"tokenizer.vocab={folder / 'larger.txt'}", f"data.store={folder / 'larger'}")
+    again = arguments("translation", "name=again", f"init_from={out}", *start)
+    assert main(["preprocess", *again]) == EXIT_DONE
+    assert trained(again) == EXIT_DONE
