@@ -202,13 +202,15 @@ def _validated(encoder: Mapping[str, Any]) -> Transformer:
 
 def _theta(config: Mapping[str, Any]) -> float:
     """Of the rotary positions. Raises UserError where they are scaled or partial."""
-    said = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    kind = said.get("rope_type", said.get("type", "default"))
-    if kind != "default":
-        raise UserError(
-            f'config.json: rotary positions of type "{kind}" (rope_scaling) are not supported; '
-            "only those that are not scaled are."
-        )
-    if said.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
-        raise UserError("config.json: a partial_rotary_factor is not supported.")
-    return float(said.get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    # Older configs have the one, newer ones the other.
+    said = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
+    for rope in said:
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind != "default":
+            raise UserError(
+                f'config.json: rotary positions of type "{kind}" are not supported; only those '
+                "that are not scaled are."
+            )
+        if rope.get("partial_rotary_factor", 1.0) != 1.0:
+            raise UserError("config.json: a partial_rotary_factor is not supported.")
+    return float(said[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)
