@@ -9,11 +9,13 @@ from typing import Any
 
 from tokenizers import AddedToken, processors
 
+from ptm.objectives.gsg import GAP_MARKS
 from ptm.text.tokenizers import Tokenizer
+from ptm.text.vocabulary import Vocabulary
 
 OPTIONS = "ptm_tokenizer"
 """The key of tokenizer_config.json that holds the recipe's block without its files."""
-_DOUBLE_SEPARATORS = ("roberta", "xlm-roberta")
+_DOUBLE_SEPARATORS = ("roberta", "xlm-roberta", "bart")
 
 
 def write_tokenizer(
@@ -29,20 +31,24 @@ def write_tokenizer(
         (folder / name).write_bytes(content)
     segments = int(config.get("type_vocab_size", 0)) > 1
     backend = ours.backend(vocabulary)
+    marks = _marks(vocabulary)
     backend.add_special_tokens(
         [
             AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
             for role, token in vocabulary.specials.items()
             if token in vocabulary.ids
         ]
+        + [AddedToken(token, special=True, normalized=False) for token in marks]
     )
-    cls, sep = vocabulary.specials["cls"], vocabulary.specials["sep"]
+    sep = vocabulary.specials["sep"]
+    around = [sep, *([vocabulary.specials["cls"]] if vocabulary.has("cls") else [])]
+    before = "".join(f"{token} " for token in around[1:])
     between = f"{sep} {sep}" if config.get("model_type") in _DOUBLE_SEPARATORS else sep
     second = 1 if segments else 0
     backend.post_processor = processors.TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {between} $B:{second} {sep}:{second}",
-        special_tokens=[(cls, vocabulary.special_id("cls")), (sep, vocabulary.special_id("sep"))],
+        single=f"{before}$A {sep}",
+        pair=f"{before}$A {between} $B:{second} {sep}:{second}",
+        special_tokens=[(token, vocabulary.ids[token]) for token in around],
     )
     backend.save(str(folder / "tokenizer.json"))
     named = {
@@ -60,10 +66,19 @@ def write_tokenizer(
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
         OPTIONS: ours.model_dump(mode="json", exclude={*ours.FILES, "size", "special_tokens"}),
+        **({"additional_special_tokens": marks} if marks else {}),
         **named,
     }
     write_json(folder / "tokenizer_config.json", settings)
     write_json(folder / "special_tokens_map.json", named)
+
+
+def _marks(vocabulary: Vocabulary) -> list[str]:
+    """Tokens without a role that an objective writes into texts: sentinels, gaps of sentences."""
+    sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
+    taken = {*vocabulary.specials.values()}
+    gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
+    return [*sentinels, *gaps]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
