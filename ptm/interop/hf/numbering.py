@@ -43,7 +43,7 @@ def numbering(
     elif "t5" in said and not any("<extra_id_0>" in piece for piece in pieces):
         added = int(settings.get("extra_ids", _T5_SENTINELS))
         sentinels = {"sentinels": added}
-    elif "t5" not in said:
+    elif "t5" not in said and "pegasus" not in said:
         return {"ids": ids}
     rows = config.get("vocab_size", 0)
     return {"ids": ids, **sentinels, "unused": max(0, rows - len(pieces) - added)}
