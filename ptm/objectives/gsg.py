@@ -36,7 +36,7 @@ from ptm.objectives.noise.gaps import (
 from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
-_GAP_MARKS = ("[MASK1]", "<mask_1>")
+GAP_MARKS = ("[MASK1]", "<mask_1>")
 """Tokens that stand for a sentence where a vocabulary has them."""
 
 
@@ -117,7 +117,7 @@ class Gsg(Denoising):
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Sentences become masks on the one side, and stand one after another on the other."""
-        marks = [mark for mark in _GAP_MARKS if mark in vocabulary.ids]
+        marks = [mark for mark in GAP_MARKS if mark in vocabulary.ids]
         mask_id = vocabulary.ids[marks[0]] if marks else vocabulary.special_id("mask")
         return without_gaps(texts.tokens, texts.parts, self._gaps(texts, keys), mask_id=mask_id)
 

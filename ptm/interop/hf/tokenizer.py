@@ -10,12 +10,13 @@ from typing import Any
 
 from tokenizers import AddedToken, processors
 
+from ptm.objectives.gsg import GAP_MARKS
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 OPTIONS = "ptm_tokenizer"
 """The key of tokenizer_config.json that holds the recipe's block without its files."""
-_DOUBLE_SEPARATORS = ("roberta", "xlm-roberta")
+_DOUBLE_SEPARATORS = ("roberta", "xlm-roberta", "bart")
 _PIPELINE_CLASS = "PreTrainedTokenizerFast"
 _FILES = {"llama": {"spiece.model": "tokenizer.model"}}
 """Names of files that differ by the model's type."""
@@ -50,12 +51,14 @@ def write_tokenizer(
         (folder / renamed.get(name, name)).write_bytes(content)
     segments = int(config.get("type_vocab_size", 0)) > 1
     backend = ours.backend(vocabulary)
+    marks = _marks(vocabulary)
     backend.add_special_tokens(
         [
             AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
             for role, token in vocabulary.specials.items()
             if token in vocabulary.ids
         ]
+        + [AddedToken(token, special=True, normalized=False) for token in marks]
     )
     backend.post_processor = _template(
         vocabulary,
@@ -86,6 +89,7 @@ def write_tokenizer(
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
         OPTIONS: ours.model_dump(mode="json", exclude={*ours.FILES, "size", "special_tokens"}),
+        **({"additional_special_tokens": marks} if marks else {}),
         **named,
     }
     write_json(folder / "tokenizer_config.json", settings)
@@ -99,9 +103,10 @@ def _template(
 
     `double`: whether there are two end tokens between them.
     """
-    used = [role for role, chosen in (("cls", around.before), ("sep", around.after)) if chosen]
+    begins = around.before and vocabulary.has("cls")
+    used = [role for role, chosen in (("cls", begins), ("sep", around.after)) if chosen]
     specials = [(vocabulary.specials[role], vocabulary.special_id(role)) for role in used]
-    first = [vocabulary.specials["cls"]] if around.before else []
+    first = [vocabulary.specials["cls"]] if begins else []
     end = [vocabulary.specials["sep"]] if around.after else []
     return processors.TemplateProcessing(
         single=[*first, "$A", *end],
@@ -111,6 +116,14 @@ def _template(
         ],
         special_tokens=specials,
     )
+
+
+def _marks(vocabulary: Vocabulary) -> list[str]:
+    """Tokens without a role that an objective writes into texts: sentinels, gaps of sentences."""
+    sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
+    taken = {*vocabulary.specials.values()}
+    gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
+    return [*sentinels, *gaps]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -13,12 +13,12 @@ import tokenizers
 from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
+from ptm.interop.hf.numbering import numbering
 from ptm.interop.hf.pipeline_file import PipelineFile
 from ptm.interop.hf.tokenizer import OPTIONS
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.contract import special_roles
-from ptm.text.tokenizers.sentencepiece import FAIRSEQ_FIRST
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _LISTS = ("wordpiece", "char", "space")
@@ -171,7 +171,9 @@ class HuggingFaceTokenizer:
 
     def _sentencepiece_files(self, options: dict[str, Any]) -> dict[str, Path]:
         if OPTIONS not in self._settings:
-            options["ids"] = "fairseq" if self._is_fairseq() else "file"
+            options |= numbering(
+                self._sentencepiece_file, self._pipeline.model, self._settings, self._config
+            )
             if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
                 raise UserError(
                     f"{self.folder}: its tokenizer is ALBERT's English one, which rewrites quotes, "
@@ -187,13 +189,6 @@ class HuggingFaceTokenizer:
             path = self._written("extracted.model", content)
         return {"model": path}
 
-    def _is_fairseq(self) -> bool:
-        pieces = self._pipeline.model.get("vocab")
-        if self._pipeline.model.get("type") == "Unigram" and isinstance(pieces, list):
-            return tuple(piece for piece, _ in pieces[:4]) == FAIRSEQ_FIRST
-        named = f"{self._settings.get('tokenizer_class', '')} {self._config.get('model_type', '')}"
-        return "xlmroberta" in named.lower().replace("-", "")
-
     def _refuse_other_ids(self, block: dict[str, Any]) -> None:
         """Raise UserError where `tokenizer.json` cuts plain text in another way."""
         path = self.folder / "tokenizer.json"
@@ -204,7 +199,10 @@ class HuggingFaceTokenizer:
         except ValidationError as error:
             raise UserError(f"{self.folder}: its tokenizer cannot be read ({error}).") from error
         theirs = tokenizers.Tokenizer.from_file(str(path))
-        for text, mine in zip(_PROBES, ours.encode(_PROBES), strict=True):
+        # A space at the end means nothing to SentencePiece, but to some pipelines that follow it.
+        strips = block["type"] == "sentencepiece"
+        probes = [text.strip() if strips else text for text in _PROBES]
+        for text, mine in zip(probes, ours.encode(probes), strict=True):
             other = theirs.encode(text, add_special_tokens=False).ids
             if mine != other:
                 shown = [ours.vocabulary.tokens[i] for i in mine][:8]

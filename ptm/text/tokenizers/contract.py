@@ -277,15 +277,20 @@ class Tokenizer:
         return self.encoder.encode_with_offsets(texts)
 
     def encode_marked(self, text: str) -> list[int]:
-        """Ids of `[CLS] text [SEP]` where mask tokens written in the text are mask tokens."""
-        parts = text.split(self.vocabulary.specials["mask"])
+        """Ids of `[CLS] text [SEP]` where mask tokens written in the text are mask tokens.
+
+        A vocabulary without [CLS] has nothing before the text, one without [MASK] no masks in it.
+        """
+        vocabulary = self.vocabulary
+        parts = text.split(vocabulary.specials["mask"]) if vocabulary.has("mask") else [text]
         if self.config.mask_takes_space:
             parts = [part.rstrip() for part in parts[:-1]] + parts[-1:]
         pieces = self.encode(parts)
-        ids = [self.vocabulary.special_id("cls"), *pieces[0]]
+        ids = [vocabulary.special_id("cls")] if vocabulary.has("cls") else []
+        ids += pieces[0]
         for piece in pieces[1:]:
-            ids += [self.vocabulary.special_id("mask"), *piece]
-        return [*ids, self.vocabulary.special_id("sep")]
+            ids += [vocabulary.special_id("mask"), *piece]
+        return [*ids, vocabulary.special_id("sep")]
 
     def encode_with_specials(self, text: str) -> list[int]:
         """Ids of the text alone, where special tokens written in it, and sentinels, are such."""

@@ -10,12 +10,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import tokenizers
-from pydantic import Field
 from sentencepiece import SentencePieceProcessor
 
+from ptm.component import NonNegativeInt
 from ptm.errors import UserError
 from ptm.text.tokenizers.contract import (
     BERT_SPECIALS,
@@ -35,9 +35,15 @@ from ptm.text.vocabulary import Vocabulary, sentinel
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 """The first ids of fairseq's numbering, in which the file's pieces from 3 on stand one later."""
 FAIRSEQ_LAST = "<mask>"
-
+PEGASUS_FIRST = ("<pad>", "</s>", "<unk>")
+"""How files begin whose pieces from 2 on stand 103 later in PEGASUS's numbering."""
+_PEGASUS_MARKS = ("<mask_1>", "<mask_2>", *(f"<unk_{number}>" for number in range(2, 103)))
+PEGASUS_OFFSET = len(_PEGASUS_MARKS)
+_SHIFTS = {"file": 0, "fairseq": 1, "pegasus": PEGASUS_OFFSET}
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 """How a byte is called that is a piece of its own."""
+_SENTINEL = re.compile(SPACE + r"(<extra_id_\d+>)")
+"""How mT5's file writes sentinels."""
 
 
 class SentencePiece(TokenizerConfig):
@@ -50,37 +56,57 @@ class SentencePiece(TokenizerConfig):
     type: Literal["sentencepiece"]
     model: str
     """Path of the `.model` file."""
-    ids: Literal["file", "fairseq"] = "file"
-    """file: as the model file numbers its pieces; fairseq: as XLM-R does (Conneau et al. 2019)."""
+    ids: Literal["file", "fairseq", "pegasus"] = "file"
+    """file: as the model file numbers its pieces; fairseq: as XLM-R does (Conneau et al. 2019);
+    pegasus: as PEGASUS does, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
+    sentinels: NonNegativeInt = 0
+    """Sentinels after all pieces, the last of them <extra_id_0> (T5: 100)."""
+    unused: NonNegativeInt = 0
+    """Tokens after all others that stand for nothing: T5's tables have rows to spare."""
     lowercase: bool = False
-    sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
-    """So many tokens <extra_id_N> after the file's, the first of them last, as T5 has them (100).
-    None where the file has its own."""
 
     def read(self) -> Vocabulary:
         """The file's pieces in the order of `ids`; those that no text becomes are reserved."""
         file = read_sentencepiece(self.model)
+        specials = {**self._usual_specials(file), **self._named_specials()}
+        reserved = file.reserved
+        tokens = tuple(_SENTINEL.sub(r"\1", token) for token in file.tokens)
         if self.ids == "fairseq":
             self._refuse_unlike_fairseq(file)
-            tokens = (*FAIRSEQ_FIRST, *file.tokens[3:], FAIRSEQ_LAST)
-            specials: dict[str, str] = {**ROBERTA_SPECIALS, **self._named_specials()}
-        else:
-            tokens = file.tokens
-            specials = {**self._usual_specials(file), **self._named_specials()}
-        added = tuple(sentinel(number) for number in reversed(range(self.sentinels)))
-        if set(added) & set(tokens):
-            raise UserError(
-                f"{self.model}: has {sentinel(0)} among its pieces already; leave out "
-                f"tokenizer.sentinels = {self.sentinels}."
-            )
+            tokens = (*FAIRSEQ_FIRST, *tokens[3:], FAIRSEQ_LAST)
+            specials = {**ROBERTA_SPECIALS, **self._named_specials()}
+        elif self.ids == "pegasus":
+            self._refuse_unlike_pegasus(file)
+            tokens = (*tokens[:2], *_PEGASUS_MARKS, *tokens[2:])
+            specials = {**specials, "mask": "<mask_2>", **self._named_specials()}
+            reserved |= {*_PEGASUS_MARKS}
         vocabulary = Vocabulary(
-            tokens=(*tokens, *added),
+            tokens=(*tokens, *self._added(tokens)),
             specials=specials,
             source=self.model,
-            reserved=(file.reserved & set(tokens)) | set(added),
+            reserved=reserved & set(tokens),
         )
         vocabulary.require(("unk",))
         return vocabulary
+
+    def _added(self, tokens: Sequence[str]) -> tuple[str, ...]:
+        """Sentinels, from the last number to 0, and what is unused."""
+        sentinels = [sentinel(number) for number in reversed(range(self.sentinels))]
+        there = {*tokens} & {*sentinels}
+        if there:
+            raise UserError(
+                f"{self.model}: has {min(there)} among its pieces already; leave out "
+                f"tokenizer.sentinels = {self.sentinels}."
+            )
+        return (*sentinels, *(f"<unused{number}>" for number in range(self.unused)))
+
+    def _refuse_unlike_pegasus(self, file: SentencePieceFile) -> None:
+        if file.tokens[:3] != PEGASUS_FIRST or "<mask_1>" in file.tokens:
+            raise UserError(
+                f"{self.model}: begins with {', '.join(file.tokens[:3])}; tokenizer.ids: pegasus "
+                f"renumbers models that begin with {', '.join(PEGASUS_FIRST)} and have no <mask_1>."
+                " Set tokenizer.ids: file."
+            )
 
     def _usual_specials(self, file: SentencePieceFile) -> dict[str, str]:
         """Padding and the unknown as the file says, the others by whichever usual name it has."""
@@ -129,25 +155,29 @@ class SentencePiece(TokenizerConfig):
 
     def encoder(self, vocabulary: Vocabulary) -> Encoder:
         """The `sentencepiece` package itself: exact, and several times as fast as a pipeline."""
-        file = read_sentencepiece(self.model).without_symbols(set(vocabulary.specials.values()))
-        shift = 1 if self.ids == "fairseq" else 0
+        file = self._without_symbols(vocabulary)
         unknown = vocabulary.special_id("unk")
         return _Processor(
             SentencePieceProcessor(model_proto=file.data),
             lowercase=self.lowercase,
-            shift=shift,
+            shift=_SHIFTS[self.ids],
             unknown=(file.unknown, unknown),
         )
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         """Equal but where several ways to cut a text are equally likely, which it rounds apart."""
         return pipeline_of(
-            read_sentencepiece(self.model).without_symbols(set(vocabulary.specials.values())),
-            tokens=vocabulary.tokens,
-            shift=1 if self.ids == "fairseq" else 0,
+            self._without_symbols(vocabulary),
+            tokens=vocabulary.tokens[: vocabulary.size - self.unused],
             unknown=vocabulary.special_id("unk"),
             lowercase=self.lowercase,
         )
+
+    def _without_symbols(self, vocabulary: Vocabulary) -> SentencePieceFile:
+        """The file, in which neither special tokens nor sentinels are found in a text."""
+        file = read_sentencepiece(self.model)
+        sentinels = {token for token in file.tokens if _SENTINEL.fullmatch(token)}
+        return file.without_symbols(sentinels | set(vocabulary.specials.values()))
 
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
         """The model file by the name that the family's own class reads."""

@@ -120,14 +120,12 @@ def pipeline_of(
     file: SentencePieceFile,
     *,
     tokens: Sequence[str],
-    shift: int,
     unknown: int,
     lowercase: bool,
 ) -> tokenizers.Tokenizer:
     """The pipeline that cuts as the file does, `tokens` by this project's ids.
 
-    Piece i of the file is `tokens[i + shift]` from the fourth on. Raises UserError for files that
-    the library cannot follow.
+    Raises UserError for files that the library cannot follow.
     """
     spec = file.proto.trainer_spec
     if spec.treat_whitespace_as_suffix or not file.proto.normalizer_spec.escape_whitespaces:

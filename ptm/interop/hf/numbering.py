@@ -1,0 +1,61 @@
+"""How the families that read SentencePiece models number their pieces, and what they add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.text.tokenizers.sentencepiece import FAIRSEQ_FIRST, PEGASUS_OFFSET
+from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
+
+_T5_SENTINELS = 100
+"""What its tokenizer adds where nothing else is said."""
+
+
+def numbering(
+    path: Path | None,
+    model: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Options of a `tokenizer` block: `ids`, and of T5 and PEGASUS what stands after the pieces.
+
+    `path`: the model file, else `model` is that of a tokenizer.json, in which all ids are final.
+    `settings`, `config`: tokenizer_config.json and config.json. Raises UserError for an offset that
+    is not PEGASUS's own.
+    """
+    said = " ".join(str(s) for s in (settings.get("tokenizer_class"), config.get("model_type")))
+    said = said.lower().replace("-", "")
+    pieces = read_sentencepiece(str(path)).tokens if path else _pieces(model)
+    if _is_fairseq(model, said):
+        return {"ids": "fairseq"}
+    ids, added = "file", 0
+    sentinels: dict[str, Any] = {}
+    if "pegasus" in said and path is not None:
+        ids, added = "pegasus", int(settings.get("offset", PEGASUS_OFFSET))
+        if added != PEGASUS_OFFSET:
+            raise UserError(
+                f"{path}: its tokenizer_config.json has offset: {added}; only PEGASUS's own "
+                f"{PEGASUS_OFFSET} is supported here, and the ids would differ."
+            )
+    elif "t5" in said and not any("<extra_id_0>" in piece for piece in pieces):
+        added = int(settings.get("extra_ids", _T5_SENTINELS))
+        sentinels = {"sentinels": added}
+    elif "t5" not in said and "pegasus" not in said:
+        return {"ids": ids}
+    rows = config.get("vocab_size", 0)
+    return {"ids": ids, **sentinels, "unused": max(0, rows - len(pieces) - added)}
+
+
+def _pieces(model: Mapping[str, Any]) -> tuple[str, ...]:
+    found = model.get("vocab")
+    return tuple(piece for piece, _ in found) if isinstance(found, list) else ()
+
+
+def _is_fairseq(model: Mapping[str, Any], said: str) -> bool:
+    pieces = _pieces(model)
+    if model.get("type") == "Unigram" and pieces:
+        return pieces[:4] == FAIRSEQ_FIRST
+    return "xlmroberta" in said
