@@ -5,14 +5,17 @@ python benchmarks/learning.py FOLDER RECIPE... [--shuffled] [KEY=VALUE ...]
 Preprocesses and trains every RECIPE with the same overrides (its corpus, vocabulary, steps), each
 in a process of its own, and prints one row a recipe: steps, tokens, the masked loss of the first
 and of the last report beside the entropy of single tokens (nats; what knowing nothing but
-frequencies gives), the accuracies at the end, seconds. With --shuffled, every predicted position
-gets the target of another, and every pair a label drawn anew: only frequencies can be learnt.
+frequencies gives), the accuracies at the end, those of pairs on held-out documents (with the
+binomial standard error, the number of pairs, and what always saying the more frequent label would
+give), seconds. With --shuffled, every predicted position gets the target of another, and every pair
+a label drawn anew, in training and in evaluation: only frequencies can be learnt.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -21,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-COLUMNS = ("steps", "tokens", "start", "end", "entropy", "accuracies", "seconds")
+COLUMNS = ("steps", "tokens", "start", "end", "entropy", "accuracies", "held out", "seconds")
 
 
 def unigram_entropy(store: Path, ordinary: Any) -> float:
@@ -55,6 +58,23 @@ def shuffle_targets(objective: Any) -> None:
     objective.collate = collate
 
 
+def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -> str:
+    """Accuracy of the last evaluation of pairs, of each set: value ± standard error (…)."""
+    from ptm.train.rows import open_rows
+
+    found = []
+    for name in recipe.data.evaluation_names:
+        last = next((one for one in reversed(records) if one["split"] == name), {})
+        for key in ("nsp_accuracy", "sop_accuracy"):
+            if key in last:
+                labels = open_rows(recipe, tokenizer, split=name).indexes.at(0).examples.labels
+                pairs, value = len(labels), last[key]
+                error = math.sqrt(value * (1 - value) / pairs)
+                most = np.bincount(labels).max() / pairs
+                found.append(f"{key} {value:.3f} ± {error:.3f} ({pairs:,}, always one: {most:.3f})")
+    return ", ".join(found)
+
+
 def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: bool) -> None:
     """One training; its row as JSON in FOLDER/NAME.json."""
     from ptm.cli import main
@@ -73,7 +93,8 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
     records = [json.loads(line) for line in lines]
     training = [record for record in records if record["split"] == "train"]
     first, last = training[0], training[-1]
-    ordinary = recipe.tokenizer.load().vocabulary.ordinary_ids
+    tokenizer = recipe.tokenizer.load()
+    ordinary = tokenizer.vocabulary.ordinary_ids
     accuracies = {key: round(last[key], 3) for key in last if key.endswith("accuracy")}
     row = {
         "recipe": recipe_path,
@@ -83,6 +104,7 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
         "end": round(last["mlm_loss"], 3),
         "entropy": round(unigram_entropy(Path(recipe.data.store), ordinary), 3),
         "accuracies": accuracies,
+        "held out": held_out_pairs(recipe, tokenizer, records),
         "seconds": round(seconds),
     }
     (folder / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")

@@ -151,6 +151,7 @@ def build_store() -> BuildStore:
         layout: Layout = "documents",
         segmenter: Segmenter | None = None,
         sentence_splitting: bool = False,
+        target_vocab: Path | None = None,
     ) -> TokenStore:
         folder.mkdir(parents=True, exist_ok=True)
         corpus = folder / "corpus.txt"
@@ -161,6 +162,9 @@ def build_store() -> BuildStore:
             tokenizer=WordPiece(type="wordpiece", vocab=str(vocab)),
             segmenter=segmenter,
             sentence_splitting=sentence_splitting,
+            target_tokenizer=WordPiece(type="wordpiece", vocab=str(target_vocab))
+            if target_vocab
+            else None,
         )
         preprocess(work, folder / "store", workers=1, fresh=False, report=lambda _: None)
         return TokenStore.open(folder / "store")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
@@ -38,6 +39,30 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help=text)
+
+
+def texts_of(parsed: argparse.Namespace, *, what: str) -> tuple[list[str], list[str]]:
+    """The texts of TEXT and --file, and where each was written.
+
+    Raises UserError where there are none (`what` should have been done with them), and for a file
+    that is not text.
+    """
+    from ptm.interop.texts import quoted
+
+    texts, places = list(parsed.text), [quoted(text) for text in parsed.text]
+    file: Path | None = parsed.file
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: is not UTF-8 text at byte {error.start}.") from error
+        texts += lines
+        places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]
+    if not texts:
+        raise UserError(f"there is nothing {what}: give a TEXT, or texts in a --file.")
+    return texts, places
 
 
 def refuse_twins(overrides: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptm.cli.arguments import add_json, add_source
+from ptm.cli.arguments import add_json, add_source, texts_of
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run it; return the exit code."""
     _refuse(parsed)
-    texts, places = _texts(parsed)
+    texts, places = texts_of(parsed, what="to embed")
     from ptm.interop.embed import Embedder
     from ptm.interop.source import open_source
 
@@ -59,26 +59,6 @@ def _refuse(parsed: argparse.Namespace) -> None:
         raise UserError(f'--out: "{out}" does not end in .npy, the format of what is written.')
     if out is not None and not out.parent.is_dir():
         raise UserError(f'--out: "{out.parent}" is not a folder.')
-
-
-def _texts(parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The texts, and where each was written."""
-    from ptm.interop.texts import quoted
-
-    texts, places = list(parsed.text), [quoted(text) for text in parsed.text]
-    file: Path | None = parsed.file
-    if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: is not UTF-8 text at byte {error.start}.") from error
-        texts += lines
-        places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]
-    if not texts:
-        raise UserError("there is nothing to embed: give a TEXT, or texts in a --file.")
-    return texts, places
 
 
 def _sentences(

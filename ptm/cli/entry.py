@@ -34,6 +34,7 @@ _COMMANDS = (
     "export",
     "import_",
     "fill",
+    "generate",
     "embed",
     "vocab",
     "runs",

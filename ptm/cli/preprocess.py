@@ -44,6 +44,7 @@ def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
         sentence_splitting=recipe.data.sentence_splitting,
+        target_tokenizer=recipe.target_tokenizer,
     )
     line = ProgressLine()
     info = preprocess(
@@ -55,7 +56,8 @@ def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
     )
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
+    what = "pairs" if info.layout == "pairs" else "documents"
     print(
-        f"{block.store}: {info.documents:,} documents, {info.tokens:,} tokens in "
+        f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.data.encode_texts import EncodedTexts, TextEncoder, interleaved
 from ptm.data.store import ShardInfo, document_hashes, shard_from_json, write_shard
 from ptm.text.corpus import Block, Layout, parse_block
+from ptm.text.pair_lines import parse_pairs
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
 from ptm.text.tokenizers import TokenizerConfig
-from ptm.text.words import WordFinder
-
-_CHARACTERS_A_CALL = 2**18
-"""Characters handed to the tokenizer at once: bounds the memory of its results."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,9 @@ class Counts:
     invalid: int
     first_invalid: int | None
     empty_documents: int
+    """Documents without text, and pairs with a side without text: they are left out."""
+    source_tokens: int = 0
+    """Of pairs: those of the sources."""
 
 
 class BlockEncoder:
@@ -45,21 +45,28 @@ class BlockEncoder:
         layout: Layout,
         *,
         sentence_splitting: bool,
+        target_tokenizer: TokenizerConfig | None = None,
     ) -> None:
-        self._tokenizer = tokenizer.load()
-        self._words = WordFinder(self._tokenizer, segmenter) if segmenter else None
+        """`target_tokenizer`: of the targets in the layout `pairs`; the same if left out."""
+        assert segmenter is None or layout != "pairs", "pairs have no word starts"
+        source = tokenizer.load()
+        target = target_tokenizer.load(key="target_tokenizer") if target_tokenizer else source
+        largest = max(source.vocabulary.size, target.vocabulary.size)
+        dtype = np.uint16 if largest <= 2**16 else np.uint32
+        self._encode = TextEncoder(source, segmenter, dtype)
+        self._encode_targets = TextEncoder(target, None, dtype)
         self._layout = layout
         self._splits = sentence_splitting
-        self._dtype = np.uint16 if self._tokenizer.vocabulary.size <= 2**16 else np.uint32
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
         """The arrays of the block's shard, and what was met on the way."""
-        parsed = parse_block(block.data, self._layout)
+        pairs = self._layout == "pairs"
+        parsed = parse_pairs(block) if pairs else parse_block(block.data, self._layout)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
-        sentences = [sentence for document in texts for sentence in document]
-        tokens, lengths, starts = self._encode(sentences)
+        encoded = self._encode_pairs(texts) if pairs else self._encode_documents(texts)
+        tokens, lengths, starts = encoded.tokens, encoded.lengths, encoded.word_starts
         documents = np.array([len(document) for document in texts], dtype=np.int64)
         owner = np.repeat(np.arange(len(documents)), documents)
         # Sentences (and documents) that hold only what the tokenizer drops have no tokens.
@@ -83,41 +90,16 @@ class BlockEncoder:
             invalid=parsed.invalid,
             first_invalid=parsed.first_invalid,
             empty_documents=empty,
+            source_tokens=int(lengths[::2].sum()) if pairs else 0,
         )
         return arrays, counts
 
-    def _encode(
-        self, sentences: Sequence[str]
-    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_] | None]:
-        """Tokens of all sentences, tokens a sentence, and word starts where they are wanted."""
-        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
-        starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
-        lengths: list[int] = []
-        for batch in _batches(sentences, _CHARACTERS_A_CALL):
-            if self._words is not None:
-                found = self._words.encode(batch)
-                ids += [tokens.astype(self._dtype) for tokens, _ in found]
-                starts += [begins for _, begins in found]
-                lengths += [len(tokens) for tokens, _ in found]
-            else:
-                encoded = self._tokenizer.encode(batch)
-                ids += [np.array(tokens, dtype=self._dtype) for tokens in encoded]
-                lengths += [len(tokens) for tokens in encoded]
-        words = np.concatenate(starts) if self._words is not None else None
-        return np.concatenate(ids), np.array(lengths, dtype=np.int64), words
+    def _encode_documents(self, documents: list[list[str]]) -> EncodedTexts:
+        return self._encode([sentence for document in documents for sentence in document])
 
-
-def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= characters:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    def _encode_pairs(self, pairs: list[list[str]]) -> EncodedTexts:
+        sources = self._encode([source for source, _ in pairs])
+        return interleaved(sources, self._encode_targets([target for _, target in pairs]))
 
 
 def _shard_name(block: Block) -> str:

@@ -59,6 +59,7 @@ def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
     info = TokenStore.open(store).info
     was = {
         "tokenizer": info.tokenizer,
+        "target_tokenizer": info.target_tokenizer,
         "layout": info.layout,
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,

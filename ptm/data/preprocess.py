@@ -61,6 +61,8 @@ class Preprocessing:
     segmenter: Segmenter | None
     sentence_splitting: bool = False
     """Whether documents are known sentence by sentence, though a line is a document."""
+    target_tokenizer: TokenizerConfig | None = None
+    """Of the targets in the layout `pairs`, where it is another one."""
 
     def encoder(self) -> BlockEncoder:
         """What turns a block into a shard."""
@@ -69,6 +71,7 @@ class Preprocessing:
             self.segmenter,
             self.layout,
             sentence_splitting=self.sentence_splitting,
+            target_tokenizer=self.target_tokenizer,
         )
 
     @property
@@ -77,10 +80,11 @@ class Preprocessing:
         total = sum(file.bytes for file in self.corpus)
         return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
 
-    def description(self, tokenizer: Tokenizer) -> dict[str, Any]:
+    def description(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
         """What a half-made or finished store is compared with."""
         return {
             "tokenizer": tokenizer.fingerprint,
+            "target_tokenizer": target.fingerprint if target else None,
             "layout": self.layout,
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
             "sentence_splitting": self.sentence_splitting,
@@ -102,7 +106,8 @@ def preprocess(
     (unless `fresh`), and where another process is at work on the same store.
     """
     tokenizer = work.tokenizer.load()
-    description = work.description(tokenizer)
+    target = work.target_tokenizer.load(key="target_tokenizer") if work.target_tokenizer else None
+    description = work.description(tokenizer, target)
     if (store / MANIFEST).exists() and not fresh:
         return existing(store, description)
     partial = store.with_name(store.name + ".partial")
@@ -117,7 +122,9 @@ def preprocess(
         with cleared_if_refused(partial):
             continue_or_clear(partial, description, fresh=fresh)
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
-            refuse_useless(work.corpus, counts, tokens=sum(shard.tokens for shard in shards))
+            tokens = sum(shard.tokens for shard in shards)
+            pairs = work.layout == "pairs"
+            refuse_useless(work.corpus, counts, tokens=tokens, pairs=pairs)
             info = StoreInfo(
                 tokenizer=tokenizer.fingerprint,
                 vocabulary_size=tokenizer.vocabulary.size,
@@ -125,8 +132,10 @@ def preprocess(
                 segmenter=description["segmenter"],
                 shards=tuple(shard for shard in shards if shard.documents),
                 corpus=tuple(description["corpus"]),
-                report=_totals(counts),
+                report=_totals(counts, pairs_of=tokens if pairs else None),
                 sentence_splitting=work.sentence_splitting,
+                target_tokenizer=description["target_tokenizer"],
+                target_vocabulary_size=target.vocabulary.size if target else None,
             )
             write_manifest(partial, info)
             publish(partial, store, info)
@@ -170,10 +179,16 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
         ).blocks()
 
 
-def _totals(counts: Sequence[Counts]) -> dict[str, int]:
-    return {
+def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]:
+    """What was met, in words; `pairs_of`: the tokens of a corpus of pairs."""
+    lines = {
         "lines": sum(c.lines for c in counts),
         "blank_lines": sum(c.blank for c in counts),
         "invalid_lines": sum(c.invalid for c in counts),
-        "empty_documents": sum(c.empty_documents for c in counts),
     }
+    empty = sum(c.empty_documents for c in counts)
+    if pairs_of is None:
+        return {**lines, "empty_documents": empty}
+    sources = sum(c.source_tokens for c in counts)
+    sides = {"source_tokens": sources, "target_tokens": pairs_of - sources}
+    return {**lines, "pairs_with_an_empty_side": empty, **sides}

@@ -2,8 +2,8 @@
 
 A store is a folder with `store.json` and one file a shard. A shard is the documents of one corpus
 block: token ids, where sentences and documents end, a hash a document, and, where a recipe needs
-them, word starts, pair columns and labels. Documents lie one after another, so a document (or the
-pieces of it) is a range of global token positions.
+them, word starts and labels. Documents lie one after another, so a document (or the pieces of it)
+is a range of global token positions. A pair is a document of two sentences: source, then target.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ I64 = NDArray[np.int64]
 SECTIONS = {
     "tokens": "token ids, uint16 or uint32",
     "sentence_ends": "int64 a sentence: tokens up to its end",
-    "document_ends": "int64 a document: sentences up to its end",
+    "document_ends": "int64 a document: sentences up to its end; a pair has two, source and target",
     "document_hashes": "uint64 a document: of its token ids",
     "word_starts": "packed bits a token: it begins a word (optional)",
-    "columns": "uint8 a sentence: source 0, target 1 (optional, pairs)",
     "labels": "int32 a document (optional, labelled)",
 }
 
@@ -76,12 +75,21 @@ class StoreInfo:
     format: int = FORMAT
     sentence_splitting: bool = False
     """Whether the lines of the layout `documents` were split into sentences."""
+    target_tokenizer: str | None = None
+    """Of the targets in the layout `pairs`; None: the same as of the sources."""
+    target_vocabulary_size: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with any token of the store."""
-        text = json.dumps([self.tokenizer, [shard.blake2b for shard in self.shards]])
+        parts = [self.tokenizer, [shard.blake2b for shard in self.shards]]
+        text = json.dumps([*parts, self.target_tokenizer] if self.target_tokenizer else parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def target_size(self) -> int:
+        """Tokens of the vocabulary of the targets."""
+        return self.target_vocabulary_size or self.vocabulary_size
 
     @property
     def documents(self) -> int:
@@ -252,13 +260,17 @@ class TokenStore:
         Raises UserError for ids that the vocabulary does not have: the store is damaged then.
         """
         tokens = self._gather("tokens", starts, lengths)
-        if tokens.size and int(tokens.max()) >= self.info.vocabulary_size:
+        self.refuse_foreign(tokens, max(self.info.vocabulary_size, self.info.target_size))
+        return tokens
+
+    def refuse_foreign(self, tokens: I64, vocabulary_size: int) -> None:
+        """Raise UserError for ids that a vocabulary of this size does not have."""
+        if tokens.size and int(tokens.max()) >= vocabulary_size:
             raise UserError(
                 f"{self.folder}: holds the token id {int(tokens.max())}, but its vocabulary has "
-                f"{self.info.vocabulary_size} tokens: the store is damaged. Remove it and run "
+                f"{vocabulary_size} tokens: the store is damaged. Remove it and run "
                 "`ptm preprocess` again (`ptm validate --inputs` compares all checksums)."
             )
-        return tokens
 
     def word_starts(self, starts: I64, lengths: I64) -> NDArray[np.bool_]:
         """For the tokens of the ranges, whether each begins a word."""

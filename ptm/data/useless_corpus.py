@@ -9,7 +9,9 @@ from ptm.errors import UserError
 from ptm.text.corpus import CorpusFile, refuse_other_encoding
 
 
-def refuse_useless(corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int) -> None:
+def refuse_useless(
+    corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int, pairs: bool
+) -> None:
     """Raise UserError for files with too many undecodable lines, and for a corpus without text."""
     for index, file in enumerate(corpus):
         of_file = [c for c in counts if c.file == index]
@@ -23,4 +25,7 @@ def refuse_useless(corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, to
         refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
+        empty = sum(c.empty_documents for c in counts)
+        if pairs and empty:
+            raise UserError(f"{paths}: of none of its {empty:,} pairs both sides have text.")
         raise UserError(f"{paths}: the corpus holds no text, only blank lines.")

@@ -13,7 +13,7 @@ from ptm.recipe import Recipe, recipe_from_data
 # What a model says nothing about, so that its recipe can be read as a whole one.
 _TO_COMPLETE: Mapping[str, Any] = {
     "name": "model",
-    "data": {"corpus": "none", "layout": "documents", "store": "", "held_out": 0.01},
+    "data": {"corpus": "none", "store": "", "held_out": 0.01},
     "optimizer": {"type": "adamw", "learning_rate": 1e-4},
     "schedule": {"type": "linear", "warmup": 0.1},
     "train": {"steps": 1000, "global_batch_size": 32, "micro_batch_size": 32},
@@ -22,8 +22,8 @@ _TO_COMPLETE: Mapping[str, Any] = {
 
 def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of blocks that say nothing about data and training. Raises UserError."""
-    if "data" not in data and _is_about_sentences(data.get("objective")):
-        data["data"] = {**_TO_COMPLETE["data"], "layout": "sentences"}
+    if "data" not in data:
+        data["data"] = {**_TO_COMPLETE["data"], "layout": _layout_of(data.get("objective"))}
     for key, value in _TO_COMPLETE.items():
         data.setdefault(key, dict(value) if isinstance(value, Mapping) else value)
     for key in ("tokenizer", "data", "model"):
@@ -35,7 +35,13 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
     return recipe_from_data(data, name=name, overrides=overrides)
 
 
-def _is_about_sentences(objective: Any) -> bool:
+def _layout_of(objective: Any) -> str:
+    """What an objective reads: documents, if it can."""
     found = members("ptm.objectives", Objective)  # type: ignore[type-abstract]
     named = objective.get("type") if isinstance(objective, dict) else None
-    return named in found and found[named].needs_sentences
+    if named not in found:
+        return "documents"
+    reads = found[named]
+    if reads.needs_sentences:
+        return "sentences"
+    return "documents" if "documents" in reads.layouts else reads.layouts[0]

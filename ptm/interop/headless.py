@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ptm.errors import UserError
+from ptm.objectives import Objective
 from ptm.objectives.next_tokens import LmHead
-from ptm.recipe import Recipe
 
 
-def is_headless(names: Collection[str], recipe: Recipe, *, source: str) -> bool:
-    """Whether a model, by its tensors' canonical names, lacks the head of its objective.
+def is_headless(names: Collection[str], objective: Objective, *, source: str) -> bool:
+    """Whether a model, by its tensors' canonical names, lacks the head that predicts tokens.
 
     A head that predicts the next token may have no tensor of its own. Raises UserError where a
     model has a head of sentence pairs alone, with which no format holds it.
     """
-    head = getattr(recipe.objective, "head", None)
+    head = getattr(objective, "head", None)
     if isinstance(head, LmHead):
+        # A tied one has nothing of its own.
         return not head.tied and "lm_unembed.weight" not in names
     if any(name.startswith("mlm_") for name in names):
         return False

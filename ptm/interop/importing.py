@@ -17,7 +17,7 @@ from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
-from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS
+from ptm.interop.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS
 from ptm.model.build import build_plan, head_shape, meta_model
 from ptm.nn.shape import WORD_KEY
 from ptm.recipe import Recipe
@@ -78,15 +78,19 @@ def _parameters(tensors: Mapping[str, Tensor]) -> int:
 def write_imported(
     out: Path, data: Mapping[str, Any], tensors: Mapping[str, Tensor], *, heading: str
 ) -> None:
-    """Write blocks of a recipe, canonical weights and copies of the tokenizer's files to `out`.
+    """Write blocks of a recipe, canonical weights and copies of the tokenizers' files to `out`.
 
     Raises UserError where `out` exists or cannot be written.
     """
-    tokenizer = completed_recipe(dict(data), name=str(out)).tokenizer
+    recipe = completed_recipe(dict(data), name=str(out))
+    tokenizers = {TOKENIZER: recipe.tokenizer, TARGET_TOKENIZER: recipe.target_tokenizer}
+    blocks = {}
     with new_folder(out) as aside:
-        copy_files(tokenizer, aside / TOKENIZER)
-        block = block_with_copies(data["tokenizer"], aside / TOKENIZER, named=out / TOKENIZER)
-        text = yaml.safe_dump({**data, "tokenizer": block}, sort_keys=False, allow_unicode=True)
+        for key, tokenizer in tokenizers.items():
+            if tokenizer is not None:
+                copy_files(tokenizer, aside / key)
+                blocks[key] = block_with_copies(data[key], aside / key, named=out / key)
+        text = yaml.safe_dump({**data, **blocks}, sort_keys=False, allow_unicode=True)
         (aside / RECIPE).write_text(f"# {heading}\n{text}", encoding="utf-8")
         save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
 

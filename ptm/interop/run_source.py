@@ -11,10 +11,9 @@ from ptm.errors import UserError
 from ptm.interop.source_contract import Source
 from ptm.interop.written import (
     RECIPE,
-    TOKENIZER,
     read_metrics,
     read_recipe_data,
-    with_own_tokenizer,
+    with_own_tokenizers,
 )
 from ptm.model.checkpoint import (
     BEST,
@@ -35,7 +34,7 @@ class RunSource(Source):
 
     def recipe_data(self) -> dict[str, Any]:
         """As the run resolved it, the tokenizer's files from the run's own copies."""
-        return with_own_tokenizer(read_recipe_data(self.folder / RECIPE), self.folder / TOKENIZER)
+        return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
         """Put together from the fragments."""

@@ -12,7 +12,7 @@ from ptm.interop.hf.folder import HuggingFaceFolder, read_weights
 from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.interop.run_source import AveragedSource, RunSource
 from ptm.interop.source_contract import Source
-from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS, read_recipe_data, with_own_tokenizer
+from ptm.interop.written import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
 
 
 def open_source(
@@ -55,7 +55,7 @@ class ImportedSource(Source):
 
     def recipe_data(self) -> dict[str, Any]:
         """As it was written, with the paths of its own files."""
-        return with_own_tokenizer(read_recipe_data(self.folder / RECIPE), self.folder / TOKENIZER)
+        return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
         """All of them."""

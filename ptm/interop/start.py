@@ -15,7 +15,10 @@ from ptm.interop.source import open_source
 from ptm.interop.start_layers import layers_taken, refuse_other_first_position
 from ptm.model.build import meta_model
 from ptm.plan import Plan
-from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers import Tokenizer, TokenizerConfig
+
+_MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
+"""Of an encoder, between weights and who goes on from them: a PrefixLM may begin as a BERT."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,14 @@ def weights_to_start_from(
     tokenizer: Tokenizer,
     encoder: Encoder,
     *,
+    target: TokenizerConfig | None = None,
     every: int | None = None,
     layers: Sequence[int] = (),
 ) -> Start:
     """The tensors of `path` that the plan, built on `encoder`, has too.
 
-    `every`, `layers`: take every n-th layer of the encoder there, or these, one after another.
+    `target`: the recipe's target_tokenizer. `every`, `layers`: take every n-th layer of the encoder
+    there, or these, one after another.
     Raises UserError for a shared tensor of another shape, for a source with no encoder layer in
     common, for one whose layers compute otherwise, and for one whose vocabulary is another.
     """
@@ -74,6 +79,7 @@ def weights_to_start_from(
             "own vocabulary, or give it this "
             f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
+    _refuse_other_targets(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()
     model = meta_model(plan)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -102,12 +108,26 @@ def weights_to_start_from(
     )
 
 
+def _refuse_other_targets(
+    path: str, theirs: TokenizerConfig | None, ours: TokenizerConfig | None
+) -> None:
+    """Raise UserError where both have words of their own for targets, and not the same."""
+    if theirs is None or ours is None:
+        return
+    key = "target_tokenizer"
+    if theirs.load(key=key).vocabulary.tokens != ours.load(key=key).vocabulary.tokens:
+        raise UserError(
+            f"init_from: {path}: its target vocabulary has other tokens than {ours.source}, so its "
+            "embeddings would stand for other words. Name its own in target_tokenizer."
+        )
+
+
 def _refuse_other_arithmetic(path: str, theirs: Encoder, ours: Encoder) -> None:
     """Raise UserError where tensors of one shape would be used in another way than learnt."""
     if theirs.type != ours.type:
         return
     there, here = theirs.model_dump(), ours.model_dump()
-    for key in sorted(there.keys() - {"layers", "norm_epsilon"}):
+    for key in sorted(there.keys() - _MAY_DIFFER):
         if there[key] != here[key]:
             raise UserError(
                 f"init_from: {path}: its weights were trained with model.encoder.{key} = "

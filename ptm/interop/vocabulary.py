@@ -28,7 +28,7 @@ from ptm.text.trainers import Trained
 
 NewRows = Literal["pieces", "mean", "normal"]
 
-_MODEL_BLOCKS = ("tokenizer", "model", "objective")
+_MODEL_BLOCKS = ("tokenizer", "target_tokenizer", "model", "objective")
 _BLOCK = "tokenizer.yaml"
 _STD = 0.02
 _SOME_MODEL = {
@@ -187,10 +187,17 @@ def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int
 
 
 def vocabulary_tensors(recipe: Recipe, size: int) -> set[str]:
-    """Names of the tensors that have a row a token."""
+    """Names of the tensors that have a row a token, of the source where targets have their own."""
+    target = recipe.target_tokenizer
+    fixed = target.load(key="target_tokenizer").vocabulary.size if target else None
 
     def shapes(tokens: int) -> dict[str, torch.Size]:
-        plan = build_plan(recipe.model, recipe.objective, vocabulary_size=tokens)
+        plan = build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=tokens,
+            target_vocabulary_size=fixed,
+        )
         return {name: p.shape for name, p in meta_model(plan).named_parameters()}
 
     smaller, larger = shapes(size), shapes(size + 1)

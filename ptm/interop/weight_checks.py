@@ -10,14 +10,21 @@ from torch import Tensor
 from ptm.errors import UserError
 
 
-def joined(tensors: Mapping[str, Tensor], names: Sequence[str], *, width: int) -> Tensor:
+def joined(
+    tensors: Mapping[str, Tensor],
+    names: Sequence[str],
+    *,
+    width: int,
+    rows: Sequence[int] | None = None,
+) -> Tensor:
     """Query, key and value of these names as one, (3D, D) or, of biases, (3D,).
 
-    Raises KeyError where one is missing, UserError unless each is (D, D) or (D,), D being `width`.
+    `rows`: of each, where they are not D. Raises KeyError where one is missing, UserError unless
+    each is (D, D) or (D,), D being `width`.
     """
     parts = [tensors[name] for name in names]
-    for name, part in zip(names, parts, strict=True):
-        asked = (width,) if name.endswith("bias") else (width, width)
+    for name, part, count in zip(names, parts, rows or [width] * len(names), strict=True):
+        asked = (count,) if name.endswith("bias") else (count, width)
         if tuple(part.shape) != asked:
             raise UserError(
                 f"{name} has the shape {tuple(part.shape)}, but the hidden size {width} of its "

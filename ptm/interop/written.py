@@ -11,8 +11,8 @@ import yaml
 from ptm.errors import UserError
 from ptm.text.tokenizers.files import block_with_copies
 
-TOKENIZER = "tokenizer"
-"""The folder of a run (or an import) that holds copies of the tokenizer's files."""
+TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
+"""The folders of a run (or an import) that hold copies of its tokenizers' files."""
 WEIGHTS, RECIPE = "weights.safetensors", "recipe.yaml"
 
 
@@ -39,8 +39,11 @@ def read_recipe_data(path: Path) -> dict[str, Any]:
     return data
 
 
-def with_own_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe with the tokenizer's files taken from `folder`, where they were copied to."""
-    if not isinstance(data.get("tokenizer"), dict):
-        return data
-    return {**data, "tokenizer": block_with_copies(data["tokenizer"], folder)}
+def with_own_tokenizers(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The recipe with the tokenizers' files taken from where they were copied to in `folder`."""
+    own = {
+        key: block_with_copies(data[key], folder / key)
+        for key in (TOKENIZER, TARGET_TOKENIZER)
+        if isinstance(data.get(key), dict)
+    }
+    return {**data, **own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -68,6 +69,23 @@ class Projections(nn.Module):
         return merged
 
 
+class Kernel(Protocol):
+    """Computes self-attention from queries, keys, values and what says who sees whom."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        example_ids: Tensor,
+        *,
+        segment_ids: Tensor | None,
+        position_bias: Tensor | None,
+    ) -> Tensor:
+        """(B, H, T, S), (B, G, T, S) twice, (B, T), (B, T), (1, H, T, T) -> (B, H, T, S)."""
+        ...
+
+
 class SelfAttention(Projections):
     """Every token sees of its example what `sight` lets it.
 
@@ -75,6 +93,8 @@ class SelfAttention(Projections):
     """
 
     cache: KeyValueCache | None = None
+    kernel: Kernel | None = None
+    """What computes it instead of torch's scaled dot product attention."""
 
     def __init__(
         self,
@@ -104,6 +124,17 @@ class SelfAttention(Projections):
             assert position_ids is not None, "rotary positions need position_ids"
             query = rotate(query, position_ids, theta=self.theta)
             key = rotate(key, position_ids, theta=self.theta)
+        if self.kernel is not None and self.cache is None:
+            return self.merge(
+                self.kernel(
+                    query,
+                    key,
+                    value,
+                    example_ids,
+                    segment_ids=segment_ids,
+                    position_bias=position_bias,
+                )
+            )
         key_ids = example_ids
         if self.cache is not None:
             key, value, key_ids, segment_ids = self.cache.extended(

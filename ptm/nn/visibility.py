@@ -35,22 +35,33 @@ class Sight:
     window: int | None = None
     """Tokens around itself that a token sees, half of them on either side; none: all."""
 
-    def mask(self, query_ids: Tensor, key_ids: Tensor, segment_ids: Tensor | None) -> Tensor:
-        """Example ids (B, Q), (B, K), the keys' segments (B, K) -> (B, 1, Q, K) bool.
-
-        The queries are the last of the keys.
-        """
-        seen = same_example(query_ids, key_ids)
-        if self.visibility == "full" and self.window is None:
-            return seen
-        queries, keys = query_ids.shape[1], key_ids.shape[1]
-        place = torch.arange(keys, device=key_ids.device)
-        before = place[keys - queries :, None] - place[None, :]
+    def allows(
+        self, query_ids: Tensor, key_ids: Tensor, before: Tensor, key_segments: Tensor | None
+    ) -> Tensor:
+        """Whether queries see keys, for example ids, places of keys before their queries and keys'
+        segments of any shapes that go together."""
+        seen = query_ids == key_ids
         if self.window is not None:
             seen = seen & (before.abs() <= self.window // 2)
         if self.visibility == "causal":
             return seen & (before >= 0)
         if self.visibility == "prefix":
-            assert segment_ids is not None, "a visible prefix is told by segment_ids"
-            return seen & ((before >= 0) | (segment_ids == PREFIX_SEGMENT)[:, None, None, :])
+            assert key_segments is not None, "a visible prefix is told by segment_ids"
+            return seen & ((before >= 0) | (key_segments == PREFIX_SEGMENT))
         return seen
+
+    def mask(self, query_ids: Tensor, key_ids: Tensor, segment_ids: Tensor | None) -> Tensor:
+        """Example ids (B, Q), (B, K), the keys' segments (B, K) -> (B, 1, Q, K) bool.
+
+        The queries are the last of the keys.
+        """
+        if self.visibility == "full" and self.window is None:
+            return same_example(query_ids, key_ids)
+        queries, keys = query_ids.shape[1], key_ids.shape[1]
+        place = torch.arange(keys, device=key_ids.device)
+        return self.allows(
+            query_ids[:, None, :, None],
+            key_ids[:, None, None, :],
+            place[keys - queries :, None] - place[None, :],
+            None if segment_ids is None else segment_ids[:, None, None, :],
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -48,6 +48,20 @@ class MicroBatch:
     rows: int
     examples: int
     tokens: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model reads before it goes on with a text of its own."""
+
+    begin: tuple[int, ...]
+    """Tokens on the side that predicts; at least one."""
+    source: tuple[int, ...] | None = None
+    """Tokens that the encoder reads, where a decoder goes on."""
+    segment: int = 1
+    """Of `begin`."""
+    next_segment: int = 1
+    """Of the tokens to come."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,10 @@ class Objective(Config):
     @abstractmethod
     def needs_word_starts(self) -> bool:
         """Whether the store must know where words begin."""
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """What is read before a text that goes on from `text` (ids); None: it writes no texts."""
+        return None
 
     @property
     def input_files(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ transformers' T5 has it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from ptm.data.examples import Texts
 from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
 from ptm.objectives.next_tokens import (
     NEXT_METRICS,
     NEXT_OUTPUTS,
@@ -43,7 +43,7 @@ AROUND = RowSize(source=2, target=1)
 
 def with_specials(sides: I64) -> I64:
     """The most tokens of source and target (E, 2), with the special tokens around them."""
-    return sides + np.array([AROUND.source, AROUND.target])
+    return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
 
 
 class Denoising(Objective):
@@ -92,6 +92,15 @@ class Denoising(Objective):
         keys = stream_keys(seed, pattern, placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
         return _both_sides(noised, placement, vocabularies.source)
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """The text as the encoder reads it, and what the decoder begins with."""
+        vocabulary = vocabularies.source
+        begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
+        return Prompt(
+            begin=begins or (vocabulary.special_id("pad"),),
+            source=(*begins, *text, vocabulary.special_id("sep")),
+        )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> sums of loss and hits, or logits (B, T, V)."""

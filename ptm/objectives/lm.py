@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
 from ptm.objectives.next_tokens import (
     NEXT_METRICS,
     NEXT_OUTPUTS,
@@ -115,6 +115,15 @@ class Lm(Objective):
             examples=int(placement.example.size),
             tokens=int(read.size),
         )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """The text after what stands before one in training."""
+        before: tuple[int, ...] = ()
+        if self.concatenate:
+            before = (vocabularies.source.special_id("sep"),)
+        elif self.start:
+            before = (vocabularies.source.special_id("cls"),)
+        return Prompt(begin=(*before, *text))
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> sums of loss and hits, or logits (B, T, V)."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from ptm.component import PositiveFloat
-from ptm.optimizers.contract import Optimizer
+from ptm.optimizers.contract import Optimizer, Shape
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -23,7 +23,9 @@ class AdamW(Optimizer):
     beta2: Beta = 0.999
     epsilon: PositiveFloat = 1e-8
 
-    state_keys: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+    def states(self, shape: Shape) -> Mapping[str, Shape]:
+        """Both moments of every element."""
+        return {"exp_avg": shape, "exp_avg_sq": shape}
 
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]

@@ -12,6 +12,7 @@ from torch import nn
 
 from ptm.component import Config, NonNegativeFloat, PositiveFloat
 
+Shape = tuple[int, ...]
 RATE = "rate_factor"
 """A group's own share of the learning rate."""
 
@@ -25,8 +26,19 @@ class Optimizer(Config):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     """What the learning rate is multiplied by from one layer to the one below it."""
 
-    state_keys: ClassVar[tuple[str, ...]]
-    """Names of its per-element state, each of its parameter's shape: what a checkpoint keeps."""
+    needs_whole_parameters: ClassVar[bool] = False
+    """Whether it has to see parameters in their shape, which ZeRO cuts into flat pieces."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the update after `step` others, before the schedule."""
+        return self.learning_rate
+
+    @abstractmethod
+    def states(self, shape: Shape) -> Mapping[str, Shape]:
+        """Name and shape of what it keeps of a parameter of `shape`, as a checkpoint does.
+
+        All of that shape; smaller ones only where it `needs_whole_parameters`.
+        """
 
     @abstractmethod
     def build(

@@ -284,6 +284,9 @@ class EngineBlock(Config):
     loss_scale: LossScaleBlock = LossScaleBlock()
     pipeline_stages: PositiveInt = 1
     """Parts the model is cut into, each on ranks of its own."""
+    attention: Literal["sdpa", "flex"] = "sdpa"
+    """flex: torch's FlexAttention, which leaves out blocks of a row that nobody may see and has no
+    tensor of all scores; on GPUs, without dropout of attention weights."""
     activation_checkpointing: bool = False
     """Keep the inputs of each layer alone and compute the rest again in the backward pass."""
 

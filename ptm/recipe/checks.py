@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ptm.embeddings import EmbeddingConfig
 from ptm.recipe.blocks import Recipe, metric_key
 
 
@@ -20,7 +21,10 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     """Everything that can be said against a recipe whose parts are right in themselves."""
     yield from _objective_problems(recipe)
     yield from _data_problems(recipe)
+    yield from _pair_problems(recipe)
+    yield from _target_problems(recipe)
     yield from _train_problems(recipe)
+    yield from _attention_problems(recipe)
     yield from _pipeline_problems(recipe)
 
 
@@ -67,17 +71,68 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-def _data_problems(recipe: Recipe) -> Iterator[Problem]:
-    data, embedding = recipe.data, recipe.model.embedding
+def _pair_problems(recipe: Recipe) -> Iterator[Problem]:
+    layout = recipe.data.layout
+    if recipe.target_tokenizer is not None and layout != "pairs":
+        yield Problem(
+            "target_tokenizer",
+            f"is for the targets of the layout pairs, and the texts of data.layout = {layout} have "
+            "none: leave it out.",
+        )
+    elif recipe.target_tokenizer is not None and not recipe.objective.needs_decoder:
+        yield Problem(
+            "target_tokenizer",
+            f"gives targets words of their own, but objective.type = {recipe.objective.type} reads "
+            "source and target as one text: leave it out.",
+        )
+    if recipe.data.segmenter is not None and layout == "pairs":
+        yield Problem(
+            "data.segmenter",
+            "finds whole words to mask, which nothing in the layout pairs does: leave it out.",
+        )
+
+
+def _target_problems(recipe: Recipe) -> Iterator[Problem]:
+    """What is wrong on a decoder's side."""
+    data, model = recipe.data, recipe.model
+    if not recipe.objective.needs_decoder:
+        if data.target_sequence_length is not None:
+            yield Problem(
+                "data.target_sequence_length",
+                f"is of a decoder's rows, and objective.type = {recipe.objective.type} has none: "
+                "leave it out.",
+            )
+        return
+    if model.decoder is None:
+        return
+    embedding = model.decoder_embedding
+    if recipe.target_tokenizer is not None and embedding.shared:
+        yield Problem(
+            "model.target_embedding",
+            "shares the word vectors of model.embedding, but the words of target_tokenizer are "
+            "others: set model.target_embedding.shared: false.",
+        )
+    key = "target_sequence_length" if data.target_sequence_length else "sequence_length"
+    table = "target_embedding" if model.target_embedding else "embedding"
+    if (key, table) != ("sequence_length", "embedding"):
+        yield from _too_long(f"data.{key}", data.row_size.target, embedding, f"model.{table}")
+
+
+def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> Iterator[Problem]:
     longest = embedding.longest_sequence
-    if longest is not None and data.sequence_length > longest:
+    if longest is not None and length > longest:
         offset = embedding.position_offset
         less = f" less position_offset = {offset}" if offset else ""
         yield Problem(
-            "data.sequence_length",
-            f"{data.sequence_length} is longer than model.embedding.positions = "
-            f"{embedding.positions}{less}: shorten the one or raise the other.",
+            key,
+            f"{length} is longer than {table}.positions = {embedding.positions}{less}: shorten the "
+            "one or raise the other.",
         )
+
+
+def _data_problems(recipe: Recipe) -> Iterator[Problem]:
+    data, embedding = recipe.data, recipe.model.embedding
+    yield from _too_long("data.sequence_length", data.sequence_length, embedding, "model.embedding")
     if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
         yield Problem(
             "model.embedding.segments",
@@ -100,6 +155,25 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("data.corpus", "is an empty list: name at least one file.")
 
 
+def _attention_problems(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    if recipe.engine.attention != "flex":
+        return
+    dropout = model.dropout if model.attention_dropout is None else model.attention_dropout
+    if dropout > 0:
+        yield Problem(
+            "engine.attention",
+            f"flex has no dropout of attention weights, but here it is {dropout:g}: set "
+            "model.attention_dropout: 0.0 or engine.attention: sdpa.",
+        )
+    if getattr(model.encoder, "residual_attention", False):
+        yield Problem(
+            "engine.attention",
+            "flex keeps no scores, which model.encoder.residual_attention hands on: set "
+            "engine.attention: sdpa.",
+        )
+
+
 def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.engine.pipeline_stages == 1:
         return
@@ -108,6 +182,14 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
             "engine.pipeline_stages",
             f"objective.type = {recipe.objective.type} cannot be cut into stages: "
             f"{recipe.objective.no_stages}. Set engine.pipeline_stages: 1.",
+        )
+    if recipe.optimizer.needs_whole_parameters:
+        yield Problem(
+            "engine.pipeline_stages",
+            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which hands an optimizer "
+            f"flat pieces, but optimizer.type = {recipe.optimizer.type} needs matrices with their "
+            "rows and columns: set pipeline_stages: 1 and engine.deepspeed: zero0, or "
+            "optimizer.type: adamw.",
         )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
@@ -126,6 +208,14 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
             f"train.steps is {train.steps}: the full learning rate would never be reached.",
         )
+    elif train.steps is not None:
+        warmup, decay = schedule.warmup_steps(train.steps), schedule.decay_steps(train.steps)
+        if warmup + decay > train.steps:
+            yield Problem(
+                "schedule.decay",
+                f"{decay} steps of decay and {warmup} of warm-up are more than train.steps = "
+                f"{train.steps}: shorten the one or the other.",
+            )
     if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
         yield Problem(
             "schedule.warmup",

@@ -12,6 +12,6 @@ class Constant(Schedule):
 
     type: Literal["constant"]
 
-    def after_warmup(self, progress: float) -> float:
+    def after_warmup(self, step: int, steps: int) -> float:
         """Always 1."""
         return 1.0

@@ -7,6 +7,11 @@ from abc import abstractmethod
 from ptm.component import Config, NonNegativeFloat
 
 
+def counted(amount: float, steps: int) -> int:
+    """Steps in `amount`, which is a share of `steps` where it is below 1, else their number."""
+    return round(amount * steps) if amount < 1 else int(amount)
+
+
 class Schedule(Config):
     """Warms up linearly from 0, then follows its own curve.
 
@@ -20,16 +25,24 @@ class Schedule(Config):
 
     def warmup_steps(self, steps: int) -> int:
         """Steps of warm-up in a training of `steps`."""
-        return round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
+        return counted(self.warmup, steps)
+
+    def decay_steps(self, steps: int) -> int:
+        """Steps that are kept free at the end of a training of `steps`, for the rate to go down."""
+        return 0
 
     def factor(self, step: int, steps: int) -> float:
         """What the learning rate is multiplied by after `step` of `steps` updates."""
         warmup = self.warmup_steps(steps)
         if step < warmup:
             return step / warmup
-        progress = (step - warmup) / max(1, steps - warmup)
-        return self.after_warmup(min(progress, 1.0))
+        return self.after_warmup(step, steps)
 
     @abstractmethod
-    def after_warmup(self, progress: float) -> float:
-        """The factor when `progress` (0 to 1) of the steps after the warm-up are done."""
+    def after_warmup(self, step: int, steps: int) -> float:
+        """The factor after `step` of `steps` updates, those of the warm-up included."""
+
+    def progress(self, step: int, steps: int) -> float:
+        """Which share (0 to 1) of the steps after the warm-up is done."""
+        warmup = self.warmup_steps(steps)
+        return min((step - warmup) / max(1, steps - warmup), 1.0)

@@ -15,6 +15,7 @@ class Cosine(Schedule):
     type: Literal["cosine"]
     floor: Probability = 0.0
 
-    def after_warmup(self, progress: float) -> float:
+    def after_warmup(self, step: int, steps: int) -> float:
         """From 1 to `floor`."""
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        height = 0.5 * (1 + math.cos(math.pi * self.progress(step, steps)))
+        return self.floor + (1 - self.floor) * height

@@ -12,6 +12,6 @@ class Linear(Schedule):
 
     type: Literal["linear"]
 
-    def after_warmup(self, progress: float) -> float:
+    def after_warmup(self, step: int, steps: int) -> float:
         """A straight line from 1 to 0."""
-        return 1.0 - progress
+        return 1.0 - self.progress(step, steps)

@@ -20,7 +20,7 @@ import zstandard
 
 from ptm.errors import UserError
 
-Layout = Literal["documents", "sentences"]
+Layout = Literal["documents", "sentences", "pairs"]
 
 # A document as large as this is a file that has no document boundaries at all.
 _LARGEST_DOCUMENT = 256 * 2**20
@@ -55,6 +55,9 @@ class Block:
     data: bytes
     bytes_read: int
     """Bytes of the file (as stored) consumed up to the end of this block."""
+    path: str
+    first_line: int
+    """Number within the file, from 1, of the block's first line."""
 
 
 def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple[CorpusFile, ...]:
@@ -102,7 +105,7 @@ class CorpusReader:
     def blocks(self) -> Iterator[Block]:
         """The blocks in order. Raises UserError for files that are not text."""
         with Path(self._file.path).open("rb") as raw:
-            pending, number = b"", 0
+            pending, number, line = b"", 0, 1
             stream = self._decompressed(raw)
             while True:
                 chunk = self._read(stream)
@@ -122,8 +125,11 @@ class CorpusReader:
                     )
                 pending = data[cut:]
                 if cut:
-                    yield Block(self._index, number, data[:cut], raw.tell())
-                    number += 1
+                    block = data[:cut]
+                    yield Block(
+                        self._index, number, block, raw.tell(), self._file.path, first_line=line
+                    )
+                    number, line = number + 1, line + block.count(b"\n")
                 if not chunk:
                     return
 
@@ -133,7 +139,11 @@ class CorpusReader:
                 "in the layout `sentences` an empty line ends a document and this file has none. "
                 "If a line is a document, set data.layout: documents."
             )
-        return "in the layout `documents` a line is a document. Is this a text file with line ends?"
+        what = "pair" if self._layout == "pairs" else "document"
+        return (
+            f"in the layout `{self._layout}` a line is a {what}. Is this a text file with line "
+            "ends?"
+        )
 
     def _read(self, stream: BinaryIO) -> bytes:
         try:
@@ -163,7 +173,7 @@ class CorpusReader:
 
     def _last_boundary(self, data: bytes) -> int:
         """The end of the last whole document in `data`, 0 where there is none."""
-        if self._layout == "documents":
+        if self._layout != "sentences":
             return data.rfind(b"\n") + 1
         plain, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
         return max(plain + 2 if plain >= 0 else 0, dos + 3 if dos >= 0 else 0)
@@ -207,7 +217,8 @@ class Lines:
     """The decoded documents of a block and what was wrong with its lines."""
 
     documents: list[list[str]]
-    """Documents, each a list of its sentences (one, in the layout `documents`)."""
+    """Documents, each a list of its sentences (one, in the layout `documents`; in the layout
+    `pairs` source and target, of which either may be empty)."""
     lines: int
     blank: int
     invalid: int
@@ -224,22 +235,43 @@ def refuse_other_encoding(path: str, *, lines: int, invalid: int, first: int) ->
         )
 
 
-def parse_block(data: bytes, layout: Layout) -> Lines:
-    """Decode a block into documents. Lines that are not UTF-8 are left out and counted."""
+@dataclass(frozen=True)
+class DecodedLines:
+    """The lines of a block as text, and which of them are none."""
+
+    texts: list[str | None]
+    """None: the line is not UTF-8."""
+    invalid: int
+    first_invalid: int | None
+
+
+def decoded_lines(data: bytes) -> DecodedLines:
+    """The lines of a block, of which the last may lack its end."""
     raw_lines = data.split(b"\n")
     if raw_lines and not raw_lines[-1]:
         raw_lines.pop()
-    documents: list[list[str]] = []
-    current: list[str] = []
-    blank = invalid = 0
-    first_invalid = None
+    texts: list[str | None] = []
+    invalid, first_invalid = 0, None
     for number, raw in enumerate(raw_lines):
         try:
-            line = raw.decode("utf-8").strip()
+            texts.append(raw.decode("utf-8"))
         except UnicodeDecodeError:
+            texts.append(None)
             invalid += 1
             first_invalid = number if first_invalid is None else first_invalid
+    return DecodedLines(texts, invalid, first_invalid)
+
+
+def parse_block(data: bytes, layout: Layout) -> Lines:
+    """Decode a block of single texts. Lines that are not UTF-8 are left out and counted."""
+    lines = decoded_lines(data)
+    documents: list[list[str]] = []
+    current: list[str] = []
+    blank = 0
+    for text in lines.texts:
+        if text is None:
             continue
+        line = text.strip()
         if not line:
             blank += 1
             if current:
@@ -251,4 +283,4 @@ def parse_block(data: bytes, layout: Layout) -> Lines:
             current.append(line)
     if current:
         documents.append(current)
-    return Lines(documents, len(raw_lines), blank, invalid, first_invalid)
+    return Lines(documents, len(lines.texts), blank, lines.invalid, lines.first_invalid)

@@ -25,13 +25,14 @@ class Vocabulary:
     """Tokens by id; `specials` maps a role (`pad`, `cls` …) to its token.
 
     `source` is the file it came from, for messages; `reserved` are tokens without a role that stand
-    for no text either.
+    for no text either; `key` is the block of the recipe that it belongs to.
     """
 
     tokens: tuple[str, ...]
     specials: Mapping[str, str]
     source: str
     reserved: frozenset[str] = frozenset()
+    key: str = "tokenizer"
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -50,7 +51,7 @@ class Vocabulary:
             raise UserError(
                 f"{self.source}: the vocabulary has no {token} (the {role} token), which is needed "
                 f"here.{nearest(token, self._special_looking())} Add it, or name the token that "
-                f"plays this part in tokenizer.special_tokens.{role}."
+                f"plays this part in {self.key}.special_tokens.{role}."
             )
         return self.ids[token]
 
@@ -66,7 +67,7 @@ class Vocabulary:
     @cached_property
     def sentinels(self) -> NDArray[np.int64]:
         """Ids of <extra_id_0>, <extra_id_1> … in this order, as far as there are any (T5)."""
-        found = itertools.takewhile(self.ids.__contains__, map(_sentinel, itertools.count()))
+        found = itertools.takewhile(self.ids.__contains__, map(sentinel, itertools.count()))
         return np.array([self.ids[token] for token in found], dtype=np.int64)
 
     @cached_property
@@ -103,15 +104,16 @@ class Vocabulary:
         if len(capitals) > _FEW_CAPITALS * (len(capitals) + sum(map(str.islower, words))):
             raise UserError(
                 f"{self.source}: {len(capitals)} of its tokens have capitals (such as "
-                f'"{capitals[0]}"), which tokenizer.lowercase: true would never produce. Set '
-                "tokenizer.lowercase: false, or give a vocabulary of lowercase text."
+                f'"{capitals[0]}"), which {self.key}.lowercase: true would never produce. Set '
+                f"{self.key}.lowercase: false, or give a vocabulary of lowercase text."
             )
 
     def _special_looking(self) -> list[str]:
         return [token for token in self.tokens if _SPECIAL_LOOKING.fullmatch(token)]
 
 
-def _sentinel(number: int) -> str:
+def sentinel(number: int) -> str:
+    """The token that stands for a span of noise, counted from 0 (T5)."""
     return f"<extra_id_{number}>"
 
 

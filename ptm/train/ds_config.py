@@ -85,6 +85,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     _refuse_absent(config, path)
     refuse_offload(config, path)
     _refuse_pipeline(recipe, config)
+    _refuse_cut_parameters(recipe, config)
     owned = _owned_by_recipe(recipe, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
@@ -129,6 +130,16 @@ def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
             f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
             f"(engine.deepspeed = {recipe.engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
             "set pipeline_stages: 1 or engine.deepspeed: pipeline."
+        )
+
+
+def _refuse_cut_parameters(recipe: Recipe, config: dict[str, Any]) -> None:
+    stage = zero_stage(config)
+    if recipe.optimizer.needs_whole_parameters and stage > 0:
+        raise UserError(
+            f"optimizer.type = {recipe.optimizer.type} needs matrices with their rows and columns, "
+            f"but ZeRO stage {stage} (engine.deepspeed = {recipe.engine.deepspeed}) hands an "
+            "optimizer flat pieces: set engine.deepspeed: zero0, or optimizer.type: adamw."
         )
 
 

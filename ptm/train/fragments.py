@@ -2,7 +2,8 @@
 
 A fragment is a range of a flattened parameter: its fp32 weights and each per-element state of the
 optimizer. Together the ranks' fragments cover everything once, so that a checkpoint of one layout
-is read by any other. DeepSpeed keeps the fp32 truth in different places:
+is read by any other. A state by row or column goes with a parameter that is one fragment.
+DeepSpeed keeps the fp32 truth in different places:
 
 - stage 0, fp32: the parameters themselves; half precision: `fp32_groups`, a tensor a parameter;
 - stages 1 and 2: one flat partition a group, `_hp_mapping` telling which range of which parameter;
@@ -20,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import torch
@@ -33,6 +35,8 @@ from ptm.train.engines.deepspeed import gathered_to_write
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
+States = Callable[[tuple[int, ...]], Mapping[str, tuple[int, ...]]]
+"""What an optimizer keeps of a tensor of a shape: name -> shape."""
 Values = Callable[[str, str, int, int], Tensor]
 """(name, kind, start, count) -> that range of that parameter, fp32."""
 
@@ -59,13 +63,13 @@ class EngineState:
         names: Mapping[str, str],
         stage: int,
         ranks: Ranks,
-        state_keys: tuple[str, ...],
+        optimizer_states: States,
     ) -> None:
         """`names`: the canonical name of every parameter of the engine's module by its own."""
         self._engine = engine
         self._stage = stage
         self._ranks = ranks
-        self._keys = state_keys
+        self._states = optimizer_states
         self._plan = plan
         module: nn.Module = engine.module
         self._named = {names[own]: parameter for own, parameter in module.named_parameters()}
@@ -84,14 +88,24 @@ class EngineState:
         count = min(size, whole - start)
         return Owned(name, start, torch.zeros(count), 0, count)
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """What is kept of each element of what learns."""
-        return (WEIGHT, *self._keys)
+    def kinds_of(self, fragment: Owned) -> tuple[str, ...]:
+        """What is kept of a fragment: of a frozen parameter, its weight alone."""
+        if fragment.name in self._frozen:
+            return (WEIGHT,)
+        return (WEIGHT, *self._states(tuple(fragment.flat.shape)))
 
-    def kinds_of(self, name: str) -> tuple[str, ...]:
-        """What is kept of each element of a parameter: of a frozen one, its weight alone."""
-        return (WEIGHT,) if name in self._frozen else self.kinds
+    def _extent(self, fragment: Owned, kind: str) -> tuple[int, int]:
+        """From where on, and how many, values of `kind` belong to a fragment.
+
+        Those of its elements; all there are where there is not one of each element, which only
+        an optimizer has that is given parameters whole.
+        """
+        shape = tuple(fragment.flat.shape)
+        size = prod(shape if kind == WEIGHT else self._states(shape)[kind])
+        if size == fragment.flat.numel():
+            return fragment.at, fragment.count
+        assert fragment.count == fragment.flat.numel(), f"{fragment.name} is cut up"
+        return 0, size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter of the model, wherever it is held."""
@@ -185,15 +199,16 @@ class EngineState:
         return optimizer
 
     def read(self, fragment: Owned, kind: str) -> Tensor:
-        """The fp32 values of a fragment (count): a view where they lie, zeros before any update."""
+        """The fp32 values of a fragment: a view where they lie, zeros before any update."""
+        at, count = self._extent(fragment, kind)
         if kind == WEIGHT:
             source = fragment.flat.detach()
         else:
             state = self._torch_optimizer().state.get(fragment.flat, {})
             if kind not in state:
-                return torch.zeros(fragment.count)
+                return torch.zeros(count)
             source = state[kind]
-        return source.reshape(-1)[fragment.at : fragment.at + fragment.count]
+        return source.reshape(-1)[at : at + count]
 
     def begin(self, first: FirstWeights, learnt: Mapping[str, Tensor]) -> None:
         """Set every parameter to what was `learnt` elsewhere, else to its first value."""
@@ -244,12 +259,14 @@ class EngineState:
         state, flat = self._torch_optimizer().state, fragment.flat
         if updates:
             if not state.get(flat):
-                state[flat] = {key: torch.zeros_like(flat) for key in self._keys}
+                shapes = self._states(tuple(flat.shape))
+                state[flat] = {kind: flat.new_zeros(shape) for kind, shape in shapes.items()}
             state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
-        for kind in self.kinds_of(fragment.name) if updates else (WEIGHT,):
+        for kind in self.kinds_of(fragment) if updates else (WEIGHT,):
             target = flat if kind == WEIGHT else state[flat][kind]
-            target.view(-1)[fragment.at : fragment.at + fragment.count].copy_(
-                values(fragment.name, kind, fragment.start, fragment.count)
+            at, count = self._extent(fragment, kind)
+            target.view(-1)[at : at + count].copy_(
+                values(fragment.name, kind, fragment.start, count)
             )
 
     def _write_working_copy(self, name: str, parameter: Any, values: Values) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ptm.errors import UserError
 from ptm.interop.source import open_source
 from ptm.model.build import build_plan
@@ -57,6 +59,10 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     # Its files are read once for all splits.
     recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
+    if recipe.engine.attention == "flex" and not torch.cuda.is_available():
+        raise UserError(
+            "engine.attention = flex learns on GPUs alone, and there is none here: set it to sdpa."
+        )
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no document to train on: make it smaller.")
@@ -129,28 +135,42 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
         raise UserError("\n".join(missing))
-    if all(Path(file).exists() for file in recipe.tokenizer.input_files):
+    _check_files(recipe, verify=need_inputs)
+    return missing
+
+
+def _check_files(recipe: Recipe, *, verify: bool) -> None:
+    """Raise UserError where files that are here do not fit; `verify`: compare checksums, too."""
+    target = recipe.target_tokenizer
+    if target is not None and target.is_here:
+        of_targets = target.load(key="target_tokenizer").vocabulary
+        of_targets.require(recipe.objective.special_roles)
+    if recipe.tokenizer.is_here:
         tokenizer = recipe.tokenizer.load()
         recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
         if all(Path(file).is_file() for file in recipe.objective.input_files):
             recipe.objective.prepared(tokenizer)
-        if Path(recipe.data.store).exists():
+        both_here = target is None or target.is_here
+        if both_here and Path(recipe.data.store).exists():
             store = open_store(recipe, tokenizer)
-            if need_inputs:
+            if verify:
                 store.verify()
         for name in recipe.data.evaluation or ():
-            if Path(store_of(recipe, name)[1]).exists():
+            if both_here and Path(store_of(recipe, name)[1]).exists():
                 open_store(recipe, tokenizer, split=name)
         for path in recipe.objective.sources if isinstance(recipe.objective, Distil) else ():
             if Path(path).exists():
                 fitting_recipe(path, recipe, tokenizer)
-    return missing
 
 
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
-    for file in recipe.tokenizer.input_files:
-        if not Path(file).is_file():
-            yield f'tokenizer: "{file}" is not a file.'
+    for key, tokenizer in (
+        ("tokenizer", recipe.tokenizer),
+        ("target_tokenizer", recipe.target_tokenizer),
+    ):
+        for file in tokenizer.input_files if tokenizer else ():
+            if not Path(file).is_file():
+                yield f'{key}: "{file}" is not a file.'
     for file in recipe.objective.input_files:
         if not Path(file).is_file():
             yield f'objective: "{file}" is not a file.'

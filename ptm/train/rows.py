@@ -118,20 +118,18 @@ class RowSet:
     def words(self, placement: Placement) -> list[str]:
         """The examples at their places, as texts for a person."""
         texts = self.texts(placement)
-        vocabulary = self.vocabularies.source
-        tokens = [vocabulary.tokens[int(token)] for token in texts.tokens]
-        between = f" {vocabulary.specials['sep']} " if texts.parts.shape[1] > 1 else ""
+        source, target = self.vocabularies.source, self.vocabularies.target
+        of_parts = [source, *[target] * (texts.parts.shape[1] - 1)]
+        between = f" {source.specials['sep']} " if len(of_parts) > 1 else ""
         found, end = [], 0
         for parts in texts.parts:
-            ends = end + np.cumsum(parts)
-            found.append(
-                between.join(
-                    " ".join(tokens[last - n : last])
-                    for last, n in zip(ends, parts, strict=True)
-                    if n
-                )
-            )
-            end = int(ends[-1])
+            words = []
+            for vocabulary, count in zip(of_parts, parts.tolist(), strict=True):
+                tokens = texts.tokens[end : end + count].tolist()
+                end += count
+                if tokens:
+                    words.append(" ".join(vocabulary.tokens[token] for token in tokens))
+            found.append(between.join(words))
         return found
 
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
@@ -166,7 +164,7 @@ def vocabularies_of(recipe: Recipe, tokenizer: Tokenizer) -> Vocabularies:
     target = recipe.target_tokenizer
     if target is None:
         return Vocabularies.one(tokenizer.vocabulary)
-    return Vocabularies(tokenizer.vocabulary, target.load().vocabulary)
+    return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
 
 
 def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
@@ -181,6 +179,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
             f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
             "`ptm preprocess RECIPE`."
         )
+    _check_targets(recipe, store, key=key)
     if info.layout != recipe.data.layout:
         raise UserError(
             f'{key}: "{store.folder}" has the layout {info.layout}, the recipe says '
@@ -201,6 +200,31 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
         )
     recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
     return store
+
+
+def _check_targets(recipe: Recipe, store: TokenStore, *, key: str) -> None:
+    """Raise UserError where the targets of the store were cut by another tokenizer."""
+    info, config = store.info, recipe.target_tokenizer
+    target = config.load(key="target_tokenizer") if config else None
+    if target is not None:
+        target.vocabulary.require(recipe.objective.special_roles)
+    if info.target_tokenizer == (target.fingerprint if target else None):
+        return
+    made = (
+        f"with another target tokenizer or vocabulary ({info.target_size} tokens)"
+        if info.target_tokenizer
+        else "without a target tokenizer"
+    )
+    named = (
+        f"the recipe says target_tokenizer: {target.config.source} "
+        f"({target.vocabulary.size} tokens)"
+        if target
+        else "the recipe has no target_tokenizer"
+    )
+    raise UserError(
+        f'{key}: "{store.folder}" was made {made}, but {named}. Name the right one, or make '
+        "another store with `ptm preprocess RECIPE`."
+    )
 
 
 def store_of(recipe: Recipe, split: str) -> tuple[str, str]:

@@ -168,6 +168,7 @@ def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
         inputs.plan,
         inputs.tokenizer,
         recipe.model.encoder,
+        target=recipe.target_tokenizer,
         every=source.every,
         layers=source.layers,
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 import ptm
 from ptm.errors import UserError
-from ptm.interop.written import TOKENIZER, read_recipe_data
+from ptm.interop.written import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.anomalies import EVENTS
@@ -176,7 +176,7 @@ class RunFolder:
     def describe(
         self, recipe: Recipe, ds_config: Mapping[str, Any], *, data: str, hosts: Mapping[str, int]
     ) -> None:
-        """Write recipe.yaml, ds_config.json, environment.json and the tokenizer's files.
+        """Write recipe.yaml, ds_config.json, environment.json and the tokenizers' files.
 
         `data`: the store's fingerprint. `hosts`: ranks on each.
         """
@@ -185,6 +185,8 @@ class RunFolder:
             text = json.dumps(content, indent=1, ensure_ascii=False)
             (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         copy_files(recipe.tokenizer, self.path / TOKENIZER)
+        if recipe.target_tokenizer is not None:
+            copy_files(recipe.target_tokenizer, self.path / TARGET_TOKENIZER)
 
     def cut_history(self, step: int) -> None:
         """Drop reports and events after `step`, and a line that a kill tore."""

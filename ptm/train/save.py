@@ -121,11 +121,11 @@ class Saver:
         """What this rank owns, as fp32 in host memory; if not copied, perhaps where it lies."""
         at = 0
         for owned in self._state.owned():
-            for kind in self._state.kinds_of(owned.name):
+            for kind in self._state.kinds_of(owned):
                 found = self._state.read(owned, kind)
                 values = found.to("cpu", torch.float32, copy=copy).contiguous()
-                yield Fragment(owned.name, kind, owned.start, owned.count, at), values
-                at += 4 * owned.count
+                yield Fragment(owned.name, kind, owned.start, values.numel(), at), values
+                at += 4 * values.numel()
 
     def finish(self) -> int:
         """Wait for this rank's part and put the checkpoint in its place; return its step.
@@ -218,7 +218,7 @@ def _write_manifest(aside: Path, state: EngineState, entries: Sequence[Mapping[s
     manifest = {
         "format": FORMAT,
         "parameters": state.shapes(),
-        "kinds": state.kinds,
+        "kinds": sorted({piece["kind"] for entry in entries for piece in entry["fragments"]}),
         "files": entries,
         "run": digest_of((aside / RUN).read_bytes()),
     }

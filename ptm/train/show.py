@@ -94,7 +94,9 @@ def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
 
 def _length(recipe: Recipe) -> Iterator[str]:
     train = recipe.train
-    if not Path(recipe.data.store).exists() or not recipe.tokenizer.is_here:
+    target = recipe.target_tokenizer
+    here = recipe.tokenizer.is_here and (target is None or target.is_here)
+    if not Path(recipe.data.store).exists() or not here:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
         yield f"length: {what}; how many rows an epoch has is known once the store is there"
         return

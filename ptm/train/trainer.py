@@ -180,9 +180,8 @@ class Trainer:
 
     def _train_one(self, batch: StepBatch, totals: StepTotals) -> float:
         at = self._position
-        rate = self._recipe.optimizer.learning_rate * self._recipe.schedule.factor(
-            at.step, self._steps
-        )
+        factor = self._recipe.schedule.factor(at.step, self._steps)
+        rate = self._recipe.optimizer.rate(at.step) * factor
         result = self._engine.train_step(
             batch,
             totals,

@@ -94,9 +94,10 @@ def recipe_of(blocks: Mapping[str, Any]) -> Recipe:
 
 
 def plan_of(recipe: Recipe) -> Plan:
-    """The plan of a recipe whose vocabulary is there."""
+    """The plan of a recipe whose vocabulary is there; of one of the next token, to its logits."""
     size = recipe.tokenizer.load().vocabulary.size
-    return build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+    outputs = ("logits",) if recipe.objective.type == "lm" else None
+    return build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=outputs)
 
 
 def random_value(shape: Sequence[int], *, is_norm: bool, is_table: bool, seed: int) -> Tensor:
@@ -149,10 +150,14 @@ def random_huggingface(config: Any, rows: Rows) -> nn.Module:
     return model
 
 
-def scaled(plan: Plan, weights: Tensors, rows: Rows) -> dict[str, Tensor]:
+MLM_HEAD = ("mlm_transform.norm.weight", "mlm_transform.norm.bias", "mlm_bias.bias")
+
+
+def scaled(
+    plan: Plan, weights: Tensors, rows: Rows, *, head: Sequence[str] = MLM_HEAD
+) -> dict[str, Tensor]:
     """The same weights with the head scaled so that the largest logit on `rows` is 5."""
     largest = float(ptm_logits(loaded_model(plan, weights, source="random"), rows).abs().max())
-    head = ("mlm_transform.norm.weight", "mlm_transform.norm.bias", "mlm_bias.bias")
     factor = LARGEST_LOGIT / largest
     return {name: w * factor if name in head else w for name, w in weights.items()}
 
@@ -220,7 +225,10 @@ def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
 def ptm_logits(model: PlainModel, rows: Rows) -> Tensor:
     """(N, V): the logits at every token, row after row."""
     with torch.no_grad():
-        return model(rows.tensors)["logits"]
+        logits = model(rows.tensors)["logits"]
+    if logits.dim() == 3:  # (B, T, V)
+        return logits.flatten(0, 1)[rows.tensors["predicted_positions"]]
+    return logits
 
 
 def hf_logits(model: nn.Module, rows: Rows) -> Tensor:
@@ -264,16 +272,18 @@ def make_pair(
     *,
     weights_format: str = "safetensors",
     attention: str = "sdpa",
+    head: Sequence[str] = MLM_HEAD,
 ) -> Pair:
     """A random model, exported to `folder/export` and loaded by transformers."""
-    from transformers import AutoModelForMaskedLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     recipe = recipe_of(blocks)
     plan, tokenizer = plan_of(recipe), recipe.tokenizer.load()
     examples = examples_of(tokenizer, texts, longest=48)
-    weights = scaled(plan, random_weights(plan), packed(examples, columns=POSITIONS))
+    weights = scaled(plan, random_weights(plan), packed(examples, columns=POSITIONS), head=head)
     source = write_model(folder / "model", blocks, weights)
     export_to_huggingface(source, folder / "export", weights_format=weights_format)  # type: ignore[arg-type]
+    loader = AutoModelForCausalLM if recipe.objective.type == "lm" else AutoModelForMaskedLM
     return Pair(
         blocks=blocks,
         weights=weights,
@@ -281,7 +291,5 @@ def make_pair(
         examples=examples,
         ours=loaded_model(plan, weights, source="random"),
         folder=folder / "export",
-        theirs=AutoModelForMaskedLM.from_pretrained(
-            folder / "export", attn_implementation=attention
-        ).eval(),
+        theirs=loader.from_pretrained(folder / "export", attn_implementation=attention).eval(),
     )

@@ -74,6 +74,16 @@ def test_a_bert_starts_from_a_roberta_and_its_pair_head_is_fresh(
     assert "pooler.dense.weight" in str(found)
 
 
+def test_a_prefix_language_model_starts_from_a_bert(tmp_path: Path, small_vocab: Path) -> None:
+    weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
+    blocks = blocks_with(small_vocab, encoder={"visibility": "prefix"})
+    blocks |= {"objective": {"type": "prefixlm"}, "data": {**DATA, "layout": "pairs"}}
+    found = started(tmp_path / "bert", blocks)
+    assert found.fresh == ()
+    assert {name.split(".")[0] for name in found.left} >= {"mlm_transform", "pair_classifier"}
+    assert {*found.weights} | {*found.left} == {*weights}
+
+
 def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> None:
     size = len(small_vocab.read_text(encoding="utf-8").splitlines())
     config = CONFIGS["bert"]

@@ -94,6 +94,19 @@ def test_a_broken_number_of_warm_up_steps_is_refused(refusal: Refusal) -> None:
     assert "1.5 is neither a share" in refusal("schedule.warmup=1.5")
 
 
+def test_a_decay_that_begins_within_the_warm_up_is_refused(load: Load, refusal: Refusal) -> None:
+    block = "schedule={{type: wsd, warmup: 0.25, decay: {}}}"
+    assert load(block.format(75)).schedule.decay_steps(100) == 75
+    sentence = refusal(block.format(76))
+    assert "schedule.decay: 76 steps of decay and 25 of warm-up are more than" in sentence
+
+
+def test_an_optimizer_of_rows_and_columns_is_not_cut_into_stages(refusal: Refusal) -> None:
+    sentence = refusal("optimizer={type: adafactor}", "engine.pipeline_stages=2")
+    assert "engine.pipeline_stages: 2 stages run with ZeRO 1" in sentence
+    assert "set pipeline_stages: 1 and engine.deepspeed: zero0" in sentence
+
+
 def test_early_stopping_without_evaluation_is_refused(refusal: Refusal) -> None:
     sentence = refusal("train.early_stopping={patience: 2}", "data.held_out=0")
     assert "train.early_stopping: needs something to evaluate on" in sentence
@@ -129,3 +142,57 @@ def test_split_documents_suit_masked_tokens_too(load: Load) -> None:
 def test_rows_without_room_for_a_pair_are_refused(refusal: Refusal) -> None:
     overrides = ("objective={type: bert}", "data.layout=sentences", "data.sequence_length=4")
     assert "it must be at least 5" in refusal(*overrides)
+
+
+def test_a_target_tokenizer_for_texts_without_targets_is_refused(refusal: Refusal) -> None:
+    sentence = refusal("target_tokenizer={type: wordpiece, vocab: other.txt}")
+    assert "target_tokenizer: is for the targets of the layout pairs" in sentence
+
+
+def test_words_of_pairs_are_not_asked_for(refusal: Refusal) -> None:
+    sentence = refusal("data.layout=pairs", "data.segmenter.type=rjieba")
+    assert (
+        "data.segmenter: finds whole words to mask, which nothing in the layout pairs" in sentence
+    )
+
+
+TRANSLATION = (
+    "objective={type: seq2seq}",
+    "data.layout=pairs",
+    "model.decoder={type: transformer, layers: 1, hidden_size: 16, heads: 2,"
+    " feed_forward_size: 32}",
+)
+
+
+def test_two_vocabularies_in_one_table_are_refused(load: Load, refusal: Refusal) -> None:
+    two = (*TRANSLATION, "target_tokenizer={type: wordpiece, vocab: other.txt}")
+    sentence = refusal(*two)
+    assert "model.target_embedding: shares the word vectors of model.embedding" in sentence
+    assert load(*two, "model.target_embedding.shared=false").target_tokenizer is not None
+
+
+def test_a_second_vocabulary_for_one_text_is_refused(refusal: Refusal) -> None:
+    sentence = refusal(
+        "objective={type: prefixlm}",
+        "data.layout=pairs",
+        "model.encoder.visibility=prefix",
+        "target_tokenizer={type: wordpiece, vocab: other.txt}",
+    )
+    assert (
+        "target_tokenizer: gives targets words of their own, but objective.type = pref" in sentence
+    )
+
+
+def test_a_target_longer_than_its_positions_is_refused(load: Load, refusal: Refusal) -> None:
+    assert load(*TRANSLATION, "data.target_sequence_length=512").data.row_size.target == 512
+    sentence = refusal(*TRANSLATION, "data.target_sequence_length=513")
+    assert (
+        "data.target_sequence_length: 513 is longer than model.embedding.positions = " in sentence
+    )
+    sentence = refusal(*TRANSLATION, "model.target_embedding.positions=100")
+    assert "data.sequence_length: 128 is longer than model.target_embedding.positions" in sentence
+
+
+def test_rows_of_a_decoder_that_is_not_there_are_refused(refusal: Refusal) -> None:
+    sentence = refusal("data.target_sequence_length=64")
+    assert "data.target_sequence_length: is of a decoder's rows" in sentence

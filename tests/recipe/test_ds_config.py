@@ -138,6 +138,14 @@ def test_a_zero_stage_that_is_none_is_refused_by_name(merged: Merged, zero: obje
         merged({"zero_optimization": zero})
 
 
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_an_optimizer_of_rows_and_columns_is_given_no_flat_pieces(load: Load, stage: int) -> None:
+    adafactor = "optimizer={type: adafactor}"
+    assert ds_config(load(adafactor, "engine.deepspeed=zero0"), BATCH)
+    with pytest.raises(UserError, match=f"ZeRO stage {stage} .* set engine.deepspeed: zero0, or"):
+        ds_config(load(adafactor, f"engine.deepspeed=zero{stage}"), BATCH)
+
+
 def test_an_unknown_configuration_is_refused_with_the_nearest(load: Load) -> None:
     with pytest.raises(UserError, match=r'no ds_configs/zer1\.json.*Did you mean "zero1"'):
         ds_config(load("engine.deepspeed=zer1"), BATCH)

@@ -12,6 +12,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from ptm.errors import UserError
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.sentencepiece import SentencePiece
+from tests.interop.sentencepieces import sentencepiece_model
 from tests.text.test_word_tokenizers import ANY_TEXT, ODD
 from tests.text.vocabularies import bundled_config
 
@@ -209,3 +210,25 @@ def test_a_real_chinese_model_gives_the_packages_ids(shared_data: Path) -> None:
     assert tokenizer.encode(texts) == package.encode(texts)
     roles = ("pad", "unk", "cls", "sep", "mask")
     assert [tokenizer.vocabulary.special_id(role) for role in roles] == [0, 1, 2, 3, 4]
+
+
+def test_sentinels_stand_after_the_files_pieces_backwards_as_t5_has_them(
+    folder: Path, plain: Tokenizer, bundled_lines: list[str]
+) -> None:
+    config = SentencePiece(type="sentencepiece", model=str(folder / "sentencepiece.model"))
+    with_sentinels = config.model_copy(update={"sentinels": 100}).load()
+    words = with_sentinels.vocabulary
+    size = plain.vocabulary.size
+    assert words.sentinels.tolist() == list(range(size + 99, size - 1, -1))
+    texts = [*bundled_lines, "<extra_id_0>"]
+    assert with_sentinels.encode(texts) == plain.encode(texts)
+    assert max(map(max, with_sentinels.encode(texts))) < size
+    assert not set(words.sentinels) & set(words.ordinary_ids)
+
+
+def test_sentinels_that_a_file_has_already_are_not_added_again(tmp_path: Path) -> None:
+    model = sentencepiece_model(tmp_path / "own.model", controls=("<extra_id_0>",))
+    config = SentencePiece(type="sentencepiece", model=str(model), sentinels=2)
+    with pytest.raises(UserError, match=r"has <extra_id_0> among its pieces already"):
+        config.load()
+    assert config.model_copy(update={"sentinels": 0}).load().vocabulary.sentinels.size == 1

@@ -72,3 +72,13 @@ def test_special_and_unused_tokens_are_not_ordinary() -> None:
 def test_is_special_is_true_of_the_special_tokens_alone() -> None:
     some = vocabulary("a", "[PAD]", "[unused1]", "[MASK]")
     assert some.is_special.tolist() == [False, True, False, True]
+
+
+def test_sentinels_are_found_by_name_in_their_order_wherever_they_stand() -> None:
+    words = vocabulary("<extra_id_1>", "[UNK]", "a", "<extra_id_3>", "<extra_id_0>")
+    assert words.sentinels.tolist() == [4, 0], "there is no <extra_id_2>, so 3 is never reached"
+    assert vocabulary("a").sentinels.tolist() == []
+
+
+def test_sentinels_stand_for_no_text() -> None:
+    assert vocabulary("[UNK]", "a", "<extra_id_0>", "b").ordinary_ids.tolist() == [1, 3]

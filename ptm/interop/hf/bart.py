@@ -44,6 +44,7 @@ class Bart(Family):
     """`BartForConditionalGeneration`."""
 
     name = "bart"
+    decodes = True
     base = "model."
     marks = (
         "model.encoder.layernorm_embedding.weight",

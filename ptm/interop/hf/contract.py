@@ -29,6 +29,19 @@ class Family(ABC):
     """What names of the encoder begin with where there is a head, and do not in a bare encoder."""
     marks: tuple[str, ...]
     """Tensors that every checkpoint of it has and that tell it from others, by their full names."""
+    causal: bool = False
+    """Whether it predicts the next token, and not masked ones."""
+    decodes: bool = False
+    """Whether it has a decoder beside the encoder."""
+    buffers: str | None = None
+    """Names, as an expression, of constants that old checkpoints have beside their weights."""
+
+    @property
+    def loader(self) -> str:
+        """transformers' class that loads it with its head."""
+        if self.decodes:
+            return "AutoModelForSeq2SeqLM"
+        return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
 
     @abstractmethod
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
@@ -54,13 +67,17 @@ class Family(ABC):
         self, config: Mapping[str, Any], tensors: Tensors
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The same without a head: the config and the tensors of transformers' bare encoder."""
-        architecture = re.sub(r"For\w+$", "Model", config["architectures"][0])
+        architecture = re.sub(r"(For\w+|LMHeadModel)$", "Model", config["architectures"][0])
         kept = {n.removeprefix(self.base): t for n, t in tensors.items() if n.startswith(self.base)}
         return {**config, "architectures": [architecture]}, kept
 
     @abstractmethod
     def full_name(self, name: str) -> str:
         """A tensor's name in a checkpoint, as it is where there is a head; old ones made new."""
+
+    def is_buffer(self, name: str) -> bool:
+        """Whether a tensor is a constant and no weight."""
+        return self.buffers is not None and re.search(self.buffers, name) is not None
 
     def has_marks(self, names: Collection[str]) -> bool:
         """Whether a checkpoint, bare or with a head, has the tensors that tell the family."""
@@ -102,7 +119,10 @@ def families() -> list[Family]:
 def family_for(recipe: Recipe, *, source: str) -> Family:
     """The family that a model is exported as. Raises UserError where none can hold it."""
     refusals, fitting = [], []
+    kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
+        if (family.causal, family.decodes) != kind:
+            continue
         refusal = family.refusal(recipe.model, recipe.objective)
         if refusal is None:
             fitting.append(family)

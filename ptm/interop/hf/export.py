@@ -12,22 +12,26 @@ from torch import Tensor
 
 from ptm.interop.headless import is_headless
 from ptm.interop.hf.contract import family_for
-from ptm.interop.hf.tokenizer import write_json, write_tokenizer
+from ptm.interop.hf.tokenizer import Around, write_json, write_tokenizer
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source_contract import Source
 from ptm.recipe import Recipe, recipe_yaml
 
 _OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
-_TASKS = {
-    "AutoModel": "feature-extraction",
-    "AutoModelForMaskedLM": "fill-mask",
-    "AutoModelForSeq2SeqLM": "text2text-generation",
-}
-"""What the hub calls that which each of transformers' loaders is for."""
-_NOTE = (
+_ALONE = (
     "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where the "
-    "family has one, pass `add_pooling_layer=False`.\n\n"
+    "family has one, pass `add_pooling_layer=False`."
 )
+_TASKS = {
+    "AutoModel": ("feature-extraction", _ALONE),
+    "AutoModelForMaskedLM": ("fill-mask", _ALONE),
+    "AutoModelForCausalLM": ("text-generation", "`AutoModel` loads it without its output layer."),
+    "AutoModelForSeq2SeqLM": (
+        "text2text-generation",
+        "`AutoModel` loads it without its output layer.",
+    ),
+}
+"""By what loads a model: the hub's name of what it is for, and a note."""
 
 
 def export_to_huggingface(
@@ -40,11 +44,14 @@ def export_to_huggingface(
     ours = source.tensors()
     tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
-    loader = _loader(recipe, headless=is_headless(ours.keys(), recipe, source=str(source.folder)))
-    if loader == "AutoModel":
+    headless = is_headless(ours.keys(), recipe.objective, source=str(source.folder))
+    if headless:
         config, tensors = family.bare(config, tensors)
     embedding = recipe.model.embedding
     longest = embedding.longest_sequence or embedding.positions
+    loader = "AutoModel" if headless else family.loader
+    starts = "cls" in recipe.objective.special_roles
+    around = Around(before=starts, after=False) if family.causal else Around()
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
@@ -52,16 +59,9 @@ def export_to_huggingface(
             said = {key: config[key] for key in _OF_GENERATION}
             write_json(aside / "generation_config.json", said)
         _write_weights(aside, tensors, weights_format)
-        write_tokenizer(aside, tokenizer, positions=longest, config=config)
+        write_tokenizer(aside, tokenizer, positions=longest, config=config, around=around)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
-
-
-def _loader(recipe: Recipe, *, headless: bool) -> str:
-    """The class of transformers that loads the model with all that it has."""
-    if headless:
-        return "AutoModel"
-    return "AutoModelForMaskedLM" if recipe.model.decoder is None else "AutoModelForSeq2SeqLM"
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:
@@ -74,16 +74,17 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
 
 def model_card(recipe: Recipe, source: Source, *, name: str, loader: str) -> str:
     """The README of an export: what it is, how it was made, what was measured."""
+    task, note = _TASKS[loader]
     figures = source.figures()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
-        f"---\nlibrary_name: transformers\npipeline_tag: {_TASKS[loader]}\n---\n\n# {name}\n\n"
+        f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
         f"Pretrained with ptm, recipe `{recipe.name}` (objective `{recipe.objective.type}`, "
         f"{source.description()}).\n\n"
         f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
         f'model = {loader}.from_pretrained("{name}")\n```\n\n'
-        f"{_NOTE if recipe.model.decoder is None else ''}"
+        f"{note}\n\n"
         f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"
     )

@@ -108,6 +108,7 @@ class HuggingFaceFolder:
             name
             for name, tensor in self.tensors.items()
             if self.family.full_name(name) not in back
+            and not self.family.is_buffer(name)
             and not any(torch.equal(tensor, other) for other in by_word)
         )
 

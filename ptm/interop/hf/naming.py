@@ -82,7 +82,7 @@ def from_theirs(
     Raises KeyError for a missing tensor, UserError for layers that the config does not have and
     for a query, key or value that is not of the hidden size `width`.
     """
-    _refuse_layers_beyond(theirs, naming, layers)
+    refuse_layers_beyond(theirs, naming.layer, layers)
     found = {o: theirs[t] for o, t in naming.tables.items()}
     if SEGMENTS in found:
         padding = torch.zeros(1, found[SEGMENTS].shape[1])
@@ -105,8 +105,9 @@ def from_theirs(
     return found
 
 
-def _refuse_layers_beyond(theirs: Tensors, naming: Naming, layers: int) -> None:
-    beyond = sorted(name for name in theirs if name.startswith(f"{naming.layer}{layers}."))
+def refuse_layers_beyond(theirs: Tensors, layer: str, layers: int) -> None:
+    """Raise UserError where the weights have a layer (`layer` and its number) beyond `layers`."""
+    beyond = sorted(name for name in theirs if name.startswith(f"{layer}{layers}."))
     if beyond:
         raise UserError(
             f"config.json: it says that there are {layers} layers, but the weights have "

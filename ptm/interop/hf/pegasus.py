@@ -45,6 +45,7 @@ class Pegasus(Family):
     """`PegasusForConditionalGeneration`."""
 
     name = "pegasus"
+    decodes = True
     base = "model."
     marks = (
         "model.encoder.layer_norm.weight",

@@ -44,6 +44,7 @@ class T5(Family):
     """`T5ForConditionalGeneration`."""
 
     name = "t5"
+    decodes = True
     base = ""
     marks = (
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",

@@ -14,14 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
 from ptm.interop.hf.numbering import numbering
+from ptm.interop.hf.pipeline_file import PipelineFile
 from ptm.interop.hf.tokenizer import OPTIONS
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.contract import special_roles
-from ptm.text.tokenizers.sentencepiece_file import unigram_model
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _LISTS = ("wordpiece", "char", "space")
+_END_OF_WORD = "</w>"
 _MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
 _EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 _PROBES = (
@@ -30,8 +31,6 @@ _PROBES = (
     "``two'' --  spaces\tand tabs ",
     "表情😀 and a_long-hyphenated.word",
 )
-# Normalisers of a `tokenizer.json` that SentencePiece does itself.
-_AS_SENTENCEPIECE = ("Precompiled", "Strip", "NFC", "Lowercase")
 
 
 class HuggingFaceTokenizer:
@@ -55,13 +54,16 @@ class HuggingFaceTokenizer:
         else:
             self._refuse_other_wordpieces(lowercase=options["lowercase"])
             files = {"vocab": self._vocab_file()}
-        roles = {**special_roles(self._read("special_tokens_map.json"))}
-        roles.update(special_roles(self._settings))
+        # Null says nothing.
+        settings = {key: value for key, value in self._settings.items() if value is not None}
+        roles = special_roles({**self._read("special_tokens_map.json"), **settings})
         block = {
             **options,
             **{key: str(path) for key, path in files.items()},
             "special_tokens": roles,
         }
+        if kind == "sentencepiece":
+            block["special_tokens"] = _with_padding(block)
         if kind not in _LISTS:
             self._refuse_other_ids(block)
         return block
@@ -76,7 +78,9 @@ class HuggingFaceTokenizer:
             return "wordpiece"
         if (self.folder / "vocab.json").exists() and (self.folder / "merges.txt").exists():
             return "bpe"
-        model = self._model.get("type")
+        if self._pipeline.merges_characters:
+            return "sentencepiece"
+        model = self._pipeline.model.get("type")
         if model not in _MODELS:
             raise UserError(
                 f"{self.folder}: has no tokenizer that can be read: neither vocab.txt, nor "
@@ -90,41 +94,19 @@ class HuggingFaceTokenizer:
         return self._read("tokenizer_config.json")
 
     @cached_property
-    def _pipeline(self) -> dict[str, Any]:
-        return self._read("tokenizer.json")
-
-    @property
-    def _model(self) -> dict[str, Any]:
-        model = self._pipeline.get("model")
-        return model if isinstance(model, dict) else {}
-
-    def _normalizers(self) -> list[dict[str, Any]]:
-        """The steps of `tokenizer.json` before the cutting, one after another."""
-        steps = [self._pipeline.get("normalizer")]
-        found: list[dict[str, Any]] = []
-        while steps:
-            step = steps.pop(0)
-            if isinstance(step, dict) and step.get("type") == "Sequence":
-                steps = [*step["normalizers"], *steps]
-            elif isinstance(step, dict):
-                found.append(step)
-        return found
-
-    def _pre_tokenizer(self, kind: str) -> dict[str, Any]:
-        step = self._pipeline.get("pre_tokenizer") or {}
-        steps = step.get("pretokenizers", [step])
-        return next((step for step in steps if step.get("type") == kind), {})
+    def _pipeline(self) -> PipelineFile:
+        return PipelineFile(self._read("tokenizer.json"))
 
     def _lowercase(self, kind: str) -> bool:
-        bert = next((n for n in self._normalizers() if n["type"] == "BertNormalizer"), {})
+        bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
         usual = kind in _LISTS
         if usual:
             said = self._settings.get("do_lower_case", bert.get("lowercase", True))
             return bool(said)
-        return any(step["type"] == "Lowercase" for step in self._normalizers())
+        return any(step["type"] == "Lowercase" for step in self._pipeline.normalizers())
 
     def _refuse_other_wordpieces(self, *, lowercase: bool) -> None:
-        bert = next((n for n in self._normalizers() if n["type"] == "BertNormalizer"), {})
+        bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
         settings = {
             "strip_accents": bert.get("strip_accents"),
             "tokenize_chinese_chars": bert.get("handle_chinese_chars"),
@@ -142,21 +124,15 @@ class HuggingFaceTokenizer:
         vocab = self.folder / "vocab.txt"
         if vocab.exists():
             return vocab
-        if not isinstance(self._model.get("vocab"), dict):
+        if not isinstance(self._pipeline.model.get("vocab"), dict):
             raise UserError(f"{self.folder}: has neither vocab.txt nor a tokenizer.json with one.")
-        tokens = "".join(f"{token}\n" for token in self._tokens(self._model["vocab"]))
+        tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
         return self._written("vocab.txt", tokens.encode("utf-8"))
-
-    def _tokens(self, ids: Mapping[str, int]) -> list[str]:
-        """Tokens by id, with those that were added after the vocabulary was made."""
-        added = {token["content"]: token["id"] for token in self._pipeline.get("added_tokens", [])}
-        whole = {**added, **ids}
-        return sorted(whole, key=whole.__getitem__)
 
     def _bpe_files(self, options: dict[str, Any]) -> dict[str, Path]:
         names = {"vocab": self.folder / "vocab.json", "merges": self.folder / "merges.txt"}
         if self._pipeline:
-            byte_level = self._pre_tokenizer("ByteLevel")
+            byte_level = self._pipeline.pre_tokenizer("ByteLevel")
             if not byte_level or byte_level.get("use_regex") is False:
                 raise UserError(
                     f"{self.folder}: its tokenizer.json is byte-pair encoding, but not GPT-2's of "
@@ -166,17 +142,27 @@ class HuggingFaceTokenizer:
         else:
             options.setdefault("prefix_space", bool(self._settings.get("add_prefix_space")))
         if all(path.exists() for path in names.values()):
+            self._refuse_ends_of_words(names["vocab"])
             return names
-        if not isinstance(self._model.get("vocab"), dict) or "merges" not in self._model:
+        if (
+            not isinstance(self._pipeline.model.get("vocab"), dict)
+            or "merges" not in self._pipeline.model
+        ):
             raise UserError(f"{self.folder}: lacks vocab.json or merges.txt.")
-        tokens = {token: i for i, token in enumerate(self._tokens(self._model["vocab"]))}
-        merges = [m.split(" ") if isinstance(m, str) else m for m in self._model["merges"]]
+        tokens = {token: i for i, token in enumerate(self._pipeline.tokens())}
         return {
             "vocab": self._written("vocab.json", json.dumps(tokens, ensure_ascii=False).encode()),
             "merges": self._written(
-                "merges.txt", merges_text([(left, right) for left, right in merges]).encode("utf-8")
+                "merges.txt", merges_text(self._pipeline.merges()).encode("utf-8")
             ),
         }
+
+    def _refuse_ends_of_words(self, vocab: Path) -> None:
+        if any(token.endswith(_END_OF_WORD) for token in self._read(vocab.name)):
+            raise UserError(
+                f"{vocab}: its tokens mark the ends of words ({_END_OF_WORD}), as OpenAI's first "
+                "GPT's do; of byte-pair encoding only GPT-2's of bytes is supported."
+            )
 
     @cached_property
     def _sentencepiece_file(self) -> Path | None:
@@ -186,7 +172,7 @@ class HuggingFaceTokenizer:
     def _sentencepiece_files(self, options: dict[str, Any]) -> dict[str, Path]:
         if OPTIONS not in self._settings:
             options |= numbering(
-                self._sentencepiece_file, self._model, self._settings, self._config
+                self._sentencepiece_file, self._pipeline.model, self._settings, self._config
             )
             if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
                 raise UserError(
@@ -196,45 +182,20 @@ class HuggingFaceTokenizer:
                 )
         path = self._sentencepiece_file
         if path is None:
-            path = self._written("extracted.model", self._extracted(fairseq=options["ids"]))
+            try:
+                content = self._pipeline.sentencepiece(fairseq=options["ids"] == "fairseq")
+            except UserError as error:
+                raise UserError(f"{self.folder}: {error}") from error
+            path = self._written("extracted.model", content)
         return {"model": path}
-
-    def _extracted(self, *, fairseq: str) -> bytes:
-        """A SentencePiece model with the unigrams of `tokenizer.json`."""
-        others = [
-            step["type"]
-            for step in self._normalizers()
-            if step["type"] not in _AS_SENTENCEPIECE
-            and not (step["type"] == "Replace" and step["content"] in (" ", "▁", "", "\x01"))
-        ]
-        metaspace = self._pre_tokenizer("Metaspace")
-        if self._model.get("type") != "Unigram" or others or not metaspace:
-            raise UserError(
-                f"{self.folder}: its tokenizer.json is no plain SentencePiece model"
-                f"{f' (it has {others[0]})' if others else ''}; give the .model file beside it."
-            )
-        charsmap = next(
-            (n["precompiled_charsmap"] for n in self._normalizers() if n["type"] == "Precompiled"),
-            "",
-        )
-        special = {t["content"] for t in self._pipeline.get("added_tokens", []) if t.get("special")}
-        return unigram_model(
-            [(piece, score) for piece, score in self._model["vocab"]],
-            unknown=self._model["unk_id"],
-            control=special,
-            fairseq=fairseq == "fairseq",
-            charsmap=charsmap,
-            dummy_prefix=metaspace.get("prepend_scheme", "always") != "never",
-        )
 
     def _refuse_other_ids(self, block: dict[str, Any]) -> None:
         """Raise UserError where `tokenizer.json` cuts plain text in another way."""
         path = self.folder / "tokenizer.json"
         if not path.exists():
             return
-        adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
         try:
-            ours = adapter.validate_python(block).load()
+            ours = _config_of(block).load()
         except ValidationError as error:
             raise UserError(f"{self.folder}: its tokenizer cannot be read ({error}).") from error
         theirs = tokenizers.Tokenizer.from_file(str(path))
@@ -268,3 +229,16 @@ class HuggingFaceTokenizer:
         except ValueError as error:
             raise UserError(f"{path}: is not JSON ({error}).") from error
         return content if isinstance(content, dict) else {}
+
+
+def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:
+    adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
+    return adapter.validate_python(block)
+
+
+def _with_padding(block: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens of a block; where the vocabulary has no padding, it is the end token."""
+    vocabulary = _config_of(block).read()
+    roles: dict[str, str] = block["special_tokens"]
+    pad, end = (vocabulary.specials[role] for role in ("pad", "sep"))
+    return {**roles, "pad": end} if pad not in vocabulary.ids and end in vocabulary.ids else roles

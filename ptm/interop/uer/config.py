@@ -9,7 +9,13 @@ from typing import Any
 
 from ptm.encoders.transformer import Transformer
 from ptm.errors import UserError
+from ptm.interop.uer.next_tokens import (
+    is_causal,
+    refuse_other_mask,
+    refuse_other_output,
+)
 from ptm.objectives import Objective
+from ptm.objectives.lm import Lm
 from ptm.objectives.masked_tokens import MlmHead
 from ptm.recipe.blocks import ModelBlock
 
@@ -24,7 +30,7 @@ here the epsilon that their converters write for transformers is nearest to that
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "encoder": ("transformer", "bert"),
     "decoder": (None,),
-    "mask": ("fully_visible",),
+    "mask": ("fully_visible", "causal"),
     "layernorm": ("normal",),
     "feed_forward": ("dense",),
     "relative_position_embedding": (False,),
@@ -32,7 +38,7 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "use_alibi": (False,),
     "remove_transformer_bias": (False,),
     "embedding": (["word", "pos", "seg"], ["word", "pos"], "word_pos_seg", "word_pos", "bert"),
-    "target": (["mlm"], ["mlm", "sp"], ["sp", "mlm"], "mlm", "bert", "albert"),
+    "target": (["mlm"], ["mlm", "sp"], ["sp", "mlm"], "mlm", "bert", "albert", ["lm"], "lm"),
 }
 
 
@@ -78,6 +84,8 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
                 f"the config says {key}: {json.dumps(config[key])}, which is not supported here; "
                 f"{' or '.join(json.dumps(value) for value in supported)} is."
             )
+    refuse_other_mask(config)
+    causal = is_causal(config)
     hidden, size = config["hidden_size"], config.get("emb_size", config["hidden_size"])
     factorised = bool(config.get("factorized_embedding_parameterization"))
     if factorised is not (size != hidden):
@@ -85,8 +93,14 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
             f"the config says emb_size: {size} and hidden_size: {hidden}, which does not go with "
             f"factorized_embedding_parameterization: {json.dumps(factorised)}."
         )
+    if causal and factorised:
+        raise UserError(
+            f"the config says emb_size: {size} and hidden_size: {hidden} with the target lm, whose "
+            "output layer is as wide as the encoder there and as the embedding here."
+        )
     encoder = {
         "type": "transformer",
+        **({"visibility": "causal"} if causal else {}),
         "layers": config["layers_num"],
         "hidden_size": hidden,
         "heads": config["heads_num"],
@@ -104,6 +118,17 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
         "positions": config.get("max_seq_length", 512),
         "size": size if factorised else None,
     }
+    head = {"tied": tied}
+    if causal:
+        head["bias"] = bool(config.get("has_lmtarget_bias", False))
+        return {
+            "model": {
+                "dropout": float(config.get("dropout", 0.1)),
+                "embedding": embedding,
+                "encoder": encoder,
+            },
+            "objective": {"type": "lm", "head": head},
+        }
     objective = "mlm"
     if pairs:
         albert = config.get("data_processor") == "albert" or config.get("target") == "albert"
@@ -114,7 +139,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
             "embedding": embedding,
             "encoder": encoder,
         },
-        "objective": {"type": objective, "masking": {"unit": "token"}, "head": {"tied": tied}},
+        "objective": {"type": objective, "masking": {"unit": "token"}, "head": head},
     }
 
 
@@ -138,12 +163,15 @@ def _parts(config: Mapping[str, Any]) -> list[str]:
 def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[str, Any]:
     """Their config of a model of ours. Raises UserError where it cannot be one."""
     encoder, embedding, head = model.encoder, model.embedding, getattr(objective, "head", None)
-    if not isinstance(encoder, Transformer) or not isinstance(head, MlmHead):
+    causal = isinstance(objective, Lm)
+    if not isinstance(encoder, Transformer) or not (causal or isinstance(head, MlmHead)):
         raise UserError(
             f"a model with encoder {encoder.type} and objective {objective.type} has no place in "
-            "UER-py's encoders with masked-token targets."
+            "UER-py's encoders with targets of masked or of next tokens."
         )
     _refuse_what_it_cannot_say(model, encoder)
+    if isinstance(objective, Lm):
+        refuse_other_output(model, objective.head)
     parts = {ours: theirs for theirs, ours in _PARTS.items()}
     config = {
         "emb_size": embedding.size or encoder.hidden_size,
@@ -154,12 +182,12 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "layers_num": encoder.layers,
         "max_seq_length": embedding.positions,
         "dropout": model.dropout,
-        "data_processor": objective.type if pairs else "mlm",
+        "data_processor": objective.type if pairs or causal else "mlm",
         "embedding": [parts[name] for name in embedding.of],
         "encoder": "transformer",
-        "mask": "fully_visible",
-        "target": ["mlm", "sp"] if pairs else ["mlm"],
-        "tie_weights": head.tied,
+        "mask": "causal" if causal else "fully_visible",
+        "target": ["lm"] if causal else ["mlm", "sp"] if pairs else ["mlm"],
+        "tie_weights": getattr(head, "tied", False),
     }
     said = {
         "factorized_embedding_parameterization": embedding.size not in (None, encoder.hidden_size),
@@ -167,6 +195,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "remove_embedding_layernorm": not embedding.layer_norm,
         "remove_attention_scale": not encoder.attention_scale,
         "has_residual_attention": encoder.residual_attention,
+        "has_lmtarget_bias": causal and getattr(head, "bias", False),
     }
     config |= {key: True for key, value in said.items() if value}
     return config if encoder.norm_position == "post" else {**config, "layernorm_positioning": "pre"}
@@ -174,6 +203,11 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
 
 def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
     can = {
+        "encoder.visibility": encoder.visibility in ("full", "causal"),
+        "encoder.position_bias": encoder.position_bias is None,
+        "encoder.key_value_heads": encoder.key_value_heads in (None, encoder.heads),
+        "encoder.head_size": encoder.head_shape.query_width == encoder.hidden_size,
+        "embedding.scaled": not model.embedding.scaled,
         "encoder.feed_forward": encoder.feed_forward == "dense",
         "encoder.norm": encoder.norm == "layer",
         "encoder.bias": encoder.bias,

@@ -13,7 +13,8 @@ from ptm.interop.headless import is_headless
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source_contract import Source
 from ptm.interop.uer.config import uer_config
-from ptm.interop.uer.names import POSITIONS, SEGMENTS, Layers, to_uer
+from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer
+from ptm.interop.uer.next_tokens import is_causal
 from ptm.recipe import Recipe, recipe_yaml
 
 _ROWS = 3
@@ -28,10 +29,10 @@ def export_to_uer(source: Source, out: Path) -> None:
     recipe = source.recipe()
     tensors = source.tensors()
     pairs = "pair_classifier.weight" in tensors
-    if is_headless(tensors.keys(), recipe, source=str(source.folder)):
+    if is_headless(tensors.keys(), recipe.objective, source=str(source.folder)):
         raise UserError(
-            f"{source.folder}: is an encoder without a head of masked tokens, which every "
-            "checkpoint of UER-py's has; --to hf writes it as it is."
+            f"{source.folder}: is an encoder without a head of masked tokens or of next ones, "
+            "which every checkpoint of UER-py's has; --to hf writes it as it is."
         )
     try:
         config = uer_config(recipe.model, recipe.objective, pairs=pairs)
@@ -39,7 +40,9 @@ def export_to_uer(source: Source, out: Path) -> None:
         raise UserError(f"{source.folder}: {error}") from error
     vocabulary = recipe.tokenizer.load().vocabulary
     shared = bool(config.get("parameter_sharing"))
-    theirs = to_uer(_as_theirs(tensors, recipe), Layers(config["layers_num"], shared=shared))
+    layers = Layers(config["layers_num"], shared=shared)
+    output = NEXT if is_causal(config) else MASKED
+    theirs = to_uer(_as_theirs(tensors, recipe), layers, output)
     with new_folder(out) as aside:
         whole = {name: tensor.contiguous() for name, tensor in theirs.items()}
         torch.save(whole, aside / "model.bin")

@@ -15,7 +15,17 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.hf.folder import read_weights
 from ptm.interop.uer import config as uer_config
-from ptm.interop.uer.names import OUTPUT, POSITIONS, SEGMENTS, WORDS, Layers, from_uer, modern
+from ptm.interop.uer.names import (
+    NEXT,
+    POSITIONS,
+    SEGMENTS,
+    WORDS,
+    Layers,
+    from_uer,
+    modern,
+    output_of,
+)
+from ptm.interop.uer.next_tokens import refuse_other_target, said_by_tensors
 from ptm.interop.weight_checks import refuse_no_table, refuse_non_finite
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
@@ -72,8 +82,14 @@ class UerCheckpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The JSON. Raises UserError where it is not one of theirs."""
-        return uer_config.read_uer_config(self.config_path)
+        """The JSON; of an old model of the next token, with what its tensors tell.
+
+        Raises UserError where it is not one of theirs.
+        """
+        config = uer_config.read_uer_config(self.config_path)
+        if output_of(self._theirs) != NEXT or {"mask", "target"} & config.keys():
+            return config
+        return {**said_by_tensors(self._theirs), **config}
 
     @cached_property
     def _theirs(self) -> dict[str, Tensor]:
@@ -96,11 +112,12 @@ class UerCheckpoint:
     @cached_property
     def _tied(self) -> bool:
         """By the tensors; both copies of a tied matrix are there."""
-        output = self._theirs.get(OUTPUT)
+        name = output_of(self._theirs).matrix
+        output = self._theirs.get(name)
         tied = output is None or torch.equal(output, self._theirs[WORDS])
         if self.config.get("tie_weights") and not tied:
             raise UserError(
-                f"{self.weights}: {OUTPUT} differs from {WORDS}, but {self.config_path} says "
+                f"{self.weights}: {name} differs from {WORDS}, but {self.config_path} says "
                 "tie_weights: true."
             )
         return tied
@@ -122,6 +139,7 @@ class UerCheckpoint:
         pairs = "target.sp.linear_1.weight" in self._theirs
         try:
             blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+            refuse_other_target(self.config, causal=output_of(self._theirs) == NEXT)
         except KeyError as error:
             raise UserError(f"{self.config_path}: lacks {error}.") from error
         except UserError as error:

@@ -1,5 +1,7 @@
 """How UER-py and TencentPretrain name the tensors of a transformer encoder with its targets.
 
+A model of masked tokens and one of the next token differ in their target alone (`Output`).
+
 Their state dicts keep both copies of tied tensors, write a norm's weight and bias as gamma and
 beta, keep query, key and value apart and have a segment row for padding, as here. UER-py named the
 embeddings and the targets otherwise until 2022.
@@ -18,7 +20,7 @@ from ptm.errors import UserError
 from ptm.interop.weight_checks import joined
 
 Tensors = Mapping[str, Tensor]
-WORDS, OUTPUT = "embedding.word.embedding.weight", "target.mlm.linear_2.weight"
+WORDS = "embedding.word.embedding.weight"
 POSITIONS, SEGMENTS = "embedding.position.weight", "embedding.segment.weight"
 
 _OLD = (
@@ -28,6 +30,7 @@ _OLD = (
     (r"target\.mlm_linear_(\d)\.", r"target.mlm.linear_\1."),
     (r"target\.(?:sp|nsp|sop)_linear_(\d)\.", r"target.sp.linear_\1."),
     (r"target\.layer_norm\.", "target.mlm.layer_norm."),
+    (r"target\.output_layer\.", "target.lm.output_layer."),
 )
 _TABLES = {
     "word_embedding": "embedding.word.embedding",
@@ -55,6 +58,29 @@ _ATTENTION = "self_attn.linear_layers"
 
 
 @dataclass(frozen=True)
+class Output:
+    """The layer over the vocabulary: what its steps are called here, and its name there."""
+
+    ours: str
+    theirs: str
+    always_biased: bool
+
+    @property
+    def matrix(self) -> str:
+        """Their name of the output matrix."""
+        return f"{self.theirs}.weight"
+
+    @property
+    def bias(self) -> str:
+        """Their name of the output bias."""
+        return f"{self.theirs}.bias"
+
+
+MASKED = Output("mlm", "target.mlm.linear_2", always_biased=True)
+NEXT = Output("lm", "target.lm.output_layer", always_biased=False)
+
+
+@dataclass(frozen=True)
 class Layers:
     """Layers by number, or one for all (`shared`, ALBERT)."""
 
@@ -74,7 +100,7 @@ class Layers:
         for ours, theirs in self.prefixes():
             inside = _modules(_LAYER_LINEAR, _LAYER_NORMS)
             found |= {f"{ours}{name}": f"{theirs}{other}" for name, other in inside}
-        return {**found, "mlm_bias.bias": "target.mlm.linear_2.bias"}
+        return found | {f"{output.ours}_bias.bias": output.bias for output in (MASKED, NEXT)}
 
 
 def _modules(linear: Mapping[str, str], norms: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -96,12 +122,17 @@ def modern(tensors: Tensors) -> dict[str, Tensor]:
     return found
 
 
+def output_of(theirs: Tensors) -> Output:
+    """The layer over the vocabulary that a state dict under its modern names has."""
+    return NEXT if NEXT.matrix in theirs else MASKED
+
+
 def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict[str, Tensor]:
     """Canonical tensors of a state dict under its modern names.
 
-    Raises UserError naming tensors that no encoder with masked-token and pair targets has, or whose
-    query, key or value is not of the hidden size `width`, and KeyError for one that every encoder
-    has and this one lacks.
+    Raises UserError naming tensors that no encoder with these targets has, or whose query, key or
+    value is not of the hidden size `width`, and KeyError for one that every encoder has and this
+    one lacks.
     """
     rest = dict(theirs)
     found = {o: rest.pop(t) for o, t in layers.names().items() if t in rest}
@@ -110,28 +141,33 @@ def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict
             names = [f"{prefix}{_ATTENTION}.{part}.{kind}" for part in range(3)]
             found[f"{ours}attention.qkv.{kind}"] = joined(rest, names, width=width)
             rest = {name: tensor for name, tensor in rest.items() if name not in names}
-    if OUTPUT in rest:
-        output = rest.pop(OUTPUT)
+    output = output_of(theirs)
+    if output.matrix in rest:
+        matrix = rest.pop(output.matrix)
         if not tied:
-            found["mlm_unembed.weight"] = output
+            found[f"{output.ours}_unembed.weight"] = matrix
     if rest:
         shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
         raise UserError(
-            "is not what its config describes, or of another target than bert, mlm and "
-            f"albert; no place for {shown}."
+            "is not what its config describes, or of another target than bert, mlm, albert and "
+            f"lm; no place for {shown}."
         )
     return found
 
 
-def to_uer(tensors: Tensors, layers: Layers) -> dict[str, Tensor]:
-    """The state dict, with the copy of a tied output matrix and zeros for a missing output bias."""
+def to_uer(tensors: Tensors, layers: Layers, output: Output) -> dict[str, Tensor]:
+    """The state dict, with the copy of a tied output matrix.
+
+    Where theirs always has an output bias and the model has none, it is zeros.
+    """
     rest = dict(tensors)
     found = {t: rest.pop(o) for o, t in layers.names().items() if o in rest}
     for ours, prefix in layers.prefixes():
         for kind in ("weight", "bias"):
             for part, tensor in enumerate(rest.pop(f"{ours}attention.qkv.{kind}").chunk(3)):
                 found[f"{prefix}{_ATTENTION}.{part}.{kind}"] = tensor
-    found[OUTPUT] = rest.pop("mlm_unembed.weight", found[WORDS])
-    found.setdefault("target.mlm.linear_2.bias", torch.zeros(len(found[WORDS])))
+    found[output.matrix] = rest.pop(f"{output.ours}_unembed.weight", found[WORDS])
+    if output.always_biased:
+        found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
     assert not rest, f"no place in UER's state dict for {sorted(rest)}"
     return found

@@ -17,6 +17,8 @@ from ptm.text.vocabulary import Vocabulary, lines_of, tokens_of_lines
 
 SPACE = "Ġ"
 """How the byte of a space is written."""
+ONE_FOR_ALL = "<|endoftext|>"
+"""GPT-2's special token: it begins, ends and pads."""
 _VERSION = "#version"
 
 
@@ -38,9 +40,10 @@ class Bpe(TokenizerConfig):
 
     def read(self) -> Vocabulary:
         """The tokens by id, found to be what the merges make."""
+        tokens = _read_tokens(self.vocab)
         vocabulary = Vocabulary(
-            tokens=_read_tokens(self.vocab),
-            specials={**self.SPECIALS, **self._named_specials()},
+            tokens=tokens,
+            specials={**self._usual_specials(tokens), **self._named_specials()},
             source=self.vocab,
         )
         # Read for its refusals: what it returns is read again where the pipeline is built.
@@ -48,6 +51,13 @@ class Bpe(TokenizerConfig):
         if not set(byte_letters()) <= vocabulary.ids.keys():
             vocabulary.require(("unk",))
         return vocabulary
+
+    def _usual_specials(self, tokens: tuple[str, ...]) -> dict[str, str]:
+        """RoBERTa's, or GPT-2's one for all parts, where the vocabulary has that alone."""
+        there = set(tokens)
+        if ONE_FOR_ALL not in there or there & {self.SPECIALS["cls"], self.SPECIALS["sep"]}:
+            return dict(self.SPECIALS)
+        return {**self.SPECIALS, **dict.fromkeys(("pad", "unk", "cls", "sep"), ONE_FOR_ALL)}
 
     def continues_word(self, token: str) -> bool:
         """Words begin with the space before them (Liu et al. 2019, fairseq's whole-word masks)."""
@@ -59,6 +69,16 @@ class Bpe(TokenizerConfig):
         if not set(token) <= letters.keys():
             return token
         return bytes(letters[c] for c in token).decode("utf-8", "ignore").strip()
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """Their bytes together, since a character may have several tokens."""
+        letters = byte_letters()
+        pieces = (
+            bytes(letters[c] for c in token) if set(token) <= letters.keys() else token.encode()
+            for token in tokens
+        )
+        text = b"".join(pieces).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self.prefix_space else text
 
     @property
     def mask_takes_space(self) -> bool:

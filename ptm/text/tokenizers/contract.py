@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -28,6 +29,7 @@ BERT_SPECIALS = {
     "mask": "[MASK]",
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+_ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
 
 Offsets = list[tuple[int, int]]
 
@@ -57,6 +59,10 @@ class PipelineEncoder:
         """Ids of each text, and for each id the characters [start, end) it stands for."""
         encodings = self.pipeline.encode_batch(list(texts), add_special_tokens=False)
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
+
+
+_FIRST_UNSPACED = "\u2e80"
+"""From here on scripts are written without spaces, by and large."""
 
 
 class TokenizerConfig(Config):
@@ -138,6 +144,20 @@ class TokenizerConfig(Config):
     def text_of(self, token: str) -> str:
         """The text that an ordinary token stands for, without marks of words and pieces."""
 
+    def joined(self, tokens: Sequence[str]) -> str:
+        """The text that ordinary tokens stand for one after another.
+
+        Here spaces are put back between words of letters and digits; what is written without
+        spaces, as Chinese is, gets none.
+        """
+        text = ""
+        for token in tokens:
+            piece = self.text_of(token)
+            if text and not self.continues_word(token) and _spaced(text[-1], piece[:1]):
+                text += " "
+            text += piece
+        return text
+
     @property
     def splits_words(self) -> bool:
         """Whether no token says that it continues a word, so that the segmenter finds them all."""
@@ -160,13 +180,16 @@ class TokenizerConfig(Config):
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
         """The vocabulary's files by the names that transformers looks for."""
 
-    def load(self) -> Tokenizer:
-        """Read the files. Raises UserError where they are missing or do not fit the recipe."""
-        vocabulary = self.read()
+    def load(self, *, key: str = "tokenizer") -> Tokenizer:
+        """Read the files; `key`: where the recipe has this block.
+
+        Raises UserError where they are missing or do not fit the recipe.
+        """
+        vocabulary = replace(self.read(), key=key)
         if self.size is not None and self.size != vocabulary.size:
             raise UserError(
                 f"{self.source}: has {vocabulary.size} tokens, but the recipe says "
-                f"tokenizer.size: {self.size}. Set tokenizer.size to {vocabulary.size} or give "
+                f"{key}.size: {self.size}. Set {key}.size to {vocabulary.size} or give "
                 "the other file."
             )
         if self.lowercase:
@@ -191,15 +214,26 @@ class TokenizerConfig(Config):
         return special_roles(named)
 
 
+def _spaced(before: str, after: str) -> bool:
+    """Whether a space belongs between two words of which these are the neighbouring characters."""
+    closes = before.isalnum() or before in ".,;:!?)"
+    return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED
+
+
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
-    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`."""
+    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`.
+
+    Models that predict the next token have bos for cls, and eos for sep.
+    """
     roles = {}
     for role in ROLES:
-        value = named.get(f"{role}_token")
-        # transformers writes a token as its text, or as an object with the text in it.
-        token = value.get("content") if isinstance(value, dict) else value
-        if isinstance(token, str):
-            roles[role] = token
+        for name in (role, *_ALSO_CALLED.get(role, ())):
+            value = named.get(f"{name}_token")
+            # transformers writes a token as its text, or as an object with the text in it.
+            token = value.get("content") if isinstance(value, dict) else value
+            if isinstance(token, str):
+                roles[role] = token
+                break
     return roles
 
 
@@ -257,3 +291,29 @@ class Tokenizer:
         for piece in pieces[1:]:
             ids += [vocabulary.special_id("mask"), *piece]
         return [*ids, vocabulary.special_id("sep")]
+
+    def encode_with_specials(self, text: str) -> list[int]:
+        """Ids of the text alone, where special tokens written in it, and sentinels, are such."""
+        vocabulary = self.vocabulary
+        special = {*vocabulary.specials.values(), *vocabulary.reserved} & vocabulary.ids.keys()
+        special |= {vocabulary.tokens[token] for token in vocabulary.sentinels.tolist()}
+        known = sorted(special, key=len, reverse=True)
+        parts = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
+        ids: list[int] = []
+        for part in parts:
+            if part in known:
+                ids.append(self.vocabulary.ids[part])
+            elif part:
+                ids += self.encode([part])[0]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; special tokens are written as they are called."""
+        special, tokens = self.vocabulary.is_special, self.vocabulary.tokens
+        text, ordinary = "", list[str]()
+        for token in ids:
+            if not special[token]:
+                ordinary.append(tokens[token])
+                continue
+            text, ordinary = text + self.config.joined(ordinary) + tokens[token], []
+        return text + self.config.joined(ordinary)

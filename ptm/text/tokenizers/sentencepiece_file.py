@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SPACE = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 _UNIGRAM, _BPE = 1, 2
 _BREAK = "\x01"
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,41 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
 def _deletes_break(charsmap: bytes) -> bool:
     mapped: str = normalizers.Precompiled(charsmap).normalize_str(f"a{_BREAK}b")
     return mapped == "ab"
+
+
+def bpe_model(
+    pieces: Sequence[str],
+    merges: Sequence[tuple[str, str]],
+    *,
+    unknown: int,
+    control: set[str],
+    dummy_prefix: bool,
+) -> bytes:
+    """A model file of `pieces` by id that are merged in the order of `merges`, as LLaMA's is.
+
+    `control`: pieces that no text becomes. Bytes stand for what has no piece, where they are there.
+    """
+    rank: dict[str, int] = {}
+    for index, (left, right) in enumerate(merges):
+        rank.setdefault(left + right, index)
+    model = sentencepiece_model_pb2.ModelProto()
+    for index, token in enumerate(pieces):
+        kind = _CONTROL if token in control else _BYTE if _BYTE_PIECE.fullmatch(token) else _NORMAL
+        score = -float(rank.get(token, len(merges)))
+        model.pieces.add(piece=token, score=score, type=_UNKNOWN if index == unknown else kind)
+    spec, ids = model.trainer_spec, {token: index for index, token in enumerate(pieces)}
+    spec.model_type = _BPE
+    spec.byte_fallback = any(piece.type == _BYTE for piece in model.pieces)
+    spec.unk_id, spec.unk_piece = unknown, pieces[unknown]
+    for name, token in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
+        setattr(spec, f"{name}_id", ids.get(token, -1))
+        setattr(spec, f"{name}_piece", token)
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = dummy_prefix
+    model.normalizer_spec.remove_extra_whitespaces = False
+    model.normalizer_spec.escape_whitespaces = True
+    data: bytes = model.SerializeToString()
+    return data
 
 
 def unigram_model(

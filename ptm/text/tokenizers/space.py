@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import tokenizers
@@ -20,6 +21,10 @@ class Space(VocabFileTokenizer):
     def continues_word(self, token: str) -> bool:
         """Every token is a word."""
         return False
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """Words apart, in any script."""
+        return " ".join(tokens)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         """Lowercase if asked, split at white space, look up."""

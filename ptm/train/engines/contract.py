@@ -92,7 +92,7 @@ class Engine(ABC):
             names=self._canonical_names(plan),
             stage=self._stage,
             ranks=ranks,
-            state_keys=recipe.optimizer.state_keys,
+            optimizer_states=recipe.optimizer.states,
         )
         if self._stage == 0 and recipe.engine.precision != "fp32":
             self.state.forget_dummy_updates()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ptm.model.stages import stage_bounds
+from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.train.batches import StepBatch
@@ -44,6 +45,8 @@ class PipelineEngine(Engine):
             loss=self._loss,
             recompute=recipe.engine.activation_checkpointing,
         )
+        if recipe.engine.attention == "flex":
+            use_flex_attention(model)
         names = canonical_names(plan, model)
         optimizer = self._optimizer(
             recipe, ((names[own], parameter) for own, parameter in model.named_parameters())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptm.model.build import PlainModel, empty_model
+from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.train.batches import StepBatch
@@ -28,6 +29,8 @@ class PlainEngine(Engine):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
+        if recipe.engine.attention == "flex":
+            use_flex_attention(model)
         engine = start_engine(model, self._optimizer(recipe, model.named_parameters()), config)
         self._loss_scale: MissingLossScale | None = None
         if self._stage == 0 and recipe.engine.precision == "fp16":

@@ -21,6 +21,8 @@ from tests.objectives.noise.conftest import RealTexts, keys_of, split
 KINDS: dict[str, SpanNoise] = {
     "paper": PaperSpans(),
     "paper, half": PaperSpans(rate=0.5, mean_length=1.0),
+    "paper, rolled": PaperSpans(random_roll=True),
+    "rolled, half": PaperSpans(rate=0.5, mean_length=1.0, random_roll=True),
     "geometric": GeometricSpans(spans="geometric"),
     "seed": GeometricSpans(spans="geometric", geometric_p=0.3, max_length=5),
     "geometric, half": GeometricSpans(spans="geometric", rate=0.5, geometric_p=0.9),
@@ -143,7 +145,7 @@ def test_sides_are_never_longer_than_is_said_beforehand(
     assert (sides <= bounds).all()
     counts = noise.draw(pieces.lengths, keys_of(pieces.lengths.size)).counts(pieces.lengths.size)
     assert (counts < noise.most_sentinels(pieces.lengths)).all()
-    if isinstance(noise, PaperSpans):
+    if isinstance(noise, PaperSpans) and not noise.random_roll:
         assert np.array_equal(sides, bounds)
 
 
@@ -178,6 +180,13 @@ def test_every_way_the_paper_can_cut_a_text_is_equally_likely() -> None:
     # 9 tokens, 3 of noise in 2 spans: 2 ways to cut the noise, 5 to cut the rest.
     found = masks(PaperSpans(rate=0.34, mean_length=1.5), 9, 20_000)
     assert len(found) == 10
+    assert all(count == pytest.approx(2000, abs=220) for count in found.values())
+
+
+def test_a_roll_moves_the_noise_to_every_place() -> None:
+    # 6 tokens, 2 of noise in a span: it may go over the end.
+    found = masks(PaperSpans(rate=0.34, random_roll=True), 6, 12_000)
+    assert set(found) == {(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)}
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 

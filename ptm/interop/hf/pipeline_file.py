@@ -1,0 +1,112 @@
+"""What a `tokenizer.json` says, and the SentencePiece model that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.text.tokenizers.sentencepiece_file import SPACE, bpe_model, unigram_model
+
+# Normalisers that SentencePiece does itself.
+_AS_SENTENCEPIECE = ("Precompiled", "Strip", "NFC", "Lowercase")
+
+
+class PipelineFile:
+    """The content of a `tokenizer.json`; of none where there is no such file."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content = content
+
+    def __bool__(self) -> bool:
+        return bool(self.content)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What cuts words."""
+        model = self.content.get("model")
+        return model if isinstance(model, dict) else {}
+
+    def normalizers(self) -> list[dict[str, Any]]:
+        """The steps before the cutting, one after another."""
+        steps = [self.content.get("normalizer")]
+        found: list[dict[str, Any]] = []
+        while steps:
+            step = steps.pop(0)
+            if isinstance(step, dict) and step.get("type") == "Sequence":
+                steps = [*step["normalizers"], *steps]
+            elif isinstance(step, dict):
+                found.append(step)
+        return found
+
+    def pre_tokenizer(self, kind: str) -> dict[str, Any]:
+        """The step of this type; none: empty."""
+        step = self.content.get("pre_tokenizer") or {}
+        steps = step.get("pretokenizers", [step])
+        return next((step for step in steps if step.get("type") == kind), {})
+
+    def tokens(self) -> list[str]:
+        """Tokens by id, with those that were added after the vocabulary was made."""
+        ids: Mapping[str, int] = self.model["vocab"]
+        added = {token["content"]: token["id"] for token in self.content.get("added_tokens", [])}
+        whole = {**added, **ids}
+        return sorted(whole, key=whole.__getitem__)
+
+    def merges(self) -> list[tuple[str, str]]:
+        """Pairs in the order in which they are merged."""
+        pairs = (m.split(" ") if isinstance(m, str) else m for m in self.model["merges"])
+        return [(left, right) for left, right in pairs]
+
+    @property
+    def merges_characters(self) -> bool:
+        """Whether it is the byte-pair encoding of SentencePiece, as LLaMA's, and not of bytes."""
+        steps = (*self.normalizers(), self.pre_tokenizer("Metaspace"))
+        marks_spaces = any(SPACE in step.values() for step in steps)
+        of_bytes = bool(self.pre_tokenizer("ByteLevel"))
+        return self.model.get("type") == "BPE" and marks_spaces and not of_bytes
+
+    def sentencepiece(self, *, fairseq: bool) -> bytes:
+        """The file of a SentencePiece model with its pieces. Raises UserError where there is none.
+
+        `fairseq`: whether they are in the order of XLM-R.
+        """
+        return self._merged() if self.merges_characters else self._unigrams(fairseq=fairseq)
+
+    def _unigrams(self, *, fairseq: bool) -> bytes:
+        steps = self.normalizers()
+        others = [
+            step["type"]
+            for step in steps
+            if step["type"] not in _AS_SENTENCEPIECE
+            and not (step["type"] == "Replace" and step["content"] in (" ", SPACE, "", "\x01"))
+        ]
+        metaspace = self.pre_tokenizer("Metaspace")
+        if self.model.get("type") != "Unigram" or others or not metaspace:
+            raise UserError(
+                "its tokenizer.json is no plain SentencePiece model"
+                f"{f' (it has {others[0]})' if others else ''}; give the .model file beside it."
+            )
+        charsmaps = (n["precompiled_charsmap"] for n in steps if n["type"] == "Precompiled")
+        added = self.content.get("added_tokens", [])
+        return unigram_model(
+            [(piece, score) for piece, score in self.model["vocab"]],
+            unknown=self.model["unk_id"],
+            control={token["content"] for token in added if token.get("special")},
+            fairseq=fairseq,
+            charsmap=next(charsmaps, ""),
+            dummy_prefix=metaspace.get("prepend_scheme", "always") != "never",
+        )
+
+    def _merged(self) -> bytes:
+        prepends = any(step["type"] == "Prepend" for step in self.normalizers())
+        scheme = self.pre_tokenizer("Metaspace").get("prepend_scheme", "never")
+        pieces, unknown = self.tokens(), self.model.get("unk_token")
+        if unknown not in pieces:
+            raise UserError("its tokenizer.json has no unknown token, as SentencePiece always has.")
+        return bpe_model(
+            pieces,
+            self.merges(),
+            unknown=pieces.index(unknown),
+            control={token["content"] for token in self.content.get("added_tokens", [])},
+            dummy_prefix=prepends or scheme != "never",
+        )

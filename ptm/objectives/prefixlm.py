@@ -1,0 +1,132 @@
+"""Prefix language modelling: one stack reads the source whole and the target causally.
+
+Dong et al. 2019 (UniLM, section 2.3, sequence-to-sequence), Raffel et al. 2019 (section 3.2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptm.data.batch import Placement
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, Texts
+from ptm.data.packing import RowSize
+from ptm.data.store import I64, ragged_ranges
+from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
+from ptm.nn.shape import ModelShape
+from ptm.nn.visibility import PREFIX_SEGMENT
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
+from ptm.objectives.masked_tokens import surrounded
+from ptm.objectives.next_tokens import (
+    NEXT_METRICS,
+    NEXT_OUTPUTS,
+    NEXT_TARGETS,
+    LmHead,
+    next_token_steps,
+    next_token_sums,
+    target_tensors,
+)
+from ptm.objectives.row_tensors import row_tensors
+from ptm.plan import Step
+from ptm.text.vocabulary import Vocabularies
+
+_AROUND = 2
+"""[CLS] source [SEP] target is read; the last [SEP] is only predicted."""
+
+
+class PrefixLm(Objective):
+    """Predict every token of the target from the source and the target before it."""
+
+    type: Literal["prefixlm"]
+    head: LmHead = LmHead()
+
+    metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
+    layouts: ClassVar[tuple[str, ...]] = ("pairs",)
+    visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
+    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
+    segments: ClassVar[int] = 2
+    shortest_row: ClassVar[int] = _AROUND + 2
+
+    @property
+    def needs_word_starts(self) -> bool:
+        """No."""
+        return False
+
+    def row_lengths(self, examples: Examples) -> I64:
+        """Both sides and the special tokens around them."""
+        return np.asarray(examples.lengths)[:, None] + _AROUND
+
+    @property
+    def index_key(self) -> str:
+        """Sides share a row."""
+        return "prefixlm"
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Every pair; where both sides are too long for a row together, they lose their ends."""
+        sentences = documents.sentences
+        return beginnings(sentences, shared_room(side_lengths(sentences), size.source - _AROUND))
+
+    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
+        """The index from its arrays."""
+        return TwoSides(**arrays)
+
+    def collate(
+        self,
+        texts: Texts,
+        placement: Placement,
+        *,
+        vocabularies: Vocabularies,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """[CLS] source [SEP] target is read, target [SEP] predicted from the [SEP] before it on.
+
+        The source and its special tokens are the first segment.
+        """
+        vocabulary = vocabularies.source
+        whole, segments = surrounded(texts, vocabulary)
+        lengths = texts.lengths + _AROUND + 1
+        read = ragged_ranges(np.cumsum(lengths) - lengths, lengths - 1)
+        weights = (segments[read + 1] != PREFIX_SEGMENT).astype(np.int64)
+        pad = vocabulary.special_id("pad")
+        return MicroBatch(
+            tensors={
+                **row_tensors(whole.ids[read], placement, pad=pad, segments=segments[read]),
+                **target_tensors(whole.ids[read + 1], weights, placement),
+            },
+            counts={"predicted": int(weights.sum())},
+            rows=placement.rows,
+            examples=int(placement.example.size),
+            tokens=int(read.size),
+        )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """[CLS] text [SEP], which is the first segment."""
+        vocabulary = vocabularies.source
+        return Prompt(
+            begin=(vocabulary.special_id("cls"), *text, vocabulary.special_id("sep")),
+            segment=PREFIX_SEGMENT,
+            next_segment=PREFIX_SEGMENT + 1,
+        )
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """hidden -> sums of loss and hits, or logits (B, T, V)."""
+        return next_token_steps(self.head, shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The sums."""
+        return NEXT_OUTPUTS
+
+    def sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Cross entropy and hits over the targets."""
+        return next_token_sums(outputs)

@@ -1,0 +1,99 @@
+"""Pairs as examples: which tokens of each side go into a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.data.documents import Documents
+from ptm.data.store import TokenStore
+from ptm.data.two_sides import beginnings, shared_room, side_lengths
+from ptm.errors import UserError
+
+if TYPE_CHECKING:
+    from tests.conftest import BuildStore
+
+# Sides of 1 and 3, of 4 and 1, of 2 and 2 tokens.
+TEXT = "a\tb c d\nf g h i\tj\nk l\tm n\n"
+
+
+@pytest.fixture
+def store(build_store: BuildStore, tmp_path: Path, tiny_vocab: Path) -> TokenStore:
+    return build_store(tmp_path / "pairs", TEXT, vocab=tiny_vocab, layout="pairs")
+
+
+@pytest.fixture
+def words(tiny_vocab: Path) -> Callable[[np.ndarray], str]:
+    tokens = tiny_vocab.read_text(encoding="utf-8").splitlines()
+    return lambda ids: "".join(tokens[int(token)] for token in ids)
+
+
+def test_whole_sides_come_back_in_any_order(
+    store: TokenStore, words: Callable[[np.ndarray], str]
+) -> None:
+    sentences = Documents(store).sentences
+    examples = beginnings(sentences, side_lengths(sentences))
+    texts = examples.texts(store, np.array([2, 0, 1]))
+    assert words(texts.tokens) == "klmn" + "abcd" + "fghij"
+    assert texts.parts.tolist() == [[2, 2], [1, 3], [4, 1]]
+    assert examples.lengths.tolist() == [4, 5, 4]
+    assert examples.left_out == {}
+
+
+def test_what_is_cut_off_is_the_end_of_a_side_and_counted(
+    store: TokenStore, words: Callable[[np.ndarray], str]
+) -> None:
+    sentences = Documents(store).sentences
+    examples = beginnings(sentences, np.minimum(side_lengths(sentences), [2, 1]))
+    texts = examples.texts(store, np.arange(3))
+    assert words(texts.tokens) == "ab" + "fgj" + "klm"
+    assert examples.left_out == {
+        "source tokens at the ends of 1 pairs too long for a row": 2,
+        "target tokens at the ends of 2 pairs too long for a row": 3,
+    }
+
+
+def test_chosen_pairs_stay_whole(store: TokenStore, words: Callable[[np.ndarray], str]) -> None:
+    sentences = Documents(store, np.array([False, True, False])).sentences
+    examples = beginnings(sentences, side_lengths(sentences))
+    assert words(examples.texts(store, np.array([0])).tokens) == "fghij"
+
+
+def test_an_id_that_only_the_other_vocabulary_has_is_damage(store: TokenStore) -> None:
+    manifest = store.folder / "store.json"
+    data = json.loads(manifest.read_text())
+    # The third target is 19 and 20.
+    data |= {"target_tokenizer": "another", "target_vocabulary_size": 19}
+    manifest.write_text(json.dumps(data))
+    damaged = TokenStore.open(store.folder)
+    sentences = Documents(damaged).sentences
+    examples = beginnings(sentences, side_lengths(sentences))
+    with pytest.raises(UserError, match="holds the token id 20, but its vocabulary has 19 tokens"):
+        examples.texts(damaged, np.array([2]))
+
+
+# Room for both
+
+
+def test_what_one_side_does_not_need_goes_to_the_other() -> None:
+    lengths = np.array([[1, 9], [9, 1], [9, 9], [3, 3], [4, 4]])
+    assert shared_room(lengths, 7).tolist() == [[1, 6], [6, 1], [4, 3], [3, 3], [4, 3]]
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1),
+    room=st.integers(2, 60),
+)
+def test_nothing_is_cut_without_need_and_no_side_to_nothing(
+    lengths: list[tuple[int, int]], room: int
+) -> None:
+    kept = shared_room(np.array(lengths), room)
+    assert (kept >= 1).all()
+    assert (kept.sum(axis=1) == np.minimum(np.sum(lengths, axis=1), room)).all()

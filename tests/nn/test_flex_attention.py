@@ -1,0 +1,45 @@
+"""FlexAttention sees and adds what scaled dot product attention does (forward, as CPUs have it)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ptm.nn.attention import HeadShape, SelfAttention
+from ptm.nn.flex_attention import use_flex_attention
+from ptm.nn.visibility import Sight
+
+LENGTH = 128
+
+
+def packed() -> tuple[torch.Tensor, torch.Tensor]:
+    """Example ids and segments of two rows with several examples and padding."""
+    ids, segments = torch.zeros(2, LENGTH), torch.zeros(2, LENGTH)
+    for row, ends in enumerate([(50, 90, 128), (20, 70, 100)]):
+        begin = 0
+        for number, end in enumerate(ends, 1):
+            ids[row, begin:end] = number
+            segments[row, begin:end] = 2
+            segments[row, begin : (begin + end) // 2] = 1
+            begin = end
+    return ids.long(), segments.long()
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("groups", [4, 2])
+@pytest.mark.parametrize(
+    "sight", [Sight(), Sight("causal"), Sight("prefix"), Sight(window=16), Sight("causal", 8)]
+)
+def test_it_gives_the_same(sight: Sight, groups: int, biased: bool) -> None:
+    torch.manual_seed(0)
+    shape = HeadShape(64, 4, groups, 16, scaled=not biased)
+    layer = SelfAttention(shape, dropout=0.0, sight=sight).eval()
+    hidden, (ids, segments) = torch.randn(2, LENGTH, 64), packed()
+    bias = torch.randn(1, 4, LENGTH, LENGTH) if biased else None
+    told = {"segment_ids": segments, "position_bias": bias}
+    with torch.no_grad():
+        expected = layer(hidden, ids, **told)
+        use_flex_attention(layer)
+        assert layer.kernel is not None
+        found = layer(hidden, ids, **told)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
