@@ -96,6 +96,14 @@ def write_tokenizer(
     write_json(folder / "special_tokens_map.json", named)
 
 
+def _marks(vocabulary: Vocabulary) -> list[str]:
+    """Tokens without a role that an objective writes into texts: sentinels, gaps of sentences."""
+    sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
+    taken = {*vocabulary.specials.values()}
+    gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
+    return [*sentinels, *gaps]
+
+
 def _template(
     vocabulary: Vocabulary, around: Around, *, double: bool, second: int
 ) -> processors.PostProcessor:
@@ -116,14 +124,6 @@ def _template(
         ],
         special_tokens=specials,
     )
-
-
-def _marks(vocabulary: Vocabulary) -> list[str]:
-    """Tokens without a role that an objective writes into texts: sentinels, gaps of sentences."""
-    sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
-    taken = {*vocabulary.specials.values()}
-    gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
-    return [*sentinels, *gaps]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

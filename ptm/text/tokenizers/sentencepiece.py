@@ -10,9 +10,10 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tokenizers
+from pydantic import Field
 from sentencepiece import SentencePieceProcessor
 
 from ptm.component import NonNegativeInt
@@ -40,10 +41,11 @@ PEGASUS_FIRST = ("<pad>", "</s>", "<unk>")
 _PEGASUS_MARKS = ("<mask_1>", "<mask_2>", *(f"<unk_{number}>" for number in range(2, 103)))
 PEGASUS_OFFSET = len(_PEGASUS_MARKS)
 _SHIFTS = {"file": 0, "fairseq": 1, "pegasus": PEGASUS_OFFSET}
-_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-"""How a byte is called that is a piece of its own."""
 _SENTINEL = re.compile(SPACE + r"(<extra_id_\d+>)")
 """How mT5's file writes sentinels."""
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""How a byte is called that is a piece of its own."""
 
 
 class SentencePiece(TokenizerConfig):
@@ -59,11 +61,12 @@ class SentencePiece(TokenizerConfig):
     ids: Literal["file", "fairseq", "pegasus"] = "file"
     """file: as the model file numbers its pieces; fairseq: as XLM-R does (Conneau et al. 2019);
     pegasus: as PEGASUS does, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
-    sentinels: NonNegativeInt = 0
-    """Sentinels after all pieces, the last of them <extra_id_0> (T5: 100)."""
+    lowercase: bool = False
+    sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
+    """So many tokens <extra_id_N> after the file's, the first of them last, as T5 has them (100).
+    None where the file has its own."""
     unused: NonNegativeInt = 0
     """Tokens after all others that stand for nothing: T5's tables have rows to spare."""
-    lowercase: bool = False
 
     def read(self) -> Vocabulary:
         """The file's pieces in the order of `ids`; those that no text becomes are reserved."""
@@ -80,25 +83,20 @@ class SentencePiece(TokenizerConfig):
             tokens = (*tokens[:2], *_PEGASUS_MARKS, *tokens[2:])
             specials = {**specials, "mask": "<mask_2>", **self._named_specials()}
             reserved |= {*_PEGASUS_MARKS}
+        added = tuple(sentinel(number) for number in reversed(range(self.sentinels)))
+        if set(added) & set(tokens):
+            raise UserError(
+                f"{self.model}: has {sentinel(0)} among its pieces already; leave out "
+                f"tokenizer.sentinels = {self.sentinels}."
+            )
         vocabulary = Vocabulary(
-            tokens=(*tokens, *self._added(tokens)),
+            tokens=(*tokens, *added, *(f"<unused{number}>" for number in range(self.unused))),
             specials=specials,
             source=self.model,
-            reserved=reserved & set(tokens),
+            reserved=(reserved & set(tokens)) | set(added),
         )
         vocabulary.require(("unk",))
         return vocabulary
-
-    def _added(self, tokens: Sequence[str]) -> tuple[str, ...]:
-        """Sentinels, from the last number to 0, and what is unused."""
-        sentinels = [sentinel(number) for number in reversed(range(self.sentinels))]
-        there = {*tokens} & {*sentinels}
-        if there:
-            raise UserError(
-                f"{self.model}: has {min(there)} among its pieces already; leave out "
-                f"tokenizer.sentinels = {self.sentinels}."
-            )
-        return (*sentinels, *(f"<unused{number}>" for number in range(self.unused)))
 
     def _refuse_unlike_pegasus(self, file: SentencePieceFile) -> None:
         if file.tokens[:3] != PEGASUS_FIRST or "<mask_1>" in file.tokens:
