@@ -76,7 +76,7 @@ class Files:
         ]
         if words == "words":
             found.append("data.segmenter={type: rjieba}")
-        masking = said["objective"]["masking"]
+        masking = said["objective"].get("masking", {})
         for key in ("lexicon", "entities"):
             if key in masking:
                 found.append(f"objective.masking.{key}={PROJECT / masking[key]}")
