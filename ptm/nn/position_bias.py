@@ -61,7 +61,8 @@ class RelativePositionBias(nn.Module):
             max_distance=self.max_distance,
             bidirectional=self.bidirectional,
         )
-        return nn.functional.embedding(bucket, self.weight).permute(2, 0, 1)[None]
+        # Contiguous, as what is sent to another stage has to be.
+        return nn.functional.embedding(bucket, self.weight).permute(2, 0, 1)[None].contiguous()
 
     def _seen_before(self, example_ids: Tensor) -> int:
         """Tokens of the calls before."""

@@ -16,6 +16,8 @@ from transformers import (
     AlbertForPreTraining,
     BertForMaskedLM,
     BertForPreTraining,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
     PreTrainedModel,
 )
 
@@ -42,6 +44,8 @@ class CurveCase:
     weights change by 1e-7: nothing could be compared."""
     layout: Literal["documents", "sentences"] = "documents"
     pair_argument: str | None = None
+    head: Mapping[str, Any] | None = None
+    """The objective's, where it is not that of masked tokens."""
     embedding: Mapping[str, Any] = field(default_factory=dict)
     encoder: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,7 +61,8 @@ class CurveCase:
         model["embedding"].update(self.embedding)
         model["encoder"].update(self.encoder)
         model["dropout"] = 0.0
-        blocks["objective"]["type"] = self.objective
+        head = blocks["objective"]["head"] if self.head is None else dict(self.head)
+        blocks["objective"] = {"type": self.objective, "head": head}
         return {
             **blocks,
             "name": "curve",
@@ -90,8 +95,16 @@ class CurveCase:
         arguments = {
             "input_ids": tensors["input_ids"],
             "position_ids": tensors["position_ids"],
-            "token_type_ids": (tensors["segment_ids"] - 1).clamp(min=0),
             "attention_mask": ids[:, None, :, None] == ids[:, None, None, :],
+        }
+        if self.objective == "lm":
+            labels = tensors["target_ids"].masked_fill(tensors["target_weights"] == 0, -100)
+            # Given both, transformers takes the second, which are not to be moved by one.
+            moved = {"labels": labels, "shift_labels": labels}
+            return {**arguments, **moved, "attention_mask": arguments["attention_mask"].tril()}
+        arguments = {
+            **arguments,
+            "token_type_ids": (tensors["segment_ids"] - 1).clamp(min=0),
             "labels": _scattered(tensors, "predicted", "ids", cells=ids.numel()).view(ids.shape),
         }
         if self.pair_argument is None:
@@ -128,5 +141,38 @@ CASES = {
         pair_argument="sentence_order_label",
         embedding={"size": 32},
         encoder={"activation": "gelu_tanh", "shared_groups": 1},
+    ),
+    "gpt2": CurveCase(
+        "lm",
+        GPT2LMHeadModel,
+        steps=100,
+        rate=2e-3,
+        head={},
+        embedding={"of": ["word", "position"], "layer_norm": False},
+        encoder={
+            "visibility": "causal",
+            "activation": "gelu_tanh",
+            "norm_position": "pre",
+            "norm_epsilon": 1e-5,
+        },
+    ),
+    "llama": CurveCase(
+        "lm",
+        LlamaForCausalLM,
+        steps=100,
+        rate=2e-3,
+        head={"tied": False},
+        embedding={"of": ["word"], "layer_norm": False},
+        encoder={
+            "visibility": "causal",
+            "key_value_heads": 1,
+            "feed_forward": "gated",
+            "activation": "silu",
+            "norm": "rms",
+            "norm_position": "pre",
+            "norm_epsilon": 1e-6,
+            "bias": False,
+            "rotary": {"theta": 10000},
+        },
     ),
 }

@@ -21,8 +21,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
-    GPT2Config,
-    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaModel,
@@ -190,11 +190,18 @@ def test_another_family_is_refused_by_its_name(
     tmp_path: Path, small_vocab: Path, config: BertConfig
 ) -> None:
     folder = tmp_path / "theirs"
-    other = GPT2Config(vocab_size=config.vocab_size, n_embd=32, n_layer=2, n_head=2)
-    GPT2LMHeadModel(other).save_pretrained(folder)
+    other = GPTNeoXConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    GPTNeoXForCausalLM(other).save_pretrained(folder)
     shutil.copyfile(small_vocab, folder / "vocab.txt")
     text = refusal(folder, tmp_path)
-    assert "gpt2" in text
+    assert "gpt_neox" in text
     assert "bert" in text
 
 

@@ -60,6 +60,41 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 PAIRS = ("bert", "albert")
 
+# models/gpt2/config.json, and what their command lines for GPT say.
+NEXT_CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        **SIZES,
+        "hidden_act": "gelu_fast",
+        "data_processor": "lm",
+        "embedding": ["word", "pos"],
+        "remove_embedding_layernorm": True,
+        "encoder": "transformer",
+        "mask": "causal",
+        "layernorm_positioning": "pre",
+        "target": ["lm"],
+        "tie_weights": True,
+    },
+    "gpt": {
+        **SIZES,
+        "data_processor": "lm",
+        "embedding": ["word", "pos"],
+        "encoder": "transformer",
+        "mask": "causal",
+        "target": ["lm"],
+        "tie_weights": False,
+    },
+    "biased": {
+        **SIZES,
+        "data_processor": "lm",
+        "embedding": ["word", "pos"],
+        "encoder": "transformer",
+        "mask": "causal",
+        "target": ["lm"],
+        "has_lmtarget_bias": True,
+        "tie_weights": True,
+    },
+}
+
 
 def _linear(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
@@ -87,11 +122,13 @@ def shapes_of(config: Mapping[str, Any], words: int) -> dict[str, tuple[int, ...
     """Every tensor of `Model(args, …).state_dict()`."""
     width, hidden, inner = (config[k] for k in ("emb_size", "hidden_size", "feedforward_size"))
     shapes: dict[str, tuple[int, ...]] = {
-        **_norm("embedding.layer_norm", width),
         "embedding.word.embedding.weight": (words, width),
         "embedding.pos.embedding.weight": (config["max_seq_length"], width),
-        "embedding.seg.embedding.weight": (3, width),
     }
+    if "seg" in config["embedding"]:
+        shapes["embedding.seg.embedding.weight"] = (3, width)
+    if not config.get("remove_embedding_layernorm"):
+        shapes |= _norm("embedding.layer_norm", width)
     if config.get("factorized_embedding_parameterization"):
         shapes |= _linear("encoder.linear", hidden, width)
     if config.get("parameter_sharing"):
@@ -101,6 +138,11 @@ def shapes_of(config: Mapping[str, Any], words: int) -> dict[str, tuple[int, ...
             shapes |= _layer(f"encoder.transformer.{index}", hidden, inner)
     if config.get("layernorm_positioning") == "pre":
         shapes |= _norm("encoder.layer_norm", hidden)
+    if "lm" in config["target"]:
+        shapes["target.lm.output_layer.weight"] = (words, hidden)
+        if config.get("has_lmtarget_bias"):
+            shapes["target.lm.output_layer.bias"] = (words,)
+        return shapes
     shapes |= _linear("target.mlm.linear_1", width, hidden)
     shapes |= _norm("target.mlm.layer_norm", width)
     shapes |= _linear("target.mlm.linear_2", words, width)
@@ -118,7 +160,8 @@ def random_state(config: Mapping[str, Any], words: int) -> State:
         for name, shape in shapes_of(config, words).items()
     }
     if config.get("tie_weights"):
-        state["target.mlm.linear_2.weight"] = state["embedding.word.embedding.weight"]
+        output = "lm.output_layer" if "lm" in config["target"] else "mlm.linear_2"
+        state[f"target.{output}.weight"] = state["embedding.word.embedding.weight"]
     return state
 
 
@@ -132,6 +175,7 @@ def old_names(state: State, *, pair: str) -> State:
             ("embedding.seg.embedding", "embedding.segment_embedding"),
             ("target.mlm.layer_norm", "target.layer_norm"),
             ("target.mlm.", "target.mlm_"),
+            ("target.lm.output_layer", "target.output_layer"),
             ("target.sp.", f"target.{pair}_"),
         ):
             if name.startswith(new):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.model.build import PlainModel
 from ptm.model.decoding.choosing import Sampling
-from ptm.model.decoding.continuation import Continuation, continuation
+from ptm.model.decoding.continuation import continuation
 from ptm.objectives.contract import Prompt
 
 
@@ -41,7 +41,7 @@ def continued(
     dice = torch.Generator().manual_seed(seed)
     with continuation(model, prompts, pad=limits.pad) as text:
         going = torch.ones(len(prompts), dtype=torch.bool)
-        for _ in range(limits.longest):
+        for length in range(1, limits.longest + 1):
             if sampling is None:
                 tokens = text.logits.argmax(dim=-1)
             else:
@@ -53,7 +53,9 @@ def continued(
                 token if here else None
                 for token, here in zip(tokens.tolist(), going.tolist(), strict=True)
             ]
-            text.read(torch.where(going, tokens, limits.pad))
+            # What nothing follows need not be read; there may be no position for it.
+            if length < limits.longest:
+                text.read(torch.where(going, tokens, limits.pad))
 
 
 @dataclass
@@ -83,42 +85,52 @@ def searched(
     ended = _Ended(beams)
     with continuation(model, [prompt], pad=limits.pad) as text:
         scores = torch.zeros(1)
-        rows: list[list[int]] = [[]]
+        written: list[list[int]] = [[]]
         for length in range(1, limits.longest + 1):
-            scores, rows = _step(text, scores, rows, ended, limits.end, beams, length_penalty)
-            if ended.beats(float(scores[0]) / length**length_penalty):
+            grown = _grown(scores, text.logits, beams=beams)
+            for score, row in grown.ended(limits.end):
+                ended.add(score / length**length_penalty, written[row])
+            scores, rows, tokens = grown.going(limits.end)
+            written = [
+                [*written[row], token]
+                for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)
+            ]
+            if length == limits.longest:
+                for score, ids in zip(scores.tolist(), written, strict=True):
+                    ended.add(score / length**length_penalty, ids)
+            elif ended.beats(float(scores[0]) / length**length_penalty):
                 break
-        else:
-            for score, tokens in zip(scores.tolist(), rows, strict=True):
-                ended.add(score / limits.longest**length_penalty, tokens)
+            else:
+                text.keep(rows)
+                text.read(tokens)
     return ended.texts[0][1]
 
 
-def _step(
-    text: Continuation,
-    scores: Tensor,
-    rows: list[list[int]],
-    ended: _Ended,
-    end: int,
-    beams: int,
-    length_penalty: float,
-) -> tuple[Tensor, list[list[int]]]:
-    """One token more: the best beams that go on; those that ended are in `ended`."""
-    total = scores[:, None] + text.logits.log_softmax(dim=-1)
-    vocabulary = total.shape[1]
-    # Of twice as many at least `beams` go on, since a row can end in one way only.
+@dataclass(frozen=True)
+class _Grown:
+    """The best texts that are one token longer, the best first: scores, the row each continues and
+    its token (twice as many as there are beams, since a row can end in one way only)."""
+
+    scores: Tensor
+    rows: Tensor
+    tokens: Tensor
+    beams: int
+
+    def ended(self, end: int) -> list[tuple[float, int]]:
+        """Score and row of those among the best that end."""
+        best = self.tokens[: self.beams] == end
+        rows, scores = self.rows[: self.beams][best], self.scores[: self.beams][best]
+        return list(zip(scores.tolist(), rows.tolist(), strict=True))
+
+    def going(self, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, rows and tokens of the best that go on."""
+        on = (self.tokens != end).nonzero()[: self.beams, 0]
+        return self.scores[on], self.rows[on], self.tokens[on]
+
+
+def _grown(scores: Tensor, logits: Tensor, *, beams: int) -> _Grown:
+    """Scores of the texts so far (rows), and logits of what comes next (rows, V)."""
+    total = scores[:, None] + logits.log_softmax(dim=-1)
     best = total.flatten().topk(min(2 * beams, total.numel()))
-    going: list[tuple[float, int, int]] = []
-    for rank, (score, at) in enumerate(
-        zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ):
-        row, token = divmod(at, vocabulary)
-        if token == end:
-            if rank < beams:
-                ended.add(score / (len(rows[row]) + 1) ** length_penalty, rows[row])
-        elif len(going) < beams:
-            going.append((score, row, token))
-    text.keep(torch.tensor([row for _, row, _ in going]))
-    text.read(torch.tensor([token for _, _, token in going]))
-    continued_rows = [[*rows[row], token] for _, row, token in going]
-    return torch.tensor([score for score, _, _ in going]), continued_rows
+    rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")
+    return _Grown(best.values, rows, best.indices % total.shape[1], beams)

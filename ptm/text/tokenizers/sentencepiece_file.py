@@ -140,7 +140,9 @@ def pipeline_of(
     tokenizer.normalizer = normalizers.Sequence(_normalizers(file, lowercase=lowercase))
     scheme = "always" if file.proto.normalizer_spec.add_dummy_prefix else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
-        replacement=SPACE, prepend_scheme=scheme, split=False
+        replacement=SPACE,
+        prepend_scheme=scheme if _strips(file) else "never",
+        split=False,
     )
     metaspace = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
     tokenizer.decoder = (
@@ -200,10 +202,17 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
             marks = Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])")
             steps += [normalizers.NFC(), normalizers.Replace(marks, _BREAK)]
         steps.append(normalizers.Precompiled(charsmap))
-    if spec.remove_extra_whitespaces:
+    if _strips(file):
         steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    elif spec.add_dummy_prefix:
+        # The library's Metaspace puts none before a text that begins with a space.
+        steps += [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
     return steps
+
+
+def _strips(file: SentencePieceFile) -> bool:
+    return bool(file.proto.normalizer_spec.remove_extra_whitespaces)
 
 
 def _deletes_break(charsmap: bytes) -> bool:

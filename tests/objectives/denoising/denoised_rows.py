@@ -92,7 +92,7 @@ class DenoisedRows:
     def long_rows(self) -> list[int]:
         """Some rows with the longest examples."""
         first = self.members(self.all_rows())[np.append(0, self.rows.ends[:-1])]
-        return np.argsort(-self.lengths[first, 1], kind="stable")[:60].tolist()
+        return np.argsort(-self.lengths[first, 1], kind="stable")[:30].tolist()
 
     def crowded_rows(self, count: int) -> list[int]:
         """The rows with the most examples."""

@@ -1,0 +1,74 @@
+"""Whether a model that was trained on poems goes on in lines as long as the first.
+
+python benchmarks/poems.py SOURCE [--count N] [--sample] [KEY=VALUE ...]
+
+Takes the first lines (five or seven characters and a comma) of N held-out poems of the store that
+the source's recipe names, lets the model go on, and counts the poems whose next three lines all
+have as many characters as the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ptm.data.split import held_out_documents
+from ptm.interop.generate import Choice, Generator
+from ptm.interop.source import open_source
+from ptm.model.decoding.choosing import Sampling
+from ptm.train.inputs import evaluation_rows
+from ptm.train.rows import RowSet
+
+LINES = 3
+_ENDS = re.compile("[，。？！；]")
+
+
+def first_lines(rows: RowSet, generator: Generator, *, share: float, count: int) -> list[str]:
+    """Those of `count` held-out poems, evenly spread, that have five or seven characters.
+
+    `share`: of the documents that are held out.
+    """
+    starts, lengths = rows.store.document_ranges
+    chosen = np.flatnonzero(held_out_documents(rows.store.document_hashes, share))
+    found = []
+    for document in chosen:
+        begin, length = int(starts[document]), int(lengths[document])
+        ids = rows.store.tokens(np.array([begin]), np.array([min(length, 16)]))
+        line, comma, _ = generator.tokenizer.decode(ids.tolist()).partition("，")
+        if comma and len(line) in (5, 7) and "[UNK]" not in line:
+            found.append(line + comma)
+    step = max(1, len(found) // count)
+    return found[::step][:count]
+
+
+def keeps_length(first: str, written: str) -> bool:
+    """Whether the next lines are all as long as the first."""
+    lines = _ENDS.split(written)[:LINES]
+    return len(lines) == LINES and all(len(line) == len(first) - 1 for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("source")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--sample", action="store_true")
+    parsed = parser.parse_args(arguments)
+    source = open_source(parsed.source)
+    generator = Generator(source)
+    recipe = source.recipe(parsed.overrides)
+    rows = evaluation_rows(recipe, generator.tokenizer)["eval"]
+    lines = first_lines(rows, generator, share=recipe.data.held_out, count=parsed.count)
+    sampling = Sampling(top_p=0.9) if parsed.sample else None
+    written = generator.generate(lines, Choice(longest=40, sampling=sampling))
+    kept = [keeps_length(*pair) for pair in zip(lines, written, strict=True)]
+    for line, text in list(zip(lines, written, strict=True))[:5]:
+        print(f"{line} {text}")
+    print(f"{sum(kept)} of {len(kept)} poems go on in lines of the length of the first")
+
+
+if __name__ == "__main__":
+    main()
