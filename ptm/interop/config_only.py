@@ -11,6 +11,7 @@ from ptm.errors import UserError
 from ptm.interop.completed_recipe import completed_recipe
 from ptm.interop.config_file import read_config
 from ptm.interop.hf.contract import families
+from ptm.interop.uer import two_stacks
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
 
 
@@ -35,6 +36,8 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     if is_uer_config(config):
         tied = bool(config.get("tie_weights", False))
         try:
+            if two_stacks.decodes(config):
+                return two_stacks.blocks_of(config, tied=tied)
             return blocks_of(config, pairs=has_pairs(config), tied=tied)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error

@@ -105,7 +105,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
         "hidden_size": hidden,
         "heads": config["heads_num"],
         "feed_forward_size": config["feedforward_size"],
-        "activation": _activation(config),
+        "activation": our_activation(config),
         "norm_position": config.get("layernorm_positioning", "post"),
         "norm_epsilon": _EPSILON,
         "attention_scale": not config.get("remove_attention_scale", False),
@@ -143,7 +143,8 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
     }
 
 
-def _activation(config: Mapping[str, Any]) -> str:
+def our_activation(config: Mapping[str, Any]) -> str:
+    """Of the layers. Raises UserError for one that is not known here."""
     named = config.get("hidden_act", "gelu")
     if named not in _ACTIVATIONS:
         raise UserError(
@@ -151,6 +152,16 @@ def _activation(config: Mapping[str, Any]) -> str:
             f"{', '.join(_ACTIVATIONS)} are."
         )
     return _ACTIVATIONS[named]
+
+
+def their_activation(activation: str) -> str:
+    """What they call it. Raises UserError for one that they have not."""
+    for theirs, ours in _ACTIVATIONS.items():
+        if ours == activation:
+            return theirs
+    raise UserError(
+        f"model.encoder.activation = {activation} has no place in a config of UER-py's."
+    )
 
 
 def _parts(config: Mapping[str, Any]) -> list[str]:
@@ -177,7 +188,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "emb_size": embedding.size or encoder.hidden_size,
         "feedforward_size": encoder.feed_forward_size,
         "hidden_size": encoder.hidden_size,
-        "hidden_act": next(t for t, ours in _ACTIVATIONS.items() if ours == encoder.activation),
+        "hidden_act": their_activation(encoder.activation),
         "heads_num": encoder.heads,
         "layers_num": encoder.layers,
         "max_seq_length": embedding.positions,
@@ -215,7 +226,6 @@ def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
         "encoder.rotary": encoder.rotary is None,
         "encoder.window": encoder.window is None,
         "encoder.shared_groups": encoder.shared_groups in (None, 1),
-        "encoder.activation": encoder.activation in _ACTIVATIONS.values(),
         "embedding.of": set(model.embedding.of) <= set(_PARTS.values())
         and model.embedding.learns_positions,
         "embedding.segments": model.embedding.segments <= 2,

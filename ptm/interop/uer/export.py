@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ptm.errors import UserError
 from ptm.interop.headless import is_headless
 from ptm.interop.new_folder import new_folder
 from ptm.interop.source_contract import Source
+from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer
 from ptm.interop.uer.next_tokens import is_causal
@@ -28,21 +30,16 @@ def export_to_uer(source: Source, out: Path) -> None:
     """
     recipe = source.recipe()
     tensors = source.tensors()
-    pairs = "pair_classifier.weight" in tensors
     if is_headless(tensors.keys(), recipe.objective, source=str(source.folder)):
         raise UserError(
             f"{source.folder}: is an encoder without a head of masked tokens or of next ones, "
             "which every checkpoint of UER-py's has; --to hf writes it as it is."
         )
     try:
-        config = uer_config(recipe.model, recipe.objective, pairs=pairs)
+        config, theirs = _written(recipe, tensors)
     except UserError as error:
         raise UserError(f"{source.folder}: {error}") from error
     vocabulary = recipe.tokenizer.load().vocabulary
-    shared = bool(config.get("parameter_sharing"))
-    layers = Layers(config["layers_num"], shared=shared)
-    output = NEXT if is_causal(config) else MASKED
-    theirs = to_uer(_as_theirs(tensors, recipe), layers, output)
     with new_folder(out) as aside:
         whole = {name: tensor.contiguous() for name, tensor in theirs.items()}
         torch.save(whole, aside / "model.bin")
@@ -51,6 +48,20 @@ def export_to_uer(source: Source, out: Path) -> None:
         for name, content in recipe.tokenizer.huggingface_files(vocabulary).items():
             (aside / name).write_bytes(content)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+
+
+def _written(
+    recipe: Recipe, tensors: dict[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Their config and their state dict. Raises UserError where the model is none of theirs."""
+    model, objective = recipe.model, recipe.objective
+    if model.decoder is not None:
+        config = two_stacks.config_of(model, objective)
+        return config, two_stack_names.to_uer(tensors, model, objective, config)
+    config = uer_config(model, objective, pairs="pair_classifier.weight" in tensors)
+    layers = Layers(config["layers_num"], shared=bool(config.get("parameter_sharing")))
+    output = NEXT if is_causal(config) else MASKED
+    return config, to_uer(_as_theirs(tensors, recipe), layers, output)
 
 
 def _as_theirs(tensors: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.hf.folder import read_weights
 from ptm.interop.uer import config as uer_config
+from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.names import (
     NEXT,
     POSITIONS,
@@ -87,6 +88,13 @@ class UerCheckpoint:
         Raises UserError where it is not one of theirs.
         """
         config = uer_config.read_uer_config(self.config_path)
+        if any(name.startswith("decoder.") for name in self._theirs):
+            if not two_stacks.decodes(config):
+                raise UserError(
+                    f"{self.weights}: has a decoder, of which {self.config_path} says nothing; "
+                    "configs as in UER-py's models/ folder since 2022 do."
+                )
+            return config
         if output_of(self._theirs) != NEXT or {"mask", "target"} & config.keys():
             return config
         return {**said_by_tensors(self._theirs), **config}
@@ -136,43 +144,48 @@ class UerCheckpoint:
 
     def blocks(self) -> dict[str, Any]:
         """A recipe's `tokenizer`, `model` and `objective`. Raises UserError."""
-        pairs = "target.sp.linear_1.weight" in self._theirs
         try:
-            blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
-            refuse_other_target(self.config, causal=output_of(self._theirs) == NEXT)
+            blocks = self._model_blocks()
         except KeyError as error:
             raise UserError(f"{self.config_path}: lacks {error}.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
-        if self._positions_begin_late:
+        if self._positions_begin_late and not two_stacks.decodes(self.config):
             blocks["model"]["embedding"]["position_offset"] = _LATE
             if self._one_segment:
                 blocks["model"]["embedding"]["segments"] = 1
         tokenizer = {**_tokenizer(self.vocab, words=len(self._theirs[WORDS])), **self.options}
         return {"tokenizer": tokenizer, **blocks}
 
+    def _model_blocks(self) -> dict[str, Any]:
+        if two_stacks.decodes(self.config):
+            return two_stacks.blocks_of(self.config, tied=self._tied)
+        pairs = "target.sp.linear_1.weight" in self._theirs
+        blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        refuse_other_target(self.config, causal=output_of(self._theirs) == NEXT)
+        return blocks
+
     def tensors(self) -> dict[str, Tensor]:
         """Under canonical names. Raises UserError where they are not the config's."""
-        shared = uer_config.is_shared(self.config)
-        layers = Layers(self.config["layers_num"], shared=shared)
         try:
-            found = from_uer(
-                self._theirs,
-                layers,
-                width=self.config["hidden_size"],
-                tied=self._tied,
-            )
+            found = self._canonical()
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         except KeyError as error:
             raise UserError(
                 f"{self.weights}: lacks {error}, which a model of {self.config_path} has."
             ) from error
-        if self._positions_begin_late:
+        if self._positions_begin_late and not two_stacks.decodes(self.config):
             found[POSITIONS] = found[POSITIONS].roll(_LATE, dims=0)
             if self._one_segment:
                 found[SEGMENTS] = found[SEGMENTS][:2]
         return found
+
+    def _canonical(self) -> dict[str, Tensor]:
+        if two_stacks.decodes(self.config):
+            return two_stack_names.from_uer(self._theirs, self.config, tied=self._tied)
+        layers = Layers(self.config["layers_num"], shared=uer_config.is_shared(self.config))
+        return from_uer(self._theirs, layers, width=self.config["hidden_size"], tied=self._tied)
 
 
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:

@@ -24,9 +24,9 @@ WORDS = "embedding.word.embedding.weight"
 POSITIONS, SEGMENTS = "embedding.position.weight", "embedding.segment.weight"
 
 _OLD = (
-    (r"embedding\.word_embedding\.", "embedding.word.embedding."),
-    (r"embedding\.position_embedding\.", "embedding.pos.embedding."),
-    (r"embedding\.segment_embedding\.", "embedding.seg.embedding."),
+    (r"(tgt_)?embedding\.word_embedding\.", r"\1embedding.word.embedding."),
+    (r"(tgt_)?embedding\.position_embedding\.", r"\1embedding.pos.embedding."),
+    (r"(tgt_)?embedding\.segment_embedding\.", r"\1embedding.seg.embedding."),
     (r"target\.mlm_linear_(\d)\.", r"target.mlm.linear_\1."),
     (r"target\.(?:sp|nsp|sop)_linear_(\d)\.", r"target.sp.linear_\1."),
     (r"target\.layer_norm\.", "target.mlm.layer_norm."),

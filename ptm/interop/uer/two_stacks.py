@@ -1,0 +1,237 @@
+"""UER-py's and TencentPretrain's configs of T5, BART and PEGASUS as a recipe's blocks, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ptm.component import Config
+from ptm.errors import UserError
+from ptm.interop.hf.encoder_decoder import Stacks
+from ptm.interop.hf.unsaid import unsaid
+from ptm.interop.uer.config import our_activation, their_activation
+from ptm.objectives import Objective
+from ptm.recipe.blocks import ModelBlock
+
+FIRST = 2
+"""The row of position 0 here, as in transformers' BART; there it is the first."""
+_PARTS = {"word": "word", "pos": "position", "seg": "segment", "sinusoidalpos": "sinusoidal"}
+_OBJECTIVES = ("t5", "bart", "gsg")
+_RMS_EPSILON, _EPSILON = 1e-6, 1e-5
+"""Of T5's norms, and what stands nearest to the others': theirs divide by the deviation plus 1e-6,
+and their converters make transformers' BART and PEGASUS of them."""
+
+# What a config may say besides sizes, and the values that are supported.
+_ONLY: Mapping[str, tuple[Any, ...]] = {
+    "encoder": ("transformer",),
+    "decoder": ("transformer",),
+    "mask": ("fully_visible",),
+    "layernorm": ("normal", "t5"),
+    "layernorm_positioning": ("post", "pre"),
+    "feed_forward": ("dense", "gated"),
+    "target": (["lm"], "lm"),
+    "data_processor": _OBJECTIVES,
+    "share_embedding": (True,),
+    "parameter_sharing": (False,),
+    "factorized_embedding_parameterization": (False,),
+    "has_residual_attention": (False,),
+    "rotary_position_embedding": (False,),
+    "use_alibi": (False,),
+}
+_ALIKE = (
+    *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm"),
+    *("norm_position", "norm_epsilon", "bias", "attention_scale", "position_bias"),
+)
+
+
+def decodes(config: Mapping[str, Any]) -> bool:
+    """Whether it is of a model with a decoder."""
+    return config.get("decoder") is not None
+
+
+def blocks_of(config: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
+    """A recipe's `model` and `objective`.
+
+    Raises KeyError for a size that is missing, UserError for what is not supported.
+    """
+    for key, supported in {**_ONLY, "emb_size": (config["hidden_size"],)}.items():
+        if key in config and config[key] not in supported:
+            raise UserError(
+                f"the config says {key}: {json.dumps(config[key])}, which is not supported beside "
+                f"a decoder; {' or '.join(json.dumps(value) for value in supported)} is."
+            )
+    if not config.get("share_embedding", False):
+        raise UserError("the config says no share_embedding: true; two tables are not supported.")
+    parts = config["embedding"]
+    if config["tgt_embedding"] != parts:
+        raise UserError(
+            f"the config says embedding: {json.dumps(parts)} but tgt_embedding: "
+            f"{json.dumps(config['tgt_embedding'])}; only the same on both sides is supported."
+        )
+    stack = _stack(config)
+    return {
+        "model": {
+            "dropout": float(config.get("dropout", 0.1)),
+            "embedding": _embedding(config, parts),
+            "encoder": {**stack, "layers": config["layers_num"]},
+            "decoder": {**stack, "layers": config["decoder_layers_num"]},
+        },
+        "objective": {
+            "type": config.get("data_processor", "bart"),
+            "head": {"tied": tied, "bias": bool(config.get("has_lmtarget_bias", False))},
+        },
+    }
+
+
+def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
+    rms = config.get("layernorm", "normal") == "t5"
+    removed = {
+        "remove_transformer_bias": rms,
+        "relative_position_embedding": bool(config.get("remove_attention_scale", False)),
+    }
+    for key, together in removed.items():
+        if bool(config.get(key, False)) is not together:
+            other = (
+                "layernorm: t5" if key == "remove_transformer_bias" else "remove_attention_scale"
+            )
+            raise UserError(
+                f"the config says {key}: {json.dumps(config.get(key, False))}, which is supported "
+                f"together with {other} alone."
+            )
+    stack = {
+        "type": "transformer",
+        "hidden_size": config["hidden_size"],
+        "heads": config["heads_num"],
+        "feed_forward_size": config["feedforward_size"],
+        "feed_forward": config.get("feed_forward", "dense"),
+        "activation": our_activation(config),
+        "norm": "rms" if rms else "layer",
+        "norm_position": config.get("layernorm_positioning", "post"),
+        "norm_epsilon": _RMS_EPSILON if rms else _EPSILON,
+        "bias": not rms,
+        "attention_scale": not config.get("remove_attention_scale", False),
+    }
+    size = config.get("attention_head_size")
+    if size is not None and size * config["heads_num"] != config["hidden_size"]:
+        stack["head_size"] = size
+    if config.get("relative_position_embedding"):
+        stack["position_bias"] = {"buckets": config.get("relative_attention_buckets_num", 32)}
+    return stack
+
+
+def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
+    unknown = [part for part in parts if part not in _PARTS]
+    if unknown:
+        raise UserError(f'the config says embedding: "{unknown[0]}", which is not supported here.')
+    normal = not config.get("remove_embedding_layernorm", False)
+    if normal and config.get("layernorm") == "t5":
+        raise UserError(
+            "the config says layernorm: t5 without remove_embedding_layernorm: true; norms of two "
+            "kinds are not supported."
+        )
+    found: dict[str, Any] = {"of": [_PARTS[part] for part in parts], "layer_norm": normal}
+    longest = config.get("max_seq_length", 512)
+    if "pos" in parts:
+        return {**found, "positions": longest + FIRST, "position_offset": FIRST}
+    if "sinusoidalpos" in parts:
+        return {**found, "positions": longest, "scaled": True, "sinusoidal_order": "uer"}
+    return {**found, "positions": longest}
+
+
+def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
+    """Their config of a model of ours. Raises UserError where it cannot be one."""
+    _refuse_what_it_cannot_say(model, objective)
+    stacks = Stacks.of(model, objective)
+    encoder, embedding = stacks.encoder, model.embedding
+    parts = {ours: theirs for theirs, ours in _PARTS.items()}
+    names = [parts[name] for name in embedding.of]
+    config = {
+        "emb_size": encoder.hidden_size,
+        "feedforward_size": encoder.feed_forward_size,
+        "hidden_size": encoder.hidden_size,
+        "hidden_act": their_activation(encoder.activation),
+        "heads_num": encoder.heads,
+        "layers_num": encoder.layers,
+        "decoder_layers_num": stacks.decoder.layers,
+        "max_seq_length": embedding.positions - embedding.position_offset,
+        "dropout": model.dropout,
+        "data_processor": objective.type,
+        "embedding": names,
+        "tgt_embedding": names,
+        "share_embedding": True,
+        "encoder": "transformer",
+        "mask": "fully_visible",
+        "decoder": "transformer",
+        "target": ["lm"],
+        "tie_weights": stacks.head.tied,
+    }
+    said: dict[str, tuple[bool, Any]] = {
+        "attention_head_size": (
+            encoder.head_shape.query_width != encoder.hidden_size,
+            encoder.head_size,
+        ),
+        "feed_forward": (encoder.feed_forward == "gated", "gated"),
+        "layernorm": (encoder.norm == "rms", "t5"),
+        "layernorm_positioning": (encoder.norm_position == "pre", "pre"),
+        "remove_transformer_bias": (not encoder.bias, True),
+        "remove_attention_scale": (not encoder.attention_scale, True),
+        "remove_embedding_layernorm": (not embedding.layer_norm, True),
+        "relative_position_embedding": (encoder.position_bias is not None, True),
+        "has_lmtarget_bias": (stacks.head.bias, True),
+    }
+    config |= {key: value for key, (is_so, value) in said.items() if is_so}
+    if encoder.position_bias is not None:
+        config["relative_attention_buckets_num"] = encoder.position_bias.buckets
+    return config
+
+
+def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
+    assert model.decoder is not None, "it has a decoder"
+    encoder, decoder, here = model.encoder, model.decoder, model.embedding
+    there = model.decoder_embedding.model_dump(exclude={"shared"})
+    parts: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
+    reasons = [unsaid(part, name, said=_ALIKE) for name, part in parts.items()]
+    for key in _ALIKE:
+        mine, other = getattr(encoder, key, None), getattr(decoder, key, None)
+        if mine != other:
+            reasons.append(f"it has model.encoder.{key} = {mine}, model.decoder.{key} = {other}")
+    for key, value in here.model_dump().items():
+        if there[key] != value:
+            reasons.append(f"it has model.embedding.{key} = {value} on one side alone")
+    if not model.decoder_embedding.shared:
+        reasons.append("it has model.target_embedding.shared = False")
+    reasons.append(unsaid(here, "model.embedding", said=_said_of_embedding(model)))
+    reasons += _other_arithmetic(model, objective)
+    found = next((reason for reason in reasons if reason is not None), None)
+    if found is not None:
+        raise UserError(f"{found}, which has no place in a config of UER-py's.")
+
+
+def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
+    return (
+        *("of", "layer_norm", "positions", "position_offset"),
+        *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.of else ()),
+        *(("size",) if model.embedding.size == model.encoder.hidden_size else ()),
+    )
+
+
+def _other_arithmetic(model: ModelBlock, objective: Objective) -> list[str | None]:
+    """What goes together there, and does not here."""
+    stacks = Stacks.of(model, objective)
+    encoder, embedding = stacks.encoder, model.embedding
+    bias = encoder.position_bias
+    waves = "sinusoidal" in embedding.of
+    wrong = {
+        f"model.encoder.bias = {encoder.bias}": encoder.bias is not (encoder.norm == "layer"),
+        f"model.encoder.attention_scale = {encoder.attention_scale}": encoder.attention_scale
+        is not (bias is None),
+        "model.encoder.position_bias.max_distance": bias is not None and bias.max_distance != 128,
+        "model.embedding.layer_norm = True": embedding.layer_norm and encoder.norm == "rms",
+        f"model.embedding.scaled = {embedding.scaled}": embedding.scaled is not waves,
+        f"model.embedding.sinusoidal_order = {embedding.sinusoidal_order}": waves
+        and embedding.sinusoidal_order != "uer",
+        "objective.head.scaled = True": stacks.head.scaled and encoder.norm_position == "post",
+        f"objective.type = {objective.type}": objective.type not in _OBJECTIVES,
+    }
+    return [f"it has {name}" for name, is_so in wrong.items() if is_so]
