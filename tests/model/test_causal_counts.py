@@ -23,7 +23,7 @@ from ptm.recipe import Recipe, load_recipe
 GPT_WORDS, GPT2_WORDS, LLAMA_WORDS = 40_478, 50_257, 32_000
 GPT2 = {"distil": 82, "small": 124, "small-bpe": 124, "medium": 355, "large": 774, "xl": 1558}
 """Millions of parameters, as the papers and their corrections say."""
-LLAMA = {"125m": 124_665_600, "1b": 1_100_048_384, "7b": 6_738_415_616}
+LLAMA = {"125m": 124_668_672, "1b": 1_100_048_384, "7b": 6_738_415_616}
 
 
 def recipe_of(project: Path, name: str) -> Recipe:
