@@ -8,17 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ptm.encoders import Encoder
 from ptm.errors import UserError
 from ptm.interop.chosen_layers import chosen_layers, layers_in, names_left, refuse_layers
 from ptm.interop.source import open_source
-from ptm.interop.start_layers import layers_taken, refuse_other_first_position
-from ptm.model.build import meta_model
+from ptm.interop.start_arithmetic import refuse_other_arithmetic
+from ptm.interop.start_layers import layers_taken
+from ptm.model.build import parameter_shapes
 from ptm.plan import Plan
+from ptm.recipe.blocks import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-
-_MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
-"""Of an encoder, between weights and who goes on from them: a PrefixLM may begin as a BERT."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,13 @@ def weights_to_start_from(
     path: str,
     plan: Plan,
     tokenizer: Tokenizer,
-    encoder: Encoder,
+    model: ModelBlock,
     *,
     target: TokenizerConfig | None = None,
     every: int | None = None,
     layers: Sequence[int] = (),
 ) -> Start:
-    """The tensors of `path` that the plan, built on `encoder`, has too.
+    """The tensors of `path` that the plan of `model` has too.
 
     `target`: the recipe's target_tokenizer. `every`, `layers`: take every n-th layer of the encoder
     there, or these, one after another.
@@ -81,8 +79,7 @@ def weights_to_start_from(
         )
     _refuse_other_targets(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()
-    model = meta_model(plan)
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    shapes = parameter_shapes(plan)
     if every is not None or layers:
         layers = layers or layers_in(found)[::every]
         refuse_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
@@ -96,9 +93,7 @@ def weights_to_start_from(
             )
     if not any(name.startswith("encoder") for name in shared):
         raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
-    _refuse_other_arithmetic(path, recipe.model.encoder, encoder)
-    if "embedding.position.weight" in shared:
-        refuse_other_first_position(path, recipe.model.embedding.position_offset, model)
+    refuse_other_arithmetic(path, recipe.model, model, shared)
     return Start(
         source=path,
         weights=shared,
@@ -120,16 +115,3 @@ def _refuse_other_targets(
             f"init_from: {path}: its target vocabulary has other tokens than {ours.source}, so its "
             "embeddings would stand for other words. Name its own in target_tokenizer."
         )
-
-
-def _refuse_other_arithmetic(path: str, theirs: Encoder, ours: Encoder) -> None:
-    """Raise UserError where tensors of one shape would be used in another way than learnt."""
-    if theirs.type != ours.type:
-        return
-    there, here = theirs.model_dump(), ours.model_dump()
-    for key in sorted(there.keys() - _MAY_DIFFER):
-        if there[key] != here[key]:
-            raise UserError(
-                f"init_from: {path}: its weights were trained with model.encoder.{key} = "
-                f"{there[key]}; this recipe says {here[key]}, under which they mean nothing."
-            )

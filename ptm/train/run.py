@@ -167,7 +167,7 @@ def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
         source.source,
         inputs.plan,
         inputs.tokenizer,
-        recipe.model.encoder,
+        recipe.model,
         target=recipe.target_tokenizer,
         every=source.every,
         layers=source.layers,

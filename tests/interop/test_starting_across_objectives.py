@@ -51,7 +51,7 @@ def written(folder: Path, blocks: dict[str, Any]) -> dict[str, Tensor]:
 def started(folder: Path, blocks: dict[str, Any]) -> Start:
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model.encoder)
+    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
 def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(

@@ -52,7 +52,7 @@ def start(folder: Path, vocab: Path, **changes: Any) -> Start:
     blocks["model"]["encoder"].update(encoder)
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model.encoder)
+    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
 def other_vocabulary(vocab: Path, path: Path, *, same_size: bool) -> Path:

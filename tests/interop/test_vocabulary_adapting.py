@@ -156,7 +156,7 @@ def test_a_training_starts_from_what_was_adapted_and_from_nothing_else(
     plan, tokenizer = plan_of(recipe), recipe.tokenizer.load()
 
     def start(path: Path) -> object:
-        return weights_to_start_from(str(path), plan, tokenizer, recipe.model.encoder)
+        return weights_to_start_from(str(path), plan, tokenizer, recipe.model)
 
     start(tmp_path / "adapted-pieces")
     with pytest.raises(UserError, match=r"ptm vocab adapt .*model OUT --vocab .*words\.txt"):
