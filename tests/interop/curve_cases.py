@@ -145,7 +145,7 @@ CASES = {
     "gpt2": CurveCase(
         "lm",
         GPT2LMHeadModel,
-        steps=100,
+        steps=60,
         rate=2e-3,
         head={},
         embedding={"of": ["word", "position"], "layer_norm": False},
@@ -159,7 +159,7 @@ CASES = {
     "llama": CurveCase(
         "lm",
         LlamaForCausalLM,
-        steps=100,
+        steps=60,
         rate=2e-3,
         head={"tied": False},
         embedding={"of": ["word"], "layer_norm": False},

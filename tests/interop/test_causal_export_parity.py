@@ -101,6 +101,9 @@ def test_an_export_loads_with_nothing_missing_and_reads_back_bit_for_bit(
     source = open_source(str(pair.folder))
     assert source.recipe().model == open_source(str(pair.folder.parent / "model")).recipe().model
     assert folder.left_out(back, source.recipe()) == []
+    card = (pair.folder / "README.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: text-generation" in card
+    assert "AutoModelForCausalLM.from_pretrained" in card
 
 
 @pytest.fixture(scope="module")

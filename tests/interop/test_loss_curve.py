@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(900)  # The first test waits for all trainings.
 APART = 1e-4
 """What a curve may differ by: about 2e-6 is measured, and a forgotten weight decay makes 1e-3."""
 CONFIGURATIONS = ("zero0", "zero1")
+OF_NEXT = [name for name, case in CASES.items() if case.objective == "lm"]
 WITH_PAIRS = [name for name, case in CASES.items() if case.pair_argument]
 
 Arguments = dict[str, Tensor]
@@ -192,4 +193,24 @@ def test_a_mistake_about_pairs_shows(
 ) -> None:
     trained = all_trained[name]
     wrong = their_curve(trained, exported(trained, tmp_path), steps=20, change=change)
+    assert float(apart(trained.curve(CONFIGURATIONS[0]), wrong).max()) > 10 * APART
+
+
+def seeing_ahead(arguments: Arguments) -> Arguments:
+    mask = arguments["attention_mask"]
+    return {**arguments, "attention_mask": mask | mask.transpose(2, 3)}
+
+
+def targets_moved_twice(arguments: Arguments) -> Arguments:
+    """As transformers itself moves labels, which here are moved already."""
+    return {name: value for name, value in arguments.items() if name != "shift_labels"}
+
+
+@pytest.mark.parametrize("change", [seeing_ahead, targets_moved_twice], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", OF_NEXT)
+def test_a_mistake_about_the_next_token_shows(
+    all_trained: dict[str, Trained], tmp_path: Path, name: str, change: Change
+) -> None:
+    trained = all_trained[name]
+    wrong = their_curve(trained, exported(trained, tmp_path), steps=10, change=change)
     assert float(apart(trained.curve(CONFIGURATIONS[0]), wrong).max()) > 10 * APART
