@@ -17,6 +17,7 @@ from ptm.interop.hf.contract import families, family_for
 from ptm.interop.source import open_source
 from ptm.model.build import PlainModel
 from ptm.model.loaded import loaded_model
+from ptm.recipe import load_recipe
 from tests.interop.bert_pairs import TOLERANCE, difference, recipe_of
 from tests.interop.two_sided import (
     CASES,
@@ -227,3 +228,12 @@ def test_a_bart_whose_positions_begin_at_0_gets_two_rows_before_them(
     embedding = back.recipe().model.embedding
     assert (embedding.positions, embedding.position_offset) == (66, 2)
     assert back.tensors()["embedding.position.weight"].shape[0] == 66
+
+
+@pytest.mark.parametrize("family", ["t5", "t5-v1.1", "bart", "pegasus"])
+def test_every_recipe_of_a_family_has_a_home_in_transformers(family: str) -> None:
+    recipes = sorted((Path(__file__).parents[2] / "recipes" / family).glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        recipe = load_recipe(str(path), [])
+        assert family_for(recipe, source=path.name).name == family.partition("-")[0], path.name

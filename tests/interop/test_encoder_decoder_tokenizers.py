@@ -181,6 +181,15 @@ def test_a_chinese_vocabulary_with_sentinels_keeps_them(
     assert read(tmp_path / "out").fingerprint == ours.fingerprint
 
 
+def test_sentinels_by_the_names_that_uer_gives_them_on_the_hub_are_found(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    tokens = small_vocab.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "vocab.txt").write_text("\n".join([*tokens, "extra0", "extra1"]) + "\n")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
+    assert read(tmp_path).vocabulary.sentinels.tolist() == [len(tokens), len(tokens) + 1]
+
+
 def test_byte_pairs_under_a_bart_stand_between_its_marks(tmp_path: Path) -> None:
     ours = bundled_config("bpe", tmp_path / "files").load()
     theirs = written(tmp_path / "out", ours, "bart")

@@ -204,12 +204,21 @@ class TwoSided:
         return hf_logits(self.theirs, self.sides)
 
 
-def exported_pair(folder: Path, blocks: dict[str, Any]) -> TwoSided:
-    """A random model whose largest logit is 5, exported and loaded by transformers."""
+def exported_pair(
+    folder: Path, blocks: dict[str, Any], *, sharpened: Mapping[str, float] | None = None
+) -> TwoSided:
+    """A random model whose largest logit is 5, exported and loaded by transformers.
+
+    `sharpened`: endings of names, and how much larger these tensors are.
+    """
     recipe = recipe_of(blocks)
     plan = plan_of(recipe)
     sides = sides_of(recipe.tokenizer.load().vocabulary.size)
     weights = with_small_queries(random_weights(plan), recipe)
+    for ending, factor in (sharpened or {}).items():
+        for name in weights:
+            if name.endswith(ending):
+                weights[name] = weights[name] * factor
     largest = ptm_logits(loaded_model(plan, weights, source="random"), sides.packed).abs().max()
     norm = last_norm(list(weights))
     head = (f"{norm}.weight", f"{norm}.bias", "lm_bias.bias")

@@ -1,7 +1,4 @@
-"""mT5 as transformers has it (Xue et al. 2021): the tensors of T5 1.1 under another name.
-
-An mT5 that was imported goes out as a T5, which computes the same and says more.
-"""
+"""mT5 as transformers has it (Xue et al. 2021): the tensors of T5 1.1 under another name."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptm.interop.hf.t5 import T5
-from ptm.recipe import Recipe
+from ptm.objectives import Objective
+from ptm.recipe.blocks import ModelBlock
 
 
 class MT5(T5):
@@ -18,9 +16,9 @@ class MT5(T5):
     name = "mt5"
     _usual_feed_forward = "gated-gelu"
 
-    def preference(self, recipe: Recipe) -> int:
-        """After a T5."""
-        return -1
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Always: a T5 computes the same, and its config says more."""
+        return "it goes out as a t5, if as either"
 
     def _is_scaled(self, config: Mapping[str, Any]) -> bool:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,6 +25,7 @@ _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", 
 _LISTS = ("wordpiece", "char", "space")
 _END_OF_WORD = "</w>"
 _MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
+_EXTRA = re.compile(r"^extra(\d+)$", re.MULTILINE)
 _EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 _PROBES = (
     "Hello World, it's the naïve café’s 3,456 Übungen!",
@@ -123,11 +125,18 @@ class HuggingFaceTokenizer:
         """`vocab.txt`, or the vocabulary of `tokenizer.json` written out."""
         vocab = self.folder / "vocab.txt"
         if vocab.exists():
-            return vocab
+            return self._with_sentinels(vocab)
         if not isinstance(self._pipeline.model.get("vocab"), dict):
             raise UserError(f"{self.folder}: has neither vocab.txt nor a tokenizer.json with one.")
         tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
         return self._written("vocab.txt", tokens.encode("utf-8"))
+
+    def _with_sentinels(self, vocab: Path) -> Path:
+        """The file, with sentinels as they are called here: UER-py's T5s on the hub say extra0."""
+        text = vocab.read_text(encoding="utf-8")
+        if self._config.get("model_type") != "t5" or not _EXTRA.search(text):
+            return vocab
+        return self._written("vocab.txt", _EXTRA.sub(r"<extra_id_\1>", text).encode("utf-8"))
 
     def _bpe_files(self, options: dict[str, Any]) -> dict[str, Path]:
         names = {"vocab": self.folder / "vocab.json", "merges": self.folder / "merges.txt"}
