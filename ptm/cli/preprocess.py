@@ -13,7 +13,7 @@ from ptm.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
-    from ptm.recipe.blocks import CorpusBlock
+    from ptm.recipe.data_block import CorpusBlock
 
 NAME = "preprocess"
 HELP = "turn the corpus into a token store"

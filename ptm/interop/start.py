@@ -15,7 +15,7 @@ from ptm.interop.start_arithmetic import refuse_other_arithmetic
 from ptm.interop.start_layers import layers_taken
 from ptm.model.build import parameter_shapes
 from ptm.plan import Plan
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
 

@@ -9,7 +9,7 @@ from ptm.embeddings.contract import EmbeddingConfig
 from ptm.errors import UserError
 from ptm.nn.shape import WORD_KEY
 from ptm.nn.word_embedding import WORD
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
 """Of a stack, between weights and who goes on from them: a PrefixLM may begin as a BERT."""

@@ -15,7 +15,7 @@ from ptm.nn.init import first_value, norm_parameters
 from ptm.nn.shape import ModelShape
 from ptm.objectives import Objective
 from ptm.plan import Plan, Step, run_step
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 _MEMORY = {"hidden": "memory"}
 """With a decoder, what the encoder makes is something else than what the head reads."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -15,187 +14,14 @@ from ptm.component import (
     PositiveFloat,
     PositiveInt,
 )
-from ptm.data.packing import RowSize
-from ptm.decoders import AnyDecoder, Decoder
-from ptm.embeddings import EmbeddingConfig, TargetEmbeddingConfig
-from ptm.encoders import AnyEncoder, Encoder
-from ptm.nn.shape import WORD_KEY, ModelShape
 from ptm.objectives import AnyObjective
 from ptm.optimizers import AnyOptimizer
+from ptm.recipe.data_block import DataBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.schedules import AnySchedule
-from ptm.text.corpus import Layout
-from ptm.text.segmenters import AnySegmenter
 from ptm.text.tokenizers import AnyTokenizer
 
 Paths = Annotated[tuple[str, ...], Listed]
-SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
-
-EVAL = "eval"
-"""The evaluation set that is held out of the training's own store."""
-_TAKEN = (EVAL, "train", "perf")
-
-
-def metric_key(evaluation: str, metric: str) -> str:
-    """`loss` of what is held out, `news/loss` of the set `news`."""
-    return metric if evaluation == EVAL else f"{evaluation}/{metric}"
-
-
-class CorpusBlock(Config):
-    """Text, and what becomes of it."""
-
-    corpus: str | Paths
-    """A path, a glob or a list of them; plain text, .gz, .xz or .zst."""
-    store: str
-    """The folder that `ptm preprocess` writes and training and evaluation read."""
-
-    @property
-    def corpus_patterns(self) -> tuple[str, ...]:
-        """The corpus as a list of paths and globs."""
-        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
-
-
-class DataBlock(CorpusBlock):
-    """What is read."""
-
-    layout: Layout
-    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    """Share of the distinct documents kept for evaluation."""
-    evaluation: dict[SetName, CorpusBlock] | None = None
-    """Further corpora to evaluate on, each whole, by name."""
-    sequence_length: Annotated[int, Field(ge=4)]
-    target_sequence_length: Annotated[int, Field(ge=4)] | None = None
-    """Tokens of a row on the decoder's side; as sequence_length if left out."""
-    packing: bool = True
-    """Whether several short examples share a row."""
-    sentence_splitting: bool = False
-    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences."""
-    segmenter: AnySegmenter | None = None
-    """Finds words on the text; needed for whole-word masking."""
-    workers: NonNegativeInt = 0
-    """Processes of `ptm preprocess`; 0: one a core."""
-
-    @model_validator(mode="after")
-    def _names_are_free(self) -> DataBlock:
-        taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
-        if taken:
-            raise ValueError(
-                f'evaluation.{taken[0]}: "{taken[0]}" has a meaning of its own in reports; choose '
-                "another name"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _stores_are_apart(self) -> DataBlock:
-        stores = {self.store: "data.store"}
-        for name, block in (self.evaluation or {}).items():
-            if block.store in stores:
-                raise ValueError(
-                    f'evaluation.{name}.store: "{block.store}" is that of {stores[block.store]} '
-                    "already: name another folder"
-                )
-            stores[block.store] = f"data.evaluation.{name}"
-        return self
-
-    @property
-    def row_size(self) -> RowSize:
-        """Tokens of a row on both sides."""
-        return RowSize(self.sequence_length, self.target_sequence_length or self.sequence_length)
-
-    @property
-    def corpora(self) -> dict[str, CorpusBlock]:
-        """Everything that is preprocessed, by the key of the recipe it stands under."""
-        named = (self.evaluation or {}).items()
-        return {"data": self, **{f"data.evaluation.{name}": block for name, block in named}}
-
-    @property
-    def evaluation_names(self) -> tuple[str, ...]:
-        """All sets that are evaluated: what is held out, and the named ones."""
-        return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation or ())
-
-
-class InitBlock(Config):
-    """How weights begin: N(0, std); biases 0, norms 1 and 0."""
-
-    std: PositiveFloat = 0.02
-    residual_scaling: bool = False
-    """Divide the std of what writes into the residual stream by the root of its branches."""
-
-
-class ModelBlock(Config):
-    """What is trained."""
-
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Of attention weights; as `dropout` if left out."""
-    embedding: EmbeddingConfig = EmbeddingConfig()
-    encoder: AnyEncoder
-    target_embedding: TargetEmbeddingConfig | None = None
-    """Of the decoder; with a decoder and left out, as `embedding`, with the same word vectors."""
-    decoder: AnyDecoder | None = None
-    """Reads the encoder's output, for objectives that have a source and a target."""
-    init: InitBlock = InitBlock()
-
-    @model_validator(mode="after")
-    def _sides_fit(self) -> ModelBlock:
-        if self.decoder is None:
-            if self.target_embedding is not None:
-                raise ValueError(
-                    "target_embedding is a decoder's: set decoder too, or leave it out"
-                )
-            return self
-        here, there = self.encoder.hidden_size, self.decoder.hidden_size
-        if here != there:
-            raise ValueError(
-                f"decoder.hidden_size = {there} differs from encoder.hidden_size = {here}, which "
-                "the decoder reads: make them equal"
-            )
-        target = self.decoder_embedding
-        if target.shared and target.size not in (self.embedding.size, None):
-            raise ValueError(
-                f"target_embedding.size = {target.size} differs from embedding.size = "
-                f"{self.embedding.size}, with which it shares its word vectors: leave it out, or "
-                "set target_embedding.shared: false"
-            )
-        return self
-
-    @property
-    def decoder_embedding(self) -> TargetEmbeddingConfig:
-        """`target_embedding`, also where it is left out."""
-        if self.target_embedding is not None:
-            return self.target_embedding
-        given = {name: getattr(self.embedding, name) for name in self.embedding.model_fields_set}
-        return TargetEmbeddingConfig(**given)
-
-    def shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that embedding, encoder and head share."""
-        return self._shape(vocabulary_size, self.embedding, self.encoder)
-
-    def target_shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that the decoder, its embedding and the head share."""
-        assert self.decoder is not None, "there is no decoder"
-        target = self.decoder_embedding
-        shape = self._shape(vocabulary_size, target, self.decoder)
-        if target.shared:
-            return replace(shape, embedding_size=self.shape(vocabulary_size).embedding_size)
-        return replace(shape, word_key=f"target_{WORD_KEY}")
-
-    def _shape(
-        self, vocabulary_size: int, embedding: EmbeddingConfig, stack: Encoder | Decoder
-    ) -> ModelShape:
-        attention_dropout = self.attention_dropout
-        return ModelShape(
-            vocabulary_size=vocabulary_size,
-            embedding_size=embedding.size or stack.hidden_size,
-            hidden_size=stack.hidden_size,
-            positions=embedding.positions,
-            dropout=self.dropout,
-            attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
-            activation=stack.activation_name,
-            norm_epsilon=stack.epsilon,
-            norm_kind=stack.norm_kind,
-            bias=stack.has_biases,
-        )
 
 
 class EarlyStopping(Config):

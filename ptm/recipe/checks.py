@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ptm.embeddings import EmbeddingConfig
-from ptm.recipe.blocks import Recipe, metric_key
+from ptm.recipe.blocks import Recipe
+from ptm.recipe.data_block import metric_key
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import batch_plan
-from ptm.recipe.blocks import metric_key
+from ptm.recipe.data_block import metric_key
 from ptm.train.batches import evaluation_batches
 from ptm.train.inputs import evaluation_rows
 from ptm.train.means import Counted, means_of, metric_sums

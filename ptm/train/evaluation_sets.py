@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 
 from ptm.objectives import Objective
-from ptm.recipe.blocks import metric_key
+from ptm.recipe.data_block import metric_key
 from ptm.train.batches import StepBatch, evaluation_batches, no_rows
 from ptm.train.distributed import Ranks, summed
 from ptm.train.engines.contract import Engine

@@ -26,7 +26,7 @@ from ptm.data.packing import Rows, one_a_row, pack_sides
 from ptm.data.split import held_out_documents
 from ptm.data.store import I64, TokenStore
 from ptm.recipe import Recipe
-from ptm.recipe.blocks import EVAL
+from ptm.recipe.data_block import EVAL
 from ptm.rng import seed_of
 from ptm.text.vocabulary import Vocabularies
 

@@ -17,7 +17,7 @@ from ptm.nn.visibility import PREFIX_SEGMENT
 from ptm.objectives import MicroBatch
 from ptm.objectives.contract import Prompt
 from ptm.objectives.row_tensors import DECODER
-from ptm.recipe.blocks import metric_key
+from ptm.recipe.data_block import metric_key
 from ptm.train.inputs import evaluation_rows
 from ptm.train.rows import RowSet
 

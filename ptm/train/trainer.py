@@ -15,7 +15,7 @@ from ptm.errors import EXIT_DONE, TrainingError
 from ptm.model.build import FirstWeights
 from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
-from ptm.recipe.blocks import metric_key
+from ptm.recipe.data_block import metric_key
 from ptm.train.anomaly_policy import AnomalyPolicy
 from ptm.train.batches import StepBatch, TrainStream, described_rows, no_rows
 from ptm.train.checkpoints import Checkpoints

@@ -15,7 +15,7 @@ from ptm.model.build import PlainModel, build_plan
 from ptm.nn.cache import remembering
 from ptm.nn.transformer_stack import PositionBias
 from ptm.objectives.lm import Lm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 WORDS = 60
 SIZES: dict[str, Any] = {"hidden_size": 32, "layers": 2, "heads": 4, "feed_forward_size": 48}

@@ -12,7 +12,7 @@ from torch import Tensor
 from ptm.model.build import PlainModel, build_plan, empty_model, initialise
 from ptm.objectives.mlm import Mlm
 from ptm.plan import Plan
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 VOCABULARY = 50
 

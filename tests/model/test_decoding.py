@@ -16,7 +16,7 @@ from ptm.model.decoding.choosing import Sampling
 from ptm.model.decoding.text import Limits, continued, searched
 from ptm.objectives.contract import Prompt
 from ptm.objectives.lm import Lm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 WORDS, END, PAD = 30, 3, 0
 SIZES = {"hidden_size": 32, "layers": 2, "heads": 4, "feed_forward_size": 48}

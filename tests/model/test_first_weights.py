@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.model.build import empty_model, initialise
 from ptm.plan import Plan
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from tests.model.conftest import block_of, mlm_of, plan_of
 
 

@@ -21,7 +21,7 @@ from transformers import (
 from ptm.model.build import build_plan, meta_model, parameter_count
 from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 CHINESE = 21128
 

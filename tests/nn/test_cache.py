@@ -12,7 +12,7 @@ from ptm.model.build import PlainModel, build_plan
 from ptm.nn.cache import remembering
 from ptm.nn.transformer_stack import PositionBias
 from ptm.objectives.lm import Lm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 VOCABULARY = 50
 OPTIONS: dict[str, dict[str, Config | int | str | None]] = {

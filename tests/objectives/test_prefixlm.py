@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ptm.data.packing import RowSize
 from ptm.objectives.prefixlm import PrefixLm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers.wordpiece import WordPiece
 from ptm.text.vocabulary import Vocabularies
 from tests.objectives.two_side_rows import (

@@ -14,7 +14,7 @@ from ptm.objectives.albert import Albert
 from ptm.objectives.bert import Bert
 from ptm.objectives.masking import WholeWordMasking
 from ptm.objectives.sentence_pairs import SentencePairs
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.train.batches import step_batch
 from tests.objectives.pair_rows import LENGTH, PairRows

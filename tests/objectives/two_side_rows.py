@@ -14,7 +14,7 @@ from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
 from ptm.data.two_sides import TwoSides
 from ptm.model.build import PlainModel, build_plan
 from ptm.objectives.contract import Drawing, MicroBatch, Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:

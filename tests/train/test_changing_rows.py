@@ -13,7 +13,7 @@ import ptm.train.row_index
 from ptm.data.preprocess import Preprocessing, preprocess
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe import Recipe, load_recipe
-from ptm.recipe.blocks import EVAL
+from ptm.recipe.data_block import EVAL
 from ptm.text.corpus import find_corpus
 from ptm.train.batches import TrainStream, described_rows
 from ptm.train.inputs import batches_of, open_inputs

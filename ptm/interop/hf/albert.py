@@ -19,7 +19,7 @@ from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.albert import Albert as AlbertObjective
 from ptm.objectives.mlm import Mlm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _EMBEDDINGS = "albert.embeddings."

@@ -15,7 +15,7 @@ from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.encoder_decoder import module
 from ptm.interop.hf.naming import KINDS
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _FIRST = 2

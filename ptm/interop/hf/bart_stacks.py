@@ -14,7 +14,7 @@ from ptm.interop.hf.encoder_decoder import OUTPUT, OUTPUT_BIAS, WORDS, Fixed, Pa
 from ptm.interop.hf.naming import KINDS, refuse_other_rows
 from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _WORDS, _OUTPUT = "model.shared.weight", "lm_head.weight"

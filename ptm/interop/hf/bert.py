@@ -17,7 +17,7 @@ from ptm.interop.hf import post_norm
 from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.naming import SEGMENTS, Naming, from_theirs, refuse_other_rows, to_theirs
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 

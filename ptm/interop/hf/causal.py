@@ -10,7 +10,7 @@ from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.lm import Lm
 from ptm.objectives.next_tokens import LmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _SAID_OF_HEADS = ("head_size", "key_value_heads")

@@ -15,7 +15,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.objectives import Objective
 from ptm.recipe import Recipe
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 Tensors = Mapping[str, Tensor]

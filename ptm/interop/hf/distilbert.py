@@ -12,7 +12,7 @@ from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.naming import Naming, from_theirs, refuse_other_rows, to_theirs
 from ptm.objectives import Objective
 from ptm.recipe import Recipe
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _EMBEDDINGS = "distilbert.embeddings."

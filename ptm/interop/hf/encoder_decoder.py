@@ -16,7 +16,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.next_tokens import LmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 Tensors = Mapping[str, Tensor]

@@ -18,7 +18,7 @@ from ptm.interop.hf.bert import bert_naming, bert_tensors, has_pairs, modern_nam
 from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.naming import SEGMENTS, Naming, refuse_other_rows, to_theirs
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _PLAIN = bert_naming("ernie")

@@ -12,7 +12,7 @@ from ptm.interop.hf import causal, gpt_naming
 from ptm.interop.hf.contract import Family, Tensors
 from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _OUTSIDE = {

@@ -17,7 +17,7 @@ from ptm.interop.hf.naming import refuse_layers_beyond, refuse_other_rows
 from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.interop.weight_checks import joined
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _LAYER = "model.layers."

@@ -14,7 +14,7 @@ from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.mlm import Mlm
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _LAYER = "model.layers."

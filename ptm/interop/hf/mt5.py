@@ -7,7 +7,7 @@ from typing import Any
 
 from ptm.interop.hf.t5 import T5
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 
 class MT5(T5):

@@ -18,7 +18,7 @@ from ptm.interop.hf.encoder_decoder import module
 from ptm.interop.hf.naming import KINDS
 from ptm.interop.weight_checks import refuse_no_table
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _FIXED = bart_stacks.fixed(

@@ -10,7 +10,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.unsaid import unsaid
 from ptm.objectives import Objective
 from ptm.objectives.masked_tokens import MlmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 ACTIVATIONS: Mapping[str, str] = {

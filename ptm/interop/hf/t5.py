@@ -19,7 +19,7 @@ from ptm.interop.hf.encoder_decoder import OUTPUT, WORDS, Fixed, Stacks, module,
 from ptm.interop.hf.naming import refuse_other_rows
 from ptm.interop.hf.post_norm import ACTIVATIONS, our_activation
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _WORDS, _OUTPUT = "shared.weight", "lm_head.weight"

@@ -17,7 +17,7 @@ from ptm.interop.uer.next_tokens import (
 from ptm.objectives import Objective
 from ptm.objectives.lm import Lm
 from ptm.objectives.masked_tokens import MlmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
 """Theirs to ours."""

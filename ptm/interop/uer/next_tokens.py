@@ -8,7 +8,7 @@ from typing import Any
 
 from ptm.errors import UserError
 from ptm.objectives.next_tokens import LmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 _TARGET: tuple[Any, ...] = (["lm"], "lm")
 _PARTS = ("word", "pos", "seg")

@@ -19,7 +19,7 @@ from ptm.interop.uer.names import NEXT, WORDS, Tensors
 from ptm.interop.uer.two_stacks import FIRST
 from ptm.objectives import Objective
 from ptm.objectives.next_tokens import LmHead
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 _TARGET_WORDS = "tgt_embedding.word.embedding.weight"
 _EMBEDDINGS = {"embedding": "embedding", "target_embedding": "tgt_embedding"}

@@ -12,7 +12,7 @@ from ptm.interop.hf.encoder_decoder import Stacks
 from ptm.interop.hf.unsaid import unsaid
 from ptm.interop.uer.config import our_activation, their_activation
 from ptm.objectives import Objective
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 
 FIRST = 2
 """The row of position 0 here, as in transformers' BART; there it is the first."""

@@ -13,7 +13,7 @@ from ptm.data.documents import Documents
 from ptm.data.packing import RowSize, one_a_row, pack_sides
 from ptm.model.build import PlainModel, build_plan, initialise
 from ptm.objectives.contract import Drawing, MicroBatch
-from ptm.recipe.blocks import ModelBlock
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 from ptm.train.batches import step_batch
 

@@ -1,0 +1,98 @@
+"""The recipe's `model` block: what is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ptm.component import Config, PositiveFloat
+from ptm.decoders import AnyDecoder, Decoder
+from ptm.embeddings import EmbeddingConfig, TargetEmbeddingConfig
+from ptm.encoders import AnyEncoder, Encoder
+from ptm.nn.shape import WORD_KEY, ModelShape
+
+
+class InitBlock(Config):
+    """How weights begin: N(0, std); biases 0, norms 1 and 0."""
+
+    std: PositiveFloat = 0.02
+    residual_scaling: bool = False
+    """Divide the std of what writes into the residual stream by the root of its branches."""
+
+
+class ModelBlock(Config):
+    """What is trained."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Of attention weights; as `dropout` if left out."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    encoder: AnyEncoder
+    target_embedding: TargetEmbeddingConfig | None = None
+    """Of the decoder; with a decoder and left out, as `embedding`, with the same word vectors."""
+    decoder: AnyDecoder | None = None
+    """Reads the encoder's output, for objectives that have a source and a target."""
+    init: InitBlock = InitBlock()
+
+    @model_validator(mode="after")
+    def _sides_fit(self) -> ModelBlock:
+        if self.decoder is None:
+            if self.target_embedding is not None:
+                raise ValueError(
+                    "target_embedding is a decoder's: set decoder too, or leave it out"
+                )
+            return self
+        here, there = self.encoder.hidden_size, self.decoder.hidden_size
+        if here != there:
+            raise ValueError(
+                f"decoder.hidden_size = {there} differs from encoder.hidden_size = {here}, which "
+                "the decoder reads: make them equal"
+            )
+        target = self.decoder_embedding
+        if target.shared and target.size not in (self.embedding.size, None):
+            raise ValueError(
+                f"target_embedding.size = {target.size} differs from embedding.size = "
+                f"{self.embedding.size}, with which it shares its word vectors: leave it out, or "
+                "set target_embedding.shared: false"
+            )
+        return self
+
+    @property
+    def decoder_embedding(self) -> TargetEmbeddingConfig:
+        """`target_embedding`, also where it is left out."""
+        if self.target_embedding is not None:
+            return self.target_embedding
+        given = {name: getattr(self.embedding, name) for name in self.embedding.model_fields_set}
+        return TargetEmbeddingConfig(**given)
+
+    def shape(self, vocabulary_size: int) -> ModelShape:
+        """The sizes that embedding, encoder and head share."""
+        return self._shape(vocabulary_size, self.embedding, self.encoder)
+
+    def target_shape(self, vocabulary_size: int) -> ModelShape:
+        """The sizes that the decoder, its embedding and the head share."""
+        assert self.decoder is not None, "there is no decoder"
+        target = self.decoder_embedding
+        shape = self._shape(vocabulary_size, target, self.decoder)
+        if target.shared:
+            return replace(shape, embedding_size=self.shape(vocabulary_size).embedding_size)
+        return replace(shape, word_key=f"target_{WORD_KEY}")
+
+    def _shape(
+        self, vocabulary_size: int, embedding: EmbeddingConfig, stack: Encoder | Decoder
+    ) -> ModelShape:
+        attention_dropout = self.attention_dropout
+        return ModelShape(
+            vocabulary_size=vocabulary_size,
+            embedding_size=embedding.size or stack.hidden_size,
+            hidden_size=stack.hidden_size,
+            positions=embedding.positions,
+            dropout=self.dropout,
+            attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
+            activation=stack.activation_name,
+            norm_epsilon=stack.epsilon,
+            norm_kind=stack.norm_kind,
+            bias=stack.has_biases,
+        )
