@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from ptm.component import union_of
-from ptm.text.tokenizers.contract import Tokenizer, TokenizerConfig
+from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     AnyTokenizer = TokenizerConfig

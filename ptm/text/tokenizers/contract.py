@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import numpy as np
 import tokenizers
-from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
+from ptm.text.tokenizers.tokenizer import Encoder, PipelineEncoder, Tokenizer
 from ptm.text.vocabulary import ROLES, Vocabulary
 
 BERT_SPECIALS = {
@@ -30,36 +26,6 @@ BERT_SPECIALS = {
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 _ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
-
-Offsets = list[tuple[int, int]]
-
-
-class Encoder(Protocol):
-    """Text to ids, special tokens neither added nor recognised."""
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
-
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
-
-
-@dataclass(frozen=True)
-class PipelineEncoder:
-    """The encoder that is a pipeline of the `tokenizers` library."""
-
-    pipeline: tokenizers.Tokenizer
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
-        encodings = self.pipeline.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
-        encodings = self.pipeline.encode_batch(list(texts), add_special_tokens=False)
-        return [(encoding.ids, encoding.offsets) for encoding in encodings]
-
 
 _FIRST_UNSPACED = "\u2e80"
 """From here on scripts are written without spaces, by and large."""
@@ -235,85 +201,3 @@ def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
                 roles[role] = token
                 break
     return roles
-
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """A loaded tokenizer: text to ids and back."""
-
-    config: TokenizerConfig
-    vocabulary: Vocabulary
-    encoder: Encoder
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Changes with anything that changes ids: type, case, special tokens, vocabulary, rules."""
-        parts: list[Any] = [
-            self.config.type,
-            self.config.lowercase,
-            sorted(self.vocabulary.specials.items()),
-            self.vocabulary.tokens,
-        ]
-        rules = self.config.rules()
-        text = json.dumps([*parts, rules] if rules else parts, ensure_ascii=False)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-    @cached_property
-    def continuations(self) -> NDArray[np.bool_]:
-        """By id: whether the token can only stand inside a word."""
-        return np.array([self.config.continues_word(t) for t in self.vocabulary.tokens], dtype=bool)
-
-    @cached_property
-    def bare_marks(self) -> NDArray[np.bool_]:
-        """By id: whether the token is the mark of a word's beginning and nothing else."""
-        return np.array([t == self.config.WORD_MARK for t in self.vocabulary.tokens], dtype=bool)
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without special tokens; special tokens in the text are plain text."""
-        return self.encoder.encode(texts)
-
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
-        return self.encoder.encode_with_offsets(texts)
-
-    def encode_marked(self, text: str) -> list[int]:
-        """Ids of `[CLS] text [SEP]` where mask tokens written in the text are mask tokens.
-
-        A vocabulary without [CLS] has nothing before the text, one without [MASK] no masks in it.
-        """
-        vocabulary = self.vocabulary
-        parts = text.split(vocabulary.specials["mask"]) if vocabulary.has("mask") else [text]
-        if self.config.mask_takes_space:
-            parts = [part.rstrip() for part in parts[:-1]] + parts[-1:]
-        pieces = self.encode(parts)
-        ids = [vocabulary.special_id("cls")] if vocabulary.has("cls") else []
-        ids += pieces[0]
-        for piece in pieces[1:]:
-            ids += [vocabulary.special_id("mask"), *piece]
-        return [*ids, vocabulary.special_id("sep")]
-
-    def encode_with_specials(self, text: str) -> list[int]:
-        """Ids of the text alone, where special tokens written in it, and sentinels, are such."""
-        vocabulary = self.vocabulary
-        special = {*vocabulary.specials.values(), *vocabulary.reserved} & vocabulary.ids.keys()
-        special |= {vocabulary.tokens[token] for token in vocabulary.sentinels.tolist()}
-        known = sorted(special, key=len, reverse=True)
-        parts = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
-        ids: list[int] = []
-        for part in parts:
-            if part in known:
-                ids.append(self.vocabulary.ids[part])
-            elif part:
-                ids += self.encode([part])[0]
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; special tokens are written as they are called."""
-        special, tokens = self.vocabulary.is_special, self.vocabulary.tokens
-        text, ordinary = "", list[str]()
-        for token in ids:
-            if not special[token]:
-                ordinary.append(tokens[token])
-                continue
-            text, ordinary = text + self.config.joined(ordinary) + tokens[token], []
-        return text + self.config.joined(ordinary)

@@ -21,8 +21,6 @@ from ptm.errors import UserError
 from ptm.text.tokenizers.contract import (
     BERT_SPECIALS,
     ROBERTA_SPECIALS,
-    Encoder,
-    Offsets,
     TokenizerConfig,
 )
 from ptm.text.tokenizers.sentencepiece_file import (
@@ -31,6 +29,7 @@ from ptm.text.tokenizers.sentencepiece_file import (
     pipeline_of,
     read_sentencepiece,
 )
+from ptm.text.tokenizers.tokenizer import Encoder, Offsets
 from ptm.text.vocabulary import Vocabulary, sentinel
 
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
