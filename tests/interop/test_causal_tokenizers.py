@@ -172,6 +172,14 @@ def test_gpt2s_own_two_files_are_enough(
     assert {ours.vocabulary.special_id(r) for r in ("pad", "unk", "cls", "sep")} == {last}
 
 
+def test_bos_and_eos_are_the_start_and_end_tokens(tmp_path: Path, gpt2_files: Path) -> None:
+    shutil.copytree(gpt2_files, tmp_path / "theirs")
+    said = {"bos_token": "<", "eos_token": {"content": END}, "cls_token": None}
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(said))
+    specials = read_back(tmp_path / "theirs").vocabulary.specials
+    assert (specials["cls"], specials["sep"]) == ("<", END)
+
+
 def test_the_shared_byte_level_vocabulary_gives_gpt2s_ids(
     tmp_path: Path, shared_data: Path, review_texts: list[str]
 ) -> None:

@@ -152,6 +152,7 @@ def test_an_import_computes_what_their_modules_compute(
         ({"mask": "fully_visible"}, '"causal" goes with "lm"'),
         ({"mask": "causal_with_prefix"}, "causal_with_prefix"),
         ({"target": ["mlm"]}, "target"),
+        ({"target": ["mlm"], "mask": "fully_visible"}, "have the output layer of lm"),
         ({"target": ["lm"], "emb_size": 8, "factorized_embedding_parameterization": True}, "lm"),
         ({"rotary_position_embedding": True}, "rotary_position_embedding"),
     ],
