@@ -58,6 +58,8 @@ def texts_of(parsed: argparse.Namespace, *, what: str) -> tuple[list[str], list[
             raise UserError(f"{file}: cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: is not UTF-8 text at byte {error.start}.") from error
+        if lines == [""]:
+            raise UserError(f"{file}: is empty; write a text a line.")
         texts += lines
         places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]
     if not texts:

@@ -254,7 +254,7 @@ def refuse_unstructured(documents: Documents, sentences: Sentences, *, lacking: 
         )
     raise UserError(
         f"{documents.store.folder}: each of the {_counted(documents, sentences.counts.size)} is a "
-        f"single sentence, so that there are no {lacking}: {fix}."
+        f"single sentence, without {lacking}: {fix}."
     )
 
 

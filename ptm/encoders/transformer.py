@@ -58,8 +58,9 @@ class Transformer(TransformerStack, Encoder):
     def _consistent(self) -> Transformer:
         if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
-                f"rotary positions turn pairs, but hidden_size = {self.hidden_size} over heads = "
-                f"{self.heads} is {self.head_shape.head_size}, an odd number"
+                "rotary positions turn pairs, but the size of a head is "
+                f"{self.head_shape.head_size}, an odd number (head_size, or hidden_size = "
+                f"{self.hidden_size} over heads = {self.heads})"
             )
         if not self.first_norm and self.norm_position == "post":
             raise ValueError(

@@ -17,7 +17,13 @@ from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
-from ptm.interop.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS
+from ptm.interop.written import (
+    RECIPE,
+    TARGET_TOKENIZER,
+    TOKENIZER,
+    WEIGHTS,
+    read_recipe_data,
+)
 from ptm.model.build import build_plan, head_shape, meta_model
 from ptm.nn.shape import WORD_KEY
 from ptm.recipe import Recipe
@@ -41,6 +47,9 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     where = Path(source) if Path(source).is_dir() else hub_folder(source)
     folder = HuggingFaceFolder(where)
     data = folder.recipe_data()
+    if (where / RECIPE).exists():
+        # An export of ours says how its model was trained.
+        data["objective"] = read_recipe_data(where / RECIPE)["objective"]
     tensors = folder.canonical()
     recipe = completed_recipe(dict(data), name=source)
     _refuse_other_shapes(recipe, tensors, source)

@@ -50,11 +50,11 @@ class Bart(Denoising):
 
         Raises UserError where sentences are to be permuted and no document has two.
         """
-        if self.noise.permute_sentences:
+        if self.noise.permute_sentences and not documents.held_out:
             refuse_unstructured(
                 documents,
                 documents.sentences,
-                lacking="order of sentences to permute (objective.noise.permute_sentences)",
+                lacking="an order of sentences to permute (objective.noise.permute_sentences)",
             )
         longest = min(size.source - AROUND.source, size.target - AROUND.target)
         sentences = cut_sentences(documents.sentences, longest)

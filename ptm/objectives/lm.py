@@ -117,13 +117,17 @@ class Lm(Objective):
         )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """The text after what stands before one in training."""
-        before: tuple[int, ...] = ()
-        if self.concatenate:
-            before = (vocabularies.source.special_id("sep"),)
-        elif self.start:
-            before = (vocabularies.source.special_id("cls"),)
-        return Prompt(begin=(*before, *text))
+        """The text after what stands before one in training.
+
+        Rows of joined documents begin anywhere; only a text from nothing begins after the end of
+        another.
+        """
+        vocabulary = vocabularies.source
+        if self._starts:
+            return Prompt(begin=(vocabulary.special_id("cls"), *text))
+        if self.concatenate and not text:
+            return Prompt(begin=(vocabulary.special_id("sep"),))
+        return Prompt(begin=tuple(text))
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> sums of loss and hits, or logits (B, T, V)."""

@@ -25,7 +25,8 @@ class T5(Denoising):
     type: Literal["t5"]
     noise: AnySpanNoise = PaperSpans()
     full_sentences: bool = False
-    """Join all documents with [SEP] and fill every row, instead of one document an example."""
+    """Join all documents and fill every row, instead of one document an example. [CLS] stands
+    between them where the vocabulary has one: the end token means that all is said."""
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep")
@@ -61,7 +62,8 @@ class T5(Denoising):
         """Documents cut into pieces that fit both sides, or joined before they are cut."""
         longest = self._longest(size)
         if self.full_sentences:
-            separator = vocabularies.source.special_id("sep")
+            vocabulary = vocabularies.source
+            separator = vocabulary.special_id("cls" if vocabulary.has("cls") else "sep")
             return join_documents(*documents.ranges, longest, separator=separator)
         return cut_documents(*documents.ranges, longest)
 

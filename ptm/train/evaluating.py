@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from ptm.interop.source_contract import Source
 from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from ptm.nn.allocator import keep_large_blocks
+from ptm.recipe import Recipe
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.data_block import metric_key
 from ptm.train.batches import evaluation_batches
 from ptm.train.inputs import evaluation_rows
 from ptm.train.means import Counted, means_of, metric_sums
 from ptm.train.rows import store_of, vocabularies_of
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
@@ -35,6 +39,13 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     if not recipe.data.evaluation_names:
         raise UserError("data.held_out is 0: nothing to evaluate on; set e.g. data.held_out=0.01.")
     recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
+    data = recipe.data
+    logger.info(
+        "layout %s, rows of %s tokens, objective %s",
+        data.layout,
+        " and ".join(map(str, _row_sizes(recipe))),
+        recipe.objective.type,
+    )
     tokenizer = recipe.tokenizer.load()
     sets = evaluation_rows(recipe, tokenizer)
     vocabularies = vocabularies_of(recipe, tokenizer)
@@ -65,3 +76,8 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
         }
         found |= {metric_key(name, key): value for key, value in figures.items()}
     return found
+
+
+def _row_sizes(recipe: Recipe) -> tuple[int, ...]:
+    size = recipe.data.row_size
+    return (size.source, size.target) if recipe.objective.needs_decoder else (size.source,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +23,7 @@ from ptm.train.inputs import evaluation_rows
 from ptm.train.rows import RowSet
 
 _ROWS_TOGETHER = 16
+_SENTINEL = re.compile(r"<extra_id_\d+>")
 _ROUGES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -71,8 +73,10 @@ def written_scores(
 def text_scores(written: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """BLEU of the corpus with sacreBLEU's signature, and the mean F measures of ROUGE.
 
-    Chinese is compared by its characters, as sacreBLEU's `zh` and ROUGE for Chinese do.
+    Chinese is compared by its characters, as sacreBLEU's `zh` and ROUGE for Chinese do. Sentinels
+    are no words.
     """
+    written, references = ([_SENTINEL.sub(" ", t) for t in some] for some in (written, references))
     chinese = _mostly_chinese(references)
     bleu = _package("sacrebleu").metrics.BLEU(tokenize="zh" if chinese else "13a")
     score = bleu.corpus_score(list(written), [list(references)])

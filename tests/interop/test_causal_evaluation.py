@@ -68,7 +68,7 @@ def test_an_exports_perplexity_is_that_of_transformers_own_loss(
 def start(source: Path, blocks: dict[str, Any]) -> Any:
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(source), plan_of(recipe), tokenizer, recipe.model.encoder)
+    return weights_to_start_from(str(source), plan_of(recipe), tokenizer, recipe.model)
 
 
 def test_a_training_starts_from_an_export_of_its_own_kind_and_no_other(

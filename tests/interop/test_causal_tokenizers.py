@@ -16,8 +16,9 @@ from transformers import AutoTokenizer, GPT2Tokenizer, LlamaTokenizer, PreTraine
 from ptm.errors import UserError
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
-from ptm.interop.importing import write_imported
+from ptm.interop.importing import import_from_huggingface, write_imported
 from ptm.interop.source import open_source
+from ptm.objectives.lm import Lm
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.bpe import Bpe
 from ptm.text.tokenizers.sentencepiece import SentencePiece
@@ -136,6 +137,28 @@ def test_a_model_that_learnt_without_a_start_token_gets_none(
     assert len(theirs("the", "a")["input_ids"]) == len(
         ours.encode(["the"])[0] + ours.encode(["a"])[0]
     )
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_others_models_begin_a_text_as_their_tokenizer_does(
+    tmp_path: Path, small_vocab: Path, gpt2_files: Path, start: bool
+) -> None:
+    exported(tmp_path, blocks_of("bpe", gpt2_files, small_vocab), start=start)
+    (tmp_path / "export" / "recipe.yaml").unlink()
+    import_from_huggingface(str(tmp_path / "export"), tmp_path / "imported")
+    objective = open_source(str(tmp_path / "imported")).recipe().objective
+    assert isinstance(objective, Lm)
+    assert objective.start == start
+
+
+def test_our_own_export_comes_back_with_its_objective(tmp_path: Path, small_vocab: Path) -> None:
+    blocks = blocks_of("wordpiece", small_vocab, small_vocab)
+    blocks["objective"]["concatenate"] = True
+    exported(tmp_path, blocks)
+    import_from_huggingface(str(tmp_path / "export"), tmp_path / "imported")
+    objective = open_source(str(tmp_path / "imported")).recipe().objective
+    assert isinstance(objective, Lm)
+    assert objective.concatenate
 
 
 def test_an_export_read_back_is_the_same_tokenizer(each: tuple[Path, Tokenizer, Any]) -> None:

@@ -134,3 +134,12 @@ def test_nothing_to_go_on_from_is_refused(
 ) -> None:
     assert main(["generate", str(sources / "lm")]) == EXIT_USER
     assert "there is nothing to go on from" in capsys.readouterr().err
+
+
+def test_an_empty_file_is_refused(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none.txt").touch()
+    command = ["generate", str(sources / "seq2seq"), "--file", str(tmp_path / "none.txt")]
+    assert main(command) == EXIT_USER
+    assert "none.txt: is empty" in capsys.readouterr().err

@@ -61,10 +61,12 @@ def test_a_causal_model_goes_on_from_the_beginning_of_a_document(
     assert real(row_of(objective, [[13, 14, 15]], labels))[:3] == list(prompt.begin)
 
 
-def test_joined_documents_begin_after_the_end_of_another() -> None:
-    prompt = Lm(type="lm", concatenate=True).prompt([13], BOTH)
-    assert prompt is not None
-    assert prompt.begin == (SEP, 13)
+def test_joined_documents_begin_anywhere_and_one_from_nothing_after_the_end_of_another() -> None:
+    objective = Lm(type="lm", concatenate=True)
+    for text, begin in (([13], (13,)), ([], (SEP,))):
+        prompt = objective.prompt(text, BOTH)
+        assert prompt is not None
+        assert prompt.begin == begin
 
 
 def test_a_prefix_is_the_whole_source_in_its_segment() -> None:

@@ -34,3 +34,10 @@ def test_english_is_compared_by_words() -> None:
 def test_nothing_written_scores_nothing() -> None:
     scores = text_scores(["", ""], ENGLISH)
     assert scores["bleu"] == scores["rougeL"] == 0
+
+
+def test_sentinels_are_no_words() -> None:
+    marked = [f"<extra_id_0>{text}<extra_id_1>" for text in CHINESE]
+    scores = text_scores(marked, marked)
+    assert "tok:zh" in scores["bleu_signature"]
+    assert text_scores(["<extra_id_0>", "<extra_id_0>"], marked)["rouge1"] == 0

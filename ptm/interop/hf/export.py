@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ptm.errors import UserError
 from ptm.interop.headless import is_headless
 from ptm.interop.hf.contract import family_for
 from ptm.interop.hf.tokenizer import Around, write_json, write_tokenizer
@@ -39,6 +40,11 @@ def export_to_huggingface(
 ) -> None:
     """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
     recipe = source.recipe()
+    if recipe.target_tokenizer is not None:
+        raise UserError(
+            f"{source.folder}: has two vocabularies, which no family of transformers that is "
+            "supported here holds; `ptm generate` and `ptm evaluate` read the run itself."
+        )
     family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
     ours = source.tensors()

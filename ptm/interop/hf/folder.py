@@ -124,6 +124,8 @@ class HuggingFaceFolder:
             raise UserError(
                 f"{self.folder / 'config.json'}: has a wrong type ({error})."
             ) from error
+        if blocks["objective"]["type"] == "lm":
+            blocks["objective"]["start"] = self._tokenizer.puts_start
         return {"tokenizer": dict(self._tokenizer.block), **blocks}
 
     @cached_property

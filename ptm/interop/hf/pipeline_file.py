@@ -45,6 +45,14 @@ class PipelineFile:
         steps = step.get("pretokenizers", [step])
         return next((step for step in steps if step.get("type") == kind), {})
 
+    @property
+    def puts_start(self) -> bool:
+        """Whether a special token is put before a text."""
+        step = self.content.get("post_processor") or {}
+        steps = step.get("processors", [step])
+        singles = [step["single"] for step in steps if step.get("type") == "TemplateProcessing"]
+        return any("SpecialToken" in single[0] for single in singles if single)
+
     def tokens(self) -> list[str]:
         """Tokens by id, with those that were added after the vocabulary was made."""
         ids: Mapping[str, int] = self.model["vocab"]

@@ -173,6 +173,16 @@ class HuggingFaceTokenizer:
                 "GPT's do; of byte-pair encoding only GPT-2's of bytes is supported."
             )
 
+    @property
+    def puts_start(self) -> bool:
+        """Whether the start token comes before a text of its own accord, as LLaMA's does."""
+        said = self._settings.get("add_bos_token")
+        if said is not None:
+            return bool(said)
+        if self._pipeline:
+            return self._pipeline.puts_start
+        return self._config.get("model_type") == "llama"
+
     @cached_property
     def _sentencepiece_file(self) -> Path | None:
         paths = (self.folder / name for name in _SENTENCEPIECE)

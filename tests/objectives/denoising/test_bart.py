@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from ptm.data.documents import Documents
 from ptm.data.packing import RowSize
 from ptm.errors import UserError
 from ptm.objectives.bart import Bart
 from ptm.objectives.noise import PoissonInfilling
+from ptm.text.vocabulary import Vocabularies
 from tests.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
 if TYPE_CHECKING:
     from ptm.data.store import TokenStore
-    from ptm.text.vocabulary import Vocabulary
+    from ptm.text.vocabulary import Vocabularies, Vocabulary
     from tests.conftest import BuildStore
 
 
@@ -80,3 +82,16 @@ def test_a_corpus_of_single_sentences_is_refused(
         DenoisedRows(store, letter_vocabulary, Bart(type="bart"))
     in_order = Bart(type="bart", noise=PoissonInfilling(permute_sentences=False))
     assert len(DenoisedRows(store, letter_vocabulary, in_order).lengths) == 2
+
+
+def test_held_out_documents_of_one_sentence_are_evaluated_in_their_order(
+    build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "store", "a b\n\nc d\n", vocab=letters, layout="sentences")
+    found = Bart(type="bart").index(
+        Documents(store, held_out=True),
+        size=RowSize(16, 16),
+        vocabularies=Vocabularies.one(letter_vocabulary),
+        seed=7,
+    )
+    assert found.lengths.tolist() == [2, 2]

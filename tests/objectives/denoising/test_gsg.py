@@ -142,7 +142,7 @@ def test_what_is_left_alone_is_counted() -> None:
 
 
 def test_a_corpus_of_single_sentences_is_refused() -> None:
-    with pytest.raises(UserError, match="is a single sentence, so that there are no sentences to"):
+    with pytest.raises(UserError, match="is a single sentence, without sentences to"):
         groups_of([[5], [6]], 12, 8)
 
 

@@ -79,6 +79,15 @@ def test_full_rows_are_full(sentence_store: TokenStore, vocabulary: Vocabulary) 
     assert np.unique(filled[:-1]).tolist() == [64]
 
 
+def test_joined_documents_are_not_ended_by_what_ends_a_target(
+    sentence_store: TokenStore, vocabulary: Vocabulary
+) -> None:
+    rows = DenoisedRows(sentence_store, vocabulary, T5(type="t5", full_sentences=True))
+    texts = rows.examples.texts(sentence_store, np.arange(20))
+    assert (texts.tokens == vocabulary.special_id("cls")).any()
+    assert not (texts.tokens == vocabulary.special_id("sep")).any()
+
+
 def test_a_vocabulary_without_sentinels_is_refused() -> None:
     sentence = refusal(0, KINDS["paper"])
     assert sentence.startswith("words.txt: the vocabulary has no sentinels (<extra_id_0>,")
