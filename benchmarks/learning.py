@@ -3,12 +3,22 @@
 python benchmarks/learning.py FOLDER RECIPE... [--shuffled] [KEY=VALUE ...]
 
 Preprocesses and trains every RECIPE with the same overrides (its corpus, vocabulary, steps), each
-in a process of its own, and prints one row a recipe: steps, tokens, the masked loss of the first
-and of the last report beside the entropy of single tokens (nats; what knowing nothing but
-frequencies gives), the accuracies at the end, those of pairs on held-out documents (with the
-binomial standard error, the number of pairs, and what always saying the more frequent label would
-give), seconds. With --shuffled, every predicted position gets the target of another, and every pair
-a label drawn anew, in training and in evaluation: only frequencies can be learnt.
+in a process of its own, and prints one row a recipe: steps, tokens, the loss of masked or of next
+tokens (without what label smoothing adds) of the first and of the last report beside the entropy of
+single targets (nats; what knowing nothing but frequencies gives) and the part of it that is left to
+one who knows every special token, sentinels too, and of the others their frequencies; the
+accuracies at the end and what always saying the most frequent target would give; what was found on
+held-out documents; seconds.
+
+Held out are, of next tokens, the loss, its perplexity, the loss of knowing the frequencies of the
+training alone (add-one), and the accuracy; of pairs, the accuracy with the binomial standard error,
+the number of pairs, and what always giving the more frequent label would give.
+
+With --shuffled, every predicted position gets the target of another, and every pair a label drawn
+anew, in training and in evaluation: only frequencies can be learnt. Where next tokens are predicted
+from what was read before, the targets of a row stand in it for the model to see; so that not even
+copying from the row helps, each is drawn from the frequencies of all targets of an epoch, and what
+is read stays as it was.
 """
 
 from __future__ import annotations
@@ -19,43 +29,142 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-COLUMNS = ("steps", "tokens", "start", "end", "entropy", "accuracies", "held out", "seconds")
+COLUMNS = (
+    "steps",
+    "tokens",
+    "start",
+    "end",
+    "entropy",
+    "text alone",
+    "accuracies",
+    "most frequent",
+    "held out",
+    "seconds",
+)
+LOSSES = ("lm_nll", "lm_loss", "mlm_loss")
+"""Metrics that are a cross entropy of tokens in nats; the first that an objective has is shown."""
+ROWS_TOGETHER = 256
 
 
-def unigram_entropy(store: Path, ordinary: Any) -> float:
-    """Nats a token, of a model that knows nothing but how frequent each of the `ordinary` ids is.
+@dataclass(frozen=True)
+class Frequencies:
+    """How often each token (V) is a target, and which of them (N) are not special."""
 
-    Special ones, the unknown token among them, are never predicted.
+    counts: NDArray[np.int64]
+    ordinary: NDArray[np.int64]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of all targets (V)."""
+        return self.counts / self.counts.sum()
+
+    @property
+    def entropy(self) -> float:
+        """Nats a target, of a model that knows nothing but them."""
+        return float(-_xlogx(self.shares).sum())
+
+    @property
+    def text_entropy(self) -> float:
+        """Nats a target, if every special one were known, and that the others are not special."""
+        shares = self.shares[self.ordinary]
+        return float(-_xlogx(shares).sum() + _xlogx(shares.sum()))
+
+    @property
+    def most(self) -> float:
+        """The share of the most frequent target."""
+        return float(self.shares.max())
+
+    def loss_on(self, others: Frequencies) -> float:
+        """Nats a target of `others`, of a model that knows these, each token seen once more."""
+        smoothed = (self.counts + 1) / (self.counts + 1).sum()
+        return float(-(others.shares * np.log(smoothed)).sum())
+
+
+def _xlogx(shares: Any) -> Any:
+    return shares * np.log(np.where(shares > 0, shares, 1.0))
+
+
+def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
+    """Those of all targets of a first epoch.
+
+    Masked ones are not counted but the tokens of the whole store, of which they are drawn; special
+    ones, the unknown token among them, never are.
     """
     from ptm.data.store import TokenStore
+    from ptm.train.rows import open_rows, vocabularies_of
 
-    opened = TokenStore.open(store)
-    starts, lengths = opened.document_ranges
-    counts = np.bincount(opened.tokens(starts, lengths), minlength=ordinary.max() + 1)[ordinary]
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    vocabulary = vocabularies_of(recipe, tokenizer).target
+    if "target_weights" not in recipe.objective.targets:
+        store = TokenStore.open(Path(recipe.data.store))
+        tokens = store.tokens(*store.document_ranges)
+        counts = np.zeros(vocabulary.size, dtype=np.int64)
+        ordinary = vocabulary.ordinary_ids
+        counts[ordinary] = np.bincount(tokens, minlength=vocabulary.size)[ordinary]
+        return Frequencies(counts, ordinary)
+    rows = open_rows(recipe, tokenizer, split=split)
+    counts = np.zeros(vocabulary.size, dtype=np.int64)
+    for first in range(0, len(rows), ROWS_TOGETHER):
+        chosen = np.arange(first, min(first + ROWS_TOGETHER, len(rows)), dtype=np.int64)
+        tensors = rows.micro_batch(chosen, np.zeros_like(chosen)).tensors
+        targets = tensors["target_ids"][tensors["target_weights"] > 0]
+        counts += np.bincount(targets, minlength=vocabulary.size)
+    return Frequencies(counts, vocabulary.ordinary_ids)
 
 
-def shuffle_targets(objective: Any) -> None:
+def shuffle_targets(objective: Any, found: Frequencies) -> None:
     """Frequencies of targets stay, their meaning goes."""
     original = objective.collate
 
     def collate(self: Any, *arguments: Any, **options: Any) -> Any:
         batch = original(self, *arguments, **options)
-        targets, count = batch.tensors["predicted_ids"], batch.counts["predicted"]
+        tensors = batch.tensors
+        name = "target_ids" if "target_ids" in tensors else "predicted_ids"
+        targets = tensors[name]
         dice = np.random.default_rng(int(targets.sum()))
+        if name == "target_ids":
+            counted = tensors["target_weights"] > 0
+            targets[counted] = dice.choice(found.shares.size, int(counted.sum()), p=found.shares)
+            return batch
+        count = batch.counts["predicted"]
         targets[:count] = dice.permutation(targets[:count])
-        if "pair_labels" in batch.tensors:
-            labels = batch.tensors["pair_labels"]
+        if "pair_labels" in tensors:
+            labels = tensors["pair_labels"]
             labels[:] = dice.integers(0, 2, labels.shape)
         return batch
 
     objective.collate = collate
+
+
+def held_out_tokens(
+    records: list[dict[str, Any]],
+    known: Frequencies,
+    held_out: dict[str, Frequencies],
+    *,
+    shuffled: bool,
+) -> str:
+    """The last evaluation of next tokens, of each set."""
+    found = []
+    for name, there in held_out.items():
+        alone = known.entropy if shuffled else known.loss_on(there)
+        last = next(one for one in reversed(records) if one["split"] == name)
+        found.append(
+            f"{last[term_of(last)]:.2f} (perplexity {last['perplexity']:.0f}; frequencies alone "
+            f"{alone:.2f}), lm_accuracy {last['lm_accuracy']:.3f} "
+            f"({there.counts.sum():,} targets)"
+        )
+    return ", ".join(found)
+
+
+def term_of(record: dict[str, Any]) -> str:
+    """The loss of tokens that a record has."""
+    return next(name for name in LOSSES if name in record)
 
 
 def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -> str:
@@ -79,13 +188,18 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
     """One training; its row as JSON in FOLDER/NAME.json."""
     from ptm.cli import main
     from ptm.recipe import load_recipe
+    from ptm.train.rows import TRAIN
 
     name = f"{Path(recipe_path).parent.name}-{Path(recipe_path).stem}"
     ours = [f"name={name}", f"runs_dir={folder}", f"data.store={folder / name}-store", *overrides]
     recipe = load_recipe(recipe_path, ours)
-    if shuffled:
-        shuffle_targets(type(recipe.objective))
     assert main(["preprocess", recipe_path, *ours]) == 0
+    tokenizer = recipe.tokenizer.load()
+    known = frequencies(recipe, tokenizer, split=TRAIN)
+    names = recipe.data.evaluation_names if "target_weights" in recipe.objective.targets else ()
+    held_out = {one: frequencies(recipe, tokenizer, split=one) for one in names}
+    if shuffled:
+        shuffle_targets(type(recipe.objective), known)
     began = time.perf_counter()
     assert main(["train", recipe_path, *ours]) == 0
     seconds = time.perf_counter() - began
@@ -93,18 +207,18 @@ def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: boo
     records = [json.loads(line) for line in lines]
     training = [record for record in records if record["split"] == "train"]
     first, last = training[0], training[-1]
-    tokenizer = recipe.tokenizer.load()
-    ordinary = tokenizer.vocabulary.ordinary_ids
-    accuracies = {key: round(last[key], 3) for key in last if key.endswith("accuracy")}
+    pairs = held_out_pairs(recipe, tokenizer, records)
     row = {
         "recipe": recipe_path,
         "steps": last["step"],
         "tokens": last["tokens"],
-        "start": round(first["mlm_loss"], 3),
-        "end": round(last["mlm_loss"], 3),
-        "entropy": round(unigram_entropy(Path(recipe.data.store), ordinary), 3),
-        "accuracies": accuracies,
-        "held out": held_out_pairs(recipe, tokenizer, records),
+        "start": round(first[term_of(first)], 3),
+        "end": round(last[term_of(last)], 3),
+        "entropy": round(known.entropy, 3),
+        "text alone": round(known.text_entropy, 3),
+        "accuracies": {key: round(last[key], 3) for key in last if key.endswith("accuracy")},
+        "most frequent": round(known.most, 3),
+        "held out": pairs or held_out_tokens(records, known, held_out, shuffled=shuffled),
         "seconds": round(seconds),
     }
     (folder / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")

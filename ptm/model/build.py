@@ -13,6 +13,7 @@ from ptm.decoders.contract import DECODER_SIDE
 from ptm.encoders import Encoder
 from ptm.nn.init import first_value, norm_parameters
 from ptm.nn.shape import ModelShape
+from ptm.nn.word_embedding import WordEmbedding
 from ptm.objectives import Objective
 from ptm.plan import Plan, Step, run_step
 from ptm.recipe.model_block import ModelBlock
@@ -139,6 +140,11 @@ class FirstWeights:
         model = meta_model(plan)
         self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         self._norms = frozenset(norm_parameters(model))
+        self._words = frozenset(
+            f"{name}.weight"
+            for name, module in model.named_modules()
+            if isinstance(module, WordEmbedding)
+        )
         self._block = block
         self._seed = seed
 
@@ -158,7 +164,7 @@ class FirstWeights:
             self._shapes[name],
             seed=self._seed,
             is_norm=name in self._norms,
-            std=init.std,
+            std=(name in self._words and init.embedding_std) or init.std,
             residual_outputs=stack.residual_outputs() if init.residual_scaling else (),
             residual_branches=stack.residual_branches,
         )

@@ -18,6 +18,8 @@ class InitBlock(Config):
     """How weights begin: N(0, std); biases 0, norms 1 and 0."""
 
     std: PositiveFloat = 0.02
+    embedding_std: PositiveFloat | None = None
+    """Of word embeddings; as `std` if left out."""
     residual_scaling: bool = False
     """Divide the std of what writes into the residual stream by the root of its branches."""
 

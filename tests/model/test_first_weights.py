@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ptm.model.build import empty_model, initialise
 from ptm.plan import Plan
+from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock
 from tests.model.conftest import block_of, mlm_of, plan_of
 
@@ -74,6 +76,24 @@ def test_matrices_have_the_recipes_deviation(std: float) -> None:
         if weight.dim() == 2:
             few = 5 / (2 * weight.numel()) ** 0.5
             assert float(weight.std()) == pytest.approx(std, rel=few), name
+
+
+def test_word_embeddings_have_a_deviation_of_their_own_where_the_recipe_gives_one() -> None:
+    plain, wide = first(block_of()), first(block_of(init={"embedding_std": 1.0}))
+    changed = {name for name in plain if not torch.equal(plain[name], wide[name])}
+    assert changed == {"word_embedding.weight"}
+    torch.testing.assert_close(wide["word_embedding.weight"], plain["word_embedding.weight"] * 50)
+
+
+def test_word_vectors_whose_scores_are_scaled_down_begin_at_one_as_in_t5(project: Path) -> None:
+    scaled = []
+    for path in sorted((project / "recipes").glob("*/*.yaml")):
+        recipe = load_recipe(str(path))
+        head = getattr(recipe.objective, "head", None)
+        if getattr(head, "scaled", False):
+            scaled.append(path.stem)
+            assert recipe.model.init.embedding_std == 1.0, path
+    assert "tiny" in scaled
 
 
 def test_norms_begin_at_one_and_zero_and_every_bias_at_zero() -> None:
