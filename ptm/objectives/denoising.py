@@ -8,32 +8,22 @@ transformers' T5 has it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from pydantic import model_validator
-from torch import Tensor
 
 from ptm.component import PositiveInt
 from ptm.data.batch import Placement
 from ptm.data.examples import Texts
 from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
-from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
-from ptm.objectives.next_tokens import (
-    NEXT_METRICS,
-    NEXT_OUTPUTS,
-    NEXT_TARGETS,
-    LmHead,
-    next_token_steps,
-    next_token_sums,
-    target_tensors,
-)
+from ptm.objectives.contract import Drawing, MicroBatch, Prompt
+from ptm.objectives.next_token_objective import NextTokenObjective
+from ptm.objectives.next_tokens import target_tensors
 from ptm.objectives.noise import Noised
 from ptm.objectives.row_tensors import DECODER, row_tensors
-from ptm.plan import Step
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
@@ -46,18 +36,15 @@ def with_specials(sides: I64) -> I64:
     return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
 
 
-class Denoising(Objective):
+class Denoising(NextTokenObjective):
     """Give back what noise took from a text."""
 
     dynamic: bool = True
     """Draw noise anew every epoch; false: cycle through `duplicates` fixed drawings."""
     duplicates: PositiveInt = 1
-    head: LmHead = LmHead()
 
-    metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
-    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
     needs_decoder: ClassVar[bool] = True
 
     @model_validator(mode="after")
@@ -72,11 +59,6 @@ class Denoising(Objective):
     @abstractmethod
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Source and target of the texts, one stream of random numbers each (E)."""
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """No."""
-        return False
 
     def collate(
         self,
@@ -101,21 +83,6 @@ class Denoising(Objective):
             begin=begins or (vocabulary.special_id("pad"),),
             source=(*begins, *text, vocabulary.special_id("sep")),
         )
-
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> sums of loss and hits, or logits (B, T, V)."""
-        return next_token_steps(self.head, shape)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The sums."""
-        return NEXT_OUTPUTS
-
-    def sums(
-        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Cross entropy and hits over all targets."""
-        return next_token_sums(outputs)
 
 
 def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) -> MicroBatch:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptm.data.batch import Placement
 from ptm.data.documents import Documents
@@ -15,23 +14,14 @@ from ptm.data.examples import Examples, Joined, Texts, join_documents
 from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
-from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
-from ptm.objectives.next_tokens import (
-    NEXT_METRICS,
-    NEXT_OUTPUTS,
-    NEXT_TARGETS,
-    LmHead,
-    next_token_steps,
-    next_token_sums,
-    target_tensors,
-)
+from ptm.objectives.contract import Drawing, MicroBatch, Prompt
+from ptm.objectives.next_token_objective import NextTokenObjective
+from ptm.objectives.next_tokens import target_tensors
 from ptm.objectives.row_tensors import row_tensors
-from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 
-class Lm(Objective):
+class Lm(NextTokenObjective):
     """Predict every token from those before it."""
 
     type: Literal["lm"]
@@ -41,12 +31,9 @@ class Lm(Objective):
     start: bool = True
     """Whether the start token stands before a document, so that its first token is predicted; not
     with `concatenate`, where the end token of the one before does."""
-    head: LmHead = LmHead()
 
-    metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     visibilities: ClassVar[tuple[str, ...]] = ("causal",)
-    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -56,11 +43,6 @@ class Lm(Objective):
     @property
     def _starts(self) -> bool:
         return self.start and not self.concatenate
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """No."""
-        return False
 
     def row_lengths(self, examples: Examples) -> I64:
         """What is read: all of a window but its last token."""
@@ -128,21 +110,6 @@ class Lm(Objective):
         if self.concatenate and not text:
             return Prompt(begin=(vocabulary.special_id("sep"),))
         return Prompt(begin=tuple(text))
-
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> sums of loss and hits, or logits (B, T, V)."""
-        return next_token_steps(self.head, shape)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The sums."""
-        return NEXT_OUTPUTS
-
-    def sums(
-        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Cross entropy and hits over all targets."""
-        return next_token_sums(outputs)
 
 
 def streams(texts: Texts, vocabulary: Vocabulary) -> tuple[I64, I64]:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptm.data.batch import Placement
 from ptm.data.documents import Documents
@@ -18,45 +17,28 @@ from ptm.data.examples import Examples, Texts
 from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
-from ptm.nn.shape import ModelShape
 from ptm.nn.visibility import PREFIX_SEGMENT
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
+from ptm.objectives.contract import Drawing, MicroBatch, Prompt
 from ptm.objectives.masked_tokens import surrounded
-from ptm.objectives.next_tokens import (
-    NEXT_METRICS,
-    NEXT_OUTPUTS,
-    NEXT_TARGETS,
-    LmHead,
-    next_token_steps,
-    next_token_sums,
-    target_tensors,
-)
+from ptm.objectives.next_token_objective import NextTokenObjective
+from ptm.objectives.next_tokens import target_tensors
 from ptm.objectives.row_tensors import row_tensors
-from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
 
 _AROUND = 2
 """[CLS] source [SEP] target is read; the last [SEP] is only predicted."""
 
 
-class PrefixLm(Objective):
+class PrefixLm(NextTokenObjective):
     """Predict every token of the target from the source and the target before it."""
 
     type: Literal["prefixlm"]
-    head: LmHead = LmHead()
 
-    metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
-    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
     segments: ClassVar[int] = 2
     shortest_row: ClassVar[int] = _AROUND + 2
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """No."""
-        return False
 
     def row_lengths(self, examples: Examples) -> I64:
         """Both sides and the special tokens around them."""
@@ -115,18 +97,3 @@ class PrefixLm(Objective):
             segment=PREFIX_SEGMENT,
             next_segment=PREFIX_SEGMENT + 1,
         )
-
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> sums of loss and hits, or logits (B, T, V)."""
-        return next_token_steps(self.head, shape)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The sums."""
-        return NEXT_OUTPUTS
-
-    def sums(
-        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Cross entropy and hits over the targets."""
-        return next_token_sums(outputs)

@@ -17,16 +17,10 @@ from ptm.data.packing import RowSize
 from ptm.data.store import I64, ragged_ranges
 from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
 from ptm.nn.shape import ModelShape
-from ptm.objectives.contract import Drawing, Metric, MicroBatch, Objective, Prompt
+from ptm.objectives.contract import Drawing, Metric, MicroBatch, Prompt
 from ptm.objectives.masked_tokens import surrounded
-from ptm.objectives.next_tokens import (
-    NEXT_METRICS,
-    NEXT_TARGETS,
-    LmHead,
-    next_token_steps,
-    next_token_sums,
-    target_tensors,
-)
+from ptm.objectives.next_token_objective import NextTokenObjective
+from ptm.objectives.next_tokens import NEXT_METRICS, next_token_steps, target_tensors
 from ptm.objectives.row_tensors import DECODER, row_tensors
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
@@ -35,26 +29,19 @@ _AROUND = np.array([2, 1])
 """[CLS] source [SEP] is read by the encoder, [CLS] target by the decoder, which predicts [SEP]."""
 
 
-class Seq2Seq(Objective):
+class Seq2Seq(NextTokenObjective):
     """The encoder reads the source, the decoder predicts every token of the target."""
 
     type: Literal["seq2seq"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of every target that is spread over the vocabulary (section 5.4)."""
-    head: LmHead = LmHead()
 
     metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
-    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
     perplexity_of: ClassVar[str | None] = "lm_nll"
     needs_decoder: ClassVar[bool] = True
-
-    @property
-    def needs_word_starts(self) -> bool:
-        """No."""
-        return False
 
     def row_lengths(self, examples: Examples) -> I64:
         """Both sides and the special tokens around them."""
@@ -127,4 +114,4 @@ class Seq2Seq(Objective):
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Cross entropy, as it is learnt from and as it is, and hits over all targets."""
-        return {**next_token_sums(outputs), "lm_nll": outputs["nll_sum"]}
+        return {**super().sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}
