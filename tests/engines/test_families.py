@@ -68,10 +68,11 @@ class Files:
         words = "words" if "segmenter" in said["data"] else "plain"
         split = "split" if said["data"].get("sentence_splitting") else "whole"
         sides = "two" if "target_tokenizer" in said else "one"
+        ids = said["tokenizer"].get("ids", "file")
         found = [
             *self.tokenizer(kind),
             f"data.corpus={self.folder / layout}.txt",
-            f"data.store={self.folder / f'{kind}-{layout}-{words}-{split}-{sides}'}",
+            f"data.store={self.folder / f'{kind}-{ids}-{layout}-{words}-{split}-{sides}'}",
             *("data.sequence_length=64", "train.global_batch_size=8", "train.micro_batch_size=4"),
             # What rounding does grows with the rate: ReLU's kinks show it in gradient norms.
             "optimizer.learning_rate=1.0e-4",
