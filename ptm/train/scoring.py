@@ -113,7 +113,7 @@ def _package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            "--write needs the packages sacrebleu and rouge-score: pip install 'ptm[scores]'."
+            "--write needs the packages sacrebleu and rouge-score: pip install -e '.[scores]'."
         ) from error
 
 
