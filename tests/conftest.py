@@ -27,11 +27,60 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Before torch is imported: two workers, or two ranks, that each use all cores slow each other down.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("ptm", deadline=None, derandomize=True)
 settings.load_profile("ptm")
 
-PROJECT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+PROJECT = TESTS.parent
+
+pytest_plugins = [
+    "tests.support.small_models",
+    "tests.support.small_runs",
+    "tests.support.texts",
+    "tests.support.two_hosts",
+]
+
+RANKS = ("engines", "hosts", "launch", "storm")
+"""Folders of `tests/integration` whose tests start ranks: one group, so that none run together."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reverse-files", action="store_true", help="run the test files backwards")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group the tests for `--dist loadgroup`, and begin with the groups that take longest.
+
+    A group runs in one worker. Every file is a group, so that its fixtures are built once; files
+    that name a group with `xdist_group` share it. All tests that start ranks are one group: their
+    deadlines must not depend on what another such test does to the two cores.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+    items.sort(key=lambda item: _place(item.path))
+    if config.getoption("--reverse-files"):
+        files = list(dict.fromkeys(item.path for item in items))
+        items.sort(key=lambda item: -files.index(item.path))
+
+
+def _group(path: Path) -> str:
+    parts = path.relative_to(TESTS).parts
+    if parts[0] == "integration" and parts[1] in RANKS:
+        return "ranks"
+    return "/".join(parts)
+
+
+def _place(path: Path) -> int:
+    """Ranks first, other integration tests next; the many short ones fill the gaps at the end."""
+    parts = path.relative_to(TESTS).parts
+    if parts[0] != "integration":
+        return 2
+    return 0 if parts[1] in RANKS else 1
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # bring a training to a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _share_out_cores()
-    parsed = _parsed(_parser(), arguments)
+    parsed = _parsed(build_parser(), arguments)
     # Who asks for JSON reads nothing else on stdout.
-    _log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
+    log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
         refuse_twins(getattr(parsed, "overrides", ()))
         return cast(int, parsed.command(parsed))
@@ -113,7 +113,7 @@ def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
     return parsed
 
 
-def _log_to_console(stream: TextIO) -> None:
+def log_to_console(stream: TextIO) -> None:
     """Progress to `stream`; warnings and errors say that they are."""
     logger = logging.getLogger("ptm")
     logger.setLevel(logging.INFO)
@@ -130,7 +130,8 @@ class _ConsoleFormatter(logging.Formatter):
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; loads no more than their argument lists."""
     parser = argparse.ArgumentParser(
         prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SECONDS = 2.0
+SECONDS = 2.0
 """For which others that come to the same keep silent."""
 
 
@@ -29,7 +29,7 @@ def say(sentence: str, *, on_all: bool) -> None:
     with _alone_with(sentence) as alone:
         if alone:
             print(sentence, file=sys.stderr, flush=True)
-            time.sleep(_SECONDS)
+            time.sleep(SECONDS)
 
 
 @contextmanager

@@ -132,7 +132,8 @@ class Checkpoint:
         return {name: tuple(shape) for name, shape in self._manifest["parameters"].items()}
 
     @cached_property
-    def _fragments(self) -> dict[tuple[str, str], list[tuple[Fragment, str]]]:
+    def fragments(self) -> dict[tuple[str, str], list[tuple[Fragment, str]]]:
+        """By parameter and kind: its fragments in order, each with the file that holds it."""
         found: defaultdict[tuple[str, str], list[tuple[Fragment, str]]] = defaultdict(list)
         for entry in self._manifest["files"]:
             for data in entry["fragments"]:
@@ -145,7 +146,7 @@ class Checkpoint:
     def values(self, name: str, kind: str, start: int, count: int) -> Tensor:
         """`count` fp32 values from `start`, put together from whatever fragments hold them."""
         parts = []
-        for fragment, file in self._fragments[name, kind]:
+        for fragment, file in self.fragments[name, kind]:
             first = max(start, fragment.start)
             last = min(start + count, fragment.start + fragment.count)
             if first < last:

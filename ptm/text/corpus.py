@@ -23,7 +23,7 @@ from ptm.errors import UserError
 Layout = Literal["documents", "sentences", "pairs"]
 
 # A document as large as this is a file that has no document boundaries at all.
-_LARGEST_DOCUMENT = 256 * 2**20
+LARGEST_DOCUMENT = 256 * 2**20
 _COMPRESSED = (".gz", ".xz", ".zst")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -118,10 +118,10 @@ class CorpusReader:
                     )
                 data = pending + chunk
                 cut = len(data) if not chunk else self._last_boundary(data)
-                if len(data) - cut > _LARGEST_DOCUMENT:
+                if len(data) - cut > LARGEST_DOCUMENT:
                     raise UserError(
                         f"{self._file.path}: one document is larger than "
-                        f"{_LARGEST_DOCUMENT // 2**20} MB: {self._advice()}"
+                        f"{LARGEST_DOCUMENT // 2**20} MB: {self._advice()}"
                     )
                 pending = data[cut:]
                 if cut:

@@ -19,14 +19,12 @@ from ptm.errors import AgreedError, UserError
 from ptm.nn.allocator import keep_large_blocks
 from ptm.recipe.batch import launched_ranks
 from ptm.train.engines.deepspeed import join_deepspeed
+from ptm.train.rank_file import TRACES
 
 Backend = Literal["auto", "nccl", "gloo"]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-TRACES = "nccl_trace_rank_"
-"""How the names of the files begin that torch writes where NCCL times out."""
 
 
 @dataclass(frozen=True)

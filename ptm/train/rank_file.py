@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
-from ptm.train.distributed import TRACES, Ranks, flights
 
 FOLDER = "ranks"
+TRACES = "nccl_trace_rank_"
+"""How the names of the files begin that torch writes where NCCL times out."""
 _SECONDS = 2.0
 """Between two notes of the same phase, at least."""
 
@@ -26,16 +27,16 @@ _SECONDS = 2.0
 class RankFile:
     """One rank's file, and beside it the stacks that a crash of the interpreter leaves."""
 
-    def __init__(self, run: Path, ranks: Ranks) -> None:
-        self._path = run / FOLDER / f"rank{ranks.rank:05d}.json"
+    def __init__(self, run: Path, *, rank: int, world: int) -> None:
+        self._path = run / FOLDER / f"rank{rank:05d}.json"
         self._told: dict[str, Any] = {
-            "rank": ranks.rank,
+            "rank": rank,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             # Tells whoever launched the ranks theirs from those of an earlier start.
             "launch": os.environ.get("PTM_LAUNCH"),
         }
-        self._several = ranks.world > 1
+        self._several = world > 1
         self.code = EXIT_FAULT
         """The exit code, once it is known."""
         self._phase = ""
@@ -73,6 +74,9 @@ class RankFile:
 
     def _write_flights(self) -> None:
         """For a rank that waited in vain: which of its calls to the others was its last."""
+        # It loads torch, which whoever reads or writes these files can do without.
+        from ptm.train.distributed import flights
+
         found = flights()
         if found is None:
             return

@@ -35,7 +35,7 @@ from ptm.train.run_folder import RunFolder
 from ptm.train.same_start import refuse_different, refuse_too_few_ranks
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
-from ptm.train.trainer import Data, Trainer
+from ptm.train.trainer import Data, OnStepBegin, Trainer, ignore_step
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,16 @@ _BYTES_AN_ELEMENT = 12
 """A checkpoint keeps fp32 weights and two moments."""
 
 
-def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
+def train(
+    load: Callable[[], Recipe],
+    *,
+    fresh: bool,
+    on_step_begin: OnStepBegin = ignore_step,
+) -> int:
     """Train from the beginning, or on from the newest whole checkpoint; return the exit code.
 
-    `load` reads the recipe. The process group stays, for another training of the same process.
+    `load` reads the recipe. `on_step_begin` is called on every rank before each step, with the
+    number of steps done so far. The process group stays, for another training of the same process.
     Raises UserError, on all ranks alike, for whatever is wrong with the recipe or its inputs on
     any of them, before anything is written; TrainingError where the training cannot go on.
     """
@@ -56,14 +62,15 @@ def train(load: Callable[[], Recipe], *, fresh: bool) -> int:
         refuse_too_few_ranks(recipe)
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
-            return _train(recipe, inputs, join_ranks(recipe.engine.backend), stop, fresh=fresh)
+            ranks = join_ranks(recipe.engine.backend)
+            return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
     ranks = _join(load)
     recipe = agreed(ranks, load)
     ranks = replace(ranks, stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
         inputs = _open_in_turn(recipe, ranks)
         agreed(ranks, lambda: refuse_different(recipe, inputs, ranks))
-        return _train(recipe, inputs, ranks, stop, fresh=fresh)
+        return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
 
 
 def _join(load: Callable[[], Recipe]) -> Ranks:
@@ -87,7 +94,15 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
     return found
 
 
-def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, fresh: bool) -> int:
+def _train(
+    recipe: Recipe,
+    inputs: Inputs,
+    ranks: Ranks,
+    stop: StopRequests,
+    *,
+    fresh: bool,
+    on_step_begin: OnStepBegin,
+) -> int:
     agreed(ranks, lambda: refuse_config(inputs.ds_config, recipe.engine.deepspeed))
     folder = RunFolder(recipe)
     try:
@@ -96,9 +111,9 @@ def _train(recipe: Recipe, inputs: Inputs, ranks: Ranks, stop: StopRequests, *, 
             stop.watch(folder.stop_file)
         with (
             log_to(folder.log, active=ranks.first),
-            RankFile(folder.path, ranks) as rank_file,
+            RankFile(folder.path, rank=ranks.rank, world=ranks.world) as rank_file,
         ):
-            code = _train_in(folder, recipe, inputs, ranks, stop, rank_file)
+            code = _train_in(folder, recipe, inputs, ranks, stop, rank_file, on_step_begin)
             rank_file.code = code
             return code
     finally:
@@ -117,6 +132,7 @@ def _train_in(
     ranks: Ranks,
     stop: StopRequests,
     rank_file: RankFile,
+    on_step_begin: OnStepBegin,
 ) -> int:
     """Inside the locked folder."""
     # What is wrong there is wrong on all ranks alike.
@@ -153,7 +169,7 @@ def _train_in(
     else:
         trainer.start_fresh(first)
     try:
-        return trainer.run(stop)
+        return trainer.run(stop, on_step_begin)
     finally:
         trainer.close()
 

@@ -10,10 +10,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED
-from ptm.recipe.blocks import EarlyStopping
+
+if TYPE_CHECKING:
+    from ptm.recipe.blocks import EarlyStopping
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _PR_SET_PDEATHSIG = 1

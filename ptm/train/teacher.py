@@ -27,20 +27,20 @@ class Teachers:
         self, objective: Distil, models: Sequence[PlainModel], fingerprints: Sequence[str]
     ) -> None:
         self._objective = objective
-        self._models = tuple(model.eval().requires_grad_(False) for model in models)
+        self.models = tuple(model.eval().requires_grad_(False) for model in models)
         self.fingerprints = tuple(fingerprints)
         """Of the weights: alike for a run and its export."""
 
     def prepare(self, device: torch.device, precision: str) -> None:
         """Move the models to where, and into the precision in which, the student computes."""
-        for model in self._models:
+        for model in self.models:
             model.to(device, _DTYPES[precision])
 
     def targets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the objective calls targets, for a micro-batch on the device."""
         # Not inference mode, whose tensors autograd may not keep for the student's gradients.
         with torch.no_grad():
-            return self._objective.taught([model(tensors) for model in self._models])
+            return self._objective.taught([model(tensors) for model in self.models])
 
 
 def open_teachers(recipe: Recipe, tokenizer: Tokenizer) -> Teachers | None:

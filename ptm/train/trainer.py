@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import Any
@@ -33,6 +33,13 @@ from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
+
+OnStepBegin = Callable[[int], None]
+"""Called before each step with the number of steps done so far."""
+
+
+def ignore_step(step: int) -> None:
+    """An `OnStepBegin` that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +116,13 @@ class Trainer:
         self._checkpoints.saved_step = self._position.step
         self._started_from = run["started_from"]
 
-    def run(self, stop: StopRequests) -> int:
+    def run(self, stop: StopRequests, on_step_begin: OnStepBegin = ignore_step) -> int:
         """Train; return the exit code."""
         self._reporter.open()
         self._begun_at = self._position.step
         batches = Prefetcher(self._batches())
         try:
-            code = self._loop(batches, stop)
+            code = self._loop(batches, stop, on_step_begin)
             self._engine.close()
             return code
         finally:
@@ -132,12 +139,13 @@ class Trainer:
         )
         return stream.steps(self._position.row)
 
-    def _loop(self, batches: Prefetcher, stop: StopRequests) -> int:
+    def _loop(self, batches: Prefetcher, stop: StopRequests, on_step_begin: OnStepBegin) -> int:
         tracking, every = self._recipe.tracking, self._recipe.checkpoint.every
         if self._started_from is not None and self._position.step == 0:
             self._started_from["before"] = self._evaluate()
         self._reporter.speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
+            on_step_begin(self._position.step)
             batch = batches.next()
             self._rank_file.note("training", self._position.step)
             totals, code = self._agree(batch, stop)

@@ -14,7 +14,7 @@ from ptm.errors import UserError
 from ptm.text.corpus import CorpusFile, CorpusReader, parse_block, refuse_other_encoding
 
 _BLOCK = 2**20
-_MOST_WORDS = 5_000_000
+MOST_WORDS = 5_000_000
 _OF_COMPRESSED = 4
 """Bytes of text that a byte of a compressed file is taken for."""
 
@@ -130,7 +130,7 @@ def count(words: Iterable[Sequence[str]]) -> Counter[str]:
     rarest = 1
     for some in words:
         counts.update(some)
-        while len(counts) > _MOST_WORDS:
+        while len(counts) > MOST_WORDS:
             counts = Counter({word: n for word, n in counts.items() if n > rarest})
             rarest += 1
     return counts

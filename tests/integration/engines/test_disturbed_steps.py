@@ -1,0 +1,59 @@
+"""A loss that is not like the others, on two ranks and across two stages, under every policy."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from tests.integration.engines.trainings import UNLIKE
+from tests.support.launched import Launch, reports
+
+ENGINES = ("zero2", "stages2")
+
+
+def event(launch: Launch, name: str) -> dict[str, Any]:
+    (line,) = (launch.runs / name / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def trained(launch: Launch, name: str) -> list[dict[str, Any]]:
+    return [one for one in reports(launch.runs / name) if one["split"] == "train"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["skip-nan", "skip-spike"])
+def test_a_skipped_step_changes_no_weight_on_any_rank(
+    disturbed: Launch, engine: str, kind: str
+) -> None:
+    name = f"{kind}-{engine}"
+    assert disturbed.codes(name) == [[0, 0]]
+    found = event(disturbed, name)
+    assert (found["step"], found["what"], found["action"]) == (UNLIKE, "loss", "skip")
+    records = trained(disturbed, name)
+    assert [one["skipped_steps"] for one in records[UNLIKE - 2 :]] == [0, 1, 1, 1]
+    after = records[UNLIKE]["loss"]
+    assert math.isfinite(after)
+    assert after == pytest.approx(records[UNLIKE - 2]["loss"], rel=0.15)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_rollback_happens_on_all_ranks(disturbed: Launch, engine: str) -> None:
+    name = f"rollback-nan-{engine}"
+    assert disturbed.codes(name) == [[0, 0]]
+    assert event(disturbed, name)["action"] == "rollback"
+    # Steps 5 to 8 are lost: the weights are those of step 4.
+    assert trained(disturbed, name)[UNLIKE]["skipped_steps"] == 4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stop_ends_all_ranks_with_one_sentence(disturbed: Launch, engine: str) -> None:
+    name = f"stop-nan-{engine}"
+    assert disturbed.codes(name) == [[1, 1]]
+    ((first, second),) = disturbed.ended(name)
+    assert first.said == second.said
+    assert first.said.startswith(f"step {UNLIKE}: the loss is nan")
+    assert "Step 4 is saved" in first.said

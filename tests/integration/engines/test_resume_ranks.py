@@ -1,0 +1,40 @@
+"""A training of two ranks that was stopped goes on as if it had not been."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptm.errors import EXIT_DONE, EXIT_STOPPED
+from ptm.model.checkpoint import Checkpoint
+from tests.integration.engines.trainings import RESUMED, STOPPED_AT
+from tests.support.launched import Launch
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_all_ranks_stop_where_one_was_asked_to_and_go_on(stopped: Launch, name: str) -> None:
+    run = f"stopped-{name}"
+    assert stopped.codes(run) == [[EXIT_STOPPED] * 2, [EXIT_DONE] * 2]
+    saved = sorted(path.name for path in (stopped.runs / run / "checkpoints").glob("global_*"))
+    assert saved == sorted(f"global_step{step}" for step in (STOPPED_AT[name], 10))
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_what_a_stopped_training_reports_is_what_a_calm_one_does(
+    stopped: Launch, name: str
+) -> None:
+    assert stopped.metrics(f"stopped-{name}") == stopped.metrics(f"calm-{name}")
+
+
+def test_dropout_depends_on_the_layout(stopped: Launch) -> None:
+    """So that the comparison above says something about it."""
+    one, other = (stopped.metrics(f"calm-{name}") for name in ("zero0", "stages2"))
+    assert one[0]["loss"] != pytest.approx(other[0]["loss"], rel=1e-5)
+
+
+def test_the_scale_of_fp16_goes_on_from_amid_its_fall(stopped: Launch) -> None:
+    folder = stopped.runs / "stopped-fp16" / "checkpoints" / f"global_step{STOPPED_AT['fp16']}"
+    run = Checkpoint.open(folder).run
+    last = [one for one in stopped.metrics("calm-fp16") if one["split"] == "train"][-1]
+    assert 0 < run["skipped"] < last["skipped_steps"]
+    assert run["scaler"]["cur_scale"] > last["loss_scale"]
+    assert last["skipped_steps"] < last["step"]

@@ -1,0 +1,178 @@
+"""A training over two hosts has the losses of one process, however it is launched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ptm.errors import EXIT_STOPPED
+from ptm.model.checkpoint import newest_checkpoint
+from ptm.recipe.batch import batch_plan
+from tests.support.small_runs import QUICKSTART, small_overrides
+from tests.support.two_hosts import NIC, PROJECT, Ended, TwoHosts
+
+SECONDS = 90
+"""After which a launch is killed; it takes about fifteen."""
+SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
+SCRIPT = str(PROJECT / "launch" / "train.py")
+DEEPSPEED = str(Path(sys.executable).with_name("deepspeed"))
+OPENMPI = (
+    "--launcher=openmpi",
+    f"--launcher_args=--allow-run-as-root --mca btl_tcp_if_include {NIC} --bind-to none",
+)
+
+Calm = Callable[..., list[dict[str, Any]]]
+
+
+class Launch:
+    """One run over both hosts."""
+
+    def __init__(self, hosts: TwoHosts, store: Path, runs: Path) -> None:
+        self._hosts = hosts
+        self._store = store
+        self.runs = runs
+
+    def __call__(
+        self,
+        name: str,
+        *options: str,
+        slots: int,
+        overrides: Sequence[str],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """From the first host to both."""
+        command = self._command(name, options, slots, overrides)
+        return self._hosts.run(command, seconds=SECONDS, meanwhile=meanwhile)[0]
+
+    def by_hand(self, name: str, *, slots: int, overrides: Sequence[str]) -> list[Ended]:
+        """On each host alone, and no ssh."""
+        address = self._hosts.hosts[0].address
+        meeting = ("--no_ssh", f"--master_addr={address}", "--master_port=29555")
+        commands = [
+            self._command(name, (*meeting, f"--node_rank={node}"), slots, overrides)
+            for node in range(2)
+        ]
+        return self._hosts.run(*commands, seconds=SECONDS)
+
+    def _command(
+        self, name: str, options: Sequence[str], slots: int, overrides: Sequence[str]
+    ) -> list[str]:
+        hostfile = str(self._hosts.hostfile(slots=slots))
+        recipe = str(QUICKSTART / "roberta-tiny.yaml")
+        small = small_overrides(self._store, self.runs, name, *SMALL, *overrides)
+        return [
+            *(DEEPSPEED, "--hostfile", hostfile, *options),
+            *(SCRIPT, recipe, *small),
+        ]
+
+    def losses(self, name: str) -> list[dict[str, Any]]:
+        lines = (self.runs / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def launch(hosts: TwoHosts, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    return Launch(hosts, store, tmp_path_factory.mktemp("hosts"))
+
+
+def same_losses(
+    ended: Sequence[Ended],
+    there: Callable[[], list[dict[str, Any]]],
+    alone: list[dict[str, Any]],
+    *,
+    ranks: int,
+    within: float = 1e-5,
+) -> None:
+    said = "\n".join(one.said for one in ended)
+    assert [one.code for one in ended] == [0] * len(ended), said[-8000:]
+    # All ranks in one training, and not several trainings of fewer.
+    assert str(batch_plan(global_rows=8, most_micro_rows=4, ranks=ranks)) in said
+    found = there()
+    assert [one["step"] for one in found] == [one["step"] for one in alone]
+    for here, expected in zip(found, alone, strict=True):
+        for key in [key for key in expected if key.endswith("loss")]:
+            assert here[key] == pytest.approx(expected[key], rel=within), (key, here["step"])
+
+
+@pytest.mark.parametrize(
+    ("options", "slots", "stage"),
+    [
+        pytest.param((), 1, 2, id="pdsh-1-slot-zero2"),
+        pytest.param((), 2, 3, id="pdsh-2-slots-zero3"),
+        pytest.param(OPENMPI, 1, 0, id="openmpi-1-slot-zero0"),
+    ],
+)
+def test_two_hosts_have_the_losses_of_one_process(
+    launch: Launch, calm: Calm, options: tuple[str, ...], slots: int, stage: int
+) -> None:
+    alone = calm(*SMALL)
+    name = f"stage{stage}"
+
+    ended = launch(name, *options, slots=slots, overrides=[f"engine.deepspeed=zero{stage}"])
+
+    same_losses([ended], lambda: launch.losses(name), alone, ranks=2 * slots)
+
+
+def test_two_hosts_in_bf16_have_the_losses_of_one_process(launch: Launch, calm: Calm) -> None:
+    bf16 = ("engine.precision=bf16",)
+    alone = calm(*SMALL, *bf16)
+
+    ended = launch("bf16", *OPENMPI, slots=2, overrides=bf16)
+
+    same_losses([ended], lambda: launch.losses("bf16"), alone, ranks=4, within=2e-3)
+
+
+def test_hosts_launched_by_hand_have_the_losses_of_one_process(launch: Launch, calm: Calm) -> None:
+    alone = calm(*SMALL)
+
+    ended = launch.by_hand("by-hand", slots=1, overrides=["engine.deepspeed=zero3"])
+
+    same_losses(ended, lambda: launch.losses("by-hand"), alone, ranks=2)
+
+
+def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
+    launch: Launch, hosts: TwoHosts
+) -> None:
+    metrics = launch.runs / "stopped" / "metrics.jsonl"
+
+    def ask_the_second_host() -> None:
+        end = time.monotonic() + SECONDS
+        while not (metrics.exists() and metrics.read_text()):
+            assert time.monotonic() < end, "no report of the training"
+            time.sleep(0.1)
+        # Of launch.py too the command line ends in our script, but it begins otherwise.
+        commands = {pid: psutil.Process(pid).cmdline() for pid in hosts.hosts[1].processes()}
+        (rank,) = [pid for pid, words in commands.items() if words[2:3] == [SCRIPT]]
+        os.kill(rank, signal.SIGUSR1)
+
+    ended = launch(
+        "stopped",
+        slots=1,
+        overrides=["train.steps=3000", "tracking.evaluate_every=3000"],
+        meanwhile=ask_the_second_host,
+    )
+
+    assert ended.code == EXIT_STOPPED, ended.said[-8000:]
+    saved = newest_checkpoint(launch.runs / "stopped" / "checkpoints")
+    assert saved is not None
+    assert saved.step == launch.losses("stopped")[-1]["step"]
+
+
+def test_a_pipeline_over_two_hosts_has_the_losses_of_one_process(
+    launch: Launch, calm: Calm
+) -> None:
+    alone = calm(*SMALL)
+    pipeline = ["engine.pipeline_stages=2", "engine.deepspeed=zero1"]
+
+    ended = launch("pipeline", slots=1, overrides=pipeline)
+
+    same_losses([ended], lambda: launch.losses("pipeline"), alone, ranks=1)

@@ -1,0 +1,149 @@
+"""`ptm launch` as a process, and what becomes of all it has started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ptm.model.checkpoint import checkpoint_folders, step_of
+from tests.support.small_runs import PROJECT, QUICKSTART, small_overrides
+
+SECONDS = 150
+"""After which a launch is given up; it takes about ten."""
+ENDLESS = ("train.steps=1000000", "tracking.evaluate_every=1000000", "checkpoint.every=20")
+_OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+STUB = """\
+import sys
+if any(word.endswith("launch/train.py") for word in sys.orig_argv[1:3]):
+    import runpy
+    runpy.run_path({script!r})
+"""
+"""A sitecustomize that has Python run another script in a rank's place."""
+
+
+class Launch:
+    """One `ptm launch`."""
+
+    def __init__(self, store: Path, folder: Path, name: str, *, path: str) -> None:
+        """`path`: the ranks' PYTHONPATH."""
+        self.run = folder / "runs" / name
+        self._path = path
+        self.log = folder / f"{name}.log"
+        self._small = partial(small_overrides, store, folder / "runs", name)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *words: str, **environment: str) -> None:
+        """Options and overrides; on CPUs, whatever this machine has."""
+        clean = {key: value for key, value in os.environ.items() if key not in _OF_A_LAUNCHER}
+        ours = {"PYTHONPATH": self._path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        options = [word for word in words if word.startswith("-")]
+        overrides = self._small(*(word for word in words if not word.startswith("-")))
+        recipe = str(QUICKSTART / "roberta-tiny.yaml")
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ptm", "launch", *options, recipe, *overrides],
+                env={**clean, **ours, "DS_ACCELERATOR": "cpu", **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not done after {seconds} seconds:\n{self.said}") from None
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def until(self, true: Callable[[], Any], what: str) -> None:
+        end = time.monotonic() + SECONDS
+        while not true():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, f"no {what}:\n{self.said}"
+            time.sleep(0.1)
+
+    def until_training(self) -> None:
+        """Two ranks have reported, and one checkpoint is there."""
+        self.until(lambda: "step 20/" in self.said and self.checkpoint() > 0, "training")
+
+    def note(self, rank: int) -> dict[str, Any]:
+        path = self.run / "ranks" / f"rank{rank:05d}.json"
+        told: dict[str, Any] = json.loads(path.read_text())
+        return told
+
+    def checkpoint(self) -> int:
+        """The newest one's step; 0 without."""
+        found = checkpoint_folders(self.run / "checkpoints")
+        return step_of(found[0]) if found else 0
+
+    def saved_where_it_stopped(self) -> bool:
+        return f"stopped at step {self.checkpoint()} " in self.said
+
+    def processes(self) -> list[psutil.Process]:
+        """All of it, by the run folder in their command lines."""
+        mark = f"runs_dir={self.run.parent}"
+        return [
+            process
+            for process in psutil.process_iter()
+            if process.pid != self.process.pid and mark in _command_line(process)
+        ]
+
+    def end(self) -> None:
+        """Kill what is left of it."""
+        if self._process is not None:
+            for process in self.processes():
+                with suppress(psutil.Error):
+                    process.kill()
+            self._process.kill()
+            self._process.wait()
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture
+def launch(store: Path, tmp_path: Path) -> Iterator[Launch]:
+    """A launch whose ranks are `stub_rank.py`."""
+    site = tmp_path / "site"
+    site.mkdir()
+    script = str(Path(__file__).with_name("stub_rank.py"))
+    (site / "sitecustomize.py").write_text(STUB.format(script=script))
+    made = Launch(store, tmp_path, "launched", path=f"{site}:{PROJECT}")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def real_launch(store: Path, tmp_path: Path) -> Iterator[Launch]:
+    """A launch whose ranks train."""
+    made = Launch(store, tmp_path, "launched", path=str(PROJECT))
+    yield made
+    made.end()

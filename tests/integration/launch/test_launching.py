@@ -1,0 +1,198 @@
+"""Two ranks through `ptm launch`: trained, stopped, killed, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.integration.launch.conftest import ENDLESS, Launch
+
+SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
+SECRET = "sekret123"
+TWO = "--num-gpus=2"
+
+
+def command_lines() -> str:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            found += process.cmdline()
+        except psutil.Error:
+            continue
+    return "\n".join(found)
+
+
+def holds(folder: Path, text: str) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
+def test_two_ranks_have_the_losses_of_one_process_and_tell_no_secret(
+    real_launch: Launch, calm: Callable[..., list[dict[str, Any]]]
+) -> None:
+    alone = calm(*SMALL)
+
+    real_launch.start(TWO, *SMALL, WANDB_API_KEY=SECRET)
+    while real_launch.process.poll() is None:
+        assert SECRET not in command_lines()
+        time.sleep(1)
+
+    assert real_launch.wait() == 0, real_launch.said
+    lines = (real_launch.run / "metrics.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [one["step"] for one in found] == [one["step"] for one in alone]
+    for here, expected in zip(found, alone, strict=True):
+        assert here["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert "2 data-parallel ranks" in real_launch.said
+    assert "deepspeed.launcher.runner" in real_launch.said
+    assert holds(real_launch.run.parents[1], SECRET) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "ranks", "code"),
+    [(signal.SIGTERM, 2, 75), (signal.SIGINT, 1, 130)],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+def test_a_signal_stops_and_saves_and_leaves_no_process(
+    launch: Launch, number: int, ranks: int, code: int
+) -> None:
+    launch.start(f"--num-gpus={ranks}", *ENDLESS)
+    launch.until_training()
+
+    launch.signal(number)
+
+    assert launch.wait(60) == code, launch.said
+    assert launch.saved_where_it_stopped(), launch.said
+    assert "waiting for it to be saved" in launch.said
+    assert launch.processes() == []
+
+
+def test_a_signal_to_one_rank_stops_and_saves_all(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+
+    os.kill(launch.note(1)["pid"], signal.SIGTERM)
+
+    assert launch.wait(60) == 75, launch.said
+    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.processes() == []
+
+
+def test_a_stop_before_the_training_ends_what_was_started(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until(lambda: "deepspeed.launcher.runner" in launch.said, "command")
+
+    launch.signal(signal.SIGTERM)
+
+    assert launch.wait(60) == 75, launch.said
+    assert "stopped before the training had begun" in launch.said
+    assert launch.processes() == []
+
+
+def test_a_second_ctrl_c_kills_everything_at_once(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+    # It will neither take a step nor save.
+    os.kill(launch.note(1)["pid"], signal.SIGSTOP)
+
+    launch.signal(signal.SIGINT)
+    launch.until(lambda: (launch.run / "stop").exists(), "wish to stop")
+    launch.signal(signal.SIGINT)
+
+    assert launch.wait(10) == 130, launch.said
+    assert launch.processes() == []
+
+
+def test_a_killed_rank_is_named_with_its_signal_and_the_way_on(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+    note = launch.note(1)
+
+    os.kill(note["pid"], signal.SIGKILL)
+
+    assert launch.wait(30) == 1, launch.said
+    last = [line for line in launch.said.splitlines() if line.startswith("ptm: ")][-3:]
+    assert f"Rank 1 on {note['host']} (process {note['pid']}) was killed by signal 9" in last[0]
+    assert f"at step {launch.note(1)['step']}, while" in last[0]
+    assert "oom_kill" in last[0] or "memory" in last[0]
+    assert str(launch.run / "checkpoints" / f"global_step{launch.checkpoint()}") in last[1]
+    assert last[2].startswith("ptm: Go on with: ptm launch --num-gpus=2 ")
+    assert launch.processes() == []
+
+
+def test_a_crashed_rank_leaves_its_stacks_in_the_explanation(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+
+    os.kill(launch.note(0)["pid"], signal.SIGSEGV)
+
+    assert launch.wait(30) == 1, launch.said
+    assert "was killed by signal 11 (SIGSEGV)" in launch.said
+    after = launch.said.partition("was killed by signal 11")[2]
+    assert "most recent call first" in after
+    assert "stub_rank.py" in after
+    assert launch.processes() == []
+
+
+def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+    of_rank = psutil.Process(launch.note(0)["pid"])
+    launcher = of_rank.parent()
+    assert launcher is not None
+    assert "deepspeed.launcher.launch" in launcher.cmdline()
+
+    launcher.kill()
+
+    assert launch.wait(60) == 75, launch.said
+    assert launch.saved_where_it_stopped(), launch.said
+    assert "DeepSpeed's launcher was killed before its ranks had ended" in launch.said
+    assert launch.processes() == []
+
+
+def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launch) -> None:
+    launch.start(TWO, *ENDLESS)
+    launch.until_training()
+
+    launch.signal(signal.SIGKILL)
+
+    assert launch.wait(10) == -signal.SIGKILL
+    end = time.monotonic() + 40
+    while launch.processes():
+        assert time.monotonic() < end, launch.said
+        time.sleep(0.2)
+    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.note(0)["code"] == launch.note(1)["code"] == 75
+
+
+def test_a_rank_that_hangs_is_named_with_what_the_others_waited_in(real_launch: Launch) -> None:
+    real_launch.start(TWO, *ENDLESS, "engine.timeout_minutes=0.2")
+    real_launch.until_training()
+    stuck = real_launch.note(1)["pid"]
+
+    os.kill(stuck, signal.SIGSTOP)
+    waiting = psutil.Process(real_launch.note(0)["pid"])
+    real_launch.until(lambda: not waiting.is_running() or waiting.status() == "zombie", "timeout")
+    # DeepSpeed's launcher would kill it half a minute later.
+    time.sleep(1)
+    os.kill(stuck, signal.SIGKILL)
+
+    assert real_launch.wait(40) == 1, real_launch.said
+    assert "1 rank(s) waited longer than engine.timeout_minutes for another." in real_launch.said
+    assert (
+        f"They waited for Rank 1 on {real_launch.note(1)['host']} (process {stuck})"
+        in real_launch.said
+    )
+    calls = real_launch.run / "ranks" / "rank00000.calls"
+    assert f"The last calls to other ranks: {calls}." in real_launch.said
+    last = json.loads(calls.read_text())["entries"][-1]
+    assert last["profiling_name"].startswith("gloo:")
+    assert real_launch.processes() == []

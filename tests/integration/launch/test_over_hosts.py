@@ -1,0 +1,94 @@
+"""`ptm launch --hostfile` over two hosts: what travels, what nobody may see, what it comes to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.launch.conftest import ENDLESS, QUICKSTART, SECONDS, small_overrides
+from tests.integration.launch.test_launching import SECRET, command_lines, holds
+from tests.support.two_hosts import PROJECT, TwoHosts
+
+# Says on every rank what has arrived, and not in full.
+SITE = """
+import os, sys
+if any(word.endswith("launch/train.py") for word in sys.orig_argv[1:3]):
+    import atexit, socket
+    def tell():
+        words = [os.environ.get("WANDB_API_KEY", "")[:6], os.environ.get("HF_HOME", "")]
+        path = os.path.join({folder!r}, "arrived-" + socket.gethostname())
+        with open(path, "w") as file:
+            file.write("|".join(words))
+    atexit.register(tell)
+"""
+
+
+def test_hosts_are_stopped_together_and_no_secret_is_seen(
+    hosts: TwoHosts,
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, arrived = tmp_path / "site", tmp_path / "arrived"
+    site.mkdir()
+    arrived.mkdir()
+    (site / "sitecustomize.py").write_text(SITE.format(folder=str(arrived)))
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("HF_HOME", "/with $HOME and spaces")
+    # Over ssh, home is what the password file says.
+    sent = Path("~root").expanduser() / ".cache" / "ptm"
+    before = set(sent.glob("env-*"))
+    run = tmp_path / "runs" / "hosts"
+    seen: list[str] = []
+
+    def stop_when_it_trains() -> None:
+        end = time.monotonic() + SECONDS
+        while not (run / "checkpoints" / "global_step20").exists():
+            assert time.monotonic() < end, "no checkpoint"
+            lines = command_lines()
+            assert SECRET not in lines
+            seen.append(lines)
+            time.sleep(0.2)
+        (launcher,) = [
+            process.pid
+            for process in map(psutil.Process, hosts.hosts[0].processes())
+            if process.cmdline()[1:4] == ["-m", "ptm", "launch"]
+        ]
+        os.kill(launcher, signal.SIGTERM)
+
+    recipe = str(QUICKSTART / "roberta-tiny.yaml")
+    overrides = small_overrides(store, tmp_path / "runs", "hosts", *ENDLESS)
+    command = ["env", f"PYTHONPATH={site}:{PROJECT}", sys.executable, "-m", "ptm", "launch"]
+    command += [f"--hostfile={hosts.hostfile(slots=1)}", recipe, *overrides]
+    (ended,) = hosts.run(command, seconds=SECONDS, meanwhile=stop_when_it_trains)
+
+    assert ended.code == 75, ended.said[-8000:]
+    assert "SIGTERM: the training stops" in ended.said
+    assert "2 data-parallel ranks" in ended.said
+    told = {path.name: path.read_text() for path in arrived.iterdir()}
+    expected = f"{SECRET[:6]}|/with $HOME and spaces"
+    assert told == {f"arrived-{host.name}": expected for host in hosts.hosts}
+    assert any("deepspeed.launcher.launch" in lines for lines in seen)
+    assert SECRET not in ended.said
+    assert holds(tmp_path, SECRET) == []
+    assert set(sent.glob("env-*")) == before
+
+
+def test_a_host_that_does_not_answer_is_named(hosts: TwoHosts, store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hostfile"
+    path.write_text("node-a slots=1\nnode-z slots=1\n")
+    recipe = str(QUICKSTART / "roberta-tiny.yaml")
+    overrides = small_overrides(store, tmp_path / "runs", "silent")
+    command = [sys.executable, "-m", "ptm", "launch", f"--hostfile={path}", recipe, *overrides]
+
+    (ended,) = hosts.run(command, seconds=60)
+
+    assert ended.code == 2, ended.said
+    assert "ptm: ssh does not reach node-z (" in ended.said
+    assert not (tmp_path / "runs").exists()

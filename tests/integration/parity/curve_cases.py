@@ -1,0 +1,178 @@
+"""Trainings that are compared with transformers' own model, and what that model takes of a batch.
+
+Each is a small model on a small corpus with every feature of a training but dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import (
+    AlbertForPreTraining,
+    BertForMaskedLM,
+    BertForPreTraining,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
+
+from tests.support.bert_pairs import Size, blocks_of
+
+WEIGHT_DECAY = 0.1
+ROWS, MICRO_ROWS = 8, 4
+"""Two micro-batches a step, with different numbers of predicted tokens."""
+
+
+@dataclass(frozen=True)
+class CurveCase:
+    """`embedding` and `encoder`: what the recipe says besides the sizes of a small BERT.
+
+    `theirs`: the same model there. `pair_argument`: what it calls the labels of pairs, of which a
+    row holds only one, because its pooler reads the first token of the row.
+    """
+
+    objective: str
+    theirs: type[PreTrainedModel]
+    steps: int
+    rate: float
+    """At six times the rate of `mlm`, transformers' curve leaves itself by 0.05 when its first
+    weights change by 1e-7: nothing could be compared."""
+    layout: Literal["documents", "sentences"] = "documents"
+    pair_argument: str | None = None
+    head: Mapping[str, Any] | None = None
+    """The objective's, where it is not that of masked tokens."""
+    embedding: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def warmup(self) -> int:
+        """Steps until the rate is at its highest."""
+        return self.steps // 10
+
+    def recipe(self, folder: Path, vocab: Path) -> dict[str, Any]:
+        """The recipe of this training, whose corpus and store lie in `folder`."""
+        blocks = blocks_of(vocab, Size(2, 64, 2))
+        model = blocks["model"]
+        model["embedding"].update(self.embedding)
+        model["encoder"].update(self.encoder)
+        model["dropout"] = 0.0
+        head = blocks["objective"]["head"] if self.head is None else dict(self.head)
+        blocks["objective"] = {"type": self.objective, "head": head}
+        return {
+            **blocks,
+            "name": "curve",
+            "runs_dir": str(folder / "runs"),
+            "data": {
+                "corpus": str(folder / "corpus.txt"),
+                "layout": self.layout,
+                "store": str(folder / "store"),
+                "held_out": 0.0,
+                "sequence_length": 48,
+                "packing": self.pair_argument is None,
+            },
+            "optimizer": {
+                "type": "adamw",
+                "learning_rate": self.rate,
+                "weight_decay": WEIGHT_DECAY,
+            },
+            "schedule": {"type": "linear", "warmup": self.warmup},
+            "train": {
+                "steps": self.steps,
+                "global_batch_size": ROWS,
+                "micro_batch_size": MICRO_ROWS,
+            },
+        }
+
+    def arguments(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A micro-batch as transformers takes it: labels everywhere, a mask (B, 1, T, T)."""
+        ids = tensors["example_ids"]
+        rows, columns = ids.shape
+        arguments = {
+            "input_ids": tensors["input_ids"],
+            "position_ids": tensors["position_ids"],
+            "attention_mask": ids[:, None, :, None] == ids[:, None, None, :],
+        }
+        if self.objective == "lm":
+            labels = tensors["target_ids"].masked_fill(tensors["target_weights"] == 0, -100)
+            # Given both, transformers takes the second, which are not to be moved by one.
+            moved = {"labels": labels, "shift_labels": labels}
+            return {**arguments, **moved, "attention_mask": arguments["attention_mask"].tril()}
+        arguments = {
+            **arguments,
+            "token_type_ids": (tensors["segment_ids"] - 1).clamp(min=0),
+            "labels": _scattered(tensors, "predicted", "ids", cells=ids.numel()).view(ids.shape),
+        }
+        if self.pair_argument is None:
+            return arguments
+        cells = _scattered(tensors, "pair", "labels", cells=ids.numel()).view(rows, columns)
+        assert bool((cells[:, 0] >= 0).all() and (cells[:, 1:] < 0).all()), "one pair a row"
+        return {**arguments, self.pair_argument: cells[:, 0]}
+
+
+def _scattered(tensors: Mapping[str, Tensor], of: str, values: str, *, cells: int) -> Tensor:
+    """The targets at their places among `cells`, -100 elsewhere."""
+    real = tensors[f"{of}_weights"] > 0
+    labels = torch.full((cells,), -100)
+    labels[tensors[f"{of}_positions"][real]] = tensors[f"{of}_{values}"][real]
+    return labels
+
+
+CASES = {
+    "mlm": CurveCase("mlm", BertForMaskedLM, steps=300, rate=5e-4),
+    "bert": CurveCase(
+        "bert",
+        BertForPreTraining,
+        steps=100,
+        rate=2e-3,
+        layout="sentences",
+        pair_argument="next_sentence_label",
+    ),
+    "albert": CurveCase(
+        "albert",
+        AlbertForPreTraining,
+        steps=100,
+        rate=2e-3,
+        layout="sentences",
+        pair_argument="sentence_order_label",
+        embedding={"size": 32},
+        encoder={"activation": "gelu_tanh", "shared_groups": 1},
+    ),
+    "gpt2": CurveCase(
+        "lm",
+        GPT2LMHeadModel,
+        steps=60,
+        rate=2e-3,
+        head={},
+        embedding={"of": ["word", "position"], "layer_norm": False},
+        encoder={
+            "visibility": "causal",
+            "activation": "gelu_tanh",
+            "norm_position": "pre",
+            "norm_epsilon": 1e-5,
+        },
+    ),
+    "llama": CurveCase(
+        "lm",
+        LlamaForCausalLM,
+        steps=60,
+        rate=2e-3,
+        head={"tied": False},
+        embedding={"of": ["word"], "layer_norm": False},
+        encoder={
+            "visibility": "causal",
+            "key_value_heads": 1,
+            "feed_forward": "gated",
+            "activation": "silu",
+            "norm": "rms",
+            "norm_position": "pre",
+            "norm_epsilon": 1e-6,
+            "bias": False,
+            "rotary": {"theta": 10000},
+        },
+    ),
+}

@@ -1,0 +1,143 @@
+"""No tracker ever stops a training."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+import ptm.train.trackers
+import ptm.train.trackers.background
+import ptm.train.trackers.wandb
+from ptm.errors import EXIT_DONE
+from ptm.recipe import Recipe
+from ptm.train.trackers import Trackers
+from ptm.train.trackers.background import Background
+from tests.integration.trackers.reading import (
+    BOTH,
+    RECORD,
+    WITH_WANDB,
+)
+from tests.support.small_runs import Runs
+
+
+class Failing:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.calls += 1
+        raise OSError("the tracker's disk is full")
+
+    def close(self) -> None:
+        raise OSError("still full")
+
+
+def _raise(*arguments: object, **options: object) -> Any:
+    raise OSError("no space left for it")
+
+
+def test_a_training_goes_on_without_the_trackers_that_fail(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing()
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, told: failing)
+    monkeypatch.setattr(wandb, "init", _raise)
+    assert runs.train("tracked", *BOTH) == EXIT_DONE
+    assert failing.calls == 1
+    assert "tensorboard failed and is left out from here on: the tracker's disk" in caplog.text
+    assert "wandb cannot be used and is left out: no space left for it" in caplog.text
+    assert runs.metrics("tracked")[-1]["step"] == 12
+
+
+def test_a_tracker_that_fails_to_close_is_named(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, told: Failing())
+    monkeypatch.setattr(ptm.train.trackers, "Wandb", lambda *arguments: Failing())
+    Trackers(recipe, tmp_path).close()
+    assert "tensorboard could not be closed: still full" in caplog.text
+    assert "wandb could not be closed: still full" in caplog.text
+
+
+def test_a_tracker_that_fails_on_its_thread_is_called_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = Failing()
+    background = Background("wandb", lambda: failing)
+    for step in range(3):
+        background.log({}, step)
+    background.close()
+    assert failing.calls == 1
+    assert caplog.text.count("wandb failed and is left out from here on") == 1
+
+
+def test_a_hanging_start_of_wandb_delays_nothing(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    awake = threading.Event()
+    monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.2)
+    monkeypatch.setattr(wandb, "init", lambda **options: awake.wait(60) and _raise())
+    began = time.monotonic()
+    assert runs.train("tracked", WITH_WANDB) == EXIT_DONE
+    assert time.monotonic() - began < 20
+    awake.set()
+    assert "wandb does not end within" in caplog.text
+    assert runs.metrics("tracked")[-1]["step"] == 12
+
+
+def test_a_slow_start_is_remarked_upon_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.05)
+    awake = threading.Event()
+
+    def make() -> Any:
+        awake.wait(10)
+        return Failing()
+
+    background = Background("wandb", make)
+    time.sleep(0.1)
+    for step in range(3):
+        background.log({}, step)
+    awake.set()
+    background.close()
+    assert caplog.text.count("has not started within") == 1
+
+
+def test_a_place_that_cannot_be_written_leaves_both_out(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file in the way stops the superuser as well, whom permissions do not."""
+    (tmp_path / "wandb").touch()
+    (tmp_path / "tensorboard").touch()
+    trackers = Trackers(recipe, tmp_path)
+    trackers.log(RECORD)
+    trackers.close()
+    assert "tensorboard cannot be used and is left out" in caplog.text
+    assert "wandb cannot be used and is left out" in caplog.text
+
+
+def test_without_tensorboard_the_extra_is_named(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in list(sys.modules):
+        if name == "tensorboard" or name.startswith(("tensorboard.", "torch.utils.tensorboard")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    only = recipe.tracking.model_copy(update={"wandb": None})
+    Trackers(recipe.model_copy(update={"tracking": only}), tmp_path).close()
+    assert "tensorboard cannot be used and is left out" in caplog.text
+    assert "pip install -e '.[tensorboard]'" in caplog.text

@@ -1,0 +1,184 @@
+"""What TensorBoard and W&B hold is what metrics.jsonl holds."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ptm.errors import EXIT_DONE, EXIT_STOPPED
+from ptm.recipe import Recipe, load_recipe
+from ptm.train.metrics import MetricsFile
+from ptm.train.trackers import Trackers, tracker_values
+from ptm.train.trackers.contract import reports_so_far
+from tests.integration.trackers.reading import (
+    BOTH,
+    RECORD,
+    expected_history,
+    expected_scalars,
+    history,
+    inspected,
+    offline_run,
+    quick,
+    reports,
+    run_id,
+    scalars,
+    split,
+    wait_for_the_next_second,
+)
+from tests.support.faults import Killed
+from tests.support.small_runs import Runs
+
+
+def test_names_say_the_split_or_that_it_is_about_speed() -> None:
+    assert tracker_values(RECORD) == {
+        "train/loss": 2.5,
+        "perf/tokens_per_second": 100.0,
+        "train/tokens": 7.0,
+    }
+
+
+def test_what_is_not_finite_is_told_and_read_back_as_nan(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.write({**RECORD, "loss": float("inf")})
+    file.close()
+    ((step, values),) = reports_so_far(tmp_path / "metrics.jsonl")
+    assert step == 10
+    assert np.isnan(values["train/loss"])
+    assert values["train/tokens"] == 7.0
+
+
+@pytest.mark.parametrize("mode", [None, "offline"])
+def test_both_hold_the_reports_before_and_after_a_stop(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, mode: str | None
+) -> None:
+    """Nobody is logged in: W&B is offline without asking."""
+    if mode is not None:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    folder = runs.folder / "tracked"
+    assert runs.train("tracked", *BOTH, stop_at=7) == EXIT_STOPPED
+    assert [record["step"] for record in reports(folder)] == [5, 6]
+    assert scalars(folder) == expected_scalars(folder)
+    records = inspected(folder)
+    assert history(records) == expected_history(folder)
+    before = offline_run(folder)
+    first_id = run_id(folder)
+
+    wait_for_the_next_second(folder)
+    assert runs.train("tracked", *BOTH) == EXIT_DONE
+    assert [record["step"] for record in reports(folder)] == [5, 6, 10, 12, 12]
+    assert scalars(folder) == expected_scalars(folder)
+    records = inspected(folder)
+    rows = history(records)
+    assert rows == expected_history(folder)
+    assert [row["step"] for row in rows] == [5, 6, 10, 12]
+    assert run_id(folder) == first_id
+    assert first_id in offline_run(folder).name
+    assert not before.exists() or before == offline_run(folder)
+
+    (run,) = (record["run"] for record in records if record["type"] == "run")
+    recipe = load_recipe(*split(runs.arguments("tracked", *BOTH)))
+    config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
+    assert config == recipe.model_dump(mode="json")
+    assert (run["run_id"], run["project"]) == (first_id, "test")
+    metrics = [record["metric"] for record in records if record["type"] == "metric"]
+    assert {m.get("step_metric") for m in metrics if m.get("glob_name") == "*"} == {"step"}
+    gathered = {"stats", "output", "output_raw", "files", "artifact", "environment"}
+    assert not gathered & {record["type"] for record in records}
+    assert not list(offline_run(folder).glob("files/*"))
+
+
+def test_points_told_past_the_checkpoint_are_superseded(runs: Runs) -> None:
+    folder = runs.folder / "killed"
+    with pytest.raises(Killed):
+        runs.train("killed", *BOTH, "tracking.report_every=3", die_at=11)
+    assert [record["step"] for record in reports(folder)] == [3, 6, 6, 9]
+    assert [step for step, _ in scalars(folder)["train/loss"]] == [3, 6, 9]
+    assert [row["step"] for row in history(inspected(folder))] == [3, 6, 9]
+    first_id = run_id(folder)
+
+    # Reports at other steps: nothing takes the place of the one at 9, which has to go.
+    wait_for_the_next_second(folder)
+    assert runs.train("killed", *BOTH, "tracking.report_every=2") == EXIT_DONE
+    assert [record["step"] for record in reports(folder)] == [3, 6, 6, 10, 12, 12]
+    assert scalars(folder) == expected_scalars(folder)
+    assert history(inspected(folder)) == expected_history(folder)
+    assert run_id(folder) == first_id
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from ptm.recipe import load_recipe
+from ptm.train.run import train
+
+def kill(step):
+    if step == 11:
+        end = time.monotonic() + 60
+        # W&B starts on a thread of its own: killed before that, it would have nothing to keep.
+        while not list(Path(sys.argv[1]).glob("wandb/offline-run-*/run-*.wandb")):
+            assert time.monotonic() < end, "W&B has not started"
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(lambda: load_recipe(sys.argv[2], sys.argv[3:]), fresh=False, on_step_begin=kill)
+"""
+
+
+@pytest.mark.slow
+def test_after_a_real_kill_both_are_whole_again(runs: Runs) -> None:
+    """W&B writes an offline run by blocks of 32 KiB: until the next start it may lack all."""
+    folder = runs.folder / "killed"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), *runs.arguments("killed", *BOTH)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [record["step"] for record in reports(folder)] == [5, 6, 10]
+    assert scalars(folder) == expected_scalars(folder)
+    first_id = run_id(folder)
+    assert runs.train("killed", *BOTH, "tracking.report_every=3") == EXIT_DONE
+    assert [record["step"] for record in reports(folder)] == [5, 6, 9, 12, 12]
+    assert scalars(folder) == expected_scalars(folder)
+    assert history(inspected(folder)) == expected_history(folder)
+    assert run_id(folder) == first_id
+
+
+def test_trackers_switched_on_later_are_told_what_was_before(runs: Runs) -> None:
+    folder = runs.folder / "later"
+    assert runs.train("later", stop_at=7) == EXIT_STOPPED
+    assert runs.train("later", *BOTH) == EXIT_DONE
+    assert scalars(folder) == expected_scalars(folder)
+    assert history(inspected(folder)) == expected_history(folder)
+
+
+def test_reports_that_are_not_finite_are_shown_as_nan(recipe: Recipe, tmp_path: Path) -> None:
+    trackers = Trackers(recipe, tmp_path)
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    for step, loss in ((5, float("nan")), (10, float("inf")), (15, 1.0)):
+        file.write({**RECORD, "step": step, "loss": loss})
+        trackers.log({**RECORD, "step": step, "loss": loss})
+    trackers.close()
+    file.close()
+    shown = [value for _, value in scalars(tmp_path)["train/loss"]]
+    assert np.array_equal(shown, [np.nan, np.inf, 1.0], equal_nan=True)
+    assert [row["train/loss"] for row in history(inspected(tmp_path))] == ["NaN", "Infinity", 1]
+    Trackers(recipe, tmp_path).close()
+    assert history(inspected(tmp_path)) == expected_history(tmp_path)
+
+
+def test_an_evaluation_that_no_row_waited_for_is_not_lost(recipe: Recipe, tmp_path: Path) -> None:
+    trackers = Trackers(quick(recipe), tmp_path)
+    trackers.log({**RECORD, "step": 5})
+    trackers.log({"step": 5, "split": "eval", "loss": 3.0})
+    trackers.log({**RECORD, "step": 10})
+    trackers.close()
+    rows = history(inspected(tmp_path))
+    assert [row["step"] for row in rows] == [5, 5, 10]
+    assert rows[1]["eval/loss"] == 3

@@ -1,0 +1,230 @@
+"""W&B with a server, without one, and what is sent to it later."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+import ptm.train.trackers
+import ptm.train.trackers.background
+import ptm.train.trackers.wandb
+from ptm.errors import EXIT_DONE, EXIT_STOPPED
+from ptm.recipe import Recipe, load_recipe
+from ptm.train.metrics import MetricsFile
+from ptm.train.trackers import Trackers
+from tests.integration.trackers.reading import (
+    BOTH,
+    RECORD,
+    WANDB,
+    WITH_WANDB,
+    expected_history,
+    history,
+    inspected,
+    offline_run,
+    quick,
+    run_id,
+    split,
+    without_clock,
+)
+from tests.integration.trackers.wandb_server import Server, serving
+from tests.support.faults import Killed
+from tests.support.small_runs import Runs
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server to which the user has logged in."""
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        yield server
+
+
+def test_online_each_step_is_there_once_and_in_order_after_a_kill(
+    runs: Runs,
+    server: Server,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = runs.folder / "online"
+    with pytest.raises(Killed):
+        runs.train("online", WITH_WANDB, "tracking.report_every=3", die_at=11)
+    (run,) = server.lines
+    assert run == run_id(folder)
+    sent = without_clock(server.history(run))
+    assert sent == expected_history(folder)
+    assert [row["step"] for row in sent] == [3, 6, 9]
+
+    # The checkpoint is at step 8. W&B keeps what it was told of step 9.
+    assert runs.train("online", WITH_WANDB, "tracking.report_every=1") == EXIT_DONE
+    rows = without_clock(server.history(run))
+    assert rows == sent + [row for row in expected_history(folder) if row["step"] > 9]
+    assert [row["step"] for row in rows] == [3, 6, 9, 10, 11, 12]
+    assert list(server.lines) == [run]
+    recipe = load_recipe(*split(runs.arguments("online", WITH_WANDB, "tracking.report_every=1")))
+    config = {k: v["value"] for k, v in server.configs[run].items() if k != "_wandb"}
+    expected = recipe.model_dump(mode="json")
+    assert expected["tokenizer"].pop("special_tokens") == {}  # W&B sends no empty mapping
+    assert config == expected
+    gathered = {Path(path).name for path in server.uploads}
+    assert gathered <= {"config.yaml", "wandb-summary.json"}
+    printed = capfd.readouterr()
+    assert "wandb" not in (printed.out + printed.err).lower()
+
+
+def test_what_was_kept_offline_can_be_sent_again_after_a_resume(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    folder = runs.folder / "sent"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    def send() -> list[dict[str, Any]]:
+        environment = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"}
+        subprocess.run(
+            [WANDB, "sync", str(offline_run(folder))],
+            env=environment,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=True,
+        )
+        return without_clock(server.history(run_id(folder)))
+
+    assert runs.train("sent", WITH_WANDB, stop_at=7) == EXIT_STOPPED
+    assert send() == expected_history(folder)
+    assert runs.train("sent", WITH_WANDB) == EXIT_DONE
+    assert send() == expected_history(folder)
+
+    # Logged in meanwhile: the rest is sent as the run goes on.
+    monkeypatch.delenv("WANDB_MODE")
+    wandb.teardown()
+    assert runs.train("sent", WITH_WANDB, "train.steps=16") == EXIT_DONE
+    assert without_clock(server.history(run_id(folder))) == expected_history(folder)
+    assert not list((folder / "wandb").glob("offline-run-*"))
+
+
+def test_wandb_reads_and_would_send_what_is_left(runs: Runs) -> None:
+    assert runs.train("left", *BOTH) == EXIT_DONE
+    run = offline_run(runs.folder / "left")
+
+    def wandb_says(*arguments: str) -> str:
+        done = subprocess.run(
+            [WANDB, *arguments],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    summary = json.loads(wandb_says("leet", "inspect", "--summary", "--json", str(run)))
+    assert summary["summary"]["step"] == 12
+    assert "Would sync 1 run(s)" in wandb_says("sync", "--dry-run", str(run))
+
+
+def test_a_key_without_a_reachable_server_means_offline(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setitem(ptm.train.trackers.wandb._SETTINGS, "init_timeout", 0.5)
+    trackers = Trackers(quick(recipe), tmp_path)
+    trackers.log(RECORD)
+    trackers.close()
+    assert "W&B cannot be reached, the run is kept offline" in caplog.text
+    assert [row["step"] for row in history(inspected(tmp_path))] == [10]
+
+
+def test_a_malformed_key_means_offline(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    Trackers(quick(recipe), tmp_path).close()
+    assert "login cannot be used, the run is kept offline" in caplog.text
+    assert offline_run(tmp_path)
+
+
+def test_online_without_a_key_means_offline(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    Trackers(quick(recipe), tmp_path).close()
+    assert offline_run(tmp_path)
+
+
+def test_wandb_can_be_switched_off(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    trackers = Trackers(quick(recipe), tmp_path)
+    trackers.log(RECORD)
+    trackers.close()
+    assert not (tmp_path / "wandb").exists()
+
+
+class Served:
+    """W&B's online run, as far as the tracker uses it."""
+
+    def __init__(self, folder: Path, starting_step: int) -> None:
+        self.starting_step = starting_step
+        self.dir = str(folder / "wandb" / "run-20990101_000000-abcd" / "files")
+        self.url = "https://wandb.example/abcd"
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    def define_metric(self, *arguments: object, **options: object) -> None:
+        pass
+
+    def log(self, row: dict[str, float], step: int | None, commit: bool) -> None:
+        self.rows.append((step, row))
+
+    def finish(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("there", [0, 6, 12])
+def test_online_only_what_is_not_there_yet_is_sent(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    """`there` is the step after the last row W&B has; the checkpoint is at step 8."""
+    (tmp_path / "wandb_run.json").write_text('{"id": "abcd"}')
+    stale = tmp_path / "wandb" / "offline-run-20200101_000000-abcd"
+    stale.mkdir(parents=True)
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    for step in (5, 6, 8):
+        file.write({**RECORD, "step": step})
+    file.close()
+    run = Served(tmp_path, there)
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "login", lambda **options: True)
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options) or run)
+    trackers = Trackers(quick(recipe), tmp_path)
+    for step in (10, 15):
+        trackers.log({**RECORD, "step": step})
+    trackers.close()
+    assert (asked["id"], asked["resume"], asked["mode"]) == ("abcd", "allow", "online")
+    sent = {0: [5, 6, 8, 10, 15], 6: [6, 8, 10, 15], 12: [15]}[there]
+    assert [step for step, _ in run.rows] == sent
+    assert [row["step"] for _, row in run.rows] == sent
+    # Sent later by mistake, it would replace what is online.
+    assert not stale.exists()
+
+
+def test_a_damaged_id_begins_another_run(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "wandb_run.json").write_text('{"id')
+    Trackers(quick(recipe), tmp_path).close()
+    assert "W&B sees a new run" in caplog.text
+    assert run_id(tmp_path) in offline_run(tmp_path).name

@@ -1,0 +1,71 @@
+"""Rows and columns of second moments are saved, and a run goes on from them to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+
+from ptm.errors import EXIT_DONE, EXIT_STOPPED
+from ptm.model.checkpoint import WEIGHT, Checkpoint
+from tests.support.small_runs import Runs
+
+Calm = Callable[..., list[dict[str, Any]]]
+ADAFACTOR = ("engine.deepspeed=zero0", "train.gradient_clipping=0.0")
+PLAIN = "optimizer={type: adafactor}"
+RICH = (
+    "optimizer={type: adafactor, relative_step: false, learning_rate: 1e-2, beta1: 0.9, "
+    "weight_decay: 0.01, layer_decay: 0.8}"
+)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("optimizer", [PLAIN, RICH], ids=["plain", "rich"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    runs: Runs, calm: Calm, precision: str, optimizer: str
+) -> None:
+    options = (*ADAFACTOR, optimizer, f"engine.precision={precision}")
+    assert runs.train("stopped", *options, stop_at=7) == EXIT_STOPPED
+    assert runs.train("stopped", *options) == EXIT_DONE
+    expected = calm(*options)
+    assert runs.metrics("stopped") == expected
+    before, after = (record["loss"] for record in expected if record["split"] == "eval")
+    assert after < before
+
+
+def newest(runs: Runs, name: str) -> Checkpoint:
+    return Checkpoint.open(runs.folder / name / "checkpoints" / "global_step4")
+
+
+def test_a_checkpoint_keeps_rows_and_columns_and_no_more(runs: Runs) -> None:
+    short = ("train.steps=4", "engine.precision=fp32")
+    assert runs.train("short", *ADAFACTOR, PLAIN, *short) == EXIT_DONE
+    checkpoint = newest(runs, "short")
+    for name, shape in checkpoint.shapes.items():
+        rest = {"exp_avg_sq_row": shape[:-1], "exp_avg_sq_col": shape[1:]}
+        kept = {WEIGHT: shape, **(rest if len(shape) > 1 else {"exp_avg_sq": shape})}
+        found = {kind for own, kind in checkpoint.fragments if own == name}
+        assert found == kept.keys()
+        for kind, of_kind in kept.items():
+            assert checkpoint.values(name, kind, 0, prod(of_kind)).any()
+
+
+def test_the_weights_after_a_stop_are_those_of_a_calm_run(runs: Runs) -> None:
+    short = (*ADAFACTOR, RICH, "train.steps=4", "engine.precision=fp32")
+    assert runs.train("calm", *short) == EXIT_DONE
+    assert runs.train("stopped", *short, stop_at=2) == EXIT_STOPPED
+    assert runs.train("stopped", *short) == EXIT_DONE
+    one, other = newest(runs, "calm"), newest(runs, "stopped")
+    for name in one.shapes:
+        assert torch.equal(one.weights(name), other.weights(name)), name
+
+
+def test_the_relative_step_is_that_of_the_step_and_times_the_schedule(runs: Runs) -> None:
+    warming = "optimizer={type: adafactor, warmup_init: true}"
+    short = ("schedule={type: linear, warmup: 0}", "train.steps=4", "tracking.report_every=2")
+    assert runs.train("warming", *ADAFACTOR, warming, *short) == EXIT_DONE
+    rates = [line["learning_rate"] for line in runs.metrics("warming") if line["split"] == "train"]
+    assert rates == pytest.approx([2e-6 * 0.75, 4e-6 * 0.25])

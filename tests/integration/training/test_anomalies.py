@@ -1,0 +1,169 @@
+"""Steps unlike the others: told, and the training stopped, the step skipped or rolled back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import ptm.train.engines.contract
+from ptm.errors import EXIT_DONE, TrainingError
+from ptm.objectives.mlm import Mlm
+from ptm.recipe.blocks import AnomalyBlock
+from ptm.train.anomalies import Watch
+from tests.support.small_runs import Runs
+
+AT = 9
+SPIKES = "sigmas: 6, window: 6"
+ENGINES = [
+    ("engine.deepspeed=zero0",),
+    ("engine.deepspeed=zero1",),
+    ("engine.deepspeed=zero3",),
+    ("engine.deepspeed=zero0", "engine.precision=bf16"),
+    ("engine.deepspeed=zero1", "engine.precision=bf16"),
+    ("engine.deepspeed=zero2", "engine.precision=bf16"),
+]
+Inject = Callable[[float], None]
+
+
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
+    """Multiply the loss of step AT by a factor: its value and its gradients."""
+    now = 0
+    train_step, sums = ptm.train.engines.contract.Engine.train_step, Mlm.sums
+    factors = {}
+
+    def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:
+        nonlocal now
+        now = step + 1
+        return train_step(self, *arguments, step=step, **options)
+
+    def disturbed(self: Any, outputs: Any, tensors: Any) -> Any:
+        found = sums(self, outputs, tensors)
+        factor = factors["now"] if now == AT and found["mlm_loss"].requires_grad else 1.0
+        return {**found, "mlm_loss": found["mlm_loss"] * factor}
+
+    monkeypatch.setattr(ptm.train.engines.contract.Engine, "train_step", noted)
+    monkeypatch.setattr(Mlm, "sums", disturbed)
+    return lambda factor: factors.update(now=factor)
+
+
+def events(runs: Runs, name: str) -> list[dict[str, Any]]:
+    text = (runs.folder / name / "events.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def reports(runs: Runs, name: str) -> list[dict[str, Any]]:
+    return [record for record in runs.metrics(name) if record["split"] == "train"]
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(
+    runs: Runs, inject: Inject
+) -> None:
+    inject(math.nan)
+    with pytest.raises(
+        TrainingError, match=r"step 9: the loss is nan.*Step 8 is saved.*policy=skip"
+    ):
+        runs.train("stopped")
+    (event,) = events(runs, "stopped")
+    assert (event["step"], event["what"], event["value"]) == (AT, "loss", "nan")
+    assert event["action"] == "stop"
+    assert len(event["rows"]) == 8
+    assert len(event["examples"]) >= 8
+    assert "texts" not in event
+    assert runs.checkpoints("stopped")[-1] == 8
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda e: "-".join(w.split("=")[1] for w in e))
+@pytest.mark.parametrize("factor", [math.nan, 100.0], ids=["nan", "spike"])
+def test_a_skipped_step_changes_nothing(
+    runs: Runs, inject: Inject, engine: tuple[str, ...], factor: float
+) -> None:
+    options = (*engine, f"train.anomalies={{policy: skip, {SPIKES}}}", "tracking.report_every=1")
+    inject(factor)
+    assert runs.train("skipped", *options) == EXIT_DONE
+    inject(1.0)
+    assert runs.train("calm", *options) == EXIT_DONE
+    (event,) = events(runs, "skipped")
+    assert (event["step"], event["what"], event["action"]) == (AT, "loss", "skip")
+    skipped, calm = reports(runs, "skipped"), reports(runs, "calm")
+    assert skipped[: AT - 1] == calm[: AT - 1]
+    assert [record["skipped_steps"] for record in skipped[AT - 2 :]] == [0, 1, 1, 1, 1]
+    # The weights did not move, so the step after it is as good as that step would have been.
+    assert skipped[AT]["loss"] == pytest.approx(calm[AT]["loss"], rel=0.05)
+    assert all(math.isfinite(record["grad_norm"]) for record in skipped)
+
+
+@pytest.mark.parametrize("factor", [math.nan, 100.0], ids=["nan", "spike"])
+def test_a_rollback_takes_the_weights_before_and_the_data_after(
+    runs: Runs, inject: Inject, factor: float
+) -> None:
+    policy = f"train.anomalies={{policy: rollback, {SPIKES}}}"
+    options = (policy, "checkpoint.every=6", "tracking.report_every=1", "model.dropout=0.0")
+    inject(factor)
+    assert runs.train("back", *options) == EXIT_DONE
+    (event,) = events(runs, "back")
+    assert event["action"] == "rollback"
+    back = reports(runs, "back")
+    assert [record["step"] for record in back] == list(range(1, 13))
+    # Steps 7 to 9 are lost: the weights are those of step 6.
+    assert back[AT]["skipped_steps"] == 3
+    state = json.loads((runs.folder / "back/checkpoints/global_step12/run.json").read_text())
+    assert (state["updates"], state["skipped"]) == (9, 3)
+    assert state["position"]["row"] == 12 * 8
+
+
+def test_a_rollback_without_a_checkpoint_says_so(runs: Runs, inject: Inject) -> None:
+    inject(math.nan)
+    policy = "train.anomalies={policy: rollback}"
+    with pytest.raises(TrainingError, match="no checkpoint to roll back to"):
+        runs.train("none", policy, "checkpoint.every=100")
+
+
+def test_the_texts_of_a_batch_are_written_where_they_are_asked_for(
+    runs: Runs, inject: Inject
+) -> None:
+    inject(math.nan)
+    assert runs.train("texts", "train.anomalies={policy: skip, text: true}") == EXIT_DONE
+    (event,) = events(runs, "texts")
+    assert len(event["texts"]) == len(event["examples"])
+    assert all(text for text in event["texts"])
+
+
+def test_a_run_goes_on_past_an_anomaly_under_another_policy(runs: Runs, inject: Inject) -> None:
+    inject(math.nan)
+    with pytest.raises(TrainingError):
+        runs.train("past")
+    assert runs.train("past", "train.anomalies.policy=skip") == EXIT_DONE
+    assert [event["action"] for event in events(runs, "past")] == ["skip"]
+
+
+def test_too_many_anomalies_end_the_training_under_any_policy() -> None:
+    watch = Watch(AnomalyBlock(policy="skip", limit=2))
+    for count in (1, 2, 3):
+        assert watch.judge(loss=math.nan, grad_norm=None, overflow=True) is not None
+        assert watch.exhausted is (count == 3)
+
+
+def test_a_spike_is_judged_by_the_steps_before_it_alone() -> None:
+    watch = Watch(AnomalyBlock(sigmas=4, window=8))
+    losses = [5.0, 5.1, 4.9, 5.0, 5.05, 4.95, 5.0, 5.0]
+    assert all(watch.judge(loss=x, grad_norm=1.0, overflow=False) is None for x in losses)
+    found = watch.judge(loss=7.0, grad_norm=1.0, overflow=False)
+    assert found is not None
+    assert "standard deviations above the 5 of the steps before" in str(found)
+    # It has not become part of the window.
+    assert watch.judge(loss=7.0, grad_norm=1.0, overflow=False) is not None
+    assert watch.judge(loss=5.1, grad_norm=50.0, overflow=False).what == "gradient norm"  # type: ignore[union-attr]
+    again = Watch(AnomalyBlock(sigmas=4, window=8), watch.state())
+    assert again.judge(loss=7.0, grad_norm=1.0, overflow=False) is not None
+    assert again.count == 4
+
+
+def test_a_falling_loss_and_a_rising_accuracy_are_no_anomaly() -> None:
+    watch = Watch(AnomalyBlock(sigmas=3, window=10))
+    for step in range(200):
+        assert watch.judge(loss=9 * 0.98**step, grad_norm=1.0, overflow=False) is None

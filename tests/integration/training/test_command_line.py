@@ -1,0 +1,237 @@
+"""The command line as a user meets it: exit codes, one sentence a mistake, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
+from tests.support.small_runs import QUICKSTART, TIMING, small_overrides
+
+RECIPE = str(QUICKSTART / "roberta-tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores") / "bundled"
+    arguments = small_overrides(folder, folder.parent, "unused")
+    assert main(["preprocess", RECIPE, *arguments, "data.workers=1"]) == EXIT_DONE
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed cannot join a second group in one process: other tests go on with this one."""
+    monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
+
+
+def ptm(*arguments: str, background: bool = False) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptm", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    if not background:
+        process.wait()
+    return process
+
+
+def learnt(folder: Path) -> list[dict[str, object]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+
+
+def wait_for(condition: object, *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_real_process_killed_and_signalled_ends_like_a_calm_one(
+    store: Path, tmp_path: Path
+) -> None:
+    size = ["train.steps=400", "checkpoint.every=50", "tracking.report_every=20"]
+    size.append("tracking.evaluate_every=100")
+    calm = ["train", RECIPE, *small_overrides(store, tmp_path, "calm", *size)]
+    assert ptm(*calm).returncode == EXIT_DONE
+    rough = ["train", RECIPE, *small_overrides(store, tmp_path, "rough", *size)]
+    folder = tmp_path / "rough"
+    for number, saved, expected in (
+        (signal.SIGKILL, 50, -signal.SIGKILL),
+        (signal.SIGTERM, 100, EXIT_STOPPED),
+        (signal.SIGINT, 150, EXIT_INTERRUPTED),
+    ):
+        process = ptm(*rough, background=True)
+        wait_for((folder / "checkpoints" / f"global_step{saved}").exists)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == expected, output
+        assert "Traceback" not in output
+        if expected > 0:
+            assert "and saved; run the same command again to go on" in output
+    assert ptm(*rough).returncode == EXIT_DONE
+    assert learnt(folder) == learnt(tmp_path / "calm")
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = "import sys; from ptm.cli import entry; entry.build_parser().format_help()"
+    code += "; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "pydantic", "deepspeed"} & set(found.stdout.split())
+
+
+def test_validate_does_not_import_deepspeed_or_transformers(tmp_path: Path) -> None:
+    code = (
+        "import sys; from ptm.cli import main; main(['validate', sys.argv[1]]);"
+        "print(*[m for m in ('deepspeed', 'transformers', 'wandb') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, RECIPE]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("recipe", sorted((QUICKSTART.parent).glob("*/*.yaml")), ids=str)
+def test_every_recipe_validates_and_shows(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", str(recipe)]) == EXIT_DONE
+    assert main(["show", str(recipe)]) == EXIT_DONE
+    assert "parameters" in capsys.readouterr().out
+
+
+def test_an_override_may_follow_an_option(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = small_overrides(store, tmp_path, "late")
+    assert main(["show", RECIPE, "--batch", *overrides]) == EXIT_DONE
+    shown = capsys.readouterr().out
+    assert re.search(r"\[MASK\]<\S+>", shown)
+
+
+MISTAKES = {
+    "typo at the top": (["train"], ["trian.steps=5"], r'trian: unknown key. Did you mean "train"'),
+    "typo below": (["train"], ["train.stesp=5"], r'train.stesp: unknown key.*"steps"'),
+    "typo deep": (
+        ["train"],
+        ["model.encoder.layerz=5"],
+        r'model.encoder.layerz: unknown key.*"layers"',
+    ),
+    "wrong type": (["train"], ["train.steps=many"], r'train.steps: "many": input should be'),
+    "no block": (["validate"], ["train=3"], r"train: 3 stands where a block of keys belongs"),
+    "negative": (["train"], ["train.steps=-3"], r"train.steps: -3: input should be greater"),
+    "batch of nothing": (["train"], ["train.micro_batch_size=0"], r"train.micro_batch_size: 0"),
+    "sequence too long": (["train"], ["data.sequence_length=600"], r"longer than model.embedding"),
+    "no store": (["train"], ["data.store=/nowhere/at/all"], r"does not exist.*ptm preprocess"),
+    "no words": (
+        ["train"],
+        ["objective.masking={unit: whole_word}", "data.segmenter={type: space}"],
+        r"without word starts",
+    ),
+    "no lexicon": (
+        ["train"],
+        ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
+        r"/nowhere.txt: cannot be read as a lexicon: No such file",
+    ),
+    "no lexicon among the inputs": (
+        ["validate", "--inputs"],
+        ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
+        r'objective: "/nowhere.txt" is not a file',
+    ),
+    "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
+    "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size: 99"),
+    "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
+    "no corpus": (
+        ["preprocess", "--fresh"],
+        ["data.corpus=/nowhere/*.txt"],
+        r'no file matches "/nowhere/\*.txt"',
+    ),
+    "no unit": (["train"], ["objective.masking={rate: 0.2}"], r"objective.masking: needs a `unit`"),
+    "unknown objective": (["train"], ["objective.type=mml"], r'objective.type.*"mml"'),
+    "not KEY=VALUE": (["validate"], ["train.steps"], r"expected KEY=VALUE"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
+    (command, *options), overrides, expected = MISTAKES[mistake]
+    arguments = [*small_overrides(store, tmp_path, "wrong", *overrides), *options]
+    before = sorted(store.parent.rglob("*"))
+    assert main([command, RECIPE, *arguments]) == EXIT_USER
+    said = capsys.readouterr().err
+    assert re.search(expected, said), said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+    assert sorted(store.parent.rglob("*")) == before
+
+
+def test_validate_reads_a_lexicon_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lexicon = tmp_path / "phrases.txt"
+    lexicon.write_text("龘龘\n", encoding="utf-8")
+    overrides = small_overrides(tmp_path / "store", tmp_path, "unused")
+    overrides.append(f"objective.masking={{unit: phrase, lexicon: {lexicon}}}")
+    assert main(["validate", RECIPE, *overrides]) == EXIT_USER
+    assert f"{lexicon}: a lexicon with no usable phrase" in capsys.readouterr().err
+
+
+def test_a_recipe_file_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(RECIPE).read_text().replace("  heads: 2", "  headz: 2")
+    recipe = tmp_path / "wrong.yaml"
+    recipe.write_text(text)
+    line = text.splitlines().index("    headz: 2") + 1
+    assert main(["validate", str(recipe)]) == EXIT_USER
+    said = capsys.readouterr().err
+    assert f"{recipe}:{line}: model.encoder.headz: unknown key" in said
+    assert '"heads"' in said
+
+
+def test_evaluate_export_import_and_fill_agree(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = small_overrides(store, tmp_path / "runs", "whole")
+    assert ptm("train", RECIPE, *overrides).returncode == EXIT_DONE
+    run = str(tmp_path / "runs" / "whole")
+    export, imported = str(tmp_path / "export"), str(tmp_path / "imported")
+    assert main(["export", run, export, "--to", "hf"]) == EXIT_DONE
+    assert main(["import", export, imported, "--from", "hf"]) == EXIT_DONE
+    losses = []
+    data = [f"data.store={store}", "data.sequence_length=64", "data.held_out=0.02"]
+    for source in (run, export, imported):
+        capsys.readouterr()
+        assert main(["evaluate", source, *data, "--json"]) == EXIT_DONE
+        losses.append(json.loads(capsys.readouterr().out)["loss"])
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-6)
+    recorded = [r for r in learnt(Path(run)) if r["split"] == "eval"][-1]["loss"]
+    assert losses[0] == pytest.approx(recorded, rel=1e-6)
+    assert main(["fill", export, "The capital of France is [MASK].", "--json"]) == EXIT_DONE
+    filled = json.loads(capsys.readouterr().out)
+    assert len(filled["masks"][0]) == 5
+    assert main(["export", run, export, "--to", "hf"]) == EXIT_USER
+    assert "exists already" in capsys.readouterr().err
+    assert main(["fill", export, "no mask here"]) == EXIT_USER
+    assert main(["report", run]) == EXIT_DONE
+    assert "<svg" in (Path(run) / "report.html").read_text()
+    assert main(["runs", str(tmp_path / "runs")]) == EXIT_DONE

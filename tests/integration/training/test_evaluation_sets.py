@@ -1,0 +1,163 @@
+"""Named corpora are evaluated beside what is held out; a run from other weights first of all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, UserError
+from ptm.interop.source import open_source
+from ptm.recipe import load_recipe
+from ptm.train.evaluating import evaluate_source
+from ptm.train.inputs import check_recipe
+from ptm.train.report import write_report
+from ptm.train.trackers import tracker_values
+from tests.support.small_runs import QUICKSTART, Runs
+
+SHORT = ("train.steps=4", "tracking.report_every=2", "tracking.evaluate_every=2")
+
+
+@pytest.fixture
+def news(tmp_path: Path) -> str:
+    """An override that evaluates on a corpus of its own, whose store is not made yet."""
+    text = (QUICKSTART / "corpus" / "chinese.txt").read_text(encoding="utf-8").splitlines()
+    corpus = tmp_path / "news.txt"
+    corpus.write_text("\n".join(text[:40]) + "\n", encoding="utf-8")
+    return f"data.evaluation={{news: {{corpus: {corpus}, store: {tmp_path / 'news-store'}}}}}"
+
+
+@pytest.fixture
+def made(runs: Runs, news: str) -> str:
+    """The same, with its store made as a user would."""
+    assert main(["preprocess", *runs.arguments("made", news)]) == EXIT_DONE
+    return news
+
+
+def test_preprocess_makes_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
+    recipe, *overrides = runs.arguments("made", made)
+    assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == []
+
+
+def test_a_missing_store_is_a_users_error_with_the_command(runs: Runs, news: str) -> None:
+    with pytest.raises(UserError, match=r"evaluation\.news\.store: .* `ptm preprocess RECIPE`"):
+        runs.train("missing", news)
+    assert not (runs.folder / "missing").exists()
+
+
+def test_every_set_is_told_under_its_own_name(runs: Runs, made: str) -> None:
+    assert runs.train("named", made, *SHORT) == EXIT_DONE
+    assert runs.train("plain", *SHORT) == EXIT_DONE
+    named, plain = runs.metrics("named"), runs.metrics("plain")
+    news = [record for record in named if record["split"] == "news"]
+    assert [record["step"] for record in news] == [2, 4]
+    assert [record for record in named if record["split"] != "news"] == plain
+    assert {"loss", "perplexity", "mlm_accuracy"} <= news[-1].keys()
+    assert news[-1]["loss"] != plain[-1]["loss"]
+    assert "news/loss" in tracker_values(news[-1])
+    page = write_report(runs.folder / "named").read_text(encoding="utf-8")
+    assert "news perplexity" in page
+
+
+def test_nothing_needs_to_be_held_out_where_a_set_is_named(runs: Runs, made: str) -> None:
+    best = ("data.held_out=0", "checkpoint.best=news/loss")
+    stop = "train.early_stopping={metric: news/mlm_accuracy, patience: 9}"
+    assert runs.train("named", made, *SHORT, *best, stop) == EXIT_DONE
+    assert {record["split"] for record in runs.metrics("named")} == {"train", "news"}
+    marked = (runs.folder / "named" / "checkpoints" / "best").read_text(encoding="utf-8").strip()
+    losses = {r["step"]: r["loss"] for r in runs.metrics("named") if r["split"] == "news"}
+    assert marked == f"global_step{min(losses, key=lambda step: losses[step])}"
+
+
+@pytest.mark.parametrize("metric", ["loss", "new/loss"])
+def test_a_metric_that_is_not_measured_is_refused(runs: Runs, made: str, metric: str) -> None:
+    recipe, *overrides = runs.arguments("x", made, "data.held_out=0", f"checkpoint.best={metric}")
+    with pytest.raises(UserError, match=r"is not measured here; choose one of .*news/loss"):
+        load_recipe(recipe, overrides)
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "perf"])
+def test_a_name_that_reports_use_is_refused(runs: Runs, name: str) -> None:
+    taken = f"data.evaluation={{{name}: {{corpus: a, store: b}}}}"
+    recipe, *overrides = runs.arguments("x", taken)
+    with pytest.raises(UserError, match="has a meaning of its own"):
+        load_recipe(recipe, overrides)
+
+
+def test_the_trainings_own_store_is_no_evaluation_set(runs: Runs) -> None:
+    same = f"data.evaluation={{news: {{corpus: news.txt, store: {runs.store}}}}}"
+    with pytest.raises(UserError, match=r"evaluation.news.store: .* is that of data.store already"):
+        runs.train("same", same)
+
+
+def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> None:
+    assert runs.train("named", made, *SHORT) == EXIT_DONE
+    found = evaluate_source(open_source(str(runs.folder / "named")), [])
+    for record in runs.metrics("named")[-2:]:
+        prefix = "" if record["split"] == "eval" else f"{record['split']}/"
+        assert found[f"{prefix}loss"] == pytest.approx(record["loss"], rel=1e-5)
+        assert found[f"{prefix}perplexity"] == pytest.approx(record["perplexity"], rel=1e-5)
+    assert found["news/store"].endswith("news-store")
+
+
+# Before and after
+
+
+def test_a_run_from_other_weights_is_evaluated_first(
+    runs: Runs, made: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert runs.train("first", made, *SHORT) == EXIT_DONE
+    caplog.clear()
+    assert runs.train("second", made, f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
+    learnt = [record for record in runs.metrics("first") if record["step"] == 4][1:]
+    before = [record for record in runs.metrics("second") if record["step"] == 0]
+    assert [record["split"] for record in before] == ["eval", "news"]
+    for one, other in zip(before, learnt, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
+        assert one["perplexity"] == pytest.approx(other["perplexity"], rel=1e-6)
+    after = runs.metrics("second")[-1]
+    wanted = f"news, before -> after: loss {before[1]['loss']:.4f} -> {after['loss']:.4f}"
+    assert wanted in caplog.text
+    page = write_report(runs.folder / "second").read_text(encoding="utf-8")
+    assert f"{before[1]['loss']:.4f} → {after['loss']:.4f}" in page
+
+
+def test_a_run_from_first_weights_is_not_evaluated_before_its_first_step(runs: Runs) -> None:
+    assert runs.train("first", *SHORT) == EXIT_DONE
+    assert min(record["step"] for record in runs.metrics("first")) > 0
+
+
+def test_a_stop_keeps_what_was_before(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
+    assert runs.train("first", *SHORT) == EXIT_DONE
+    begin = (f"init_from={runs.folder / 'first'}", *SHORT)
+    assert runs.train("calm", *begin) == EXIT_DONE
+    calm = caplog.records[-1].getMessage()
+    runs.train("stopped", *begin, "train.wall_time_hours=1e-9")
+    assert runs.train("stopped", *begin) == EXIT_DONE
+    assert runs.metrics("stopped") == runs.metrics("calm")
+    assert calm.startswith("eval, before -> after: loss ")
+    assert caplog.records[-1].getMessage() == calm
+
+
+def test_a_start_without_a_checkpoint_evaluates_anew(runs: Runs) -> None:
+    assert runs.train("first", *SHORT) == EXIT_DONE
+    begin = (f"init_from={runs.folder / 'first'}", *SHORT)
+    assert runs.train("second", *begin) == EXIT_DONE
+    told = runs.metrics("second")
+    for path in (runs.folder / "second" / "checkpoints").iterdir():
+        path.unlink() if path.is_file() else [file.unlink() for file in path.iterdir()]
+    for path in (runs.folder / "second" / "checkpoints").iterdir():
+        path.rmdir()
+    assert runs.train("second", *begin) == EXIT_DONE
+    assert runs.metrics("second") == told
+    assert sum(record["step"] == 0 for record in told) == 1
+
+
+def test_the_reports_are_json_with_step_zero(runs: Runs) -> None:
+    assert runs.train("first", *SHORT) == EXIT_DONE
+    assert runs.train("second", f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
+    lines = (runs.folder / "second" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    first = json.loads(lines[0])
+    assert (first["step"], first["split"], first["tokens"]) == (0, "eval", 0)

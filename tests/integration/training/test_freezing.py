@@ -1,0 +1,152 @@
+"""Frozen parameters keep their value to the last bit; layers learn at rates of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.model.checkpoint import WEIGHT, Checkpoint
+from ptm.recipe import load_recipe
+from ptm.train.inputs import check_recipe
+from ptm.train.show import show
+from tests.support.small_runs import PROJECT, Runs
+
+FROZEN = ("word_embedding", "encoder_00.attention")
+FREEZE = 'train.freeze=["word_embedding*", "encoder_00.attention*"]'
+# All the others.
+OTHERS = 'train.freeze=["embedding*", "encoder_00.feed_forward*", "mlm_*"]'
+SHORT = (
+    *("train.steps=4", "tracking.report_every=1", "checkpoint.every=2", "data.held_out=0"),
+    *("model.dropout=0.0", "schedule.warmup=0"),
+)
+STAGES = (0, 1, 2, 3)
+
+
+def zero(stage: int) -> str:
+    return f"engine.deepspeed=zero{stage}"
+
+
+def saved(runs: Runs, name: str, step: int = 4) -> Checkpoint:
+    return Checkpoint.open(runs.folder / name / "checkpoints" / f"global_step{step}")
+
+
+def weights(runs: Runs, name: str, step: int = 4) -> dict[str, Tensor]:
+    checkpoint = saved(runs, name, step)
+    return {name: checkpoint.weights(name) for name in checkpoint.shapes}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_frozen_is_saved_as_it_began(runs: Runs, stage: int, precision: str) -> None:
+    started = (*SHORT, "engine.precision=fp32", zero(1), "train.steps=2")
+    assert runs.train("source", *started) == EXIT_DONE
+    before = weights(runs, "source", 2)
+    begin = (f"init_from={runs.folder / 'source'}", FREEZE, f"engine.precision={precision}")
+    assert runs.train("frozen", *SHORT, *begin, zero(stage)) == EXIT_DONE
+    after = weights(runs, "frozen")
+    assert after.keys() == before.keys()
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) == name.startswith(FROZEN), name
+
+
+def test_freezing_gives_the_same_losses_at_every_stage(runs: Runs) -> None:
+    for stage in STAGES:
+        assert runs.train(f"stage{stage}", *SHORT, FREEZE, zero(stage)) == EXIT_DONE
+    for stage in STAGES[1:]:
+        for one, other in zip(runs.metrics(f"stage{stage}"), runs.metrics("stage0"), strict=True):
+            for key in ("loss", "grad_norm"):
+                assert one[key] == pytest.approx(other[key], rel=1e-5)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_norm_is_of_the_gradients_of_what_learns(runs: Runs, stage: int) -> None:
+    norms = {}
+    for name, *freeze in (("all",), ("some", FREEZE), ("others", OTHERS)):
+        steps = ("train.steps=1", "checkpoint.every=9")
+        assert runs.train(name, *SHORT, *steps, *freeze, zero(stage)) == EXIT_DONE
+        norms[name] = runs.metrics(name)[0]["grad_norm"]
+    assert 0.1 < norms["some"] / norms["others"] < 10
+    assert norms["some"] ** 2 + norms["others"] ** 2 == pytest.approx(norms["all"] ** 2)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_frozen_has_no_optimizer_state(runs: Runs, stage: int) -> None:
+    assert runs.train("frozen", *SHORT, FREEZE, zero(stage)) == EXIT_DONE
+    checkpoint = saved(runs, "frozen")
+    kinds: dict[str, set[str]] = {}
+    for name, kind in checkpoint.fragments:
+        kinds.setdefault(name, set()).add(kind)
+    assert kinds.keys() == checkpoint.shapes.keys()
+    for name, found in kinds.items():
+        assert (found == {WEIGHT}) == name.startswith(FROZEN), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 1), (2, 0)])
+def test_a_run_with_frozen_parts_goes_on_under_another_stage(
+    runs: Runs, before: int, after: int
+) -> None:
+    rates = "optimizer.layer_decay=0.5"
+    assert runs.train("calm", *SHORT, FREEZE, rates, zero(before)) == EXIT_DONE
+    stop = "train.wall_time_hours=1e-9"
+    assert runs.train("stopped", *SHORT, FREEZE, rates, zero(before), stop) == EXIT_STOPPED
+    assert runs.train("stopped", *SHORT, FREEZE, rates, zero(after)) == EXIT_DONE
+    for one, other in zip(runs.metrics("stopped"), runs.metrics("calm"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    found, expected = weights(runs, "stopped"), weights(runs, "calm")
+    for name, tensor in found.items():
+        assert torch.allclose(tensor, expected[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_layer_below_learns_more_slowly_by_the_decay(runs: Runs, stage: int) -> None:
+    # Adam's first update is as large as the rate, whatever the gradient.
+    once = ("train.steps=1", "checkpoint.every=1", "optimizer.weight_decay=0")
+    two = ("model.encoder.layers=2", "optimizer.learning_rate=1e-3", zero(stage))
+    still = ("optimizer.learning_rate=1e-12", "optimizer.layer_decay=0.5")
+    assert runs.train("still", *SHORT, *once, *two, *still) == EXIT_DONE
+    assert runs.train("moved", *SHORT, *once, *two, "optimizer.layer_decay=0.5") == EXIT_DONE
+    before, after = weights(runs, "still", 1), weights(runs, "moved", 1)
+    moved = {name: float((after[name] - before[name]).abs().max()) for name in after}
+    expected = {"word_embedding": 0.25, "encoder_00": 0.5, "encoder_01": 1.0, "mlm_transform": 1.0}
+    for module, factor in expected.items():
+        largest = max(value for name, value in moved.items() if name.startswith(module))
+        assert largest == pytest.approx(1e-3 * factor, rel=0.01)
+    assert runs.metrics("moved")[0]["learning_rate"] == 1e-3
+
+
+def recipe_path() -> str:
+    return str(PROJECT / "recipes" / "quickstart" / "roberta-tiny.yaml")
+
+
+def test_a_pattern_without_a_match_is_refused_before_anything_starts(runs: Runs) -> None:
+    with pytest.raises(UserError, match=r"train\.freeze\.0"):
+        runs.train("none", 'train.freeze=["encodr*"]')
+    assert not (runs.folder / "none").exists()
+    with pytest.raises(UserError, match=r"train\.freeze\.0"):
+        check_recipe(load_recipe(recipe_path(), ['train.freeze=["encodr*"]']), need_inputs=False)
+
+
+def test_stages_with_a_decay_of_rates_are_refused() -> None:
+    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* set engine"):
+        load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
+
+
+def test_a_stage_with_nothing_to_learn_is_refused() -> None:
+    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2", "model.encoder.layers=4"]
+    freeze = 'train.freeze=["word*", "embedding*", "encoder_0[01]*"]'
+    with pytest.raises(UserError, match=r"train\.freeze leaves stage 0 .*\(word to"):
+        check_recipe(load_recipe(recipe_path(), [*stages, freeze]), need_inputs=False)
+
+
+def test_show_counts_what_is_frozen(store: Path, runs: Runs) -> None:
+    recipe, *overrides = runs.arguments("shown", FREEZE, "optimizer.layer_decay=0.5")
+    lines = list(show(load_recipe(recipe, overrides), batch=False))
+    counts = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ")}
+    numbers = {key: int(value.replace(",", "")) for key, value in counts.items() if "," in value}
+    assert numbers["frozen"] + numbers["learning"] == numbers["parameters"]
+    assert numbers["frozen"] > 10_000

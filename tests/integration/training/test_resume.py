@@ -1,0 +1,227 @@
+"""A run that was stopped, killed or damaged ends with the numbers of one that never was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
+from tests.support.faults import Killed, fill_the_disk, kill_at_sync
+from tests.support.small_runs import Calm, Runs
+
+ENGINES = [
+    (f"engine.deepspeed=zero{stage}", f"engine.precision={precision}")
+    for stage in range(4)
+    for precision in ("fp32", "bf16")
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda e: "-".join(w.split("=")[1] for w in e))
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    runs: Runs, calm: Calm, engine: tuple[str, str]
+) -> None:
+    assert runs.train("stopped", *engine, stop_at=7) == EXIT_STOPPED
+    assert runs.checkpoints("stopped")[-1] == 7
+    assert runs.train("stopped", *engine) == EXIT_DONE
+    assert runs.metrics("stopped") == calm(*engine)
+
+
+def test_a_killed_run_goes_on_from_its_newest_checkpoint(runs: Runs, calm: Calm) -> None:
+    with pytest.raises(Killed):
+        runs.train("killed", die_at=11)
+    assert runs.checkpoints("killed")[-1] == 8
+    assert runs.train("killed") == EXIT_DONE
+    assert runs.metrics("killed") == calm()
+
+
+@pytest.mark.parametrize("moment", ["rank00000.bin", "run.json", "manifest.json", "latest.partial"])
+def test_a_kill_while_saving_leaves_whole_checkpoints_only(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_sync(patch, name=moment, occurrence=2)
+        with pytest.raises(Killed):
+            runs.train("killed")
+    assert runs.train("killed") == EXIT_DONE
+    assert runs.metrics("killed") == calm()
+    assert not list((runs.folder / "killed" / "checkpoints").glob("*.partial"))
+
+
+def _truncate(folder: Path) -> None:
+    path = folder / "rank00000.bin"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def _flip(name: str) -> Callable[[Path], None]:
+    def flip(folder: Path) -> None:
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(bytes(data))
+
+    return flip
+
+
+DAMAGES = {
+    "truncated": _truncate,
+    "bit flipped": _flip("rank00000.bin"),
+    "manifest flipped": _flip("manifest.json"),
+    "run.json flipped": _flip("run.json"),
+    "manifest removed": lambda folder: (folder / "manifest.json").unlink(),
+    "state removed": lambda folder: (folder / "rank00000.bin").unlink(),
+    "run.json removed": lambda folder: (folder / "run.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    runs: Runs, calm: Calm, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    calm()
+    assert runs.train("damaged") == EXIT_DONE
+    DAMAGES[damage](runs.folder / "damaged" / "checkpoints" / "global_step12")
+    with caplog.at_level("INFO", logger="ptm"):
+        _listen(caplog)
+        assert runs.train("damaged") == EXIT_DONE
+    assert "damaged checkpoint passed over" in caplog.text
+    assert "global_step12" in caplog.text
+    assert "going on from step 8" in caplog.text
+    assert runs.metrics("damaged") == calm()
+
+
+def _listen(caplog: pytest.LogCaptureFixture) -> None:
+    """The project's logger does not propagate once the command line has set it up."""
+    import logging
+
+    logging.getLogger("ptm").propagate = True
+
+
+def test_with_all_checkpoints_damaged_nothing_starts_from_scratch_unasked(runs: Runs) -> None:
+    assert runs.train("damaged", "checkpoint.keep=1") == EXIT_DONE
+    _truncate(runs.folder / "damaged" / "checkpoints" / "global_step12")
+    with pytest.raises(UserError, match=r"no checkpoint is whole.*--fresh"):
+        runs.train("damaged", "checkpoint.keep=1")
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_another_zero_stage_goes_on_with_the_same_losses(
+    runs: Runs, calm: Calm, before: int, after: int
+) -> None:
+    without_dropout = "model.dropout=0.0"
+    runs.train("moved", without_dropout, f"engine.deepspeed=zero{before}", stop_at=7)
+    assert runs.train("moved", without_dropout, f"engine.deepspeed=zero{after}") == EXIT_DONE
+    expected = calm(without_dropout, f"engine.deepspeed=zero{before}")
+    for record, other in zip(runs.metrics("moved"), expected, strict=True):
+        assert record["loss"] == pytest.approx(other["loss"], rel=1e-5)
+
+
+def test_more_steps_go_on_and_the_finished_run_stays_finished(runs: Runs) -> None:
+    assert runs.train("longer") == EXIT_DONE
+    before = runs.metrics("longer")
+    assert runs.train("longer") == EXIT_DONE
+    assert runs.metrics("longer") == before
+    assert runs.train("longer", "train.steps=16") == EXIT_DONE
+    assert runs.metrics("longer")[-1]["step"] == 16
+
+
+def test_fewer_steps_than_were_made_are_refused(runs: Runs) -> None:
+    assert runs.train("shorter") == EXIT_DONE
+    with pytest.raises(UserError, match="at step 12 already"):
+        runs.train("shorter", "train.steps=9")
+
+
+def test_another_recipe_in_the_same_folder_is_refused_with_the_differences(runs: Runs) -> None:
+    assert runs.train("taken") == EXIT_DONE
+    with pytest.raises(UserError, match=r"seed: 7 there, 8 here"):
+        runs.train("taken", "seed=8")
+    assert runs.train("taken", "seed=8", fresh=True) == EXIT_DONE
+    aside = [path for path in runs.folder.iterdir() if path.name.startswith("taken.")]
+    assert len(aside) == 1
+    assert (aside[0] / "metrics.jsonl").exists()
+
+
+def test_what_may_differ_does_not_matter(runs: Runs) -> None:
+    assert runs.train("same") == EXIT_DONE
+    changed = ["train.micro_batch_size=8", "checkpoint.every=3", "tracking.report_every=2"]
+    assert runs.train("same", *changed, "engine.deepspeed=zero0") == EXIT_DONE
+
+
+def test_a_folder_in_use_is_refused(runs: Runs) -> None:
+    import fcntl
+
+    folder = runs.folder / "busy"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        lock.write("process 1 on somewhere")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="in use by process 1 on somewhere"):
+            runs.train("busy")
+    assert runs.train("busy") == EXIT_DONE
+
+
+def test_a_failed_save_is_reported_and_training_goes_on(
+    runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_the_disk(monkeypatch, save=2)
+    _listen(caplog)
+    assert runs.train("full") == EXIT_DONE
+    assert "step 8 could not be written" in caplog.text
+    assert "No space left" in caplog.text
+    assert runs.checkpoints("full") == [4, 12]
+    assert runs.metrics("full") == calm()
+
+
+def test_a_last_save_that_fails_ends_with_the_reason(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_the_disk(monkeypatch, save=3)
+    said = r"step 12 could not be saved \(.*No space left.*whole checkpoint: of step 8"
+    with pytest.raises(TrainingError, match=said):
+        runs.train("ending")
+    assert runs.train("ending") == EXIT_DONE
+    assert runs.checkpoints("ending") == [4, 8, 12]
+
+
+def test_a_disk_too_small_for_a_checkpoint_is_refused_at_the_start(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="MB free, one checkpoint needs"):
+        runs.train("full")
+
+
+def test_only_the_newest_checkpoints_stay(runs: Runs) -> None:
+    assert runs.train("few", "checkpoint.every=2", "checkpoint.keep=2") == EXIT_DONE
+    assert runs.checkpoints("few") == [10, 12]
+    assert (runs.folder / "few/checkpoints/latest").read_text() == "global_step12"
+
+
+def test_a_store_that_changed_is_refused(runs: Runs, tmp_path: Path) -> None:
+    other = tmp_path / "store"
+    shutil.copytree(runs.store, other)
+    runs = Runs(other, runs.folder)
+    runs.train("moved", stop_at=5)
+    manifest = json.loads((other / "store.json").read_text())
+    manifest["shards"] = manifest["shards"][:-1]
+    (other / "store.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="was trained on other data"):
+        runs.train("moved")
+
+
+def test_a_lexicon_that_changed_is_refused(runs: Runs, tmp_path: Path) -> None:
+    lexicon = tmp_path / "phrases.txt"
+    lexicon.write_text("of the\nin the\n", encoding="utf-8")
+    phrases = f"objective.masking={{unit: phrase, lexicon: {lexicon}}}"
+    runs.train("phrases", phrases, stop_at=5)
+    lexicon.write_text("in the\nof the\non the\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"trained on another content of {lexicon}"):
+        runs.train("phrases", phrases)
+    # In another order the phrases are the same.
+    lexicon.write_text("in the\nof the\n", encoding="utf-8")
+    assert runs.train("phrases", phrases) == EXIT_DONE

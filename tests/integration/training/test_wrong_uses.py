@@ -1,0 +1,215 @@
+"""Wrong uses of a run and its checkpoints: exit code 2, one sentence, and nothing is changed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.model.checkpoint import digest_of
+from tests.support.small_runs import Runs, vocab
+
+Refused = Callable[..., None]
+BOOKKEEPING = {"lock", "ranks", "train.log", "index"}
+"""Who has the folder, how ranks ended, what was said, what was computed from a store and kept."""
+
+
+@pytest.fixture(scope="module")
+def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    assert Runs(store, folder).train("model") == EXIT_DONE
+    return folder / "model"
+
+
+@pytest.fixture
+def run(runs: Runs, trained: Path) -> Path:
+    """A finished run, with checkpoints of the steps 4, 8 and 12, to be spoilt."""
+    copy = runs.folder / "model"
+    shutil.copytree(trained, copy)
+    return copy
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Refused:
+    # DeepSpeed cannot join a second group in one process: other tests go on with this one.
+    monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
+
+    def popen(*words: Any, **options: Any) -> None:
+        raise AssertionError(f"started: {words}")
+
+    monkeypatch.setattr("ptm.launch.launching.subprocess.Popen", popen)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def refuse(*words: str, says: str) -> None:
+        before = content(tmp_path)
+        capsys.readouterr()
+        assert main(words) == EXIT_USER
+        lines = capsys.readouterr().err.splitlines()
+        (said,) = [line for line in lines if line.startswith("ptm: ")]
+        assert re.search(says, said), said
+        assert not any("Traceback" in line for line in lines)
+        assert content(tmp_path) == before
+
+    return refuse
+
+
+def content(folder: Path) -> dict[str, str | None]:
+    """Every file's checksum, every folder."""
+    return {
+        str(path): digest_of(path.read_bytes()) if path.is_file() else None
+        for path in folder.rglob("*")
+        if not BOOKKEEPING & set(path.parts)
+    }
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    with (run / "lock").open("w", encoding="utf-8") as lock:
+        lock.write("process 1 on somewhere")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.parametrize("command", ["export", "evaluate", "fill"])
+def test_a_model_of_a_run_without_checkpoints(run: Path, refused: Refused, command: str) -> None:
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    more = {"export": [str(run / "out"), "--to", "hf"], "evaluate": [], "fill": ["[MASK]"]}
+    refused(command, str(run), *more[command], says=f"{run}: the run has no checkpoint yet")
+
+
+@pytest.mark.parametrize("command", ["train", "launch", "validate"])
+def test_weights_of_a_run_without_checkpoints(
+    runs: Runs, run: Path, refused: Refused, command: str
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    words = runs.arguments("new", f"init_from={run}")
+    options = ["--inputs"] if command == "validate" else []
+    refused(command, *words, *options, says=f"{run}: the run has no checkpoint yet")
+
+
+@pytest.mark.parametrize("command", ["train", "launch"])
+def test_a_folder_with_the_run_of_another_recipe(
+    runs: Runs, run: Path, refused: Refused, command: str
+) -> None:
+    words = runs.arguments("model", "seed=8")
+    refused(command, *words, says=r"another recipe \(seed: 7 there, 8 here\).*--fresh")
+
+
+def test_another_store_than_the_run_began_with(
+    run: Path, tmp_path: Path, runs: Runs, refused: Refused
+) -> None:
+    other = tmp_path / "store"
+    shutil.copytree(runs.store, other)
+    told = json.loads((other / "store.json").read_text())
+    told["shards"] = told["shards"][:-1]
+    (other / "store.json").write_text(json.dumps(told))
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(runs.store), str(other)))
+    words = Runs(other, runs.folder).arguments("model", "train.steps=20")
+    refused("train", *words, says=f'was trained on other data than data.store = "{other}"')
+
+
+@pytest.mark.parametrize("command", ["train", "launch"])
+def test_another_vocabulary_than_the_store_was_made_with(
+    tmp_path: Path, runs: Runs, refused: Refused, command: str
+) -> None:
+    other = tmp_path / "other.txt"
+    lines = vocab().read_text(encoding="utf-8").splitlines()
+    other.write_text("\n".join([*lines[:-2], lines[-1], lines[-2], ""]), encoding="utf-8")
+    words = runs.arguments("new", f"tokenizer.vocab={other}")
+    refused(command, *words, says="store.*another tokenizer|another tokenizer.*store")
+
+
+@pytest.mark.parametrize("command", ["train", "launch"])
+@pytest.mark.parametrize("options", [[], ["--fresh"]], ids=["go on", "fresh"])
+def test_a_folder_that_is_in_use(
+    runs: Runs, run: Path, refused: Refused, command: str, options: list[str]
+) -> None:
+    with held(run):
+        words = [*runs.arguments("model"), *options]
+        refused(command, *words, says=f"{run}: is in use by process 1 on somewhere")
+
+
+@pytest.mark.parametrize("command", ["train", "launch"])
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, runs: Runs, refused: Refused, command: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    words = runs.arguments("new", f"runs_dir={tmp_path / 'file'}")
+    refused(command, *words, says="cannot be made a run folder: Not a directory")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", ["train", "launch"])
+def test_a_folder_that_is_read_only(runs: Runs, run: Path, refused: Refused, command: str) -> None:
+    (run / "lock").unlink()
+    run.chmod(0o500)
+    try:
+        refused(command, *runs.arguments("model"), says="cannot be made .* Permission denied")
+    finally:
+        run.chmod(0o700)
+
+
+def test_checkpoints_of_which_a_part_is_nowhere(runs: Runs, run: Path, refused: Refused) -> None:
+    for folder in (run / "checkpoints").glob("global_step*"):
+        (folder / "rank00000.bin").unlink()
+    words = runs.arguments("model", "checkpoint.node_local=true", "train.steps=20")
+    refused("train", *words, says="no checkpoint is whole.*rank00000.bin.*--fresh")
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_a_checkpoint_of_a_later_version(
+    runs: Runs, run: Path, refused: Refused, command: str
+) -> None:
+    manifest = run / "checkpoints" / "global_step12" / "manifest.json"
+    _, _, text = manifest.read_text(encoding="utf-8").partition("\n")
+    later = json.dumps({**json.loads(text), "format": 2})
+    manifest.write_text(json.dumps({"blake2b": digest_of(later.encode())}) + "\n" + later)
+    words = {
+        "train": runs.arguments("model", "train.steps=20"),
+        "export": [str(run), str(run / "out"), "--to", "hf"],
+    }
+    says = r"global_step12: was written by a later version of ptm \(format 2; this one reads up to"
+    refused(command, *words[command], says=says)
+
+
+def test_a_step_that_is_not_there(run: Path, refused: Refused) -> None:
+    words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "5"]
+    refused(*words, says="has no checkpoint of step 5; there are: 12, 8, 4")
+
+
+def test_the_best_of_a_run_that_kept_none(run: Path, refused: Refused) -> None:
+    words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
+    refused(*words, says=f"{run}: has no best checkpoint; checkpoint.best in its recipe would")
+
+
+@pytest.mark.parametrize("command", ["train", "launch", "validate"])
+def test_the_best_by_an_evaluation_that_does_not_happen(
+    runs: Runs, refused: Refused, command: str
+) -> None:
+    words = runs.arguments("new", "checkpoint.best=loss", "data.held_out=0")
+    refused(command, *words, says="checkpoint.best: needs something to evaluate")
+
+
+def test_weights_that_do_not_fit_leave_a_folder_that_the_right_ones_may_use(
+    runs: Runs, run: Path
+) -> None:
+    wrong = f"init_from={{source: {run}, layers: [7]}}"
+    with pytest.raises(UserError, match="has no encoder layer 7"):
+        runs.train("mended", wrong)
+    assert runs.train("mended", wrong.replace("7", "0")) == EXIT_DONE

@@ -1,0 +1,198 @@
+"""Mistakes put into a copy of the product one by one; the default tests must fail on each.
+
+    python tests/mutations.py [NAME ...] [--list]
+
+Each mutation replaces one piece of text in one file. Only the tests named with it are run: they are
+part of the default suite, so if one of them fails, `make test` fails. The copy is a git worktree of
+HEAD below the system's temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake, and default tests that notice it."""
+
+    path: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = {
+    "a pipeline's loss is not scaled by its data ranks": Mutation(
+        "ptm/train/engines/pipeline.py",
+        "return loss * (self._batch.accumulation * self._batch.ranks)",
+        "return loss * self._batch.accumulation",
+        ("tests/integration/engines/test_parity.py -k four_ranks",),
+    ),
+    "the last fragment of a rank is not saved": Mutation(
+        "ptm/train/save.py",
+        "for owned in self._state.owned():",
+        "for owned in list(self._state.owned())[:-1]:",
+        ("tests/integration/engines/test_exports.py -k fragments_cover",),
+    ),
+    "the causal mask is shifted by one": Mutation(
+        "ptm/nn/visibility.py",
+        "return seen & (before >= 0)\n",
+        "return seen & (before >= -1)\n",
+        ("tests/unit/model/test_no_leaks.py",),
+    ),
+    "examples of a row see each other": Mutation(
+        "ptm/nn/visibility.py",
+        "return (query_ids[:, :, None] == key_ids[:, None, :])[:, None]",
+        "return ((query_ids[:, :, None] > 0) == (key_ids[:, None, :] > 0))[:, None]",
+        ("tests/unit/nn/test_self_attention.py",),
+    ),
+    "a stopped training exits with 0": Mutation(
+        "ptm/train/trainer.py",
+        "        return code\n\n    def _train_one",
+        "        return EXIT_DONE\n\n    def _train_one",
+        ("tests/integration/training/test_resume.py -k stopped_run",),
+    ),
+    "a last document without a line end is lost": Mutation(
+        "ptm/text/corpus.py",
+        "cut = len(data) if not chunk else self._last_boundary(data)",
+        "cut = self._last_boundary(data)",
+        ("tests/unit/text/test_corpus.py",),
+    ),
+    "values that a shell changes are not protected": Mutation(
+        "ptm/launch/environment.py",
+        "hidden = is_secret(name, value) or not _PLAIN.fullmatch(value)",
+        "hidden = is_secret(name, value)",
+        ("tests/unit/launch/test_environment.py",),
+    ),
+    "overrides go to other hosts unescaped": Mutation(
+        "ptm/launch/words.py",
+        "return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
+        "return ' '.join(words)",
+        ("tests/unit/launch/test_environment.py",),
+    ),
+    "Adam's count of updates is not restored": Mutation(
+        "ptm/train/fragments.py",
+        'state[flat]["step"] = torch.tensor(float(updates), device=flat.device)',
+        'state[flat]["step"] = torch.tensor(1.0, device=flat.device)',
+        ("tests/integration/training/test_resume.py -k stopped_run",),
+    ),
+    "dropout is not reseeded per step": Mutation(
+        "ptm/train/engines/contract.py",
+        'torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))',
+        "pass",
+        ("tests/integration/training/test_resume.py -k stopped_run",),
+    ),
+    "a resume keeps reports past its checkpoint": Mutation(
+        "ptm/train/run_folder.py",
+        'if json.loads(line)["step"] <= step:',
+        'if json.loads(line)["step"] >= 0:',
+        ("tests/integration/training/test_resume.py -k killed_run",),
+    ),
+    "the loss scale of fp16 is not restored": Mutation(
+        "ptm/train/trainer.py",
+        'self._engine.state.set_scaler(checkpoint.run["scaler"])',
+        "pass",
+        ("tests/integration/engines/test_resume_ranks.py -k fp16",),
+    ),
+    "a fragment of ZeRO 1 and 2 is said to begin at 0": Mutation(
+        "ptm/train/fragments.py",
+        "yield Owned(name, there.start, flat, here.start, here.numel)",
+        "yield Owned(name, 0, flat, here.start, here.numel)",
+        ("tests/integration/engines/test_exports.py -k fragments_cover",),
+    ),
+    "a damaged checkpoint is not noticed": Mutation(
+        "ptm/model/checkpoint.py",
+        'if digest.hexdigest() != entry["blake2b"]:',
+        'if digest.hexdigest() == "":',
+        ("tests/integration/training/test_resume.py -k damaged_checkpoint",),
+    ),
+    "a second Ctrl-C does not kill": Mutation(
+        "ptm/launch/launching.py",
+        "self.at_once = self.at_once or (interrupted and self.code is not None)",
+        "self.at_once = False",
+        ("tests/integration/launch/test_launching.py -k second_ctrl_c",),
+    ),
+    "query and key change places in an export": Mutation(
+        "ptm/interop/hf/bert.py",
+        '            "attention.self.query",\n            "attention.self.key",\n',
+        '            "attention.self.key",\n            "attention.self.query",\n',
+        ("tests/integration/parity -k bert",),
+    ),
+}
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parsed = parser.parse_args(words)
+    if parsed.list:
+        print(*MUTATIONS, sep="\n")
+        return 0
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "ptm"
+        _git("worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
+        shared = PROJECT.parent / "shared"
+        if shared.is_dir():
+            (Path(folder) / "shared").symlink_to(shared)
+        try:
+            for name in parsed.names or MUTATIONS:
+                began = time.monotonic()
+                caught = noticed(MUTATIONS[name], tree)
+                verdict = "caught" if caught else "SURVIVED"
+                print(f"{verdict:<9}{time.monotonic() - began:5.0f} s  {name}", flush=True)
+                survivors += [] if caught else [name]
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
+    return 1 if survivors else 0
+
+
+def noticed(mutation: Mutation, tree: Path) -> bool:
+    """Whether the mutation's tests fail in `tree` with it."""
+    path = tree / mutation.path
+    original = path.read_text(encoding="utf-8")
+    if original.count(mutation.before) != 1:
+        raise SystemExit(f"{mutation.path} has to contain this once: {mutation.before}")
+    path.write_text(original.replace(mutation.before, mutation.after), encoding="utf-8")
+    try:
+        return any(_failed(words, tree) for words in mutation.tests)
+    finally:
+        path.write_text(original, encoding="utf-8")
+
+
+def _failed(words: str, tree: Path) -> bool:
+    """Whether a test fails. Exits if the tests cannot be run, which would look the same."""
+    where, _, keyword = words.partition(" -k ")
+    select = ["-k", keyword] if keyword else []
+    command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", where, *select]
+    done = subprocess.run(
+        command,
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        said = (done.stdout + done.stderr)[-3000:]
+        raise SystemExit(f"pytest {words} could not run:\n{said}")
+    return done.returncode == 1
+
+
+def _git(*words: str) -> None:
+    subprocess.run(["git", *words], cwd=PROJECT, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

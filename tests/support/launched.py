@@ -1,0 +1,268 @@
+"""Trainings under a launcher: many in one launch, and what came of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.small_runs import PROJECT, QUICKSTART, TIMING, small_overrides
+
+BIN = Path(sys.executable).parent
+TRAIN_MANY = Path(__file__).with_name("train_many.py")
+RECIPE = QUICKSTART / "roberta-tiny.yaml"
+COMMON = (
+    # Three layers can be cut into four stages. One document, or piece of one, a row.
+    *("model.encoder.layers=3", "data.packing=false", "data.held_out=0.005"),
+    *("train.micro_batch_size=2", "tracking.report_every=1", "checkpoint.every=100"),
+)
+
+PATIENCE = 100.0
+"""Seconds in which the ranks of a launch must end a training; most take one."""
+RUNS = "THE-RUNS"
+"""Stands in overrides for the folder of a launch's runs."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: a recipe's overrides, and after which step one of its ranks is asked to stop.
+
+    One that is listed again under the same name goes on. `disturbed`: a step, and the factor by
+    which its loss is multiplied.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    stop_at: int | None = None
+    disturbed: tuple[int, float] | None = None
+
+    def arguments(self, store: Path, runs: Path) -> list[str]:
+        own = (override.replace(RUNS, str(runs)) for override in self.overrides)
+        return [str(RECIPE), *small_overrides(store, runs, self.name, *COMMON, *own)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training ended on one rank."""
+
+    code: int | None
+    said: str
+
+
+class Launch:
+    """Trainings in the ranks of one launch, one after another, in the background.
+
+    What came of a training is waited for when a test asks for it, so that no test waits for
+    trainings that it does not look at.
+    """
+
+    def __init__(
+        self, trainings: Sequence[Training], *, ranks: int, store: Path, folder: Path
+    ) -> None:
+        self.runs = folder / "runs"
+        self._names = [training.name for training in trainings]
+        self._ranks = ranks
+        self._folder = folder
+        plan = folder / "plan.json"
+        plan.write_text(listed(trainings, store, self.runs), encoding="utf-8")
+        # No launcher for one: it would be another process to wait for.
+        launcher = [sys.executable]
+        if ranks > 1:
+            port = f"--master_port={free_port()}"
+            launcher = [str(BIN / "deepspeed"), f"--num_gpus={ranks}", port]
+        self._process = Started([*launcher, str(TRAIN_MANY), str(plan)], log=folder / "output")
+
+    def ended(self, name: str) -> list[list[Ended]]:
+        """How a training ended: for every start, for every rank. Waits for the last of them."""
+        places = [place for place, one in enumerate(self._names) if one == name]
+        every = self._await(places[-1] + 1, name)
+        return [[of_rank[place] for of_rank in every] for place in places]
+
+    def codes(self, name: str) -> list[list[int | None]]:
+        """Exit codes: for every start, for every rank."""
+        found = self.ended(name)
+        for start in found:
+            for rank in start:
+                assert rank.code is not None, rank.said
+        return [[rank.code for rank in start] for start in found]
+
+    def metrics(self, name: str) -> list[dict[str, Any]]:
+        """The reports of a training that has ended well on all ranks."""
+        assert set(self.codes(name)[-1]) == {0}, self.ended(name)[-1]
+        return reports(self.runs / name)
+
+    def close(self) -> None:
+        """End the ranks, whatever they are doing."""
+        self._process.kill()
+
+    def _await(self, count: int, name: str) -> list[list[Ended]]:
+        """The outcomes of every rank, when each has at least `count`."""
+        most, end = -1, 0.0
+        while True:
+            running = self._process.running()
+            every = [outcomes(self._folder, rank) for rank in range(self._ranks)]
+            if min(map(len, every)) >= count:
+                return every
+            if sum(map(len, every)) > most:
+                most, end = sum(map(len, every)), time.monotonic() + PATIENCE
+            if not running or time.monotonic() > end:
+                self.close()
+                pytest.fail(f"{name} was never reached:\n{self._process.said()[-6000:]}")
+            time.sleep(0.05)
+
+
+def reports(run: Path) -> list[dict[str, Any]]:
+    """The reports of a run, without what depends on the clock."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if key not in TIMING}
+        for line in lines
+    ]
+
+
+@contextmanager
+def launched(
+    trainings: Sequence[Training], *, ranks: int, store: Path, folder: Path
+) -> Iterator[Launch]:
+    """Train all of `trainings` in `ranks` processes, which are killed at the end of the block."""
+    launch = Launch(trainings, ranks=ranks, store=store, folder=folder)
+    try:
+        yield launch
+    finally:
+        launch.close()
+
+
+def listed(trainings: Sequence[Training], store: Path, runs: Path) -> str:
+    """As `train_many.py` reads it."""
+    return json.dumps(
+        [
+            {
+                "arguments": t.arguments(store, runs),
+                "stop_at": t.stop_at,
+                "disturbed": t.disturbed,
+            }
+            for t in trainings
+        ]
+    )
+
+
+def outcomes(folder: Path, rank: int) -> list[Ended]:
+    """What `train_many.py` has written beside its list so far."""
+    path = folder / f"ended-{rank}.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [Ended(**json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+class Started:
+    """A process with a group and an output file of its own."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._log = log
+        with log.open("w", encoding="utf-8") as output:
+            self._process = subprocess.Popen(
+                command,
+                env={**_environment(), **(environment or {})},
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self, seconds: float) -> tuple[int, str]:
+        """The exit code and what was said. After `seconds` it is killed, which fails the test."""
+        try:
+            code = self._process.wait(max(seconds, 0.1))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"not done in time:\n{self.said()[-6000:]}")
+        finally:
+            self.kill()
+        return code, self.said()
+
+    def running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it and all that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def said(self) -> str:
+        """Its output so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+def ranks_by_hand(
+    arguments: Sequence[Sequence[str]],
+    *,
+    folder: Path,
+    script: Path = PROJECT / "launch" / "train.py",
+    seconds: float = 60,
+    environments: Sequence[Mapping[str, str]] = ({}, {}),
+    folders: Sequence[Path | None] = (None, None),
+) -> list[tuple[int, str]]:
+    """A script once for each of `arguments`, as the ranks of one training; no launcher."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        Started(
+            [sys.executable, str(script), *words],
+            log=folder / f"rank{rank}.log",
+            environment={
+                **meeting,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(len(arguments)),
+                **environments[rank],
+            },
+            folder=folders[rank],
+        )
+        for rank, words in enumerate(arguments)
+    ]
+    end = time.monotonic() + seconds
+    try:
+        return [one.wait(end - time.monotonic()) for one in started]
+    finally:
+        for one in started:
+            one.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    """This one's, on CPUs, with one thread a rank, and with no launcher's leavings."""
+    launchers = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {
+        **{name: value for name, value in os.environ.items() if name not in launchers},
+        "PYTHONPATH": str(PROJECT),
+        "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "DS_ACCELERATOR": "cpu",
+        # Nothing is compiled, but DeepSpeed loads the compiler, for seconds on every rank.
+        "TORCHDYNAMO_DISABLE": "1",
+    }

@@ -1,0 +1,145 @@
+"""`ptm export --average N` writes the mean of a run's last checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.interop.source import open_source
+from tests.support.bert_pairs import (
+    Size,
+    blocks_of,
+    plan_of,
+    random_weights,
+    recipe_of,
+    write_model,
+)
+
+STEPS = (10, 20, 25)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def write_checkpoint(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+    """One rank's file with every parameter in it, and the manifest over it."""
+    path = folder / "checkpoints" / f"global_step{step}"
+    path.mkdir(parents=True)
+    fragments, data = [], b""
+    for name, tensor in weights.items():
+        count = tensor.numel()
+        fragments.append(
+            {"name": name, "kind": "weight", "start": 0, "count": count, "at": len(data)}
+        )
+        data += tensor.numpy().tobytes()
+    (path / "rank0.bin").write_bytes(data)
+    run = json.dumps({"step": step}).encode()
+    (path / "run.json").write_bytes(run)
+    file = {"file": "rank0.bin", "bytes": len(data), "blake2b": digest(data)}
+    manifest = json.dumps(
+        {
+            "format": 1,
+            "run": digest(run),
+            "parameters": {name: list(tensor.shape) for name, tensor in weights.items()},
+            "files": [{**file, "fragments": fragments}],
+        }
+    )
+    first = json.dumps({"blake2b": digest(manifest.encode())})
+    (path / "manifest.json").write_text(f"{first}\n{manifest}")
+
+
+@pytest.fixture
+def weights(small_vocab: Path) -> dict[int, dict[str, Tensor]]:
+    """By step; as far apart as random weights are."""
+    plan = plan_of(recipe_of(blocks_of(small_vocab, Size(1, 16, 2))))
+    first = random_weights(plan)
+    return {step: {n: t * (1 + step) for n, t in first.items()} for step in STEPS}
+
+
+@pytest.fixture
+def run(tmp_path: Path, small_vocab: Path, weights: dict[int, dict[str, Tensor]]) -> Path:
+    folder = tmp_path / "run"
+    for step, there in weights.items():
+        write_checkpoint(folder, step, there)
+    blocks = blocks_of(small_vocab, Size(1, 16, 2))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(blocks))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "used"),
+    [(1, None, (25,)), (2, None, (20, 25)), (3, None, STEPS), (2, 20, (10, 20))],
+)
+def test_it_is_the_mean_of_the_last_ones(
+    run: Path,
+    weights: dict[int, dict[str, Tensor]],
+    count: int,
+    step: int | None,
+    used: tuple[int, ...],
+) -> None:
+    source = open_source(str(run), step=step, average=count)
+    found = source.tensors()
+    assert found.keys() == weights[10].keys()
+    for name, tensor in found.items():
+        expected = torch.stack([weights[s][name].double() for s in used]).mean(dim=0)
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, expected.float()), name
+    assert ", ".join(map(str, used)) in source.description()
+
+
+def test_it_is_exported_and_said(
+    run: Path,
+    tmp_path: Path,
+    weights: dict[int, dict[str, Tensor]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert main(["export", str(run), str(out), "--to", "hf", "--average", "3"]) == EXIT_DONE
+    assert "10, 20, 25" in capsys.readouterr().out
+    assert "10, 20, 25" in (out / "README.md").read_text(encoding="utf-8")
+    there = load_file(out / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+    mean = sum(w["word_embedding.weight"].double() for w in weights.values()) / 3
+    assert torch.equal(there, mean.float())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--average", "4"), "3 checkpoints up to step 25 (10, 20, 25)"),
+        (("--average", "2", "--step", "10"), "1 checkpoints up to step 10 (10)"),
+        (("--average", "0"), "at least 1"),
+    ],
+)
+def test_more_than_there_are_is_refused_by_their_steps(
+    run: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", str(run), str(tmp_path / "o"), "--to", "hf", *options]) == EXIT_USER
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_damaged_one_among_them_is_refused(run: Path) -> None:
+    (run / "checkpoints" / "global_step20" / "rank0.bin").write_bytes(b"short")
+    with pytest.raises(UserError, match="global_step20"):
+        open_source(str(run), average=2)
+
+
+def test_only_runs_have_checkpoints(tmp_path: Path, small_vocab: Path) -> None:
+    blocks = blocks_of(small_vocab, Size(1, 16, 2))
+    write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
+    with pytest.raises(UserError, match="--average is for runs"):
+        open_source(str(tmp_path / "model"), average=2)

@@ -1,0 +1,99 @@
+"""No model that predicts the next token sees it: for every recipe that does, in packed rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptm.model.build import PlainModel, build_plan
+from ptm.objectives.row_tensors import DECODER
+from ptm.recipe import Recipe, load_recipe
+from tests.support.small_runs import PROJECT
+
+VOCABULARY, LENGTH = 90, 24
+STACKS = ("gpt", "gpt2", "llama", "prefixlm")
+WITH_DECODERS = ("t5", "t5-v1.1", "bart", "pegasus", "translation")
+# Three examples and padding: where each begins, and its target in a prefix model.
+EXAMPLES = ((0, 4, 9), (9, 11, 16), (16, 18, 21))
+
+
+def random_model(recipe: Recipe) -> PlainModel:
+    torch.manual_seed(0)
+    plan = build_plan(
+        recipe.model, recipe.objective, vocabulary_size=VOCABULARY, outputs=("logits",)
+    )
+    model = PlainModel(plan).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def rows(side: str = "") -> dict[str, Tensor]:
+    """One packed row."""
+    example, position, segment = (torch.zeros(1, LENGTH, dtype=torch.int64) for _ in range(3))
+    for number, (begin, target, end) in enumerate(EXAMPLES, 1):
+        example[0, begin:end] = number
+        position[0, begin:end] = torch.arange(end - begin)
+        segment[0, begin:target], segment[0, target:end] = 1, 2
+    ids = torch.randint(10, VOCABULARY, (1, LENGTH)) * (example > 0)
+    values = {"input_ids": ids, "position_ids": position, "example_ids": example}
+    return {f"{side}{k}": v for k, v in {**values, "segment_ids": segment}.items()}
+
+
+@torch.no_grad()
+def moved(model: PlainModel, tensors: dict[str, Tensor], side: str, place: int) -> list[bool]:
+    """Which outputs change with the token at `place`."""
+    other = {name: tensor.clone() for name, tensor in tensors.items()}
+    other[f"{side}input_ids"][0, place] = 5
+    change = (model(tensors)["logits"] - model(other)["logits"])[0].abs().amax(dim=-1)
+    return (change > 1e-6).tolist()
+
+
+def example_of(place: int) -> tuple[int, int, int]:
+    return next(example for example in EXAMPLES if example[0] <= place < example[2])
+
+
+def recipes_of(*families: str) -> dict[str, Path]:
+    """The tiny ones of `families`, by name."""
+    return {
+        f"{path.parent.name}/{path.stem}": path
+        for family in families
+        for path in sorted((PROJECT / "recipes" / family).glob("tiny*.yaml"))
+    }
+
+
+ALL, DECODING = recipes_of(*STACKS, *WITH_DECODERS), recipes_of(*WITH_DECODERS)
+
+
+def recipe_at(path: Path) -> Recipe:
+    return load_recipe(str(path), ["model.dropout=0.0"])
+
+
+@pytest.mark.parametrize("path", ALL.values(), ids=ALL)
+def test_a_token_changes_nothing_before_it_and_nothing_of_other_examples(path: Path) -> None:
+    recipe = recipe_at(path)
+    torch.manual_seed(1)
+    decodes = recipe.model.decoder is not None
+    side = DECODER if decodes else ""
+    tensors = rows() | (rows(DECODER) if decodes else {})
+    model = random_model(recipe)
+    for place in (0, 3, 5, 10, 15, 17, 20):
+        begin, target, end = example_of(place)
+        # The prefix is seen whole by all of its example; what follows it is not seen before.
+        prefix = recipe.model.encoder.visibility == "prefix" and place < target
+        first = begin if prefix else place
+        found = moved(model, tensors, side, place)
+        assert found == [first <= at < end for at in range(LENGTH)], place
+
+
+@pytest.mark.parametrize("path", DECODING.values(), ids=DECODING)
+def test_the_source_is_seen_by_all_of_its_own_target(path: Path) -> None:
+    recipe = recipe_at(path)
+    torch.manual_seed(2)
+    tensors, model = rows() | rows(DECODER), random_model(recipe)
+    for place in (2, 12, 20):
+        begin, _, end = example_of(place)
+        assert moved(model, tensors, "", place) == [begin <= at < end for at in range(LENGTH)]

@@ -1,0 +1,156 @@
+"""A plan knows what it reads, and which names are alive between two of its steps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ptm.model.build import PlainModel
+from ptm.plan import Plan, Step
+from tests.support.small_models import block_of, mlm_of, plan_of
+
+
+class _Call(nn.Module):
+    """Applies a function and notes with which options it was called."""
+
+    def __init__(self, function) -> None:  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.function = function
+        self.options: list[dict[str, int]] = []
+
+    def forward(self, *tensors: Tensor, **options: int) -> object:
+        self.options.append(options)
+        return self.function(*tensors, **options)
+
+
+def step(name: str, reads: str, writes: str, function=None, **more) -> Step:  # type: ignore[no-untyped-def]
+    return Step(
+        name,
+        lambda: _Call(function or (lambda *tensors: tensors[0])),
+        tuple(reads.split()),
+        tuple(writes.split()),
+        **more,
+    )
+
+
+TWO_STACKS = Plan(
+    steps=(
+        step("embed", "ids", "hidden"),
+        step("encode", "hidden mask", "hidden"),
+        step("keep", "hidden", "memory"),
+        step("embed_target", "target_ids", "hidden"),
+        step("decode", "hidden memory mask", "hidden"),
+        step("score", "hidden", "logits"),
+        step("count", "target_ids", "total"),
+    ),
+    outputs=("logits", "total"),
+)
+
+
+def test_inputs_are_the_names_that_nothing_wrote_in_the_order_of_reading() -> None:
+    assert TWO_STACKS.inputs == ("ids", "mask", "target_ids")
+
+
+def test_a_part_of_a_plan_has_the_steps_that_its_outputs_need() -> None:
+    def names(plan: Plan) -> list[str]:
+        return [one.name for one in plan.steps]
+
+    assert names(TWO_STACKS.only("memory")) == ["embed", "encode", "keep"]
+    assert names(TWO_STACKS.only("total")) == ["count"]
+    assert names(TWO_STACKS.only("logits")) == names(TWO_STACKS)[:-1]
+    assert TWO_STACKS.only("total").outputs == ("total",)
+
+
+def test_a_name_is_alive_until_its_last_reader() -> None:
+    assert [set(names) for names in TWO_STACKS.live()] == [
+        {"ids", "mask", "target_ids"},
+        {"hidden", "mask", "target_ids"},
+        {"hidden", "mask", "target_ids"},
+        {"memory", "mask", "target_ids"},
+        {"hidden", "memory", "mask", "target_ids"},
+        {"hidden", "target_ids"},
+        {"logits", "target_ids"},
+        {"logits", "total"},
+    ]
+
+
+def test_alive_names_keep_one_order() -> None:
+    order = ["ids", "mask", "target_ids", "hidden", "memory", "logits", "total"]
+    for names in TWO_STACKS.live()[:-1]:
+        assert list(names) == sorted(names, key=order.index)
+
+
+def test_the_last_names_are_the_outputs_in_their_order() -> None:
+    turned = Plan(TWO_STACKS.steps, outputs=("total", "logits"))
+    assert turned.live()[-1] == ("total", "logits")
+
+
+def test_an_output_that_nothing_writes_is_our_own_bug() -> None:
+    with pytest.raises(AssertionError, match="losses"):
+        _ = Plan(TWO_STACKS.steps, outputs=("losses",)).inputs
+
+
+def test_the_executor_follows_the_names() -> None:
+    plan = Plan(
+        steps=(
+            step("split", "a b", "sum difference", lambda a, b: (a + b, a - b)),
+            step("swap", "difference sum", "a", lambda d, s: 10 * d + s),
+            step("last", "a b", "out", lambda a, b: a * b),
+        ),
+        outputs=("out", "sum"),
+    )
+    tensors = {"a": torch.tensor(5), "b": torch.tensor(2), "unread": torch.tensor(0)}
+    found = PlainModel(plan)(tensors)
+    assert {name: int(value) for name, value in found.items()} == {"out": 74, "sum": 7}
+
+
+def test_tied_steps_call_one_module_with_their_own_options() -> None:
+    plan = Plan(
+        steps=(
+            step("first", "a", "a", lambda a, plus=0: a + plus, tie="shared"),
+            step("second", "a", "a", lambda a, plus=0: a - 99, tie="shared", options={"plus": 3}),
+        ),
+        outputs=("a",),
+    )
+    model = PlainModel(plan)
+    assert [name for name, _ in model.named_children()] == ["shared"]
+    assert int(model({"a": torch.tensor(1)})["a"]) == 4
+    assert model.get_submodule("shared").options == [{}, {"plus": 3}]
+
+
+def test_a_masked_model_reads_what_its_embedding_and_its_head_need() -> None:
+    assert plan_of(block_of()).inputs == (
+        "input_ids",
+        "position_ids",
+        "segment_ids",
+        "example_ids",
+        "predicted_positions",
+    )
+    bare = block_of(embedding={"of": ["word"]})
+    assert plan_of(bare).inputs == ("input_ids", "example_ids", "predicted_positions")
+
+
+def test_names_are_dropped_as_a_masked_model_goes_on() -> None:
+    plan = plan_of(block_of())
+    alive = dict(zip([step.name for step in plan.steps], plan.live()[1:], strict=True))
+    assert set(alive["embedding"]) == {"hidden", "example_ids", "predicted_positions"}
+    assert set(alive["encoder_01"]) == {"hidden", "predicted_positions"}
+    assert alive["mlm_transform"] == ("hidden",)
+    assert alive["mlm_bias"] == ("logits",)
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_parameters_are_named_after_their_steps(tied: bool) -> None:
+    model = PlainModel(plan_of(block_of(), mlm_of(tied=tied)))
+    names = [name for name, _ in model.named_parameters()]
+    assert len(names) == len(set(names))
+    assert ("mlm_unembed.weight" in names) is not tied
+    assert {"word_embedding.weight", "encoder_01.attention.qkv.weight", "mlm_bias.bias"} <= {*names}
+
+
+def test_a_model_of_many_layers_keeps_its_layers_in_order() -> None:
+    steps = [step.name for step in plan_of(block_of(layers=36)).steps]
+    layers = [name for name in steps if name.startswith("encoder_")]
+    assert layers == sorted(layers)
+    assert len(layers) == 36

@@ -1,0 +1,97 @@
+"""Where a plan is cut: contiguous parts with matrices and vectors, the largest as small as can."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.errors import UserError
+from ptm.model.build import parameter_count
+from ptm.model.stages import Sizes, balanced, stage_bounds, step_sizes
+from tests.support.small_models import block_of, mlm_of, plan_of
+
+# Steps as they are: layers with both kinds, norms without matrices, matrices without biases, and
+# dropout with nothing.
+STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8)
+
+
+def parts_of(sizes: list[Sizes], bounds: tuple[int, ...]) -> list[Sizes]:
+    parts = [sizes[start:stop] for start, stop in pairwise(bounds)]
+    return [(sum(m for m, _ in part), sum(v for _, v in part)) for part in parts]
+
+
+def largest_first(sizes: list[Sizes], bounds: tuple[int, ...]) -> list[int]:
+    return sorted((sum(part) for part in parts_of(sizes, bounds)), reverse=True)
+
+
+def possible(sizes: list[Sizes], parts: int) -> list[tuple[int, ...]]:
+    """All cuts into parts that have both kinds."""
+    cuts = combinations(range(1, len(sizes)), parts - 1)
+    every = [(0, *cut, len(sizes)) for cut in cuts]
+    return [bounds for bounds in every if all(m and v for m, v in parts_of(sizes, bounds))]
+
+
+@given(sizes=STEPS, parts=st.integers(1, 5))
+def test_the_largest_part_is_as_small_as_any_cut_makes_it(sizes: list[Sizes], parts: int) -> None:
+    bounds = balanced(sizes, parts)
+    others = possible(sizes, parts)
+    if bounds is None:
+        assert others == []
+        return
+    assert bounds in others
+    best = min(largest_first(sizes, other) for other in others)
+    # Not the largest alone: where several cuts share it, the next largest parts decide.
+    assert largest_first(sizes, bounds) == best
+
+
+@given(sizes=STEPS)
+def test_one_part_is_everything(sizes: list[Sizes]) -> None:
+    whole = all(sum(kind) for kind in zip(*sizes, strict=True))
+    assert balanced(sizes, 1) == ((0, len(sizes)) if whole else None)
+
+
+def test_equal_layers_are_shared_out_alike() -> None:
+    assert balanced([(8, 1)] * 6, 3) == (0, 2, 4, 6)
+
+
+def test_a_part_of_vectors_alone_is_none() -> None:
+    # By size alone, the cut would leave the large vector by itself.
+    sizes = [(4, 1), (4, 1), (0, 10)]
+    assert balanced(sizes, 2) == (0, 1, 3)
+    assert balanced(sizes, 3) is None
+
+
+def test_a_tied_matrix_weighs_at_each_of_its_steps() -> None:
+    plan = plan_of(block_of(layers=2))
+    tied = [step.tie for step in plan.steps]
+    assert sum(tie is not None for tie in tied) == 2
+    sizes = step_sizes(plan)
+    first, last = (size for size, tie in zip(sizes, tied, strict=True) if tie is not None)
+    assert first == last
+    assert sum(map(sum, sizes)) == parameter_count(plan) + sum(first)
+    untied = plan_of(block_of(layers=2), mlm_of(tied=False))
+    assert sum(map(sum, step_sizes(untied))) == parameter_count(untied)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+def test_every_stage_of_a_model_has_both_kinds(stages: int) -> None:
+    plan = plan_of(block_of(layers=3))
+    bounds = stage_bounds(plan, stages)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(plan.steps), stages + 1)
+    assert all(m and v for m, v in parts_of(list(step_sizes(plan)), bounds))
+
+
+@pytest.mark.parametrize("stages", [9, 100])
+def test_more_stages_than_the_model_has_parts_are_refused(stages: int) -> None:
+    plan = plan_of(block_of(layers=2))
+    most = max(n for n in range(1, 9) if balanced(step_sizes(plan), n))
+    with pytest.raises(UserError) as refusal:
+        stage_bounds(plan, stages)
+    assert str(refusal.value) == (
+        f"engine.pipeline_stages = {stages}: this model can be cut into {most} stages at most, "
+        "so that each has matrices and biases or norms of its own."
+    )
+    assert len(stage_bounds(plan, most)) == most + 1

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptm.errors import UserError
+from ptm.text import corpus
+from ptm.text.corpus import Block, CorpusReader, Layout, Lines, find_corpus, parse_block
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.compress,
+}
+LAYOUTS: tuple[Layout, ...] = ("documents", "sentences")
+
+
+def blocks(path: Path, *, layout: Layout = "documents", block_bytes: int = 2**18) -> list[Block]:
+    (file,) = find_corpus([str(path)])
+    return list(CorpusReader(file, index=0, layout=layout, block_bytes=block_bytes).blocks())
+
+
+def documents(
+    path: Path, *, layout: Layout = "documents", block_bytes: int = 2**18
+) -> list[list[str]]:
+    found: list[list[str]] = []
+    for block in blocks(path, layout=layout, block_bytes=block_bytes):
+        found += parse_block(block.data, layout).documents
+    return found
+
+
+@pytest.fixture
+def corpus_file(tmp_path: Path) -> Callable[..., Path]:
+    def write(data: bytes | str, name: str = "corpus.txt") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+    return write
+
+
+WriteCorpus = Callable[..., Path]
+
+
+# Which files
+
+
+def test_a_glob_names_its_files_in_order(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "c.md"):
+        (tmp_path / name).write_text("text\n")
+    found = find_corpus([f"{tmp_path}/*.txt"])
+    assert [Path(file.path).name for file in found] == ["a.txt", "b.txt"]
+
+
+def test_a_glob_with_two_stars_looks_into_folders(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "deep" / "deeper" / "a.txt").write_text("text\n")
+    found = find_corpus([f"{tmp_path}/**/*.txt"])
+    assert [Path(file.path).name for file in found] == ["a.txt"]
+
+
+def test_a_glob_passes_over_folders(tmp_path: Path) -> None:
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "a.txt").write_text("text\n")
+    assert len(find_corpus([f"{tmp_path}/*.txt"])) == 1
+
+
+def test_a_list_keeps_its_order(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text\n")
+    found = find_corpus([f"{tmp_path}/b.txt", f"{tmp_path}/a.txt"])
+    assert [Path(file.path).name for file in found] == ["b.txt", "a.txt"]
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text\n")
+    assert len(find_corpus([f"{tmp_path}/a.txt", f"{tmp_path}/*.txt"])) == 1
+
+
+def test_two_spellings_of_one_path_are_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text\n")
+    assert len(find_corpus([f"{tmp_path}/a.txt", f"{tmp_path}/./a.txt"])) == 1
+
+
+def test_a_file_name_may_hold_the_characters_of_a_glob(corpus_file: WriteCorpus) -> None:
+    path = corpus_file("text\n", "[a].txt")
+    assert documents(path) == [["text"]]
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.corpus.*nowhere\.txt"):
+        find_corpus([f"{tmp_path}/nowhere.txt"])
+
+
+def test_a_glob_without_a_match_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no file matches .*\*\.txt"):
+        find_corpus([f"{tmp_path}/*.txt"])
+
+
+def test_an_empty_file_is_refused_by_name(corpus_file: WriteCorpus) -> None:
+    with pytest.raises(UserError, match=r"corpus\.txt: the corpus file is empty"):
+        find_corpus([str(corpus_file(""))])
+
+
+def test_a_folder_is_refused_with_a_glob_that_would_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder.*/\*\.txt"):
+        find_corpus([str(tmp_path)])
+
+
+# What is in a file
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_holds_the_same_documents_as_the_plain_one(
+    suffix: str, corpus_file: WriteCorpus
+) -> None:
+    text = "".join(f"document {number} 文档\n" for number in range(500)).encode()
+    plain = corpus_file(text)
+    packed = corpus_file(COMPRESS[suffix](text), f"corpus.txt{suffix}")
+    assert documents(packed, block_bytes=1000) == documents(plain, block_bytes=1000)
+    assert len(documents(packed)) == 500
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_all_members_of_a_compressed_file_are_read(suffix: str, corpus_file: WriteCorpus) -> None:
+    members = COMPRESS[suffix](b"one\n") + COMPRESS[suffix](b"two\n")
+    assert documents(corpus_file(members, f"corpus.txt{suffix}")) == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_cut_short_is_refused_by_name(
+    suffix: str, corpus_file: WriteCorpus
+) -> None:
+    whole = COMPRESS[suffix](b"".join(b"document %d\n" % number**3 for number in range(20000)))
+    path = corpus_file(whole[: len(whole) // 2], f"corpus.txt{suffix}")
+    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: is damaged"):
+        documents(path)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_plain_text_under_a_compressed_name_is_refused_by_name(
+    suffix: str, corpus_file: WriteCorpus
+) -> None:
+    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: is damaged or not what its name"):
+        documents(corpus_file("plain text\n", f"corpus.txt{suffix}"))
+
+
+def test_nul_bytes_are_refused(corpus_file: WriteCorpus) -> None:
+    with pytest.raises(UserError, match="NUL bytes, so it is not a text file"):
+        documents(corpus_file(b"text\nbin\0ary\n"))
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+def test_a_utf_16_mark_is_refused_as_such(mark: bytes, corpus_file: WriteCorpus) -> None:
+    with pytest.raises(UserError, match=r"is UTF-16 text.*iconv -f UTF-16 -t UTF-8"):
+        documents(corpus_file(mark + "文\n".encode("utf-16-le")))
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESS])
+def test_the_utf_8_mark_is_no_part_of_the_first_document(
+    suffix: str, corpus_file: WriteCorpus
+) -> None:
+    data = "\ufeff文档\n".encode()
+    path = corpus_file(COMPRESS[suffix](data) if suffix else data, f"corpus.txt{suffix}")
+    assert documents(path) == [["文档"]]
+
+
+def test_a_mark_in_the_middle_of_a_file_is_text(corpus_file: WriteCorpus) -> None:
+    path = corpus_file("one\n\ufefftwo\n")
+    assert documents(path, block_bytes=4) == [["one"], ["\ufefftwo"]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_line_ends_of_dos_change_nothing(layout: Layout, corpus_file: WriteCorpus) -> None:
+    text = "a\nb\n\nc\n\n\nd"
+    plain = documents(corpus_file(text), layout=layout, block_bytes=3)
+    dos = documents(corpus_file(text.replace("\n", "\r\n")), layout=layout, block_bytes=3)
+    assert dos == plain
+
+
+def test_a_document_without_end_is_refused_with_advice(
+    corpus_file: WriteCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "LARGEST_DOCUMENT", 1000)
+    path = corpus_file("a sentence\n" * 1000)
+    with pytest.raises(UserError, match=r"an empty line ends a document.*data\.layout: documents"):
+        documents(path, layout="sentences", block_bytes=100)
+
+
+# Documents and sentences
+
+
+def test_the_last_line_is_a_document_without_a_newline_too(corpus_file: WriteCorpus) -> None:
+    assert documents(corpus_file("one\ntwo")) == [["one"], ["two"]]
+
+
+def test_blank_lines_are_no_documents(corpus_file: WriteCorpus) -> None:
+    assert documents(corpus_file("\none\n\n \t\n\u3000\ntwo\n\n")) == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\n\n"])
+def test_the_last_document_of_sentences_needs_no_empty_line(
+    end: str, corpus_file: WriteCorpus
+) -> None:
+    path = corpus_file(f"a\nb\n\nc\nd{end}")
+    assert documents(path, layout="sentences") == [["a", "b"], ["c", "d"]]
+
+
+@pytest.mark.parametrize("gap", ["\n\n", "\n\n\n\n", "\n \n", "\n\t\n\n", "\r\n\r\n"])
+def test_any_number_of_blank_lines_ends_one_document(gap: str, corpus_file: WriteCorpus) -> None:
+    assert documents(corpus_file(f"\n\na{gap}b"), layout="sentences") == [["a"], ["b"]]
+
+
+# Blocks
+
+
+LINES = st.sampled_from(
+    [b"a", "中文".encode(), b" ", b"", b"\r", b"\xff\xfe", b"long line of text"]
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(lines=st.lists(LINES, max_size=12), size=st.integers(1, 40), data=st.data())
+def test_documents_do_not_depend_on_the_block_size(
+    tmp_path_factory: pytest.TempPathFactory,
+    layout: Layout,
+    lines: list[bytes],
+    size: int,
+    data: st.DataObject,
+) -> None:
+    # The first line begins with no mark: a mark is looked for in the first block as a whole.
+    text = b"first\n" + data.draw(st.sampled_from([b"\n", b"\r\n"])).join(lines)
+    path = tmp_path_factory.mktemp("blocks", numbered=True) / "corpus.txt"
+    path.write_bytes(text)
+    parsed = [
+        parse_block(block.data, layout) for block in blocks(path, layout=layout, block_bytes=size)
+    ]
+    whole = parse_block(text, layout)
+    assert [document for part in parsed for document in part.documents] == whole.documents
+    assert sum(part.lines for part in parsed) == whole.lines
+    assert sum(part.blank for part in parsed) == whole.blank
+    assert sum(part.invalid for part in parsed) == whole.invalid
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_joined_are_the_file(layout: Layout, corpus_file: WriteCorpus) -> None:
+    path = corpus_file("a\nb\n\nc\n\n\n中文\nd")
+    for size in range(1, 20):
+        parts = blocks(path, layout=layout, block_bytes=size)
+        assert b"".join(part.data for part in parts) == path.read_bytes()
+        assert [part.number for part in parts] == list(range(len(parts)))
+
+
+def test_a_block_holds_no_more_than_its_size_and_a_document(corpus_file: WriteCorpus) -> None:
+    path = corpus_file(lzma.compress(b"0123456789\n" * 100_000), "corpus.txt.xz")
+    assert max(len(block.data) for block in blocks(path, block_bytes=1000)) <= 1000 + 11
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESS])
+def test_bytes_read_grow_to_the_size_of_the_file(suffix: str, corpus_file: WriteCorpus) -> None:
+    data = b"".join(b"document %d\n" % number**3 for number in range(20000))
+    path = corpus_file(COMPRESS[suffix](data) if suffix else data, f"corpus.txt{suffix}")
+    read = [block.bytes_read for block in blocks(path, block_bytes=50_000)]
+    assert all(before <= after for before, after in pairwise(read))
+    assert read[-1] == path.stat().st_size
+
+
+# Lines that are not UTF-8
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_line_that_is_not_utf_8_is_left_out_and_counted(layout: Layout) -> None:
+    parsed: Lines = parse_block(b"good\n\xff\xff\nbetter\n\xfe\n", layout)
+    sentences = [sentence for document in parsed.documents for sentence in document]
+    assert sentences == ["good", "better"]
+    assert (parsed.lines, parsed.invalid, parsed.first_invalid) == (4, 2, 1)

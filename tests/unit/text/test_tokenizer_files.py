@@ -1,0 +1,39 @@
+"""Copies of a tokenizer's files, of every kind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
+from ptm.text.tokenizers.files import block_with_copies, copy_files
+from tests.support.vocabularies import bundled_config
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "space", "bpe", "unigram"])
+def test_a_tokenizer_is_the_same_from_its_copies(kind: str, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text("{}")
+    config = bundled_config(kind, tmp_path / "files", special_tokens=str(names))
+    assert config.is_here
+    before = config.load().fingerprint
+    copies = tmp_path / "copies"
+    copy_files(config, copies)
+    shutil.rmtree(tmp_path / "files")
+    assert not config.is_here
+    adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
+    block = block_with_copies(config.model_dump(mode="json"), copies)
+    assert adapter.validate_python(block).load().fingerprint == before
+
+
+def test_options_that_name_no_file_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "bpe").write_text("a file that is called like a type")
+    (tmp_path / "vocab.json").write_text("{}")
+    block = {"type": "bpe", "vocab": "far/vocab.json", "lowercase": False, "merges": "gone.txt"}
+    expected = {**block, "vocab": str(tmp_path / "vocab.json")}
+    assert block_with_copies(block, tmp_path) == expected
+    named = block_with_copies(block, tmp_path, named=Path("out"))
+    assert named["vocab"] == str(Path("out") / "vocab.json")

@@ -1,0 +1,242 @@
+"""Words between white space, and byte-level BPE."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ptm.errors import UserError
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers.bpe import Bpe, byte_letters
+from ptm.text.tokenizers.space import Space
+from ptm.text.tokenizers.wordpiece import WordPiece
+from tests.support.vocabularies import bundled_config
+
+ANY_TEXT = st.text(
+    st.one_of(
+        st.sampled_from(
+            "abcXYZ 's't éÉñ中文龍、。!?-_ \t\n\u3000\u00a0İßﬁ０Ａ한カが😀\u200b\u0301\x07"
+        ),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=30,
+)
+ODD = [
+    "",
+    " ",
+    "\t\n",
+    "a  b",
+    "  a ",
+    "表情😀👍🏽",
+    "ｆｕｌｌ１２",
+    "it's 'quoted'",
+    "\x00\x07\ufffd",
+    "naïve",
+]
+
+# Words between white space
+
+
+def space(tmp_path: Path, *words: str, **options: object) -> Tokenizer:
+    path = tmp_path / "words.txt"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return Space.model_validate({"type": "space", "vocab": str(path), **options}).load()
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> list[str]:
+    return [tokenizer.vocabulary.tokens[index] for index in tokenizer.encode([text])[0]]
+
+
+def test_a_token_is_what_stands_between_white_space(tmp_path: Path) -> None:
+    tokenizer = space(tmp_path, "我们", "看书", "。")
+    assert tokens_of(tokenizer, " 我们\t看书\u3000。 读书") == ["我们", "看书", "。", "[UNK]"]
+
+
+def test_words_are_lowercased_only_where_asked(tmp_path: Path) -> None:
+    assert tokens_of(space(tmp_path, "gpt", lowercase=True), "GPT") == ["gpt"]
+    assert tokens_of(space(tmp_path, "GPT", lowercase=False), "GPT gpt") == ["GPT", "[UNK]"]
+
+
+def test_a_word_that_reads_like_a_special_token_is_unknown(tmp_path: Path) -> None:
+    tokenizer = space(tmp_path, "a", lowercase=False)
+    assert tokens_of(tokenizer, "[MASK] a [CLS]") == ["[UNK]", "a", "[UNK]"]
+
+
+def test_the_mask_of_a_text_to_fill_is_the_mask(tmp_path: Path) -> None:
+    tokenizer = space(tmp_path, "a")
+    assert tokenizer.encode_marked("a [MASK] a") == [2, 5, 4, 5, 3]
+
+
+# Bytes
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return bundled_config("bpe", tmp_path_factory.mktemp("bpe")).load()
+
+
+def plainly(tokenizer: Tokenizer, text: str) -> list[int]:
+    """GPT-2's algorithm as its paper and its code have it, one merge after another."""
+    config = tokenizer.config
+    assert isinstance(config, Bpe)
+    lines = Path(config.merges).read_text(encoding="utf-8").splitlines()[1:]
+    ranks = {tuple(line.split(" ")): rank for rank, line in enumerate(lines)}
+    letters = {byte: letter for letter, byte in byte_letters().items()}
+    pattern = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    ids = []
+    for word in regex.findall(pattern, text):
+        parts = [letters[byte] for byte in word.encode("utf-8")]
+        while len(parts) > 1:
+            pairs = list(pairwise(parts))
+            best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
+            if best not in ranks:
+                break
+            merged, at = [], 0
+            while at < len(parts):
+                joined = tuple(parts[at : at + 2]) == best
+                merged.append("".join(parts[at : at + 2]) if joined else parts[at])
+                at += 2 if joined else 1
+            parts = merged
+        ids += [tokenizer.vocabulary.ids[part] for part in parts]
+    return ids
+
+
+def test_bpe_gives_the_ids_of_the_plain_algorithm(bpe: Tokenizer, bundled_lines: list[str]) -> None:
+    for text in [*bundled_lines, *ODD]:
+        assert bpe.encode([text])[0] == plainly(bpe, text), text
+
+
+def test_bpe_gives_the_ids_of_the_plain_algorithm_on_any_text(bpe: Tokenizer) -> None:
+    @settings(max_examples=150)
+    @given(text=ANY_TEXT)
+    def same(text: str) -> None:
+        assert bpe.encode([text])[0] == plainly(bpe, text)
+
+    same()
+
+
+def test_gpt2s_own_files_give_the_ids_of_the_plain_algorithm(shared_data: Path) -> None:
+    """The vocabulary there is a list of tokens, one a line, as UER-py keeps it."""
+    folder = shared_data / "vocab"
+    config = Bpe(
+        type="bpe",
+        vocab=str(folder / "huggingface_gpt2_vocab.txt"),
+        merges=str(folder / "huggingface_gpt2_merges.txt"),
+        size=50265,
+    )
+    tokenizer = config.load()
+    lines = (shared_data / "news-commentary-v13-en-zh_sampled.txt").read_text(encoding="utf-8")
+    for text in [*lines.splitlines()[:100], *ODD]:
+        assert tokenizer.encode([text])[0] == plainly(tokenizer, text), text
+    assert tokenizer.vocabulary.special_id("mask") == 50264
+
+
+def test_no_text_is_unknown_or_lost_to_bytes(bpe: Tokenizer) -> None:
+    letters = byte_letters()
+    unknown = bpe.vocabulary.special_id("unk")
+    for text in ODD:
+        (ids,) = bpe.encode([text])
+        assert unknown not in ids
+        written = "".join(bpe.vocabulary.tokens[index] for index in ids)
+        assert bytes(letters[c] for c in written).decode("utf-8") == text
+
+
+def test_special_tokens_in_a_text_are_bytes_like_any_other(bpe: Tokenizer) -> None:
+    (ids,) = bpe.encode(["a <mask> </s><s>"])
+    assert not bpe.vocabulary.is_special[ids].any()
+
+
+def test_the_space_before_a_mask_is_the_masks(bpe: Tokenizer) -> None:
+    marked = bpe.encode_marked("the <mask> is")
+    assert marked == [0, *bpe.encode(["the"])[0], 4, *bpe.encode([" is"])[0], 2]
+
+
+def test_a_text_begins_with_a_space_where_asked(tmp_path: Path, bpe: Tokenizer) -> None:
+    prefixed = bundled_config("bpe", tmp_path, prefix_space=True).load()
+    assert prefixed.encode(["the"]) == bpe.encode([" the"]) != bpe.encode(["the"])
+
+
+def test_text_of_a_piece_is_its_bytes(bpe: Tokenizer) -> None:
+    for text in ("the", "中", "é"):
+        letters = {byte: letter for letter, byte in byte_letters().items()}
+        token = "Ġ" + "".join(letters[byte] for byte in text.encode())
+        assert bpe.config.text_of(token) == text
+
+
+# Files that do not fit
+
+
+def written(tmp_path: Path, vocab: str, merges: str = "#version: 0.2\na b\n") -> Bpe:
+    (tmp_path / "vocab.json").write_text(vocab, encoding="utf-8")
+    (tmp_path / "merges.txt").write_text(merges, encoding="utf-8")
+    return Bpe(type="bpe", vocab=str(tmp_path / "vocab.json"), merges=str(tmp_path / "merges.txt"))
+
+
+VOCAB = json.dumps({"<unk>": 0, "a": 1, "b": 2, "ab": 3})
+
+
+def test_a_small_vocabulary_of_bytes_loads(tmp_path: Path) -> None:
+    assert written(tmp_path, VOCAB).load().encode(["ab"]) == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "said"),
+    [
+        (VOCAB, "#version: 0.2\na b c\n", r'merges\.txt:2: "a b c" is no merge'),
+        (VOCAB, "a b\na\n", r'merges\.txt:2: "a" is no merge'),
+        (VOCAB, "a b\nb a\n", r'merges\.txt:2: .* no token "ba": the two files do not belong'),
+        (VOCAB, "a c\n", r'merges\.txt:1: merges "a" and "c", but .* no token "c"'),
+        ("{", "", r"vocab\.json: is not JSON"),
+        ("[1]", "", r"vocab\.json: is no vocabulary such as"),
+        ("{}", "", r"vocab\.json: the vocabulary is empty"),
+        ('{"a": 0, "b": 2}', "", r"2 tokens but none with the id 1"),
+        ('{"a": 0, "b": 0}', "", r"'a' and 'b' have the same id, 0"),
+        ('{"a": 0, "a": 1}', "", r"the token 'a' stands there twice"),
+        ('{"a": 0, "b": 1}', "", r"has no <unk>"),
+    ],
+)
+def test_files_that_are_wrong_are_refused_by_name_and_place(
+    tmp_path: Path, vocab: str, merges: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        written(tmp_path, vocab, merges).load()
+
+
+def test_missing_merges_are_refused_by_name(tmp_path: Path) -> None:
+    config = written(tmp_path, VOCAB)
+    Path(config.merges).unlink()
+    with pytest.raises(UserError, match=r"merges\.txt: cannot be read"):
+        config.load()
+
+
+def test_two_files_of_one_name_could_not_lie_in_one_folder() -> None:
+    with pytest.raises(ValidationError, match=r'two of the tokenizer\'s files are called "x\.txt"'):
+        Bpe(type="bpe", vocab="a/x.txt", merges="b/x.txt")
+
+
+def test_a_vocabulary_with_capitals_is_refused_under_lowercase(tmp_path: Path) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nThe\nGPT\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r'capitals \(such as "The"\).*lowercase: false'):
+        WordPiece(type="wordpiece", vocab=str(path), lowercase=True).load()
+    assert WordPiece(type="wordpiece", vocab=str(path), lowercase=False).load().vocabulary.size == 8
+
+
+# Fingerprints
+
+
+def test_the_fingerprint_of_bytes_changes_with_the_merges_and_the_first_space(
+    tmp_path: Path,
+) -> None:
+    one = written(tmp_path, VOCAB).load().fingerprint
+    assert written(tmp_path, VOCAB, "").load().fingerprint != one
+    spaced = written(tmp_path, VOCAB).model_copy(update={"prefix_space": True})
+    assert spaced.load().fingerprint != one
