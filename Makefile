@@ -5,12 +5,17 @@ BIN    := $(VENV)/bin
 RECIPE := recipes/quickstart/roberta-tiny.yaml
 RUN    := runs/quickstart
 
-.PHONY: quickstart test lint types imports tests slow clean help
+# Test processes side by side. Tests that start ranks or hosts run in one of them (tests/README.md).
+WORKERS := 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: quickstart test lint types imports tests slow mutations clean help
 
 help:
 	@echo "make quickstart   install, then pretrain, evaluate, export and try a tiny RoBERTa"
 	@echo "make test         install with the tools, then lint, types, import rules and tests"
-	@echo "make slow         the tests that take minutes"
+	@echo "make slow         the tests that take minutes, and whole matrices"
+	@echo "make mutations    mistakes put into a copy of the code, which the tests must notice"
 
 $(VENV)/python: 
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; ptm needs Python 3.11 or newer (or give PYTHON=...)"; exit 2; }
@@ -57,10 +62,13 @@ imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports --no-cache
 
 tests: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(PYTEST) -m slow --timeout 3600
+
+mutations: $(VENV)/installed-dev
+	$(BIN)/python tests/mutations.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

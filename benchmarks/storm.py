@@ -60,11 +60,12 @@ class Storm:
 
     folder: Path
     arguments: list[str]
+    name: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def run(self) -> Path:
-        return self.folder / "runs" / "storm"
+        return self.folder / "runs" / self.name
 
     def start(self, ranks: int, *overrides: str) -> None:
         """Start the training, or go on with it."""
@@ -286,10 +287,10 @@ def main(words: list[str]) -> int:
     runs = asked.folder / "runs"
     runs.mkdir()
     faults = sorted(FAULTS if small_disk(runs) else FAULTS.keys() - {"full disk"})
-    calm = Storm(asked.folder, [*arguments, "name=calm"])
+    calm = Storm(asked.folder, [*arguments, "name=calm"], "calm")
     calm.start(asked.ranks, "engine.deepspeed=zero1")
     assert calm.await_end() == 0, "the calm training failed"
-    storm = Storm(asked.folder, [*arguments, "name=storm"])
+    storm = Storm(asked.folder, [*arguments, "name=storm"], "storm")
     began, count, starts = time.monotonic(), 0, 0
     deck: list[str] = []
     while True:
@@ -366,7 +367,7 @@ def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:
 
 def verdict(runs: Path, *, exact: bool, tell: Callable[[str], None]) -> int:
     """Compare what the two trainings reported; the exit code."""
-    calm, storm = (_reports(runs / name) for name in ("calm", "storm"))
+    calm, storm = (reports(runs / name) for name in ("calm", "storm"))
     if exact:
         same = calm == storm
         tell(f"metrics.jsonl: {len(storm)} reports, {'equal' if same else 'NOT EQUAL'}")
@@ -377,7 +378,8 @@ def verdict(runs: Path, *, exact: bool, tell: Callable[[str], None]) -> int:
     return 0 if math.isfinite(apart) and apart <= 1e-3 else 1
 
 
-def _reports(run: Path) -> list[dict[str, Any]]:
+def reports(run: Path) -> list[dict[str, Any]]:
+    """What a run has reported, timing aside."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
 

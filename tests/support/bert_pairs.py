@@ -125,41 +125,14 @@ def random_weights(plan: Plan) -> dict[str, Tensor]:
     }
 
 
-def random_huggingface(config: Any, rows: Rows) -> nn.Module:
-    """transformers' BertForMaskedLM with the same kind of random weights."""
-    from transformers import BertForMaskedLM
-
-    model = BertForMaskedLM(config).eval()
-    norms = set(norm_parameters(model))
-    head = model.cls.predictions
-    with torch.no_grad():
-        for seed, (name, parameter) in enumerate(model.named_parameters()):
-            parameter.copy_(
-                random_value(
-                    parameter.shape,
-                    is_norm=name in norms and name.endswith("weight"),
-                    is_table="embeddings" in name,
-                    seed=seed,
-                )
-            )
-        factor = LARGEST_LOGIT / hf_logits(model, rows).abs().max()
-        for part in {head.transform.LayerNorm.weight, head.transform.LayerNorm.bias, head.bias}:
-            part.mul_(factor)
-        if head.decoder.bias is not head.bias:
-            head.decoder.bias.mul_(factor)
-    return model
-
-
 MLM_HEAD = ("mlm_transform.norm.weight", "mlm_transform.norm.bias", "mlm_bias.bias")
 
 
-def scaled(
-    plan: Plan, weights: Tensors, rows: Rows, *, head: Sequence[str] = MLM_HEAD
-) -> dict[str, Tensor]:
+def scaled(plan: Plan, weights: Tensors, rows: Rows) -> dict[str, Tensor]:
     """The same weights with the head scaled so that the largest logit on `rows` is 5."""
     largest = float(ptm_logits(loaded_model(plan, weights, source="random"), rows).abs().max())
     factor = LARGEST_LOGIT / largest
-    return {name: w * factor if name in head else w for name, w in weights.items()}
+    return {name: w * factor if name in MLM_HEAD else w for name, w in weights.items()}
 
 
 def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> Source:
@@ -231,15 +204,6 @@ def ptm_logits(model: PlainModel, rows: Rows) -> Tensor:
     return logits
 
 
-def hf_logits(model: nn.Module, rows: Rows) -> Tensor:
-    """(N, V) of transformers' model, one example a row, padding masked."""
-    with torch.no_grad():
-        logits = model(
-            rows.tensors["input_ids"], attention_mask=rows.attention_mask
-        ).logits  # (B, T, V)
-    return logits.flatten(0, 1)[rows.tensors["predicted_positions"]]
-
-
 def hf_logits_alone(model: nn.Module, examples: Sequence[Tensor]) -> Tensor:
     """(N, V) of transformers' model, every example by itself."""
     with torch.no_grad():
@@ -265,25 +229,16 @@ class Pair:
     theirs: nn.Module
 
 
-def make_pair(
-    folder: Path,
-    blocks: Mapping[str, Any],
-    texts: Sequence[str],
-    *,
-    weights_format: str = "safetensors",
-    attention: str = "sdpa",
-    head: Sequence[str] = MLM_HEAD,
-) -> Pair:
+def make_pair(folder: Path, blocks: Mapping[str, Any], texts: Sequence[str]) -> Pair:
     """A random model, exported to `folder/export` and loaded by transformers."""
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
     recipe = recipe_of(blocks)
     plan, tokenizer = plan_of(recipe), recipe.tokenizer.load()
     examples = examples_of(tokenizer, texts, longest=48)
-    weights = scaled(plan, random_weights(plan), packed(examples, columns=POSITIONS), head=head)
+    weights = scaled(plan, random_weights(plan), packed(examples, columns=POSITIONS))
     source = write_model(folder / "model", blocks, weights)
-    export_to_huggingface(source, folder / "export", weights_format=weights_format)  # type: ignore[arg-type]
-    loader = AutoModelForCausalLM if recipe.objective.type == "lm" else AutoModelForMaskedLM
+    export_to_huggingface(source, folder / "export", weights_format="safetensors")
     return Pair(
         blocks=blocks,
         weights=weights,
@@ -291,5 +246,5 @@ def make_pair(
         examples=examples,
         ours=loaded_model(plan, weights, source="random"),
         folder=folder / "export",
-        theirs=loader.from_pretrained(folder / "export", attn_implementation=attention).eval(),
+        theirs=AutoModelForMaskedLM.from_pretrained(folder / "export").eval(),
     )

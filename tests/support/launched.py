@@ -39,16 +39,18 @@ class Training:
     """One training: a recipe's overrides, and after which step one of its ranks is asked to stop.
 
     One that is listed again under the same name goes on. `disturbed`: a step, and the factor by
-    which its loss is multiplied.
+    which its loss is multiplied. `on_rank_1`: overrides that the others do not have.
     """
 
     name: str
     overrides: tuple[str, ...]
     stop_at: int | None = None
     disturbed: tuple[int, float] | None = None
+    on_rank_1: tuple[str, ...] = ()
 
-    def arguments(self, store: Path, runs: Path) -> list[str]:
-        own = (override.replace(RUNS, str(runs)) for override in self.overrides)
+    def arguments(self, store: Path, runs: Path, *, rank: int = 0) -> list[str]:
+        own = (*self.overrides, *(self.on_rank_1 if rank == 1 else ()))
+        own = tuple(override.replace(RUNS, str(runs)) for override in own)
         return [str(RECIPE), *small_overrides(store, runs, self.name, *COMMON, *own)]
 
 
@@ -61,32 +63,35 @@ class Ended:
 
 
 class Launch:
-    """Trainings in the ranks of one launch, one after another, in the background.
+    """Trainings in ranks of this machine, in the background, one after another.
 
     What came of a training is waited for when a test asks for it, so that no test waits for
     trainings that it does not look at.
     """
 
-    def __init__(
-        self, trainings: Sequence[Training], *, ranks: int, store: Path, folder: Path
-    ) -> None:
-        self.runs = folder / "runs"
-        self._names = [training.name for training in trainings]
+    def __init__(self, *parts: Sequence[Training], ranks: int, store: Path, folder: Path) -> None:
+        """Each of `parts` has processes of its own, which start when a test asks for one of it."""
+        self._parts = parts
+        self._started: dict[int, _Ranks] = {}
         self._ranks = ranks
+        self._store = store
         self._folder = folder
-        plan = folder / "plan.json"
-        plan.write_text(listed(trainings, store, self.runs), encoding="utf-8")
-        # No launcher for one: it would be another process to wait for.
-        launcher = [sys.executable]
-        if ranks > 1:
-            port = f"--master_port={free_port()}"
-            launcher = [str(BIN / "deepspeed"), f"--num_gpus={ranks}", port]
-        self._process = Started([*launcher, str(TRAIN_MANY), str(plan)], log=folder / "output")
+        self.runs = folder / "runs"
 
     def ended(self, name: str) -> list[list[Ended]]:
         """How a training ended: for every start, for every rank. Waits for the last of them."""
-        places = [place for place, one in enumerate(self._names) if one == name]
-        every = self._await(places[-1] + 1, name)
+        part = next(
+            number
+            for number, trainings in enumerate(self._parts)
+            if any(training.name == name for training in trainings)
+        )
+        if part not in self._started:
+            folder = self._folder / f"part{part}"
+            folder.mkdir()
+            plan = listed(self._parts[part], self._store, self.runs, ranks=self._ranks)
+            self._started[part] = _Ranks(plan, ranks=self._ranks, folder=folder)
+        places = [place for place, one in enumerate(self._parts[part]) if one.name == name]
+        every = self._started[part].wait_for(places[-1] + 1, name)
         return [[of_rank[place] for of_rank in every] for place in places]
 
     def codes(self, name: str) -> list[list[int | None]]:
@@ -103,15 +108,32 @@ class Launch:
         return reports(self.runs / name)
 
     def close(self) -> None:
-        """End the ranks, whatever they are doing."""
-        self._process.kill()
+        """End all ranks, whatever they are doing."""
+        for ranks in self._started.values():
+            ranks.close()
 
-    def _await(self, count: int, name: str) -> list[list[Ended]]:
-        """The outcomes of every rank, when each has at least `count`."""
+
+class _Ranks:
+    """The processes of one part of a launch."""
+
+    def __init__(self, plan: str, *, ranks: int, folder: Path) -> None:
+        self._count = ranks
+        self._folder = folder
+        path = folder / "plan.json"
+        path.write_text(plan, encoding="utf-8")
+        # No launcher for one: it would be another process to wait for.
+        launcher = [sys.executable]
+        if ranks > 1:
+            port = f"--master_port={free_port()}"
+            launcher = [str(BIN / "deepspeed"), f"--num_gpus={ranks}", port]
+        self._process = Started([*launcher, str(TRAIN_MANY), str(path)], log=folder / "output")
+
+    def wait_for(self, count: int, name: str) -> list[list[Ended]]:
+        """What every rank has written, when each has written at least `count`, up to `name`."""
         most, end = -1, 0.0
         while True:
             running = self._process.running()
-            every = [outcomes(self._folder, rank) for rank in range(self._ranks)]
+            every = [outcomes(self._folder, rank) for rank in range(self._count)]
             if min(map(len, every)) >= count:
                 return every
             if sum(map(len, every)) > most:
@@ -120,6 +142,9 @@ class Launch:
                 self.close()
                 pytest.fail(f"{name} was never reached:\n{self._process.said()[-6000:]}")
             time.sleep(0.05)
+
+    def close(self) -> None:
+        self._process.kill()
 
 
 def reports(run: Path) -> list[dict[str, Any]]:
@@ -132,23 +157,21 @@ def reports(run: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def launched(
-    trainings: Sequence[Training], *, ranks: int, store: Path, folder: Path
-) -> Iterator[Launch]:
-    """Train all of `trainings` in `ranks` processes, which are killed at the end of the block."""
-    launch = Launch(trainings, ranks=ranks, store=store, folder=folder)
+def launched(*parts: Sequence[Training], ranks: int, store: Path, folder: Path) -> Iterator[Launch]:
+    """A `Launch` whose ranks are killed at the end of the block."""
+    launch = Launch(*parts, ranks=ranks, store=store, folder=folder)
     try:
         yield launch
     finally:
         launch.close()
 
 
-def listed(trainings: Sequence[Training], store: Path, runs: Path) -> str:
-    """As `train_many.py` reads it."""
+def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int) -> str:
+    """As `train_many.py` reads it: the arguments of each rank, and what disturbs the training."""
     return json.dumps(
         [
             {
-                "arguments": t.arguments(store, runs),
+                "arguments": [t.arguments(store, runs, rank=rank) for rank in range(ranks)],
                 "stop_at": t.stop_at,
                 "disturbed": t.disturbed,
             }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ptm.data.preprocess import Preprocessing, preprocess
+from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import load_recipe
 from ptm.text.corpus import find_corpus
 from ptm.train.run import train
@@ -112,6 +113,21 @@ class Runs:
         elif die_at is not None:
             fault = die_at_step(die_at)
         return train(lambda: load_recipe(recipe, rest), fresh=fresh, on_step_begin=fault)
+
+    def change_at_every_step(
+        self, name: str, changes: Sequence[Sequence[str]], *overrides: str
+    ) -> list[dict[str, Any]]:
+        """Stop a run after each step and go on with the next of `changes`; its metrics.
+
+        It has as many steps as there are changes, and reports each.
+        """
+        last = len(changes)
+        steps = (f"train.steps={last}", "tracking.report_every=1", "checkpoint.keep=1")
+        for step, change in enumerate(changes, start=1):
+            stop_at = step if step < last else None
+            code = self.train(name, *overrides, *steps, *change, stop_at=stop_at)
+            assert code == (EXIT_DONE if step == last else EXIT_STOPPED)
+        return self.metrics(name)
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

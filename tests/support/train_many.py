@@ -49,7 +49,7 @@ def one(training: dict[str, Any]) -> dict[str, Any]:
         if RANK == ASKED and done == training["stop_at"]:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    recipe, *overrides = training["arguments"]
+    recipe, *overrides = training["arguments"][RANK]
     try:
         code = train(lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=ask)
         return {"code": code, "said": ""}

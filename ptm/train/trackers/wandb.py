@@ -24,7 +24,7 @@ _FINISH_SECONDS = 20.0
 # W&B gets the recipe and the reports, and nothing it would gather by itself: no console, code,
 # git state or list of packages (environment.json has what matters), no metrics of the machine
 # (`perf/…` has those that matter, and they would be lost where an offline run is written anew).
-_SETTINGS = {
+SETTINGS = {
     "silent": True,
     "console": "off",
     "disable_code": True,
@@ -130,7 +130,7 @@ def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _M
         mode=mode,
         # Not W&B's global run, which belongs to whoever calls this as a library.
         reinit="create_new",
-        settings=wandb.Settings(**{k: v for k, v in _SETTINGS.items() if k in known}),
+        settings=wandb.Settings(**{k: v for k, v in SETTINGS.items() if k in known}),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.integration.engines.trainings import REFUSED
+from tests.integration.engines.trainings import EXACT, IN_USE, REFUSED
 from tests.support.launched import Training
 
 COARSE = ("bf16", "fp16", "overflow")
 # Words in the names of trainings that are not compared with "alone".
-OTHERWISE = ("untied", "clipped", "distil", "frozen")
+OTHERWISE = ("untied", "clipped", "distil", "frozen", "shared")
 Reports = list[dict[str, Any]]
 
 
@@ -37,5 +37,9 @@ def exact_ones(trainings: Sequence[Training]) -> list[str]:
     return [
         training.name
         for training in trainings
-        if training.name not in REFUSED and not training.name.startswith(COARSE)
+        if set(EXACT) <= set(training.overrides)
+        and training.stop_at is None
+        and training.name not in (*REFUSED, IN_USE)
+        and not training.name.startswith(COARSE)
+        and not any(override.startswith("runs_dir=") for override in training.overrides)
     ]

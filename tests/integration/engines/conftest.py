@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import BuildStore, Bundled
-from tests.integration.engines.trainings import DISTURBED, FOUR_RANKS, ONE_RANK, STOPPED, TWO_RANKS
+from tests.integration.engines.trainings import (
+    FOUR_RANKS,
+    GROWN,
+    IN_USE,
+    ONE_RANK,
+    TWO_RANKS,
+    TWO_RANKS_REST,
+    TWO_STAGES,
+    copy_saved,
+)
 from tests.support.launched import Launch, launched
 
 
@@ -37,28 +47,26 @@ def one_rank(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def two_ranks(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
     folder = tmp_path_factory.mktemp("two-ranks")
-    with launched(TWO_RANKS, ranks=2, store=store, folder=folder) as launch:
+    taken = folder / "runs" / IN_USE
+    taken.mkdir(parents=True)
+    with (
+        (taken / "lock").open("w") as lock,
+        launched(
+            *(TWO_RANKS, TWO_STAGES, TWO_RANKS_REST), ranks=2, store=store, folder=folder
+        ) as launch,
+    ):
+        lock.write("process 1 on somewhere")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield launch
 
 
 @pytest.fixture(scope="session")
-def four_ranks(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+def four_ranks(
+    store: Path, two_ranks: Launch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launch]:
     folder = tmp_path_factory.mktemp("four-ranks")
     with launched(FOUR_RANKS, ranks=4, store=store, folder=folder) as launch:
-        yield launch
-
-
-@pytest.fixture(scope="session")
-def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Calm trainings of two ranks, and such that were stopped and went on."""
-    folder = tmp_path_factory.mktemp("stopped")
-    with launched(STOPPED, ranks=2, store=store, folder=folder) as launch:
-        yield launch
-
-
-@pytest.fixture(scope="session")
-def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Trainings of two ranks, one step of which is not like the others."""
-    folder = tmp_path_factory.mktemp("disturbed")
-    with launched(DISTURBED, ranks=2, store=store, folder=folder) as launch:
+        for before, after in GROWN:
+            copy_saved(two_ranks, before, after, runs=launch.runs)
         yield launch

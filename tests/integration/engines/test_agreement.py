@@ -2,60 +2,50 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ptm.errors import EXIT_USER
-from tests.integration.engines.trainings import REFUSED
+from tests.integration.engines.trainings import IN_USE, REFUSED, WRONG_ON_ONE_RANK
 from tests.support.launched import Launch, Training, ranks_by_hand
 
-PLAIN = Training("refused", ("engine.deepspeed=zero1",))
-ABSENT = "data.store=/nowhere/at/all"
+SAID = {
+    "another-seed": "the recipe here differ",
+    "a-seed-that-is-no-number": "seed",
+    "no-store": "/nowhere/at/all",
+}
 
 
-def refused_by_both(folder: Path, arguments: list[list[str]]) -> str:
-    """The one sentence with which both ranks end."""
-    (first, said), (second, echoed) = ranks_by_hand(arguments, folder=folder)
-    assert (first, second) == (EXIT_USER, EXIT_USER), said + echoed
-    sentences = [line for line in (said + echoed).splitlines() if line.startswith("ptm: ")]
-    assert len(sentences) == 1, said + echoed
+@pytest.mark.parametrize("name", WRONG_ON_ONE_RANK)
+def test_what_is_wrong_on_one_rank_ends_both(two_ranks: Launch, name: str) -> None:
+    assert two_ranks.codes(name) == [[EXIT_USER, EXIT_USER]]
+    ((first, second),) = two_ranks.ended(name)
+    assert first.said == second.said
+    assert first.said.startswith(f"rank 1 on {socket.gethostname()}: ")
+    assert SAID[name] in first.said
+    assert not (two_ranks.runs / name / "recipe.yaml").exists()
+
+
+def test_a_run_folder_in_use_ends_both(two_ranks: Launch) -> None:
+    assert two_ranks.codes(IN_USE) == [[EXIT_USER, EXIT_USER]]
+    ((first, second),) = two_ranks.ended(IN_USE)
+    assert first.said == second.said
+    assert "is in use by process 1 on somewhere" in first.said
+
+
+def test_both_ranks_say_it_once(store: Path, tmp_path: Path) -> None:
+    """The same through the command line, where one rank says it for both."""
+    right = Training("wrong", ("engine.deepspeed=zero1",), on_rank_1=("data.store=/nowhere",))
+    arguments = [right.arguments(store, tmp_path / "runs", rank=rank) for rank in range(2)]
+    (code, said), (other_code, other_said) = ranks_by_hand(arguments, folder=tmp_path)
+    assert (code, other_code) == (EXIT_USER, EXIT_USER), said + other_said
+    sentences = [line for line in (said + other_said).splitlines() if line.startswith("ptm: ")]
+    assert len(sentences) == 1, said + other_said
     assert sentences[0] in said
-    assert "Traceback" not in said + echoed
-    return sentences[0]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        pytest.param("seed=8", "the recipe here differ", id="another seed"),
-        pytest.param("seed=x", "seed", id="a seed that is none"),
-        pytest.param(ABSENT, "/nowhere/at/all", id="no store"),
-    ],
-)
-def test_what_is_wrong_on_one_rank_ends_both(
-    store: Path, tmp_path: Path, wrong: str, sentence: str
-) -> None:
-    arguments = PLAIN.arguments(store, tmp_path / "runs")
-    other = replace(PLAIN, overrides=(*PLAIN.overrides, wrong))
-    said = refused_by_both(tmp_path, [arguments, other.arguments(store, tmp_path / "runs")])
-    assert said.startswith(f"ptm: rank 1 on {socket.gethostname()}: ")
-    assert sentence in said
-    assert not (tmp_path / "runs" / "refused" / "recipe.yaml").exists()
-
-
-def test_a_run_folder_in_use_ends_both(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "refused"
-    folder.mkdir(parents=True)
-    with (folder / "lock").open("w") as lock:
-        lock.write("process 1 on somewhere")
-        lock.flush()
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        said = refused_by_both(tmp_path, [PLAIN.arguments(store, tmp_path / "runs")] * 2)
-    assert "is in use by process 1 on somewhere" in said
+    assert sentences[0].startswith(f"ptm: rank 1 on {socket.gethostname()}: ")
+    assert "Traceback" not in said + other_said
 
 
 SENTENCES = {

@@ -27,13 +27,13 @@ def trained(launch: Launch, name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", ["skip-nan", "skip-spike"])
 def test_a_skipped_step_changes_no_weight_on_any_rank(
-    disturbed: Launch, engine: str, kind: str
+    two_ranks: Launch, engine: str, kind: str
 ) -> None:
     name = f"{kind}-{engine}"
-    assert disturbed.codes(name) == [[0, 0]]
-    found = event(disturbed, name)
+    assert two_ranks.codes(name) == [[0, 0]]
+    found = event(two_ranks, name)
     assert (found["step"], found["what"], found["action"]) == (UNLIKE, "loss", "skip")
-    records = trained(disturbed, name)
+    records = trained(two_ranks, name)
     assert [one["skipped_steps"] for one in records[UNLIKE - 2 :]] == [0, 1, 1, 1]
     after = records[UNLIKE]["loss"]
     assert math.isfinite(after)
@@ -41,19 +41,19 @@ def test_a_skipped_step_changes_no_weight_on_any_rank(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_rollback_happens_on_all_ranks(disturbed: Launch, engine: str) -> None:
+def test_a_rollback_happens_on_all_ranks(two_ranks: Launch, engine: str) -> None:
     name = f"rollback-nan-{engine}"
-    assert disturbed.codes(name) == [[0, 0]]
-    assert event(disturbed, name)["action"] == "rollback"
+    assert two_ranks.codes(name) == [[0, 0]]
+    assert event(two_ranks, name)["action"] == "rollback"
     # Steps 5 to 8 are lost: the weights are those of step 4.
-    assert trained(disturbed, name)[UNLIKE]["skipped_steps"] == 4
+    assert trained(two_ranks, name)[UNLIKE]["skipped_steps"] == 4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_stop_ends_all_ranks_with_one_sentence(disturbed: Launch, engine: str) -> None:
+def test_a_stop_ends_all_ranks_with_one_sentence(two_ranks: Launch, engine: str) -> None:
     name = f"stop-nan-{engine}"
-    assert disturbed.codes(name) == [[1, 1]]
-    ((first, second),) = disturbed.ended(name)
+    assert two_ranks.codes(name) == [[1, 1]]
+    ((first, second),) = two_ranks.ended(name)
     assert first.said == second.said
     assert first.said.startswith(f"step {UNLIKE}: the loss is nan")
     assert "Step 4 is saved" in first.said

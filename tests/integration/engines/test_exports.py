@@ -21,11 +21,18 @@ from ptm.model.checkpoint import MANIFEST, Checkpoint
 from ptm.recipe import load_recipe
 from ptm.train.run import train
 from tests.integration.engines.comparing import counterpart, differences, exact_ones
-from tests.integration.engines.trainings import FOUR_RANKS, STEPS, TWO_RANKS, exact, zero
+from tests.integration.engines.trainings import (
+    FOUR_RANKS,
+    STEPS,
+    TWO_RANKS,
+    TWO_STAGES,
+    exact,
+    zero,
+)
 from tests.support.launched import Launch, reports
 
 LAYOUTS = [
-    *(("two_ranks", name) for name in exact_ones(TWO_RANKS)),
+    *(("two_ranks", name) for name in exact_ones([*TWO_RANKS, *TWO_STAGES])),
     *(("four_ranks", name) for name in exact_ones(FOUR_RANKS)),
 ]
 CUT = [
@@ -131,7 +138,9 @@ def test_one_process_goes_on_from_the_checkpoint_of_many(
     name: str,
 ) -> None:
     found = continued(request.getfixturevalue(fixture), name)
-    assert [one["step"] for one in found if one["split"] == "train"] == [21, 22, 23, 24]
+    assert [one["step"] for one in found if one["split"] == "train"] == [
+        *range(STEPS + 1, STEPS + 5)
+    ]
     worst = differences(found, continued(one_rank, "alone"))
     assert worst["loss"] < 1e-5
     assert worst["grad_norm"] < 1e-5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,48 +12,50 @@ import yaml
 from ptm.cli import main
 from ptm.recipe import load_recipe
 from tests.conftest import Bundled, sentences_of
-from tests.integration.engines.comparing import Reports, differences
+from tests.integration.engines.comparing import differences
 from tests.integration.engines.trainings import EXACT, stages, zero
+from tests.support.covers import by_default
 from tests.support.launched import Launch, Training, launched
 from tests.support.small_runs import PROJECT
 
 WITHIN = 1e-5
 TEACHER = "roberta-tiny"
+TRAINED = {"sentencepiece": "unigram"}
+"""What `ptm vocab train` calls the types of tokenizers that it trains."""
 RECIPES = {
     f"{path.parent.name}-{path.stem}": path
     for path in sorted((PROJECT / "recipes").glob("*/tiny*.yaml"))
     if path.parent.name != "quickstart"
 }
-# Plans that others have too, or with other masks: minutes more, for `-m slow`.
+# Plans that others have too, or with other masks.
 _LIKE_OTHERS = ("bert-wwm", "spanbert", "ernie", "xlm-roberta", "gpt-", "t5-v1.1", "pegasus")
 _OTHERWISE_MASKED = ("-static", "-uer", "-words", "-bpe", "-lead", "-random", "-geometric")
 VARIANTS = [
     name for name in RECIPES if name.startswith(_LIKE_OTHERS) or name.endswith(_OTHERWISE_MASKED)
 ]
 KINDS = [name for name in RECIPES if name not in VARIANTS]
-IN_STAGES = [name for name in KINDS if not name.startswith("distil")]
-
-
-@dataclass(frozen=True)
-class Tiny(Training):
-    """A recipe of the project on the bundled text."""
-
-    recipe: str = ""
-    given: tuple[str, ...] = ()
-
-    def arguments(self, store: Path, runs: Path) -> list[str]:
-        return [self.recipe, f"name={self.name}", f"runs_dir={runs}", *self.given, *self.overrides]
+# By default each kind of plan has two ranks once, and one with two sides has them both ways.
+AT_ZERO3 = ["albert-tiny", "bart-tiny", "distilbert-tiny", "llama-tiny", "t5-tiny"]
+IN_STAGES = [
+    *("bert-tiny", "gpt2-tiny", "modernbert-tiny", "prefixlm-tiny", "realformer-tiny"),
+    *("t5-tiny", "translation-tiny"),
+]
+CROSSES_STAGES = [name for name in RECIPES if not name.startswith("distil")]
 
 
 @dataclass(frozen=True)
 class Files:
-    """What the recipes need, made from the bundled text."""
+    """What the recipes need, made from the bundled text when the first of them needs it."""
 
     folder: Path
 
     def tokenizer(self, kind: str, *, key: str = "tokenizer") -> tuple[str, ...]:
         """Overrides that name the files of a tokenizer and their size."""
         made = self.folder / kind
+        if kind != "wordpiece" and not made.exists():
+            corpus = str(self.folder / "documents.txt")
+            options = ["--type", TRAINED.get(kind, kind), "--size", "1200", "--out", str(made)]
+            assert main(["vocab", "train", corpus, *options]) == 0
         files = {
             "wordpiece": {"vocab": self.folder / "wordpiece.txt"},
             "space": {"vocab": made / "vocab.txt"},
@@ -91,10 +93,37 @@ class Files:
                 found.append(f"objective.masking.{key}={PROJECT / masking[key]}")
         return tuple(found)
 
+    def preprocess(self, recipe: Path) -> None:
+        """Make the store that a recipe reads; several may read the same."""
+        overrides = self.overrides(recipe)
+        store = next(word for word in overrides if word.startswith("data.store="))
+        if not Path(store.partition("=")[2]).exists():
+            assert main(["preprocess", str(recipe), *overrides]) == 0
+
+
+@dataclass(frozen=True)
+class Tiny(Training):
+    """A recipe of the project on the bundled text."""
+
+    recipe: Path = Path()
+    files: Files | None = None
+    teacher: Path = Path()
+
+    def arguments(self, store: Path, runs: Path, *, rank: int = 0) -> list[str]:
+        """Also makes the store that the recipe trains on, where no other recipe has needed it."""
+        assert self.files is not None, "made by `trainings`"
+        given = [*self.files.overrides(self.recipe), *self.overrides]
+        if self.name.startswith("distil"):
+            start = f"init_from={{source: {self.teacher}, every: 2}}"
+            given += [f"objective.teacher={self.teacher}", start]
+        else:
+            self.files.preprocess(self.recipe)
+        return [str(self.recipe), f"name={self.name}", f"runs_dir={runs}", *given]
+
 
 @pytest.fixture(scope="session")
 def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Corpora in both layouts, tokenizers of all kinds, and the stores of all recipes."""
+    """Corpora in all layouts."""
     made = Files(tmp_path_factory.mktemp("families"))
     sentinels = "".join(f"<extra_id_{number}>\n" for number in range(32))
     words = bundled.vocab.read_text(encoding="utf-8") + sentinels
@@ -115,37 +144,32 @@ def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
     }
     for layout, text in texts.items():
         (made.folder / f"{layout}.txt").write_text(text + "\n", encoding="utf-8")
-    corpus = str(made.folder / "documents.txt")
-    for kind, size in {"space": 1200, "bpe": 1200, "unigram": 1200}.items():
-        out = made.folder / {"unigram": "sentencepiece"}.get(kind, kind)
-        command = ["vocab", "train", corpus, "--type", kind, "--size", str(size), "--out", str(out)]
-        assert main(command) == 0
-    done = set()
-    for recipe in RECIPES.values():
-        overrides = made.overrides(recipe)
-        store = next(word for word in overrides if word.startswith("data.store="))
-        if store not in done and recipe.parent.name != "distilbert":
-            assert main(["preprocess", str(recipe), *overrides]) == 0
-            done.add(store)
     return made
 
 
-def trainings(files: Files, names: list[str], *engine: str, teacher: Path) -> list[Training]:
+def trainings(
+    files: Files, names: Sequence[str], *engine: str, teacher: Path = Path()
+) -> list[Tiny]:
     """The recipes `names` under one engine; the teacher's comes first."""
-    found: list[Training] = []
-    for name in sorted(names, key=lambda name: name != TEACHER):
-        given = list(files.overrides(RECIPES[name]))
-        if name.startswith("distil"):
-            given += [f"objective.teacher={teacher}", f"init_from={{source: {teacher}, every: 2}}"]
-        found.append(Tiny(name, (*EXACT, *engine), recipe=str(RECIPES[name]), given=tuple(given)))
-    return found
+    return [
+        Tiny(name, (*EXACT, *engine), recipe=RECIPES[name], files=files, teacher=teacher)
+        for name in sorted(names, key=lambda name: name != TEACHER)
+    ]
+
+
+def rest(every: Sequence[str], default: Sequence[str]) -> list[str]:
+    """What slow tests alone look at."""
+    return [name for name in every if name not in default]
 
 
 @pytest.fixture(scope="session")
 def alone(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
     folder = tmp_path_factory.mktemp("families-alone")
-    those = trainings(files, KINDS, zero(0), teacher=folder / "runs" / TEACHER)
-    with launched(those, ranks=1, store=files.folder, folder=folder) as launch:
+    parts = (
+        trainings(files, KINDS, zero(0), teacher=folder / "runs" / TEACHER),
+        trainings(files, VARIANTS, zero(0)),
+    )
+    with launched(*parts, ranks=1, store=files.folder, folder=folder) as launch:
         yield launch
 
 
@@ -153,20 +177,26 @@ def alone(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 def zero3(
     files: Files, alone: Launch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Launch]:
-    """The trainings of `alone` on two ranks at ZeRO 3."""
+    """Two ranks at ZeRO 3."""
     alone.metrics(TEACHER)
     folder = tmp_path_factory.mktemp("families-zero3")
-    those = trainings(files, KINDS, zero(3), teacher=alone.runs / TEACHER)
-    with launched(those, ranks=2, store=files.folder, folder=folder) as launch:
+    parts = (
+        trainings(files, names, zero(3), teacher=alone.runs / TEACHER)
+        for names in (AT_ZERO3, rest(list(RECIPES), AT_ZERO3))
+    )
+    with launched(*parts, ranks=2, store=files.folder, folder=folder) as launch:
         yield launch
 
 
 @pytest.fixture(scope="session")
 def stages2(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """The trainings of `alone` in two stages; distillation does not cross stages."""
+    """Two stages."""
     folder = tmp_path_factory.mktemp("families-stages2")
-    those = trainings(files, IN_STAGES, *stages(2), teacher=folder)
-    with launched(those, ranks=2, store=files.folder, folder=folder) as launch:
+    parts = (
+        trainings(files, names, *stages(2))
+        for names in (IN_STAGES, rest(CROSSES_STAGES, IN_STAGES))
+    )
+    with launched(*parts, ranks=2, store=files.folder, folder=folder) as launch:
         yield launch
 
 
@@ -177,38 +207,25 @@ def test_the_loss_falls(alone: Launch, name: str) -> None:
     assert training[-1][term] < training[0][term]
 
 
-@pytest.mark.parametrize(
-    ("engine", "name"),
-    [*(("zero3", name) for name in KINDS), *(("stages2", name) for name in IN_STAGES)],
-)
-def test_the_losses_are_those_of_one_process(
-    request: pytest.FixtureRequest, alone: Launch, engine: str, name: str
-) -> None:
-    launch: Launch = request.getfixturevalue(engine)
+def same_as_alone(launch: Launch, alone: Launch, name: str) -> None:
     worst = differences(launch.metrics(name), alone.metrics(name))
     assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_variants_have_one_loss_too(files: Files, tmp_path: Path) -> None:
-    nobody = tmp_path / "no-teacher"
-    found: dict[str, dict[str, Reports]] = {}
-    for engine, overrides in {
-        "zero0": (zero(0),),
-        "zero3": (zero(3),),
-        "stages2": stages(2),
-    }.items():
-        folder = tmp_path / engine
-        folder.mkdir()
-        those = trainings(files, VARIANTS, *overrides, teacher=nobody)
-        ranks = 1 if engine == "zero0" else 2
-        with launched(those, ranks=ranks, store=files.folder, folder=folder) as launch:
-            found[engine] = {name: launch.metrics(name) for name in VARIANTS}
-    for engine in ("zero3", "stages2"):
-        for name in VARIANTS:
-            worst = differences(found[engine][name], found["zero0"][name])
-            assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}, name
+@pytest.mark.parametrize("name", [by_default(name, AT_ZERO3) for name in RECIPES])
+def test_zero_3_has_the_losses_of_one_process(zero3: Launch, alone: Launch, name: str) -> None:
+    same_as_alone(zero3, alone, name)
+
+
+@pytest.mark.parametrize("name", [by_default(name, IN_STAGES) for name in CROSSES_STAGES])
+def test_two_stages_have_the_losses_of_one_process(
+    stages2: Launch, alone: Launch, name: str
+) -> None:
+    same_as_alone(stages2, alone, name)
+
+
+def test_every_kind_of_plan_has_two_ranks_by_default() -> None:
+    assert {*AT_ZERO3, *IN_STAGES, TEACHER} == set(KINDS)
 
 
 def test_every_recipe_is_here() -> None:

@@ -12,7 +12,7 @@ from ptm.errors import EXIT_DONE, EXIT_FAULT
 from ptm.recipe import load_recipe
 from ptm.train.run import train
 from tests.integration.engines.comparing import Reports, differences
-from tests.integration.engines.trainings import CLIPPED, HALF, STEPS, exact, zero
+from tests.integration.engines.trainings import CLIPPED, HALF, SETTLED, exact, zero
 from tests.support.launched import Launch, reports
 
 BANDS = {
@@ -85,7 +85,7 @@ def the_scale_settles(found: Reports, *, hysteresis: int) -> None:
     falling = sum(count == step for step, count in enumerate(skipped, 1))
     assert falling > 8
     # Then a step with larger gradients may still overflow, but hardly any does.
-    assert skipped[-1] <= falling + 2 < STEPS - 4
+    assert skipped[-1] <= falling + 2 < SETTLED - 4
     assert skipped[-3:] == [skipped[-1]] * 3
     # With hysteresis the first overflow halves nothing.
     assert scales == [2.0 ** (27 + hysteresis - count) for count in skipped]

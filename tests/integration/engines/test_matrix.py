@@ -1,94 +1,85 @@
-"""What any engine on two ranks has saved, any other on one or four goes on from.
-
-The whole matrix takes minutes (`-m slow`); a diagonal of it is part of every test run.
-"""
+"""A training goes on under any other engine and on any number of ranks, with the same numbers."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ptm.errors import EXIT_DONE, EXIT_STOPPED
+from ptm.errors import EXIT_DONE
 from tests.integration.engines.comparing import differences
-from tests.integration.engines.trainings import STEPS, TOGETHER, exact, stages, zero
-from tests.support.launched import Launch, Training, launched, reports
+from tests.integration.engines.trainings import (
+    GROWN,
+    LOADERS,
+    SAVED_AT,
+    SAVERS,
+    STEPS,
+    copy_saved,
+    goes_on,
+)
+from tests.support.launched import Launch, launched, reports
 
-SAVED_AT = 10
-SAVERS = {f"zero{stage}": (zero(stage),) for stage in range(4)} | {"stages2": stages(2)}
-LOADERS = {
-    1: {f"zero{stage}": (zero(stage),) for stage in (0, 1, 2, "2-offload", 3, "3-offload")},
-    4: {f"zero{stage}": (zero(stage),) for stage in range(4)}
-    | {"stages2": stages(2), "stages4": stages(4)},
-}
-PAIRS = [
-    (ranks, before, after)
-    for ranks, those in LOADERS.items()
-    for before in SAVERS
-    for after in those
-]
+Pair = tuple[str, str]
 # Every saver and every loader once.
-FEW = [
-    *((4, before, after) for before, after in zip(SAVERS, LOADERS[4], strict=False)),
-    *((1, before, after) for before, after in zip(reversed(SAVERS), LOADERS[1], strict=False)),
-]
+SHRUNK: list[Pair] = list(zip(reversed(SAVERS), LOADERS[1], strict=False))
+PAIRS = {
+    ranks: [(before, after) for before in SAVERS for after in loaders]
+    for ranks, loaders in LOADERS.items()
+}
 
 
-def goes_on(folder: Path, before: str, after: str, ranks: int) -> Training:
-    """The training of `before`, with the engine of `after`, in a folder of its own."""
-    to = folder / f"{before}-{after}"
-    moved = (f"name={before}", f"runs_dir={to}", TOGETHER)
-    return exact(f"{before}-{after}", *LOADERS[ranks][after], *moved)
+def same_as_one_process(launch: Launch, one_rank: Launch, pair: Pair, *, ranks: int) -> None:
+    """That what went on ended with the numbers of a training that was never stopped."""
+    name, before = "-".join(pair), pair[0]
+    assert launch.codes(name) == [[EXIT_DONE] * ranks]
+    found = reports(launch.runs / name / f"saved-{before}")
+    assert [one["step"] for one in found if one["split"] == "train"] == [*range(1, STEPS + 1)]
+    apart = differences(found, one_rank.metrics("alone"))
+    assert max(apart.values()) <= 1e-5, apart
 
 
-@pytest.fixture(scope="session")
-def saved(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Trainings of two ranks, stopped in the middle, and a whole one."""
-    folder = tmp_path_factory.mktemp("savers")
-    trainings = [
-        Training(name, exact(name, *overrides, TOGETHER).overrides, stop_at=SAVED_AT)
-        for name, overrides in SAVERS.items()
-    ]
-    whole = exact("whole", zero(0), TOGETHER)
-    with launched([whole, *trainings], ranks=2, store=store, folder=folder) as launch:
+@pytest.fixture(scope="module")
+def shrunk(
+    store: Path, two_ranks: Launch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launch]:
+    """One process that goes on with trainings of two ranks."""
+    folder = tmp_path_factory.mktemp("shrunk")
+    trainings = [goes_on(*pair, ranks=1) for pair in SHRUNK]
+    with launched(trainings, ranks=1, store=store, folder=folder) as launch:
+        for before, after in SHRUNK:
+            copy_saved(two_ranks, before, after, runs=launch.runs)
         yield launch
 
 
-def continued(
-    saved: Launch, store: Path, folder: Path, *, ranks: int, pairs: list[tuple[int, str, str]]
+@pytest.mark.parametrize("pair", SHRUNK, ids="-".join)
+def test_one_process_goes_on_with_a_training_of_two(
+    shrunk: Launch, one_rank: Launch, pair: Pair
 ) -> None:
-    """Go on with `pairs` on `ranks`, and compare all with the whole training."""
-    # As DeepSpeed bears it within one process.
-    order = list(LOADERS[ranks])
-    mine = sorted((p for p in pairs if p[0] == ranks), key=lambda pair: order.index(pair[2]))
-    for _, before, after in mine:
-        assert saved.codes(before) == [[EXIT_STOPPED] * 2]
-        source, target = saved.runs / before, folder / f"{before}-{after}" / before
-        shutil.copytree(source, target)
-    trainings = [goes_on(folder, before, after, ranks) for _, before, after in mine]
-    with launched(trainings, ranks=ranks, store=store, folder=folder) as launch:
-        for _, before, after in mine:
-            assert launch.codes(f"{before}-{after}") == [[EXIT_DONE] * ranks]
-            found = reports(folder / f"{before}-{after}" / before)
-            apart = differences(found, saved.metrics("whole"))
-            assert max(apart.values()) <= 1e-5, (before, after, apart)
+    assert {before for before, _ in SHRUNK} == set(SAVERS)
+    same_as_one_process(shrunk, one_rank, pair, ranks=1)
 
 
-@pytest.mark.parametrize("ranks", LOADERS)
-def test_another_engine_goes_on_with_the_same_numbers(
-    saved: Launch, store: Path, tmp_path: Path, ranks: int
+@pytest.mark.parametrize("pair", GROWN, ids="-".join)
+def test_four_ranks_go_on_with_a_training_of_two(
+    four_ranks: Launch, one_rank: Launch, pair: Pair
 ) -> None:
-    assert {before for _, before, _ in FEW} == set(SAVERS)
-    continued(saved, store, tmp_path, ranks=ranks, pairs=FEW)
+    same_as_one_process(four_ranks, one_rank, pair, ranks=4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("ranks", LOADERS)
 def test_every_engine_goes_on_from_every_other(
-    saved: Launch, store: Path, tmp_path: Path, ranks: int
+    two_ranks: Launch, one_rank: Launch, store: Path, tmp_path: Path, ranks: int
 ) -> None:
-    assert STEPS > SAVED_AT
-    continued(saved, store, tmp_path, ranks=ranks, pairs=PAIRS)
+    assert 0 < SAVED_AT < STEPS
+    # As DeepSpeed bears it within one process.
+    order = list(LOADERS[ranks])
+    pairs = sorted(PAIRS[ranks], key=lambda pair: order.index(pair[1]))
+    trainings = [goes_on(*pair, ranks=ranks) for pair in pairs]
+    with launched(trainings, ranks=ranks, store=store, folder=tmp_path) as launch:
+        for before, after in pairs:
+            copy_saved(two_ranks, before, after, runs=launch.runs)
+        for pair in pairs:
+            same_as_one_process(launch, one_rank, pair, ranks=ranks)

@@ -48,7 +48,7 @@ class Hosts:
         folder = self.folder / label
         folder.mkdir()
         plan = folder / "plan.json"
-        plan.write_text(listed(trainings, self.store, Path("runs")), encoding="utf-8")
+        plan.write_text(listed(trainings, self.store, Path("runs"), ranks=2), encoding="utf-8")
         for index in range(2):
             self.host(index).mkdir(exist_ok=True)
         ranks_by_hand(
@@ -99,7 +99,7 @@ def test_each_host_keeps_the_file_of_its_own_rank(
 
 @pytest.mark.parametrize("name", ["goes-on", "new-host"])
 def test_hosts_send_each_other_what_they_lack_and_go_on(
-    hosts: Hosts, resumed: dict[str, list[Ended]], stopped: Launch, name: str
+    hosts: Hosts, resumed: dict[str, list[Ended]], two_ranks: Launch, name: str
 ) -> None:
     assert [one.code for one in resumed[name]] == [EXIT_DONE] * 2, resumed[name]
     for index in range(2):
@@ -108,7 +108,7 @@ def test_hosts_send_each_other_what_they_lack_and_go_on(
     for file in ALL_FILES:
         assert (one / file).read_bytes() == (other / file).read_bytes()
     assert hosts.files(0, name, 10) == ALL_FILES - {"rank00001.bin"}
-    assert reports(hosts.host(0) / "runs" / name) == stopped.metrics("calm-zero1")
+    assert reports(hosts.host(0) / "runs" / name) == two_ranks.metrics("calm-zero1")
 
 
 def test_a_checkpoint_that_lost_a_host_is_refused(

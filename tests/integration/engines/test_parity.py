@@ -11,7 +11,14 @@ from ptm.recipe import load_recipe
 from ptm.train.batches import TrainStream
 from ptm.train.inputs import open_inputs
 from tests.integration.engines.comparing import Reports, counterpart, differences, exact_ones
-from tests.integration.engines.trainings import CLIP, FOUR_RANKS, ONE_RANK, STEPS, TWO_RANKS
+from tests.integration.engines.trainings import (
+    CLIP,
+    FOUR_RANKS,
+    ONE_RANK,
+    STEPS,
+    TWO_RANKS,
+    TWO_STAGES,
+)
 from tests.support.launched import Launch
 
 WITHIN = 1e-5
@@ -23,7 +30,7 @@ def same(found: Reports, expected: Reports) -> None:
     assert {key: apart for key, apart in worst.items() if apart > WITHIN} == {}
     assert {"loss", "mlm_loss", "mlm_accuracy", "grad_norm", "tokens", "examples"} <= worst.keys()
     assert worst["tokens"] == worst["examples"] == worst["learning_rate"] == 0
-    assert [one["step"] for one in found if one["split"] == "eval"] == [10, STEPS]
+    assert [one["step"] for one in found if one["split"] == "eval"] == [STEPS // 2, STEPS]
 
 
 def test_micro_batches_differ_five_fold_in_what_they_predict(store: Path, tmp_path: Path) -> None:
@@ -56,12 +63,13 @@ def test_another_seed_is_far_off(one_rank: Launch) -> None:
     assert worst["tokens"] > 0.01
 
 
-def test_the_loss_falls(one_rank: Launch) -> None:
-    reports = one_rank.metrics("alone")
+@pytest.mark.parametrize("name", ["alone", "alone-shared"])
+def test_the_loss_falls(one_rank: Launch, name: str) -> None:
+    reports = one_rank.metrics(name)
     assert reports[0]["loss"] > 1.03 * reports[-1]["loss"]
 
 
-@pytest.mark.parametrize("name", exact_ones(TWO_RANKS))
+@pytest.mark.parametrize("name", exact_ones([*TWO_RANKS, *TWO_STAGES]))
 def test_two_ranks_have_the_numbers_of_one(one_rank: Launch, two_ranks: Launch, name: str) -> None:
     same(two_ranks.metrics(name), one_rank.metrics(counterpart(name)))
 

@@ -7,34 +7,37 @@ import pytest
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.model.checkpoint import Checkpoint
 from tests.integration.engines.trainings import RESUMED, STOPPED_AT
+from tests.support.covers import by_default
 from tests.support.launched import Launch
 
+DEFAULT = ("zero1", "fp16", "zero3", "stages2")
 
-@pytest.mark.parametrize("name", RESUMED)
-def test_all_ranks_stop_where_one_was_asked_to_and_go_on(stopped: Launch, name: str) -> None:
+
+@pytest.mark.parametrize("name", [by_default(name, DEFAULT) for name in RESUMED])
+def test_all_ranks_stop_where_one_was_asked_to_and_go_on(two_ranks: Launch, name: str) -> None:
     run = f"stopped-{name}"
-    assert stopped.codes(run) == [[EXIT_STOPPED] * 2, [EXIT_DONE] * 2]
-    saved = sorted(path.name for path in (stopped.runs / run / "checkpoints").glob("global_*"))
+    assert two_ranks.codes(run) == [[EXIT_STOPPED] * 2, [EXIT_DONE] * 2]
+    saved = sorted(path.name for path in (two_ranks.runs / run / "checkpoints").glob("global_*"))
     assert saved == sorted(f"global_step{step}" for step in (STOPPED_AT[name], 10))
 
 
-@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize("name", [by_default(name, DEFAULT) for name in RESUMED])
 def test_what_a_stopped_training_reports_is_what_a_calm_one_does(
-    stopped: Launch, name: str
+    two_ranks: Launch, name: str
 ) -> None:
-    assert stopped.metrics(f"stopped-{name}") == stopped.metrics(f"calm-{name}")
+    assert two_ranks.metrics(f"stopped-{name}") == two_ranks.metrics(f"calm-{name}")
 
 
-def test_dropout_depends_on_the_layout(stopped: Launch) -> None:
+def test_dropout_depends_on_the_layout(two_ranks: Launch) -> None:
     """So that the comparison above says something about it."""
-    one, other = (stopped.metrics(f"calm-{name}") for name in ("zero0", "stages2"))
+    one, other = (two_ranks.metrics(f"calm-{name}") for name in ("zero1", "stages2"))
     assert one[0]["loss"] != pytest.approx(other[0]["loss"], rel=1e-5)
 
 
-def test_the_scale_of_fp16_goes_on_from_amid_its_fall(stopped: Launch) -> None:
-    folder = stopped.runs / "stopped-fp16" / "checkpoints" / f"global_step{STOPPED_AT['fp16']}"
+def test_the_scale_of_fp16_goes_on_from_amid_its_fall(two_ranks: Launch) -> None:
+    folder = two_ranks.runs / "stopped-fp16" / "checkpoints" / f"global_step{STOPPED_AT['fp16']}"
     run = Checkpoint.open(folder).run
-    last = [one for one in stopped.metrics("calm-fp16") if one["split"] == "train"][-1]
+    last = [one for one in two_ranks.metrics("calm-fp16") if one["split"] == "train"][-1]
     assert 0 < run["skipped"] < last["skipped_steps"]
     assert run["scaler"]["cur_scale"] > last["loss_scale"]
     assert last["skipped_steps"] < last["step"]

@@ -1,14 +1,24 @@
-"""Which trainings every launch makes, in an order that DeepSpeed bears within one process."""
+"""Which trainings every launch makes, in an order that DeepSpeed bears within one process.
+
+Pipelines and ZeRO 3 come after everything else. The trainings of a part that is called `..._REST`
+are looked at by slow tests only, and so are not made by default.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
-from tests.support.launched import RUNS, Training
+from ptm.errors import EXIT_STOPPED
+from tests.support.launched import RUNS, Launch, Training
 
-STEPS = 20
-EXACT = ("model.dropout=0.0", f"train.steps={STEPS}", "tracking.evaluate_every=10")
+STEPS = 12
+EXACT = ("model.dropout=0.0", f"train.steps={STEPS}", f"tracking.evaluate_every={STEPS // 2}")
+SETTLED = 20
+"""Steps after which the loss scale of fp16 has found its place."""
 UNTIED = "objective.head={tied: false, bias: true}"
 RECOMPUTED = "engine.activation_checkpointing=true"
 # Adam takes as large a step after gradients of any size, so what clipping does hardly shows: but
@@ -36,6 +46,7 @@ HALF = {
 }
 OVERFLOWING = (
     *("engine.precision=fp16", "engine.loss_scale.initial_power=28", TOGETHER),
+    *(f"train.steps={SETTLED}", f"tracking.evaluate_every={SETTLED // 2}"),
     # Slowly, so that gradients do not grow out of the scale that was found.
     "optimizer.learning_rate=3.0e-4",
 )
@@ -58,6 +69,28 @@ def exact(name: str, *overrides: str) -> Training:
     return Training(name, (*EXACT, *overrides))
 
 
+# With dropout, which every rank draws for itself.
+DROPPING = (
+    *("model.dropout=0.1", "train.steps=10", "tracking.evaluate_every=5"),
+    TOGETHER,
+)
+
+
+def half_precision(name: str, stages: Iterable[int]) -> list[Training]:
+    """A training in each half precision at each of the ZeRO stages `stages`."""
+    return [
+        exact(f"{name}-{precision}-zero{stage}", zero(stage), *overrides)
+        for stage in stages
+        for precision, overrides in HALF.items()
+    ]
+
+
+# One layer's weights on both stages of a pipeline, and attention's scores on their way between.
+SHARED = (
+    *("model.encoder.shared_groups=1", "model.encoder.residual_attention=true"),
+    *("model.embedding.size=16", TOGETHER),
+)
+
 ONE_RANK = [
     exact("alone", zero(0)),
     exact("alone-other-seed", zero(0), "seed=8"),
@@ -67,14 +100,13 @@ ONE_RANK = [
     exact("alone-recomputed", zero(0), RECOMPUTED),
     exact("alone-distil", zero(0), *taught_by("alone")),
     exact("alone-frozen", zero(0), *FROZEN),
+    exact("alone-shared", zero(0), *SHARED),
     *(exact(f"alone-fp16-clipped-zero{n}", zero(n), *HALF["fp16"], *CLIPPED) for n in (0, 1)),
     *(exact(f"alone-floor-zero{stage}", zero(stage), *FLOOR) for stage in (0, 1)),
-    *(
-        exact(f"alone-{precision}-zero{stage}", zero(stage), *half)
-        for stage in range(4)
-        for precision, half in HALF.items()
-    ),
-    *(exact(f"alone-overflow-zero{stage}", zero(stage), *OVERFLOWING) for stage in (0, 1, 3)),
+    *half_precision("alone", (0, 1, 2)),
+    *(exact(f"alone-overflow-zero{stage}", zero(stage), *OVERFLOWING) for stage in (0, 1)),
+    *half_precision("alone", (3,)),
+    exact("alone-overflow-zero3", zero(3), *OVERFLOWING),
 ]
 
 REFUSED = {
@@ -82,61 +114,13 @@ REFUSED = {
     "too-many-stages": stages(3),
     "pipeline-with-zero2": (zero(2), "engine.pipeline_stages=2"),
 }
-
-TWO_RANKS = [
-    *(exact(name, *overrides) for name, overrides in REFUSED.items()),
-    *(exact(f"zero{stage}", zero(stage)) for stage in (0, 1, 2, "2-offload")),
-    exact("accumulated-4-times", zero(1), "train.micro_batch_size=1"),
-    exact("not-accumulated", zero(1), "train.micro_batch_size=4"),
-    *(exact(f"clipped-zero{stage}", zero(stage), *CLIPPED) for stage in (0, 1, 2)),
-    exact("frozen-zero2", zero(2), *FROZEN),
-    exact("distil-zero2", zero(2), *taught_by("zero1")),
-    exact("zero3", zero(3)),
-    exact("frozen-zero3", zero(3), *FROZEN),
-    exact("distil-zero3", zero(3), *taught_by("zero1")),
-    exact("zero3-offload", zero("3-offload"), TOGETHER),
-    exact("clipped-zero3", zero(3), *CLIPPED, TOGETHER),
-    exact("recomputed-zero3", zero(3), RECOMPUTED, TOGETHER),
-    *(exact(f"{precision}-zero3", zero(3), *half) for precision, half in HALF.items()),
-    exact("stages2", *stages(2)),
-    exact("recomputed-stages2", *stages(2), RECOMPUTED),
-    exact("untied-stages2", *stages(2), UNTIED),
-    exact("frozen-stages2", *stages(2), *FROZEN),
-    exact("clipped-stages2", *stages(2), *CLIPPED),
-    *(exact(f"{precision}-stages2", *stages(2), *half) for precision, half in HALF.items()),
-    exact("overflow-stages2", *stages(2), *OVERFLOWING),
-]
-
-FOUR_RANKS = [
-    *(exact(f"zero{stage}", zero(stage)) for stage in range(4)),
-    exact("stages4", *stages(4)),
-    exact("stages2x2", *stages(2)),
-    exact("clipped-stages2x2", *stages(2), *CLIPPED),
-]
-
-# With dropout, which every rank draws for itself.
-DROPPING = (
-    *("model.dropout=0.1", "train.steps=10", "tracking.evaluate_every=5"),
-    TOGETHER,
-)
-RESUMED = {
-    **{f"zero{stage}": (zero(stage),) for stage in (0, 1, 2)},
-    "bf16": (zero(1), "engine.precision=bf16"),
-    # Overflows in the first five steps.
-    "fp16": (zero(2), "engine.precision=fp16", "engine.loss_scale.initial_power=22"),
-    "zero3": (zero(3),),
-    "stages2": stages(2),
+WRONG_ON_ONE_RANK = {
+    "another-seed": "seed=8",
+    "a-seed-that-is-no-number": "seed=x",
+    "no-store": "data.store=/nowhere/at/all",
 }
-STOPPED_AT = {name: random.Random(name).randint(2, 4 if name == "fp16" else 8) for name in RESUMED}
-STOPPED = [
-    training
-    for name, overrides in RESUMED.items()
-    for training in (
-        Training(f"calm-{name}", (*DROPPING, *overrides)),
-        Training(f"stopped-{name}", (*DROPPING, *overrides), stop_at=STOPPED_AT[name]),
-        Training(f"stopped-{name}", (*DROPPING, *overrides)),
-    )
-]
+IN_USE = "in-use"
+"""Its run folder is locked by the tests before any rank starts."""
 
 # Steps unlike the others, on ranks and across stages.
 UNLIKE = 8
@@ -146,15 +130,128 @@ POLICIES = {
     "rollback-nan": ("rollback", math.nan),
     "stop-nan": ("stop", math.nan),
 }
-DISTURBED = [
-    Training(
-        f"{name}-{engine}",
-        (
-            *(*overrides, *DROPPING, "checkpoint.every=4"),
-            f"train.anomalies={{policy: {policy}, sigmas: 6, window: 6}}",
-        ),
-        disturbed=(UNLIKE, factor),
-    )
-    for engine, overrides in {"zero2": (zero(2),), "stages2": stages(2)}.items()
-    for name, (policy, factor) in POLICIES.items()
+
+
+def disturbed(engine: str, *overrides: str) -> list[Training]:
+    """A training under each policy, one step of which has a loss like no other."""
+    return [
+        Training(
+            f"{name}-{engine}",
+            (
+                *(*overrides, *DROPPING, "checkpoint.every=4"),
+                f"train.anomalies={{policy: {policy}, sigmas: 6, window: 6}}",
+            ),
+            disturbed=(UNLIKE, factor),
+        )
+        for name, (policy, factor) in POLICIES.items()
+    ]
+
+
+# Trainings that were stopped and went on in the same layout.
+RESUMED = {
+    **{f"zero{stage}": (zero(stage),) for stage in (0, 1, 2)},
+    "bf16": (zero(1), "engine.precision=bf16"),
+    # Overflows in the first five steps.
+    "fp16": (zero(2), "engine.precision=fp16", "engine.loss_scale.initial_power=22"),
+    "zero3": (zero(3),),
+    "stages2": stages(2),
+}
+STOPPED_AT = {name: random.Random(name).randint(2, 4 if name == "fp16" else 8) for name in RESUMED}
+
+
+def stopped(*names: str) -> list[Training]:
+    """For each of `RESUMED`: a calm training, and one that is stopped and goes on."""
+    return [
+        training
+        for name in names
+        for training in (
+            Training(f"calm-{name}", (*DROPPING, *RESUMED[name])),
+            Training(f"stopped-{name}", (*DROPPING, *RESUMED[name]), stop_at=STOPPED_AT[name]),
+            Training(f"stopped-{name}", (*DROPPING, *RESUMED[name])),
+        )
+    ]
+
+
+# Trainings that were stopped and went on in another layout.
+SAVED_AT = STEPS // 2
+SAVERS = {f"zero{stage}": (zero(stage),) for stage in range(4)} | {"stages2": stages(2)}
+LOADERS = {
+    1: {f"zero{stage}": (zero(stage),) for stage in (0, 1, 2, "2-offload", 3, "3-offload")},
+    4: {f"zero{stage}": (zero(stage),) for stage in range(4)}
+    | {"stages2": stages(2), "stages4": stages(4)},
+}
+
+
+def saved(*names: str) -> list[Training]:
+    """A training of each of `SAVERS`, stopped in the middle."""
+    return [
+        Training(f"saved-{name}", (*EXACT, *SAVERS[name], TOGETHER), stop_at=SAVED_AT)
+        for name in names
+    ]
+
+
+def goes_on(before: str, after: str, *, ranks: int) -> Training:
+    """`saved-{before}` under the engine `after`, in the copy that `copy_saved` makes of it."""
+    folder = f"{before}-{after}"
+    moved = (f"name=saved-{before}", f"runs_dir={RUNS}/{folder}")
+    return exact(folder, *LOADERS[ranks][after], TOGETHER, *moved)
+
+
+TWO_RANKS = [
+    *(exact(name, *overrides) for name, overrides in REFUSED.items()),
+    *(Training(name, (zero(1),), on_rank_1=(wrong,)) for name, wrong in WRONG_ON_ONE_RANK.items()),
+    exact(IN_USE, zero(1)),
+    *disturbed("zero2", zero(2)),
+    *saved("zero0", "zero1", "zero2"),
+    *(exact(f"zero{stage}", zero(stage)) for stage in (0, 1, 2, "2-offload")),
+    exact("accumulated-4-times", zero(1), "train.micro_batch_size=1"),
+    exact("not-accumulated", zero(1), "train.micro_batch_size=4"),
+    *(exact(f"clipped-zero{stage}", zero(stage), *CLIPPED) for stage in (0, 1, 2)),
+    exact("frozen-zero2", zero(2), *FROZEN),
+    exact("distil-zero2", zero(2), *taught_by("zero1")),
+    *stopped("zero1", "fp16"),
+    *saved("zero3"),
+    exact("zero3", zero(3)),
+    exact("frozen-zero3", zero(3), *FROZEN),
+    exact("distil-zero3", zero(3), *taught_by("zero1")),
+    exact("zero3-offload", zero("3-offload"), TOGETHER),
+    exact("clipped-zero3", zero(3), *CLIPPED, TOGETHER),
+    exact("recomputed-zero3", zero(3), RECOMPUTED, TOGETHER),
+    *(exact(f"{precision}-zero3", zero(3), *half) for precision, half in HALF.items()),
+    *stopped("zero3"),
+]
+TWO_STAGES = [
+    *disturbed("stages2", *stages(2)),
+    *saved("stages2"),
+    exact("stages2", *stages(2)),
+    exact("recomputed-stages2", *stages(2), RECOMPUTED),
+    exact("untied-stages2", *stages(2), UNTIED),
+    exact("frozen-stages2", *stages(2), *FROZEN),
+    exact("clipped-stages2", *stages(2), *CLIPPED),
+    exact("shared-stages2", *stages(2), *SHARED, RECOMPUTED),
+    *(exact(f"{precision}-stages2", *stages(2), *half) for precision, half in HALF.items()),
+    exact("overflow-stages2", *stages(2), *OVERFLOWING),
+    *stopped("stages2"),
+]
+TWO_RANKS_REST = stopped("zero0", "zero2", "bf16")
+
+
+def copy_saved(saver: Launch, before: str, after: str, *, runs: Path) -> None:
+    """Put the run `saved-{before}` where `goes_on` looks for it among `runs`."""
+    name = f"saved-{before}"
+    assert saver.codes(name) == [[EXIT_STOPPED] * 2]
+    shutil.copytree(saver.runs / name, runs / f"{before}-{after}" / name)
+
+
+GROWN = [(name, name) for name in SAVERS]
+"""Savers on two ranks, and what goes on from them on four."""
+FOUR_RANKS = [
+    *(exact(f"zero{stage}", zero(stage)) for stage in range(3)),
+    *(goes_on(*pair, ranks=4) for pair in GROWN[:3]),
+    exact("zero3", zero(3)),
+    goes_on("zero3", "zero3", ranks=4),
+    exact("stages4", *stages(4)),
+    exact("stages2x2", *stages(2)),
+    exact("clipped-stages2x2", *stages(2), *CLIPPED),
+    goes_on("stages2", "stages2", ranks=4),
 ]

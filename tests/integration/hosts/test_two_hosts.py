@@ -17,7 +17,8 @@ import pytest
 from ptm.errors import EXIT_STOPPED
 from ptm.model.checkpoint import newest_checkpoint
 from ptm.recipe.batch import batch_plan
-from tests.support.small_runs import QUICKSTART, small_overrides
+from tests.support.covers import by_default
+from tests.support.small_runs import QUICKSTART, Calm, small_overrides
 from tests.support.two_hosts import NIC, PROJECT, Ended, TwoHosts
 
 SECONDS = 90
@@ -29,8 +30,6 @@ OPENMPI = (
     "--launcher=openmpi",
     f"--launcher_args=--allow-run-as-root --mca btl_tcp_if_include {NIC} --bind-to none",
 )
-
-Calm = Callable[..., list[dict[str, Any]]]
 
 
 class Launch:
@@ -103,40 +102,38 @@ def same_losses(
             assert here[key] == pytest.approx(expected[key], rel=within), (key, here["step"])
 
 
-@pytest.mark.parametrize(
-    ("options", "slots", "stage"),
-    [
-        pytest.param((), 1, 2, id="pdsh-1-slot-zero2"),
-        pytest.param((), 2, 3, id="pdsh-2-slots-zero3"),
-        pytest.param(OPENMPI, 1, 0, id="openmpi-1-slot-zero0"),
-    ],
-)
-def test_two_hosts_have_the_losses_of_one_process(
-    launch: Launch, calm: Calm, options: tuple[str, ...], slots: int, stage: int
-) -> None:
-    alone = calm(*SMALL)
-    name = f"stage{stage}"
-
-    ended = launch(name, *options, slots=slots, overrides=[f"engine.deepspeed=zero{stage}"])
-
-    same_losses([ended], lambda: launch.losses(name), alone, ranks=2 * slots)
+ZERO = {stage: (f"engine.deepspeed=zero{stage}",) for stage in range(4)}
+PIPELINE = ("engine.pipeline_stages=2", "engine.deepspeed=zero1")
+BF16 = ("engine.precision=bf16",)
+CASES = {
+    # Each launcher once, each number of slots, and each kind of engine; the rest is slow.
+    "pdsh-2-slots-zero3": ("pdsh", 2, ZERO[3]),
+    "openmpi-1-slot-bf16": ("openmpi", 1, (*BF16, *ZERO[2])),
+    "by-hand-1-slot-pipeline": ("by hand", 1, PIPELINE),
+    "pdsh-1-slot-zero2": ("pdsh", 1, ZERO[2]),
+    "pdsh-1-slot-pipeline": ("pdsh", 1, PIPELINE),
+    "openmpi-1-slot-zero0": ("openmpi", 1, ZERO[0]),
+    "openmpi-2-slots-bf16": ("openmpi", 2, BF16),
+    "by-hand-1-slot-zero3": ("by hand", 1, ZERO[3]),
+}
+DEFAULT = list(CASES)[:3]
 
 
-def test_two_hosts_in_bf16_have_the_losses_of_one_process(launch: Launch, calm: Calm) -> None:
-    bf16 = ("engine.precision=bf16",)
-    alone = calm(*SMALL, *bf16)
+@pytest.mark.parametrize("name", [by_default(name, DEFAULT) for name in CASES])
+def test_two_hosts_have_the_losses_of_one_process(launch: Launch, calm: Calm, name: str) -> None:
+    launcher, slots, overrides = CASES[name]
+    precision = BF16 if BF16[0] in overrides else ()
+    alone = calm(*SMALL, *precision)
 
-    ended = launch("bf16", *OPENMPI, slots=2, overrides=bf16)
+    if launcher == "by hand":
+        ended = launch.by_hand(name, slots=slots, overrides=overrides)
+    else:
+        options = OPENMPI if launcher == "openmpi" else ()
+        ended = [launch(name, *options, slots=slots, overrides=overrides)]
 
-    same_losses([ended], lambda: launch.losses("bf16"), alone, ranks=4, within=2e-3)
-
-
-def test_hosts_launched_by_hand_have_the_losses_of_one_process(launch: Launch, calm: Calm) -> None:
-    alone = calm(*SMALL)
-
-    ended = launch.by_hand("by-hand", slots=1, overrides=["engine.deepspeed=zero3"])
-
-    same_losses(ended, lambda: launch.losses("by-hand"), alone, ranks=2)
+    ranks = 1 if overrides == PIPELINE else 2 * slots
+    within = 2e-3 if precision else 1e-5
+    same_losses(ended, lambda: launch.losses(name), alone, ranks=ranks, within=within)
 
 
 def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
@@ -165,14 +162,3 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
     saved = newest_checkpoint(launch.runs / "stopped" / "checkpoints")
     assert saved is not None
     assert saved.step == launch.losses("stopped")[-1]["step"]
-
-
-def test_a_pipeline_over_two_hosts_has_the_losses_of_one_process(
-    launch: Launch, calm: Calm
-) -> None:
-    alone = calm(*SMALL)
-    pipeline = ["engine.pipeline_stages=2", "engine.deepspeed=zero1"]
-
-    ended = launch("pipeline", slots=1, overrides=pipeline)
-
-    same_losses([ended], lambda: launch.losses("pipeline"), alone, ranks=1)

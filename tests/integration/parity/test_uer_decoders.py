@@ -19,8 +19,9 @@ from ptm.interop.source import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.model.build import meta_model
 from ptm.model.loaded import loaded_model
+from tests.integration.parity.cases.inputs import two_sided
 from tests.support.bert_pairs import difference, random_weights, recipe_of, write_model
-from tests.support.two_sided import CASES, plan_of, ptm_logits, sides_of
+from tests.support.two_sided import CASES, plan_of
 from tests.support.uer_decoder_models import CONFIGS, random_state
 from tests.support.uer_models import write_checkpoint
 
@@ -105,9 +106,9 @@ def test_the_scale_of_a_t5s_output_goes_into_its_last_norm(
     import_from_uer(str(tmp_path / "uer"), tmp_path / "back", config=None, vocab=None)
     back = open_source(str(tmp_path / "back"))
     assert not back.recipe().objective.head.scaled
-    sides = sides_of(recipe.tokenizer.load().vocabulary.size)
+    inputs = two_sided(recipe.tokenizer.load().vocabulary.size)
     logits = [
-        ptm_logits(loaded_model(plan_of(recipe_), tensors, source="t5"), sides.packed)
+        inputs.ptm_logits(loaded_model(plan_of(recipe_), tensors, source="t5"), inputs.packed)
         for recipe_, tensors in ((recipe, weights), (back.recipe(), back.tensors()))
     ]
     assert difference(*logits) < 1e-6

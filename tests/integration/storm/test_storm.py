@@ -1,31 +1,79 @@
-"""A short storm: what `benchmarks/storm.py` does for minutes, with a fault of every few kinds."""
+"""A short storm: what `benchmarks/storm.py` does for minutes, with a fault of each kind.
+
+All tests of this file start one training again and again, in their order: it is struck by a fault
+in each, goes on in the next, and in the last one reports what a calm training did.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from benchmarks.storm import FAULTS, Storm, reports, small_disk, small_training
+from ptm.errors import EXIT_DONE
 
-@pytest.mark.timeout(900)
-def test_a_training_struck_by_faults_reports_what_a_calm_one_does(
-    project: Path, tmp_path: Path
-) -> None:
-    script = project / "benchmarks" / "storm.py"
-    folder = tmp_path / "storm"
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), "--steps", "40", "--faults", "4"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
-    output = folder / "output"
-    said = output.read_text(encoding="utf-8", errors="replace")[-3000:] if output.exists() else ""
-    assert done.returncode == 0, done.stdout + done.stderr + said
-    assert "4 faults" in done.stdout
-    assert "reports, equal" in done.stdout
+STEPS = 40
+RANKS = 2
+ENGINE = "engine.deepspeed=zero1"
+STRUCK_AT = {
+    "kill -9 of a rank": 8,
+    "newest checkpoint bit-flipped": 17,
+    "full disk": 26,
+}
+"""The step after which each fault comes; checkpoints are saved every 5 steps."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """One training that is left alone, and one that is not."""
+
+    calm: Storm
+    struck: Storm
+    has_small_disk: bool
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    folder = tmp_path_factory.mktemp("storm")
+    arguments = small_training(folder, steps=STEPS, dropout=True)
+    (folder / "runs").mkdir()
+    has_small_disk = small_disk(folder / "runs")
+    calm, struck = (Storm(folder, [*arguments, f"name={name}"], name) for name in ("calm", "storm"))
+    yield Trainings(calm, struck, has_small_disk)
+    for one in (calm, struck):
+        if one.process is not None:
+            one.kill_everything()
+
+
+@pytest.mark.parametrize("fault", STRUCK_AT)
+def test_a_fault_ends_the_launch_and_every_rank(trainings: Trainings, fault: str) -> None:
+    if fault == "full disk" and not trainings.has_small_disk:
+        fault = "checkpoints cannot be written"
+    struck = trainings.struck
+    struck.start(RANKS, ENGINE)
+    assert struck.await_step(STRUCK_AT.get(fault, 26)), output(struck)
+
+    FAULTS[fault](struck, random.Random(fault))
+
+    assert struck.await_end() != EXIT_DONE, output(struck)
+
+
+def test_a_calm_training_ends(trainings: Trainings) -> None:
+    trainings.calm.start(RANKS, ENGINE)
+    assert trainings.calm.await_end() == EXIT_DONE, output(trainings.calm)
+
+
+def test_the_struck_training_ends_with_the_reports_of_the_calm_one(trainings: Trainings) -> None:
+    trainings.struck.start(RANKS, ENGINE)
+    assert trainings.struck.await_end() == EXIT_DONE, output(trainings.struck)
+    found, expected = reports(trainings.struck.run), reports(trainings.calm.run)
+    assert [one["step"] for one in expected if one["split"] == "train"] == [*range(1, STEPS + 1)]
+    assert found == expected
+
+
+def output(storm: Storm) -> str:
+    return Path(storm.folder / "output").read_text(encoding="utf-8", errors="replace")[-3000:]

@@ -136,7 +136,7 @@ def test_a_key_without_a_reachable_server_means_offline(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setitem(ptm.train.trackers.wandb._SETTINGS, "init_timeout", 0.5)
+    monkeypatch.setitem(ptm.train.trackers.wandb.SETTINGS, "init_timeout", 0.5)
     trackers = Trackers(quick(recipe), tmp_path)
     trackers.log(RECORD)
     trackers.close()

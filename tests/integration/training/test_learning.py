@@ -88,7 +88,7 @@ def test_reviews_are_learnt_beyond_the_plateau(
         "optimizer.learning_rate=1e-3",
     ]
     assert main(["preprocess", recipe, *overrides]) == EXIT_DONE
-    assert train(load_recipe(recipe, overrides), fresh=False) == EXIT_DONE
+    assert train(lambda: load_recipe(recipe, overrides), fresh=False) == EXIT_DONE
     records = Runs(tmp_path / "store", tmp_path).metrics("roberta-tiny")
     last = [record for record in records if record["split"] == "train"][-1]
     if shuffled:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
+from tests.support.covers import by_default
 from tests.support.faults import Killed, fill_the_disk, kill_at_sync
 from tests.support.small_runs import Calm, Runs
 
-ENGINES = [
-    (f"engine.deepspeed=zero{stage}", f"engine.precision={precision}")
-    for stage in range(4)
-    for precision in ("fp32", "bf16")
-]
+ENGINES = [f"zero{stage}-{precision}" for stage in range(4) for precision in ("fp32", "bf16")]
+DEFAULT = ("zero0-fp32", "zero0-bf16", "zero1-fp32", "zero2-bf16", "zero3-fp32")
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda e: "-".join(w.split("=")[1] for w in e))
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
-    runs: Runs, calm: Calm, engine: tuple[str, str]
-) -> None:
-    assert runs.train("stopped", *engine, stop_at=7) == EXIT_STOPPED
+@pytest.mark.parametrize("engine", [by_default(engine, DEFAULT) for engine in ENGINES])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(runs: Runs, calm: Calm, engine: str) -> None:
+    deepspeed, _, precision = engine.partition("-")
+    overrides = (f"engine.deepspeed={deepspeed}", f"engine.precision={precision}")
+    assert runs.train("stopped", *overrides, stop_at=7) == EXIT_STOPPED
     assert runs.checkpoints("stopped")[-1] == 7
-    assert runs.train("stopped", *engine) == EXIT_DONE
-    assert runs.metrics("stopped") == calm(*engine)
+    assert runs.train("stopped", *overrides) == EXIT_DONE
+    assert runs.metrics("stopped") == calm(*overrides)
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint(runs: Runs, calm: Calm) -> None:
@@ -106,17 +105,22 @@ def test_with_all_checkpoints_damaged_nothing_starts_from_scratch_unasked(runs: 
         runs.train("damaged", "checkpoint.keep=1")
 
 
-@pytest.mark.parametrize("before", [0, 1, 2, 3])
-@pytest.mark.parametrize("after", [0, 1, 2, 3])
-def test_another_zero_stage_goes_on_with_the_same_losses(
-    runs: Runs, calm: Calm, before: int, after: int
+STAGES = (0, 1, 2, 3, 0, 2, 1, 3, 1, 0, 3, 2, 0)
+"""ZeRO stages such that each follows each of the others once."""
+
+
+def test_every_zero_stage_goes_on_from_every_other_with_the_same_losses(
+    runs: Runs, calm: Calm
 ) -> None:
-    without_dropout = "model.dropout=0.0"
-    runs.train("moved", without_dropout, f"engine.deepspeed=zero{before}", stop_at=7)
-    assert runs.train("moved", without_dropout, f"engine.deepspeed=zero{after}") == EXIT_DONE
-    expected = calm(without_dropout, f"engine.deepspeed=zero{before}")
-    for record, other in zip(runs.metrics("moved"), expected, strict=True):
-        assert record["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    assert len(set(pairwise(STAGES))) == 4 * 3
+    overrides = ("model.dropout=0.0", "checkpoint.every=100", "tracking.evaluate_every=100")
+    changes = [(f"engine.deepspeed=zero{stage}",) for stage in STAGES]
+    found = runs.change_at_every_step("moved", changes, *overrides)
+    expected = calm(*overrides, f"train.steps={len(STAGES)}", "tracking.report_every=1")
+    assert [one["step"] for one in found] == [one["step"] for one in expected]
+    for record, other in zip(found, expected, strict=True):
+        assert record["loss"] == pytest.approx(other["loss"], rel=1e-5), record["step"]
+        assert record["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5), record["step"]
 
 
 def test_more_steps_go_on_and_the_finished_run_stays_finished(runs: Runs) -> None:

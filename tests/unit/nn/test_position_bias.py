@@ -18,7 +18,9 @@ def test_buckets_are_those_of_transformers(
     found = relative_buckets(
         relative, buckets=buckets, max_distance=furthest, bidirectional=bidirectional
     )
-    theirs = T5Attention._relative_position_bucket(relative, bidirectional, buckets, furthest)
+    theirs = T5Attention._relative_position_bucket(  # noqa: SLF001 (it has no public name)
+        relative, bidirectional, buckets, furthest
+    )
     assert torch.equal(found, theirs)
 
 

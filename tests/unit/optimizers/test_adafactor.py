@@ -112,7 +112,8 @@ def test_the_relative_step_is_that_of_transformers(warmup_init: bool) -> None:
     config = optimizer(warmup_init=warmup_init)
     group = {"lr": None, "relative_step": True, "scale_parameter": False}
     for step in (1, 2, 9_999, 10_000, 10_001, 40_000, 10**6):
-        theirs = Theirs._get_lr({**group, "warmup_init": warmup_init}, {"step": step})
+        state = {"step": step}
+        theirs = Theirs._get_lr({**group, "warmup_init": warmup_init}, state)  # noqa: SLF001
         assert config.rate(step - 1) == theirs
 
 

@@ -1,0 +1,63 @@
+"""Models that are compared with transformers, each built once per session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.integration.parity.cases.models import (
+    Export,
+    ExportedModel,
+    Import,
+    ImportedModel,
+    SavedModel,
+    export_model,
+    import_model,
+    save_model,
+)
+
+BuildExport = Callable[[Export], ExportedModel]
+BuildSaved = Callable[[Import], SavedModel]
+BuildImport = Callable[[Import], ImportedModel]
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, small_vocab: Path, bundled_texts: list[str]
+) -> BuildExport:
+    """A case's random model and its export."""
+
+    @cache
+    def build(case: Export) -> ExportedModel:
+        folder = tmp_path_factory.mktemp("export")
+        return export_model(case, folder, vocab=small_vocab, texts=bundled_texts)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def saved(
+    tmp_path_factory: pytest.TempPathFactory, small_vocab: Path, bundled_texts: list[str]
+) -> BuildSaved:
+    """A case's random model of transformers, saved."""
+
+    @cache
+    def build(case: Import) -> SavedModel:
+        folder = tmp_path_factory.mktemp("saved")
+        return save_model(case, folder, vocab=small_vocab, texts=bundled_texts)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory, saved: BuildSaved) -> BuildImport:
+    """What `ptm import` makes of a case's saved model."""
+
+    @cache
+    def build(case: Import) -> ImportedModel:
+        return import_model(saved(case).folder, tmp_path_factory.mktemp("imported") / "model")
+
+    return build

@@ -1,0 +1,142 @@
+"""An exported model gives, in transformers, the logits that it gives in ptm.
+
+Every case of `cases/` is built once. In the default run each option of a family is in one case at
+least; whole matrices are slow.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from ptm.interop.hf.folder import HuggingFaceFolder
+from ptm.interop.source import open_source
+from ptm.interop.source_contract import Source
+from tests.integration.parity.cases import EXPORTS, PLAIN_EXPORTS, SLOW_EXPORTS, encoders
+from tests.integration.parity.cases.models import Export, ExportedModel, export_model
+from tests.integration.parity.conftest import BuildExport
+from tests.support.bert_pairs import LARGEST_LOGIT, MINI, TOLERANCE, difference
+
+
+def params(cases: Iterable[Export], *marks: pytest.MarkDecorator) -> list[Any]:
+    return [pytest.param(case, id=str(case), marks=marks) for case in cases]
+
+
+@pytest.fixture(params=[*params(EXPORTS), *params(SLOW_EXPORTS, pytest.mark.slow)])
+def model(request: pytest.FixtureRequest, exported: BuildExport) -> ExportedModel:
+    return exported(request.param)
+
+
+def test_single_rows_have_the_same_logits(model: ExportedModel) -> None:
+    for index in range(4):
+        ours = model.inputs.ptm_logits(model.ours, model.inputs.single(index))
+        theirs = model.inputs.hf_logits(model.theirs, [index])
+        assert difference(ours, theirs) <= TOLERANCE
+
+
+def test_padded_rows_have_the_same_logits(model: ExportedModel) -> None:
+    rows = model.inputs.padded
+    lengths = (rows["example_ids"] > 0).sum(dim=1)
+    assert lengths.unique().numel() > 3, "rows of several lengths"
+    ours = model.inputs.ptm_logits(model.ours, rows)
+    assert difference(ours, model.inputs.hf_logits_padded(model.theirs)) <= TOLERANCE
+
+
+def test_a_packed_row_has_the_logits_of_its_examples_alone(model: ExportedModel) -> None:
+    rows = model.inputs.packed
+    assert len(rows["input_ids"]) <= len(model.inputs.padded["input_ids"]) / 2, "packed rows"
+    assert model.mismatch(model.inputs.ptm_logits(model.ours, rows)) <= TOLERANCE
+
+
+def test_the_compared_logits_are_large_and_spread(model: ExportedModel) -> None:
+    assert float(model.expected.abs().max()) == pytest.approx(LARGEST_LOGIT, rel=1e-3)
+    assert float(model.expected.std()) > 0.5
+
+
+def test_transformers_loads_every_tensor_as_the_right_class(model: ExportedModel) -> None:
+    family = model.case.family
+    assert type(model.theirs) is family.hf_class
+    assert HuggingFaceFolder(model.folder).family.name == family.name
+    # transformers has no public name for it.
+    attention = model.theirs.config._attn_implementation  # noqa: SLF001
+    assert attention == model.case.attention
+    assert not any(model.loading_info.values()), model.loading_info
+    written = {path.name for path in model.folder.iterdir()}
+    is_bin = model.case.weights_format == "bin"
+    assert ("pytorch_model.bin" in written, "model.safetensors" in written) == (is_bin, not is_bin)
+
+
+def without_recipe(folder: Path, out: Path) -> Path:
+    """A copy in which config and tensors are all that describes the model."""
+    ignored = shutil.ignore_patterns("recipe.yaml", "README.md")
+    return Path(shutil.copytree(folder, out, ignore=ignored))
+
+
+def assert_same_blocks(source: Source, model: ExportedModel) -> None:
+    found, expected = source.recipe(), model.recipe
+    for part in ("embedding", "encoder", "decoder"):
+        assert getattr(found.model, part) == getattr(expected.model, part), part
+    assert found.objective.type == expected.objective.type
+    assert found.objective.head == expected.objective.head  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("with_recipe", [True, False], ids=["recipe", "no_recipe"])
+def test_an_export_is_read_back_bit_for_bit(
+    model: ExportedModel, tmp_path: Path, with_recipe: bool
+) -> None:
+    if not model.case.lossless:
+        pytest.skip("its export has more than the recipe's model")
+    folder = model.folder if with_recipe else without_recipe(model.folder, tmp_path / "bare")
+    source = open_source(str(folder))
+    back = source.tensors()
+    assert back.keys() == model.weights.keys()
+    for name, tensor in model.weights.items():
+        # transformers has no segment of padding, which no token reads.
+        rows = slice(1, None) if name == "embedding.segment.weight" else slice(None)
+        assert torch.equal(back[name][rows], tensor[rows]), name
+    assert_same_blocks(source, model)
+    assert HuggingFaceFolder(folder).left_out(back, source.recipe()) == []
+
+
+HEADS = ("cls.", "vocab_", "lm_head.", "predictions.", "head.", "decoder.bias", "final_logits_bias")
+
+
+@pytest.mark.parametrize("case", params(PLAIN_EXPORTS.values()))
+def test_the_bare_model_loads_without_missing_a_tensor(exported: BuildExport, case: Export) -> None:
+    # Nothing trains a pooler.
+    has_pooler = case.family in (encoders.BERT, encoders.ROBERTA, encoders.ERNIE, encoders.ALBERT)
+    options = {"add_pooling_layer": False} if has_pooler else {}
+    _, info = AutoModel.from_pretrained(exported(case).folder, output_loading_info=True, **options)
+    assert not info["missing_keys"]
+    assert not info["mismatched_keys"]
+    assert all(name.startswith(HEADS) for name in info["unexpected_keys"])
+
+
+def test_no_difference_is_left_in_double_precision(
+    tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
+) -> None:
+    # What fp32 hides below its tolerance, such as another epsilon, shows here.
+    case = Export(encoders.BERT, "mini", {"encoder": encoders.sizes_of(MINI)})
+    model = export_model(case, tmp_path, vocab=small_vocab, texts=bundled_texts)
+    model.theirs.double()
+    ours = model.inputs.ptm_logits(model.ours.double(), model.inputs.packed)
+    assert ours.dtype == torch.float64
+    assert model.mismatch(ours) <= 1e-13
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", params(encoders.BASE_EXPORTS))
+def test_a_base_sized_model_has_the_same_logits(
+    tmp_path: Path, small_vocab: Path, bundled_texts: list[str], case: Export
+) -> None:
+    model = export_model(case, tmp_path, vocab=small_vocab, texts=bundled_texts)
+    ours = model.inputs.ptm_logits(model.ours, model.inputs.packed)
+    assert model.mismatch(ours) <= TOLERANCE
+    padded = model.inputs.ptm_logits(model.ours, model.inputs.padded)
+    assert difference(padded, model.inputs.hf_logits_padded(model.theirs)) <= TOLERANCE

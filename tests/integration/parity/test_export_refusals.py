@@ -1,0 +1,179 @@
+"""Which family a model is exported as, and how a model that fits none is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptm.errors import UserError
+from ptm.interop.hf.contract import families, family_for
+from ptm.interop.hf.export import export_to_huggingface
+from ptm.recipe import load_recipe
+from tests.conftest import PROJECT
+from tests.integration.parity.cases import EXPORTS
+from tests.integration.parity.cases.encoders import BERT
+from tests.integration.parity.cases.models import Changes, with_changes
+from tests.support.bert_pairs import random_weights, recipe_of, write_model
+from tests.support.two_sided import plan_of
+
+CASES = {str(case): case for case in EXPORTS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "family"),
+    [
+        ({}, "bert"),
+        ({"embedding": {"segments": 1}}, "bert"),
+        ({"embedding": {"of": ["word", "position"]}}, "distilbert"),
+        ({"embedding": {"position_offset": 1}}, "roberta"),
+        ({"embedding": {"of": ["word", "position"], "position_offset": 1}}, "roberta"),
+        ({"embedding": {"of": ["word", "position", "segment", "task"]}}, "ernie"),
+        # DistilBERT's config has no epsilon.
+        (
+            {"embedding": {"of": ["word", "position"]}, "encoder": {"norm_epsilon": 1e-5}},
+            "bert",
+        ),
+    ],
+    ids=str,
+)
+def test_the_most_specific_family_that_fits_is_taken(
+    small_vocab: Path, changes: Changes, family: str
+) -> None:
+    recipe = recipe_of(with_changes(BERT.recipe(small_vocab), changes))
+    assert family_for(recipe, source="model").name == family
+
+
+@pytest.mark.parametrize("name", ["t5", "t5-v1.1", "bart", "pegasus"])
+def test_every_recipe_of_an_encoder_decoder_fits_its_family(name: str) -> None:
+    recipes = sorted((PROJECT / "recipes" / name).glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        recipe = load_recipe(str(path), [])
+        assert family_for(recipe, source=path.name).name == name.partition("-")[0], path.name
+
+
+def encoder(**values: Any) -> Changes:
+    return {"encoder": values}
+
+
+def decoder(**values: Any) -> Changes:
+    return {"decoder": values}
+
+
+def embedding(**values: Any) -> Changes:
+    return {"embedding": values}
+
+
+def head(**values: Any) -> Changes:
+    return {"head": values}
+
+
+REFUSED: list[tuple[str, Changes, str]] = [
+    ("bert", encoder(norm_position="pre"), "bert: .*post-norm"),
+    ("bert", embedding(of=["word", "sinusoidal", "segment"]), "bert: .*positions"),
+    ("bert", embedding(of=["word", "segment"]), "bert: .*positions"),
+    ("bert", embedding(layer_norm=False), "bert: .*layer norm"),
+    ("bert", encoder(residual_attention=True), "bert: .*residual_attention"),
+    ("bert", encoder(bias=False), "bert: .*bias"),
+    ("bert", encoder(attention_scale=False), "bert: .*attention_scale"),
+    ("bert", encoder(feed_forward="gated"), "bert: .*feed_forward"),
+    ("albert", encoder(norm_position="pre"), "albert: its encoder is not a post-norm"),
+    ("albert", embedding(of=["word", "position", "task"]), "albert: its embedding is of"),
+    ("albert", encoder(window=8), "albert: it has model.encoder.window = 8"),
+    ("albert", encoder(residual_attention=True), "albert: .*model.encoder.residual_attention"),
+    ("albert", encoder(bias=False), "albert: it has model.encoder.bias = False"),
+    ("albert", embedding(position_offset=2), "albert: it has model.embedding.position_offset"),
+    (
+        "albert",
+        encoder(rotary={"theta": 1000.0}),
+        "modernbert: it has model.encoder.feed_forward = dense",
+    ),
+    ("openai_gpt", encoder(activation="gelu"), "openai_gpt: .*activation = gelu"),
+    ("openai_gpt", encoder(feed_forward_size=96), "openai_gpt: .*feed_forward_size = 96"),
+    ("gpt2", encoder(key_value_heads=2), "gpt2: .*key_value_heads = 2"),
+    ("gpt2", encoder(head_size=8), "gpt2: .*head_size = 8"),
+    ("gpt2", encoder(window=8), "gpt2: .*window = 8"),
+    ("gpt2", head(bias=True), "gpt2: .*objective.head.bias = True"),
+    ("gpt2", embedding(scaled=True), "gpt2: .*model.embedding.scaled = True"),
+    ("gpt2", embedding(size=32), "gpt2: .*narrower"),
+    ("gpt2", encoder(bias=False), "gpt2: .*bias = false"),
+    ("llama", encoder(norm="layer"), "llama: .*norm = layer"),
+    ("llama", encoder(rotary=None), "llama: .*no model.encoder.rotary"),
+    ("llama", encoder(feed_forward="dense"), "llama: .*feed_forward = dense"),
+    ("llama", embedding(of=["word", "position"]), "llama: .*word, position"),
+    ("t5", encoder(rotary={}), "t5: .*model.encoder.rotary"),
+    ("t5", decoder(activation="silu"), "t5: .*model.decoder.activation = silu"),
+    ("t5", decoder(key_value_heads=1), "t5: .*model.decoder.key_value_heads"),
+    ("t5", head(bias=True), "t5: .*objective.head.bias"),
+    ("t5", head(tied=False), "t5: .*objective.head.scaled"),
+    ("t5-1.1", encoder(bias=True), "t5: .*model.encoder.bias"),
+    (
+        "bart",
+        encoder(norm_epsilon=1e-12),
+        "bart: .*model.encoder.norm_epsilon = 1e-12, not 1e-05",
+    ),
+    ("bart", encoder(residual_attention=True), "bart: .*model.encoder.residual_attention"),
+    ("bart", embedding(size=32), "bart: .*model.embedding.size = 32"),
+    ("bart", {"target_embedding": {"positions": 70}}, "bart: .*64 positions"),
+    (
+        "bart",
+        {"target_embedding": {"shared": False}},
+        "bart: .*model.target_embedding.shared",
+    ),
+    ("bart", head(scaled=True), "bart: .*objective.head.scaled"),
+    ("pegasus", embedding(layer_norm=True), "pegasus: .*model.embedding.layer_norm"),
+    ("pegasus", decoder(head_size=16), "pegasus: .*model.decoder.head_size"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "sentence"), REFUSED, ids=lambda v: str(v)[:50])
+def test_what_no_family_can_hold_is_refused_by_its_key(
+    small_vocab: Path, name: str, changes: Changes, sentence: str
+) -> None:
+    blocks = CASES[name].blocks(small_vocab)
+    if "decoder" in blocks["model"]:
+        blocks["model"]["target_embedding"] = dict(blocks["model"]["embedding"])
+    recipe = recipe_of(with_changes(blocks, changes))
+    with pytest.raises(UserError, match="fits no family") as caught:
+        family_for(recipe, source="model")
+    reasons = str(caught.value).split("; ")
+    assert any(re.search(sentence, reason) for reason in reasons), reasons
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        encoder(residual_attention=True),
+        encoder(bias=False),
+        encoder(attention_scale=False),
+        encoder(feed_forward="gated"),
+    ],
+    ids=str,
+)
+def test_an_encoder_that_no_config_can_describe_is_refused_by_all_of_berts_kin(
+    small_vocab: Path, changes: Changes
+) -> None:
+    recipe = recipe_of(with_changes(BERT.recipe(small_vocab), changes))
+    refusals = {f.name: f.refusal(recipe.model, recipe.objective) for f in families()}
+    assert all(refusals[name] is not None for name in ("bert", "roberta", "ernie", "distilbert"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (encoder(norm_position="pre"), "post-norm"),
+        # transformers counts positions from the padding id on, whatever its config says.
+        (embedding(position_offset=2), "position_offset = 2.* 1 with"),
+    ],
+)
+def test_a_refused_export_leaves_nothing_behind(
+    tmp_path: Path, small_vocab: Path, changes: Changes, sentence: str
+) -> None:
+    blocks = with_changes(BERT.recipe(small_vocab), changes)
+    source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
+    with pytest.raises(UserError, match=sentence):
+        export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
+    assert not (tmp_path / "export").exists()
