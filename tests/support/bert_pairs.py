@@ -8,7 +8,7 @@ is scaled until the largest logit is 5.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,7 @@ def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
     return laid_out(rows)
 
 
-def ptm_logits(model: PlainModel, rows: Rows) -> Tensor:
+def ptm_logits(model: Callable[[dict[str, Tensor]], Mapping[str, Tensor]], rows: Rows) -> Tensor:
     """(N, V): the logits at every token, row after row."""
     with torch.no_grad():
         logits = model(rows.tensors)["logits"]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.small_runs import PROJECT, QUICKSTART, TIMING, small_overrides
+from tests.support.train_many import run_rank
 
 BIN = Path(sys.executable).parent
-TRAIN_MANY = Path(__file__).with_name("train_many.py")
 RECIPE = QUICKSTART / "roberta-tiny.yaml"
 COMMON = (
     # Three layers can be cut into four stages. One document, or piece of one, a row.
@@ -32,6 +33,10 @@ PATIENCE = 100.0
 """Seconds in which the ranks of a launch must end a training; most take one."""
 RUNS = "THE-RUNS"
 """Stands in overrides for the folder of a launch's runs."""
+
+
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(["tests.support.train_many"])
 
 
 @dataclass(frozen=True)
@@ -121,30 +126,75 @@ class _Ranks:
         self._folder = folder
         path = folder / "plan.json"
         path.write_text(plan, encoding="utf-8")
-        # No launcher for one: it would be another process to wait for.
-        launcher = [sys.executable]
-        if ranks > 1:
-            port = f"--master_port={free_port()}"
-            launcher = [str(BIN / "deepspeed"), f"--num_gpus={ranks}", port]
-        self._process = Started([*launcher, str(TRAIN_MANY), str(path)], log=folder / "output")
+        self._processes = fork_ranks(path, ranks=ranks)
 
     def wait_for(self, count: int, name: str) -> list[list[Ended]]:
         """What every rank has written, when each has written at least `count`, up to `name`."""
         most, end = -1, 0.0
         while True:
-            running = self._process.running()
+            broken = any(process.exitcode for process in self._processes)
+            over = all(process.exitcode is not None for process in self._processes)
             every = [outcomes(self._folder, rank) for rank in range(self._count)]
             if min(map(len, every)) >= count:
                 return every
             if sum(map(len, every)) > most:
                 most, end = sum(map(len, every)), time.monotonic() + PATIENCE
-            if not running or time.monotonic() > end:
+            if broken or over or time.monotonic() > end:
                 self.close()
-                pytest.fail(f"{name} was never reached:\n{self._process.said()[-6000:]}")
+                said = (self._folder / "output").read_text(encoding="utf-8", errors="replace")
+                pytest.fail(f"{name} was never reached:\n{said[-6000:]}")
             time.sleep(0.05)
 
     def close(self) -> None:
-        self._process.kill()
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+def fork_ranks(
+    plan: Path,
+    *,
+    ranks: int,
+    environments: Sequence[Mapping[str, str]] = (),
+    folders: Sequence[Path] = (),
+) -> list[ForkServerProcess]:
+    """Start `ranks` processes that train what `plan` lists; what they say goes beside it.
+
+    `environments` and `folders`: variables, and the working directory, of each rank.
+    """
+    log = plan.with_name("output")
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = []
+    with _only_environment(_environment()):
+        for rank in range(ranks):
+            own = environments[rank] if environments else {}
+            process = _FORKSERVER.Process(
+                target=run_rank,
+                args=(plan, log),
+                kwargs={
+                    "rank": rank,
+                    "world_size": ranks,
+                    "environment": {**meeting, "LOCAL_RANK": str(rank), **own},
+                    "folder": folders[rank] if folders else None,
+                },
+                daemon=True,
+            )
+            process.start()
+            started.append(process)
+    return started
+
+
+@contextmanager
+def _only_environment(environment: Mapping[str, str]) -> Iterator[None]:
+    """Have the process that ranks are forked from, if it starts now, begin with `environment`."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def reports(run: Path) -> list[dict[str, Any]]:
@@ -167,7 +217,7 @@ def launched(*parts: Sequence[Training], ranks: int, store: Path, folder: Path) 
 
 
 def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int) -> str:
-    """As `train_many.py` reads it: the arguments of each rank, and what disturbs the training."""
+    """As `run_rank` reads it: the arguments of each rank, and what disturbs the training."""
     return json.dumps(
         [
             {
@@ -181,7 +231,7 @@ def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int
 
 
 def outcomes(folder: Path, rank: int) -> list[Ended]:
-    """What `train_many.py` has written beside its list so far."""
+    """What `run_rank` has written beside its list so far."""
     path = folder / f"ended-{rank}.jsonl"
     if not path.exists():
         return []
@@ -189,85 +239,36 @@ def outcomes(folder: Path, rank: int) -> list[Ended]:
     return [Ended(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-class Started:
-    """A process with a group and an output file of its own."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        log: Path,
-        environment: Mapping[str, str] | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        self._log = log
-        with log.open("w", encoding="utf-8") as output:
-            self._process = subprocess.Popen(
-                command,
-                env={**_environment(), **(environment or {})},
-                cwd=folder,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def wait(self, seconds: float) -> tuple[int, str]:
-        """The exit code and what was said. After `seconds` it is killed, which fails the test."""
-        try:
-            code = self._process.wait(max(seconds, 0.1))
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"not done in time:\n{self.said()[-6000:]}")
-        finally:
-            self.kill()
-        return code, self.said()
-
-    def running(self) -> bool:
-        """Whether the process has not ended yet."""
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """End it and all that it has started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def said(self) -> str:
-        """Its output so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-
 def ranks_by_hand(
-    arguments: Sequence[Sequence[str]],
-    *,
-    folder: Path,
-    script: Path = PROJECT / "launch" / "train.py",
-    seconds: float = 60,
-    environments: Sequence[Mapping[str, str]] = ({}, {}),
-    folders: Sequence[Path | None] = (None, None),
+    arguments: Sequence[Sequence[str]], *, folder: Path, seconds: float = 60
 ) -> list[tuple[int, str]]:
-    """A script once for each of `arguments`, as the ranks of one training; no launcher."""
+    """`launch/train.py` once for each of `arguments`, as the ranks of one training; no launcher.
+
+    The exit code and the output of each.
+    """
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    started = [
-        Started(
-            [sys.executable, str(script), *words],
-            log=folder / f"rank{rank}.log",
-            environment={
-                **meeting,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(len(arguments)),
-                **environments[rank],
-            },
-            folder=folders[rank],
+    started = []
+    for rank, words in enumerate(arguments):
+        numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": len(arguments)}
+        environment = {name: str(number) for name, number in numbers.items()}
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT / "launch" / "train.py"), *words],
+            env={**_environment(), **meeting, **environment},
+            stdout=(folder / f"rank{rank}.log").open("w"),
+            stderr=subprocess.STDOUT,
         )
-        for rank, words in enumerate(arguments)
-    ]
+        started.append(process)
     end = time.monotonic() + seconds
     try:
-        return [one.wait(end - time.monotonic()) for one in started]
+        codes = [process.wait(max(end - time.monotonic(), 0.1)) for process in started]
     finally:
-        for one in started:
-            one.kill()
+        for process in started:
+            process.kill()
+            process.wait()
+    return [
+        (code, (folder / f"rank{rank}.log").read_text(encoding="utf-8", errors="replace"))
+        for rank, code in enumerate(codes)
+    ]
 
 
 def free_port() -> int:

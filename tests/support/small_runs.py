@@ -107,11 +107,12 @@ class Runs:
     ) -> int:
         """Train in this process; ask it to stop, or kill it, when so many steps are done."""
         recipe, *rest = self.arguments(name, *overrides)
-        fault = ignore_step
         if stop_at is not None:
             fault = stop_at_step(stop_at)
         elif die_at is not None:
             fault = die_at_step(die_at)
+        else:
+            fault = ignore_step
         return train(lambda: load_recipe(recipe, rest), fresh=fresh, on_step_begin=fault)
 
     def change_at_every_step(

@@ -1,6 +1,7 @@
-"""Started on every rank: one training after another in one process, as `launched.py` lists them.
+"""What every rank of a launch runs: one training after another, as `launched.py` lists them.
 
-A launcher, its imports and its process group are paid for once. DeepSpeed leaves the grid of its
+Ranks are forked from a process that has loaded all of this (multiprocessing's forkserver), since
+loading torch and DeepSpeed takes longer than most trainings. DeepSpeed leaves the grid of its
 pipelines behind, and what it has patched for ZeRO 3: so those come last.
 """
 
@@ -8,10 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +22,55 @@ from ptm.recipe import load_recipe
 from ptm.train.distributed import leave_ranks
 from ptm.train.engines.contract import Engine
 from ptm.train.run import train
-
-RANK = int(os.environ.get("RANK", "0"))
-ASKED = min(1, int(os.environ.get("WORLD_SIZE", "1")) - 1)
-"""The rank that is asked to stop: not the first, so that the others have to hear of it."""
+from ptm.train.trainer import ignore_step
+from tests.support.faults import stop_at_step
 
 
-def main(plan: Path) -> None:
-    """Train everything that is listed in `plan`, and tell how each ended."""
+def run_rank(
+    plan: Path,
+    log: Path,
+    *,
+    rank: int,
+    world_size: int,
+    environment: Mapping[str, str],
+    folder: Path | None,
+) -> None:
+    """Be one rank: train everything that is listed in `plan`, and write down how each ended.
+
+    Several ranks get the variables of `environment`, as from a launcher. Output goes to `log`.
+    """
+    if world_size > 1:
+        os.environ.update(environment, RANK=str(rank), WORLD_SIZE=str(world_size))
+    if folder is not None:
+        os.chdir(folder)
+    with log.open("a", encoding="utf-8") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
     log_to_console(sys.stdout)
+    # Not the first, so that the others have to hear of it.
+    is_asked = rank == min(1, world_size - 1)
     for training in json.loads(plan.read_text(encoding="utf-8")):
-        outcome = one(training)
-        with plan.with_name(f"ended-{RANK}.jsonl").open("a", encoding="utf-8") as ended:
+        recipe, *overrides = training["arguments"][rank]
+        stop_at = training["stop_at"] if is_asked else None
+        outcome = one(recipe, overrides, stop_at=stop_at, disturbed=training["disturbed"])
+        with plan.with_name(f"ended-{rank}.jsonl").open("a", encoding="utf-8") as ended:
             ended.write(json.dumps(outcome) + "\n")
         if outcome["code"] is None:
-            # The launcher ends the others, who may wait for this rank.
+            # The others, who may wait for this rank, are ended by whoever sees this.
             sys.exit(1)
     leave_ranks()
 
 
-def one(training: dict[str, Any]) -> dict[str, Any]:
+def one(
+    recipe: str, overrides: Sequence[str], *, stop_at: int | None, disturbed: Sequence[Any] | None
+) -> dict[str, Any]:
     """One training: its exit code and the sentence of an error; no code where it broke."""
-    undisturbed = disturb(*training["disturbed"]) if training["disturbed"] else lambda: None
-
-    def ask(done: int) -> None:
-        if RANK == ASKED and done == training["stop_at"]:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    recipe, *overrides = training["arguments"][RANK]
+    undisturbed = disturb(*disturbed) if disturbed else lambda: None
+    on_step_begin = ignore_step if stop_at is None else stop_at_step(stop_at)
     try:
-        code = train(lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=ask)
+        code = train(
+            lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=on_step_begin
+        )
         return {"code": code, "said": ""}
     except (UserError, TrainingError) as error:
         return {"code": 2 if isinstance(error, UserError) else 1, "said": str(error)}
@@ -81,7 +100,3 @@ def disturb(at: int, factor: float) -> Callable[[], None]:
 
     Engine.train_step, Mlm.sums = noted, disturbed  # type: ignore[method-assign]
     return undo
-
-
-if __name__ == "__main__":
-    main(Path(next(word for word in sys.argv[1:] if not word.startswith("--local_rank"))))

@@ -148,8 +148,8 @@ class TwoHosts:
             meanwhile()
             codes = [process.wait(max(end - time.monotonic(), 0)) for process in started]
         except subprocess.TimeoutExpired as error:
-            said = "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
-            raise TimeoutError(f"not done after {seconds} seconds:\n{said}") from error
+            ends = "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
+            raise TimeoutError(f"not done after {seconds} seconds:\n{ends}") from error
         finally:
             for host in self.hosts:
                 host.kill_all()

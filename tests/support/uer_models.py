@@ -1,7 +1,7 @@
 """State dicts as UER-py and TencentPretrain write them, from what their modules declare.
 
-Written from the names and shapes of their `nn.Module`s alone, without a word of the code under
-test: `embeddings/`, `layers/`, `encoders/transformer_encoder.py`, `targets/`.
+The tensors are written from the names and shapes of their `nn.Module`s alone, without a word of
+the code under test: `embeddings/`, `layers/`, `encoders/transformer_encoder.py`, `targets/`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from ptm.interop.importing import import_from_uer
+from ptm.interop.source import open_source
+from ptm.interop.source_contract import Source
 
 State = dict[str, Tensor]
 
@@ -194,3 +198,9 @@ def write_checkpoint(
     (folder / "config.json").write_text(json.dumps(config))
     shutil.copyfile(vocab, folder / "vocab.txt")
     return folder / "model.bin"
+
+
+def import_uer(path: Path, out: Path) -> Source:
+    """A checkpoint, with its config and vocabulary beside it, through `ptm import`."""
+    import_from_uer(str(path), out, config=None, vocab=None)
+    return open_source(str(out))

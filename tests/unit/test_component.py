@@ -127,4 +127,4 @@ def test_a_config_takes_no_value_of_another_type(value: object) -> None:
 
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Small().layers = 2
+        Small().layers = 2  # type: ignore[misc]

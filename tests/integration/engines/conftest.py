@@ -21,6 +21,23 @@ from tests.integration.engines.trainings import (
 )
 from tests.support.launched import Launch, launched
 
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests about stages, and those about four ranks, come last: so launches follow each other."""
+
+    def place(item: pytest.Item) -> int:
+        about = (item.name, *getattr(item, "fixturenames", ()))
+        if any("four_ranks" in word for word in about):
+            return 2
+        return 1 if "stages" in item.name else 0
+
+    places = [at for at, item in enumerate(items) if FOLDER in item.path.parents]
+    ordered = sorted((items[at] for at in places), key=place)
+    for at, item in zip(places, ordered, strict=True):
+        items[at] = item
+
 
 @pytest.fixture(scope="session")
 def store(
@@ -30,7 +47,7 @@ def store(
     chinese, english = (
         file.read_text(encoding="utf-8").splitlines() for file in (bundled.chinese, bundled.english)
     )
-    documents = []
+    documents: list[str] = []
     for index, pair in enumerate(zip(chinese, english, strict=True)):
         documents += pair if index % 2 else (pair[0][:6], " ".join(pair[1].split()[:2]))
     folder = tmp_path_factory.mktemp("engines")

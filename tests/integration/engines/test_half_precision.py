@@ -100,7 +100,9 @@ def test_an_overflow_is_skipped_and_the_scale_settles(one_rank: Launch, stage: i
     the_scale_settles(one_rank.metrics(f"alone-overflow-zero{stage}"), hysteresis=2 if stage else 1)
 
 
-def test_an_overflow_in_one_stage_is_skipped_by_all(one_rank: Launch, two_ranks: Launch) -> None:
+def test_an_overflow_in_one_of_two_stages_is_skipped_by_both(
+    one_rank: Launch, two_ranks: Launch
+) -> None:
     found = two_ranks.metrics("overflow-stages2")
     the_scale_settles(found, hysteresis=2)
     alone = one_rank.metrics("alone-overflow-zero1")

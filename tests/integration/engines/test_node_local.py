@@ -12,13 +12,12 @@ import pytest
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
 from tests.integration.engines.trainings import DROPPING, RESUMED
 from tests.support.launched import (
-    TRAIN_MANY,
     Ended,
     Launch,
     Training,
+    fork_ranks,
     listed,
     outcomes,
-    ranks_by_hand,
     reports,
 )
 
@@ -51,14 +50,15 @@ class Hosts:
         plan.write_text(listed(trainings, self.store, Path("runs"), ranks=2), encoding="utf-8")
         for index in range(2):
             self.host(index).mkdir(exist_ok=True)
-        ranks_by_hand(
-            [[str(plan)]] * 2,
-            script=TRAIN_MANY,
-            folder=folder,
+        ranks = fork_ranks(
+            plan,
+            ranks=2,
             environments=[{"LOCAL_RANK": "0"}] * 2,
             folders=[self.host(0), self.host(1)],
-            seconds=90,
         )
+        for rank in ranks:
+            rank.join(90)
+            rank.kill()
         return [list(pair) for pair in zip(*(outcomes(folder, r) for r in range(2)), strict=True)]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.launch.conftest import ENDLESS, QUICKSTART, SECONDS, small_overrides
+from tests.integration.launch.conftest import ENDLESS, SECONDS
 from tests.integration.launch.test_launching import SECRET, command_lines, holds
+from tests.support.small_runs import QUICKSTART, small_overrides
 from tests.support.two_hosts import PROJECT, TwoHosts
 
 # Says on every rank what has arrived, and not in full.

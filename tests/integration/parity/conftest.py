@@ -19,6 +19,8 @@ from tests.integration.parity.cases.models import (
     save_model,
 )
 
+TEXTS = 8
+"""Examples of a one-sided model: Chinese and English ones of several lengths."""
 BuildExport = Callable[[Export], ExportedModel]
 BuildSaved = Callable[[Import], SavedModel]
 BuildImport = Callable[[Import], ImportedModel]
@@ -33,7 +35,7 @@ def exported(
     @cache
     def build(case: Export) -> ExportedModel:
         folder = tmp_path_factory.mktemp("export")
-        return export_model(case, folder, vocab=small_vocab, texts=bundled_texts)
+        return export_model(case, folder, vocab=small_vocab, texts=bundled_texts[:TEXTS])
 
     return build
 
@@ -47,7 +49,7 @@ def saved(
     @cache
     def build(case: Import) -> SavedModel:
         folder = tmp_path_factory.mktemp("saved")
-        return save_model(case, folder, vocab=small_vocab, texts=bundled_texts)
+        return save_model(case, folder, vocab=small_vocab, texts=bundled_texts[:TEXTS])
 
     return build
 
@@ -61,3 +63,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory, saved: BuildSaved) -> Bui
         return import_model(saved(case).folder, tmp_path_factory.mktemp("imported") / "model")
 
     return build
+
+
+@pytest.fixture(scope="session")
+def words(small_vocab: Path) -> int:
+    """The size of the small vocabulary."""
+    return len(small_vocab.read_text(encoding="utf-8").splitlines())

@@ -52,10 +52,10 @@ class CurveCase:
     @property
     def warmup(self) -> int:
         """Steps until the rate is at its highest."""
-        return self.steps // 10
+        return max(1, self.steps // 10)
 
-    def recipe(self, folder: Path, vocab: Path) -> dict[str, Any]:
-        """The recipe of this training, whose corpus and store lie in `folder`."""
+    def recipe(self, folder: Path, vocab: Path, *, data: Path) -> dict[str, Any]:
+        """The recipe of this training, over the corpus and the store in `data`."""
         blocks = blocks_of(vocab, Size(2, 64, 2))
         model = blocks["model"]
         model["embedding"].update(self.embedding)
@@ -68,9 +68,9 @@ class CurveCase:
             "name": "curve",
             "runs_dir": str(folder / "runs"),
             "data": {
-                "corpus": str(folder / "corpus.txt"),
+                "corpus": str(data / "corpus.txt"),
                 "layout": self.layout,
-                "store": str(folder / "store"),
+                "store": str(data / "store"),
                 "held_out": 0.0,
                 "sequence_length": 48,
                 "packing": self.pair_argument is None,

@@ -1,10 +1,10 @@
-"""Trains recipes with ptm's own engine and writes down the loss of every step.
+"""Trains recipes with ptm's engine and writes the loss of every step.
 
-    python loss_curve.py --deepspeed zero0 zero1 -- FOLDER [FOLDER …]
+    python loss_curve.py zero0=FOLDER [zero1=FOLDER ...]
 
-One engine after another for each `recipe.yaml` and each configuration, in a process of their own: a
-process can be in one process group. Every folder gets `NAME.json` a configuration, and
-`first.safetensors`, the weights that its first engine began with.
+One training per argument, of `FOLDER/recipe.yaml` under that DeepSpeed configuration, in a process
+of their own: a process can be in one process group. A folder gets `zero0.json` with the curve and
+`first.safetensors` with the first weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ptm.train.inputs import open_inputs
 
 
 def train(folder: Path, configuration: str, ranks: Ranks) -> None:
-    """Train the recipe in `folder`; its curve and its first weights are left there."""
+    """Train the recipe in `folder`; write its curve and its first weights there."""
     recipe = load_recipe(str(folder / "recipe.yaml"), [f"engine.deepspeed={configuration}"])
     inputs = open_inputs(recipe)
     engine = PlainEngine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
@@ -46,13 +46,12 @@ def train(folder: Path, configuration: str, ranks: Ranks) -> None:
 
 def main() -> None:
     parser = ArgumentParser()
-    parser.add_argument("--deepspeed", nargs="+", required=True)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("trainings", nargs="+", metavar="CONFIGURATION=FOLDER")
     options = parser.parse_args()
     ranks = join_ranks()
-    for folder in options.folders:
-        for configuration in options.deepspeed:
-            train(folder, configuration, ranks)
+    for training in options.trainings:
+        configuration, _, folder = training.partition("=")
+        train(Path(folder), configuration, ranks)
     leave_ranks()
 
 

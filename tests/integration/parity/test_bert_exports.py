@@ -17,9 +17,10 @@ from ptm.text.corpus import find_corpus
 from ptm.train.batches import step_batch
 from ptm.train.rows import TRAIN, open_rows
 from tests.integration.parity.cases import PLAIN_EXPORTS
-from tests.integration.parity.cases.encoders import BERT, DISTILBERT, UNTIED
+from tests.integration.parity.cases.bert import BERT, DISTILBERT
 from tests.integration.parity.cases.inputs import OneSided
 from tests.integration.parity.cases.models import (
+    UNTIED,
     Export,
     ExportedModel,
     export_model,

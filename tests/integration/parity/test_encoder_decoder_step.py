@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ptm.model.build import PlainModel, build_plan
+from ptm.model.build import build_plan
 from ptm.model.loaded import loaded_model
 from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
 from tests.integration.parity.cases.inputs import TwoSided
@@ -18,7 +19,7 @@ from tests.support.two_sided import CASES
 
 RELATIVE = 1e-4
 """About 1e-6 is measured."""
-_OPTIONS = {"lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.1}
+_OPTIONS: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.1}
 _NO_DROPOUT = {"model": {"dropout": 0.0}}
 EXPORTS = [
     Export(T5, "no_dropout", _NO_DROPOUT),
@@ -42,13 +43,14 @@ def labels_of(inputs: TwoSided) -> tuple[Tensor, ...]:
     return tuple((target * 7 + 3) % 90 for target in inputs.targets)
 
 
-def ptm_loss(model: PlainModel, inputs: TwoSided) -> Tensor:
+def ptm_loss(model: nn.Module, inputs: TwoSided) -> Tensor:
     """Through the head that training has, two examples per row."""
     labels = TwoSided(inputs.sources, labels_of(inputs)).packed["decoder_input_ids"]
     rows = inputs.packed
     weights = (rows["decoder_example_ids"] > 0).long()
     outputs = model({**rows, "target_ids": labels, "target_weights": weights})
-    return outputs["loss_sum"] / weights.sum()
+    loss: Tensor = outputs["loss_sum"] / weights.sum()
+    return loss
 
 
 def hf_loss(model: nn.Module, inputs: TwoSided) -> Tensor:

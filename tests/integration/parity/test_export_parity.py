@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,19 +17,28 @@ from transformers import AutoModel
 from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.source import open_source
 from ptm.interop.source_contract import Source
-from tests.integration.parity.cases import EXPORTS, PLAIN_EXPORTS, SLOW_EXPORTS, encoders
+from tests.integration.parity.cases import (
+    EXPORTS,
+    PLAIN_EXPORTS,
+    SLOW_EXPORTS,
+    albert,
+    bert,
+    params,
+)
 from tests.integration.parity.cases.models import Export, ExportedModel, export_model
 from tests.integration.parity.conftest import BuildExport
 from tests.support.bert_pairs import LARGEST_LOGIT, MINI, TOLERANCE, difference
 
 
-def params(cases: Iterable[Export], *marks: pytest.MarkDecorator) -> list[Any]:
-    return [pytest.param(case, id=str(case), marks=marks) for case in cases]
+@pytest.fixture(params=params(EXPORTS, slow=SLOW_EXPORTS))
+def case(request: pytest.FixtureRequest) -> Export:
+    found: Export = request.param
+    return found
 
 
-@pytest.fixture(params=[*params(EXPORTS), *params(SLOW_EXPORTS, pytest.mark.slow)])
-def model(request: pytest.FixtureRequest, exported: BuildExport) -> ExportedModel:
-    return exported(request.param)
+@pytest.fixture
+def model(case: Export, exported: BuildExport) -> ExportedModel:
+    return exported(case)
 
 
 def test_single_rows_have_the_same_logits(model: ExportedModel) -> None:
@@ -72,6 +80,10 @@ def test_transformers_loads_every_tensor_as_the_right_class(model: ExportedModel
     assert ("pytorch_model.bin" in written, "model.safetensors" in written) == (is_bin, not is_bin)
 
 
+def lossless(cases: Iterable[Export]) -> list[Export]:
+    return [case for case in cases if case.lossless]
+
+
 def without_recipe(folder: Path, out: Path) -> Path:
     """A copy in which config and tensors are all that describes the model."""
     ignored = shutil.ignore_patterns("recipe.yaml", "README.md")
@@ -80,18 +92,20 @@ def without_recipe(folder: Path, out: Path) -> Path:
 
 def assert_same_blocks(source: Source, model: ExportedModel) -> None:
     found, expected = source.recipe(), model.recipe
-    for part in ("embedding", "encoder", "decoder"):
+    parts = ["embedding", "encoder", "decoder"]
+    if expected.model.decoder is not None:
+        parts.append("decoder_embedding")
+    for part in parts:
         assert getattr(found.model, part) == getattr(expected.model, part), part
     assert found.objective.type == expected.objective.type
     assert found.objective.head == expected.objective.head  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("case", params(lossless(EXPORTS), slow=lossless(SLOW_EXPORTS)))
 @pytest.mark.parametrize("with_recipe", [True, False], ids=["recipe", "no_recipe"])
 def test_an_export_is_read_back_bit_for_bit(
     model: ExportedModel, tmp_path: Path, with_recipe: bool
 ) -> None:
-    if not model.case.lossless:
-        pytest.skip("its export has more than the recipe's model")
     folder = model.folder if with_recipe else without_recipe(model.folder, tmp_path / "bare")
     source = open_source(str(folder))
     back = source.tensors()
@@ -110,7 +124,7 @@ HEADS = ("cls.", "vocab_", "lm_head.", "predictions.", "head.", "decoder.bias", 
 @pytest.mark.parametrize("case", params(PLAIN_EXPORTS.values()))
 def test_the_bare_model_loads_without_missing_a_tensor(exported: BuildExport, case: Export) -> None:
     # Nothing trains a pooler.
-    has_pooler = case.family in (encoders.BERT, encoders.ROBERTA, encoders.ERNIE, encoders.ALBERT)
+    has_pooler = case.family in (bert.BERT, bert.ROBERTA, bert.ERNIE, albert.ALBERT)
     options = {"add_pooling_layer": False} if has_pooler else {}
     _, info = AutoModel.from_pretrained(exported(case).folder, output_loading_info=True, **options)
     assert not info["missing_keys"]
@@ -122,7 +136,7 @@ def test_no_difference_is_left_in_double_precision(
     tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
 ) -> None:
     # What fp32 hides below its tolerance, such as another epsilon, shows here.
-    case = Export(encoders.BERT, "mini", {"encoder": encoders.sizes_of(MINI)})
+    case = Export(bert.BERT, "mini", {"encoder": bert.sizes_of(MINI)})
     model = export_model(case, tmp_path, vocab=small_vocab, texts=bundled_texts)
     model.theirs.double()
     ours = model.inputs.ptm_logits(model.ours.double(), model.inputs.packed)
@@ -130,8 +144,7 @@ def test_no_difference_is_left_in_double_precision(
     assert model.mismatch(ours) <= 1e-13
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", params(encoders.BASE_EXPORTS))
+@pytest.mark.parametrize("case", params((), slow=bert.BASE_EXPORTS))
 def test_a_base_sized_model_has_the_same_logits(
     tmp_path: Path, small_vocab: Path, bundled_texts: list[str], case: Export
 ) -> None:

@@ -14,7 +14,7 @@ from ptm.interop.hf.export import export_to_huggingface
 from ptm.recipe import load_recipe
 from tests.conftest import PROJECT
 from tests.integration.parity.cases import EXPORTS
-from tests.integration.parity.cases.encoders import BERT
+from tests.integration.parity.cases.bert import BERT
 from tests.integration.parity.cases.models import Changes, with_changes
 from tests.support.bert_pairs import random_weights, recipe_of, write_model
 from tests.support.two_sided import plan_of

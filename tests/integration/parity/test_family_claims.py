@@ -21,11 +21,11 @@ from tests.integration.parity.cases import (
     PLAIN_EXPORTS,
     PLAIN_IMPORTS,
     encoder_decoders,
-    encoders,
+    modernbert,
 )
+from tests.integration.parity.cases.bert import ERNIE
 from tests.integration.parity.cases.causal import GPT2, LLAMA, OPENAI_GPT
 from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
-from tests.integration.parity.cases.encoders import ERNIE, MODERNBERT
 from tests.integration.parity.cases.models import (
     Export,
     ExportedModel,
@@ -34,7 +34,8 @@ from tests.integration.parity.cases.models import (
     import_model,
     save,
 )
-from tests.integration.parity.conftest import BuildExport, BuildSaved
+from tests.integration.parity.cases.modernbert import MODERNBERT
+from tests.integration.parity.conftest import BuildExport, BuildImport, BuildSaved
 from tests.support.bert_pairs import TOLERANCE, difference
 
 
@@ -43,29 +44,34 @@ def name_of(family: Family) -> str:
 
 
 @pytest.fixture
-def modernbert(exported: BuildExport) -> ExportedModel:
+def modernbert_export(exported: BuildExport) -> ExportedModel:
     return exported(PLAIN_EXPORTS[MODERNBERT])
 
 
-def test_a_modernbert_config_means_what_the_recipe_says(modernbert: ExportedModel) -> None:
-    config = AutoConfig.from_pretrained(modernbert.folder)
+def test_a_modernbert_config_means_what_the_recipe_says(modernbert_export: ExportedModel) -> None:
+    config = AutoConfig.from_pretrained(modernbert_export.folder)
     is_global = [kind == "full_attention" for kind in config.layer_types]
-    layers = range(encoders.MODERNBERT_LAYERS)
-    assert is_global == [layer % encoders.EVERY == 0 for layer in layers]
+    layers = range(modernbert.LAYERS)
+    assert is_global == [layer % modernbert.EVERY == 0 for layer in layers]
     assert config.rope_parameters["full_attention"]["rope_theta"] == 160000
     assert config.rope_parameters["sliding_attention"]["rope_theta"] == 10000
-    assert config.sliding_window == encoders.WINDOW // 2
+    assert config.sliding_window == modernbert.WINDOW // 2
     assert config.max_position_embeddings == 1024
 
 
+def test_a_modernbert_import_has_no_longest_sequence(imported: BuildImport) -> None:
+    embedding: Any = imported(PLAIN_IMPORTS[MODERNBERT]).recipe.model.embedding
+    assert embedding.longest_sequence is None
+
+
 def test_a_tied_matrix_under_two_names_is_read_as_one(
-    tmp_path: Path, modernbert: ExportedModel
+    tmp_path: Path, modernbert_export: ExportedModel
 ) -> None:
-    folder = Path(shutil.copytree(modernbert.folder, tmp_path / "copy"))
+    folder = Path(shutil.copytree(modernbert_export.folder, tmp_path / "copy"))
     weights = load_file(folder / "model.safetensors")
     words = weights["model.embeddings.tok_embeddings.weight"]
     save_file({**weights, "decoder.weight": words.clone()}, folder / "model.safetensors")
-    assert HuggingFaceFolder(folder).canonical().keys() == modernbert.weights.keys()
+    assert HuggingFaceFolder(folder).canonical().keys() == modernbert_export.weights.keys()
 
 
 def test_an_ernie_without_tasks_is_exported_as_a_bert_with_the_same_logits(
@@ -73,7 +79,7 @@ def test_an_ernie_without_tasks_is_exported_as_a_bert_with_the_same_logits(
 ) -> None:
     theirs = saved(Import(ERNIE, "no_tasks", {"use_task_id": False}))
     source = open_source(str(theirs.folder))
-    assert "task" not in source.recipe().model.embedding.of  # type: ignore[attr-defined]
+    assert "task" not in source.recipe().model.embedding.of
     export_to_huggingface(source, tmp_path / "out", weights_format="safetensors")
     out = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
     assert out.config.model_type == "bert"

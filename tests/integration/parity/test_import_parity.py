@@ -21,10 +21,13 @@ from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.source import open_source
 from tests.integration.parity.cases import (
     IMPORTS,
+    MASKED_IMPORTS,
     PLAIN_IMPORTS,
     SLOW_IMPORTS,
+    bert,
     encoder_decoders,
-    encoders,
+    modernbert,
+    params,
 )
 from tests.integration.parity.cases.models import (
     Import,
@@ -36,15 +39,12 @@ from tests.integration.parity.cases.models import (
 from tests.integration.parity.conftest import BuildImport, BuildSaved
 from tests.support.bert_pairs import POSITIONS, TOLERANCE, difference
 
-BERT = PLAIN_IMPORTS[encoders.BERT]
-MASKED = [case for case in encoders.IMPORTS if not case.name]
+BERT = PLAIN_IMPORTS[bert.BERT]
+OTHERS = [case for case in PLAIN_IMPORTS.values() if case is not BERT]
+MASKED = [case for case in MASKED_IMPORTS if not case.name]
 
 
-def params(cases: Iterable[Import], *marks: pytest.MarkDecorator) -> list[Any]:
-    return [pytest.param(case, id=str(case), marks=marks) for case in cases]
-
-
-@pytest.fixture(params=[*params(IMPORTS), *params(SLOW_IMPORTS, pytest.mark.slow)])
+@pytest.fixture(params=params(IMPORTS, slow=SLOW_IMPORTS))
 def case(request: pytest.FixtureRequest) -> Import:
     found: Import = request.param
     return found
@@ -83,15 +83,21 @@ def test_the_recipe_says_what_the_config_says(
     assert (embedding.positions or 0) >= max(len(row) for row in theirs.inputs.padded["input_ids"])
 
 
+def round_trips(cases: Iterable[Import]) -> list[Import]:
+    return [case for case in cases if case.round_trip]
+
+
+@pytest.mark.parametrize("case", params(round_trips(IMPORTS), slow=round_trips(SLOW_IMPORTS)))
 def test_an_export_of_the_import_is_what_transformers_saved(
     case: Import, model: ImportedModel, theirs: SavedModel, tmp_path: Path
 ) -> None:
-    if not case.round_trip:
-        pytest.skip("it goes back as another family, or to none")
     source = open_source(str(model.folder))
     export_to_huggingface(source, tmp_path / "back", weights_format="safetensors")
     back = type(theirs.theirs).from_pretrained(tmp_path / "back").state_dict()
-    for name, tensor in theirs.theirs.state_dict().items():
+    saved = theirs.theirs.state_dict()
+    for name, tensor in saved.items():
+        if f"{name.removesuffix('bias')}decoder.bias" in saved:  # Nothing reads this bias.
+            continue
         # PEGASUS computes its positions anew.
         computed = case.family is encoder_decoders.PEGASUS and "embed_positions" in name
         assert float((back[name] - tensor).abs().max()) <= (1e-6 if computed else 0.0), name
@@ -129,11 +135,14 @@ def test_a_bare_encoder_is_the_same_without_a_head(
     assert all(torch.equal(model.weights[name], tensor) for name, tensor in weights.items())
 
 
-@pytest.mark.parametrize("case", params(MASKED))
+POST_NORM = [case for case in MASKED if case.family is not modernbert.MODERNBERT]
+
+
+@pytest.mark.parametrize("case", params(POST_NORM))
 def test_a_missing_tensor_is_named(case: Import, theirs: SavedModel, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(theirs.folder, tmp_path / "saved"))
     weights = load_file(folder / "model.safetensors")
-    parts = ("embeddings.", ".layer.1.", ".layers.1.", "albert_layers.0.")
+    parts = ("embeddings.", ".layer.1.", "albert_layers.0.")
     needed = [name for name in sorted(weights) if any(part in name for part in parts)]
     assert len(needed) > 5
     for name in needed:
@@ -218,13 +227,7 @@ LAYOUTS = [into_bin, into_shards, into_bin_shards]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "case",
-    [
-        *params([BERT]),
-        *params((case for case in PLAIN_IMPORTS.values() if case is not BERT), pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("case", params([BERT], slow=OTHERS))
 def test_another_layout_of_the_weights_has_the_same_logits(
     tmp_path: Path, theirs: SavedModel, layout: Callable[[Path], None]
 ) -> None:
@@ -245,7 +248,7 @@ def test_shards_of_transformers_have_the_same_logits(tmp_path: Path, saved: Buil
 def test_weights_in_half_precision_are_read_as_they_are(tmp_path: Path, saved: BuildSaved) -> None:
     theirs = saved(BERT)
     half = type(theirs.theirs).from_pretrained(theirs.folder).to(torch.bfloat16)
-    save(half, tmp_path / "half", vocab=theirs.vocab, family=encoders.BERT)
+    save(half, tmp_path / "half", vocab=theirs.vocab, family=bert.BERT)
     model = import_model(tmp_path / "half", tmp_path / "out")
     logits = theirs.inputs.ptm_logits(model.ours, theirs.inputs.packed)
     assert difference(logits, theirs.inputs.hf_logits(half.float().eval())) <= TOLERANCE
@@ -255,7 +258,7 @@ def test_an_untied_bert_reads_the_bias_that_transformers_reads(
     tmp_path: Path, saved: BuildSaved
 ) -> None:
     """Of `bias` and `decoder.bias` it is the second; version 4 saved both as one."""
-    case = next(one for one in encoders.IMPORTS if str(one) == "bert-gelu_new-untied")
+    case = next(one for one in bert.IMPORTS if str(one) == "bert-gelu_new-untied")
     theirs = saved(case)
     weights = load_file(theirs.folder / "model.safetensors")
     bias, read = "cls.predictions.bias", "cls.predictions.decoder.bias"
@@ -284,4 +287,4 @@ def test_an_import_keeps_dropout_epsilon_and_case(tmp_path: Path, saved: BuildSa
     assert recipe.model.attention_dropout == 0.05
     assert encoder.norm_epsilon == 1e-6
     assert recipe.model.embedding.positions == POSITIONS
-    assert not recipe.tokenizer.lowercase  # type: ignore[attr-defined]
+    assert not recipe.tokenizer.lowercase

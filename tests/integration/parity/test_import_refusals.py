@@ -21,7 +21,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.hf.folder import HuggingFaceFolder
 from ptm.interop.importing import import_from_huggingface
 from ptm.interop.source import open_source
-from tests.integration.parity.cases import IMPORTS, causal, encoders
+from tests.integration.parity.cases import IMPORTS, albert, bert, causal
 from tests.integration.parity.cases.models import Family
 from tests.integration.parity.conftest import BuildSaved
 
@@ -62,12 +62,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("albert", {"inner_group_num": 2}, "inner_group_num = 2"),
     ("albert", {"num_hidden_groups": 1}, "num_hidden_groups = 1"),
     ("albert", {"hidden_act": "mish"}, "mish"),
-    ("albert", {"embedding_size": encoders.ALBERT_WIDTH}, "identity"),
+    ("albert", {"embedding_size": albert.WIDTH}, "identity"),
     ("modernbert", {"norm_bias": True}, "everywhere or nowhere"),
     ("modernbert", {"classifier_activation": "relu"}, "classifier_activation"),
     ("modernbert", {"hidden_activation": "mish", "classifier_activation": "mish"}, "mish"),
     ("modernbert", {"layer_types": ["sliding_attention"] * 5}, "layer_types"),
-    ("modernbert", {"num_hidden_layers": 4}, "num_hidden_layers = 4"),
+    ("modernbert", {"num_hidden_layers": 4}, "layer_types"),
+    ("modernbert", {"num_hidden_layers": 4, "layer_types": ABSENT}, "num_hidden_layers = 4"),
     ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "scaled"),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
@@ -177,7 +178,7 @@ def test_a_bert_that_calls_itself_a_roberta_is_a_bert(tmp_path: Path, saved: Bui
 
 def test_a_roberta_head_has_gelu_in_transformers_whatever_hidden_act_says() -> None:
     """So ptm refuses a RoBERTa of another activation."""
-    config = encoders.ROBERTA.config(30, {"hidden_act": "relu"})
+    config = bert.ROBERTA.config(30, {"hidden_act": "relu"})
     head = RobertaForMaskedLM(config).lm_head
     states = torch.randn(1, 2, config.hidden_size)
     inner = functional.gelu(head.dense(states))

@@ -21,7 +21,8 @@ from ptm.interop.importing import import_from_huggingface
 from ptm.interop.source import open_source
 from ptm.model.build import PlainModel
 from ptm.model.loaded import loaded_model
-from tests.integration.parity.cases.encoders import ALBERT, BERT, ERNIE
+from tests.integration.parity.cases.albert import ALBERT
+from tests.integration.parity.cases.bert import BERT, ERNIE
 from tests.integration.parity.cases.models import Family, Weights, save, with_changes
 from tests.support.bert_pairs import (
     TOLERANCE,
@@ -67,12 +68,11 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 
 @pytest.fixture(scope="module")
-def pairs(small_vocab: Path) -> Pairs:
+def pairs(words: int) -> Pairs:
     generator = torch.Generator().manual_seed(0)
-    size = len(small_vocab.read_text(encoding="utf-8").splitlines())
     found = []
     for first, second in ((3, 9), (20, 1), (7, 7), (1, 30)):
-        ids = torch.randint(5, size, (first + second + 3,), generator=generator)
+        ids = torch.randint(5, words, (first + second + 3,), generator=generator)
         ids[0], ids[first + 1], ids[-1] = 2, 3, 3
         found.append((ids, torch.tensor([0] * (first + 2) + [1] * (second + 1))))
     return found
@@ -123,7 +123,7 @@ def assert_same(ours: Logits, theirs: Logits) -> None:
     assert theirs.pairs.std(dim=0).min() > 0.05, "the pairs differ in their logits"
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
 def case(request: pytest.FixtureRequest) -> PairCase:
     found: PairCase = request.param
     return found
@@ -216,10 +216,9 @@ def test_a_pooler_without_tanh_is_noticed(
 
 
 @pytest.fixture(scope="module")
-def theirs(case: PairCase, small_vocab: Path) -> Any:
+def theirs(case: PairCase, words: int) -> Any:
     """transformers' model with random weights."""
-    size = len(small_vocab.read_text(encoding="utf-8").splitlines())
-    model = case.hf_class(case.family.config(size, {})).eval()
+    model = case.hf_class(case.family.config(words, {})).eval()
     with torch.no_grad():
         for seed, (name, parameter) in enumerate(model.named_parameters()):
             is_norm = "LayerNorm.weight" in name or "layer_norm.weight" in name

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.errors import UserError
 from ptm.interop.hf.export import export_to_huggingface
 from ptm.interop.hf.folder import read_weights
-from ptm.interop.importing import import_from_uer
-from ptm.interop.source import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.model.build import build_plan, meta_model
-from ptm.text.tokenizers.sentencepiece import SentencePiece
+from tests.integration.parity.cases import EXPORTS
+from tests.integration.parity.cases.models import Changes, with_changes
+from tests.support import uer_decoder_models, uer_models
 from tests.support.bert_pairs import (
     TINY,
     blocks_of,
@@ -27,69 +25,66 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
-from tests.support.sentencepieces import sentencepiece_model
-from tests.support.uer_models import (
-    CONFIGS,
-    PAIRS,
-    State,
-    old_names,
-    random_state,
-    write_checkpoint,
-)
+from tests.support.uer_models import State, import_uer, old_names, write_checkpoint
+
+ONE_SIDED = {**uer_models.CONFIGS, **uer_models.NEXT_CONFIGS}
+CONFIGS = {**ONE_SIDED, **uer_decoder_models.CONFIGS}
+OBJECTIVES = {
+    **{name: name for name in ("bert", "mlm", "albert", "t5", "bart")},
+    "xlm_roberta": "mlm",
+    **dict.fromkeys(uer_models.NEXT_CONFIGS, "lm"),
+    "t5-v1_1": "t5",
+    "pegasus": "gsg",
+}
+EXPORT_CASES = {str(case): case for case in EXPORTS}
 
 
-@pytest.fixture
-def words(small_vocab: Path) -> int:
-    return len(small_vocab.read_text(encoding="utf-8").splitlines())
+def random_state(config: dict[str, Any], words: int) -> State:
+    made_by = uer_decoder_models if "decoder" in config else uer_models
+    return made_by.random_state(config, words)
 
 
-def imported(path: Path, out: Path) -> Path:
-    import_from_uer(str(path), out, config=None, vocab=None)
-    return out
-
-
-def refusal(path: Path, tmp_path: Path, **options: Path) -> str:
-    """The one sentence of a refused import, which leaves nothing behind."""
-    given: dict[str, Any] = {"config": None, "vocab": None, **options}
-    with pytest.raises(UserError) as caught:
-        import_from_uer(str(path), tmp_path / "out", **given)
-    assert not list(tmp_path.glob("out*"))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("old", [False, True], ids=["new-names", "old-names"])
-@pytest.mark.parametrize("target", CONFIGS)
-def test_a_checkpoint_goes_in_and_out_bit_for_bit(
-    tmp_path: Path, small_vocab: Path, words: int, target: str, old: bool
-) -> None:
-    config = CONFIGS[target]
-    state = random_state(config, words)
-    pair = "sop" if target == "albert" else "nsp"
-    written = old_names(state, pair=pair) if old else state
-    path = write_checkpoint(tmp_path / "theirs", config, written, small_vocab)
-    source = open_source(str(imported(path, tmp_path / "in")))
-    export_to_uer(source, tmp_path / "back")
-    back = read_weights(tmp_path / "back" / "model.bin")
+def assert_comes_back(folder: Path, state: State) -> None:
+    back = read_weights(folder / "model.bin")
     assert back.keys() == state.keys()
     for name, tensor in state.items():
         assert torch.equal(back[name], tensor), name
-    there = json.loads((tmp_path / "back" / "config.json").read_text())
-    for key, value in config.items():
-        assert there[key] == value, key
 
 
-@pytest.mark.parametrize("target", CONFIGS)
-def test_what_is_imported_is_a_whole_model_of_ours(
-    tmp_path: Path, small_vocab: Path, words: int, target: str
+ROUND_TRIPS = [
+    *((name, False) for name in CONFIGS),
+    *((name, True) for name in ONE_SIDED),
+]
+
+
+@pytest.mark.parametrize(("name", "old"), ROUND_TRIPS)
+def test_a_checkpoint_goes_in_and_out_bit_for_bit(
+    tmp_path: Path, small_vocab: Path, words: int, name: str, old: bool
 ) -> None:
-    config = CONFIGS[target]
+    config = CONFIGS[name]
+    state = random_state(config, words)
+    pair = {"albert": "sop", "bert": "nsp"}.get(name, "sp")
+    written = old_names(state, pair=pair) if old else state
+    path = write_checkpoint(tmp_path / "theirs", config, written, small_vocab)
+    source = import_uer(path, tmp_path / "in")
+    export_to_uer(source, tmp_path / "back")
+    assert_comes_back(tmp_path / "back", state)
+    back = json.loads((tmp_path / "back" / "config.json").read_text())
+    for key, value in config.items():
+        assert back.get(key, False) == value, key
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_import_has_every_parameter_of_its_recipe(
+    tmp_path: Path, small_vocab: Path, words: int, name: str
+) -> None:
+    config = CONFIGS[name]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
-    source = open_source(str(imported(path, tmp_path / "in")))
+    source = import_uer(path, tmp_path / "in")
     recipe = source.recipe()
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=words)
     assert {name for name, _ in meta_model(plan).named_parameters()} == source.tensors().keys()
-    assert recipe.objective.type == (target if target in PAIRS else "mlm")
+    assert recipe.objective.type == OBJECTIVES[name]
 
 
 @pytest.mark.parametrize(
@@ -109,12 +104,10 @@ def test_options_of_the_encoder_survive(
     config = {**CONFIGS["mlm"], **changes}
     state = random_state(config, words)
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
-    export_to_uer(open_source(str(imported(path, tmp_path / "in"))), tmp_path / "back")
-    there = json.loads((tmp_path / "back" / "config.json").read_text())
-    assert {key: there[key] for key in changes} == changes
-    back = read_weights(tmp_path / "back" / "model.bin")
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[name], state[name]) for name in state)
+    export_to_uer(import_uer(path, tmp_path / "in"), tmp_path / "back")
+    assert_comes_back(tmp_path / "back", state)
+    back = json.loads((tmp_path / "back" / "config.json").read_text())
+    assert {key: back[key] for key in changes} == changes
 
 
 def test_an_export_to_both_has_the_same_tensors_in_the_same_places(
@@ -165,258 +158,106 @@ def test_an_xlm_roberta_moves_its_positions_and_comes_back(
     positions = read_weights(tmp_path / "uer" / "model.bin")["embedding.pos.embedding.weight"]
     assert torch.equal(positions[:-2], weights["embedding.position.weight"][2:])
     assert not positions[-2:].any()
-    source = open_source(str(imported(tmp_path / "uer", tmp_path / "back")))
+    source = import_uer(tmp_path / "uer", tmp_path / "back")
     assert source.recipe().model.embedding == recipe_of(blocks).model.embedding
     back = source.tensors()
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[name], weights[name]) for name in weights)
 
 
-def test_config_and_vocabulary_may_lie_elsewhere(
-    tmp_path: Path, small_vocab: Path, words: int
-) -> None:
-    config = CONFIGS["mlm"]
-    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
-    moved = (tmp_path / "t" / "config.json").rename(tmp_path / "base_config.json")
-    (tmp_path / "t" / "vocab.txt").unlink()
-    text = refusal(path, tmp_path)
-    assert "--config" in text
-    assert "--vocab" in refusal(path, tmp_path, config=moved)
-    import_from_uer(str(path), tmp_path / "in", config=moved, vocab=small_vocab)
-    assert open_source(str(tmp_path / "in")).recipe().model.encoder.hidden_size == 24
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("mlm", {"mask": "causal"}, 'mask: "causal"'),
+    ("mlm", {"encoder": "lstm"}, 'encoder: "lstm"'),
+    ("mlm", {"target": ["lm"]}, 'target: ["lm"]'),
+    ("mlm", {"hidden_act": "linear"}, 'hidden_act: "linear"'),
+    ("mlm", {"remove_transformer_bias": True}, "remove_transformer_bias: true"),
+    ("mlm", {"emb_size": 8}, "emb_size: 8"),
+    ("mlm", {"feedforward_size": ...}, "feedforward_size"),
+    ("mlm", {"layers_num": ...}, "layers_num"),
+    ("mlm", {"max_seq_length": 31}, "(30, 24)"),
+    ("gpt2", {"mask": "fully_visible"}, '"causal" goes with "lm"'),
+    ("gpt2", {"mask": "causal_with_prefix"}, "causal_with_prefix"),
+    ("gpt2", {"target": ["mlm"]}, "target"),
+    ("gpt2", {"target": ["mlm"], "mask": "fully_visible"}, "have the output layer of lm"),
+    (
+        "gpt2",
+        {"target": ["lm"], "emb_size": 8, "factorized_embedding_parameterization": True},
+        "lm",
+    ),
+    ("gpt2", {"rotary_position_embedding": True}, "rotary_position_embedding"),
+    ("t5", {"share_embedding": False}, "share_embedding: false"),
+    ("t5", {"remove_transformer_bias": False}, "together with layernorm: t5"),
+    ("t5", {"remove_attention_scale": False}, "together with remove_attention_scale"),
+    ("bart", {"data_processor": "mt"}, 'data_processor: "mt"'),
+    ("bart", {"embedding": ["word", "pos", "speech"]}, "tgt_embedding"),
+    ("bart", {"decoder": "lstm"}, 'decoder: "lstm"'),
+    ("bart", {"decoder": None}, "has a decoder, of which"),
+    ("bart", {"decoder_layers_num": 1}, "no place for decoder.transformer_decoder.1"),
+    ("bart", {"tie_weights": True, "has_lmtarget_bias": False}, "no place for target.lm"),
+]
+"""`...`: the config lacks the key."""
 
 
-class _Code:
-    """Pickled, it would write a file wherever it is loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.write_text, (self.path, "run"))
-
-
-def test_a_checkpoint_with_code_is_refused_and_not_run(
-    tmp_path: Path, small_vocab: Path, words: int
-) -> None:
-    config = CONFIGS["mlm"]
-    state = {**random_state(config, words), "extra": _Code(tmp_path / "written")}
-    path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
-    text = refusal(path, tmp_path)
-    assert "run code" in text
-    assert not (tmp_path / "written").exists()
-
-
-def without(name: str) -> Callable[[State], State]:
-    return lambda state: {key: tensor for key, tensor in state.items() if key != name}
-
-
-def another_target(state: State) -> State:
-    """A language model's: target.lm instead of target.mlm."""
-    kept = {name: tensor for name, tensor in state.items() if not name.startswith("target.")}
-    return {**kept, "target.lm.output_layer.weight": torch.zeros(4, 24)}
-
-
-def third_layer(state: State) -> State:
-    more = {
-        name.replace(".transformer.1.", ".transformer.2."): tensor
-        for name, tensor in state.items()
-        if ".transformer.1." in name
-    }
-    return {**state, **more}
-
-
-def narrower(state: State) -> State:
-    name = "encoder.transformer.0.feed_forward.linear_1.weight"
-    return {**state, name: state[name][:-1].clone()}
-
-
-def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
-    return lambda state: {**state, name: tensor}
-
-
-QUERY = "encoder.transformer.0.self_attn.linear_layers.0.weight"
-SEGMENT = "embedding.seg.embedding.weight"
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (with_tensor(QUERY, torch.zeros(20, 24)), f"{QUERY} has the shape (20, 24)"),
-        (with_tensor(QUERY, torch.full((24, 24), torch.nan)), f"{QUERY} holds NaN or infinity"),
-        (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
-        (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
-        (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
-        (without("embedding.word.embedding.weight"), "no checkpoint of UER-py"),
-        (another_target, "target.lm.output_layer.weight"),
-        (third_layer, "encoder.transformer.2."),
-        (narrower, "encoder_00.feed_forward.up.weight"),
-        (lambda state: {"model": 3}, "no checkpoint of UER-py"),
-    ],
-    ids=[
-        "query",
-        "nan",
-        "no-table",
-        "part",
-        "norm",
-        "words",
-        "target",
-        "layers",
-        "shape",
-        "no-tensors",
-    ],
-)
-def test_a_state_dict_that_does_not_fit_is_refused_by_the_tensors_name(
+@pytest.mark.parametrize(("name", "changes", "sentence"), REFUSED, ids=lambda v: str(v)[:50])
+def test_a_config_that_does_not_fit_is_refused(
     tmp_path: Path,
     small_vocab: Path,
     words: int,
-    change: Callable[[State], dict[str, Any]],
-    named: str,
+    name: str,
+    changes: dict[str, Any],
+    sentence: str,
 ) -> None:
-    config = CONFIGS["mlm"]
-    state = change(random_state(config, words))
-    assert named in refusal(write_checkpoint(tmp_path / "t", config, state, small_vocab), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"mask": "causal"}, 'mask: "causal"'),
-        ({"encoder": "lstm"}, 'encoder: "lstm"'),
-        ({"target": ["lm"]}, 'target: ["lm"]'),
-        ({"hidden_act": "linear"}, 'hidden_act: "linear"'),
-        ({"remove_transformer_bias": True}, "remove_transformer_bias: true"),
-        ({"emb_size": 8}, "emb_size: 8"),
-        ({"feedforward_size": ...}, "feedforward_size"),
-        ({"layers_num": ...}, "layers_num"),
-        ({"max_seq_length": 31}, "(30, 24)"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
-)
-def test_a_config_that_does_not_fit_is_refused(
-    tmp_path: Path, small_vocab: Path, words: int, changes: dict[str, Any], named: str
-) -> None:
-    state = random_state(CONFIGS["mlm"], words)
-    config = {**CONFIGS["mlm"], **changes}
-    config = {key: value for key, value in config.items() if value is not ...}
-    assert named in refusal(write_checkpoint(tmp_path / "t", config, state, small_vocab), tmp_path)
-
-
-def test_a_tied_config_over_two_matrices_is_refused(
-    tmp_path: Path, small_vocab: Path, words: int
-) -> None:
-    config = CONFIGS["mlm"]
-    state = random_state({**config, "tie_weights": False}, words)
+    state = random_state(CONFIGS[name], words)
+    config = {key: v for key, v in {**CONFIGS[name], **changes}.items() if v is not ...}
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
-    assert "tie_weights" in refusal(path, tmp_path)
-
-
-def test_a_vocabulary_of_another_size_is_refused(
-    tmp_path: Path, small_vocab: Path, words: int
-) -> None:
-    config = CONFIGS["mlm"]
-    path = write_checkpoint(tmp_path / "t", config, random_state(config, words + 2), small_vocab)
-    text = refusal(path, tmp_path)
-    assert f"({words} tokens)" in text
-    assert f"({words + 2}, 24)" in text
-
-
-def test_a_folder_with_two_checkpoints_needs_one_named(
-    tmp_path: Path, small_vocab: Path, words: int
-) -> None:
-    config = CONFIGS["mlm"]
-    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
-    path.with_name("model.bin-200").write_bytes(path.read_bytes())
-    assert "2 files" in refusal(path.parent, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("block", "changes"),
-    [
-        ("encoder", {"activation": "tanh"}),
-        ("encoder", {"feed_forward": "gated"}),
-        ("encoder", {"bias": False}),
-        ("encoder", {"shared_groups": 2}),
-        ("embedding", {"of": ["word", "position", "segment", "task"]}),
-        ("embedding", {"segments": 4}),
-        ("embedding", {"of": ["word", "sinusoidal", "segment"]}),
-    ],
-)
-def test_what_their_config_cannot_say_is_not_exported(
-    tmp_path: Path, small_vocab: Path, block: str, changes: dict[str, Any]
-) -> None:
-    blocks = blocks_of(small_vocab, TINY)
-    blocks["model"][block].update(changes)
-    source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
-    with pytest.raises(UserError, match=rf"model\.{block}\.{next(iter(changes))}"):
-        export_to_uer(source, tmp_path / "out")
+    with pytest.raises(UserError) as caught:
+        import_uer(path, tmp_path / "out")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_vocabulary_with_capitals_is_imported_with_an_option(
-    tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
+def encoder(**values: Any) -> Changes:
+    return {"encoder": values}
+
+
+def embedding(**values: Any) -> Changes:
+    return {"embedding": values}
+
+
+NOT_EXPORTED: list[tuple[str, Changes, str]] = [
+    ("bert", encoder(activation="tanh"), "model.encoder.activation"),
+    ("bert", encoder(feed_forward="gated"), "model.encoder.feed_forward"),
+    ("bert", encoder(bias=False), "model.encoder.bias"),
+    ("bert", encoder(shared_groups=2), "model.encoder.shared_groups"),
+    ("bert", embedding(of=["word", "position", "segment", "task"]), "model.embedding.of"),
+    ("bert", embedding(segments=4), "model.embedding.segments"),
+    ("bert", embedding(of=["word", "sinusoidal", "segment"]), "model.embedding.of"),
+    ("gpt2", encoder(key_value_heads=2), "key_value_heads"),
+    ("gpt2", encoder(head_size=8), "head_size"),
+    ("gpt2", embedding(scaled=True), "scaled"),
+    ("gpt2", encoder(position_bias={"buckets": 32}), "position_bias"),
+    ("gpt2", {"head": {"scaled": True}}, "objective.head.scaled"),
+    ("gpt2", embedding(size=32), "model.embedding.size"),
+    ("llama", encoder(key_value_heads=None), "feed_forward"),
+    ("t5", {}, "position_bias.max_distance"),
+    ("pegasus", {}, "sinusoidal_order = halves"),
+    ("bart", {"decoder": {"heads": 4}}, "model.decoder.heads = 4"),
+    ("bart", {"target_embedding": {"shared": False}}, "model.target_embedding.shared"),
+    ("bart", encoder(rotary={}), "model.encoder.rotary"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "sentence"), NOT_EXPORTED, ids=lambda v: str(v)[:50])
+def test_what_their_config_cannot_say_is_not_exported(
+    tmp_path: Path, small_vocab: Path, name: str, changes: Changes, sentence: str
 ) -> None:
-    """Whether text is lowercased is on UER-py's command line, in no file."""
-    tokens = small_vocab.read_text(encoding="utf-8").splitlines()
-    vocab = tmp_path / "cased.txt"
-    vocab.write_text("\n".join([*tokens, "Word", "Another", "Third"]) + "\n", encoding="utf-8")
-    config = CONFIGS["mlm"]
-    state = random_state(config, len(tokens) + 3)
-    path = str(write_checkpoint(tmp_path / "theirs", config, state, vocab))
-    out = str(tmp_path / "in")
-    assert main(["import", path, out, "--from", "uer"]) == EXIT_USER
-    assert "tokenizer.lowercase" in capsys.readouterr().err
-    arguments = ["import", path, out, "--from", "uer", "tokenizer.lowercase=false"]
-    assert main(arguments) == EXIT_DONE
-    assert not open_source(out).recipe().tokenizer.lowercase
-    for wrong in ("model.dropout=0", "tokenizer.lowercase", "tokenizer.nonsense=1"):
-        arguments = ["import", path, str(tmp_path / "no"), wrong, "--from", "uer"]
-        assert main(arguments) == EXIT_USER
-        assert wrong.split("=")[0] in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("ids", ["fairseq", "file"])
-def test_the_numbering_of_a_sentencepiece_model_is_that_of_the_words(
-    tmp_path: Path, ids: str
-) -> None:
-    controls = () if ids == "fairseq" else ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
-    model = sentencepiece_model(tmp_path / "trained.model", controls=controls)
-    block = {"type": "sentencepiece", "model": str(model), "ids": ids}
-    words = SentencePiece.model_validate(block).load().vocabulary.size
-    config = CONFIGS["mlm"]
-    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), model)
-    import_from_uer(str(path), tmp_path / "in", config=None, vocab=model)
-    found = open_source(str(tmp_path / "in")).recipe().tokenizer
-    assert found.type == "sentencepiece"
-    assert found.ids == ids  # type: ignore[attr-defined]
-    export_to_uer(open_source(str(tmp_path / "in")), tmp_path / "back")
-    import_from_uer(str(tmp_path / "back"), tmp_path / "again", config=None, vocab=None)
-    again = open_source(str(tmp_path / "again")).recipe().tokenizer
-    assert again.load().fingerprint == found.load().fingerprint
-
-
-def test_the_commands_say_what_they_need_and_what_they_wrote(
-    tmp_path: Path, small_vocab: Path, words: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = CONFIGS["bert"]
-    path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
-    source, out, back = str(path), str(tmp_path / "in"), str(tmp_path / "back")
-    for wrong, named in (
-        (["import", source, out], "--from"),
-        (["import", source, "--from", "uer"], "OUT"),
-        (["import", str(path.parent), out, "--from", "hf", "--vocab", "v"], "--vocab"),
-        (["import", source, out, "--from", "uer", "--config", str(small_vocab)], "is not JSON"),
-    ):
-        assert main(wrong) == EXIT_USER
-        assert named in capsys.readouterr().err
-    assert main(["import", source, out, "--from", "uer"]) == EXIT_DONE
-    assert "parameters from" in capsys.readouterr().out
-    assert main(["export", out, back, "--to", "uer", "--format", "bin"]) == EXIT_USER
-    assert main(["export", out, back, "--to", "uer"]) == EXIT_DONE
-    assert "for UER-py" in capsys.readouterr().out
-    assert {file.name for file in Path(back).iterdir()} == {
-        "model.bin",
-        "config.json",
-        "vocab.txt",
-        "recipe.yaml",
-    }
+    blocks = EXPORT_CASES[name].blocks(small_vocab)
+    if "decoder" in blocks["model"]:
+        blocks["model"]["target_embedding"] = dict(blocks["model"]["embedding"])
+    blocks = with_changes(blocks, changes)
+    source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
+    with pytest.raises(UserError) as caught:
+        export_to_uer(source, tmp_path / "out")
+    assert sentence in str(caught.value)
+    assert not (tmp_path / "out").exists()

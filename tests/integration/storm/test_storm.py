@@ -7,6 +7,8 @@ in each, goes on in the next, and in the last one reports what a calm training d
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,3 +79,20 @@ def test_the_struck_training_ends_with_the_reports_of_the_calm_one(trainings: Tr
 
 def output(storm: Storm) -> str:
     return Path(storm.folder / "output").read_text(encoding="utf-8", errors="replace")[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("options", [(), ("--changing",)], ids=["one layout", "changing layouts"])
+def test_a_storm_of_every_fault_ends_with_what_a_calm_training_reports(
+    project: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """As many faults as there are kinds, in an order drawn at random; then perhaps other ranks."""
+    script = project / "benchmarks" / "storm.py"
+    count = str(len(FAULTS))
+    command = [sys.executable, str(script), str(tmp_path / "storm"), "--steps", "80", *options]
+    done = subprocess.run(
+        [*command, "--faults", count], capture_output=True, text=True, timeout=800, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{count} faults" in done.stdout

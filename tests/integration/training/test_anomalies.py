@@ -34,7 +34,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
     """Multiply the loss of step AT by a factor: its value and its gradients."""
     now = 0
     train_step, sums = ptm.train.engines.contract.Engine.train_step, Mlm.sums
-    factors = {}
+    factors: dict[str, float] = {}
 
     def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:
         nonlocal now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,18 @@ def test_the_newest_stay_and_every_kth_for_good(runs: Runs) -> None:
 
 
 def test_the_best_by_a_held_out_metric_is_saved_where_it_was_and_stays(runs: Runs) -> None:
-    rule = ("checkpoint.best=loss", "checkpoint.every=100", "checkpoint.keep=1")
+    rule = (
+        "checkpoint.best=loss",
+        "checkpoint.every=100",
+        "checkpoint.keep=1",
+        "optimizer.learning_rate=0.3",
+        "train.gradient_clipping=0",
+    )
     evaluated = (
         "tracking.evaluate_every=1",
         "train.steps=24",
         "schedule={type: constant, warmup: 0.1}",
     )
-    rule = (*rule, "optimizer.learning_rate=0.3", "train.gradient_clipping=0")
     assert runs.train("best", *rule, *evaluated) == EXIT_DONE
     losses = {r["step"]: r["loss"] for r in runs.metrics("best") if r["split"] == "eval"}
     best = min(losses, key=lambda step: losses[step])

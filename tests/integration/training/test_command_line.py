@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_USER
 from tests.support.small_runs import QUICKSTART, TIMING, small_overrides
 
 RECIPE = str(QUICKSTART / "roberta-tiny.yaml")
@@ -34,56 +31,9 @@ def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
 
 
-def ptm(*arguments: str, background: bool = False) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ptm", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    if not background:
-        process.wait()
-    return process
-
-
 def learnt(folder: Path) -> list[dict[str, object]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
-
-
-def wait_for(condition: object, *, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def test_a_real_process_killed_and_signalled_ends_like_a_calm_one(
-    store: Path, tmp_path: Path
-) -> None:
-    size = ["train.steps=400", "checkpoint.every=50", "tracking.report_every=20"]
-    size.append("tracking.evaluate_every=100")
-    calm = ["train", RECIPE, *small_overrides(store, tmp_path, "calm", *size)]
-    assert ptm(*calm).returncode == EXIT_DONE
-    rough = ["train", RECIPE, *small_overrides(store, tmp_path, "rough", *size)]
-    folder = tmp_path / "rough"
-    for number, saved, expected in (
-        (signal.SIGKILL, 50, -signal.SIGKILL),
-        (signal.SIGTERM, 100, EXIT_STOPPED),
-        (signal.SIGINT, 150, EXIT_INTERRUPTED),
-    ):
-        process = ptm(*rough, background=True)
-        wait_for((folder / "checkpoints" / f"global_step{saved}").exists)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == expected, output
-        assert "Traceback" not in output
-        if expected > 0:
-            assert "and saved; run the same command again to go on" in output
-    assert ptm(*rough).returncode == EXIT_DONE
-    assert learnt(folder) == learnt(tmp_path / "calm")
 
 
 def test_help_needs_no_heavy_import() -> None:
@@ -212,7 +162,7 @@ def test_evaluate_export_import_and_fill_agree(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = small_overrides(store, tmp_path / "runs", "whole")
-    assert ptm("train", RECIPE, *overrides).returncode == EXIT_DONE
+    assert main(["train", RECIPE, *overrides]) == EXIT_DONE
     run = str(tmp_path / "runs" / "whole")
     export, imported = str(tmp_path / "export"), str(tmp_path / "imported")
     assert main(["export", run, export, "--to", "hf"]) == EXIT_DONE

@@ -147,7 +147,8 @@ def test_a_start_without_a_checkpoint_evaluates_anew(runs: Runs) -> None:
     assert runs.train("second", *begin) == EXIT_DONE
     told = runs.metrics("second")
     for path in (runs.folder / "second" / "checkpoints").iterdir():
-        path.unlink() if path.is_file() else [file.unlink() for file in path.iterdir()]
+        for file in [path] if path.is_file() else list(path.iterdir()):
+            file.unlink()
     for path in (runs.folder / "second" / "checkpoints").iterdir():
         path.rmdir()
     assert runs.train("second", *begin) == EXIT_DONE

@@ -226,8 +226,8 @@ def test_a_run_goes_on_from_and_to_nvme(
 def test_a_run_on_nvme_that_was_stopped_or_killed_goes_on_as_if_it_had_not_been(
     runs: Runs, nvme: Nvme, precision: str
 ) -> None:
-    engine = (*LARGE, "model.dropout=0.1", f"engine.precision={precision}", nvme.config())
-    engine = (*engine, SMALL_SCALE)
+    precise = f"engine.precision={precision}"
+    engine = (*LARGE, "model.dropout=0.1", precise, nvme.config(), SMALL_SCALE)
     assert runs.train("calm", *engine) == EXIT_DONE
     assert runs.train("rough", *engine, stop_at=3) == EXIT_STOPPED
     with pytest.raises(Killed):
@@ -278,9 +278,8 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """All that it takes to build what NVMe needs, which the test then takes away."""
     found = shutil.which
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(
-        async_io.shutil, "which", lambda name: "cc" if name == "cc" else found(name)
-    )
+    which = "ptm.train.engines.async_io.shutil.which"
+    monkeypatch.setattr(which, lambda name: "cc" if name == "cc" else found(name))
     monkeypatch.setattr(async_io, "installed_ops", {})
     monkeypatch.setattr(async_io, "is_ninja_available", lambda: True)
     monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda *_, **__: True)

@@ -64,7 +64,7 @@ def _flip(name: str) -> Callable[[Path], None]:
     return flip
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], None]] = {
     "truncated": _truncate,
     "bit flipped": _flip("rank00000.bin"),
     "manifest flipped": _flip("manifest.json"),

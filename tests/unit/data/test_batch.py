@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptm.data.batch import place
+from ptm.data.batch import Placement, place
 from ptm.data.packing import Rows, RowSize
 
 # Row 0 holds the examples 2 and 0, row 1 the example 1.
@@ -10,7 +10,7 @@ ROWS = Rows(np.array([2, 0, 1]), np.array([2, 3]))
 LENGTHS = np.array([2, 4, 3])
 
 
-def placed(*rows: int) -> object:
+def placed(*rows: int) -> Placement:
     epochs = np.arange(len(rows), dtype=np.int64) + 10
     return place(ROWS, np.array(rows), epochs, lengths=LENGTHS[:, None], size=RowSize(6, 6))
 

@@ -71,6 +71,7 @@ def test_pieces_of_real_documents_hold_every_token_once(real_store: TokenStore) 
     pieces = cut_documents(starts, lengths, 50)
     texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
     assert (texts.tokens == real_store.tokens(starts, lengths)).all()
+    assert texts.word_starts is not None
     assert (texts.word_starts == real_store.word_starts(starts, lengths)).all()
 
 

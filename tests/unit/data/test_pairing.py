@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,7 +192,11 @@ def test_a_document_of_the_same_text_is_no_other_document() -> None:
 
 
 def google_chunks(
-    document: Sequence[int], *, target: int, split: Callable[[int, int], int], random: Callable
+    document: Sequence[int],
+    *,
+    target: int,
+    split: Callable[[int, int], int],
+    random: Callable[[int], bool],
 ) -> list[tuple[int, int, int, bool]]:
     """(first sentence, first of the second half, sentence after the chunk, random), in order."""
     found, at, chunk = [], 0, []
@@ -215,6 +220,13 @@ def test_chunks_and_splits_are_those_of_a_plain_loop() -> None:
     drawn = _Draws(seed)
     every = np.arange(documents.sentences.starts.size)
     splits, kinds = drawn.uniform(2, every), drawn.uniform(3, every)
+
+    def split(base: int, one: int, n: int) -> int:
+        return 1 + int(splits[base + one] * (n - 1))
+
+    def is_random(base: int, one: int) -> bool:
+        return bool(kinds[base + one] < 0.5)
+
     first_sentence, at = 0, 0
     tokens = np.cumsum([0, *documents.sentences.lengths])
     for sizes in documents.corpus:
@@ -222,8 +234,8 @@ def test_chunks_and_splits_are_those_of_a_plain_loop() -> None:
         for begin, second, after, random in google_chunks(
             sizes,
             target=longest,
-            split=lambda one, n, base=base: 1 + int(splits[base + one] * (n - 1)),
-            random=lambda one, base=base: kinds[base + one] < 0.5,
+            split=partial(split, base),
+            random=partial(is_random, base),
         ):
             starts = tokens[base + begin], tokens[base + second]
             whole = starts[1] - starts[0], tokens[base + after] - starts[1]
@@ -255,8 +267,8 @@ def plainly_truncated(first: int, second: int, longest: int) -> tuple[int, int]:
 )
 def test_truncation_takes_from_the_longer_half(first: int, second: int, longest: int) -> None:
     keys = stream_keys(1, np.zeros(1, np.int64))
-    halves = [Halves(np.array([100]), np.array([n])) for n in (first, second)]
-    a, b = truncated(*halves, longest, first_keys=keys, second_keys=keys)
+    whole, other = (Halves(np.array([100]), np.array([n])) for n in (first, second))
+    a, b = truncated(whole, other, longest, first_keys=keys, second_keys=keys)
     assert (a.lengths[0], b.lengths[0]) == plainly_truncated(first, second, longest)
     for cut, n in ((a, first), (b, second)):
         assert 100 <= cut.starts[0] <= 100 + n - cut.lengths[0]

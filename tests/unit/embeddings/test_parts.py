@@ -23,7 +23,7 @@ def test_position_0_is_the_row_after_the_offset() -> None:
     table = Position.build(config, 4)
     assert table.weight.shape == (10, 4)
     found = table(torch.tensor([[0, 1, 0]]))[0]
-    assert torch.equal(found, table.weight[[2, 3, 2]])
+    assert torch.equal(found, table.get_parameter("weight")[[2, 3, 2]])
 
 
 def test_the_longest_sequence_is_what_the_offset_leaves() -> None:
@@ -41,7 +41,8 @@ def test_every_token_is_at_task_0() -> None:
     table = Task.build(config_of(of=["word", "task"], tasks=5), 4)
     assert table.weight.shape == (5, 4)
     added = torch.zeros(2, 3, 4) + table(torch.ones(2, 3, dtype=torch.int64))
-    assert torch.equal(added, table.weight[0].expand(2, 3, 4))
+    row = table.get_parameter("weight")[0]
+    assert torch.equal(added, row.expand(2, 3, 4))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_a_window_alone_is_every_layers() -> None:
     encoder = block.encoder
     assert isinstance(encoder, Transformer)
     assert [encoder.is_global(index) for index in range(2)] == [False, False]
-    assert meta_model(plan_of(block)).encoder_01.attention.theta == 50.0
+    attention = meta_model(plan_of(block)).get_submodule("encoder_01.attention")
+    assert attention.theta == 50.0
 
 
 def test_layers_of_a_group_are_one_module() -> None:

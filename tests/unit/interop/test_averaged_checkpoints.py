@@ -108,7 +108,8 @@ def test_it_is_exported_and_said(
     assert "10, 20, 25" in capsys.readouterr().out
     assert "10, 20, 25" in (out / "README.md").read_text(encoding="utf-8")
     there = load_file(out / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
-    mean = sum(w["word_embedding.weight"].double() for w in weights.values()) / 3
+    tables = (w["word_embedding.weight"].double() for w in weights.values())
+    mean = sum(tables, start=torch.zeros((), dtype=torch.float64)) / 3
     assert torch.equal(there, mean.float())
 
 

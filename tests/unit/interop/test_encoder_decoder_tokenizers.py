@@ -70,7 +70,7 @@ def read(folder: Path) -> Tokenizer:
     return adapter.validate_python(HuggingFaceTokenizer(folder, config).block).load()
 
 
-def theirs_of(folder: Path, model: Path, kind: type, model_type: str, **config: Any) -> Any:
+def theirs_of(folder: Path, model: Path, kind: type[Any], model_type: str, **config: Any) -> Any:
     """transformers' own tokenizer over the model file, in a folder with a config."""
     folder.mkdir()
     shutil.copyfile(model, folder / "spiece.model")

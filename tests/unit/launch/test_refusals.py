@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ptm.cli import main
-from ptm.launch import preflight, shell
 from ptm.launch.hosts import chosen, read_hostfile
 from tests.support.small_runs import Runs
 
@@ -33,8 +32,9 @@ def runs_with_ssh(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Runs:
             return subprocess.CompletedProcess(command, 255, b"", error)
         return subprocess.CompletedProcess(command, 0, b"23456\n10.0.0.1\n", b"")
 
-    monkeypatch.setattr(shell.subprocess, "run", run)
-    monkeypatch.setattr(preflight.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
+    monkeypatch.setattr("ptm.launch.shell.subprocess.run", run)
+    which = "ptm.launch.preflight.shutil.which"
+    monkeypatch.setattr(which, lambda name, path=None: f"/usr/bin/{name}")
     return runs
 
 
@@ -120,9 +120,8 @@ def test_a_missing_program_is_named_with_how_to_install_it(
 ) -> None:
     path = hostfile(tmp_path, "node-1 slots=1\nnode-2 slots=1\n")
     there = {"ssh"}
-    monkeypatch.setattr(
-        preflight.shutil, "which", lambda name, path=None: name if name in there else None
-    )
+    which = "ptm.launch.preflight.shutil.which"
+    monkeypatch.setattr(which, lambda name, path=None: name if name in there else None)
 
     arguments = [f"--hostfile={path}", f"--launcher={launcher}", *runs_with_ssh.arguments("hosts")]
     said = refusal(capsys, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -14,17 +15,18 @@ from ptm.encoders.transformer import Transformer
 from ptm.model.build import PlainModel, build_plan
 from ptm.model.decoding.choosing import Sampling
 from ptm.model.decoding.text import Limits, continued, searched
+from ptm.nn.visibility import Visibility
 from ptm.objectives.contract import Prompt
 from ptm.objectives.lm import Lm
 from ptm.recipe.model_block import ModelBlock
 
 WORDS, END, PAD = 30, 3, 0
-SIZES = {"hidden_size": 32, "layers": 2, "heads": 4, "feed_forward_size": 48}
+SIZES: dict[str, Any] = {"hidden_size": 32, "layers": 2, "heads": 4, "feed_forward_size": 48}
 
 
 def random_model(*, decoder: bool, words: int = WORDS, seed: int = 1) -> PlainModel:
     torch.manual_seed(seed)
-    visibility = "full" if decoder else "causal"
+    visibility: Visibility = "full" if decoder else "causal"
     block = ModelBlock(
         embedding=EmbeddingConfig(of=("word", "position")),
         encoder=Transformer(type="transformer", visibility=visibility, **SIZES),

@@ -18,6 +18,7 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
+from ptm.encoders.transformer import Transformer
 from ptm.model.build import build_plan, meta_model, parameter_count
 from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
@@ -168,12 +169,14 @@ def test_recipes_of_other_vocabularies_have_the_sizes_of_transformers_models(
     ours = parameter_count(
         build_plan(loaded.model, loaded.objective, vocabulary_size=loaded.tokenizer.size)
     )
-    width = loaded.model.encoder.hidden_size
+    encoder = loaded.model.encoder
+    assert isinstance(encoder, Transformer)
+    width = encoder.hidden_size
     kind = XLMRobertaConfig if "xlm" in theirs else RobertaConfig
     config = kind(
         vocab_size=loaded.tokenizer.size,
         hidden_size=width,
-        num_hidden_layers=loaded.model.encoder.layers,
+        num_hidden_layers=encoder.layers,
         num_attention_heads=width // 64,
         intermediate_size=4 * width,
         max_position_embeddings=514,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from ptm.component import Config
 from ptm.embeddings import EmbeddingConfig
 from ptm.encoders.transformer import Rotary, Transformer
 from ptm.model.build import PlainModel, build_plan
@@ -15,7 +16,7 @@ from ptm.objectives.lm import Lm
 from ptm.recipe.model_block import ModelBlock
 
 VOCABULARY = 50
-OPTIONS: dict[str, dict[str, Config | int | str | None]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "grouped and rotary": {"key_value_heads": 2, "rotary": Rotary()},
     "relative": {"position_bias": PositionBias(buckets=8, max_distance=16)},
@@ -24,18 +25,18 @@ OPTIONS: dict[str, dict[str, Config | int | str | None]] = {
 }
 
 
-def model_of(options: dict[str, Config | int | str | None]) -> PlainModel:
+def model_of(options: dict[str, Any]) -> PlainModel:
     torch.manual_seed(0)
-    encoder = Transformer(
-        type="transformer",
-        **{
+    encoder = Transformer.model_validate(
+        {
+            "type": "transformer",
             "hidden_size": 32,
             "layers": 2,
             "heads": 4,
             "feed_forward_size": 48,
             "visibility": "causal",
             **options,
-        },
+        }
     )
     block = ModelBlock(embedding=EmbeddingConfig(of=("word", "position")), encoder=encoder)
     plan = build_plan(block, Lm(type="lm"), vocabulary_size=VOCABULARY, outputs=("logits",))
@@ -62,7 +63,7 @@ def part(tensors: dict[str, torch.Tensor], begin: int, end: int) -> dict[str, to
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_token_by_token_is_all_at_once(options: dict[str, Config | int | str | None]) -> None:
+def test_token_by_token_is_all_at_once(options: dict[str, Any]) -> None:
     model, tensors = model_of(options), inputs(2, 11)
     with torch.no_grad():
         whole = model(tensors)["logits"]

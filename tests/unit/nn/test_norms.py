@@ -26,4 +26,4 @@ def test_a_norm_has_a_weight_and_perhaps_a_bias(kind: str, bias: bool, names: li
     norm = build_norm(kind, 8, epsilon=1e-5, bias=bias)  # type: ignore[arg-type]
     assert [name for name, _ in norm.named_parameters()] == names
     assert list(norm_parameters(norm)) == names
-    assert norm.weight.tolist() == [1.0] * 8
+    assert norm.get_parameter("weight").tolist() == [1.0] * 8

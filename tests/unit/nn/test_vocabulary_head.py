@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import LayerNorm
 from torch.nn import functional as F
 
 from ptm.nn.shape import ModelShape
@@ -26,6 +27,7 @@ def test_only_the_predicted_positions_are_transformed_in_their_order() -> None:
     torch.manual_seed(0)
     head, hidden = PredictedTransform(SHAPE), torch.randn(2, 5, 8)
     found = head(hidden, torch.tensor([7, 0, 7]))
+    assert isinstance(head.norm, LayerNorm)
     chosen = torch.stack([hidden[1, 2], hidden[0, 0], hidden[1, 2]])
     expected = F.layer_norm(
         F.gelu(head.dense(chosen)), (6,), head.norm.weight, head.norm.bias, eps=1e-12

@@ -41,8 +41,8 @@ class Case:
 
     def in_double(self) -> Case:
         floats = (self.hidden, self.weight, self.bias)
-        exact = (values.detach().double().requires_grad_() for values in floats)
-        return Case(*exact, self.targets, self.weights)
+        hidden, weight, bias = (values.detach().double().requires_grad_() for values in floats)
+        return Case(hidden, weight, bias, self.targets, self.weights)
 
     def sums(
         self, *, smoothing: float = 0.0, bias: bool = True, chunk_elements: int = THREE_CHUNKS

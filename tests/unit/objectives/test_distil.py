@@ -18,7 +18,7 @@ Named = Mapping[str, Tensor]
 
 
 def distil(**options: Any) -> Distil:
-    sources = {} if "teachers" in options else {"teacher": "somewhere"}
+    sources: dict[str, Any] = {} if "teachers" in options else {"teacher": "somewhere"}
     return Distil(type="distil", **sources, **options)
 
 

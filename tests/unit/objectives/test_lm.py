@@ -53,8 +53,8 @@ def test_windows_of_a_document_overlap_by_one_token(size: int, start_token: bool
         for start, count, label in zip(
             windows.starts, windows.lengths, windows.labels, strict=True
         ):
-            window = list(range(start, start + count))
-            window = ["<s>"] * bool(label & BEGINS) + window + ["</s>"] * bool(label & ENDS)
+            tokens = list(range(start, start + count))
+            window = ["<s>"] * bool(label & BEGINS) + tokens + ["</s>"] * bool(label & ENDS)
             assert 2 <= len(window) <= size + 1
             found.append(window)
         assert [window[0] for window in found] == stream[:-1:size]

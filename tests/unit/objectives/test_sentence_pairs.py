@@ -185,9 +185,8 @@ def test_one_batch_is_learnt_by_heart(packed: PairRows) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(120):
         sums = objective.sums(model(tensors), tensors)
-        loss = sum(
-            metric.weight * sums[metric.name] / counts[metric.count] for metric in objective.metrics
-        )
+        terms = (m.weight * sums[m.name] / counts[m.count] for m in objective.metrics)
+        loss = sum(terms, start=torch.zeros(()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

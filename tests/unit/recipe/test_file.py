@@ -46,7 +46,7 @@ def test_a_recipe_from_data_is_the_one_from_the_file(load: Load) -> None:
 def test_a_recipe_is_frozen(load: Load) -> None:
     recipe = load()
     with pytest.raises(ValueError, match="frozen"):
-        recipe.train.steps = 5
+        recipe.train.steps = 5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("number", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +89,7 @@ def test_special_tokens_in_a_text_are_plain_text(fairseq: Tokenizer) -> None:
     assert set(written) <= {fairseq.vocabulary.special_id("unk")}
 
 
-def model(folder: Path, name: str, **options: object) -> Path:
+def model(folder: Path, name: str, **options: Any) -> Path:
     """A small model with other options than ours."""
     written = io.BytesIO()
     lines = ["the cat sat on the mat", "a dog and a cat", "我们在北京看书", "看书的我们"] * 20

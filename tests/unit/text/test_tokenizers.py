@@ -15,6 +15,8 @@ from ptm.text.tokenizers.char import Char
 from ptm.text.tokenizers.wordpiece import WordPiece
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Bundled, RealText
 
 
@@ -127,7 +129,7 @@ def test_characters_are_lowercased_only_where_asked(tiny_vocab: Path) -> None:
 @pytest.mark.parametrize("load", [wordpiece, char])
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_special_tokens_written_in_the_corpus_are_plain_text(
-    bundled: Bundled, load: type[Tokenizer], lowercase: bool
+    bundled: Bundled, load: Callable[..., Tokenizer], lowercase: bool
 ) -> None:
     tokenizer = load(bundled.vocab, lowercase=lowercase)
     special = tokenizer.vocabulary

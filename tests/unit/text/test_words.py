@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pytest
@@ -198,6 +198,6 @@ def test_a_missing_dictionary_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [RJieba, Space])
 def test_a_segmenter_without_dictionaries_refuses_one(kind: type[Segmenter]) -> None:
-    name = kind.model_fields["type"].annotation.__args__[0]
+    (name,) = get_args(kind.model_fields["type"].annotation)
     with pytest.raises(ValidationError, match=r"takes no (user )?dictionary"):
         kind(type=name, dictionary="words.txt")

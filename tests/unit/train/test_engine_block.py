@@ -12,10 +12,10 @@ import torch
 from deepspeed.runtime.config import DeepSpeedConfig
 
 from ptm.cli import main
-from ptm.encoders.transformer import TransformerLayer
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.model.build import PlainModel
 from ptm.model.stages import stage_bounds
+from ptm.nn.transformer_layer import TransformerLayer
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.ds_config import ds_config
 from ptm.train.inputs import batches_of
@@ -231,7 +231,8 @@ def test_activation_checkpointing_computes_every_layer_twice_with_the_same_losse
 def test_activation_checkpointing_keeps_less_for_the_backward_pass(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, kept = PlainModel.forward, []
+    forward = PlainModel.forward
+    kept: list[int] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[-1] += tensor.nbytes

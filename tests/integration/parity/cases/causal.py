@@ -18,7 +18,15 @@ from transformers import (
 
 from tests.integration.parity.cases import mistakes
 from tests.integration.parity.cases.mistakes import Mistake, option
-from tests.integration.parity.cases.models import Changes, Export, Family, Import, Weights
+from tests.integration.parity.cases.models import (
+    HF_UNTIED,
+    UNTIED,
+    Changes,
+    Export,
+    Family,
+    Import,
+    Weights,
+)
 from tests.support.causal_pairs import GROUPS, HEADS, LAYERS, WIDTH, causal_blocks
 
 # The ids of a WordPiece vocabulary.
@@ -57,7 +65,6 @@ LLAMA = Family(
     last_norm="model.norm",
 )
 
-_UNTIED = {"tied": False}
 # transformers has no other attention for the first GPT.
 _eager_gpt = partial(Export, OPENAI_GPT, attention="eager")
 
@@ -66,7 +73,7 @@ EXPORTS = (
     Export(
         GPT2,
         "relu-epsilon-untied",
-        {"encoder": {"activation": "relu", "norm_epsilon": 1e-3}, "head": _UNTIED},
+        {"encoder": {"activation": "relu", "norm_epsilon": 1e-3}, "head": UNTIED},
         attention="eager",
     ),
     Export(
@@ -78,7 +85,7 @@ EXPORTS = (
     _eager_gpt(),
     _eager_gpt(
         "silu-epsilon-untied",
-        {"encoder": {"activation": "silu", "norm_epsilon": 1e-3}, "head": _UNTIED},
+        {"encoder": {"activation": "silu", "norm_epsilon": 1e-3}, "head": UNTIED},
         weights_format="bin",
     ),
     Export(LLAMA),
@@ -111,10 +118,10 @@ EXPORTS = (
 )
 SLOW_EXPORTS = (
     Export(GPT2, "eager", attention="eager"),
-    Export(GPT2, "untied", {"head": _UNTIED}),
+    Export(GPT2, "untied", {"head": UNTIED}),
     Export(GPT2, "relu", {"encoder": {"activation": "relu", "norm_epsilon": 1e-3}}),
     Export(GPT2, "bin", weights_format="bin"),
-    _eager_gpt("untied", {"head": _UNTIED}),
+    _eager_gpt("untied", {"head": UNTIED}),
     _eager_gpt("silu", {"encoder": {"activation": "silu", "norm_epsilon": 1e-3}}),
     _eager_gpt("bin", weights_format="bin"),
     Export(LLAMA, "eager", attention="eager"),
@@ -141,7 +148,7 @@ IMPORTS = (
             "activation_function": "relu",
             "layer_norm_epsilon": 1e-3,
             "n_inner": 80,
-            "tie_word_embeddings": False,
+            **HF_UNTIED,
         },
     ),
     _import(GPT2, "gelu-unscaled", {"activation_function": "gelu", "scale_attn_weights": False}),
@@ -149,7 +156,7 @@ IMPORTS = (
     _import(
         OPENAI_GPT,
         "relu-epsilon-untied",
-        {"afn": "relu", "layer_norm_epsilon": 1e-3, "tie_word_embeddings": False},
+        {"afn": "relu", "layer_norm_epsilon": 1e-3, **HF_UNTIED},
     ),
     _import(LLAMA),
     _import(
@@ -169,7 +176,7 @@ IMPORTS = (
     ),
 )
 SLOW_IMPORTS = (
-    _import(GPT2, "untied", {"tie_word_embeddings": False}),
+    _import(GPT2, "untied", HF_UNTIED),
     _import(LLAMA, "theta", {"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}),
     _import(LLAMA, "biases", {"attention_bias": True, "mlp_bias": True}),
 )

@@ -17,7 +17,7 @@ from transformers import (
 
 from tests.integration.parity.cases import mistakes
 from tests.integration.parity.cases.mistakes import Mistake, option
-from tests.integration.parity.cases.models import Changes, Export, Family, Import
+from tests.integration.parity.cases.models import HF_UNTIED, Changes, Export, Family, Import
 from tests.support.two_sided import CASES
 
 _T5_SIZES: dict[str, Any] = {
@@ -99,12 +99,13 @@ _T5_OBJECTIVE: Changes = {"objective": {"type": "t5"}}
 _BART_OBJECTIVE: Changes = {"objective": {"type": "bart"}}
 _GSG_OBJECTIVE: Changes = {"objective": {"type": "gsg"}}
 
+# A T5 is exported with the activations that T5 and T5 1.1 have, an mT5 as a T5.
 IMPORTS = (
     Import(T5, recipe=_T5_OBJECTIVE),
     Import(
         T5,
         "1.1",
-        {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "d_kv": 12},
+        {"feed_forward_proj": "gated-gelu", **HF_UNTIED, "d_kv": 12},
         own_output=True,
         recipe=_T5_OBJECTIVE,
     ),

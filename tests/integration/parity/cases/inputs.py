@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ptm.model.build import PlainModel
 from tests.support.bert_pairs import POSITIONS, Rows, laid_out, packed, ptm_logits
 
 Batch = dict[str, Tensor]
+Model = Callable[[Batch], Mapping[str, Tensor]]
 
 
 class Inputs(Protocol):
@@ -33,7 +33,7 @@ class Inputs(Protocol):
     def single(self, index: int) -> Batch:
         """One row with one example."""
 
-    def ptm_logits(self, model: PlainModel, batch: Batch) -> Tensor:
+    def ptm_logits(self, model: Model, batch: Batch) -> Tensor:
         """The logits of ptm's model on a batch."""
 
     def hf_logits(self, model: nn.Module, indexes: Sequence[int] | None = None) -> Tensor:
@@ -65,7 +65,7 @@ class OneSided:
     def single(self, index: int) -> Batch:
         return laid_out([[self.examples[index]]]).tensors
 
-    def ptm_logits(self, model: PlainModel, batch: Batch) -> Tensor:
+    def ptm_logits(self, model: Model, batch: Batch) -> Tensor:
         return ptm_logits(model, Rows(batch, self.examples))
 
     def hf_logits(self, model: nn.Module, indexes: Sequence[int] | None = None) -> Tensor:
@@ -109,7 +109,7 @@ class TwoSided:
     def single(self, index: int) -> Batch:
         return self.rows([[index]])
 
-    def ptm_logits(self, model: PlainModel, batch: Batch) -> Tensor:
+    def ptm_logits(self, model: Model, batch: Batch) -> Tensor:
         with torch.no_grad():
             logits: Tensor = model(batch)["logits"]
         return logits[batch["decoder_example_ids"] > 0]

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from ptm.model.loaded import loaded_model
 from tests.integration.parity.cases.inputs import Batch
 from tests.integration.parity.cases.models import ExportedModel, Weights, with_changes
-from tests.support.bert_pairs import recipe_of
+from tests.support.bert_pairs import POSITIONS, recipe_of
 from tests.support.two_sided import plan_of
 
 
@@ -68,7 +69,10 @@ def batch(name: str, *, of: str, change: Callable[[Batch], Tensor]) -> Mistake:
 
 def logits_with(model: ExportedModel, changed: Weights) -> Tensor:
     """Logits on packed rows, some weights being others."""
-    wrong = loaded_model(model.ours.plan, {**model.weights, **changed}, source="changed")
+
+    def wrong(batch: Batch) -> Any:
+        return functional_call(model.ours, changed, (batch,))
+
     return model.inputs.ptm_logits(wrong, model.inputs.packed)
 
 
@@ -88,7 +92,12 @@ PADDING_SEEN = batch(
 RUNNING_POSITIONS = batch(
     "positions_run_on_in_a_packed_row",
     of="position_ids",
-    change=lambda rows: torch.arange(rows["input_ids"].shape[1]).expand_as(rows["input_ids"]),
+    # Up to the end of the smallest table.
+    change=lambda rows: (
+        torch.arange(POSITIONS)
+        .clamp(max=POSITIONS - 3)[: rows["input_ids"].shape[1]]
+        .expand_as(rows["input_ids"])
+    ),
 )
 SHIFTED_POSITIONS = batch(
     "positions_begin_at_1", of="position_ids", change=lambda rows: rows["position_ids"] + 1
@@ -96,6 +105,8 @@ SHIFTED_POSITIONS = batch(
 DOUBLED_POSITIONS = batch(
     "positions_are_doubled", of="position_ids", change=lambda rows: 2 * rows["position_ids"]
 )
+ABSOLUTE = (SEEN, PADDING_SEEN, SHIFTED_POSITIONS, RUNNING_POSITIONS)
+"""For a model that sees both sides of a token and has a table of positions."""
 
 
 def wrong_tensors(model: ExportedModel) -> Iterator[tuple[str, str, Tensor]]:

@@ -45,6 +45,13 @@ Changes = Mapping[str, Mapping[str, Any]]
 """New values by block: `model`, a block of it such as `encoder`, `objective`, or its `head`."""
 Weights = dict[str, Tensor]
 
+UNTIED = {"tied": False}
+"""The head of a recipe with an output matrix of its own."""
+UNTIED_HEAD: Changes = {"head": UNTIED}
+TIED_HEAD: Changes = {"head": {"tied": True}}
+HF_UNTIED = {"tie_word_embeddings": False}
+"""The same in transformers' config."""
+
 
 def with_changes(blocks: Mapping[str, Any], changes: Changes) -> Blocks:
     """A copy of a recipe's blocks with new values."""
@@ -93,7 +100,8 @@ class Export:
     """A recipe that is exported.
 
     `attention`: transformers' implementation. `larger`: factors of tensors, by ending of the name.
-    `lossless`: whether the import of the export has exactly the parameters of the recipe's model.
+    `lossless`: whether an import of the export has the recipe's blocks and parameters; transformers
+    adds an output bias or segments of zeros to a model without.
     """
 
     family: Family

@@ -31,7 +31,7 @@ OBJECTIVES: dict[str, Denoising] = {
 KINDS = ("t5", "bart", "gsg")
 
 
-@pytest.fixture(scope="module", params=OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@pytest.fixture(scope="module", params=OBJECTIVES.values(), ids=list(OBJECTIVES))
 def rows(
     request: pytest.FixtureRequest, sentence_store: TokenStore, vocabulary: Vocabulary
 ) -> DenoisedRows:

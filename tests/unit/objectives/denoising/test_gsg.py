@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from ptm.data.packing import RowSize
 from ptm.data.sentence_groups import SentenceGroups
 from ptm.errors import UserError
 from ptm.objectives.gsg import Gsg
+from ptm.text.vocabulary import Vocabularies
 from tests.support.made_documents import MadeDocuments
 from tests.unit.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
@@ -56,7 +57,7 @@ def test_a_hand_example_has_these_tensors(
     letters: Path,
     letter_vocabulary: Vocabulary,
     tmp_path: Path,
-    selection: str,
+    selection: Literal["lead", "principal"],
     source: str,
     given: str,
 ) -> None:
@@ -152,10 +153,16 @@ def test_a_target_without_room_for_a_sentence_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.3, 0.5])
-def test_no_group_is_too_long_for_either_side(rate: float, sentence_store: TokenStore) -> None:
+def test_no_group_is_too_long_for_either_side(
+    rate: float, sentence_store: TokenStore, vocabulary: Vocabulary
+) -> None:
     index = Gsg(type="gsg", rate=rate).index(
-        Documents(sentence_store), size=RowSize(64, 24), vocabularies=None, seed=7
+        Documents(sentence_store),
+        size=RowSize(64, 24),
+        vocabularies=Vocabularies.one(vocabulary),
+        seed=7,
     )
+    assert isinstance(index, SentenceGroups)
     sides = Gsg(type="gsg").row_lengths(index)
     assert (sides.max(axis=0) <= [64, 24]).all()
     left = sum(count for what, count in index.left_out.items() if what.startswith("tokens"))
@@ -167,7 +174,9 @@ def test_no_group_is_too_long_for_either_side(rate: float, sentence_store: Token
 
 
 @pytest.mark.parametrize("selection", ["lead", "principal"])
-def test_duplicates_of_a_selection_that_draws_nothing_are_refused(selection: str) -> None:
+def test_duplicates_of_a_selection_that_draws_nothing_are_refused(
+    selection: Literal["lead", "principal"],
+) -> None:
     with pytest.raises(ValidationError, match=f"no meaning with selection: {selection}"):
         Gsg(type="gsg", selection=selection, dynamic=False, duplicates=2)
     assert Gsg(type="gsg", selection="random", dynamic=False, duplicates=2).duplicates == 2

@@ -90,7 +90,7 @@ def test_a_hand_example_is_what_the_paper_shows() -> None:
     result = corrupted(np.arange(10), np.array([10]), spans, np.array([90, 91, 92]))
     assert result.source.tolist() == [0, 1, 90, 4, 5, 6, 7, 91, 9]
     assert result.target.tolist() == [90, 2, 3, 91, 8, 92]
-    assert (result.source_lengths, result.target_lengths) == (9, 6)
+    assert (result.source_lengths.tolist(), result.target_lengths.tolist()) == ([9], [6])
 
 
 # How much
