@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.small_runs import PROJECT, QUICKSTART, TIMING, small_overrides
-from tests.support.train_many import run_rank
+from tests.support.train_many import run_command, run_rank
 
 BIN = Path(sys.executable).parent
 RECIPE = QUICKSTART / "roberta-tiny.yaml"
@@ -182,6 +182,14 @@ def fork_ranks(
             process.start()
             started.append(process)
     return started
+
+
+def fork_command(words: Sequence[str], *, log: Path) -> ForkServerProcess:
+    """Start `ptm` with the arguments `words`, as a process of its own."""
+    with _only_environment(_environment()):
+        process = _FORKSERVER.Process(target=run_command, args=(words, log), daemon=True)
+        process.start()
+    return process
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptm.cli.entry import log_to_console
+from ptm.cli.entry import log_to_console, main
 from ptm.errors import TrainingError, UserError
 from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
@@ -43,9 +43,7 @@ def run_rank(
         os.environ.update(environment, RANK=str(rank), WORLD_SIZE=str(world_size))
     if folder is not None:
         os.chdir(folder)
-    with log.open("a", encoding="utf-8") as output:
-        os.dup2(output.fileno(), sys.stdout.fileno())
-        os.dup2(output.fileno(), sys.stderr.fileno())
+    write_to(log)
     log_to_console(sys.stdout)
     # Not the first, so that the others have to hear of it.
     is_asked = rank == min(1, world_size - 1)
@@ -59,6 +57,19 @@ def run_rank(
             # The others, who may wait for this rank, are ended by whoever sees this.
             sys.exit(1)
     leave_ranks()
+
+
+def run_command(words: Sequence[str], log: Path) -> None:
+    """Be `ptm` with the arguments `words`, and end with its exit code."""
+    write_to(log)
+    sys.exit(main(words))
+
+
+def write_to(log: Path) -> None:
+    """Have what this process says, DeepSpeed's and torch's C++ included, in a file."""
+    with log.open("a", encoding="utf-8") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
 
 
 def one(

@@ -11,6 +11,7 @@ import torch
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.model.checkpoint import WEIGHT, Checkpoint
+from tests.support.covers import by_default
 from tests.support.small_runs import Runs
 
 Calm = Callable[..., list[dict[str, Any]]]
@@ -20,14 +21,21 @@ RICH = (
     "optimizer={type: adafactor, relative_step: false, learning_rate: 1e-2, beta1: 0.9, "
     "weight_decay: 0.01, layer_decay: 0.8}"
 )
+OPTIMIZERS = {"plain": PLAIN, "rich": RICH}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("optimizer", [PLAIN, RICH], ids=["plain", "rich"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        by_default((name, precision), (("plain", "fp32"), ("rich", "bf16"), ("rich", "fp16")))
+        for name in OPTIMIZERS
+        for precision in ("fp32", "bf16", "fp16")
+    ],
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
-    runs: Runs, calm: Calm, precision: str, optimizer: str
+    runs: Runs, calm: Calm, name: str, precision: str
 ) -> None:
-    options = (*ADAFACTOR, optimizer, f"engine.precision={precision}")
+    options = (*ADAFACTOR, OPTIMIZERS[name], f"engine.precision={precision}")
     assert runs.train("stopped", *options, stop_at=7) == EXIT_STOPPED
     assert runs.train("stopped", *options) == EXIT_DONE
     expected = calm(*options)

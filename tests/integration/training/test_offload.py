@@ -92,7 +92,9 @@ def test_a_run_goes_on_with_and_without_offload(runs: Runs, calm: Calm, name: st
     assert_close(found, calm(*quiet, f"train.steps={len(engines)}"))
 
 
-@pytest.mark.parametrize(("before", "after"), HALF + ROUNDED)
+@pytest.mark.parametrize(
+    ("before", "after"), [by_default(pair, (HALF[0], ROUNDED[1])) for pair in HALF + ROUNDED]
+)
 def test_a_run_in_bf16_goes_on_with_and_without_offload(
     moved: Moved, calm: Calm, before: str, after: str
 ) -> None:

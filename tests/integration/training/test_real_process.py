@@ -6,15 +6,16 @@ test goes on with it, and the last one compares its reports with those of a calm
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED
+from tests.support.launched import fork_command
 from tests.support.small_runs import Calm, Runs
 
 OVERRIDES = (
@@ -35,13 +36,20 @@ def rough(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(store, tmp_path_factory.mktemp("rough"))
 
 
-def started(rough: Runs) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "ptm", "train", *rough.arguments("run", *OVERRIDES)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def started(rough: Runs) -> ForkServerProcess:
+    log = rough.folder / "log"
+    return fork_command(["train", *rough.arguments("run", *OVERRIDES)], log=log)
+
+
+def ended(process: ForkServerProcess, rough: Runs) -> tuple[int | None, str]:
+    """Its exit code, and what it has said."""
+    process.join(SECONDS)
+    code = process.exitcode
+    process.kill()
+    log = rough.folder / "log"
+    said = log.read_text(encoding="utf-8", errors="replace")
+    log.unlink()
+    return code, said
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -50,19 +58,19 @@ def test_a_signal_ends_it(rough: Runs, number: signal.Signals) -> None:
     process = started(rough)
     end = time.monotonic() + SECONDS
     while not (rough.folder / "run" / "checkpoints" / f"global_step{saved}").exists():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.is_alive(), ended(process, rough)
         assert time.monotonic() < end, "no checkpoint"
         time.sleep(0.02)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == expected, output
-    assert "Traceback" not in output
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    code, said = ended(process, rough)
+    assert code == expected, said
+    assert "Traceback" not in said
     if expected > 0:
-        assert "and saved; run the same command again to go on" in output
+        assert "and saved; run the same command again to go on" in said
 
 
 def test_it_ends_with_the_reports_of_a_calm_run(rough: Runs, calm: Calm) -> None:
-    process = started(rough)
-    output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == EXIT_DONE, output
+    code, said = ended(started(rough), rough)
+    assert code == EXIT_DONE, said
     assert rough.metrics("run") == calm(*OVERRIDES)

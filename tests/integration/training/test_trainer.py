@@ -25,17 +25,6 @@ def test_accumulation_does_not_change_the_losses(runs: Runs) -> None:
         assert one["tokens"] == other["tokens"]
 
 
-def test_half_precision_tracks_fp32_at_every_stage(runs: Runs) -> None:
-    longer = ("model.dropout=0.0", "train.steps=20")
-    assert runs.train("fp32", *longer) == EXIT_DONE
-    for stage in range(4):
-        name = f"bf16-{stage}"
-        engine = (f"engine.deepspeed=zero{stage}", "engine.precision=bf16")
-        assert runs.train(name, *longer, *engine) == EXIT_DONE
-        for one, other in zip(runs.metrics("fp32"), runs.metrics(name), strict=True):
-            assert one["loss"] == pytest.approx(other["loss"], rel=2e-3)
-
-
 def test_the_gradient_norm_is_the_one_before_clipping_at_every_stage(runs: Runs) -> None:
     norms = []
     for stage in range(4):
