@@ -7,7 +7,7 @@ RUN    := runs/quickstart
 
 # Test processes side by side. Tests that start ranks or hosts run in one of them (tests/README.md).
 WORKERS := 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: quickstart test lint types imports tests slow mutations clean help
 

@@ -9,9 +9,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from ptm.data.preprocess import Preprocessing, preprocess
 from ptm.data.store import TokenStore
@@ -44,7 +46,24 @@ pytest_plugins = [
 ]
 
 RANKS = ("engines", "hosts", "launch", "storm")
-"""Folders of `tests/integration` whose tests start ranks: one group, so that none run together."""
+"""Folders of `tests/integration` whose tests start ranks."""
+
+
+class Groups(LoadScopeScheduling):
+    """Sends each test file to one worker, so that its fixtures are built once.
+
+    All tests that start ranks are one group: so none of them runs beside another, whose ranks would
+    keep both cores busy while it waits for a deadline.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "ranks" if _place(PROJECT / path) == 0 else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Replaces the scheduler that `--dist` names."""
+    return Groups(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,30 +72,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group the tests for `--dist loadgroup`, and begin with the groups that take longest.
-
-    A group runs in one worker. Every file is a group, so that its fixtures are built once; files
-    that name a group with `xdist_group` share it. All tests that start ranks are one group: their
-    deadlines must not depend on what another such test does to the two cores.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+    """Begin with what takes longest: so no worker is left with it at the end."""
     items.sort(key=lambda item: _place(item.path))
     if config.getoption("--reverse-files"):
         files = list(dict.fromkeys(item.path for item in items))
         items.sort(key=lambda item: -files.index(item.path))
 
 
-def _group(path: Path) -> str:
-    parts = path.relative_to(TESTS).parts
-    if parts[0] == "integration" and parts[1] in RANKS:
-        return "ranks"
-    return "/".join(parts)
-
-
 def _place(path: Path) -> int:
-    """Ranks first, other integration tests next; the many short ones fill the gaps at the end."""
+    """Tests that start ranks first, other integration tests next, then the many short ones."""
     parts = path.relative_to(TESTS).parts
     if parts[0] != "integration":
         return 2

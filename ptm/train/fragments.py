@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -114,7 +115,8 @@ class EngineState:
     def owned(self) -> Iterator[Owned]:
         """This rank's fragments; the order is the same in every run of one layout."""
         learning = self._held() if self._stage > 0 or self._ranks.first else ()
-        for fragment in (*learning, *self._frozen.values()):
+        # One by one: what is on NVMe is in memory only until the next fragment is asked for.
+        for fragment in chain(learning, self._frozen.values()):
             # A tied module counts on the first of the stages that hold it.
             if fragment.count and not getattr(
                 self._named[fragment.name], "ds_pipe_replicated", False
