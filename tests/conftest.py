@@ -40,6 +40,7 @@ PROJECT = TESTS.parent
 
 pytest_plugins = [
     "tests.support.small_models",
+    "tests.support.small_recipes",
     "tests.support.small_runs",
     "tests.support.texts",
     "tests.support.two_hosts",

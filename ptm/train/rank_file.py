@@ -10,6 +10,7 @@ import faulthandler
 import json
 import os
 import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +75,9 @@ class RankFile:
 
     def _write_flights(self) -> None:
         """For a rank that waited in vain: which of its calls to the others was its last."""
-        # It loads torch, which whoever reads or writes these files can do without.
+        if "torch" not in sys.modules:
+            # No call to other ranks can have been made.
+            return
         from ptm.train.distributed import flights
 
         found = flights()

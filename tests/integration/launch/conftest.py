@@ -130,13 +130,19 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 @pytest.fixture
-def launch(store: Path, tmp_path: Path) -> Iterator[Launch]:
-    """A launch whose ranks are `stub_rank.py`."""
+def stub_path(tmp_path: Path) -> str:
+    """A PYTHONPATH under which ranks are `stub_rank.py`."""
     site = tmp_path / "site"
     site.mkdir()
     script = str(Path(__file__).with_name("stub_rank.py"))
     (site / "sitecustomize.py").write_text(STUB.format(script=script))
-    made = Launch(store, tmp_path, "launched", path=f"{site}:{PROJECT}")
+    return f"{site}:{PROJECT}"
+
+
+@pytest.fixture
+def launch(store: Path, tmp_path: Path, stub_path: str) -> Iterator[Launch]:
+    """A launch whose ranks are `stub_rank.py`."""
+    made = Launch(store, tmp_path, "launched", path=stub_path)
     yield made
     made.end()
 

@@ -173,26 +173,36 @@ def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launc
     assert launch.note(0)["code"] == launch.note(1)["code"] == 75
 
 
-def test_a_rank_that_hangs_is_named_with_what_the_others_waited_in(real_launch: Launch) -> None:
-    real_launch.start(TWO, *ENDLESS, "engine.timeout_minutes=0.2")
-    real_launch.until_training()
-    stuck = real_launch.note(1)["pid"]
-
+def hang(launch: Launch, *, minutes: float) -> int:
+    """Have rank 1 hang for longer than a rank waits for another; its process id."""
+    launch.start(TWO, *ENDLESS, f"engine.timeout_minutes={minutes}")
+    launch.until_training()
+    stuck: int = launch.note(1)["pid"]
     os.kill(stuck, signal.SIGSTOP)
-    waiting = psutil.Process(real_launch.note(0)["pid"])
-    real_launch.until(lambda: not waiting.is_running() or waiting.status() == "zombie", "timeout")
+    waiting = psutil.Process(launch.note(0)["pid"])
+    launch.until(lambda: not waiting.is_running() or waiting.status() == "zombie", "timeout")
     # DeepSpeed's launcher would kill it half a minute later.
     time.sleep(1)
     os.kill(stuck, signal.SIGKILL)
+    return stuck
 
-    assert real_launch.wait(40) == 1, real_launch.said
-    assert "1 rank(s) waited longer than engine.timeout_minutes for another." in real_launch.said
-    assert (
-        f"They waited for Rank 1 on {real_launch.note(1)['host']} (process {stuck})"
-        in real_launch.said
-    )
+
+def the_rank_that_hung_is_named(launch: Launch, stuck: int) -> None:
+    assert launch.wait(40) == 1, launch.said
+    assert "1 rank(s) waited longer than engine.timeout_minutes for another." in launch.said
+    host = launch.note(1)["host"]
+    assert f"They waited for Rank 1 on {host} (process {stuck})" in launch.said
+    assert launch.processes() == []
+
+
+def test_a_rank_that_hangs_is_named(launch: Launch) -> None:
+    the_rank_that_hung_is_named(launch, hang(launch, minutes=0.05))
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_named_with_what_the_others_waited_in(real_launch: Launch) -> None:
+    the_rank_that_hung_is_named(real_launch, hang(real_launch, minutes=0.2))
     calls = real_launch.run / "ranks" / "rank00000.calls"
     assert f"The last calls to other ranks: {calls}." in real_launch.said
     last = json.loads(calls.read_text())["entries"][-1]
     assert last["profiling_name"].startswith("gloo:")
-    assert real_launch.processes() == []
