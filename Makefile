@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RECIPE := recipes/quickstart/roberta-tiny.yaml
 RUN    := runs/quickstart
 
@@ -26,14 +27,17 @@ $(VENV)/python:
 	@touch $@
 
 # torch comes first and alone: later requirements then find it and do not look for another build.
-$(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/torch: $(VENV)/python constraints.txt
+	$(PIP) torch
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/installed: $(VENV)/torch pyproject.toml
+	$(PIP) -e .
 	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/torch pyproject.toml
+	$(PIP) -e '.[dev]'
+	@touch $(VENV)/installed $@
 
 quickstart: $(VENV)/installed
 	$(BIN)/ptm validate $(RECIPE) >/dev/null

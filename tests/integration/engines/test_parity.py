@@ -63,9 +63,8 @@ def test_another_seed_is_far_off(one_rank: Launch) -> None:
     assert worst["tokens"] > 0.01
 
 
-@pytest.mark.parametrize("name", ["alone", "alone-shared"])
-def test_the_loss_falls(one_rank: Launch, name: str) -> None:
-    halfway, ended = [one for one in one_rank.metrics(name) if one["split"] == "eval"]
+def test_the_loss_falls(one_rank: Launch) -> None:
+    halfway, ended = [one for one in one_rank.metrics("alone") if one["split"] == "eval"]
     assert halfway["loss"] > 1.005 * ended["loss"]
 
 
