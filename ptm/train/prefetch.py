@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ptm.train.batches import StepBatch
 
@@ -53,4 +54,8 @@ class Prefetcher:
     def close(self) -> None:
         """Stop making batches."""
         self._closed.set()
+        # The thread may be waiting for room.
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
         self._thread.join(timeout=5)

@@ -28,7 +28,7 @@ _SECONDS = 2.0
 class RankFile:
     """One rank's file, and beside it the stacks that a crash of the interpreter leaves."""
 
-    def __init__(self, run: Path, *, rank: int, world: int) -> None:
+    def __init__(self, run: Path, *, rank: int, world_size: int) -> None:
         self._path = run / FOLDER / f"rank{rank:05d}.json"
         self._told: dict[str, Any] = {
             "rank": rank,
@@ -37,7 +37,7 @@ class RankFile:
             # Tells whoever launched the ranks theirs from those of an earlier start.
             "launch": os.environ.get("PTM_LAUNCH"),
         }
-        self._several = world > 1
+        self._several = world_size > 1
         self.code = EXIT_FAULT
         """The exit code, once it is known."""
         self._phase = ""

@@ -111,7 +111,7 @@ def _train(
             stop.watch(folder.stop_file)
         with (
             log_to(folder.log, active=ranks.first),
-            RankFile(folder.path, rank=ranks.rank, world=ranks.world) as rank_file,
+            RankFile(folder.path, rank=ranks.rank, world_size=ranks.world) as rank_file,
         ):
             code = _train_in(folder, recipe, inputs, ranks, stop, rank_file, on_step_begin)
             rank_file.code = code

@@ -1,4 +1,4 @@
-"""Trainings under a launcher: many in one launch, and what came of each."""
+"""Trainings on several ranks of this machine: many in one launch, and what came of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ PATIENCE = 100.0
 RUNS = "THE-RUNS"
 """Stands in overrides for the folder of a launch's runs."""
 
-
+# Loading torch and DeepSpeed takes longer than most of these trainings: ranks are forked from a
+# process that has done so.
 _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(["tests.support.train_many"])
 

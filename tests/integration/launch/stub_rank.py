@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
         if RANK == 0:
             stop.watch(run / "stop")
         try:
-            with RankFile(run, rank=RANK, world=WORLD) as rank_file:
+            with RankFile(run, rank=RANK, world_size=WORLD) as rank_file:
                 rank_file.code = train(run, rank_file, stop, seconds=seconds)
                 return rank_file.code
         except (OSError, RuntimeError) as error:
