@@ -50,7 +50,7 @@ RANKS = ("engines", "hosts", "launch", "storm")
 """Folders of `tests/integration` whose tests start ranks."""
 
 
-class Groups(LoadScopeScheduling):
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Sends each test file to one worker, so that its fixtures are built once.
 
     All tests that start ranks are one group: so none of them runs beside another, whose ranks would
