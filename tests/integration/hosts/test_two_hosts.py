@@ -107,11 +107,10 @@ PIPELINE = ("engine.pipeline_stages=2", "engine.deepspeed=zero1")
 BF16 = ("engine.precision=bf16",)
 CASES = {
     # Each launcher once, and each kind of engine; the rest is slow.
-    "pdsh-1-slot-zero3": ("pdsh", 1, ZERO[3]),
+    "pdsh-1-slot-zero2": ("pdsh", 1, ZERO[2]),
     "openmpi-1-slot-bf16": ("openmpi", 1, (*BF16, *ZERO[2])),
     "by-hand-1-slot-pipeline": ("by hand", 1, PIPELINE),
     "pdsh-2-slots-zero3": ("pdsh", 2, ZERO[3]),
-    "pdsh-1-slot-zero2": ("pdsh", 1, ZERO[2]),
     "pdsh-1-slot-pipeline": ("pdsh", 1, PIPELINE),
     "openmpi-1-slot-zero0": ("openmpi", 1, ZERO[0]),
     "openmpi-2-slots-bf16": ("openmpi", 2, BF16),

@@ -209,7 +209,9 @@ def test_the_best_by_an_evaluation_that_does_not_happen(
 def test_weights_that_do_not_fit_leave_a_folder_that_the_right_ones_may_use(
     runs: Runs, run: Path
 ) -> None:
-    wrong = f"init_from={{source: {run}, layers: [7]}}"
+    def first_layer_from(layer: int) -> str:
+        return f"init_from={{source: {run}, layers: [{layer}]}}"
+
     with pytest.raises(UserError, match="has no encoder layer 7"):
-        runs.train("mended", wrong)
-    assert runs.train("mended", wrong.replace("7", "0")) == EXIT_DONE
+        runs.train("mended", first_layer_from(7))
+    assert runs.train("mended", first_layer_from(0)) == EXIT_DONE
