@@ -22,7 +22,11 @@ DEFAULT = ("zero0-fp32", "zero1-fp32", "zero2-bf16", "zero3-fp32")
 @pytest.mark.parametrize("engine", [by_default(engine, DEFAULT) for engine in ENGINES])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(runs: Runs, calm: Calm, engine: str) -> None:
     deepspeed, _, precision = engine.partition("-")
-    overrides = (f"engine.deepspeed={deepspeed}", f"engine.precision={precision}")
+    overrides = (
+        *(f"engine.deepspeed={deepspeed}", f"engine.precision={precision}"),
+        # So that what is drawn from is part of what goes on.
+        "model.dropout=0.1",
+    )
     assert runs.train("stopped", *overrides, stop_at=7) == EXIT_STOPPED
     assert runs.checkpoints("stopped")[-1] == 7
     assert runs.train("stopped", *overrides) == EXIT_DONE
