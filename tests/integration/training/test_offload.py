@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,10 @@ class Nvme:
 
 
 @pytest.fixture
-def nvme(tmp_path: Path) -> Nvme:
-    return Nvme(tmp_path)
+def nvme() -> Iterator[Nvme]:
+    # `tmp_path` may be in memory, where older kernels than Linux 6.6 have no O_DIRECT.
+    with tempfile.TemporaryDirectory(prefix="ptm-nvme-") as folder:
+        yield Nvme(Path(folder))
 
 
 @pytest.fixture
