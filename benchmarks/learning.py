@@ -97,8 +97,8 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
     Masked ones are not counted but the tokens of the whole store, of which they are drawn; special
     ones, the unknown token among them, never are.
     """
-    from ptm.data.store import TokenStore
-    from ptm.train.rows import open_rows, vocabularies_of
+    from ptm.loading.rows import open_rows, vocabularies_of
+    from ptm.store.format import TokenStore
 
     vocabulary = vocabularies_of(recipe, tokenizer).target
     if "target_weights" not in recipe.objective.targets:
@@ -169,7 +169,7 @@ def term_of(record: dict[str, Any]) -> str:
 
 def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -> str:
     """Accuracy of the last evaluation of pairs, of each set: value ± standard error (…)."""
-    from ptm.train.rows import open_rows
+    from ptm.loading.rows import open_rows
 
     found = []
     for name in recipe.data.evaluation_names:
@@ -187,8 +187,8 @@ def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -
 def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: bool) -> None:
     """One training; its row as JSON in FOLDER/NAME.json."""
     from ptm.cli import main
+    from ptm.loading.rows import TRAIN
     from ptm.recipe import load_recipe
-    from ptm.train.rows import TRAIN
 
     name = f"{Path(recipe_path).parent.name}-{Path(recipe_path).stem}"
     ours = [f"name={name}", f"runs_dir={folder}", f"data.store={folder / name}-store", *overrides]

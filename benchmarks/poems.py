@@ -16,11 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ptm.data.split import held_out_documents
-from ptm.interop.generate import Choice, Generator
-from ptm.interop.source import open_source
-from ptm.model.decoding.choosing import Sampling
+from ptm.inference.decoding.choosing import Sampling
+from ptm.inference.generate import Choice, Generator
+from ptm.interop.sources.open import open_source
+from ptm.loading.rows import RowSet
 from ptm.train.inputs import evaluation_rows
-from ptm.train.rows import RowSet
 
 LINES = 3
 _ENDS = re.compile("[，。？！；]")

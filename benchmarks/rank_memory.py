@@ -24,10 +24,10 @@ import torch
 
 import ptm.train.run
 import ptm.train.trainer
+from ptm.engines.ranks import leave_ranks, objects_of_all
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
-from ptm.train.checkpoints import Checkpoints
-from ptm.train.distributed import leave_ranks, objects_of_all
+from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.run import train
 
 MEGABYTE = 1 << 20

@@ -40,26 +40,38 @@ class Config(BaseModel):
         return data
 
 
+T = TypeVar("T")
 C = TypeVar("C", bound=Config)
 
 
-def members(package: str, base: type[C]) -> dict[str, type[C]]:
-    """The subclasses of `base` in the modules of `package`, by the literal of their `type`."""
-    found: dict[str, type[C]] = {}
-    for module_info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{module_info.name}")
+def classes_in(package: str, base: type[T]) -> list[type[T]]:
+    """The concrete subclasses of `base` that the modules of `package` define, module by module."""
+    found: list[type[T]] = []
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        module = importlib.import_module(f"{package}.{info.name}")
         for _, member in inspect.getmembers(module, inspect.isclass):
-            if member.__module__ != module.__name__ or not issubclass(member, base):
-                continue
-            field = member.model_fields.get("type")
-            if field is not None and get_origin(field.annotation) is Literal:
-                found[get_args(field.annotation)[0]] = member
+            own = member.__module__ == module.__name__ and not inspect.isabstract(member)
+            if own and issubclass(member, base):
+                found.append(member)
+    return found
+
+
+def members(package: str, base: type[C], *, tag: str = "type") -> dict[str, type[C]]:
+    """The configs of `package` by the literal of their field `tag`; those without one are left out.
+
+    A base class that several share has `tag: str`, and so is left out too.
+    """
+    found: dict[str, type[C]] = {}
+    for member in classes_in(package, base):
+        field = member.model_fields.get(tag)
+        if field is not None and get_origin(field.annotation) is Literal:
+            found[get_args(field.annotation)[0]] = member
     return dict(sorted(found.items()))
 
 
-def union_of(package: str, base: type[Config]) -> Any:
-    """The discriminated union (on `type`) of all components of `package`: one file each."""
-    classes = tuple(members(package, base).values())
+def union_of(package: str, base: type[Config], *, tag: str = "type") -> Any:
+    """The union, discriminated by the field `tag`, of all configs of `package`."""
+    classes = tuple(members(package, base, tag=tag).values())
     if len(classes) == 1:
         return classes[0]
-    return Annotated[Union[classes], Field(discriminator="type")]  # noqa: UP007
+    return Annotated[Union[classes], Field(discriminator=tag)]  # noqa: UP007

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from ptm.data.preprocess import Preprocessing, preprocess
-from ptm.data.store import TokenStore
+from ptm.store.format import TokenStore
+from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import Layout, find_corpus
 from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.rjieba import RJieba

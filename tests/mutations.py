@@ -33,13 +33,13 @@ class Mutation:
 
 MUTATIONS = {
     "a pipeline's loss is not scaled by its data ranks": Mutation(
-        "ptm/train/engines/pipeline.py",
+        "ptm/engines/pipeline.py",
         "return loss * (self._batch.accumulation * self._batch.ranks)",
         "return loss * self._batch.accumulation",
         ("tests/integration/engines/test_parity.py -k four_ranks",),
     ),
     "the last fragment of a rank is not saved": Mutation(
-        "ptm/train/save.py",
+        "ptm/train/checkpoints/save.py",
         "for owned in self._state.owned():",
         "for owned in list(self._state.owned())[:-1]:",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),
@@ -75,19 +75,19 @@ MUTATIONS = {
         ("tests/unit/launch/test_environment.py",),
     ),
     "overrides go to other hosts unescaped": Mutation(
-        "ptm/launch/words.py",
+        "ptm/launch/argument_encoding.py",
         "return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
         "return ' '.join(words)",
         ("tests/unit/launch/test_environment.py",),
     ),
     "Adam's count of updates is not restored": Mutation(
-        "ptm/train/fragments.py",
+        "ptm/engines/state.py",
         'state[flat]["step"] = torch.tensor(float(updates), device=flat.device)',
         'state[flat]["step"] = torch.tensor(1.0, device=flat.device)',
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
     "dropout is not reseeded per step": Mutation(
-        "ptm/train/engines/contract.py",
+        "ptm/engines/base.py",
         'torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))',
         "pass",
         ("tests/integration/training/test_resume.py -k stopped_run",),
@@ -105,13 +105,13 @@ MUTATIONS = {
         ("tests/integration/engines/test_resume_ranks.py -k fp16",),
     ),
     "a fragment of ZeRO 1 and 2 is said to begin at 0": Mutation(
-        "ptm/train/fragments.py",
+        "ptm/engines/state.py",
         "yield Owned(name, there.start, flat, here.start, here.numel)",
         "yield Owned(name, 0, flat, here.start, here.numel)",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),
     ),
     "a damaged checkpoint is not noticed": Mutation(
-        "ptm/model/checkpoint.py",
+        "ptm/checkpoint/format.py",
         'if digest.hexdigest() != entry["blake2b"]:',
         'if digest.hexdigest() == "":',
         ("tests/integration/training/test_resume.py -k damaged_checkpoint",),
@@ -123,7 +123,7 @@ MUTATIONS = {
         ("tests/integration/launch/test_launching.py -k second_ctrl_c",),
     ),
     "query and key change places in an export": Mutation(
-        "ptm/interop/hf/bert.py",
+        "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',
         '            "attention.self.key",\n            "attention.self.query",\n',
         ("tests/integration/parity -k bert",),

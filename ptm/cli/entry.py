@@ -7,10 +7,12 @@ import errno
 import importlib
 import logging
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Protocol, TextIO, cast
 
+from ptm.cli import commands
 from ptm.cli.arguments import refuse_twins
 from ptm.cli.once import say
 from ptm.errors import (
@@ -24,31 +26,14 @@ from ptm.errors import (
 )
 from ptm.version import __version__
 
-_COMMANDS = (
-    "validate",
-    "show",
-    "preprocess",
-    "train",
-    "launch",
-    "evaluate",
-    "export",
-    "import_",
-    "fill",
-    "generate",
-    "embed",
-    "vocab",
-    "runs",
-    "verify",
-    "report",
-)
-"""Files of this package, in the order of `ptm --help`."""
-
 
 class Command(Protocol):
-    """What a command's file has."""
+    """What a file of `ptm.cli.commands` has."""
 
     NAME: str
     HELP: str
+    ORDER: int
+    """Its place in `ptm --help`, which lists the commands in the order of their use."""
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,10 +121,18 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
     )
     parser.add_argument("--version", action="version", version=f"ptm {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
-        command = cast(Command, importlib.import_module(f"ptm.cli.{name}"))
-        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+    choices = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _commands():
+        sub = choices.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         sub.set_defaults(command=command.run)
         command.add_arguments(sub)
     return parser
+
+
+def _commands() -> list[Command]:
+    """Every file of `ptm.cli.commands`."""
+    found = [
+        cast(Command, importlib.import_module(f"{commands.__name__}.{info.name}"))
+        for info in pkgutil.iter_modules(commands.__path__)
+    ]
+    return sorted(found, key=lambda command: command.ORDER)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from ptm.durations import clock
+
 if TYPE_CHECKING:
-    from ptm.data.preprocess import Progress
-    from ptm.text.trainers.contract import Reading
+    from ptm.store.preprocess import Progress
+    from ptm.text.vocabulary_training.base import Reading
 
 
 class ProgressLine:
@@ -22,8 +24,6 @@ class ProgressLine:
 
     def show(self, progress: Progress | Reading) -> None:
         """Show how far it is, unless that was done a moment ago."""
-        from ptm.train.metrics import clock
-
         if progress.seconds < self._next:
             return
         self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_ELSEWHERE)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptm.data.store import I64, TokenStore
+from ptm.arrays import I64, exclusive_cumsum, owner_of
+from ptm.store.format import TokenStore
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Sentences:
     @property
     def first(self) -> I64:
         """The number of every document's first sentence (D)."""
-        return np.cumsum(self.counts) - self.counts
+        return exclusive_cumsum(self.counts)
 
     @property
     def owner(self) -> I64:
         """The document of every sentence (S)."""
-        return np.repeat(np.arange(self.counts.size), self.counts)
+        return owner_of(self.counts)
 
 
 class Documents:

@@ -9,9 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ptm.data.store import I64, TokenStore, ragged_ranges
-
-Flags = NDArray[np.bool_]
+from ptm.arrays import I64, Flags, ragged_arange, ragged_ranges
+from ptm.store.format import TokenStore
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Pieces:
 def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
     """Every document, those longer than `longest` cut into pieces; nothing is dropped."""
     pieces = -(-lengths // longest)
-    number = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    number = ragged_arange(pieces)
     begins = np.repeat(starts, pieces) + number * longest
     rest = np.repeat(lengths, pieces) - number * longest
     return Pieces(begins, np.minimum(rest, longest))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from ptm.arrays import I64, exclusive_cumsum
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Rows:
         begins = np.where(rows > 0, self.ends[rows - 1], 0)
         counts = self.ends[rows] - begins
         total = int(counts.sum())
-        before = np.cumsum(counts) - counts
+        before = exclusive_cumsum(counts)
         index = np.arange(total, dtype=np.int64) + np.repeat(begins - before, counts)
         return np.asarray(self.examples[index]), counts
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.arrays import I64
 from ptm.data.documents import Documents, Sentences
 from ptm.data.pairs import Halves, Pairs, truncated
-from ptm.data.store import I64
 from ptm.errors import UserError
 from ptm.rng import U64, draws, seed_of, stream_keys, substream, uniform
 

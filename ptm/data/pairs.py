@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.arrays import I64, ragged_arange
 from ptm.data.examples import Texts
-from ptm.data.store import I64, TokenStore
 from ptm.rng import U64, draws
+from ptm.store.format import TokenStore
 
 _LEFT_OUT = ("documents of one sentence", "tokens in documents of one sentence", "tokens cut off")
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)
@@ -102,7 +103,7 @@ def heads(tosses: I64, keys: U64) -> I64:
     """How many of so many tosses of a fair coin fall heads up: random bits, counted (E)."""
     words = -(-tosses // 64)
     owner = np.repeat(np.arange(tosses.size), words)
-    number = np.arange(owner.size) - np.repeat(np.cumsum(words) - words, words)
+    number = ragged_arange(words)
     bits = draws(keys[owner], number)
     unused = np.clip(64 * (number + 1) - tosses[owner], 0, 63).astype(np.uint64)
     ones = _ONES[(bits >> unused).view(np.uint8)].reshape(-1, 8).sum(axis=1)

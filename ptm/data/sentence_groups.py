@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.arrays import I64, ragged_arange, ragged_ranges, visited
 from ptm.data.documents import Sentences
 from ptm.data.examples import Examples, Texts
-from ptm.data.grouping import visited
-from ptm.data.store import I64, TokenStore, ragged_ranges
+from ptm.store.format import TokenStore
 
 _LEFT_OUT = (
     "documents of one sentence",
@@ -106,7 +106,7 @@ class SentenceGroups:
 def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
     """The same with sentences longer than `longest` cut into pieces."""
     pieces = -(-sentences.lengths // longest)
-    number = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    number = ragged_arange(pieces)
     rest = np.repeat(sentences.lengths, pieces) - number * longest
     return Sentences(
         np.repeat(sentences.starts, pieces) + number * longest,

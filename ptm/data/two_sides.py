@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.arrays import I64
 from ptm.data.documents import Sentences
 from ptm.data.examples import Texts
-from ptm.data.store import I64, TokenStore
+from ptm.store.format import TokenStore
 
 _SIDES = ("source", "target")
 

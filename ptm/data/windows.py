@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptm.arrays import I64, ragged_arange
 from ptm.data.examples import Texts
-from ptm.data.store import I64, TokenStore
+from ptm.store.format import TokenStore
 
 BEGINS, ENDS = 1, 2
 """Bits of a window's label: it begins with the start token, it ends with the end token."""
@@ -53,7 +54,7 @@ def document_windows(starts: I64, lengths: I64, size: int, *, start_token: bool)
     before = int(start_token)
     stream = lengths + before + 1
     pieces = -(-(stream - 1) // size)
-    number = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    number = ragged_arange(pieces)
     stream, text = np.repeat(stream, pieces), np.repeat(lengths, pieces)
     first = number * size
     last = np.minimum(first + size + 1, stream)

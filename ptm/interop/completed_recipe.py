@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ptm.component import members
+from ptm.components.objectives import Objective
 from ptm.errors import UserError
-from ptm.objectives import Objective
 from ptm.recipe import Recipe, recipe_from_data
 
 # What a model says nothing about, so that its recipe can be read as a whole one.
@@ -37,7 +37,7 @@ def completed_recipe(data: dict[str, Any], *, name: str, overrides: Sequence[str
 
 def _layout_of(objective: Any) -> str:
     """What an objective reads: documents, if it can."""
-    found = members("ptm.objectives", Objective)  # type: ignore[type-abstract]
+    found = members("ptm.components.objectives", Objective)  # type: ignore[type-abstract]
     named = objective.get("type") if isinstance(objective, dict) else None
     if named not in found:
         return "documents"

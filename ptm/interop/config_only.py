@@ -10,7 +10,7 @@ import yaml
 from ptm.errors import UserError
 from ptm.interop.completed_recipe import completed_recipe
 from ptm.interop.config_file import read_config
-from ptm.interop.hf.contract import families
+from ptm.interop.hf.families import families
 from ptm.interop.uer import two_stacks
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ptm.components.objectives import Objective
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
-from ptm.objectives import Objective
-from ptm.objectives.next_tokens import LmHead
 
 
 def is_headless(names: Collection[str], objective: Objective, *, source: str) -> bool:

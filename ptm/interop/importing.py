@@ -13,20 +13,14 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.completed_recipe import completed_recipe
-from ptm.interop.hf.folder import HuggingFaceFolder
+from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
-from ptm.interop.written import (
-    RECIPE,
-    TARGET_TOKENIZER,
-    TOKENIZER,
-    WEIGHTS,
-    read_recipe_data,
-)
 from ptm.model.build import build_plan, head_shape, meta_model
 from ptm.nn.shape import WORD_KEY
 from ptm.recipe import Recipe
+from ptm.recipe.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 

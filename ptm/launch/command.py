@@ -13,8 +13,8 @@ from typing import Literal
 
 import ptm
 from ptm.errors import UserError
+from ptm.launch.argument_encoding import packed
 from ptm.launch.hosts import Slots, chosen, is_this_machine, read_hostfile
-from ptm.launch.words import packed
 
 Launcher = Literal["pdsh", "openmpi"]
 _JOB_HOSTFILE = Path("/job/hostfile")

@@ -37,8 +37,8 @@ from ptm.launch.processes import (
     ranks_here,
 )
 from ptm.launch.shell import on_host, on_hosts
-from ptm.launch.tether import Tether
 from ptm.launch.verdict import Evidence, agreed_code, explanation
+from ptm.launch.watchdog import Tether
 
 Tell = Callable[[str], None]
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ptm.decoders import Decoder
-from ptm.decoders.contract import DECODER_SIDE
-from ptm.encoders import Encoder
-from ptm.nn.init import first_value, norm_parameters
+from ptm.components.decoders import Decoder
+from ptm.components.decoders.base import DECODER_SIDE
+from ptm.components.encoders import Encoder
+from ptm.components.objectives import Objective
+from ptm.model.initial_weights import first_value, norm_parameters
 from ptm.nn.shape import ModelShape
 from ptm.nn.word_embedding import WordEmbedding
-from ptm.objectives import Objective
 from ptm.plan import Plan, Step, run_step
 from ptm.recipe.model_block import ModelBlock
 

@@ -14,11 +14,11 @@ from ptm.component import (
     PositiveFloat,
     PositiveInt,
 )
-from ptm.objectives import AnyObjective
-from ptm.optimizers import AnyOptimizer
+from ptm.components.objectives import AnyObjective
+from ptm.components.optimizers import AnyOptimizer
+from ptm.components.schedules import AnySchedule
 from ptm.recipe.data_block import DataBlock
 from ptm.recipe.model_block import ModelBlock
-from ptm.schedules import AnySchedule
 from ptm.text.tokenizers import AnyTokenizer
 
 Paths = Annotated[tuple[str, ...], Listed]

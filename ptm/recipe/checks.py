@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ptm.embeddings import EmbeddingConfig
+from ptm.components.embeddings import EmbeddingConfig
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.data_block import metric_key
 

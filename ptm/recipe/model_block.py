@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ptm.component import Config, PositiveFloat
-from ptm.decoders import AnyDecoder, Decoder
-from ptm.embeddings import EmbeddingConfig, TargetEmbeddingConfig
-from ptm.encoders import AnyEncoder, Encoder
+from ptm.components.decoders import AnyDecoder, Decoder
+from ptm.components.embeddings import EmbeddingConfig, TargetEmbeddingConfig
+from ptm.components.encoders import AnyEncoder, Encoder
 from ptm.nn.shape import WORD_KEY, ModelShape
 
 

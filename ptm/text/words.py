@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.text.segmenters import Segmenter
-from ptm.text.segmenters.contract import Cut
+from ptm.text.segmenters.base import Cut
 from ptm.text.tokenizers import Tokenizer
 
 # What the tokenizers library takes for a Chinese character (its BertNormalizer).

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ptm.engines.base import StepResult
 from ptm.errors import TrainingError
 from ptm.recipe import Recipe
 from ptm.train.anomalies import EVENTS, Watch, write_event
-from ptm.train.checkpoints import Checkpoints
-from ptm.train.engines.contract import StepResult
+from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)

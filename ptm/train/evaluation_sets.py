@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from itertools import repeat
 
-from ptm.objectives import Objective
+from ptm.components.objectives import Objective
+from ptm.engines.base import Engine
+from ptm.engines.metric_sums import Counted, means_of
+from ptm.engines.ranks import Ranks, summed
+from ptm.loading.batches import StepBatch, evaluation_batches, no_rows
+from ptm.loading.rows import RowSet
 from ptm.recipe.data_block import metric_key
-from ptm.train.batches import StepBatch, evaluation_batches, no_rows
-from ptm.train.distributed import Ranks, summed
-from ptm.train.engines.contract import Engine
-from ptm.train.means import Counted, means_of
-from ptm.train.rows import RowSet
 
 logger = logging.getLogger(__name__)
 

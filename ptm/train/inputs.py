@@ -10,21 +10,21 @@ from typing import Any
 
 import torch
 
+from ptm.components.objectives.distil import Distil
+from ptm.engines.ds_config import ds_config
+from ptm.engines.offload import lacking_for_offload
+from ptm.engines.teachers import Teachers, fitting_recipe, open_teachers
 from ptm.errors import UserError
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
+from ptm.loading.rows import TRAIN, RowSet, open_rows, open_store, store_of
 from ptm.model.build import build_plan
 from ptm.model.stages import stage_bounds
 from ptm.model.trainable import frozen_parameters
-from ptm.objectives.distil import Distil
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe, batch_plan
 from ptm.recipe.batch import data_parallel_ranks
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
-from ptm.train.ds_config import ds_config
-from ptm.train.offload import lacking_for_offload
-from ptm.train.rows import TRAIN, RowSet, open_rows, open_store, store_of
-from ptm.train.teacher import Teachers, fitting_recipe, open_teachers
 
 _SOME_VOCABULARY = 1000
 

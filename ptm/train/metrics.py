@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from ptm.train.distributed import Ranks, summed
-from ptm.train.engines.contract import StepResult
+from ptm.durations import clock
+from ptm.engines.base import StepResult
+from ptm.engines.ranks import Ranks, summed
 
 
 class Window:
@@ -139,10 +140,3 @@ def console_line(record: Mapping[str, Any], *, steps: int) -> str:
         left = (steps - record["step"]) * record["step_seconds"]
         parts.append(f"ETA {clock(left)}")
     return " · ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

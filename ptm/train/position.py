@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptm.train.engines.contract import StepTotals
+from ptm.engines.base import StepTotals
 
 
 @dataclass(frozen=True)

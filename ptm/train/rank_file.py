@@ -78,7 +78,7 @@ class RankFile:
         if "torch" not in sys.modules:
             # No call to other ranks can have been made.
             return
-        from ptm.train.distributed import flights
+        from ptm.engines.ranks import flights
 
         found = flights()
         if found is None:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ptm.train.distributed import Ranks, gathered
-from ptm.train.engines.contract import StepResult, StepTotals
+from ptm.engines.base import StepResult, StepTotals
+from ptm.engines.ranks import Ranks, gathered
 from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
 from ptm.train.run_folder import RunFolder
 from ptm.train.trackers import Trackers

@@ -8,13 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ptm.errors import EXIT_DONE, UserError
-from ptm.interop.start import Start, weights_to_start_from
-from ptm.model.build import FirstWeights, parameter_count
-from ptm.model.checkpoint import Checkpoint
-from ptm.recipe import Recipe
-from ptm.recipe.batch import launched_ranks
-from ptm.train.distributed import (
+from ptm.checkpoint.format import Checkpoint
+from ptm.engines.deepspeed import refuse_config
+from ptm.engines.pipeline import PipelineEngine
+from ptm.engines.plain import PlainEngine
+from ptm.engines.ranks import (
     Ranks,
     agreed,
     agreed_by,
@@ -23,19 +21,21 @@ from ptm.train.distributed import (
     objects_of_all,
     record_flights,
 )
-from ptm.train.engines.deepspeed import refuse_config
-from ptm.train.engines.pipeline import PipelineEngine
-from ptm.train.engines.plain import PlainEngine
+from ptm.errors import EXIT_DONE, UserError
+from ptm.model.build import FirstWeights, parameter_count
+from ptm.recipe import Recipe
+from ptm.recipe.batch import launched_ranks
+from ptm.train.checkpoints.resume import checkpoint_to_go_on_from
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.logs import log_to
 from ptm.train.rank_file import FOLDER as RANKS
-from ptm.train.rank_file import RankFile
-from ptm.train.resuming import checkpoint_to_go_on_from
+from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder
 from ptm.train.same_start import refuse_different, refuse_too_few_ranks
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, OnStepBegin, Trainer, ignore_step
+from ptm.train.warm_start.load import Start, weights_to_start_from
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _join(load: Callable[[], Recipe]) -> Ranks:
         recipe = load()
     except UserError:
         return join_ranks()
-    record_flights(RunFolder(recipe).path / RANKS)
+    record_flights(RunFolder(recipe).path / RANKS / TRACES)
     engine = recipe.engine
     return join_ranks(engine.backend, timeout_minutes=engine.timeout_minutes)
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import ptm
 from ptm.errors import UserError
-from ptm.interop.written import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe.written import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.anomalies import EVENTS
+from ptm.train.checkpoints.save import clear_leftovers
 from ptm.train.rank_file import clear_rank_files
-from ptm.train.save import clear_leftovers
 
 logger = logging.getLogger(__name__)
 

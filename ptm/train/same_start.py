@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import ptm
+from ptm.checkpoint.format import digest_of
+from ptm.engines.ranks import Ranks, objects_of_all
 from ptm.errors import UserError
-from ptm.model.checkpoint import digest_of
 from ptm.recipe import Recipe, recipe_yaml
-from ptm.train.distributed import Ranks, objects_of_all
 from ptm.train.inputs import Inputs
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptm.train.batches import StepBatch
-from ptm.train.distributed import Ranks, gathered
-from ptm.train.engines.contract import StepTotals
+from ptm.engines.base import StepTotals
+from ptm.engines.ranks import Ranks, gathered
+from ptm.loading.batches import StepBatch
 
 
 @dataclass(frozen=True)

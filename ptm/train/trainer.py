@@ -11,22 +11,22 @@ from typing import Any
 
 from torch import Tensor
 
+from ptm.checkpoint.format import Checkpoint
+from ptm.engines.base import Engine, StepTotals
+from ptm.engines.ranks import Ranks
 from ptm.errors import EXIT_DONE, TrainingError
+from ptm.loading.batches import StepBatch, TrainStream, described_rows, no_rows
+from ptm.loading.prefetch import Prefetcher
+from ptm.loading.rows import TRAIN, RowSet
 from ptm.model.build import FirstWeights
-from ptm.model.checkpoint import Checkpoint
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomaly_policy import AnomalyPolicy
-from ptm.train.batches import StepBatch, TrainStream, described_rows, no_rows
-from ptm.train.checkpoints import Checkpoints
-from ptm.train.distributed import Ranks
-from ptm.train.engines.contract import Engine, StepTotals
+from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.position import Position
-from ptm.train.prefetch import Prefetcher
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
-from ptm.train.rows import TRAIN, RowSet
 from ptm.train.run_folder import RunFolder
 from ptm.train.step_totals import hear_all
 from ptm.train.stopping import Patience, StopRequests, is_better

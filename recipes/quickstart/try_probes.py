@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ptm.interop.fill import Filler
-from ptm.interop.source import open_source
+from ptm.inference.fill import Filler
+from ptm.interop.sources.open import open_source
 
 NEAR = 5
 

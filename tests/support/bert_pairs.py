@@ -18,15 +18,15 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import open_source
-from ptm.interop.source_contract import Source
-from ptm.interop.written import RECIPE, TOKENIZER, WEIGHTS
+from ptm.inference.loaded import loaded_model
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.sources.base import Source
+from ptm.interop.sources.open import open_source
 from ptm.model.build import PlainModel, build_plan, meta_model
-from ptm.model.loaded import loaded_model
-from ptm.nn.init import norm_parameters
+from ptm.model.initial_weights import norm_parameters
 from ptm.plan import Plan
 from ptm.recipe import Recipe, recipe_from_data
+from ptm.recipe.written import RECIPE, TOKENIZER, WEIGHTS
 from ptm.text.tokenizers import Tokenizer
 
 TOLERANCE = 5e-6

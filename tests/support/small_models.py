@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptm.components.objectives.mlm import Mlm
 from ptm.model.build import PlainModel, build_plan, empty_model, initialise
-from ptm.objectives.mlm import Mlm
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 

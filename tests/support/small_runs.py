@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ptm.data.preprocess import Preprocessing, preprocess
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import load_recipe
+from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
 from ptm.train.run import train
 from ptm.train.trainer import ignore_step

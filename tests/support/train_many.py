@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ptm.cli.entry import log_to_console, main
+from ptm.components.objectives.mlm import Mlm
+from ptm.engines.base import Engine
+from ptm.engines.ranks import leave_ranks
 from ptm.errors import TrainingError, UserError
-from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
-from ptm.train.distributed import leave_ranks
-from ptm.train.engines.contract import Engine
 from ptm.train.run import train
 from ptm.train.trainer import ignore_step
 from tests.support.faults import stop_at_step

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ptm.interop.importing import import_from_uer
-from ptm.interop.source import open_source
-from ptm.interop.source_contract import Source
+from ptm.interop.sources.base import Source
+from ptm.interop.sources.open import open_source
 
 State = dict[str, Tensor]
 

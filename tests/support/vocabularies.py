@@ -11,7 +11,7 @@ from ptm.text.tokenizers.bpe import Bpe
 from ptm.text.tokenizers.sentencepiece import SentencePiece
 from ptm.text.tokenizers.space import Space
 from ptm.text.tokenizers.wordpiece import WordPiece
-from ptm.text.trainers import Trained, TrainingText, Wish, trainers
+from ptm.text.vocabulary_training import Trained, TrainingText, Wish, trainers
 
 KINDS: dict[str, type[TokenizerConfig]] = {
     "wordpiece": WordPiece,

@@ -8,10 +8,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ptm.component import Config, members, union_of
-from ptm.encoders import Encoder
-from ptm.objectives import Objective
-from ptm.optimizers import Optimizer
-from ptm.schedules import Schedule
+from ptm.components.encoders import Encoder
+from ptm.components.objectives import Objective
+from ptm.components.optimizers import Optimizer
+from ptm.components.schedules import Schedule
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import TokenizerConfig
 
@@ -92,10 +92,10 @@ def test_an_only_component_is_chosen_by_its_type_too(package: Path) -> None:
 @pytest.mark.parametrize(
     ("package_name", "base"),
     [
-        ("ptm.encoders", Encoder),
-        ("ptm.objectives", Objective),
-        ("ptm.optimizers", Optimizer),
-        ("ptm.schedules", Schedule),
+        ("ptm.components.encoders", Encoder),
+        ("ptm.components.objectives", Objective),
+        ("ptm.components.optimizers", Optimizer),
+        ("ptm.components.schedules", Schedule),
         ("ptm.text.tokenizers", TokenizerConfig),
         ("ptm.text.segmenters", Segmenter),
     ],

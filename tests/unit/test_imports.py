@@ -35,7 +35,7 @@ def test_transformers_is_imported_in_interop_at_most(project: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("ptm.data.preprocess", ("torch", "deepspeed", "transformers")),
+        ("ptm.store.preprocess", ("torch", "deepspeed", "transformers")),
         ("ptm.cli", ("torch", "numpy", "pydantic", "deepspeed", "transformers")),
     ],
 )

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptm.encoders.transformer import Transformer
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.components.objectives.lm import Lm
+from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.uer.next_tokens import (
     is_causal,
     refuse_other_mask,
     refuse_other_output,
 )
-from ptm.objectives import Objective
-from ptm.objectives.lm import Lm
-from ptm.objectives.masked_tokens import MlmHead
 from ptm.recipe.model_block import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}

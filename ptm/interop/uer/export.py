@@ -12,7 +12,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.headless import is_headless
 from ptm.interop.new_folder import new_folder
-from ptm.interop.source_contract import Source
+from ptm.interop.sources.base import Source
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.hf.folder import read_weights
+from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer import config as uer_config
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.names import (

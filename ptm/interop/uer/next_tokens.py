@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
-from ptm.objectives.next_tokens import LmHead
 from ptm.recipe.model_block import ModelBlock
 
 _TARGET: tuple[Any, ...] = (["lm"], "lm")

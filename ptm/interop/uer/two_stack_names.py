@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.components.objectives import Objective
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
-from ptm.interop.hf.encoder_decoder import OUTPUT, OUTPUT_BIAS, Parts, from_theirs, to_theirs
-from ptm.interop.hf.encoder_decoder import WORDS as OUR_WORDS
+from ptm.interop.hf.shared.encoder_decoder import OUTPUT, OUTPUT_BIAS, Parts, from_theirs, to_theirs
+from ptm.interop.hf.shared.encoder_decoder import WORDS as OUR_WORDS
 from ptm.interop.uer.names import NEXT, WORDS, Tensors
 from ptm.interop.uer.two_stacks import FIRST
-from ptm.objectives import Objective
-from ptm.objectives.next_tokens import LmHead
 from ptm.recipe.model_block import ModelBlock
 
 _TARGET_WORDS = "tgt_embedding.word.embedding.weight"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptm.component import Config
+from ptm.components.objectives import Objective
 from ptm.errors import UserError
-from ptm.interop.hf.encoder_decoder import Stacks
-from ptm.interop.hf.unsaid import unsaid
+from ptm.interop.hf.shared.encoder_decoder import Stacks
+from ptm.interop.hf.shared.unsaid import unsaid
 from ptm.interop.uer.config import our_activation, their_activation
-from ptm.objectives import Objective
 from ptm.recipe.model_block import ModelBlock
 
 FIRST = 2

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ptm.component import union_of
-from ptm.text.segmenters.contract import Segmenter
+from ptm.text.segmenters.base import Segmenter
 
 if TYPE_CHECKING:
     AnySegmenter = Segmenter

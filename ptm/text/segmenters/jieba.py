@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ptm.text.segmenters.contract import Cut, Segmenter
+from ptm.text.segmenters.base import Cut, Segmenter
 
 
 class Jieba(Segmenter):

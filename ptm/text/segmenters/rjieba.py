@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from ptm.errors import UserError
-from ptm.text.segmenters.contract import Cut, Segmenter
+from ptm.text.segmenters.base import Cut, Segmenter
 
 
 class RJieba(Segmenter):

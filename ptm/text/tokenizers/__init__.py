@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ptm.component import union_of
-from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.contract import ROBERTA_SPECIALS, TokenizerConfig
+from ptm.text.tokenizers.base import ROBERTA_SPECIALS, TokenizerConfig
 from ptm.text.vocabulary import Vocabulary, lines_of, tokens_of_lines
 
 SPACE = "Ġ"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.base import TokenizerConfig
 
 
 def copy_files(config: TokenizerConfig, folder: Path) -> None:

@@ -18,11 +18,7 @@ from sentencepiece import SentencePieceProcessor
 
 from ptm.component import NonNegativeInt
 from ptm.errors import UserError
-from ptm.text.tokenizers.contract import (
-    BERT_SPECIALS,
-    ROBERTA_SPECIALS,
-    TokenizerConfig,
-)
+from ptm.text.tokenizers.base import BERT_SPECIALS, ROBERTA_SPECIALS, TokenizerConfig
 from ptm.text.tokenizers.sentencepiece_file import (
     SPACE,
     SentencePieceFile,

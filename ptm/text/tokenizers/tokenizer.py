@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ptm.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ptm.text.tokenizers.contract import TokenizerConfig
+    from ptm.text.tokenizers.base import TokenizerConfig
 
 Offsets = list[tuple[int, int]]
 

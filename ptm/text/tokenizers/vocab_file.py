@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ptm.text.tokenizers.contract import TokenizerConfig
+from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.vocabulary import Vocabulary, read_vocabulary
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ptm.recipe import Recipe
 from ptm.train.trackers.background import Background
-from ptm.train.trackers.contract import Tracker, reports_so_far, tracker_values
+from ptm.train.trackers.base import Tracker, reports_so_far, tracker_values
 from ptm.train.trackers.tensorboard import TensorBoard
 from ptm.train.trackers.wandb import Wandb
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
-from ptm.train.trackers.contract import Tracker
+from ptm.train.trackers.base import Tracker
 
 logger = logging.getLogger(__name__)
 

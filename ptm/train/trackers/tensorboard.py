@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptm.train.trackers.contract import Told
+from ptm.train.trackers.base import Told
 
 
 class TensorBoard:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ptm.recipe import Recipe
 from ptm.recipe.blocks import WandbBlock
-from ptm.train.trackers.contract import Told
+from ptm.train.trackers.base import Told
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ptm.checkpoint.format import MANIFEST, Checkpoint
 from ptm.errors import EXIT_DONE
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import open_source
-from ptm.model.checkpoint import MANIFEST, Checkpoint
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.train.run import train
 from tests.integration.engines.comparing import counterpart, differences, exact_ones

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ptm.loading.batches import TrainStream
 from ptm.recipe import load_recipe
-from ptm.train.batches import TrainStream
 from ptm.train.inputs import open_inputs
 from tests.integration.engines.comparing import Reports, counterpart, differences, exact_ones
 from tests.integration.engines.trainings import (

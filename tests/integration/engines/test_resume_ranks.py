@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ptm.checkpoint.format import Checkpoint
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
-from ptm.model.checkpoint import Checkpoint
 from tests.integration.engines.trainings import RESUMED, STOPPED_AT
 from tests.support.covers import by_default
 from tests.support.launched import Launch

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.leftovers import sweep
 from tests.support.two_hosts import NAMES, NIC, PROJECT, TwoHosts
-from tests.unit.train.test_mpi import TELL
+from tests.unit.launch.test_mpi import TELL
 
 LEFT_BY_A_KILL = """
 import sys, time

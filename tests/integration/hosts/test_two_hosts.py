@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from ptm.checkpoint.format import newest_checkpoint
 from ptm.errors import EXIT_STOPPED
-from ptm.model.checkpoint import newest_checkpoint
 from ptm.recipe.batch import batch_plan
 from tests.support.covers import by_default
 from tests.support.small_runs import QUICKSTART, Calm, small_overrides

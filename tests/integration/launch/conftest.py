@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ptm.model.checkpoint import checkpoint_folders, step_of
+from ptm.checkpoint.format import checkpoint_folders, step_of
 from tests.support.small_runs import PROJECT, QUICKSTART, small_overrides
 
 SECONDS = 150

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from ptm.engines.base import StepTotals
+from ptm.engines.plain import PlainEngine
+from ptm.engines.ranks import Ranks, join_ranks, leave_ranks
+from ptm.loading.batches import TrainStream
 from ptm.model.build import FirstWeights
 from ptm.recipe import load_recipe
-from ptm.train.batches import TrainStream
-from ptm.train.distributed import Ranks, join_ranks, leave_ranks
-from ptm.train.engines.contract import StepTotals
-from ptm.train.engines.plain import PlainEngine
 from ptm.train.inputs import open_inputs
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM
 
-from ptm.data.preprocess import Preprocessing, preprocess
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import open_source
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.sources.open import open_source
+from ptm.loading.batches import step_batch
+from ptm.loading.rows import TRAIN, open_rows
 from ptm.model.build import empty_model, encoder_plan, initialise
+from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
-from ptm.train.batches import step_batch
-from ptm.train.rows import TRAIN, open_rows
 from tests.integration.parity.cases import PLAIN_EXPORTS
 from tests.integration.parity.cases.bert import BERT, DISTILBERT
 from tests.integration.parity.cases.inputs import OneSided

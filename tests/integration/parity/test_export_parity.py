@@ -14,9 +14,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from ptm.interop.hf.folder import HuggingFaceFolder
-from ptm.interop.source import open_source
-from ptm.interop.source_contract import Source
+from ptm.interop.hf.io.folder import HuggingFaceFolder
+from ptm.interop.sources.base import Source
+from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import (
     EXPORTS,
     PLAIN_EXPORTS,

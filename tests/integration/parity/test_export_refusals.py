@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ptm.errors import UserError
-from ptm.interop.hf.contract import families, family_for
-from ptm.interop.hf.export import export_to_huggingface
+from ptm.interop.hf.families import families
+from ptm.interop.hf.io.export import export_to_huggingface, family_for
 from ptm.recipe import load_recipe
 from tests.conftest import PROJECT
 from tests.integration.parity.cases import EXPORTS

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.config_only import recipe_blocks
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.hf.folder import HuggingFaceFolder
-from ptm.interop.source import open_source
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.hf.io.folder import HuggingFaceFolder
+from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import (
     IMPORTS,
     MASKED_IMPORTS,

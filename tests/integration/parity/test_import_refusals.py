@@ -18,9 +18,9 @@ from transformers import RobertaForMaskedLM
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.interop.hf.folder import HuggingFaceFolder
+from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.importing import import_from_huggingface
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import IMPORTS, albert, bert, causal
 from tests.integration.parity.cases.models import Family
 from tests.integration.parity.conftest import BuildSaved

@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from ptm.interop.hf.export import export_to_huggingface
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.loading.batches import TrainStream
 from ptm.recipe import Recipe, load_recipe, recipe_from_data, recipe_yaml
 from ptm.text.corpus import Layout
-from ptm.train.batches import TrainStream
 from ptm.train.inputs import open_inputs
 from tests.conftest import BuildStore, corpus_text
 from tests.integration.parity.curve_cases import CASES, WEIGHT_DECAY, CurveCase

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ptm.errors import UserError
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.hf.folder import read_weights
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer.export import export_to_uer
 from ptm.model.build import build_plan, meta_model
 from tests.integration.parity.cases import EXPORTS

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from ptm.checkpoint.format import WEIGHT, Checkpoint
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
-from ptm.model.checkpoint import WEIGHT, Checkpoint
 from tests.support.covers import by_default
 from tests.support.small_runs import Runs
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import ptm.train.engines.contract
+import ptm.engines.base
+from ptm.components.objectives.mlm import Mlm
 from ptm.errors import EXIT_DONE, TrainingError
-from ptm.objectives.mlm import Mlm
 from ptm.recipe.blocks import AnomalyBlock
 from ptm.train.anomalies import Watch
 from tests.support.covers import by_default
@@ -33,7 +33,7 @@ Inject = Callable[[float], None]
 def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
     """Multiply the loss of step AT by a factor: its value and its gradients."""
     now = 0
-    train_step, sums = ptm.train.engines.contract.Engine.train_step, Mlm.sums
+    train_step, sums = ptm.engines.base.Engine.train_step, Mlm.sums
     factors: dict[str, float] = {}
 
     def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:
@@ -46,7 +46,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
         factor = factors["now"] if now == AT and found["mlm_loss"].requires_grad else 1.0
         return {**found, "mlm_loss": found["mlm_loss"] * factor}
 
-    monkeypatch.setattr(ptm.train.engines.contract.Engine, "train_step", noted)
+    monkeypatch.setattr(ptm.engines.base.Engine, "train_step", noted)
     monkeypatch.setattr(Mlm, "sums", disturbed)
     return lambda factor: factors.update(now=factor)
 

@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """DeepSpeed cannot join a second group in one process: other tests go on with this one."""
-    monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
+    monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
 
 
 def learnt(folder: Path) -> list[dict[str, object]]:

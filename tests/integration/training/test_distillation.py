@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ptm.checkpoint.format import Checkpoint
+from ptm.engines.teachers import open_teachers
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
-from ptm.interop.source import open_source
-from ptm.model.checkpoint import Checkpoint
+from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
-from ptm.train.evaluating import evaluate_source
+from ptm.runs.evaluate import evaluate_source
 from ptm.train.inputs import check_recipe
-from ptm.train.teacher import open_teachers
 from tests.support.small_runs import Runs
 
 SHORT = ("train.steps=4", "tracking.report_every=1", "data.held_out=0.05", "checkpoint.every=2")

@@ -9,11 +9,11 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, UserError
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
-from ptm.train.evaluating import evaluate_source
+from ptm.runs.evaluate import evaluate_source
+from ptm.runs.report import write_report
 from ptm.train.inputs import check_recipe
-from ptm.train.report import write_report
 from ptm.train.trackers import tracker_values
 from tests.support.small_runs import QUICKSTART, Runs
 

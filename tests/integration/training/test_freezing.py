@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptm.checkpoint.format import WEIGHT, Checkpoint
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
-from ptm.model.checkpoint import WEIGHT, Checkpoint
 from ptm.recipe import load_recipe
+from ptm.runs.show import show
 from ptm.train.inputs import check_recipe
-from ptm.train.show import show
 from tests.support.covers import by_default
 from tests.support.small_runs import PROJECT, Runs
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ptm.objectives.mlm
+import ptm.components.objectives.mlm
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
 from ptm.train.run import train
@@ -17,7 +17,7 @@ from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab
 
 def unigram_entropy(store: Path) -> float:
     """Nats a token, of a model that knows nothing but how frequent each token is."""
-    from ptm.data.store import TokenStore
+    from ptm.store.format import TokenStore
 
     opened = TokenStore.open(store)
     starts, lengths = opened.document_ranges
@@ -28,7 +28,7 @@ def unigram_entropy(store: Path) -> float:
 
 def shuffle_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every masked position the target of another: frequencies stay, meaning goes."""
-    original = ptm.objectives.mlm.Mlm.collate
+    original = ptm.components.objectives.mlm.Mlm.collate
 
     def collate(self: Any, *arguments: Any, **options: Any) -> Any:
         batch = original(self, *arguments, **options)
@@ -37,7 +37,7 @@ def shuffle_targets(monkeypatch: pytest.MonkeyPatch) -> None:
         targets[:count] = np.random.default_rng(int(targets.sum())).permutation(targets[:count])
         return batch
 
-    monkeypatch.setattr(ptm.objectives.mlm.Mlm, "collate", collate)
+    monkeypatch.setattr(ptm.components.objectives.mlm.Mlm, "collate", collate)
 
 
 LEARNING = (

@@ -16,10 +16,10 @@ import torch
 from deepspeed.ops.op_builder import AsyncIOBuilder
 
 from ptm.cli import main
+from ptm.engines import async_io
+from ptm.engines.base import Engine
+from ptm.engines.offload import offload_folders, with_own_folders
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
-from ptm.train.engines import async_io
-from ptm.train.engines.contract import Engine
-from ptm.train.offload import offload_folders, with_own_folders
 from tests.support.covers import by_default
 from tests.support.faults import Killed
 from tests.support.small_runs import PROJECT, Runs
@@ -282,12 +282,12 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """All that it takes to build what NVMe needs, which the test then takes away."""
     found = shutil.which
     monkeypatch.setenv("CXX", "true")
-    which = "ptm.train.engines.async_io.shutil.which"
+    which = "ptm.engines.async_io.shutil.which"
     monkeypatch.setattr(which, lambda name: "cc" if name == "cc" else found(name))
     monkeypatch.setattr(async_io, "installed_ops", {})
     monkeypatch.setattr(async_io, "is_ninja_available", lambda: True)
     monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda *_, **__: True)
-    monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
+    monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
     return monkeypatch
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ptm.cli import main
-from ptm.data.store import TokenStore
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
-from ptm.train.evaluating import evaluate_source
+from ptm.runs.evaluate import evaluate_source
+from ptm.store.format import TokenStore
 from ptm.train.inputs import check_recipe
 from ptm.train.run import train
 from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from ptm.checkpoint.format import digest_of
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.model.checkpoint import digest_of
 from tests.support.small_runs import Runs, vocab
 
 Refused = Callable[..., None]
@@ -44,7 +44,7 @@ def refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Refused:
     # DeepSpeed cannot join a second group in one process: other tests go on with this one.
-    monkeypatch.setattr("ptm.train.distributed.leave_ranks", lambda: None)
+    monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
 
     def popen(*words: Any, **options: Any) -> None:
         raise AssertionError(f"started: {words}")

@@ -12,7 +12,7 @@ from ptm.data.examples import Joined, Pieces, cut_documents, join_documents
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.data.store import TokenStore
+    from ptm.store.format import TokenStore
 
 # No token of any vocabulary here, so that it is known again.
 SEPARATOR = 10**6

@@ -13,7 +13,7 @@ from ptm.data.packing import Rows, RowSize, one_a_row, pack, pack_sides
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.data.store import TokenStore
+    from ptm.store.format import TokenStore
 
 CAPACITY = 16
 LENGTHS = st.lists(st.integers(1, CAPACITY), max_size=80).map(

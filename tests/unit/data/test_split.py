@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.data.split import held_out_documents
-from ptm.data.store import TokenStore
+from ptm.store.format import TokenStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.data.documents import Documents
-from ptm.data.store import TokenStore
 from ptm.data.two_sides import beginnings, shared_room, side_lengths
 from ptm.errors import UserError
+from ptm.store.format import TokenStore
 
 if TYPE_CHECKING:
     from tests.conftest import BuildStore

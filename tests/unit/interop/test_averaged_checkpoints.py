@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 from tests.support.bert_pairs import (
     Size,
     blocks_of,

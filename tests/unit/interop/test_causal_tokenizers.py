@@ -13,12 +13,12 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Tokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
+from ptm.components.objectives.lm import Lm
 from ptm.errors import UserError
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.importing import import_from_huggingface, write_imported
-from ptm.interop.source import open_source
-from ptm.objectives.lm import Lm
+from ptm.interop.sources.open import open_source
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.bpe import Bpe
 from ptm.text.tokenizers.sentencepiece import SentencePiece

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from transformers import AutoTokenizer, PegasusTokenizer, T5Tokenizer
 
 from ptm.errors import UserError
-from ptm.interop.hf.tokenizer import write_tokenizer
-from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.hf.io.tokenizer import write_tokenizer
+from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.sentencepiece import SentencePiece
 from ptm.text.tokenizers.wordpiece import WordPiece

@@ -31,7 +31,7 @@ from transformers import (
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 
 FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 ROLES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.hub import hub_folder, looks_like_hub_id
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from transformers import (
 
 from ptm.errors import UserError
 from ptm.interop.importing import import_from_huggingface
-from ptm.interop.source import open_source
+from ptm.interop.sources.open import open_source
 from ptm.text.vocabulary import read_vocabulary
 
 

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from transformers import AutoTokenizer, RobertaTokenizer, XLMRobertaTokenizer
 
 from ptm.errors import UserError
-from ptm.interop.hf.tokenizer import write_tokenizer
-from ptm.interop.hf.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.hf.io.tokenizer import write_tokenizer
+from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from tests.support.vocabularies import bundled_config
 from tests.unit.interop.test_exported_tokenizer import ODD_TEXTS

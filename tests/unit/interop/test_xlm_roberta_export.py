@@ -10,11 +10,11 @@ import yaml
 from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
-from ptm.interop.hf.export import export_to_huggingface
-from ptm.interop.source import open_source
-from ptm.interop.source_contract import Source
-from ptm.interop.written import RECIPE, WEIGHTS
-from ptm.model.loaded import loaded_model
+from ptm.inference.loaded import loaded_model
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.sources.base import Source
+from ptm.interop.sources.open import open_source
+from ptm.recipe.written import RECIPE, WEIGHTS
 from tests.support.bert_pairs import (
     TINY,
     TOLERANCE,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
+from ptm.launch.argument_encoding import packed, unpacked
 from ptm.launch.command import Options, command_of, target_of
 from ptm.launch.environment import SENT, forwarded, receive, without_secrets
-from ptm.launch.words import packed, unpacked
 
 SECRETS = {
     "WANDB_API_KEY": "sekret123",

@@ -18,9 +18,9 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from ptm.encoders.transformer import Transformer
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives.mlm import Mlm
 from ptm.model.build import build_plan, meta_model, parameter_count
-from ptm.objectives.mlm import Mlm
 from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.inference.loaded import loaded_model
 from ptm.model.build import empty_model, initialise
-from ptm.model.loaded import loaded_model
 from ptm.plan import Plan, run_step
 from tests.support.small_models import (
     VOCABULARY,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from ptm.embeddings import EmbeddingConfig
-from ptm.encoders.transformer import Rotary, Transformer
+from ptm.components.embeddings import EmbeddingConfig
+from ptm.components.encoders.transformer import Rotary, Transformer
+from ptm.components.objectives.lm import Lm
+from ptm.components.transformer_stack import PositionBias
 from ptm.model.build import PlainModel, build_plan
 from ptm.nn.cache import remembering
-from ptm.nn.transformer_stack import PositionBias
-from ptm.objectives.lm import Lm
 from ptm.recipe.model_block import ModelBlock
 
 VOCABULARY = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ptm.nn.init import norm_parameters
+from ptm.model.initial_weights import norm_parameters
 from ptm.nn.norm import build_norm
 
 

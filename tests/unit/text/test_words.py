@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ptm.errors import UserError
 from ptm.text.segmenters import Segmenter
-from ptm.text.segmenters.contract import Cut
+from ptm.text.segmenters.base import Cut
 from ptm.text.segmenters.jieba import Jieba
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.segmenters.space import Space

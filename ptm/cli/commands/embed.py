@@ -1,0 +1,136 @@
+"""`ptm embed`: vectors of texts, or of their tokens."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptm.cli.arguments import add_json, add_source, texts_of
+from ptm.errors import EXIT_DONE, UserError
+
+if TYPE_CHECKING:
+    from ptm.inference.embed import F32, Embedder, TokenVectors
+
+NAME = "embed"
+HELP = "vectors of texts, or of their tokens"
+ORDER = 110
+
+_POOLINGS = ("first", "mean", "max")
+_NUMBERS_SHOWN = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    add_source(parser)
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="texts")
+    parser.add_argument("--file", metavar="FILE", type=Path, help="more texts, one a line")
+    parser.add_argument(
+        "--pooling", choices=_POOLINGS, help="of a text's token vectors (mean if left out)"
+    )
+    parser.add_argument("--tokens", action="store_true", help="a vector a token, not pooled")
+    parser.add_argument(
+        "--out", metavar="FILE.npy", type=Path, help="write all vectors there (float32, a row each)"
+    )
+    add_json(parser, "as one JSON object a text")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run it; return the exit code."""
+    _refuse(parsed)
+    texts, places = texts_of(parsed, what="to embed")
+    from ptm.inference.embed import Embedder
+    from ptm.interop.sources.open import open_source
+
+    embedder = Embedder(open_source(parsed.source))
+    if parsed.tokens:
+        _tokens(parsed, embedder, texts, places)
+    else:
+        _sentences(parsed, embedder, texts, places)
+    return EXIT_DONE
+
+
+def _refuse(parsed: argparse.Namespace) -> None:
+    if parsed.tokens and parsed.pooling:
+        raise UserError("--tokens gives a vector a token, --pooling one a text: leave out one.")
+    out: Path | None = parsed.out
+    if out is not None and out.suffix != ".npy":
+        raise UserError(f'--out: "{out}" does not end in .npy, the format of what is written.')
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f'--out: "{out.parent}" is not a folder.')
+
+
+def _sentences(
+    parsed: argparse.Namespace, embedder: Embedder, texts: Sequence[str], places: Sequence[str]
+) -> None:
+    vectors = embedder.sentences(texts, places=places, pooling=parsed.pooling or "mean")
+    if parsed.out is not None:
+        _write(vectors, parsed.out)
+    for row, text in enumerate(texts):
+        if parsed.json:
+            where = {"row": row} if parsed.out else {"vector": vectors[row].tolist()}
+            print(json.dumps({"text": text, **where}, ensure_ascii=False))
+        elif parsed.out is None:
+            print(f"{text}\n  {_shown(vectors[row])}{_likeness(vectors, row)}")
+    _say_where(parsed, vectors)
+
+
+def _tokens(
+    parsed: argparse.Namespace, embedder: Embedder, texts: Sequence[str], places: Sequence[str]
+) -> None:
+    found = embedder.tokens(texts, places=places)
+    import numpy as np
+
+    vectors = np.concatenate([one.vectors for one in found])
+    if parsed.out is not None:
+        _write(vectors, parsed.out)
+    row = 0
+    for text, one in zip(texts, found, strict=True):
+        if parsed.json:
+            rows = [row, row + len(one.tokens)]
+            where = {"rows": rows} if parsed.out else {"vectors": one.vectors.tolist()}
+            print(json.dumps({"text": text, "tokens": one.tokens, **where}, ensure_ascii=False))
+        elif parsed.out is None:
+            _print_tokens(text, one)
+        row += len(one.tokens)
+    _say_where(parsed, vectors)
+
+
+def _print_tokens(text: str, found: TokenVectors) -> None:
+    print(text)
+    for token, vector in zip(found.tokens, found.vectors, strict=True):
+        print(f"  {token}  {_shown(vector)}")
+
+
+def _write(vectors: F32, out: Path) -> None:
+    """Under its name whole, or not there."""
+    import numpy as np
+
+    aside = out.with_name(f"{out.name}.partial")
+    try:
+        with aside.open("wb") as file:
+            np.save(file, vectors)
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _say_where(parsed: argparse.Namespace, vectors: F32) -> None:
+    if parsed.out is not None and not parsed.json:
+        print(f"{parsed.out}: {vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers")
+
+
+def _shown(vector: F32) -> str:
+    numbers = " ".join(f"{number:.3f}" for number in vector[:_NUMBERS_SHOWN])
+    return f"{numbers} … ({len(vector)} numbers)"
+
+
+def _likeness(vectors: F32, row: int) -> str:
+    """The cosine to the first text."""
+    if row == 0:
+        return ""
+    first, mine = vectors[0].astype(float), vectors[row].astype(float)
+    lengths = float((first @ first) * (mine @ mine)) ** 0.5
+    return f", cosine to the first {float(first @ mine) / lengths:.3f}"

@@ -1,0 +1,41 @@
+"""`ptm fill`: the most likely tokens at each mask."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ptm.cli.arguments import add_json, add_source
+from ptm.errors import EXIT_DONE, UserError
+
+NAME = "fill"
+HELP = "the most likely tokens at each [MASK] of a text"
+ORDER = 90
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    add_source(parser)
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="texts with [MASK] in them")
+    parser.add_argument("--count", type=int, default=5, help="tokens a mask (default 5)")
+    add_json(parser, "as one JSON object a text")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run it; return the exit code."""
+    from ptm.inference.fill import Filler
+    from ptm.interop.sources.open import open_source
+
+    if parsed.count < 1:
+        raise UserError(f"--count = {parsed.count}: must be at least 1.")
+    filler = Filler(open_source(parsed.source))
+    filled = filler.fill_all(parsed.text, count=parsed.count)
+    for text, masks in zip(parsed.text, filled, strict=True):
+        if parsed.json:
+            guesses = [[{"token": g.token, "probability": g.probability} for g in m] for m in masks]
+            print(json.dumps({"text": text, "masks": guesses}, ensure_ascii=False))
+            continue
+        print(text)
+        for guesses_of_mask in masks:
+            print("  " + "  ".join(f"{g.token} {g.probability:.3f}" for g in guesses_of_mask))
+    return EXIT_DONE

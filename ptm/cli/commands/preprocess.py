@@ -1,0 +1,64 @@
+"""`ptm preprocess`: a corpus becomes a token store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.progress import ProgressLine
+from ptm.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from ptm.recipe import Recipe
+    from ptm.recipe.data_block import CorpusBlock
+
+NAME = "preprocess"
+HELP = "turn the corpus into a token store"
+ORDER = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    add_recipe(parser)
+    parser.add_argument("--fresh", action="store_true", help="replace an existing store")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run it; return the exit code."""
+    recipe = recipe_of(parsed)
+    for key, block in recipe.data.corpora.items():
+        _make(key, block, recipe, fresh=parsed.fresh)
+    return EXIT_DONE
+
+
+def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
+    """Make the store of the training, or of an evaluation set; `key`: where the recipe has it."""
+    from ptm.store.preprocess import Preprocessing, preprocess
+    from ptm.text.corpus import find_corpus
+
+    work = Preprocessing(
+        corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
+        layout=recipe.data.layout,
+        tokenizer=recipe.tokenizer,
+        segmenter=recipe.data.segmenter,
+        sentence_splitting=recipe.data.sentence_splitting,
+        target_tokenizer=recipe.target_tokenizer,
+    )
+    line = ProgressLine()
+    info = preprocess(
+        work,
+        Path(block.store),
+        workers=recipe.data.workers or len(os.sched_getaffinity(0)),
+        fresh=fresh,
+        report=line.show,
+    )
+    line.end()
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
+    what = "pairs" if info.layout == "pairs" else "documents"
+    print(
+        f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
+        f"{len(info.shards)} shards ({counts})"
+    )

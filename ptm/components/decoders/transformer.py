@@ -1,0 +1,62 @@
+"""The transformer decoder (Vaswani et al. 2017, section 3.1): BART's, and T5's by options."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from ptm.components.decoders.base import Decoder
+from ptm.components.transformer_stack import TransformerStack
+from ptm.nn.attention import CrossAttention, SelfAttention
+from ptm.nn.shape import ModelShape
+from ptm.nn.transformer_layer import DecoderLayer
+from ptm.nn.visibility import Sight
+from ptm.plan import Step
+
+_POSITION_BIAS = "decoder_position_bias"
+
+
+class TransformerDecoder(TransformerStack, Decoder):
+    """Layers of causal self-attention, attention to the encoder's output, and feed-forward."""
+
+    type: Literal["transformer"]
+
+    @property
+    def residual_branches(self) -> int:
+        """Two attentions and the feed-forward of every layer."""
+        return 3 * self.layers
+
+    def residual_outputs(self) -> tuple[str, ...]:
+        """The last matrix of each branch."""
+        return (
+            "attention.output.weight",
+            "cross_attention.output.weight",
+            "feed_forward.down.weight",
+        )
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """One step a layer, after what all of them are told; pre-norm needs a norm at the end."""
+        told = {"position_bias": _POSITION_BIAS} if self.position_bias else {}
+        reads = ("hidden", "decoder_example_ids", "memory", "example_ids", *told.values())
+        build = partial(self._layer, shape, told=tuple(told))
+        return (
+            *self.bias_step(_POSITION_BIAS, reads="decoder_example_ids", bidirectional=False),
+            *(
+                Step(f"decoder_{index:02}", build, reads, ("hidden",), block=True)
+                for index in range(self.layers)
+            ),
+            *self.last_norm("decoder_norm", shape),
+        )
+
+    def _layer(self, shape: ModelShape, *, told: tuple[str, ...]) -> nn.Module:
+        dropout = shape.attention_dropout
+        return DecoderLayer(
+            SelfAttention(self.head_shape, dropout=dropout, sight=Sight("causal")),
+            CrossAttention(self.head_shape, dropout=dropout),
+            self.built_feed_forward(),
+            shape,
+            pre_norm=self.pre_norm,
+            told=told,
+        )

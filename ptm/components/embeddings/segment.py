@@ -1,0 +1,22 @@
+"""Segments: which of two texts a token belongs to (Devlin et al. 2018)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart
+
+SEGMENTS = 3
+"""Rows of BERT's table: padding, first text, second text."""
+
+
+class Segment(EmbeddingPart):
+    """A table with a row for padding (0), the first (1), the second text (2) …"""
+
+    name = "segment"
+    reads = "segment_ids"
+
+    @classmethod
+    def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
+        """The table (1 + segments, E)."""
+        return nn.Embedding(1 + config.segments, width)

@@ -1,0 +1,13 @@
+"""Objectives: one class in one file each; `AnyObjective` is found by scanning this package."""
+
+from typing import TYPE_CHECKING
+
+from ptm.component import union_of
+from ptm.components.objectives.base import Metric, MicroBatch, Objective
+
+if TYPE_CHECKING:
+    AnyObjective = Objective
+else:
+    AnyObjective = union_of(__name__, Objective)
+
+__all__ = ["AnyObjective", "Metric", "MicroBatch", "Objective"]

@@ -1,0 +1,36 @@
+"""Masked tokens and the order of sentences, as ALBERT was pretrained.
+
+Lan et al. 2019, section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ptm.components.objectives.base import Metric
+from ptm.components.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples
+from ptm.data.packing import RowSize
+from ptm.data.pairing import sentence_order_pairs
+from ptm.text.vocabulary import Vocabularies
+
+
+class Albert(SentencePairs):
+    """Predict masked tokens, and whether the halves of a pair are in order (0) or swapped (1)."""
+
+    type: Literal["albert"]
+
+    pair_name: ClassVar[str] = "sop"
+    metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("sop")
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Chunks of sentences, half of them with their halves swapped."""
+        return sentence_order_pairs(
+            documents,
+            longest=size.source - SPECIALS_IN_A_PAIR,
+            short_probability=self.short_probability,
+            seed=seed,
+        )

@@ -1,0 +1,82 @@
+"""Text infilling and sentence permutation: BART (Lewis et al. 2019, 1910.13461, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64, owner_of
+from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
+from ptm.components.objectives.noise import AnyInfilling, Noised, PoissonInfilling, infilled
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, Texts
+from ptm.data.packing import RowSize
+from ptm.data.pairing import refuse_unstructured
+from ptm.data.sentence_groups import (
+    SentenceGroups,
+    cut_sentences,
+    full_groups,
+    sides_of_groups,
+)
+from ptm.rng import U64
+from ptm.text.vocabulary import Vocabularies, Vocabulary
+
+
+class Bart(Denoising):
+    """Give the text as it was."""
+
+    type: Literal["bart"]
+    noise: AnyInfilling = PoissonInfilling()
+
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
+    needs_sentences: ClassVar[bool] = True
+
+    def row_lengths(self, examples: Examples) -> I64:
+        """The most tokens of both sides, whatever is drawn."""
+        return with_specials(sides_of_groups(examples))
+
+    @property
+    def index_key(self) -> str:
+        """Noise is drawn later."""
+        return "sentences"
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Whole sentences of a document, as many as a row holds on both sides.
+
+        Raises UserError where sentences are to be permuted and no document has two.
+        """
+        if self.noise.permute_sentences and not documents.held_out:
+            refuse_unstructured(
+                documents,
+                documents.sentences,
+                lacking="an order of sentences to permute (objective.noise.permute_sentences)",
+            )
+        longest = min(size.source - AROUND.source, size.target - AROUND.target)
+        sentences = cut_sentences(documents.sentences, longest)
+        groups = full_groups(sentences, longest)
+        parts = groups.lengths(sentences)
+        owner = owner_of(groups.counts)
+        lengths = np.bincount(owner, weights=parts, minlength=groups.counts.size).astype(np.int64)
+        sides = self.noise.longest_sides(lengths)
+        return SentenceGroups(
+            starts=sentences.starts[groups.first],
+            ends=np.cumsum(groups.counts),
+            sentences=parts,
+            source=sides[:, 0],
+            target=sides[:, 1],
+            counts=np.zeros(4, dtype=np.int64),
+        )
+
+    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
+        """The index from its arrays."""
+        return SentenceGroups(**arrays)
+
+    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+        """Sentences permuted and spans masked on the one side, the text on the other."""
+        mask_id = vocabulary.special_id("mask")
+        return infilled(texts.tokens, texts.parts, self.noise, keys, mask_id=mask_id)

@@ -1,0 +1,36 @@
+"""Masked tokens and next-sentence prediction, as BERT was pretrained.
+
+Devlin et al. 2018, section 3.1 and appendix A.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ptm.components.objectives.base import Metric
+from ptm.components.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples
+from ptm.data.packing import RowSize
+from ptm.data.pairing import next_sentence_pairs
+from ptm.text.vocabulary import Vocabularies
+
+
+class Bert(SentencePairs):
+    """Predict masked tokens, and whether the second half follows the first (0) or is random (1)."""
+
+    type: Literal["bert"]
+
+    pair_name: ClassVar[str] = "nsp"
+    metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("nsp")
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Chunks of sentences, half of them with a second half from another document."""
+        return next_sentence_pairs(
+            documents,
+            longest=size.source - SPECIALS_IN_A_PAIR,
+            short_probability=self.short_probability,
+            seed=seed,
+        )

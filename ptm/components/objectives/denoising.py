@@ -1,0 +1,125 @@
+"""What T5, BART and PEGASUS share: a text is noised, a decoder gives what was taken from it.
+
+The encoder reads [CLS] source [SEP]; the decoder is to give target [SEP], and reads [CLS] target. A
+vocabulary without [CLS] has nothing before the source, and padding before the target, as
+transformers' T5 has it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import model_validator
+
+from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.component import PositiveInt
+from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
+from ptm.components.objectives.next_token_objective import NextTokenObjective
+from ptm.components.objectives.next_tokens import target_tensors
+from ptm.components.objectives.noise import Noised
+from ptm.components.objectives.row_tensors import DECODER, row_tensors
+from ptm.data.examples import Texts
+from ptm.data.packing import RowSize
+from ptm.data.placement import Placement
+from ptm.rng import U64, seed_of, stream_keys
+from ptm.text.vocabulary import Vocabularies, Vocabulary
+
+AROUND = RowSize(source=2, target=1)
+"""The most special tokens around a text on each side."""
+
+
+def with_specials(sides: I64) -> I64:
+    """The most tokens of source and target (E, 2), with the special tokens around them."""
+    return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
+
+
+class Denoising(NextTokenObjective):
+    """Give back what noise took from a text."""
+
+    dynamic: bool = True
+    """Draw noise anew every epoch; false: cycle through `duplicates` fixed drawings."""
+    duplicates: PositiveInt = 1
+
+    layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
+    visibilities: ClassVar[tuple[str, ...]] = ("full",)
+    needs_decoder: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _drawings_are_used(self) -> Denoising:
+        if self.dynamic and self.duplicates > 1:
+            raise ValueError(
+                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
+                "anew every epoch; set dynamic: false or leave duplicates out"
+            )
+        return self
+
+    @abstractmethod
+    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+        """Source and target of the texts, one stream of random numbers each (E)."""
+
+    def collate(
+        self,
+        texts: Texts,
+        placement: Placement,
+        *,
+        vocabularies: Vocabularies,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """Both sides of the texts, noised as their epoch says, at their places."""
+        pattern = placement.epoch if self.dynamic else placement.epoch % self.duplicates
+        seed = seed_of(drawing.seed, "noise", drawing.purpose)
+        keys = stream_keys(seed, pattern, placement.example)
+        noised = self.noised(texts, keys, vocabularies.source)
+        return _both_sides(noised, placement, vocabularies.source)
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """The text as the encoder reads it, and what the decoder begins with."""
+        vocabulary = vocabularies.source
+        begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
+        return Prompt(
+            begin=begins or (vocabulary.special_id("pad"),),
+            source=(*begins, *text, vocabulary.special_id("sep")),
+        )
+
+
+def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) -> MicroBatch:
+    """The tensors of source and target."""
+    pad, end = vocabulary.special_id("pad"), vocabulary.special_id("sep")
+    begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
+    source, source_lengths = surrounded(
+        noised.source, noised.source_lengths, before=begins, after=(end,)
+    )
+    start = begins or (pad,)
+    read, target_lengths = surrounded(noised.target, noised.target_lengths, before=start)
+    given, _ = surrounded(noised.target, noised.target_lengths, after=(end,))
+    here = placement.side(source_lengths, placement.columns)
+    there = placement.side(target_lengths, placement.target_columns)
+    return MicroBatch(
+        tensors={
+            **row_tensors(source, here, pad=pad),
+            **row_tensors(read, there, pad=pad, side=DECODER),
+            **target_tensors(given, np.ones_like(given), there),
+        },
+        counts={"predicted": int(given.size)},
+        rows=placement.rows,
+        examples=int(placement.example.size),
+        tokens=int(source.size + read.size),
+    )
+
+
+def surrounded(
+    tokens: I64, lengths: I64, *, before: tuple[int, ...] = (), after: tuple[int, ...] = ()
+) -> tuple[I64, I64]:
+    """Every text with the same tokens before and after it, and the lengths of that (E)."""
+    longer = lengths + len(before) + len(after)
+    first = exclusive_cumsum(longer)
+    found = np.empty(int(longer.sum()), dtype=np.int64)
+    found[ragged_ranges(first + len(before), lengths)] = tokens
+    for offset, token in enumerate(before):
+        found[first + offset] = token
+    for offset, token in enumerate(after):
+        found[first + len(before) + lengths + offset] = token
+    return found, longer

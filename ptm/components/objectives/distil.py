@@ -1,0 +1,193 @@
+"""Distillation: a student learns what teachers predict (Sanh et al. 2019, DistilBERT, section 3).
+
+The examples, the head and the held-out perplexity are those of `mlm`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat, PositiveInt
+from ptm.components.objectives.base import Drawing, Metric, MicroBatch
+from ptm.components.objectives.mlm import Mlm
+from ptm.data.examples import Texts
+from ptm.data.placement import Placement
+from ptm.nn.shape import ModelShape
+from ptm.plan import Step
+from ptm.text.vocabulary import Vocabularies
+
+_SOFT = Metric("soft_loss", count="predicted", weight=5.0)
+_COSINE = Metric("cosine_loss", count="tokens", weight=1.0)
+
+
+class Ramp(Config):
+    """A weight that moves in a straight line, and stays where it ends."""
+
+    start: NonNegativeFloat
+    end: NonNegativeFloat
+    steps: PositiveInt
+
+    def at(self, step: int) -> float:
+        """The weight after `step` updates."""
+        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+
+
+Weight = NonNegativeFloat | Ramp
+
+
+class DistilWeights(Config):
+    """What each term of the loss is multiplied by; a term of weight 0 is not computed."""
+
+    soft: Weight = 5.0
+    mlm: Weight = 2.0
+    cosine: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _something_is_taught(self) -> DistilWeights:
+        if self.soft == 0 and self.cosine == 0:
+            raise ValueError(
+                "soft = 0 and cosine = 0 leave a teacher nothing to teach: that is `type: mlm`"
+            )
+        return self
+
+
+class Distil(Mlm):
+    """Masked language modelling beside teachers that see the same masked text."""
+
+    type: Literal["distil"]  # type: ignore[assignment]
+    teacher: str | None = None
+    """A run, an export or an import."""
+    teachers: Annotated[tuple[str, ...], Listed] = ()
+    """Several: the student learns the mean of their softened distributions."""
+    temperature: PositiveFloat = 2.0
+    weights: DistilWeights = DistilWeights()
+
+    perplexity_of: ClassVar[str | None] = "mlm_loss"
+    no_stages: ClassVar[str | None] = (
+        "a teacher's outputs have no gradient, and between stages DeepSpeed sends none without"
+    )
+
+    @model_validator(mode="after")
+    def _has_teachers(self) -> Distil:
+        if (self.teacher is None) == (not self.teachers):
+            raise ValueError("give either teacher or teachers, and only one of them")
+        return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the teachers lie."""
+        return self.teachers if self.teacher is None else (self.teacher,)
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """Whether the teachers' distributions are learnt."""
+        return self.weights.soft != 0
+
+    @property
+    def has_directions(self) -> bool:
+        """Whether the direction of the teachers' hidden states is learnt."""
+        return self.weights.cosine != 0
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
+        """Without the terms that are not computed."""
+        soft = (_SOFT,) if self.has_soft_targets else ()
+        cosine = (_COSINE,) if self.has_directions else ()
+        return (*soft, *Mlm.metrics, *cosine)
+
+    def weights_at(self, step: int) -> Mapping[str, float]:
+        """As the recipe's schedule of each says."""
+        weights = {
+            "soft_loss": self.weights.soft,
+            "mlm_loss": self.weights.mlm,
+            "cosine_loss": self.weights.cosine,
+        }
+        return {
+            name: weight.at(step) if isinstance(weight, Ramp) else weight
+            for name, weight in weights.items()
+        }
+
+    @property
+    def alone(self) -> Mlm:
+        """The student without its teachers: what it is judged and used as."""
+        return Mlm(
+            type="mlm",
+            full_sentences=self.full_sentences,
+            masking=self.masking,
+            head=self.head,
+        )
+
+    def collate(
+        self,
+        texts: Texts,
+        placement: Placement,
+        *,
+        vocabularies: Vocabularies,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """As masked language modelling has it; every real token counts for the hidden states."""
+        batch = super().collate(texts, placement, vocabularies=vocabularies, drawing=drawing)
+        if not self.has_directions:
+            return batch
+        return replace(batch, counts={**batch.counts, "tokens": batch.tokens})
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """hidden -> encoded, which is hidden as the last layer leaves it, and logits (P, V)."""
+        kept = Step("encoded", nn.Identity, ("hidden",), ("encoded",))
+        return (kept, *super().steps(shape)) if self.has_directions else super().steps(shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The logits, and hidden states where they are compared."""
+        return ("logits", "encoded") if self.has_directions else ("logits",)
+
+    def taught(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Targets, fp32, from what each teacher's model gave for a micro-batch.
+
+        `teacher_log_probabilities` (P, V): of the mean of their softened distributions.
+        `teacher_directions` (B, T, D): the mean of their hidden states, each of length 1.
+        """
+        found = {}
+        if self.has_soft_targets:
+            softened = [
+                F.log_softmax(output["logits"].float() / self.temperature, dim=-1)
+                for output in outputs
+            ]
+            together = reduce(torch.logaddexp, softened)
+            found["teacher_log_probabilities"] = together - math.log(len(softened))
+        if self.has_directions:
+            directions = (F.normalize(output["encoded"].float(), dim=-1) for output in outputs)
+            found["teacher_directions"] = sum(directions) / torch.tensor(float(len(outputs)))
+        return found
+
+    def sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """T² KL(teachers ‖ student) over predicted positions, 1 - cosine over real tokens, and mlm.
+
+        The gradients of softened outputs are smaller by T², which the factor makes up for (Hinton
+        et al. 2015, section 2).
+        """
+        found = super().sums(outputs, tensors)
+        if self.has_soft_targets:
+            mine = F.log_softmax(outputs["logits"].float() / self.temperature, dim=-1)
+            theirs = tensors["teacher_log_probabilities"]
+            # p (log p - log q), with q - p beside it, which adds up to 0: an entry is small where
+            # p is near q, and what rounding has done to the sums within the logarithms cancels.
+            apart = (mine.exp() - theirs.exp() * (1.0 + mine - theirs)).sum(dim=-1)
+            predicted = (apart * tensors["predicted_weights"]).sum()
+            found["soft_loss"] = self.temperature**2 * predicted
+        if self.has_directions:
+            mine = F.normalize(outputs["encoded"].float(), dim=-1)
+            cosine = (mine * tensors["teacher_directions"]).sum(dim=-1)
+            found["cosine_loss"] = ((1.0 - cosine) * (tensors["example_ids"] > 0)).sum()
+        return found

@@ -1,0 +1,162 @@
+"""What every unit of masking is: a frozen config that chooses which tokens are predicted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from ptm.arrays import I64, Flags
+from ptm.component import Config, PositiveInt, Probability
+from ptm.components.objectives.masking.units import (
+    Replacement,
+    Units,
+    choose_units,
+    replace_tokens,
+    token_units,
+    word_units,
+)
+from ptm.rng import U64, seed_of, stream_keys
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Maskable:
+    """The tokens of a batch, one after another: ids (N), whether special (N), owner (N)."""
+
+    ids: I64
+    special: Flags
+    word_starts: Flags | None
+    owner: I64
+    examples: int
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Input ids (N), and which tokens are to be predicted (N)."""
+
+    inputs: I64
+    predicted: Flags
+
+
+class MaskingConfig(Config):
+    """The part common to all units."""
+
+    unit: str
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of an example's ordinary tokens that is predicted."""
+    mask: Probability = 0.8
+    """Share of the predicted tokens that becomes the mask token."""
+    random: Probability = 0.1
+    """Share that becomes a random ordinary token; the rest is kept."""
+    max_predictions: PositiveInt | None = None
+    """The most tokens predicted in one example (BERT's max_predictions_per_seq)."""
+    dynamic: bool = True
+    """Draw anew every epoch; false: cycle through `duplicates` fixed patterns."""
+    duplicates: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MaskingConfig:
+        if self.mask + self.random > 1 + 1e-9:
+            raise ValueError(f"mask = {self.mask} and random = {self.random} are more than 1")
+        if self.dynamic and self.duplicates > 1:
+            raise ValueError(
+                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
+                "anew every epoch; set dynamic: false or leave duplicates out"
+            )
+        return self
+
+    @property
+    def needs_word_starts(self) -> bool:
+        """Whether the store must know where words begin."""
+        return False
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Files that must be there to mask."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what the files of a `prepared` masking say."""
+        return ""
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With the files read, if there are any. Raises UserError where they are of no use."""
+        return self
+
+    @abstractmethod
+    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
+        """Which tokens are predicted (N), and the group of each that shares one fate (N)."""
+
+    def pattern(self, epoch: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which drawing an epoch uses."""
+        return epoch if self.dynamic else epoch % self.duplicates
+
+    def apply(
+        self,
+        text: Maskable,
+        *,
+        example: I64,
+        epoch: I64,
+        seed: int,
+        purpose: str,
+        vocabulary: Vocabulary,
+    ) -> Masked:
+        """Mask every example as its index (E), epoch (E) and `seed` say."""
+        keys = stream_keys(seed_of(seed, "masking", purpose), self.pattern(epoch), example)
+        predicted, group = self.choose(text, keys)
+        replacement = Replacement(
+            mask_share=self.mask,
+            random_share=self.random,
+            mask_id=vocabulary.special_id("mask"),
+            ordinary_ids=vocabulary.ordinary_ids,
+        )
+        inputs = replace_tokens(text.ids, predicted, group, text.owner, keys, replacement)
+        return Masked(inputs, predicted)
+
+
+def basic_units(text: Maskable, *, whole_words: bool) -> Units:
+    """Every word is a unit, or every token."""
+    if not whole_words:
+        return token_units(~text.special, text.owner, text.examples)
+    assert text.word_starts is not None, "the store has no word starts"
+    return word_units(~text.special, text.word_starts, text.owner, text.examples)
+
+
+def chosen_groups(
+    masking: MaskingConfig, text: Maskable, units: Units, keys: U64, *, one_fate: bool
+) -> tuple[Flags, I64]:
+    """The answer of `choose` where whole `units` are drawn until the budget of tokens is met."""
+    chosen = choose_units(units, keys, rate=masking.rate, limit=masking.max_predictions)
+    group = units.of_token if one_fate else None
+    return of_tokens(units, chosen), place_in_example(text.owner, group)
+
+
+def of_tokens(units: Units, chosen: Flags) -> Flags:
+    """Flags of units as flags of tokens."""
+    flags = np.zeros(units.of_token.size, dtype=bool)
+    inside = units.of_token >= 0
+    flags[inside] = chosen[units.of_token[inside]]
+    return flags
+
+
+def place_in_example(owner: I64, group: I64 | None = None) -> I64:
+    """A number for each token that does not depend on the examples around it.
+
+    Tokens of one `group` (global numbers, ascending) get the place of the group's first token.
+    """
+    place = np.arange(owner.size) - np.searchsorted(owner, owner, side="left")
+    if group is None:
+        return place
+    first = np.full(int(group.max(initial=-1)) + 1, owner.size, dtype=np.int64)
+    inside = group >= 0
+    np.minimum.at(first, group[inside], np.flatnonzero(inside))
+    shared = place.copy()
+    shared[inside] = place[first[group[inside]]]
+    return shared

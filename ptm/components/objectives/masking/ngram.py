@@ -1,0 +1,44 @@
+"""N-grams (ALBERT, Lan et al. 2019, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ptm.arrays import I64, Flags
+from ptm.components.objectives.masking.base import (
+    Maskable,
+    MaskingConfig,
+    basic_units,
+    chosen_groups,
+)
+from ptm.components.objectives.masking.grouping import ngram_units
+from ptm.components.objectives.masking.units import cutting_keys
+from ptm.rng import U64
+
+
+class NgramMasking(MaskingConfig):
+    """N-grams with p(n) = (1/n) / (1/1 + ... + 1/max_ngram), drawn until the budget is met.
+
+    Every drawing cuts an example anew into n-grams one after another, each of a length drawn by
+    p(n), and then chooses among them: chosen ones have these lengths too, and never overlap.
+    """
+
+    unit: Literal["ngram"]
+    max_ngram: Annotated[int, Field(ge=1, le=100)] = 3
+    whole_words: bool = False
+    """Whether n counts whole words instead of tokens."""
+    per: Literal["token", "word"] = "token"
+    """Whether masked, random or kept is decided for each token, or once an n-gram (`word`)."""
+
+    @property
+    def needs_word_starts(self) -> bool:
+        """Only where n counts words."""
+        return self.whole_words
+
+    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
+        """Every n-gram of this drawing is a unit."""
+        basic = basic_units(text, whole_words=self.whole_words)
+        units = ngram_units(basic, cutting_keys(keys), self.max_ngram)
+        return chosen_groups(self, text, units, keys, one_fate=self.per == "word")

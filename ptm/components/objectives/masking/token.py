@@ -1,0 +1,25 @@
+"""Tokens one by one (Liu et al. 2019, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ptm.arrays import I64, Flags
+from ptm.components.objectives.masking.base import (
+    Maskable,
+    MaskingConfig,
+    basic_units,
+    chosen_groups,
+)
+from ptm.rng import U64
+
+
+class TokenMasking(MaskingConfig):
+    """Exactly `max(1, round(rate * n))` tokens."""
+
+    unit: Literal["token"] = "token"
+
+    def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
+        """Every maskable token is a unit."""
+        units = basic_units(text, whole_words=False)
+        return chosen_groups(self, text, units, keys, one_fate=False)

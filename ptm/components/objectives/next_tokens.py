@@ -1,0 +1,97 @@
+"""What all objectives that predict the next token share: targets, head, loss.
+
+The logits of a whole row over the vocabulary are made a part at a time, within the loss; asked for
+by name (`logits`), they are given whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ptm.arrays import I64
+from ptm.component import Config
+from ptm.components.objectives.base import Metric
+from ptm.data.placement import Placement
+from ptm.nn.shape import ModelShape
+from ptm.nn.vocabulary_head import BiasVector, Scaled, Unembedding
+from ptm.nn.word_embedding import WordEmbedding
+from ptm.plan import Step
+
+NEXT_TARGETS = ("target_weights",)
+NEXT_OUTPUTS = ("loss_sum", "hit_sum")
+NEXT_METRICS = (
+    Metric("lm_loss", count="predicted", weight=1.0),
+    Metric("lm_accuracy", count="predicted"),
+)
+
+
+class LmHead(Config):
+    """The output layer."""
+
+    tied: bool = True
+    """Whether the output matrix is the word embedding's, a decoder's own where it has one."""
+    bias: bool = False
+    scaled: bool = False
+    """Divide what it reads by the root of its width (T5's, where it is tied)."""
+
+
+def target_tensors(
+    targets: I64, weights: I64, placement: Placement
+) -> dict[str, NDArray[np.int64]]:
+    """For every token that is read (N), the one to predict, and 1 where it counts, else 0."""
+    return {
+        "target_ids": placement.grid(targets, fill=0),
+        "target_weights": placement.grid(weights, fill=0),
+    }
+
+
+def next_token_steps(
+    head: LmHead, shape: ModelShape, *, smoothing: float = 0.0
+) -> tuple[Step, ...]:
+    """hidden (B, T, D), target_ids, target_weights (B, T) -> loss_sum, nll_sum, hit_sum.
+
+    Also hidden -> logits (B, T, V), for whoever asks for them. `smoothing`: the share of the
+    targets that is spread over the vocabulary (Szegedy et al. 2016, section 7).
+    """
+    width, size = shape.hidden_size, shape.vocabulary_size
+    before: tuple[Step, ...] = ()
+    if shape.embedding_size != width:
+        narrow = partial(nn.Linear, width, shape.embedding_size, bias=False)
+        before += (Step("lm_projection", narrow, ("hidden",), ("hidden",)),)
+    if head.scaled:
+        before += (Step("lm_scale", lambda: Scaled(width**-0.5), ("hidden",), ("hidden",)),)
+    bias: tuple[str, ...] = ()
+    if head.bias:
+        bias = ("output_bias",)
+        before += (Step("lm_bias", lambda: BiasVector(size), ("hidden",), bias),)
+    matrix = WordEmbedding if head.tied else Unembedding
+    tie = shape.word_key if head.tied else "lm_unembed"
+    return (
+        *before,
+        Step(
+            "lm_loss",
+            lambda: matrix(shape),
+            ("hidden", "target_ids", "target_weights", *bias),
+            ("loss_sum", "nll_sum", "hit_sum"),
+            tie=tie,
+            options={"smoothing": smoothing},
+        ),
+        Step(
+            "lm_logits",
+            lambda: matrix(shape),
+            ("hidden", *bias),
+            ("logits",),
+            tie=tie,
+            options={"unembed": True} if head.tied else {},
+        ),
+    )
+
+
+def next_token_sums(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Cross entropy and hits over the targets, as the head has summed them."""
+    return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}

@@ -1,0 +1,97 @@
+"""Gap sentences, the noise of PEGASUS (Zhang et al. 2019, 1912.08777, section 3.1).
+
+Whole sentences are taken out, each replaced by one mask token; the decoder gives them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64, Flags, index_within, owner_of
+from ptm.components.objectives.noise.base import Noised, Spans, noise_tokens, replaced
+from ptm.components.objectives.noise.rouge import WordCounts
+from ptm.rng import U64, draws, substream, uniform
+
+_GAPS = 0
+
+
+def gap_counts(sentences: I64, rate: float) -> I64:
+    """How many sentences of each text are taken out: one at least, never all (E)."""
+    return noise_tokens(sentences, rate)
+
+
+def longest_gap_sides(lengths: I64, sentences: I64, rate: float) -> I64:
+    """The most tokens (E, 2) of source and target, whichever sentences are taken out.
+
+    `lengths` (S): tokens of the sentences, `sentences` (E): how many each text has.
+    """
+    counts = gap_counts(sentences, rate)
+    owner = owner_of(sentences)
+    ordered = lengths[np.lexsort((lengths, owner))]
+    number = index_within(owner)
+
+    def total(chosen: Flags) -> I64:
+        weights = np.where(chosen, ordered, 0)
+        return np.bincount(owner, weights, minlength=sentences.size).astype(np.int64)
+
+    longest = total(number >= (sentences - counts)[owner])
+    kept = total(number >= counts[owner])
+    return np.stack([kept + counts, longest], axis=1)
+
+
+def lead_sentences(parts: I64, rate: float) -> Flags:
+    """The first sentences of each text (E, K)."""
+    present = parts > 0
+    counts = gap_counts(present.sum(axis=1), rate)[:, None]
+    return present & (np.cumsum(present, axis=1) <= counts)
+
+
+def random_sentences(parts: I64, rate: float, keys: U64) -> Flags:
+    """Sentences drawn with equal chances, the last among them (E, K)."""
+    present = parts > 0
+    scores = uniform(draws(substream(keys, _GAPS)[:, None], np.arange(parts.shape[1])))
+    return _best(scores, present, gap_counts(present.sum(axis=1), rate))
+
+
+def principal_sentences(
+    tokens: I64, parts: I64, rate: float, *, sequential: bool = False, unique: bool = False
+) -> Flags:
+    """The sentences that tell most of the others by ROUGE-1 F1 on token ids (E, K).
+
+    Each is scored alone against all others (the paper's Ind), or, `sequential`, one after another
+    is added to those selected, whichever makes them score best against the rest (Seq). `unique`
+    counts a word once (Uniq; default Orig). The paper trains its large models with Ind-Orig. Of
+    equal scores the earlier sentence is taken.
+    """
+    present = parts > 0
+    counts = gap_counts(present.sum(axis=1), rate)
+    words = WordCounts.of(tokens, parts)
+    nothing = np.zeros(words.total.size, dtype=np.int64)
+    if not sequential:
+        return _best(words.scores(nothing, unique=unique), present, counts)
+    taken, selected = np.zeros(parts.shape, dtype=bool), nothing
+    for step in range(int(counts.max(initial=0))):
+        scores = words.scores(selected, unique=unique)
+        new = _best(scores, present & ~taken, (counts > step).astype(np.int64))
+        taken |= new
+        selected = words.with_sentences(selected, new)
+    return taken
+
+
+def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noised:
+    """Source: the text with a mask token for each sentence of `gaps` (E, K). Target: those."""
+    ends = np.cumsum(parts.ravel()).reshape(parts.shape)
+    owner, column = np.nonzero(gaps)
+    spans = Spans(owner, (ends - parts)[owner, column], parts[owner, column])
+    masks = np.full(owner.size, mask_id, dtype=np.int64)
+    source, source_lengths = replaced(tokens, parts.sum(axis=1), spans, masks)
+    return Noised(source, source_lengths, tokens[spans.tokens], spans.hidden(parts.shape[0]))
+
+
+def _best(scores: NDArray[np.float64], allowed: Flags, counts: I64) -> Flags:
+    """The `counts` (E) allowed ones of highest score (E, K), the earlier of equals."""
+    order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
+    best = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(best, order, np.arange(scores.shape[1]) < counts[:, None], axis=1)
+    return best

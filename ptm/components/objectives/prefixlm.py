@@ -1,0 +1,99 @@
+"""Prefix language modelling: one stack reads the source whole and the target causally.
+
+Dong et al. 2019 (UniLM, section 2.3, sequence-to-sequence), Raffel et al. 2019 (section 3.2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
+from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.next_token_objective import NextTokenObjective
+from ptm.components.objectives.next_tokens import target_tensors
+from ptm.components.objectives.row_tensors import row_tensors
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, Texts
+from ptm.data.packing import RowSize
+from ptm.data.placement import Placement
+from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
+from ptm.nn.visibility import PREFIX_SEGMENT
+from ptm.text.vocabulary import Vocabularies
+
+_AROUND = 2
+"""[CLS] source [SEP] target is read; the last [SEP] is only predicted."""
+
+
+class PrefixLm(NextTokenObjective):
+    """Predict every token of the target from the source and the target before it."""
+
+    type: Literal["prefixlm"]
+
+    layouts: ClassVar[tuple[str, ...]] = ("pairs",)
+    visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
+    segments: ClassVar[int] = 2
+    shortest_row: ClassVar[int] = _AROUND + 2
+
+    def row_lengths(self, examples: Examples) -> I64:
+        """Both sides and the special tokens around them."""
+        return np.asarray(examples.lengths)[:, None] + _AROUND
+
+    @property
+    def index_key(self) -> str:
+        """Sides share a row."""
+        return "prefixlm"
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Every pair; where both sides are too long for a row together, they lose their ends."""
+        sentences = documents.sentences
+        return beginnings(sentences, shared_room(side_lengths(sentences), size.source - _AROUND))
+
+    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
+        """The index from its arrays."""
+        return TwoSides(**arrays)
+
+    def collate(
+        self,
+        texts: Texts,
+        placement: Placement,
+        *,
+        vocabularies: Vocabularies,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """[CLS] source [SEP] target is read, target [SEP] predicted from the [SEP] before it on.
+
+        The source and its special tokens are the first segment.
+        """
+        vocabulary = vocabularies.source
+        whole, segments = surrounded(texts, vocabulary)
+        lengths = texts.lengths + _AROUND + 1
+        read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
+        weights = (segments[read + 1] != PREFIX_SEGMENT).astype(np.int64)
+        pad = vocabulary.special_id("pad")
+        return MicroBatch(
+            tensors={
+                **row_tensors(whole.ids[read], placement, pad=pad, segments=segments[read]),
+                **target_tensors(whole.ids[read + 1], weights, placement),
+            },
+            counts={"predicted": int(weights.sum())},
+            rows=placement.rows,
+            examples=int(placement.example.size),
+            tokens=int(read.size),
+        )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """[CLS] text [SEP], which is the first segment."""
+        vocabulary = vocabularies.source
+        return Prompt(
+            begin=(vocabulary.special_id("cls"), *text, vocabulary.special_id("sep")),
+            segment=PREFIX_SEGMENT,
+            next_segment=PREFIX_SEGMENT + 1,
+        )

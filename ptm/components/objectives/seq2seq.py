@@ -1,0 +1,117 @@
+"""Translation and other tasks from one text to another (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Prompt
+from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.next_token_objective import NextTokenObjective
+from ptm.components.objectives.next_tokens import NEXT_METRICS, next_token_steps, target_tensors
+from ptm.components.objectives.row_tensors import DECODER, row_tensors
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, Texts
+from ptm.data.packing import RowSize
+from ptm.data.placement import Placement
+from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
+from ptm.nn.shape import ModelShape
+from ptm.plan import Step
+from ptm.text.vocabulary import Vocabularies
+
+_AROUND = np.array([2, 1])
+"""[CLS] source [SEP] is read by the encoder, [CLS] target by the decoder, which predicts [SEP]."""
+
+
+class Seq2Seq(NextTokenObjective):
+    """The encoder reads the source, the decoder predicts every token of the target."""
+
+    type: Literal["seq2seq"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of every target that is spread over the vocabulary (section 5.4)."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
+    layouts: ClassVar[tuple[str, ...]] = ("pairs",)
+    visibilities: ClassVar[tuple[str, ...]] = ("full",)
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
+    perplexity_of: ClassVar[str | None] = "lm_nll"
+    needs_decoder: ClassVar[bool] = True
+
+    def row_lengths(self, examples: Examples) -> I64:
+        """Both sides and the special tokens around them."""
+        assert isinstance(examples, TwoSides), "the index is of pairs"
+        return np.asarray(examples.sides + _AROUND)
+
+    @property
+    def index_key(self) -> str:
+        """Sides are cut at the ends of their rows."""
+        return "seq2seq"
+
+    def index(
+        self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
+    ) -> Examples:
+        """Every pair; a side that is too long for its row loses its end."""
+        sentences = documents.sentences
+        longest = np.array([size.source, size.target]) - _AROUND
+        return beginnings(sentences, np.minimum(side_lengths(sentences), longest))
+
+    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
+        """The index from its arrays."""
+        return TwoSides(**arrays)
+
+    def collate(
+        self,
+        texts: Texts,
+        placement: Placement,
+        *,
+        vocabularies: Vocabularies,
+        drawing: Drawing,
+    ) -> MicroBatch:
+        """[CLS] source [SEP], and [CLS] target [SEP] as what is read and, one later, predicted."""
+        sources, targets = sides_of(texts)
+        source = surrounded(sources, vocabularies.source)[0].ids
+        stream = surrounded(targets, vocabularies.target)[0].ids
+        lengths = targets.lengths + 2
+        read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
+        decoder = placement.side(lengths - 1, placement.target_columns)
+        pads = [one.special_id("pad") for one in (vocabularies.source, vocabularies.target)]
+        return MicroBatch(
+            tensors={
+                **row_tensors(source, placement, pad=pads[0]),
+                **row_tensors(stream[read], decoder, pad=pads[1], side=DECODER),
+                **target_tensors(stream[read + 1], np.ones_like(read), decoder),
+            },
+            counts={"predicted": int(read.size)},
+            rows=placement.rows,
+            examples=int(placement.example.size),
+            tokens=int(source.size + read.size),
+        )
+
+    def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
+        """[CLS] text [SEP] for the encoder, [CLS] for the decoder."""
+        source, target = vocabularies.source, vocabularies.target
+        return Prompt(
+            begin=(target.special_id("cls"),),
+            source=(source.special_id("cls"), *text, source.special_id("sep")),
+        )
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """hidden -> sums of loss, negative log likelihood and hits, or logits (B, T, V)."""
+        return next_token_steps(self.head, shape, smoothing=self.label_smoothing)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The sums."""
+        return ("loss_sum", "nll_sum", "hit_sum")
+
+    def sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Cross entropy, as it is learnt from and as it is, and hits over all targets."""
+        return {**super().sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}

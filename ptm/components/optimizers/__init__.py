@@ -1,0 +1,13 @@
+"""Optimizers: one class in one file each; `AnyOptimizer` is found by scanning this package."""
+
+from typing import TYPE_CHECKING
+
+from ptm.component import union_of
+from ptm.components.optimizers.base import Optimizer
+
+if TYPE_CHECKING:
+    AnyOptimizer = Optimizer
+else:
+    AnyOptimizer = union_of(__name__, Optimizer)
+
+__all__ = ["AnyOptimizer", "Optimizer"]

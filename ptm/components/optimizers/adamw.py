@@ -1,0 +1,40 @@
+"""AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from ptm.component import PositiveFloat
+from ptm.components.optimizers.base import Optimizer, Shape
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamW(Optimizer):
+    """torch's fused AdamW, in fp32."""
+
+    type: Literal["adamw"]
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: PositiveFloat = 1e-8
+
+    def states(self, shape: Shape) -> Mapping[str, Shape]:
+        """Both moments of every element."""
+        return {"exp_avg": shape, "exp_avg_sq": shape}
+
+    def build(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+    ) -> torch.optim.Optimizer:
+        """The optimizer; its learning rate is set anew before every step."""
+        return torch.optim.AdamW(
+            self.groups(parameters, rates),
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
+            fused=True,
+        )

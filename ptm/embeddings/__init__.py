@@ -1,5 +1,0 @@
-"""Embeddings: parts that are summed, each in one file, found by scanning this package."""
-
-from ptm.embeddings.contract import EmbeddingConfig, EmbeddingPart, TargetEmbeddingConfig
-
-__all__ = ["EmbeddingConfig", "EmbeddingPart", "TargetEmbeddingConfig"]

@@ -1,0 +1,246 @@
+"""DeepSpeed's configuration: the project's JSON and the recipe, merged and checked against both.
+
+The recipe owns batch sizes, precision, clipping, optimizer and schedule; the JSON owns ZeRO stage,
+offload, buckets and communication. A key that both give must have one value.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import ptm
+from ptm.engines.offload import refuse_offload, with_own_folders
+from ptm.errors import UserError, nearest
+from ptm.recipe import BatchPlan, Recipe
+
+_KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
+# Keys of the JSON that would take over what the recipe owns.
+_OWNED = {
+    "optimizer": "optimizer",
+    "scheduler": "schedule",
+    "fp16": "engine.precision",
+    "bfloat16": "engine.precision",
+    "amp": "engine.precision",
+    "torch_autocast": "engine.precision",
+    "tensorboard": "tracking.tensorboard",
+    "wandb": "tracking.wandb",
+    "csv_monitor": "metrics.jsonl has every report",
+    "checkpoint": "checkpoint",
+}
+# What DeepSpeed can and this project does not do: it would fail later, or do something else.
+_ABSENT = {
+    "": (
+        "autotuning",
+        "comet",
+        "compression_training",
+        "curriculum_learning",
+        "data_efficiency",
+        "eigenvalue",
+        "elasticity",
+        "hybrid_engine",
+        "progressive_layer_drop",
+        "sparse_attention",
+        "tensor_parallel",
+    ),
+    "zero_optimization": (
+        "mics_shard_size",
+        "zenflow",
+        "zero_hpz_partition_size",
+        "zero_quantized_gradients",
+        "zero_quantized_nontrainable_weights",
+        "zero_quantized_weights",
+    ),
+}
+
+
+def find_ds_config(name: str) -> Path:
+    """The file that `engine.deepspeed` names. Raises UserError where there is none."""
+    if "/" in name or name.endswith(".json"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f'engine.deepspeed: "{name}" is not a file.')
+        return path
+    folders = [Path("ds_configs"), Path(ptm.__file__).parents[1] / "ds_configs"]
+    for folder in folders:
+        if (folder / f"{name}.json").is_file():
+            return folder / f"{name}.json"
+    known = {path.stem for folder in folders for path in folder.glob("*.json")}
+    raise UserError(f"engine.deepspeed: there is no ds_configs/{name}.json.{nearest(name, known)}")
+
+
+def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
+    """What DeepSpeed is started with. Raises UserError for unknown keys and contradictions."""
+    path = find_ds_config(recipe.engine.deepspeed)
+    config = _read(path)
+    for key, owner in _OWNED.items():
+        if key in config:
+            raise UserError(
+                f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}): "
+                f"remove it from {path.name}."
+            )
+    _refuse_stage(config, path)
+    _refuse_absent(config, path)
+    refuse_offload(config, path)
+    _refuse_pipeline(recipe, config)
+    _refuse_cut_parameters(recipe, config)
+    owned = _owned_by_recipe(recipe, batch)
+    merged = _merged(config, owned, path)
+    if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
+        # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
+        merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
+    if clips_itself(recipe, zero_stage(config)):
+        merged["gradient_clipping"] = 0.0
+    return with_own_folders(merged, Path(recipe.runs_dir) / recipe.name)
+
+
+def _refuse_stage(config: dict[str, Any], path: Path) -> None:
+    block = config.get("zero_optimization", {})
+    stage = block.get("stage", 0) if isinstance(block, dict) else block
+    if not isinstance(block, dict) or isinstance(stage, bool) or stage not in (0, 1, 2, 3):
+        raise UserError(
+            f"{path}: zero_optimization.stage = {json.dumps(stage)} is no ZeRO stage; it is 0, 1, "
+            '2 or 3, as in {"zero_optimization": {"stage": 1}}.'
+        )
+
+
+def _refuse_absent(config: dict[str, Any], path: Path) -> None:
+    for block, keys in _ABSENT.items():
+        given = config.get(block, {}) if block else config
+        for key in keys:
+            if given.get(key):
+                dotted = f"{block}.{key}" if block else key
+                raise UserError(
+                    f"{path}: {dotted} is a feature of DeepSpeed's that trainings here do not "
+                    f"have: remove it from {path.name}."
+                )
+
+
+def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
+    stages, stage = recipe.engine.pipeline_stages, zero_stage(config)
+    if stages > 1 and stage != 1:
+        why = (
+            "which counts the gradients of tied weights twice when it clips"
+            if stage == 0
+            else "which cuts up gradients that a pipeline still adds to"
+        )
+        raise UserError(
+            f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
+            f"(engine.deepspeed = {recipe.engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
+            "set pipeline_stages: 1 or engine.deepspeed: pipeline."
+        )
+
+
+def _refuse_cut_parameters(recipe: Recipe, config: dict[str, Any]) -> None:
+    stage = zero_stage(config)
+    if recipe.optimizer.needs_whole_parameters and stage > 0:
+        raise UserError(
+            f"optimizer.type = {recipe.optimizer.type} needs matrices with their rows and columns, "
+            f"but ZeRO stage {stage} (engine.deepspeed = {recipe.engine.deepspeed}) hands an "
+            "optimizer flat pieces: set engine.deepspeed: zero0, or optimizer.type: adamw."
+        )
+
+
+def zero_stage(config: dict[str, Any]) -> int:
+    """The ZeRO stage of a configuration, 0 where it says none."""
+    return int(config.get("zero_optimization", {}).get("stage", 0))
+
+
+def clips_itself(recipe: Recipe, stage: int) -> bool:
+    """Whether gradients are clipped here and not by DeepSpeed.
+
+    At stage 0 in fp32 it takes the norm in fp32, which for the gradients of an embedding is off by
+    some 1e-4, and does not tell it; from stage 1 on it takes it in fp64.
+    """
+    return stage == 0 and recipe.engine.precision == "fp32"
+
+
+def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
+    precision, scale = recipe.engine.precision, recipe.engine.loss_scale
+    owned: dict[str, Any] = {
+        "train_batch_size": batch.global_rows,
+        "train_micro_batch_size_per_gpu": batch.micro_rows,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_clipping": recipe.train.gradient_clipping,
+        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
+        "fp16": {"enabled": False},
+        # The optimizer is torch's own, which DeepSpeed calls untested.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 2**62,
+        "wall_clock_breakdown": False,
+    }
+    if precision == "fp16":
+        owned["fp16"] = {
+            "enabled": True,
+            "loss_scale": 0,
+            "initial_scale_power": scale.initial_power,
+            "loss_scale_window": scale.window,
+            "hysteresis": scale.hysteresis,
+            "min_loss_scale": scale.minimum,
+        }
+    if recipe.engine.pipeline_stages > 1:
+        owned["pipeline"] = {"activation_checkpoint_interval": 0, "use_reentrant": False}
+    return owned
+
+
+def _merged(
+    config: dict[str, Any], owned: dict[str, Any], path: Path, at: str = ""
+) -> dict[str, Any]:
+    merged = dict(config)
+    for key, value in owned.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value, path, f"{at}{key}.")
+        elif key in merged and merged[key] not in (value, "auto"):
+            raise UserError(
+                f"{path}: {at}{key} = {json.dumps(merged[key])}, but the recipe gives "
+                f"{json.dumps(value)}: remove {at}{key} from {path.name} or make them equal."
+            )
+        else:
+            merged[key] = value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = json.loads(text, object_pairs_hook=partial(_without_twins, path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: is not JSON: {error.msg}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is not a DeepSpeed configuration: expected a JSON object.")
+    _refuse_unknown(config, "", path)
+    return config
+
+
+def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One JSON object. Raises UserError where a key is in it twice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UserError(f"{path}: {key} is given twice in one block: remove one of them.")
+        found[key] = value
+    return found
+
+
+def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
+    known = known_keys().get(at)
+    if known is None:
+        return
+    for key, value in block.items():
+        dotted = f"{at}.{key}" if at else key
+        if key not in known:
+            raise UserError(f"{path}: {dotted} is no key of DeepSpeed's.{nearest(key, known)}")
+        if isinstance(value, dict):
+            _refuse_unknown(value, dotted, path)
+
+
+@cache
+def known_keys() -> dict[str, list[str]]:
+    """DeepSpeed's keys by dotted block (`""`: the top level), as the pinned version has them."""
+    keys: dict[str, list[str]] = json.loads(_KNOWN_KEYS.read_text(encoding="utf-8"))
+    return keys

@@ -1,0 +1,63 @@
+"""Means of an objective's metrics over many batches, without gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from ptm.components.objectives import Objective
+from ptm.engines.teachers import Teachers
+from ptm.loading.batches import StepBatch
+
+
+def metric_sums(
+    model: Any,
+    objective: Objective,
+    batches: Iterable[StepBatch],
+    device: torch.device,
+    *,
+    teachers: Teachers | None = None,
+) -> dict[str, float]:
+    """Each metric's sum over all `batches`.
+
+    `model` (in evaluation mode) maps named tensors to named outputs.
+    """
+    sums = {metric.name: 0.0 for metric in objective.metrics}
+    with torch.no_grad():
+        for batch in batches:
+            for micro_batch in batch.micro_batches:
+                moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
+                if teachers is not None:
+                    moved |= teachers.targets(moved)
+                for name, value in objective.sums(model(moved), moved).items():
+                    sums[name] += float(value)
+    return sums
+
+
+def means_of(
+    sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective, *, step: int = 0
+) -> dict[str, float]:
+    """Each metric's sum divided by its count, the loss as weighted at `step`, the perplexity."""
+    means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
+    weights = objective.weights_at(step)
+    loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
+    judged = loss if objective.perplexity_of is None else means[objective.perplexity_of]
+    perplexity = math.exp(judged) if judged < 700 else math.inf
+    return {"loss": loss, **means, "perplexity": perplexity}
+
+
+class Counted:
+    """Batches on their way to a model, and the sums of their counts."""
+
+    def __init__(self, batches: Iterable[StepBatch], objective: Objective) -> None:
+        self._batches = batches
+        self.counts = {metric.count: 0.0 for metric in objective.metrics}
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        for batch in self._batches:
+            for name, count in batch.counts.items():
+                self.counts[name] += count
+            yield batch

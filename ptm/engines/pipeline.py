@@ -1,0 +1,129 @@
+"""The model cut into stages, each on ranks of its own: DeepSpeed's pipeline with ZeRO 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F
+
+from ptm.engines.base import Engine, StepTotals, added
+from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
+from ptm.engines.ranks import gathered
+from ptm.loading.batches import StepBatch
+from ptm.model.stages import stage_bounds
+from ptm.nn.flex_attention import use_flex_attention
+from ptm.plan import Plan
+from ptm.recipe import Recipe
+
+Tensors = tuple[Tensor, ...]
+_EVALUATED_TOGETHER = 32
+"""Micro-batches of an evaluation that go through the pipeline without a break."""
+
+
+class PipelineEngine(Engine):
+    """The second executor of a plan: a stage's steps here, the others on other ranks."""
+
+    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+        self._plan = plan
+        self._capacity = 0
+        self._counts: Mapping[str, float] = {}
+        self._seen: dict[str, Tensor] = {}
+        self._micro_batches_seen = 0
+        ranks = self._ranks
+        self._last_stage = dist.new_group(
+            list(range(ranks.world - ranks.data_ranks, ranks.world)), backend="gloo"
+        )
+        bounds = stage_bounds(plan, self._ranks.stages, frozen=self._frozen)
+        model = pipeline(
+            plan,
+            bounds,
+            loss=self._loss,
+            recompute=recipe.engine.activation_checkpointing,
+        )
+        if recipe.engine.attention == "flex":
+            use_flex_attention(model)
+        names = canonical_names(plan, model)
+        optimizer = self._optimizer(
+            recipe, ((names[own], parameter) for own, parameter in model.named_parameters())
+        )
+        engine = start_engine(model, optimizer, config)
+        # DeepSpeed keeps one buffer a place in the tuple, whatever type of tensor comes and goes
+        # there, so that ids would be received into what gradients left behind.
+        engine._allocate_or_extend_buffers = self._new_buffer
+        return engine
+
+    def _new_buffer(self, index: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        return torch.zeros(tuple(shape), dtype=dtype, device=self._ranks.device)
+
+    def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
+        return canonical_names(plan, self._deepspeed.module)
+
+    def _loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Called by DeepSpeed on the last stage, for every micro-batch."""
+        named = dict(zip(self._plan.outputs, outputs, strict=True))
+        tensors = dict(zip(self._objective.targets, targets, strict=True))
+        if not torch.is_grad_enabled():
+            sums = self._objective.sums(named, tensors)
+            added(self._seen, {name: value.double() for name, value in sums.items()})
+            return next(iter(sums.values()))
+        values = self._shares(named, tensors, self._counts)
+        loss = values["loss"]
+        self._micro_batches_seen += 1
+        if self._micro_batches_seen == self._batch.accumulation:
+            loss = self._fit_to_learn(loss, self._seen["loss"], self._last_stage)
+        added(self._seen, values)
+        # DeepSpeed divides by the accumulation and averages over the data ranks.
+        return loss * (self._batch.accumulation * self._batch.ranks)
+
+    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        self._counts, self._seen, self._micro_batches_seen = totals.counts, self._no_shares(), 0
+        self._fit_buffers(totals.capacity)
+        self._deepspeed.train_batch(self._micro_batches(batch))
+        return self._seen
+
+    def _fit_buffers(self, capacity: int) -> None:
+        """Have the stages tell each other the new shapes, where they change."""
+        if capacity != self._capacity:
+            self._deepspeed.reset_activation_shape()
+            self._capacity = capacity
+
+    def _micro_batches(self, batch: StepBatch) -> Iterator[tuple[Tensors, Tensors]]:
+        for micro_batch in batch.micro_batches:
+            tensors = {
+                name: F.pad(tensor, (0, self._capacity - tensor.numel()))
+                if name in self._objective.padded
+                else tensor
+                for name, tensor in micro_batch.items()
+            }
+            yield (
+                tuple(tensors[name] for name in self._plan.inputs),
+                tuple(tensors[name] for name in self._objective.targets),
+            )
+
+    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
+        """Every metric's sum over the rows of `batches`, on the last stage; zeros elsewhere."""
+        self._deepspeed.eval()
+        self._seen = {metric.name: torch.zeros(()) for metric in self._objective.metrics}
+        totals = dict.fromkeys(self._seen, 0.0)
+        remaining = iter(batches)
+        while portion := list(islice(remaining, _EVALUATED_TOGETHER)):
+            self._evaluate(portion)
+            for name, value in self._seen.items():
+                totals[name] += float(value)
+        return totals
+
+    def _evaluate(self, portion: Sequence[StepBatch]) -> None:
+        self._seen = {}
+        mine = {"capacity": max(batch.capacity for batch in portion)}
+        every = gathered(mine, self._ranks)
+        self._fit_buffers(int(max(row["capacity"] for row in every)))
+        micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
+        # A stage in the middle reads no rows: one micro-batch a batch is what all of them count.
+        self._deepspeed.eval_batch(
+            micro_batches, num_micro_batches=len(portion), reduce_output=None, bcast_loss=False
+        )

@@ -1,0 +1,100 @@
+"""The whole model on every rank, or cut up by ZeRO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.engines.base import Engine, StepTotals, added
+from ptm.engines.deepspeed import partitioned, start_engine
+from ptm.engines.loss_scale import MissingLossScale
+from ptm.engines.metric_sums import metric_sums
+from ptm.loading.batches import StepBatch
+from ptm.model.build import PlainModel, empty_model
+from ptm.nn.flex_attention import use_flex_attention
+from ptm.plan import Plan
+from ptm.recipe import Recipe
+
+
+class PlainEngine(Engine):
+    """ZeRO 0-3 around the plan's steps in a loop."""
+
+    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+        recompute = recipe.engine.activation_checkpointing
+        if self._stage == 3:
+            with partitioned(config):
+                model = PlainModel(plan, recompute=recompute)
+        else:
+            model = empty_model(plan, device=self._ranks.device, recompute=recompute)
+        if recipe.engine.attention == "flex":
+            use_flex_attention(model)
+        engine = start_engine(model, self._optimizer(recipe, model.named_parameters()), config)
+        self._loss_scale: MissingLossScale | None = None
+        if self._stage == 0 and recipe.engine.precision == "fp16":
+            minimum = recipe.engine.loss_scale.minimum
+            self._loss_scale = MissingLossScale(engine, minimum=minimum)
+        return engine
+
+    def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
+        return {name: name for name, _ in self.model.named_parameters()}
+
+    @property
+    def model(self) -> PlainModel:
+        """The module itself."""
+        module: PlainModel = self._deepspeed.module
+        return module
+
+    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        # DeepSpeed divides by the accumulation and averages over the ranks.
+        scale: float = self._batch.accumulation * self._batch.ranks
+        if self._loss_scale is not None:
+            scale *= self._loss_scale.value
+        shares: dict[str, Tensor] = {}
+        for index, micro_batch in enumerate(batch.micro_batches, start=1):
+            moved = {
+                name: tensor.to(self._ranks.device, non_blocking=True)
+                for name, tensor in micro_batch.items()
+            }
+            if self._teachers is not None:
+                moved |= self._teachers.targets(moved)
+            values = self._shares(self._deepspeed(moved), moved, totals.counts)
+            loss = values["loss"]
+            if index == len(batch.micro_batches):
+                loss = self._fit_to_learn(loss, shares.get("loss", 0.0))
+            self._deepspeed.backward(loss * scale)
+            if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
+                shares["grad_norm"] = self._clip_gradients()
+            self._deepspeed.step()
+            added(shares, values)
+        if self._loss_scale is not None:
+            shares["grad_norm"] = torch.tensor(self._loss_scale.after_step())
+        return shares
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip to the recipe's norm as DeepSpeed does from stage 1 on; return the norm before."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        if not torch.isfinite(norm):
+            # As DeepSpeed does from stage 1 on: without gradients nothing is updated.
+            self._deepspeed.skipped_steps += 1
+            for parameter in self.model.parameters():
+                parameter.grad = None
+        elif self._clipping > 0:
+            scale = torch.clamp(self._clipping / (norm + 1e-6), max=1.0).float()
+            torch._foreach_mul_(gradients, scale)
+        return norm.float()
+
+    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
+        """Every metric's sum over the rows of `batches`."""
+        self._deepspeed.eval()
+        return metric_sums(
+            self._deepspeed,
+            self._objective,
+            batches,
+            self._ranks.device,
+            teachers=self._teachers,
+        )

@@ -1,0 +1,117 @@
+"""The teachers of a distillation: loaded, judged, and asked; the engines see tensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ptm.components.objectives.distil import Distil
+from ptm.components.objectives.masked_tokens import MlmHead
+from ptm.errors import UserError
+from ptm.inference.loaded import loaded_model
+from ptm.interop.sources.open import open_source
+from ptm.model.build import PlainModel, build_plan
+from ptm.recipe import Recipe
+from ptm.text.tokenizers import Tokenizer
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Teachers:
+    """Whole models on every rank, frozen and without dropout, beside the one in training."""
+
+    def __init__(
+        self, objective: Distil, models: Sequence[PlainModel], fingerprints: Sequence[str]
+    ) -> None:
+        self._objective = objective
+        self.models = tuple(model.eval().requires_grad_(False) for model in models)
+        self.fingerprints = tuple(fingerprints)
+        """Of the weights: alike for a run and its export."""
+
+    def prepare(self, device: torch.device, precision: str) -> None:
+        """Move the models to where, and into the precision in which, the student computes."""
+        for model in self.models:
+            model.to(device, _DTYPES[precision])
+
+    def targets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the objective calls targets, for a micro-batch on the device."""
+        # Not inference mode, whose tensors autograd may not keep for the student's gradients.
+        with torch.no_grad():
+            return self._objective.taught([model(tensors) for model in self.models])
+
+
+def open_teachers(recipe: Recipe, tokenizer: Tokenizer) -> Teachers | None:
+    """The teachers of a recipe that has some. Raises UserError for one that cannot teach it."""
+    objective = recipe.objective
+    if not isinstance(objective, Distil):
+        return None
+    models, fingerprints = [], []
+    for path in objective.sources:
+        theirs = fitting_recipe(path, recipe, tokenizer)
+        head = theirs.objective.head  # type: ignore[attr-defined]
+        plan = build_plan(
+            theirs.model,
+            objective.model_copy(update={"head": head}),
+            vocabulary_size=tokenizer.vocabulary.size,
+        )
+        weights = open_source(path).tensors()
+        try:
+            models.append(loaded_model(plan, weights, source=path))
+        except UserError as error:
+            raise UserError(f"objective.teacher: {error}") from error
+        fingerprints.append(_fingerprint(weights))
+    return Teachers(objective, models, fingerprints)
+
+
+def fitting_recipe(path: str, recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
+    """The recipe of the teacher at `path`. Raises UserError where it cannot teach `recipe`."""
+    try:
+        theirs = open_source(path).recipe()
+        vocabulary = theirs.tokenizer.load().vocabulary
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from error
+    if vocabulary.tokens != tokenizer.vocabulary.tokens:
+        raise UserError(
+            f"objective.teacher: {path}: its vocabulary ({vocabulary.size} tokens) is not "
+            f"{tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so it predicts other "
+            "words. Give the student the teacher's vocabulary."
+        )
+    for problem in _misfits(theirs, recipe):
+        raise UserError(f"objective.teacher: {path}: {problem}")
+    return theirs
+
+
+def _misfits(theirs: Recipe, recipe: Recipe) -> Iterator[str]:
+    objective, embedding = recipe.objective, theirs.model.embedding
+    assert isinstance(objective, Distil), "only a distillation has teachers"
+    if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
+        yield (
+            f"was trained with objective {theirs.objective.type} and has no head that predicts "
+            "masked tokens."
+        )
+    if theirs.model.encoder.visibility not in objective.visibilities:
+        yield f"its encoder has {theirs.model.encoder.visibility} visibility: it knows no masks."
+    if recipe.data.packing and not theirs.model.encoder.separates_examples:
+        yield "its encoder cannot keep the examples of a row apart: set data.packing: false."
+    longest = embedding.longest_sequence
+    if longest is not None and longest < recipe.data.sequence_length:
+        yield (
+            f"reads {longest} positions, but data.sequence_length = {recipe.data.sequence_length}."
+        )
+    here, there = recipe.model.encoder.hidden_size, theirs.model.encoder.hidden_size
+    if objective.has_directions and here != there:
+        yield (
+            f"has hidden states of {there}, the student of {here} (model.encoder.hidden_size): "
+            "they have no cosine. Make them equal, or set objective.weights.cosine: 0."
+        )
+
+
+def _fingerprint(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Models in use: filling masks, embedding texts, generating."""

@@ -1,0 +1,88 @@
+"""`ptm fill`: the most likely tokens at each mask of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ptm.errors import UserError
+from ptm.inference.loaded import loaded_model
+from ptm.inference.texts import TextBatch, quoted, read_texts, text_batches
+from ptm.interop.sources.base import Source
+from ptm.model.build import build_plan
+from ptm.recipe import Recipe
+from ptm.text.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A token and its probability."""
+
+    token: str
+    probability: float
+
+
+class Filler:
+    """A masked language model that fills masks."""
+
+    def __init__(self, source: Source) -> None:
+        """Raises UserError where the source has no head that predicts masked tokens."""
+        self._recipe: Recipe = source.recipe()
+        objective = self._recipe.objective
+        if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
+            raise UserError(
+                f"{source.folder}: was trained with objective {objective.type}, which knows no "
+                "masks to fill."
+            )
+        self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
+        size = self.tokenizer.vocabulary.size
+        # Of an objective with several heads, the one that predicts tokens.
+        plan = build_plan(self._recipe.model, objective, vocabulary_size=size).only("logits")
+        self._model = loaded_model(plan, source.tensors(), source=str(source.folder))
+
+    def fill(self, text: str, *, count: int) -> list[list[Guess]]:
+        """For each mask of `text`, in order, the `count` most likely tokens.
+
+        Raises UserError where the text has no mask or is too long.
+        """
+        return self.fill_all([text], count=count)[0]
+
+    def fill_all(self, texts: Sequence[str], *, count: int) -> list[list[list[Guess]]]:
+        """The same for each of `texts`, several at once."""
+        vocabulary = self.tokenizer.vocabulary
+        ids = read_texts(
+            texts,
+            self.tokenizer,
+            places=[quoted(text) for text in texts],
+            longest=self._recipe.model.embedding.longest_sequence,
+        )
+        mask = vocabulary.special_id("mask")
+        for text, tokens in zip(texts, ids, strict=True):
+            if mask not in tokens:
+                raise UserError(
+                    f"{quoted(text)}: has no {vocabulary.specials['mask']}; write it where a token "
+                    "is to be guessed."
+                )
+        pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.separates_examples
+        guesses: list[list[list[Guess]]] = [[] for _ in texts]
+        for batch in text_batches(ids, pad=pad, padded=separates):
+            for number, guess in self._guesses(batch, mask, count):
+                guesses[number].append(guess)
+        return guesses
+
+    def _guesses(self, batch: TextBatch, mask: int, count: int) -> list[tuple[int, list[Guess]]]:
+        """(text, guesses) of all masks of the batch, in order."""
+        row, column = (batch.tensors["input_ids"] == mask).nonzero(as_tuple=True)
+        at = row * batch.tensors["input_ids"].shape[1] + column
+        with torch.no_grad():
+            logits = self._model({**batch.tensors, "predicted_positions": at})["logits"]
+        best = logits.float().softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
+        tokens = self.tokenizer.vocabulary.tokens
+        return [
+            (batch.numbers[r], [Guess(tokens[i], p) for i, p in zip(ids, row_p, strict=True)])
+            for r, ids, row_p in zip(
+                row.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+            )
+        ]

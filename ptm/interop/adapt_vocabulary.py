@@ -1,0 +1,238 @@
+"""`ptm vocab adapt`: a model with another vocabulary, and finding the vocabulary that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.completed_recipe import completed_recipe
+from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.importing import write_imported
+from ptm.interop.new_folder import new_folder
+from ptm.interop.sources.open import open_source
+from ptm.model.build import build_plan, meta_model
+from ptm.recipe import Recipe
+from ptm.rng import seed_of
+from ptm.text.tokenizers import Tokenizer, TokenizerConfig
+from ptm.text.tokenizers.files import block_with_copies
+from ptm.text.vocabulary_training import Trained
+
+NewRows = Literal["pieces", "mean", "normal"]
+
+_MODEL_BLOCKS = ("tokenizer", "target_tokenizer", "model", "objective")
+_BLOCK = "tokenizer.yaml"
+_STD = 0.02
+_SOME_MODEL = {
+    "encoder": {
+        "type": "transformer",
+        "layers": 1,
+        "hidden_size": 8,
+        "heads": 1,
+        "feed_forward_size": 8,
+    }
+}
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What became of the rows."""
+
+    size: int
+    kept: int
+    new: int
+    from_pieces: int
+    left: int
+    parameters: int
+
+
+def write_vocabulary(out: Path, trained: Trained) -> dict[str, Any]:
+    """Write the files and the `tokenizer` block to a new folder; return the block.
+
+    Raises UserError where the folder exists.
+    """
+    names = iter(trained.files)
+    block = {
+        key: str(out / next(names)) if value is None else value
+        for key, value in trained.block.items()
+    }
+    block["size"] = trained.size
+    with new_folder(out) as aside:
+        for name, content in trained.files.items():
+            (aside / name).write_bytes(content)
+        (aside / _BLOCK).write_text(yaml.safe_dump(block, sort_keys=False), encoding="utf-8")
+    return block
+
+
+def find_tokenizer(path: str, options: Sequence[str] = ()) -> TokenizerConfig:
+    """The tokenizer at `path`: what `ptm vocab train` wrote, a model, a recipe, or a file.
+
+    `options` are KEY=VALUE of its block. Raises UserError where there is none.
+    """
+    data = {"tokenizer": _block_at(path), "model": _SOME_MODEL, "objective": {"type": "mlm"}}
+    overrides = [f"tokenizer.{option}" for option in options]
+    return completed_recipe(data, name=path, overrides=overrides).tokenizer
+
+
+def _block_at(path: str) -> dict[str, Any]:
+    place = Path(path)
+    if (place / _BLOCK).is_file():
+        block = _read_yaml(place / _BLOCK)
+        return block_with_copies(block, place)
+    if place.is_dir():
+        if (place / "tokenizer_config.json").exists() and not (place / "config.json").exists():
+            return dict(HuggingFaceTokenizer(place, {}).block)
+        return dict(open_source(path).recipe_data()["tokenizer"])
+    if not place.is_file():
+        raise UserError(f'"{path}": there is no such vocabulary, model or recipe.')
+    if place.suffix in (".yaml", ".yml"):
+        data = _read_yaml(place)
+        if not isinstance(data.get("tokenizer"), dict):
+            raise UserError(f"{path}: has no `tokenizer` block.")
+        return dict(data["tokenizer"])
+    if place.suffix == ".model":
+        return {"type": "sentencepiece", "model": path}
+    if place.suffix == ".json":
+        return {"type": "bpe", "vocab": path, "merges": str(place.with_name("merges.txt"))}
+    return {"type": "wordpiece", "vocab": path}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({error}).") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: is no block of a recipe.")
+    return data
+
+
+def adapt(
+    path: str, out: Path, *, vocabulary: str, options: Sequence[str], new_rows: NewRows
+) -> Adapted:
+    """Write the model at `path` with another vocabulary to `out`, as `ptm import` would.
+
+    Raises UserError where the vocabularies have nothing in common, or `out` exists.
+    """
+    source = open_source(path)
+    recipe = source.recipe()
+    old = recipe.tokenizer.load()
+    config = find_tokenizer(vocabulary, options)
+    new = config.load()
+    recipe.objective.refuse_unfit(new.vocabulary, recipe.data.row_size)
+    if new.vocabulary.tokens == old.vocabulary.tokens:
+        raise UserError(f"{vocabulary}: has the tokens that {path} has already, in the same order.")
+    rows = rows_of(old, new)
+    pieces = _pieces(old, new, rows) if new_rows == "pieces" else {}
+    ordinary = np.isin(np.flatnonzero(rows >= 0), new.vocabulary.ordinary_ids)
+    if not ordinary.any() and not pieces:
+        raise UserError(
+            f"{path}: has no token in common with {vocabulary} but special ones: nothing that it "
+            "learnt about words would be left. Is tokenizer.lowercase the same in both?"
+        )
+    whole = source.tensors()
+    bound = vocabulary_tensors(recipe, old.vocabulary.size)
+    tensors = {
+        name: _adapted(name, tensor, rows, new_rows=new_rows, pieces=pieces)
+        if name in bound
+        else tensor
+        for name, tensor in whole.items()
+    }
+    block = config.model_dump(mode="json", exclude_none=True) | {"size": new.vocabulary.size}
+    data = {key: value for key, value in source.recipe_data().items() if key in _MODEL_BLOCKS}
+    heading = f"{path} with the vocabulary of {vocabulary}"
+    write_imported(out, {**data, "tokenizer": block}, tensors, heading=heading)
+    kept = int((rows >= 0).sum())
+    return Adapted(
+        size=new.vocabulary.size,
+        kept=kept,
+        new=new.vocabulary.size - kept,
+        from_pieces=len(pieces),
+        left=old.vocabulary.size - len(set(rows[rows >= 0].tolist())),
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
+    )
+
+
+def rows_of(old: Tokenizer, new: Tokenizer) -> NDArray[np.int64]:
+    """For each new id the old id of the same role, else of the same token, else -1."""
+    theirs = old.vocabulary.ids
+    rows = np.array([theirs.get(token, -1) for token in new.vocabulary.tokens], dtype=np.int64)
+    for role, token in new.vocabulary.specials.items():
+        before = old.vocabulary.specials.get(role)
+        if token in new.vocabulary.ids and before in theirs:
+            rows[new.vocabulary.ids[token]] = theirs[before]
+    return rows
+
+
+def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int, list[int]]:
+    """For new ids without a row, the old ids of the token's text, where they are known."""
+    ordinary = set(new.vocabulary.ordinary_ids.tolist())
+    lacking = [index for index in np.flatnonzero(rows < 0).tolist() if index in ordinary]
+    texts = [new.config.text_of(new.vocabulary.tokens[index]) for index in lacking]
+    known = set(old.vocabulary.ordinary_ids.tolist())
+    found = {}
+    for index, ids in zip(lacking, old.encode(texts), strict=True):
+        whole = [i for i in ids if i in known]
+        if whole:
+            found[index] = whole
+    return found
+
+
+def vocabulary_tensors(recipe: Recipe, size: int) -> set[str]:
+    """Names of the tensors that have a row a token, of the source where targets have their own."""
+    target = recipe.target_tokenizer
+    fixed = target.load(key="target_tokenizer").vocabulary.size if target else None
+
+    def shapes(tokens: int) -> dict[str, torch.Size]:
+        plan = build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=tokens,
+            target_vocabulary_size=fixed,
+        )
+        return {name: p.shape for name, p in meta_model(plan).named_parameters()}
+
+    smaller, larger = shapes(size), shapes(size + 1)
+    return {name for name, shape in smaller.items() if larger[name] != shape}
+
+
+def _adapted(
+    name: str,
+    tensor: Tensor,
+    rows: NDArray[np.int64],
+    *,
+    new_rows: NewRows,
+    pieces: dict[int, list[int]],
+) -> Tensor:
+    """(V, …) -> (V', …): kept rows as they are, new ones as asked for."""
+    kept = torch.from_numpy(np.flatnonzero(rows >= 0))
+    taken = tensor[torch.from_numpy(rows[rows >= 0])]
+    shape = (len(rows), *tensor.shape[1:])
+    if new_rows == "normal":
+        generator = torch.Generator().manual_seed(seed_of("vocab adapt", name))
+        first = torch.randn(shape, generator=generator) * _STD
+        # Biases begin at 0, as in a model that is new.
+        filled = torch.zeros(shape) if tensor.dim() == 1 else first
+    else:
+        filled = taken.mean(dim=0).expand(shape).clone()
+    if pieces:
+        filled[list(pieces)] = _means(tensor, list(pieces.values()))
+    filled[kept] = taken
+    return filled
+
+
+def _means(tensor: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """(G, …): the mean of the rows of each group."""
+    lengths = torch.tensor([len(group) for group in groups])
+    group_of = torch.repeat_interleave(torch.arange(len(groups)), lengths)
+    rows = tensor[torch.tensor([index for group in groups for index in group])]
+    summed = torch.zeros(len(groups), *tensor.shape[1:]).index_add_(0, group_of, rows)
+    return summed / lengths.reshape(-1, *[1] * (tensor.dim() - 1))

@@ -1,0 +1,12 @@
+"""Architectures of transformers, a file each, found by scanning this package."""
+
+from __future__ import annotations
+
+from ptm.component import classes_in
+from ptm.interop.hf.base import Family
+
+
+def families() -> list[Family]:
+    """Every family that is a file of this package."""
+    kinds = classes_in(__name__, Family)  # type: ignore[type-abstract]
+    return [kind() for kind in kinds]

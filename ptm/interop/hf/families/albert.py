@@ -1,0 +1,218 @@
+"""ALBERT as transformers has it (Lan et al. 2019): layers in groups that share their weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.components.objectives.albert import Albert as AlbertObjective
+from ptm.components.objectives.mlm import Mlm
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.families.bert import has_pairs, with_segments
+from ptm.interop.hf.shared import post_norm
+from ptm.interop.hf.shared.naming import (
+    KINDS,
+    SEGMENTS,
+    Naming,
+    from_theirs,
+    refuse_other_rows,
+    to_theirs,
+)
+from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_EMBEDDINGS = "albert.embeddings."
+_GROUPS = "albert.encoder.albert_layer_groups."
+_ONE_LAYER = "albert_layers.0."
+_MAPPING = "albert.encoder.embedding_hidden_mapping_in"
+_PROJECTION = "embedding.projection"
+
+# A group is to ALBERT what a layer is to BERT.
+_NAMING = Naming(
+    tables={
+        "word_embedding.weight": f"{_EMBEDDINGS}word_embeddings.weight",
+        "embedding.position.weight": f"{_EMBEDDINGS}position_embeddings.weight",
+        SEGMENTS: f"{_EMBEDDINGS}token_type_embeddings.weight",
+    },
+    modules={"embedding.norm": f"{_EMBEDDINGS}LayerNorm", _PROJECTION: _MAPPING},
+    head={
+        "mlm_transform.dense": "predictions.dense",
+        "mlm_transform.norm": "predictions.LayerNorm",
+        "pooler.dense": "albert.pooler",
+        "pair_classifier": "sop_classifier.classifier",
+    },
+    layer=_GROUPS,
+    attention=(
+        f"{_ONE_LAYER}attention.query",
+        f"{_ONE_LAYER}attention.key",
+        f"{_ONE_LAYER}attention.value",
+    ),
+    inside={
+        "attention.output": f"{_ONE_LAYER}attention.dense",
+        "attention_norm": f"{_ONE_LAYER}attention.LayerNorm",
+        "feed_forward.up": f"{_ONE_LAYER}ffn",
+        "feed_forward.down": f"{_ONE_LAYER}ffn_output",
+        "feed_forward_norm": f"{_ONE_LAYER}full_layer_layer_norm",
+    },
+    biases=("predictions.bias", "predictions.decoder.bias"),
+    decoder="predictions.decoder.weight",
+)
+
+# Options that the config says something of.
+_SAID_OF_ENCODER = ("activation", "norm_epsilon", "shared_groups")
+_SAID_OF_EMBEDDING = ("of", "size", "positions", "segments")
+
+
+class Albert(Family):
+    """`AlbertForMaskedLM`, and `AlbertForPreTraining` where the order of sentences was learnt."""
+
+    name = "albert"
+    base = "albert."
+    marks = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """ALBERT's layers are BERT's, but shared; it has a norm and learnt positions before."""
+        encoder, embedding = model.encoder, model.embedding
+        if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
+            return "its encoder is not a post-norm transformer"
+        if not set(embedding.of) <= {"word", "position", "segment"}:
+            return f"its embedding is of {', '.join(embedding.of)}"
+        if not embedding.layer_norm or not embedding.learns_positions:
+            return "its embedding has no layer norm or no learnt positions"
+        if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
+            return "it neither shares layers nor has a narrower embedding"
+        if not isinstance(objective, Mlm | AlbertObjective):
+            return f"it was trained with objective {objective.type}"
+        return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
+            embedding, "model.embedding", said=_SAID_OF_EMBEDDING
+        )
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`AlbertConfig`."""
+        pairs, shape = isinstance(objective, AlbertObjective), model.shape(vocabulary.size)
+        return {
+            "architectures": ["AlbertForPreTraining" if pairs else "AlbertForMaskedLM"],
+            "model_type": "albert",
+            **post_norm.config_of(model, objective, vocabulary),
+            "embedding_size": shape.embedding_size,
+            "num_hidden_groups": len(_groups(post_norm.plain_encoder(model))),
+            "inner_group_num": 1,
+            "classifier_dropout_prob": shape.dropout,
+            "bos_token_id": vocabulary.special_id("cls"),
+            "eos_token_id": vocabulary.special_id("sep"),
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """The mapping to the encoder's width is a matrix there even where the widths are one."""
+        width = model.encoder.hidden_size
+        same = {
+            f"{_PROJECTION}.weight": torch.eye(width),
+            f"{_PROJECTION}.bias": torch.zeros(width),
+        }
+        by_layer = {
+            name.replace("encoder_group_", "encoder_"): tensor for name, tensor in tensors.items()
+        }
+        groups = _groups(post_norm.plain_encoder(model))
+        return with_segments(
+            to_theirs({**same, **by_layer}, _NAMING, layers=len(groups)),
+            name=_NAMING.tables[SEGMENTS],
+            rows=model.embedding.segments,
+            width=model.embedding.size or width,
+        )
+
+    def full_name(self, name: str) -> str:
+        """With `albert.`, of the encoder's."""
+        return _prefixed(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Groups of layers, with or without the prefix `albert.`."""
+        return self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config, what is there from the tensors."""
+        if config.get("inner_group_num", 1) != 1:
+            raise UserError(
+                f"config.json: inner_group_num = {config['inner_group_num']} is not supported; "
+                "groups of one layer are."
+            )
+        # Where a config is silent, AlbertConfig means something else than BertConfig.
+        silent = {
+            "hidden_act": "gelu_new",
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        }
+        pairs = has_pairs(config, {_prefixed(name) for name in tensors}, _NAMING)
+        blocks = post_norm.blocks_of({**silent, **config}, objective="albert" if pairs else "mlm")
+        blocks["model"]["embedding"]["size"] = config["embedding_size"]
+        blocks["model"]["encoder"]["shared_groups"] = config.get("num_hidden_groups", 1)
+        return blocks
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; a missing head stays missing, a pooler alone too."""
+        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
+        groups = config.get("num_hidden_groups", 1)
+        _refuse_more_layers(theirs, groups)
+        sizes = {
+            "vocab_size": _NAMING.tables["word_embedding.weight"],
+            "type_vocab_size": _NAMING.tables[SEGMENTS],
+        }
+        refuse_other_rows(theirs, config, sizes)
+        found = from_theirs(
+            theirs,
+            _NAMING,
+            layers=groups,
+            width=config["hidden_size"],
+            tied=config.get("tie_word_embeddings", True),
+        )
+        if config["embedding_size"] == config["hidden_size"]:
+            _drop_identity(found, width=config["hidden_size"])
+        if not has_pairs(config, theirs, _NAMING):
+            found = {name: t for name, t in found.items() if not name.startswith("pooler.")}
+        return {
+            re.sub(r"^encoder_(\d+)\.", r"encoder_group_\1.", name): tensor
+            for name, tensor in found.items()
+        }
+
+
+def _groups(encoder: Transformer) -> set[str]:
+    """The keys of the weights of every group of layers; a layer by itself is one."""
+    return {encoder.group(index) or f"encoder_{index:02}" for index in range(encoder.layers)}
+
+
+def _refuse_more_layers(theirs: Tensors, groups: int) -> None:
+    """Raise UserError where the weights have groups, or layers in one, that the config has not."""
+    for part, said in (
+        (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
+        (".albert_layers.1.", "inner_group_num is not more than 1"),
+    ):
+        beyond = sorted(name for name in theirs if part in name)
+        if beyond:
+            raise UserError(f"config.json: {said}, but the weights have {beyond[0]}.")
+
+
+def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
+    """Take away a mapping that does nothing. Raises UserError where it does something."""
+    weight, bias = (found.pop(f"{_PROJECTION}.{kind}") for kind in KINDS)
+    if weight.shape != (width, width) or not torch.equal(weight, torch.eye(width)) or bias.any():
+        raise UserError(
+            f"config.json: embedding_size = {width} is the hidden_size too; a mapping between "
+            "the two that is more than the identity is not supported."
+        )
+
+
+def _prefixed(name: str) -> str:
+    """A bare `AlbertModel` has its tensors without `albert.`."""
+    whole = ("albert.", "predictions.", "sop_classifier.")
+    return name if name.startswith(whole) else f"albert.{name}"

@@ -1,0 +1,171 @@
+"""BERT as transformers has it: also RoBERTa-style, whole-word and span models over a vocab.txt.
+
+What the pretraining corpora of Chinese models call roberta, wwm or span differ in how they were
+trained, not in their architecture: post-norm layers, word, position and segment embeddings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import post_norm
+from ptm.interop.hf.shared.naming import SEGMENTS, Naming, from_theirs, refuse_other_rows, to_theirs
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+
+def bert_naming(prefix: str) -> Naming:
+    """The names of BERT, which ERNIE has under a prefix of its own."""
+    embeddings = f"{prefix}.embeddings."
+    return Naming(
+        tables={
+            "word_embedding.weight": f"{embeddings}word_embeddings.weight",
+            "embedding.position.weight": f"{embeddings}position_embeddings.weight",
+            SEGMENTS: f"{embeddings}token_type_embeddings.weight",
+        },
+        modules={"embedding.norm": f"{embeddings}LayerNorm"},
+        head={
+            "mlm_transform.dense": "cls.predictions.transform.dense",
+            "mlm_transform.norm": "cls.predictions.transform.LayerNorm",
+            "pooler.dense": f"{prefix}.pooler.dense",
+            "pair_classifier": "cls.seq_relationship",
+        },
+        layer=f"{prefix}.encoder.layer.",
+        attention=(
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+        ),
+        inside={
+            "attention.output": "attention.output.dense",
+            "attention_norm": "attention.output.LayerNorm",
+            "feed_forward.up": "intermediate.dense",
+            "feed_forward.down": "output.dense",
+            "feed_forward_norm": "output.LayerNorm",
+        },
+        biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+        decoder="cls.predictions.decoder.weight",
+    )
+
+
+_NAMING = bert_naming("bert")
+
+
+class Bert(Family):
+    """`BertForMaskedLM`, and `BertForPreTraining` where there is a pair head."""
+
+    name = "bert"
+    base = "bert."
+    marks = (
+        "bert.embeddings.token_type_embeddings.weight",
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+    )
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """BERT is post-norm, normalises its embedding and learns positions, the first being 0."""
+        parts = ("word", "position", "segment")
+        return post_norm.refusal(model, objective, parts=parts, said=("segments",))
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`BertConfig`."""
+        pairs = post_norm.has_pair_head(model, objective)
+        return {
+            "architectures": ["BertForPreTraining" if pairs else "BertForMaskedLM"],
+            "model_type": "bert",
+            **post_norm.config_of(model, objective, vocabulary),
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """A model without segments has zeros for them there."""
+        return with_segments(
+            to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            name=_NAMING.tables[SEGMENTS],
+            rows=model.embedding.segments,
+            width=model.encoder.hidden_size,
+        )
+
+    def full_name(self, name: str) -> str:
+        """With `bert.`, of the encoder's."""
+        return modern_name(name, "bert")
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """BERT's embeddings and BERT's layers, with or without the prefix `bert.`."""
+        # A bare RobertaModel has the same names, but counts positions from its padding id on.
+        if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
+            return False
+        if any("task_type_embeddings" in name for name in names):
+            return False
+        return self.has_marks(names)
+
+    def described_by(self, config: Mapping[str, Any]) -> bool:
+        """Also configs without a model_type, and a RoBERTa whose positions begin at 0."""
+        named = config.get("model_type")
+        if named == "roberta":
+            return config.get("pad_token_id") == 0
+        return named == "bert" or (named is None and "num_hidden_layers" in config)
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config, what is there from the tensors."""
+        pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
+        return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; a missing head stays missing."""
+        return bert_tensors(tensors, config, _NAMING, prefix="bert")
+
+
+def with_segments(
+    tensors: dict[str, Tensor], *, name: str, rows: int, width: int
+) -> dict[str, Tensor]:
+    """`tensors` with a segment table of zeros where the model has none."""
+    return tensors if name in tensors else {**tensors, name: torch.zeros(rows, width)}
+
+
+def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming) -> bool:
+    """Whether a checkpoint has a pooler and a pair head, or a config alone says so."""
+    if not names:
+        return any("ForPreTraining" in str(name) for name in config.get("architectures") or ())
+    needed = ("pooler.dense", "pair_classifier")
+    return all(f"{naming.head[ours]}.weight" in names for ours in needed)
+
+
+def bert_tensors(
+    tensors: Tensors, config: Mapping[str, Any], naming: Naming, *, prefix: str
+) -> dict[str, Tensor]:
+    """Canonical tensors of a checkpoint that has BERT's names after `prefix`."""
+    theirs = {modern_name(name, prefix): tensor for name, tensor in tensors.items()}
+    sizes = {
+        "vocab_size": naming.tables["word_embedding.weight"],
+        "type_vocab_size": naming.tables[SEGMENTS],
+    }
+    refuse_other_rows(theirs, config, sizes)
+    found = from_theirs(
+        theirs,
+        naming,
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        tied=config.get("tie_word_embeddings", True),
+    )
+    if not has_pairs(config, theirs, naming):
+        # A pooler alone serves no objective here.
+        return {name: t for name, t in found.items() if not name.startswith("pooler.")}
+    return found
+
+
+def modern_name(name: str, prefix: str) -> str:
+    """Checkpoints converted from TensorFlow say gamma and beta; bare models have no prefix."""
+    name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return name if name.startswith((f"{prefix}.", "cls.", "lm_head.")) else f"{prefix}.{name}"

@@ -1,0 +1,143 @@
+"""DistilBERT (Sanh et al. 2019) as transformers has it: a BERT without segments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import post_norm
+from ptm.interop.hf.shared.naming import Naming, from_theirs, refuse_other_rows, to_theirs
+from ptm.recipe import Recipe
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_EMBEDDINGS = "distilbert.embeddings."
+_EPSILON = 1e-12
+"""Of all norms; its config cannot say another."""
+
+_NAMING = Naming(
+    tables={
+        "word_embedding.weight": f"{_EMBEDDINGS}word_embeddings.weight",
+        "embedding.position.weight": f"{_EMBEDDINGS}position_embeddings.weight",
+    },
+    modules={"embedding.norm": f"{_EMBEDDINGS}LayerNorm"},
+    head={"mlm_transform.dense": "vocab_transform", "mlm_transform.norm": "vocab_layer_norm"},
+    layer="distilbert.transformer.layer.",
+    attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    inside={
+        "attention.output": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "feed_forward.up": "ffn.lin1",
+        "feed_forward.down": "ffn.lin2",
+        "feed_forward_norm": "output_layer_norm",
+    },
+    biases=("vocab_projector.bias",),
+    decoder="vocab_projector.weight",
+)
+
+
+class DistilBert(Family):
+    """`DistilBertForMaskedLM`."""
+
+    name = "distilbert"
+    base = "distilbert."
+    marks = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """What a BERT holds but segments, a pair head and an epsilon of its own."""
+        reason = post_norm.refusal(model, objective, parts=("word", "position"), said=("segments",))
+        if reason is not None:
+            return reason
+        if post_norm.plain_encoder(model).norm_epsilon != _EPSILON:
+            return f"its norm_epsilon is not {_EPSILON}"
+        if post_norm.has_pair_head(model, objective):
+            return "it has a pair head"
+        return None
+
+    def preference(self, recipe: Recipe) -> int:
+        """Before a BERT, which would need a segment embedding made up for it."""
+        return 1
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`DistilBertConfig`."""
+        encoder, shape = post_norm.plain_encoder(model), model.shape(vocabulary.size)
+        return {
+            "architectures": ["DistilBertForMaskedLM"],
+            "model_type": "distilbert",
+            "vocab_size": vocabulary.size,
+            "dim": encoder.hidden_size,
+            "n_layers": encoder.layers,
+            "n_heads": encoder.heads,
+            "hidden_dim": encoder.feed_forward_size,
+            "activation": post_norm.ACTIVATIONS[encoder.activation],
+            "dropout": shape.dropout,
+            "attention_dropout": shape.attention_dropout,
+            "max_position_embeddings": shape.positions,
+            "sinusoidal_pos_embds": False,
+            "initializer_range": model.init.std,
+            "pad_token_id": vocabulary.special_id("pad"),
+            "tie_word_embeddings": post_norm.masked_head(objective).tied,
+            "torch_dtype": "float32",
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """Query, key and value are apart there."""
+        return to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
+
+    def full_name(self, name: str) -> str:
+        """With `distilbert.`, of the encoder's."""
+        return _prefixed(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """DistilBERT's layers, with or without the prefix `distilbert.`."""
+        return self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config; a table of sinusoidal positions is one like any other."""
+        tied = config.get("tie_word_embeddings", True)
+        return {
+            "model": {
+                "dropout": float(config.get("dropout", 0.1)),
+                "attention_dropout": float(config.get("attention_dropout", 0.1)),
+                "embedding": {
+                    "of": ["word", "position"],
+                    "positions": config["max_position_embeddings"],
+                },
+                "encoder": {
+                    "type": "transformer",
+                    "layers": config["n_layers"],
+                    "hidden_size": config["dim"],
+                    "heads": config["n_heads"],
+                    "feed_forward_size": config["hidden_dim"],
+                    "activation": post_norm.our_activation(config, "activation"),
+                    "norm_epsilon": _EPSILON,
+                },
+                "init": {"std": float(config.get("initializer_range", 0.02))},
+            },
+            "objective": {"type": "mlm", "masking": {"unit": "token"}, "head": {"tied": tied}},
+        }
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; a missing head stays missing."""
+        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
+        refuse_other_rows(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
+        return from_theirs(
+            theirs,
+            _NAMING,
+            layers=config["n_layers"],
+            width=config["dim"],
+            tied=config.get("tie_word_embeddings", True),
+        )
+
+
+def _prefixed(name: str) -> str:
+    """A bare `DistilBertModel` has its tensors without `distilbert.`."""
+    return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

@@ -1,0 +1,107 @@
+"""ERNIE (Sun et al. 2019; 2020) as transformers has it: BERT, and for 2.0 and 3.0 a task embedding.
+
+ERNIE 1.0 is a BERT in everything but its masking, and exported as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.families.bert import (
+    bert_naming,
+    bert_tensors,
+    has_pairs,
+    modern_name,
+    with_segments,
+)
+from ptm.interop.hf.shared import post_norm
+from ptm.interop.hf.shared.naming import SEGMENTS, Naming, refuse_other_rows, to_theirs
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_PLAIN = bert_naming("ernie")
+_TASK = "embedding.task.weight"
+_TASKS = "ernie.embeddings.task_type_embeddings.weight"
+_WITH_TASK = replace(_PLAIN, tables={**_PLAIN.tables, _TASK: _TASKS})
+
+
+class Ernie(Family):
+    """`ErnieForMaskedLM`, and `ErnieForPreTraining` where there is a pair head."""
+
+    name = "ernie"
+    base = "ernie."
+    marks = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """What a BERT holds, and a task embedding."""
+        if "task" not in model.embedding.of:
+            return "its embedding has no part task, so that it is a BERT"
+        parts = ("word", "position", "segment", "task")
+        return post_norm.refusal(model, objective, parts=parts, said=("segments", "tasks"))
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`ErnieConfig`."""
+        pairs = post_norm.has_pair_head(model, objective)
+        return {
+            "architectures": ["ErnieForPreTraining" if pairs else "ErnieForMaskedLM"],
+            "model_type": "ernie",
+            **post_norm.config_of(model, objective, vocabulary),
+            "use_task_id": True,
+            "task_type_vocab_size": model.embedding.tasks,
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """A model without segments has zeros for them there."""
+        return with_segments(
+            to_theirs(tensors, _WITH_TASK, layers=post_norm.plain_encoder(model).layers),
+            name=_WITH_TASK.tables[SEGMENTS],
+            rows=model.embedding.segments,
+            width=model.encoder.hidden_size,
+        )
+
+    def full_name(self, name: str) -> str:
+        """With `ernie.`, of the encoder's."""
+        return modern_name(name, "ernie")
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """The prefix `ernie.`, or the task embedding that BERT has not."""
+        return any(name.startswith("ernie.encoder.layer.0.") for name in names) or (
+            "embeddings.task_type_embeddings.weight" in names
+        )
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """BERT's, with the task embedding where there is one."""
+        theirs = {modern_name(name, "ernie") for name in tensors}
+        if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
+            raise UserError(
+                f"config.json: use_task_id = {json.dumps(bool(config.get('use_task_id')))}, but "
+                f"the weights have {'' if _TASKS in theirs else 'no '}{_TASKS}."
+            )
+        pairs = has_pairs(config, theirs, _PLAIN)
+        blocks = post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
+        if _naming(config) is _WITH_TASK:
+            blocks["model"]["embedding"]["of"].append("task")
+            blocks["model"]["embedding"]["tasks"] = config.get("task_type_vocab_size", 3)
+        return blocks
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; a missing head stays missing."""
+        rows = {"task_type_vocab_size": _TASKS.removeprefix("ernie.")}
+        refuse_other_rows({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
+        return bert_tensors(tensors, config, _naming(config), prefix="ernie")
+
+
+def _naming(config: Mapping[str, Any]) -> Naming:
+    return _WITH_TASK if config.get("use_task_id") else _PLAIN

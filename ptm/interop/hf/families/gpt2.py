@@ -1,0 +1,122 @@
+"""GPT-2 as transformers has it (Radford et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import causal, gpt_naming
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_OUTSIDE = {
+    gpt_naming.WORDS: "transformer.wte.weight",
+    gpt_naming.POSITIONS: "transformer.wpe.weight",
+    "encoder_norm.weight": "transformer.ln_f.weight",
+    "encoder_norm.bias": "transformer.ln_f.bias",
+}
+_FIXED = {"norm_position": "pre", "norm": "layer", "feed_forward": "dense", "bias": True}
+_SAID = ("activation", "norm_epsilon", "attention_scale")
+
+
+class Gpt2(Family):
+    """`GPT2LMHeadModel`."""
+
+    name = "gpt2"
+    base = gpt_naming.PREFIX
+    marks = (
+        "transformer.wte.weight",
+        "transformer.h.0.attn.c_attn.weight",
+        "transformer.ln_f.weight",
+    )
+    causal = True
+    buffers = gpt_naming.BUFFERS
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Pre-norm, learnt positions, no norm of the embedding, no output bias."""
+        parts = ("word", "position")
+        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        return reason or causal.whole_heads(model)
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`GPT2Config`."""
+        encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
+        return {
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            **causal.shared_config(model, objective, vocabulary),
+            "n_embd": encoder.hidden_size,
+            "n_layer": encoder.layers,
+            "n_head": encoder.heads,
+            "n_inner": encoder.feed_forward_size,
+            "n_positions": shape.positions,
+            "activation_function": ACTIVATIONS[encoder.activation],
+            "layer_norm_epsilon": encoder.norm_epsilon,
+            "scale_attn_weights": encoder.attention_scale,
+            "embd_pdrop": shape.dropout,
+            "resid_pdrop": shape.dropout,
+            "attn_pdrop": shape.attention_dropout,
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """Matrices transposed."""
+        return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
+
+    def full_name(self, name: str) -> str:
+        """With `transformer.`."""
+        return gpt_naming.full_name(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Its tensors; others have the same names for another arithmetic, and say so."""
+        return config.get("model_type", self.name) == self.name and self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """Sizes from the config. Raises UserError for what is not supported."""
+        for key in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
+            if config.get(key):
+                raise UserError(f"config.json: {key}: true is not supported.")
+        hidden = config["n_embd"]
+        return {
+            "model": {
+                "dropout": float(config.get("resid_pdrop", 0.1)),
+                "attention_dropout": float(config.get("attn_pdrop", 0.1)),
+                "embedding": {
+                    "of": ["word", "position"],
+                    "layer_norm": False,
+                    "positions": config["n_positions"],
+                },
+                "encoder": {
+                    "type": "transformer",
+                    "visibility": "causal",
+                    "layers": config["n_layer"],
+                    "hidden_size": hidden,
+                    "heads": config["n_head"],
+                    "feed_forward_size": config.get("n_inner") or 4 * hidden,
+                    "activation": our_activation(
+                        {"activation_function": "gelu_new", **config}, "activation_function"
+                    ),
+                    **_FIXED,
+                    "norm_epsilon": float(config.get("layer_norm_epsilon", 1e-5)),
+                    "attention_scale": config.get("scale_attn_weights", True),
+                },
+                "init": {
+                    "std": float(config.get("initializer_range", 0.02)),
+                    "residual_scaling": True,
+                },
+            },
+            "objective": causal.objective_block(tied=config.get("tie_word_embeddings", True)),
+        }
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`."""
+        return gpt_naming.from_theirs(tensors, _OUTSIDE, config)

@@ -1,0 +1,216 @@
+"""LLaMA as transformers has it (Touvron et al. 2023), with grouped heads where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import causal
+from ptm.interop.hf.shared.naming import refuse_layers_beyond, refuse_other_rows
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.weight_checks import joined
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_LAYER = "model.layers."
+_OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
+_OUTSIDE = {
+    "word_embedding.weight": "model.embed_tokens.weight",
+    "encoder_norm.weight": "model.norm.weight",
+}
+_NORMS = {"attention_norm": "input_layernorm", "feed_forward_norm": "post_attention_layernorm"}
+_LINEAR = {"attention.output": "self_attn.o_proj", "feed_forward.down": "mlp.down_proj"}
+_ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_GATED = ("mlp.gate_proj", "mlp.up_proj")
+_BIASES = ("attention_bias", "mlp_bias")
+
+_FIXED = {"norm_position": "pre", "norm": "rms", "feed_forward": "gated"}
+_SAID = ("activation", "norm_epsilon", "bias", "rotary")
+
+
+class Llama(Family):
+    """`LlamaForCausalLM`."""
+
+    name = "llama"
+    base = "model."
+    marks = (
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.0.mlp.gate_proj.weight",
+    )
+    causal = True
+    buffers = r"rotary_emb\.inv_freq$"
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Pre-norm with root mean squares, gated, rotary, words alone in the embedding."""
+        parts = ("word",)
+        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        if reason is None and causal.plain_encoder(model).rotary is None:
+            return "it has no model.encoder.rotary"
+        return reason
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`LlamaConfig`, in the keys that all versions of transformers read."""
+        encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
+        assert encoder.rotary is not None, "refused before"
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            **causal.shared_config(model, objective, vocabulary),
+            "hidden_size": encoder.hidden_size,
+            "intermediate_size": encoder.feed_forward_size,
+            "num_hidden_layers": encoder.layers,
+            "num_attention_heads": encoder.heads,
+            "num_key_value_heads": encoder.head_shape.key_value_heads,
+            "head_dim": encoder.head_shape.head_size,
+            "hidden_act": ACTIVATIONS[encoder.activation],
+            "max_position_embeddings": shape.positions,
+            "rms_norm_eps": encoder.norm_epsilon,
+            "rope_theta": encoder.rotary.theta,
+            "rope_scaling": None,
+            **dict.fromkeys(_BIASES, encoder.bias),
+            "attention_dropout": shape.attention_dropout,
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """What is one matrix here is three there, and two."""
+        encoder = causal.plain_encoder(model)
+        found = {theirs: tensors[ours] for ours, theirs in _same_names(encoder)}
+        for ours, names, rows in _fused_names(encoder):
+            found |= zip(names, torch.split(tensors[ours], rows), strict=True)
+        if _OUR_OUTPUT in tensors:
+            found[_OUTPUT] = tensors[_OUR_OUTPUT]
+        return found
+
+    def full_name(self, name: str) -> str:
+        """With `model.`, of the encoder's."""
+        return name if name.startswith(("model.", "lm_head.", "score.")) else f"model.{name}"
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Its tensors; others have the same names for another arithmetic, and say so."""
+        return config.get("model_type", self.name) == self.name and self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """Sizes from the config. Raises UserError for what is not supported."""
+        return {
+            "model": {
+                "dropout": 0.0,
+                "attention_dropout": float(config.get("attention_dropout") or 0.0),
+                "embedding": {
+                    "of": ["word"],
+                    "layer_norm": False,
+                    "positions": config["max_position_embeddings"],
+                },
+                "encoder": _encoder(config),
+                "init": {"std": float(config.get("initializer_range", 0.02))},
+            },
+            "objective": causal.objective_block(tied=config.get("tie_word_embeddings", False)),
+        }
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; the matrix of an untied head may be missing."""
+        theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        encoder = _validated(_encoder(config))
+        refuse_layers_beyond(theirs, _LAYER, encoder.layers)
+        refuse_other_rows(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
+        found = {ours: theirs[name] for ours, name in _same_names(encoder)}
+        for ours, names, rows in _fused_names(encoder):
+            found[ours] = joined(theirs, names, width=encoder.hidden_size, rows=rows)
+        if not config.get("tie_word_embeddings", False) and _OUTPUT in theirs:
+            found[_OUR_OUTPUT] = theirs[_OUTPUT]
+        return found
+
+
+def _kinds(encoder: Transformer) -> tuple[str, ...]:
+    return ("weight", "bias") if encoder.bias else ("weight",)
+
+
+def _same_names(encoder: Transformer) -> Iterator[tuple[str, str]]:
+    """Ours and theirs of every tensor that is the same on both sides."""
+    yield from _OUTSIDE.items()
+    for index in range(encoder.layers):
+        ours, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
+        for mine, name in _NORMS.items():
+            yield f"{ours}{mine}.weight", f"{theirs}{name}.weight"
+        for mine, name in _LINEAR.items():
+            for kind in _kinds(encoder):
+                yield f"{ours}{mine}.{kind}", f"{theirs}{name}.{kind}"
+
+
+def _fused_names(encoder: Transformer) -> Iterator[tuple[str, list[str], list[int]]]:
+    """Ours, and theirs of its parts with the rows of each."""
+    shape, wide = encoder.head_shape, encoder.feed_forward_size
+    parts = (
+        ("attention.qkv", _ATTENTION, [shape.query_width, shape.key_width, shape.key_width]),
+        ("feed_forward.gate_up", _GATED, [wide, wide]),
+    )
+    for index in range(encoder.layers):
+        for mine, names, rows in parts:
+            for kind in _kinds(encoder):
+                there = [f"{_LAYER}{index}.{name}.{kind}" for name in names]
+                yield f"encoder_{index:02}.{mine}.{kind}", there, rows
+
+
+def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's `model.encoder`; what is as usual is left out. Raises UserError."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    said = {key: bool(config.get(key, False)) for key in _BIASES}
+    if len(set(said.values())) > 1:
+        told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
+        raise UserError(f"config.json: {told}: biases are supported everywhere or nowhere.")
+    encoder = {
+        "type": "transformer",
+        "visibility": "causal",
+        "layers": config["num_hidden_layers"],
+        "hidden_size": hidden,
+        "heads": heads,
+        "feed_forward_size": config["intermediate_size"],
+        **_FIXED,
+        "activation": our_activation({"hidden_act": "silu", **config}, "hidden_act"),
+        "norm_epsilon": float(config.get("rms_norm_eps", 1e-6)),
+        "bias": said["mlp_bias"],
+        "rotary": {"theta": _theta(config), "local_theta": None},
+    }
+    groups, size = config.get("num_key_value_heads"), config.get("head_dim")
+    if groups not in (None, heads):
+        encoder["key_value_heads"] = groups
+    if size is not None and size * heads != hidden:
+        encoder["head_size"] = size
+    return encoder
+
+
+def _validated(encoder: Mapping[str, Any]) -> Transformer:
+    try:
+        return Transformer.model_validate(encoder)
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"]))
+        raise UserError(f"config.json: {where and f'{where}: '}{found['msg']}.") from error
+
+
+def _theta(config: Mapping[str, Any]) -> float:
+    """Of the rotary positions. Raises UserError where they are scaled or partial."""
+    # Older configs have the one, newer ones the other.
+    said = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
+    for rope in said:
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind != "default":
+            raise UserError(
+                f'config.json: rotary positions of type "{kind}" are not supported; only those '
+                "that are not scaled are."
+            )
+        if rope.get("partial_rotary_factor", 1.0) != 1.0:
+            raise UserError("config.json: a partial_rotary_factor is not supported.")
+    return float(said[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)

@@ -1,0 +1,257 @@
+"""ModernBERT as transformers has it (Warner et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.components.objectives.mlm import Mlm
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_LAYER = "model.layers."
+_BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
+_KINDS = ("weight", "bias")
+
+# (ours, transformers'), without `.weight` and `.bias`.
+_OUTSIDE = (
+    ("word_embedding", "model.embeddings.tok_embeddings"),
+    ("embedding.norm", "model.embeddings.norm"),
+    ("encoder_norm", "model.final_norm"),
+    ("mlm_transform.dense", "head.dense"),
+    ("mlm_transform.norm", "head.norm"),
+    ("mlm_unembed", "decoder"),
+)
+_INSIDE = (
+    ("attention_norm", "attn_norm"),
+    ("attention.qkv", "attn.Wqkv"),
+    ("attention.output", "attn.Wo"),
+    ("feed_forward_norm", "mlp_norm"),
+    ("feed_forward.gate_up", "mlp.Wi"),
+    ("feed_forward.down", "mlp.Wo"),
+)
+
+# What every ModernBERT has, and the options that the config says something of.
+_FIXED = {"feed_forward": "gated", "norm_position": "pre", "first_norm": False, "norm": "layer"}
+_SAID_OF_ENCODER = (
+    *_FIXED,
+    *("activation", "norm_epsilon", "bias", "rotary", "window", "global_every"),
+)
+
+
+class ModernBert(Family):
+    """`ModernBertForMaskedLM`."""
+
+    name = "modernbert"
+    base = "model."
+    marks = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Pre-norm, gated, rotary, words alone in the embedding."""
+        encoder, embedding = model.encoder, model.embedding
+        if not isinstance(encoder, Transformer) or encoder.rotary is None:
+            return "its encoder is not a transformer with rotary positions"
+        for key, value in _FIXED.items():
+            if getattr(encoder, key) != value:
+                return f"it has model.encoder.{key} = {getattr(encoder, key)}"
+        if encoder.window is not None and encoder.global_every is None:
+            return "none of its layers sees all of an example"
+        if embedding.of != ("word",) or not embedding.layer_norm:
+            return "its embedding is not a norm of words alone"
+        if embedding.size not in (None, encoder.hidden_size):
+            return "its embedding is narrower than the encoder"
+        if not isinstance(objective, Mlm):
+            return f"it was trained with objective {objective.type}"
+        return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER)
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`ModernBertConfig`, in the keys that all versions of transformers read."""
+        encoder, shape = model.encoder, model.shape(vocabulary.size)
+        assert isinstance(encoder, Transformer), "refused before"
+        assert encoder.rotary is not None, "refused before"
+        assert isinstance(objective, Mlm), "refused before"
+        pad, cls, sep = (vocabulary.special_id(role) for role in ("pad", "cls", "sep"))
+        activation = ACTIVATIONS[encoder.activation]
+        return {
+            "architectures": ["ModernBertForMaskedLM"],
+            "model_type": "modernbert",
+            "vocab_size": vocabulary.size,
+            "hidden_size": encoder.hidden_size,
+            "intermediate_size": encoder.feed_forward_size,
+            "num_hidden_layers": encoder.layers,
+            "num_attention_heads": encoder.heads,
+            "hidden_activation": activation,
+            "classifier_activation": activation,
+            "max_position_embeddings": shape.positions,
+            "initializer_range": model.init.std,
+            "norm_eps": encoder.norm_epsilon,
+            **dict.fromkeys(_BIASES, encoder.bias),
+            "decoder_bias": objective.head.bias,
+            "global_attn_every_n_layers": encoder.global_every or 1,
+            "local_attention": encoder.window or 128,
+            "global_rope_theta": encoder.rotary.theta,
+            "local_rope_theta": encoder.rotary.local_theta or encoder.rotary.theta,
+            "attention_dropout": shape.attention_dropout,
+            "embedding_dropout": shape.dropout,
+            "mlp_dropout": shape.dropout,
+            "pad_token_id": pad,
+            **dict.fromkeys(("bos_token_id", "cls_token_id"), cls),
+            **dict.fromkeys(("eos_token_id", "sep_token_id"), sep),
+            "tie_word_embeddings": objective.head.tied,
+            "torch_dtype": "float32",
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """The matrices are fused there as here."""
+        assert isinstance(model.encoder, Transformer), "refused before"
+        found = {
+            theirs: tensors[ours]
+            for ours, theirs in _names(model.encoder.layers)
+            if ours in tensors
+        }
+        if "mlm_bias.bias" in tensors:
+            found["decoder.bias"] = tensors["mlm_bias.bias"]
+        return found
+
+    def full_name(self, name: str) -> str:
+        """With `model.`, of the encoder's."""
+        return _prefixed(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Its layers, with or without the prefix `model.`."""
+        return self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config."""
+        theta, local_theta = _thetas(config)
+        every = _global_every(config)
+        encoder = {
+            "type": "transformer",
+            "layers": config["num_hidden_layers"],
+            "hidden_size": config["hidden_size"],
+            "heads": config["num_attention_heads"],
+            "feed_forward_size": config["intermediate_size"],
+            **_FIXED,
+            "activation": _activation(config),
+            "norm_epsilon": float(config.get("norm_eps", 1e-5)),
+            "bias": _has_biases(config),
+            "rotary": {"theta": theta, "local_theta": None if every == 1 else local_theta},
+        }
+        if every != 1:
+            encoder |= {"window": config.get("local_attention", 128), "global_every": every}
+        return {
+            "model": {
+                "dropout": float(config.get("mlp_dropout", 0.0)),
+                "attention_dropout": float(config.get("attention_dropout", 0.0)),
+                "embedding": {"of": ["word"], "positions": config["max_position_embeddings"]},
+                "encoder": encoder,
+                "init": {
+                    "std": float(config.get("initializer_range", 0.02)),
+                    "residual_scaling": True,
+                },
+            },
+            "objective": {
+                "type": "mlm",
+                "masking": {"unit": "token"},
+                "head": {
+                    "tied": config.get("tie_word_embeddings", True),
+                    "bias": config.get("decoder_bias", True),
+                },
+            },
+        }
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; a missing head stays missing."""
+        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
+        layers = config["num_hidden_layers"]
+        beyond = sorted(name for name in theirs if name.startswith(f"{_LAYER}{layers}."))
+        if beyond:
+            raise UserError(
+                f"config.json: num_hidden_layers = {layers}, but the weights have {beyond[0]}."
+            )
+        found = {ours: theirs[name] for ours, name in _names(layers) if name in theirs}
+        if config.get("tie_word_embeddings", True):
+            # Of a shared matrix some files keep both names.
+            found.pop("mlm_unembed.weight", None)
+        bias = found.pop("mlm_unembed.bias", None)
+        return found if bias is None else {**found, "mlm_bias.bias": bias}
+
+
+def _names(layers: int) -> list[tuple[str, str]]:
+    """Every tensor that there can be: its name here, and there."""
+    modules = [*_OUTSIDE]
+    for index in range(layers):
+        mine, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
+        modules += [(mine + ours, theirs + name) for ours, name in _INSIDE]
+    return [(f"{ours}.{kind}", f"{name}.{kind}") for ours, name in modules for kind in _KINDS]
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    """Ours, for the layers and the head. Raises UserError where they differ or it is unknown."""
+    named = config.get("hidden_activation", "gelu")
+    if config.get("classifier_activation", "gelu") != named:
+        raise UserError(
+            f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
+            f'is not hidden_activation "{named}"; only one activation is supported.'
+        )
+    return our_activation(config, "hidden_activation")
+
+
+def _has_biases(config: Mapping[str, Any]) -> bool:
+    """Whether there are biases. Raises UserError where in some places only."""
+    said = {key: bool(config.get(key, False)) for key in _BIASES}
+    if len(set(said.values())) > 1:
+        told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
+        raise UserError(f"config.json: {told}: biases are supported everywhere or nowhere.")
+    return said["norm_bias"]
+
+
+def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Of layers that see everything, and of those that see a window.
+
+    Raises UserError for rotary positions that are scaled.
+    """
+    thetas = []
+    for kind, key, usual in (
+        ("full_attention", "global_rope_theta", 160_000.0),
+        ("sliding_attention", "local_rope_theta", 10_000.0),
+    ):
+        said = (config.get("rope_parameters") or {}).get(kind) or {}
+        if said.get("rope_type", "default") != "default" or config.get("rope_scaling"):
+            raise UserError("config.json: scaled rotary positions are not supported.")
+        # Older configs may say null.
+        thetas.append(float(said.get("rope_theta") or config.get(key) or usual))
+    return thetas[0], thetas[1]
+
+
+def _global_every(config: Mapping[str, Any]) -> int:
+    """The first of how many layers sees everything. Raises UserError for another pattern."""
+    layers = config["num_hidden_layers"]
+    kinds = config.get("layer_types")
+    if kinds is None:
+        return int(config.get("global_attn_every_n_layers", 3))
+    whole = [index for index, kind in enumerate(kinds) if kind == "full_attention"]
+    every = whole[1] if len(whole) > 1 else layers
+    if len(kinds) != layers or whole != list(range(0, layers, every)):
+        raise UserError(
+            "config.json: layer_types is no pattern of one full_attention layer and as many "
+            "sliding_attention layers after each."
+        )
+    return every
+
+
+def _prefixed(name: str) -> str:
+    """A bare `ModernBertModel` has its tensors without `model.`."""
+    return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"

@@ -1,0 +1,132 @@
+"""GPT as transformers has it (Radford et al. 2018): no norm of the embedding, none at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import causal, gpt_naming
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_OUTSIDE = {
+    gpt_naming.WORDS: "transformer.tokens_embed.weight",
+    gpt_naming.POSITIONS: "transformer.positions_embed.weight",
+}
+_FIXED = {"norm_position": "post", "norm": "layer", "feed_forward": "dense", "bias": True}
+_SAID = ("activation", "norm_epsilon")
+_TYPE = "openai-gpt"
+
+# What it calls gelu is the approximation by tanh.
+_ACTIVATIONS = {"gelu_tanh": "gelu", "relu": "relu", "silu": "silu"}
+_TIMES = 4
+"""Its feed-forward layers are as many times as wide as the model."""
+
+
+class OpenAIGpt(Family):
+    """`OpenAIGPTLMHeadModel`."""
+
+    name = "openai_gpt"
+    base = gpt_naming.PREFIX
+    marks = ("transformer.tokens_embed.weight", "transformer.h.0.attn.c_attn.weight")
+    causal = True
+    buffers = gpt_naming.BUFFERS
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Post-norm, learnt positions, no norm of the embedding, no output bias."""
+        parts = ("word", "position")
+        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        if reason is not None:
+            return reason
+        encoder = causal.plain_encoder(model)
+        if encoder.activation not in _ACTIVATIONS:
+            return f"it has model.encoder.activation = {encoder.activation}"
+        if encoder.feed_forward_size != _TIMES * encoder.hidden_size:
+            return (
+                f"it has model.encoder.feed_forward_size = {encoder.feed_forward_size}, which is "
+                f"not {_TIMES} times hidden_size = {encoder.hidden_size}"
+            )
+        return causal.whole_heads(model)
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`OpenAIGPTConfig`."""
+        encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
+        return {
+            "architectures": ["OpenAIGPTLMHeadModel"],
+            "model_type": _TYPE,
+            **causal.shared_config(model, objective, vocabulary),
+            "n_embd": encoder.hidden_size,
+            "n_layer": encoder.layers,
+            "n_head": encoder.heads,
+            "n_positions": shape.positions,
+            "afn": _ACTIVATIONS[encoder.activation],
+            "layer_norm_epsilon": encoder.norm_epsilon,
+            "embd_pdrop": shape.dropout,
+            "resid_pdrop": shape.dropout,
+            "attn_pdrop": shape.attention_dropout,
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """Matrices transposed."""
+        return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
+
+    def full_name(self, name: str) -> str:
+        """With `transformer.`."""
+        return gpt_naming.full_name(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Its tensors."""
+        return self.has_marks(names)
+
+    def described_by(self, config: Mapping[str, Any]) -> bool:
+        """Its model_type."""
+        return config.get("model_type") == _TYPE
+
+    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """Sizes from the config. Raises UserError for what is not supported."""
+        hidden = config["n_embd"]
+        return {
+            "model": {
+                "dropout": float(config.get("resid_pdrop", 0.1)),
+                "attention_dropout": float(config.get("attn_pdrop", 0.1)),
+                "embedding": {
+                    "of": ["word", "position"],
+                    "layer_norm": False,
+                    "positions": config["n_positions"],
+                },
+                "encoder": {
+                    "type": "transformer",
+                    "visibility": "causal",
+                    "layers": config["n_layer"],
+                    "hidden_size": hidden,
+                    "heads": config["n_head"],
+                    "feed_forward_size": _TIMES * hidden,
+                    "activation": _activation(config),
+                    **_FIXED,
+                    "norm_epsilon": float(config.get("layer_norm_epsilon", 1e-5)),
+                },
+                "init": {"std": float(config.get("initializer_range", 0.02))},
+            },
+            "objective": causal.objective_block(tied=config.get("tie_word_embeddings", True)),
+        }
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`."""
+        return gpt_naming.from_theirs(tensors, _OUTSIDE, config)
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    named = config.get("afn", "gelu")
+    for ours, theirs in _ACTIVATIONS.items():
+        if theirs == named:
+            return ours
+    raise UserError(f'config.json: afn "{named}" is not supported.')

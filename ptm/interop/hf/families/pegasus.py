@@ -1,0 +1,147 @@
+"""PEGASUS as transformers has it (Zhang et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ptm.components.embeddings.base import SinusoidalOrder
+from ptm.components.embeddings.sinusoidal import SinusoidalPositions
+from ptm.components.objectives import Objective
+from ptm.errors import UserError
+from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared import bart_stacks
+from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
+from ptm.interop.hf.shared.encoder_decoder import module
+from ptm.interop.hf.shared.naming import KINDS
+from ptm.interop.weight_checks import refuse_no_table
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_FIXED = bart_stacks.fixed(
+    "pre", {"of": ("word", "sinusoidal"), "layer_norm": False}, said=("sinusoidal_order",)
+)
+_OUTSIDE = {
+    ours: theirs
+    for side in SIDES
+    for ours, theirs in module(f"{side}_norm", [f"model.{side}.layer_norm"], KINDS).items()
+}
+# What configs of the first years said besides.
+_ONLY = {
+    "normalize_before": True,
+    "add_final_layer_norm": True,
+    "normalize_embedding": False,
+    "static_position_embeddings": True,
+    "add_bias_logits": False,
+}
+_CLOSE = 1e-3
+"""What tables of one formula may differ by where angles in the hundreds were computed in fp32."""
+
+
+class Pegasus(Family):
+    """`PegasusForConditionalGeneration`."""
+
+    name = "pegasus"
+    decodes = True
+    base = "model."
+    marks = (
+        "model.encoder.layer_norm.weight",
+        "model.decoder.layers.0.encoder_attn.q_proj.weight",
+    )
+
+    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+        """Pre-norm, computed positions, no norm of the embedding."""
+        reason = bart_stacks.refusal(model, objective, _FIXED)
+        if reason is not None:
+            return reason
+        here, there = model.embedding.sinusoidal_order, model.decoder_embedding.sinusoidal_order
+        if here != there:
+            return f"it has sinusoidal_order = {here} on the one side and {there} on the other"
+        return None
+
+    def config(
+        self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+    ) -> dict[str, Any]:
+        """`PegasusConfig`."""
+        return {
+            "architectures": ["PegasusForConditionalGeneration"],
+            "model_type": "pegasus",
+            **bart_stacks.config_of(model, objective, vocabulary),
+        }
+
+    def to_huggingface(
+        self, tensors: Tensors, model: ModelBlock, objective: Objective
+    ) -> dict[str, Tensor]:
+        """Positions are a table there, which is loaded with the rest: in whatever order."""
+        found = bart_stacks.to_theirs(tensors, model, objective, _OUTSIDE)
+        embedding = model.embedding
+        shape = (embedding.positions, model.encoder.hidden_size)
+        table = _table(*shape, order=embedding.sinusoidal_order)
+        return {**found, **{_name(side): table for side in SIDES}}
+
+    def full_name(self, name: str) -> str:
+        """With `model.`, but for the head's."""
+        return bart_stacks.full_name(name)
+
+    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Its tensors, which other families have too, and its model_type."""
+        return self.described_by(config) and self.has_marks(names)
+
+    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        """Sizes from the config. Raises UserError for what only its name has of a PEGASUS."""
+        bart_stacks.refuse_other_values(config, _ONLY)
+        found = bart_stacks.blocks_of(
+            config,
+            stack={"norm_position": "pre", "norm_epsilon": bart_stacks.EPSILON},
+            embedding={
+                "of": ["word", "sinusoidal"],
+                "layer_norm": False,
+                "positions": config["max_position_embeddings"],
+                "sinusoidal_order": _order(
+                    {self.full_name(name): tensor for name, tensor in tensors.items()}
+                ),
+            },
+        )
+        head = found.pop("head")
+        return {**found, "objective": {"type": "gsg", "head": head}}
+
+    def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inverse of `to_huggingface`; tables of positions are compared and left."""
+        theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        _order(theirs)
+        return bart_stacks.from_theirs(theirs, config, _OUTSIDE)
+
+
+def _order(theirs: Tensors) -> SinusoidalOrder:
+    """The order of the tables; without any they are computed as transformers does it.
+
+    Raises UserError where one is not a formula's: then it was learnt.
+    """
+    orders: tuple[SinusoidalOrder, ...] = get_args(SinusoidalOrder)
+    tables = {name: theirs[name] for name in map(_name, SIDES) if name in theirs}
+    for name, table in tables.items():
+        refuse_no_table(theirs, name)
+        fitting = [order for order in orders if _is_close(table, order)]
+        if not fitting:
+            raise UserError(
+                f"{name} is no table of sines and cosines such as transformers or UER-py compute; "
+                "positions of another kind are not supported in a PEGASUS."
+            )
+        orders = tuple(fitting)
+    return orders[0]
+
+
+def _name(side: str) -> str:
+    return POSITIONS.format(side=side)
+
+
+def _is_close(table: Tensor, order: SinusoidalOrder) -> bool:
+    return bool((table - _table(*table.shape, order=order)).abs().max() <= _CLOSE)
+
+
+def _table(positions: int, width: int, *, order: SinusoidalOrder) -> Tensor:
+    table: Tensor = SinusoidalPositions(width, order=order)(torch.arange(positions))
+    return table

@@ -1,0 +1,1 @@
+"""Files of Hugging Face folders: configuration, weights and tokenizers, read and written."""

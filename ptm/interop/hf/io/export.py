@@ -1,0 +1,114 @@
+"""Writing a Hugging Face folder that transformers loads with nothing missing and nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.headless import is_headless
+from ptm.interop.hf.base import Family
+from ptm.interop.hf.families import families
+from ptm.interop.hf.io.tokenizer import Around, write_json, write_tokenizer
+from ptm.interop.new_folder import new_folder
+from ptm.interop.sources.base import Source
+from ptm.recipe import Recipe, recipe_yaml
+
+_OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_ALONE = (
+    "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where the "
+    "family has one, pass `add_pooling_layer=False`."
+)
+_TASKS = {
+    "AutoModel": ("feature-extraction", _ALONE),
+    "AutoModelForMaskedLM": ("fill-mask", _ALONE),
+    "AutoModelForCausalLM": ("text-generation", "`AutoModel` loads it without its output layer."),
+    "AutoModelForSeq2SeqLM": (
+        "text2text-generation",
+        "`AutoModel` loads it without its output layer.",
+    ),
+}
+"""By what loads a model: the hub's name of what it is for, and a note."""
+
+
+def export_to_huggingface(
+    source: Source, out: Path, *, weights_format: Literal["safetensors", "bin"]
+) -> None:
+    """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
+    recipe = source.recipe()
+    if recipe.target_tokenizer is not None:
+        raise UserError(
+            f"{source.folder}: has two vocabularies, which no family of transformers that is "
+            "supported here holds; `ptm generate` and `ptm evaluate` read the run itself."
+        )
+    family = family_for(recipe, source=str(source.folder))
+    tokenizer = recipe.tokenizer.load()
+    ours = source.tensors()
+    tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
+    config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
+    headless = is_headless(ours.keys(), recipe.objective, source=str(source.folder))
+    if headless:
+        config, tensors = family.bare(config, tensors)
+    embedding = recipe.model.embedding
+    longest = embedding.longest_sequence or embedding.positions
+    loader = "AutoModel" if headless else family.loader
+    starts = "cls" in recipe.objective.special_roles
+    around = Around(before=starts, after=False) if family.causal else Around()
+    card = model_card(recipe, source, name=out.name, loader=loader)
+    with new_folder(out) as aside:
+        write_json(aside / "config.json", config)
+        if recipe.model.decoder is not None:
+            said = {key: config[key] for key in _OF_GENERATION}
+            write_json(aside / "generation_config.json", said)
+        _write_weights(aside, tensors, weights_format)
+        write_tokenizer(aside, tokenizer, positions=longest, config=config, around=around)
+        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        (aside / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:
+    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    if weights_format == "safetensors":
+        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    else:
+        torch.save(whole, folder / "pytorch_model.bin")
+
+
+def model_card(recipe: Recipe, source: Source, *, name: str, loader: str) -> str:
+    """The README of an export: what it is, how it was made, what was measured."""
+    task, note = _TASKS[loader]
+    figures = source.figures()
+    rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
+    table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
+    return (
+        f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
+        f"Pretrained with ptm, recipe `{recipe.name}` (objective `{recipe.objective.type}`, "
+        f"{source.description()}).\n\n"
+        f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
+        f'model = {loader}.from_pretrained("{name}")\n```\n\n'
+        f"{note}\n\n"
+        f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"
+    )
+
+
+def family_for(recipe: Recipe, *, source: str) -> Family:
+    """The family that a model is exported as. Raises UserError where none can hold it."""
+    refusals, fitting = [], []
+    kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
+    for family in families():
+        if (family.causal, family.decodes) != kind:
+            continue
+        refusal = family.refusal(recipe.model, recipe.objective)
+        if refusal is None:
+            fitting.append(family)
+        else:
+            refusals.append(f"{family.name}: {refusal}")
+    if not fitting:
+        raise UserError(f"{source}: fits no family of transformers ({'; '.join(refusals)}).")
+    return max(fitting, key=lambda family: family.preference(recipe))

@@ -1,0 +1,263 @@
+"""Reading the tokenizer of a Hugging Face folder as the `tokenizer` block of a recipe."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from pydantic import TypeAdapter, ValidationError
+
+from ptm.errors import UserError
+from ptm.interop.hf.io.numbering import numbering
+from ptm.interop.hf.io.pipeline_file import PipelineFile
+from ptm.interop.hf.io.tokenizer import OPTIONS
+from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
+from ptm.text.tokenizers.base import special_roles
+from ptm.text.tokenizers.bpe import merges_text
+
+_SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
+_LISTS = ("wordpiece", "char", "space")
+_END_OF_WORD = "</w>"
+_MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
+_EXTRA = re.compile(r"^extra(\d+)$", re.MULTILINE)
+_EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
+_PROBES = (
+    "Hello World, it's the naïve café’s 3,456 Übungen!",
+    "天气预报：今天ＡＢＣ晴，最高２０度。",
+    "``two'' --  spaces\tand tabs ",
+    "表情😀 and a_long-hyphenated.word",
+)
+
+
+class HuggingFaceTokenizer:
+    """The tokenizer in `folder`, whose config.json is `config`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._config = config
+
+    @cached_property
+    def block(self) -> dict[str, Any]:
+        """The `tokenizer` block, its files as they lie. Raises UserError where ids would differ."""
+        kind = self._kind()
+        options = dict(self._settings.get(OPTIONS) or {"type": kind})
+        if "lowercase" not in options or kind in _LISTS:
+            options["lowercase"] = self._lowercase(kind)
+        if kind == "bpe":
+            files = self._bpe_files(options)
+        elif kind == "sentencepiece":
+            files = self._sentencepiece_files(options)
+        else:
+            self._refuse_other_wordpieces(lowercase=options["lowercase"])
+            files = {"vocab": self._vocab_file()}
+        # Null says nothing.
+        settings = {key: value for key, value in self._settings.items() if value is not None}
+        roles = special_roles({**self._read("special_tokens_map.json"), **settings})
+        block = {
+            **options,
+            **{key: str(path) for key, path in files.items()},
+            "special_tokens": roles,
+        }
+        if kind == "sentencepiece":
+            block["special_tokens"] = _with_padding(block)
+        if kind not in _LISTS:
+            self._refuse_other_ids(block)
+        return block
+
+    def _kind(self) -> str:
+        said = self._settings.get(OPTIONS, {}).get("type") or self._settings.get("ptm_type")
+        if said:
+            return str(said)
+        if self._sentencepiece_file is not None:
+            return "sentencepiece"
+        if (self.folder / "vocab.txt").exists():
+            return "wordpiece"
+        if (self.folder / "vocab.json").exists() and (self.folder / "merges.txt").exists():
+            return "bpe"
+        if self._pipeline.merges_characters:
+            return "sentencepiece"
+        model = self._pipeline.model.get("type")
+        if model not in _MODELS:
+            raise UserError(
+                f"{self.folder}: has no tokenizer that can be read: neither vocab.txt, nor "
+                "vocab.json with merges.txt, nor a SentencePiece model, nor a tokenizer.json with "
+                f"WordPieces, byte-level BPE or unigrams{f' (it has {model})' if model else ''}."
+            )
+        return _MODELS[model]
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return self._read("tokenizer_config.json")
+
+    @cached_property
+    def _pipeline(self) -> PipelineFile:
+        return PipelineFile(self._read("tokenizer.json"))
+
+    def _lowercase(self, kind: str) -> bool:
+        bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
+        usual = kind in _LISTS
+        if usual:
+            said = self._settings.get("do_lower_case", bert.get("lowercase", True))
+            return bool(said)
+        return any(step["type"] == "Lowercase" for step in self._pipeline.normalizers())
+
+    def _refuse_other_wordpieces(self, *, lowercase: bool) -> None:
+        bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
+        settings = {
+            "strip_accents": bert.get("strip_accents"),
+            "tokenize_chinese_chars": bert.get("handle_chinese_chars"),
+            **self._settings,
+        }
+        for name, usual in (("strip_accents", lowercase), ("tokenize_chinese_chars", True)):
+            if settings.get(name) not in (None, usual):
+                raise UserError(
+                    f"{self.folder}: its tokenizer has {name}: {json.dumps(settings[name])}, which "
+                    f"is not supported here; the ids would differ."
+                )
+
+    def _vocab_file(self) -> Path:
+        """`vocab.txt`, or the vocabulary of `tokenizer.json` written out."""
+        vocab = self.folder / "vocab.txt"
+        if vocab.exists():
+            return self._with_sentinels(vocab)
+        if not isinstance(self._pipeline.model.get("vocab"), dict):
+            raise UserError(f"{self.folder}: has neither vocab.txt nor a tokenizer.json with one.")
+        tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
+        return self._written("vocab.txt", tokens.encode("utf-8"))
+
+    def _with_sentinels(self, vocab: Path) -> Path:
+        """The file, with sentinels as they are called here: UER-py's T5s on the hub say extra0."""
+        text = vocab.read_text(encoding="utf-8")
+        if self._config.get("model_type") != "t5" or not _EXTRA.search(text):
+            return vocab
+        return self._written("vocab.txt", _EXTRA.sub(r"<extra_id_\1>", text).encode("utf-8"))
+
+    def _bpe_files(self, options: dict[str, Any]) -> dict[str, Path]:
+        names = {"vocab": self.folder / "vocab.json", "merges": self.folder / "merges.txt"}
+        if self._pipeline:
+            byte_level = self._pipeline.pre_tokenizer("ByteLevel")
+            if not byte_level or byte_level.get("use_regex") is False:
+                raise UserError(
+                    f"{self.folder}: its tokenizer.json is byte-pair encoding, but not GPT-2's of "
+                    "bytes, which is the only one supported."
+                )
+            options.setdefault("prefix_space", bool(byte_level.get("add_prefix_space")))
+        else:
+            options.setdefault("prefix_space", bool(self._settings.get("add_prefix_space")))
+        if all(path.exists() for path in names.values()):
+            self._refuse_ends_of_words(names["vocab"])
+            return names
+        if (
+            not isinstance(self._pipeline.model.get("vocab"), dict)
+            or "merges" not in self._pipeline.model
+        ):
+            raise UserError(f"{self.folder}: lacks vocab.json or merges.txt.")
+        tokens = {token: i for i, token in enumerate(self._pipeline.tokens())}
+        return {
+            "vocab": self._written("vocab.json", json.dumps(tokens, ensure_ascii=False).encode()),
+            "merges": self._written(
+                "merges.txt", merges_text(self._pipeline.merges()).encode("utf-8")
+            ),
+        }
+
+    def _refuse_ends_of_words(self, vocab: Path) -> None:
+        if any(token.endswith(_END_OF_WORD) for token in self._read(vocab.name)):
+            raise UserError(
+                f"{vocab}: its tokens mark the ends of words ({_END_OF_WORD}), as OpenAI's first "
+                "GPT's do; of byte-pair encoding only GPT-2's of bytes is supported."
+            )
+
+    @property
+    def puts_start(self) -> bool:
+        """Whether the start token comes before a text of its own accord, as LLaMA's does."""
+        said = self._settings.get("add_bos_token")
+        if said is not None:
+            return bool(said)
+        if self._pipeline:
+            return self._pipeline.puts_start
+        return self._config.get("model_type") == "llama"
+
+    @cached_property
+    def _sentencepiece_file(self) -> Path | None:
+        paths = (self.folder / name for name in _SENTENCEPIECE)
+        return next((path for path in paths if path.exists()), None)
+
+    def _sentencepiece_files(self, options: dict[str, Any]) -> dict[str, Path]:
+        if OPTIONS not in self._settings:
+            options |= numbering(
+                self._sentencepiece_file, self._pipeline.model, self._settings, self._config
+            )
+            if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
+                raise UserError(
+                    f"{self.folder}: its tokenizer is ALBERT's English one, which rewrites quotes, "
+                    "accents and numbers around SentencePiece; that is not supported here, and the "
+                    "ids would differ."
+                )
+        path = self._sentencepiece_file
+        if path is None:
+            try:
+                content = self._pipeline.sentencepiece(fairseq=options["ids"] == "fairseq")
+            except UserError as error:
+                raise UserError(f"{self.folder}: {error}") from error
+            path = self._written("extracted.model", content)
+        return {"model": path}
+
+    def _refuse_other_ids(self, block: dict[str, Any]) -> None:
+        """Raise UserError where `tokenizer.json` cuts plain text in another way."""
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            return
+        try:
+            ours = _config_of(block).load()
+        except ValidationError as error:
+            raise UserError(f"{self.folder}: its tokenizer cannot be read ({error}).") from error
+        theirs = tokenizers.Tokenizer.from_file(str(path))
+        # A space at the end means nothing to SentencePiece, but to some pipelines that follow it.
+        strips = block["type"] == "sentencepiece"
+        probes = [text.strip() if strips else text for text in _PROBES]
+        for text, mine in zip(probes, ours.encode(probes), strict=True):
+            other = theirs.encode(text, add_special_tokens=False).ids
+            if mine != other:
+                shown = [ours.vocabulary.tokens[i] for i in mine][:8]
+                raise UserError(
+                    f"{self.folder}: its tokenizer.json cuts {text!r} into "
+                    f"{[theirs.id_to_token(i) for i in other][:8]} …, which would be {shown} … "
+                    "here: it is of a kind that is not supported."
+                )
+
+    def _written(self, name: str, content: bytes) -> Path:
+        """A file that lives as long as this process: the block that names it is handed on."""
+        folder = tempfile.TemporaryDirectory(prefix="ptm-tokenizer-")
+        _EXTRACTS.append(folder)
+        path = Path(folder.name) / name
+        path.write_bytes(content)
+        return path
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.exists():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error}).") from error
+        return content if isinstance(content, dict) else {}
+
+
+def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:
+    adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
+    return adapter.validate_python(block)
+
+
+def _with_padding(block: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens of a block; where the vocabulary has no padding, it is the end token."""
+    vocabulary = _config_of(block).read()
+    roles: dict[str, str] = block["special_tokens"]
+    pad, end = (vocabulary.specials[role] for role in ("pad", "sep"))
+    return {**roles, "pad": end} if pad not in vocabulary.ids and end in vocabulary.ids else roles

@@ -1,0 +1,101 @@
+"""What GPT, GPT-2 and LLaMA share: which models they can hold, and the keys of their configs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.components.objectives.lm import Lm
+from ptm.components.objectives.next_tokens import LmHead
+from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+_SAID_OF_HEADS = ("head_size", "key_value_heads")
+_SAID_OF_EMBEDDING = ("of", "size", "positions", "layer_norm")
+_SHOWN = {True: "true", False: "false"}
+
+
+def refusal(
+    model: ModelBlock,
+    objective: Objective,
+    *,
+    parts: Collection[str],
+    fixed: Mapping[str, Any],
+    said: Collection[str],
+) -> str | None:
+    """Why it is no such model over the embedding's `parts`; None where it is.
+
+    `fixed`: what `model.encoder` has in every model of the family. `said`: keys of it that the
+    family's config can express.
+    """
+    encoder, embedding = model.encoder, model.embedding
+    if not isinstance(encoder, Transformer):
+        return f"its encoder is a {encoder.type}"
+    if not isinstance(objective, Lm):
+        return f"it was trained with objective {objective.type}"
+    for key, value in {"visibility": "causal", **fixed}.items():
+        if getattr(encoder, key) != value:
+            return f"it has model.encoder.{key} = {_shown(getattr(encoder, key))}"
+    if embedding.layer_norm:
+        return "its embedding has a norm (model.embedding.layer_norm = true)"
+    if set(embedding.of) != set(parts):
+        return f"its embedding is of {', '.join(embedding.of)}, not of {', '.join(parts)}"
+    if embedding.size not in (None, encoder.hidden_size):
+        return "its embedding is narrower than the encoder"
+    known = ("visibility", *fixed, *said, *_SAID_OF_HEADS)
+    return (
+        unsaid(embedding, "model.embedding", said=_SAID_OF_EMBEDDING)
+        or unsaid(encoder, "model.encoder", said=known)
+        or unsaid(objective.head, "objective.head", said=("tied",))
+    )
+
+
+def whole_heads(model: ModelBlock) -> str | None:
+    """Why its attention is not of as many equal heads as fit the width; None where it is."""
+    encoder = plain_encoder(model)
+    shape = encoder.head_shape
+    if shape.key_value_heads != encoder.heads:
+        return f"it has model.encoder.key_value_heads = {shape.key_value_heads}"
+    if shape.query_width != encoder.hidden_size:
+        return f"it has model.encoder.head_size = {shape.head_size}"
+    return None
+
+
+def _shown(value: object) -> object:
+    return _SHOWN[value] if isinstance(value, bool) else value
+
+
+def plain_encoder(model: ModelBlock) -> Transformer:
+    """The encoder of a model that was not refused."""
+    assert isinstance(model.encoder, Transformer), "refused before"
+    return model.encoder
+
+
+def token_head(objective: Objective) -> LmHead:
+    """The head of an objective that was not refused."""
+    assert isinstance(objective, Lm), "refused before"
+    return objective.head
+
+
+def shared_config(
+    model: ModelBlock, objective: Objective, vocabulary: Vocabulary
+) -> dict[str, Any]:
+    """The keys that all three configs have; ids of tokens are null where there is none."""
+    ids = {role: vocabulary.ids.get(token) for role, token in vocabulary.specials.items()}
+    return {
+        "vocab_size": vocabulary.size,
+        "initializer_range": model.init.std,
+        "bos_token_id": ids["cls"],
+        "eos_token_id": ids["sep"],
+        "pad_token_id": ids["pad"],
+        "tie_word_embeddings": token_head(objective).tied,
+        "torch_dtype": "float32",
+    }
+
+
+def objective_block(*, tied: bool) -> dict[str, Any]:
+    """The recipe's `objective`."""
+    return {"type": "lm", "head": {"tied": tied}}

@@ -1,0 +1,167 @@
+"""What T5, BART and PEGASUS share: which models they can hold, and how tensors are renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.component import Config
+from ptm.components.decoders.transformer import TransformerDecoder
+from ptm.components.encoders.transformer import Transformer
+from ptm.components.objectives import Objective
+from ptm.components.objectives.next_tokens import LmHead
+from ptm.errors import UserError
+from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.recipe.model_block import ModelBlock
+from ptm.text.vocabulary import Vocabulary
+
+Tensors = Mapping[str, Tensor]
+Parts = Mapping[str, tuple[str, ...]]
+"""Every tensor here, and those of transformers that are it, one below the other."""
+
+WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_bias.bias"
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What every model of a family has, by option: of both stacks, and of both embeddings.
+
+    `said`, `said_of_embedding`: the options that its config says something of.
+    """
+
+    stack: Mapping[str, Any]
+    embedding: Mapping[str, Any]
+    said: Collection[str]
+    said_of_embedding: Collection[str]
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The two stacks and the head of a model that was not refused."""
+
+    encoder: Transformer
+    decoder: TransformerDecoder
+    head: LmHead
+
+    @staticmethod
+    def of(model: ModelBlock, objective: Objective) -> Stacks:
+        """Those of `model` under `objective`."""
+        head = getattr(objective, "head", None)
+        assert isinstance(model.encoder, Transformer), "refused before"
+        assert isinstance(model.decoder, TransformerDecoder), "refused before"
+        assert isinstance(head, LmHead), "refused before"
+        return Stacks(model.encoder, model.decoder, head)
+
+
+def refusal(
+    model: ModelBlock, objective: Objective, fixed: Fixed, *, alike: Collection[str] = ()
+) -> str | None:
+    """Why it is no encoder-decoder with `fixed` in it; None where it is.
+
+    `alike`: options that must be the same in both stacks.
+    """
+    encoder, decoder = model.encoder, model.decoder
+    if not isinstance(encoder, Transformer) or not isinstance(decoder, TransformerDecoder):
+        return "it is no transformer with a decoder"
+    stacks: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
+    for name, stack in stacks.items():
+        found = _other(stack, name, fixed.stack, fixed.said)
+        if found is not None:
+            return found
+    for key in alike:
+        here, there = getattr(encoder, key), getattr(decoder, key)
+        if here != there:
+            return f"it has model.encoder.{key} = {here} but model.decoder.{key} = {there}"
+    embeddings = {
+        "model.embedding": model.embedding,
+        "model.target_embedding": model.decoder_embedding,
+    }
+    for name, embedding in embeddings.items():
+        if embedding.size not in (None, encoder.hidden_size):
+            return f"it has {name}.size = {embedding.size}, which is not the encoder's hidden_size"
+        found = _other(embedding, name, fixed.embedding, (*fixed.said_of_embedding, "size"))
+        if found is not None:
+            return found
+    if not isinstance(getattr(objective, "head", None), LmHead):
+        return f"it was trained with objective {objective.type}"
+    return None
+
+
+def _other(part: Config, name: str, fixed: Mapping[str, Any], said: Collection[str]) -> str | None:
+    for key, value in fixed.items():
+        if getattr(part, key) != value:
+            return f"it has {name}.{key} = {getattr(part, key)}, not {value}"
+    return unsaid(part, name, said=(*fixed, *said))
+
+
+def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
+    """What begins, ends and fills a target: a vocabulary without [CLS] begins it with padding."""
+    pad = vocabulary.special_id("pad")
+    begin = vocabulary.special_id("cls") if vocabulary.has("cls") else None
+    return {
+        "pad_token_id": pad,
+        "bos_token_id": begin,
+        "eos_token_id": vocabulary.special_id("sep"),
+        "decoder_start_token_id": pad if begin is None else begin,
+    }
+
+
+def to_theirs(tensors: Tensors, parts: Parts) -> dict[str, Tensor]:
+    """The tensors that `parts` names, those of several parts cut; missing ones are left out."""
+    return {
+        name: piece
+        for ours, theirs in parts.items()
+        if ours in tensors
+        for name, piece in zip(theirs, tensors[ours].chunk(len(theirs)), strict=True)
+    }
+
+
+def from_theirs(theirs: Tensors, parts: Parts, *, optional: Collection[str]) -> dict[str, Tensor]:
+    """The inverse; `optional`: names of ours that may be missing.
+
+    Raises KeyError for another that is missing, UserError for parts of different shapes.
+    """
+    found = {}
+    for ours, names in parts.items():
+        if ours in optional and not any(name in theirs for name in names):
+            continue
+        pieces = [theirs[name] for name in names]
+        for name, piece in zip(names, pieces, strict=True):
+            if piece.shape != pieces[0].shape:
+                raise UserError(
+                    f"{name} has the shape {tuple(piece.shape)}, but {names[0]} has "
+                    f"{tuple(pieces[0].shape)}; they belong together."
+                )
+        found[ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+    return found
+
+
+def refuse_layers_beyond(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) -> None:
+    """Raise UserError where there is a layer more than the config says.
+
+    `layers`: by key of the config, what stands before a layer's number, and how many there are.
+    """
+    for key, (prefix, count) in layers.items():
+        beyond = sorted(name for name in theirs if name.startswith(f"{prefix}{count}."))
+        if beyond:
+            raise UserError(f"config.json: {key} = {count}, but the weights have {beyond[0]}.")
+
+
+def refuse_other_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:
+    """Raise UserError where a name that stands for the word embedding has other values."""
+    for name in copies:
+        if name in theirs and not torch.equal(theirs[name], theirs[words]):
+            raise UserError(
+                f"{name} differs from {words}; only models with one table of words are supported."
+            )
+
+
+def module(
+    ours: str, theirs: Collection[str], kinds: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The weight, and of `kinds` the bias, of a module."""
+    return {f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs) for kind in kinds}

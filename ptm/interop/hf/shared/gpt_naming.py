@@ -1,0 +1,84 @@
+"""How GPT and GPT-2 name their tensors: query, key and value in one matrix as here.
+
+Every matrix of their layers is transposed: what transformers calls a Conv1D reads its rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.hf.base import Tensors
+from ptm.interop.hf.shared.naming import refuse_layers_beyond, refuse_other_rows
+
+PREFIX = "transformer."
+BUFFERS = r"\.attn\.(masked_)?bias$"
+"""The causal mask and what it puts in place of a score."""
+WORDS, POSITIONS = "word_embedding.weight", "embedding.position.weight"
+_LAYER = f"{PREFIX}h."
+_OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
+
+_MATRICES = {
+    "attention.qkv": "attn.c_attn",
+    "attention.output": "attn.c_proj",
+    "feed_forward.up": "mlp.c_fc",
+    "feed_forward.down": "mlp.c_proj",
+}
+_NORMS = {"attention_norm": "ln_1", "feed_forward_norm": "ln_2"}
+
+
+def _inside(layers: int) -> Iterator[tuple[str, str, bool]]:
+    """Ours and theirs of every tensor of the layers, and whether it is transposed."""
+    for index in range(layers):
+        ours, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
+        for mine, name in _MATRICES.items():
+            yield f"{ours}{mine}.weight", f"{theirs}{name}.weight", True
+            yield f"{ours}{mine}.bias", f"{theirs}{name}.bias", False
+        for mine, name in _NORMS.items():
+            for kind in ("weight", "bias"):
+                yield f"{ours}{mine}.{kind}", f"{theirs}{name}.{kind}", False
+
+
+def to_theirs(tensors: Tensors, outside: Mapping[str, str], *, layers: int) -> dict[str, Tensor]:
+    """Canonical tensors under their names; `outside`: those of what is in no layer."""
+    found = {theirs: tensors[ours] for ours, theirs in outside.items()}
+    for ours, theirs, transposed in _inside(layers):
+        found[theirs] = tensors[ours].t() if transposed else tensors[ours]
+    if _OUR_OUTPUT in tensors:
+        found[_OUTPUT] = tensors[_OUR_OUTPUT]
+    return found
+
+
+def from_theirs(
+    tensors: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The inverse of `to_theirs`; the output matrix of an untied head may be missing.
+
+    Raises KeyError for a missing tensor, UserError for those that are not the config's.
+    """
+    theirs = {full_name(name): tensor for name, tensor in tensors.items()}
+    layers = config["n_layer"]
+    refuse_layers_beyond(theirs, _LAYER, layers)
+    sizes = {"vocab_size": outside[WORDS], "n_positions": outside[POSITIONS]}
+    refuse_other_rows(theirs, config, sizes)
+    found = {ours: theirs[name] for ours, name in outside.items()}
+    for ours, name, transposed in _inside(layers):
+        if transposed and theirs[name].dim() != 2:
+            raise UserError(f"{name} has the shape {tuple(theirs[name].shape)}; it is no matrix.")
+        found[ours] = theirs[name].t() if transposed else theirs[name]
+    if not config.get("tie_word_embeddings", True) and _OUTPUT in theirs:
+        found[_OUR_OUTPUT] = theirs[_OUTPUT]
+    return found
+
+
+def full_name(name: str) -> str:
+    """A bare model, as OpenAI's own files are, has its tensors without `transformer.`."""
+    return (
+        name
+        if re.match(r"(transformer|lm_head|score|multiple_choice_head)\.", name)
+        else (PREFIX + name)
+    )

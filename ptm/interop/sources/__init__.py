@@ -1,0 +1,1 @@
+"""Models on disk that others wrote or we did: runs, exports, imports, the Hub."""

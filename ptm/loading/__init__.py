@@ -1,0 +1,1 @@
+"""From a store to tensors: the index of an epoch, rows, micro-batches, prefetching."""

@@ -1,0 +1,153 @@
+"""Micro-batches of rows: what a rank does in a step or an evaluation, as tensors of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptm.components.objectives import MicroBatch, Objective
+from ptm.errors import UserError
+from ptm.loading.rows import RowSet
+from ptm.recipe import BatchPlan
+
+_CAPACITY_MULTIPLE = 64
+"""Padded tensors have a multiple of this many entries, so that few shapes occur."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What one rank does in one step: its micro-batches as tensors, and the sums of them.
+
+    `capacity`: entries of the padded tensors of every micro-batch.
+    """
+
+    micro_batches: tuple[Mapping[str, Tensor], ...]
+    counts: Mapping[str, int]
+    examples: int
+    tokens: int
+    capacity: int
+
+
+def no_rows(objective: Objective) -> StepBatch:
+    """The batch of a rank that looks at no rows."""
+    counts = {metric.count: 0 for metric in objective.metrics}
+    return StepBatch(micro_batches=(), counts=counts, examples=0, tokens=0, capacity=0)
+
+
+class TrainStream:
+    """The steps of a training: rows in keyed order, a share of each for a data rank."""
+
+    def __init__(self, rows: RowSet, batch: BatchPlan, *, data_rank: int) -> None:
+        if not len(rows):
+            raise UserError("data.held_out leaves no document to train on: make it smaller.")
+        self._rows = rows
+        self._batch = batch
+        self._data_rank = data_rank
+
+    def step(self, first_row: int) -> StepBatch:
+        """The step that begins at `first_row` of the endless sequence of shuffled epochs."""
+        share = self._batch.global_rows // self._batch.ranks
+        mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
+        epochs, rows = self._rows.located(mine)
+        self._rows.prepare(int(mine[-1]))
+        size = self._batch.micro_rows
+        parts = [
+            self._rows.micro_batch(rows[at : at + size], epochs[at : at + size])
+            for at in range(0, share, size)
+        ]
+        return step_batch(parts, self._rows.objective)
+
+    def steps(self, first_row: int) -> Iterator[StepBatch]:
+        """Steps without end."""
+        while True:
+            yield self.step(first_row)
+            first_row += self._batch.global_rows
+
+
+def described_rows(rows: RowSet, batch: BatchPlan, first_row: int, *, text: bool) -> dict[str, Any]:
+    """Which rows and examples the step that begins at `first_row` has, and if asked their texts."""
+    numbers = np.arange(first_row, first_row + batch.global_rows, dtype=np.int64)
+    epochs, chosen = rows.located(numbers)
+    placement = rows.placed(chosen, epochs)
+    examples = placement.example.tolist()
+    found = {"epoch": int(epochs[0]), "rows": chosen.tolist(), "examples": examples}
+    return {**found, "texts": rows.words(placement)} if text else found
+
+
+def evaluation_batches(
+    rows: RowSet, micro_rows: int, *, data_rank: int = 0, data_ranks: int = 1
+) -> Iterator[StepBatch]:
+    """A data rank's share of all rows, always drawn alike; as many batches on every one.
+
+    All have `micro_rows` rows: what is missing in the last ones are rows of zeros, which count
+    nothing.
+    """
+    for first in range(0, len(rows), micro_rows * data_ranks):
+        begin = first + data_rank * micro_rows
+        chosen = np.arange(begin, min(begin + micro_rows, len(rows)), dtype=np.int64)
+        if chosen.size:
+            part = rows.micro_batch(chosen, np.zeros_like(chosen))
+        else:
+            part = _nothing_of(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
+        yield step_batch([part], rows.objective, micro_rows=micro_rows)
+
+
+def _nothing_of(part: MicroBatch) -> MicroBatch:
+    return MicroBatch(
+        tensors={name: np.zeros_like(array) for name, array in part.tensors.items()},
+        counts=dict.fromkeys(part.counts, 0),
+        rows=part.rows,
+        examples=0,
+        tokens=0,
+    )
+
+
+def step_batch(
+    parts: list[MicroBatch], objective: Objective, *, micro_rows: int | None = None
+) -> StepBatch:
+    """Micro-batches as tensors of one shape, with their sums.
+
+    `micro_rows`: rows of each, where they have fewer.
+    """
+    longest = max(
+        (part.tensors[name].size for part in parts for name in objective.padded), default=0
+    )
+    capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
+    names = parts[0].counts.keys()
+    return StepBatch(
+        micro_batches=tuple(
+            _tensors(
+                {
+                    name: _lengthened(array, capacity if name in objective.padded else micro_rows)
+                    for name, array in part.tensors.items()
+                }
+            )
+            for part in parts
+        ),
+        counts={name: sum(part.counts[name] for part in parts) for name in names},
+        examples=sum(part.examples for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        capacity=capacity,
+    )
+
+
+def _lengthened(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
+    """`array` with zeros appended along its first axis up to `length`."""
+    if length is None or len(array) == length:
+        return array
+    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _tensors(arrays: Mapping[str, NDArray[np.int64]]) -> dict[str, Tensor]:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if torch.cuda.is_available():
+        return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+    return tensors

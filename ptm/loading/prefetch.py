@@ -1,0 +1,61 @@
+"""Batches made ahead, in a thread, while the step before computes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ptm.loading.batches import StepBatch
+
+
+class Prefetcher:
+    """Makes batches in a thread while the step before computes; knows how long was waited."""
+
+    _DEPTH = 3
+
+    def __init__(self, batches: Iterator[StepBatch]) -> None:
+        self.waited = 0.0
+        self._queue: queue.Queue[StepBatch | BaseException] = queue.Queue(self._DEPTH)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._fill, args=(batches,), name="ptm-rows", daemon=True
+        )
+        self._thread.start()
+
+    def _fill(self, batches: Iterator[StepBatch]) -> None:
+        try:
+            for batch in batches:
+                self._put(batch)
+                if self._closed.is_set():
+                    return
+        except BaseException as error:
+            self._put(error)
+
+    def _put(self, item: StepBatch | BaseException) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def next(self) -> StepBatch:
+        """The next batch. Raises what its making raised."""
+        began = time.perf_counter()
+        item = self._queue.get()
+        self.waited += time.perf_counter() - began
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop making batches."""
+        self._closed.set()
+        # The thread may be waiting for room.
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+        self._thread.join(timeout=5)

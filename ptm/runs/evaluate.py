@@ -1,0 +1,83 @@
+"""`ptm evaluate`: the held-out metrics of a run, an export or an import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ptm.errors import UserError
+from ptm.interop.sources.base import Source
+from ptm.model.build import build_plan
+from ptm.inference.loaded import loaded_model
+from ptm.engines.allocator import keep_large_blocks
+from ptm.recipe import Recipe
+from ptm.recipe.batch import batch_plan
+from ptm.recipe.data_block import metric_key
+from ptm.loading.batches import evaluation_batches
+from ptm.train.inputs import evaluation_rows
+from ptm.engines.metric_sums import Counted, means_of, metric_sums
+from ptm.loading.rows import store_of, vocabularies_of
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
+    """Metrics over the held-out documents of the store that the recipe (or `overrides`) names.
+
+    Those of a named evaluation set begin with its name: `news/loss`. A student is evaluated without
+    its teachers. Raises UserError where no store is named, it does not fit, or nothing is held out.
+    """
+    recipe = source.recipe(overrides)
+    if not recipe.data.store:
+        raise UserError(
+            f"{source.folder}: says nothing about data; name a store, e.g. "
+            "data.store=stores/book_review (and data.layout, data.sequence_length)."
+        )
+    if not recipe.data.evaluation_names:
+        raise UserError("data.held_out is 0: nothing to evaluate on; set e.g. data.held_out=0.01.")
+    recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
+    data = recipe.data
+    logger.info(
+        "layout %s, rows of %s tokens, objective %s",
+        data.layout,
+        " and ".join(map(str, _row_sizes(recipe))),
+        recipe.objective.type,
+    )
+    tokenizer = recipe.tokenizer.load()
+    sets = evaluation_rows(recipe, tokenizer)
+    vocabularies = vocabularies_of(recipe, tokenizer)
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=vocabularies.source.size,
+        target_vocabulary_size=vocabularies.target.size,
+    )
+    keep_large_blocks()
+    model = loaded_model(plan, source.tensors(), source=str(source.folder))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = batch_plan(
+        global_rows=recipe.train.global_batch_size,
+        most_micro_rows=recipe.train.micro_batch_size,
+        ranks=1,
+    ).micro_rows
+    found: dict[str, Any] = {"source": str(source.folder)}
+    for name, rows in sets.items():
+        batches = Counted(evaluation_batches(rows, size), recipe.objective)
+        sums = metric_sums(model.to(device), recipe.objective, batches, device)
+        figures = {
+            "store": store_of(recipe, name)[1],
+            "rows": len(rows),
+            "examples": int(rows.lengths.size),
+            "tokens": int(rows.lengths.sum()),
+            **means_of(sums, batches.counts, recipe.objective),
+        }
+        found |= {metric_key(name, key): value for key, value in figures.items()}
+    return found
+
+
+def _row_sizes(recipe: Recipe) -> tuple[int, ...]:
+    size = recipe.data.row_size
+    return (size.source, size.target) if recipe.objective.needs_decoder else (size.source,)

@@ -1,0 +1,161 @@
+"""BLEU and ROUGE of what a model writes for held-out examples, by the packages that define them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ptm.errors import UserError
+from ptm.inference.generate import Choice, Generator
+from ptm.interop.sources.base import Source
+from ptm.nn.visibility import PREFIX_SEGMENT
+from ptm.components.objectives import MicroBatch
+from ptm.components.objectives.base import Prompt
+from ptm.components.objectives.row_tensors import DECODER
+from ptm.recipe.data_block import metric_key
+from ptm.train.inputs import evaluation_rows
+from ptm.loading.rows import RowSet
+
+_ROWS_TOGETHER = 16
+_SENTINEL = re.compile(r"<extra_id_\d+>")
+_ROUGES = ("rouge1", "rouge2", "rougeL")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """An example as the model reads it, and what should be written."""
+
+    prompt: Prompt
+    reference: str
+
+
+def written_scores(
+    source: Source,
+    overrides: Sequence[str],
+    choice: Choice,
+    *,
+    count: int | None,
+    report: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """BLEU (0 to 100) and the F measures of ROUGE (0 to 1) on `count` held-out examples, or all.
+
+    Those of a named evaluation set begin with its name. Raises UserError where the objective has no
+    target of its own to write, or the packages are not installed.
+    """
+    _package("sacrebleu"), _package("rouge_score")
+    recipe = source.recipe(overrides)
+    generator = Generator(source)
+    if "pairs" not in recipe.objective.layouts and recipe.model.decoder is None:
+        raise UserError(
+            f"{source.folder}: objective {recipe.objective.type} goes on from its own text and has "
+            "no target to compare with; without --write, `ptm evaluate` gives its perplexity."
+        )
+    found: dict[str, Any] = {}
+    done = 0
+    for name, rows in evaluation_rows(recipe, generator.tokenizer).items():
+        references, written = [], []
+        for some in _portions(_held_out(rows, generator), count):
+            references += [example.reference for example in some]
+            written += generator.write([example.prompt for example in some], choice)
+            done += len(some)
+            report(done)
+        scores = {"written": len(written), **text_scores(written, references)}
+        found |= {metric_key(name, key): value for key, value in scores.items()}
+    return found
+
+
+def text_scores(written: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """BLEU of the corpus with sacreBLEU's signature, and the mean F measures of ROUGE.
+
+    Chinese is compared by its characters, as sacreBLEU's `zh` and ROUGE for Chinese do. Sentinels
+    are no words.
+    """
+    written, references = ([_SENTINEL.sub(" ", t) for t in some] for some in (written, references))
+    chinese = _mostly_chinese(references)
+    bleu = _package("sacrebleu").metrics.BLEU(tokenize="zh" if chinese else "13a")
+    score = bleu.corpus_score(list(written), [list(references)])
+    rouge_scorer = importlib.import_module("rouge_score.rouge_scorer")
+    scorer = rouge_scorer.RougeScorer(_ROUGES, tokenizer=_Characters() if chinese else None)
+    rouges = [scorer.score(r, w) for r, w in zip(references, written, strict=True)]
+    means = {
+        name: float(np.mean([rouge[name].fmeasure for rouge in rouges] or [0.0]))
+        for name in _ROUGES
+    }
+    return {"bleu": float(score.score), **means, "bleu_signature": str(bleu.get_signature())}
+
+
+class _Characters:
+    """Characters of Chinese, words of everything else."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """What ROUGE compares."""
+        apart = "".join(f" {c} " if _is_chinese(c) else c for c in text.lower())
+        return apart.split()
+
+
+def _is_chinese(character: str) -> bool:
+    return "\u3400" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff"
+
+
+def _mostly_chinese(texts: Sequence[str]) -> bool:
+    letters = [character for text in texts for character in text if character.isalpha()]
+    return 2 * sum(map(_is_chinese, letters)) > len(letters)
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            "--write needs the packages sacrebleu and rouge-score: pip install -e '.[scores]'."
+        ) from error
+
+
+def _held_out(rows: RowSet, generator: Generator) -> Iterator[HeldOut]:
+    for first in range(0, len(rows), _ROWS_TOGETHER):
+        chosen = np.arange(first, min(first + _ROWS_TOGETHER, len(rows)), dtype=np.int64)
+        batch = rows.micro_batch(chosen, np.zeros_like(chosen))
+        for row in range(chosen.size):
+            yield from _of_row(batch, row, generator)
+
+
+def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldOut]:
+    tensors = {name: array[row] for name, array in batch.tensors.items() if array.ndim > 1}
+    side = DECODER if f"{DECODER}input_ids" in tensors else ""
+    end = generator.target_tokenizer.vocabulary.special_id("sep")
+    for example in range(1, int(tensors["example_ids"].max()) + 1):
+        here = tensors[f"{side}example_ids"] == example
+        targets = tensors["target_ids"][here & (tensors["target_weights"] > 0)]
+        reference = generator.target_tokenizer.decode(targets[targets != end].tolist())
+        read = tensors["input_ids"][tensors["example_ids"] == example]
+        if side:
+            begin = tensors[f"{side}input_ids"][here][:1]
+            prompt = Prompt(begin=tuple(begin.tolist()), source=tuple(read.tolist()))
+        else:
+            prefix = read[tensors["segment_ids"][here] == PREFIX_SEGMENT]
+            prompt = Prompt(
+                begin=tuple(prefix.tolist()),
+                segment=PREFIX_SEGMENT,
+                next_segment=PREFIX_SEGMENT + 1,
+            )
+        yield HeldOut(prompt, reference)
+
+
+def _portions(examples: Iterator[HeldOut], count: int | None) -> Iterator[list[HeldOut]]:
+    """Up to `count` of them, a few at a time."""
+    taken: list[HeldOut] = []
+    for number, example in enumerate(examples):
+        if number == count:
+            break
+        taken.append(example)
+        if len(taken) == _ROWS_TOGETHER:
+            yield taken
+            taken = []
+    if taken:
+        yield taken

@@ -1,0 +1,114 @@
+"""`ptm show`: the plan of a training, before it is started."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from ptm.errors import UserError
+from ptm.model.build import build_plan, meta_model, parameter_shapes
+from ptm.model.stages import stage_bounds, step_sizes
+from ptm.model.trainable import frozen_parameters, rate_factors
+from ptm.plan import Plan
+from ptm.recipe import Recipe
+from ptm.text.tokenizers import TokenizerConfig
+from ptm.runs.decoded import decoded_rows
+from ptm.engines.ds_config import ds_config
+from ptm.train.inputs import batches_of, total_steps
+from ptm.loading.rows import TRAIN, open_rows, open_store
+
+
+def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
+    """Lines for a person. Raises UserError where what is asked for needs what is not here."""
+    arithmetic = batches_of(recipe)
+    config = ds_config(recipe, arithmetic)
+    target = recipe.target_tokenizer
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
+        target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
+    )
+    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} steps of the model"
+    yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
+    if recipe.optimizer.layer_decay is not None:
+        yield from _rates(plan, recipe.optimizer.layer_decay)
+    if recipe.engine.pipeline_stages > 1:
+        yield from _stages(plan, recipe)
+    yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
+    yield from _length(recipe)
+    yield f"DeepSpeed: {json.dumps(config, indent=2)}"
+    if batch:
+        tokenizer = recipe.tokenizer.load()
+        open_store(recipe, tokenizer)
+        yield from decoded_rows(open_rows(recipe, tokenizer, split=TRAIN))
+
+
+def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
+    total = 0
+    for name, module in meta_model(plan).named_children():
+        named = list(module.named_parameters(prefix=name))
+        count = sum(parameter.numel() for _, parameter in named)
+        kept = sum(parameter.numel() for full, parameter in named if full in frozen)
+        total += count
+        yield f"  {name:<20} {count:>15,}{f', {kept:,} of them frozen' if kept else ''}"
+    yield f"  {'parameters':<20} {total:>15,}"
+    if frozen:
+        sizes = parameter_shapes(plan)
+        kept = sum(math.prod(sizes[name]) for name in frozen)
+        yield f"  {'frozen':<20} {kept:>15,}"
+        yield f"  {'learning':<20} {total - kept:>15,}"
+
+
+def _rates(plan: Plan, decay: float) -> Iterator[str]:
+    factors = {name.partition(".")[0]: rate for name, rate in rate_factors(plan, decay).items()}
+    yield "learning rates, of the base rate:"
+    for name, rate in factors.items():
+        yield f"  {name:<20} {rate:>15.6f}"
+
+
+def _stages(plan: Plan, recipe: Recipe) -> Iterator[str]:
+    frozen = frozen_parameters(plan, recipe.train.freeze)
+    bounds = stage_bounds(plan, recipe.engine.pipeline_stages, frozen=frozen)
+    sizes = step_sizes(plan)
+    for stage, (first, after) in enumerate(pairwise(bounds)):
+        names = [step.name for step in plan.steps[first:after]]
+        what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        count = sum(sum(sizes[index]) for index in range(first, after))
+        yield f"stage {stage}: {what}, {count:,} parameters"
+
+
+def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
+    if tokenizer.is_here:
+        return tokenizer.load().vocabulary.size
+    if tokenizer.size is None:
+        raise UserError(
+            f'{key}: "{tokenizer.source}" is not a file, and {key}.size is not given instead: the '
+            "model's size is not known."
+        )
+    return tokenizer.size
+
+
+def _length(recipe: Recipe) -> Iterator[str]:
+    train = recipe.train
+    target = recipe.target_tokenizer
+    here = recipe.tokenizer.is_here and (target is None or target.is_here)
+    if not Path(recipe.data.store).exists() or not here:
+        what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
+        yield f"length: {what}; how many rows an epoch has is known once the store is there"
+        return
+    rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
+    steps = total_steps(recipe, len(rows))
+    yield (
+        f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "
+        f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
+        f"{100 * rows.fill:.2f} % of the cells)"
+    )
+    if rows.indexes.change:
+        yield "the examples change by epoch; these are the first epoch's"
+    if rows.left_out:
+        yield f"left out: {rows.left_out}"
+    yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"

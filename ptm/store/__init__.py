@@ -1,0 +1,1 @@
+"""Token stores: what `ptm preprocess` writes and training maps into memory. No torch."""

@@ -1,0 +1,305 @@
+"""The token store: what `ptm preprocess` writes once and every training reads by memory map.
+
+A store is a folder with `store.json` and one file a shard. A shard is the documents of one corpus
+block: token ids, where sentences and documents end, a hash a document, and, where a recipe needs
+them, word starts and labels. Documents lie one after another, so a document (or the pieces of it)
+is a range of global token positions. A pair is a document of two sentences: source, then target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64, ragged_ranges
+from ptm.errors import UserError
+
+FORMAT = 1
+MANIFEST = "store.json"
+
+
+# Sections of a shard: name -> what it is. The optional ones are there only where needed.
+SECTIONS = {
+    "tokens": "token ids, uint16 or uint32",
+    "sentence_ends": "int64 a sentence: tokens up to its end",
+    "document_ends": "int64 a document: sentences up to its end; a pair has two, source and target",
+    "document_hashes": "uint64 a document: of its token ids",
+    "word_starts": "packed bits a token: it begins a word (optional)",
+    "labels": "int32 a document (optional, labelled)",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """Where an array lies in a shard's file."""
+
+    name: str
+    dtype: str
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard as the manifest lists it."""
+
+    file: str
+    bytes: int
+    blake2b: str
+    documents: int
+    sentences: int
+    tokens: int
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """The manifest. `report` counts what preprocessing met; `corpus` is what it read."""
+
+    tokenizer: str
+    vocabulary_size: int
+    layout: str
+    segmenter: Mapping[str, Any] | None
+    shards: tuple[ShardInfo, ...]
+    corpus: tuple[Mapping[str, Any], ...]
+    report: Mapping[str, int]
+    format: int = FORMAT
+    sentence_splitting: bool = False
+    """Whether the lines of the layout `documents` were split into sentences."""
+    target_tokenizer: str | None = None
+    """Of the targets in the layout `pairs`; None: the same as of the sources."""
+    target_vocabulary_size: int | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any token of the store."""
+        parts = [self.tokenizer, [shard.blake2b for shard in self.shards]]
+        text = json.dumps([*parts, self.target_tokenizer] if self.target_tokenizer else parts)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def target_size(self) -> int:
+        """Tokens of the vocabulary of the targets."""
+        return self.target_vocabulary_size or self.vocabulary_size
+
+    @property
+    def documents(self) -> int:
+        """Documents in all shards."""
+        return sum(shard.documents for shard in self.shards)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all shards."""
+        return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def has_word_starts(self) -> bool:
+        """Whether word starts were kept."""
+        return self.segmenter is not None
+
+
+def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> ShardInfo:
+    """Write one shard whole, synced to disk."""
+    digest = hashlib.blake2b(digest_size=16)
+    sections, offset = [], 0
+    with path.open("wb") as file:
+        for name, array in arrays.items():
+            padding = b"\0" * (-offset % 8)
+            data = np.ascontiguousarray(array).tobytes()
+            offset += len(padding)
+            sections.append(Section(name, array.dtype.str, array.size, offset))
+            for part in (padding, data):
+                file.write(part)
+                digest.update(part)
+            offset += len(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return ShardInfo(
+        file=path.name,
+        bytes=offset,
+        blake2b=digest.hexdigest(),
+        documents=int(arrays["document_ends"].size),
+        sentences=int(arrays["sentence_ends"].size),
+        tokens=int(arrays["tokens"].size),
+        sections=tuple(sections),
+    )
+
+
+def shard_from_json(data: Mapping[str, Any]) -> ShardInfo:
+    """The inverse of `dataclasses.asdict`."""
+    return ShardInfo(**{**data, "sections": tuple(Section(**s) for s in data["sections"])})
+
+
+def write_manifest(folder: Path, info: StoreInfo) -> None:
+    """Write `store.json`, synced."""
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(asdict(info), file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class TokenStore:
+    """An opened store. All positions are global: shards lie one after another."""
+
+    def __init__(self, folder: Path, info: StoreInfo) -> None:
+        self.folder = folder
+        self.info = info
+        counts = [shard.tokens for shard in info.shards]
+        self._token_base = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._maps: dict[tuple[int, str], NDArray[Any]] = {}
+
+    @classmethod
+    def open(cls, folder: str | Path, *, key: str = "data.store") -> TokenStore:
+        """Open a store, which `key` of a recipe names.
+
+        Raises UserError where it is missing, of another format or truncated.
+        """
+        folder = Path(folder)
+        manifest = folder / MANIFEST
+        if not manifest.exists():
+            what = "does not exist" if not folder.exists() else f"has no {MANIFEST}"
+            raise UserError(f'{key}: "{folder}" {what}. Make it with `ptm preprocess RECIPE`.')
+        try:
+            data = json.loads(manifest.read_text(encoding="utf-8"))
+            if data["format"] != FORMAT:
+                raise UserError(
+                    f"{manifest}: is of store format {data['format']}, this version reads "
+                    f"{FORMAT}. Run `ptm preprocess` again."
+                )
+            shards = tuple(shard_from_json(shard) for shard in data["shards"])
+            info = StoreInfo(**{**data, "shards": shards, "corpus": tuple(data["corpus"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{manifest}: is damaged ({error}). Remove the folder and run "
+                "`ptm preprocess` again."
+            ) from error
+        store = cls(folder, info)
+        store._check_sizes()
+        return store
+
+    def _check_sizes(self) -> None:
+        for shard in self.info.shards:
+            path = self.folder / shard.file
+            found = path.stat().st_size if path.exists() else None
+            if found != shard.bytes:
+                state = "is missing" if found is None else f"has {found} bytes"
+                raise UserError(
+                    f"{path}: {state}, the manifest says {shard.bytes}: the store is damaged. "
+                    f"Remove {self.folder} and run `ptm preprocess` again."
+                )
+
+    def verify(self) -> None:
+        """Compare every shard with its checksum. Raises UserError naming the first that differs."""
+        for shard in self.info.shards:
+            path = self.folder / shard.file
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+            if digest.hexdigest() != shard.blake2b:
+                raise UserError(
+                    f"{path}: its checksum is not the manifest's: the store is damaged. "
+                    f"Remove {self.folder} and run `ptm preprocess` again."
+                )
+
+    def _section(self, shard: int, name: str) -> NDArray[Any]:
+        if (shard, name) not in self._maps:
+            info = self.info.shards[shard]
+            section = next(s for s in info.sections if s.name == name)
+            path = self.folder / info.file
+            self._maps[shard, name] = (
+                np.memmap(path, section.dtype, "r", section.offset, (section.count,))
+                if section.count
+                else np.empty(0, section.dtype)
+            )
+        return self._maps[shard, name]
+
+    def _all(self, name: str) -> NDArray[Any]:
+        return np.concatenate([self._section(i, name) for i in range(len(self.info.shards))])
+
+    @cached_property
+    def document_ranges(self) -> tuple[I64, I64]:
+        """Global start and length in tokens of every document."""
+        starts, lengths = [], []
+        for index in range(len(self.info.shards)):
+            sentence_ends = self._section(index, "sentence_ends")
+            last_sentence = np.asarray(self._section(index, "document_ends")) - 1
+            ends = np.asarray(sentence_ends)[last_sentence]
+            begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+            starts.append(begins + self._token_base[index])
+            lengths.append(ends - begins)
+        return np.concatenate(starts), np.concatenate(lengths)
+
+    @property
+    def sentence_ranges(self) -> tuple[I64, I64, I64]:
+        """Global start and length in tokens of every sentence, and how many each document has."""
+        starts, lengths, counts = [], [], []
+        for index in range(len(self.info.shards)):
+            ends = np.asarray(self._section(index, "sentence_ends"))
+            begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+            starts.append(begins + self._token_base[index])
+            lengths.append(ends - begins)
+            counts.append(np.diff(self._section(index, "document_ends"), prepend=0))
+        return np.concatenate(starts), np.concatenate(lengths), np.concatenate(counts)
+
+    @cached_property
+    def document_hashes(self) -> NDArray[np.uint64]:
+        """A hash of every document's token ids: equal documents have equal hashes."""
+        return self._all("document_hashes")
+
+    def tokens(self, starts: I64, lengths: I64) -> I64:
+        """The tokens of the ranges, one after another (sum of `lengths`), as int64.
+
+        Raises UserError for ids that the vocabulary does not have: the store is damaged then.
+        """
+        tokens = self._gather("tokens", starts, lengths)
+        self.refuse_foreign(tokens, max(self.info.vocabulary_size, self.info.target_size))
+        return tokens
+
+    def refuse_foreign(self, tokens: I64, vocabulary_size: int) -> None:
+        """Raise UserError for ids that a vocabulary of this size does not have."""
+        if tokens.size and int(tokens.max()) >= vocabulary_size:
+            raise UserError(
+                f"{self.folder}: holds the token id {int(tokens.max())}, but its vocabulary has "
+                f"{vocabulary_size} tokens: the store is damaged. Remove it and run "
+                "`ptm preprocess` again (`ptm validate --inputs` compares all checksums)."
+            )
+
+    def word_starts(self, starts: I64, lengths: I64) -> NDArray[np.bool_]:
+        """For the tokens of the ranges, whether each begins a word."""
+        return self._gather("word_starts", starts, lengths).astype(bool)
+
+    def _gather(self, name: str, starts: I64, lengths: I64) -> I64:
+        """Ranges never cross shards."""
+        gathered = np.empty(int(lengths.sum()), dtype=np.int64)
+        ends = np.cumsum(lengths)
+        owner = np.searchsorted(self._token_base, starts, side="right") - 1
+        for shard in np.unique(owner[lengths > 0]):
+            mine = owner == shard
+            source = ragged_ranges(starts[mine] - self._token_base[shard], lengths[mine])
+            target = ragged_ranges((ends - lengths)[mine], lengths[mine])
+            section = self._section(int(shard), name)
+            if name == "word_starts":
+                bits = section[source >> 3] >> (7 - (source & 7)).astype(np.uint8)
+                gathered[target] = bits & 1
+            else:
+                gathered[target] = section[source]
+        return gathered
+
+
+def document_hashes(tokens: NDArray[Any], ends: Sequence[int] | I64) -> NDArray[np.uint64]:
+    """A 64-bit hash of the token ids of each document, whose tokens end at `ends`."""
+    data, width, begin = tokens.tobytes(), tokens.dtype.itemsize, 0
+    hashes = np.empty(len(ends), dtype=np.uint64)
+    for index, end in enumerate(ends):
+        digest = hashlib.blake2b(data[begin * width : int(end) * width], digest_size=8).digest()
+        hashes[index] = int.from_bytes(digest, "little")
+        begin = int(end)
+    return hashes

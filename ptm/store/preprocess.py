@@ -1,0 +1,194 @@
+"""Corpus to token store: read once, tokenised by several processes, continued after a stop.
+
+The parent reads blocks of whole documents and hands them out; each becomes one shard. Memory is
+bounded by the blocks in flight whatever the size of the corpus. Shards are written under
+`STORE.partial/`, and the folder gets its own name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptm.errors import UserError
+from ptm.store.check_corpus import refuse_useless
+from ptm.store.encode import BlockEncoder, Counts, finished_shard
+from ptm.store.format import MANIFEST, ShardInfo, StoreInfo, write_manifest
+from ptm.store.staging import (
+    WORK,
+    cleared_if_refused,
+    continue_or_clear,
+    existing,
+    make_folder,
+    publish,
+    refuse_foreign,
+)
+from ptm.store.workers import Encoders
+from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout
+from ptm.text.segmenters import Segmenter
+from ptm.text.tokenizers import Tokenizer, TokenizerConfig
+
+# A block is large enough to be worth a process switch, small enough to keep every worker busy.
+_SMALLEST_BLOCK = 2**18
+_LARGEST_BLOCK = 2**25
+_BLOCKS = 64
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far preprocessing is."""
+
+    bytes_read: int
+    bytes_total: int
+    documents: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What makes a store: everything that changes its content."""
+
+    corpus: tuple[CorpusFile, ...]
+    layout: Layout
+    tokenizer: TokenizerConfig
+    segmenter: Segmenter | None
+    sentence_splitting: bool = False
+    """Whether documents are known sentence by sentence, though a line is a document."""
+    target_tokenizer: TokenizerConfig | None = None
+    """Of the targets in the layout `pairs`, where it is another one."""
+
+    def encoder(self) -> BlockEncoder:
+        """What turns a block into a shard."""
+        return BlockEncoder(
+            self.tokenizer,
+            self.segmenter,
+            self.layout,
+            sentence_splitting=self.sentence_splitting,
+            target_tokenizer=self.target_tokenizer,
+        )
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of a block: a function of the corpus alone, so that shards are too."""
+        total = sum(file.bytes for file in self.corpus)
+        return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
+
+    def description(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
+        """What a half-made or finished store is compared with."""
+        return {
+            "tokenizer": tokenizer.fingerprint,
+            "target_tokenizer": target.fingerprint if target else None,
+            "layout": self.layout,
+            "segmenter": self.segmenter.model_dump() if self.segmenter else None,
+            "sentence_splitting": self.sentence_splitting,
+            "corpus": [asdict(file) for file in self.corpus],
+        }
+
+
+def preprocess(
+    work: Preprocessing,
+    store: Path,
+    *,
+    workers: int,
+    fresh: bool,
+    report: Callable[[Progress], None],
+) -> StoreInfo:
+    """Make `store`, or return its manifest where it is there already and made from the same.
+
+    Raises UserError for a corpus that is not text or empty, for a store made from something else
+    (unless `fresh`), and where another process is at work on the same store.
+    """
+    tokenizer = work.tokenizer.load()
+    target = work.target_tokenizer.load(key="target_tokenizer") if work.target_tokenizer else None
+    description = work.description(tokenizer, target)
+    if (store / MANIFEST).exists() and not fresh:
+        return existing(store, description)
+    partial = store.with_name(store.name + ".partial")
+    refuse_foreign(store, MANIFEST)
+    refuse_foreign(partial, WORK)
+    make_folder(partial)
+    with (partial / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{partial}: another `ptm preprocess` is at work on it.") from error
+        with cleared_if_refused(partial):
+            continue_or_clear(partial, description, fresh=fresh)
+            shards, counts = _encode_all(work, partial, workers=workers, report=report)
+            tokens = sum(shard.tokens for shard in shards)
+            pairs = work.layout == "pairs"
+            refuse_useless(work.corpus, counts, tokens=tokens, pairs=pairs)
+            info = StoreInfo(
+                tokenizer=tokenizer.fingerprint,
+                vocabulary_size=tokenizer.vocabulary.size,
+                layout=work.layout,
+                segmenter=description["segmenter"],
+                shards=tuple(shard for shard in shards if shard.documents),
+                corpus=tuple(description["corpus"]),
+                report=_totals(counts, pairs_of=tokens if pairs else None),
+                sentence_splitting=work.sentence_splitting,
+                target_tokenizer=description["target_tokenizer"],
+                target_vocabulary_size=target.vocabulary.size if target else None,
+            )
+            write_manifest(partial, info)
+            publish(partial, store, info)
+    return info
+
+
+def _encode_all(
+    work: Preprocessing, partial: Path, *, workers: int, report: Callable[[Progress], None]
+) -> tuple[list[ShardInfo], list[Counts]]:
+    """Encode all blocks; results in the order of the corpus."""
+    began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
+    done: dict[tuple[int, int], tuple[ShardInfo, Counts]] = {}
+    read_before = np.concatenate([[0], np.cumsum([file.bytes for file in work.corpus])])
+    documents = tokens = 0
+
+    def note(block: Block, result: tuple[ShardInfo, Counts]) -> None:
+        nonlocal documents, tokens
+        done[block.file, block.number] = result
+        documents += result[0].documents
+        tokens += result[0].tokens
+        read = int(read_before[block.file]) + block.bytes_read
+        report(Progress(read, total, documents, tokens, time.perf_counter() - began))
+
+    small = total < 2 * _SMALLEST_BLOCK and not any(file.compressed for file in work.corpus)
+    with Encoders(work.encoder, partial, workers=1 if small else workers) as encoders:
+        for block in _blocks(work):
+            finished = finished_shard(partial, block)
+            if finished is not None:
+                note(block, finished)
+            else:
+                encoders.submit(block, note)
+        encoders.drain(note)
+    ordered = [done[key] for key in sorted(done)]
+    return [shard for shard, _ in ordered], [counts for _, counts in ordered]
+
+
+def _blocks(work: Preprocessing) -> Iterator[Block]:
+    for index, file in enumerate(work.corpus):
+        yield from CorpusReader(
+            file, index=index, layout=work.layout, block_bytes=work.block_bytes
+        ).blocks()
+
+
+def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]:
+    """What was met, in words; `pairs_of`: the tokens of a corpus of pairs."""
+    lines = {
+        "lines": sum(c.lines for c in counts),
+        "blank_lines": sum(c.blank for c in counts),
+        "invalid_lines": sum(c.invalid for c in counts),
+    }
+    empty = sum(c.empty_documents for c in counts)
+    if pairs_of is None:
+        return {**lines, "empty_documents": empty}
+    sources = sum(c.source_tokens for c in counts)
+    sides = {"source_tokens": sources, "target_tokens": pairs_of - sources}
+    return {**lines, "pairs_with_an_empty_side": empty, **sides}

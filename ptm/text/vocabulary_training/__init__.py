@@ -1,0 +1,15 @@
+"""Making a vocabulary out of text: one kind in one file each, found by scanning this package."""
+
+from __future__ import annotations
+
+from ptm.component import classes_in
+from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish
+
+__all__ = ["Trained", "Trainer", "TrainingText", "Wish", "trainers"]
+
+
+def trainers() -> dict[str, Trainer]:
+    """Every kind that is a file of this package, by name."""
+    kinds = classes_in(__name__, Trainer)  # type: ignore[type-abstract]
+    found = {kind.name: kind() for kind in kinds}
+    return dict(sorted(found.items()))

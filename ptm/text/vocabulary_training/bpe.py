@@ -1,0 +1,53 @@
+"""Byte-level BPE as GPT-2 and RoBERTa have it (Radford et al. 2019; Liu et al. 2019)."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+from ptm.text.tokenizers.base import ROBERTA_SPECIALS
+from ptm.text.tokenizers.bpe import byte_letters, merges_text
+from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish, refuse_small
+
+MIN_COUNT = 2
+_ORDER = ("cls", "pad", "sep", "unk", "mask")
+"""RoBERTa's, whose padding is 1."""
+
+
+class ByteBpe(Trainer):
+    """All 256 bytes, then pairs merged by frequency."""
+
+    name: ClassVar[str] = "bpe"
+
+    def train(self, text: TrainingText, wish: Wish) -> Trained:
+        """The memory this takes grows with the text that is read: words are as long as clauses."""
+        size = wish.needed_size(self.name)
+        specials = wish.specials(ROBERTA_SPECIALS, _ORDER)
+        letters = list(byte_letters())
+        refuse_small(size, specials=len(specials), alphabet=len(letters), advice="Make it larger.")
+        pipeline = tokenizers.Tokenizer(models.BPE())
+        if wish.lowercase:
+            pipeline.normalizer = normalizers.Lowercase()
+        pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=MIN_COUNT if wish.min_count is None else wish.min_count,
+            special_tokens=[*specials, *letters],
+            initial_alphabet=letters,
+            show_progress=False,
+        )
+        pipeline.train_from_iterator(text.lines(), trainer=trainer)
+        ids = pipeline.get_vocab(with_added_tokens=True)
+        merges = json.loads(pipeline.to_str())["model"]["merges"]
+        vocab = json.dumps(dict(sorted(ids.items(), key=lambda pair: pair[1])), ensure_ascii=False)
+        return Trained(
+            files={
+                "vocab.json": vocab.encode("utf-8"),
+                "merges.txt": merges_text([(left, right) for left, right in merges]).encode(),
+            },
+            block={"type": "bpe", "vocab": None, "merges": None, "lowercase": wish.lowercase},
+            size=len(ids),
+        )

@@ -1,0 +1,102 @@
+"""WordPieces as BERT has them: Chinese characters alone, words in pieces (Devlin et al. 2018)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+import tokenizers
+from tokenizers import models, trainers
+
+from ptm.errors import UserError
+from ptm.text.tokenizers.base import BERT_SPECIALS
+from ptm.text.tokenizers.wordpiece import CONTINUATION, WordPiece
+from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary_training.base import (
+    Trained,
+    Trainer,
+    TrainingText,
+    Wish,
+    count,
+    refuse_small,
+)
+
+MIN_COUNT = 2
+
+
+class WordPieces(Trainer):
+    """Characters that occur `min_count` times, then pieces merged by frequency."""
+
+    name: ClassVar[str] = "wordpiece"
+
+    def train(self, text: TrainingText, wish: Wish) -> Trained:
+        """Reads the text twice: for the characters, and for the pieces."""
+        size = wish.needed_size(self.name)
+        least = MIN_COUNT if wish.min_count is None else wish.min_count
+        specials = wish.specials(BERT_SPECIALS, BERT_SPECIALS)
+        pipeline = _pipeline(lowercase=wish.lowercase)
+        first, inside = _characters(text, pipeline)
+        whole = first + inside
+        kept = {c for c, n in whole.items() if n >= least}
+        if not kept:
+            raise UserError(f"--min-count {least}: no character of the corpus occurs so often.")
+        alphabet = [c for c in _by_count(whole) if c in kept and first[c]]
+        alphabet += [f"{CONTINUATION}{c}" for c in _by_count(inside) if c in kept]
+        refuse_small(
+            size,
+            specials=len(specials),
+            alphabet=len(alphabet),
+            advice=f"A larger --min-count (now {least}) leaves rare characters out.",
+        )
+        # Given in this order, ids no longer depend on the order in which words are met, and with
+        # them which of two equally frequent pieces is made first.
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=least,
+            special_tokens=[*specials, *alphabet],
+            limit_alphabet=len(kept),
+            continuing_subword_prefix=CONTINUATION,
+            show_progress=False,
+        )
+        pipeline.train_from_iterator(text.lines(), trainer=trainer)
+        ids = pipeline.get_vocab(with_added_tokens=True)
+        tokens = sorted(ids, key=ids.__getitem__)
+        return Trained(
+            files={"vocab.txt": "".join(f"{token}\n" for token in tokens).encode("utf-8")},
+            block={"type": "wordpiece", "vocab": None, "lowercase": wish.lowercase},
+            size=len(tokens),
+        )
+
+
+def _pipeline(*, lowercase: bool) -> tokenizers.Tokenizer:
+    """The tokenizer's own way from text to words, in front of a model that is to be made."""
+    config = WordPiece(type="wordpiece", vocab="", lowercase=lowercase)
+    some = Vocabulary(tokens=("[UNK]",), specials=BERT_SPECIALS, source="")
+    backend = config.backend(some)
+    pipeline = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT_SPECIALS["unk"]))
+    pipeline.normalizer, pipeline.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    return pipeline
+
+
+def _characters(
+    text: TrainingText, pipeline: tokenizers.Tokenizer
+) -> tuple[Counter[str], Counter[str]]:
+    """How often each character begins a word, and stands inside one."""
+    normalizer, cutter = pipeline.normalizer, pipeline.pre_tokenizer
+    assert normalizer is not None, "set where the pipeline is made"
+    assert cutter is not None, "set where the pipeline is made"
+    words = count(
+        [word for word, _ in cutter.pre_tokenize_str(normalizer.normalize_str(line))]
+        for line in text.lines()
+    )
+    first: Counter[str] = Counter()
+    inside: Counter[str] = Counter()
+    for word, times in words.items():
+        first[word[0]] += times
+        for character in word[1:]:
+            inside[character] += times
+    return first, inside
+
+
+def _by_count(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda character: (-counts[character], character))

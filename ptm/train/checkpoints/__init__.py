@@ -1,0 +1,1 @@
+"""When checkpoints are written, how every rank writes its share, and how a run resumes."""

@@ -1,0 +1,75 @@
+"""Going on with a run: its newest whole checkpoint, and for which inputs that is refused."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ptm.checkpoint.format import Checkpoint, checkpoint_folders, newest_checkpoint, problem_with
+from ptm.engines.ranks import Ranks, objects_of_all, of_first
+from ptm.errors import UserError
+from ptm.recipe import Recipe
+from ptm.train.checkpoints.node_local import gather_newest_checkpoint
+from ptm.train.inputs import Inputs
+from ptm.train.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def checkpoint_to_go_on_from(
+    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks
+) -> Checkpoint | None:
+    """The newest whole checkpoint of a run folder; called by all ranks.
+
+    Raises UserError where the recipe or its inputs are not those that it was trained with.
+    """
+    if recipe.checkpoint.node_local and ranks.world > 1:
+        checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
+    else:
+        checkpoint = _newest_checkpoint(folder, ranks)
+    if checkpoint is not None:
+        _refuse_other_data(checkpoint, inputs)
+    return checkpoint
+
+
+def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
+    """The newest whole one; the ranks share out the reading of what is to be verified."""
+    names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
+
+    def problem(path: Path) -> str | None:
+        every = objects_of_all(problem_with(path, ranks.rank, ranks.world), ranks)
+        return next((found for found in every if found is not None), None)
+
+    return newest_checkpoint(folder.checkpoints, names, problem)
+
+
+def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
+    store, steps = inputs.train.store, inputs.steps
+    if checkpoint.run["store"] != store.info.fingerprint:
+        raise UserError(
+            f"{checkpoint.folder}: was trained on other data than data.store = "
+            f'"{store.folder}" holds now. Use the store it began with, or --fresh.'
+        )
+    if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
+        files = " or ".join(inputs.train.objective.input_files)
+        raise UserError(
+            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
+            "with, or --fresh."
+        )
+    teachers = inputs.teachers.fingerprints if inputs.teachers else ()
+    if checkpoint.run.get("teachers", []) != list(teachers):
+        raise UserError(
+            f"{checkpoint.folder}: was taught by other weights than objective.teacher holds now. "
+            "Use the teacher as it was when the run began, or --fresh."
+        )
+    if steps < checkpoint.step:
+        raise UserError(
+            f"train.steps = {steps}, but the run is at step {checkpoint.step} already "
+            f"({checkpoint.folder}): give more steps, or --fresh."
+        )
+    if steps != checkpoint.run["steps"]:
+        logger.info(
+            "train.steps was %d and is %d: the schedule is derived anew",
+            checkpoint.run["steps"],
+            steps,
+        )

@@ -1,0 +1,117 @@
+"""The checkpoints of a training as it goes: begun, finished, counted; failures are told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ptm.checkpoint.format import Checkpoint
+from ptm.engines.base import Engine
+from ptm.engines.ranks import Ranks
+from ptm.errors import TrainingError
+from ptm.recipe import Recipe
+from ptm.train.checkpoints.save import Keeping, Progress, Saver
+from ptm.train.metrics import Speed
+from ptm.train.rank_file import RankFile
+from ptm.train.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Saves when it is told to, behind the training where it may; all ranks call it alike."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        engine: Engine,
+        ranks: Ranks,
+        *,
+        speed: Speed,
+        rank_file: RankFile,
+    ) -> None:
+        block = recipe.checkpoint
+        self.saved_step: int | None = None
+        self._failure: OSError | None = None
+        self._folder = folder.checkpoints
+        self._speed = speed
+        self._rank_file = rank_file
+        self._behind = block.write_behind and engine.state_is_in_memory
+        self._saver = Saver(
+            self._folder,
+            engine.state,
+            ranks,
+            Keeping(block.keep, block.keep_every),
+            node_local=block.node_local,
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """How far this rank is with what is being saved."""
+        return self._saver.progress
+
+    def save(
+        self, step: int, run: Callable[[], dict[str, Any]], *, wait: bool, best: bool = False
+    ) -> bool:
+        """Save where that has not been done; whether nothing has gone wrong.
+
+        `run` gives what run.json says. `wait`: until it is written. `best`: mark it as the best.
+        """
+        fine = self.finish()
+        if self.saved_step == step and not best:
+            return fine
+
+        def write() -> int | None:
+            self._saver.begin(step, run(), behind=self._behind, best=best)
+            return self._saver.finish() if wait or not self._behind else None
+
+        return self._try(write, step)
+
+    def finish(self) -> bool:
+        """Wait for what is being saved, if anything is; whether it went well."""
+        step = self._saver.step
+        return True if step is None else self._try(self._saver.finish, step)
+
+    def finish_if_written(self, every: Iterable[float]) -> None:
+        """Finish once `every` rank's progress says that its part is written."""
+        if all(progress >= Progress.WRITTEN for progress in every):
+            self.finish()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest that this training has saved or come from."""
+        self.finish()
+        if self.saved_step is None:
+            return None
+        return Checkpoint.open(self._folder / f"global_step{self.saved_step}", verify=False)
+
+    def unsaved(self, step: int) -> TrainingError:
+        """What ends a training whose last `step` could not be saved."""
+        kept = "none" if self.saved_step is None else f"of step {self.saved_step}"
+        return TrainingError(
+            f"step {step} could not be saved ({self._failure}); the newest whole checkpoint: "
+            f"{kept}. Make room, or mend what the error names; the same command then goes on."
+        )
+
+    def _try(self, work: Callable[[], int | None], step: int) -> bool:
+        began = time.perf_counter()
+        self._rank_file.note("saving", step)
+        try:
+            saved = work()
+        except OSError as error:
+            self._failure = error
+            kept = "none" if self.saved_step is None else f"step {self.saved_step}"
+            logger.error(
+                "the checkpoint of step %d could not be written (%s); the newest whole one: %s",
+                step,
+                error,
+                kept,
+            )
+            return False
+        finally:
+            self._speed.saved(time.perf_counter() - began)
+            self._rank_file.note("training", step)
+        self.saved_step = self.saved_step if saved is None else saved
+        return True

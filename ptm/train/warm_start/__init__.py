@@ -1,0 +1,1 @@
+"""Weights to start from: which are taken, and whether they fit."""

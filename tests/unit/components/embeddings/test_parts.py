@@ -1,0 +1,61 @@
+"""Tables of positions, segments and tasks: how many rows, and which are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from ptm.components.embeddings import EmbeddingConfig
+from ptm.components.embeddings.position import Position
+from ptm.components.embeddings.segment import Segment
+from ptm.components.embeddings.task import Task
+
+
+def config_of(**changes: Any) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate(changes)
+
+
+def test_position_0_is_the_row_after_the_offset() -> None:
+    config = config_of(positions=10, position_offset=2)
+    table = Position.build(config, 4)
+    assert table.weight.shape == (10, 4)
+    found = table(torch.tensor([[0, 1, 0]]))[0]
+    assert torch.equal(found, table.get_parameter("weight")[[2, 3, 2]])
+
+
+def test_the_longest_sequence_is_what_the_offset_leaves() -> None:
+    assert config_of(positions=514, position_offset=2).longest_sequence == 512
+    assert config_of().longest_sequence == 512
+    assert config_of(of=["word", "sinusoidal"]).longest_sequence is None
+
+
+def test_there_is_a_segment_row_more_than_texts() -> None:
+    assert Segment.build(config_of(), 4).weight.shape == (3, 4)
+    assert Segment.build(config_of(segments=1), 4).weight.shape == (2, 4)
+
+
+def test_every_token_is_at_task_0() -> None:
+    table = Task.build(config_of(of=["word", "task"], tasks=5), 4)
+    assert table.weight.shape == (5, 4)
+    added = torch.zeros(2, 3, 4) + table(torch.ones(2, 3, dtype=torch.int64))
+    row = table.get_parameter("weight")[0]
+    assert torch.equal(added, row.expand(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "both"),
+    [
+        ({"of": ["word", "sinusoidal"], "position_offset": 2}, ("position_offset = 2", "word")),
+        ({"positions": 8, "position_offset": 8}, ("position_offset = 8", "positions = 8")),
+    ],
+)
+def test_an_offset_without_positions_is_refused(
+    changes: dict[str, Any], both: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        config_of(**changes)
+    for words in both:
+        assert words in str(refusal.value)

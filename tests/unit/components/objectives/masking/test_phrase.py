@@ -1,0 +1,382 @@
+"""ERNIE's masking: phrases and entities of lexicons, over documents made of them and of others."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ptm.components.objectives.masking import Maskable, Masked, PhraseMasking
+from ptm.errors import UserError
+from ptm.rng import stream_keys
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers.wordpiece import WordPiece
+
+I64 = NDArray[np.int64]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+HANZI = "天地人你我他上下左右大小多少山水日月风云"
+PHRASES = ("天地", "天地人", "大小多少", "山水", "we go")
+ENTITIES = ("日月风云", "左右")
+EXAMPLES, LENGTH = 600, 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocabulary of letters and hanzi, and two lexicons."""
+    folder = tmp_path_factory.mktemp("phrases")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "we", "go", *HANZI, *LETTERS]
+    tokens += [f"##{letter}" for letter in LETTERS]
+    for name, lines in (("vocab", tokens), ("phrases", PHRASES), ("entities", ENTITIES)):
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Tokenizer:
+    return WordPiece(type="wordpiece", vocab=str(folder / "vocab.txt")).load()
+
+
+def masking_of(folder: Path, tokenizer: Tokenizer, **options: Any) -> PhraseMasking:
+    block = {
+        "unit": "phrase",
+        "lexicon": str(folder / "phrases.txt"),
+        "entities": str(folder / "entities.txt"),
+        "weights": {"token": 1, "phrase": 1, "entity": 2},
+        **options,
+    }
+    return PhraseMasking.model_validate(block).prepared(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def masking(folder: Path, tokenizer: Tokenizer) -> PhraseMasking:
+    return masking_of(folder, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def text(tokenizer: Tokenizer) -> Maskable:
+    """Documents of phrases, entities and single characters, each between [CLS] and [SEP]."""
+    generator = np.random.default_rng(0)
+    pieces = [*PHRASES, *ENTITIES, *HANZI[::2], "x", "goer"]
+    documents = tokenizer.encode([" ".join(generator.choice(pieces, 40)) for _ in range(EXAMPLES)])
+    cls, sep = (tokenizer.vocabulary.special_id(role) for role in ("cls", "sep"))
+    rows = [
+        [cls, *ids[: int(n)], sep]
+        for ids, n in zip(documents, np.arange(EXAMPLES) % LENGTH + 1, strict=True)
+    ]
+    return maskable_of(rows, tokenizer)
+
+
+def maskable_of(rows: list[list[int]], tokenizer: Tokenizer) -> Maskable:
+    ids = np.array([token for row in rows for token in row], dtype=np.int64)
+    return Maskable(
+        ids=ids,
+        special=tokenizer.vocabulary.is_special[ids],
+        word_starts=None,
+        owner=np.repeat(np.arange(len(rows)), [len(row) for row in rows]),
+        examples=len(rows),
+    )
+
+
+def applied(
+    masking: PhraseMasking,
+    text: Maskable,
+    tokenizer: Tokenizer,
+    *,
+    epoch: int = 0,
+    example: I64 | None = None,
+) -> Masked:
+    return masking.apply(
+        text,
+        example=np.arange(text.examples) if example is None else example,
+        epoch=np.full(text.examples, epoch),
+        seed=7,
+        purpose="train",
+        vocabulary=tokenizer.vocabulary,
+    )
+
+
+def same(first: Masked, second: Masked) -> bool:
+    return np.array_equal(first.predicted, second.predicted) and np.array_equal(
+        first.inputs, second.inputs
+    )
+
+
+def found_plainly(row: list[int], phrases: list[list[int]], continued: list[bool]) -> list[range]:
+    """Where phrases are in a document, searched one after another."""
+    taken = [False] * len(row)
+    found = []
+    for length in sorted({len(phrase) for phrase in phrases}, reverse=True):
+        for start in range(len(row) - length + 1):
+            end = start + length
+            if row[start:end] in phrases and not any(taken[start:end]) and not continued[row[end]]:
+                taken[start:end] = [True] * length
+                found.append(range(start, end))
+    return found
+
+
+def units_of(text: Maskable, phrases: tuple[str, ...], tokenizer: Tokenizer) -> list[list[range]]:
+    """The phrases of every example, by the places of their tokens in it."""
+    as_ids = tokenizer.encode(phrases)
+    continued = tokenizer.continuations.tolist()
+    rows = [text.ids[text.owner == example].tolist() for example in range(text.examples)]
+    return [found_plainly(row, as_ids, continued) for row in rows]
+
+
+def levels(masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer) -> list[str]:
+    """The level of every example, as its group numbers show; where no phrase stands, unclear."""
+    keys = stream_keys(1, np.arange(text.examples))
+    _, group = masking.model_copy(update={"per": "word"}).choose(text, keys)
+    names = {"phrase": PHRASES, "entity": ENTITIES}
+    places = {name: units_of(text, phrases, tokenizer) for name, phrases in names.items()}
+    result = []
+    for example in range(text.examples):
+        mine = group[text.owner == example]
+        joined = {
+            name: all(len(set(mine[list(place)])) == 1 for place in found[example])
+            for name, found in places.items()
+        }
+        if not places["phrase"][example] or not places["entity"][example]:
+            result.append("unclear")
+        else:
+            names_joined = [name for name, is_joined in joined.items() if is_joined]
+            result.append(names_joined[0] if names_joined else "token")
+    return result
+
+
+# Which
+
+
+@pytest.mark.parametrize(
+    ("weights", "phrases"),
+    [
+        ({"token": 0, "phrase": 1, "entity": 0}, PHRASES),
+        ({"token": 0, "phrase": 0, "entity": 1}, ENTITIES),
+    ],
+    ids=["phrases", "entities"],
+)
+def test_a_phrase_of_the_level_is_masked_whole_or_not_at_all(
+    folder: Path,
+    tokenizer: Tokenizer,
+    text: Maskable,
+    weights: dict[str, float],
+    phrases: tuple[str, ...],
+) -> None:
+    entities = {"entities": None} if not weights["entity"] else {}
+    masking = masking_of(folder, tokenizer, weights=weights, rate=0.3, **entities)
+    predicted = applied(masking, text, tokenizer).predicted
+    whole = 0
+    for example, found in enumerate(units_of(text, phrases, tokenizer)):
+        mine = predicted[text.owner == example]
+        for place in found:
+            hidden = mine[list(place)]
+            assert hidden.all() or not hidden.any()
+            whole += int(hidden.all())
+    assert whole > 300
+
+
+def test_at_the_level_of_tokens_phrases_are_split(
+    masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
+) -> None:
+    group = levels(masking, text, tokenizer)
+    predicted = masking.choose(text, stream_keys(1, np.arange(text.examples)))[0]
+    split = 0
+    for example, found in enumerate(units_of(text, PHRASES, tokenizer)):
+        if group[example] == "token":
+            mine = predicted[text.owner == example]
+            split += sum(int(mine[list(p)].any() and not mine[list(p)].all()) for p in found)
+    assert split > 50
+
+
+def test_levels_are_drawn_by_their_weights(
+    masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
+) -> None:
+    drawn = [level for level in levels(masking, text, tokenizer) if level != "unclear"]
+    assert len(drawn) > 400
+    # Five standard deviations of a share of 400 are at most 0.125.
+    assert drawn.count("token") / len(drawn) == pytest.approx(0.25, abs=0.1)
+    assert drawn.count("phrase") / len(drawn) == pytest.approx(0.25, abs=0.1)
+    assert drawn.count("entity") / len(drawn) == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_phrase_is_not_found_where_its_last_word_goes_on(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    (phrase, longer) = tokenizer.encode(["we go", "we goer"])
+    assert longer[: len(phrase)] == phrase
+    always = masking_of(
+        folder, tokenizer, weights={"phrase": 1, "token": 0}, entities=None, per="word"
+    )
+    for ids, together in ((phrase, True), (longer, False)):
+        text = maskable_of([ids], tokenizer)
+        _, group = always.choose(text, stream_keys(1, np.arange(1)))
+        assert (group[0] == group[1]) == together
+
+
+def test_a_phrase_ends_with_its_example_also_where_no_special_token_does(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    options: dict[str, Any] = {"weights": {"phrase": 1, "token": 0}, "entities": None}
+    masking = masking_of(folder, tokenizer, per="word", **options)
+    for halves, groups in ((["大小多少"], [0, 0, 0, 0]), (["大小", "多少"], [0, 1, 0, 1])):
+        text = maskable_of(tokenizer.encode(halves), tokenizer)
+        keys = stream_keys(1, np.arange(text.examples))
+        assert masking.choose(text, keys)[1].tolist() == groups
+
+
+def test_with_whole_words_a_phrase_begins_and_ends_with_words_and_words_are_whole(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    options: dict[str, Any] = {
+        "weights": {"phrase": 1, "token": 0},
+        "entities": None,
+        "per": "word",
+    }
+    masking = masking_of(folder, tokenizer, whole_words=True, **options)
+    assert masking.needs_word_starts
+    assert not masking_of(folder, tokenizer, **options).needs_word_starts
+    text = maskable_of(tokenizer.encode(["山水 天地人 你我"]), tokenizer)
+    keys = stream_keys(1, np.arange(1))
+    for words, groups in (
+        ([1, 0, 1, 0, 1, 1, 0], [0, 0, 2, 2, 2, 5, 5]),
+        # A word that ends inside the phrase, and one that begins before it.
+        ([1, 0, 1, 1, 0, 0, 1], [0, 0, 2, 3, 3, 3, 6]),
+        ([1, 1, 1, 0, 1, 1, 1], [0, 0, 2, 2, 2, 5, 6]),
+    ):
+        with_words = replace(text, word_starts=np.array(words, dtype=bool))
+        assert masking.choose(with_words, keys)[1].tolist() == groups
+
+
+# How much
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.4])
+def test_the_budget_is_met_and_exceeded_by_less_than_a_phrase(
+    folder: Path, tokenizer: Tokenizer, text: Maskable, rate: float
+) -> None:
+    masking = masking_of(folder, tokenizer, rate=rate)
+    predicted = applied(masking, text, tokenizer).predicted
+    tokens = np.bincount(text.owner[~text.special], minlength=text.examples)
+    taken = np.bincount(text.owner[predicted], minlength=text.examples)
+    budget = np.maximum(1, np.rint(rate * tokens))
+    assert (taken >= budget).all()
+    assert (taken < budget + 4).all()
+    assert (taken > budget).any()
+
+
+def test_no_more_than_max_predictions_are_made_in_an_example(
+    folder: Path, tokenizer: Tokenizer, text: Maskable
+) -> None:
+    predicted = applied(masking_of(folder, tokenizer, max_predictions=3), text, tokenizer).predicted
+    assert np.bincount(text.owner[predicted]).max() == 3
+
+
+def test_special_tokens_are_never_predicted_nor_changed(
+    masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
+) -> None:
+    masked = applied(masking, text, tokenizer)
+    assert not masked.predicted[text.special].any()
+    assert np.array_equal(masked.inputs[~masked.predicted], text.ids[~masked.predicted])
+
+
+@pytest.mark.parametrize(("per", "share"), [("word", 0.0), ("token", 0.32)])
+def test_a_phrase_has_one_fate_or_one_a_token(
+    folder: Path, tokenizer: Tokenizer, text: Maskable, per: str, share: float
+) -> None:
+    weights = {"token": 0, "phrase": 1}
+    masking = masking_of(folder, tokenizer, weights=weights, entities=None, per=per, rate=0.5)
+    masked = applied(masking, text, tokenizer)
+    hidden = masked.inputs == tokenizer.vocabulary.special_id("mask")
+    mixed = []
+    for example, found in enumerate(units_of(text, PHRASES, tokenizer)):
+        mine = text.owner == example
+        for place in found:
+            if masked.predicted[mine][place.start]:
+                mixed.append(hidden[mine][place.start] != hidden[mine][place.start + 1])
+    # 2 x 0.8 x 0.2 where the two are independent.
+    assert len(mixed) > 1000
+    assert np.mean(mixed) == pytest.approx(share, abs=0.07)
+
+
+# What it depends on
+
+
+def test_the_mask_of_an_example_does_not_depend_on_its_batch(
+    masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
+) -> None:
+    whole = applied(masking, text, tokenizer)
+    some = np.random.default_rng(0).permutation(text.examples)[:60]
+    rows = [text.ids[text.owner == example].tolist() for example in some]
+    at = np.concatenate([np.flatnonzero(text.owner == example) for example in some])
+    alone = applied(masking, maskable_of(rows, tokenizer), tokenizer, example=some)
+    assert np.array_equal(alone.predicted, whole.predicted[at])
+    assert np.array_equal(alone.inputs, whole.inputs[at])
+
+
+def test_an_example_is_masked_at_other_levels_in_other_epochs(
+    masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
+) -> None:
+    first, second = (applied(masking, text, tokenizer, epoch=epoch) for epoch in (0, 1))
+    assert not np.array_equal(first.predicted, second.predicted)
+    assert same(first, applied(masking, text, tokenizer))
+
+
+def test_static_masking_cycles_through_its_patterns(
+    folder: Path, tokenizer: Tokenizer, text: Maskable
+) -> None:
+    static = masking_of(folder, tokenizer, dynamic=False, duplicates=2)
+    epochs = [applied(static, text, tokenizer, epoch=epoch) for epoch in range(4)]
+    assert same(epochs[0], epochs[2])
+    assert same(epochs[1], epochs[3])
+    assert not same(epochs[0], epochs[1])
+
+
+# The files
+
+
+def test_the_files_are_inputs_and_their_phrases_are_the_fingerprint(
+    folder: Path, tokenizer: Tokenizer, masking: PhraseMasking, tmp_path: Path
+) -> None:
+    assert masking.input_files == (str(folder / "phrases.txt"), str(folder / "entities.txt"))
+    assert masking.prepared(tokenizer) is masking
+    copy = tmp_path / "copy.txt"
+    copy.write_text("\r\n".join(["", *reversed(PHRASES), PHRASES[0]]), encoding="utf-8")
+    assert masking_of(folder, tokenizer, lexicon=str(copy)).fingerprint == masking.fingerprint
+    copy.write_text("\n".join([*PHRASES, "你我"]), encoding="utf-8")
+    assert masking_of(folder, tokenizer, lexicon=str(copy)).fingerprint != masking.fingerprint
+
+
+def test_phrases_that_cannot_be_masked_are_counted(
+    folder: Path, tokenizer: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "some.txt"
+    path.write_text("天地\n龙凤\n天\n[MASK]\n山水\n", encoding="utf-8")
+    logging.getLogger("ptm").propagate = True
+    with caplog.at_level(logging.INFO, logger="ptm"):
+        masking_of(folder, tokenizer, lexicon=str(path))
+    assert f"{path}: 2 of 5 phrases can be masked; 2 have unknown tokens, 1 are one" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("龙凤\n天\n凤\n龙\n", r'no usable phrase. It begins with "龙凤", "天", "凤"; of 4'),
+        ("\n \n", "the lexicon is empty"),
+        (b"\xff\xfe", "not UTF-8 text at byte 0"),
+        (None, "cannot be read as a lexicon: No such file"),
+    ],
+)
+def test_a_lexicon_of_no_use_is_refused_by_name(
+    folder: Path, tokenizer: Tokenizer, tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
+    path = tmp_path / "lexicon.txt"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=message) as refused:
+        masking_of(folder, tokenizer, lexicon=str(path))
+    assert str(refused.value).startswith(f"{path}: ")

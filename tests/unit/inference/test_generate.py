@@ -1,0 +1,145 @@
+"""`ptm generate` on sources of every kind that writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.inference.decoding.choosing import Sampling
+from ptm.inference.generate import Choice, Generator
+from ptm.interop.sources.open import open_source
+from ptm.model.build import build_plan
+from tests.support.bert_pairs import random_weights, recipe_of, write_model
+
+TEXTS = ["The capital of France", "日本的首都是", "A"]
+STACK = {"type": "transformer", "layers": 1, "hidden_size": 32, "heads": 2, "feed_forward_size": 64}
+MODELS: dict[str, dict[str, Any]] = {
+    "lm": {"encoder": {**STACK, "visibility": "causal", "norm_position": "pre"}},
+    "prefixlm": {"encoder": {**STACK, "visibility": "prefix"}},
+    "seq2seq": {"encoder": STACK, "decoder": STACK},
+    "bart": {"encoder": STACK, "decoder": STACK},
+    "mlm": {"encoder": STACK},
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory, bundled_vocab: Path) -> Path:
+    """A folder a kind of model, with random weights."""
+    folder = tmp_path_factory.mktemp("writers")
+    for objective, model in MODELS.items():
+        blocks = {
+            "tokenizer": {"type": "wordpiece", "vocab": str(bundled_vocab)},
+            "model": {"embedding": {"positions": 40}, **model},
+            "objective": {"type": objective},
+            "data": {
+                "corpus": "none",
+                "layout": "pairs" if objective in ("prefixlm", "seq2seq") else "sentences",
+                "store": "",
+                "sequence_length": 40,
+            },
+        }
+        recipe = recipe_of(blocks)
+        plan = build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=recipe.tokenizer.load().vocabulary.size,
+            outputs=("logits",),
+        )
+        write_model(folder / objective, blocks, random_weights(plan))
+    return folder
+
+
+WRITERS = ["lm", "prefixlm", "seq2seq", "bart"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_texts_together_are_texts_alone_and_the_stream_of_each(sources: Path, kind: str) -> None:
+    generator = Generator(open_source(str(sources / kind)))
+    choice = Choice(longest=12)
+    together = generator.generate(TEXTS, choice)
+    assert together == [generator.generate([text], choice)[0] for text in TEXTS]
+    assert together == ["".join(generator.stream(text, choice)) for text in TEXTS]
+    assert any(together)
+
+
+def test_a_seed_says_what_is_drawn(sources: Path) -> None:
+    generator = Generator(open_source(str(sources / "lm")))
+    drawn = [
+        generator.generate(TEXTS, Choice(longest=12, sampling=Sampling(), seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_more_beams_never_find_a_worse_text(sources: Path) -> None:
+    generator = Generator(open_source(str(sources / "seq2seq")))
+    for beams in (2, 5):
+        assert len(generator.generate(TEXTS, Choice(longest=8, beams=beams))) == len(TEXTS)
+
+
+def test_no_text_is_longer_than_the_positions(sources: Path) -> None:
+    generator = Generator(open_source(str(sources / "lm")))
+    ids = generator.tokenizer.encode(generator.generate(["A"], Choice(longest=500)))[0]
+    assert len(ids) <= 40
+
+
+def test_a_text_too_long_is_refused(sources: Path) -> None:
+    generator = Generator(open_source(str(sources / "seq2seq")))
+    with pytest.raises(UserError, match="special ones included; the model reads 40"):
+        generator.generate(["wet " * 60], Choice(longest=4))
+
+
+def test_a_model_of_masks_is_refused(sources: Path) -> None:
+    with pytest.raises(UserError, match="objective mlm, which writes no texts; `ptm fill`"):
+        Generator(open_source(str(sources / "mlm")))
+
+
+def test_the_command_writes_after_the_text_or_instead_of_it(
+    sources: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(sources / "lm"), TEXTS[0], "--length", "5"]) == EXIT_DONE
+    assert capsys.readouterr().out.startswith(TEXTS[0])
+    command = ["generate", str(sources / "seq2seq"), *TEXTS, "--beams", "2", "--json"]
+    assert main([*command, "--length", "5"]) == EXIT_DONE
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--beams", "3"], "beams are for models with an encoder and a decoder"),
+        (["--beams", "2", "--sample"], "--beams searches for the likeliest text"),
+        (["--temperature", "0"], "--temperature = 0: must be above 0"),
+        (["--top-p", "1.5"], "--top-p = 1.5: is a share"),
+        (["--top-k", "0"], "--top-k = 0: must be at least 1"),
+        (["--length-penalty", "2"], "--length-penalty is for --beams"),
+        (["--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    sources: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert main(["generate", str(sources / "lm"), "A", *arguments]) == EXIT_USER
+    assert sentence in capsys.readouterr().err
+
+
+def test_nothing_to_go_on_from_is_refused(
+    sources: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(sources / "lm")]) == EXIT_USER
+    assert "there is nothing to go on from" in capsys.readouterr().err
+
+
+def test_an_empty_file_is_refused(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none.txt").touch()
+    command = ["generate", str(sources / "seq2seq"), "--file", str(tmp_path / "none.txt")]
+    assert main(command) == EXIT_USER
+    assert "none.txt: is empty" in capsys.readouterr().err

@@ -1,0 +1,141 @@
+"""`init_from` across objectives and families: heads appear or go, what fits is said."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptm.errors import UserError
+from ptm.interop.importing import import_from_uer
+from ptm.train.warm_start.load import Start, weights_to_start_from
+from tests.support.bert_pairs import (
+    Size,
+    blocks_of,
+    plan_of,
+    random_weights,
+    recipe_of,
+    write_model,
+)
+from tests.support.uer_models import CONFIGS, random_state, write_checkpoint
+
+SMALL = Size(2, 32, 2)
+PAIR_HEAD = {
+    "pooler.dense.weight",
+    "pooler.dense.bias",
+    "pair_classifier.weight",
+    "pair_classifier.bias",
+}
+DATA = {"corpus": "none", "layout": "sentences", "store": "", "sequence_length": 16}
+
+
+def blocks_with(vocab: Path, size: Size = SMALL, **changes: dict[str, Any]) -> dict[str, Any]:
+    """A small model's blocks with keys of `objective`, `embedding` or `encoder` changed."""
+    blocks = copy.deepcopy(blocks_of(vocab, size))
+    blocks["objective"].update(changes.get("objective", {}))
+    for part in ("embedding", "encoder"):
+        blocks["model"][part].update(changes.get(part, {}))
+    return {**blocks, "data": DATA}
+
+
+def written(folder: Path, blocks: dict[str, Any]) -> dict[str, Tensor]:
+    weights = random_weights(plan_of(recipe_of(blocks)))
+    write_model(folder, blocks, weights)
+    return weights
+
+
+def started(folder: Path, blocks: dict[str, Any]) -> Start:
+    recipe = recipe_of(blocks)
+    tokenizer = recipe.tokenizer.load()
+    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
+
+
+def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
+    found = started(tmp_path / "bert", blocks_with(small_vocab))
+    assert set(found.left) == PAIR_HEAD
+    assert found.fresh == ()
+    assert all(torch.equal(found.weights[name], weights[name]) for name in found.weights)
+
+
+def test_a_bert_starts_from_a_roberta_and_its_pair_head_is_fresh(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    written(tmp_path / "roberta", blocks_with(small_vocab))
+    found = started(tmp_path / "roberta", blocks_with(small_vocab, objective={"type": "bert"}))
+    assert set(found.fresh) == PAIR_HEAD
+    assert found.left == ()
+    assert "pooler.dense.weight" in str(found)
+
+
+def test_a_prefix_language_model_starts_from_a_bert(tmp_path: Path, small_vocab: Path) -> None:
+    weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
+    blocks = blocks_with(small_vocab, encoder={"visibility": "prefix"})
+    blocks |= {"objective": {"type": "prefixlm"}, "data": {**DATA, "layout": "pairs"}}
+    found = started(tmp_path / "bert", blocks)
+    assert found.fresh == ()
+    assert {name.split(".")[0] for name in found.left} >= {"mlm_transform", "pair_classifier"}
+    assert {*found.weights} | {*found.left} == {*weights}
+
+
+def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> None:
+    size = len(small_vocab.read_text(encoding="utf-8").splitlines())
+    config = CONFIGS["bert"]
+    path = write_checkpoint(tmp_path / "u", config, random_state(config, size), small_vocab)
+    import_from_uer(str(path), tmp_path / "bert", config=None, vocab=None)
+    encoder = {"hidden_size": 24, "feed_forward_size": 40}
+    blocks = blocks_with(small_vocab, encoder=encoder, embedding={"positions": 30})
+    found = started(tmp_path / "bert", blocks)
+    assert found.fresh == ()
+    assert set(found.left) == PAIR_HEAD
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        (2, 2, "encoder layers 0-1)"),
+        (2, 4, "encoder layers 0-1, layers 2-3 fresh)"),
+        (4, 2, "encoder layers 0-1, layers 2-3 of the source left)"),
+        (1, 2, "encoder layers 0, layers 1 fresh)"),
+    ],
+)
+def test_which_layers_were_taken_is_said(
+    tmp_path: Path, small_vocab: Path, there: int, here: int, said: str
+) -> None:
+    written(tmp_path / "source", blocks_with(small_vocab, Size(there, 32, 2)))
+    assert said in str(started(tmp_path / "source", blocks_with(small_vocab, Size(here, 32, 2))))
+
+
+def test_an_albert_takes_another_alberts_group_and_a_bert_none(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    shared = {"shared_groups": 1}
+    written(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
+    found = started(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
+    assert found.fresh == ()
+    assert "encoder groups 0)" in str(found)
+    with pytest.raises(UserError, match="no encoder layer could be taken"):
+        started(tmp_path / "albert", blocks_with(small_vocab))
+
+
+def test_positions_that_begin_in_another_row_are_refused(tmp_path: Path, small_vocab: Path) -> None:
+    """The tables have one shape."""
+    written(tmp_path / "source", blocks_with(small_vocab))
+    blocks = blocks_with(small_vocab, embedding={"position_offset": 2})
+    with pytest.raises(UserError, match="position_offset = 0; this recipe says 2"):
+        started(tmp_path / "source", blocks)
+
+
+def test_tables_of_other_rows_are_refused_by_name_with_both_shapes(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    written(tmp_path / "source", blocks_with(small_vocab))
+    blocks = blocks_with(small_vocab, embedding={"segments": 1})
+    with pytest.raises(UserError, match=r"segment\.weight has the shape \(3, 32\).*\(2, 32\)"):
+        started(tmp_path / "source", blocks)
