@@ -8,14 +8,12 @@ integer tensor, so that any cut between two steps is a possible stage boundary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -96,29 +94,3 @@ class Plan:
             needed = (needed - set(step.writes)) | set(step.reads)
             alive.append(tuple(name for name in order if name in needed))
         return tuple(reversed(alive))
-
-
-def run_step(
-    step: Step,
-    module: nn.Module,
-    state: Sequence[Tensor],
-    *,
-    before: tuple[str, ...],
-    after: tuple[str, ...],
-    recompute: bool = False,
-) -> tuple[Tensor, ...]:
-    """Call `module` for `step` on the tensors named `before`; return those named `after`.
-
-    With `recompute`, a block keeps its inputs alone and runs again in the backward pass (activation
-    checkpointing, Chen et al. 2016).
-    """
-    names = dict(zip(before, state, strict=True))
-    call = partial(module, **step.options)
-    read = (names[name] for name in step.reads)
-    if recompute and step.block and torch.is_grad_enabled():
-        written = checkpoint(call, *read, use_reentrant=False)
-    else:
-        written = call(*read)
-    written = written if isinstance(written, tuple) else (written,)
-    names.update(zip(step.writes, written, strict=True))
-    return tuple(names[name] for name in after)

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ptm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +155,8 @@ class Checkpoint:
                 parts.append(np.memmap(self.folder / file, np.float32, "r", at, (last - first,)))
         values = np.concatenate(parts) if parts else np.empty(0, np.float32)
         assert values.size == count, f"{self.folder}: {name} has gaps"
+        import torch
+
         return torch.from_numpy(values)
 
     def weights(self, name: str) -> Tensor:

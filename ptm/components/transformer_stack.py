@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from ptm.component import Config, PositiveFloat, PositiveInt
-from ptm.nn.activation import Activation
-from ptm.nn.attention import HeadShape
-from ptm.nn.feed_forward import FeedForward, GatedFeedForward
-from ptm.nn.norm import NormKind
-from ptm.nn.position_bias import RelativePositionBias
-from ptm.nn.shape import ModelShape
+from ptm.nn.shape import Activation, HeadShape, ModelShape, NormKind
 from ptm.plan import Step
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class PositionBias(Config):
@@ -111,6 +108,8 @@ class TransformerStack(Config):
 
     def built_feed_forward(self) -> nn.Module:
         """The feed-forward branch of one layer."""
+        from ptm.nn.transformer_layer import FeedForward, GatedFeedForward
+
         build = GatedFeedForward if self.feed_forward == "gated" else FeedForward
         return build(
             self.hidden_size, self.feed_forward_size, activation=self.activation, bias=self.bias
@@ -120,6 +119,8 @@ class TransformerStack(Config):
         """Example ids (B, T) -> position biases (1, H, T, T) under `name`; no step without them."""
         if self.position_bias is None:
             return ()
+        from ptm.nn.positions import RelativePositionBias
+
         build = partial(
             RelativePositionBias,
             self.heads,
@@ -133,4 +134,7 @@ class TransformerStack(Config):
         """Pre-norm needs a norm after the last layer."""
         if not self.pre_norm:
             return ()
-        return (Step(name, partial(shape.norm, self.hidden_size), ("hidden",), ("hidden",)),)
+        from ptm.nn.layers import build_norm
+
+        build = partial(build_norm, shape, self.hidden_size)
+        return (Step(name, build, ("hidden",), ("hidden",)),)

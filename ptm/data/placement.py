@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from ptm.arrays import I64, exclusive_cumsum, ragged_arange, ragged_ranges
 from ptm.data.packing import Rows, RowSize
 
+DECODER = "decoder_"
+"""What the names of a decoder's side begin with."""
+DECODER_SIDE = {
+    name: f"{DECODER}{name}" for name in ("input_ids", "position_ids", "segment_ids", "example_ids")
+}
+"""What the tensors of a row are called on the decoder's side."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -94,3 +101,21 @@ def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) 
         columns=size.source,
         target_columns=size.target,
     )
+
+
+def row_tensors(
+    ids: I64, placement: Placement, *, pad: int, segments: I64 | None = None, side: str = ""
+) -> dict[str, NDArray[np.int64]]:
+    """Token ids (N) and their segments (N; 1 if left out) as tensors (B, T) under their names.
+
+    Padding is `pad`, at position, segment and example 0; examples count from 1.
+    """
+    if segments is None:
+        segments = np.ones_like(ids)
+    number = np.repeat(placement.number, placement.lengths)
+    return {
+        f"{side}input_ids": placement.grid(ids, fill=pad),
+        f"{side}position_ids": placement.grid(placement.positions, fill=0),
+        f"{side}segment_ids": placement.grid(segments, fill=0),
+        f"{side}example_ids": placement.grid(number, fill=0),
+    }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ptm.engines import accelerator  # noqa: F401
+
+# isort: split
+
 import os
 import shutil
 import sys

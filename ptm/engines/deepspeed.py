@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ptm.engines import accelerator  # noqa: F401
+
+# isort: split
+
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,7 +23,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ptm.errors import UserError
-from ptm.plan import Plan, Step, run_step
+from ptm.model.plain import run_step
+from ptm.plan import Plan, Step
 
 State = tuple[Tensor, ...]
 

@@ -13,7 +13,7 @@ from ptm.engines.deepspeed import partitioned, start_engine
 from ptm.engines.loss_scale import MissingLossScale
 from ptm.engines.metric_sums import metric_sums
 from ptm.loading.batches import StepBatch
-from ptm.model.build import PlainModel, empty_model
+from ptm.model.plain import PlainModel, empty_model
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
 from ptm.recipe import Recipe

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from ptm.checkpoint.format import WEIGHT
 from ptm.engines.deepspeed import gathered_to_write
 from ptm.engines.ranks import Ranks
-from ptm.model.build import FirstWeights, parameter_shapes
+from ptm.model.initial_weights import FirstWeights
+from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")

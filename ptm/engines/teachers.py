@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ptm.components.objectives.distil import Distil
-from ptm.components.objectives.masked_tokens import MlmHead
+from ptm.components.objectives import Objective
+from ptm.components.objectives.masked_lm import MlmHead
 from ptm.errors import UserError
 from ptm.inference.loaded import loaded_model
 from ptm.interop.sources.open import open_source
-from ptm.model.build import PlainModel, build_plan
+from ptm.model.build import build_plan
+from ptm.model.plain import PlainModel
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import Tokenizer
 
@@ -24,7 +25,7 @@ class Teachers:
     """Whole models on every rank, frozen and without dropout, beside the one in training."""
 
     def __init__(
-        self, objective: Distil, models: Sequence[PlainModel], fingerprints: Sequence[str]
+        self, objective: Objective, models: Sequence[PlainModel], fingerprints: Sequence[str]
     ) -> None:
         self._objective = objective
         self.models = tuple(model.eval().requires_grad_(False) for model in models)
@@ -40,16 +41,16 @@ class Teachers:
         """What the objective calls targets, for a micro-batch on the device."""
         # Not inference mode, whose tensors autograd may not keep for the student's gradients.
         with torch.no_grad():
-            return self._objective.taught([model(tensors) for model in self.models])
+            return self._objective.teacher_targets([model(tensors) for model in self.models])
 
 
 def open_teachers(recipe: Recipe, tokenizer: Tokenizer) -> Teachers | None:
     """The teachers of a recipe that has some. Raises UserError for one that cannot teach it."""
     objective = recipe.objective
-    if not isinstance(objective, Distil):
+    if not objective.teacher_sources:
         return None
     models, fingerprints = [], []
-    for path in objective.sources:
+    for path in objective.teacher_sources:
         theirs = fitting_recipe(path, recipe, tokenizer)
         head = theirs.objective.head  # type: ignore[attr-defined]
         plan = build_plan(
@@ -86,7 +87,6 @@ def fitting_recipe(path: str, recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
 
 def _misfits(theirs: Recipe, recipe: Recipe) -> Iterator[str]:
     objective, embedding = recipe.objective, theirs.model.embedding
-    assert isinstance(objective, Distil), "only a distillation has teachers"
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (
             f"was trained with objective {theirs.objective.type} and has no head that predicts "
@@ -102,7 +102,7 @@ def _misfits(theirs: Recipe, recipe: Recipe) -> Iterator[str]:
             f"reads {longest} positions, but data.sequence_length = {recipe.data.sequence_length}."
         )
     here, there = recipe.model.encoder.hidden_size, theirs.model.encoder.hidden_size
-    if objective.has_directions and here != there:
+    if objective.compares_hidden_states and here != there:
         yield (
             f"has hidden states of {there}, the student of {here} (model.encoder.hidden_size): "
             "they have no cosine. Make them equal, or set objective.weights.cosine: 0."

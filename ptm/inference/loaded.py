@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.model.build import PlainModel, empty_model
+from ptm.model.plain import PlainModel, empty_model
 from ptm.plan import Plan
 
 

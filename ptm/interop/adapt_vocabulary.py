@@ -19,7 +19,8 @@ from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.importing import write_imported
 from ptm.interop.new_folder import new_folder
 from ptm.interop.sources.open import open_source
-from ptm.model.build import build_plan, meta_model
+from ptm.model.build import build_plan
+from ptm.model.plain import meta_model
 from ptm.recipe import Recipe
 from ptm.rng import seed_of
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ptm.components.objectives import Objective
-from ptm.components.objectives.next_tokens import LmHead
+from ptm.components.objectives.next_token import LmHead
 from ptm.errors import UserError
 
 

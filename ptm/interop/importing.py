@@ -17,7 +17,8 @@ from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
-from ptm.model.build import build_plan, head_shape, meta_model
+from ptm.model.build import build_plan, head_shape
+from ptm.model.plain import meta_model
 from ptm.nn.shape import WORD_KEY
 from ptm.recipe import Recipe
 from ptm.recipe.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data

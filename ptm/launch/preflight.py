@@ -113,7 +113,8 @@ def _last_line(text: str) -> str:
 def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     """As `ptm train` checks it, over as many ranks as will be started; what of it is needed."""
     from ptm.recipe import load_recipe
-    from ptm.train.inputs import batches_of, open_inputs
+    from ptm.recipe.batch import batches_of
+    from ptm.train.inputs import open_inputs
     from ptm.train.run_folder import RunFolder
 
     recipe = load_recipe(options.recipe, options.overrides)

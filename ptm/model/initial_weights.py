@@ -8,6 +8,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from ptm.components.decoders import Decoder
+from ptm.components.encoders import Encoder
+from ptm.model.plain import PlainModel, meta_model
+from ptm.nn.embedding import WordEmbedding
+from ptm.plan import Plan
+from ptm.recipe.model_block import ModelBlock
 from ptm.rng import seed_of
 
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -45,3 +51,48 @@ def first_value(
         std /= math.sqrt(residual_branches)
     generator = torch.Generator().manual_seed(seed_of(seed, "init", name))
     return torch.empty(shape).normal_(0.0, std, generator=generator)
+
+
+class FirstWeights:
+    """The value that every parameter begins with: of its name and the seed, and of nothing else."""
+
+    def __init__(self, plan: Plan, block: ModelBlock, *, seed: int) -> None:
+        model = meta_model(plan)
+        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self._norms = frozenset(norm_parameters(model))
+        self._words = frozenset(
+            f"{name}.weight"
+            for name, module in model.named_modules()
+            if isinstance(module, WordEmbedding)
+        )
+        self._block = block
+        self._seed = seed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every parameter."""
+        return tuple(self._shapes)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The whole fp32 tensor."""
+        init = self._block.init
+        stack: Encoder | Decoder = self._block.encoder
+        if self._block.decoder is not None and name.startswith("decoder_"):
+            stack = self._block.decoder
+        return first_value(
+            name,
+            self._shapes[name],
+            seed=self._seed,
+            is_norm=name in self._norms,
+            std=(name in self._words and init.embedding_std) or init.std,
+            residual_outputs=stack.residual_outputs() if init.residual_scaling else (),
+            residual_branches=stack.residual_branches,
+        )
+
+
+def initialise(model: PlainModel, block: ModelBlock, *, seed: int) -> None:
+    """Give every parameter its first value."""
+    first = FirstWeights(model.plan, block, seed=seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(first[name])

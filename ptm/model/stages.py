@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 
 from ptm.errors import UserError
-from ptm.model.build import meta_model
+from ptm.model.plain import meta_model
 from ptm.plan import Plan
 
 Sizes = tuple[int, int]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ptm.errors import UserError, nearest
-from ptm.model.build import parameter_shapes
+from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 
 

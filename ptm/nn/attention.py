@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptm.nn.cache import KeyValueCache
-from ptm.nn.rotary import rotate
+from ptm.nn.layers import Dropout
+from ptm.nn.positions import rotate
+from ptm.nn.shape import HeadShape
 from ptm.nn.visibility import Sight, same_example
 
 # B rows, T tokens a row, D width, H heads, G heads of keys and values, S size of a head.
-
-
-@dataclass(frozen=True)
-class HeadShape:
-    """The heads of an attention."""
-
-    hidden_size: int
-    heads: int
-    key_value_heads: int
-    """Fewer than `heads`: groups of query heads share a key and a value (Ainslie et al. 2023)."""
-    head_size: int
-    bias: bool = True
-    scaled: bool = True
-    """Whether scores are divided by the root of a head's size."""
-
-    @property
-    def query_width(self) -> int:
-        """Width of all queries together."""
-        return self.heads * self.head_size
-
-    @property
-    def key_width(self) -> int:
-        """Width of all keys together, and of all values."""
-        return self.key_value_heads * self.head_size
-
-    @property
-    def scale(self) -> float:
-        """What scores are multiplied by."""
-        return self.head_size**-0.5 if self.scaled else 1.0
 
 
 class Projections(nn.Module):
@@ -213,3 +186,29 @@ def attended(
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+
+
+class ResidualAttention(Projections):
+    """Softmax over this layer's scores plus those of the layer before (He et al. 2020).
+
+    What is handed on is not masked: each layer hides other examples by itself, and so no infinity
+    crosses from one layer to the next.
+    """
+
+    def __init__(self, shape: HeadShape, *, dropout: float, sight: Sight) -> None:
+        super().__init__(shape)
+        self.dropout = Dropout(dropout)
+        self.sight = sight
+
+    def forward(
+        self, hidden: Tensor, example_ids: Tensor, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, D), (B, T), scores (B, H, T, T) of the layer before -> (B, T, D), scores."""
+        query, key, value = self.split(hidden)
+        scores = (query * self.shape.scale) @ key.transpose(-2, -1)
+        if before is not None:
+            scores = scores + before
+        hidden_keys = ~self.sight.mask(example_ids, example_ids, None)
+        seen = scores.masked_fill(hidden_keys, float("-inf"))
+        weights = seen.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+        return self.merge(self.dropout(weights) @ value), scores

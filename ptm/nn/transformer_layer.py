@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ptm.nn.dropout import Dropout
+from ptm.nn.layers import Dropout, activate, build_norm
 from ptm.nn.shape import ModelShape
 
 # B rows, T tokens a row, D width, H heads, K tokens a row of the other side.
@@ -48,9 +48,9 @@ class _SelfAttending(ResidualLayer):
         super().__init__(shape, pre_norm=pre_norm)
         width = shape.hidden_size
         self.attention = attention
-        self.attention_norm = shape.norm(width) if first_norm else nn.Identity()
+        self.attention_norm = build_norm(shape, width) if first_norm else nn.Identity()
         self.feed_forward = feed_forward
-        self.feed_forward_norm = shape.norm(width)
+        self.feed_forward_norm = build_norm(shape, width)
 
     def attended(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
         """The first branch: (B, T, D), (B, T) and what else attention is told -> (B, T, D)."""
@@ -103,7 +103,7 @@ class DecoderLayer(_SelfAttending):
     ) -> None:
         super().__init__(attention, feed_forward, shape, pre_norm=pre_norm)
         self.cross_attention = cross_attention
-        self.cross_attention_norm = shape.norm(shape.hidden_size)
+        self.cross_attention_norm = build_norm(shape, shape.hidden_size)
         self.told = told
 
     def forward(
@@ -137,3 +137,41 @@ class ResidualAttentionLayer(_SelfAttending):
         attended, scores = self.attention(read, example_ids, before)
         hidden = self.fed_forward(self.after(self.attention_norm, hidden, attended))
         return hidden if last else (hidden, scores)
+
+
+class FeedForward(nn.Module):
+    """Up, activation, down."""
+
+    def __init__(
+        self, hidden_size: int, feed_forward_size: int, *, activation: str, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.up = nn.Linear(hidden_size, feed_forward_size, bias=bias)
+        self.down = nn.Linear(feed_forward_size, hidden_size, bias=bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        lowered: Tensor = self.down(activate(self.activation, self.up(hidden)))
+        return lowered
+
+
+class GatedFeedForward(nn.Module):
+    """down(activation(gate) * up): GEGLU, SwiGLU and their kin (Shazeer 2020).
+
+    One matrix makes both, the gate in its first half: one product instead of two.
+    """
+
+    def __init__(
+        self, hidden_size: int, feed_forward_size: int, *, activation: str, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.gate_up = nn.Linear(hidden_size, 2 * feed_forward_size, bias=bias)
+        self.down = nn.Linear(feed_forward_size, hidden_size, bias=bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        gate, up = self.gate_up(hidden).chunk(2, dim=-1)
+        lowered: Tensor = self.down(activate(self.activation, gate) * up)
+        return lowered

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-# B rows, Q queries a row, K keys a row: the same tokens, but for those seen before (a cache).
+from ptm.nn.shape import PREFIX_SEGMENT, Visibility
 
-Visibility = Literal["full", "causal", "prefix"]
-"""`prefix`: causal, but that all of an example sees its first text whole (Dong et al. 2019)."""
-PREFIX_SEGMENT = 1
-"""The segment of what comes before the target."""
+# B rows, Q queries a row, K keys a row: the same tokens, but for those seen before (a cache).
 
 
 def same_example(query_ids: Tensor, key_ids: Tensor) -> Tensor:

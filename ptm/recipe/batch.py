@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
 from ptm.errors import UserError
+from ptm.recipe.blocks import Recipe
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,20 @@ def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPl
         n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most_micro_rows
     )
     return BatchPlan(global_rows, ranks, accumulation, rows // accumulation)
+
+
+def batches_of(recipe: Recipe, ranks: int | None = None) -> BatchPlan:
+    """The recipe's batch over `ranks`, or else over those that were launched."""
+    return batch_plan(
+        global_rows=recipe.train.global_batch_size,
+        most_micro_rows=recipe.train.micro_batch_size,
+        ranks=data_parallel_ranks(recipe.engine.pipeline_stages, ranks),
+    )
+
+
+def total_steps(recipe: Recipe, rows: int) -> int:
+    """Steps of the whole training over `rows` rows an epoch."""
+    if recipe.train.steps is not None:
+        return recipe.train.steps
+    assert recipe.train.epochs is not None, "a recipe has steps or epochs"
+    return max(1, math.ceil(recipe.train.epochs * rows / recipe.train.global_batch_size))

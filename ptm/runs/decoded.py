@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.components.objectives import MicroBatch
-from ptm.components.objectives.row_tensors import DECODER
+from ptm.data.placement import DECODER
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 from ptm.loading.rows import RowSet
 

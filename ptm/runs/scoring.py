@@ -14,10 +14,10 @@ import numpy as np
 from ptm.errors import UserError
 from ptm.inference.generate import Choice, Generator
 from ptm.interop.sources.base import Source
-from ptm.nn.visibility import PREFIX_SEGMENT
+from ptm.nn.shape import PREFIX_SEGMENT
 from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
-from ptm.components.objectives.row_tensors import DECODER
+from ptm.data.placement import DECODER
 from ptm.recipe.data_block import metric_key
 from ptm.train.inputs import evaluation_rows
 from ptm.loading.rows import RowSet

@@ -22,7 +22,8 @@ from ptm.engines.ranks import (
     record_flights,
 )
 from ptm.errors import EXIT_DONE, UserError
-from ptm.model.build import FirstWeights, parameter_count
+from ptm.model.initial_weights import FirstWeights
+from ptm.model.plain import parameter_count
 from ptm.recipe import Recipe
 from ptm.recipe.batch import launched_ranks
 from ptm.train.checkpoints.resume import checkpoint_to_go_on_from

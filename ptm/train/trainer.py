@@ -18,7 +18,7 @@ from ptm.errors import EXIT_DONE, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, described_rows, no_rows
 from ptm.loading.prefetch import Prefetcher
 from ptm.loading.rows import TRAIN, RowSet
-from ptm.model.build import FirstWeights
+from ptm.model.initial_weights import FirstWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomaly_policy import AnomalyPolicy

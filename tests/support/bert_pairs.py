@@ -22,8 +22,9 @@ from ptm.inference.loaded import loaded_model
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
-from ptm.model.build import PlainModel, build_plan, meta_model
+from ptm.model.build import build_plan
 from ptm.model.initial_weights import norm_parameters
+from ptm.model.plain import PlainModel, meta_model
 from ptm.plan import Plan
 from ptm.recipe import Recipe, recipe_from_data
 from ptm.recipe.written import RECIPE, TOKENIZER, WEIGHTS

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ptm.components.objectives.mlm import Mlm
-from ptm.model.build import PlainModel, build_plan, empty_model, initialise
+from ptm.model.build import build_plan
+from ptm.model.initial_weights import initialise
+from ptm.model.plain import PlainModel, empty_model
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from ptm.component import Config, PositiveInt
-from ptm.nn.norm import NormKind
-from ptm.nn.shape import ModelShape
+from ptm.nn.shape import ModelShape, NormKind
 from ptm.plan import Step
-
-DECODER_SIDE = {
-    name: f"decoder_{name}" for name in ("input_ids", "position_ids", "segment_ids", "example_ids")
-}
-"""What the tensors of a row are called on the decoder's side."""
 
 
 class Decoder(Config):

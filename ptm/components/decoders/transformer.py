@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
-
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from ptm.components.decoders.base import Decoder
 from ptm.components.transformer_stack import TransformerStack
-from ptm.nn.attention import CrossAttention, SelfAttention
 from ptm.nn.shape import ModelShape
-from ptm.nn.transformer_layer import DecoderLayer
-from ptm.nn.visibility import Sight
 from ptm.plan import Step
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _POSITION_BIAS = "decoder_position_bias"
 
@@ -51,6 +49,10 @@ class TransformerDecoder(TransformerStack, Decoder):
         )
 
     def _layer(self, shape: ModelShape, *, told: tuple[str, ...]) -> nn.Module:
+        from ptm.nn.attention import CrossAttention, SelfAttention
+        from ptm.nn.transformer_layer import DecoderLayer
+        from ptm.nn.visibility import Sight
+
         dropout = shape.attention_dropout
         return DecoderLayer(
             SelfAttention(self.head_shape, dropout=dropout, sight=Sight("causal")),

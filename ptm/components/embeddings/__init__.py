@@ -1,5 +1,6 @@
 """Embeddings: parts that are summed, each in one file, found by scanning this package."""
 
-from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart, TargetEmbeddingConfig
+from ptm.components.embeddings.base import EmbeddingPart
+from ptm.components.embeddings.config import EmbeddingConfig, TargetEmbeddingConfig
 
 __all__ = ["EmbeddingConfig", "EmbeddingPart", "TargetEmbeddingConfig"]

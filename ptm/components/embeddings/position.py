@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart
+from ptm.components.embeddings.base import EmbeddingPart
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class PositionTable(nn.Embedding):
-    """A row a position, the first `offset` rows before position 0."""
-
-    def __init__(self, positions: int, width: int, *, offset: int) -> None:
-        super().__init__(positions, width)
-        self.offset = offset
-
-    def forward(self, position_ids: Tensor) -> Tensor:
-        """(B, T), from 0 in every example of a row -> (B, T, E)."""
-        return super().forward(position_ids + self.offset)
+    from ptm.components.embeddings.config import EmbeddingConfig
 
 
 class Position(EmbeddingPart):
@@ -28,4 +21,6 @@ class Position(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """The table (positions, E)."""
+        from ptm.nn.positions import PositionTable
+
         return PositionTable(config.positions, width, offset=config.position_offset)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
-from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart
+from ptm.components.embeddings.base import EmbeddingPart
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ptm.components.embeddings.config import EmbeddingConfig
+
 
 SEGMENTS = 3
 """Rows of BERT's table: padding, first text, second text."""
@@ -19,4 +25,6 @@ class Segment(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """The table (1 + segments, E)."""
+        from torch import nn
+
         return nn.Embedding(1 + config.segments, width)

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from ptm.components.embeddings.base import EmbeddingPart
 
-from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart, SinusoidalOrder
+if TYPE_CHECKING:
+    from torch import nn
 
-_UER_FIRST = 2
-"""The place from which UER-py counts."""
-
-
-class SinusoidalPositions(nn.Module):
-    """A sine and a cosine of every wavelength, in the order that `model.embedding` names."""
-
-    def __init__(self, width: int, *, order: SinusoidalOrder = "halves") -> None:
-        super().__init__()
-        self.width = width
-        self.order = order
-
-    def forward(self, position_ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, E)."""
-        half = self.width // 2
-        first, steps = (_UER_FIRST, half - 1) if self.order == "uer" else (0, half)
-        exponents = torch.arange(half, device=position_ids.device).double() / max(1, steps)
-        turns = (position_ids[..., None] + first).double() * 10000.0**-exponents
-        # In fp32 the angle of a position in the hundreds would be wrong in its fifth digit.
-        angles = turns.remainder(2 * math.pi).float()
-        both = (angles.sin(), angles.cos())
-        waves = torch.cat(both, -1) if self.order == "halves" else torch.stack(both, -1).flatten(-2)
-        return nn.functional.pad(waves, (0, self.width - 2 * half))
+    from ptm.components.embeddings.config import EmbeddingConfig
 
 
 class Sinusoidal(EmbeddingPart):
@@ -43,4 +21,6 @@ class Sinusoidal(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """No parameters."""
+        from ptm.nn.positions import SinusoidalPositions
+
         return SinusoidalPositions(width, order=config.sinusoidal_order)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-from ptm.components.embeddings.base import EmbeddingConfig, EmbeddingPart
+from ptm.components.embeddings.base import EmbeddingPart
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class TaskTable(nn.Embedding):
-    """A row a task; what is trained here is task 0."""
-
-    def forward(self, example_ids: Tensor) -> Tensor:
-        """(B, T) -> the row (E) that every token gets."""
-        row: Tensor = self.weight[0]
-        return row
+    from ptm.components.embeddings.config import EmbeddingConfig
 
 
 class Task(EmbeddingPart):
@@ -26,4 +22,6 @@ class Task(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """The table (tasks, E)."""
+        from ptm.nn.embedding import TaskTable
+
         return TaskTable(config.tasks, width)

@@ -6,9 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from ptm.component import Config, PositiveInt
-from ptm.nn.norm import NormKind
-from ptm.nn.shape import ModelShape
-from ptm.nn.visibility import Visibility
+from ptm.nn.shape import ModelShape, NormKind, Visibility
 from ptm.plan import Step
 
 

@@ -8,20 +8,20 @@ it is the decoder-only model of GPT and LLaMA, with a visible prefix that of Uni
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
-from torch import nn
 
 from ptm.component import Config, PositiveFloat, PositiveInt
 from ptm.components.encoders.base import Encoder
 from ptm.components.transformer_stack import TransformerStack
-from ptm.nn.attention import SelfAttention
-from ptm.nn.residual_attention import ResidualAttention
 from ptm.nn.shape import ModelShape
-from ptm.nn.transformer_layer import ResidualAttentionLayer, TransformerLayer
-from ptm.nn.visibility import Sight
 from ptm.plan import Step
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ptm.nn.visibility import Sight
 
 _POSITION_BIAS = "encoder_position_bias"
 
@@ -182,6 +182,10 @@ class Transformer(TransformerStack, Encoder):
         )
 
     def _layer(self, index: int, shape: ModelShape) -> nn.Module:
+        from ptm.nn.attention import ResidualAttention, SelfAttention
+        from ptm.nn.transformer_layer import ResidualAttentionLayer, TransformerLayer
+        from ptm.nn.visibility import Sight
+
         sight = Sight(self.visibility, None if self.is_global(index) else self.window)
         first_norm = self.first_norm or index > 0
         if self.residual_attention:

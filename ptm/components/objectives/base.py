@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptm.arrays import I64
 from ptm.component import Config
@@ -21,6 +20,9 @@ from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies, Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,20 @@ class Objective(Config):
     def alone(self) -> Objective:
         """What a model is judged by without anything that only its training had."""
         return self
+
+    @property
+    def teacher_sources(self) -> tuple[str, ...]:
+        """Models (runs, exports, imports) whose outputs are targets; empty without teachers."""
+        return ()
+
+    @property
+    def compares_hidden_states(self) -> bool:
+        """Whether the hidden states of teachers are among the targets."""
+        return False
+
+    def teacher_targets(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Targets, fp32, from what each teacher's model gave for a micro-batch."""
+        raise AssertionError(f"{self.type} has no teachers")
 
     @property
     @abstractmethod

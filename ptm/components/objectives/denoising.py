@@ -17,13 +17,11 @@ from pydantic import model_validator
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import PositiveInt
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.next_token_objective import NextTokenObjective
-from ptm.components.objectives.next_tokens import target_tensors
+from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
 from ptm.components.objectives.noise import Noised
-from ptm.components.objectives.row_tensors import DECODER, row_tensors
 from ptm.data.examples import Texts
 from ptm.data.packing import RowSize
-from ptm.data.placement import Placement
+from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 

@@ -9,12 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import model_validator
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat, PositiveInt
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
@@ -24,6 +21,9 @@ from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SOFT = Metric("soft_loss", count="predicted", weight=5.0)
 _COSINE = Metric("cosine_loss", count="tokens", weight=1.0)
@@ -83,7 +83,7 @@ class Distil(Mlm):
         return self
 
     @property
-    def sources(self) -> tuple[str, ...]:
+    def teacher_sources(self) -> tuple[str, ...]:
         """Where the teachers lie."""
         return self.teachers if self.teacher is None else (self.teacher,)
 
@@ -93,7 +93,7 @@ class Distil(Mlm):
         return self.weights.soft != 0
 
     @property
-    def has_directions(self) -> bool:
+    def compares_hidden_states(self) -> bool:
         """Whether the direction of the teachers' hidden states is learnt."""
         return self.weights.cosine != 0
 
@@ -101,7 +101,7 @@ class Distil(Mlm):
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
         """Without the terms that are not computed."""
         soft = (_SOFT,) if self.has_soft_targets else ()
-        cosine = (_COSINE,) if self.has_directions else ()
+        cosine = (_COSINE,) if self.compares_hidden_states else ()
         return (*soft, *Mlm.metrics, *cosine)
 
     def weights_at(self, step: int) -> Mapping[str, float]:
@@ -136,26 +136,33 @@ class Distil(Mlm):
     ) -> MicroBatch:
         """As masked language modelling has it; every real token counts for the hidden states."""
         batch = super().collate(texts, placement, vocabularies=vocabularies, drawing=drawing)
-        if not self.has_directions:
+        if not self.compares_hidden_states:
             return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> encoded, which is hidden as the last layer leaves it, and logits (P, V)."""
+        from torch import nn
+
         kept = Step("encoded", nn.Identity, ("hidden",), ("encoded",))
-        return (kept, *super().steps(shape)) if self.has_directions else super().steps(shape)
+        return (
+            (kept, *super().steps(shape)) if self.compares_hidden_states else super().steps(shape)
+        )
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The logits, and hidden states where they are compared."""
-        return ("logits", "encoded") if self.has_directions else ("logits",)
+        return ("logits", "encoded") if self.compares_hidden_states else ("logits",)
 
-    def taught(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def teacher_targets(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Targets, fp32, from what each teacher's model gave for a micro-batch.
 
         `teacher_log_probabilities` (P, V): of the mean of their softened distributions.
         `teacher_directions` (B, T, D): the mean of their hidden states, each of length 1.
         """
+        import torch
+        from torch.nn import functional as F
+
         found = {}
         if self.has_soft_targets:
             softened = [
@@ -164,7 +171,7 @@ class Distil(Mlm):
             ]
             together = reduce(torch.logaddexp, softened)
             found["teacher_log_probabilities"] = together - math.log(len(softened))
-        if self.has_directions:
+        if self.compares_hidden_states:
             directions = (F.normalize(output["encoded"].float(), dim=-1) for output in outputs)
             found["teacher_directions"] = sum(directions) / torch.tensor(float(len(outputs)))
         return found
@@ -177,6 +184,8 @@ class Distil(Mlm):
         The gradients of softened outputs are smaller by T², which the factor makes up for (Hinton
         et al. 2015, section 2).
         """
+        from torch.nn import functional as F
+
         found = super().sums(outputs, tensors)
         if self.has_soft_targets:
             mine = F.log_softmax(outputs["logits"].float() / self.temperature, dim=-1)
@@ -186,7 +195,7 @@ class Distil(Mlm):
             apart = (mine.exp() - theirs.exp() * (1.0 + mine - theirs)).sum(dim=-1)
             predicted = (apart * tensors["predicted_weights"]).sum()
             found["soft_loss"] = self.temperature**2 * predicted
-        if self.has_directions:
+        if self.compares_hidden_states:
             mine = F.normalize(outputs["encoded"].float(), dim=-1)
             cosine = (mine * tensors["teacher_directions"]).sum(dim=-1)
             found["cosine_loss"] = ((1.0 - cosine) * (tensors["example_ids"] > 0)).sum()

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.next_token_objective import NextTokenObjective
-from ptm.components.objectives.next_tokens import target_tensors
-from ptm.components.objectives.row_tensors import row_tensors
+from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Joined, Texts, join_documents
 from ptm.data.packing import RowSize
-from ptm.data.placement import Placement
+from ptm.data.placement import Placement, row_tensors
 from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 

@@ -6,19 +6,18 @@ Devlin et al. 2018 (section 3.1), Liu et al. 2019 (section 4), Cui et al. 2019, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptm.arrays import I64
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
-from ptm.components.objectives.masked_objective import MaskedObjective
-from ptm.components.objectives.masked_tokens import (
+from ptm.components.objectives.masked_lm import (
     MASKED_METRICS,
     MASKED_PADDED,
     MASKED_ROLES,
     MASKED_TARGETS,
+    MaskedObjective,
     MlmHead,
     masked_batch,
     masked_steps,
@@ -32,6 +31,9 @@ from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _AROUND = 2
 """[CLS] before and [SEP] after every text."""

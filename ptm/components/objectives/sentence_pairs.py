@@ -7,24 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
-from torch import Tensor
 
 from ptm.arrays import I64
 from ptm.component import PositiveInt, Probability
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
-from ptm.components.objectives.masked_objective import MaskedObjective
-from ptm.components.objectives.masked_tokens import (
+from ptm.components.objectives.masked_lm import (
     MASKED_METRICS,
     MASKED_PADDED,
     MASKED_ROLES,
     MASKED_TARGETS,
+    MaskedObjective,
     MlmHead,
-    class_sums,
     masked_batch,
     masked_steps,
     masked_sums,
@@ -33,10 +31,12 @@ from ptm.components.objectives.masked_tokens import (
 from ptm.data.examples import Examples, Texts
 from ptm.data.pairs import Pairs
 from ptm.data.placement import Placement
-from ptm.nn.pair_head import pair_steps
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPECIALS_IN_A_PAIR = 3
 """[CLS] before the first half, [SEP] after each."""
@@ -124,6 +124,8 @@ class SentencePairs(MaskedObjective):
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
         """hidden -> pair_logits (P, 2), logits (P, V)."""
+        from ptm.nn.heads import pair_steps
+
         return (*pair_steps(shape), *masked_steps(self.head, shape))
 
     @property
@@ -135,6 +137,8 @@ class SentencePairs(MaskedObjective):
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Cross entropy and hits over the predicted positions, and over the pairs."""
+        from ptm.nn.heads import class_sums
+
         loss, hits = class_sums(
             outputs["pair_logits"], tensors["pair_labels"], tensors["pair_weights"]
         )

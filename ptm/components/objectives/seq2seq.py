@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Prompt
-from ptm.components.objectives.masked_tokens import surrounded
-from ptm.components.objectives.next_token_objective import NextTokenObjective
-from ptm.components.objectives.next_tokens import NEXT_METRICS, next_token_steps, target_tensors
-from ptm.components.objectives.row_tensors import DECODER, row_tensors
+from ptm.components.objectives.masked_lm import surrounded
+from ptm.components.objectives.next_token import (
+    NEXT_METRICS,
+    NextTokenObjective,
+    next_token_steps,
+    target_tensors,
+)
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, Texts
 from ptm.data.packing import RowSize
-from ptm.data.placement import Placement
+from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _AROUND = np.array([2, 1])
 """[CLS] source [SEP] is read by the encoder, [CLS] target by the decoder, which predicts [SEP]."""

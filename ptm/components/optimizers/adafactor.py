@@ -7,18 +7,18 @@ column of a matrix. Section numbers are the paper's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
 
 from ptm.component import NonNegativeFloat, PositiveFloat
 from ptm.components.optimizers.adamw import Beta
 from ptm.components.optimizers.base import Optimizer, Shape
 
-_ROWS, _COLUMNS, _ALL, _FIRST = "exp_avg_sq_row", "exp_avg_sq_col", "exp_avg_sq", "exp_avg"
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 class Adafactor(Optimizer):
@@ -73,66 +73,25 @@ class Adafactor(Optimizer):
     def states(self, shape: Shape) -> Mapping[str, Shape]:
         """Rows and columns of a matrix (of the last two dimensions), every entry of a vector."""
         if len(shape) < 2:
-            second = {_ALL: shape}
+            second = {"exp_avg_sq": shape}
         else:
-            second = {_ROWS: shape[:-1], _COLUMNS: (*shape[:-2], shape[-1])}
-        return second if self.beta1 is None else {**second, _FIRST: shape}
+            second = {"exp_avg_sq_row": shape[:-1], "exp_avg_sq_col": (*shape[:-2], shape[-1])}
+        return second if self.beta1 is None else {**second, "exp_avg": shape}
 
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> torch.optim.Optimizer:
         """The optimizer; its learning rate is set anew before every step."""
-        return _Updates(self.groups(parameters, rates), self)
+        from ptm.nn.adafactor import AdafactorUpdates
 
-
-class _Updates(torch.optim.Optimizer):
-    """Follows the options of a recipe; waits for no number from the device."""
-
-    def __init__(self, groups: list[dict[str, Any]], options: Adafactor) -> None:
-        super().__init__(groups, {"lr": options.rate(0)})
-        self._options = options
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient, each by itself."""
-        assert closure is None, "losses are computed elsewhere"
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["weight_decay"])
-
-    def _update(self, parameter: Tensor, rate: float | Tensor, weight_decay: float) -> None:
-        options, state = self._options, self.state[parameter]
-        if not state:
-            for name, shape in options.states(tuple(parameter.shape)).items():
-                state[name] = parameter.new_zeros(shape)
-            state["step"] = parameter.new_zeros(())
-        assert parameter.grad is not None
-        update = self._normalised(parameter.grad, state)
-        update /= (_root_mean_square(update) / options.clip_threshold).clamp_(min=1.0)
-        if options.scale_parameter:
-            rate = rate * _root_mean_square(parameter).clamp_(min=options.epsilon2)
-        update *= rate
-        if options.beta1 is not None:
-            update = state[_FIRST].lerp_(update, 1 - options.beta1)
-        if weight_decay:
-            parameter *= 1 - weight_decay * rate
-        parameter -= update
-
-    def _normalised(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """The gradient by the root of its second moment, which takes it in."""
-        state["step"] += 1
-        newest = state["step"] ** self._options.decay_rate
-        squared = gradient.square().add_(self._options.epsilon1)
-        if _ALL in state:
-            return torch.mul(gradient, state[_ALL].lerp_(squared, newest).rsqrt(), out=squared)
-        rows = state[_ROWS].lerp_(squared.mean(dim=-1), newest)
-        columns = state[_COLUMNS].lerp_(squared.mean(dim=-2), newest)
-        of_rows = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
-        # Into the memory of what is not needed any more: an embedding's gradient is large.
-        return torch.mul(gradient, of_rows, out=squared).mul_(columns.rsqrt().unsqueeze(-2))
-
-
-def _root_mean_square(values: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(values)
-    return norm / math.sqrt(values.numel())
+        return AdafactorUpdates(
+            self.groups(parameters, rates),
+            learning_rate=self.rate(0),
+            states=self.states,
+            scale_parameter=self.scale_parameter,
+            clip_threshold=self.clip_threshold,
+            decay_rate=self.decay_rate,
+            epsilon1=self.epsilon1,
+            epsilon2=self.epsilon2,
+            beta1=self.beta1,
+        )

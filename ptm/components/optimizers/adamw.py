@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
 from ptm.component import PositiveFloat
 from ptm.components.optimizers.base import Optimizer, Shape
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -31,6 +33,8 @@ class AdamW(Optimizer):
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> torch.optim.Optimizer:
         """The optimizer; its learning rate is set anew before every step."""
+        import torch
+
         return torch.optim.AdamW(
             self.groups(parameters, rates),
             lr=self.learning_rate,

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ptm.components.objectives.base import Prompt
-from ptm.components.objectives.row_tensors import DECODER
-from ptm.model.build import PlainModel
+from ptm.data.placement import DECODER
+from ptm.model.plain import PlainModel
 from ptm.nn.cache import KeyValueCache, remembering
 
 # B rows, T tokens a row, V vocabulary.

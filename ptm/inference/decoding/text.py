@@ -11,7 +11,7 @@ from torch import Tensor
 from ptm.components.objectives.base import Prompt
 from ptm.inference.decoding.choosing import Sampling
 from ptm.inference.decoding.continuation import continuation
-from ptm.model.build import PlainModel
+from ptm.model.plain import PlainModel
 
 
 @dataclass(frozen=True)

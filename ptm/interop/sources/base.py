@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.interop.completed_recipe import completed_recipe
 from ptm.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Source(ABC):

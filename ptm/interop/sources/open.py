@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.errors import UserError
-from ptm.interop.hf.io.folder import HuggingFaceFolder, read_weights
 from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.run import AveragedSource, RunSource
 from ptm.recipe.written import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptm.interop.hf.io.folder import HuggingFaceFolder
 
 
 def open_source(
@@ -43,6 +45,9 @@ def open_source(
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
         return ImportedSource(folder)
     if (folder / "config.json").exists():
+        # Loads torch, and transformers' families.
+        from ptm.interop.hf.io.folder import HuggingFaceFolder
+
         return HuggingFaceSource(HuggingFaceFolder(folder))
     raise UserError(
         f"{folder}: holds no model: neither checkpoints/ (a run), nor config.json (an export), "
@@ -59,6 +64,8 @@ class ImportedSource(Source):
 
     def tensors(self) -> dict[str, Tensor]:
         """All of them."""
+        from ptm.interop.hf.io.folder import read_weights
+
         return read_weights(self.folder / WEIGHTS)
 
     def description(self) -> str:

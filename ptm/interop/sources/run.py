@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.checkpoint.format import (
     BEST,
@@ -18,6 +16,9 @@ from ptm.checkpoint.format import (
 from ptm.errors import UserError
 from ptm.interop.sources.base import Source
 from ptm.recipe.written import RECIPE, read_metrics, read_recipe_data, with_own_tokenizers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class RunSource(Source):

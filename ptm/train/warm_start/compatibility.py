@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ptm.component import Config
-from ptm.components.embeddings.base import EmbeddingConfig
+from ptm.components.embeddings.config import EmbeddingConfig
 from ptm.errors import UserError
-from ptm.nn.shape import WORD_KEY
-from ptm.nn.word_embedding import WORD
+from ptm.nn.shape import WORD, WORD_KEY
 from ptm.recipe.model_block import ModelBlock
 
 _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.model.build import parameter_shapes
+from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig

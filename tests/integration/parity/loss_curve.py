@@ -19,7 +19,7 @@ from ptm.engines.base import StepTotals
 from ptm.engines.plain import PlainEngine
 from ptm.engines.ranks import Ranks, join_ranks, leave_ranks
 from ptm.loading.batches import TrainStream
-from ptm.model.build import FirstWeights
+from ptm.model.initial_weights import FirstWeights
 from ptm.recipe import load_recipe
 from ptm.train.inputs import open_inputs
 

@@ -13,7 +13,9 @@ from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.loading.batches import step_batch
 from ptm.loading.rows import TRAIN, open_rows
-from ptm.model.build import empty_model, encoder_plan, initialise
+from ptm.model.build import encoder_plan
+from ptm.model.initial_weights import initialise
+from ptm.model.plain import empty_model
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
 from tests.integration.parity.cases import PLAIN_EXPORTS

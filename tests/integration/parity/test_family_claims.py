@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, LlamaModel
 
-from ptm.components.embeddings.sinusoidal import SinusoidalPositions
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.importing import import_from_huggingface
 from ptm.interop.sources.open import open_source
+from ptm.nn.positions import SinusoidalPositions
 from tests.integration.parity.cases import (
     PLAIN_EXPORTS,
     PLAIN_IMPORTS,

@@ -20,7 +20,7 @@ from ptm.interop.config_only import recipe_blocks
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.importing import import_from_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.model.build import PlainModel
+from ptm.model.plain import PlainModel
 from tests.integration.parity.cases.albert import ALBERT
 from tests.integration.parity.cases.bert import BERT, ERNIE
 from tests.integration.parity.cases.models import Family, Weights, save, with_changes

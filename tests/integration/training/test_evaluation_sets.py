@@ -13,7 +13,7 @@ from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
-from ptm.train.inputs import check_recipe
+from ptm.train.check_recipe import check_recipe
 from ptm.train.trackers import tracker_values
 from tests.support.small_runs import QUICKSTART, Runs
 

@@ -13,7 +13,7 @@ from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.store.format import TokenStore
-from ptm.train.inputs import check_recipe
+from ptm.train.check_recipe import check_recipe
 from ptm.train.run import train
 from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab
 

@@ -166,7 +166,7 @@ def test_the_known_keys_are_those_of_the_installed_deepspeed(project: Path) -> N
         "print('\\n' + json.dumps(installed_keys()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", show, str(project / "tests" / "unit" / "train")],
+        [sys.executable, "-c", show, str(project / "tests" / "unit" / "engines")],
         env={**os.environ, "DS_ACCELERATOR": "cpu"},
         check=True,
         capture_output=True,

@@ -13,7 +13,7 @@ from deepspeed.runtime.config import DeepSpeedConfig
 from ptm.engines.ds_config import ds_config, zero_stage
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
-from ptm.train.inputs import batches_of
+from ptm.recipe.batch import batches_of
 from tests.support.small_runs import PROJECT, Runs
 
 FOLDER = PROJECT / "ds_configs"

@@ -16,8 +16,9 @@ from ptm.components.objectives.base import Prompt
 from ptm.components.objectives.lm import Lm
 from ptm.inference.decoding.choosing import Sampling
 from ptm.inference.decoding.text import Limits, continued, searched
-from ptm.model.build import PlainModel, build_plan
-from ptm.nn.visibility import Visibility
+from ptm.model.build import build_plan
+from ptm.model.plain import PlainModel
+from ptm.nn.shape import Visibility
 from ptm.recipe.model_block import ModelBlock
 
 WORDS, END, PAD = 30, 3, 0

@@ -19,7 +19,7 @@ NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTE
 # One write a rank, so that lines of two ranks do not mix.
 TELL = f"""
 import json, os, sys
-from ptm.train.mpi import discover_mpi
+from ptm.launch.mpi import discover_mpi
 discover_mpi()
 sys.stdout.write(json.dumps({{name: os.environ.get(name) for name in {NAMES}}}) + "\\n")
 """

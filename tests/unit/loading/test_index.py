@@ -14,11 +14,12 @@ from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.loading.batches import TrainStream, described_rows
 from ptm.loading.rows import TRAIN, RowSet, open_rows
 from ptm.recipe import Recipe, load_recipe
+from ptm.recipe.batch import batches_of
 from ptm.recipe.data_block import EVAL
 from ptm.runs.show import show
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
-from ptm.train.inputs import batches_of, open_inputs
+from ptm.train.inputs import open_inputs
 from tests.support.small_runs import QUICKSTART, Runs, small_overrides
 
 BERT = (

@@ -17,7 +17,8 @@ from transformers import (
     OpenAIGPTLMHeadModel,
 )
 
-from ptm.model.build import build_plan, parameter_count
+from ptm.model.build import build_plan
+from ptm.model.plain import parameter_count
 from ptm.recipe import Recipe, load_recipe
 
 GPT_WORDS, GPT2_WORDS, LLAMA_WORDS = 40_478, 50_257, 32_000

@@ -16,7 +16,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from ptm.model.build import build_plan, parameter_count
+from ptm.model.build import build_plan
+from ptm.model.plain import parameter_count
 from ptm.recipe import load_recipe
 
 T5_WORDS, BART_WORDS, PEGASUS_WORDS = 32_128, 50_265, 96_103

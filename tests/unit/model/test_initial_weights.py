@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.model.build import empty_model, initialise
+from ptm.model.initial_weights import initialise
+from ptm.model.plain import empty_model
 from ptm.plan import Plan
 from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock

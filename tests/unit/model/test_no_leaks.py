@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.components.objectives.row_tensors import DECODER
-from ptm.model.build import PlainModel, build_plan
+from ptm.data.placement import DECODER
+from ptm.model.build import build_plan
+from ptm.model.plain import PlainModel
 from ptm.recipe import Recipe, load_recipe
 from tests.support.small_runs import PROJECT
 

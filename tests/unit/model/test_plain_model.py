@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.inference.loaded import loaded_model
-from ptm.model.build import empty_model, initialise
-from ptm.plan import Plan, run_step
+from ptm.model.initial_weights import initialise
+from ptm.model.plain import empty_model, run_step
+from ptm.plan import Plan
 from tests.support.small_models import (
     VOCABULARY,
     MakeModel,

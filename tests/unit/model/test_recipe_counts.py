@@ -15,7 +15,8 @@ from transformers import (
     ModernBertForMaskedLM,
 )
 
-from ptm.model.build import build_plan, parameter_count, parameter_shapes
+from ptm.model.build import build_plan
+from ptm.model.plain import parameter_count, parameter_shapes
 from ptm.recipe import Recipe, load_recipe
 
 # Words and millions of parameters, as the papers say.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ptm.errors import UserError
-from ptm.model.build import build_plan, parameter_shapes
+from ptm.model.build import build_plan
+from ptm.model.plain import parameter_shapes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import load_recipe

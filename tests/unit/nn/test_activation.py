@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.activation import ACTIVATIONS, activate
+from ptm.nn.layers import activate
+from ptm.nn.shape import ACTIVATIONS
 
 X = torch.linspace(-6, 6, 2401, dtype=torch.float64)
 

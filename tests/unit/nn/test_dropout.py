@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.dropout import Dropout
+from ptm.nn.layers import Dropout
 
 COUNT = 400_000
 RATES = [0.01, 0.1, 0.3, 0.5, 0.9]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ptm.nn.feed_forward import FeedForward, GatedFeedForward
+from ptm.nn.transformer_layer import FeedForward, GatedFeedForward
 
 
 @pytest.mark.parametrize("bias", [True, False])

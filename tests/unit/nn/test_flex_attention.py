@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ptm.nn.attention import HeadShape, SelfAttention
+from ptm.nn.attention import SelfAttention
 from ptm.nn.flex_attention import use_flex_attention
+from ptm.nn.shape import HeadShape
 from ptm.nn.visibility import Sight
 
 LENGTH = 128

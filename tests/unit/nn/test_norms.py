@@ -6,15 +6,31 @@ import pytest
 import torch
 
 from ptm.model.initial_weights import norm_parameters
-from ptm.nn.norm import build_norm
+from ptm.nn.layers import build_norm
+from ptm.nn.shape import ModelShape, NormKind
+
+
+def shape(kind: NormKind, *, epsilon: float, bias: bool) -> ModelShape:
+    return ModelShape(
+        vocabulary_size=1,
+        embedding_size=8,
+        hidden_size=8,
+        positions=1,
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation="gelu",
+        norm_epsilon=epsilon,
+        norm_kind=kind,
+        bias=bias,
+    )
 
 
 def test_the_root_mean_square_takes_no_mean_away() -> None:
     hidden = torch.randn(3, 8) + 2.0
     expected = hidden / (hidden.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt()
-    found = build_norm("rms", 8, epsilon=1e-3, bias=True)(hidden)
+    found = build_norm(shape("rms", epsilon=1e-3, bias=True), 8)(hidden)
     torch.testing.assert_close(found, expected)
-    centred = build_norm("layer", 8, epsilon=1e-3, bias=True)(hidden)
+    centred = build_norm(shape("layer", epsilon=1e-3, bias=True), 8)(hidden)
     assert centred.mean().abs() < 1e-5 < found.mean()
 
 
@@ -22,8 +38,10 @@ def test_the_root_mean_square_takes_no_mean_away() -> None:
     ("kind", "bias", "names"),
     [("layer", True, ["weight", "bias"]), ("layer", False, ["weight"]), ("rms", True, ["weight"])],
 )
-def test_a_norm_has_a_weight_and_perhaps_a_bias(kind: str, bias: bool, names: list[str]) -> None:
-    norm = build_norm(kind, 8, epsilon=1e-5, bias=bias)  # type: ignore[arg-type]
+def test_a_norm_has_a_weight_and_perhaps_a_bias(
+    kind: NormKind, bias: bool, names: list[str]
+) -> None:
+    norm = build_norm(shape(kind, epsilon=1e-5, bias=bias), 8)
     assert [name for name, _ in norm.named_parameters()] == names
     assert list(norm_parameters(norm)) == names
     assert norm.get_parameter("weight").tolist() == [1.0] * 8

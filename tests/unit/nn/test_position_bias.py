@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from ptm.nn.position_bias import RelativePositionBias, relative_buckets
+from ptm.nn.positions import RelativePositionBias, relative_buckets
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.attention import HeadShape, SelfAttention
-from ptm.nn.rotary import rotate
+from ptm.nn.attention import SelfAttention
+from ptm.nn.positions import rotate
+from ptm.nn.shape import HeadShape
 from ptm.nn.visibility import Sight
 
 SIZE, THETA = 8, 50.0

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.attention import HeadShape, SelfAttention
-from ptm.nn.visibility import Sight, Visibility, same_example
+from ptm.nn.attention import SelfAttention
+from ptm.nn.shape import HeadShape, Visibility
+from ptm.nn.visibility import Sight, same_example
 
 WIDTH, HEADS = 24, 3
 SHAPE = HeadShape(WIDTH, HEADS, HEADS, WIDTH // HEADS)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ptm.components.embeddings.sinusoidal import SinusoidalPositions
+from ptm.nn.positions import SinusoidalPositions
 
 
 @pytest.mark.parametrize("width", [8, 64, 768])

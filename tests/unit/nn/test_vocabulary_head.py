@@ -7,9 +7,9 @@ import torch
 from torch.nn import LayerNorm
 from torch.nn import functional as F
 
+from ptm.nn.embedding import WordEmbedding
+from ptm.nn.heads import OutputBias, PredictedTransform, Unembedding
 from ptm.nn.shape import ModelShape
-from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
-from ptm.nn.word_embedding import WordEmbedding
 
 SHAPE = ModelShape(
     vocabulary_size=11,

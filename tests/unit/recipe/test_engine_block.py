@@ -14,11 +14,11 @@ from deepspeed.runtime.config import DeepSpeedConfig
 from ptm.cli import main
 from ptm.engines.ds_config import ds_config
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.model.build import PlainModel
+from ptm.model.plain import PlainModel
 from ptm.model.stages import stage_bounds
 from ptm.nn.transformer_layer import TransformerLayer
 from ptm.recipe import Recipe, load_recipe
-from ptm.train.inputs import batches_of
+from ptm.recipe.batch import batches_of
 from tests.support.small_models import block_of, plan_of
 from tests.support.small_runs import Runs
 

@@ -8,8 +8,6 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from ptm.components.embeddings.base import SinusoidalOrder
-from ptm.components.embeddings.sinusoidal import SinusoidalPositions
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
@@ -18,6 +16,8 @@ from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
 from ptm.interop.hf.shared.encoder_decoder import module
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.interop.weight_checks import refuse_no_table
+from ptm.nn.positions import SinusoidalPositions
+from ptm.nn.shape import SinusoidalOrder
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 

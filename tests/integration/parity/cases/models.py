@@ -26,7 +26,7 @@ from ptm.inference.loaded import loaded_model
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.importing import Imported, import_from_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.model.build import PlainModel
+from ptm.model.plain import PlainModel
 from ptm.recipe import Recipe
 from tests.integration.parity.cases.inputs import Inputs, OneSided, two_sided
 from tests.support.bert_pairs import (

@@ -85,14 +85,14 @@ def test_the_terms_are_those_of_a_plain_implementation(
 ) -> None:
     objective = distil(temperature=temperature)
     student, teachers = outputs(0), [outputs(seed) for seed in range(1, count + 1)]
-    sums = objective.sums(student, batch | objective.taught(teachers))
+    sums = objective.sums(student, batch | objective.teacher_targets(teachers))
     expected = plain(student, teachers, batch, temperature)
     assert {name: float(sums[name]) for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(batch: dict[str, Tensor]) -> None:
     objective = distil()
-    sums = objective.sums(outputs(1), batch | objective.taught([outputs(1)]))
+    sums = objective.sums(outputs(1), batch | objective.teacher_targets([outputs(1)]))
     assert float(sums["soft_loss"]) == pytest.approx(0.0, abs=1e-5)
     assert float(sums["cosine_loss"]) == pytest.approx(0.0, abs=1e-5)
     assert float(sums["mlm_loss"]) > 1
@@ -104,7 +104,8 @@ def test_what_stands_for_padding_teaches_nothing(batch: dict[str, Tensor]) -> No
     other["logits"][4:] += 100 * torch.rand(2, VOCABULARY)
     other["encoded"][:, 5:] *= -1
     found, changed = (
-        objective.sums(outputs(0), batch | objective.taught([one])) for one in (teacher, other)
+        objective.sums(outputs(0), batch | objective.teacher_targets([one]))
+        for one in (teacher, other)
     )
     assert all(torch.equal(found[name], changed[name]) for name in found)
 
@@ -117,7 +118,7 @@ def test_the_gradient_of_softened_outputs_does_not_shrink_with_the_temperature(
         objective = distil(temperature=temperature)
         student = outputs(0)
         student["logits"].requires_grad_()
-        sums = objective.sums(student, batch | objective.taught([outputs(1)]))
+        sums = objective.sums(student, batch | objective.teacher_targets([outputs(1)]))
         sums["soft_loss"].backward()
         assert student["logits"].grad is not None
         norms.append(float(student["logits"].grad.norm()))
@@ -140,7 +141,7 @@ def test_the_weights_are_five_two_and_one() -> None:
 def test_a_term_of_weight_zero_is_not_computed(batch: dict[str, Tensor]) -> None:
     objective = distil(weights={"cosine": 0})
     assert objective.outputs == ("logits",)
-    targets = objective.taught([outputs(1)])
+    targets = objective.teacher_targets([outputs(1)])
     assert set(targets) == {"teacher_log_probabilities"}
     assert set(objective.sums(outputs(0), batch | targets)) == {m.name for m in objective.metrics}
 

@@ -13,7 +13,9 @@ from ptm.data.documents import Documents
 from ptm.data.packing import RowSize, one_a_row, pack_sides
 from ptm.data.placement import place
 from ptm.loading.batches import step_batch
-from ptm.model.build import PlainModel, build_plan, initialise
+from ptm.model.build import build_plan
+from ptm.model.initial_weights import initialise
+from ptm.model.plain import PlainModel
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 

@@ -1,13 +1,14 @@
-"""The masked-token head, on predicted positions only (Devlin et al. 2018, section 3.1)."""
+"""Heads: masked tokens (Devlin et al. 2018, section 3.1), next tokens, and pairs of texts."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ptm.nn.activation import activate
+from ptm.nn.layers import activate, build_norm
 from ptm.nn.shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
+from ptm.plan import Step
 
 # P predicted positions, E embedding size, V vocabulary.
 
@@ -19,7 +20,7 @@ class PredictedTransform(nn.Module):
         super().__init__()
         self.activation = shape.activation
         self.dense = nn.Linear(shape.hidden_size, shape.embedding_size, bias=shape.bias)
-        self.norm = shape.norm(shape.embedding_size)
+        self.norm = build_norm(shape, shape.embedding_size)
 
     def forward(self, hidden: Tensor, predicted_positions: Tensor) -> Tensor:
         """(B, T, D), (P) indices into the flattened rows -> (P, E)."""
@@ -88,3 +89,45 @@ class Scaled(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Any shape in, the same shape out."""
         return hidden * self.factor
+
+
+# B rows, T tokens, D width, P examples (padded).
+
+_CLASSES = 2
+
+
+class Pooler(nn.Module):
+    """Dense and tanh over the first token of each example."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, hidden: Tensor, pair_positions: Tensor) -> Tensor:
+        """(B, T, D), (P) indices into the flattened rows -> (P, D)."""
+        gathered = hidden.flatten(0, 1).index_select(0, pair_positions)
+        pooled: Tensor = torch.tanh(self.dense(gathered))
+        return pooled
+
+
+def pair_steps(shape: ModelShape) -> tuple[Step, ...]:
+    """hidden -> pair_logits (P, 2)."""
+    width = shape.hidden_size
+    return (
+        Step("pooler", lambda: Pooler(width), ("hidden", "pair_positions"), ("pooled",)),
+        Step(
+            "pair_classifier",
+            lambda: nn.Linear(width, _CLASSES),
+            ("pooled",),
+            ("pair_logits",),
+        ),
+    )
+
+
+def class_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy and hits of `logits` (P, C), summed where `weights` (P) are not 0; fp32."""
+    logits = logits.float()
+    ignored = targets.masked_fill(weights == 0, -100)
+    hits = (logits.detach().argmax(dim=-1) == targets) & (weights != 0)
+    loss = nn.functional.cross_entropy(logits, ignored, ignore_index=-100, reduction="sum")
+    return loss, hits.sum().float()

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ptm.arrays import I64
 from ptm.component import Config
-from ptm.components.objectives.base import Metric
+from ptm.components.objectives.base import Metric, Objective
 from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
-from ptm.nn.vocabulary_head import BiasVector, Scaled, Unembedding
-from ptm.nn.word_embedding import WordEmbedding
 from ptm.plan import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEXT_TARGETS = ("target_weights",)
 NEXT_OUTPUTS = ("loss_sum", "hit_sum")
@@ -58,6 +59,11 @@ def next_token_steps(
     Also hidden -> logits (B, T, V), for whoever asks for them. `smoothing`: the share of the
     targets that is spread over the vocabulary (Szegedy et al. 2016, section 7).
     """
+    from torch import nn
+
+    from ptm.nn.embedding import WordEmbedding
+    from ptm.nn.heads import BiasVector, Scaled, Unembedding
+
     width, size = shape.hidden_size, shape.vocabulary_size
     before: tuple[Step, ...] = ()
     if shape.embedding_size != width:
@@ -92,6 +98,30 @@ def next_token_steps(
     )
 
 
-def next_token_sums(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cross entropy and hits over the targets, as the head has summed them."""
-    return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}
+class NextTokenObjective(Objective):
+    """Cross entropy of every target, from a vocabulary's scores that never stand whole."""
+
+    head: LmHead = LmHead()
+
+    metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
+    targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
+
+    @property
+    def needs_word_starts(self) -> bool:
+        """No."""
+        return False
+
+    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+        """hidden -> sums of loss and hits, or logits (B, T, V)."""
+        return next_token_steps(self.head, shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The sums."""
+        return NEXT_OUTPUTS
+
+    def sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Cross entropy and hits over all targets, as the head has summed them."""
+        return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}

@@ -1,10 +1,23 @@
-"""Dropout that is not a CPU's bottleneck."""
+"""Norms, dropout and activations: what every layer is made of."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ptm.nn.shape import ModelShape
+
+
+def build_norm(shape: ModelShape, width: int) -> nn.Module:
+    """The model's kind of norm over the last axis (…, width).
+
+    `layer`: over mean and deviation (Ba et al. 2016), with a weight and perhaps a bias; `rms`: over
+    the root mean square alone (Zhang and Sennrich 2019).
+    """
+    if shape.norm_kind == "rms":
+        return nn.RMSNorm(width, eps=shape.norm_epsilon)
+    return nn.LayerNorm(width, eps=shape.norm_epsilon, bias=shape.bias)
 
 
 class Dropout(nn.Module):
@@ -37,3 +50,17 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(model)."""
         return f"p={self.p}"
+
+
+def activate(name: str, hidden: Tensor) -> Tensor:
+    """Apply the activation `name`. `gelu` is exact, `gelu_tanh` is GPT-2's approximation."""
+    if name == "gelu":
+        return F.gelu(hidden)
+    if name == "gelu_tanh":
+        return F.gelu(hidden, approximate="tanh")
+    if name == "relu":
+        return F.relu(hidden)
+    if name == "silu":
+        return F.silu(hidden)
+    assert name == "tanh", f"no activation {name!r}"
+    return hidden.tanh()

@@ -1,4 +1,4 @@
-"""What all objectives with masked tokens share: their tensors, their head, their loss.
+"""What all objectives with masked tokens share: the `masking` block, tensors, head and loss.
 
 Devlin et al. 2018, section 3.1.
 """
@@ -6,23 +6,23 @@ Devlin et al. 2018, section 3.1.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional as F
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import Config
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch
-from ptm.components.objectives.masking import Maskable, Masking
-from ptm.components.objectives.row_tensors import row_tensors
+from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Objective
+from ptm.components.objectives.masking import Maskable, Masking, TokenMasking
 from ptm.data.examples import Texts
-from ptm.data.placement import Placement
+from ptm.data.placement import Placement, row_tensors
 from ptm.nn.shape import ModelShape
-from ptm.nn.vocabulary_head import OutputBias, PredictedTransform, Unembedding
-from ptm.nn.word_embedding import tied_unembedding_step
 from ptm.plan import Step
+from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MASKED_ROLES = ("pad", "unk", "cls", "sep", "mask")
 MASKED_TARGETS = ("predicted_ids", "predicted_weights")
@@ -114,6 +114,9 @@ def masked_batch(
 
 def masked_steps(head: MlmHead, shape: ModelShape) -> tuple[Step, ...]:
     """hidden -> logits (P, V) at the predicted positions."""
+    from ptm.nn.embedding import tied_unembedding_step
+    from ptm.nn.heads import OutputBias, PredictedTransform, Unembedding
+
     transform = Step(
         "mlm_transform",
         lambda: PredictedTransform(shape),
@@ -128,18 +131,36 @@ def masked_steps(head: MlmHead, shape: ModelShape) -> tuple[Step, ...]:
     return (transform, unembed, bias) if head.bias else (transform, unembed)
 
 
-def class_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy and hits of `logits` (P, C), summed where `weights` (P) are not 0; fp32."""
-    logits = logits.float()
-    ignored = targets.masked_fill(weights == 0, -100)
-    hits = (logits.detach().argmax(dim=-1) == targets) & (weights != 0)
-    loss = F.cross_entropy(logits, ignored, ignore_index=-100, reduction="sum")
-    return loss, hits.sum().float()
-
-
 def masked_sums(outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Cross entropy and hits over the predicted positions."""
+    from ptm.nn.heads import class_sums
+
     loss, hits = class_sums(
         outputs["logits"], tensors["predicted_ids"], tensors["predicted_weights"]
     )
     return {"mlm_loss": loss, "mlm_accuracy": hits}
+
+
+class MaskedObjective(Objective):
+    """An objective that predicts the tokens that its `masking` hides."""
+
+    masking: Masking = TokenMasking()
+
+    @property
+    def needs_word_starts(self) -> bool:
+        """As the masking does."""
+        return self.masking.needs_word_starts
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Those of the masking."""
+        return self.masking.input_files
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the masking's files."""
+        return self.masking.fingerprint
+
+    def prepared(self, tokenizer: Tokenizer) -> Self:
+        """With the masking's files read."""
+        return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})

@@ -1,4 +1,4 @@
-"""Relative positions as numbers added to scores (Raffel et al. 2019, section 2.1)."""
+"""Positions: rotary, relative biases, tables and sines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.nn.cache import KeyValueCache
+from ptm.nn.shape import SinusoidalOrder
 
 # B rows, Q queries a row, K keys a row, H heads.
 
@@ -72,3 +73,57 @@ class RelativePositionBias(nn.Module):
         nothing = example_ids.new_empty((*example_ids.shape, 0))
         self.cache.extended(nothing, nothing, example_ids, None)
         return before
+
+
+# B rows, H heads, T tokens a row, S size of a head.
+
+
+def rotate(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
+    """Turn each pair (i, i + S/2) of (B, H, T, S) by position (B, T) x theta ** (-2i / S).
+
+    In fp32, whatever the type of `heads`: half precision has no room for late positions.
+    """
+    size = heads.shape[-1]
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=heads.device) / size
+    angles = (position_ids[..., None].float() * (1.0 / theta**exponents))[:, None]
+    cosines, sines = angles.cos(), angles.sin()
+    first, second = heads.float().chunk(2, dim=-1)
+    turned = (first * cosines - second * sines, second * cosines + first * sines)
+    return torch.cat(turned, dim=-1).to(heads.dtype)
+
+
+class PositionTable(nn.Embedding):
+    """A row a position, the first `offset` rows before position 0."""
+
+    def __init__(self, positions: int, width: int, *, offset: int) -> None:
+        super().__init__(positions, width)
+        self.offset = offset
+
+    def forward(self, position_ids: Tensor) -> Tensor:
+        """(B, T), from 0 in every example of a row -> (B, T, E)."""
+        return super().forward(position_ids + self.offset)
+
+
+_UER_FIRST = 2
+"""The place from which UER-py counts."""
+
+
+class SinusoidalPositions(nn.Module):
+    """A sine and a cosine of every wavelength, in the order that `model.embedding` names."""
+
+    def __init__(self, width: int, *, order: SinusoidalOrder = "halves") -> None:
+        super().__init__()
+        self.width = width
+        self.order = order
+
+    def forward(self, position_ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E)."""
+        half = self.width // 2
+        first, steps = (_UER_FIRST, half - 1) if self.order == "uer" else (0, half)
+        exponents = torch.arange(half, device=position_ids.device).double() / max(1, steps)
+        turns = (position_ids[..., None] + first).double() * 10000.0**-exponents
+        # In fp32 the angle of a position in the hundreds would be wrong in its fifth digit.
+        angles = turns.remainder(2 * math.pi).float()
+        both = (angles.sin(), angles.cos())
+        waves = torch.cat(both, -1) if self.order == "halves" else torch.stack(both, -1).flatten(-2)
+        return nn.functional.pad(waves, (0, self.width - 2 * half))

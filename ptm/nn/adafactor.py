@@ -1,0 +1,92 @@
+"""Adafactor's update: second moments by row and column (Shazeer and Stern 2018).
+
+transformers has one, but is no dependency; torch's lacks relative steps, the warm-up of them and
+a first moment, which T5's recipes use. Section numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+class AdafactorUpdates(torch.optim.Optimizer):
+    """The paper's algorithms 4 and 5; waits for no number from the device.
+
+    `states`: name and shape of what is kept of a parameter of some shape. The options are those of
+    the recipe's `optimizer` block.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        learning_rate: float,
+        states: Callable[[Shape], Mapping[str, Shape]],
+        scale_parameter: bool,
+        clip_threshold: float,
+        decay_rate: float,
+        epsilon1: float,
+        epsilon2: float,
+        beta1: float | None,
+    ) -> None:
+        super().__init__(groups, {"lr": learning_rate})
+        self._states = states
+        self._scale_parameter = scale_parameter
+        self._clip_threshold = clip_threshold
+        self._decay_rate = decay_rate
+        self._epsilon1, self._epsilon2 = epsilon1, epsilon2
+        self._beta1 = beta1
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient, each by itself."""
+        assert closure is None, "losses are computed elsewhere"
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group["lr"], group["weight_decay"])
+
+    def _update(self, parameter: Tensor, rate: float | Tensor, weight_decay: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            for name, shape in self._states(tuple(parameter.shape)).items():
+                state[name] = parameter.new_zeros(shape)
+            state["step"] = parameter.new_zeros(())
+        assert parameter.grad is not None
+        update = self._normalised(parameter.grad, state)
+        update /= (_root_mean_square(update) / self._clip_threshold).clamp_(min=1.0)
+        if self._scale_parameter:
+            rate = rate * _root_mean_square(parameter).clamp_(min=self._epsilon2)
+        update *= rate
+        if self._beta1 is not None:
+            update = state["exp_avg"].lerp_(update, 1 - self._beta1)
+        if weight_decay:
+            parameter *= 1 - weight_decay * rate
+        parameter -= update
+
+    def _normalised(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """The gradient by the root of its second moment, which takes it in."""
+        state["step"] += 1
+        newest = state["step"] ** self._decay_rate
+        squared = gradient.square().add_(self._epsilon1)
+        if "exp_avg_sq" in state:
+            return torch.mul(
+                gradient, state["exp_avg_sq"].lerp_(squared, newest).rsqrt(), out=squared
+            )
+        rows = state["exp_avg_sq_row"].lerp_(squared.mean(dim=-1), newest)
+        columns = state["exp_avg_sq_col"].lerp_(squared.mean(dim=-2), newest)
+        of_rows = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
+        # Into the memory of what is not needed any more: an embedding's gradient is large.
+        return torch.mul(gradient, of_rows, out=squared).mul_(columns.rsqrt().unsqueeze(-2))
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(values)
+    return norm / math.sqrt(values.numel())

@@ -1,0 +1,108 @@
+"""What can be known of a recipe before anything starts; few of the checks load torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ptm.engines.ds_config import ds_config
+from ptm.engines.offload import lacking_for_offload
+from ptm.errors import UserError
+from ptm.interop.sources.open import open_source
+from ptm.loading.rows import open_store, store_of
+from ptm.model.build import build_plan
+from ptm.recipe import Recipe
+from ptm.recipe.batch import batches_of
+from ptm.text.corpus import find_corpus
+
+_SOME_VOCABULARY = 1000
+
+
+def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
+    """What is not on this machine, as sentences; what is there is checked against the recipe.
+
+    Raises UserError for what is wrong, and with `need_inputs` for what is missing.
+    """
+    config = ds_config(recipe, batches_of(recipe))
+    check_parts(recipe)
+    missing = list(_missing_inputs(recipe))
+    lacking = lacking_for_offload(config)
+    if lacking is not None:
+        missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
+    if missing and need_inputs:
+        raise UserError("\n".join(missing))
+    _check_files(recipe, verify=need_inputs)
+    return missing
+
+
+def check_parts(recipe: Recipe) -> None:
+    """Raise UserError for stages the model cannot be cut into, and what it cannot freeze."""
+    stages, freeze = recipe.engine.pipeline_stages, recipe.train.freeze
+    if stages > 1 or freeze:
+        # These need the plan's modules, and so torch, which no other check does.
+        from ptm.model.stages import stage_bounds
+        from ptm.model.trainable import frozen_parameters
+
+        # Neither depends on how many tokens there are.
+        size = recipe.tokenizer.size or _SOME_VOCABULARY
+        plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+        frozen = frozen_parameters(plan, freeze)
+        if stages > 1:
+            stage_bounds(plan, stages, frozen=frozen)
+
+
+def _check_files(recipe: Recipe, *, verify: bool) -> None:
+    """Raise UserError where files that are here do not fit; `verify`: compare checksums, too."""
+    target = recipe.target_tokenizer
+    if target is not None and target.is_here:
+        of_targets = target.load(key="target_tokenizer").vocabulary
+        of_targets.require(recipe.objective.special_roles)
+    if recipe.tokenizer.is_here:
+        tokenizer = recipe.tokenizer.load()
+        recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
+        if all(Path(file).is_file() for file in recipe.objective.input_files):
+            recipe.objective.prepared(tokenizer)
+        both_here = target is None or target.is_here
+        if both_here and Path(recipe.data.store).exists():
+            store = open_store(recipe, tokenizer)
+            if verify:
+                store.verify()
+        for name in recipe.data.evaluation or ():
+            if both_here and Path(store_of(recipe, name)[1]).exists():
+                open_store(recipe, tokenizer, split=name)
+        for path in recipe.objective.teacher_sources:
+            if Path(path).exists():
+                from ptm.engines.teachers import fitting_recipe
+
+                fitting_recipe(path, recipe, tokenizer)
+
+
+def _missing_inputs(recipe: Recipe) -> Iterator[str]:
+    for key, tokenizer in (
+        ("tokenizer", recipe.tokenizer),
+        ("target_tokenizer", recipe.target_tokenizer),
+    ):
+        for file in tokenizer.input_files if tokenizer else ():
+            if not Path(file).is_file():
+                yield f'{key}: "{file}" is not a file.'
+    for file in recipe.objective.input_files:
+        if not Path(file).is_file():
+            yield f'objective: "{file}" is not a file.'
+    segmenter = recipe.data.segmenter
+    for file in segmenter.input_files if segmenter else ():
+        if not Path(file).is_file():
+            yield f'data.segmenter: "{file}" is not a file.'
+    for key, block in recipe.data.corpora.items():
+        if not Path(block.store).exists():
+            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` makes it.'
+            try:
+                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
+            except UserError as error:
+                yield str(error)
+    sources = [("init_from", recipe.start.source)] if recipe.start else []
+    sources += [("objective.teacher", path) for path in recipe.objective.teacher_sources]
+    for key, path in sources:
+        try:
+            open_source(path, download=False)
+        except UserError as error:
+            yield f"{key}: {error}"
