@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,49 +47,52 @@ class Texts:
         )
 
 
-class Examples(Protocol):
-    """An index of examples."""
+class Examples(ABC):
+    """An index of examples. Each kind is a frozen dataclass whose fields are int64 arrays."""
 
-    @property
-    def lengths(self) -> I64:
-        """Text tokens of every example (E), those of all its texts together."""
-        ...
+    if TYPE_CHECKING:
+        # Some kinds compute it, others keep it in a field, which no property may stand before.
+        @property
+        def lengths(self) -> I64:
+            """Text tokens of every example (E), those of all its texts together."""
+            raise NotImplementedError
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The index from what `to_arrays` gave."""
+        return cls(**arrays)
+
+    def to_arrays(self) -> dict[str, I64]:
+        """Its arrays by name, as they are kept on disk."""
+        names = [one.name for one in fields(self)]  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def left_out(self) -> Mapping[str, int]:
         """What rules kept out of the examples, counted, under words for a person."""
-        ...
+        return {}
 
+    @abstractmethod
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
-        ...
 
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk; the constructor takes the same."""
-        ...
+
+ExamplesType = type[Examples]
+"""For classes with a field `type`, in which `type[Examples]` would mean the field."""
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(Examples):
     """Each example is one range of tokens: a document, or a piece of a long one."""
 
     starts: I64
     lengths: I64
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Nothing."""
-        return {}
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         words = store.word_starts(starts, lengths) if store.info.has_word_starts else None
         return Texts(store.tokens(starts, lengths), lengths[:, None], words)
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {"starts": self.starts, "lengths": self.lengths}
 
 
 def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
@@ -105,7 +109,7 @@ def _nothing() -> I64:
 
 
 @dataclass(frozen=True)
-class Joined:
+class Joined(Examples):
     """Each example is `longest` tokens of all documents joined, with a separator after each.
 
     The text of the last example may be shorter. `ends` (D) counts the tokens, separators included,
@@ -141,11 +145,6 @@ class Joined:
         rest = self._total - index * self._stride
         return np.asarray(np.minimum(int(self.longest[0]), rest))
 
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Nothing."""
-        return {}
-
     def texts(self, store: TokenStore, index: I64) -> Texts:
         """The tokens of the examples `index`."""
         lengths = self._lengths_of(index)
@@ -162,17 +161,6 @@ class Joined:
             words = np.ones(stream.size, dtype=bool)
             words[~is_separator] = store.word_starts(position[~is_separator], one)
         return Texts(tokens, lengths[:, None], words)
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {
-            "starts": self.starts,
-            "ends": self.ends,
-            "longest": self.longest,
-            "separator": self.separator,
-            "overlap": self.overlap,
-            "closed": self.closed,
-        }
 
 
 def join_documents(

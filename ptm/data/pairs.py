@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64, ragged_arange
-from ptm.data.examples import Texts
+from ptm.data.examples import Examples, Texts
 from ptm.rng import U64, draws
 from ptm.store.format import TokenStore
 
@@ -19,7 +18,7 @@ _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Examples):
     """Each example is two ranges of tokens and a label (E each)."""
 
     first_starts: I64
@@ -47,17 +46,6 @@ class Pairs:
         ranges = starts.ravel(), parts.ravel()
         words = store.word_starts(*ranges) if store.info.has_word_starts else None
         return Texts(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {
-            "first_starts": self.first_starts,
-            "first_lengths": self.first_lengths,
-            "second_starts": self.second_starts,
-            "second_lengths": self.second_lengths,
-            "labels": self.labels,
-            "counts": self.counts,
-        }
 
 
 @dataclass(frozen=True)

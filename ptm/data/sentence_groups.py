@@ -53,7 +53,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class SentenceGroups:
+class SentenceGroups(Examples):
     """Each example is some neighbouring sentences of one document.
 
     `starts` (E): its first token in the store; `ends` (E): sentences up to the end of each example;
@@ -90,17 +90,6 @@ class SentenceGroups:
         ]
         tokens = store.tokens(np.asarray(self.starts[index]), parts.sum(axis=1))
         return Texts(tokens, parts, None)
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {
-            "starts": self.starts,
-            "ends": self.ends,
-            "sentences": self.sentences,
-            "source": self.source,
-            "target": self.target,
-            "counts": self.counts,
-        }
 
 
 def cut_sentences(sentences: Sentences, longest: int) -> Sentences:

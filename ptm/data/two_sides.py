@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.data.documents import Sentences
-from ptm.data.examples import Texts
+from ptm.data.examples import Examples, Texts
 from ptm.store.format import TokenStore
 
 _SIDES = ("source", "target")
 
 
 @dataclass(frozen=True)
-class TwoSides:
+class TwoSides(Examples):
     """Each example is a range of tokens of the source and one of the target (E each).
 
     `cut` (4): pairs whose source was too long and the tokens that were left out at its end, then
@@ -61,16 +60,6 @@ class TwoSides:
         store.refuse_foreign(sources.tokens, store.info.vocabulary_size)
         store.refuse_foreign(targets.tokens, store.info.target_size)
         return texts
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {
-            "source_starts": self.source_starts,
-            "source_lengths": self.source_lengths,
-            "target_starts": self.target_starts,
-            "target_lengths": self.target_lengths,
-            "cut": self.cut,
-        }
 
 
 def side_lengths(sentences: Sentences) -> I64:

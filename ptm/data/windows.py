@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64, ragged_arange
-from ptm.data.examples import Texts
+from ptm.data.examples import Examples, Texts
 from ptm.store.format import TokenStore
 
 BEGINS, ENDS = 1, 2
@@ -17,17 +15,12 @@ BEGINS, ENDS = 1, 2
 
 
 @dataclass(frozen=True)
-class Windows:
+class Windows(Examples):
     """Each example is one range of text tokens (W) and a label that says what stands around it."""
 
     starts: I64
     lengths: I64
     labels: I64
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Nothing."""
-        return {}
 
     @property
     def stream_lengths(self) -> I64:
@@ -39,10 +32,6 @@ class Windows:
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         labels = np.asarray(self.labels[index])
         return Texts(store.tokens(starts, lengths), lengths[:, None], None, labels)
-
-    def arrays(self) -> Mapping[str, NDArray[np.int64]]:
-        """What is kept on disk."""
-        return {"starts": self.starts, "lengths": self.lengths, "labels": self.labels}
 
 
 def document_windows(starts: I64, lengths: I64, size: int, *, start_token: bool) -> Windows:

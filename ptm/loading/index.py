@@ -129,7 +129,7 @@ class RowIndexes:
                 forget_arrays(self._store.folder, self._fingerprint, self._key(drawing - 2))
         else:
             arrays = self._cached(drawing)
-        examples = objective.index_of(
+        examples = objective.index_type.from_arrays(
             {name[3:]: array for name, array in arrays.items() if name.startswith("ex_")}
         )
         return RowIndex(
@@ -179,5 +179,5 @@ class RowIndexes:
         )
         lengths = objective.row_lengths(examples)
         rows = pack_sides(lengths, data.row_size) if data.packing else one_a_row(len(lengths))
-        kept = {f"ex_{name}": array for name, array in examples.arrays().items()}
+        kept = {f"ex_{name}": array for name, array in examples.to_arrays().items()}
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64, owner_of
 from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
-from ptm.components.objectives.noise import AnyInfilling, Noised, PoissonInfilling, infilled
+from ptm.components.objectives.noise import AnyInfilling, Noised, infilled
+from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.pairing import refuse_unstructured
 from ptm.data.sentence_groups import (
@@ -31,6 +30,7 @@ class Bart(Denoising):
     type: Literal["bart"]
     noise: AnyInfilling = PoissonInfilling()
 
+    index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
     needs_sentences: ClassVar[bool] = True
 
@@ -71,10 +71,6 @@ class Bart(Denoising):
             target=sides[:, 1],
             counts=np.zeros(4, dtype=np.int64),
         )
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return SentenceGroups(**arrays)
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Sentences permuted and spans masked on the one side, the text on the other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptm.arrays import I64
 from ptm.component import Config
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
@@ -89,6 +89,8 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    index_type: ClassVar[ExamplesType]
+    """The kind of examples that `index` gives."""
     segments: ClassVar[int] = 1
     """Texts of an example that `segment_ids` tell apart."""
     perplexity_of: ClassVar[str | None] = None
@@ -169,10 +171,6 @@ class Objective(Config):
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """The examples of `documents`; `seed` is of this drawing of them."""
-
-    @abstractmethod
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The same index from the arrays that `Examples.arrays` gave."""
 
     @property
     @abstractmethod

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from pydantic import model_validator
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.component import PositiveInt
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
 from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
 from ptm.components.objectives.noise import Noised
+from ptm.components.objectives.redraw import Redraw
 from ptm.data.examples import Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import DECODER, Placement, row_tensors
@@ -34,25 +33,12 @@ def with_specials(sides: I64) -> I64:
     return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
 
 
-class Denoising(NextTokenObjective):
+class Denoising(Redraw, NextTokenObjective):
     """Give back what noise took from a text."""
-
-    dynamic: bool = True
-    """Draw noise anew every epoch; false: cycle through `duplicates` fixed drawings."""
-    duplicates: PositiveInt = 1
 
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     needs_decoder: ClassVar[bool] = True
-
-    @model_validator(mode="after")
-    def _drawings_are_used(self) -> Denoising:
-        if self.dynamic and self.duplicates > 1:
-            raise ValueError(
-                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
-                "anew every epoch; set dynamic: false or leave duplicates out"
-            )
-        return self
 
     @abstractmethod
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
@@ -67,9 +53,8 @@ class Denoising(NextTokenObjective):
         drawing: Drawing,
     ) -> MicroBatch:
         """Both sides of the texts, noised as their epoch says, at their places."""
-        pattern = placement.epoch if self.dynamic else placement.epoch % self.duplicates
         seed = seed_of(drawing.seed, "noise", drawing.purpose)
-        keys = stream_keys(seed, pattern, placement.example)
+        keys = stream_keys(seed, self.drawing_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
         return _both_sides(noised, placement, vocabularies.source)
 

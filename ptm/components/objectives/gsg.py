@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from ptm.components.objectives.noise.gaps import (
     without_gaps,
 )
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.pairing import refuse_unstructured
 from ptm.data.sentence_groups import (
@@ -54,6 +53,7 @@ class Gsg(Denoising):
     unique: bool = False
     """Whether principal sentences are scored with a word counted once (Uniq; else Orig)."""
 
+    index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = AROUND.source + 2
@@ -110,10 +110,6 @@ class Gsg(Denoising):
             target=sides[:, 1],
             counts=left_out,
         )
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return SentenceGroups(**arrays)
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Sentences become masks on the one side, and stand one after another on the other."""

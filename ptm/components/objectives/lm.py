@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
 from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Joined, Texts, join_documents
+from ptm.data.examples import Examples, ExamplesType, Joined, Texts, join_documents
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
 from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
@@ -48,6 +47,11 @@ class Lm(NextTokenObjective):
         return np.asarray(stream)[:, None] - 1
 
     @property
+    def index_type(self) -> ExamplesType:  # type: ignore[override]
+        """One of documents that are joined, or one of each by itself."""
+        return Joined if self.concatenate else Windows
+
+    @property
     def index_key(self) -> str:
         """How documents are cut."""
         if self.concatenate:
@@ -67,10 +71,6 @@ class Lm(NextTokenObjective):
             overlap=1,
             closed=True,
         )
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return Joined(**arrays) if self.concatenate else Windows(**arrays)
 
     def collate(
         self,

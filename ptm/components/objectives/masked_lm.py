@@ -13,7 +13,8 @@ import numpy as np
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import Config
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Objective
-from ptm.components.objectives.masking import Maskable, Masking, TokenMasking
+from ptm.components.objectives.masking import Maskable, Masking
+from ptm.components.objectives.masking.token import TokenMasking
 from ptm.data.examples import Texts
 from ptm.data.placement import Placement, row_tensors
 from ptm.nn.shape import ModelShape

@@ -6,9 +6,7 @@ Devlin et al. 2018 (section 3.1), Liu et al. 2019 (section 4), Cui et al. 2019, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptm.arrays import I64
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
@@ -25,7 +23,15 @@ from ptm.components.objectives.masked_lm import (
     surrounded_length,
 )
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
+from ptm.data.examples import (
+    Examples,
+    ExamplesType,
+    Joined,
+    Pieces,
+    Texts,
+    cut_documents,
+    join_documents,
+)
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
@@ -59,6 +65,11 @@ class Mlm(MaskedObjective):
         return surrounded_length(examples.lengths, parts=1)[:, None]
 
     @property
+    def index_type(self) -> ExamplesType:  # type: ignore[override]
+        """One of documents that are joined, or one of each by itself."""
+        return Joined if self.full_sentences else Pieces
+
+    @property
     def index_key(self) -> str:
         """Masking is drawn later: only the cutting matters."""
         return "joined" if self.full_sentences else "pieces"
@@ -72,10 +83,6 @@ class Mlm(MaskedObjective):
             separator = vocabularies.source.special_id("sep")
             return join_documents(*documents.ranges, longest, separator=separator)
         return cut_documents(*documents.ranges, longest)
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return Joined(**arrays) if self.full_sentences else Pieces(**arrays)
 
     def collate(
         self,

@@ -5,18 +5,17 @@ Dong et al. 2019 (UniLM, section 2.3, sequence-to-sequence), Raffel et al. 2019 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
 from ptm.components.objectives.masked_lm import surrounded
 from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
 from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
@@ -32,6 +31,7 @@ class PrefixLm(NextTokenObjective):
 
     type: Literal["prefixlm"]
 
+    index_type: ClassVar[ExamplesType] = TwoSides
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
@@ -53,10 +53,6 @@ class PrefixLm(NextTokenObjective):
         """Every pair; where both sides are too long for a row together, they lose their ends."""
         sentences = documents.sentences
         return beginnings(sentences, shared_room(side_lengths(sentences), size.source - _AROUND))
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return TwoSides(**arrays)
 
     def collate(
         self,

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import model_validator
 
 from ptm.arrays import I64
-from ptm.component import PositiveInt, Probability
+from ptm.component import Probability
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
 from ptm.components.objectives.masked_lm import (
     MASKED_METRICS,
@@ -28,7 +26,8 @@ from ptm.components.objectives.masked_lm import (
     masked_sums,
     surrounded_length,
 )
-from ptm.data.examples import Examples, Texts
+from ptm.components.objectives.redraw import Redraw
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.pairs import Pairs
 from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
@@ -52,18 +51,16 @@ def pair_metrics(name: str) -> tuple[Metric, ...]:
     )
 
 
-class SentencePairs(MaskedObjective):
+class SentencePairs(Redraw, MaskedObjective):
     """Masked tokens, and two classes of pairs."""
 
-    dynamic: bool = True
-    """Draw pairs anew every epoch; false: cycle through `duplicates` fixed drawings."""
-    duplicates: PositiveInt = 1
     short_probability: Probability = 0.1
     """Share of the documents whose pairs are shorter than a row: their length is drawn."""
     head: MlmHead = MlmHead()
 
     pair_name: ClassVar[str]
     """What the metrics of the pairs begin with."""
+    index_type: ClassVar[ExamplesType] = Pairs
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
@@ -73,15 +70,6 @@ class SentencePairs(MaskedObjective):
     perplexity_of: ClassVar[str | None] = "mlm_loss"
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
-
-    @model_validator(mode="after")
-    def _drawings_are_used(self) -> SentencePairs:
-        if self.dynamic and self.duplicates > 1:
-            raise ValueError(
-                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
-                "anew every epoch; set dynamic: false or leave duplicates out"
-            )
-        return self
 
     def row_lengths(self, examples: Examples) -> I64:
         """Both halves and the special tokens around them."""
@@ -96,10 +84,6 @@ class SentencePairs(MaskedObjective):
     def index_key(self) -> str:
         """Masking is drawn later."""
         return f"{self.pair_name}-{self.short_probability!r}"
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return Pairs(**arrays)
 
     def collate(
         self,

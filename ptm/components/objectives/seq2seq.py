@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
@@ -19,7 +18,7 @@ from ptm.components.objectives.next_token import (
     target_tensors,
 )
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
@@ -42,6 +41,7 @@ class Seq2Seq(NextTokenObjective):
     """The share of every target that is spread over the vocabulary (section 5.4)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
+    index_type: ClassVar[ExamplesType] = TwoSides
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
@@ -65,10 +65,6 @@ class Seq2Seq(NextTokenObjective):
         sentences = documents.sentences
         longest = np.array([size.source, size.target]) - _AROUND
         return beginnings(sentences, np.minimum(side_lengths(sentences), longest))
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return TwoSides(**arrays)
 
     def collate(
         self,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
-from ptm.components.objectives.noise import AnySpanNoise, Noised, PaperSpans, corrupted
+from ptm.components.objectives.noise import AnySpanNoise, Noised, corrupted
+from ptm.components.objectives.noise.paper_spans import PaperSpans
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, Joined, Pieces, Texts, cut_documents, join_documents
+from ptm.data.examples import (
+    Examples,
+    ExamplesType,
+    Joined,
+    Pieces,
+    Texts,
+    cut_documents,
+    join_documents,
+)
 from ptm.data.packing import RowSize
 from ptm.errors import UserError
 from ptm.rng import U64
@@ -51,6 +58,11 @@ class T5(Denoising):
         return with_specials(self.noise.longest_sides(np.asarray(examples.lengths)))
 
     @property
+    def index_type(self) -> ExamplesType:  # type: ignore[override]
+        """One of documents that are joined, or one of each by itself."""
+        return Joined if self.full_sentences else Pieces
+
+    @property
     def index_key(self) -> str:
         """How documents are cut depends on how long noise makes them; it is drawn later."""
         options = "-".join(str(value) for value in self.noise.model_dump().values())
@@ -66,10 +78,6 @@ class T5(Denoising):
             separator = vocabulary.special_id("cls" if vocabulary.has("cls") else "sep")
             return join_documents(*documents.ranges, longest, separator=separator)
         return cut_documents(*documents.ranges, longest)
-
-    def index_of(self, arrays: Mapping[str, NDArray[Any]]) -> Examples:
-        """The index from its arrays."""
-        return Joined(**arrays) if self.full_sentences else Pieces(**arrays)
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Spans of noise become sentinels on the one side, and stand after them on the other."""

@@ -120,7 +120,7 @@ def test_an_index_is_made_again_from_its_arrays(
         if kind is Pieces
         else join_documents(*ranges, 20, separator=SEPARATOR)
     )
-    again = kind(**examples.arrays())
+    again = kind.from_arrays(examples.to_arrays())
     index = np.arange(0, examples.lengths.size, 7)
     expected = examples.texts(real_store, index)
     assert np.array_equal(again.texts(real_store, index).tokens, expected.tokens)

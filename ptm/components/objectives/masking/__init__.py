@@ -1,32 +1,16 @@
 """The recipe's `masking` block: which tokens are hidden, shared by all masked objectives.
 
-One file a unit: `Masking` is the union of them.
+One file per unit; `Masking` is found by scanning this package.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from ptm.component import union_of
 from ptm.components.objectives.masking.base import Maskable, Masked, MaskingConfig
-from ptm.components.objectives.masking.ngram import NgramMasking
-from ptm.components.objectives.masking.phrase import PhraseMasking
-from ptm.components.objectives.masking.span import SpanMasking
-from ptm.components.objectives.masking.token import TokenMasking
-from ptm.components.objectives.masking.whole_word import WholeWordMasking
 
-Masking = Annotated[
-    TokenMasking | WholeWordMasking | SpanMasking | PhraseMasking | NgramMasking,
-    Field(discriminator="unit"),
-]
+if TYPE_CHECKING:
+    Masking = MaskingConfig
+else:
+    Masking = union_of(__name__, MaskingConfig, tag="unit")
 
-__all__ = [
-    "Maskable",
-    "Masked",
-    "Masking",
-    "MaskingConfig",
-    "NgramMasking",
-    "PhraseMasking",
-    "SpanMasking",
-    "TokenMasking",
-    "WholeWordMasking",
-]
+__all__ = ["Maskable", "Masked", "Masking", "MaskingConfig"]

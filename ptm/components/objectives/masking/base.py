@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ptm.arrays import I64, Flags
-from ptm.component import Config, PositiveInt, Probability
+from ptm.component import PositiveInt, Probability
 from ptm.components.objectives.masking.units import (
     Replacement,
     Units,
@@ -20,6 +19,7 @@ from ptm.components.objectives.masking.units import (
     token_units,
     word_units,
 )
+from ptm.components.objectives.redraw import Redraw
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
@@ -44,7 +44,7 @@ class Masked:
     predicted: Flags
 
 
-class MaskingConfig(Config):
+class MaskingConfig(Redraw):
     """The part common to all units."""
 
     unit: str
@@ -56,19 +56,11 @@ class MaskingConfig(Config):
     """Share that becomes a random ordinary token; the rest is kept."""
     max_predictions: PositiveInt | None = None
     """The most tokens predicted in one example (BERT's max_predictions_per_seq)."""
-    dynamic: bool = True
-    """Draw anew every epoch; false: cycle through `duplicates` fixed patterns."""
-    duplicates: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _consistent(self) -> MaskingConfig:
+    def _shares_add_up(self) -> MaskingConfig:
         if self.mask + self.random > 1 + 1e-9:
             raise ValueError(f"mask = {self.mask} and random = {self.random} are more than 1")
-        if self.dynamic and self.duplicates > 1:
-            raise ValueError(
-                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
-                "anew every epoch; set dynamic: false or leave duplicates out"
-            )
         return self
 
     @property
@@ -94,10 +86,6 @@ class MaskingConfig(Config):
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
         """Which tokens are predicted (N), and the group of each that shares one fate (N)."""
 
-    def pattern(self, epoch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which drawing an epoch uses."""
-        return epoch if self.dynamic else epoch % self.duplicates
-
     def apply(
         self,
         text: Maskable,
@@ -109,7 +97,7 @@ class MaskingConfig(Config):
         vocabulary: Vocabulary,
     ) -> Masked:
         """Mask every example as its index (E), epoch (E) and `seed` say."""
-        keys = stream_keys(seed_of(seed, "masking", purpose), self.pattern(epoch), example)
+        keys = stream_keys(seed_of(seed, "masking", purpose), self.drawing_of(epoch), example)
         predicted, group = self.choose(text, keys)
         replacement = Replacement(
             mask_share=self.mask,

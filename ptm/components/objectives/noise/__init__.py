@@ -1,34 +1,29 @@
-"""What is done to a text before a decoder has to give it back, one file a kind of noise."""
+"""What is done to a text before a decoder has to give it back.
 
+One file per kind; the unions are found by scanning this package.
+"""
+
+from typing import TYPE_CHECKING
+
+from ptm.component import union_of
 from ptm.components.objectives.noise.base import Noised, Spans
-from ptm.components.objectives.noise.infilling import (
-    AnyInfilling,
-    GeometricInfilling,
-    Infilling,
-    PoissonInfilling,
-    infilled,
-)
-from ptm.components.objectives.noise.spans import (
-    AnySpanNoise,
-    GeometricSpans,
-    PaperSpans,
-    SpanNoise,
-    TokenSpans,
-    corrupted,
-)
+from ptm.components.objectives.noise.infilling import Infilling, infilled
+from ptm.components.objectives.noise.spans import SpanNoise, corrupted
+
+if TYPE_CHECKING:
+    AnyInfilling = Infilling
+    AnySpanNoise = SpanNoise
+else:
+    AnyInfilling = union_of(__name__, Infilling, tag="lengths")
+    AnySpanNoise = union_of(__name__, SpanNoise, tag="spans")
 
 __all__ = [
     "AnyInfilling",
     "AnySpanNoise",
-    "GeometricInfilling",
-    "GeometricSpans",
     "Infilling",
     "Noised",
-    "PaperSpans",
-    "PoissonInfilling",
     "SpanNoise",
     "Spans",
-    "TokenSpans",
     "corrupted",
     "infilled",
 ]

@@ -6,18 +6,16 @@ Lewis et al. 2019, 1910.13461, section 2.2.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, ragged_ranges, sum_before
-from ptm.component import Config, PositiveInt
+from ptm.component import Config
 from ptm.components.objectives.noise.base import Noised, Spans, noise_tokens, replaced
 from ptm.components.objectives.noise.drawing import (
-    geometric_table,
-    poisson_table,
     some_of,
     span_lengths,
 )
@@ -58,34 +56,6 @@ class Infilling(Config):
         kept_before = slot - index_within(owner)
         first = exclusive_cumsum(lengths)
         return Spans(owner, first[owner] + kept_before + sum_before(sizes, owner), sizes)
-
-
-class PoissonInfilling(Infilling):
-    """Lengths of a Poisson distribution, empty spans among them."""
-
-    lengths: Literal["poisson"] = "poisson"
-    mean_length: Annotated[float, Field(ge=2, le=100)] = 3.0
-
-    @property
-    def table(self) -> NDArray[np.float64]:
-        """Poisson."""
-        return poisson_table(self.mean_length)
-
-
-class GeometricInfilling(Infilling):
-    """Geometric lengths, truncated; no span is empty."""
-
-    lengths: Literal["geometric"]
-    geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    max_length: PositiveInt = 3
-
-    @property
-    def table(self) -> NDArray[np.float64]:
-        """Geometric."""
-        return geometric_table(self.geometric_p, self.max_length)
-
-
-AnyInfilling = Annotated[PoissonInfilling | GeometricInfilling, Field(discriminator="lengths")]
 
 
 def permuted(tokens: I64, parts: I64, keys: U64) -> I64:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ptm.components.objectives.albert import Albert
 from ptm.components.objectives.bert import Bert
-from ptm.components.objectives.masking import WholeWordMasking
+from ptm.components.objectives.masking.whole_word import WholeWordMasking
 from ptm.components.objectives.sentence_pairs import SentencePairs
 from ptm.loading.batches import step_batch
 from ptm.model.build import build_plan

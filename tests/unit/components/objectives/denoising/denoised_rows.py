@@ -63,7 +63,7 @@ class DenoisedRows:
         self.vocabularies = Vocabularies.one(vocabulary)
         index = objective.index(Documents(store), size=size, vocabularies=self.vocabularies, seed=7)
         # As it comes back from disk.
-        self.examples = objective.index_of(dict(index.arrays()))
+        self.examples = objective.index_type.from_arrays(index.to_arrays())
         self.lengths = objective.row_lengths(self.examples)
         self.rows = pack_sides(self.lengths, size) if packing else one_a_row(len(self.lengths))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ptm.components.objectives.bart import Bart
-from ptm.components.objectives.noise import PoissonInfilling
+from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from ptm.data.documents import Documents
 from ptm.data.packing import RowSize
 from ptm.errors import UserError

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ptm.components.objectives.masking import (
-    Maskable,
-    Masked,
-    Masking,
-    MaskingConfig,
-    NgramMasking,
-    SpanMasking,
-    TokenMasking,
-    WholeWordMasking,
-)
+from ptm.components.objectives.masking import Maskable, Masked, Masking, MaskingConfig
+from ptm.components.objectives.masking.ngram import NgramMasking
+from ptm.components.objectives.masking.span import SpanMasking
+from ptm.components.objectives.masking.token import TokenMasking
+from ptm.components.objectives.masking.whole_word import WholeWordMasking
 from ptm.data.examples import cut_documents
 from ptm.rng import stream_keys
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ptm.components.objectives.masking import Maskable, Masked, PhraseMasking
+from ptm.components.objectives.masking import Maskable, Masked
+from ptm.components.objectives.masking.phrase import PhraseMasking
 from ptm.errors import UserError
 from ptm.rng import stream_keys
 from ptm.text.tokenizers import Tokenizer

@@ -5,14 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ptm.components.objectives.noise import (
-    GeometricInfilling,
-    Infilling,
-    Noised,
-    PoissonInfilling,
-    infilled,
-)
+from ptm.components.objectives.noise import Infilling, Noised, infilled
+from ptm.components.objectives.noise.geometric_infilling import GeometricInfilling
 from ptm.components.objectives.noise.infilling import permuted
+from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 
 MASK = 10**6

@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ptm.components.objectives.noise import (
-    GeometricSpans,
-    Noised,
-    PaperSpans,
-    SpanNoise,
-    Spans,
-    TokenSpans,
-    corrupted,
-)
+from ptm.components.objectives.noise import Noised, SpanNoise, Spans, corrupted
+from ptm.components.objectives.noise.geometric_spans import GeometricSpans
+from ptm.components.objectives.noise.paper_spans import PaperSpans
+from ptm.components.objectives.noise.token_spans import TokenSpans
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 
 KINDS: dict[str, SpanNoise] = {

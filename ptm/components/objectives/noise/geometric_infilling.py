@@ -1,0 +1,26 @@
+"""Infilling with geometric lengths."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ptm.component import PositiveInt
+from ptm.components.objectives.noise.drawing import geometric_table
+from ptm.components.objectives.noise.infilling import Infilling
+
+
+class GeometricInfilling(Infilling):
+    """Geometric lengths, truncated; no span is empty."""
+
+    lengths: Literal["geometric"]
+    geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    max_length: PositiveInt = 3
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """Geometric."""
+        return geometric_table(self.geometric_p, self.max_length)

@@ -1,0 +1,78 @@
+"""T5's spans (Raffel et al. 2019, 1910.10683, section 3.1.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ptm.arrays import I64, exclusive_cumsum, sum_before
+from ptm.components.objectives.noise.base import Spans, noise_tokens
+from ptm.components.objectives.noise.drawing import (
+    compositions,
+)
+from ptm.components.objectives.noise.spans import SpanNoise
+from ptm.rng import U64, draws, substream, uniform
+
+_NOISE, _REST, _ROLL = 0, 1, 4
+
+
+class PaperSpans(SpanNoise):
+    """As many spans as the text's length says, cut at random (T5's `random_spans_noise_mask`).
+
+    A text begins with a token that is kept and ends with noise (so that the noise of a text short
+    enough for one span is its end in every epoch), but for `random_roll`. One of one token has no
+    noise.
+    """
+
+    spans: Literal["paper"] = "paper"
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens that is noise."""
+    mean_length: Annotated[float, Field(ge=1)] = 3.0
+    """Tokens of noise in a span, on average."""
+    random_roll: bool = False
+    """Whether the noise is shifted around the text by a random distance."""
+
+    def hidden(self, lengths: I64) -> I64:
+        """Exactly so many."""
+        return noise_tokens(lengths, self.rate)
+
+    def most_spans(self, lengths: I64) -> I64:
+        """Exactly so many; a shift may cut one in two."""
+        counts = self._counts(lengths)
+        return np.minimum(counts + 1, self.hidden(lengths)) if self.random_roll else counts
+
+    def _counts(self, lengths: I64) -> I64:
+        hidden = self.hidden(lengths)
+        spans = np.maximum(np.rint(hidden / self.mean_length).astype(np.int64), 1)
+        return np.asarray(np.minimum(spans, np.minimum(hidden, lengths - hidden)))
+
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """Noise and the rest are each cut into so many stretches, which take turns."""
+        hidden, spans = self.hidden(lengths), self._counts(lengths)
+        noise = compositions(substream(keys, _NOISE), hidden, spans)
+        rest = compositions(substream(keys, _REST), lengths - hidden, spans)
+        owner = np.repeat(np.arange(lengths.size), spans)
+        first = exclusive_cumsum(lengths)
+        places = sum_before(rest + noise, owner) + rest
+        if self.random_roll:
+            point = uniform(draws(substream(keys, _ROLL), np.zeros(1, dtype=np.int64)))
+            shift = (point * lengths).astype(np.int64)[owner]
+            owner, places, noise = _rolled(owner, places, noise, shift, lengths[owner])
+        return Spans(owner, first[owner] + places, noise)
+
+
+def _rolled(owner: I64, places: I64, sizes: I64, shift: I64, lengths: I64) -> tuple[I64, I64, I64]:
+    """Spans at `places` within texts of these `lengths`, shifted; all arrays are one a span (S).
+
+    What goes beyond the end of a text comes in at its beginning.
+    """
+    places = (places + shift) % lengths
+    beyond = np.maximum(places + sizes - lengths, 0)
+    cut = beyond > 0
+    owner = np.concatenate([owner, owner[cut]])
+    places = np.concatenate([places, np.zeros_like(beyond[cut])])
+    sizes = np.concatenate([sizes - beyond, beyond[cut]])
+    order = np.lexsort((places, owner))
+    return owner[order], places[order], sizes[order]

@@ -1,0 +1,24 @@
+"""BART's infilling: lengths of a Poisson distribution (Lewis et al. 2019, section 2.2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ptm.components.objectives.noise.drawing import poisson_table
+from ptm.components.objectives.noise.infilling import Infilling
+
+
+class PoissonInfilling(Infilling):
+    """Lengths of a Poisson distribution, empty spans among them."""
+
+    lengths: Literal["poisson"] = "poisson"
+    mean_length: Annotated[float, Field(ge=2, le=100)] = 3.0
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """Poisson."""
+        return poisson_table(self.mean_length)

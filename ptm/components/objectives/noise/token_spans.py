@@ -1,0 +1,43 @@
+"""Single tokens as noise (Raffel et al. 2019, 1910.10683, section 3.3.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ptm.arrays import I64, owner_of
+from ptm.components.objectives.noise.base import Spans, noise_tokens
+from ptm.components.objectives.noise.drawing import (
+    some_of,
+)
+from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
+from ptm.rng import U64, substream
+
+_PLACES = 3
+
+
+class TokenSpans(SpanNoise):
+    """Tokens one by one; those that happen to stand together are one span (section 3.3.2)."""
+
+    spans: Literal["token"]
+    rate: HalfAtMost = 0.15
+    """Share of the tokens that is noise."""
+
+    def hidden(self, lengths: I64) -> I64:
+        """Exactly so many."""
+        return noise_tokens(lengths, self.rate)
+
+    def most_spans(self, lengths: I64) -> I64:
+        """If no two stand together."""
+        return self.hidden(lengths)
+
+    def draw(self, lengths: I64, keys: U64) -> Spans:
+        """Runs of the tokens that are drawn."""
+        noise = some_of(substream(keys, _PLACES), lengths, self.hidden(lengths))
+        owner = owner_of(lengths)
+        begins = noise.copy()
+        begins[1:] &= ~(noise[:-1] & (owner[1:] == owner[:-1]))
+        starts = np.flatnonzero(begins)
+        sizes = np.bincount(np.cumsum(begins)[noise] - 1, minlength=starts.size)
+        return Spans(owner[starts], starts, sizes.astype(np.int64))
