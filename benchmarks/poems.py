@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ptm.data.split import held_out_documents
-from ptm.inference.decoding.choosing import Sampling
+from ptm.data.documents import held_out_documents
+from ptm.inference.decoding import Sampling
 from ptm.inference.generate import Choice, Generator
 from ptm.interop.sources.open import open_source
 from ptm.loading.rows import RowSet

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ptm.cli import main
-from ptm.launch.argument_encoding import unpacked
+from ptm.launch.command import unpacked
 
 if __name__ == "__main__":
     sys.exit(main(["train", *unpacked(sys.argv[1:])]))

@@ -3,7 +3,7 @@
 import sys
 
 from ptm.cli import main
-from ptm.launch.argument_encoding import unpacked
+from ptm.launch.command import unpacked
 
 if __name__ == "__main__":
     raise SystemExit(main(unpacked(sys.argv[1:])))

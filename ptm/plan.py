@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +54,22 @@ class Plan:
 
     steps: tuple[Step, ...]
     outputs: tuple[str, ...]
+
+    @cached_property
+    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every parameter by canonical name; found once, without their memory."""
+        import torch
+
+        modules: dict[str, nn.Module] = {}
+        with torch.device("meta"):
+            for step in self.steps:
+                if step.key not in modules:
+                    modules[step.key] = step.build()
+        return {
+            f"{key}.{name}": tuple(parameter.shape)
+            for key, module in modules.items()
+            for name, parameter in module.named_parameters()
+        }
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ MUTATIONS = {
         ("tests/unit/launch/test_environment.py",),
     ),
     "overrides go to other hosts unescaped": Mutation(
-        "ptm/launch/argument_encoding.py",
+        "ptm/launch/command.py",
         "return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
         "return ' '.join(words)",
         ("tests/unit/launch/test_environment.py",),

@@ -9,7 +9,7 @@ from ptm.durations import clock
 
 if TYPE_CHECKING:
     from ptm.store.preprocess import Progress
-    from ptm.text.vocabulary_training.base import Reading
+    from ptm.text.vocabulary_training.text import Reading
 
 
 class ProgressLine:

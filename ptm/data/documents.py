@@ -1,4 +1,4 @@
-"""Some documents of a store, as ranges of tokens or of sentences: what examples are made of."""
+"""Some documents of a store: which are held out, and their ranges of tokens or sentences."""
 
 from __future__ import annotations
 
@@ -73,3 +73,17 @@ class Documents:
             return Sentences(starts, lengths, counts)
         mine = np.repeat(self._chosen, counts)
         return Sentences(starts[mine], lengths[mine], counts[self._chosen])
+
+
+def held_out_documents(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
+    """Which documents are held out: those with the smallest hashes.
+
+    `share` of the distinct documents, at least one where `share` is positive; a function of the
+    documents alone, so that every run over a store holds out the same.
+    """
+    if share <= 0 or hashes.size == 0:
+        return np.zeros(hashes.shape, dtype=bool)
+    distinct = np.unique(hashes)
+    count = min(max(1, round(share * distinct.size)), distinct.size)
+    held_out: NDArray[np.bool_] = hashes <= distinct[count - 1]
+    return held_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Placement:
         """The same examples in the same rows, where they have `lengths` (E) tokens."""
         return replace(self, lengths=lengths, columns=columns)
 
-    @property
+    @cached_property
     def cells(self) -> I64:
         """For every token of every example, its index in the flattened rows x columns."""
         before = exclusive_cumsum(self.lengths)

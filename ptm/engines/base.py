@@ -25,6 +25,7 @@ from ptm.loading.batches import StepBatch
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
+from ptm.recipe.blocks import EngineBlock
 from ptm.rng import seed_of
 
 
@@ -80,12 +81,13 @@ class Engine(ABC):
         self._ranks = ranks
         self._stage = zero_stage(config)
         self._clipping = recipe.train.gradient_clipping
-        self._clips_itself = clips_itself(recipe, self._stage)
+        self._clips_itself = clips_itself(recipe.engine, self._stage)
         self._folders = offload_folders(config)
         self._frozen = frozen_parameters(plan, recipe.train.freeze)
         decay = recipe.optimizer.layer_decay
         self._rates = {} if decay is None else rate_factors(plan, decay)
-        self._deepspeed = self._started(recipe, plan, config)
+        self._optimizer = recipe.optimizer
+        self._deepspeed = self._started(recipe.engine, plan, config)
         self.state = EngineState(
             self._deepspeed,
             plan=plan,
@@ -98,17 +100,15 @@ class Engine(ABC):
             self.state.forget_dummy_updates()
 
     @abstractmethod
-    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         """DeepSpeed's engine; the weights are set later."""
 
-    def _optimizer(
-        self, recipe: Recipe, named: Iterable[tuple[str, nn.Parameter]]
-    ) -> torch.optim.Optimizer:
+    def _built_optimizer(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """The recipe's, over the parameters that learn; the others are frozen by this."""
         parameters = dict(named)
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in self._frozen)
-        return recipe.optimizer.build(parameters.items(), self._rates)
+        return self._optimizer.build(parameters.items(), self._rates)
 
     @abstractmethod
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
@@ -225,10 +225,3 @@ class Engine(ABC):
     def _no_shares(self) -> dict[str, Tensor]:
         names = ("loss", *(metric.name for metric in self._objective.metrics))
         return {name: torch.zeros((), device=self._ranks.device) for name in names}
-
-
-def added(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Add detached `values` to `totals` by name."""
-    for name, value in values.items():
-        value = value.detach()
-        totals[name] = totals[name] + value if name in totals else value

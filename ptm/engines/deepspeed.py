@@ -32,7 +32,7 @@ State = tuple[Tensor, ...]
 def join_deepspeed(*, cuda: bool) -> None:
     """Let DeepSpeed use the process group that this process has joined."""
     deepspeed.utils.logger.setLevel(logging.WARNING)
-    # What it warns of belongs into train.log (ptm/train/logs.py), not between the reports.
+    # What it warns of belongs into train.log (ptm/train/run_folder.py), not between the reports.
     deepspeed.utils.logger.handlers = [logging.NullHandler()]
     # Pipelines broadcast tied weights, which torch warns of though no gradient is asked for.
     warnings.filterwarnings("ignore", message=r".*c10d::broadcast_: an autograd kernel")

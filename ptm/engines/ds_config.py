@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import ptm
+from ptm.components.optimizers import Optimizer
 from ptm.engines.offload import refuse_offload, with_own_folders
 from ptm.errors import UserError, nearest
 from ptm.recipe import BatchPlan, Recipe
+from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 _KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
 # Keys of the JSON that would take over what the recipe owns.
@@ -84,14 +86,14 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     _refuse_stage(config, path)
     _refuse_absent(config, path)
     refuse_offload(config, path)
-    _refuse_pipeline(recipe, config)
-    _refuse_cut_parameters(recipe, config)
-    owned = _owned_by_recipe(recipe, batch)
+    _refuse_pipeline(recipe.engine, config)
+    _refuse_cut_parameters(recipe.engine, recipe.optimizer, config)
+    owned = _owned_by_recipe(recipe.engine, recipe.train, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
         # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
-    if clips_itself(recipe, zero_stage(config)):
+    if clips_itself(recipe.engine, zero_stage(config)):
         merged["gradient_clipping"] = 0.0
     return with_own_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
@@ -118,8 +120,8 @@ def _refuse_absent(config: dict[str, Any], path: Path) -> None:
                 )
 
 
-def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
-    stages, stage = recipe.engine.pipeline_stages, zero_stage(config)
+def _refuse_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
+    stages, stage = engine.pipeline_stages, zero_stage(config)
     if stages > 1 and stage != 1:
         why = (
             "which counts the gradients of tied weights twice when it clips"
@@ -128,17 +130,19 @@ def _refuse_pipeline(recipe: Recipe, config: dict[str, Any]) -> None:
         )
         raise UserError(
             f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
-            f"(engine.deepspeed = {recipe.engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
+            f"(engine.deepspeed = {engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
             "set pipeline_stages: 1 or engine.deepspeed: pipeline."
         )
 
 
-def _refuse_cut_parameters(recipe: Recipe, config: dict[str, Any]) -> None:
+def _refuse_cut_parameters(
+    engine: EngineBlock, optimizer: Optimizer, config: dict[str, Any]
+) -> None:
     stage = zero_stage(config)
-    if recipe.optimizer.needs_whole_parameters and stage > 0:
+    if optimizer.needs_whole_parameters and stage > 0:
         raise UserError(
-            f"optimizer.type = {recipe.optimizer.type} needs matrices with their rows and columns, "
-            f"but ZeRO stage {stage} (engine.deepspeed = {recipe.engine.deepspeed}) hands an "
+            f"optimizer.type = {optimizer.type} needs matrices with their rows and columns, "
+            f"but ZeRO stage {stage} (engine.deepspeed = {engine.deepspeed}) hands an "
             "optimizer flat pieces: set engine.deepspeed: zero0, or optimizer.type: adamw."
         )
 
@@ -148,22 +152,22 @@ def zero_stage(config: dict[str, Any]) -> int:
     return int(config.get("zero_optimization", {}).get("stage", 0))
 
 
-def clips_itself(recipe: Recipe, stage: int) -> bool:
+def clips_itself(engine: EngineBlock, stage: int) -> bool:
     """Whether gradients are clipped here and not by DeepSpeed.
 
     At stage 0 in fp32 it takes the norm in fp32, which for the gradients of an embedding is off by
     some 1e-4, and does not tell it; from stage 1 on it takes it in fp64.
     """
-    return stage == 0 and recipe.engine.precision == "fp32"
+    return stage == 0 and engine.precision == "fp32"
 
 
-def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
-    precision, scale = recipe.engine.precision, recipe.engine.loss_scale
+def _owned_by_recipe(engine: EngineBlock, train: TrainBlock, batch: BatchPlan) -> dict[str, Any]:
+    precision, scale = engine.precision, engine.loss_scale
     owned: dict[str, Any] = {
         "train_batch_size": batch.global_rows,
         "train_micro_batch_size_per_gpu": batch.micro_rows,
         "gradient_accumulation_steps": batch.accumulation,
-        "gradient_clipping": recipe.train.gradient_clipping,
+        "gradient_clipping": train.gradient_clipping,
         "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
         "fp16": {"enabled": False},
         # The optimizer is torch's own, which DeepSpeed calls untested.
@@ -181,7 +185,7 @@ def _owned_by_recipe(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
             "hysteresis": scale.hysteresis,
             "min_loss_scale": scale.minimum,
         }
-    if recipe.engine.pipeline_stages > 1:
+    if engine.pipeline_stages > 1:
         owned["pipeline"] = {"activation_checkpoint_interval": 0, "use_reentrant": False}
     return owned
 

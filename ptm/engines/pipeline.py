@@ -11,14 +11,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from ptm.engines.base import Engine, StepTotals, added
+from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
+from ptm.engines.metric_sums import added
 from ptm.engines.ranks import gathered
 from ptm.loading.batches import StepBatch
 from ptm.model.stages import stage_bounds
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
-from ptm.recipe import Recipe
+from ptm.recipe.blocks import EngineBlock
 
 Tensors = tuple[Tensor, ...]
 _EVALUATED_TOGETHER = 32
@@ -28,7 +29,7 @@ _EVALUATED_TOGETHER = 32
 class PipelineEngine(Engine):
     """The second executor of a plan: a stage's steps here, the others on other ranks."""
 
-    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
+    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         self._plan = plan
         self._capacity = 0
         self._counts: Mapping[str, float] = {}
@@ -43,13 +44,13 @@ class PipelineEngine(Engine):
             plan,
             bounds,
             loss=self._loss,
-            recompute=recipe.engine.activation_checkpointing,
+            recompute=block.activation_checkpointing,
         )
-        if recipe.engine.attention == "flex":
+        if block.attention == "flex":
             use_flex_attention(model)
         names = canonical_names(plan, model)
-        optimizer = self._optimizer(
-            recipe, ((names[own], parameter) for own, parameter in model.named_parameters())
+        optimizer = self._built_optimizer(
+            (names[own], parameter) for own, parameter in model.named_parameters()
         )
         engine = start_engine(model, optimizer, config)
         # DeepSpeed keeps one buffer a place in the tuple, whatever type of tensor comes and goes

@@ -8,33 +8,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.engines.base import Engine, StepTotals, added
+from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import partitioned, start_engine
-from ptm.engines.loss_scale import MissingLossScale
-from ptm.engines.metric_sums import metric_sums
+from ptm.engines.metric_sums import added, metric_sums
 from ptm.loading.batches import StepBatch
 from ptm.model.plain import PlainModel, empty_model
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
-from ptm.recipe import Recipe
+from ptm.recipe.blocks import EngineBlock
 
 
 class PlainEngine(Engine):
     """ZeRO 0-3 around the plan's steps in a loop."""
 
-    def _started(self, recipe: Recipe, plan: Plan, config: dict[str, Any]) -> Any:
-        recompute = recipe.engine.activation_checkpointing
+    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
+        recompute = block.activation_checkpointing
         if self._stage == 3:
             with partitioned(config):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
-        if recipe.engine.attention == "flex":
+        if block.attention == "flex":
             use_flex_attention(model)
-        engine = start_engine(model, self._optimizer(recipe, model.named_parameters()), config)
+        engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
         self._loss_scale: MissingLossScale | None = None
-        if self._stage == 0 and recipe.engine.precision == "fp16":
-            minimum = recipe.engine.loss_scale.minimum
+        if self._stage == 0 and block.precision == "fp16":
+            minimum = block.loss_scale.minimum
             self._loss_scale = MissingLossScale(engine, minimum=minimum)
         return engine
 
@@ -98,3 +97,29 @@ class PlainEngine(Engine):
             self._ranks.device,
             teachers=self._teachers,
         )
+
+
+class MissingLossScale:
+    """Scales the loss of one engine, and lets its scale move only after the gradients are back."""
+
+    def __init__(self, engine: Any, *, minimum: float) -> None:
+        self._optimizer = engine.optimizer
+        self._minimum = minimum
+        self._move = self._optimizer._update_scale
+        self._moves: list[bool] = []
+        self._optimizer._update_scale = self._moves.append
+
+    @property
+    def value(self) -> float:
+        """What to multiply the loss by."""
+        return float(self._optimizer.loss_scale_config.cur_scale)
+
+    def after_step(self) -> float:
+        """Move the scale as the step demands; return the norm of the unscaled gradients."""
+        norm = float(self._optimizer._global_grad_norm) / self.value
+        for skipped in self._moves:
+            if skipped and self.value <= self._minimum:
+                raise OverflowError("loss scale already at minimum")
+            self._move(skipped)
+        self._moves.clear()
+        return norm

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from ptm.engines.allocator import keep_large_blocks
 from ptm.engines.deepspeed import join_deepspeed
 from ptm.errors import AgreedError, UserError
 from ptm.recipe.batch import launched_ranks
@@ -233,3 +234,23 @@ def leave_ranks() -> None:
     """End the process group, so that no thread of it outlives the training."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+# Parameters of glibc's mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_ONE_GIGABYTE = 2**30
+
+
+def keep_large_blocks() -> None:
+    """On a CPU, let the same memory serve step after step.
+
+    glibc maps every block above 32 MB anew and unmaps it when it is freed. The logits of a small
+    model with a large vocabulary are such blocks: their page faults alone can take several times
+    as long as the arithmetic. On another C library, or with a GPU, nothing is changed.
+    """
+    if torch.cuda.is_available() or not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _ONE_GIGABYTE)
+        mallopt(_TRIM_THRESHOLD, 2 * _ONE_GIGABYTE - 1)

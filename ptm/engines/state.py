@@ -32,7 +32,6 @@ from ptm.checkpoint.format import WEIGHT
 from ptm.engines.deepspeed import gathered_to_write
 from ptm.engines.ranks import Ranks
 from ptm.model.initial_weights import FirstWeights
-from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -111,7 +110,7 @@ class EngineState:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter of the model, wherever it is held."""
-        return parameter_shapes(self._plan)
+        return dict(self._plan.parameter_shapes)
 
     def owned(self) -> Iterator[Owned]:
         """This rank's fragments; the order is the same in every run of one layout."""

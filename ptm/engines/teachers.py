@@ -11,11 +11,10 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_lm import MlmHead
 from ptm.errors import UserError
-from ptm.inference.loaded import loaded_model
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel
-from ptm.recipe import Recipe
+from ptm.model.plain import PlainModel, loaded_model
+from ptm.recipe import DataRecipe, ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,7 +43,7 @@ class Teachers:
             return self._objective.teacher_targets([model(tensors) for model in self.models])
 
 
-def open_teachers(recipe: Recipe, tokenizer: Tokenizer) -> Teachers | None:
+def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
     """The teachers of a recipe that has some. Raises UserError for one that cannot teach it."""
     objective = recipe.objective
     if not objective.teacher_sources:
@@ -67,7 +66,7 @@ def open_teachers(recipe: Recipe, tokenizer: Tokenizer) -> Teachers | None:
     return Teachers(objective, models, fingerprints)
 
 
-def fitting_recipe(path: str, recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
+def fitting_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> ModelRecipe:
     """The recipe of the teacher at `path`. Raises UserError where it cannot teach `recipe`."""
     try:
         theirs = open_source(path).recipe()
@@ -85,7 +84,7 @@ def fitting_recipe(path: str, recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
     return theirs
 
 
-def _misfits(theirs: Recipe, recipe: Recipe) -> Iterator[str]:
+def _misfits(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
     objective, embedding = recipe.objective, theirs.model.embedding
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.inference.loaded import loaded_model
 from ptm.inference.texts import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import Source
 from ptm.model.build import encoder_plan
-from ptm.recipe import Recipe
+from ptm.model.plain import loaded_model
+from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 
 Pooling = Literal["first", "mean", "max"]
@@ -39,7 +39,7 @@ class Embedder:
     """
 
     def __init__(self, source: Source) -> None:
-        self._recipe: Recipe = source.recipe()
+        self._recipe: ModelRecipe = source.recipe()
         self._tokenizer: Tokenizer = self._recipe.tokenizer.load()
         plan = encoder_plan(self._recipe.model, vocabulary_size=self._tokenizer.vocabulary.size)
         model = loaded_model(plan, source.tensors(), source=str(source.folder))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from ptm.errors import UserError
-from ptm.inference.loaded import loaded_model
 from ptm.inference.texts import TextBatch, quoted, read_texts, text_batches
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.recipe import Recipe
+from ptm.model.plain import loaded_model
+from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 
 
@@ -29,7 +29,7 @@ class Filler:
 
     def __init__(self, source: Source) -> None:
         """Raises UserError where the source has no head that predicts masked tokens."""
-        self._recipe: Recipe = source.recipe()
+        self._recipe: ModelRecipe = source.recipe()
         objective = self._recipe.objective
         if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
             raise UserError(

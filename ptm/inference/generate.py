@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from ptm.components.objectives.base import Prompt
 from ptm.errors import UserError
-from ptm.inference.decoding.choosing import Sampling
-from ptm.inference.decoding.text import Limits, continued, searched
-from ptm.inference.loaded import loaded_model
+from ptm.inference.decoding import Limits, Sampling, continued, searched
 from ptm.inference.texts import quoted
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.recipe import Recipe
+from ptm.model.plain import loaded_model
+from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
@@ -39,7 +38,7 @@ class Generator:
     def __init__(self, source: Source) -> None:
         """Raises UserError where the source's objective writes no texts."""
         self._folder = source.folder
-        self._recipe: Recipe = source.recipe()
+        self._recipe: ModelRecipe = source.recipe()
         target = self._recipe.target_tokenizer
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
         self.target_tokenizer: Tokenizer = self.tokenizer if target is None else target.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +13,15 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptm.data.packing import RowSize
 from ptm.errors import UserError
-from ptm.interop.completed_recipe import completed_recipe
+from ptm.interop.folders import new_folder
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.importing import write_imported
-from ptm.interop.new_folder import new_folder
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
-from ptm.model.plain import meta_model
-from ptm.recipe import Recipe
+from ptm.recipe import DataRecipe, ModelRecipe, recipe_from_data
+from ptm.recipe.model_recipe import TokenizerRecipe
 from ptm.rng import seed_of
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.files import block_with_copies
@@ -32,15 +32,6 @@ NewRows = Literal["pieces", "mean", "normal"]
 _MODEL_BLOCKS = ("tokenizer", "target_tokenizer", "model", "objective")
 _BLOCK = "tokenizer.yaml"
 _STD = 0.02
-_SOME_MODEL = {
-    "encoder": {
-        "type": "transformer",
-        "layers": 1,
-        "hidden_size": 8,
-        "heads": 1,
-        "feed_forward_size": 8,
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -78,9 +69,9 @@ def find_tokenizer(path: str, options: Sequence[str] = ()) -> TokenizerConfig:
 
     `options` are KEY=VALUE of its block. Raises UserError where there is none.
     """
-    data = {"tokenizer": _block_at(path), "model": _SOME_MODEL, "objective": {"type": "mlm"}}
+    data = {"tokenizer": _block_at(path)}
     overrides = [f"tokenizer.{option}" for option in options]
-    return completed_recipe(data, name=path, overrides=overrides).tokenizer
+    return recipe_from_data(data, TokenizerRecipe, name=path, overrides=overrides).tokenizer
 
 
 def _block_at(path: str) -> dict[str, Any]:
@@ -128,7 +119,9 @@ def adapt(
     old = recipe.tokenizer.load()
     config = find_tokenizer(vocabulary, options)
     new = config.load()
-    recipe.objective.refuse_unfit(new.vocabulary, recipe.data.row_size)
+    shortest = recipe.objective.shortest_row
+    size = recipe.data.row_size if isinstance(recipe, DataRecipe) else RowSize(shortest, shortest)
+    recipe.objective.refuse_unfit(new.vocabulary, size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
         raise UserError(f"{vocabulary}: has the tokens that {path} has already, in the same order.")
     rows = rows_of(old, new)
@@ -187,19 +180,18 @@ def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int
     return found
 
 
-def vocabulary_tensors(recipe: Recipe, size: int) -> set[str]:
+def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
     """Names of the tensors that have a row a token, of the source where targets have their own."""
     target = recipe.target_tokenizer
     fixed = target.load(key="target_tokenizer").vocabulary.size if target else None
 
-    def shapes(tokens: int) -> dict[str, torch.Size]:
-        plan = build_plan(
+    def shapes(tokens: int) -> Mapping[str, tuple[int, ...]]:
+        return build_plan(
             recipe.model,
             recipe.objective,
             vocabulary_size=tokens,
             target_vocabulary_size=fixed,
-        )
-        return {name: p.shape for name, p in meta_model(plan).named_parameters()}
+        ).parameter_shapes
 
     smaller, larger = shapes(size), shapes(size + 1)
     return {name for name, shape in smaller.items() if larger[name] != shape}

@@ -8,11 +8,12 @@ from typing import Any
 import yaml
 
 from ptm.errors import UserError
-from ptm.interop.completed_recipe import completed_recipe
-from ptm.interop.config_file import read_config
+from ptm.interop.folders import read_config
 from ptm.interop.hf.families import families
 from ptm.interop.uer import two_stacks
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
+from ptm.recipe import recipe_from_data
+from ptm.recipe.model_recipe import Architecture
 
 
 def recipe_blocks(path: Path) -> str:
@@ -27,7 +28,8 @@ def recipe_blocks(path: Path) -> str:
         raise UserError(f"{path}: lacks {error}.") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: has a wrong type ({error}).") from error
-    _refuse_invalid(blocks, path)
+    # Raises UserError unless the blocks are valid in a recipe around them.
+    recipe_from_data(blocks, Architecture, name=str(path))
     text = yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True)
     return f"# From {path}\n{text}"
 
@@ -52,9 +54,3 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
         f'{path}: model_type "{config.get("model_type")}" is not supported; {known} are, and the '
         "configs of UER-py."
     )
-
-
-def _refuse_invalid(blocks: dict[str, Any], path: Path) -> None:
-    """Raise UserError unless the blocks are valid in a recipe around them."""
-    tokenizer = {"type": "wordpiece", "vocab": "vocab.txt"}
-    completed_recipe({"tokenizer": tokenizer, **blocks}, name=str(path))

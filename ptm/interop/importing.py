@@ -12,15 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.completed_recipe import completed_recipe
+from ptm.interop.folders import new_folder, refuse_existing
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
-from ptm.interop.new_folder import new_folder, refuse_existing
 from ptm.interop.uer.importing import UerCheckpoint
 from ptm.model.build import build_plan, head_shape
-from ptm.model.plain import meta_model
 from ptm.nn.shape import WORD_KEY
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe, recipe_from_data
 from ptm.recipe.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
@@ -46,7 +44,7 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
         # An export of ours says how its model was trained.
         data["objective"] = read_recipe_data(where / RECIPE)["objective"]
     tensors = folder.canonical()
-    recipe = completed_recipe(dict(data), name=source)
+    recipe = recipe_from_data(data, ModelRecipe, name=source)
     _refuse_other_shapes(recipe, tensors, source)
     left_out = folder.left_out(tensors, recipe)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
@@ -70,7 +68,7 @@ def import_from_uer(
     checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
     data = checkpoint.blocks()
     tensors = checkpoint.tensors()
-    _refuse_other_shapes(completed_recipe(dict(data), name=source), tensors, source)
+    _refuse_other_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from UER-py's {source}")
     return Imported(_parameters(tensors))
 
@@ -86,7 +84,7 @@ def write_imported(
 
     Raises UserError where `out` exists or cannot be written.
     """
-    recipe = completed_recipe(dict(data), name=str(out))
+    recipe = recipe_from_data(data, ModelRecipe, name=str(out))
     tokenizers = {TOKENIZER: recipe.tokenizer, TARGET_TOKENIZER: recipe.target_tokenizer}
     blocks = {}
     with new_folder(out) as aside:
@@ -99,7 +97,7 @@ def write_imported(
         save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
 
 
-def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str) -> None:
+def _refuse_other_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
     """Raise UserError unless the weights are those of the model that the config describes.
 
     Only the head may be missing.
@@ -117,13 +115,13 @@ def _refuse_other_shapes(recipe: Recipe, tensors: dict[str, Tensor], source: str
     head = {step.key for step in recipe.objective.steps(head_shape(recipe.model, size))} - {
         WORD_KEY
     }
-    for name, parameter in meta_model(plan).named_parameters():
+    for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
             if name.split(".")[0] not in head:
                 raise UserError(f"{source}: the weights lack what is here called {name}.")
-        elif tensors[name].shape != parameter.shape:
+        elif tuple(tensors[name].shape) != shape:
             raise UserError(
                 f"{source}: what is here called {name} has the shape "
                 f"{tuple(tensors[name].shape)}; its config and the vocabulary ({size} tokens) say "
-                f"{tuple(parameter.shape)}."
+                f"{shape}."
             )

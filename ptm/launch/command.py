@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import shlex
@@ -13,7 +15,6 @@ from typing import Literal
 
 import ptm
 from ptm.errors import UserError
-from ptm.launch.argument_encoding import packed
 from ptm.launch.hosts import Slots, chosen, is_this_machine, read_hostfile
 
 Launcher = Literal["pdsh", "openmpi"]
@@ -160,3 +161,22 @@ def _program() -> list[str]:
     if script.is_file():
         return [str(script)]
     return ["--no_local_rank", "--module", "ptm", "train"]
+
+
+_WORDS = "--words="
+
+
+def packed(words: Sequence[str]) -> str:
+    """Arguments as one word that any shell, and pdsh, leaves as it is."""
+    return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()
+
+
+def unpacked(words: Sequence[str]) -> list[str]:
+    """Arguments of which some may have been packed; without the --local_rank DeepSpeed adds."""
+    found: list[str] = []
+    for word in words:
+        if word.startswith(_WORDS):
+            found += json.loads(base64.urlsafe_b64decode(word.removeprefix(_WORDS)))
+        elif not word.startswith("--local_rank"):
+            found.append(word)
+    return found

@@ -118,7 +118,7 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     from ptm.train.run_folder import RunFolder
 
     recipe = load_recipe(options.recipe, options.overrides)
-    batches_of(recipe, target.ranks)
+    batches_of(recipe.train, recipe.engine, ranks=target.ranks)
     open_inputs(recipe, ranks=target.ranks)
     folder = RunFolder(recipe)
     folder.refuse(fresh=options.fresh)

@@ -9,16 +9,18 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from ptm.launch.environment import LAUNCH
 from ptm.launch.shell import on_hosts
 
-_RANK_NAMES = (b"RANK", b"OMPI_COMM_WORLD_RANK")
-_PROGRAMS = (b"launch/train.py", b"ptm")
+_RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK")
+_PROGRAMS = ("launch/train.py", "ptm")
 _EXIT_CODE = 49
 """Of the fields of /proc/<pid>/stat after the program's name."""
 _EACH = """\
@@ -41,7 +43,9 @@ class Death:
 @dataclass(frozen=True)
 class _Process:
     pid: int
-    environment: dict[bytes, bytes]
+    parent: int
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
 
     @property
     def rank(self) -> int | None:
@@ -49,20 +53,24 @@ class _Process:
         found = (self.environment[name] for name in _RANK_NAMES if name in self.environment)
         return next((int(word) for word in found if word.isdigit()), None)
 
+    @property
+    def is_program(self) -> bool:
+        """Whether it runs `ptm`, and is not a launcher that will."""
+        # Of launch.py too the command line holds our script, but it begins otherwise.
+        words = self.command
+        return any(word.endswith(_PROGRAMS) for word in words[1:4]) and "--world_info" not in words
+
 
 def processes_here(launch: str) -> list[_Process]:
     """All of a launch that run on this host."""
     found = []
-    for path in Path("/proc").iterdir():
-        if not path.name.isdigit():
-            continue
-        try:
-            words = (path / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        environment = dict(word.split(b"=", 1) for word in words if b"=" in word)
-        if environment.get(LAUNCH.encode()) == launch.encode():
-            found.append(_Process(int(path.name), environment))
+    for process in psutil.process_iter():
+        # One that has ended meanwhile, or is another user's.
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if environment.get(LAUNCH) == launch:
+                command = tuple(process.cmdline())
+                found.append(_Process(process.pid, process.ppid(), command, environment))
     return found
 
 
@@ -72,33 +80,12 @@ def ranks_here(launch: str) -> dict[int, int]:
     ours = {process.pid: process for process in processes_here(launch)}
     for process in ours.values():
         rank = process.rank
-        if rank is None or not _is_program(process.pid):
+        if rank is None or not process.is_program:
             continue
-        parent = ours.get(_parent(process.pid))
+        parent = ours.get(process.parent)
         if parent is None or parent.rank is None:
             found.setdefault(rank, process.pid)
     return found
-
-
-def _is_program(pid: int) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    # Of launch.py too the command line holds our script, but it begins otherwise.
-    return any(word.endswith(_PROGRAMS) for word in words[1:4]) and b"--world_info" not in words
-
-
-def _stat(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _parent(pid: int) -> int:
-    stat = _stat(pid)
-    return int(stat[1]) if stat else -1
 
 
 def kill_here(launch: str, number: int) -> None:
@@ -176,8 +163,14 @@ class RankWatch:
 
 
 def _death(rank: int, pid: int) -> Death:
-    """Read while the launcher, which looks once a second, has not yet taken note of it."""
-    stat = _stat(pid)
+    """Read while the launcher, which looks once a second, has not yet taken note of it.
+
+    psutil gives the exit codes of children alone, and ranks are the launcher's.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        stat = []
     if len(stat) <= _EXIT_CODE or stat[0] not in "ZX":
         return Death(rank, pid, -1, -1)
     status = int(stat[_EXIT_CODE])

@@ -54,13 +54,7 @@ class TrainStream:
         """The step that begins at `first_row` of the endless sequence of shuffled epochs."""
         share = self._batch.global_rows // self._batch.ranks
         mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
-        epochs, rows = self._rows.located(mine)
-        self._rows.prepare(int(mine[-1]))
-        size = self._batch.micro_rows
-        parts = [
-            self._rows.micro_batch(rows[at : at + size], epochs[at : at + size])
-            for at in range(0, share, size)
-        ]
+        parts = self._rows.micro_batches(mine, size=self._batch.micro_rows)
         return step_batch(parts, self._rows.objective)
 
     def steps(self, first_row: int) -> Iterator[StepBatch]:

@@ -21,11 +21,10 @@ from ptm.data.cache import (
     kept_number,
     only_one,
 )
-from ptm.data.documents import Documents
+from ptm.data.documents import Documents, held_out_documents
 from ptm.data.examples import Examples
 from ptm.data.packing import Rows, one_a_row, pack_sides
-from ptm.data.split import held_out_documents
-from ptm.recipe import Recipe
+from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL
 from ptm.rng import seed_of
 from ptm.store.format import TokenStore
@@ -51,7 +50,7 @@ class RowIndexes:
     """
 
     def __init__(
-        self, recipe: Recipe, store: TokenStore, vocabularies: Vocabularies, *, split: str
+        self, recipe: DataRecipe, store: TokenStore, vocabularies: Vocabularies, *, split: str
     ) -> None:
         self._objective = recipe.objective
         self._data = recipe.data

@@ -16,7 +16,7 @@ from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
 from ptm.errors import UserError
 from ptm.loading.index import TRAIN, RowIndex, RowIndexes
-from ptm.recipe import Recipe
+from ptm.recipe import DataRecipe
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
@@ -133,6 +133,18 @@ class RowSet:
             found.append(between.join(words))
         return found
 
+    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
+        """`positions` (ascending) of the endless sequence, `size` rows at a time.
+
+        The epoch after theirs is made ready in the background when half of it has passed.
+        """
+        epochs, rows = self.located(positions)
+        self.prepare(int(positions[-1]))
+        return [
+            self.micro_batch(rows[at : at + size], epochs[at : at + size])
+            for at in range(0, positions.size, size)
+        ]
+
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
         """The tensors of `rows`, each drawn as in its epoch."""
         placement = self.placed(rows, epochs)
@@ -141,7 +153,7 @@ class RowSet:
         )
 
 
-def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
+def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     """The rows of `split`: TRAIN, `eval`, or an evaluation set's name, which are its whole store.
 
     Raises UserError where the store does not fit.
@@ -160,7 +172,7 @@ def open_rows(recipe: Recipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
     return rows
 
 
-def vocabularies_of(recipe: Recipe, tokenizer: Tokenizer) -> Vocabularies:
+def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
     """Those of both sides of a recipe, `tokenizer` being its source's."""
     target = recipe.target_tokenizer
     if target is None:
@@ -168,7 +180,7 @@ def vocabularies_of(recipe: Recipe, tokenizer: Tokenizer) -> Vocabularies:
     return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
 
 
-def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
+def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
     """The store of a split. Raises UserError where it was not made for this recipe."""
     key, path = store_of(recipe, split)
     store = TokenStore.open(path, key=key)
@@ -203,7 +215,7 @@ def open_store(recipe: Recipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> T
     return store
 
 
-def _check_targets(recipe: Recipe, store: TokenStore, *, key: str) -> None:
+def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
     """Raise UserError where the targets of the store were cut by another tokenizer."""
     info, config = store.info, recipe.target_tokenizer
     target = config.load(key="target_tokenizer") if config else None
@@ -228,7 +240,7 @@ def _check_targets(recipe: Recipe, store: TokenStore, *, key: str) -> None:
     )
 
 
-def store_of(recipe: Recipe, split: str) -> tuple[str, str]:
+def store_of(recipe: DataRecipe, split: str) -> tuple[str, str]:
     """The key of the recipe that names a split's store, and its path."""
     named = f"data.evaluation.{split}"
     key = named if named in recipe.data.corpora else "data"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ptm.errors import UserError
 from ptm.plan import Plan, Step
 
 
@@ -71,14 +72,9 @@ def empty_model(
     return model
 
 
-def parameter_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter by canonical name."""
-    return {name: tuple(p.shape) for name, p in meta_model(plan).named_parameters()}
-
-
 def parameter_count(plan: Plan) -> int:
     """Parameters of the plan, shared ones once."""
-    return sum(math.prod(shape) for shape in parameter_shapes(plan).values())
+    return sum(math.prod(shape) for shape in plan.parameter_shapes.values())
 
 
 def run_step(
@@ -105,3 +101,22 @@ def run_step(
     written = written if isinstance(written, tuple) else (written,)
     names.update(zip(step.writes, written, strict=True))
     return tuple(names[name] for name in after)
+
+
+def loaded_model(plan: Plan, weights: Mapping[str, Tensor], *, source: str) -> PlainModel:
+    """The plan's model with `weights`, in evaluation mode. Raises UserError where some do not fit.
+
+    Weights that the plan has no place for are left out.
+    """
+    model = empty_model(plan).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name not in weights:
+                raise UserError(f"{source}: has no weights for {name}.")
+            if weights[name].shape != parameter.shape:
+                raise UserError(
+                    f"{source}: {name} has the shape {tuple(weights[name].shape)}, its recipe says "
+                    f"{tuple(parameter.shape)}."
+                )
+            parameter.copy_(weights[name])
+    return model

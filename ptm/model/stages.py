@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import pairwise
+from math import prod
 
 from ptm.errors import UserError
-from ptm.model.plain import meta_model
 from ptm.plan import Plan
 
 Sizes = tuple[int, int]
@@ -19,14 +19,18 @@ def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...
 
     `without`: canonical names of those that do not count.
     """
-    model = meta_model(plan)
-    sizes = []
-    for step in plan.steps:
-        named = model.get_submodule(step.key).named_parameters(prefix=step.key)
-        parameters = [parameter for name, parameter in named if name not in without]
-        matrices = sum(parameter.numel() for parameter in parameters if parameter.dim() > 1)
-        sizes.append((matrices, sum(parameter.numel() for parameter in parameters) - matrices))
-    return tuple(sizes)
+    of_modules: dict[str, list[tuple[int, ...]]] = {step.key: [] for step in plan.steps}
+    for name, shape in plan.parameter_shapes.items():
+        if name not in without:
+            of_modules[name.partition(".")[0]].append(shape)
+    sizes = {
+        key: (
+            sum(prod(shape) for shape in shapes if len(shape) > 1),
+            sum(prod(shape) for shape in shapes if len(shape) <= 1),
+        )
+        for key, shapes in of_modules.items()
+    }
+    return tuple(sizes[step.key] for step in plan.steps)
 
 
 def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ptm.errors import UserError, nearest
-from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 
 
@@ -15,7 +14,7 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
 
     Raises UserError for a pattern that matches nothing, and where nothing is left to learn.
     """
-    names = parameter_shapes(plan).keys()
+    names = plan.parameter_shapes.keys()
     frozen: set[str] = set()
     for index, pattern in enumerate(patterns):
         matched = [name for name in names if fnmatchcase(name, pattern)]
@@ -51,5 +50,5 @@ def rate_factors(plan: Plan, decay: float) -> dict[str, float]:
             blocks += step.block
             begun[step.key] = blocks
     return {
-        name: decay ** (blocks - begun[name.partition(".")[0]]) for name in parameter_shapes(plan)
+        name: decay ** (blocks - begun[name.partition(".")[0]]) for name in plan.parameter_shapes
     }

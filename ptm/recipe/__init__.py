@@ -3,5 +3,15 @@
 from ptm.recipe.batch import BatchPlan, batch_plan
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.file import load_recipe, recipe_from_data, recipe_yaml
+from ptm.recipe.model_recipe import DataRecipe, ModelRecipe
 
-__all__ = ["BatchPlan", "Recipe", "batch_plan", "load_recipe", "recipe_from_data", "recipe_yaml"]
+__all__ = [
+    "BatchPlan",
+    "DataRecipe",
+    "ModelRecipe",
+    "Recipe",
+    "batch_plan",
+    "load_recipe",
+    "recipe_from_data",
+    "recipe_yaml",
+]

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ptm.errors import UserError
-from ptm.recipe.blocks import Recipe
+from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPl
     return BatchPlan(global_rows, ranks, accumulation, rows // accumulation)
 
 
-def batches_of(recipe: Recipe, ranks: int | None = None) -> BatchPlan:
+def batches_of(train: TrainBlock, engine: EngineBlock, *, ranks: int | None = None) -> BatchPlan:
     """The recipe's batch over `ranks`, or else over those that were launched."""
     return batch_plan(
-        global_rows=recipe.train.global_batch_size,
-        most_micro_rows=recipe.train.micro_batch_size,
-        ranks=data_parallel_ranks(recipe.engine.pipeline_stages, ranks),
+        global_rows=train.global_batch_size,
+        most_micro_rows=train.micro_batch_size,
+        ranks=data_parallel_ranks(engine.pipeline_stages, ranks),
     )
 
 
-def total_steps(recipe: Recipe, rows: int) -> int:
+def total_steps(train: TrainBlock, rows: int) -> int:
     """Steps of the whole training over `rows` rows an epoch."""
-    if recipe.train.steps is not None:
-        return recipe.train.steps
-    assert recipe.train.epochs is not None, "a recipe has steps or epochs"
-    return max(1, math.ceil(recipe.train.epochs * rows / recipe.train.global_batch_size))
+    if train.steps is not None:
+        return train.steps
+    assert train.epochs is not None, "a recipe has steps or epochs"
+    return max(1, math.ceil(train.epochs * rows / train.global_batch_size))

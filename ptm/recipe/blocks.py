@@ -14,12 +14,9 @@ from ptm.component import (
     PositiveFloat,
     PositiveInt,
 )
-from ptm.components.objectives import AnyObjective
 from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
-from ptm.recipe.data_block import DataBlock
-from ptm.recipe.model_block import ModelBlock
-from ptm.text.tokenizers import AnyTokenizer
+from ptm.recipe.model_recipe import BatchBlock, DataRecipe
 
 Paths = Annotated[tuple[str, ...], Listed]
 
@@ -50,15 +47,13 @@ class AnomalyBlock(Config):
     """Whether events.jsonl has the texts of the batch, and not their numbers alone."""
 
 
-class TrainBlock(Config):
+class TrainBlock(BatchBlock):
     """How long, and in what portions."""
 
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None
     global_batch_size: PositiveInt
-    """Rows a step, over all ranks."""
     micro_batch_size: PositiveInt
-    """The most rows a rank holds at once; accumulation follows from it."""
     gradient_clipping: NonNegativeFloat = 1.0
     """Largest gradient norm; 0: no clipping."""
     freeze: Paths = ()
@@ -172,19 +167,12 @@ class InitFrom(Config):
         return self
 
 
-class Recipe(Config):
+class Recipe(DataRecipe):
     """One training, from text to model."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     runs_dir: str = "runs"
-    seed: NonNegativeInt = 7
     init_from: str | InitFrom | None = None
-    tokenizer: AnyTokenizer
-    target_tokenizer: AnyTokenizer | None = None
-    """Of the target, where it is not the source's (translation)."""
-    data: DataBlock
-    model: ModelBlock
-    objective: AnyObjective
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: TrainBlock

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ptm.component import Config
 from ptm.components.embeddings import EmbeddingConfig
-from ptm.recipe.blocks import Recipe
+from ptm.recipe.blocks import EngineBlock, Recipe
 from ptm.recipe.data_block import metric_key
+from ptm.recipe.model_block import ModelBlock
+from ptm.recipe.model_recipe import Architecture, DataRecipe
 
 
 @dataclass(frozen=True)
@@ -18,18 +21,24 @@ class Problem:
     sentence: str
 
 
-def problems(recipe: Recipe) -> Iterator[Problem]:
+def problems(recipe: Config) -> Iterator[Problem]:
     """Everything that can be said against a recipe whose parts are right in themselves."""
-    yield from _objective_problems(recipe)
-    yield from _data_problems(recipe)
-    yield from _pair_problems(recipe)
-    yield from _target_problems(recipe)
-    yield from _train_problems(recipe)
-    yield from _attention_problems(recipe)
-    yield from _pipeline_problems(recipe)
+    if isinstance(recipe, Architecture):
+        yield from _model_problems(recipe)
+    if isinstance(recipe, DataRecipe):
+        yield from _layout_problems(recipe)
+        yield from _data_problems(recipe)
+        yield from _pair_problems(recipe)
+        yield from _target_problems(recipe)
+    if isinstance(recipe, Recipe):
+        if not recipe.data.corpus_patterns:
+            yield Problem("data.corpus", "is an empty list: name at least one file.")
+        yield from _train_problems(recipe)
+        yield from _attention_problems(recipe.model, recipe.engine)
+        yield from _pipeline_problems(recipe)
 
 
-def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
+def _model_problems(recipe: Architecture) -> Iterator[Problem]:
     objective, encoder = recipe.objective, recipe.model.encoder
     if encoder.visibility not in objective.visibilities:
         yield Problem(
@@ -44,6 +53,10 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
             if objective.needs_decoder
             else f"has nothing to do under objective.type = {objective.type}: leave it out.",
         )
+
+
+def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
+    objective = recipe.objective
     if recipe.data.layout not in objective.layouts:
         yield Problem(
             "data.layout",
@@ -72,7 +85,7 @@ def _objective_problems(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-def _pair_problems(recipe: Recipe) -> Iterator[Problem]:
+def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
     layout = recipe.data.layout
     if recipe.target_tokenizer is not None and layout != "pairs":
         yield Problem(
@@ -93,7 +106,7 @@ def _pair_problems(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-def _target_problems(recipe: Recipe) -> Iterator[Problem]:
+def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
     """What is wrong on a decoder's side."""
     data, model = recipe.data, recipe.model
     if not recipe.objective.needs_decoder:
@@ -131,7 +144,7 @@ def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> 
         )
 
 
-def _data_problems(recipe: Recipe) -> Iterator[Problem]:
+def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
     data, embedding = recipe.data, recipe.model.embedding
     yield from _too_long("data.sequence_length", data.sequence_length, embedding, "model.embedding")
     if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
@@ -152,13 +165,10 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
             f"is for the layout documents; in data.layout = {data.layout} the lines are what they "
             "are: leave it out.",
         )
-    if not data.corpus_patterns:
-        yield Problem("data.corpus", "is an empty list: name at least one file.")
 
 
-def _attention_problems(recipe: Recipe) -> Iterator[Problem]:
-    model = recipe.model
-    if recipe.engine.attention != "flex":
+def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Problem]:
+    if engine.attention != "flex":
         return
     dropout = model.dropout if model.attention_dropout is None else model.attention_dropout
     if dropout > 0:

@@ -4,42 +4,67 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+)
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from ptm.component import Config
 from ptm.errors import UserError, nearest
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.checks import problems
+from ptm.recipe.model_recipe import ModelRecipe
 
 Key = tuple[str | int, ...]
+C = TypeVar("C", bound=Config)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's numbers and booleans: 1e-4 is a number, `no` is a word."""
+_MOST_DEPTH, _MOST_ALIASES = 32, 64
+"""More than any recipe needs, and few enough for every reader of nested data."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^(?:[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+"
-        r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
+class _NotPlainError(YAMLError):
+    """YAML that a recipe has no use for; the message says what, `problem_mark` where."""
+
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem)
+        self.problem, self.problem_mark = problem, mark
+
+
+def _composed(text: str) -> Node | None:
+    """The nodes of one YAML 1.2 document: `1e-4` is a number, `no` is a word. Raises YAMLError.
+
+    Tags and directives would change what a value is, and depth and aliases what reading it costs;
+    they are looked for among the parser's events, before anything is built.
+    """
+    depth = aliases = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        aliases += isinstance(event, AliasEvent)
+        problem = None
+        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
+            problem = "a directive (%YAML, %TAG), which recipes have no use for: remove it"
+        elif getattr(event, "tag", None) is not None:
+            problem = f"the tag {event.tag}, which recipes have no use for: remove it"
+        elif depth > _MOST_DEPTH:
+            problem = f"blocks within blocks, more than {_MOST_DEPTH} deep"
+        elif aliases > _MOST_ALIASES:
+            problem = f"more than {_MOST_ALIASES} aliases (*name)"
+        if problem is not None:
+            raise _NotPlainError(problem, event.start_mark)
+    root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return root
 
 
 class Source:
@@ -61,13 +86,16 @@ class Source:
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
         try:
-            node = yaml.compose(text, Loader=_Loader)
-        except yaml.YAMLError as error:
+            node = _composed(text)
+        except _NotPlainError as error:
+            line = error.problem_mark.line + 1
+            raise UserError(f"{path}:{line}: has {error.problem}.") from error
+        except YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
             raise UserError(f"{path}{line}: is not YAML: {what}.") from error
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, MappingNode):
             raise UserError(f"{path}: is not a recipe: expected `key: value` lines.")
         lines: dict[Key, int] = {}
         data = _constructed(node, (), lines, path)
@@ -79,8 +107,10 @@ class Source:
         if not equals or not dotted:
             raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
         try:
-            node = yaml.compose(text, Loader=_Loader)
-        except yaml.YAMLError as error:
+            node = _composed(text)
+        except _NotPlainError as error:
+            raise UserError(f'"{argument}": the value has {error.problem}.') from error
+        except YAMLError as error:
             raise UserError(f'"{argument}": the value is not YAML.') from error
         value = None if node is None else _constructed(node, (), {}, f'"{argument}"')
         keys = dotted.split(".")
@@ -110,7 +140,7 @@ class Source:
 
 
 def _constructed(
-    node: yaml.Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
+    node: Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
 ) -> Any:
     """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
     if id(node) in around:
@@ -118,7 +148,7 @@ def _constructed(
             f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} holds itself."
         )
     around = (*around, id(node))
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, MappingNode):
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
@@ -131,13 +161,13 @@ def _constructed(
             lines[(*at, key)] = line
             data[key] = _constructed(value_node, (*at, key), lines, path, around)
         return data
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*at, index)] = item.start_mark.line + 1
         return [_constructed(v, (*at, i), lines, path, around) for i, v in enumerate(node.value)]
     try:
-        return _Loader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
+        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except (YAMLError, ValueError) as error:
         line = node.start_mark.line + 1
         raise UserError(f"{_place(path, line)}: cannot be read as a value: {error}.") from error
 
@@ -152,20 +182,44 @@ def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
     source = Source.read(path)
     for argument in overrides:
         source.override(argument)
-    return _validated(source)
+    return _validated(source, Recipe)
 
 
-def recipe_from_data(data: dict[str, Any], *, name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from data that a program wrote; `name` says where they come from."""
-    source = Source(data, name, {})
+def recipe_from_data(
+    data: Mapping[str, Any], kind: type[C], *, name: str, overrides: Sequence[str] = ()
+) -> C:
+    """A recipe from data that a program wrote; `name` says where they come from.
+
+    Blocks that `kind` does not have and a whole recipe has are left out. Raises UserError.
+    """
+    source = Source(deepcopy(dict(data)), name, {})
     for argument in overrides:
         source.override(argument)
-    return _validated(source)
+    source.data = _only_known(source.data, kind, whole=Recipe)
+    return _validated(source, kind)
 
 
-def _validated(source: Source) -> Recipe:
+def _only_known(data: dict[str, Any], kind: type[Config], *, whole: type[Config]) -> dict[str, Any]:
+    """Without the keys that `whole` has and `kind` has not, at any depth."""
+    found = {}
+    for key, value in data.items():
+        if key in whole.model_fields and key not in kind.model_fields:
+            continue
+        here, there = (one.model_fields.get(key) for one in (kind, whole))
+        inner, outer = (field.annotation if field else None for field in (here, there))
+        if isinstance(value, dict) and _is_config(inner) and _is_config(outer):
+            value = _only_known(value, inner, whole=outer)
+        found[key] = value
+    return found
+
+
+def _is_config(annotation: Any) -> TypeGuard[type[Config]]:
+    return isinstance(annotation, type) and issubclass(annotation, Config)
+
+
+def _validated(source: Source, kind: type[C]) -> C:
     try:
-        recipe = Recipe.model_validate(source.data)
+        recipe = kind.model_validate(source.data)
     except ValidationError as error:
         sentences = [_sentence(dict(item), source) for item in error.errors()]
         raise UserError("\n".join(dict.fromkeys(sentences))) from error
@@ -245,8 +299,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def recipe_yaml(recipe: Recipe) -> str:
-    """The whole recipe with every default, as YAML in the order of the blocks."""
-    return yaml.safe_dump(
-        recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-    )
+_BLOCKS = (
+    *("name", "runs_dir", "seed", "init_from", "tokenizer", "target_tokenizer", "data", "model"),
+    *("objective", "optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
+)
+"""In the order of a person's recipe."""
+
+
+def recipe_yaml(recipe: ModelRecipe) -> str:
+    """The recipe with every default, as YAML in the order of the blocks."""
+    data = recipe.model_dump(mode="json")
+    ordered = {key: data[key] for key in sorted(data, key=_BLOCKS.index)}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ptm.components.objectives import MicroBatch
+from ptm.components.objectives.base import BatchView, MicroBatch
 from ptm.data.placement import DECODER
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 from ptm.loading.rows import RowSet
@@ -23,28 +23,31 @@ def decoded_rows(rows: RowSet) -> Iterator[str]:
     batch = rows.micro_batch(chosen, np.zeros_like(chosen))
     yield f"the first {len(chosen)} rows, {dict(batch.counts)}:"
     for row in range(len(chosen)):
-        yield from _decoded_row(batch, row, rows.vocabularies)
+        yield from _decoded_row(batch, row, rows.objective.view, rows.vocabularies)
 
 
-def _decoded_row(batch: MicroBatch, row: int, vocabularies: Vocabularies) -> Iterator[str]:
+def _decoded_row(
+    batch: MicroBatch, row: int, view: BatchView, vocabularies: Vocabularies
+) -> Iterator[str]:
     tensors = batch.tensors
-    wanted = _masked_targets(tensors, row, vocabularies.source)
-    labels = _pair_labels(tensors, row)
+    wanted = _hidden_tokens(tensors, row, view, vocabularies.source)
     for example in range(1, int(tensors["example_ids"][row].max()) + 1):
-        label = f" (pair label {labels[example - 1]})" if labels else ""
+        label = _label(tensors, row, example, view)
         words = _words(tensors, row, example, vocabularies.source, wanted=wanted)
         yield f"  row {row}, example {example}{label}: {words}"
-        if "target_ids" in tensors:
-            yield from _next_tokens(tensors, row, example, vocabularies.target)
+        if view.targets is not None:
+            yield from _next_tokens(tensors, row, example, view.targets, vocabularies.target)
 
 
-def _next_tokens(tensors: Tensors, row: int, example: int, vocabulary: Vocabulary) -> Iterator[str]:
+def _next_tokens(
+    tensors: Tensors, row: int, example: int, names: tuple[str, str], vocabulary: Vocabulary
+) -> Iterator[str]:
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
     if side:
         yield f"    the decoder reads: {_words(tensors, row, example, vocabulary, side=side)}"
     here = tensors[f"{side}example_ids"][row] == example
-    counts = here & (tensors["target_weights"][row] > 0)
-    targets = [vocabulary.tokens[int(token)] for token in tensors["target_ids"][row][counts]]
+    ids, weights = (tensors[name][row] for name in names)
+    targets = [vocabulary.tokens[int(token)] for token in ids[here & (weights > 0)]]
     yield f"    to be predicted: {' '.join(targets)}"
 
 
@@ -67,28 +70,26 @@ def _words(
     )
 
 
-def _masked_targets(tensors: Tensors, row: int, vocabulary: Vocabulary) -> dict[int, str]:
+def _hidden_tokens(
+    tensors: Tensors, row: int, view: BatchView, vocabulary: Vocabulary
+) -> dict[int, str]:
     """The tokens behind the masks of a row, by column."""
-    if "predicted_positions" not in tensors:
+    if view.hidden is None:
         return {}
     columns = tensors["input_ids"].shape[1]
     first = row * columns
+    arrays = (tensors[name] for name in view.hidden)
     return {
         int(at) - first: vocabulary.tokens[int(token)]
-        for at, token, weight in zip(
-            tensors["predicted_positions"],
-            tensors["predicted_ids"],
-            tensors["predicted_weights"],
-            strict=True,
-        )
+        for at, token, weight in zip(*arrays, strict=True)
         if weight and first <= at < first + columns
     }
 
 
-def _pair_labels(tensors: Tensors, row: int) -> list[int]:
-    """The labels of the row's examples, where the objective is about pairs."""
-    if "pair_labels" not in tensors:
-        return []
-    counts = tensors["example_ids"].max(axis=1)
-    first = int(counts[:row].sum())
-    return [int(label) for label in tensors["pair_labels"][first : first + counts[row]]]
+def _label(tensors: Tensors, row: int, example: int, view: BatchView) -> str:
+    """` (pair label 1)` of an example that has one."""
+    if view.labels is None:
+        return ""
+    before = int(tensors["example_ids"].max(axis=1)[:row].sum())
+    name = view.labels.removesuffix("s").replace("_", " ")
+    return f" ({name} {int(tensors[view.labels][before + example - 1])})"

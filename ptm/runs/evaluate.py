@@ -11,9 +11,9 @@ import torch
 from ptm.errors import UserError
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.inference.loaded import loaded_model
-from ptm.engines.allocator import keep_large_blocks
-from ptm.recipe import Recipe
+from ptm.model.plain import loaded_model
+from ptm.engines.ranks import keep_large_blocks
+from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.data_block import metric_key
 from ptm.loading.batches import evaluation_batches
@@ -30,12 +30,7 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     Those of a named evaluation set begin with its name: `news/loss`. A student is evaluated without
     its teachers. Raises UserError where no store is named, it does not fit, or nothing is held out.
     """
-    recipe = source.recipe(overrides)
-    if not recipe.data.store:
-        raise UserError(
-            f"{source.folder}: says nothing about data; name a store, e.g. "
-            "data.store=stores/book_review (and data.layout, data.sequence_length)."
-        )
+    recipe = recipe_with_store(source, overrides)
     if not recipe.data.evaluation_names:
         raise UserError("data.held_out is 0: nothing to evaluate on; set e.g. data.held_out=0.01.")
     recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
@@ -78,6 +73,17 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _row_sizes(recipe: Recipe) -> tuple[int, ...]:
+def recipe_with_store(source: Source, overrides: Sequence[str]) -> DataRecipe:
+    """What an evaluation reads. Raises UserError where no store is named."""
+    recipe = source.data_recipe(overrides)
+    if not recipe.data.store:
+        raise UserError(
+            f"{source.folder}: says nothing about data; name a store, e.g. "
+            "data.store=stores/book_review (and data.layout, data.sequence_length)."
+        )
+    return recipe
+
+
+def _row_sizes(recipe: DataRecipe) -> tuple[int, ...]:
     size = recipe.data.row_size
     return (size.source, size.target) if recipe.objective.needs_decoder else (size.source,)

@@ -19,6 +19,7 @@ from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
 from ptm.recipe.data_block import metric_key
+from ptm.runs.evaluate import recipe_with_store
 from ptm.train.inputs import evaluation_rows
 from ptm.loading.rows import RowSet
 
@@ -49,7 +50,7 @@ def written_scores(
     target of its own to write, or the packages are not installed.
     """
     _package("sacrebleu"), _package("rouge_score")
-    recipe = source.recipe(overrides)
+    recipe = recipe_with_store(source, overrides)
     generator = Generator(source)
     if "pairs" not in recipe.objective.layouts and recipe.model.decoder is None:
         raise UserError(

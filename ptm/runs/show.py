@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from ptm.errors import UserError
 from ptm.model.build import build_plan
-from ptm.model.plain import meta_model, parameter_shapes
+from ptm.model.plain import meta_model
 from ptm.model.stages import stage_bounds, step_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
@@ -24,7 +24,7 @@ from ptm.loading.rows import TRAIN, open_rows, open_store
 
 def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     """Lines for a person. Raises UserError where what is asked for needs what is not here."""
-    arithmetic = batches_of(recipe)
+    arithmetic = batches_of(recipe.train, recipe.engine)
     config = ds_config(recipe, arithmetic)
     target = recipe.target_tokenizer
     plan = build_plan(
@@ -38,7 +38,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     if recipe.optimizer.layer_decay is not None:
         yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
-        yield from _stages(plan, recipe)
+        yield from _stages(plan, recipe.engine.pipeline_stages, recipe.train.freeze)
     yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
@@ -58,7 +58,7 @@ def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
         yield f"  {name:<20} {count:>15,}{f', {kept:,} of them frozen' if kept else ''}"
     yield f"  {'parameters':<20} {total:>15,}"
     if frozen:
-        sizes = parameter_shapes(plan)
+        sizes = plan.parameter_shapes
         kept = sum(math.prod(sizes[name]) for name in frozen)
         yield f"  {'frozen':<20} {kept:>15,}"
         yield f"  {'learning':<20} {total - kept:>15,}"
@@ -71,9 +71,8 @@ def _rates(plan: Plan, decay: float) -> Iterator[str]:
         yield f"  {name:<20} {rate:>15.6f}"
 
 
-def _stages(plan: Plan, recipe: Recipe) -> Iterator[str]:
-    frozen = frozen_parameters(plan, recipe.train.freeze)
-    bounds = stage_bounds(plan, recipe.engine.pipeline_stages, frozen=frozen)
+def _stages(plan: Plan, stages: int, freeze: Sequence[str]) -> Iterator[str]:
+    bounds = stage_bounds(plan, stages, frozen=frozen_parameters(plan, freeze))
     sizes = step_sizes(plan)
     for stage, (first, after) in enumerate(pairwise(bounds)):
         names = [step.name for step in plan.steps[first:after]]
@@ -102,7 +101,7 @@ def _length(recipe: Recipe) -> Iterator[str]:
         yield f"length: {what}; how many rows an epoch has is known once the store is there"
         return
     rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
-    steps = total_steps(recipe, len(rows))
+    steps = total_steps(recipe.train, len(rows))
     yield (
         f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "
         f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "

@@ -2,8 +2,7 @@
 
 The parent reads blocks of whole documents and hands them out; each becomes one shard. Memory is
 bounded by the blocks in flight whatever the size of the corpus. Shards are written under
-`STORE.partial/`, and the folder gets its own name only when it is whole.
-"""
+`STORE.partial/`, and the folder gets its own name only when it is whole."""
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ptm.errors import UserError
-from ptm.store.check_corpus import refuse_useless
 from ptm.store.encode import BlockEncoder, Counts, finished_shard
 from ptm.store.format import MANIFEST, ShardInfo, StoreInfo, write_manifest
 from ptm.store.staging import (
@@ -30,7 +28,7 @@ from ptm.store.staging import (
     refuse_foreign,
 )
 from ptm.store.workers import Encoders
-from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout
+from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, refuse_other_encoding
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
@@ -192,3 +190,25 @@ def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]
     sources = sum(c.source_tokens for c in counts)
     sides = {"source_tokens": sources, "target_tokens": pairs_of - sources}
     return {**lines, "pairs_with_an_empty_side": empty, **sides}
+
+
+def refuse_useless(
+    corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int, pairs: bool
+) -> None:
+    """Raise UserError for files with too many undecodable lines, and for a corpus without text."""
+    for index, file in enumerate(corpus):
+        of_file = [c for c in counts if c.file == index]
+        lines, invalid = sum(c.lines for c in of_file), sum(c.invalid for c in of_file)
+        before, first = 0, 0
+        for c in of_file:
+            if c.first_invalid is not None:
+                first = before + c.first_invalid + 1
+                break
+            before += c.lines
+        refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
+    if tokens == 0:
+        paths = ", ".join(file.path for file in corpus)
+        empty = sum(c.empty_documents for c in counts)
+        if pairs and empty:
+            raise UserError(f"{paths}: of none of its {empty:,} pairs both sides have text.")
+        raise UserError(f"{paths}: the corpus holds no text, only blank lines.")

@@ -23,7 +23,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
 
     Raises UserError for what is wrong, and with `need_inputs` for what is missing.
     """
-    config = ds_config(recipe, batches_of(recipe))
+    config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
     missing = list(_missing_inputs(recipe))
     lacking = lacking_for_offload(config)

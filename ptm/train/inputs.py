@@ -15,7 +15,7 @@ from ptm.interop.sources.open import open_source
 from ptm.loading.rows import TRAIN, RowSet, open_rows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
-from ptm.recipe import BatchPlan, Recipe
+from ptm.recipe import BatchPlan, DataRecipe, Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.check_recipe import check_parts
@@ -41,7 +41,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     `ranks`: those that will be started; left out, those that were.
     """
     tokenizer = recipe.tokenizer.load()
-    batch = batches_of(recipe, ranks)
+    batch = batches_of(recipe.train, recipe.engine, ranks=ranks)
     config = ds_config(recipe, batch)
     check_parts(recipe)
     if recipe.start is not None:
@@ -71,11 +71,11 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
         train=rows,
         evaluation=evaluation_rows(recipe, tokenizer),
         teachers=open_teachers(recipe, tokenizer),
-        steps=total_steps(recipe, len(rows)),
+        steps=total_steps(recipe.train, len(rows)),
     )
 
 
-def evaluation_rows(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, RowSet]:
+def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, RowSet]:
     """The rows of everything that is evaluated, by name. Raises UserError where some are not."""
     found = {}
     for name in recipe.data.evaluation_names:

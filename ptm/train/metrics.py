@@ -6,7 +6,7 @@ import json
 import math
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +125,13 @@ class MetricsFile:
         self._file.close()
 
 
-def console_line(record: Mapping[str, Any], *, steps: int) -> str:
-    """One report as a person reads it."""
+def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str], bool]) -> str:
+    """One report as a person reads it; beside the loss stand metrics that are better `higher`."""
     parts = [f"step {record['step']}/{steps}"]
     if record["split"] != "train":
         parts.append(str(record["split"]))
     parts.append(f"loss {record['loss']:.4f}")
-    parts += [f"{key} {value:.4f}" for key, value in record.items() if key.endswith("accuracy")]
+    parts += [f"{key} {value:.4f}" for key, value in record.items() if higher(key)]
     if "perplexity" in record:
         parts.append(f"perplexity {record['perplexity']:.2f}")
     if "tokens_per_second" in record:

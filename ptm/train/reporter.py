@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ptm.engines.base import StepResult, StepTotals
@@ -19,9 +19,16 @@ class Reporter:
     """Adds up the steps between two reports, and tells every report; all ranks call it alike."""
 
     def __init__(
-        self, folder: RunFolder, ranks: Ranks, trackers: Trackers | None, *, steps: int
+        self,
+        folder: RunFolder,
+        ranks: Ranks,
+        trackers: Trackers | None,
+        *,
+        steps: int,
+        higher: Callable[[str], bool],
     ) -> None:
-        """`steps`: of the whole run."""
+        """`steps`: of the whole run. `higher`: whether a metric is better when higher."""
+        self._higher = higher
         self.speed = Speed()
         self._path = folder.metrics
         self._ranks = ranks
@@ -79,6 +86,6 @@ class Reporter:
             return
         for record in records:
             self._file.write(record)
-            logger.info("%s", console_line(record, steps=self._steps))
+            logger.info("%s", console_line(record, steps=self._steps, higher=self._higher))
         if self._trackers is not None and records:
             self._trackers.log(*records)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ptm.checkpoint.format import Checkpoint
+import ptm
+from ptm.checkpoint.format import Checkpoint, digest_of
 from ptm.engines.deepspeed import refuse_config
 from ptm.engines.pipeline import PipelineEngine
 from ptm.engines.plain import PlainEngine
@@ -24,15 +26,14 @@ from ptm.engines.ranks import (
 from ptm.errors import EXIT_DONE, UserError
 from ptm.model.initial_weights import FirstWeights
 from ptm.model.plain import parameter_count
-from ptm.recipe import Recipe
+from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
+from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.checkpoints.resume import checkpoint_to_go_on_from
 from ptm.train.inputs import Inputs, open_inputs
-from ptm.train.logs import log_to
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
-from ptm.train.run_folder import RunFolder
-from ptm.train.same_start import refuse_different, refuse_too_few_ranks
+from ptm.train.run_folder import RunFolder, log_to
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, OnStepBegin, Trainer, ignore_step
@@ -60,7 +61,7 @@ def train(
     if launched_ranks() == 1:
         # Alone, all that is wrong with the inputs is said before DeepSpeed starts.
         recipe = load()
-        refuse_too_few_ranks(recipe)
+        refuse_too_few_ranks(recipe.engine.pipeline_stages)
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
             ranks = join_ranks(recipe.engine.backend)
@@ -107,7 +108,7 @@ def _train(
     agreed(ranks, lambda: refuse_config(inputs.ds_config, recipe.engine.deepspeed))
     folder = RunFolder(recipe)
     try:
-        agreed_by(ranks, lambda: folder.take(fresh=fresh), asked=_keeps(recipe, ranks))
+        agreed_by(ranks, lambda: folder.take(fresh=fresh), asked=_keeps(recipe.checkpoint, ranks))
         if ranks.first:
             stop.watch(folder.stop_file)
         with (
@@ -121,9 +122,9 @@ def _train(
         folder.leave()
 
 
-def _keeps(recipe: Recipe, ranks: Ranks) -> bool:
+def _keeps(block: CheckpointBlock, ranks: Ranks) -> bool:
     """Whether this rank keeps a run folder: one for all hosts, or one on each."""
-    return ranks.first_on_host if recipe.checkpoint.node_local else ranks.first
+    return ranks.first_on_host if block.node_local else ranks.first
 
 
 def _train_in(
@@ -137,7 +138,10 @@ def _train_in(
 ) -> int:
     """Inside the locked folder."""
     # What is wrong there is wrong on all ranks alike.
-    checkpoint = agreed(ranks, lambda: checkpoint_to_go_on_from(folder, recipe, inputs, ranks))
+    node_local = recipe.checkpoint.node_local
+    checkpoint = agreed(
+        ranks, lambda: checkpoint_to_go_on_from(folder, inputs, ranks, node_local=node_local)
+    )
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
     # Before the folder becomes this recipe's, which a mistake in it would then have to be freed of.
@@ -200,7 +204,7 @@ def _describe(
     parameters: int,
     hosts: Mapping[str, int],
 ) -> None:
-    if _keeps(recipe, ranks):
+    if _keeps(recipe.checkpoint, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
         # Without one, what was evaluated before the first step is evaluated again.
         folder.cut_history(checkpoint.step if checkpoint else -1)
@@ -229,3 +233,35 @@ def _trainer(
         rank_file=rank_file,
         teachers=teachers.fingerprints if teachers else (),
     )
+
+
+def refuse_too_few_ranks(stages: int) -> None:
+    """Raise UserError where one rank was started for a model in several stages."""
+    if stages > 1:
+        raise UserError(
+            f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, and "
+            f"one was started: `ptm launch --num-gpus {stages} RECIPE`, or set "
+            "engine.pipeline_stages=1."
+        )
+
+
+def refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
+    """Raise UserError where this rank was started with something else than the first."""
+    mine = {
+        "the recipe": digest_of(recipe_yaml(recipe).encode()),
+        "data.store": inputs.train.store.info.fingerprint,
+        "data.evaluation": digest_of(
+            " ".join(rows.store.info.fingerprint for rows in inputs.evaluation.values()).encode()
+        ),
+        "the teachers": inputs.teachers.fingerprints if inputs.teachers else (),
+        "the vocabulary": inputs.tokenizer.fingerprint,
+        "the files that objective names": inputs.train.objective.fingerprint,
+        "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
+        "the version of ptm": ptm.__version__,
+    }
+    first = objects_of_all(mine, ranks)[0]
+    different = [name for name, value in mine.items() if value != first[name]]
+    if different:
+        raise UserError(
+            f"{' and '.join(different)} here differ from those of rank 0: all hosts need the same."
+        )

@@ -12,22 +12,24 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import ptm
+from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.written import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.text.tokenizers.files import copy_files
-from ptm.train.anomalies import EVENTS
-from ptm.train.checkpoints.save import clear_leftovers
 from ptm.train.rank_file import clear_rank_files
 
 logger = logging.getLogger(__name__)
+
+EVENTS = "events.jsonl"
 
 # What may differ when a run is continued: nothing that changes what is learnt.
 _MAY_DIFFER = (
@@ -253,3 +255,27 @@ def _flat(data: Any, at: str = "") -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+_PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
+
+
+@contextmanager
+def log_to(path: Path, *, active: bool) -> Iterator[None]:
+    """Append what is logged to `path`, on the rank that writes; DeepSpeed's goes there alone."""
+    if not active:
+        # What goes wrong on one rank is raised on all, and said by the first.
+        _PROJECT.setLevel(logging.CRITICAL)
+        yield
+        return
+    _PROJECT.setLevel(logging.INFO)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for logger in (_PROJECT, _DEEPSPEED):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (_PROJECT, _DEEPSPEED):
+            logger.removeHandler(handler)
+        handler.close()

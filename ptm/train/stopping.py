@@ -84,17 +84,25 @@ def stop_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def is_better(metric: str, value: float, best: float | None, *, by: float = 0.0) -> bool:
-    """Whether `value` beats `best` by more than `by`: accuracies upwards, all else downwards."""
-    sign = 1 if metric.endswith("accuracy") else -1
+def is_better(value: float, best: float | None, *, higher: bool, by: float = 0.0) -> bool:
+    """Whether `value` beats `best` by more than `by`; `higher`: upwards, else downwards."""
+    sign = 1 if higher else -1
     return best is None or sign * (value - best) > by
 
 
 class Patience:
     """Counts evaluations without a better value; part of a checkpoint."""
 
-    def __init__(self, rule: EarlyStopping | None, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        rule: EarlyStopping | None,
+        state: Mapping[str, Any] | None = None,
+        *,
+        higher: bool = False,
+    ) -> None:
+        """`higher`: whether the rule's metric is better when higher."""
         self._rule = rule
+        self._higher = higher
         self.best: float | None = state["best"] if state else None
         self.misses: int = state["misses"] if state else 0
 
@@ -103,7 +111,8 @@ class Patience:
         if self._rule is None:
             return
         value = metrics[self._rule.metric]
-        better = is_better(self._rule.metric, value, self.best, by=self._rule.minimum_change)
+        by = self._rule.minimum_change
+        better = is_better(value, self.best, higher=self._higher, by=by)
         self.best = value if better else self.best
         self.misses = 0 if better else self.misses + 1
 

@@ -21,14 +21,13 @@ from ptm.loading.rows import TRAIN, RowSet
 from ptm.model.initial_weights import FirstWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
-from ptm.train.anomaly_policy import AnomalyPolicy
+from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.evaluation_sets import EvaluationSets
-from ptm.train.position import Position
+from ptm.train.progress import Position, hear_all
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
-from ptm.train.step_totals import hear_all
 from ptm.train.stopping import Patience, StopRequests, is_better
 from ptm.train.trackers import Trackers
 
@@ -77,21 +76,39 @@ class Trainer:
         self._trackers = trackers
         self._rank_file = rank_file
         self._position = Position()
-        self._reporter = Reporter(folder, ranks, trackers, steps=steps)
-        self._patience = Patience(recipe.train.early_stopping)
+        self._reporter = Reporter(
+            folder, ranks, trackers, steps=steps, higher=recipe.objective.higher_is_better
+        )
+        self._patience = self._new_patience(None)
         self._begun_at = 0
         self._skipped_before = 0
         self._best: float | None = None
         self._checkpoints = Checkpoints(
-            recipe, folder, engine, ranks, speed=self._reporter.speed, rank_file=rank_file
+            recipe.checkpoint,
+            folder,
+            engine,
+            ranks,
+            speed=self._reporter.speed,
+            rank_file=rank_file,
         )
-        self._anomalies = AnomalyPolicy(recipe, folder, self._checkpoints, first=ranks.first)
+        self._anomalies = AnomalyPolicy(
+            recipe.train.anomalies,
+            folder,
+            self._checkpoints,
+            fp16=recipe.engine.precision == "fp16",
+            first=ranks.first,
+        )
         self._evaluation = EvaluationSets(
             data.evaluation, recipe.objective, engine, ranks, micro_rows=batch.micro_rows
         )
         self._measured: dict[str, float] = {}
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
+
+    def _new_patience(self, state: Mapping[str, Any] | None) -> Patience:
+        rule = self._recipe.train.early_stopping
+        higher = rule is not None and self._recipe.objective.higher_is_better(rule.metric)
+        return Patience(rule, state, higher=higher)
 
     def start_fresh(
         self,
@@ -110,7 +127,7 @@ class Trainer:
         self._reporter.resume(run["window"])
         self._skipped_before = run["skipped"]
         self._best = run["best"]
-        self._patience = Patience(self._recipe.train.early_stopping, run["patience"])
+        self._patience = self._new_patience(run["patience"])
         self._anomalies.resume(run["watch"])
         self._take_state(checkpoint)
         self._checkpoints.saved_step = self._position.step
@@ -284,7 +301,10 @@ class Trainer:
         """Note an evaluation; whether the metric to keep checkpoints by is the best so far."""
         self._patience.note(metrics)
         rule = self._recipe.checkpoint.best
-        if rule is None or not is_better(rule, metrics[rule], self._best):
+        if rule is None:
+            return False
+        higher = self._recipe.objective.higher_is_better(rule)
+        if not is_better(metrics[rule], self._best, higher=higher):
             return False
         self._best = metrics[rule]
         return True

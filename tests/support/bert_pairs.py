@@ -18,15 +18,14 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ptm.inference.loaded import loaded_model
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import norm_parameters
-from ptm.model.plain import PlainModel, meta_model
+from ptm.model.plain import PlainModel, loaded_model, meta_model
 from ptm.plan import Plan
-from ptm.recipe import Recipe, recipe_from_data
+from ptm.recipe import ModelRecipe, Recipe, recipe_from_data
 from ptm.recipe.written import RECIPE, TOKENIZER, WEIGHTS
 from ptm.text.tokenizers import Tokenizer
 
@@ -91,10 +90,10 @@ def recipe_of(blocks: Mapping[str, Any]) -> Recipe:
         "schedule": {"type": "linear"},
         "train": {"steps": 10, "global_batch_size": 8, "micro_batch_size": 8},
     }
-    return recipe_from_data({**rest, **blocks}, name="blocks")
+    return recipe_from_data({**rest, **blocks}, Recipe, name="blocks")
 
 
-def plan_of(recipe: Recipe) -> Plan:
+def plan_of(recipe: ModelRecipe) -> Plan:
     """The plan of a recipe whose vocabulary is there; of one of the next token, to its logits."""
     size = recipe.tokenizer.load().vocabulary.size
     outputs = ("logits",) if recipe.objective.type == "lm" else None

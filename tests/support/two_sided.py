@@ -9,7 +9,7 @@ from typing import Any
 
 from ptm.model.build import build_plan
 from ptm.plan import Plan
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe
 
 WIDTH, HEADS, INNER = 64, 2, 96
 LAYERS, DECODER_LAYERS = 2, 3
@@ -71,7 +71,7 @@ CASES = {
 }
 
 
-def plan_of(recipe: Recipe) -> Plan:
+def plan_of(recipe: ModelRecipe) -> Plan:
     """The plan whose output is logits; the vocabulary is on disk."""
     size = recipe.tokenizer.load().vocabulary.size
     return build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=("logits",))

@@ -24,8 +24,9 @@ def importers(project: Path, module: str) -> set[str]:
     return found
 
 
-def test_deepspeed_is_imported_by_two_files_at_most(project: Path) -> None:
-    assert 1 <= len(importers(project, "deepspeed")) <= 2
+def test_deepspeed_is_imported_by_two_files(project: Path) -> None:
+    files = {"ptm/engines/deepspeed.py", "ptm/engines/async_io.py"}
+    assert importers(project, "deepspeed") == files
 
 
 def test_transformers_is_imported_in_interop_at_most(project: Path) -> None:
@@ -49,3 +50,44 @@ def test_a_module_loads_no_more_than_it_needs(module: str, unwanted: tuple[str, 
         check=True,
     )
     assert done.stdout.split() == []
+
+
+def loaded_by(script: str, *arguments: str, cwd: Path) -> set[str]:
+    """Which of the heavy packages a Python process has loaded at the end of `script`."""
+    show = (
+        f"{script}\nimport sys; print('\\n' + ' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    command = [sys.executable, "-c", show, *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = ("torch", "deepspeed", "transformers", "safetensors.torch", "wandb")
+
+
+def test_every_bundled_recipe_is_read_without_torch(project: Path) -> None:
+    script = (
+        "import pathlib; from ptm.recipe import load_recipe\n"
+        "paths = sorted(pathlib.Path('recipes').glob('*/*.yaml'))\n"
+        "assert len(paths) > 100\n"
+        "for path in paths: load_recipe(str(path))"
+    )
+    assert loaded_by(script, cwd=project) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate", "recipes/bert/tiny.yaml"),
+        ("validate", "recipes/t5/tiny.yaml"),
+        ("preprocess", "recipes/quickstart/roberta-tiny.yaml", "data.store={out}/store"),
+        ("runs", "{out}"),
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)
+def test_commands_that_need_no_torch_load_none(
+    project: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    words = [word.format(out=tmp_path) for word in arguments]
+    script = "import sys; from ptm.cli import main; assert main(sys.argv[1:]) == 0"
+    assert loaded_by(script, *words, cwd=project) == set()

@@ -78,7 +78,7 @@ def _stream(generator: Generator, text: str, choice: Choice) -> None:
 
 def _choice(parsed: argparse.Namespace) -> Choice:
     _refuse(parsed)
-    from ptm.inference.decoding.choosing import Sampling
+    from ptm.inference.decoding import Sampling
     from ptm.inference.generate import Choice
 
     sampling = None

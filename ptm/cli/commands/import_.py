@@ -78,7 +78,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _config_only(parsed: argparse.Namespace) -> int:
     from ptm.interop.config_only import recipe_blocks
-    from ptm.interop.new_folder import refuse_existing
+    from ptm.interop.folders import refuse_existing
 
     if parsed.out is not None:
         refuse_existing(parsed.out)

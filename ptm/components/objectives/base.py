@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -35,6 +35,19 @@ class Metric:
     name: str
     count: str
     weight: float = 0.0
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """What `ptm show --batch` prints beside the tokens that are read, by the names of tensors."""
+
+    hidden: tuple[str, str, str] | None = None
+    """Positions, ids and weights (P) of tokens that are hidden in the rows."""
+    labels: str | None = None
+    """A number per example (P)."""
+    targets: tuple[str, str] | None = None
+    """Ids and weights (B, T) of what is to be predicted at each place."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,7 @@ class Objective(Config):
     """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
     padded: ClassVar[tuple[str, ...]] = ()
     """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    view: ClassVar[BatchView]
     index_type: ClassVar[ExamplesType]
     """The kind of examples that `index` gives."""
     segments: ClassVar[int] = 1
@@ -107,6 +121,25 @@ class Objective(Config):
     def weights_at(self, step: int) -> Mapping[str, float]:
         """The share of every metric in the loss after `step` updates; 0 for those left out."""
         return {metric.name: metric.weight for metric in self.metrics}
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether more of `metric` is better, which may begin with the name of a set (`news/…`)."""
+        name = metric.rpartition("/")[2]
+        return any(one.name == name and one.higher_is_better for one in self.metrics)
+
+    @abstractmethod
+    def has_head(self, names: Collection[str]) -> bool:
+        """Whether a model with parameters of these names has the head that predicts tokens.
+
+        Raises UserError where it has a part of its heads with which no format holds it.
+        """
+
+    @property
+    def usual_layout(self) -> str:
+        """What a corpus is read as where nothing says otherwise: documents, if it can."""
+        if self.needs_sentences:
+            return "sentences"
+        return "documents" if "documents" in self.layouts else self.layouts[0]
 
     @property
     def alone(self) -> Objective:

@@ -5,14 +5,14 @@ Devlin et al. 2018, section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import Config
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Objective
+from ptm.components.objectives.base import BatchView, Drawing, Metric, MicroBatch, Objective
 from ptm.components.objectives.masking import Maskable, Masking
 from ptm.components.objectives.masking.token import TokenMasking
 from ptm.data.examples import Texts
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 MASKED_ROLES = ("pad", "unk", "cls", "sep", "mask")
 MASKED_TARGETS = ("predicted_ids", "predicted_weights")
 MASKED_PADDED = ("predicted_positions", *MASKED_TARGETS)
+MASKED_VIEW = BatchView(hidden=("predicted_positions", *MASKED_TARGETS))
 MASKED_METRICS = (
     Metric("mlm_loss", count="predicted", weight=1.0),
-    Metric("mlm_accuracy", count="predicted"),
+    Metric("mlm_accuracy", count="predicted", higher_is_better=True),
 )
 
 
@@ -147,6 +148,8 @@ class MaskedObjective(Objective):
 
     masking: Masking = TokenMasking()
 
+    view: ClassVar[BatchView] = MASKED_VIEW
+
     @property
     def needs_word_starts(self) -> bool:
         """As the masking does."""
@@ -165,3 +168,7 @@ class MaskedObjective(Objective):
     def prepared(self, tokenizer: Tokenizer) -> Self:
         """With the masking's files read."""
         return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})
+
+    def has_head(self, names: Collection[str]) -> bool:
+        """Whether the transform before the output layer is there, which every such head has."""
+        return "mlm_transform.dense.weight" in names

@@ -6,7 +6,7 @@ by name (`logits`), they are given whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.component import Config
-from ptm.components.objectives.base import Metric, Objective
+from ptm.components.objectives.base import BatchView, Metric, Objective
 from ptm.data.placement import Placement
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
@@ -27,7 +27,7 @@ NEXT_TARGETS = ("target_weights",)
 NEXT_OUTPUTS = ("loss_sum", "hit_sum")
 NEXT_METRICS = (
     Metric("lm_loss", count="predicted", weight=1.0),
-    Metric("lm_accuracy", count="predicted"),
+    Metric("lm_accuracy", count="predicted", higher_is_better=True),
 )
 
 
@@ -105,6 +105,11 @@ class NextTokenObjective(Objective):
 
     metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
     targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
+    view: ClassVar[BatchView] = BatchView(targets=("target_ids", "target_weights"))
+
+    def has_head(self, names: Collection[str]) -> bool:
+        """A tied head has no parameter of its own."""
+        return self.head.tied or "lm_unembed.weight" in names
 
     @property
     def needs_word_starts(self) -> bool:

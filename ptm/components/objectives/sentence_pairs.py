@@ -5,7 +5,7 @@ Each example is [CLS] first [SEP] second [SEP] with masked tokens and one of two
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,12 +13,13 @@ import numpy as np
 
 from ptm.arrays import I64
 from ptm.component import Probability
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch
+from ptm.components.objectives.base import BatchView, Drawing, Metric, MicroBatch
 from ptm.components.objectives.masked_lm import (
     MASKED_METRICS,
     MASKED_PADDED,
     MASKED_ROLES,
     MASKED_TARGETS,
+    MASKED_VIEW,
     MaskedObjective,
     MlmHead,
     masked_batch,
@@ -30,6 +31,7 @@ from ptm.components.objectives.redraw import Redraw
 from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.pairs import Pairs
 from ptm.data.placement import Placement
+from ptm.errors import UserError
 from ptm.nn.shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
@@ -47,7 +49,7 @@ def pair_metrics(name: str) -> tuple[Metric, ...]:
     return (
         *MASKED_METRICS,
         Metric(f"{name}_loss", count="pairs", weight=1.0),
-        Metric(f"{name}_accuracy", count="pairs"),
+        Metric(f"{name}_accuracy", count="pairs", higher_is_better=True),
     )
 
 
@@ -68,6 +70,7 @@ class SentencePairs(Redraw, MaskedObjective):
     padded: ClassVar[tuple[str, ...]] = (*MASKED_PADDED, "pair_positions", *_PAIR_TARGETS)
     segments: ClassVar[int] = 2
     perplexity_of: ClassVar[str | None] = "mlm_loss"
+    view: ClassVar[BatchView] = replace(MASKED_VIEW, labels="pair_labels")
     needs_sentences: ClassVar[bool] = True
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
@@ -84,6 +87,17 @@ class SentencePairs(Redraw, MaskedObjective):
     def index_key(self) -> str:
         """Masking is drawn later."""
         return f"{self.pair_name}-{self.short_probability!r}"
+
+    def has_head(self, names: Collection[str]) -> bool:
+        """Whether masked tokens are predicted; pairs alone are in no format."""
+        if super().has_head(names):
+            return True
+        if "pair_classifier.weight" in names:
+            raise UserError(
+                "has a head of sentence pairs, but none of masked tokens; it can be exported with "
+                "both or with neither."
+            )
+        return False
 
     def collate(
         self,

@@ -7,11 +7,6 @@ from abc import abstractmethod
 from ptm.component import Config, NonNegativeFloat
 
 
-def counted(amount: float, steps: int) -> int:
-    """Steps in `amount`, which is a share of `steps` where it is below 1, else their number."""
-    return round(amount * steps) if amount < 1 else int(amount)
-
-
 class Schedule(Config):
     """Warms up linearly from 0, then follows its own curve.
 
@@ -23,9 +18,14 @@ class Schedule(Config):
     warmup: NonNegativeFloat = 0.0
     """A share of all steps where below 1, else a number of steps."""
 
+    @staticmethod
+    def counted(amount: float, steps: int) -> int:
+        """Steps in `amount`, which is a share of `steps` where it is below 1, else their number."""
+        return round(amount * steps) if amount < 1 else int(amount)
+
     def warmup_steps(self, steps: int) -> int:
         """Steps of warm-up in a training of `steps`."""
-        return counted(self.warmup, steps)
+        return self.counted(self.warmup, steps)
 
     def decay_steps(self, steps: int) -> int:
         """Steps that are kept free at the end of a training of `steps`, for the rate to go down."""

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from ptm.component import PositiveFloat, Probability
-from ptm.components.schedules.base import Schedule, counted
+from ptm.components.schedules.base import Schedule
 
 
 class Wsd(Schedule):
@@ -35,7 +35,7 @@ class Wsd(Schedule):
 
     def decay_steps(self, steps: int) -> int:
         """At least one, so that a training ends at the floor."""
-        return max(1, counted(self.decay, steps))
+        return max(1, self.counted(self.decay, steps))
 
     def after_warmup(self, step: int, steps: int) -> float:
         """1, then down to `floor`."""

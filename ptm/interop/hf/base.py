@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ptm.components.objectives import Objective
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -43,7 +43,7 @@ class Family(ABC):
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
         """Why a model cannot be written as this family; None where it can."""
 
-    def preference(self, recipe: Recipe) -> int:
+    def preference(self, recipe: ModelRecipe) -> int:
         """Of several families that can hold a model, the one with the largest is its own."""
         return 0
 

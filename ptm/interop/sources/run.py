@@ -46,7 +46,8 @@ class RunSource(Source):
         found = {"steps": str(self._checkpoint.step)}
         for record in reversed(before):
             if record["split"] == "eval":
-                shown = ("loss", "perplexity", *(k for k in record if k.endswith("accuracy")))
+                higher = self.recipe().objective.higher_is_better
+                shown = ("loss", "perplexity", *(key for key in record if higher(key)))
                 found["tokens seen"] = f"{record['tokens']:,}"
                 found.update({f"held-out {key}": f"{record[key]:.4f}" for key in shown})
                 break

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.headless import is_headless
-from ptm.interop.new_folder import new_folder
+from ptm.interop.folders import new_folder
 from ptm.interop.sources.base import Source
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer
 from ptm.interop.uer.next_tokens import is_causal
-from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe import ModelRecipe, recipe_yaml
 
 _ROWS = 3
 """Of their segment table, always."""
@@ -30,7 +29,7 @@ def export_to_uer(source: Source, out: Path) -> None:
     """
     recipe = source.recipe()
     tensors = source.tensors()
-    if is_headless(tensors.keys(), recipe.objective, source=str(source.folder)):
+    if not source.has_head(tensors.keys()):
         raise UserError(
             f"{source.folder}: is an encoder without a head of masked tokens or of next ones, "
             "which every checkpoint of UER-py's has; --to hf writes it as it is."
@@ -51,7 +50,7 @@ def export_to_uer(source: Source, out: Path) -> None:
 
 
 def _written(
-    recipe: Recipe, tensors: dict[str, Tensor]
+    recipe: ModelRecipe, tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Their config and their state dict. Raises UserError where the model is none of theirs."""
     model, objective = recipe.model, recipe.objective
@@ -64,7 +63,7 @@ def _written(
     return config, to_uer(_as_theirs(tensors, recipe), layers, output)
 
 
-def _as_theirs(tensors: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+def _as_theirs(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:
     """Positions that begin at row 0, a segment table of three rows."""
     found = dict(tensors)
     offset = recipe.model.embedding.position_offset

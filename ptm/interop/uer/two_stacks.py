@@ -10,7 +10,7 @@ from ptm.component import Config
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.shared.encoder_decoder import Stacks
-from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.interop.hf.shared.naming import unsaid
 from ptm.interop.uer.config import our_activation, their_activation
 from ptm.recipe.model_block import ModelBlock
 

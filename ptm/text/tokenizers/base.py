@@ -14,18 +14,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
+from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles
 from ptm.text.tokenizers.tokenizer import Encoder, PipelineEncoder, Tokenizer
 from ptm.text.vocabulary import ROLES, Vocabulary
-
-BERT_SPECIALS = {
-    "pad": "[PAD]",
-    "unk": "[UNK]",
-    "cls": "[CLS]",
-    "sep": "[SEP]",
-    "mask": "[MASK]",
-}
-ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
 
 _FIRST_UNSPACED = "\u2e80"
 """From here on scripts are written without spaces, by and large."""
@@ -184,20 +175,3 @@ def _spaced(before: str, after: str) -> bool:
     """Whether a space belongs between two words of which these are the neighbouring characters."""
     closes = before.isalnum() or before in ".,;:!?)"
     return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED
-
-
-def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
-    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`.
-
-    Models that predict the next token have bos for cls, and eos for sep.
-    """
-    roles = {}
-    for role in ROLES:
-        for name in (role, *_ALSO_CALLED.get(role, ())):
-            value = named.get(f"{name}_token")
-            # transformers writes a token as its text, or as an object with the text in it.
-            token = value.get("content") if isinstance(value, dict) else value
-            if isinstance(token, str):
-                roles[role] = token
-                break
-    return roles

@@ -12,7 +12,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import ROBERTA_SPECIALS, TokenizerConfig
+from ptm.text.tokenizers.base import TokenizerConfig
+from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
 from ptm.text.vocabulary import Vocabulary, lines_of, tokens_of_lines
 
 SPACE = "Ġ"

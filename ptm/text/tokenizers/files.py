@@ -1,13 +1,14 @@
-"""Copies of a tokenizer's files beside what was made with it."""
+"""Vocabulary files: tokenizers that are one, and copies of every kind of file."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ptm.text.tokenizers.base import TokenizerConfig
+from ptm.text.vocabulary import Vocabulary, read_vocabulary
 
 
 def copy_files(config: TokenizerConfig, folder: Path) -> None:
@@ -31,3 +32,31 @@ def block_with_copies(
         return str((named or folder) / Path(value).name) if there else value
 
     return {key: value if key == "type" else copied(value) for key, value in block.items()}
+
+
+class VocabFileTokenizer(TokenizerConfig):
+    """A tokenizer over a `vocab.txt`."""
+
+    FILES: ClassVar[tuple[str, ...]] = ("vocab",)
+
+    vocab: str
+    """Path of the vocabulary file, one token a line."""
+
+    def read(self) -> Vocabulary:
+        """The file's tokens, of which one stands for all that are unknown."""
+        vocabulary = Vocabulary(
+            tokens=read_vocabulary(self.vocab),
+            specials={**self.SPECIALS, **self._named_specials()},
+            source=self.vocab,
+        )
+        vocabulary.require(("unk",))
+        return vocabulary
+
+    def text_of(self, token: str) -> str:
+        """The token."""
+        return token
+
+    def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
+        """The same file."""
+        lines = "".join(f"{token}\n" for token in vocabulary.tokens)
+        return {"vocab.txt": lines.encode("utf-8")}

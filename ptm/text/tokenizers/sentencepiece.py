@@ -18,13 +18,14 @@ from sentencepiece import SentencePieceProcessor
 
 from ptm.component import NonNegativeInt
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import BERT_SPECIALS, ROBERTA_SPECIALS, TokenizerConfig
+from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.sentencepiece_file import (
     SPACE,
     SentencePieceFile,
     pipeline_of,
     read_sentencepiece,
 )
+from ptm.text.tokenizers.specials import BERT_SPECIALS, ROBERTA_SPECIALS
 from ptm.text.tokenizers.tokenizer import Encoder, Offsets
 from ptm.text.vocabulary import Vocabulary, sentinel
 

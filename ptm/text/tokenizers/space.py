@@ -8,8 +8,8 @@ from typing import Literal
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from ptm.text.tokenizers.files import VocabFileTokenizer
 from ptm.text.tokenizers.tokenizer import PipelineEncoder
-from ptm.text.tokenizers.vocab_file import VocabFileTokenizer
 from ptm.text.vocabulary import Vocabulary
 
 

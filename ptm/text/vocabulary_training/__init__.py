@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ptm.component import classes_in
-from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish
+from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.text import TrainingText
 
 __all__ = ["Trained", "Trainer", "TrainingText", "Wish", "trainers"]
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from ptm.text.tokenizers.base import ROBERTA_SPECIALS
 from ptm.text.tokenizers.bpe import byte_letters, merges_text
-from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish, refuse_small
+from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
+from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.text import TrainingText, refuse_small
 
 MIN_COUNT = 2
 _ORDER = ("cls", "pad", "sep", "unk", "mask")

@@ -10,9 +10,10 @@ from typing import ClassVar
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import ROBERTA_SPECIALS
 from ptm.text.tokenizers.sentencepiece import lowered
-from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish
+from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
+from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.text import TrainingText
 
 _COVERAGE = 0.9995
 """The share of the text's characters that become pieces; the rarest are unknown (XLM-R's)."""

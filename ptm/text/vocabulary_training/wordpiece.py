@@ -9,17 +9,11 @@ import tokenizers
 from tokenizers import models, trainers
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import BERT_SPECIALS
+from ptm.text.tokenizers.specials import BERT_SPECIALS
 from ptm.text.tokenizers.wordpiece import CONTINUATION, WordPiece
 from ptm.text.vocabulary import Vocabulary
-from ptm.text.vocabulary_training.base import (
-    Trained,
-    Trainer,
-    TrainingText,
-    Wish,
-    count,
-    refuse_small,
-)
+from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.text import TrainingText, count, refuse_small
 
 MIN_COUNT = 2
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import BERT_SPECIALS
-from ptm.text.vocabulary_training.base import Trained, Trainer, TrainingText, Wish, count
+from ptm.text.tokenizers.specials import BERT_SPECIALS
+from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.text import TrainingText, count
 
 MIN_COUNT = 2
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from ptm.checkpoint.format import Checkpoint, checkpoint_folders, newest_checkpoint, problem_with
 from ptm.engines.ranks import Ranks, objects_of_all, of_first
 from ptm.errors import UserError
-from ptm.recipe import Recipe
 from ptm.train.checkpoints.node_local import gather_newest_checkpoint
 from ptm.train.inputs import Inputs
 from ptm.train.run_folder import RunFolder
@@ -17,13 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 def checkpoint_to_go_on_from(
-    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks
+    folder: RunFolder, inputs: Inputs, ranks: Ranks, *, node_local: bool
 ) -> Checkpoint | None:
     """The newest whole checkpoint of a run folder; called by all ranks.
 
+    `node_local`: every host keeps its own ranks' files.
+
     Raises UserError where the recipe or its inputs are not those that it was trained with.
     """
-    if recipe.checkpoint.node_local and ranks.world > 1:
+    if node_local and ranks.world > 1:
         checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
     else:
         checkpoint = _newest_checkpoint(folder, ranks)

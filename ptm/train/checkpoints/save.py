@@ -7,49 +7,37 @@ goes on; once all ranks have written theirs, they finish the checkpoint together
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ptm.checkpoint.format import (
     BEST,
-    FORMAT,
     LATEST,
-    MANIFEST,
     RUN,
     Fragment,
-    checkpoint_folders,
-    digest_of,
-    step_of,
+)
+from ptm.checkpoint.writing import (
+    Keeping,
+    clear_leftovers,
+    drop_old,
+    put_in_place,
+    replace_file,
+    sync_folder,
+    write_fragments,
+    write_manifest,
+    write_synced,
 )
 from ptm.engines.ranks import Ranks, agreed, objects_of_all
 from ptm.engines.state import EngineState
-
-_BEFORE = ".before"
-"""Behind the name of a checkpoint while another of the same step takes its place."""
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """Which checkpoints stay: the newest `newest`, and those whose step is a multiple of `every`.
-
-    The best one stays as well, where there is one.
-    """
-
-    newest: int
-    every: int | None = None
 
 
 class Progress(IntEnum):
@@ -149,14 +137,14 @@ class Saver:
     def _place(self, begun: _Begun, target: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         if not self._writes:
             return
-        _write_synced(begun.aside / RUN, json.dumps(begun.run, indent=1))
-        _write_manifest(begun.aside, self._state, entries)
+        write_synced(begun.aside / RUN, json.dumps(begun.run, indent=1))
+        write_manifest(begun.aside, self._state.shapes(), entries)
         put_in_place(begun.aside, target)
         sync_folder(self._folder)
         replace_file(self._folder / LATEST, target.name)
         if begun.best:
             replace_file(self._folder / BEST, target.name)
-        _drop_old(self._folder, self._keeping)
+        drop_old(self._folder, self._keeping)
 
 
 class _Begun:
@@ -181,7 +169,7 @@ class _Begun:
         """Write them and note what came of it."""
         began = time.perf_counter()
         try:
-            entry = _write_fragments(file, pieces)
+            entry = write_fragments(file, pieces)
         except BaseException as error:
             # Perhaps on a thread: raised where the others wait for the result.
             self._problem = error
@@ -196,87 +184,3 @@ class _Begun:
             raise self._problem
         assert self._entry is not None, "written"
         return self._entry
-
-
-def _write_fragments(path: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> dict[str, Any]:
-    """One rank's fragments as raw fp32; returns the list of what they are."""
-    digest = hashlib.blake2b(digest_size=16)
-    fragments, size = [], 0
-    with path.open("wb") as file:
-        for fragment, values in pieces:
-            data = values.numpy().view(np.uint8).data
-            file.write(data)
-            digest.update(data)
-            fragments.append(asdict(fragment))
-            size += len(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest(), "fragments": fragments}
-
-
-def _write_manifest(aside: Path, state: EngineState, entries: Sequence[Mapping[str, Any]]) -> None:
-    manifest = {
-        "format": FORMAT,
-        "parameters": state.shapes(),
-        "kinds": sorted({piece["kind"] for entry in entries for piece in entry["fragments"]}),
-        "files": entries,
-        "run": digest_of((aside / RUN).read_bytes()),
-    }
-    text = json.dumps(manifest)
-    _write_synced(aside / MANIFEST, json.dumps({"blake2b": digest_of(text.encode())}) + "\n" + text)
-    sync_folder(aside)
-
-
-def _drop_old(folder: Path, keeping: Keeping) -> None:
-    """Remove what need not stay: under another name first, so that none is half there."""
-    best = folder / BEST
-    kept = best.read_text(encoding="utf-8") if best.exists() else None
-    for path in checkpoint_folders(folder)[keeping.newest :]:
-        if path.name == kept or (keeping.every and step_of(path) % keeping.every == 0):
-            continue
-        doomed = path.with_name(f"{path.name}.partial")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
-
-
-def put_in_place(aside: Path, target: Path) -> None:
-    """Rename, also where a checkpoint of that step is there: one of the two always is."""
-    before = target.with_suffix(_BEFORE)
-    if target.exists():
-        target.rename(before)
-    aside.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed save left behind, and take back what it was about to replace."""
-    for path in folder.glob(f"*{_BEFORE}"):
-        target = path.with_suffix("")
-        shutil.rmtree(path) if target.exists() else path.rename(target)
-    for path in folder.glob("*.partial"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a small file so that it has the old or the new content, never neither."""
-    aside = path.with_name(path.name + ".partial")
-    _write_synced(aside, text)
-    aside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

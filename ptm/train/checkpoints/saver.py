@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ptm.checkpoint.format import Checkpoint
+from ptm.checkpoint.writing import Keeping
 from ptm.engines.base import Engine
 from ptm.engines.ranks import Ranks
 from ptm.errors import TrainingError
-from ptm.recipe import Recipe
-from ptm.train.checkpoints.save import Keeping, Progress, Saver
+from ptm.recipe.blocks import CheckpointBlock
+from ptm.train.checkpoints.save import Progress, Saver
 from ptm.train.metrics import Speed
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
@@ -25,7 +26,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        recipe: Recipe,
+        block: CheckpointBlock,
         folder: RunFolder,
         engine: Engine,
         ranks: Ranks,
@@ -33,7 +34,6 @@ class Checkpoints:
         speed: Speed,
         rank_file: RankFile,
     ) -> None:
-        block = recipe.checkpoint
         self.saved_step: int | None = None
         self._failure: OSError | None = None
         self._folder = folder.checkpoints

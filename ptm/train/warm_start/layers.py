@@ -1,9 +1,57 @@
-"""Which layers of another model a training starts from, in words."""
+"""Which layers of a source become this model's, and a word for those that were taken."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from ptm.errors import UserError
+
+_LAYER = re.compile(r"encoder_(\d+)(?=\.)")
+
+
+def layers_in(names: Iterable[str]) -> list[int]:
+    """Numbers of the encoder layers that have tensors of these names."""
+    return sorted({int(match[1]) for name in names if (match := _LAYER.match(name))})
+
+
+def refuse_layers(
+    path: str, chosen: Sequence[int], *, there: Sequence[int], here: Sequence[int]
+) -> None:
+    """Raise UserError unless each layer here gets one from there."""
+    for layer in chosen:
+        if layer not in there:
+            raise UserError(
+                f"init_from: {path}: has no encoder layer {layer}; it has {len(there)}, counted "
+                "from 0."
+            )
+    if len(chosen) != len(here):
+        raise UserError(
+            f"init_from: takes the layers {list(chosen)} of {path}, which are {len(chosen)}, but "
+            f"this recipe's encoder has {len(here)}: choose as many."
+        )
+
+
+def names_left(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
+    """Names of the layers that were not chosen, where some were."""
+    matches = [match for name in names if (match := _LAYER.match(name))] if chosen else []
+    return {match.string for match in matches if int(match[1]) not in chosen}
+
+
+def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
+    """The tensors with layers numbered anew; those of layers that were not chosen are dropped."""
+    renamed = {}
+    for name, tensor in found.items():
+        match = _LAYER.match(name)
+        if match is None:
+            renamed[name] = tensor
+        for index, layer in enumerate(layers if match else ()):
+            if match and int(match[1]) == layer:
+                renamed[f"encoder_{index:02}{name[match.end() :]}"] = tensor
+    return renamed
+
 
 _LAYER = re.compile(r"(encoder|decoder)_(?:group_)?(\d+)\.")
 

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.model.plain import parameter_shapes
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.train.warm_start.chosen_layers import chosen_layers, layers_in, names_left, refuse_layers
 from ptm.train.warm_start.compatibility import refuse_other_arithmetic
-from ptm.train.warm_start.layers import layers_taken
+from ptm.train.warm_start.layers import (
+    chosen_layers,
+    layers_in,
+    layers_taken,
+    names_left,
+    refuse_layers,
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def weights_to_start_from(
         )
     _refuse_other_targets(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()
-    shapes = parameter_shapes(plan)
+    shapes = plan.parameter_shapes
     if every is not None or layers:
         layers = layers or layers_in(found)[::every]
         refuse_layers(path, layers, there=layers_in(found), here=layers_in(shapes))

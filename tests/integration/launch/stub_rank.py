@@ -16,7 +16,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from ptm.errors import EXIT_FAULT
-from ptm.launch.argument_encoding import unpacked
+from ptm.launch.command import unpacked
 from ptm.launch.environment import receive
 from ptm.launch.verdict import is_consequence
 from ptm.train.rank_file import RankFile

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ptm.components.objectives.base import Prompt
-from ptm.inference.decoding.text import Limits, continued
+from ptm.inference.decoding import Limits, continued
 from tests.integration.parity.cases import PLAIN_EXPORTS, causal
 from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
 from tests.integration.parity.cases.inputs import OneSided, two_sided

@@ -97,7 +97,7 @@ def train_all(
             case = whole if in_full else replace(whole, steps=SHORT_STEPS)
             folder = tmp_path_factory.mktemp(name)
             blocks = case.recipe(folder, bundled_vocab, data=data(case.layout))
-            recipe = recipe_from_data(blocks, name=name)
+            recipe = recipe_from_data(blocks, Recipe, name=name)
             (folder / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
             found[name] = Trained(case, folder)
         trainings = [

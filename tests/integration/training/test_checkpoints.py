@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ptm.train.checkpoints.save
+import ptm.checkpoint.writing
 from ptm.checkpoint.format import digest_of
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.interop.sources.open import open_source
@@ -185,9 +185,9 @@ def test_a_kill_while_one_checkpoint_replaces_another_leaves_one_of_them(
         patch.setattr(Path, "rename", killed(Path.rename))
         patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
         with pytest.raises(KeyboardInterrupt):
-            ptm.train.checkpoints.save.put_in_place(aside, target)
+            ptm.checkpoint.writing.put_in_place(aside, target)
 
-    ptm.train.checkpoints.save.clear_leftovers(tmp_path)
+    ptm.checkpoint.writing.clear_leftovers(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["global_step4"]
     assert (target / "run.json").read_text() == ("new" if kill_at == 3 else "old")

@@ -74,7 +74,7 @@ def test_patience_ends_a_training_that_no_longer_gets_better() -> None:
 
 
 def test_accuracy_is_better_when_higher() -> None:
-    patience = Patience(EarlyStopping(metric="mlm_accuracy", patience=1))
+    patience = Patience(EarlyStopping(metric="mlm_accuracy", patience=1), higher=True)
     patience.note({"mlm_accuracy": 0.1})
     patience.note({"mlm_accuracy": 0.2})
     assert not patience.exhausted

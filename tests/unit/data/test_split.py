@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptm.data.split import held_out_documents
+from ptm.data.documents import held_out_documents
 from ptm.store.format import TokenStore
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def merged(name: str, *overrides: str) -> dict[str, Any]:
         str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),
         [f"engine.deepspeed={FOLDER / name}.json", *overrides],
     )
-    return ds_config(recipe, batches_of(recipe))
+    return ds_config(recipe, batches_of(recipe.train, recipe.engine))
 
 
 def assert_understood(stated: Mapping[str, Any], found: Mapping[str, Any], at: str) -> None:

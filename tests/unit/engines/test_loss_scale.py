@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.engines.deepspeed import start_engine
-from ptm.engines.loss_scale import MissingLossScale
+from ptm.engines.plain import MissingLossScale
 from ptm.engines.ranks import join_ranks
 
 WINDOW = 2

@@ -14,8 +14,7 @@ from ptm.components.embeddings import EmbeddingConfig
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives.base import Prompt
 from ptm.components.objectives.lm import Lm
-from ptm.inference.decoding.choosing import Sampling
-from ptm.inference.decoding.text import Limits, continued, searched
+from ptm.inference.decoding import Limits, Sampling, continued, searched
 from ptm.model.build import build_plan
 from ptm.model.plain import PlainModel
 from ptm.nn.shape import Visibility

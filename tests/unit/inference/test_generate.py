@@ -10,7 +10,7 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.inference.decoding.choosing import Sampling
+from ptm.inference.decoding import Sampling
 from ptm.inference.generate import Choice, Generator
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan

@@ -10,10 +10,10 @@ import yaml
 from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
-from ptm.inference.loaded import loaded_model
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
+from ptm.model.plain import loaded_model
 from ptm.recipe.written import RECIPE, WEIGHTS
 from tests.support.bert_pairs import (
     TINY,

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
-from ptm.launch.argument_encoding import packed, unpacked
-from ptm.launch.command import Options, command_of, target_of
+from ptm.launch.command import Options, command_of, packed, target_of, unpacked
 from ptm.launch.environment import SENT, forwarded, receive, without_secrets
 
 SECRETS = {

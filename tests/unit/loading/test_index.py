@@ -235,7 +235,7 @@ def test_an_index_that_does_not_change_has_the_name_it_always_had(own_store: Pat
 def test_a_description_tells_both_halves_of_every_pair(own_store: Path) -> None:
     recipe = recipe_of(own_store)
     rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
-    found = described_rows(rows, batches_of(recipe), len(rows) - 4, text=True)
+    found = described_rows(rows, batches_of(recipe.train, recipe.engine), len(rows) - 4, text=True)
     assert found["epoch"] == 0
     assert len(found["texts"]) == len(found["examples"])
     assert all(text.count(" [SEP] ") == 1 for text in found["texts"])

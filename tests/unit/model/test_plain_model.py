@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.inference.loaded import loaded_model
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import empty_model, run_step
+from ptm.model.plain import empty_model, loaded_model, run_step
 from ptm.plan import Plan
 from tests.support.small_models import (
     VOCABULARY,

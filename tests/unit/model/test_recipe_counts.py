@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from ptm.model.build import build_plan
-from ptm.model.plain import parameter_count, parameter_shapes
+from ptm.model.plain import parameter_count
 from ptm.recipe import Recipe, load_recipe
 
 # Words and millions of parameters, as the papers say.
@@ -80,7 +80,7 @@ def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
 def test_a_realformer_has_the_parameters_of_a_bert(project: Path, size: str) -> None:
     ours, bert = (recipe_of(project, f"{family}/{size}") for family in ("realformer", "roberta"))
     ours_shapes, bert_shapes = (
-        parameter_shapes(build_plan(one.model, one.objective, vocabulary_size=21128))
+        build_plan(one.model, one.objective, vocabulary_size=21128).parameter_shapes
         for one in (ours, bert)
     )
     assert ours_shapes == bert_shapes

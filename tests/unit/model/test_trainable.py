@@ -6,7 +6,6 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.model.build import build_plan
-from ptm.model.plain import parameter_shapes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import load_recipe
@@ -24,7 +23,7 @@ def plan() -> Plan:
 
 def test_patterns_match_whole_canonical_names(plan: Plan) -> None:
     frozen = frozen_parameters(plan, ["embedding*", "encoder_0[01]*"])
-    names = parameter_shapes(plan).keys()
+    names = plan.parameter_shapes.keys()
     beginnings = ("embedding.", "encoder_00.", "encoder_01.")
     assert frozen == {name for name in names if name.startswith(beginnings)}
     assert frozen
@@ -53,7 +52,7 @@ def test_freezing_everything_is_refused(plan: Plan) -> None:
 
 def test_rates_fall_from_the_last_layer_to_the_embedding(plan: Plan) -> None:
     factors = rate_factors(plan, 0.5)
-    assert factors.keys() == parameter_shapes(plan).keys()
+    assert factors.keys() == plan.parameter_shapes.keys()
     by_module = {name.partition(".")[0]: factor for name, factor in factors.items()}
     assert by_module == {
         "word_embedding": 0.125,

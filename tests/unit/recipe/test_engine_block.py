@@ -55,7 +55,7 @@ def recipe_with(runs: Runs, *overrides: str) -> Recipe:
 def merged(runs: Runs, *overrides: str) -> dict[str, Any]:
     """The configuration that the recipe is trained with."""
     recipe = recipe_with(runs, *overrides)
-    return ds_config(recipe, batches_of(recipe))
+    return ds_config(recipe, batches_of(recipe.train, recipe.engine))
 
 
 @pytest.mark.parametrize("stage", range(4))

@@ -40,7 +40,7 @@ def test_a_resolved_recipe_is_a_recipe_of_the_same(load: Load) -> None:
 def test_a_recipe_from_data_is_the_one_from_the_file(load: Load) -> None:
     recipe = load()
     data = yaml.safe_load(recipe_yaml(recipe))
-    assert recipe_from_data(data, name="data", overrides=["seed=8"]).seed == 8
+    assert recipe_from_data(data, Recipe, name="data", overrides=["seed=8"]).seed == 8
 
 
 def test_a_recipe_is_frozen(load: Load) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ptm.data.split import held_out_documents
+from ptm.data.documents import held_out_documents
 from ptm.errors import UserError
 from ptm.store.format import StoreInfo, TokenStore
 from ptm.store.preprocess import Preprocessing, Progress, preprocess

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.base import BERT_SPECIALS
+from ptm.text.tokenizers.specials import BERT_SPECIALS
 from ptm.text.vocabulary import Vocabulary, read_vocabulary
 
 

@@ -12,7 +12,7 @@ import pytest
 from ptm.cli import main
 from ptm.errors import EXIT_USER, UserError
 from ptm.text.vocabulary_training import TrainingText, trainers
-from ptm.text.vocabulary_training.base import Reading, count
+from ptm.text.vocabulary_training.text import Reading, count
 from tests.support.vocabularies import bundled_files, config_of, text_of, wish
 
 KINDS = ("wordpiece", "bpe", "unigram", "space")

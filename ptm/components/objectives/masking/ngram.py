@@ -7,12 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ptm.arrays import I64, Flags
-from ptm.components.objectives.masking.base import (
-    Maskable,
-    MaskingConfig,
-    basic_units,
-    chosen_groups,
-)
+from ptm.components.objectives.masking.base import Maskable, MaskingConfig
+from ptm.components.objectives.masking.choosing import basic_units, chosen_groups
 from ptm.components.objectives.masking.grouping import ngram_units
 from ptm.components.objectives.masking.units import cutting_keys
 from ptm.rng import U64

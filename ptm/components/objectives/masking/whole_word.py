@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ptm.arrays import I64, Flags
-from ptm.components.objectives.masking.base import (
-    Maskable,
-    MaskingConfig,
-    basic_units,
-    chosen_groups,
-)
+from ptm.components.objectives.masking.base import Maskable, MaskingConfig
+from ptm.components.objectives.masking.choosing import basic_units, chosen_groups
 from ptm.rng import U64
 
 

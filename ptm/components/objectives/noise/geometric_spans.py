@@ -9,13 +9,13 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, sum_before
 from ptm.component import PositiveInt
-from ptm.components.objectives.noise.base import Spans, noise_tokens
 from ptm.components.objectives.noise.drawing import (
     geometric_table,
     some_of,
     span_lengths,
 )
 from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
+from ptm.components.objectives.noise.texts import Spans, noise_tokens
 from ptm.rng import U64, substream
 
 _LENGTHS, _PLACES = 2, 3

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, ragged_ranges, sum_before
 from ptm.component import Config
-from ptm.components.objectives.noise.base import Noised, Spans, noise_tokens, replaced
 from ptm.components.objectives.noise.drawing import (
     some_of,
     span_lengths,
 )
+from ptm.components.objectives.noise.texts import Noised, Spans, noise_tokens, replaced
 from ptm.rng import U64, draws, substream
 
 _ORDER, _LENGTHS, _PLACES = range(3)

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from ptm.arrays import I64, owner_of
-from ptm.components.objectives.noise.base import Spans, noise_tokens
 from ptm.components.objectives.noise.drawing import (
     some_of,
 )
 from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
+from ptm.components.objectives.noise.texts import Spans, noise_tokens
 from ptm.rng import U64, substream
 
 _PLACES = 3

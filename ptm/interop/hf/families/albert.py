@@ -24,8 +24,8 @@ from ptm.interop.hf.shared.naming import (
     from_theirs,
     refuse_other_rows,
     to_theirs,
+    unsaid,
 )
-from ptm.interop.hf.shared.unsaid import unsaid
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 

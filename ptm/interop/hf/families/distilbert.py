@@ -11,7 +11,7 @@ from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import Naming, from_theirs, refuse_other_rows, to_theirs
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ class DistilBert(Family):
             return "it has a pair head"
         return None
 
-    def preference(self, recipe: Recipe) -> int:
+    def preference(self, recipe: ModelRecipe) -> int:
         """Before a BERT, which would need a segment embedding made up for it."""
         return 1
 

@@ -12,8 +12,8 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.shared.naming import unsaid
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
-from ptm.interop.hf.shared.unsaid import unsaid
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ptm.interop.hf.families.roberta import Roberta
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe
 
 
 class XLMRoberta(Roberta):
@@ -14,7 +14,7 @@ class XLMRoberta(Roberta):
 
     name = "xlm_roberta"
 
-    def preference(self, recipe: Recipe) -> int:
+    def preference(self, recipe: ModelRecipe) -> int:
         """Of a tokenizer with SentencePiece, before a RoBERTa."""
         return 1 if recipe.tokenizer.type == "sentencepiece" else -1
 

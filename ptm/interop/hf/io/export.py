@@ -11,13 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.headless import is_headless
+from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer import Around, write_json, write_tokenizer
-from ptm.interop.new_folder import new_folder
 from ptm.interop.sources.base import Source
-from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 
 _OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 _ALONE = (
@@ -51,7 +50,7 @@ def export_to_huggingface(
     ours = source.tensors()
     tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
-    headless = is_headless(ours.keys(), recipe.objective, source=str(source.folder))
+    headless = not source.has_head(ours.keys())
     if headless:
         config, tensors = family.bare(config, tensors)
     embedding = recipe.model.embedding
@@ -79,15 +78,16 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
         torch.save(whole, folder / "pytorch_model.bin")
 
 
-def model_card(recipe: Recipe, source: Source, *, name: str, loader: str) -> str:
+def model_card(recipe: ModelRecipe, source: Source, *, name: str, loader: str) -> str:
     """The README of an export: what it is, how it was made, what was measured."""
     task, note = _TASKS[loader]
+    made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from another's weights"
     figures = source.figures()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
-        f"Pretrained with ptm, recipe `{recipe.name}` (objective `{recipe.objective.type}`, "
+        f"Pretrained with ptm, {made} (objective `{recipe.objective.type}`, "
         f"{source.description()}).\n\n"
         f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
@@ -97,7 +97,7 @@ def model_card(recipe: Recipe, source: Source, *, name: str, loader: str) -> str
     )
 
 
-def family_for(recipe: Recipe, *, source: str) -> Family:
+def family_for(recipe: ModelRecipe, *, source: str) -> Family:
     """The family that a model is exported as. Raises UserError where none can hold it."""
     refusals, fitting = [], []
     kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)

@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.config_file import read_config
+from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.weight_checks import refuse_non_finite
-from ptm.recipe import Recipe
+from ptm.recipe import ModelRecipe
 
 _WORDS = "word_embedding.weight"
 
@@ -97,7 +97,7 @@ class HuggingFaceFolder:
             refuse_non_finite(self.tensors, source=str(self.folder))
         return found
 
-    def left_out(self, tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
+    def left_out(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
         """Names of theirs that would not come back from `tensors`, what `canonical` gave.
 
         Second copies of the word embedding and the output bias, which are tied, are none.

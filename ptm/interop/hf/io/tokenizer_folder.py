@@ -18,8 +18,8 @@ from ptm.interop.hf.io.numbering import numbering
 from ptm.interop.hf.io.pipeline_file import PipelineFile
 from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
-from ptm.text.tokenizers.base import special_roles
 from ptm.text.tokenizers.bpe import merges_text
+from ptm.text.tokenizers.specials import special_roles
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _LISTS = ("wordpiece", "char", "space")

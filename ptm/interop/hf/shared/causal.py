@@ -9,7 +9,7 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.next_token import LmHead
-from ptm.interop.hf.shared.unsaid import unsaid
+from ptm.interop.hf.shared.naming import unsaid
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 

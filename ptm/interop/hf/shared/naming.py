@@ -7,12 +7,13 @@ here, which transformers' has not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ptm.component import Config
 from ptm.errors import UserError
 from ptm.interop.weight_checks import joined, refuse_no_table
 
@@ -125,3 +126,15 @@ def refuse_other_rows(
             raise UserError(
                 f"config.json: {key} = {config[key]}, but {name} has {len(theirs[name])} rows."
             )
+
+
+def unsaid(part: Config, name: str, *, said: Collection[str]) -> str | None:
+    """The first option of `part` that is not at its default and not among `said`, as a reason.
+
+    So an option that is added later is refused by every family that does not know it.
+    """
+    for key, field in type(part).model_fields.items():
+        value = getattr(part, key)
+        if key not in said and not field.is_required() and value != field.default:
+            return f"it has {name}.{key} = {value}"
+    return None

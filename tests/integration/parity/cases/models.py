@@ -22,12 +22,11 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from ptm.inference.loaded import loaded_model
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.importing import Imported, import_from_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.model.plain import PlainModel
-from ptm.recipe import Recipe
+from ptm.model.plain import PlainModel, loaded_model
+from ptm.recipe import ModelRecipe
 from tests.integration.parity.cases.inputs import Inputs, OneSided, two_sided
 from tests.support.bert_pairs import (
     LARGEST_LOGIT,
@@ -153,7 +152,7 @@ class ExportedModel:
 
     case: Export
     blocks: Blocks
-    recipe: Recipe
+    recipe: ModelRecipe
     weights: Weights
     ours: PlainModel
     theirs: Any
@@ -192,7 +191,7 @@ class ImportedModel:
     """What `ptm import` makes of a folder of transformers'."""
 
     folder: Path
-    recipe: Recipe
+    recipe: ModelRecipe
     weights: Weights
     ours: PlainModel
     report: Imported
@@ -257,7 +256,7 @@ def import_model(folder: Path, out: Path) -> ImportedModel:
     return ImportedModel(out, recipe, weights, ours, report)
 
 
-def inputs_of(recipe: Recipe, texts: Sequence[str]) -> Inputs:
+def inputs_of(recipe: ModelRecipe, texts: Sequence[str]) -> Inputs:
     """Examples that the recipe's model reads."""
     tokenizer = recipe.tokenizer.load()
     if recipe.model.decoder is not None:
@@ -266,13 +265,13 @@ def inputs_of(recipe: Recipe, texts: Sequence[str]) -> Inputs:
     return OneSided(tuple(examples), tokenizer.vocabulary.special_id("pad"))
 
 
-def _auto_class(recipe: Recipe) -> Any:
+def _auto_class(recipe: ModelRecipe) -> Any:
     if recipe.model.decoder is not None:
         return AutoModelForSeq2SeqLM
     return AutoModelForCausalLM if recipe.objective.type == "lm" else AutoModelForMaskedLM
 
 
-def _with_small_queries(weights: Weights, recipe: Recipe) -> Weights:
+def _with_small_queries(weights: Weights, recipe: ModelRecipe) -> Weights:
     """As T5 begins: where attention does not scale its scores, queries are smaller."""
     shape = recipe.model.encoder.head_shape  # type: ignore[attr-defined]
     if shape.scaled:

@@ -1,4 +1,4 @@
-"""Before each step: what all ranks' rows come to, and whether any rank was asked to stop."""
+"""How far a run is, and what its ranks tell each other before each step."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ def hear_all(batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float)
         tokens=int(sum(row["tokens"] for row in every)),
     )
     return Heard(totals, asked if asked >= 0 else None, tuple(row["saving"] for row in every))
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is: global batches and rows consumed, and real examples and tokens seen."""
+
+    step: int = 0
+    row: int = 0
+    examples: int = 0
+    tokens: int = 0
+
+    def after(self, totals: StepTotals, *, rows: int) -> Position:
+        """One step of `rows` rows further."""
+        return Position(
+            step=self.step + 1,
+            row=self.row + rows,
+            examples=self.examples + totals.examples,
+            tokens=self.tokens + totals.tokens,
+        )

@@ -1,11 +1,13 @@
-"""A folder that others will read: under its name whole, or not there."""
+"""Folders of models: read a config.json, write a new folder whole."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -36,3 +38,16 @@ def refuse_existing(out: Path) -> None:
     """Raise UserError where `out` is there: better before the work than after it."""
     if out.exists():
         raise UserError(f"{out}: exists already; name another folder or remove it.")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration. Raises UserError where it cannot be read, or is no JSON object."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is not a model's configuration.")
+    return config

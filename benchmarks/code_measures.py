@@ -1,0 +1,159 @@
+"""Measures of the code as a house: `python benchmarks/code_measures.py [FOLDER] [--json]`.
+
+Sizes of files and functions, repeated lines, flat folders, and functions that take a whole recipe
+and read two of its blocks at most. Static: nothing is imported. `--walk RECIPE [KEY=VALUE ...]`
+runs instead: it preprocesses and trains one step, and counts the modules that the text passes on
+its way from the file to the gradient, and how often it comes back to one that it had left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_SMALL = 50
+_REPEATED = 6
+"""Lines that have to be the same, one after another, to count as repeated."""
+_BLOCKS = 2
+_NOT_COUNTED = ("#", "import ", "from ", ")", "]", "}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("ptm"))
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--walk", nargs="+", metavar="RECIPE")
+    parsed = parser.parse_args()
+    found = walk(parsed.walk) if parsed.walk else measures(parsed.folder)
+    if parsed.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name:52} {value}")
+    return 0
+
+
+def measures(folder: Path) -> dict[str, Any]:
+    """Every static measure by its name."""
+    paths = sorted(folder.rglob("*.py"))
+    sources = {path: path.read_text(encoding="utf-8") for path in paths}
+    lines = {path: len(text.splitlines()) for path, text in sources.items()}
+    modules = {path: count for path, count in lines.items() if path.name != "__init__.py"}
+    functions = [one for text in sources.values() for one in _functions(ast.parse(text))]
+    lengths = sorted(end - begin + 1 for _, begin, end in functions)
+    flat = Counter(path.parent for path in modules)
+    largest, files = flat.most_common(1)[0]
+    whole, few = _takes_recipes(functions)
+    return {
+        "files": len(paths),
+        "lines": sum(lines.values()),
+        "median file": statistics.median(modules.values()),
+        "largest file": max(modules.values()),
+        f"modules under {_SMALL} lines": sum(count < _SMALL for count in modules.values()),
+        "modules": len(modules),
+        "function p90 / longest": f"{lengths[int(0.9 * len(lengths))]} / {lengths[-1]}",
+        "repeated lines, %": round(100 * _repeated(sources), 2),
+        "largest flat folder": f"{largest.as_posix()} ({files})",
+        "folders with more than 20 modules": sum(count > 20 for count in flat.values()),
+        "functions that take a whole recipe": whole,
+        f"of those, that read at most {_BLOCKS} blocks": few,
+    }
+
+
+def _functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, int, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node, node.lineno, node.end_lineno or node.lineno
+
+
+def _takes_recipes(functions: list[tuple[ast.FunctionDef, int, int]]) -> tuple[int, int]:
+    """Functions with an argument of type Recipe, and those of them that read few of its blocks.
+
+    A function that hands the recipe on reads all of it.
+    """
+    whole = few = 0
+    for node, _, _ in functions:
+        arguments = [*node.args.args, *node.args.kwonlyargs]
+        named = [
+            argument.arg
+            for argument in arguments
+            if argument.annotation is not None and ast.unparse(argument.annotation) == "Recipe"
+        ]
+        for name in named:
+            whole += 1
+            uses = [one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id == name]
+            attributes = [
+                one.attr
+                for one in ast.walk(node)
+                if isinstance(one, ast.Attribute)
+                and isinstance(one.value, ast.Name)
+                and one.value.id == name
+            ]
+            few += len(attributes) == len(uses) and len(set(attributes)) <= _BLOCKS
+    return whole, few
+
+
+def _repeated(sources: dict[Path, str]) -> float:
+    """The share of lines that stand in a run of `_REPEATED` lines that occurs again.
+
+    Blank lines, comments, imports and closing brackets do not count.
+    """
+    runs: dict[tuple[str, ...], list[tuple[Path, int]]] = {}
+    total = 0
+    for path, text in sources.items():
+        kept = [
+            line.strip()
+            for line in text.splitlines()
+            if line.strip()
+            and not line.strip().startswith(("#", "import ", "from ", ")", "]", "}"))
+        ]
+        total += len(kept)
+        for at in range(len(kept) - _REPEATED + 1):
+            runs.setdefault(tuple(kept[at : at + _REPEATED]), []).append((path, at))
+    again = {
+        (path, at + offset)
+        for places in runs.values()
+        if len(places) > 1
+        for path, at in places
+        for offset in range(_REPEATED)
+    }
+    return len(again) / max(1, total)
+
+
+def walk(words: list[str]) -> dict[str, Any]:
+    """Modules of ptm that `ptm preprocess` and a step of `ptm train` enter, and re-entries."""
+    from ptm.cli import main as ptm
+
+    root = str(Path(sys.modules["ptm"].__file__ or "").parent)
+    entered: list[str] = []
+
+    def enter(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(root):
+            module = frame.f_code.co_filename
+            if not entered or entered[-1] != module:
+                entered.append(module)
+
+    recipe, *overrides = words
+    short = ("train.steps=1", "data.workers=1", "tracking.evaluate_every=100000")
+    sys.setprofile(enter)
+    try:
+        codes = [
+            ptm([command, recipe, *overrides, *short[: 3 if command == "train" else 2], "--fresh"])
+            for command in ("preprocess", "train")
+        ]
+    finally:
+        sys.setprofile(None)
+    assert codes == [0, 0], f"exit codes {codes}"
+    counts = Counter(entered)
+    return {"modules entered": len(counts), "times that one is entered": sum(counts.values())}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

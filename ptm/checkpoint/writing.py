@@ -1,0 +1,134 @@
+"""Checkpoints as files: each is whole or not there.
+
+torch.distributed.checkpoint is not used: ZeRO's flat ranges would need a planner as long as this,
+and it has neither checksums nor fsync nor folders on each host's own disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptm.checkpoint.format import (
+    BEST,
+    FORMAT,
+    MANIFEST,
+    RUN,
+    Fragment,
+    checkpoint_folders,
+    digest_of,
+    step_of,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BEFORE = ".before"
+"""Behind the name of a checkpoint while another of the same step takes its place."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Which checkpoints stay: the newest `newest`, and those whose step is a multiple of `every`.
+
+    The best one stays as well, where there is one.
+    """
+
+    newest: int
+    every: int | None = None
+
+
+def write_fragments(path: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> dict[str, Any]:
+    """One rank's fragments as raw fp32; returns the list of what they are."""
+    digest = hashlib.blake2b(digest_size=16)
+    fragments, size = [], 0
+    with path.open("wb") as file:
+        for fragment, values in pieces:
+            data = values.numpy().view(np.uint8).data
+            file.write(data)
+            digest.update(data)
+            fragments.append(asdict(fragment))
+            size += len(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest(), "fragments": fragments}
+
+
+def write_manifest(
+    aside: Path, shapes: Mapping[str, Sequence[int]], entries: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the manifest: what the files hold, their checksums, and its own."""
+    manifest = {
+        "format": FORMAT,
+        "parameters": shapes,
+        "kinds": sorted({piece["kind"] for entry in entries for piece in entry["fragments"]}),
+        "files": entries,
+        "run": digest_of((aside / RUN).read_bytes()),
+    }
+    text = json.dumps(manifest)
+    write_synced(aside / MANIFEST, json.dumps({"blake2b": digest_of(text.encode())}) + "\n" + text)
+    sync_folder(aside)
+
+
+def drop_old(folder: Path, keeping: Keeping) -> None:
+    """Remove what need not stay: under another name first, so that none is half there."""
+    best = folder / BEST
+    kept = best.read_text(encoding="utf-8") if best.exists() else None
+    for path in checkpoint_folders(folder)[keeping.newest :]:
+        if path.name == kept or (keeping.every and step_of(path) % keeping.every == 0):
+            continue
+        doomed = path.with_name(f"{path.name}.partial")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename, also where a checkpoint of that step is there: one of the two always is."""
+    before = target.with_suffix(_BEFORE)
+    if target.exists():
+        target.rename(before)
+    aside.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed save left behind, and take back what it was about to replace."""
+    for path in folder.glob(f"*{_BEFORE}"):
+        target = path.with_suffix("")
+        shutil.rmtree(path) if target.exists() else path.rename(target)
+    for path in folder.glob("*.partial"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write a file that survives a power cut once this returns."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a small file so that it has the old or the new content, never neither."""
+    aside = path.with_name(path.name + ".partial")
+    write_synced(aside, text)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,42 @@
+"""Reports under the names that trackers show."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptm.train.trackers.base import Told
+
+_PERFORMANCE = {
+    "tokens_per_second",
+    "examples_per_second",
+    "step_seconds",
+    "data_wait_seconds",
+    "memory_bytes",
+    "mfu",
+}
+
+
+def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """A report under the names trackers see: `train/loss`, `eval/perplexity`, `perf/…`.
+
+    A null of metrics.jsonl is NaN: JSON has no word for what is not finite.
+    """
+    return {
+        f"{'perf' if key in _PERFORMANCE else record['split']}/{key}": (
+            math.nan if value is None else float(value)
+        )
+        for key, value in record.items()
+        if isinstance(value, int | float | None) and key != "step"
+    }
+
+
+def reports_so_far(metrics: Path) -> Told:
+    """What a run's metrics.jsonl holds."""
+    if not metrics.exists():
+        return []
+    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return [(record["step"], tracker_values(record)) for record in records]
