@@ -27,8 +27,8 @@ import ptm.train.trainer
 from ptm.engines.ranks import leave_ranks, objects_of_all
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
-from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.run import train
+from ptm.train.saving.schedule import Checkpoints
 
 MEGABYTE = 1 << 20
 

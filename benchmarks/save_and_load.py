@@ -23,12 +23,12 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ptm.train.checkpoints.resume
+import ptm.train.saving.resume
+from ptm.engines.fragments import EngineState
 from ptm.engines.ranks import gathered, join_ranks, leave_ranks
-from ptm.engines.state import EngineState
 from ptm.recipe import load_recipe
-from ptm.train.checkpoints.save import Saver, _Begun
 from ptm.train.run import train
+from ptm.train.saving.writer import Saver, _Begun
 from ptm.train.trainer import Trainer
 
 spent: defaultdict[str, float] = defaultdict(float)
@@ -77,9 +77,7 @@ def main(recipe: str, overrides: list[str]) -> int:
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     load = weighed("loading", timed("loaded", EngineState.write))
     EngineState.write = load  # type: ignore[method-assign]
-    ptm.train.checkpoints.resume.problem_with = timed(
-        "verified", ptm.train.checkpoints.resume.problem_with
-    )
+    ptm.train.saving.resume.problem_with = timed("verified", ptm.train.saving.resume.problem_with)
     saves = dict(spent)
     steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
     longer = [*overrides, f"train.steps={int(steps) + 1}"]

@@ -39,7 +39,7 @@ MUTATIONS = {
         ("tests/integration/engines/test_parity.py -k four_ranks",),
     ),
     "the last fragment of a rank is not saved": Mutation(
-        "ptm/train/checkpoints/save.py",
+        "ptm/train/saving/writer.py",
         "for owned in self._state.owned():",
         "for owned in list(self._state.owned())[:-1]:",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),
@@ -81,7 +81,7 @@ MUTATIONS = {
         ("tests/unit/launch/test_environment.py",),
     ),
     "Adam's count of updates is not restored": Mutation(
-        "ptm/engines/state.py",
+        "ptm/engines/fragments.py",
         'state[flat]["step"] = torch.tensor(float(updates), device=flat.device)',
         'state[flat]["step"] = torch.tensor(1.0, device=flat.device)',
         ("tests/integration/training/test_resume.py -k stopped_run",),
@@ -105,7 +105,7 @@ MUTATIONS = {
         ("tests/integration/engines/test_resume_ranks.py -k fp16",),
     ),
     "a fragment of ZeRO 1 and 2 is said to begin at 0": Mutation(
-        "ptm/engines/state.py",
+        "ptm/engines/fragments.py",
         "yield Owned(name, there.start, flat, here.start, here.numel)",
         "yield Owned(name, 0, flat, here.start, here.numel)",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),

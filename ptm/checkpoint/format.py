@@ -8,12 +8,11 @@ wrote.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptm.checkpoint.verification import DamagedCheckpointError, digest_of, verify_file
 from ptm.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ FORMAT = 1
 MANIFEST, RUN, LATEST, BEST = "manifest.json", "run.json", "latest", "best"
 WEIGHT = "weight"
 _NAME = re.compile(r"global_step(\d+)")
-
-
-class DamagedCheckpointError(Exception):
-    """A checkpoint that is not whole; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ class Checkpoint:
     def verify(self, part: int = 0, parts: int = 1) -> None:
         """Check the `part`-th of `parts` shares of the state. Raises DamagedCheckpointError."""
         for entry in self._manifest["files"][part::parts]:
-            _verify(self.folder / entry["file"], entry)
+            verify_file(self.folder / entry["file"], entry)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -116,7 +112,7 @@ class Checkpoint:
         whole = []
         for entry in self._manifest["files"]:
             try:
-                _verify(self.folder / entry["file"], entry)
+                verify_file(self.folder / entry["file"], entry)
             except DamagedCheckpointError:
                 continue
             whole.append(entry["file"])
@@ -163,24 +159,6 @@ class Checkpoint:
         """A whole parameter, fp32."""
         shape = self.shapes[name]
         return self.values(name, WEIGHT, 0, int(np.prod(shape))).view(shape)
-
-
-def _verify(path: Path, entry: Mapping[str, Any]) -> None:
-    try:
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            raise DamagedCheckpointError(f"{path}: has {size} bytes instead of {entry['bytes']}")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    except OSError as error:
-        raise DamagedCheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    if digest.hexdigest() != entry["blake2b"]:
-        raise DamagedCheckpointError(f"{path}: its checksum does not fit the manifest")
-
-
-def digest_of(data: bytes) -> str:
-    """The checksum that manifests use."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def problem_with(folder: Path, part: int = 0, parts: int = 1) -> str | None:

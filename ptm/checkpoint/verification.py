@@ -1,32 +1,31 @@
-"""All checkpoints of a run, whole or damaged, without a training."""
+"""Whether the files of a checkpoint are what its manifest says: sizes and checksums."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-
-from ptm.checkpoint.format import checkpoint_folders, problem_with
-from ptm.errors import UserError
+from typing import Any
 
 
-@dataclass(frozen=True)
-class Verified:
-    """A checkpoint, and what is wrong with it, if anything is."""
-
-    name: str
-    problem: str | None
+class DamagedCheckpointError(Exception):
+    """A checkpoint that is not whole; the message says what is wrong with it."""
 
 
-def verified(run: Path) -> Iterator[Verified]:
-    """Read each checkpoint of `run` whole, the newest first. Raises UserError without any."""
-    if not run.is_dir():
-        raise UserError(f'"{run}" is not a folder; a run is runs/NAME.')
-    folders = checkpoint_folders(run / "checkpoints")
-    if not folders:
-        raise UserError(f"{run}: has no checkpoint.")
-    for folder in folders:
-        try:
-            yield Verified(folder.name, problem_with(folder))
-        except UserError as error:
-            yield Verified(folder.name, str(error))
+def verify_file(path: Path, entry: Mapping[str, Any]) -> None:
+    """Compare a file with the manifest's entry for it. Raises DamagedCheckpointError."""
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise DamagedCheckpointError(f"{path}: has {size} bytes instead of {entry['bytes']}")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as error:
+        raise DamagedCheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if digest.hexdigest() != entry["blake2b"]:
+        raise DamagedCheckpointError(f"{path}: its checksum does not fit the manifest")
+
+
+def digest_of(data: bytes) -> str:
+    """The checksum that manifests use."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -17,16 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptm.checkpoint.format import (
-    BEST,
-    FORMAT,
-    MANIFEST,
-    RUN,
-    Fragment,
-    checkpoint_folders,
-    digest_of,
-    step_of,
-)
+from ptm.checkpoint.format import BEST, FORMAT, MANIFEST, RUN, Fragment, checkpoint_folders, step_of
+from ptm.checkpoint.verification import digest_of
 
 if TYPE_CHECKING:
     from torch import Tensor

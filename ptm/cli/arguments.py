@@ -47,7 +47,7 @@ def texts_of(parsed: argparse.Namespace, *, what: str) -> tuple[list[str], list[
     Raises UserError where there are none (`what` should have been done with them), and for a file
     that is not text.
     """
-    from ptm.inference.texts import quoted
+    from ptm.inference.text_batches import quoted
 
     texts, places = list(parsed.text), [quoted(text) for text in parsed.text]
     file: Path | None = parsed.file

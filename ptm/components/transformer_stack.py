@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ptm.component import Config, PositiveFloat, PositiveInt
-from ptm.nn.shape import Activation, HeadShape, ModelShape, NormKind
+from ptm.nn.model_shape import Activation, HeadShape, ModelShape, NormKind
 from ptm.plan import Step
 
 if TYPE_CHECKING:

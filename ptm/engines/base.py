@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from ptm.components.objectives import Objective
 from ptm.components.optimizers.base import RATE
 from ptm.engines.ds_config import clips_itself, zero_stage
+from ptm.engines.fragments import EngineState
+from ptm.engines.loss import normalised, zeros
 from ptm.engines.offload import offload_folders
 from ptm.engines.ranks import Ranks, barrier, summed
-from ptm.engines.state import EngineState
 from ptm.engines.teachers import Teachers
 from ptm.errors import TrainingError
 from ptm.loading.batches import StepBatch
@@ -208,20 +209,7 @@ class Engine(ABC):
     ) -> dict[str, Tensor]:
         """A micro-batch's share of each metric's mean over the global batch, and of the loss."""
         sums = self._objective.sums(outputs, tensors)
-        values = {
-            metric.name: sums[metric.name] / max(1.0, counts[metric.count])
-            for metric in self._objective.metrics
-        }
-        loss = sum(
-            (
-                self._weights[name] * value
-                for name, value in values.items()
-                if self._weights.get(name)
-            ),
-            start=torch.zeros((), device=self._ranks.device),
-        )
-        return {"loss": loss, **values}
+        return normalised(sums, counts, self._objective, self._weights)
 
     def _no_shares(self) -> dict[str, Tensor]:
-        names = ("loss", *(metric.name for metric in self._objective.metrics))
-        return {name: torch.zeros((), device=self._ranks.device) for name in names}
+        return zeros(self._objective, self._ranks.device)

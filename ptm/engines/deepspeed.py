@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ptm.errors import UserError
-from ptm.model.plain import run_step
+from ptm.model.plain_model import run_step
 from ptm.plan import Plan, Step
 
 State = tuple[Tensor, ...]

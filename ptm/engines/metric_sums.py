@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ptm.components.objectives import Objective
 from ptm.engines.teachers import Teachers
@@ -62,10 +61,3 @@ class Counted:
             for name, count in batch.counts.items():
                 self.counts[name] += count
             yield batch
-
-
-def added(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Add detached `values` to `totals` by name."""
-    for name, value in values.items():
-        value = value.detach()
-        totals[name] = totals[name] + value if name in totals else value

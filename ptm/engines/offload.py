@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ptm.checkpoint.format import digest_of
+from ptm.checkpoint.verification import digest_of
 from ptm.errors import UserError
 
 _KEYS = ("offload_optimizer", "offload_param")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
-from ptm.engines.metric_sums import added
+from ptm.engines.loss import added
 from ptm.engines.ranks import gathered
 from ptm.loading.batches import StepBatch
 from ptm.model.stages import stage_bounds

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ptm.components.objectives import Objective
-from ptm.components.objectives.masked_lm import MlmHead
+from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel, loaded_model
+from ptm.model.plain_model import PlainModel, loaded_model
 from ptm.recipe import DataRecipe, ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 

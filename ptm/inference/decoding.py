@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
-from ptm.model.plain import PlainModel
-from ptm.nn.cache import KeyValueCache, remembering
+from ptm.model.plain_model import PlainModel
+from ptm.nn.key_value_cache import KeyValueCache, remembering
 
 # B rows, V vocabulary.
 

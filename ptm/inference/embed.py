@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.inference.texts import TextBatch, read_texts, text_batches
+from ptm.inference.text_batches import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import Source
 from ptm.model.build import encoder_plan
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 

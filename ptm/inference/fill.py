@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from ptm.errors import UserError
-from ptm.inference.texts import TextBatch, quoted, read_texts, text_batches
+from ptm.inference.text_batches import TextBatch, quoted, read_texts, text_batches
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from ptm.components.objectives.base import Prompt
 from ptm.errors import UserError
 from ptm.inference.decoding import Limits, Sampling, continued, searched
-from ptm.inference.texts import quoted
+from ptm.inference.text_batches import quoted
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies

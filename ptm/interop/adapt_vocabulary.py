@@ -17,7 +17,7 @@ from ptm.data.packing import RowSize
 from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
-from ptm.interop.importing import write_imported
+from ptm.interop.import_model import write_imported
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.recipe import DataRecipe, ModelRecipe, recipe_from_data

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptm.arrays import I64
-from ptm.data.cache import (
+from ptm.data.documents import Documents, held_out_documents
+from ptm.data.examples import Examples
+from ptm.data.index_cache import (
     Arrays,
     cached_arrays,
     forget_arrays,
@@ -21,8 +23,6 @@ from ptm.data.cache import (
     kept_number,
     only_one,
 )
-from ptm.data.documents import Documents, held_out_documents
-from ptm.data.examples import Examples
 from ptm.data.packing import Rows, one_a_row, pack_sides
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL

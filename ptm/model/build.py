@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ptm.components.objectives import Objective
 from ptm.data.placement import DECODER_SIDE
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Plan, Step
 from ptm.recipe.model_block import ModelBlock
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ptm.components.decoders import Decoder
 from ptm.components.encoders import Encoder
-from ptm.model.plain import PlainModel, meta_model
+from ptm.model.plain_model import PlainModel, meta_model
 from ptm.nn.embedding import WordEmbedding
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptm.nn.cache import KeyValueCache
+from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
+from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import rotate
-from ptm.nn.shape import HeadShape
 from ptm.nn.visibility import Sight, same_example
 
 # B rows, T tokens a row, D width, H heads, G heads of keys and values, S size of a head.

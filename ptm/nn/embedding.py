@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptm.nn.layers import Dropout, build_norm
-from ptm.nn.shape import WORD, ModelShape
+from ptm.nn.model_shape import WORD, ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Step
 

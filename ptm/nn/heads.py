@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.nn.layers import activate, build_norm
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Step
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 
 
 def build_norm(shape: ModelShape, width: int) -> nn.Module:

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ptm.nn.cache import KeyValueCache
-from ptm.nn.shape import SinusoidalOrder
+from ptm.nn.key_value_cache import KeyValueCache
+from ptm.nn.model_shape import SinusoidalOrder
 
 # B rows, Q queries a row, K keys a row, H heads.
 

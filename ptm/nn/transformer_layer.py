@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ptm.nn.layers import Dropout, activate, build_norm
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 
 # B rows, T tokens a row, D width, H heads, K tokens a row of the other side.
 

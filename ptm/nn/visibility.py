@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptm.nn.shape import PREFIX_SEGMENT, Visibility
+from ptm.nn.model_shape import PREFIX_SEGMENT, Visibility
 
 # B rows, Q queries a row, K keys a row: the same tokens, but for those seen before (a cache).
 

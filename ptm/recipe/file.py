@@ -23,8 +23,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ptm.component import Config
 from ptm.errors import UserError, nearest
 from ptm.recipe.blocks import Recipe
-from ptm.recipe.checks import problems
 from ptm.recipe.model_recipe import ModelRecipe
+from ptm.recipe.rules import problems
 
 Key = tuple[str | int, ...]
 C = TypeVar("C", bound=Config)

@@ -11,7 +11,7 @@ from ptm.component import Config, PositiveFloat
 from ptm.components.decoders import AnyDecoder, Decoder
 from ptm.components.embeddings import EmbeddingConfig, TargetEmbeddingConfig
 from ptm.components.encoders import AnyEncoder, Encoder
-from ptm.nn.shape import WORD_KEY, ModelShape
+from ptm.nn.model_shape import WORD_KEY, ModelShape
 
 
 class InitBlock(Config):

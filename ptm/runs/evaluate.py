@@ -11,7 +11,7 @@ import torch
 from ptm.errors import UserError
 from ptm.interop.sources.base import Source
 from ptm.model.build import build_plan
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from ptm.engines.ranks import keep_large_blocks
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan

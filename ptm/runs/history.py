@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.recipe.written import read_metrics, read_recipe_data
+from ptm.recipe.saved_files import read_metrics, read_recipe_data
 from ptm.checkpoint.format import checkpoint_folders
 
 

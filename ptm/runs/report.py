@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.errors import UserError
-from ptm.recipe.written import read_metrics, read_recipe_data
+from ptm.recipe.saved_files import read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")

@@ -14,7 +14,7 @@ import numpy as np
 from ptm.errors import UserError
 from ptm.inference.generate import Choice, Generator
 from ptm.interop.sources.base import Source
-from ptm.nn.shape import PREFIX_SEGMENT
+from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER

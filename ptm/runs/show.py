@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ptm.errors import UserError
 from ptm.model.build import build_plan
-from ptm.model.plain import meta_model
+from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, step_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.text.tokenizers import TokenizerConfig
-from ptm.runs.decoded import decoded_rows
+from ptm.runs.show_batch import decoded_rows
 from ptm.engines.ds_config import ds_config
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.loading.rows import TRAIN, open_rows, open_store

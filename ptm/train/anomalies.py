@@ -16,8 +16,8 @@ from typing import Any
 from ptm.engines.base import StepResult
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import AnomalyBlock
-from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.run_folder import EVENTS, RunFolder
+from ptm.train.saving.schedule import Checkpoints
 
 
 @dataclass(frozen=True)

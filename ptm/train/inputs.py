@@ -18,7 +18,7 @@ from ptm.plan import Plan
 from ptm.recipe import BatchPlan, DataRecipe, Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.text.tokenizers import Tokenizer
-from ptm.train.check_recipe import check_parts
+from ptm.train.validate import check_parts
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import ptm
-from ptm.checkpoint.format import Checkpoint, digest_of
+from ptm.checkpoint.format import Checkpoint
+from ptm.checkpoint.verification import digest_of
 from ptm.engines.deepspeed import refuse_config
 from ptm.engines.pipeline import PipelineEngine
-from ptm.engines.plain import PlainEngine
 from ptm.engines.ranks import (
     Ranks,
     agreed,
@@ -23,17 +23,18 @@ from ptm.engines.ranks import (
     objects_of_all,
     record_flights,
 )
+from ptm.engines.zero import PlainEngine
 from ptm.errors import EXIT_DONE, UserError
 from ptm.model.initial_weights import FirstWeights
-from ptm.model.plain import parameter_count
+from ptm.model.plain_model import parameter_count
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
 from ptm.recipe.blocks import CheckpointBlock
-from ptm.train.checkpoints.resume import checkpoint_to_go_on_from
 from ptm.train.inputs import Inputs, open_inputs
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder, log_to
+from ptm.train.saving.resume import checkpoint_to_go_on_from
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import Data, OnStepBegin, Trainer, ignore_step

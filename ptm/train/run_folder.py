@@ -23,7 +23,7 @@ import ptm
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
 from ptm.recipe import Recipe, recipe_yaml
-from ptm.recipe.written import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
+from ptm.recipe.saved_files import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.rank_file import clear_rank_files
 

@@ -22,13 +22,13 @@ from ptm.model.initial_weights import FirstWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomalies import AnomalyPolicy
-from ptm.train.checkpoints.saver import Checkpoints
 from ptm.train.evaluation_sets import EvaluationSets
-from ptm.train.progress import Position, hear_all
+from ptm.train.progress import Position
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
-from ptm.train.stopping import Patience, StopRequests, is_better
+from ptm.train.saving.schedule import Checkpoints
+from ptm.train.stopping import Patience, StopRequests, hear_all, is_better
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)

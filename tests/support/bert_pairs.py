@@ -23,10 +23,10 @@ from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import norm_parameters
-from ptm.model.plain import PlainModel, loaded_model, meta_model
+from ptm.model.plain_model import PlainModel, loaded_model, meta_model
 from ptm.plan import Plan
 from ptm.recipe import ModelRecipe, Recipe, recipe_from_data
-from ptm.recipe.written import RECIPE, TOKENIZER, WEIGHTS
+from ptm.recipe.saved_files import RECIPE, TOKENIZER, WEIGHTS
 from ptm.text.tokenizers import Tokenizer
 
 TOLERANCE = 5e-6

@@ -12,7 +12,7 @@ from torch import Tensor
 from ptm.components.objectives.mlm import Mlm
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import PlainModel, empty_model
+from ptm.model.plain_model import PlainModel, empty_model
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.interop.importing import import_from_uer
+from ptm.interop.import_model import import_from_uer
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.plan import Plan, Step
 from tests.support.small_models import block_of, mlm_of, plan_of
 

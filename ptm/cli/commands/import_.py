@@ -55,8 +55,8 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("--config and --vocab are for --from uer; a folder of hf has its own.")
     if parsed.origin == "hf" and parsed.overrides:
         raise UserError(f"{parsed.overrides[0]}: a folder of hf says itself what its tokenizer is.")
-    from ptm.interop.importing import import_from_huggingface, import_from_uer
-    from ptm.interop.uer.importing import tokenizer_options
+    from ptm.interop.import_model import import_from_huggingface, import_from_uer
+    from ptm.interop.uer.import_model import tokenizer_options
 
     if parsed.origin == "hf":
         imported = import_from_huggingface(parsed.source, parsed.out)
@@ -77,8 +77,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _config_only(parsed: argparse.Namespace) -> int:
-    from ptm.interop.config_only import recipe_blocks
     from ptm.interop.folders import refuse_existing
+    from ptm.interop.import_config import recipe_blocks
 
     if parsed.out is not None:
         refuse_existing(parsed.out)

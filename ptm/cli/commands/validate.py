@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run it; return the exit code."""
     from ptm.recipe import recipe_yaml
-    from ptm.train.check_recipe import check_recipe
+    from ptm.train.validate import check_recipe
 
     recipe = recipe_of(parsed)
     missing = check_recipe(recipe, need_inputs=parsed.inputs)

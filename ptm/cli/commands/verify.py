@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run it; return the exit code, that of an error where the newest is damaged."""
-    from ptm.checkpoint.verification import verified
+    from ptm.runs.verify import verified
 
     newest_is_whole = True
     for index, one in enumerate(verified(parsed.run)):

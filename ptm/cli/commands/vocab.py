@@ -179,7 +179,7 @@ def _adapt(parsed: argparse.Namespace) -> int:
 
 def _compare(parsed: argparse.Namespace) -> int:
     from ptm.interop.adapt_vocabulary import find_tokenizer
-    from ptm.text.compare import compare, figures
+    from ptm.text.compare_vocabularies import compare, figures
 
     both = (find_tokenizer(parsed.a).load(), find_tokenizer(parsed.b).load())
     result: dict[str, Any] = {"vocabularies": [parsed.a, parsed.b], **compare(*both)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from ptm.component import Config, PositiveInt
-from ptm.nn.shape import ModelShape, NormKind
+from ptm.nn.model_shape import ModelShape, NormKind
 from ptm.plan import Step
 
 

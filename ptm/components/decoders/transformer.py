@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ptm.components.decoders.base import Decoder
 from ptm.components.transformer_stack import TransformerStack
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 
 if TYPE_CHECKING:

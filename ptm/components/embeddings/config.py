@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from ptm.component import Config, Listed, NonNegativeInt, PositiveInt, classes_in
 from ptm.components.embeddings.base import EmbeddingPart
 from ptm.errors import nearest
-from ptm.nn.shape import WORD, ModelShape, SinusoidalOrder
+from ptm.nn.model_shape import WORD, ModelShape, SinusoidalOrder
 from ptm.plan import Step
 
 if TYPE_CHECKING:

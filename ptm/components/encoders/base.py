@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from ptm.component import Config, PositiveInt
-from ptm.nn.shape import ModelShape, NormKind, Visibility
+from ptm.nn.model_shape import ModelShape, NormKind, Visibility
 from ptm.plan import Step
 
 

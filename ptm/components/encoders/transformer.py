@@ -15,7 +15,7 @@ from pydantic import model_validator
 from ptm.component import Config, PositiveFloat, PositiveInt
 from ptm.components.encoders.base import Encoder
 from ptm.components.transformer_stack import TransformerStack
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 
 if TYPE_CHECKING:

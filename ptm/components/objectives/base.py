@@ -16,7 +16,7 @@ from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies, Vocabulary

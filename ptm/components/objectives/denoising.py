@@ -15,7 +15,7 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
+from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.components.objectives.noise import Noised
 from ptm.components.objectives.redraw import Redraw
 from ptm.data.examples import Texts

@@ -18,7 +18,7 @@ from ptm.components.objectives.base import Drawing, Metric, MicroBatch
 from ptm.components.objectives.mlm import Mlm
 from ptm.data.examples import Texts
 from ptm.data.placement import Placement
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
 

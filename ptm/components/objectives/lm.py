@@ -9,7 +9,7 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
+from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, Joined, Texts, join_documents
 from ptm.data.packing import RowSize

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptm.arrays import I64
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch
-from ptm.components.objectives.masked_lm import (
+from ptm.components.objectives.masked_tokens import (
     MASKED_METRICS,
     MASKED_PADDED,
     MASKED_ROLES,
@@ -34,7 +34,7 @@ from ptm.data.examples import (
 )
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.masked_lm import surrounded
-from ptm.components.objectives.next_token import NextTokenObjective, target_tensors
+from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
 from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
-from ptm.nn.shape import PREFIX_SEGMENT
+from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.text.vocabulary import Vocabularies
 
 _AROUND = 2

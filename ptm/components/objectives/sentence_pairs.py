@@ -14,7 +14,7 @@ import numpy as np
 from ptm.arrays import I64
 from ptm.component import Probability
 from ptm.components.objectives.base import BatchView, Drawing, Metric, MicroBatch
-from ptm.components.objectives.masked_lm import (
+from ptm.components.objectives.masked_tokens import (
     MASKED_METRICS,
     MASKED_PADDED,
     MASKED_ROLES,
@@ -32,7 +32,7 @@ from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.pairs import Pairs
 from ptm.data.placement import Placement
 from ptm.errors import UserError
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
 

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Prompt
-from ptm.components.objectives.masked_lm import surrounded
-from ptm.components.objectives.next_token import (
+from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.next_tokens import (
     NEXT_METRICS,
     NextTokenObjective,
     next_token_steps,
@@ -22,7 +22,7 @@ from ptm.data.examples import Examples, ExamplesType, Texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.vocabulary import Vocabularies
 

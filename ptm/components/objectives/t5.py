@@ -9,7 +9,7 @@ import numpy as np
 from ptm.arrays import I64
 from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
 from ptm.components.objectives.noise import AnySpanNoise, Noised, corrupted
-from ptm.components.objectives.noise.paper_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import PaperSpans
 from ptm.data.documents import Documents
 from ptm.data.examples import (
     Examples,

@@ -9,7 +9,7 @@ from ptm.errors import UserError
 from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.run import AveragedSource, RunSource
-from ptm.recipe.written import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
+from ptm.recipe.saved_files import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptm.checkpoint.format import (
-    BEST,
-    Checkpoint,
-    DamagedCheckpointError,
-    checkpoint_folders,
-    newest_checkpoint,
-    step_of,
-)
+from ptm.checkpoint.format import BEST, Checkpoint, checkpoint_folders, newest_checkpoint, step_of
+from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.errors import UserError
 from ptm.interop.sources.base import Source
-from ptm.recipe.written import RECIPE, read_metrics, read_recipe_data, with_own_tokenizers
+from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data, with_own_tokenizers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import Any
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
-from ptm.components.objectives.masked_lm import MlmHead
+from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.uer.next_tokens import (
     is_causal,

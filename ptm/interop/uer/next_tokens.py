@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ptm.components.objectives.next_token import LmHead
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
 from ptm.recipe.model_block import ModelBlock
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ptm.components.objectives import Objective
-from ptm.components.objectives.next_token import LmHead
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
 from ptm.interop.hf.shared.encoder_decoder import OUTPUT, OUTPUT_BIAS, Parts, from_theirs, to_theirs
 from ptm.interop.hf.shared.encoder_decoder import WORDS as OUR_WORDS

@@ -10,8 +10,8 @@ from typing import Any
 from ptm.recipe import Recipe
 from ptm.train.trackers.background import Background
 from ptm.train.trackers.base import Tracker
+from ptm.train.trackers.metric_names import reports_so_far, tracker_values
 from ptm.train.trackers.tensorboard import TensorBoard
-from ptm.train.trackers.values import reports_so_far, tracker_values
 from ptm.train.trackers.wandb import Wandb
 
 __all__ = ["Tracker", "Trackers", "tracker_values"]

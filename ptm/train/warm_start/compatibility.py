@@ -7,7 +7,7 @@ from collections.abc import Collection
 from ptm.component import Config
 from ptm.components.embeddings.config import EmbeddingConfig
 from ptm.errors import UserError
-from ptm.nn.shape import WORD, WORD_KEY
+from ptm.nn.model_shape import WORD, WORD_KEY
 from ptm.recipe.model_block import ModelBlock
 
 _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}

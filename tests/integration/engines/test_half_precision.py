@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import ptm.engines.plain
+import ptm.engines.zero
 from ptm.errors import EXIT_DONE, EXIT_FAULT
 from ptm.recipe import load_recipe
 from ptm.train.run import train
@@ -66,7 +66,7 @@ def test_fp16_clips_alike_at_stages_0_and_1(one_rank: Launch) -> None:
 def test_without_the_missing_loss_scale_fp16_at_stage_0_clips_otherwise(
     one_rank: Launch, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ptm.engines.plain, "MissingLossScale", lambda *_, **__: None)
+    monkeypatch.setattr(ptm.engines.zero, "MissingLossScale", lambda *_, **__: None)
     faulty = exact("faulty", zero(0), *HALF["fp16"], *CLIPPED)
     recipe, *overrides = faulty.arguments(store, tmp_path)
     assert train(lambda: load_recipe(recipe, overrides), fresh=False) == EXIT_DONE

@@ -16,8 +16,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from ptm.engines.base import StepTotals
-from ptm.engines.plain import PlainEngine
 from ptm.engines.ranks import Ranks, join_ranks, leave_ranks
+from ptm.engines.zero import PlainEngine
 from ptm.loading.batches import TrainStream
 from ptm.model.initial_weights import FirstWeights
 from ptm.recipe import load_recipe

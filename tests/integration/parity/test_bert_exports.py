@@ -15,7 +15,7 @@ from ptm.loading.batches import step_batch
 from ptm.loading.rows import TRAIN, open_rows
 from ptm.model.build import encoder_plan
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import empty_model
+from ptm.model.plain_model import empty_model
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
 from tests.integration.parity.cases import PLAIN_EXPORTS

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.model.build import build_plan
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
 from tests.integration.parity.cases.inputs import TwoSided
 from tests.integration.parity.cases.models import Export, ExportedModel

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, LlamaM
 
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.folder import HuggingFaceFolder
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.nn.positions import SinusoidalPositions
 from tests.integration.parity.cases import (

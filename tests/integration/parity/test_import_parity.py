@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.config_only import recipe_blocks
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.folder import HuggingFaceFolder
+from ptm.interop.import_config import recipe_blocks
 from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import (
     IMPORTS,

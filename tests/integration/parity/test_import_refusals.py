@@ -19,7 +19,7 @@ from transformers import RobertaForMaskedLM
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.hf.io.folder import HuggingFaceFolder
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import IMPORTS, albert, bert, causal
 from tests.integration.parity.cases.models import Family

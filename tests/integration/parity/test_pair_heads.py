@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AlbertForPreTraining, BertForPreTraining, ErnieForPreTraining
 
-from ptm.interop.config_only import recipe_blocks
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_config import recipe_blocks
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.model.plain import PlainModel, loaded_model
+from ptm.model.plain_model import PlainModel, loaded_model
 from tests.integration.parity.cases.albert import ALBERT
 from tests.integration.parity.cases.bert import BERT, ERNIE
 from tests.integration.parity.cases.models import Family, Weights, save, with_changes

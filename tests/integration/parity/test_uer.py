@@ -14,7 +14,7 @@ from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer.export import export_to_uer
 from ptm.model.build import build_plan
-from ptm.model.plain import meta_model
+from ptm.model.plain_model import meta_model
 from tests.integration.parity.cases import EXPORTS
 from tests.integration.parity.cases.models import Changes, with_changes
 from tests.support import uer_decoder_models, uer_models

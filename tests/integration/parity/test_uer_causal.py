@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import (
     laid_out,
     plan_of,

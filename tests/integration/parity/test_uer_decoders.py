@@ -8,11 +8,11 @@ import pytest
 import torch
 import yaml
 
-from ptm.interop.config_only import recipe_blocks
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.folder import read_weights
+from ptm.interop.import_config import recipe_blocks
 from ptm.interop.uer.export import export_to_uer
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from tests.integration.parity.cases.inputs import two_sided
 from tests.support.bert_pairs import difference, random_weights, recipe_of, write_model
 from tests.support.two_sided import CASES, plan_of

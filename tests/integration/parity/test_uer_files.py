@@ -11,7 +11,7 @@ import torch
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.interop.importing import import_from_uer
+from ptm.interop.import_model import import_from_uer
 from ptm.interop.sources.open import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.text.tokenizers.sentencepiece import SentencePiece

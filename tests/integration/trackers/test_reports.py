@@ -14,7 +14,7 @@ from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.metrics import MetricsFile
 from ptm.train.trackers import Trackers, tracker_values
-from ptm.train.trackers.values import reports_so_far
+from ptm.train.trackers.metric_names import reports_so_far
 from tests.integration.trackers.reading import (
     BOTH,
     RECORD,

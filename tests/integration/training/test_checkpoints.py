@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ptm.checkpoint.writing
-from ptm.checkpoint.format import digest_of
+from ptm.checkpoint.verification import digest_of
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.interop.sources.open import open_source
 from tests.support.faults import fill_the_disk, slow_disk

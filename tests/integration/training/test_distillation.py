@@ -15,7 +15,7 @@ from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
-from ptm.train.check_recipe import check_recipe
+from ptm.train.validate import check_recipe
 from tests.support.small_runs import Runs
 
 SHORT = ("train.steps=4", "tracking.report_every=1", "data.held_out=0.05", "checkpoint.every=2")

@@ -13,8 +13,8 @@ from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
-from ptm.train.check_recipe import check_recipe
 from ptm.train.trackers import tracker_values
+from ptm.train.validate import check_recipe
 from tests.support.small_runs import QUICKSTART, Runs
 
 SHORT = ("train.steps=4", "tracking.report_every=2", "tracking.evaluate_every=2")

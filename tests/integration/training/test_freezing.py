@@ -12,7 +12,7 @@ from ptm.checkpoint.format import WEIGHT, Checkpoint
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe import load_recipe
 from ptm.runs.show import show
-from ptm.train.check_recipe import check_recipe
+from ptm.train.validate import check_recipe
 from tests.support.covers import by_default
 from tests.support.small_runs import PROJECT, Runs
 

@@ -13,8 +13,8 @@ from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.store.format import TokenStore
-from ptm.train.check_recipe import check_recipe
 from ptm.train.run import train
+from ptm.train.validate import check_recipe
 from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab
 
 PAIRS = 60

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ptm.checkpoint.format import digest_of
+from ptm.checkpoint.verification import digest_of
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from tests.support.small_runs import Runs, vocab

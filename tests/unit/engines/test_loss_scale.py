@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ptm.engines.deepspeed import start_engine
-from ptm.engines.plain import MissingLossScale
 from ptm.engines.ranks import join_ranks
+from ptm.engines.zero import MissingLossScale
 
 WINDOW = 2
 

@@ -16,8 +16,8 @@ from ptm.components.objectives.base import Prompt
 from ptm.components.objectives.lm import Lm
 from ptm.inference.decoding import Limits, Sampling, continued, searched
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel
-from ptm.nn.shape import Visibility
+from ptm.model.plain_model import PlainModel
+from ptm.nn.model_shape import Visibility
 from ptm.recipe.model_block import ModelBlock
 
 WORDS, END, PAD = 30, 3, 0

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel, pipeline
 
 from ptm.errors import UserError
 from ptm.inference.fill import Filler
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from tests.support.bert_pairs import (
     TINY,

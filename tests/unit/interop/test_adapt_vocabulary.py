@@ -14,7 +14,7 @@ from ptm.errors import UserError
 from ptm.inference.fill import Filler
 from ptm.interop.adapt_vocabulary import adapt, find_tokenizer, rows_of, vocabulary_tensors
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
 from ptm.train.warm_start.load import weights_to_start_from

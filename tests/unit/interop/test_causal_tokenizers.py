@@ -17,7 +17,7 @@ from ptm.components.objectives.lm import Lm
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
-from ptm.interop.importing import import_from_huggingface, write_imported
+from ptm.interop.import_model import import_from_huggingface, write_imported
 from ptm.interop.sources.open import open_source
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.bpe import Bpe

@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertTokenizer
 
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.text.tokenizers import Tokenizer
 from tests.support.bert_pairs import (

@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from ptm.errors import UserError
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.text.vocabulary import read_vocabulary
 
@@ -405,7 +405,7 @@ def test_a_bare_encoder_is_imported_without_a_head(
 def test_an_import_needs_no_network_and_no_transformers(folder: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
-        "from ptm.interop.importing import import_from_huggingface as i;"
+        "from ptm.interop.import_model import import_from_huggingface as i;"
         f"i({str(folder)!r}, Path({str(tmp_path / 'out')!r}));"
         "assert 'transformers' not in sys.modules"
     )

@@ -13,8 +13,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaske
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.base import Source
 from ptm.interop.sources.open import open_source
-from ptm.model.plain import loaded_model
-from ptm.recipe.written import RECIPE, WEIGHTS
+from ptm.model.plain_model import loaded_model
+from ptm.recipe.saved_files import RECIPE, WEIGHTS
 from tests.support.bert_pairs import (
     TINY,
     TOLERANCE,

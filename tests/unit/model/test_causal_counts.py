@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ptm.model.build import build_plan
-from ptm.model.plain import parameter_count
+from ptm.model.plain_model import parameter_count
 from ptm.recipe import Recipe, load_recipe
 
 GPT_WORDS, GPT2_WORDS, LLAMA_WORDS = 40_478, 50_257, 32_000

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from ptm.model.build import build_plan
-from ptm.model.plain import parameter_count
+from ptm.model.plain_model import parameter_count
 from ptm.recipe import load_recipe
 
 T5_WORDS, BART_WORDS, PEGASUS_WORDS = 32_128, 50_265, 96_103

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import empty_model
+from ptm.model.plain_model import empty_model
 from ptm.plan import Plan
 from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.data.placement import DECODER
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.recipe import Recipe, load_recipe
 from tests.support.small_runs import PROJECT
 

@@ -21,7 +21,7 @@ from transformers import (
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives.mlm import Mlm
 from ptm.model.build import build_plan
-from ptm.model.plain import meta_model, parameter_count
+from ptm.model.plain_model import meta_model, parameter_count
 from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import empty_model, loaded_model, run_step
+from ptm.model.plain_model import empty_model, loaded_model, run_step
 from ptm.plan import Plan
 from tests.support.small_models import (
     VOCABULARY,

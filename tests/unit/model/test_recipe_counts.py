@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from ptm.model.build import build_plan
-from ptm.model.plain import parameter_count
+from ptm.model.plain_model import parameter_count
 from ptm.recipe import Recipe, load_recipe
 
 # Words and millions of parameters, as the papers say.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.errors import UserError
-from ptm.model.plain import parameter_count
+from ptm.model.plain_model import parameter_count
 from ptm.model.stages import Sizes, balanced, stage_bounds, step_sizes
 from tests.support.small_models import block_of, mlm_of, plan_of
 

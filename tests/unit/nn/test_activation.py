@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptm.nn.layers import activate
-from ptm.nn.shape import ACTIVATIONS
+from ptm.nn.model_shape import ACTIVATIONS
 
 X = torch.linspace(-6, 6, 2401, dtype=torch.float64)
 

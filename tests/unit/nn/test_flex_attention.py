@@ -7,7 +7,7 @@ import torch
 
 from ptm.nn.attention import SelfAttention
 from ptm.nn.flex_attention import use_flex_attention
-from ptm.nn.shape import HeadShape
+from ptm.nn.model_shape import HeadShape
 from ptm.nn.visibility import Sight
 
 LENGTH = 128

@@ -7,7 +7,7 @@ import torch
 
 from ptm.model.initial_weights import norm_parameters
 from ptm.nn.layers import build_norm
-from ptm.nn.shape import ModelShape, NormKind
+from ptm.nn.model_shape import ModelShape, NormKind
 
 
 def shape(kind: NormKind, *, epsilon: float, bias: bool) -> ModelShape:

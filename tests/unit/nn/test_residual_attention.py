@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.nn.attention import ResidualAttention, SelfAttention
-from ptm.nn.shape import HeadShape
+from ptm.nn.model_shape import HeadShape
 from ptm.nn.visibility import Sight
 from tests.support.small_models import MakeModel, block_of, logits_of, plan_of, rows_of
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
+from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import rotate
-from ptm.nn.shape import HeadShape
 from ptm.nn.visibility import Sight
 
 SIZE, THETA = 8, 50.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
-from ptm.nn.shape import HeadShape, Visibility
+from ptm.nn.model_shape import HeadShape, Visibility
 from ptm.nn.visibility import Sight, same_example
 
 WIDTH, HEADS = 24, 3

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ptm.nn.embedding import WordEmbedding
 from ptm.nn.heads import OutputBias, PredictedTransform, Unembedding
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 
 SHAPE = ModelShape(
     vocabulary_size=11,

@@ -14,7 +14,7 @@ from deepspeed.runtime.config import DeepSpeedConfig
 from ptm.cli import main
 from ptm.engines.ds_config import ds_config
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.model.stages import stage_bounds
 from ptm.nn.transformer_layer import TransformerLayer
 from ptm.recipe import Recipe, load_recipe

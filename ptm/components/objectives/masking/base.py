@@ -10,10 +10,7 @@ from pydantic import Field, model_validator
 
 from ptm.arrays import I64, Flags
 from ptm.component import PositiveInt, Probability
-from ptm.components.objectives.masking.units import (
-    Replacement,
-    replace_tokens,
-)
+from ptm.components.objectives.masking.replacing import Replacement, replace_tokens
 from ptm.components.objectives.redraw import Redraw
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.tokenizers import Tokenizer

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from ptm.arrays import I64, Flags
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import basic_units, chosen_groups
+from ptm.components.objectives.masking.choosing import basic_units, chosen_groups, cutting_keys
 from ptm.components.objectives.masking.grouping import ngram_units
-from ptm.components.objectives.masking.units import cutting_keys
 from ptm.rng import U64
 
 

@@ -10,10 +10,10 @@ from pydantic import PrivateAttr, model_validator
 from ptm.arrays import I64, Flags
 from ptm.component import Config, NonNegativeFloat
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import chosen_groups
+from ptm.components.objectives.masking.choosing import choose_level, chosen_groups
 from ptm.components.objectives.masking.grouping import phrase_tokens
 from ptm.components.objectives.masking.lexicon import Lexicon, read_lexicon
-from ptm.components.objectives.masking.units import choose_level, word_units
+from ptm.components.objectives.masking.units import word_units
 from ptm.rng import U64
 from ptm.text.tokenizers import Tokenizer
 

@@ -10,8 +10,7 @@ from pydantic import Field
 from ptm.arrays import I64, Flags
 from ptm.component import PositiveInt
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import basic_units, place_in_example
-from ptm.components.objectives.masking.units import choose_spans
+from ptm.components.objectives.masking.choosing import basic_units, choose_spans, place_in_example
 from ptm.rng import U64
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ptm.component import union_of
 from ptm.components.objectives.noise.infilling import Infilling, infilled
+from ptm.components.objectives.noise.noised_text import Noised, Spans
 from ptm.components.objectives.noise.spans import SpanNoise, corrupted
-from ptm.components.objectives.noise.texts import Noised, Spans
 
 if TYPE_CHECKING:
     AnyInfilling = Infilling

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, Flags, index_within, owner_of, sum_before
-from ptm.components.objectives.masking.units import geometric_lengths
+from ptm.components.objectives.masking.choosing import geometric_lengths
 from ptm.rng import U64, draws, substream, uniform
 
 _DRAW, _SHUFFLE = range(2)

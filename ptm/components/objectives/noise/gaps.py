@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, Flags, index_within, owner_of
+from ptm.components.objectives.noise.noised_text import Noised, Spans, noise_tokens, replaced
 from ptm.components.objectives.noise.rouge import WordCounts
-from ptm.components.objectives.noise.texts import Noised, Spans, noise_tokens, replaced
 from ptm.rng import U64, draws, substream, uniform
 
 _GAPS = 0

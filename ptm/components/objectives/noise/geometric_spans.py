@@ -14,8 +14,8 @@ from ptm.components.objectives.noise.drawing import (
     some_of,
     span_lengths,
 )
+from ptm.components.objectives.noise.noised_text import Spans, noise_tokens
 from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
-from ptm.components.objectives.noise.texts import Spans, noise_tokens
 from ptm.rng import U64, substream
 
 _LENGTHS, _PLACES = 2, 3

@@ -18,7 +18,7 @@ from ptm.components.objectives.noise.drawing import (
     some_of,
     span_lengths,
 )
-from ptm.components.objectives.noise.texts import Noised, Spans, noise_tokens, replaced
+from ptm.components.objectives.noise.noised_text import Noised, Spans, noise_tokens, replaced
 from ptm.rng import U64, draws, substream
 
 _ORDER, _LENGTHS, _PLACES = range(3)

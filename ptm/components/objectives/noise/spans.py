@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within
 from ptm.component import Config
-from ptm.components.objectives.noise.texts import Noised, Spans, replaced
+from ptm.components.objectives.noise.noised_text import Noised, Spans, replaced
 from ptm.rng import U64
 
 HalfAtMost = Annotated[float, Field(gt=0, le=0.5)]

@@ -10,8 +10,8 @@ from ptm.arrays import I64, owner_of
 from ptm.components.objectives.noise.drawing import (
     some_of,
 )
+from ptm.components.objectives.noise.noised_text import Spans, noise_tokens
 from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
-from ptm.components.objectives.noise.texts import Spans, noise_tokens
 from ptm.rng import U64, substream
 
 _PLACES = 3

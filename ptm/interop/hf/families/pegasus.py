@@ -16,8 +16,8 @@ from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
 from ptm.interop.hf.shared.encoder_decoder import module
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.interop.weight_checks import refuse_no_table
+from ptm.nn.model_shape import SinusoidalOrder
 from ptm.nn.positions import SinusoidalPositions
-from ptm.nn.shape import SinusoidalOrder
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
 from ptm.interop.hf.io.numbering import numbering
-from ptm.interop.hf.io.pipeline_file import PipelineFile
 from ptm.interop.hf.io.tokenizer import OPTIONS
+from ptm.interop.hf.io.tokenizer_json import PipelineFile
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.specials import special_roles

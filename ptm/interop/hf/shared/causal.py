@@ -8,7 +8,7 @@ from typing import Any
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
-from ptm.components.objectives.next_token import LmHead
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.interop.hf.shared.naming import unsaid
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary

@@ -13,7 +13,7 @@ from ptm.component import Config
 from ptm.components.decoders.transformer import TransformerDecoder
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
-from ptm.components.objectives.next_token import LmHead
+from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
 from ptm.interop.hf.shared.naming import unsaid
 from ptm.recipe.model_block import ModelBlock

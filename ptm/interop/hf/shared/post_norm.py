@@ -7,7 +7,7 @@ from typing import Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
-from ptm.components.objectives.masked_lm import MlmHead
+from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.hf.shared.naming import unsaid
 from ptm.recipe.model_block import ModelBlock

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ptm.model.plain import loaded_model
+from ptm.model.plain_model import loaded_model
 from tests.integration.parity.cases.inputs import Batch
 from tests.integration.parity.cases.models import ExportedModel, Weights, with_changes
 from tests.support.bert_pairs import POSITIONS, recipe_of

@@ -23,9 +23,9 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.importing import Imported, import_from_huggingface
+from ptm.interop.import_model import Imported, import_from_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.model.plain import PlainModel, loaded_model
+from ptm.model.plain_model import PlainModel, loaded_model
 from ptm.recipe import ModelRecipe
 from tests.integration.parity.cases.inputs import Inputs, OneSided, two_sided
 from tests.support.bert_pairs import (

@@ -14,8 +14,8 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives.lm import Lm
 from ptm.components.transformer_stack import PositionBias
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel
-from ptm.nn.cache import remembering
+from ptm.model.plain_model import PlainModel
+from ptm.nn.key_value_cache import remembering
 from ptm.recipe.model_block import ModelBlock
 
 WORDS = 60

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from ptm.components.encoders.transformer import Transformer
-from ptm.model.plain import meta_model, parameter_count
+from ptm.model.plain_model import meta_model, parameter_count
 from tests.support.small_models import block_of, plan_of
 
 MODERN: dict[str, Any] = {

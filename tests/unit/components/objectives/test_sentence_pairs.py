@@ -16,7 +16,7 @@ from ptm.components.objectives.sentence_pairs import SentencePairs
 from ptm.loading.batches import step_batch
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.segmenters.rjieba import RJieba
 from tests.unit.components.objectives.pair_rows import LENGTH, PairRows

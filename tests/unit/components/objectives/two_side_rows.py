@@ -14,7 +14,7 @@ from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
 from ptm.data.placement import place
 from ptm.data.two_sides import TwoSides
 from ptm.model.build import build_plan
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies
 

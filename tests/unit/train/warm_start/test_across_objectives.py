@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.importing import import_from_uer
+from ptm.interop.import_model import import_from_uer
 from ptm.train.warm_start.load import Start, weights_to_start_from
 from tests.support.bert_pairs import (
     Size,

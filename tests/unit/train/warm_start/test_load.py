@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.importing import import_from_huggingface
+from ptm.interop.import_model import import_from_huggingface
 from ptm.train.warm_start.load import Start, weights_to_start_from
 from tests.support.bert_pairs import (
     Size,

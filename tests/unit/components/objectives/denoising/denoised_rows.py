@@ -15,7 +15,7 @@ from ptm.data.placement import place
 from ptm.loading.batches import step_batch
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import initialise
-from ptm.model.plain import PlainModel
+from ptm.model.plain_model import PlainModel
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 

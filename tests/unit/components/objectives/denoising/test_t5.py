@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ptm.components.objectives.noise.geometric_spans import GeometricSpans
-from ptm.components.objectives.noise.paper_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import PaperSpans
 from ptm.components.objectives.noise.token_spans import TokenSpans
 from ptm.components.objectives.t5 import T5
 from ptm.data.packing import RowSize

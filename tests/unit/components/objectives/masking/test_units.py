@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptm.components.objectives.masking.units import (
-    Replacement,
-    Units,
-    choose_spans,
-    choose_units,
-    geometric_lengths,
-    replace_tokens,
-    token_units,
-    word_units,
-)
+from ptm.components.objectives.masking.choosing import choose_spans, choose_units, geometric_lengths
+from ptm.components.objectives.masking.replacing import Replacement, replace_tokens
+from ptm.components.objectives.masking.units import Units, token_units, word_units
 from ptm.rng import stream_keys
 
 if TYPE_CHECKING:

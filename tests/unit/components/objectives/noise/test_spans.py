@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ptm.components.objectives.noise import Noised, SpanNoise, Spans, corrupted
 from ptm.components.objectives.noise.geometric_spans import GeometricSpans
-from ptm.components.objectives.noise.paper_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import PaperSpans
 from ptm.components.objectives.noise.token_spans import TokenSpans
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 

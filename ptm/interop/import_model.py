@@ -15,11 +15,11 @@ from ptm.errors import UserError
 from ptm.interop.folders import new_folder, refuse_existing
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
-from ptm.interop.uer.importing import UerCheckpoint
+from ptm.interop.uer.import_model import UerCheckpoint
 from ptm.model.build import build_plan, head_shape
-from ptm.nn.shape import WORD_KEY
+from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
-from ptm.recipe.written import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
+from ptm.recipe.saved_files import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 

@@ -17,7 +17,7 @@ from ptm.components.objectives.masking import Maskable, Masking
 from ptm.components.objectives.masking.token import TokenMasking
 from ptm.data.examples import Texts
 from ptm.data.placement import Placement, row_tensors
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary

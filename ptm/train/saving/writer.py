@@ -36,8 +36,8 @@ from ptm.checkpoint.writing import (
     write_manifest,
     write_synced,
 )
+from ptm.engines.fragments import EngineState
 from ptm.engines.ranks import Ranks, agreed, objects_of_all
-from ptm.engines.state import EngineState
 
 
 class Progress(IntEnum):

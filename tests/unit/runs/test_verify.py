@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptm.checkpoint.format import digest_of
+from ptm.checkpoint.verification import digest_of
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import partitioned, start_engine
-from ptm.engines.metric_sums import added, metric_sums
+from ptm.engines.loss import added
+from ptm.engines.metric_sums import metric_sums
 from ptm.loading.batches import StepBatch
-from ptm.model.plain import PlainModel, empty_model
+from ptm.model.plain_model import PlainModel, empty_model
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.plan import Plan
 from ptm.recipe.blocks import EngineBlock

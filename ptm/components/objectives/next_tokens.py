@@ -17,7 +17,7 @@ from ptm.arrays import I64
 from ptm.component import Config
 from ptm.components.objectives.base import BatchView, Metric, Objective
 from ptm.data.placement import Placement
-from ptm.nn.shape import ModelShape
+from ptm.nn.model_shape import ModelShape
 from ptm.plan import Step
 
 if TYPE_CHECKING:

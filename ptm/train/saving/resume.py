@@ -8,9 +8,9 @@ from pathlib import Path
 from ptm.checkpoint.format import Checkpoint, checkpoint_folders, newest_checkpoint, problem_with
 from ptm.engines.ranks import Ranks, objects_of_all, of_first
 from ptm.errors import UserError
-from ptm.train.checkpoints.node_local import gather_newest_checkpoint
 from ptm.train.inputs import Inputs
 from ptm.train.run_folder import RunFolder
+from ptm.train.saving.node_local import gather_newest_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -17,15 +17,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ptm.checkpoint.format import (
-    MANIFEST,
-    RUN,
-    Checkpoint,
-    DamagedCheckpointError,
-    checkpoint_folders,
-    digest_of,
-    step_of,
-)
+from ptm.checkpoint.format import MANIFEST, RUN, Checkpoint, checkpoint_folders, step_of
+from ptm.checkpoint.verification import DamagedCheckpointError, digest_of
 from ptm.engines.ranks import Ranks, agreed, objects_of_all
 from ptm.errors import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptm.data.cache import (
+from ptm.data.index_cache import (
     Arrays,
     cached_arrays,
     forget_arrays,
@@ -67,7 +67,7 @@ def test_a_read_only_store_is_indexed_in_the_cache_folder(
     store, cache = tmp_path / "store", tmp_path / "cache"
     store.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr("ptm.data.cache.os.access", lambda *_: False)
+    monkeypatch.setattr("ptm.data.index_cache.os.access", lambda *_: False)
     build, calls = counting([1])
     for _ in range(2):
         cached_arrays(store, PRINT, "key", build)

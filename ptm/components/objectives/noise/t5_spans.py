@@ -11,8 +11,8 @@ from ptm.arrays import I64, exclusive_cumsum, sum_before
 from ptm.components.objectives.noise.drawing import (
     compositions,
 )
+from ptm.components.objectives.noise.noised_text import Spans, noise_tokens
 from ptm.components.objectives.noise.spans import SpanNoise
-from ptm.components.objectives.noise.texts import Spans, noise_tokens
 from ptm.rng import U64, draws, substream, uniform
 
 _NOISE, _REST, _ROLL = 0, 1, 4

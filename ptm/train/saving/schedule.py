@@ -13,10 +13,10 @@ from ptm.engines.base import Engine
 from ptm.engines.ranks import Ranks
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import CheckpointBlock
-from ptm.train.checkpoints.save import Progress, Saver
 from ptm.train.metrics import Speed
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
+from ptm.train.saving.writer import Progress, Saver
 
 logger = logging.getLogger(__name__)
 
