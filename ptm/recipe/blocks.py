@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,11 +47,22 @@ class AnomalyBlock(Config):
     """Whether events.jsonl has the texts of the batch, and not their numbers alone."""
 
 
-class TrainBlock(BatchBlock):
-    """How long, and in what portions."""
+class TrainingLength(Config):
+    """How long a training is."""
 
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs, and only one of them")
+        return self
+
+
+class TrainBlock(BatchBlock, TrainingLength):
+    """How long, and in what portions."""
+
     global_batch_size: PositiveInt
     micro_batch_size: PositiveInt
     gradient_clipping: NonNegativeFloat = 1.0
@@ -62,12 +73,6 @@ class TrainBlock(BatchBlock):
     anomalies: AnomalyBlock = AnomalyBlock()
     wall_time_hours: PositiveFloat | None = None
     """After this long in one start: save and exit 75, to be continued."""
-
-    @model_validator(mode="after")
-    def _one_length(self) -> TrainBlock:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs, and only one of them")
-        return self
 
 
 class LossScaleBlock(Config):

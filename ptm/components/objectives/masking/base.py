@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ptm.arrays import I64, Flags
-from ptm.component import PositiveInt, Probability
+from ptm.component import Config, PositiveInt, Probability
 from ptm.components.objectives.masking.replacing import Replacement, replace_tokens
 from ptm.components.objectives.redraw import Redraw
 from ptm.rng import U64, seed_of, stream_keys
@@ -36,8 +36,8 @@ class Masked:
     predicted: Flags
 
 
-class MaskingConfig(Redraw):
-    """The part common to all units."""
+class HiddenTokens(Config):
+    """How many tokens are predicted, and what stands in their place."""
 
     unit: str
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -50,10 +50,14 @@ class MaskingConfig(Redraw):
     """The most tokens predicted in one example (BERT's max_predictions_per_seq)."""
 
     @model_validator(mode="after")
-    def _shares_add_up(self) -> MaskingConfig:
+    def _shares_add_up(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
             raise ValueError(f"mask = {self.mask} and random = {self.random} are more than 1")
         return self
+
+
+class MaskingConfig(Redraw, HiddenTokens):
+    """The part common to all units."""
 
     @property
     def needs_word_starts(self) -> bool:

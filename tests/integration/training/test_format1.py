@@ -1,0 +1,79 @@
+"""What an earlier version wrote (commit 3328e95) is read, and goes on with its numbers.
+
+The expected numbers are those with which that version itself went on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ptm.cli import main
+from ptm.errors import EXIT_DONE
+from ptm.recipe import load_recipe
+from ptm.train.run import train
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "format1"
+LENGTH = ("data.sequence_length=32", "data.held_out=0.1")
+EXPECTED = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copied = tmp_path / "old"
+    shutil.copytree(FIXTURE, copied)
+    monkeypatch.chdir(copied)
+    return copied
+
+
+def go_on(*, steps: int) -> int:
+    return train(lambda: load_recipe("recipe.yaml", [f"train.steps={steps}"]), fresh=False)
+
+
+def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_goes_on_with_its_numbers(folder: Path) -> None:
+    assert go_on(steps=8) == EXIT_DONE
+    lines = (folder / "runs/old/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [one for one in map(json.loads, lines) if one["step"] > 4]
+    assert len(found) == len(EXPECTED["continued"])
+    for one, expected in zip(found, EXPECTED["continued"], strict=True):
+        assert one.pop("split") == expected.pop("split")
+        assert_close(one, expected)
+
+
+def test_the_index_of_its_store_is_used_and_not_made_again(folder: Path) -> None:
+    before = sorted(path.relative_to(folder) for path in (folder / "store").rglob("*"))
+    assert go_on(steps=5) == EXIT_DONE
+    assert sorted(path.relative_to(folder) for path in (folder / "store").rglob("*")) == before
+
+
+@pytest.mark.parametrize("source", ["runs/old", "export", "import"])
+def test_a_model_is_evaluated_to_its_numbers(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", source, "data.store=store", "--json", *LENGTH]) == EXIT_DONE
+    assert_close(json.loads(capsys.readouterr().out), EXPECTED["evaluated"])
+
+
+def test_its_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "runs/old"]) == EXIT_DONE
+    assert "global_step4  whole" in capsys.readouterr().out
+
+
+def test_it_is_exported_as_it_was(folder: Path) -> None:
+    assert main(["export", "runs/old", "again", "--to", "hf"]) == EXIT_DONE
+    old, new = (load_file(folder / name / "model.safetensors") for name in ("export", "again"))
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "recipe.yaml"):
+        texts = [(folder / one / name).read_text(encoding="utf-8") for one in ("export", "again")]
+        assert texts[0] == texts[1]
