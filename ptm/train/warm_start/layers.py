@@ -10,6 +10,7 @@ from torch import Tensor
 from ptm.errors import UserError
 
 _LAYER = re.compile(r"encoder_(\d+)(?=\.)")
+_LAYER_OR_GROUP = re.compile(r"(encoder|decoder)_(?:group_)?(\d+)\.")
 
 
 def layers_in(names: Iterable[str]) -> list[int]:
@@ -53,9 +54,6 @@ def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[st
     return renamed
 
 
-_LAYER = re.compile(r"(encoder|decoder)_(?:group_)?(\d+)\.")
-
-
 def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[str]) -> str:
     """Which layers were loaded, which had no source and which no place here; of groups: groups."""
     told = (tuple(loaded), tuple(fresh), tuple(left))
@@ -75,7 +73,7 @@ def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[
 
 
 def _layers(names: Iterable[str], stack: str) -> set[int]:
-    matches = (match for name in names if (match := _LAYER.match(name)))
+    matches = (match for name in names if (match := _LAYER_OR_GROUP.match(name)))
     return {int(match[2]) for match in matches if match[1] == stack}
 
 

@@ -180,7 +180,7 @@ def test_a_part_of_a_large_corpus_is_spread_over_it(tmp_path: Path) -> None:
 def test_the_rarest_words_are_forgotten_where_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ptm.text.vocabulary_training.base.MOST_WORDS", 10)
+    monkeypatch.setattr("ptm.text.vocabulary_training.text.MOST_WORDS", 10)
     counts = count([["often"] * 5, *([f"word{i}", "often"] for i in range(50))])
     assert len(counts) <= 10
     assert counts["often"] == 55
