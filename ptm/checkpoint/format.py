@@ -3,7 +3,7 @@
 `checkpoints/global_step<N>/` holds one raw file of fp32 fragments a rank, `run.json` (where the run
 is) and `manifest.json` (what is where, with sizes and checksums). A fragment is a range of one
 parameter's weights or of one state of its optimizer, so any layout of ranks reads what any other
-wrote.
+wrote. Why not torch.distributed.checkpoint: see `ptm.checkpoint.writing`.
 """
 
 from __future__ import annotations

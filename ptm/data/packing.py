@@ -2,7 +2,7 @@
 
 Best-fit decreasing over counts instead of examples (Krell et al. 2021, "Efficient sequence packing
 without cross-contamination", section 3): the work depends on the number of distinct lengths, not on
-the number of examples.
+the number of examples. No maintained library packs from a histogram, and two sides at once.
 """
 
 from __future__ import annotations

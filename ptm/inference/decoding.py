@@ -1,4 +1,8 @@
-"""Text from a model's probabilities: choosing tokens, batches of texts that grow, beam search."""
+"""Text from a model's probabilities: choosing tokens, batches of texts that grow, beam search.
+
+transformers' generation works on its own model classes, and is no dependency; the tests compare
+with it.
+"""
 
 from __future__ import annotations
 

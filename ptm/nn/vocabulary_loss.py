@@ -3,6 +3,7 @@
 The logits of N positions and their gradient are the largest tensors of a small model. Here they are
 made, judged and turned into gradients a few positions at a time, within the forward pass (Wijmans
 et al. 2024, "Cut your losses in large-vocabulary language models", section 3).
+The fused kernels of libraries are Triton's and need a GPU; this runs anywhere.
 """
 
 from __future__ import annotations

@@ -94,6 +94,26 @@ def is_better(value: float, best: float | None, *, higher: bool, by: float = 0.0
     return best is None or sign * (value - best) > by
 
 
+class Best:
+    """The best value so far of the metric that checkpoints are kept by; part of a checkpoint."""
+
+    def __init__(self, metric: str | None, value: float | None, *, higher: bool) -> None:
+        """`metric`: None keeps none. `value`: the best before this start."""
+        self._metric = metric
+        self._higher = higher
+        self.value = value
+
+    def note(self, metrics: Mapping[str, float]) -> bool:
+        """Take in one evaluation; whether it is the best."""
+        if self._metric is None:
+            return False
+        value = metrics[self._metric]
+        if not is_better(value, self.value, higher=self._higher):
+            return False
+        self.value = value
+        return True
+
+
 class Patience:
     """Counts evaluations without a better value; part of a checkpoint."""
 

@@ -28,7 +28,7 @@ from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
 from ptm.train.saving.schedule import Checkpoints
-from ptm.train.stopping import Patience, StopRequests, hear_all, is_better
+from ptm.train.stopping import Best, Patience, StopRequests, hear_all
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,9 @@ class Trainer:
         self._reporter = Reporter(
             folder, ranks, trackers, steps=steps, higher=recipe.objective.higher_is_better
         )
-        self._patience = self._new_patience(None)
+        self._begin_judging()
         self._begun_at = 0
         self._skipped_before = 0
-        self._best: float | None = None
         self._checkpoints = Checkpoints(
             recipe.checkpoint,
             folder,
@@ -105,10 +104,14 @@ class Trainer:
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
 
-    def _new_patience(self, state: Mapping[str, Any] | None) -> Patience:
-        rule = self._recipe.train.early_stopping
-        higher = rule is not None and self._recipe.objective.higher_is_better(rule.metric)
-        return Patience(rule, state, higher=higher)
+    def _begin_judging(
+        self, *, best: float | None = None, patience: Mapping[str, Any] | None = None
+    ) -> None:
+        """`best`, `patience`: what a checkpoint kept."""
+        higher = self._recipe.objective.higher_is_better
+        metric, rule = self._recipe.checkpoint.best, self._recipe.train.early_stopping
+        self._best = Best(metric, best, higher=metric is not None and higher(metric))
+        self._patience = Patience(rule, patience, higher=rule is not None and higher(rule.metric))
 
     def start_fresh(
         self,
@@ -126,8 +129,7 @@ class Trainer:
         self._position = Position(**run["position"])
         self._reporter.resume(run["window"])
         self._skipped_before = run["skipped"]
-        self._best = run["best"]
-        self._patience = self._new_patience(run["patience"])
+        self._begin_judging(best=run["best"], patience=run["patience"])
         self._anomalies.resume(run["watch"])
         self._take_state(checkpoint)
         self._checkpoints.saved_step = self._position.step
@@ -300,14 +302,7 @@ class Trainer:
     def _judge_evaluation(self, metrics: Mapping[str, float]) -> bool:
         """Note an evaluation; whether the metric to keep checkpoints by is the best so far."""
         self._patience.note(metrics)
-        rule = self._recipe.checkpoint.best
-        if rule is None:
-            return False
-        higher = self._recipe.objective.higher_is_better(rule)
-        if not is_better(metrics[rule], self._best, higher=higher):
-            return False
-        self._best = metrics[rule]
-        return True
+        return self._best.note(metrics)
 
     def _run_state(self) -> dict[str, Any]:
         at = self._position
@@ -319,7 +314,7 @@ class Trainer:
             "position": asdict(at),
             "window": self._reporter.window_state(),
             "patience": self._patience.state(),
-            "best": self._best,
+            "best": self._best.value,
             "watch": self._anomalies.state(),
             "steps": self._steps,
             "ended": self._patience.exhausted,

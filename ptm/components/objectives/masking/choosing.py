@@ -1,4 +1,14 @@
-"""Which tokens are predicted: units, spans and levels are drawn here, for a batch at once."""
+"""Which tokens are predicted: units, spans and levels are drawn here, for a batch at once.
+
+Everything here works on ragged arrays: the tokens of many examples one after another, `owner` (N)
+telling which example each belongs to (ascending). Randomness is an argument: `keys` (one stream an
+example), so the same example under the same key is masked alike in any batch, which no library's
+collator does. Only `maskable` tokens are ever chosen, and every example that has one gets at least
+one target.
+
+Token: RoBERTa (Liu et al. 2019, section 4.1). Whole word: Cui et al. 2019. Span: SpanBERT (Joshi
+et al. 2019, section 3.1).
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,4 @@
-"""Which tokens of an example are hidden, and what stands in their place: for a batch at once.
-
-Everything here works on ragged arrays: the tokens of many examples one after another, `owner` (N)
-telling which example each belongs to (ascending). Randomness is an argument: `keys` (one stream an
-example), so the same example under the same key is masked alike in any batch. Only `maskable`
-tokens are ever chosen or changed, and every example that has one gets at least one target.
-
-Token: RoBERTa (Liu et al. 2019, section 4.1). Whole word: Cui et al. 2019. Span: SpanBERT (Joshi
-et al. 2019, section 3.1). The 80/10/10 replacement: BERT (Devlin et al. 2018, section 3.1).
-"""
+"""What masking chooses among: the tokens, words or groups of them of every example, in order."""
 
 from __future__ import annotations
 

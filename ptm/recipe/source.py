@@ -1,0 +1,167 @@
+"""A recipe's data and where each key was written: a YAML file and KEY=VALUE overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+)
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from ptm.errors import UserError
+
+Key = tuple[str | int, ...]
+
+_MOST_DEPTH, _MOST_ALIASES = 32, 64
+"""More than any recipe needs, and few enough for every reader of nested data."""
+
+
+class _NotPlainError(YAMLError):
+    """YAML that a recipe has no use for; the message says what, `problem_mark` where."""
+
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem)
+        self.problem, self.problem_mark = problem, mark
+
+
+def _composed(text: str) -> Node | None:
+    """The nodes of one YAML 1.2 document: `1e-4` is a number, `no` is a word. Raises YAMLError.
+
+    Tags and directives would change what a value is, and depth and aliases what reading it costs;
+    they are looked for among the parser's events, before anything is built.
+    """
+    depth = aliases = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        aliases += isinstance(event, AliasEvent)
+        problem = None
+        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
+            problem = "a directive (%YAML, %TAG), which recipes have no use for: remove it"
+        elif getattr(event, "tag", None) is not None:
+            problem = f"the tag {event.tag}, which recipes have no use for: remove it"
+        elif depth > _MOST_DEPTH:
+            problem = f"blocks within blocks, more than {_MOST_DEPTH} deep"
+        elif aliases > _MOST_ALIASES:
+            problem = f"more than {_MOST_ALIASES} aliases (*name)"
+        if problem is not None:
+            raise _NotPlainError(problem, event.start_mark)
+    root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return root
+
+
+class Source:
+    """The data of a recipe and where each key of it was written."""
+
+    def __init__(self, data: dict[str, Any], name: str, lines: Mapping[Key, int]) -> None:
+        self.data = data
+        self._name = name
+        self._lines = lines
+        self._overrides: list[tuple[Key, str]] = []
+
+    @classmethod
+    def read(cls, path: str) -> Source:
+        """Read a recipe file. Raises UserError where it cannot be read or is no mapping."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read as a recipe: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+        try:
+            node = _composed(text)
+        except _NotPlainError as error:
+            line = error.problem_mark.line + 1
+            raise UserError(f"{path}:{line}: has {error.problem}.") from error
+        except YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+            raise UserError(f"{path}{line}: is not YAML: {what}.") from error
+        if not isinstance(node, MappingNode):
+            raise UserError(f"{path}: is not a recipe: expected `key: value` lines.")
+        lines: dict[Key, int] = {}
+        data = _constructed(node, (), lines, path)
+        return cls(data, path, lines)
+
+    def override(self, argument: str) -> None:
+        """Apply one KEY=VALUE. Raises UserError where it is not of that form."""
+        dotted, equals, text = argument.partition("=")
+        if not equals or not dotted:
+            raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
+        try:
+            node = _composed(text)
+        except _NotPlainError as error:
+            raise UserError(f'"{argument}": the value has {error.problem}.') from error
+        except YAMLError as error:
+            raise UserError(f'"{argument}": the value is not YAML.') from error
+        value = None if node is None else _constructed(node, (), {}, f'"{argument}"')
+        keys = dotted.split(".")
+        block: Any = self.data
+        for depth, key in enumerate(keys[:-1], start=1):
+            inner = block.get(key)
+            if inner is None:
+                inner = block[key] = {}
+            if not isinstance(inner, dict):
+                raise UserError(
+                    f'"{argument}": {".".join(keys[:depth])} is {inner!r}, it has no keys.'
+                )
+            block = inner
+        block[keys[-1]] = value
+        self._overrides.append((tuple(keys), argument))
+
+    def where(self, key: Key) -> str:
+        """`file:line: ` or the override that gave the value at `key` (or its nearest parent)."""
+        for path, argument in reversed(self._overrides):
+            shared = min(len(path), len(key))
+            if shared and path[:shared] == key[:shared]:
+                return f'"{argument}": '
+        for length in range(len(key), -1, -1):
+            if key[:length] in self._lines:
+                return f"{self._name}:{self._lines[key[:length]]}: "
+        return f"{self._name}: "
+
+
+def _constructed(
+    node: Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
+) -> Any:
+    """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
+    if id(node) in around:
+        raise UserError(
+            f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} holds itself."
+        )
+    around = (*around, id(node))
+    if isinstance(node, MappingNode):
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in data:
+                first = lines[(*at, key)]
+                dotted = ".".join(map(str, (*at, key)))
+                raise UserError(
+                    f"{_place(path, line)}: {dotted} is given twice, first in line {first}."
+                )
+            lines[(*at, key)] = line
+            data[key] = _constructed(value_node, (*at, key), lines, path, around)
+        return data
+    if isinstance(node, SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*at, index)] = item.start_mark.line + 1
+        return [_constructed(v, (*at, i), lines, path, around) for i, v in enumerate(node.value)]
+    try:
+        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except (YAMLError, ValueError) as error:
+        line = node.start_mark.line + 1
+        raise UserError(f"{_place(path, line)}: cannot be read as a value: {error}.") from error
+
+
+def _place(source: str, line: int) -> str:
+    """`file:line`; an override, which stands in quotes, has no lines."""
+    return source if source.startswith('"') else f"{source}:{line}"
