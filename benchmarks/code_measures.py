@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import json
 import statistics
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,21 +137,26 @@ def walk(words: list[str]) -> dict[str, Any]:
     entered: list[str] = []
 
     def enter(frame: Any, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(root):
-            module = frame.f_code.co_filename
+        code = frame.f_code
+        # Bodies of modules and classes have no locals of their own.
+        runs = event == "call" and code.co_flags & inspect.CO_NEWLOCALS
+        if runs and code.co_filename.startswith(root):
+            module = code.co_filename
             if not entered or entered[-1] != module:
                 entered.append(module)
 
     recipe, *overrides = words
-    short = ("train.steps=1", "data.workers=1", "tracking.evaluate_every=100000")
+    short = ("train.steps=1", "schedule.warmup=0", "data.workers=1")
+    threading.setprofile(enter)
     sys.setprofile(enter)
     try:
         codes = [
-            ptm([command, recipe, *overrides, *short[: 3 if command == "train" else 2], "--fresh"])
+            ptm([command, recipe, *overrides, *short, "--fresh"])
             for command in ("preprocess", "train")
         ]
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
     assert codes == [0, 0], f"exit codes {codes}"
     counts = Counter(entered)
     return {"modules entered": len(counts), "times that one is entered": sum(counts.values())}
