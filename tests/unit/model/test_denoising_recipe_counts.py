@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import (
@@ -11,14 +9,11 @@ from transformers import (
     BartForConditionalGeneration,
     PegasusConfig,
     PegasusForConditionalGeneration,
-    PreTrainedModel,
     T5Config,
     T5ForConditionalGeneration,
 )
 
-from ptm.model.build import build_plan
-from ptm.model.plain_model import parameter_count
-from ptm.recipe import load_recipe
+from tests.unit.model.counting import counted, recipe_of, size_of
 
 T5_WORDS, BART_WORDS, PEGASUS_WORDS = 32_128, 50_265, 96_103
 # Layers of each stack, d_model, heads, d_kv, d_ff; the last column of the models' pages.
@@ -36,17 +31,8 @@ T5 = {
 }
 
 
-def ours(project: Path, name: str, words: int) -> int:
-    recipe = load_recipe(str(project / "recipes" / f"{name}.yaml"), ())
-    return parameter_count(build_plan(recipe.model, recipe.objective, vocabulary_size=words))
-
-
-def learnt(model: PreTrainedModel) -> int:
-    return sum(one.numel() for one in model.parameters() if one.requires_grad)
-
-
 @pytest.mark.parametrize("name", T5)
-def test_a_t5_has_the_published_size(project: Path, name: str) -> None:
+def test_a_t5_has_the_published_size(name: str) -> None:
     layers, width, heads, head, inner, published = T5[name]
     newer = name.startswith("t5-v1.1")
     config = T5Config(
@@ -62,13 +48,11 @@ def test_a_t5_has_the_published_size(project: Path, name: str) -> None:
         theirs = T5ForConditionalGeneration(config)
     # transformers ties the output of both; the published weights of 1.1 have a matrix more.
     untied = T5_WORDS * width if newer else 0
-    assert ours(project, name, T5_WORDS) == learnt(theirs) + untied == published
+    assert counted(recipe_of(name), T5_WORDS) == size_of(theirs) + untied == published
 
 
 @pytest.mark.parametrize(("size", "layers", "width"), [("base", 6, 768), ("large", 12, 1024)])
-def test_a_bart_has_the_size_of_transformers(
-    project: Path, size: str, layers: int, width: int
-) -> None:
+def test_a_bart_has_the_size_of_transformers(size: str, layers: int, width: int) -> None:
     config = BartConfig(
         vocab_size=BART_WORDS,
         d_model=width,
@@ -79,13 +63,11 @@ def test_a_bart_has_the_size_of_transformers(
     )
     with torch.device("meta"):
         theirs = BartForConditionalGeneration(config)
-    assert ours(project, f"bart/{size}", BART_WORDS) == learnt(theirs)
+    assert counted(recipe_of(f"bart/{size}"), BART_WORDS) == size_of(theirs)
 
 
 @pytest.mark.parametrize(("size", "layers", "width"), [("base", 12, 768), ("large", 16, 1024)])
-def test_a_pegasus_has_the_size_of_transformers(
-    project: Path, size: str, layers: int, width: int
-) -> None:
+def test_a_pegasus_has_the_size_of_transformers(size: str, layers: int, width: int) -> None:
     config = PegasusConfig(
         vocab_size=PEGASUS_WORDS,
         d_model=width,
@@ -97,4 +79,4 @@ def test_a_pegasus_has_the_size_of_transformers(
     with torch.device("meta"):
         theirs = PegasusForConditionalGeneration(config)
     # Theirs has the output bias as a buffer.
-    assert ours(project, f"pegasus/{size}", PEGASUS_WORDS) == learnt(theirs) + PEGASUS_WORDS
+    assert counted(recipe_of(f"pegasus/{size}"), PEGASUS_WORDS) == size_of(theirs) + PEGASUS_WORDS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import (
@@ -22,8 +20,8 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives.mlm import Mlm
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model, parameter_count
-from ptm.recipe import load_recipe
 from ptm.recipe.model_block import ModelBlock
+from tests.unit.model.counting import recipe_of
 
 CHINESE = 21128
 
@@ -120,16 +118,14 @@ MASKED = ("roberta", "bert-wwm", "spanbert")
         ("roberta/base-wwm-ext", "base"),
     ],
 )
-def test_families_that_train_otherwise_have_the_sizes_of_bert(
-    project: Path, recipe: str, size: str
-) -> None:
-    loaded = load_recipe(str(project / "recipes" / f"{recipe}.yaml"))
+def test_families_that_train_otherwise_have_the_sizes_of_bert(recipe: str, size: str) -> None:
+    loaded = recipe_of(recipe)
     plan = build_plan(loaded.model, loaded.objective, vocabulary_size=CHINESE)
     assert parameter_count(plan) == counted(block_of(*OF_EACH[size]))
 
 
-def test_the_base_student_has_the_size_of_distilbert(project: Path) -> None:
-    recipe = load_recipe(str(project / "recipes/distilbert/base.yaml"))
+def test_the_base_student_has_the_size_of_distilbert() -> None:
+    recipe = recipe_of("distilbert/base")
     config = DistilBertConfig()
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=config.vocab_size)
     with torch.device("meta"):
@@ -140,8 +136,8 @@ def test_the_base_student_has_the_size_of_distilbert(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
-def test_bert_recipes_have_the_published_sizes(project: Path, size: str, published: float) -> None:
-    recipe = load_recipe(str(project / "recipes" / "bert" / f"{size}.yaml"))
+def test_bert_recipes_have_the_published_sizes(size: str, published: float) -> None:
+    recipe = recipe_of(f"bert/{size}")
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
     counts = {
         name: sum(parameter.numel() for parameter in module.parameters())
@@ -162,10 +158,10 @@ def test_bert_recipes_have_the_published_sizes(project: Path, size: str, publish
     ],
 )
 def test_recipes_of_other_vocabularies_have_the_sizes_of_transformers_models(
-    project: Path, recipe: str, theirs: str
+    recipe: str, theirs: str
 ) -> None:
     published = {"roberta-base": 124.7, "xlm-roberta-base": 278.3, "xlm-roberta-large": 560.1}
-    loaded = load_recipe(str(project / "recipes" / f"{recipe}.yaml"), [])
+    loaded = recipe_of(recipe)
     assert loaded.tokenizer.size is not None
     ours = parameter_count(
         build_plan(loaded.model, loaded.objective, vocabulary_size=loaded.tokenizer.size)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import nn
 from transformers import (
     AlbertConfig,
     AlbertForPreTraining,
@@ -16,8 +13,7 @@ from transformers import (
 )
 
 from ptm.model.build import build_plan
-from ptm.model.plain_model import parameter_count
-from ptm.recipe import Recipe, load_recipe
+from tests.unit.model.counting import counted, recipe_of, size_of
 
 # Words and millions of parameters, as the papers say.
 ALBERT_WORDS, MODERNBERT_WORDS = 30_000, 50_368
@@ -25,23 +21,11 @@ ALBERT = {"base": 12, "large": 18, "xlarge": 60, "xxlarge": 235}
 MODERNBERT = {"base": 149, "large": 395}
 
 
-def recipe_of(project: Path, name: str) -> Recipe:
-    return load_recipe(str(project / "recipes" / f"{name}.yaml"), ())
-
-
-def counted(recipe: Recipe, words: int) -> int:
-    return parameter_count(build_plan(recipe.model, recipe.objective, vocabulary_size=words))
-
-
-def size_of(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 @pytest.mark.parametrize(("size", "millions"), ALBERT.items())
 def test_an_albert_is_as_large_as_transformers_and_about_as_the_paper_says(
-    project: Path, size: str, millions: int
+    size: str, millions: int
 ) -> None:
-    recipe = recipe_of(project, f"albert/{size}")
+    recipe = recipe_of(f"albert/{size}")
     encoder = recipe.model.encoder.model_dump()
     config = AlbertConfig(
         vocab_size=ALBERT_WORDS,
@@ -59,9 +43,9 @@ def test_an_albert_is_as_large_as_transformers_and_about_as_the_paper_says(
 
 @pytest.mark.parametrize(("size", "millions"), MODERNBERT.items())
 def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
-    project: Path, size: str, millions: int
+    size: str, millions: int
 ) -> None:
-    recipe = recipe_of(project, f"modernbert/{size}")
+    recipe = recipe_of(f"modernbert/{size}")
     encoder = recipe.model.encoder.model_dump()
     config = ModernBertConfig(
         vocab_size=MODERNBERT_WORDS,
@@ -77,8 +61,8 @@ def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
 
 
 @pytest.mark.parametrize("size", ["tiny", "base"])
-def test_a_realformer_has_the_parameters_of_a_bert(project: Path, size: str) -> None:
-    ours, bert = (recipe_of(project, f"{family}/{size}") for family in ("realformer", "roberta"))
+def test_a_realformer_has_the_parameters_of_a_bert(size: str) -> None:
+    ours, bert = (recipe_of(f"{family}/{size}") for family in ("realformer", "roberta"))
     ours_shapes, bert_shapes = (
         build_plan(one.model, one.objective, vocabulary_size=21128).parameter_shapes
         for one in (ours, bert)
