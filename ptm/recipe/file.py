@@ -33,12 +33,12 @@ def recipe_from_data(
 ) -> C:
     """A recipe from data that a program wrote; `name` says where they come from.
 
-    Blocks that `kind` does not have and a whole recipe has are left out. Raises UserError.
+    Of `data`, blocks that `kind` does not have and a whole recipe has are left out; not of
+    `overrides`. Raises UserError.
     """
-    source = Source(deepcopy(dict(data)), name, {})
+    source = Source(_only_known(deepcopy(dict(data)), kind, whole=Recipe), name, {})
     for argument in overrides:
         source.override(argument)
-    source.data = _only_known(source.data, kind, whole=Recipe)
     return _validated(source, kind)
 
 

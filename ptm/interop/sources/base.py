@@ -70,4 +70,5 @@ class Source(ABC):
             "sequence_length": min(longest, _ROW),
         }
         data["data"] = {**unsaid, **data.get("data", {})}
-        return recipe_from_data(data, DataRecipe, name=str(self.folder), overrides=overrides)
+        kind = Recipe if "train" in data else DataRecipe
+        return recipe_from_data(data, kind, name=str(self.folder), overrides=overrides)
