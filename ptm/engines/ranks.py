@@ -26,6 +26,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+# Parameters of glibc's mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_ONE_GIGABYTE = 2**30
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -234,11 +238,6 @@ def leave_ranks() -> None:
     """End the process group, so that no thread of it outlives the training."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-# Parameters of glibc's mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_ONE_GIGABYTE = 2**30
 
 
 def keep_large_blocks() -> None:

@@ -19,7 +19,7 @@ from ptm.data.placement import DECODER
 from ptm.model.plain_model import PlainModel
 from ptm.nn.key_value_cache import KeyValueCache, remembering
 
-# B rows, V vocabulary.
+# B rows, T tokens a row, V vocabulary.
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,6 @@ def _nucleus(scores: Tensor, share: float) -> Tensor:
     before = shares.cumsum(dim=-1) - shares
     beyond = torch.empty_like(before, dtype=torch.bool).scatter_(-1, order, before >= share)
     return scores.masked_fill(beyond, float("-inf"))
-
-
-# B rows, T tokens a row, V vocabulary.
 
 
 @dataclass

@@ -22,6 +22,8 @@ _JOB_HOSTFILE = Path("/job/hostfile")
 """Which DeepSpeed reads where it is told of none."""
 _SAFE = re.compile(r"[\w@+=:,./-]*", re.ASCII)
 
+_WORDS = "--words="
+
 
 @dataclass(frozen=True)
 class Options:
@@ -161,9 +163,6 @@ def _program() -> list[str]:
     if script.is_file():
         return [str(script)]
     return ["--no_local_rank", "--module", "ptm", "train"]
-
-
-_WORDS = "--words="
 
 
 def packed(words: Sequence[str]) -> str:

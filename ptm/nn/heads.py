@@ -10,7 +10,10 @@ from ptm.nn.model_shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Step
 
-# P predicted positions, E embedding size, V vocabulary.
+# B rows, T tokens, D width, P predicted positions or examples (padded), E embedding size,
+# V vocabulary.
+
+_CLASSES = 2
 
 
 class PredictedTransform(nn.Module):
@@ -89,11 +92,6 @@ class Scaled(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Any shape in, the same shape out."""
         return hidden * self.factor
-
-
-# B rows, T tokens, D width, P examples (padded).
-
-_CLASSES = 2
 
 
 class Pooler(nn.Module):

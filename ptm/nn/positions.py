@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.model_shape import SinusoidalOrder
 
-# B rows, Q queries a row, K keys a row, H heads.
+# B rows, T tokens or Q queries a row, K keys a row, H heads, S size of a head, E embedding size.
+
+_UER_FIRST = 2
+"""The place from which UER-py counts."""
 
 
 def relative_buckets(
@@ -75,9 +78,6 @@ class RelativePositionBias(nn.Module):
         return before
 
 
-# B rows, H heads, T tokens a row, S size of a head.
-
-
 def rotate(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
     """Turn each pair (i, i + S/2) of (B, H, T, S) by position (B, T) x theta ** (-2i / S).
 
@@ -102,10 +102,6 @@ class PositionTable(nn.Embedding):
     def forward(self, position_ids: Tensor) -> Tensor:
         """(B, T), from 0 in every example of a row -> (B, T, E)."""
         return super().forward(position_ids + self.offset)
-
-
-_UER_FIRST = 2
-"""The place from which UER-py counts."""
 
 
 class SinusoidalPositions(nn.Module):

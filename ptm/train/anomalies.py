@@ -19,6 +19,8 @@ from ptm.recipe.blocks import AnomalyBlock
 from ptm.train.run_folder import EVENTS, RunFolder
 from ptm.train.saving.schedule import Checkpoints
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Anomaly:
@@ -118,9 +120,6 @@ def write_event(
 def _plain(value: Any) -> Any:
     """JSON has no word for what is not finite."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-logger = logging.getLogger(__name__)
 
 
 class AnomalyPolicy:

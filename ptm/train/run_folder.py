@@ -45,6 +45,8 @@ _MAY_DIFFER = (
     "data.workers",
 )
 
+_PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
+
 
 class RunFolder:
     """`runs/<name>`, held by a lock as long as this object is."""
@@ -255,9 +257,6 @@ def _flat(data: Any, at: str = "") -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-_PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
 @contextmanager
