@@ -46,12 +46,15 @@ C = TypeVar("C", bound=Config)
 
 def classes_in(package: str, base: type[T]) -> list[type[T]]:
     """The concrete subclasses of `base` that the modules of `package` define, module by module."""
+    return [one for one in _own_classes(package, base) if not inspect.isabstract(one)]
+
+
+def _own_classes(package: str, base: type[T]) -> list[type[T]]:
     found: list[type[T]] = []
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
         module = importlib.import_module(f"{package}.{info.name}")
         for _, member in inspect.getmembers(module, inspect.isclass):
-            own = member.__module__ == module.__name__ and not inspect.isabstract(member)
-            if own and issubclass(member, base):
+            if member.__module__ == module.__name__ and issubclass(member, base):
                 found.append(member)
     return found
 
@@ -62,11 +65,24 @@ def members(package: str, base: type[C], *, tag: str = "type") -> dict[str, type
     A base class that several share has `tag: str`, and so is left out too.
     """
     found: dict[str, type[C]] = {}
-    for member in classes_in(package, base):
+    for member in _own_classes(package, base):
         field = member.model_fields.get(tag)
         if field is not None and get_origin(field.annotation) is Literal:
+            lacking = sorted(getattr(member, "__abstractmethods__", ())) or _unset(member)
+            assert not lacking, f"{member.__module__}.{member.__name__} lacks {lacking}"
             found[get_args(field.annotation)[0]] = member
     return dict(sorted(found.items()))
+
+
+def _unset(member: type[Config]) -> list[str]:
+    """Class variables that a base declares and nobody sets."""
+    names = {
+        name
+        for one in member.__mro__
+        for name, annotation in vars(one).get("__annotations__", {}).items()
+        if str(annotation).startswith("ClassVar")
+    }
+    return sorted(name for name in names if not hasattr(member, name))
 
 
 def union_of(package: str, base: type[Config], *, tag: str = "type") -> Any:

@@ -22,6 +22,7 @@ from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.recipe import DataRecipe, ModelRecipe, recipe_from_data
 from ptm.recipe.model_recipe import TokenizerRecipe
+from ptm.recipe.source import Source
 from ptm.rng import seed_of
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.files import block_with_copies
@@ -77,7 +78,7 @@ def find_tokenizer(path: str, options: Sequence[str] = ()) -> TokenizerConfig:
 def _block_at(path: str) -> dict[str, Any]:
     place = Path(path)
     if (place / _BLOCK).is_file():
-        block = _read_yaml(place / _BLOCK)
+        block = Source.read(str(place / _BLOCK)).data
         return block_with_copies(block, place)
     if place.is_dir():
         if (place / "tokenizer_config.json").exists() and not (place / "config.json").exists():
@@ -86,7 +87,7 @@ def _block_at(path: str) -> dict[str, Any]:
     if not place.is_file():
         raise UserError(f'"{path}": there is no such vocabulary, model or recipe.')
     if place.suffix in (".yaml", ".yml"):
-        data = _read_yaml(place)
+        data = Source.read(path).data
         if not isinstance(data.get("tokenizer"), dict):
             raise UserError(f"{path}: has no `tokenizer` block.")
         return dict(data["tokenizer"])
@@ -95,16 +96,6 @@ def _block_at(path: str) -> dict[str, Any]:
     if place.suffix == ".json":
         return {"type": "bpe", "vocab": path, "merges": str(place.with_name("merges.txt"))}
     return {"type": "wordpiece", "vocab": path}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({error}).") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: is no block of a recipe.")
-    return data
 
 
 def adapt(

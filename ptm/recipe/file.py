@@ -15,7 +15,7 @@ from ptm.errors import UserError, nearest
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.model_recipe import ModelRecipe
 from ptm.recipe.rules import problems
-from ptm.recipe.source import Key, Source
+from ptm.recipe.source import Key, Source, is_text
 
 C = TypeVar("C", bound=Config)
 
@@ -122,6 +122,8 @@ def _written_path(location: Sequence[str | int], data: Any) -> Key:
 
 
 _NOT_THERE = object()
+_TAGS = ("type", "unit", "spans", "lengths")
+"""Keys that say which of several configs a block is."""
 
 
 def _inside(data: Any, part: str | int) -> Any:
@@ -134,7 +136,7 @@ def _inside(data: Any, part: str | int) -> Any:
 
 
 def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:
-    return part in (block.get("type"), block.get("unit"))
+    return part in (block.get(tag) for tag in _TAGS)
 
 
 def _shown(value: Any) -> str:
@@ -153,4 +155,17 @@ def recipe_yaml(recipe: ModelRecipe) -> str:
     """The recipe with every default, as YAML in the order of the blocks."""
     data = recipe.model_dump(mode="json")
     ordered = {key: data[key] for key in sorted(data, key=_BLOCKS.index)}
-    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2, as recipes are read, takes for a number."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    looks_like_a_number = value[:1] in "+-.0123456789" and not is_text(value)
+    style = "'" if value and looks_like_a_number else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from ptm.errors import UserError
 
 Key = tuple[str | int, ...]
 
-_MOST_DEPTH, _MOST_ALIASES = 32, 64
-"""More than any recipe needs, and few enough for every reader of nested data."""
+_MOST_DEPTH, _MOST_ALIASES, _MOST_VALUES = 32, 64, 10_000
+"""More than any recipe needs, and few enough to read: aliases of aliases multiply."""
 
 
 class _NotPlainError(YAMLError):
@@ -39,7 +39,8 @@ def _composed(text: str) -> Node | None:
     they are looked for among the parser's events, before anything is built.
     """
     depth = aliases = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+    anchors: set[str] = set()
+    for event in _events(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         aliases += isinstance(event, AliasEvent)
         problem = None
@@ -47,14 +48,36 @@ def _composed(text: str) -> Node | None:
             problem = "a directive (%YAML, %TAG), which recipes have no use for: remove it"
         elif getattr(event, "tag", None) is not None:
             problem = f"the tag {event.tag}, which recipes have no use for: remove it"
+        elif not isinstance(event, AliasEvent) and getattr(event, "anchor", None) in anchors:
+            problem = f"the anchor &{event.anchor} twice: name the second one otherwise"
         elif depth > _MOST_DEPTH:
             problem = f"blocks within blocks, more than {_MOST_DEPTH} deep"
         elif aliases > _MOST_ALIASES:
             problem = f"more than {_MOST_ALIASES} aliases (*name)"
         if problem is not None:
             raise _NotPlainError(problem, event.start_mark)
+        if getattr(event, "anchor", None):
+            anchors.add(event.anchor)
     root: Node | None = YAML(typ="safe", pure=True).compose(text)
     return root
+
+
+def is_text(value: str) -> bool:
+    """Whether `value`, written without quotes, is read as the text that it is."""
+    try:
+        node = _composed(value)
+    except YAMLError:
+        return False
+    return node is not None and node.tag == "tag:yaml.org,2002:str"
+
+
+def _events(text: str) -> Iterator[Any]:
+    """What the parser finds, one after another. Raises YAMLError."""
+    try:
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except (ValueError, OverflowError) as error:
+        # Of an escape that is no character.
+        raise YAMLError(str(error)) from error
 
 
 class Source:
@@ -133,6 +156,11 @@ def _constructed(
     node: Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
 ) -> Any:
     """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
+    if len(lines) > _MOST_VALUES:
+        raise UserError(
+            f"{_place(path, node.start_mark.line + 1)}: has more than {_MOST_VALUES:,} values once "
+            "its aliases (*name) are followed."
+        )
     if id(node) in around:
         raise UserError(
             f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} holds itself."

@@ -27,15 +27,12 @@ FORMAT = 1
 MANIFEST = "store.json"
 
 
-# Sections of a shard: name -> what it is. The optional ones are there only where needed.
-SECTIONS = {
-    "tokens": "token ids, uint16 or uint32",
-    "sentence_ends": "int64 a sentence: tokens up to its end",
-    "document_ends": "int64 a document: sentences up to its end; a pair has two, source and target",
-    "document_hashes": "uint64 a document: of its token ids",
-    "word_starts": "packed bits a token: it begins a word (optional)",
-    "labels": "int32 a document (optional, labelled)",
-}
+# Sections of a shard; those marked (optional) are there only where needed:
+# tokens: token ids, uint16 or uint32
+# sentence_ends: int64 per sentence, tokens up to its end
+# document_ends: int64 per document, sentences up to its end; a pair has two, source and target
+# document_hashes: uint64 per document, of its token ids
+# word_starts: packed bits, one per token that begins a word (optional)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,23 @@ def test_a_component_that_is_imported_elsewhere_is_found_once(package: Path) -> 
     assert list(members(package.name, base_of(package))) == ["circle", "square"]
 
 
+@pytest.mark.parametrize(
+    ("line", "lacking"),
+    [
+        ("@abstractmethod\n    def area(self) -> float: ...", "area"),
+        ("sides: ClassVar[int]", "sides"),
+    ],
+    ids=["a method", "a class variable"],
+)
+def test_a_component_that_lacks_something_is_named(package: Path, line: str, lacking: str) -> None:
+    text = CONTRACT.replace("    type: str", f"    type: str\n    {line}")
+    imports = "from __future__ import annotations\nfrom abc import abstractmethod\n"
+    (package / "contract.py").write_text(f"{imports}from typing import ClassVar\n{text}")
+    importlib.invalidate_caches()
+    with pytest.raises(AssertionError, match=rf"Circle lacks \['{lacking}'\]"):
+        members(package.name, base_of(package))
+
+
 def test_the_type_chooses_among_the_components(package: Path) -> None:
     adapter = TypeAdapter(union_of(package.name, base_of(package)))
     assert type(adapter.validate_python({"type": "square"})).__name__ == "Square"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -28,6 +27,7 @@ from ptm.interop.uer.names import (
 )
 from ptm.interop.uer.next_tokens import refuse_other_target, said_by_tensors
 from ptm.interop.weight_checks import refuse_no_table, refuse_non_finite
+from ptm.recipe.source import Source
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _LATE = 2
@@ -195,17 +195,16 @@ def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
     """
     found = {}
     for text in overrides:
-        key, equals, value = text.partition("=")
+        key, equals, _ = text.partition("=")
         block, _, option = key.partition(".")
         if not equals or block != "tokenizer" or not option or "." in option:
             raise UserError(
                 f'"{text}": an import takes tokenizer.KEY=VALUE, e.g. tokenizer.lowercase=false; '
                 "all else is in the checkpoint and its config."
             )
-        try:
-            found[option] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f'"{text}": its value is not YAML.') from error
+        source = Source({}, "options", {})
+        source.override(text)
+        found[option] = source.data[block][option]
     return found
 
 

@@ -110,7 +110,7 @@ class TokenizerConfig(Config):
         text = ""
         for token in tokens:
             piece = self.text_of(token)
-            if text and not self.continues_word(token) and _spaced(text[-1], piece[:1]):
+            if text and not self.continues_word(token) and self._spaced(text[-1], piece[:1]):
                 text += " "
             text += piece
         return text
@@ -170,8 +170,8 @@ class TokenizerConfig(Config):
             )
         return special_roles(named)
 
-
-def _spaced(before: str, after: str) -> bool:
-    """Whether a space belongs between two words of which these are the neighbouring characters."""
-    closes = before.isalnum() or before in ".,;:!?)"
-    return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED
+    @staticmethod
+    def _spaced(before: str, after: str) -> bool:
+        """Whether a space belongs between two words with these neighbouring characters."""
+        closes = before.isalnum() or before in ".,;:!?)"
+        return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE
+from ptm.errors import EXIT_DONE, EXIT_USER
 from ptm.recipe import load_recipe
 from ptm.train.run import train
 
@@ -62,6 +62,14 @@ def test_a_model_is_evaluated_to_its_numbers(
 ) -> None:
     assert main(["evaluate", source, "data.store=store", "--json", *LENGTH]) == EXIT_DONE
     assert_close(json.loads(capsys.readouterr().out), EXPECTED["evaluated"])
+
+
+@pytest.mark.parametrize("override", ["optimizer.bogus=3", "train.steps=foo", "engine=5"])
+def test_an_override_of_an_evaluation_is_judged_like_one_of_a_training(
+    override: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "runs/old", override]) == EXIT_USER
+    assert f'"{override}"' in capsys.readouterr().err
 
 
 def test_its_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
