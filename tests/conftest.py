@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -33,8 +34,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Before torch is imported: two workers, or two ranks, that each use all cores slow each other down.
 os.environ["OMP_NUM_THREADS"] = "1"
 # Trainings wait for the disk at every checkpoint. In memory a run takes 2 GB and no waiting.
-_MEMORY_DISK = Path("/dev/shm")
-if _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free > 8 << 30:
+_MEMORY_DISK, _ENOUGH = Path("/dev/shm"), 8 << 30
+_HAS_MEMORY = psutil.virtual_memory().available > _ENOUGH
+if _MEMORY_DISK.is_dir() and _HAS_MEMORY and shutil.disk_usage(_MEMORY_DISK).free > _ENOUGH:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
 
 settings.register_profile("ptm", deadline=None, derandomize=True)
