@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
-from ptm.errors import nearest
-
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -22,20 +20,20 @@ Listed = Strict(False)
 
 
 class Config(BaseModel):
-    """A frozen part of a recipe. Unknown keys are errors that name the nearest valid one."""
+    """A frozen part of a recipe. Unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
+    def _check_keys(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key in data:
                 if key not in cls.model_fields:
                     raise PydanticCustomError(
                         "unknown_key",
-                        "unknown key.{hint}",
-                        {"key": str(key), "hint": nearest(str(key), cls.model_fields)},
+                        'unknown key "{key}"',
+                        {"key": str(key), "known": tuple(cls.model_fields)},
                     )
         return data
 

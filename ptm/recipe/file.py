@@ -1,4 +1,4 @@
-"""From a recipe's data to a recipe, with errors that name file, line and the nearest valid key."""
+"""Validation of a recipe's data, with errors that name file, line, dotted path and the right key."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ import yaml
 from pydantic import ValidationError
 
 from ptm.component import Config
-from ptm.errors import UserError, nearest
+from ptm.errors import UserError
 from ptm.recipe.blocks import Recipe
+from ptm.recipe.former_keys import FORMAT, FORMAT_KEY, convert, take_format
 from ptm.recipe.model_recipe import ModelRecipe
 from ptm.recipe.rules import problems
 from ptm.recipe.source import Key, Source, is_text
+from ptm.recipe.suggestions import key_hint, value_hint
 
 C = TypeVar("C", bound=Config)
 
 
 def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override, validate. Raises UserError with a line for each mistake."""
+    """Read the file at `path`, apply KEY=VALUE overrides, validate.
+
+    A resolved recipe that an earlier version wrote is converted to today's keys. Raises UserError
+    with one line per mistake.
+    """
     source = Source.read(path)
+    number = take_format(source.data, name=path)
+    if number is not None:
+        source.data = convert(source.data, format_number=number)
     for argument in overrides:
         source.override(argument)
     return _validated(source, Recipe)
@@ -31,10 +40,10 @@ def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
 def recipe_from_data(
     data: Mapping[str, Any], kind: type[C], *, name: str, overrides: Sequence[str] = ()
 ) -> C:
-    """A recipe from data that a program wrote; `name` says where they come from.
+    """A recipe of the class `kind` from data that a program wrote; `name` is used in messages.
 
-    Of `data`, blocks that `kind` does not have and a whole recipe has are left out; not of
-    `overrides`. Raises UserError.
+    Keys of `data` that a whole `Recipe` has and `kind` lacks are dropped; those of `overrides` are
+    errors. Raises UserError with one line per mistake.
     """
     source = Source(_only_known(deepcopy(dict(data)), kind, whole=Recipe), name, {})
     for argument in overrides:
@@ -43,13 +52,13 @@ def recipe_from_data(
 
 
 def _only_known(data: dict[str, Any], kind: type[Config], *, whole: type[Config]) -> dict[str, Any]:
-    """Without the keys that `whole` has and `kind` has not, at any depth."""
+    """Drop the keys that `whole` has and `kind` lacks, at any depth."""
     found = {}
     for key, value in data.items():
         if key in whole.model_fields and key not in kind.model_fields:
             continue
-        here, there = (one.model_fields.get(key) for one in (kind, whole))
-        inner, outer = (field.annotation if field else None for field in (here, there))
+        fields = (one.model_fields.get(key) for one in (kind, whole))
+        inner, outer = (field.annotation if field else None for field in fields)
         if isinstance(value, dict) and _is_config(inner) and _is_config(outer):
             value = _only_known(value, inner, whole=outer)
         found[key] = value
@@ -81,21 +90,23 @@ def _sentence(error: dict[str, Any], source: Source) -> str:
     kind = error["type"]
     if kind == "unknown_key":
         key = (*key, context["key"])
-        what = f"unknown key.{context['hint']}"
+        what = f"unknown key.{key_hint(_names(key), context['known'])}"
     elif kind == "union_tag_invalid":
         key = (*key, context["discriminator"].strip("'"))
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        what = f'"{context["tag"]}" is not known here.{nearest(context["tag"], known)}'
+        hint = value_hint(_names(key), context["tag"], known)
+        what = f'"{context["tag"]}" is not supported.{hint}'
     elif kind == "union_tag_not_found":
         name = context["discriminator"].strip("'")
-        what = f"needs a `{name}`."
+        what = f"the key `{name}` is required and missing."
     elif kind == "missing":
-        what = "is required and not given."
+        what = "is required and missing."
     elif kind in ("model_type", "model_attributes_type"):
-        what = f"{_shown(error['input'])} stands where a block of keys belongs."
+        what = f"{_shown(error['input'])} is not a block of keys, which is expected here."
     elif kind == "literal_error":
         known = [choice.strip(" '") for choice in re.split(r",| or ", context["expected"])]
-        what = f"{_shown(error['input'])} is not known here.{nearest(str(error['input']), known)}"
+        hint = value_hint(_names(key), str(error["input"]), known)
+        what = f"{_shown(error['input'])} is not supported.{hint}"
     else:
         message = error["msg"].removeprefix("Value error, ")
         given = "" if kind == "value_error" else f"{_shown(error['input'])}: "
@@ -105,14 +116,14 @@ def _sentence(error: dict[str, Any], source: Source) -> str:
 
 
 def _written_path(location: Sequence[str | int], data: Any) -> Key:
-    """pydantic's location without the union tags and type names that nobody wrote."""
+    """The path as it is in the file: pydantic's location without union tags and type names."""
     path: list[str | int] = []
-    here = data
+    value = data
     for index, part in enumerate(location):
-        inside = _inside(here, part)
-        if inside is not _NOT_THERE:
-            here = inside
-        elif isinstance(here, dict) and index == len(location) - 1 and not _is_tag(part, here):
+        inside = _inside(value, part)
+        if inside is not _ABSENT:
+            value = inside
+        elif isinstance(value, dict) and index == len(location) - 1 and not _is_tag(part, value):
             path.append(part)
             break
         else:
@@ -121,18 +132,22 @@ def _written_path(location: Sequence[str | int], data: Any) -> Key:
     return tuple(path)
 
 
-_NOT_THERE = object()
+def _names(key: Key) -> tuple[str, ...]:
+    return tuple(str(part) for part in key)
+
+
+_ABSENT = object()
 _TAGS = ("type", "unit", "spans", "lengths")
-"""Keys that say which of several configs a block is."""
+"""Discriminators: the keys whose value selects one of several configs for a block."""
 
 
 def _inside(data: Any, part: str | int) -> Any:
-    """What `data` holds under a key or an index."""
+    """The value of `data` at a key or an index, `_ABSENT` if there is no such entry."""
     if isinstance(data, dict):
-        return data.get(part, _NOT_THERE)
+        return data.get(part, _ABSENT)
     if isinstance(data, list) and isinstance(part, int) and part < len(data):
         return data[part]
-    return _NOT_THERE
+    return _ABSENT
 
 
 def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:
@@ -148,18 +163,18 @@ _BLOCKS = (
     *("name", "runs_dir", "seed", "init_from", "tokenizer", "target_tokenizer", "data", "model"),
     *("objective", "optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
 )
-"""In the order of a person's recipe."""
+"""In the order in which people write them."""
 
 
 def recipe_yaml(recipe: ModelRecipe) -> str:
-    """The recipe with every default, as YAML in the order of the blocks."""
+    """The recipe with every default, as YAML in the order of the blocks, with its format number."""
     data = recipe.model_dump(mode="json")
-    ordered = {key: data[key] for key in sorted(data, key=_BLOCKS.index)}
+    ordered = {FORMAT_KEY: FORMAT, **{key: data[key] for key in sorted(data, key=_BLOCKS.index)}}
     return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2, as recipes are read, takes for a number."""
+    """Quotes strings that a YAML 1.2 reader would take for numbers."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:

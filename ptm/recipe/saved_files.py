@@ -1,4 +1,4 @@
-"""The files that runs, exports and imports have in common, read again."""
+"""Readers of the files that runs, exports and imports have in common."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ptm.errors import UserError
+from ptm.recipe.former_keys import convert, take_format
 from ptm.text.tokenizers.files import block_with_copies
 
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
@@ -17,7 +18,7 @@ WEIGHTS, RECIPE = "weights.safetensors", "recipe.yaml"
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The reports of a run; a line that a kill tore is left out."""
+    """The records of a run's metrics.jsonl; a line that a kill left incomplete is skipped."""
     path = run / "metrics.jsonl"
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -29,21 +30,24 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def read_recipe_data(path: Path) -> dict[str, Any]:
-    """A recipe this project wrote. Raises UserError where it is damaged."""
+    """The data of a recipe.yaml that ptm wrote, converted to today's format.
+
+    Raises UserError if the file is missing or damaged.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: is damaged ({error}).") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: is damaged: it is not a recipe.")
-    return data
+    return convert(data, format_number=take_format(data, name=str(path)) or 1)
 
 
 def with_own_tokenizers(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe with the tokenizers' files taken from where they were copied to in `folder`."""
-    own = {
+    """The recipe's data with the tokenizers' paths replaced by those of their copies in `folder`."""
+    copies = {
         key: block_with_copies(data[key], folder / key)
         for key in (TOKENIZER, TARGET_TOKENIZER)
         if isinstance(data.get(key), dict)
     }
-    return {**data, **own}
+    return {**data, **copies}
