@@ -1,4 +1,4 @@
-"""`python -m ptm` is `ptm`; `ptm launch` starts ranks by it where there is no checkout."""
+"""`python -m ptm`: the same as `ptm`. `ptm launch` starts ranks with it outside a checkout."""
 
 import sys
 

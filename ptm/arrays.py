@@ -52,10 +52,10 @@ def sum_before(values: I64, owner: I64) -> I64:
 
 
 def visited(following: I64, roots: I64) -> Flags:
-    """Which of 0..n-1 are met on the way from `roots` when i leads to `following[i]` > i (n: end).
+    """Which of 0..n-1 are visited from `roots` when i leads to `following[i]` > i (n: end).
 
-    Pointer doubling: after round k, `jump` leads 2^k steps ahead and everything up to 2^k steps
-    from a root is met, so a way of n steps takes log2(n) rounds instead of n.
+    Pointer doubling: after round k, `jump` leads 2^k steps ahead and everything within 2^k steps of
+    a root is marked, so a path of n steps takes log2(n) rounds.
     """
     end = following.size
     jump = np.append(following, end)

@@ -1,4 +1,4 @@
-"""Components: frozen pydantic configs that build a part of a model, found by scanning a package."""
+"""Components: frozen pydantic configs that build parts of a model, found by scanning packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-# YAML has lists only; the frozen configs keep tuples.
+# Accepts the lists of YAML for the tuples of the frozen configs.
 Listed = Strict(False)
 
 
@@ -58,9 +58,9 @@ def _own_classes(package: str, base: type[T]) -> list[type[T]]:
 
 
 def members(package: str, base: type[C], *, tag: str = "type") -> dict[str, type[C]]:
-    """The configs of `package` by the literal of their field `tag`; those without one are left out.
+    """The configs of `package` by the literal of their field `tag`.
 
-    A base class that several share has `tag: str`, and so is left out too.
+    Classes without a literal there, such as the base class, are skipped.
     """
     found: dict[str, type[C]] = {}
     for member in _own_classes(package, base):
@@ -73,7 +73,7 @@ def members(package: str, base: type[C], *, tag: str = "type") -> dict[str, type
 
 
 def _unset(member: type[Config]) -> list[str]:
-    """Class variables that a base declares and nobody sets."""
+    """Class variables that a base class declares and `member` does not set."""
     names = {
         name
         for one in member.__mro__
@@ -84,7 +84,7 @@ def _unset(member: type[Config]) -> list[str]:
 
 
 def union_of(package: str, base: type[Config], *, tag: str = "type") -> Any:
-    """The union, discriminated by the field `tag`, of all configs of `package`."""
+    """The union of all configs of `package`, discriminated by the field `tag`."""
     classes = tuple(members(package, base, tag=tag).values())
     if len(classes) == 1:
         return classes[0]

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the program, and the exit codes that say so."""
+"""Errors that are not faults of the program, and the exit codes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """A mistake that only the user can mend: shown as its sentence alone, exit code 2."""
+    """A mistake that only the user can fix: printed without traceback, exit code 2."""
 
 
 class AgreedError(UserError):
-    """One that all ranks raise, as they have told each other of it."""
+    """A UserError that every rank raises, after the ranks have exchanged it."""
 
 
 class TrainingError(Exception):
-    """A training that cannot go on; the message says why and what would help."""
+    """A training that cannot continue; the message gives the reason and a fix. Exit code 1."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` Did you mean "steps"?` for the closest of `known`, else the whole list."""
+    """` Did you mean "steps"?` for a name almost equal to `word`, otherwise the list of `known`."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
     if close:
         return f' Did you mean "{close[0]}"?'
-    return f" Known here: {', '.join(choices)}." if choices else ""
+    return f" Choose one of: {', '.join(choices)}." if choices else ""

@@ -42,7 +42,7 @@ def stream_keys(seed: int, *ids: NDArray[np.int64]) -> U64:
 
 
 def substream(keys: U64, purpose: int) -> U64:
-    """Streams for another `purpose` beside `keys`, independent of them."""
+    """Streams for another `purpose`, independent of `keys`."""
     return mix64(keys ^ mix64(np.array([purpose], dtype=np.uint64) + _GOLDEN))
 
 

@@ -1,3 +1,3 @@
-"""The one place that holds the version."""
+"""The version, also read by the build (pyproject.toml)."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Arguments that several commands have in common."""
 
 from __future__ import annotations
 
@@ -14,38 +14,47 @@ if TYPE_CHECKING:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """RECIPE and KEY=VALUE."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file")
+    """Add RECIPE and KEY=VALUE."""
+    parser.add_argument("recipe", metavar="RECIPE", help="the recipe, a YAML file")
     add_overrides(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """KEY=VALUE alone."""
+    """Add KEY=VALUE."""
     parser.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="e.g. train.steps=200, read as YAML"
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="overrides of the recipe, e.g. train.steps=200; values are YAML",
     )
 
 
 def add_fresh(parser: argparse.ArgumentParser) -> None:
-    """--fresh of a training."""
-    parser.add_argument("--fresh", action="store_true", help="set an old run aside and start anew")
+    """Add --fresh of a training."""
+    parser.add_argument(
+        "--fresh", action="store_true", help="rename an existing run and start from scratch"
+    )
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """SOURCE."""
-    parser.add_argument("source", metavar="SOURCE", help="a run, an export or an import")
+    """Add SOURCE."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a run, an export, an import, a transformers folder or a Hub id",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
-    """--json."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help=text)
 
 
-def texts_of(parsed: argparse.Namespace, *, what: str) -> tuple[list[str], list[str]]:
-    """The texts of TEXT and --file, and where each was written.
+def texts_of(parsed: argparse.Namespace, *, action: str) -> tuple[list[str], list[str]]:
+    """The texts of TEXT and --file, and the place of each for messages.
 
-    Raises UserError where there are none (`what` should have been done with them), and for a file
-    that is not text.
+    `action` names what the command does with them. Raises UserError if no text is given, and for a
+    file that cannot be read as UTF-8.
     """
     from ptm.inference.text_batches import quoted
 
@@ -59,28 +68,32 @@ def texts_of(parsed: argparse.Namespace, *, what: str) -> tuple[list[str], list[
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: is not UTF-8 text at byte {error.start}.") from error
         if lines == [""]:
-            raise UserError(f"{file}: is empty; write a text a line.")
+            raise UserError(f"{file}: is empty. Write one text per line.")
         texts += lines
         places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]
     if not texts:
-        raise UserError(f"there is nothing {what}: give a TEXT, or texts in a --file.")
+        raise UserError(f"there is no text to {action}: give a TEXT, or a --file of texts.")
     return texts, places
 
 
 def refuse_twins(overrides: Iterable[str]) -> None:
-    """Raise UserError where two KEY=VALUE have the same key: which was meant is not known."""
+    """Raise UserError if two overrides have the same key."""
     first: dict[str, str] = {}
     for word in overrides:
         key = word.partition("=")[0]
         if key in first:
-            raise UserError(f'{key} is given twice: "{first[key]}" and "{word}". Leave one out.')
+            raise UserError(
+                f'{key} is given twice: "{first[key]}" and "{word}". Remove one of them.'
+            )
         first[key] = word
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:
-    """--step of a run."""
+    """Add --step of a run."""
     parser.add_argument(
-        "--step", type=_step, help="of a run: a checkpoint's step, or best (newest if left out)"
+        "--step",
+        type=_step,
+        help="of a run: the step of a checkpoint, or best (default: the newest)",
     )
 
 
@@ -89,7 +102,7 @@ def _step(text: str) -> int | str:
 
 
 def recipe_of(parsed: argparse.Namespace) -> Recipe:
-    """The recipe that was named, with its overrides."""
+    """The recipe of the command line, with its overrides."""
     from ptm.recipe import load_recipe
 
     return load_recipe(parsed.recipe, parsed.overrides)

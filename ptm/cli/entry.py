@@ -1,4 +1,4 @@
-"""Which commands there are, and how they end: errors become sentences and exit codes."""
+"""The entry point: parses arguments, runs a command, turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from ptm.version import __version__
 
 
 class Command(Protocol):
-    """What a file of `ptm.cli.commands` has."""
+    """The interface of a module of `ptm.cli.commands`."""
 
     NAME: str
     HELP: str
     ORDER: int
-    """Its place in `ptm --help`, which lists the commands in the order of their use."""
+    """Position in `ptm --help`, which lists the commands in the order of use."""
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Its own arguments."""
+        """Add the arguments of the command."""
 
     @staticmethod
     def run(parsed: argparse.Namespace) -> int:
-        """Run it; return the exit code."""
+        """Run the command and return the exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code."""
-    # Read when torch is loaded, which is later. Threads that spin while they wait for each other
-    # bring a training to a quarter of its speed as soon as another program uses a core.
+    """Run one command and return its exit code."""
+    # torch reads this when it is imported. Threads that spin while they wait slow a training down to
+    # a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _share_out_cores()
+    _limit_threads()
     parsed = _parsed(build_parser(), arguments)
-    # Who asks for JSON reads nothing else on stdout.
+    # With --json, stdout holds nothing but JSON.
     log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
         refuse_twins(getattr(parsed, "overrides", ()))
@@ -76,10 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USER
 
 
-def _share_out_cores() -> None:
-    """Under a launcher, leave each rank of this host its part of the cores, unless told otherwise.
+def _limit_threads() -> None:
+    """Under a launcher, give each rank of this host an equal share of the cores.
 
-    Ranks that each take all of them are many times slower.
+    Ranks that use all cores each are many times slower. OMP_NUM_THREADS takes precedence.
     """
     sizes = (os.environ.get(name) for name in ("LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
     local_ranks = next((int(size) for size in sizes if size), 1)
@@ -88,7 +88,7 @@ def _share_out_cores() -> None:
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, also where KEY=VALUE stands after an option, which argparse alone refuses."""
+    """Parse arguments; unlike argparse alone, allow KEY=VALUE after options."""
     parsed, rest = parser.parse_known_args(arguments)
     late = [word for word in rest if "=" in word and not word.startswith("-")]
     if len(late) < len(rest) or (late and not hasattr(parsed, "overrides")):
@@ -99,7 +99,7 @@ def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
 
 
 def log_to_console(stream: TextIO) -> None:
-    """Progress to `stream`; warnings and errors say that they are."""
+    """Log progress to `stream`; warnings and errors are prefixed with their level."""
     logger = logging.getLogger("ptm")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
@@ -116,7 +116,7 @@ class _ConsoleFormatter(logging.Formatter):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; loads no more than their argument lists."""
+    """The parser of all commands. Imports only their argument lists."""
     parser = argparse.ArgumentParser(
         prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
     )
@@ -130,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _commands() -> list[Command]:
-    """Every file of `ptm.cli.commands`."""
+    """The modules of `ptm.cli.commands`."""
     found = [
         cast(Command, importlib.import_module(f"{commands.__name__}.{info.name}"))
         for info in pkgutil.iter_modules(commands.__path__)

@@ -1,4 +1,4 @@
-"""What went wrong, said by one of the ranks that it went wrong on."""
+"""Errors printed once, although every rank that meets them reports them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SECONDS = 2.0
-"""For which others that come to the same keep silent."""
+"""How long other ranks of the host suppress the same message."""
 
 
 def say(sentence: str, *, on_all: bool) -> None:
-    """Tell the user; `on_all`: every rank of the launch calls this, and the first says it.
+    """Print an error on stderr, once per launch (`on_all`) or once per host.
 
-    Otherwise the first rank of a host that comes to it says it, as perhaps no other does.
+    With `on_all` every rank of the launch calls this, and rank 0 prints. Otherwise perhaps only
+    some ranks do, and the first of each host prints.
     """
     rank = os.environ.get("RANK")
     if rank is None or on_all:
         if rank in (None, "0"):
             print(sentence, file=sys.stderr, flush=True)
         return
-    with _alone_with(sentence) as alone:
-        if alone:
+    with _first_with(sentence) as is_first:
+        if is_first:
             print(sentence, file=sys.stderr, flush=True)
             time.sleep(SECONDS)
 
 
 @contextmanager
-def _alone_with(sentence: str) -> Iterator[bool]:
-    """Whether no other rank of this launch on this host is within with the same sentence."""
+def _first_with(sentence: str) -> Iterator[bool]:
+    """Yield whether no other rank of this launch on this host is printing the same sentence."""
     launch = [os.environ.get(name, "") for name in ("PTM_LAUNCH", "MASTER_ADDR", "MASTER_PORT")]
-    words = "\n".join([*launch, str(os.getuid()), sentence])
-    name = f"ptm-said-{hashlib.blake2b(words.encode(), digest_size=16).hexdigest()}"
+    key = "\n".join([*launch, str(os.getuid()), sentence])
+    name = f"ptm-error-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
     path = Path(tempfile.gettempdir()) / name
     with path.open("a", encoding="utf-8") as file:
         try:

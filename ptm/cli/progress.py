@@ -1,4 +1,4 @@
-"""How far a long command is."""
+"""The progress line of long commands."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 class ProgressLine:
-    """One line that is written over on a terminal, and now and then a new one elsewhere."""
+    """One line, rewritten on a terminal; elsewhere a new line every ten seconds."""
 
-    _SECONDS_ELSEWHERE = 10.0
+    _SECONDS_WITHOUT_TERMINAL = 10.0
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._next = 0.0 if self._terminal else self._SECONDS_ELSEWHERE
+        self._next = 0.0 if self._terminal else self._SECONDS_WITHOUT_TERMINAL
         self._open = False
 
     def show(self, progress: Progress | Reading) -> None:
-        """Show how far it is, unless that was done a moment ago."""
+        """Print the progress if the last line is old enough."""
         if progress.seconds < self._next:
             return
-        self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_ELSEWHERE)
+        self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_WITHOUT_TERMINAL)
         rate = progress.bytes_read / max(progress.seconds, 1e-9)
         left = (progress.bytes_total - progress.bytes_read) / max(rate, 1e-9)
         tokens = getattr(progress, "tokens", None)

@@ -1,4 +1,4 @@
-"""`ptm embed`: vectors of texts, or of their tokens."""
+"""`ptm embed`: vectors of texts or of their tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptm.inference.embed import F32, Embedder, TokenVectors
 
 NAME = "embed"
-HELP = "vectors of texts, or of their tokens"
+HELP = "print or write the vectors of texts or of their tokens"
 ORDER = 110
 
 _POOLINGS = ("first", "mean", "max")
@@ -23,24 +23,29 @@ _NUMBERS_SHOWN = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_source(parser)
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="texts")
-    parser.add_argument("--file", metavar="FILE", type=Path, help="more texts, one a line")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="texts to embed")
     parser.add_argument(
-        "--pooling", choices=_POOLINGS, help="of a text's token vectors (mean if left out)"
+        "--file", metavar="FILE", type=Path, help="a file with more texts, one per line"
     )
-    parser.add_argument("--tokens", action="store_true", help="a vector a token, not pooled")
     parser.add_argument(
-        "--out", metavar="FILE.npy", type=Path, help="write all vectors there (float32, a row each)"
+        "--pooling", choices=_POOLINGS, help="how a text's token vectors are pooled (default mean)"
     )
-    add_json(parser, "as one JSON object a text")
+    parser.add_argument(
+        "--tokens", action="store_true", help="one vector per token, without pooling"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE.npy",
+        type=Path,
+        help="write all vectors to this file (float32, one row per vector)",
+    )
+    add_json(parser, "print one JSON object per text")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     _refuse(parsed)
-    texts, places = texts_of(parsed, what="to embed")
+    texts, places = texts_of(parsed, action="embed")
     from ptm.inference.embed import Embedder
     from ptm.interop.sources.open import open_source
 
@@ -54,10 +59,12 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _refuse(parsed: argparse.Namespace) -> None:
     if parsed.tokens and parsed.pooling:
-        raise UserError("--tokens gives a vector a token, --pooling one a text: leave out one.")
+        raise UserError(
+            "--tokens gives one vector per token and --pooling one per text. Use only one of them."
+        )
     out: Path | None = parsed.out
     if out is not None and out.suffix != ".npy":
-        raise UserError(f'--out: "{out}" does not end in .npy, the format of what is written.')
+        raise UserError(f'--out: "{out}" must end in .npy, the format that is written.')
     if out is not None and not out.parent.is_dir():
         raise UserError(f'--out: "{out.parent}" is not a folder.')
 
@@ -73,8 +80,8 @@ def _sentences(
             where = {"row": row} if parsed.out else {"vector": vectors[row].tolist()}
             print(json.dumps({"text": text, **where}, ensure_ascii=False))
         elif parsed.out is None:
-            print(f"{text}\n  {_shown(vectors[row])}{_likeness(vectors, row)}")
-    _say_where(parsed, vectors)
+            print(f"{text}\n  {_shown(vectors[row])}{_cosine(vectors, row)}")
+    _print_path(parsed, vectors)
 
 
 def _tokens(
@@ -95,7 +102,7 @@ def _tokens(
         elif parsed.out is None:
             _print_tokens(text, one)
         row += len(one.tokens)
-    _say_where(parsed, vectors)
+    _print_path(parsed, vectors)
 
 
 def _print_tokens(text: str, found: TokenVectors) -> None:
@@ -105,7 +112,7 @@ def _print_tokens(text: str, found: TokenVectors) -> None:
 
 
 def _write(vectors: F32, out: Path) -> None:
-    """Under its name whole, or not there."""
+    """Write the file under its name only when it is complete."""
     import numpy as np
 
     aside = out.with_name(f"{out.name}.partial")
@@ -117,7 +124,7 @@ def _write(vectors: F32, out: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _say_where(parsed: argparse.Namespace, vectors: F32) -> None:
+def _print_path(parsed: argparse.Namespace, vectors: F32) -> None:
     if parsed.out is not None and not parsed.json:
         print(f"{parsed.out}: {vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers")
 
@@ -127,8 +134,8 @@ def _shown(vector: F32) -> str:
     return f"{numbers} … ({len(vector)} numbers)"
 
 
-def _likeness(vectors: F32, row: int) -> str:
-    """The cosine to the first text."""
+def _cosine(vectors: F32, row: int) -> str:
+    """The cosine similarity to the first text, as it is printed."""
     if row == 0:
         return ""
     first, mine = vectors[0].astype(float), vectors[row].astype(float)

@@ -1,4 +1,4 @@
-"""`ptm evaluate`: held-out metrics."""
+"""`ptm evaluate`: metrics of a model on held-out data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptm.inference.generate import Choice
 
 NAME = "evaluate"
-HELP = "held-out metrics of a run, an export or an import"
+HELP = "compute the held-out metrics of a run, an export or an import"
 ORDER = 60
 
 _LONGEST = 256
@@ -23,7 +23,6 @@ _SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_source(parser)
     add_overrides(parser)
     add_step(parser)
@@ -33,30 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=0,
         metavar="N",
-        help="write the targets of N held-out pairs (all if N is left out): BLEU and ROUGE",
+        help="generate the targets of N held-out pairs (default all) and compute BLEU and ROUGE",
     )
-    parser.add_argument("--beams", type=int, help="with --write: texts searched side by side")
-    parser.add_argument("--length", type=int, help="with --write: new tokens at most (default 256)")
-    add_json(parser, "as one JSON object")
+    parser.add_argument("--beams", type=int, help="with --write: number of beams")
+    parser.add_argument(
+        "--length", type=int, help="with --write: maximum number of new tokens (default 256)"
+    )
+    add_json(parser, "print one JSON object")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.interop.sources.open import open_source
     from ptm.runs.evaluate import evaluate_source
 
-    choice = _choice(parsed)
+    config = _generation_config(parsed)
     source = open_source(parsed.source, step=parsed.step)
     result = evaluate_source(source, parsed.overrides)
-    if choice is not None:
+    if config is not None:
         from ptm.runs.scoring import written_scores
 
         result |= written_scores(
             source,
             parsed.overrides,
-            choice,
+            config,
             count=parsed.write or None,
-            report=_Written() if not parsed.json else lambda done: None,
+            report=_GenerationProgress() if not parsed.json else lambda done: None,
         )
     if parsed.json:
         print(json.dumps(result, ensure_ascii=False))
@@ -68,8 +68,8 @@ def run(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _choice(parsed: argparse.Namespace) -> Choice | None:
-    """How texts are written; None where they are not."""
+def _generation_config(parsed: argparse.Namespace) -> Choice | None:
+    """The generation options of --write, None without it."""
     from ptm.inference.generate import Choice
 
     options = {"--write": parsed.write, "--beams": parsed.beams, "--length": parsed.length}
@@ -79,21 +79,23 @@ def _choice(parsed: argparse.Namespace) -> Choice | None:
     if parsed.write is None:
         given = [name for name, number in options.items() if number is not None]
         if given:
-            raise UserError(f"{given[0]} is for --write, which writes texts: set both.")
+            raise UserError(
+                f"{given[0]} has an effect only with --write. Add --write or leave it out."
+            )
         return None
     return Choice(longest=parsed.length or _LONGEST, beams=parsed.beams or 1)
 
 
-class _Written:
-    """Says every few seconds how many texts are written."""
+class _GenerationProgress:
+    """Prints every few seconds how many texts have been generated."""
 
     def __init__(self) -> None:
-        self._began = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
 
     def __call__(self, done: int) -> None:
-        """`done` so far."""
+        """Print the count if it is due; `done`: texts generated so far."""
         now = time.monotonic()
-        if now - self._said >= _SECONDS:
-            self._said = now
-            rate = done / (now - self._began)
-            print(f"{done:,} texts written · {rate:.1f} a second", file=sys.stderr, flush=True)
+        if now - self._printed >= _SECONDS:
+            self._printed = now
+            rate = done / (now - self._started)
+            print(f"{done:,} texts generated · {rate:.1f} per second", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`ptm export`: weights that others can load."""
+"""`ptm export`: weights in the format of another library."""
 
 from __future__ import annotations
 
@@ -9,33 +9,42 @@ from ptm.cli.arguments import add_step
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "export"
-HELP = "write weights that others can load"
+HELP = "write a model for transformers, or for UER-py and TencentPretrain"
 ORDER = 70
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     parser.add_argument("run", metavar="RUN", help="a run, an import or an export")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
-    parser.add_argument("--to", choices=("hf", "uer"), required=True, help="whose format")
+    parser.add_argument(
+        "--to",
+        choices=("hf", "uer"),
+        required=True,
+        help="format: Hugging Face transformers, or UER-py and TencentPretrain",
+    )
     add_step(parser)
     parser.add_argument(
         "--average",
         metavar="N",
         type=int,
-        help="of a run: the mean of its last N checkpoints (up to --step)",
+        help="of a run: average the weights of its last N checkpoints (up to --step)",
     )
-    parser.add_argument("--format", choices=("safetensors", "bin"), help="of hf (safetensors)")
+    parser.add_argument(
+        "--format",
+        choices=("safetensors", "bin"),
+        help="with --to hf: format of the weights (default safetensors)",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.interop.hf.io.export import export_to_huggingface
     from ptm.interop.sources.open import open_source
     from ptm.interop.uer.export import export_to_uer
 
     if parsed.to == "uer" and parsed.format is not None:
-        raise UserError(f"--format {parsed.format} is for --to hf; UER-py reads .bin alone.")
+        raise UserError(
+            f"--format {parsed.format} is an option of --to hf. UER-py reads only .bin; leave it out."
+        )
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     if parsed.to == "hf":
         export_to_huggingface(source, parsed.out, weights_format=parsed.format or "safetensors")

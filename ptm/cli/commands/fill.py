@@ -9,20 +9,18 @@ from ptm.cli.arguments import add_json, add_source
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "fill"
-HELP = "the most likely tokens at each [MASK] of a text"
+HELP = "print the most likely tokens at each mask of a text"
 ORDER = 90
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_source(parser)
-    parser.add_argument("text", metavar="TEXT", nargs="+", help="texts with [MASK] in them")
-    parser.add_argument("--count", type=int, default=5, help="tokens a mask (default 5)")
-    add_json(parser, "as one JSON object a text")
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="texts that contain the mask token")
+    parser.add_argument("--count", type=int, default=5, help="tokens per mask (default 5)")
+    add_json(parser, "print one JSON object per text")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.inference.fill import Filler
     from ptm.interop.sources.open import open_source
 

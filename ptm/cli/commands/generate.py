@@ -1,4 +1,4 @@
-"""`ptm generate`: texts that a model writes."""
+"""`ptm generate`: texts that a model generates."""
 
 from __future__ import annotations
 
@@ -14,52 +14,61 @@ if TYPE_CHECKING:
     from ptm.inference.generate import Choice, Generator
 
 NAME = "generate"
-HELP = "texts that a model writes: what follows a text, or its translation, summary, repair"
+HELP = "generate text: the continuation of a text, its translation or its summary"
 ORDER = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_source(parser)
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="texts to go on from, or to turn")
-    parser.add_argument("--file", metavar="FILE", type=Path, help="more texts, one a line")
-    parser.add_argument("--length", type=int, default=128, help="new tokens at most (default 128)")
-    parser.add_argument("--sample", action="store_true", help="draw, instead of the likeliest")
     parser.add_argument(
-        "--temperature", type=float, help="sharpens (< 1) or flattens what is drawn"
-    )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
-    parser.add_argument(
-        "--top-p", type=float, metavar="P", help="draw from the fewest that have this share"
-    )
-    parser.add_argument("--seed", type=int, default=7, help="of what is drawn (default 7)")
-    parser.add_argument(
-        "--beams", type=int, default=1, help="texts searched side by side (encoder-decoders)"
+        "text", metavar="TEXT", nargs="*", help="prompts, or source texts of an encoder-decoder"
     )
     parser.add_argument(
-        "--length-penalty", type=float, help="above 1 favours longer texts (with --beams)"
+        "--file", metavar="FILE", type=Path, help="a file with more texts, one per line"
     )
-    add_json(parser, "as one JSON object a text")
+    parser.add_argument(
+        "--length", type=int, default=128, help="maximum number of new tokens (default 128)"
+    )
+    parser.add_argument(
+        "--sample", action="store_true", help="sample instead of taking the most likely token"
+    )
+    parser.add_argument("--temperature", type=float, help="sampling temperature (default 1)")
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="sample from the K most likely tokens"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sample from the smallest set of tokens with this total probability",
+    )
+    parser.add_argument("--seed", type=int, default=7, help="seed of sampling (default 7)")
+    parser.add_argument(
+        "--beams", type=int, default=1, help="number of beams (encoder-decoder models only)"
+    )
+    parser.add_argument(
+        "--length-penalty", type=float, help="with --beams: values above 1 favour longer texts"
+    )
+    add_json(parser, "print one JSON object per text")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
-    choice = _choice(parsed)
-    texts, _ = texts_of(parsed, what="to go on from")
+    config = _generation_config(parsed)
+    texts, _ = texts_of(parsed, action="generate from")
     from ptm.inference.generate import Generator
     from ptm.interop.sources.open import open_source
 
     generator = Generator(open_source(parsed.source))
-    if choice.beams > 1 and not generator.has_decoder:
+    if config.beams > 1 and not generator.has_decoder:
         raise UserError(
-            f"--beams = {choice.beams}: {parsed.source} goes on from a text, where the likeliest "
-            "text is seldom a good one; beams are for models with an encoder and a decoder. Leave "
-            "it out, or use --sample."
+            f"--beams = {config.beams}: beam search is supported only for encoder-decoder models, and "
+            f"{parsed.source} is not one: the most likely continuation of a prompt is seldom a good "
+            "one. Leave it out, or use --sample."
         )
-    if len(texts) == 1 and choice.beams == 1 and not parsed.json:
-        _stream(generator, texts[0], choice)
+    if len(texts) == 1 and config.beams == 1 and not parsed.json:
+        _stream(generator, texts[0], config)
         return EXIT_DONE
-    for text, written in zip(texts, generator.generate(texts, choice), strict=True):
+    for text, written in zip(texts, generator.generate(texts, config), strict=True):
         if parsed.json:
             print(json.dumps({"text": text, "written": written}, ensure_ascii=False))
         else:
@@ -67,22 +76,22 @@ def run(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _stream(generator: Generator, text: str, choice: Choice) -> None:
-    """Every piece as soon as it is there."""
+def _stream(generator: Generator, text: str, config: Choice) -> None:
+    """Print each piece of the text as soon as it is generated."""
     if not generator.has_decoder:
         print(text, end="", flush=True)
-    for piece in generator.stream(text, choice):
+    for piece in generator.stream(text, config):
         print(piece, end="", flush=True)
     print()
 
 
-def _choice(parsed: argparse.Namespace) -> Choice:
+def _generation_config(parsed: argparse.Namespace) -> Choice:
     _refuse(parsed)
     from ptm.inference.decoding import Sampling
     from ptm.inference.generate import Choice
 
     sampling = None
-    if _draws(parsed):
+    if _samples(parsed):
         temperature = 1.0 if parsed.temperature is None else parsed.temperature
         sampling = Sampling(temperature, parsed.top_k, parsed.top_p)
     return Choice(
@@ -94,8 +103,8 @@ def _choice(parsed: argparse.Namespace) -> Choice:
     )
 
 
-def _draws(parsed: argparse.Namespace) -> bool:
-    """Whoever says how to draw wants to."""
+def _samples(parsed: argparse.Namespace) -> bool:
+    """Whether to sample: any sampling option implies --sample."""
     options = (parsed.temperature, parsed.top_k, parsed.top_p)
     return parsed.sample or any(option is not None for option in options)
 
@@ -108,12 +117,16 @@ def _refuse(parsed: argparse.Namespace) -> None:
     temperature, share = parsed.temperature, parsed.top_p
     if temperature is not None and not 0 < temperature < float("inf"):
         raise UserError(
-            f"--temperature = {temperature:g}: must be above 0; for the likeliest token leave "
-            "--sample, --temperature, --top-k and --top-p out."
+            f"--temperature = {temperature:g}: must be above 0. For the most likely token leave out "
+            "--sample, --temperature, --top-k and --top-p."
         )
     if share is not None and not 0 < share <= 1:
-        raise UserError(f"--top-p = {share:g}: is a share, above 0 and at most 1.")
-    if parsed.beams > 1 and _draws(parsed):
-        raise UserError("--beams searches for the likeliest text, --sample draws one: choose one.")
+        raise UserError(f"--top-p = {share:g}: must be above 0 and at most 1.")
+    if parsed.beams > 1 and _samples(parsed):
+        raise UserError(
+            "--beams searches for the most likely text and --sample draws one at random. Use only one."
+        )
     if parsed.length_penalty is not None and parsed.beams == 1:
-        raise UserError("--length-penalty is for --beams: set both, or leave it out.")
+        raise UserError(
+            "--length-penalty has an effect only with --beams. Add --beams or leave it out."
+        )

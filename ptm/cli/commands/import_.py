@@ -1,4 +1,4 @@
-"""`ptm import`: others' weights become a source."""
+"""`ptm import`: weights of other libraries, converted."""
 
 from __future__ import annotations
 
@@ -8,53 +8,55 @@ from pathlib import Path
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "import"
-HELP = "turn others' weights into something init_from can load"
+HELP = "convert weights of transformers or UER-py for init_from and the other commands"
 ORDER = 80
 
 _NAMED = 6
-"""Tensors that were left out, by their names; of more only how many."""
+"""Unused tensors printed by name; the rest is only counted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of theirs, a hub's id (hf), a checkpoint (uer); a JSON with --config-only",
+        help="a transformers folder or Hub id (hf), a checkpoint (uer), a JSON (--config-only)",
     )
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
     parser.add_argument(
         "overrides",
         metavar="tokenizer.KEY=VALUE",
         nargs="*",
-        help="of uer: e.g. tokenizer.lowercase=false for a vocabulary with capitals",
+        help="with --from uer: e.g. tokenizer.lowercase=false for a cased vocabulary",
     )
-    parser.add_argument("--from", dest="origin", choices=("hf", "uer"), help="whose format")
+    parser.add_argument("--from", dest="origin", choices=("hf", "uer"), help="format of SOURCE")
     parser.add_argument(
-        "--config", metavar="JSON", type=Path, help="of uer (beside the checkpoint if left out)"
+        "--config", metavar="JSON", type=Path, help="with uer: default beside the checkpoint"
     )
     parser.add_argument(
-        "--vocab", metavar="FILE", type=Path, help="of uer (beside the checkpoint if left out)"
+        "--vocab", metavar="FILE", type=Path, help="with uer: default beside the checkpoint"
     )
     parser.add_argument(
         "--config-only",
         action="store_true",
-        help="print the model: and objective: of a recipe from their JSON, or write them to OUT",
+        help="convert only a JSON config: print the recipe's `model` and `objective`, or write OUT",
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     if parsed.config_only:
         return _config_only(parsed)
     if parsed.origin is None:
-        raise UserError("--from is missing: whose format is it, hf or uer?")
+        raise UserError("--from is missing: give the format of SOURCE, hf or uer.")
     if parsed.out is None:
-        raise UserError("OUT is missing: the folder to write.")
+        raise UserError("OUT is missing: give the folder to write.")
     if parsed.origin == "hf" and (parsed.config or parsed.vocab):
-        raise UserError("--config and --vocab are for --from uer; a folder of hf has its own.")
+        raise UserError(
+            "--config and --vocab are options of --from uer. A transformers folder has its own files."
+        )
     if parsed.origin == "hf" and parsed.overrides:
-        raise UserError(f"{parsed.overrides[0]}: a folder of hf says itself what its tokenizer is.")
+        raise UserError(
+            f"{parsed.overrides[0]}: tokenizer options are read from the transformers folder. Leave it out."
+        )
     from ptm.interop.import_model import import_from_huggingface, import_from_uer
     from ptm.interop.uer.import_model import tokenizer_options
 
@@ -72,7 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
     if imported.left_out:
         shown, more = imported.left_out[:_NAMED], len(imported.left_out) - _NAMED
         rest = f" and {more} more" if more > 0 else ""
-        print(f"left out, as there is no place for it here: {', '.join(shown)}{rest}")
+        print(f"not imported, no equivalent in this model: {', '.join(shown)}{rest}")
     return EXIT_DONE
 
 

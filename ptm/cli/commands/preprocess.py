@@ -1,4 +1,4 @@
-"""`ptm preprocess`: a corpus becomes a token store."""
+"""`ptm preprocess`: tokenises a corpus into a token store."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ if TYPE_CHECKING:
     from ptm.recipe.data_block import CorpusBlock
 
 NAME = "preprocess"
-HELP = "turn the corpus into a token store"
+HELP = "tokenise the corpus into a token store"
 ORDER = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_recipe(parser)
     parser.add_argument("--fresh", action="store_true", help="replace an existing store")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     recipe = recipe_of(parsed)
     for key, block in recipe.data.corpora.items():
-        _make(key, block, recipe, fresh=parsed.fresh)
+        _preprocess(key, block, recipe, fresh=parsed.fresh)
     return EXIT_DONE
 
 
-def _make(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
-    """Make the store of the training, or of an evaluation set; `key`: where the recipe has it."""
+def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
+    """Write the store of one corpus; `key`: its block in the recipe."""
     from ptm.store.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
 

@@ -1,4 +1,4 @@
-"""`ptm report`: a page with a run's curves."""
+"""`ptm report`: an HTML page with the curves of a run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from pathlib import Path
 from ptm.errors import EXIT_DONE
 
 NAME = "report"
-HELP = "write a page with a run's curves"
+HELP = "write an HTML page with the curves of a run"
 ORDER = 150
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
-    parser.add_argument("run", metavar="RUN", type=Path)
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.runs.report import write_report
 
     print(write_report(parsed.run))

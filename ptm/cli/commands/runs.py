@@ -1,4 +1,4 @@
-"""`ptm runs`: what ran."""
+"""`ptm runs`: the runs of a folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 from ptm.errors import EXIT_DONE
 
 NAME = "runs"
-HELP = "what ran"
+HELP = "list the runs of a folder"
 ORDER = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
-    parser.add_argument("dir", metavar="DIR", nargs="?", default="runs", type=Path)
+    parser.add_argument(
+        "dir",
+        metavar="DIR",
+        nargs="?",
+        default="runs",
+        type=Path,
+        help="folder of runs (default runs)",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.runs.history import runs
 
     for line in runs(parsed.dir):

@@ -1,4 +1,4 @@
-"""`ptm train`: one process, or one rank under a launcher."""
+"""`ptm train`: trains in one process, or as one rank under a launcher."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
 from ptm.errors import EXIT_FAULT
 
 NAME = "train"
-HELP = "train, or go on from the newest whole checkpoint"
+HELP = "train, or resume from the newest complete checkpoint"
 ORDER = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_recipe(parser)
     add_fresh(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.launch.environment import receive
 
     receive()
@@ -32,8 +30,8 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.train.run import train
     from ptm.train.stopping import stop_with_parent
 
-    # Before anything reads how many ranks there are. Slurm's first, which sets what else would be
-    # taken for an mpirun (PMI_SIZE).
+    # Both set the number of ranks, which everything below reads. Slurm comes first because it also
+    # sets PMI_SIZE, which would be mistaken for mpirun.
     discover_slurm()
     discover_mpi()
     if "RANK" in os.environ:
@@ -43,9 +41,9 @@ def run(parsed: argparse.Namespace) -> int:
     except RuntimeError as error:
         if "RANK" not in os.environ or not is_consequence(str(error)):
             raise
-        # The rank that is gone is the story; the stack of one that waited for it is none.
-        said = str(error).splitlines()[0]
-        print(f"ptm: rank {os.environ['RANK']} has lost another: {said}", file=sys.stderr)
+        # A lost peer is the cause; this rank's own traceback is noise.
+        first_line = str(error).splitlines()[0]
+        print(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}", file=sys.stderr)
         return EXIT_FAULT
     finally:
         leave_ranks()

@@ -1,4 +1,4 @@
-"""`ptm validate`: everything that can be known before launch."""
+"""`ptm validate`: checks a recipe and the files that it names."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ptm.cli.arguments import add_recipe, recipe_of
 from ptm.errors import EXIT_DONE
 
 NAME = "validate"
-HELP = "check everything that can be known before launch"
+HELP = "check a recipe and everything it names, and print it with all defaults"
 ORDER = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
     add_recipe(parser)
-    parser.add_argument("--inputs", action="store_true", help="missing inputs are errors")
+    parser.add_argument(
+        "--inputs", action="store_true", help="report missing input files as errors"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run it; return the exit code."""
     from ptm.recipe import recipe_yaml
     from ptm.train.validate import check_recipe
 
@@ -27,6 +27,6 @@ def run(parsed: argparse.Namespace) -> int:
     missing = check_recipe(recipe, need_inputs=parsed.inputs)
     print(recipe_yaml(recipe), end="")
     for sentence in missing:
-        print(f"# not here yet: {sentence}")
+        print(f"# not found on this machine, unchecked: {sentence}")
     print(f"# {parsed.recipe}: valid")
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""`ptm vocab`: make a vocabulary, give a model another one, compare two."""
+"""`ptm vocab`: trains a vocabulary, adapts a model to another one, compares two."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from ptm.text.vocabulary_training import TrainingText
 
 NAME = "vocab"
-HELP = "make a vocabulary, give a model another one, compare two"
+HELP = "train a vocabulary, adapt a model to another one, compare two"
 ORDER = 120
 
 _MEGABYTES = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Three commands."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    sub = commands.add_parser("train", help="make a vocabulary of a corpus")
+    sub = _add(commands, "train", "train a vocabulary on a corpus")
     sub.set_defaults(command=_train)
     _add_train(sub)
-    sub = commands.add_parser("adapt", help="give a model another vocabulary")
+    sub = _add(commands, "adapt", "replace the vocabulary of a model")
     sub.set_defaults(command=_adapt)
     _add_adapt(sub)
-    sub = commands.add_parser("compare", help="what two vocabularies share, and how they cut")
+    sub = _add(
+        commands, "compare", "compare the tokens of two vocabularies and how they split text"
+    )
     sub.set_defaults(command=_compare)
     _add_compare(sub)
+
+
+def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    return parser
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +48,16 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--type",
         choices=("wordpiece", "bpe", "unigram", "space"),
         default="wordpiece",
-        help="BERT's pieces, byte-level BPE, a SentencePiece model, or whole words between spaces",
+        help="WordPiece, byte-level BPE, a SentencePiece unigram model, or words between spaces",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="tokens, special ones included")
     parser.add_argument(
-        "--min-count", type=int, metavar="N", help="leave out what occurs less often (default 2)"
+        "--size", type=int, metavar="N", help="number of tokens, special tokens included"
+    )
+    parser.add_argument(
+        "--min-count",
+        type=int,
+        metavar="N",
+        help="drop words or pairs that occur less often (default 2)",
     )
     parser.add_argument(
         "--lowercase",
@@ -55,7 +66,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="default: yes for wordpiece and space, no for bpe and unigram",
     )
     parser.add_argument(
-        "--special", metavar="TOKEN", action="append", default=[], help="another special token"
+        "--special",
+        metavar="TOKEN",
+        action="append",
+        default=[],
+        help="an additional special token; may be repeated",
     )
     _add_limit(parser)
 
@@ -67,28 +82,32 @@ def _add_adapt(parser: argparse.ArgumentParser) -> None:
         "--vocab",
         metavar="NEW",
         required=True,
-        help="what `ptm vocab train` wrote, a model, a recipe, or a vocabulary's file",
+        help="a folder of `ptm vocab train`, a model, a recipe or a vocabulary file",
     )
     parser.add_argument(
         "--new",
         choices=("pieces", "mean", "normal"),
         default="pieces",
-        help="new rows: mean of the old pieces of the token, mean of kept rows, or N(0, 0.02)",
+        help="new embedding rows: mean of the token's old pieces (default), mean of the kept rows, "
+        "or N(0, 0.02)",
     )
-    add_json(parser, "as one JSON object")
+    add_json(parser, "print one JSON object")
     parser.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="of the tokenizer's block: type=space"
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="keys of the tokenizer block, e.g. type=space",
     )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     for name in ("a", "b"):
-        parser.add_argument(name, metavar=name.upper(), help="as --vocab of adapt")
+        parser.add_argument(name, metavar=name.upper(), help="as --vocab of `ptm vocab adapt`")
     parser.add_argument(
-        "--corpus", metavar="FILE", action="append", default=[], help="a text to cut with both"
+        "--corpus", metavar="FILE", action="append", default=[], help="a text to tokenise with both"
     )
     _add_limit(parser)
-    add_json(parser, "as one JSON object")
+    add_json(parser, "print one JSON object")
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:
@@ -97,12 +116,12 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=_MEGABYTES,
         metavar="N",
-        help=f"of text to read, evenly spread over a larger corpus (default {_MEGABYTES})",
+        help=f"megabytes of text to read, spread evenly over a larger corpus (default {_MEGABYTES})",
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Unreachable: each of the three commands has its own."""
+    """Unreachable: each of the three subcommands has its own function."""
     raise AssertionError(f"no command of {parsed}")
 
 
@@ -127,7 +146,7 @@ def _train(parsed: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} {value}: must be at least 1.")
     if parsed.out.exists():
-        raise UserError(f"{parsed.out}: exists already; name another folder or remove it.")
+        raise UserError(f"{parsed.out}: already exists. Give another folder or remove it.")
     line = ProgressLine()
     text = _text(parsed.corpus, parsed.megabytes, line)
     lowercase = parsed.type in ("wordpiece", "space")
@@ -140,10 +159,10 @@ def _train(parsed: argparse.Namespace) -> int:
     trained = trainers()[parsed.type].train(text, wish)
     line.end()
     block = write_vocabulary(parsed.out, trained)
-    part = f", of {text.share:.1%} of the corpus" if text.share < 1 else ""
+    part = f", trained on {text.share:.1%} of the corpus" if text.share < 1 else ""
     print(f"# {parsed.out}: {trained.size:,} tokens{part}")
     if parsed.size is not None and trained.size < parsed.size:
-        print(f"# fewer than --size {parsed.size}: the text gives no more")
+        print(f"# fewer than --size {parsed.size}: the corpus does not yield more")
     print(yaml.safe_dump({"tokenizer": block}, sort_keys=False), end="")
     return EXIT_DONE
 
@@ -167,11 +186,11 @@ def _adapt(parsed: argparse.Namespace) -> int:
     how = {"mean": "the mean of kept rows", "normal": "N(0, 0.02)"}.get(parsed.new)
     print(
         f"{parsed.out}: {adapted.size:,} tokens, {adapted.parameters:,} parameters: "
-        f"{adapted.kept:,} rows kept, {adapted.left:,} left out, {adapted.new:,} new"
+        f"{adapted.kept:,} rows kept, {adapted.left:,} dropped, {adapted.new:,} new"
         + (
             f" as {how}"
             if how
-            else f" ({adapted.from_pieces:,} the mean of their pieces, {rest:,} of kept rows)"
+            else f" ({adapted.from_pieces:,} as the mean of their pieces, {rest:,} of the kept rows)"
         )
     )
     return EXIT_DONE
@@ -191,16 +210,18 @@ def _compare(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE
-    print(f"{result['shared']:,} tokens in both, {result['same_id']:,} of them with the same id")
+    print(f"{result['shared']:,} tokens in both, {result['same_id']:,} with the same id")
     for index, name in enumerate(result["vocabularies"]):
         shown = " ".join(result["examples"][index])
-        print(f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only here")
+        print(
+            f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only in this one"
+        )
         if shown:
-            print(f"  such as {shown}")
+            print(f"  for example {shown}")
         if parsed.corpus:
             found = result["corpus"][index]
             print(
-                f"  {found['tokens_per_character']:.4f} tokens a character, "
-                f"{100 * found['unknown_rate']:.3f} % unknown"
+                f"  {found['tokens_per_character']:.4f} tokens per character, "
+                f"{100 * found['unknown_rate']:.3f} % unknown tokens"
             )
     return EXIT_DONE
