@@ -46,7 +46,7 @@ class Bart(Denoising):
     ) -> Examples:
         """Return groups of neighbouring sentences of a document, as many as fit both sides.
 
-        Raises UserError if sentences are to be permuted but no document has two.
+        Raises UserError if noise permutes sentences but no document has two.
         """
         if self.noise.permute_sentences and not documents.held_out:
             refuse_unstructured(
@@ -71,6 +71,6 @@ class Bart(Denoising):
         )
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
-        """Return the text with permuted sentences and masked spans, and the original text."""
+        """Return the text with shuffled sentences and masked spans, and the original text."""
         mask_id = vocabulary.special_id("mask")
         return infilled(texts.tokens, texts.parts, self.noise, keys, mask_id=mask_id)

@@ -60,8 +60,8 @@ class MicroBatch:
     """The input of one forward pass.
 
     `tensors`: model inputs and targets by name. `counts`: the denominators of the objective's
-    metrics, summed over this micro-batch. `rows`, `examples`, `tokens`: their numbers; special
-    tokens are counted, padding is not.
+    metrics, summed over this micro-batch. `rows`, `examples`, `tokens`: the
+    number of each; special tokens are counted, padding is not.
     """
 
     tensors: Mapping[str, NDArray[np.int64]]
@@ -101,7 +101,9 @@ class Objective(Config):
 
     metrics: ClassVar[tuple[Metric, ...]]
     layouts: ClassVar[tuple[str, ...]]
+    """Supported corpus layouts."""
     visibilities: ClassVar[tuple[str, ...]]
+    """Supported attention patterns of the encoder (`model.encoder.visibility`)."""
     special_roles: ClassVar[tuple[str, ...]]
     """Roles of the special tokens that the vocabulary must have."""
     targets: ClassVar[tuple[str, ...]]
@@ -176,7 +178,10 @@ class Objective(Config):
         """Whether the store must hold word starts."""
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """Return the input for generating from `text` (token ids); None if it cannot generate."""
+        """Return the input for generating from `text` (token ids).
+
+        None if a model trained with this objective cannot generate text.
+        """
         return None
 
     @property
@@ -229,7 +234,7 @@ class Objective(Config):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """Return the tensors of the examples with these `texts`, laid out by `placement`."""
+        """Return the tensors of the examples with these `texts`, in the rows of `placement`."""
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:

@@ -91,7 +91,7 @@ def masked_batch(
     vocabulary: Vocabulary,
     drawing: Drawing,
 ) -> MicroBatch:
-    """Return the tensors of the texts with special tokens, masked and laid out by `placement`."""
+    """Return the tensors of the texts with special tokens, masked, in the rows of `placement`."""
     text, segments = surrounded(texts, vocabulary)
     masked = masking.apply(
         text,

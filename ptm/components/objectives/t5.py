@@ -45,7 +45,7 @@ class T5(Denoising):
         needed = int(self.noise.most_sentinels(np.array([self._longest(size)]))[0])
         there = vocabulary.sentinels.size
         if there < needed:
-            has = f"only {there} sentinels" if there else "no sentinels"
+            has = f"only {there} sentinel{'s' * (there > 1)}" if there else "no sentinels"
             raise UserError(
                 f"{vocabulary.source}: the vocabulary has {has} (<extra_id_0>, <extra_id_1> …), "
                 f"but texts of data.sequence_length = {size.source} need up to {needed} with "

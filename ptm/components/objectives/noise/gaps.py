@@ -1,6 +1,6 @@
 """Gap sentences, the noise of PEGASUS (Zhang et al. 2019, 1912.08777, section 3.1).
 
-Whole sentences are removed, each replaced by one mask token; the decoder predicts them.
+Whole sentences are removed, one mask token takes the place of each; the decoder predicts them.
 
 Shapes: E texts, K sentences per text at most, N tokens of all texts. `parts` (E, K): tokens of each
 sentence, 0 after the last one. Flags (E, K) mark the removed sentences (gaps).

@@ -26,7 +26,7 @@ _ORDER, _LENGTHS, _PLACES = range(3)
 
 
 class Infilling(Config):
-    """Base class of infilling: spans of a text, each replaced by one mask token."""
+    """Base class of infilling: one mask token replaces each span of a text."""
 
     lengths: str
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -75,7 +75,7 @@ def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
 
 
 def infilled(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> Noised:
-    """Return the noised texts: sentences permuted, then spans masked. Target: the original texts.
+    """Return texts with sentences shuffled, then spans masked. Target: the original texts.
 
     `tokens` (N), `parts` (E, K): as for `permuted`.
     """

@@ -1,4 +1,4 @@
-"""Noised texts: spans of tokens are removed, and one token replaces each span.
+"""Texts with noise: spans of tokens are removed, and one token replaces each span.
 
 All functions work on ragged arrays: the tokens of many examples one after another, as in
 `ptm.data.examples.Texts`. Randomness is an argument: `keys` (one stream per example), so that an

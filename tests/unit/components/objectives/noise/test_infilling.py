@@ -26,7 +26,7 @@ def noised(noise: Infilling, texts: RealTexts, epoch: int = 0) -> Noised:
 
 
 def orders(texts: RealTexts, epoch: int = 0) -> list[list[int]]:
-    """The tokens of the texts with their sentences permuted."""
+    """The tokens of the texts with their sentences shuffled."""
     keys = keys_of(texts.lengths.size, epoch)
     return split(permuted(texts.tokens, texts.parts, keys), texts.lengths)
 
@@ -152,7 +152,7 @@ def test_the_source_is_never_longer_than_the_text(noise: Infilling) -> None:
 
 
 def test_empty_spans_may_be_at_any_position() -> None:
-    # 8 kept tokens and 4 hidden: an empty span may be at any of the 13 positions.
+    # 8 kept and 4 noise tokens: an empty span may be at any of the 13 positions.
     texts = 4000
     lengths = np.full(texts, 12)
     spans = PoissonInfilling(rate=0.34).draw(lengths, keys_of(texts))
@@ -162,7 +162,7 @@ def test_empty_spans_may_be_at_any_position() -> None:
 
 
 def test_all_orders_of_spans_and_kept_tokens_are_equally_likely() -> None:
-    # 2 hidden tokens in spans of one token, 3 kept tokens: 10 orders.
+    # 2 noise tokens in spans of one token, 3 kept tokens: 10 orders.
     noise = GeometricInfilling(lengths="geometric", rate=0.4, geometric_p=0.999, max_length=1)
     texts = 20_000
     lengths = np.full(texts, 5)
