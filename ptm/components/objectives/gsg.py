@@ -44,7 +44,7 @@ class Gsg(Denoising):
 
     type: Literal["gsg"]
     selection: Literal["lead", "random", "principal"] = "principal"
-    """lead: the first sentences; random; principal: those with the best ROUGE-1 to the rest."""
+    """lead: the first sentences; random; principal: best ROUGE-1 F1 against the rest."""
     rate: Annotated[float, Field(gt=0, le=0.5)] = 0.3
     """Share of the sentences that is removed; at least one, never all."""
     sequential: bool = False

@@ -51,8 +51,8 @@ def surrounded_length(text_lengths: I64, *, parts: int) -> I64:
 def surrounded(texts: Texts, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
     """Add special tokens: [CLS] text [SEP], or [CLS] text [SEP] text [SEP].
 
-    Returns the tokens (N) and the number (N), from 1, of the text within its example to which each
-    token belongs. [CLS] belongs to the first text, a [SEP] to the text before it.
+    Returns the tokens, and for each token (N) the number of its text within the example, from 1.
+    [CLS] belongs to the first text, a [SEP] to the text before it.
     """
     examples, count = texts.parts.shape
     lengths = surrounded_length(texts.lengths, parts=count)

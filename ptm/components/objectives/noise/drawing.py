@@ -22,7 +22,7 @@ def some_of(keys: U64, sizes: I64, counts: I64) -> Flags:
     Returns flags over all positions, one example after another (sum of sizes).
     """
     owner = owner_of(sizes)
-    # The positions with the lowest random scores of each example.
+    # Choose the positions with the lowest random scores in each example.
     scores = draws(keys[owner], index_within(owner))
     chosen = np.zeros(owner.size, dtype=bool)
     chosen[np.lexsort((scores, owner))[index_within(owner) < counts[owner]]] = True

@@ -75,7 +75,7 @@ def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
 
 
 def infilled(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> Noised:
-    """Return texts with sentences shuffled, then spans masked. Target: the original texts.
+    """Shuffle the sentences of each text, then mask spans. The target is the original text.
 
     `tokens` (N), `parts` (E, K): as for `permuted`.
     """
