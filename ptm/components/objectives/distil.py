@@ -74,8 +74,8 @@ class Distil(Mlm):
 
     perplexity_of: ClassVar[str | None] = "mlm_loss"
     no_stages: ClassVar[str | None] = (
-        "DeepSpeed sends only tensors with a gradient between stages, and the outputs of a teacher "
-        "have none"
+        "the outputs of a teacher have no gradient, and DeepSpeed cannot send tensors without a "
+        "gradient between stages"
     )
 
     @model_validator(mode="after")

@@ -80,7 +80,7 @@ class Lm(NextTokenObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """Return the tensors: inputs are the windows without their last tokens, targets one later."""
+        """Return the tensors: inputs are the windows without the last token, targets one later."""
         vocabulary = vocabularies.source
         stream, lengths = streams(texts, vocabulary)
         first = exclusive_cumsum(lengths)
