@@ -1,4 +1,4 @@
-"""Objectives: one class in one file each; `AnyObjective` is found by scanning this package."""
+"""Objectives, one class per file; `AnyObjective` is built by scanning this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Masked tokens and the order of sentences, as ALBERT was pretrained.
+"""Masked tokens and sentence-order prediction (SOP), as in ALBERT.
 
 Lan et al. 2019, section 3.1.
 """
@@ -27,7 +27,7 @@ class Albert(SentencePairs):
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Chunks of sentences, half of them with their halves swapped."""
+        """Return chunks of sentences cut into two halves; half of the chunks have them swapped."""
         return sentence_order_pairs(
             documents,
             longest=size.source - SPECIALS_IN_A_PAIR,

@@ -25,7 +25,7 @@ from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 
 class Bart(Denoising):
-    """Give the text as it was."""
+    """Predict the original text from a noised one."""
 
     type: Literal["bart"]
     noise: AnyInfilling = PoissonInfilling()
@@ -35,20 +35,18 @@ class Bart(Denoising):
     needs_sentences: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        """The most tokens of both sides, whatever is drawn."""
         return with_specials(sides_of_groups(examples))
 
     @property
     def index_key(self) -> str:
-        """Noise is drawn later."""
         return "sentences"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Whole sentences of a document, as many as a row holds on both sides.
+        """Return groups of neighbouring sentences of a document, as many as fit both sides.
 
-        Raises UserError where sentences are to be permuted and no document has two.
+        Raises UserError if noise permutes sentences but no document has two.
         """
         if self.noise.permute_sentences and not documents.held_out:
             refuse_unstructured(
@@ -73,6 +71,6 @@ class Bart(Denoising):
         )
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
-        """Sentences permuted and spans masked on the one side, the text on the other."""
+        """Return the text with shuffled sentences and masked spans, and the original text."""
         mask_id = vocabulary.special_id("mask")
         return infilled(texts.tokens, texts.parts, self.noise, keys, mask_id=mask_id)

@@ -1,4 +1,9 @@
-"""What every objective is: how documents become examples, examples tensors, and outputs a loss."""
+"""Base class of the objectives: documents to examples, examples to tensors, outputs to a loss.
+
+Shapes, in this package: B rows per micro-batch, T tokens per row, E examples, N tokens of all
+examples without padding, P predicted positions or sentence pairs (padded), D hidden size, V
+vocabulary size.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """A sum over the global batch divided by a count of it.
+    """A quantity summed over the global batch and divided by a count over the same batch.
 
-    `weight` is its share in the loss; 0 for what is only watched.
+    `weight`: its weight in the loss; 0 for a metric that is only reported.
     """
 
     name: str
@@ -40,22 +45,23 @@ class Metric:
 
 @dataclass(frozen=True)
 class BatchView:
-    """What `ptm show --batch` prints beside the tokens that are read, by the names of tensors."""
+    """Names of the tensors that `ptm show --batch` prints beside the input tokens."""
 
     hidden: tuple[str, str, str] | None = None
-    """Positions, ids and weights (P) of tokens that are hidden in the rows."""
+    """Positions, original token ids and weights (P) of the masked tokens."""
     labels: str | None = None
-    """A number per example (P)."""
+    """One label per example (P)."""
     targets: tuple[str, str] | None = None
-    """Ids and weights (B, T) of what is to be predicted at each place."""
+    """Ids and weights (B, T) of the tokens to predict."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward takes.
+    """The input of one forward pass.
 
-    `tensors`: model inputs and targets by name. `counts`: what the objective's metrics are divided
-    by, as summed here. `rows`, `examples`, `tokens` (real ones, specials included).
+    `tensors`: model inputs and targets by name. `counts`: the denominators of the objective's
+    metrics, summed over this micro-batch. `rows`, `examples`, `tokens`: the
+    number of each; special tokens are counted, padding is not.
     """
 
     tensors: Mapping[str, NDArray[np.int64]]
@@ -67,148 +73,157 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model reads before it goes on with a text of its own."""
+    """The token ids that a model reads before it generates."""
 
     begin: tuple[int, ...]
-    """Tokens on the side that predicts; at least one."""
+    """Tokens on the generating side (decoder, or the only stack); at least one."""
     source: tuple[int, ...] | None = None
-    """Tokens that the encoder reads, where a decoder goes on."""
+    """Tokens that the encoder reads; None for a model without a decoder."""
     segment: int = 1
-    """Of `begin`."""
+    """Segment id of `begin`."""
     next_segment: int = 1
-    """Of the tokens to come."""
+    """Segment id of the generated tokens."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What makes the random choices of a batch: nothing else does."""
+    """The source of the random choices in a batch, beside epoch and example index."""
 
     seed: int
     purpose: str
-    """`train`, or the name of an evaluation set, whose draws are always the same."""
+    """`train`, or the name of an evaluation set (noised alike in every evaluation)."""
 
 
 class Objective(Config):
-    """Everything that is particular to a way of training."""
+    """Base class of objectives: everything that is particular to one way of training."""
 
     type: str
 
     metrics: ClassVar[tuple[Metric, ...]]
     layouts: ClassVar[tuple[str, ...]]
+    """Supported corpus layouts."""
     visibilities: ClassVar[tuple[str, ...]]
+    """Supported attention patterns of the encoder (`model.encoder.visibility`)."""
     special_roles: ClassVar[tuple[str, ...]]
-    """Special tokens that the vocabulary must have."""
+    """Roles of the special tokens that the vocabulary must have."""
     targets: ClassVar[tuple[str, ...]]
-    """Names of the tensors that `sums` reads; a row of zeros in all tensors adds nothing to it."""
+    """Names of the tensors that `sums` reads. A row of zeros in every tensor adds nothing."""
     padded: ClassVar[tuple[str, ...]] = ()
-    """Names of tensors (P) of any length, to which zeros may be appended; the others are (B, T)."""
+    """Names of the ragged tensors (P), which are padded with zeros; all others are (B, T)."""
     view: ClassVar[BatchView]
+    """Tensors that `ptm show --batch` prints."""
     index_type: ClassVar[ExamplesType]
-    """The kind of examples that `index` gives."""
+    """The class of the examples that `index` returns."""
     segments: ClassVar[int] = 1
-    """Texts of an example that `segment_ids` tell apart."""
+    """Number of texts per example that `segment_ids` distinguish."""
     perplexity_of: ClassVar[str | None] = None
     """The metric whose exponential is the perplexity; None: the loss."""
     no_stages: ClassVar[str | None] = None
-    """Why it cannot be trained in pipeline stages; None where it can."""
+    """Why the objective cannot be trained with pipeline stages; None if it can."""
     needs_decoder: ClassVar[bool] = False
-    """Whether an example has a source and a target, of which a decoder reads one."""
+    """Whether an example has a source for an encoder and a target for a decoder."""
     needs_sentences: ClassVar[bool] = False
-    """Whether documents must be known sentence by sentence."""
+    """Whether the store must hold the sentence boundaries of documents."""
     shortest_row: ClassVar[int] = 3
-    """Tokens that a row must at least be able to hold."""
+    """The smallest usable `data.sequence_length`, in tokens."""
 
     def weights_at(self, step: int) -> Mapping[str, float]:
-        """The share of every metric in the loss after `step` updates; 0 for those left out."""
+        """Return the loss weight of every metric after `step` updates; metrics left out weigh 0."""
         return {metric.name: metric.weight for metric in self.metrics}
 
     def higher_is_better(self, metric: str) -> bool:
-        """Whether more of `metric` is better, which may begin with the name of a set (`news/…`)."""
+        """Return whether higher values of `metric` are better.
+
+        The name may have the prefix of an evaluation set (`news/mlm_accuracy`).
+        """
         name = metric.rpartition("/")[2]
         return any(one.name == name and one.higher_is_better for one in self.metrics)
 
     @abstractmethod
     def has_head(self, names: Collection[str]) -> bool:
-        """Whether a model with parameters of these names has the head that predicts tokens.
+        """Return whether parameters of these names include the head that predicts tokens.
 
-        Raises UserError where it has a part of its heads with which no format holds it.
+        Raises UserError if they include only some of the heads and no format can hold that.
         """
 
     @property
     def usual_layout(self) -> str:
-        """What a corpus is read as where nothing says otherwise: documents, if it can."""
+        """The default corpus layout: sentences if they are needed, else documents if supported."""
         if self.needs_sentences:
             return "sentences"
         return "documents" if "documents" in self.layouts else self.layouts[0]
 
     @property
     def alone(self) -> Objective:
-        """What a model is judged by without anything that only its training had."""
+        """The objective without its teachers, by which the trained model is evaluated."""
         return self
 
     @property
     def teacher_sources(self) -> tuple[str, ...]:
-        """Models (runs, exports, imports) whose outputs are targets; empty without teachers."""
+        """Teacher models (runs, exports, imports); empty without teachers."""
         return ()
 
     @property
     def compares_hidden_states(self) -> bool:
-        """Whether the hidden states of teachers are among the targets."""
+        """Whether the teachers' hidden states are among the targets."""
         return False
 
     def teacher_targets(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Targets, fp32, from what each teacher's model gave for a micro-batch."""
-        raise AssertionError(f"{self.type} has no teachers")
+        """Return targets (fp32) computed from each teacher's outputs for a micro-batch."""
+        raise AssertionError(f"objective {self.type} has no teachers")
 
     @property
     @abstractmethod
     def needs_word_starts(self) -> bool:
-        """Whether the store must know where words begin."""
+        """Whether the store must hold word starts."""
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """What is read before a text that goes on from `text` (ids); None: it writes no texts."""
+        """Return the input for generating from `text` (token ids).
+
+        None if a model trained with this objective cannot generate text.
+        """
         return None
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Files that it names and reads."""
+        """Files that the options name and `prepared` reads."""
         return ()
 
     @property
     def fingerprint(self) -> str:
-        """Changes with what the files of a `prepared` objective say."""
+        """Identifies the contents of the files of a `prepared` objective; empty without files."""
         return ""
 
     def prepared(self, tokenizer: Tokenizer) -> Self:
-        """With its files read, if it has any. Raises UserError where they are of no use."""
+        """Return the objective with its files read. Raises UserError if a file is unusable."""
         return self
 
     def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
-        """Raise UserError where the vocabulary lacks what rows of this size need."""
+        """Raise UserError if the vocabulary lacks tokens that rows of this size need."""
         vocabulary.require(self.special_roles)
 
     @abstractmethod
     def row_lengths(self, examples: Examples) -> I64:
-        """The most tokens of every example in its row (E, 1), or in its rows of both sides (E, 2).
+        """Return an upper bound of the tokens of every example, special tokens included.
 
-        Whatever is drawn later, none has more.
+        Shape (E, 1), or (E, 2) for the rows of encoder and decoder. It holds for every random draw.
         """
 
     @property
     def index_drawings(self) -> int | None:
-        """How many different indexes the epochs cycle through; None: each has its own."""
+        """Number of different indexes that the epochs cycle through; None: one per epoch."""
         return 1
 
     @abstractmethod
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """The examples of `documents`; `seed` is of this drawing of them."""
+        """Build the examples of `documents`; `seed` is that of this variant of the index."""
 
     @property
     @abstractmethod
     def index_key(self) -> str:
-        """Names every option that `index` depends on."""
+        """Cache key of the index: contains every option that `index` depends on."""
 
     @abstractmethod
     def collate(
@@ -219,19 +234,19 @@ class Objective(Config):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """The tensors of the examples of which these are the texts, at their places."""
+        """Return the tensors of the examples with these `texts`, in the rows of `placement`."""
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """The head: from `hidden` to `outputs`."""
+        """Return the head as operations of the plan, from `hidden` to `outputs`."""
 
     @property
     @abstractmethod
     def outputs(self) -> tuple[str, ...]:
-        """Names the head writes and `sums` reads."""
+        """Names of the tensors that the head writes and `sums` reads."""
 
     @abstractmethod
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """For every metric, its sum over this micro-batch (scalars, fp32)."""
+        """Return the sum of every metric over this micro-batch (scalars, fp32)."""

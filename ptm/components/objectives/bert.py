@@ -1,4 +1,4 @@
-"""Masked tokens and next-sentence prediction, as BERT was pretrained.
+"""Masked tokens and next-sentence prediction (NSP), as in BERT.
 
 Devlin et al. 2018, section 3.1 and appendix A.
 """
@@ -27,7 +27,7 @@ class Bert(SentencePairs):
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Chunks of sentences, half of them with a second half from another document."""
+        """Return chunks of sentences; half of them get a second half from another document."""
         return next_sentence_pairs(
             documents,
             longest=size.source - SPECIALS_IN_A_PAIR,

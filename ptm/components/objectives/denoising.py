@@ -1,8 +1,8 @@
-"""What T5, BART and PEGASUS share: a text is noised, a decoder gives what was taken from it.
+"""Parts shared by T5, BART and PEGASUS: the decoder reconstructs what noise removed from a text.
 
-The encoder reads [CLS] source [SEP]; the decoder is to give target [SEP], and reads [CLS] target. A
-vocabulary without [CLS] has nothing before the source, and padding before the target, as
-transformers' T5 has it.
+The encoder reads [CLS] source [SEP]. The decoder reads [CLS] target and predicts target [SEP]. With
+a vocabulary without [CLS], nothing precedes the source, and [PAD] precedes the target, as in
+transformers' T5.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 AROUND = RowSize(source=2, target=1)
-"""The most special tokens around a text on each side."""
+"""The maximum number of special tokens on each side."""
 
 
 def with_specials(sides: I64) -> I64:
-    """The most tokens of source and target (E, 2), with the special tokens around them."""
+    """Add the maximum number of special tokens to the lengths of source and target (E, 2)."""
     return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
 
 
 class Denoising(Redraw, NextTokenObjective):
-    """Give back what noise took from a text."""
+    """Base class: predict what noise removed from a text."""
 
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
@@ -42,7 +42,7 @@ class Denoising(Redraw, NextTokenObjective):
 
     @abstractmethod
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
-        """Source and target of the texts, one stream of random numbers each (E)."""
+        """Return source and target of the texts; `keys` (E): one random stream per text."""
 
     def collate(
         self,
@@ -52,14 +52,14 @@ class Denoising(Redraw, NextTokenObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """Both sides of the texts, noised as their epoch says, at their places."""
+        """Return the tensors of both sides, with the noise of each example's epoch."""
         seed = seed_of(drawing.seed, "noise", drawing.purpose)
         keys = stream_keys(seed, self.drawing_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
         return _both_sides(noised, placement, vocabularies.source)
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """The text as the encoder reads it, and what the decoder begins with."""
+        """Return the text as encoder input and the first token of the decoder."""
         vocabulary = vocabularies.source
         begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
         return Prompt(
@@ -69,7 +69,7 @@ class Denoising(Redraw, NextTokenObjective):
 
 
 def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) -> MicroBatch:
-    """The tensors of source and target."""
+    """Return the tensors of both sides: encoder input, decoder input and its targets."""
     pad, end = vocabulary.special_id("pad"), vocabulary.special_id("sep")
     begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
     source, source_lengths = surrounded(
@@ -96,7 +96,7 @@ def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) ->
 def surrounded(
     tokens: I64, lengths: I64, *, before: tuple[int, ...] = (), after: tuple[int, ...] = ()
 ) -> tuple[I64, I64]:
-    """Every text with the same tokens before and after it, and the lengths of that (E)."""
+    """Return every text with the tokens `before` and `after` added, and the new lengths (E)."""
     longer = lengths + len(before) + len(after)
     first = exclusive_cumsum(longer)
     found = np.empty(int(longer.sum()), dtype=np.int64)

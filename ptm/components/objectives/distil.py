@@ -1,6 +1,6 @@
-"""Distillation: a student learns what teachers predict (Sanh et al. 2019, DistilBERT, section 3).
+"""Distillation: a student learns its teachers' predictions.
 
-The examples, the head and the held-out perplexity are those of `mlm`.
+Sanh et al. 2019 (DistilBERT), section 3. Examples, head and held-out perplexity are those of `mlm`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _COSINE = Metric("cosine_loss", count="tokens", weight=1.0)
 
 
 class Ramp(Config):
-    """A weight that moves in a straight line, and stays where it ends."""
+    """A weight that changes linearly from `start` to `end` over `steps` updates, then stays."""
 
     start: NonNegativeFloat
     end: NonNegativeFloat
     steps: PositiveInt
 
     def at(self, step: int) -> float:
-        """The weight after `step` updates."""
+        """Return the weight after `step` updates."""
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
@@ -45,7 +45,7 @@ Weight = NonNegativeFloat | Ramp
 
 
 class DistilWeights(Config):
-    """What each term of the loss is multiplied by; a term of weight 0 is not computed."""
+    """Weights of the loss terms; a term of weight 0 is not computed."""
 
     soft: Weight = 5.0
     mlm: Weight = 2.0
@@ -55,57 +55,56 @@ class DistilWeights(Config):
     def _something_is_taught(self) -> DistilWeights:
         if self.soft == 0 and self.cosine == 0:
             raise ValueError(
-                "soft = 0 and cosine = 0 leave a teacher nothing to teach: that is `type: mlm`"
+                "with soft = 0 and cosine = 0 the teacher has no effect. Set one of them above 0 "
+                "or use type: mlm."
             )
         return self
 
 
 class Distil(Mlm):
-    """Masked language modelling beside teachers that see the same masked text."""
+    """Masked language modelling with teachers that read the same masked text."""
 
     type: Literal["distil"]  # type: ignore[assignment]
     teacher: str | None = None
-    """A run, an export or an import."""
+    """The teacher model: a run, an export or an import."""
     teachers: Annotated[tuple[str, ...], Listed] = ()
-    """Several: the student learns the mean of their softened distributions."""
+    """Several teachers: the student learns the mean of their softened distributions."""
     temperature: PositiveFloat = 2.0
     weights: DistilWeights = DistilWeights()
 
     perplexity_of: ClassVar[str | None] = "mlm_loss"
     no_stages: ClassVar[str | None] = (
-        "a teacher's outputs have no gradient, and between stages DeepSpeed sends none without"
+        "the outputs of a teacher have no gradient, and DeepSpeed cannot send tensors without a "
+        "gradient between stages"
     )
 
     @model_validator(mode="after")
     def _has_teachers(self) -> Distil:
         if (self.teacher is None) == (not self.teachers):
-            raise ValueError("give either teacher or teachers, and only one of them")
+            raise ValueError("give exactly one of teacher and teachers")
         return self
 
     @property
     def teacher_sources(self) -> tuple[str, ...]:
-        """Where the teachers lie."""
         return self.teachers if self.teacher is None else (self.teacher,)
 
     @property
     def has_soft_targets(self) -> bool:
-        """Whether the teachers' distributions are learnt."""
+        """Whether the teachers' output distributions are among the targets."""
         return self.weights.soft != 0
 
     @property
     def compares_hidden_states(self) -> bool:
-        """Whether the direction of the teachers' hidden states is learnt."""
         return self.weights.cosine != 0
 
     @property
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
-        """Without the terms that are not computed."""
+        # Terms that are not computed have no metric.
         soft = (_SOFT,) if self.has_soft_targets else ()
         cosine = (_COSINE,) if self.compares_hidden_states else ()
         return (*soft, *Mlm.metrics, *cosine)
 
     def weights_at(self, step: int) -> Mapping[str, float]:
-        """As the recipe's schedule of each says."""
         weights = {
             "soft_loss": self.weights.soft,
             "mlm_loss": self.weights.mlm,
@@ -118,7 +117,7 @@ class Distil(Mlm):
 
     @property
     def alone(self) -> Mlm:
-        """The student without its teachers: what it is judged and used as."""
+        """The objective `mlm` of the student, for evaluation and use without teachers."""
         return Mlm(
             type="mlm",
             full_sentences=self.full_sentences,
@@ -134,14 +133,17 @@ class Distil(Mlm):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """As masked language modelling has it; every real token counts for the hidden states."""
+        """Return the tensors of `mlm`; the cosine loss is averaged over all real tokens."""
         batch = super().collate(texts, placement, vocabularies=vocabularies, drawing=drawing)
         if not self.compares_hidden_states:
             return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> encoded, which is hidden as the last layer leaves it, and logits (P, V)."""
+        """Return the head: hidden (B, T, D) -> logits (P, V), encoded (B, T, D).
+
+        `encoded` is the output of the last layer, needed by the cosine loss only.
+        """
         from torch import nn
 
         kept = Step("encoded", nn.Identity, ("hidden",), ("encoded",))
@@ -151,14 +153,13 @@ class Distil(Mlm):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The logits, and hidden states where they are compared."""
         return ("logits", "encoded") if self.compares_hidden_states else ("logits",)
 
     def teacher_targets(self, outputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Targets, fp32, from what each teacher's model gave for a micro-batch.
+        """Return targets (fp32) computed from each teacher's outputs for a micro-batch.
 
-        `teacher_log_probabilities` (P, V): of the mean of their softened distributions.
-        `teacher_directions` (B, T, D): the mean of their hidden states, each of length 1.
+        `teacher_log_probabilities` (P, V): logarithm of the mean of the softened distributions.
+        `teacher_directions` (B, T, D): mean of the hidden states, each normalised to length 1.
         """
         import torch
         from torch.nn import functional as F
@@ -179,10 +180,10 @@ class Distil(Mlm):
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """T² KL(teachers ‖ student) over predicted positions, 1 - cosine over real tokens, and mlm.
+        """Return the sums of T² KL(teachers ‖ student), 1 - cosine, and the MLM metrics.
 
-        The gradients of softened outputs are smaller by T², which the factor makes up for (Hinton
-        et al. 2015, section 2).
+        KL is summed over the predicted positions, 1 - cosine over the real tokens. The factor T²
+        compensates for softened outputs scaling gradients by 1/T² (Hinton et al. 2015, section 2).
         """
         from torch.nn import functional as F
 
@@ -190,8 +191,9 @@ class Distil(Mlm):
         if self.has_soft_targets:
             mine = F.log_softmax(outputs["logits"].float() / self.temperature, dim=-1)
             theirs = tensors["teacher_log_probabilities"]
-            # p (log p - log q), with q - p beside it, which adds up to 0: an entry is small where
-            # p is near q, and what rounding has done to the sums within the logarithms cancels.
+            # KL as the sum of p (log p - log q) + (q - p). The added term sums to 0 over the
+            # vocabulary, makes every entry small if p is near q, and cancels the rounding errors
+            # of the normalisers inside the log probabilities.
             apart = (mine.exp() - theirs.exp() * (1.0 + mine - theirs)).sum(dim=-1)
             predicted = (apart * tensors["predicted_weights"]).sum()
             found["soft_loss"] = self.temperature**2 * predicted

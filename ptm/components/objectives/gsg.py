@@ -1,4 +1,4 @@
-"""Gap sentences: PEGASUS (Zhang et al. 2019, 1912.08777, section 3.1)."""
+"""Gap sentence generation: PEGASUS (Zhang et al. 2019, 1912.08777, section 3.1)."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 GAP_MARKS = ("[MASK1]", "<mask_1>")
-"""Tokens that stand for a sentence where a vocabulary has them."""
+"""Tokens that replace a sentence; the mask token is used if the vocabulary has neither."""
 
 
 class Gsg(Denoising):
-    """Give the sentences that are missing."""
+    """Predict the sentences that were removed from a text."""
 
     type: Literal["gsg"]
     selection: Literal["lead", "random", "principal"] = "principal"
-    """lead: the first sentences; random; principal: those that tell most of the others."""
+    """lead: the first sentences; random; principal: best ROUGE-1 F1 against the rest."""
     rate: Annotated[float, Field(gt=0, le=0.5)] = 0.3
-    """Share of the sentences that is taken out; one at least, never all."""
+    """Share of the sentences that is removed; at least one, never all."""
     sequential: bool = False
-    """Whether principal sentences are chosen one after another, together scoring best (Seq),
-    instead of each by its own score (Ind)."""
+    """Choose principal sentences one after another, so that together they score best (Seq),
+    instead of scoring each independently (Ind)."""
     unique: bool = False
-    """Whether principal sentences are scored with a word counted once (Uniq; else Orig)."""
+    """Count every distinct token once in the scores of principal sentences (Uniq; else Orig)."""
 
     index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
@@ -62,39 +62,41 @@ class Gsg(Denoising):
     def _options_are_used(self) -> Gsg:
         if self.selection != "random" and self.duplicates > 1:
             raise ValueError(
-                f"duplicates = {self.duplicates} has no meaning with selection: {self.selection}, "
-                "which always takes the same sentences; leave it out, or set selection: random"
+                f"duplicates = {self.duplicates} has no effect with selection: {self.selection}, "
+                "which always removes the same sentences. Remove duplicates or set selection: "
+                "random."
             )
         for name in ("sequential", "unique"):
             if getattr(self, name) and self.selection != "principal":
                 raise ValueError(
-                    f"{name} = true is about principal sentences, and selection is "
-                    f"{self.selection}; leave it out"
+                    f"{name} = true needs selection: principal, but selection is "
+                    f"{self.selection}. Remove {name}."
                 )
         return self
 
     def row_lengths(self, examples: Examples) -> I64:
-        """The most tokens of both sides, whichever sentences are taken."""
         return with_specials(sides_of_groups(examples))
 
     @property
     def index_key(self) -> str:
-        """Which sentences are taken is decided later, how many are not."""
+        # The sentences are chosen later, but the rate decides how many fit a row.
         return f"gsg-{self.rate!r}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Whole sentences of a document, as many as fit both sides, two at least.
+        """Return groups of two or more neighbouring sentences, as many as fit both sides.
 
-        Sentences that are alone in their document are left out, and a last one of which nothing
-        can be made with its neighbours. Raises UserError where no document has two sentences.
+        Left out and counted: documents of one sentence, and last sentences of a document that fit
+        no group. Raises UserError if no document has two sentences.
         """
         refuse_unstructured(documents, documents.sentences, lacking="sentences to take out")
         room = RowSize(size.source - AROUND.source, size.target - AROUND.target)
         sentences = cut_sentences(documents.sentences, self._longest_sentence(room))
         groups = kept_company(sentences, full_groups(sentences, room.source))
         groups, left_out = without_lonely(sentences, groups)
+        # Halve groups until the longest possible target of each fits. `_longest_sentence` makes
+        # sure that no half has a single sentence.
         while True:
             parts = groups.lengths(sentences)
             sides = longest_gap_sides(parts, groups.counts, self.rate)
@@ -112,13 +114,13 @@ class Gsg(Denoising):
         )
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
-        """Sentences become masks on the one side, and stand one after another on the other."""
+        """Return the text with a mask token per removed sentence, and the removed sentences."""
         marks = [mark for mark in GAP_MARKS if mark in vocabulary.ids]
         mask_id = vocabulary.ids[marks[0]] if marks else vocabulary.special_id("mask")
         return without_gaps(texts.tokens, texts.parts, self._gaps(texts, keys), mask_id=mask_id)
 
     def _gaps(self, texts: Texts, keys: U64) -> NDArray[np.bool_]:
-        """Which sentences (E, K) are taken out."""
+        """Return flags (E, K) of the sentences to remove; K is the maximum per text."""
         if self.selection == "lead":
             return lead_sentences(texts.parts, self.rate)
         if self.selection == "random":
@@ -132,15 +134,17 @@ class Gsg(Denoising):
         )
 
     def _longest_sentence(self, room: RowSize) -> int:
-        """Of sentences no longer than this any two fit a row, and what is taken out of any three.
+        """Return the length to which sentences are cut.
 
-        Hence a group that is too long has four or more, and each half of it two.
+        Any two sentences of this length fit the source, and the sentences removed from any three
+        fit the target. Hence a group that is too long has four or more, and each half at least two.
+        Raises UserError if no sentence fits.
         """
         of_three = int(gap_counts(np.array([3]), self.rate)[0])
         longest = min(room.source // 2, room.target // of_three)
         if longest < 1:
             raise UserError(
                 f"data.target_sequence_length = {room.target + AROUND.target} has no room for a "
-                "sentence: raise it."
+                "sentence. Increase it."
             )
         return longest

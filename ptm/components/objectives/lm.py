@@ -23,18 +23,17 @@ class Lm(NextTokenObjective):
 
     type: Literal["lm"]
     concatenate: bool = False
-    """Join all documents, each closed by the end token, and fill every row with them, instead of
-    one document, or a piece of a long one, an example."""
+    """Concatenate all documents, each followed by the end token, and fill every row, instead of one
+    document, or one chunk of a long document, per example."""
     start: bool = True
-    """Whether the start token stands before a document, so that its first token is predicted; not
-    with `concatenate`, where the end token of the one before does."""
+    """Put the start token before every document, so that its first token is predicted. Unused with
+    `concatenate`, where the end token of the previous document has this role."""
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     visibilities: ClassVar[tuple[str, ...]] = ("causal",)
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The end token, and where it is used the start token."""
         return ("pad", "cls", "sep") if self._starts else ("pad", "sep")
 
     @property
@@ -42,18 +41,16 @@ class Lm(NextTokenObjective):
         return self.start and not self.concatenate
 
     def row_lengths(self, examples: Examples) -> I64:
-        """What is read: all of a window but its last token."""
+        # A window's last token is only a target.
         stream = examples.stream_lengths if isinstance(examples, Windows) else examples.lengths
         return np.asarray(stream)[:, None] - 1
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        """One of documents that are joined, or one of each by itself."""
         return Joined if self.concatenate else Windows
 
     @property
     def index_key(self) -> str:
-        """How documents are cut."""
         if self.concatenate:
             return "lm-joined"
         return "lm-started" if self.start else "lm"
@@ -61,7 +58,10 @@ class Lm(NextTokenObjective):
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Documents cut into windows that overlap by a token, or joined before they are."""
+        """Return documents, each alone or all concatenated, cut into windows of length + 1 tokens.
+
+        Neighbouring windows overlap by one token.
+        """
         if not self.concatenate:
             return document_windows(*documents.ranges, size.source, start_token=self.start)
         return join_documents(
@@ -80,7 +80,7 @@ class Lm(NextTokenObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """Every token but a window's last is read, every one but its first is a target."""
+        """Return the tensors: inputs are the windows without the last token, targets one later."""
         vocabulary = vocabularies.source
         stream, lengths = streams(texts, vocabulary)
         first = exclusive_cumsum(lengths)
@@ -97,10 +97,10 @@ class Lm(NextTokenObjective):
         )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """The text after what stands before one in training.
+        """Return the text, after the start token if documents have one in training.
 
-        Rows of joined documents begin anywhere; only a text from nothing begins after the end of
-        another.
+        Rows of concatenated documents begin anywhere in a document, so only an empty text gets the
+        end token of a previous document.
         """
         vocabulary = vocabularies.source
         if self._starts:
@@ -111,7 +111,10 @@ class Lm(NextTokenObjective):
 
 
 def streams(texts: Texts, vocabulary: Vocabulary) -> tuple[I64, I64]:
-    """The texts with the start and end tokens that their labels ask for, and the length of each."""
+    """Return the windows (N) with start and end tokens as their labels require, and their lengths.
+
+    Texts without labels are complete windows already.
+    """
     if texts.labels is None:
         return texts.tokens, texts.lengths
     begins, ends = (texts.labels & BEGINS) > 0, (texts.labels & ENDS) > 0

@@ -1,6 +1,6 @@
-"""What all objectives with masked tokens share: the `masking` block, tensors, head and loss.
+"""Parts shared by all objectives with masked tokens: `masking` block, tensors, head and loss.
 
-Devlin et al. 2018, section 3.1.
+Devlin et al. 2018, section 3.1. Shapes: see `ptm.components.objectives.base`; K texts per example.
 """
 
 from __future__ import annotations
@@ -36,28 +36,31 @@ MASKED_METRICS = (
 
 
 class MlmHead(Config):
-    """The output layer."""
+    """Options of the output layer."""
 
     tied: bool = True
-    """Whether the output matrix is the word embedding's."""
+    """Whether the output matrix is the word embedding."""
     bias: bool = True
 
 
 def surrounded_length(text_lengths: I64, *, parts: int) -> I64:
-    """Tokens of examples of so many texts, with [CLS] before them and [SEP] after each."""
+    """Return the lengths (E) of examples of `parts` texts with their [CLS] and [SEP] tokens."""
     return np.asarray(text_lengths) + parts + 1
 
 
 def surrounded(texts: Texts, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
-    """[CLS] text [SEP], or [CLS] text [SEP] text [SEP], and which text each token belongs to.
+    """Add special tokens: [CLS] text [SEP], or [CLS] text [SEP] text [SEP].
 
-    Texts count from 1; [CLS] belongs to the first, a [SEP] to the text before it.
+    Returns the tokens, and for each token (N) the number of its text within the example, from 1.
+    [CLS] belongs to the first text, a [SEP] to the text before it.
     """
     examples, count = texts.parts.shape
     lengths = surrounded_length(texts.lengths, parts=count)
     first = exclusive_cumsum(lengths)
+    # Each text with its [SEP] (E, K), and the index right after that [SEP] (E, K).
     with_separators = texts.parts + 1
     after = first[:, None] + 1 + np.cumsum(with_separators, axis=1)
+    # The indexes of all text tokens.
     inner = ragged_ranges((after - with_separators).ravel(), texts.parts.ravel())
     ids = np.empty(int(lengths.sum()), dtype=np.int64)
     ids[first] = vocabulary.special_id("cls")
@@ -67,6 +70,7 @@ def surrounded(texts: Texts, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
     if texts.word_starts is not None:
         words = np.ones(ids.size, dtype=bool)
         words[inner] = texts.word_starts
+    # [CLS] belongs to the first text.
     with_separators[:, 0] += 1
     number = np.broadcast_to(np.arange(1, count + 1), (examples, count))
     maskable = Maskable(
@@ -87,7 +91,7 @@ def masked_batch(
     vocabulary: Vocabulary,
     drawing: Drawing,
 ) -> MicroBatch:
-    """The texts between special tokens, masked, at their places."""
+    """Return the tensors of the texts with special tokens, masked, in the rows of `placement`."""
     text, segments = surrounded(texts, vocabulary)
     masked = masking.apply(
         text,
@@ -115,7 +119,7 @@ def masked_batch(
 
 
 def masked_steps(head: MlmHead, shape: ModelShape) -> tuple[Step, ...]:
-    """hidden -> logits (P, V) at the predicted positions."""
+    """Return the masked-LM head: hidden (B, T, D) -> logits (P, V) at the predicted positions."""
     from ptm.nn.embedding import tied_unembedding_step
     from ptm.nn.heads import OutputBias, PredictedTransform, Unembedding
 
@@ -134,7 +138,7 @@ def masked_steps(head: MlmHead, shape: ModelShape) -> tuple[Step, ...]:
 
 
 def masked_sums(outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cross entropy and hits over the predicted positions."""
+    """Return cross entropy and correct predictions, summed over the predicted positions."""
     from ptm.nn.heads import class_sums
 
     loss, hits = class_sums(
@@ -144,7 +148,7 @@ def masked_sums(outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) ->
 
 
 class MaskedObjective(Objective):
-    """An objective that predicts the tokens that its `masking` hides."""
+    """Base class of the objectives that predict masked tokens."""
 
     masking: Masking = TokenMasking()
 
@@ -152,23 +156,19 @@ class MaskedObjective(Objective):
 
     @property
     def needs_word_starts(self) -> bool:
-        """As the masking does."""
         return self.masking.needs_word_starts
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Those of the masking."""
         return self.masking.input_files
 
     @property
     def fingerprint(self) -> str:
-        """That of the masking's files."""
         return self.masking.fingerprint
 
     def prepared(self, tokenizer: Tokenizer) -> Self:
-        """With the masking's files read."""
         return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})
 
     def has_head(self, names: Collection[str]) -> bool:
-        """Whether the transform before the output layer is there, which every such head has."""
+        # Every masked-LM head has this transform before its output layer.
         return "mlm_transform.dense.weight" in names

@@ -1,4 +1,4 @@
-"""Masked language modelling: RoBERTa, BERT-WWM and SpanBERT differ in `masking` alone.
+"""Masked language modelling: RoBERTa, BERT-WWM and SpanBERT differ only in `masking`.
 
 Devlin et al. 2018 (section 3.1), Liu et al. 2019 (section 4), Cui et al. 2019, Joshi et al. 2019.
 """
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _AROUND = 2
-"""[CLS] before and [SEP] after every text."""
+"""Special tokens per example: [CLS] before and [SEP] after the text."""
 
 
 class Mlm(MaskedObjective):
-    """Predict the tokens that masking hides."""
+    """Predict masked tokens."""
 
     type: Literal["mlm"]
     full_sentences: bool = False
-    """Join all documents with [SEP] and fill every row, instead of one document an example."""
+    """Join all documents with [SEP] and fill every row, instead of one document per example."""
     head: MlmHead = MlmHead()
 
     metrics: ClassVar[tuple[Metric, ...]] = MASKED_METRICS
@@ -61,23 +61,21 @@ class Mlm(MaskedObjective):
     padded: ClassVar[tuple[str, ...]] = MASKED_PADDED
 
     def row_lengths(self, examples: Examples) -> I64:
-        """The text and the special tokens around it."""
         return surrounded_length(examples.lengths, parts=1)[:, None]
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        """One of documents that are joined, or one of each by itself."""
         return Joined if self.full_sentences else Pieces
 
     @property
     def index_key(self) -> str:
-        """Masking is drawn later: only the cutting matters."""
+        # Masks are drawn later and do not depend on the index.
         return "joined" if self.full_sentences else "pieces"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Documents cut into pieces that fit a row, or joined and cut into full rows."""
+        """Return documents cut into chunks of at most a row, or concatenated and cut into rows."""
         longest = size.source - _AROUND
         if self.full_sentences:
             separator = vocabularies.source.special_id("sep")
@@ -92,22 +90,20 @@ class Mlm(MaskedObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """[CLS] text [SEP], masked, at their places."""
+        """Return the tensors of [CLS] text [SEP], masked."""
         return masked_batch(
             texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
         )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> logits (P, V) at the predicted positions."""
+        """Return the masked-LM head: hidden (B, T, D) -> logits (P, V)."""
         return masked_steps(self.head, shape)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The logits alone."""
         return ("logits",)
 
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Cross entropy and hits, summed over the predicted positions."""
         return masked_sums(outputs, tensors)

@@ -1,7 +1,7 @@
-"""What all objectives that predict the next token share: targets, head, loss.
+"""Parts shared by all objectives that predict the next token: targets, head and loss.
 
-The logits of a whole row over the vocabulary are made a part at a time, within the loss; asked for
-by name (`logits`), they are given whole.
+The loss computes the logits chunk by chunk, so that (B, T, V) logits are never in memory at once.
+They are computed whole only if the output `logits` is requested.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ NEXT_METRICS = (
 
 
 class LmHead(Config):
-    """The output layer."""
+    """Options of the output layer."""
 
     tied: bool = True
-    """Whether the output matrix is the word embedding's, a decoder's own where it has one."""
+    """Whether the output matrix is the word embedding (the decoder's, if it has its own)."""
     bias: bool = False
     scaled: bool = False
-    """Divide what it reads by the root of its width (T5's, where it is tied)."""
+    """Divide the hidden states by the square root of the hidden size (T5 with a tied head)."""
 
 
 def target_tensors(
     targets: I64, weights: I64, placement: Placement
 ) -> dict[str, NDArray[np.int64]]:
-    """For every token that is read (N), the one to predict, and 1 where it counts, else 0."""
+    """Return `target_ids` and `target_weights` (B, T) from the values for every input token (N).
+
+    `weights`: 1 for targets that count in the loss, else 0.
+    """
     return {
         "target_ids": placement.grid(targets, fill=0),
         "target_weights": placement.grid(weights, fill=0),
@@ -54,10 +57,11 @@ def target_tensors(
 def next_token_steps(
     head: LmHead, shape: ModelShape, *, smoothing: float = 0.0
 ) -> tuple[Step, ...]:
-    """hidden (B, T, D), target_ids, target_weights (B, T) -> loss_sum, nll_sum, hit_sum.
+    """Return the head: hidden (B, T, D), target_ids, target_weights (B, T) -> sums (scalars).
 
-    Also hidden -> logits (B, T, V), for whoever asks for them. `smoothing`: the share of the
-    targets that is spread over the vocabulary (Szegedy et al. 2016, section 7).
+    The sums are `loss_sum`, `nll_sum` (without smoothing) and `hit_sum` (correct predictions).
+    A second operation, hidden -> logits (B, T, V), runs only if `logits` is requested.
+    `smoothing`: share of every target spread over the vocabulary (Szegedy et al. 2016, section 7).
     """
     from torch import nn
 
@@ -99,7 +103,7 @@ def next_token_steps(
 
 
 class NextTokenObjective(Objective):
-    """Cross entropy of every target, from a vocabulary's scores that never stand whole."""
+    """Base class: cross entropy over all targets, without holding all logits in memory."""
 
     head: LmHead = LmHead()
 
@@ -108,25 +112,22 @@ class NextTokenObjective(Objective):
     view: ClassVar[BatchView] = BatchView(targets=("target_ids", "target_weights"))
 
     def has_head(self, names: Collection[str]) -> bool:
-        """A tied head has no parameter of its own."""
+        # A tied head has no matrix of its own.
         return self.head.tied or "lm_unembed.weight" in names
 
     @property
     def needs_word_starts(self) -> bool:
-        """No."""
         return False
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> sums of loss and hits, or logits (B, T, V)."""
+        """Return the head: hidden (B, T, D) -> sums of loss and hits, or logits (B, T, V)."""
         return next_token_steps(self.head, shape)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The sums."""
         return NEXT_OUTPUTS
 
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Cross entropy and hits over all targets, as the head has summed them."""
         return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}

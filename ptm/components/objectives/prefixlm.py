@@ -1,4 +1,4 @@
-"""Prefix language modelling: one stack reads the source whole and the target causally.
+"""Prefix language modelling: attention is bidirectional in the source, causal in the target.
 
 Dong et al. 2019 (UniLM, section 2.3, sequence-to-sequence), Raffel et al. 2019 (section 3.2.1).
 """
@@ -23,11 +23,11 @@ from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.text.vocabulary import Vocabularies
 
 _AROUND = 2
-"""[CLS] source [SEP] target is read; the last [SEP] is only predicted."""
+"""Special tokens in the input [CLS] source [SEP] target; the last [SEP] is only a target."""
 
 
 class PrefixLm(NextTokenObjective):
-    """Predict every token of the target from the source and the target before it."""
+    """Predict every target token from the source and the preceding target tokens."""
 
     type: Literal["prefixlm"]
 
@@ -39,18 +39,16 @@ class PrefixLm(NextTokenObjective):
     shortest_row: ClassVar[int] = _AROUND + 2
 
     def row_lengths(self, examples: Examples) -> I64:
-        """Both sides and the special tokens around them."""
         return np.asarray(examples.lengths)[:, None] + _AROUND
 
     @property
     def index_key(self) -> str:
-        """Sides share a row."""
         return "prefixlm"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Every pair; where both sides are too long for a row together, they lose their ends."""
+        """Return all pairs; if a pair is too long for a row, its sides are cut at their ends."""
         sentences = documents.sentences
         return beginnings(sentences, shared_room(side_lengths(sentences), size.source - _AROUND))
 
@@ -62,13 +60,14 @@ class PrefixLm(NextTokenObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """[CLS] source [SEP] target is read, target [SEP] predicted from the [SEP] before it on.
+        """Return the tensors: input [CLS] source [SEP] target, loss over target [SEP].
 
         The source and its special tokens are the first segment.
         """
         vocabulary = vocabularies.source
         whole, segments = surrounded(texts, vocabulary)
         lengths = texts.lengths + _AROUND + 1
+        # All tokens of an example but the last are input; the next token is the target.
         read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
         weights = (segments[read + 1] != PREFIX_SEGMENT).astype(np.int64)
         pad = vocabulary.special_id("pad")
@@ -84,7 +83,7 @@ class PrefixLm(NextTokenObjective):
         )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """[CLS] text [SEP], which is the first segment."""
+        """Return [CLS] text [SEP] as the first segment."""
         vocabulary = vocabularies.source
         return Prompt(
             begin=(vocabulary.special_id("cls"), *text, vocabulary.special_id("sep")),

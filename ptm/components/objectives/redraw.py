@@ -1,6 +1,6 @@
-"""Whether random choices are drawn anew every epoch, or cycle through a fixed number of drawings.
+"""Random choices that are new in every epoch or cycle through a fixed number of variants.
 
-Static masking is not a code path of its own: it is the seed (seed, epoch mod duplicates, example).
+Static masking has no code path of its own: it is the seed (seed, epoch mod duplicates, example).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from ptm.component import Config, PositiveInt
 
 
 class Redraw(Config):
-    """The keys `dynamic` and `duplicates` of everything that draws."""
+    """The recipe keys `dynamic` and `duplicates`, shared by all randomised components."""
 
     dynamic: bool = True
-    """Draw anew every epoch; false: cycle through `duplicates` fixed drawings."""
+    """Draw new random choices every epoch; false: cycle through `duplicates` fixed variants."""
     duplicates: PositiveInt = 1
 
     @model_validator(mode="after")
     def _drawings_are_used(self) -> Self:
         if self.dynamic and self.duplicates > 1:
             raise ValueError(
-                f"duplicates = {self.duplicates} has no meaning with dynamic: true, which draws "
-                "anew every epoch; set dynamic: false or leave duplicates out"
+                f"duplicates = {self.duplicates} has no effect with dynamic: true, which draws a "
+                "new variant every epoch. Set dynamic: false or remove duplicates."
             )
         return self
 
     def drawing_of(self, epoch: I64) -> I64:
-        """The drawing that each epoch uses."""
+        """Return the variant that each epoch uses."""
         return epoch if self.dynamic else epoch % self.duplicates

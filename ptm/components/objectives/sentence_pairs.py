@@ -1,6 +1,6 @@
-"""What objectives over pairs of sentences share: all but how documents become pairs.
+"""Parts shared by the sentence-pair objectives: all except how documents become pairs.
 
-Each example is [CLS] first [SEP] second [SEP] with masked tokens and one of two labels.
+Each example is [CLS] first [SEP] second [SEP] with masked tokens and a label, 0 or 1.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPECIALS_IN_A_PAIR = 3
-"""[CLS] before the first half, [SEP] after each."""
+"""Special tokens per example: [CLS] before the first half, [SEP] after each half."""
 _PAIR_TARGETS = ("pair_labels", "pair_weights")
 
 
 def pair_metrics(name: str) -> tuple[Metric, ...]:
-    """Those of masked tokens, and loss and accuracy of the pairs under `name`."""
+    """Return the masked-token metrics, `<name>_loss` and `<name>_accuracy` of the pairs."""
     return (
         *MASKED_METRICS,
         Metric(f"{name}_loss", count="pairs", weight=1.0),
@@ -54,14 +54,14 @@ def pair_metrics(name: str) -> tuple[Metric, ...]:
 
 
 class SentencePairs(Redraw, MaskedObjective):
-    """Masked tokens, and two classes of pairs."""
+    """Base class: predict masked tokens, and the label of a pair of text halves."""
 
     short_probability: Probability = 0.1
-    """Share of the documents whose pairs are shorter than a row: their length is drawn."""
+    """Share of the documents whose pairs get a random length below a full row."""
     head: MlmHead = MlmHead()
 
     pair_name: ClassVar[str]
-    """What the metrics of the pairs begin with."""
+    """Prefix of the names of the pair metrics."""
     index_type: ClassVar[ExamplesType] = Pairs
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
@@ -75,27 +75,24 @@ class SentencePairs(Redraw, MaskedObjective):
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
     def row_lengths(self, examples: Examples) -> I64:
-        """Both halves and the special tokens around them."""
         return surrounded_length(examples.lengths, parts=2)[:, None]
 
     @property
     def index_drawings(self) -> int | None:
-        """One an epoch, or as many as there are duplicates."""
         return None if self.dynamic else self.duplicates
 
     @property
     def index_key(self) -> str:
-        """Masking is drawn later."""
         return f"{self.pair_name}-{self.short_probability!r}"
 
     def has_head(self, names: Collection[str]) -> bool:
-        """Whether masked tokens are predicted; pairs alone are in no format."""
+        """Return whether the masked-LM head exists. Raises UserError for a pair head alone."""
         if super().has_head(names):
             return True
         if "pair_classifier.weight" in names:
             raise UserError(
-                "has a head of sentence pairs, but none of masked tokens; it can be exported with "
-                "both or with neither."
+                "the model has a sentence-pair head but no masked-token head. A model can be "
+                "exported with both heads or with neither."
             )
         return False
 
@@ -107,7 +104,7 @@ class SentencePairs(Redraw, MaskedObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """[CLS] first [SEP] second [SEP], masked, at their places, and a label each."""
+        """Return the tensors of [CLS] first [SEP] second [SEP], masked, and the pair labels."""
         assert texts.labels is not None, "pairs have labels"
         masked = masked_batch(
             texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
@@ -121,20 +118,18 @@ class SentencePairs(Redraw, MaskedObjective):
         return replace(masked, tensors=tensors, counts={**masked.counts, "pairs": masked.examples})
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> pair_logits (P, 2), logits (P, V)."""
+        """Return both heads: hidden (B, T, D) -> pair_logits (P, 2), logits (P, V)."""
         from ptm.nn.heads import pair_steps
 
         return (*pair_steps(shape), *masked_steps(self.head, shape))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Of the tokens and of the pairs."""
         return ("logits", "pair_logits")
 
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Cross entropy and hits over the predicted positions, and over the pairs."""
         from ptm.nn.heads import class_sums
 
         loss, hits = class_sums(

@@ -1,4 +1,4 @@
-"""Translation and other tasks from one text to another (Vaswani et al. 2017)."""
+"""Translation and other text-to-text tasks (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _AROUND = np.array([2, 1])
-"""[CLS] source [SEP] is read by the encoder, [CLS] target by the decoder, which predicts [SEP]."""
+"""Special tokens per side: the encoder reads [CLS] source [SEP], the decoder [CLS] target."""
 
 
 class Seq2Seq(NextTokenObjective):
-    """The encoder reads the source, the decoder predicts every token of the target."""
+    """Predict every target token in a decoder, from the source and the earlier target tokens."""
 
     type: Literal["seq2seq"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of every target that is spread over the vocabulary (section 5.4)."""
+    """Share of every target that is spread over the vocabulary (section 5.4)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
     index_type: ClassVar[ExamplesType] = TwoSides
@@ -49,19 +49,17 @@ class Seq2Seq(NextTokenObjective):
     needs_decoder: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        """Both sides and the special tokens around them."""
-        assert isinstance(examples, TwoSides), "the index is of pairs"
+        assert isinstance(examples, TwoSides), "the examples are not source-target pairs"
         return np.asarray(examples.sides + _AROUND)
 
     @property
     def index_key(self) -> str:
-        """Sides are cut at the ends of their rows."""
         return "seq2seq"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Every pair; a side that is too long for its row loses its end."""
+        """Return all pairs; a side that is too long for its row is cut at its end."""
         sentences = documents.sentences
         longest = np.array([size.source, size.target]) - _AROUND
         return beginnings(sentences, np.minimum(side_lengths(sentences), longest))
@@ -74,10 +72,11 @@ class Seq2Seq(NextTokenObjective):
         vocabularies: Vocabularies,
         drawing: Drawing,
     ) -> MicroBatch:
-        """[CLS] source [SEP], and [CLS] target [SEP] as what is read and, one later, predicted."""
+        """Return the tensors of encoder ([CLS] source [SEP]) and decoder ([CLS] target [SEP])."""
         sources, targets = sides_of(texts)
         source = surrounded(sources, vocabularies.source)[0].ids
         stream = surrounded(targets, vocabularies.target)[0].ids
+        # The decoder reads [CLS] target; its targets are one token later: target [SEP].
         lengths = targets.lengths + 2
         read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
         decoder = placement.side(lengths - 1, placement.target_columns)
@@ -95,7 +94,7 @@ class Seq2Seq(NextTokenObjective):
         )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """[CLS] text [SEP] for the encoder, [CLS] for the decoder."""
+        """Return [CLS] text [SEP] for the encoder and [CLS] for the decoder."""
         source, target = vocabularies.source, vocabularies.target
         return Prompt(
             begin=(target.special_id("cls"),),
@@ -103,16 +102,15 @@ class Seq2Seq(NextTokenObjective):
         )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden -> sums of loss, negative log likelihood and hits, or logits (B, T, V)."""
+        """Return the head: hidden (B, T, D) -> sums of loss, NLL and hits, or logits (B, T, V)."""
         return next_token_steps(self.head, shape, smoothing=self.label_smoothing)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The sums."""
         return ("loss_sum", "nll_sum", "hit_sum")
 
     def sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Cross entropy, as it is learnt from and as it is, and hits over all targets."""
+        """Return loss (with label smoothing), hits and NLL (without), summed over all targets."""
         return {**super().sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}

@@ -27,51 +27,49 @@ from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 
 class T5(Denoising):
-    """Give the spans that sentinels stand for."""
+    """Predict the spans that sentinels replace."""
 
     type: Literal["t5"]
     noise: AnySpanNoise = PaperSpans()
     full_sentences: bool = False
-    """Join all documents and fill every row, instead of one document an example. [CLS] stands
-    between them where the vocabulary has one: the end token means that all is said."""
+    """Join all documents and fill every row, instead of one document per example. The separator is
+    [CLS] if the vocabulary has it, since the end token [SEP] marks the end of the output."""
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep")
     shortest_row: ClassVar[int] = AROUND.source + 2
 
     def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
-        """Raise UserError where the vocabulary has too few sentinels for the longest text."""
+        """Raise UserError if the vocabulary has too few sentinels for the longest text."""
         super().refuse_unfit(vocabulary, size)
         needed = int(self.noise.most_sentinels(np.array([self._longest(size)]))[0])
         there = vocabulary.sentinels.size
         if there < needed:
-            has = f"only {there} sentinels" if there else "no sentinels"
+            has = f"only {there} sentinel{'s' * (there > 1)}" if there else "no sentinels"
             raise UserError(
                 f"{vocabulary.source}: the vocabulary has {has} (<extra_id_0>, <extra_id_1> …), "
-                f"but texts of data.sequence_length = {size.source} need up to {needed} under "
-                f"objective.noise = {self.noise.spans}. Add them to the vocabulary, or shorten the "
-                "sequences."
+                f"but texts of data.sequence_length = {size.source} need up to {needed} with "
+                f"objective.noise.spans = {self.noise.spans}. Add sentinels to the vocabulary or "
+                "reduce data.sequence_length."
             )
 
     def row_lengths(self, examples: Examples) -> I64:
-        """Both sides, sentinels and special tokens included."""
         return with_specials(self.noise.longest_sides(np.asarray(examples.lengths)))
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        """One of documents that are joined, or one of each by itself."""
         return Joined if self.full_sentences else Pieces
 
     @property
     def index_key(self) -> str:
-        """How documents are cut depends on how long noise makes them; it is drawn later."""
+        # Noise is drawn later, but its options decide how long a text may be.
         options = "-".join(str(value) for value in self.noise.model_dump().values())
         return f"t5-{'joined' if self.full_sentences else 'pieces'}-{options}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Documents cut into pieces that fit both sides, or joined before they are cut."""
+        """Return documents cut into chunks that fit both sides, each alone or all concatenated."""
         longest = self._longest(size)
         if self.full_sentences:
             vocabulary = vocabularies.source
@@ -80,20 +78,23 @@ class T5(Denoising):
         return cut_documents(*documents.ranges, longest)
 
     def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
-        """Spans of noise become sentinels on the one side, and stand after them on the other."""
+        """Return the text with sentinels for its noise spans, and each sentinel with its span."""
         spans = self.noise.draw(texts.lengths, keys)
         return corrupted(texts.tokens, texts.lengths, spans, vocabulary.sentinels)
 
     def _longest(self, size: RowSize) -> int:
-        """The longest text that fits both sides. Raises UserError where not two tokens do."""
-        # Every token is on one of the sides.
+        """Return the length of the longest text that fits both sides after noise.
+
+        Raises UserError if a text of two tokens does not fit.
+        """
+        # Every token of a text is on one of the sides, so no longer text can fit.
         lengths = np.arange(1, size.source + size.target)
         room = [size.source - AROUND.source, size.target - AROUND.target]
         fits = (self.noise.longest_sides(lengths) <= room).all(axis=1)
         longest = int(np.argmin(fits))
         if longest < 2:
             raise UserError(
-                f"data.target_sequence_length = {size.target} has no room for the noise of a text "
-                f"of two tokens, at data.sequence_length = {size.source}: raise them."
+                f"data.target_sequence_length = {size.target} with data.sequence_length = "
+                f"{size.source} has no room for a text of two tokens after noise. Increase them."
             )
         return longest

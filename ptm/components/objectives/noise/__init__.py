@@ -1,6 +1,6 @@
-"""What is done to a text before a decoder has to give it back.
+"""Noise of the denoising objectives: the changes to a text that a decoder has to undo.
 
-One file per kind; the unions are found by scanning this package.
+One file per kind; the unions of configs are built by scanning this package.
 """
 
 from typing import TYPE_CHECKING

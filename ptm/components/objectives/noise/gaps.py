@@ -1,6 +1,9 @@
 """Gap sentences, the noise of PEGASUS (Zhang et al. 2019, 1912.08777, section 3.1).
 
-Whole sentences are taken out, each replaced by one mask token; the decoder gives them.
+Whole sentences are removed, one mask token takes the place of each; the decoder predicts them.
+
+Shapes: E texts, K sentences per text at most, N tokens of all texts. `parts` (E, K): tokens of each
+sentence, 0 after the last one. Flags (E, K) mark the removed sentences (gaps).
 """
 
 from __future__ import annotations
@@ -17,17 +20,18 @@ _GAPS = 0
 
 
 def gap_counts(sentences: I64, rate: float) -> I64:
-    """How many sentences of each text are taken out: one at least, never all (E)."""
+    """Return the number of sentences to remove from each text (E): at least one, never all."""
     return noise_tokens(sentences, rate)
 
 
 def longest_gap_sides(lengths: I64, sentences: I64, rate: float) -> I64:
-    """The most tokens (E, 2) of source and target, whichever sentences are taken out.
+    """Return the maximum tokens (E, 2) of source and target over all choices of sentences.
 
-    `lengths` (S): tokens of the sentences, `sentences` (E): how many each text has.
+    `lengths` (S): tokens of all sentences. `sentences` (E): number of sentences per text.
     """
     counts = gap_counts(sentences, rate)
     owner = owner_of(sentences)
+    # Sentences of each text by ascending length, and the rank of each.
     ordered = lengths[np.lexsort((lengths, owner))]
     number = index_within(owner)
 
@@ -35,20 +39,21 @@ def longest_gap_sides(lengths: I64, sentences: I64, rate: float) -> I64:
         weights = np.where(chosen, ordered, 0)
         return np.bincount(owner, weights, minlength=sentences.size).astype(np.int64)
 
+    # Longest target: the longest sentences are removed. Longest source: the shortest are.
     longest = total(number >= (sentences - counts)[owner])
     kept = total(number >= counts[owner])
     return np.stack([kept + counts, longest], axis=1)
 
 
 def lead_sentences(parts: I64, rate: float) -> Flags:
-    """The first sentences of each text (E, K)."""
+    """Return flags (E, K) of the first sentences of each text."""
     present = parts > 0
     counts = gap_counts(present.sum(axis=1), rate)[:, None]
     return present & (np.cumsum(present, axis=1) <= counts)
 
 
 def random_sentences(parts: I64, rate: float, keys: U64) -> Flags:
-    """Sentences drawn with equal chances, the last among them (E, K)."""
+    """Return flags (E, K) of random sentences, all equally likely."""
     present = parts > 0
     scores = uniform(draws(substream(keys, _GAPS)[:, None], np.arange(parts.shape[1])))
     return _best(scores, present, gap_counts(present.sum(axis=1), rate))
@@ -57,12 +62,13 @@ def random_sentences(parts: I64, rate: float, keys: U64) -> Flags:
 def principal_sentences(
     tokens: I64, parts: I64, rate: float, *, sequential: bool = False, unique: bool = False
 ) -> Flags:
-    """The sentences that tell most of the others by ROUGE-1 F1 on token ids (E, K).
+    """Return flags (E, K) of the sentences with the best ROUGE-1 F1 against the rest of the text.
 
-    Each is scored alone against all others (the paper's Ind), or, `sequential`, one after another
-    is added to those selected, whichever makes them score best against the rest (Seq). `unique`
-    counts a word once (Uniq; default Orig). The paper trains its large models with Ind-Orig. Of
-    equal scores the earlier sentence is taken.
+    Token ids count as words. By default each sentence is scored independently against all others
+    (the paper's Ind). `sequential`: sentences are added one by one, each time the one with which
+    the selection scores best against the rest (Seq). `unique`: every distinct token is counted once
+    (Uniq; default Orig). The paper trains its large models with Ind-Orig. Ties: the earlier
+    sentence is chosen.
     """
     present = parts > 0
     counts = gap_counts(present.sum(axis=1), rate)
@@ -80,7 +86,10 @@ def principal_sentences(
 
 
 def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noised:
-    """Source: the text with a mask token for each sentence of `gaps` (E, K). Target: those."""
+    """Remove the sentences flagged in `gaps` (E, K).
+
+    Source: the text with one mask token per removed sentence. Target: the removed sentences.
+    """
     ends = np.cumsum(parts.ravel()).reshape(parts.shape)
     owner, column = np.nonzero(gaps)
     spans = Spans(owner, (ends - parts)[owner, column], parts[owner, column])
@@ -90,7 +99,7 @@ def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noise
 
 
 def _best(scores: NDArray[np.float64], allowed: Flags, counts: I64) -> Flags:
-    """The `counts` (E) allowed ones of highest score (E, K), the earlier of equals."""
+    """Return flags (E, K) of the `counts` (E) best allowed scores; ties: the earlier is chosen."""
     order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
     best = np.zeros(scores.shape, dtype=bool)
     np.put_along_axis(best, order, np.arange(scores.shape[1]) < counts[:, None], axis=1)

@@ -1,4 +1,4 @@
-"""Infilling with geometric lengths."""
+"""Infilling with spans of truncated geometric length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptm.components.objectives.noise.infilling import Infilling
 
 
 class GeometricInfilling(Infilling):
-    """Geometric lengths, truncated; no span is empty."""
+    """Spans of truncated geometric length; none is empty."""
 
     lengths: Literal["geometric"]
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -22,5 +22,4 @@ class GeometricInfilling(Infilling):
 
     @property
     def table(self) -> NDArray[np.float64]:
-        """Geometric."""
         return geometric_table(self.geometric_p, self.max_length)

@@ -1,4 +1,4 @@
-"""Spans of geometric lengths (SpanBERT, Joshi et al. 2019, section 3.1)."""
+"""Noise spans of geometric length (SpanBERT, Joshi et al. 2019, section 3.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LENGTHS, _PLACES = 2, 3
 
 
 class GeometricSpans(SpanNoise):
-    """Spans of geometric lengths (SpanBERT, Joshi et al. 2019, section 3.1), anywhere."""
+    """Spans of truncated geometric length at random positions, no two adjacent."""
 
     spans: Literal["geometric"]
     rate: HalfAtMost = 0.15
@@ -31,21 +31,22 @@ class GeometricSpans(SpanNoise):
     max_length: PositiveInt = 10
 
     def hidden(self, lengths: I64) -> I64:
-        """Exactly so many: the last span that is drawn is cut."""
         return noise_tokens(lengths, self.rate)
 
     def most_spans(self, lengths: I64) -> I64:
-        """If every span is of one token."""
+        # Every span may have one token.
         return self.hidden(lengths)
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        """Each span goes into one of the gaps between the tokens that stay."""
         hidden = self.hidden(lengths)
         table = geometric_table(self.geometric_p, self.max_length)
         owner, sizes = span_lengths(substream(keys, _LENGTHS), hidden, table)
+        # The kept tokens of a text leave (kept + 1) gaps, before, between and after them. Each span
+        # goes into a gap of its own, so that no two spans touch.
         gaps = lengths - hidden + 1
         counts = np.bincount(owner, minlength=lengths.size)
         used = some_of(substream(keys, _PLACES), gaps, counts)
         gap = index_within(np.repeat(np.arange(lengths.size), gaps))[used]
+        # A span begins after `gap` kept tokens and the spans before it.
         first = exclusive_cumsum(lengths)
         return Spans(owner, first[owner] + gap + sum_before(sizes, owner), sizes)

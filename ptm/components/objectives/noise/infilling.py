@@ -1,6 +1,7 @@
 """Text infilling and sentence permutation: the noise of BART.
 
-Lewis et al. 2019, 1910.13461, section 2.2.
+Lewis et al. 2019, 1910.13461, section 2.2. Shapes: E texts, K sentences per text at most, N tokens
+of all texts.
 """
 
 from __future__ import annotations
@@ -25,43 +26,45 @@ _ORDER, _LENGTHS, _PLACES = range(3)
 
 
 class Infilling(Config):
-    """Spans of a text, each replaced by one mask token: the part common to all lengths."""
+    """Base class of infilling: one mask token replaces each span of a text."""
 
     lengths: str
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of the tokens that is hidden."""
+    """Share of the tokens that is masked."""
     permute_sentences: bool = True
 
     @property
     @abstractmethod
     def table(self) -> NDArray[np.float64]:
-        """Probabilities of the lengths 0, 1, …"""
+        """Probabilities of the span lengths 0, 1, …"""
 
     def longest_sides(self, lengths: I64) -> I64:
-        """The most tokens (E, 2) that source and target can have: the text's own."""
+        """Return the maximum tokens (E, 2) of source and target: those of the text."""
         return np.stack([lengths, lengths], axis=1)
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        """Spans of texts of these lengths (E).
+        """Draw the spans of texts of these lengths (E).
 
-        Together they have exactly `rate` of the tokens. Any order of spans and kept tokens is
-        equally likely; spans may stand side by side, and an empty one anywhere.
+        Together they cover exactly `rate` of the tokens. All orders of spans and kept tokens are
+        equally likely; spans may be adjacent, and empty spans may be anywhere.
         """
         hidden = noise_tokens(lengths, self.rate)
         owner, sizes = span_lengths(substream(keys, _LENGTHS), hidden, self.table)
         counts = np.bincount(owner, minlength=lengths.size)
+        # A text is a sequence of slots, each a kept token or a span: choose the slots of the spans.
         slots = lengths - hidden + counts
         used = some_of(substream(keys, _PLACES), slots, counts)
         slot = index_within(np.repeat(np.arange(lengths.size), slots))[used]
+        # Slots before a span are kept tokens or earlier spans.
         kept_before = slot - index_within(owner)
         first = exclusive_cumsum(lengths)
         return Spans(owner, first[owner] + kept_before + sum_before(sizes, owner), sizes)
 
 
 def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
-    """The tokens (N) with the sentences of each text in random order.
+    """Return the tokens (N) with the sentences of each text in random order.
 
-    `parts` (E, K): tokens of the sentences of each, 0 where it has fewer.
+    `parts` (E, K): tokens of each sentence, 0 after the last one.
     """
     lengths = parts.ravel()
     owner = np.repeat(np.arange(keys.size), parts.shape[1])
@@ -72,9 +75,9 @@ def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
 
 
 def infilled(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> Noised:
-    """Source: the sentences permuted, then spans of them masked. Target: the text as it was.
+    """Shuffle the sentences of each text, then mask spans. The target is the original text.
 
-    tokens (N), parts (E, K) as for `permuted`.
+    `tokens` (N), `parts` (E, K): as for `permuted`.
     """
     lengths = parts.sum(axis=1)
     shuffled = permuted(tokens, parts, keys) if noise.permute_sentences else tokens

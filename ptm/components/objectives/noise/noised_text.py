@@ -1,9 +1,8 @@
-"""What noise does to texts: stretches of them are taken out, one token stands for each.
+"""Texts with noise: spans of tokens are removed, and one token replaces each span.
 
-Everything works on ragged arrays: the tokens of many examples one after another, as in
-`ptm.data.examples.Texts`. Randomness is an argument: `keys` (one stream an example), so that the
-same example under the same key is noised alike in any batch. Nothing that stands around a text
-(start, end) is known here.
+All functions work on ragged arrays: the tokens of many examples one after another, as in
+`ptm.data.examples.Texts`. Randomness is an argument: `keys` (one stream per example), so that an
+example with a given key is noised alike in any batch. Start and end tokens are added later.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ptm.arrays import I64, ragged_ranges
 
 @dataclass(frozen=True)
 class Noised:
-    """What an encoder reads and what a decoder is to give, for E examples.
+    """Source (encoder input) and target (decoder output) of E examples.
 
     `source` (N), `target` (M): tokens, one example after another; `source_lengths`,
     `target_lengths` (E).
@@ -31,10 +30,10 @@ class Noised:
 
 @dataclass(frozen=True)
 class Spans:
-    """Stretches of the texts that do not overlap, in order; some may be empty.
+    """Spans of tokens that do not overlap, in ascending order; some may be empty.
 
-    `owner` (S): the example of each; `starts` (S): its first token, counted over all examples;
-    `lengths` (S).
+    `owner` (S): the example of each span; `starts` (S): the index of its first token in the tokens
+    of all examples; `lengths` (S).
     """
 
     owner: I64
@@ -42,23 +41,24 @@ class Spans:
     lengths: I64
 
     def counts(self, examples: int) -> I64:
-        """Spans of every example (E)."""
+        """Return the number of spans in every example (E)."""
         return np.bincount(self.owner, minlength=examples).astype(np.int64)
 
     def hidden(self, examples: int) -> I64:
-        """Tokens in the spans of every example (E)."""
+        """Return the number of tokens within spans in every example (E)."""
         return np.bincount(self.owner, weights=self.lengths, minlength=examples).astype(np.int64)
 
     @property
     def tokens(self) -> I64:
-        """The places of the tokens in the spans, in order."""
+        """The indexes of all tokens within spans, ascending."""
         return ragged_ranges(self.starts, self.lengths)
 
 
 def replaced(tokens: I64, lengths: I64, spans: Spans, stand_ins: I64) -> tuple[I64, I64]:
-    """The texts with one of `stand_ins` (S) in the place of each span, and their lengths (E)."""
+    """Replace each span by one token of `stand_ins` (S); return the texts and their lengths (E)."""
     kept = np.ones(tokens.size, dtype=bool)
     kept[spans.tokens] = False
+    # Number of kept tokens before each token: the index of a span in the kept tokens.
     kept_before = np.concatenate([[0], np.cumsum(kept)])
     source = np.insert(tokens[kept], kept_before[spans.starts], stand_ins)
     examples = lengths.size
@@ -66,6 +66,6 @@ def replaced(tokens: I64, lengths: I64, spans: Spans, stand_ins: I64) -> tuple[I
 
 
 def noise_tokens(lengths: I64, rate: float) -> I64:
-    """How many tokens of each text are noise: `rate`, rounded; one at least, never all (E)."""
+    """Return the noise tokens of each text (E): `rate` of them, rounded; at least 1, never all."""
     rounded = np.rint(rate * lengths).astype(np.int64)
     return np.asarray(np.minimum(np.maximum(rounded, 1), np.maximum(lengths - 1, 0)))

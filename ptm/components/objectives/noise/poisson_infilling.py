@@ -1,4 +1,4 @@
-"""BART's infilling: lengths of a Poisson distribution (Lewis et al. 2019, section 2.2)."""
+"""BART's infilling: spans of Poisson length (Lewis et al. 2019, section 2.2)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from ptm.components.objectives.noise.infilling import Infilling
 
 
 class PoissonInfilling(Infilling):
-    """Lengths of a Poisson distribution, empty spans among them."""
+    """Spans of Poisson length; some are empty."""
 
     lengths: Literal["poisson"] = "poisson"
     mean_length: Annotated[float, Field(ge=2, le=100)] = 3.0
 
     @property
     def table(self) -> NDArray[np.float64]:
-        """Poisson."""
         return poisson_table(self.mean_length)

@@ -1,7 +1,7 @@
 """Span corruption, the denoising of T5 (Raffel et al. 2019, 1910.10683, sections 3.1.4 and 3.3).
 
-Each span of noise becomes one sentinel in the encoder's input; the decoder gives every sentinel
-followed by the tokens it stands for, and one more sentinel after the last.
+Each noise span becomes one sentinel in the encoder input. The decoder predicts every sentinel
+followed by the tokens it replaces, and one closing sentinel. E texts, N tokens, S spans.
 """
 
 from __future__ import annotations
@@ -18,45 +18,48 @@ from ptm.components.objectives.noise.noised_text import Noised, Spans, replaced
 from ptm.rng import U64
 
 HalfAtMost = Annotated[float, Field(gt=0, le=0.5)]
-"""With more, there would not always be a token between two spans."""
+"""At a higher rate, spans could not always be separated by a token."""
 
 
 class SpanNoise(Config):
-    """Which stretches of a text are noise: the part common to all ways of drawing them."""
+    """Base class of span noise: how the noise spans of a text are drawn."""
 
     spans: str
 
     @abstractmethod
     def hidden(self, lengths: I64) -> I64:
-        """Tokens of noise in texts of these lengths (E)."""
+        """Return the number of noise tokens in texts of these lengths (E)."""
 
     @abstractmethod
     def most_spans(self, lengths: I64) -> I64:
-        """The most spans that texts of these lengths (E) can have."""
+        """Return the maximum number of spans in texts of these lengths (E)."""
 
     @abstractmethod
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        """The spans of texts of these lengths (E), no two of which touch."""
+        """Draw the spans of texts of these lengths (E); no two are adjacent."""
 
     def longest_sides(self, lengths: I64) -> I64:
-        """The most tokens (E, 2) that source and target can have."""
+        """Return the maximum tokens (E, 2) of source and target."""
         hidden, spans = self.hidden(lengths), self.most_spans(lengths)
         return np.stack([lengths - hidden + spans, hidden + spans + 1], axis=1)
 
     def most_sentinels(self, lengths: I64) -> I64:
-        """The most sentinels that texts of these lengths (E) can need."""
+        """Return the maximum number of sentinels that texts of these lengths (E) need."""
         return self.most_spans(lengths) + 1
 
 
 def corrupted(tokens: I64, lengths: I64, spans: Spans, sentinels: I64) -> Noised:
-    """Source and target of span corruption; `sentinels`: their ids in the order of their use.
+    """Return source and target of span corruption.
 
-    tokens (N), lengths (E). There are more sentinels than any example has spans.
+    `tokens` (N), `lengths` (E). `sentinels`: token ids in the order of use, more than any example
+    has spans.
     """
     examples = lengths.size
     counts, hidden = spans.counts(examples), spans.hidden(examples)
     source, source_lengths = replaced(tokens, lengths, spans, sentinels[index_within(spans.owner)])
-    # Before every span, and after the last of every example.
+    # Sentinels of the targets: one before every span, and one after the last span of an example.
+    # `places`: the index of each in the noise tokens of all examples; `number`: its number within
+    # the example. Closing sentinels go to the end of the example.
     owner = np.repeat(np.arange(examples), counts + 1)
     places = np.repeat(np.cumsum(hidden), counts + 1)
     number = index_within(owner)

@@ -19,27 +19,25 @@ _NOISE, _REST, _ROLL = 0, 1, 4
 
 
 class PaperSpans(SpanNoise):
-    """As many spans as the text's length says, cut at random (T5's `random_spans_noise_mask`).
+    """T5's `random_spans_noise_mask`: the number of spans depends on the text length only.
 
-    A text begins with a token that is kept and ends with noise (so that the noise of a text short
-    enough for one span is its end in every epoch), but for `random_roll`. One of one token has no
-    noise.
+    Without `random_roll`, a text begins with a kept token and ends with noise; if it is so short
+    that it has one span, that span is its end in every epoch. A text of one token has no noise.
     """
 
     spans: Literal["paper"] = "paper"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens that is noise."""
     mean_length: Annotated[float, Field(ge=1)] = 3.0
-    """Tokens of noise in a span, on average."""
+    """Mean number of noise tokens per span."""
     random_roll: bool = False
-    """Whether the noise is shifted around the text by a random distance."""
+    """Rotate the noise mask of a text by a random offset."""
 
     def hidden(self, lengths: I64) -> I64:
-        """Exactly so many."""
         return noise_tokens(lengths, self.rate)
 
     def most_spans(self, lengths: I64) -> I64:
-        """Exactly so many; a shift may cut one in two."""
+        # The rotation may cut one span in two.
         counts = self._counts(lengths)
         return np.minimum(counts + 1, self.hidden(lengths)) if self.random_roll else counts
 
@@ -49,12 +47,13 @@ class PaperSpans(SpanNoise):
         return np.asarray(np.minimum(spans, np.minimum(hidden, lengths - hidden)))
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        """Noise and the rest are each cut into so many stretches, which take turns."""
+        # Noise and kept tokens are each cut into as many segments, which alternate.
         hidden, spans = self.hidden(lengths), self._counts(lengths)
         noise = compositions(substream(keys, _NOISE), hidden, spans)
         rest = compositions(substream(keys, _REST), lengths - hidden, spans)
         owner = np.repeat(np.arange(lengths.size), spans)
         first = exclusive_cumsum(lengths)
+        # A span begins after the segments before it and its own kept segment.
         places = sum_before(rest + noise, owner) + rest
         if self.random_roll:
             point = uniform(draws(substream(keys, _ROLL), np.zeros(1, dtype=np.int64)))
@@ -64,9 +63,11 @@ class PaperSpans(SpanNoise):
 
 
 def _rolled(owner: I64, places: I64, sizes: I64, shift: I64, lengths: I64) -> tuple[I64, I64, I64]:
-    """Spans at `places` within texts of these `lengths`, shifted; all arrays are one a span (S).
+    """Rotate spans within their texts by `shift`; return owner, place and size of each, in order.
 
-    What goes beyond the end of a text comes in at its beginning.
+    All arrays have one entry per span (S). `places`: first tokens within the texts; `lengths`:
+    lengths of the texts. A span that crosses the end of its text is cut, and the rest becomes a
+    span at the beginning.
     """
     places = (places + shift) % lengths
     beyond = np.maximum(places + sizes - lengths, 0)

@@ -18,24 +18,23 @@ _PLACES = 3
 
 
 class TokenSpans(SpanNoise):
-    """Tokens one by one; those that happen to stand together are one span (section 3.3.2)."""
+    """Random single tokens; adjacent ones are merged into one span (section 3.3.2)."""
 
     spans: Literal["token"]
     rate: HalfAtMost = 0.15
     """Share of the tokens that is noise."""
 
     def hidden(self, lengths: I64) -> I64:
-        """Exactly so many."""
         return noise_tokens(lengths, self.rate)
 
     def most_spans(self, lengths: I64) -> I64:
-        """If no two stand together."""
+        # No two noise tokens may be adjacent.
         return self.hidden(lengths)
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        """Runs of the tokens that are drawn."""
         noise = some_of(substream(keys, _PLACES), lengths, self.hidden(lengths))
         owner = owner_of(lengths)
+        # A span begins at every noise token that does not follow another one in its text.
         begins = noise.copy()
         begins[1:] &= ~(noise[:-1] & (owner[1:] == owner[:-1]))
         starts = np.flatnonzero(begins)

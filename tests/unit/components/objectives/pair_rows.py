@@ -1,4 +1,4 @@
-"""Pairs of sentences as rows, for any objective about them."""
+"""Rows of sentence pairs, for any sentence-pair objective."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = RowSize(LENGTH, LENGTH)
 
 
 class PairRows:
-    """The rows of a store as an objective about pairs makes them."""
+    """The rows that a sentence-pair objective makes of a store."""
 
     def __init__(
         self,

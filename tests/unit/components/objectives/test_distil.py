@@ -1,4 +1,4 @@
-"""The loss of a distillation against a second, plain implementation, and what its options mean."""
+"""The distillation loss against a plain second implementation, and its options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def distil(**options: Any) -> Distil:
 
 
 def outputs(seed: int) -> dict[str, Tensor]:
-    """What a model gives, with logits up to about 5."""
+    """Random model outputs, with logits up to about 5."""
     made = torch.Generator().manual_seed(seed)
     return {
         "logits": 2 * torch.randn(PREDICTED, VOCABULARY, generator=made),
@@ -33,7 +33,7 @@ def outputs(seed: int) -> dict[str, Tensor]:
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Targets of six positions, the last two of which are padding, as is the end of every row."""
+    """Targets of six positions, the last two of them padding; rows end with padding too."""
     examples = torch.ones(ROWS, LENGTH, dtype=torch.int64)
     examples[:, 5:] = 0
     return {
@@ -51,7 +51,7 @@ def softmax(scores: Sequence[float]) -> list[float]:
 def plain(
     student: Named, teachers: Sequence[Named], batch: Named, temperature: float
 ) -> dict[str, float]:
-    """Number by number, as the papers write it."""
+    """The loss terms computed number by number, as in the papers."""
     soft = mlm = cosine = 0.0
     for at in range(PREDICTED):
         if not batch["predicted_weights"][at]:
@@ -80,7 +80,7 @@ def plain(
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_terms_are_those_of_a_plain_implementation(
+def test_the_terms_match_a_plain_implementation(
     batch: dict[str, Tensor], temperature: float, count: int
 ) -> None:
     objective = distil(temperature=temperature)
@@ -90,7 +90,7 @@ def test_the_terms_are_those_of_a_plain_implementation(
     assert {name: float(sums[name]) for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(batch: dict[str, Tensor]) -> None:
+def test_teacher_terms_are_zero_if_the_student_equals_its_teacher(batch: dict[str, Tensor]) -> None:
     objective = distil()
     sums = objective.sums(outputs(1), batch | objective.teacher_targets([outputs(1)]))
     assert float(sums["soft_loss"]) == pytest.approx(0.0, abs=1e-5)
@@ -98,7 +98,7 @@ def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(batch: dict[str
     assert float(sums["mlm_loss"]) > 1
 
 
-def test_what_stands_for_padding_teaches_nothing(batch: dict[str, Tensor]) -> None:
+def test_padding_does_not_contribute_to_the_loss(batch: dict[str, Tensor]) -> None:
     objective = distil()
     teacher, other = outputs(1), outputs(1)
     other["logits"][4:] += 100 * torch.rand(2, VOCABULARY)
@@ -134,7 +134,7 @@ def test_weights_follow_their_schedules() -> None:
     assert "mlm_accuracy" not in objective.weights_at(0)
 
 
-def test_the_weights_are_five_two_and_one() -> None:
+def test_the_default_weights_are_five_two_and_one() -> None:
     assert distil().weights_at(0) == {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
 
 
@@ -149,11 +149,13 @@ def test_a_term_of_weight_zero_is_not_computed(batch: dict[str, Tensor]) -> None
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"teachers": ["a"], "teacher": "b"}, "give either teacher or teachers"),
-        ({"teachers": []}, "give either teacher or teachers"),
-        ({"weights": {"soft": 0, "cosine": 0}}, "nothing to teach"),
+        ({"teachers": ["a"], "teacher": "b"}, "give exactly one of teacher and teachers"),
+        ({"teachers": []}, "give exactly one of teacher and teachers"),
+        ({"weights": {"soft": 0, "cosine": 0}}, "the teacher has no effect"),
     ],
 )
-def test_what_is_no_distillation_is_refused(options: dict[str, Any], sentence: str) -> None:
+def test_options_without_a_distillation_are_rejected(
+    options: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(ValidationError, match=sentence):
         distil(**options)

@@ -1,4 +1,4 @@
-"""Causal language modelling: every token is predicted once from those before it, padding never."""
+"""Causal language modelling: every token is predicted once, from earlier ones; padding never."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def test_every_token_of_the_store_is_predicted_once(
             real_store.tokens(starts, np.ones_like(starts)), minlength=vocabulary.size
         )
     if kind == "joined":
-        # Nothing stands before the very first token.
+        # No token precedes the very first one.
         expected[int(real_store.tokens(starts[:1], np.ones(1, np.int64))[0])] -= 1
     assert np.array_equal(predicted, expected)
     assert batch.counts == {"predicted": int(weights.sum())}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_read_is_the_target_one_step_before(
+def test_inputs_are_the_targets_one_position_earlier(
     real_store: TokenStore, real_text: RealText, kind: str
 ) -> None:
     tensors = whole(KINDS[kind], real_store, real_text.tokenizer.vocabulary).tensors
@@ -106,6 +106,6 @@ def test_joined_documents_need_no_start_token() -> None:
         assert KINDS[kind].special_roles == ("pad", "sep")
 
 
-def test_an_unknown_key_is_refused() -> None:
+def test_an_unknown_key_is_rejected() -> None:
     with pytest.raises(ValidationError, match="unknown key"):
         Lm(type="lm", full_sentences=True)  # type: ignore[call-arg]

@@ -27,7 +27,7 @@ SIZE = RowSize(LENGTH, LENGTH)
 
 
 class Batches:
-    """Rows of a store as an objective makes them."""
+    """The rows that an objective makes of a store."""
 
     def __init__(
         self, store: TokenStore, vocabulary: Vocabulary, objective: Mlm, *, packing: bool = True
@@ -43,7 +43,7 @@ class Batches:
         self.rows: Rows = pack_sides(self.lengths, SIZE) if packing else one_a_row(count)
 
     def some_rows(self, count: int) -> list[int]:
-        """Rows of one example and of many."""
+        """Evenly spaced rows, with one example and with many."""
         return np.linspace(0, len(self.rows) - 1, count, dtype=int).tolist()
 
     def batch(self, rows: list[int] | range, *, epoch: int = 0) -> MicroBatch:
@@ -64,7 +64,7 @@ class Batches:
 
 
 def original_ids(batch: MicroBatch) -> NDArray[np.int64]:
-    """The input ids with what was masked put back."""
+    """The input ids before masking."""
     tensors = batch.tensors
     ids = tensors["input_ids"].ravel().copy()
     real = tensors["predicted_weights"] == 1
@@ -94,7 +94,7 @@ def joined(real_store: TokenStore, vocabulary: Vocabulary) -> Batches:
     return Batches(real_store, vocabulary, Mlm(type="mlm", full_sentences=True))
 
 
-# One document an example
+# One document per example
 
 
 def test_rows_hold_every_token_of_the_store_once(packed: Batches) -> None:
@@ -105,7 +105,7 @@ def test_rows_hold_every_token_of_the_store_once(packed: Batches) -> None:
     assert np.array_equal(found, np.sort(packed.store.tokens(*packed.store.document_ranges)))
 
 
-def test_every_example_stands_between_cls_and_sep(packed: Batches) -> None:
+def test_every_example_is_between_cls_and_sep(packed: Batches) -> None:
     batch = packed.batch(packed.some_rows(8))
     ids, numbers = original_ids(batch), batch.tensors["example_ids"]
     vocabulary = packed.vocabulary
@@ -141,7 +141,7 @@ def test_tokens_change_only_where_they_are_predicted(packed: Batches) -> None:
     assert np.array_equal(ids[~np.isin(ids, around)], texts.tokens)
 
 
-def test_counts_are_those_of_the_tensors(packed: Batches) -> None:
+def test_counts_match_the_tensors(packed: Batches) -> None:
     batch = packed.batch(packed.some_rows(5))
     assert batch.counts["predicted"] == batch.tensors["predicted_weights"].sum()
     assert batch.tokens == (batch.tensors["example_ids"] > 0).sum()
@@ -149,10 +149,10 @@ def test_counts_are_those_of_the_tensors(packed: Batches) -> None:
     assert batch.examples == batch.tensors["example_ids"].max(axis=1).sum()
 
 
-# What a mask depends on
+# Dependence of masks on example, batch and epoch
 
 
-def test_a_row_is_masked_alike_in_any_batch_and_order(packed: Batches) -> None:
+def test_a_row_has_the_same_mask_in_any_batch_and_order(packed: Batches) -> None:
     rows = packed.some_rows(12)
     whole = packed.batch(rows)
     for some in ([5], [11, 0, 5], list(range(11, -1, -1))):
@@ -161,7 +161,7 @@ def test_a_row_is_masked_alike_in_any_batch_and_order(packed: Batches) -> None:
         assert np.array_equal(predicted(batch), predicted(whole)[some])
 
 
-def test_an_example_is_masked_alike_packed_and_alone(packed: Batches) -> None:
+def test_an_example_has_the_same_mask_packed_and_alone(packed: Batches) -> None:
     alone = Batches(packed.store, packed.vocabulary, packed.objective, packing=False)
     rows = packed.some_rows(6)
     together = packed.batch(rows)
@@ -184,7 +184,7 @@ def test_epochs_are_masked_differently(packed: Batches) -> None:
     assert not np.array_equal(predicted(first), predicted(second))
 
 
-# Documents joined to full rows
+# Documents joined to fill rows
 
 
 def test_full_rows_have_no_padding(joined: Batches) -> None:
@@ -202,7 +202,7 @@ def test_full_rows_hold_every_token_once_and_in_order(joined: Batches) -> None:
     separator = alone.vocabulary.special_id("sep")
     starts, lengths = alone.store.document_ranges
     expected = np.insert(alone.store.tokens(starts, lengths), np.cumsum(lengths)[:-1], separator)
-    # One separator after the last document is neither asked for nor forbidden.
+    # A separator after the last document is optional.
     assert np.array_equal(stream[: expected.size], expected)
     assert stream[expected.size :].tolist() in ([], [separator])
 
@@ -213,10 +213,10 @@ def test_separators_inside_a_row_are_never_predicted(joined: Batches) -> None:
     assert not predicted(batch)[special].any()
 
 
-def test_every_full_row_has_something_to_predict(
+def test_every_full_row_has_predicted_tokens(
     build_store: BuildStore, real_text: RealText, tmp_path: Path
 ) -> None:
-    # The text fills two rows to the last token: nothing is left for a third but a separator.
+    # The text fills exactly two rows: a third row would hold only a separator.
     store = build_store(tmp_path, "a " * (2 * (LENGTH - 2)), vocab=real_text.vocab)
     vocabulary = real_text.tokenizer.vocabulary
     rows = Batches(store, vocabulary, Mlm(type="mlm", full_sentences=True))
@@ -226,7 +226,7 @@ def test_every_full_row_has_something_to_predict(
 # The loss
 
 
-def test_padded_predictions_count_neither_in_the_loss_nor_in_the_accuracy() -> None:
+def test_padded_predictions_do_not_count_in_loss_and_accuracy() -> None:
     logits = torch.zeros(4, 5)
     logits[:, 2] = 10.0
     targets = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MakeRows = Callable[..., TwoSideRows]
 
-# Rows of 6 and 5 tokens.
+# Examples of 6 and 5 input tokens.
 TEXT = "a\tb c d\nf g\th\n"
 ROW = "[CLS] a [SEP] b c d [CLS] f g [SEP] h [PAD]"
 BLOCK = ModelBlock.model_validate({"dropout": 0.0, "encoder": {**SIZES, "visibility": "prefix"}})
@@ -50,7 +50,7 @@ def make_rows(build_store: BuildStore, tmp_path: Path, tiny_vocab: Path) -> Make
     return make
 
 
-def test_a_row_of_two_pairs_is_this(make_rows: MakeRows) -> None:
+def test_a_row_of_two_pairs_has_the_expected_tensors(make_rows: MakeRows) -> None:
     rows = make_rows()
     batch = rows.batch([0])
     tokens = rows.vocabularies.source.tokens
@@ -66,7 +66,7 @@ def test_a_row_of_two_pairs_is_this(make_rows: MakeRows) -> None:
     assert batch.tokens == 11
 
 
-def test_a_pair_that_is_too_long_loses_its_ends_and_is_told(
+def test_a_pair_that_is_too_long_is_cut_and_reported(
     make_rows: MakeRows,
 ) -> None:
     rows = make_rows("a b c d e f\tg h i j k\na\tb c d e f\n", size=8, packing=False)
@@ -89,11 +89,11 @@ def test_packed_rows_hold_every_pair_once(make_rows: MakeRows) -> None:
     assert batch.counts["predicted"] == (lengths[:, 1] + 1).sum()
 
 
-# Who sees what
+# Attention
 
 
 @pytest.mark.parametrize("column", [3, 4, 5, 10])
-def test_a_target_token_changes_nothing_before_it_nor_in_another_pair(
+def test_a_target_token_affects_only_later_outputs_of_its_pair(
     make_rows: MakeRows, column: int
 ) -> None:
     rows = make_rows()
@@ -103,7 +103,7 @@ def test_a_target_token_changes_nothing_before_it_nor_in_another_pair(
 
 
 @pytest.mark.parametrize("column", [0, 1, 2, 6, 7, 8, 9])
-def test_a_source_token_changes_all_of_its_pair_and_no_other(
+def test_a_source_token_affects_all_outputs_of_its_pair_only(
     make_rows: MakeRows, column: int
 ) -> None:
     rows = make_rows()
@@ -115,7 +115,7 @@ def test_a_source_token_changes_all_of_its_pair_and_no_other(
 # The loss
 
 
-def test_the_loss_is_over_the_targets_alone(make_rows: MakeRows) -> None:
+def test_the_loss_is_over_target_tokens_only(make_rows: MakeRows) -> None:
     rows = make_rows()
     tensors = tensors_of(rows.batch([0]))
     sums = rows.objective.sums(rows.model(BLOCK)(tensors), tensors)
@@ -126,7 +126,7 @@ def test_the_loss_is_over_the_targets_alone(make_rows: MakeRows) -> None:
     assert float(sums["lm_accuracy"]) == float((logits.argmax(-1) == wanted).sum())
 
 
-def test_a_batch_is_learnt_by_heart(make_rows: MakeRows) -> None:
+def test_one_batch_can_be_memorised(make_rows: MakeRows) -> None:
     rows = make_rows("a b\tb a\nb a\ta b\nc d\td c\nd c\tc d\n")
     batch = rows.batch(range(len(rows.rows)))
     losses = losses_while_learning(rows.model(BLOCK), rows, batch, steps=40)

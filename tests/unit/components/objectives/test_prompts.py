@@ -1,4 +1,4 @@
-"""A model goes on from what its training rows begin with."""
+"""Prompts begin in the same way as training rows."""
 
 from __future__ import annotations
 
@@ -53,15 +53,13 @@ def real(tensors: Any, side: str = "") -> list[int]:
 
 
 @pytest.mark.parametrize(("objective", "labels"), [(Lm(type="lm"), 3)])
-def test_a_causal_model_goes_on_from_the_beginning_of_a_document(
-    objective: Objective, labels: int
-) -> None:
+def test_a_causal_prompt_begins_like_a_training_document(objective: Objective, labels: int) -> None:
     prompt = objective.prompt([13, 14], BOTH)
     assert prompt is not None
     assert real(row_of(objective, [[13, 14, 15]], labels))[:3] == list(prompt.begin)
 
 
-def test_joined_documents_begin_anywhere_and_one_from_nothing_after_the_end_of_another() -> None:
+def test_with_joined_documents_only_an_empty_prompt_begins_with_the_end_token() -> None:
     objective = Lm(type="lm", concatenate=True)
     for text, begin in (([13], (13,)), ([], (SEP,))):
         prompt = objective.prompt(text, BOTH)
@@ -69,7 +67,7 @@ def test_joined_documents_begin_anywhere_and_one_from_nothing_after_the_end_of_a
         assert prompt.begin == begin
 
 
-def test_a_prefix_is_the_whole_source_in_its_segment() -> None:
+def test_a_prefixlm_prompt_is_the_source_in_its_segment() -> None:
     objective = PrefixLm(type="prefixlm")
     tensors, prompt = row_of(objective, [[13, 14], [20, 21]]), objective.prompt([13, 14], BOTH)
     assert prompt is not None
@@ -78,7 +76,7 @@ def test_a_prefix_is_the_whole_source_in_its_segment() -> None:
     assert prompt.next_segment == segments.max()
 
 
-def test_a_translation_reads_the_source_whole() -> None:
+def test_a_translation_prompt_is_the_source_and_the_first_decoder_token() -> None:
     objective = Seq2Seq(type="seq2seq")
     tensors, prompt = row_of(objective, [[13, 14], [20, 21]]), objective.prompt([13, 14], BOTH)
     assert prompt is not None
@@ -87,7 +85,7 @@ def test_a_translation_reads_the_source_whole() -> None:
 
 
 @pytest.mark.parametrize("objective", [T5(type="t5"), Bart(type="bart"), Gsg(type="gsg")])
-def test_a_damaged_text_stands_as_in_training(objective: Objective) -> None:
+def test_a_noised_text_is_read_as_in_training(objective: Objective) -> None:
     tensors = row_of(objective, [[13, 14, 15], [16, 17, 18, 19]])
     damaged = real(tensors)[1:-1]
     prompt = objective.prompt(damaged, BOTH)
@@ -96,5 +94,5 @@ def test_a_damaged_text_stands_as_in_training(objective: Objective) -> None:
     assert real(tensors, "decoder_")[:1] == list(prompt.begin)
 
 
-def test_a_model_of_masks_writes_nothing() -> None:
+def test_a_masked_language_model_has_no_prompt() -> None:
     assert Mlm(type="mlm").prompt([13], BOTH) is None

@@ -1,4 +1,4 @@
-"""Real pairs in packed rows: every one is there, whole or cut at its ends, and none is mixed up."""
+"""Real pairs in packed rows: all are present and in order, whole or cut at their ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def rows(
     request: pytest.FixtureRequest, shared_data: Path, build_store: BuildStore, tmp_path: Path
 ) -> TwoSideRows:
-    """Translation in rows of 64 with two vocabularies, or prefixes in rows of 128 with one."""
+    """seq2seq in rows of 64 with two vocabularies, or prefixlm in rows of 128 with one."""
     english, chinese = (
         shared_data / "vocab" / f"google_{name}_vocab.txt" for name in ("uncased_en", "zh")
     )
@@ -49,7 +49,7 @@ def rows(
 
 
 def by_example(batch: MicroBatch, side: str, name: str) -> list[list[int]]:
-    """The real values of a tensor of one side, an example each, row after row."""
+    """The values of a tensor of one side without padding: a list per example, row after row."""
     numbers: NDArray[np.int64] = batch.tensors[f"{side}example_ids"]
     values = batch.tensors[name]
     counts = batch.tensors["target_weights"] if name == "target_ids" else np.ones_like(values)
@@ -60,7 +60,7 @@ def by_example(batch: MicroBatch, side: str, name: str) -> list[list[int]]:
     ]
 
 
-def test_every_pair_is_read_and_predicted_as_it_is_in_the_store(rows: TwoSideRows) -> None:
+def test_every_pair_is_input_and_target_as_stored(rows: TwoSideRows) -> None:
     batch = rows.batch(range(len(rows.rows)))
     side = "decoder_" if isinstance(rows.objective, Seq2Seq) else ""
     texts = rows.examples.texts(rows.store, rows.rows.examples)
@@ -77,7 +77,7 @@ def test_every_pair_is_read_and_predicted_as_it_is_in_the_store(rows: TwoSideRow
     assert len(read) == batch.examples == rows.store.info.documents == 1000
 
 
-def test_what_is_left_out_is_all_that_is_missing(rows: TwoSideRows) -> None:
+def test_left_out_counts_all_missing_tokens(rows: TwoSideRows) -> None:
     lost = rows.store.info.tokens - int(rows.examples.lengths.sum())
     assert lost == sum(rows.examples.left_out.values()) > 0
 

@@ -1,4 +1,4 @@
-"""What BERT and ALBERT share: rows of pairs, their head and their loss."""
+"""Behaviour shared by BERT and ALBERT: rows of sentence pairs, head, loss and options."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_every_example_is_two_texts_between_special_tokens(packed: PairRows) -> 
     assert at == batch.examples == batch.counts["pairs"]
 
 
-def test_labels_and_positions_are_those_of_the_examples(packed: PairRows) -> None:
+def test_labels_and_positions_match_the_examples(packed: PairRows) -> None:
     numbers = packed.crowded_rows(9)
     batch = packed.batch(numbers)
     examples, _ = packed.rows.members(np.array(numbers))
@@ -130,7 +130,7 @@ def test_whole_words_are_masked_in_both_halves(store: TokenStore, packed: PairRo
 # Head and loss
 
 
-def test_the_head_has_its_canonical_names(packed: PairRows) -> None:
+def test_head_parameters_have_canonical_names(packed: PairRows) -> None:
     names = dict(model_of(packed).named_parameters())
     assert names["pooler.dense.weight"].shape == (32, 32)
     assert names["pooler.dense.bias"].shape == (32,)
@@ -162,7 +162,7 @@ def test_a_packed_row_equals_its_examples_alone(packed: PairRows) -> None:
         assert value.item() == pytest.approx(sums_alone[name].item(), rel=1e-5), name
 
 
-def test_padding_of_pairs_counts_nothing(packed: PairRows) -> None:
+def test_padded_pairs_do_not_count_in_loss_and_accuracy(packed: PairRows) -> None:
     tensors = tensors_of(packed, packed.crowded_rows(2))
     count = int(tensors["pair_weights"].sum())
     assert count < tensors["pair_weights"].numel()
@@ -178,7 +178,7 @@ def test_padding_of_pairs_counts_nothing(packed: PairRows) -> None:
     assert sums[f"{name}_accuracy"] == shorter[f"{name}_accuracy"] <= count
 
 
-def test_one_batch_is_learnt_by_heart(packed: PairRows) -> None:
+def test_one_batch_can_be_memorised(packed: PairRows) -> None:
     torch.manual_seed(0)
     model, objective = model_of(packed), packed.objective
     rows = packed.crowded_rows(1)
@@ -203,15 +203,15 @@ def test_one_batch_is_learnt_by_heart(packed: PairRows) -> None:
 
 
 @pytest.mark.parametrize("kind", [Bert, Albert])
-def test_duplicates_mean_nothing_where_pairs_are_drawn_anew(kind: Any) -> None:
+def test_duplicates_are_rejected_with_dynamic_pairs(kind: Any) -> None:
     name = kind.__name__.lower()
-    with pytest.raises(ValidationError, match="duplicates = 3 has no meaning with dynamic: true"):
+    with pytest.raises(ValidationError, match="duplicates = 3 has no effect with dynamic: true"):
         kind(type=name, duplicates=3)
     assert kind(type=name).index_drawings is None
     assert kind(type=name, dynamic=False, duplicates=3).index_drawings == 3
 
 
-def test_terms_and_counts_have_their_names() -> None:
+def test_metrics_have_the_expected_names_counts_and_weights() -> None:
     for objective, name in zip(OBJECTIVES, ("nsp", "sop"), strict=True):
         terms = {metric.name: (metric.count, metric.weight) for metric in objective.metrics}
         assert terms == {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MakeRows = Callable[..., TwoSideRows]
 
-# With special tokens, sources of 3 and 4 tokens, and targets of 4 and 2.
+# Sources of 3 and 4 tokens and targets of 4 and 2 tokens, special tokens included.
 TEXT = "a\tb c d\nf g\th\n"
 EMBEDDING = {"of": ["word", "position"]}
 BLOCK = ModelBlock.model_validate(
@@ -44,7 +44,7 @@ BLOCK = ModelBlock.model_validate(
 
 @pytest.fixture
 def target_vocab(tmp_path: Path) -> Path:
-    """Other ids than the sources', and fewer."""
+    """A vocabulary with other and fewer ids than that of the sources."""
     tokens = [*"hgfedcba", "[SEP]", "[CLS]", "[MASK]", "[UNK]", "[PAD]"]
     path = tmp_path / "target_vocab.txt"
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
@@ -81,7 +81,7 @@ def make_rows(
     return make
 
 
-def test_a_row_of_two_pairs_is_this(make_rows: MakeRows) -> None:
+def test_a_row_of_two_pairs_has_the_expected_tensors(make_rows: MakeRows) -> None:
     rows = make_rows()
     batch = rows.batch([0])
     assert len(rows.rows) == 1
@@ -101,7 +101,7 @@ def test_a_row_of_two_pairs_is_this(make_rows: MakeRows) -> None:
     assert batch.tokens == 13, "real tokens of both sides, specials included"
 
 
-def test_a_pair_that_is_too_long_loses_its_ends_and_is_told(make_rows: MakeRows) -> None:
+def test_a_pair_that_is_too_long_is_cut_and_reported(make_rows: MakeRows) -> None:
     rows = make_rows("a b c d e f\ta b c d e\na\tb\n", size=RowSize(6, 4), packing=False)
     batch = rows.batch([0, 1])
     source, target = rows.vocabularies.source.tokens, rows.vocabularies.target.tokens
@@ -120,7 +120,7 @@ def test_packed_rows_hold_every_pair_once_within_both_sides(make_rows: MakeRows)
     text = "".join(f"{'a ' * a}\t{'b ' * b}\n" for a, b in lengths)
     rows = make_rows(text, size=RowSize(24, 16))
     batch = rows.batch(range(len(rows.rows)))
-    assert len(rows.rows) < 150, "rows are shared"
+    assert len(rows.rows) < 150, "several pairs share a row"
     assert np.array_equal(np.sort(rows.rows.examples), np.arange(200))
     assert (batch.tensors["input_ids"] == 7).sum() == lengths[:, 0].sum()
     assert batch.counts["predicted"] == (lengths[:, 1] + 1).sum()
@@ -131,11 +131,11 @@ def test_packed_rows_hold_every_pair_once_within_both_sides(make_rows: MakeRows)
             assert set(mine) - {0} == set(theirs) - {0}, "both sides of a pair share a row"
 
 
-# Who sees what
+# Attention
 
 
 @pytest.mark.parametrize("column", range(6))
-def test_a_target_token_changes_nothing_before_it_nor_in_another_pair(
+def test_a_target_token_affects_only_later_outputs_of_its_pair(
     make_rows: MakeRows, column: int
 ) -> None:
     rows = make_rows()
@@ -145,7 +145,7 @@ def test_a_target_token_changes_nothing_before_it_nor_in_another_pair(
 
 
 @pytest.mark.parametrize("column", range(7))
-def test_a_source_token_changes_all_of_its_target_and_no_other(
+def test_a_source_token_affects_all_outputs_of_its_pair_only(
     make_rows: MakeRows, column: int
 ) -> None:
     rows = make_rows()
@@ -154,7 +154,7 @@ def test_a_source_token_changes_all_of_its_target_and_no_other(
     assert changed.tolist() == ([0, 1, 2, 3] if column < 3 else [4, 5])
 
 
-def test_a_packed_pair_has_the_logits_it_has_alone(make_rows: MakeRows) -> None:
+def test_a_pair_has_the_same_logits_packed_and_alone(make_rows: MakeRows) -> None:
     rows, alone = make_rows(), make_rows(packing=False)
     model = rows.model(BLOCK, "logits")
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_a_packed_pair_has_the_logits_it_has_alone(make_rows: MakeRows) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_over_every_token_of_the_targets(make_rows: MakeRows, smoothing: float) -> None:
+def test_the_loss_is_over_all_target_tokens(make_rows: MakeRows, smoothing: float) -> None:
     rows = make_rows(smoothing=smoothing)
     tensors = tensors_of(rows.batch([0]))
     sums = rows.objective.sums(rows.model(BLOCK)(tensors), tensors)
@@ -181,7 +181,7 @@ def test_the_loss_is_over_every_token_of_the_targets(make_rows: MakeRows, smooth
     assert float(sums["lm_accuracy"]) == float((logits.argmax(-1) == wanted).sum())
 
 
-def test_a_batch_is_learnt_by_heart(make_rows: MakeRows) -> None:
+def test_one_batch_can_be_memorised(make_rows: MakeRows) -> None:
     rows = make_rows("a b\tb a\nb a\ta b\nc d\td c\nd c\tc d\n")
     batch = rows.batch(range(len(rows.rows)))
     losses = losses_while_learning(rows.model(BLOCK), rows, batch, steps=40)

@@ -1,4 +1,4 @@
-"""Pairs of source and target as rows, and small models of random weights that read them."""
+"""Rows of source-target pairs, and small models with random weights for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZES: dict[str, Any] = {
 
 
 class TwoSideRows:
-    """The rows of a store of pairs as an objective makes them."""
+    """The rows that an objective makes of a store of source-target pairs."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class TwoSideRows:
         )
 
     def model(self, block: ModelBlock, *outputs: str) -> PlainModel:
-        """A model whose weights are random and large enough to show what is seen."""
+        """A model with random weights large enough to show which inputs each output depends on."""
         torch.manual_seed(0)
         plan = build_plan(
             block,
@@ -90,7 +90,7 @@ def words(ids: Any, tokens: tuple[str, ...]) -> str:
 
 
 def moved(model: PlainModel, tensors: dict[str, Tensor], name: str, column: int) -> Tensor:
-    """The columns of row 0 whose logits change with the token of tensor `name` at `column`."""
+    """The columns of row 0 whose logits depend on the token of tensor `name` at `column`."""
     others = {key: tensor.clone() for key, tensor in tensors.items()}
     others[name][0, column] = 5 if int(others[name][0, column]) != 5 else 6
     with torch.no_grad():
@@ -101,7 +101,7 @@ def moved(model: PlainModel, tensors: dict[str, Tensor], name: str, column: int)
 def losses_while_learning(
     model: PlainModel, rows: TwoSideRows, batch: MicroBatch, *, steps: int
 ) -> list[float]:
-    """The mean loss of each of some steps on one batch."""
+    """The mean loss at each of `steps` training steps on one batch."""
     tensors = tensors_of(batch)
     model.train()
     for parameter in model.parameters():

@@ -19,7 +19,7 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
 
 @pytest.fixture(scope="session")
 def vocabulary(real_text: RealText) -> Vocabulary:
-    """That of the real text, with sentinels after its tokens."""
+    """The vocabulary of the real text, followed by sentinels."""
     plain = real_text.tokenizer.vocabulary
     return replace(plain, tokens=(*plain.tokens, *SENTINELS))
 
@@ -28,7 +28,7 @@ def vocabulary(real_text: RealText) -> Vocabulary:
 def sentence_store(
     real_text: RealText, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenStore:
-    """The real text sentence by sentence."""
+    """The real text in the layout `sentences`."""
     return build_store(
         tmp_path_factory.mktemp(f"{real_text.name}-denoised"),
         real_text.as_layout("sentences"),
@@ -39,7 +39,7 @@ def sentence_store(
 
 @pytest.fixture(scope="session")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vocabulary of letters, each a token, with sentinels."""
+    """A vocabulary file with a token per letter, and sentinels."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     path = tmp_path_factory.mktemp("letters") / "letters.txt"
     path.write_text("\n".join([*specials, *"abcdefghij", *SENTINELS[:5]]) + "\n")
@@ -53,7 +53,7 @@ def letter_vocabulary(letters: Path) -> Vocabulary:
 
 @pytest.fixture(scope="session")
 def letter_store(letters: Path, build_store: BuildStore) -> TokenStore:
-    """Short and long documents of random letters, of a few sentences each: a small model's text."""
+    """Documents of two to five sentences of random letters, for small models."""
     chance = random.Random(0)
     sentences = (
         "\n".join(

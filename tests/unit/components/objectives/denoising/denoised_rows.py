@@ -1,4 +1,4 @@
-"""Rows of two sides, for any objective that denoises."""
+"""Rows with encoder and decoder side, for any denoising objective."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLOCK = ModelBlock.model_validate(
 
 @dataclass(frozen=True)
 class Example:
-    """What one example has become: ids without padding."""
+    """One example of a batch: encoder input, decoder input and targets, without padding."""
 
     source: list[int]
     read: list[int]
@@ -47,7 +47,7 @@ class Example:
 
 
 class DenoisedRows:
-    """The rows of a store as an objective makes them."""
+    """The rows that an objective makes of a store."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class DenoisedRows:
         self.objective, self.size = objective, size
         self.vocabularies = Vocabularies.one(vocabulary)
         index = objective.index(Documents(store), size=size, vocabularies=self.vocabularies, seed=7)
-        # As it comes back from disk.
+        # Serialise, as when the index is read from disk.
         self.examples = objective.index_type.from_arrays(index.to_arrays())
         self.lengths = objective.row_lengths(self.examples)
         self.rows = pack_sides(self.lengths, size) if packing else one_a_row(len(self.lengths))
@@ -80,11 +80,11 @@ class DenoisedRows:
         )
 
     def members(self, rows: list[int] | range) -> NDArray[np.int64]:
-        """The numbers of the examples in these rows."""
+        """The indexes of the examples in these rows."""
         return self.rows.members(np.array(rows, dtype=np.int64))[0]
 
     def texts(self, rows: list[int] | range) -> list[list[int]]:
-        """The texts of the examples of these rows, as they are in the store."""
+        """The texts of the examples in these rows, as stored."""
         texts = self.examples.texts(self.store, self.members(rows))
         return [part.tolist() for part in np.split(texts.tokens, np.cumsum(texts.lengths)[:-1])]
 
@@ -92,7 +92,7 @@ class DenoisedRows:
         return range(len(self.rows))
 
     def long_rows(self) -> list[int]:
-        """Some rows with the longest examples."""
+        """The 30 rows whose first examples are longest."""
         first = self.members(self.all_rows())[np.append(0, self.rows.ends[:-1])]
         return np.argsort(-self.lengths[first, 1], kind="stable")[:30].tolist()
 
@@ -117,7 +117,7 @@ class DenoisedRows:
 
 
 def examples_of(batch: MicroBatch) -> list[Example]:
-    """The examples of a batch, row after row, as its tensors have them."""
+    """The examples of a batch, extracted from its tensors, row after row."""
     tensors, found = batch.tensors, []
     for row in range(batch.rows):
         for number in range(1, int(tensors["example_ids"][row].max()) + 1):

@@ -26,7 +26,7 @@ def rows(sentence_store: TokenStore, vocabulary: Vocabulary) -> DenoisedRows:
     return DenoisedRows(sentence_store, vocabulary, Bart(type="bart"))
 
 
-def test_the_decoder_gives_every_text_of_the_store(rows: DenoisedRows) -> None:
+def test_targets_are_the_texts_of_the_store(rows: DenoisedRows) -> None:
     examples = examples_of(rows.batch(rows.all_rows()))
     given = [example.given[:-1] for example in examples]
     assert given == rows.texts(rows.all_rows())
@@ -34,7 +34,7 @@ def test_the_decoder_gives_every_text_of_the_store(rows: DenoisedRows) -> None:
     assert Counter(token for text in given for token in text) == Counter(tokens.tolist())
 
 
-def test_the_encoder_reads_the_texts_own_tokens_and_masks(rows: DenoisedRows) -> None:
+def test_a_source_has_only_masks_and_tokens_of_its_text(rows: DenoisedRows) -> None:
     mask, hidden, masks = rows.vocabulary.special_id("mask"), 0, 0
     for example in examples_of(rows.batch(rows.all_rows())):
         kept = Counter(token for token in example.source[1:-1] if token != mask)
@@ -42,11 +42,11 @@ def test_the_encoder_reads_the_texts_own_tokens_and_masks(rows: DenoisedRows) ->
         hidden += len(example.given) - 1 - kept.total()
         masks += example.source.count(mask)
     assert hidden / rows.store.info.tokens == pytest.approx(0.3, abs=0.01)
-    # Poisson spans of 3, the last of a text cut to the budget; texts are short.
+    # The mean span is below 3: the last span of a text is cut to the budget, and texts are short.
     assert 2.2 < hidden / masks < 3
 
 
-def test_a_hand_example_has_these_tensors(
+def test_a_small_example_has_the_expected_tensors(
     build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     store = build_store(tmp_path / "store", "a b\nc\n", vocab=letters, layout="sentences")
@@ -62,7 +62,7 @@ def test_a_hand_example_has_these_tensors(
         tokens = [letter_vocabulary.tokens[token] for token in tensors["input_ids"][0]]
         assert (tokens[0], tokens[4:]) == ("[CLS]", ["[SEP]", "[PAD]"])
         sources.add(" ".join(tokens[1:4]).replace("[MASK]", "_"))
-    # One token is masked, in either order of the sentences.
+    # One token is masked, and the sentences are in either order.
     assert sources == {"_ b c", "a _ c", "a b _", "_ a b", "c _ b", "c a _"}
 
 
@@ -74,7 +74,7 @@ def test_rows_are_filled_with_whole_sentences(rows: DenoisedRows) -> None:
     assert np.isin(ends, sentences).mean() > (0.999 if short else 0.8)
 
 
-def test_a_corpus_of_single_sentences_is_refused(
+def test_a_corpus_of_single_sentences_is_rejected(
     build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     store = build_store(tmp_path / "store", "a b\n\nc d\n", vocab=letters, layout="sentences")
@@ -84,7 +84,7 @@ def test_a_corpus_of_single_sentences_is_refused(
     assert len(DenoisedRows(store, letter_vocabulary, in_order).lengths) == 2
 
 
-def test_held_out_documents_of_one_sentence_are_evaluated_in_their_order(
+def test_held_out_documents_of_one_sentence_are_accepted(
     build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     store = build_store(tmp_path / "store", "a b\n\nc d\n", vocab=letters, layout="sentences")

@@ -1,4 +1,4 @@
-"""What T5, BART and PEGASUS share: rows of two sides, the model's reading of them, the loss."""
+"""Behaviour shared by T5, BART and PEGASUS: rows of both sides, model outputs, loss, options."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rows(
 
 @pytest.fixture(scope="module")
 def crowded(rows: DenoisedRows) -> list[int]:
-    """Rows of several examples, where examples are not as long as rows."""
+    """Rows with several examples, unless every example fills a row."""
     return rows.crowded_rows(6)
 
 
@@ -56,7 +56,7 @@ def test_both_sides_of_every_example_have_their_special_tokens(rows: DenoisedRow
         assert example.read[1:] == example.given[:-1]
 
 
-def test_no_example_is_longer_than_its_row_was_made_for(rows: DenoisedRows) -> None:
+def test_no_example_is_longer_than_its_row_length(rows: DenoisedRows) -> None:
     chosen = rows.all_rows()
     examples = examples_of(rows.batch(chosen))
     for example, longest in zip(examples, rows.lengths[rows.members(chosen)], strict=True):
@@ -64,7 +64,7 @@ def test_no_example_is_longer_than_its_row_was_made_for(rows: DenoisedRows) -> N
         assert len(example.given) <= longest[1]
 
 
-def test_positions_and_segments_end_where_the_noised_text_does(
+def test_positions_and_segments_end_with_the_noised_text(
     rows: DenoisedRows, crowded: list[int]
 ) -> None:
     tensors = rows.batch(crowded).tensors
@@ -82,7 +82,7 @@ def test_positions_and_segments_end_where_the_noised_text_does(
     assert np.array_equal(tensors["target_weights"] == 0, tensors["decoder_example_ids"] == 0)
 
 
-def test_counts_are_those_of_the_tensors(rows: DenoisedRows, crowded: list[int]) -> None:
+def test_counts_match_the_tensors(rows: DenoisedRows, crowded: list[int]) -> None:
     batch = rows.batch(crowded)
     assert batch.counts == {"predicted": batch.tensors["target_weights"].sum()}
     sides = [(batch.tensors[f"{side}example_ids"] > 0).sum() for side in ("", "decoder_")]
@@ -90,7 +90,7 @@ def test_counts_are_those_of_the_tensors(rows: DenoisedRows, crowded: list[int])
     assert batch.examples == batch.tensors["example_ids"].max(axis=1).sum()
 
 
-def test_a_vocabulary_without_cls_begins_the_decoder_with_padding(
+def test_without_cls_the_decoder_begins_with_padding(
     sentence_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     tokens = tuple("other" if token == "[CLS]" else token for token in vocabulary.tokens)
@@ -101,10 +101,10 @@ def test_a_vocabulary_without_cls_begins_the_decoder_with_padding(
     assert vocabulary.special_id("cls") not in example.source
 
 
-# What noise depends on
+# Dependence of noise on example, batch, epoch and seed
 
 
-def test_an_example_is_noised_alike_in_any_batch_packed_or_alone(
+def test_an_example_has_the_same_noise_in_any_batch_packed_or_alone(
     rows: DenoisedRows, crowded: list[int]
 ) -> None:
     alone = DenoisedRows(rows.store, rows.vocabulary, rows.objective, size=rows.size, packing=False)
@@ -114,16 +114,16 @@ def test_an_example_is_noised_alike_in_any_batch_packed_or_alone(
     assert backwards[::-1] == examples_of(rows.batch(crowded))
 
 
-def test_every_epoch_is_noised_anew(rows: DenoisedRows) -> None:
+def test_every_epoch_has_new_noise(rows: DenoisedRows) -> None:
     chosen = rows.long_rows()
     first, second, again = (examples_of(rows.batch(chosen, epoch=epoch)) for epoch in (0, 1, 0))
     assert first == again
     long = [pair for pair in zip(first, second, strict=True) if len(pair[0].source) > 40]
     assert sum(one != other for one, other in long) > len(long) / 2
-    assert rows.objective.index_drawings == 1, "examples stay, only noise changes"
+    assert rows.objective.index_drawings == 1, "the examples are fixed; only the noise changes"
 
 
-def test_duplicates_come_round_again(rows: DenoisedRows) -> None:
+def test_epochs_cycle_through_the_duplicates(rows: DenoisedRows) -> None:
     static = rows.objective.model_copy(update={"dynamic": False, "duplicates": 3})
     fixed = DenoisedRows(rows.store, rows.vocabulary, static, size=rows.size)
     epochs = [examples_of(fixed.batch(fixed.long_rows(), epoch=epoch)) for epoch in range(6)]
@@ -131,7 +131,7 @@ def test_duplicates_come_round_again(rows: DenoisedRows) -> None:
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
-def test_seeds_noise_differently(rows: DenoisedRows) -> None:
+def test_seeds_give_different_noise(rows: DenoisedRows) -> None:
     first, second = (rows.batch(rows.long_rows(), seed=seed) for seed in (7, 8))
     assert examples_of(first) != examples_of(second)
 
@@ -149,9 +149,7 @@ def small(
 
 
 @pytest.mark.parametrize("place", [0, 1, 5])
-def test_outputs_do_not_change_with_what_the_decoder_reads_later(
-    small: DenoisedRows, place: int
-) -> None:
+def test_outputs_do_not_depend_on_later_decoder_tokens(small: DenoisedRows, place: int) -> None:
     model = small.model("logits").eval()
     tensors = small.tensors(list(small.all_rows()))
     changed = {**tensors, "decoder_input_ids": tensors["decoder_input_ids"].clone()}
@@ -166,7 +164,7 @@ def test_outputs_do_not_change_with_what_the_decoder_reads_later(
 
 
 @pytest.mark.parametrize("side", ["", "decoder_"])
-def test_examples_of_a_row_do_not_see_each_other(small: DenoisedRows, side: str) -> None:
+def test_examples_in_a_row_do_not_attend_to_each_other(small: DenoisedRows, side: str) -> None:
     model = small.model("logits").eval()
     tensors = small.tensors(small.crowded_rows(4))
     ids = tensors[f"{side}input_ids"].clone()
@@ -180,7 +178,7 @@ def test_examples_of_a_row_do_not_see_each_other(small: DenoisedRows, side: str)
     assert not differs[numbers > 1].any()
 
 
-def test_one_batch_is_learnt_by_heart(small: DenoisedRows) -> None:
+def test_one_batch_can_be_memorised(small: DenoisedRows) -> None:
     torch.manual_seed(0)
     model, chosen = small.model(), [0]
     tensors, count = small.tensors(chosen), small.batch(chosen).counts["predicted"]
@@ -197,7 +195,7 @@ def test_one_batch_is_learnt_by_heart(small: DenoisedRows) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_duplicates_mean_nothing_where_noise_is_drawn_anew(name: str) -> None:
+def test_duplicates_are_rejected_with_dynamic_noise(name: str) -> None:
     kind = type(OBJECTIVES[name])
-    with pytest.raises(ValidationError, match="duplicates = 3 has no meaning with dynamic: true"):
+    with pytest.raises(ValidationError, match="duplicates = 3 has no effect with dynamic: true"):
         kind.model_validate({"type": name, "duplicates": 3, "dynamic": True})

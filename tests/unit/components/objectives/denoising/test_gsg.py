@@ -31,7 +31,7 @@ SELECTIONS = {
 
 
 @pytest.mark.parametrize("objective", SELECTIONS.values(), ids=SELECTIONS.keys())
-def test_what_the_decoder_gives_is_what_the_encoder_misses(
+def test_the_target_is_the_sentences_missing_in_the_source(
     objective: Gsg, sentence_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = DenoisedRows(sentence_store, vocabulary, objective, size=RowSize(64, 40))
@@ -52,7 +52,7 @@ def test_what_the_decoder_gives_is_what_the_encoder_misses(
         ("principal", "a b c d _ e d", "b d"),
     ],
 )
-def test_a_hand_example_has_these_tensors(
+def test_a_small_example_has_the_expected_tensors(
     build_store: BuildStore,
     letters: Path,
     letter_vocabulary: Vocabulary,
@@ -75,7 +75,7 @@ def words(ids: list[int], vocabulary: Vocabulary) -> list[str]:
     return ["_" if (word := vocabulary.tokens[one]) == "[MASK]" else word for one in ids]
 
 
-def test_a_vocabulary_with_a_mark_for_sentences_uses_it(
+def test_a_sentence_mask_of_the_vocabulary_is_used(
     letter_store: TokenStore, letter_vocabulary: Vocabulary
 ) -> None:
     marked = replace(letter_vocabulary, tokens=(*letter_vocabulary.tokens, "[MASK1]"))
@@ -85,13 +85,13 @@ def test_a_vocabulary_with_a_mark_for_sentences_uses_it(
     assert marked.special_id("mask") not in sources
 
 
-# Which sentences make an example
+# Grouping of sentences into examples
 
 
 def groups_of(
     corpus: list[list[int]], source: int, target: int, *, rate: float = 0.3
 ) -> SentenceGroups:
-    """Documents of sentences of these lengths, for texts of so many tokens on both sides."""
+    """The groups of documents with sentences of these lengths; text tokens per side as given."""
     index = Gsg(type="gsg", rate=rate).index(
         MadeDocuments(corpus),
         size=RowSize(source + 2, target + 1),
@@ -115,23 +115,23 @@ def test_sentences_are_grouped_until_the_row_is_full() -> None:
 
 
 def test_a_group_whose_longest_sentences_do_not_fit_the_target_is_halved() -> None:
-    # Of five, two are taken: 10 and 9 are too much for 12.
+    # Two of five sentences are removed: 10 + 9 tokens do not fit a target of 12.
     index = groups_of([[10, 9, 1, 1, 1]], 30, 12)
     assert grouped(index) == [[10, 9], [1, 1, 1]]
     assert index.target.tolist() == [10, 1]
 
 
-def test_a_sentence_longer_than_half_a_row_is_cut_and_nothing_lost() -> None:
+def test_a_sentence_longer_than_half_a_row_is_cut_and_nothing_is_lost() -> None:
     index = groups_of([[25, 3]], 12, 8)
     assert grouped(index) == [[6, 6], [6, 6], [1, 3]]
     assert index.left_out == {}
 
 
-def test_a_last_sentence_takes_one_from_the_group_before_it() -> None:
+def test_a_single_last_sentence_takes_one_from_the_previous_group() -> None:
     assert grouped(groups_of([[4, 4, 4, 5]], 12, 8)) == [[4, 4], [4, 5]]
 
 
-def test_what_is_left_alone_is_counted() -> None:
+def test_left_out_sentences_are_counted() -> None:
     index = groups_of([[5], [6, 6, 4], [3, 3]], 12, 8)
     assert grouped(index) == [[6, 6], [3, 3]]
     assert index.left_out == {
@@ -142,12 +142,12 @@ def test_what_is_left_alone_is_counted() -> None:
     }
 
 
-def test_a_corpus_of_single_sentences_is_refused() -> None:
+def test_a_corpus_of_single_sentences_is_rejected() -> None:
     with pytest.raises(UserError, match="is a single sentence, without sentences to"):
         groups_of([[5], [6]], 12, 8)
 
 
-def test_a_target_without_room_for_a_sentence_is_refused() -> None:
+def test_a_target_length_without_room_for_a_sentence_is_rejected() -> None:
     with pytest.raises(UserError, match="target_sequence_length = 1 has no room for a sentence"):
         groups_of([[5, 6]], 12, 0)
 
@@ -174,15 +174,15 @@ def test_no_group_is_too_long_for_either_side(
 
 
 @pytest.mark.parametrize("selection", ["lead", "principal"])
-def test_duplicates_of_a_selection_that_draws_nothing_are_refused(
+def test_duplicates_are_rejected_for_selections_without_randomness(
     selection: Literal["lead", "principal"],
 ) -> None:
-    with pytest.raises(ValidationError, match=f"no meaning with selection: {selection}"):
+    with pytest.raises(ValidationError, match=f"no effect with selection: {selection}"):
         Gsg(type="gsg", selection=selection, dynamic=False, duplicates=2)
     assert Gsg(type="gsg", selection="random", dynamic=False, duplicates=2).duplicates == 2
 
 
 @pytest.mark.parametrize("option", ["sequential", "unique"])
-def test_options_of_principal_sentences_are_theirs_alone(option: str) -> None:
-    with pytest.raises(ValidationError, match=f"{option} = true is about principal sentences"):
+def test_options_of_principal_sentences_are_rejected_for_other_selections(option: str) -> None:
+    with pytest.raises(ValidationError, match=f"{option} = true needs selection: principal"):
         Gsg.model_validate({"type": "gsg", "selection": "random", option: True})

@@ -30,7 +30,7 @@ every_kind = pytest.mark.parametrize("objective", KINDS.values(), ids=KINDS.keys
 
 
 @every_kind
-def test_every_text_of_the_store_comes_back_from_both_sides(
+def test_every_text_is_restored_from_source_and_target(
     objective: T5, real_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = DenoisedRows(real_store, vocabulary, objective, size=RowSize(64, 40))
@@ -43,7 +43,7 @@ def test_every_text_of_the_store_comes_back_from_both_sides(
     assert sum(map(len, texts)) == real_store.info.tokens + separators
 
 
-def test_a_hand_example_has_these_tensors(
+def test_a_small_example_has_the_expected_tensors(
     build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     store = build_store(tmp_path / "store", "a b c d e f\n", vocab=letters)
@@ -51,7 +51,7 @@ def test_a_hand_example_has_these_tensors(
     rows = DenoisedRows(store, letter_vocabulary, objective, size=RowSize(8, 8))
     tensors = rows.batch([0]).tensors
     ids = letter_vocabulary.ids
-    # Three of six tokens are noise, in one span, at the end.
+    # Three of six tokens are noise, in one span at the end.
     source = ["[CLS]", "a", "b", "c", "<extra_id_0>", "[SEP]", "[PAD]", "[PAD]"]
     given = ["<extra_id_0>", "d", "e", "f", "<extra_id_1>", "[SEP]"]
     assert tensors["input_ids"].tolist() == [[ids[token] for token in source]]
@@ -62,18 +62,18 @@ def test_a_hand_example_has_these_tensors(
     assert tensors["target_weights"].tolist() == [[1] * 6 + [0] * 2]
 
 
-def test_pieces_are_as_long_as_both_sides_allow(
+def test_chunks_are_as_long_as_both_sides_allow(
     real_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = DenoisedRows(real_store, vocabulary, T5(type="t5"), size=RowSize(128, 128))
-    assert rows.examples.lengths.max() == 140, "15 % fewer, and 7 sentinels"
+    assert rows.examples.lengths.max() == 140, "119 kept tokens, 7 sentinels, 2 special tokens"
     assert rows.lengths[:, 0].max() == 128
     short = DenoisedRows(real_store, vocabulary, T5(type="t5"), size=RowSize(128, 16))
-    # 10 of noise in 3 spans; with 11 in 4 it would be 17.
+    # 10 noise tokens in 3 spans: 15 tokens. 11 noise tokens in 4 spans would need 17.
     assert short.lengths[:, 1].max() == 15
 
 
-def test_full_rows_are_full(sentence_store: TokenStore, vocabulary: Vocabulary) -> None:
+def test_joined_rows_are_full(sentence_store: TokenStore, vocabulary: Vocabulary) -> None:
     rows = DenoisedRows(
         sentence_store, vocabulary, KINDS["joined"], size=RowSize(64, 32), packing=False
     )
@@ -81,7 +81,7 @@ def test_full_rows_are_full(sentence_store: TokenStore, vocabulary: Vocabulary) 
     assert np.unique(filled[:-1]).tolist() == [64]
 
 
-def test_joined_documents_are_not_ended_by_what_ends_a_target(
+def test_joined_documents_are_separated_by_cls_not_by_the_end_token(
     sentence_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = DenoisedRows(sentence_store, vocabulary, T5(type="t5", full_sentences=True))
@@ -90,30 +90,30 @@ def test_joined_documents_are_not_ended_by_what_ends_a_target(
     assert not (texts.tokens == vocabulary.special_id("sep")).any()
 
 
-def test_a_vocabulary_without_sentinels_is_refused() -> None:
-    sentence = refusal(0, KINDS["paper"])
+def test_a_vocabulary_without_sentinels_is_rejected() -> None:
+    sentence = error_message(0, KINDS["paper"])
     assert sentence.startswith("words.txt: the vocabulary has no sentinels (<extra_id_0>,")
 
 
-def test_too_few_sentinels_are_refused_with_both_numbers() -> None:
-    # 567 tokens, 85 of noise in 28 spans, and one sentinel to close.
-    sentence = refusal(28, KINDS["paper"], RowSize(512, 512))
+def test_too_few_sentinels_are_rejected_naming_both_numbers() -> None:
+    # 567 tokens with 85 noise tokens in 28 spans, and one closing sentinel.
+    sentence = error_message(28, KINDS["paper"], RowSize(512, 512))
     assert "has only 28 sentinels" in sentence
-    assert "data.sequence_length = 512 need up to 29 under objective.noise = paper" in sentence
+    assert "data.sequence_length = 512 need up to 29 with objective.noise.spans = paper" in sentence
     KINDS["paper"].refuse_unfit(words_with(29), RowSize(512, 512))
 
 
-def test_spans_of_any_number_need_as_many_sentinels_as_they_could_be() -> None:
-    # 510 tokens, 76 of noise, which might stand apart.
-    assert "need up to 77" in refusal(76, KINDS["token"], RowSize(512, 512))
+def test_token_noise_needs_sentinels_for_the_maximum_number_of_spans() -> None:
+    # 510 tokens with 76 noise tokens, each possibly a span of its own.
+    assert "need up to 77" in error_message(76, KINDS["token"], RowSize(512, 512))
     KINDS["token"].refuse_unfit(words_with(77), RowSize(512, 512))
 
 
-def test_a_target_without_room_is_refused() -> None:
-    # Of two tokens: two sentinels, one token, the end.
+def test_a_target_length_without_room_is_rejected() -> None:
+    # The target of a text of two tokens: two sentinels, one token and the end token.
     KINDS["paper"].refuse_unfit(words_with(9), RowSize(64, 4))
-    sentence = refusal(9, KINDS["paper"], RowSize(64, 3))
-    assert "data.target_sequence_length = 3 has no room for the noise of a text" in sentence
+    sentence = error_message(9, KINDS["paper"], RowSize(64, 3))
+    assert "data.target_sequence_length = 3 with data.sequence_length = 64 has no room" in sentence
 
 
 def words_with(sentinels: int) -> Vocabulary:
@@ -125,7 +125,7 @@ def words_with(sentinels: int) -> Vocabulary:
     )
 
 
-def refusal(sentinels: int, objective: T5, size: RowSize = SIZE) -> str:
+def error_message(sentinels: int, objective: T5, size: RowSize = SIZE) -> str:
     with pytest.raises(UserError) as caught:
         objective.refuse_unfit(words_with(sentinels), size)
     return str(caught.value)

@@ -21,7 +21,7 @@ MOST_SENTENCES = 20
 
 @dataclass(frozen=True)
 class RealTexts:
-    """Texts one after another: tokens (N), and their sentences (E, K), 0 where there is none."""
+    """Texts one after another: `tokens` (N); `parts` (E, K): sentence lengths, 0 after the last."""
 
     tokens: NDArray[np.int64]
     parts: NDArray[np.int64]
@@ -44,14 +44,14 @@ class RealTexts:
         return [[sentence for sentence in row if sentence] for row in rows]
 
     def some(self, chosen: NDArray[np.int64]) -> RealTexts:
-        """Those of these numbers, in this order."""
+        """The texts with these indexes, in this order."""
         each = self.each
         tokens = [token for index in chosen for token in each[int(index)]]
         return RealTexts(np.array(tokens), self.parts[chosen], self.vocabulary_size)
 
 
 def split(tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[list[int]]:
-    """Ragged arrays as lists."""
+    """A ragged array as a list per example."""
     parts = np.split(tokens, np.cumsum(lengths)[:-1])
     return [part.tolist() for part in parts]
 
@@ -63,7 +63,7 @@ def keys_of(examples: int | NDArray[np.int64], epoch: int = 0) -> U64:
 
 @pytest.fixture(scope="module")
 def pieces(real_store: TokenStore, real_text: RealText) -> RealTexts:
-    """All documents, long ones cut."""
+    """All documents, cut into chunks of at most LENGTH tokens."""
     index = cut_documents(*real_store.document_ranges, LENGTH)
     texts = index.texts(real_store, np.arange(index.lengths.size))
     return RealTexts(texts.tokens, texts.parts, real_text.tokenizer.vocabulary.size)
@@ -73,7 +73,7 @@ def pieces(real_store: TokenStore, real_text: RealText) -> RealTexts:
 def documents(
     real_text: RealText, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
 ) -> RealTexts:
-    """Documents of at least two sentences, of long ones the beginning."""
+    """Documents of at least two sentences, cut after MOST_SENTENCES sentences."""
     store = build_store(
         tmp_path_factory.mktemp("sentences"),
         real_text.as_layout("sentences"),

@@ -29,11 +29,11 @@ def count_of(sentences: int) -> int:
     return min(max(round(RATE * sentences), 1), sentences - 1)
 
 
-# ROUGE as it is defined, sentence by sentence
+# A plain implementation of ROUGE-1, sentence by sentence
 
 
 def rouge_1(candidate: Words, reference: Words, *, unique: bool) -> Fraction:
-    """F1 of the words of two texts."""
+    """ROUGE-1 F1 of two texts."""
     first, second = Counter(candidate), Counter(reference)
     if unique:
         first, second = Counter(set(candidate)), Counter(set(reference))
@@ -46,7 +46,7 @@ def rouge_1(candidate: Words, reference: Words, *, unique: bool) -> Fraction:
 
 
 def score(sentences: list[Words], chosen: Iterable[int], *, unique: bool) -> Fraction:
-    """How well the chosen sentences tell the others."""
+    """ROUGE-1 F1 of the chosen sentences against the others."""
     inside = set(chosen)
     candidate = [word for index in inside for word in sentences[index]]
     others = [index for index in range(len(sentences)) if index not in inside]
@@ -54,7 +54,7 @@ def score(sentences: list[Words], chosen: Iterable[int], *, unique: bool) -> Fra
 
 
 def principal(sentences: list[Words], *, sequential: bool, unique: bool) -> list[int]:
-    """The sentences the paper would take; of equals the earlier."""
+    """The sentences that the paper selects; ties: the earlier."""
     wanted, everyone = count_of(len(sentences)), range(len(sentences))
     if not sequential:
         by_score = sorted(everyone, key=lambda i: -score(sentences, [i], unique=unique))
@@ -67,19 +67,19 @@ def principal(sentences: list[Words], *, sequential: bool, unique: bool) -> list
 
 
 @every_principal
-def test_principal_sentences_are_those_that_plain_rouge_would_take(
+def test_principal_sentences_match_a_plain_implementation(
     sequential: bool, unique: bool, documents: RealTexts
 ) -> None:
     gaps = principal_sentences(
         documents.tokens, documents.parts, RATE, sequential=sequential, unique=unique
     )
-    # The plain way takes long.
+    # Every 50th document only: the plain implementation is slow.
     for index in range(0, len(documents.sentences), 50):
         expected = principal(documents.sentences[index], sequential=sequential, unique=unique)
         assert np.flatnonzero(gaps[index]).tolist() == expected
 
 
-def test_the_four_ways_of_principal_sentences_differ(documents: RealTexts) -> None:
+def test_the_four_variants_of_principal_sentences_differ(documents: RealTexts) -> None:
     found = [
         principal_sentences(
             documents.tokens, documents.parts, RATE, sequential=sequential, unique=unique
@@ -90,10 +90,10 @@ def test_the_four_ways_of_principal_sentences_differ(documents: RealTexts) -> No
     assert len(set(found)) == 4
 
 
-# How many and which
+# Number and choice of sentences
 
 
-def test_thirty_percent_of_the_sentences_are_taken_but_never_none_or_all() -> None:
+def test_thirty_percent_of_the_sentences_are_removed_but_never_none_or_all() -> None:
     counts = gap_counts(np.array([2, 3, 4, 5, 7, 10, 20]), RATE)
     assert counts.tolist() == [1, 1, 1, 2, 2, 3, 6]
 
@@ -107,7 +107,7 @@ def selections(texts: RealTexts) -> dict[str, np.ndarray]:
     }
 
 
-def test_every_selection_takes_so_many_and_only_sentences_that_are_there(
+def test_every_selection_removes_the_right_number_of_existing_sentences(
     documents: RealTexts,
 ) -> None:
     expected = [count_of(len(sentences)) for sentences in documents.sentences]
@@ -123,7 +123,7 @@ def test_lead_takes_the_first_sentences(documents: RealTexts) -> None:
         assert np.flatnonzero(gaps).tolist() == list(range(count_of(len(sentences))))
 
 
-def test_random_takes_every_set_of_sentences_equally_often_the_last_one_too() -> None:
+def test_random_takes_every_set_of_sentences_equally_often() -> None:
     texts = 12_000
     parts = np.tile([3, 1, 0, 2, 5], (texts, 1))
     gaps = random_sentences(parts, 0.5, keys_of(texts))
@@ -141,10 +141,10 @@ def test_principal_may_take_the_last_sentence(sequential: bool, unique: bool) ->
     assert gaps.tolist() == [[False, False, False, True]]
 
 
-# What becomes of the text
+# Source and target
 
 
-def test_the_text_comes_back_from_source_and_target(documents: RealTexts) -> None:
+def test_the_text_is_restored_from_source_and_target(documents: RealTexts) -> None:
     each = documents.each
     for gaps in selections(documents).values():
         result = without_gaps(documents.tokens, documents.parts, gaps, mask_id=MASK)
@@ -163,7 +163,7 @@ def test_the_text_comes_back_from_source_and_target(documents: RealTexts) -> Non
             assert not left
 
 
-def test_a_hand_example_keeps_the_order_of_both_sides() -> None:
+def test_source_and_target_keep_the_order_of_a_small_example() -> None:
     gaps = np.array([[True, False, False, True], [False, True, False, False]])
     parts = np.array([[2, 1, 1, 2], [1, 2, 1, 0]])
     result = without_gaps(np.arange(10), parts, gaps, mask_id=MASK)
@@ -173,7 +173,7 @@ def test_a_hand_example_keeps_the_order_of_both_sides() -> None:
     assert result.target_lengths.tolist() == [4, 2]
 
 
-def test_sides_are_never_longer_than_is_said_beforehand(documents: RealTexts) -> None:
+def test_sides_are_never_longer_than_their_bounds(documents: RealTexts) -> None:
     parts = documents.parts
     bounds = longest_gap_sides(parts[parts > 0], (parts > 0).sum(axis=1), RATE)
     for gaps in selections(documents).values():
@@ -182,16 +182,16 @@ def test_sides_are_never_longer_than_is_said_beforehand(documents: RealTexts) ->
         assert (result.target_lengths <= bounds[:, 1]).all()
 
 
-def test_the_longest_sides_are_reached() -> None:
+def test_the_bounds_of_the_sides_are_tight() -> None:
     lengths, sentences = np.array([4, 1, 2, 9, 3, 5]), np.array([4, 2])
     sides = longest_gap_sides(lengths, sentences, 0.5)
     assert sides.tolist() == [[16 - 3 + 2, 13], [8 - 3 + 1, 5]]
 
 
-# What it depends on
+# Dependence on batch and epoch
 
 
-def test_a_text_is_treated_alike_in_any_batch(documents: RealTexts) -> None:
+def test_a_text_has_the_same_gaps_in_any_batch(documents: RealTexts) -> None:
     chosen = np.array([30, 2, 41])
     some, whole = documents.some(chosen), selections(documents)
     parts, tokens = some.parts, some.tokens

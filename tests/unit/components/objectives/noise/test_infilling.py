@@ -26,7 +26,7 @@ def noised(noise: Infilling, texts: RealTexts, epoch: int = 0) -> Noised:
 
 
 def orders(texts: RealTexts, epoch: int = 0) -> list[list[int]]:
-    """The tokens of the texts with their sentences permuted."""
+    """The tokens of the texts with their sentences shuffled."""
     keys = keys_of(texts.lengths.size, epoch)
     return split(permuted(texts.tokens, texts.parts, keys), texts.lengths)
 
@@ -42,7 +42,7 @@ def test_the_target_is_the_text(noise: Infilling, documents: RealTexts) -> None:
 
 
 @every_kind
-def test_what_is_not_masked_is_the_permuted_text_in_order(
+def test_unmasked_tokens_are_those_of_the_permuted_text_in_order(
     noise: Infilling, documents: RealTexts
 ) -> None:
     result = noised(noise, documents)
@@ -57,7 +57,7 @@ def test_what_is_not_masked_is_the_permuted_text_in_order(
 
 
 @every_kind
-def test_every_span_is_one_mask_where_it_stood(noise: Infilling, documents: RealTexts) -> None:
+def test_every_span_is_replaced_by_one_mask(noise: Infilling, documents: RealTexts) -> None:
     result = noised(noise, documents)
     spans = noise.draw(documents.lengths, keys_of(documents.lengths.size))
     texts, first = orders(documents), np.cumsum(documents.lengths) - documents.lengths
@@ -74,7 +74,7 @@ def test_every_span_is_one_mask_where_it_stood(noise: Infilling, documents: Real
     assert rebuilt == split(result.source, result.source_lengths)
 
 
-def test_a_permuted_text_has_its_sentences_whole(documents: RealTexts) -> None:
+def test_permutation_keeps_sentences_whole(documents: RealTexts) -> None:
     changed = 0
     for sentences, text in zip(documents.sentences, orders(documents), strict=True):
         left, place = Counter(tuple(sentence) for sentence in sentences), 0
@@ -99,7 +99,7 @@ def test_all_orders_of_sentences_are_equally_likely() -> None:
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
-def test_sentences_keep_their_order_where_the_recipe_says_so(documents: RealTexts) -> None:
+def test_sentences_keep_their_order_with_permute_sentences_false(documents: RealTexts) -> None:
     noise = PoissonInfilling(permute_sentences=False)
     result = noised(noise, documents)
     sources = split(result.source, result.source_lengths)
@@ -108,7 +108,7 @@ def test_sentences_keep_their_order_where_the_recipe_says_so(documents: RealText
         assert all(token in rest for token in source if token != MASK)
 
 
-# How much
+# Amount of noise
 
 
 @every_kind
@@ -121,11 +121,11 @@ def test_exactly_the_rate_of_the_tokens_is_hidden(noise: Infilling, documents: R
         assert length - kept == min(max(round(noise.rate * length), 1), length - 1)
 
 
-def test_poisson_lengths_are_those_of_the_paper() -> None:
+def test_poisson_lengths_have_the_distribution_of_the_paper() -> None:
     lengths = np.full(300, 1000)
     spans = PoissonInfilling().draw(lengths, keys_of(300))
     shares = np.bincount(spans.lengths, minlength=6)[:6] / spans.lengths.size
-    # 30,000 spans of Poisson(3); the last of each text is cut.
+    # 30,000 spans of Poisson(3); the last span of each text is cut.
     assert shares == pytest.approx([0.0498, 0.1494, 0.2240, 0.2240, 0.1680, 0.1008], abs=0.008)
     assert spans.lengths.mean() == pytest.approx(3, rel=0.02)
 
@@ -148,11 +148,11 @@ def test_the_source_is_never_longer_than_the_text(noise: Infilling) -> None:
         assert (result.target_lengths == bounds[:, 1]).all()
 
 
-# Where
+# Positions
 
 
-def test_empty_spans_stand_anywhere() -> None:
-    # 8 kept tokens and the spans: an empty one may come before the first and after the last.
+def test_empty_spans_may_be_at_any_position() -> None:
+    # 8 kept and 4 noise tokens: an empty span may be at any of the 13 positions.
     texts = 4000
     lengths = np.full(texts, 12)
     spans = PoissonInfilling(rate=0.34).draw(lengths, keys_of(texts))
@@ -162,7 +162,7 @@ def test_empty_spans_stand_anywhere() -> None:
 
 
 def test_all_orders_of_spans_and_kept_tokens_are_equally_likely() -> None:
-    # 2 hidden tokens in spans of one, 3 kept: 10 ways.
+    # 2 noise tokens in spans of one token, 3 kept tokens: 10 orders.
     noise = GeometricInfilling(lengths="geometric", rate=0.4, geometric_p=0.999, max_length=1)
     texts = 20_000
     lengths = np.full(texts, 5)
@@ -172,11 +172,11 @@ def test_all_orders_of_spans_and_kept_tokens_are_equally_likely() -> None:
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
-# What it depends on
+# Dependence on batch and epoch
 
 
 @every_kind
-def test_a_text_is_noised_alike_in_any_batch(noise: Infilling, documents: RealTexts) -> None:
+def test_a_text_has_the_same_noise_in_any_batch(noise: Infilling, documents: RealTexts) -> None:
     chosen = np.array([21, 2, 40])
     whole, some = noised(noise, documents), documents.some(chosen)
     sources = split(whole.source, whole.source_lengths)
@@ -184,6 +184,6 @@ def test_a_text_is_noised_alike_in_any_batch(noise: Infilling, documents: RealTe
     assert split(result.source, result.source_lengths) == [sources[one] for one in chosen]
 
 
-def test_epochs_are_noised_differently(documents: RealTexts) -> None:
+def test_epochs_have_different_noise(documents: RealTexts) -> None:
     first, second = (noised(PoissonInfilling(), documents, epoch).source for epoch in (0, 1))
     assert not np.array_equal(first, second)

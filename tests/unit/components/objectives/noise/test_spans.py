@@ -30,13 +30,13 @@ SENTINELS = 200
 
 def noised(noise: SpanNoise, texts: RealTexts, epoch: int = 0) -> Noised:
     spans = noise.draw(texts.lengths, keys_of(texts.lengths.size, epoch))
-    # As the vocabulary with sentinels has them: after all other tokens.
+    # Sentinels follow all other tokens, as in a vocabulary file.
     sentinels = texts.vocabulary_size + np.arange(SENTINELS)
     return corrupted(texts.tokens, texts.lengths, spans, sentinels)
 
 
 def restored(source: list[int], target: list[int], first_sentinel: int) -> list[int]:
-    """The text that went in, from what came out, token by token."""
+    """The original text, restored from source and target."""
     answers: dict[int, list[int]] = {}
     current: list[int] = []
     for token in target:
@@ -54,7 +54,7 @@ def restored(source: list[int], target: list[int], first_sentinel: int) -> list[
 
 
 @every_kind
-def test_the_text_comes_back_from_source_and_target(noise: SpanNoise, pieces: RealTexts) -> None:
+def test_the_text_is_restored_from_source_and_target(noise: SpanNoise, pieces: RealTexts) -> None:
     result = noised(noise, pieces)
     sources = split(result.source, result.source_lengths)
     targets = split(result.target, result.target_lengths)
@@ -63,7 +63,7 @@ def test_the_text_comes_back_from_source_and_target(noise: SpanNoise, pieces: Re
 
 
 @every_kind
-def test_sentinels_are_used_in_their_order_and_one_more_closes_the_target(
+def test_sentinels_are_used_in_order_and_one_more_closes_the_target(
     noise: SpanNoise, pieces: RealTexts
 ) -> None:
     result = noised(noise, pieces)
@@ -79,8 +79,8 @@ def test_sentinels_are_used_in_their_order_and_one_more_closes_the_target(
         assert target[-1] == first + len(used)
 
 
-def test_a_hand_example_is_what_the_paper_shows() -> None:
-    # Thank you for inviting me to your party last week: "for inviting" and "last" are noise.
+def test_the_example_of_the_paper_is_reproduced() -> None:
+    # "Thank you for inviting me to your party last week": "for inviting" and "last" are noise.
     spans = Spans(np.array([0, 0]), np.array([2, 8]), np.array([2, 1]))
     result = corrupted(np.arange(10), np.array([10]), spans, np.array([90, 91, 92]))
     assert result.source.tolist() == [0, 1, 90, 4, 5, 6, 7, 91, 9]
@@ -88,7 +88,7 @@ def test_a_hand_example_is_what_the_paper_shows() -> None:
     assert (result.source_lengths.tolist(), result.target_lengths.tolist()) == ([9], [6])
 
 
-# How much
+# Amount of noise
 
 
 @every_kind
@@ -101,7 +101,7 @@ def test_exactly_the_rate_of_the_tokens_is_noise(noise: SpanNoise, pieces: RealT
     assert noise.hidden(lengths).tolist() == expected
 
 
-def test_the_paper_has_as_many_spans_as_the_mean_length_says(pieces: RealTexts) -> None:
+def test_the_number_of_paper_spans_follows_from_the_mean_length(pieces: RealTexts) -> None:
     lengths = pieces.lengths
     spans = PaperSpans().draw(lengths, keys_of(lengths.size))
     hidden = spans.hidden(lengths.size)
@@ -111,8 +111,9 @@ def test_the_paper_has_as_many_spans_as_the_mean_length_says(pieces: RealTexts) 
     assert hidden[long].sum() / sum(np.array(expected)[long]) == pytest.approx(3, abs=0.1)
 
 
-def test_sides_of_512_and_114_hold_what_the_reference_gives_them() -> None:
-    # T5 takes 568 tokens for 512 and 114, with an end token on each side and none to close.
+def test_sides_of_512_and_114_hold_568_tokens_as_in_the_reference() -> None:
+    # T5 cuts texts to 568 tokens for sides of 512 and 114, each with an end token, but without a
+    # closing sentinel.
     source, target = PaperSpans().longest_sides(np.array([568]))[0]
     assert (source + 1, target - 1 + 1) == (512, 114)
 
@@ -125,14 +126,12 @@ def test_geometric_lengths_have_their_mean(
     lengths = np.full(400, 2000)
     spans = noise.draw(lengths, keys_of(lengths.size))
     assert spans.lengths.max() == longest
-    # 30,000 spans; the last of each text is cut.
+    # 30,000 spans; the last span of each text is cut.
     assert spans.lengths.mean() == pytest.approx(mean, rel=0.02)
 
 
 @every_kind
-def test_sides_are_never_longer_than_is_said_beforehand(
-    noise: SpanNoise, pieces: RealTexts
-) -> None:
+def test_sides_are_never_longer_than_their_bounds(noise: SpanNoise, pieces: RealTexts) -> None:
     bounds = noise.longest_sides(pieces.lengths)
     result = noised(noise, pieces)
     sides = np.stack([result.source_lengths, result.target_lengths], axis=1)
@@ -143,7 +142,7 @@ def test_sides_are_never_longer_than_is_said_beforehand(
         assert np.array_equal(sides, bounds)
 
 
-# Where
+# Positions
 
 
 @every_kind
@@ -154,7 +153,9 @@ def test_spans_never_touch(noise: SpanNoise, pieces: RealTexts) -> None:
     assert (spans.lengths > 0).all()
 
 
-def test_the_papers_texts_begin_with_what_is_kept_and_end_with_noise(pieces: RealTexts) -> None:
+def test_with_paper_spans_a_text_begins_with_a_kept_token_and_ends_with_noise(
+    pieces: RealTexts,
+) -> None:
     lengths = pieces.lengths
     spans = PaperSpans().draw(lengths, keys_of(lengths.size))
     ends = np.cumsum(lengths)
@@ -163,34 +164,34 @@ def test_the_papers_texts_begin_with_what_is_kept_and_end_with_noise(pieces: Rea
 
 
 def masks(noise: SpanNoise, length: int, draws: int) -> Counter[tuple[int, ...]]:
-    """How often each set of places is noise."""
+    """How often each set of positions is drawn as noise."""
     lengths = np.full(draws, length)
     spans = noise.draw(lengths, keys_of(draws))
     places = split(spans.tokens % length, spans.hidden(draws))
     return Counter(tuple(place) for place in places)
 
 
-def test_every_way_the_paper_can_cut_a_text_is_equally_likely() -> None:
-    # 9 tokens, 3 of noise in 2 spans: 2 ways to cut the noise, 5 to cut the rest.
+def test_all_segmentations_of_paper_spans_are_equally_likely() -> None:
+    # 9 tokens, 3 of them noise, 2 spans: 2 ways to cut the noise, 5 to cut the kept tokens.
     found = masks(PaperSpans(rate=0.34, mean_length=1.5), 9, 20_000)
     assert len(found) == 10
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
-def test_a_roll_moves_the_noise_to_every_place() -> None:
-    # 6 tokens, 2 of noise in a span: it may go over the end.
+def test_a_random_roll_moves_the_noise_to_every_position() -> None:
+    # 6 tokens, 2 of them noise in one span, which may wrap around the end.
     found = masks(PaperSpans(rate=0.34, random_roll=True), 6, 12_000)
     assert set(found) == {(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)}
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
-def test_every_place_is_equally_likely_for_single_tokens() -> None:
+def test_all_positions_are_equally_likely_for_token_noise() -> None:
     found = masks(TokenSpans(spans="token", rate=0.4), 5, 20_000)
     assert set(found) == set(combinations(range(5), 2))
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
-def test_geometric_spans_stand_anywhere_in_a_text() -> None:
+def test_geometric_spans_may_be_anywhere_in_a_text() -> None:
     noise = GeometricSpans(spans="geometric", rate=0.4, geometric_p=0.999, max_length=1)
     found = masks(noise, 5, 12_000)
     apart = {pair for pair in combinations(range(5), 2) if pair[1] - pair[0] > 1}
@@ -208,11 +209,11 @@ def test_a_text_of_one_token_is_kept(noise: SpanNoise) -> None:
     assert result.source[[0, 3]].tolist() == [0, 3]
 
 
-# What it depends on
+# Dependence on batch and epoch
 
 
 @every_kind
-def test_a_text_is_noised_alike_in_any_batch(noise: SpanNoise, pieces: RealTexts) -> None:
+def test_a_text_has_the_same_noise_in_any_batch(noise: SpanNoise, pieces: RealTexts) -> None:
     lengths = pieces.lengths
     chosen = np.array([17, 3, 99, 4])
     spans = noise.draw(lengths, keys_of(lengths.size))
@@ -226,11 +227,11 @@ def test_a_text_is_noised_alike_in_any_batch(noise: SpanNoise, pieces: RealTexts
 
 
 @every_kind
-def test_epochs_are_noised_differently(noise: SpanNoise, pieces: RealTexts) -> None:
+def test_epochs_have_different_noise(noise: SpanNoise, pieces: RealTexts) -> None:
     first, second = (noised(noise, pieces, epoch).source for epoch in (0, 1))
     assert not np.array_equal(first, second)
 
 
-def test_more_than_half_is_refused_where_spans_must_stay_apart() -> None:
+def test_a_rate_above_half_is_rejected_if_spans_must_not_touch() -> None:
     with pytest.raises(ValidationError):
         TokenSpans(spans="token", rate=0.6)
