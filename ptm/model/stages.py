@@ -48,9 +48,9 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
     if bounds is None:
         most = next(n for n in range(min(stages, len(sizes)), 0, -1) if balanced(sizes, n))
         raise UserError(
-            f"engine.pipeline_stages = {stages} is too many for this model: every stage needs a "
-            f"matrix and a bias or norm of its own, which allows at most {most}. Set "
-            f"engine.pipeline_stages: {most}."
+            f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
+            "because every stage needs a matrix and a bias or norm of its own. "
+            "Set fewer stages, or use a deeper model."
         )
     if frozen:
         _refuse_frozen_stage(plan, bounds, step_sizes(plan, without=frozen))

@@ -25,7 +25,7 @@ class ResidualLayer(nn.Module):
         return read
 
     def after(self, norm: nn.Module, hidden: Tensor, branch: Tensor) -> Tensor:
-        """Add the output of a branch, with dropout, to the stream (B, T, D); normalise if post-norm."""
+        """The stream plus the output of a branch with dropout, normalised if post-norm (B, T, D)."""
         total = hidden + self.dropout(branch)
         joined: Tensor = total if self.pre_norm else norm(total)
         return joined
@@ -34,7 +34,7 @@ class ResidualLayer(nn.Module):
 class _SelfAttending(ResidualLayer):
     """The branches of self-attention and feed-forward.
 
-    `first_norm` says whether there is a norm for the attention branch.
+    Without `first_norm`, the attention branch has no norm.
     """
 
     def __init__(

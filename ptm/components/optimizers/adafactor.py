@@ -26,8 +26,7 @@ class Adafactor(Optimizer):
 
     type: Literal["adafactor"]
     learning_rate: PositiveFloat = 1.0
-    """Required with `relative_step: false`; not allowed otherwise, as the step determines the rate.
-    """
+    """Required with `relative_step: false`, else not allowed."""
     weight_decay: NonNegativeFloat = 0.0
     relative_step: bool = True
     """Use the learning rate min(1e-2, 1 / sqrt(step)), before the schedule (section 9)."""

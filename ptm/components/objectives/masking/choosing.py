@@ -36,7 +36,7 @@ _CHOOSE, _LENGTHS, _PLACE, _COUNT, _DROP, _LEVEL, _CUT = 0, 1, 2, 3, 6, 7, 8
 
 
 def choose_level(keys: U64, weights: Sequence[float]) -> I64:
-    """Draw an index into `weights` for each example (E), with probability proportional to weight."""
+    """Draw an index into `weights` for each example (E), in proportion to the weights."""
     shares = np.cumsum(np.asarray(weights) / sum(weights))[:-1]
     point = uniform(draws(substream(keys, _LEVEL), np.zeros(keys.size, dtype=np.int64)))
     return np.searchsorted(shares, point, side="right")
