@@ -34,8 +34,9 @@ def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...
 
 
 def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:
-    """Cut the plan into stages of balanced size; stage i runs the operations bounds[i]:bounds[i+1].
+    """Cut the plan into pipeline stages of balanced size.
 
+    Returns `stages + 1` bounds; stage i runs the operations `steps[bounds[i]:bounds[i + 1]]`.
     The largest stage is as small as possible, and every stage has matrices and vectors. DeepSpeed
     all-reduces the gradient norm once per parameter group of the optimizer, so a stage without one
     of the groups would make the others wait forever.

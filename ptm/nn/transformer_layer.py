@@ -25,7 +25,7 @@ class ResidualLayer(nn.Module):
         return read
 
     def after(self, norm: nn.Module, hidden: Tensor, branch: Tensor) -> Tensor:
-        """The stream plus the output of a branch with dropout, normalised if post-norm (B, T, D)."""
+        """The stream plus the branch with dropout, normalised if post-norm; all (B, T, D)."""
         total = hidden + self.dropout(branch)
         joined: Tensor = total if self.pre_norm else norm(total)
         return joined

@@ -50,7 +50,8 @@ class Transformer(TransformerStack, Encoder):
     """Number of tokens around itself that a token attends to, half on either side; all tokens of
     the example if left out."""
     global_every: PositiveInt | None = None
-    """Every how many layers one attends to the whole example in spite of `window`, from layer 0."""
+    """Every `global_every`-th layer, starting with the first, ignores `window` and attends to the
+    whole example."""
     shared_groups: PositiveInt | None = None
     """Number of groups of consecutive layers that share their weights (ALBERT). If left out, every
     layer has its own."""

@@ -101,8 +101,8 @@ def choose_spans(
     fits = sum_before(lengths, owner) + lengths + index <= counts[owner]
     owner, lengths = owner[fits], lengths[fits]
 
-    # With `hidden` units inside spans, an example has `counts - hidden` others and one more gap
-    # around them. Each span goes into a gap of its own; gaps are drawn without replacement.
+    # An example has `counts - hidden` units outside spans, and one more gap before, between and
+    # after them. Each span goes into a gap of its own; gaps are drawn without replacement.
     hidden = np.bincount(owner, weights=lengths, minlength=units.examples).astype(np.int64)
     spans = np.bincount(owner, minlength=units.examples)
     gaps = np.where(counts > 0, counts - hidden + 1, 0)
@@ -111,7 +111,7 @@ def choose_spans(
     order = _sorted_by_owner(gap_owner, draws(substream(keys, _PLACE)[gap_owner], gap))
     used = np.zeros(gap.size, dtype=bool)
     used[order[index_within(gap_owner) < spans[gap_owner]]] = True
-    # A span starts after the other units before its gap and the units of all earlier spans (S).
+    # Before a span are the `gap` units outside spans and the units of all earlier spans (S).
     starts = first_unit[owner] + gap[used] + sum_before(lengths, owner)
 
     # The units inside spans and the span of each (M), cut where the run changes.

@@ -68,9 +68,10 @@ class PhraseTrie:
     def matches(self, ids: I64, begins: I64) -> Iterator[tuple[int, I64]]:
         """Find all phrases in `ids` that begin at one of `begins` (ascending).
 
-        Yields, for each length from 1 up, the length and the ascending begins of the matches.
+        Yields, for each length from 1 up, the length and the first tokens of the matches, ascending.
         """
-        # `at`: the begins that are still on a path of the trie; `node`: where each has arrived.
+        # `at`: the first tokens of candidates that still follow the trie; `node`: the node that
+        # each has reached.
         at, node = begins, np.zeros(begins.size, dtype=np.int64)
         for depth, (table, ending) in enumerate(zip(self.edges, self.ends, strict=True)):
             inside = at + depth < ids.size
