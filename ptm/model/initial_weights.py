@@ -77,7 +77,7 @@ class FirstWeights:
         return tuple(self._shapes)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The initial value of parameter `name`, a whole fp32 tensor."""
+        """The initial value of parameter `name`: a whole fp32 tensor, computed again each time."""
         init = self._block.init
         stack: Encoder | Decoder = self._block.encoder
         if self._block.decoder is not None and name.startswith("decoder_"):

@@ -159,8 +159,9 @@ def _draw_lengths(
     for cap in range(1, longest + 1):
         tables[cap, :cap] = np.cumsum(geometric_lengths(p, cap))
         tables[cap, cap - 1 :] = 1.0
-    # The longest span allowed in each example, and the mean length under that cap (E).
+    # The longest span allowed in each example, and the mean length under that cap (E)
     caps = np.clip(counts // 2, 1, longest)
+    # (a mean is the sum over n >= 0 of the probability of a length above n).
     means = np.array([1.0] + [(1 - tables[c]).sum() + 1 for c in range(1, longest + 1)])[caps]
     # Random rounding: the expected number of spans is exactly wanted_units / means.
     fraction = uniform(draws(substream(keys, _COUNT), np.zeros(counts.size, dtype=np.int64)))
@@ -173,6 +174,7 @@ def _draw_lengths(
 
 
 def _budget(tokens: I64, rate: float, limit: int | None) -> I64:
+    """The number of tokens to predict in examples of so many maskable `tokens` (E)."""
     budget = np.where(tokens > 0, np.maximum(1, np.rint(rate * tokens).astype(np.int64)), 0)
     return budget if limit is None else np.minimum(budget, limit)
 

@@ -68,7 +68,7 @@ class PhraseTrie:
     def matches(self, ids: I64, begins: I64) -> Iterator[tuple[int, I64]]:
         """Find all phrases in `ids` that begin at one of `begins` (ascending).
 
-        Yields, for each length from 1 up, the length and the first tokens of the matches, ascending.
+        Yields, for each length from 1 up, the length and the begins of its matches, ascending.
         """
         # `at`: the first tokens of candidates that still follow the trie; `node`: the node that
         # each has reached.
