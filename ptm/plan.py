@@ -1,9 +1,10 @@
 """A model is a straight-line program over named tensors.
 
-A `Plan` is the one definition of a model. The plain executor runs its steps in a loop inside one
-module; a pipeline executor makes each step a layer whose tuple is exactly the names still alive.
-Floating tensors that cross a step must receive a gradient downstream; whatever else crosses is an
-integer tensor, so that any cut between two steps is a possible stage boundary.
+A `Plan` is the only definition of a model. The plain executor runs its operations (`Step`) in a
+loop inside one module. A pipeline executor turns each operation into a layer that passes on a tuple
+of exactly the tensors that are still live. A floating-point tensor that is passed on must receive
+a gradient downstream; all others are integer tensors. So a pipeline stage can begin between any
+two operations.
 """
 
 from __future__ import annotations
@@ -19,28 +20,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of one module: reads named tensors, writes named tensors.
+    """An operation: one call of one module, which reads and writes named tensors.
 
-    Steps with the same `tie` share one module (built by the first of them) and differ only in
-    `options`, the fixed keyword arguments of their call. Parameters are named `tie or name`.
+    Operations with the same `tie` share one module, built by the first of them, and differ only in
+    `options`. The canonical names of parameters begin with `tie` if given, else with `name`.
     """
 
     name: str
     build: Callable[[], nn.Module]
+    """Builds the module, on the current default device."""
     reads: tuple[str, ...]
+    """Names of the tensors passed to the module, in order."""
     writes: tuple[str, ...]
+    """Names of the tensors that the module returns, in order."""
     tie: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Fixed keyword arguments of the call."""
     block: bool = False
-    """Whether it is one of the repeated blocks that hold most of a model's activations."""
+    """Whether this is one of the repeated blocks, which hold most of a model's activations."""
 
     @property
     def key(self) -> str:
-        """The canonical prefix of this step's parameters."""
+        """The prefix of the canonical names of this operation's parameters."""
         return self.tie or self.name
 
     def renamed(self, names: Mapping[str, str]) -> Step:
-        """The same step on other tensors: those that `names` has get the name it gives them."""
+        """A copy that reads and writes other tensors; `names` maps old names to new ones."""
         return replace(
             self,
             reads=tuple(names.get(name, name) for name in self.reads),
@@ -50,14 +55,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in order, and the names the objective reads at the end."""
+    """A whole model: operations in order, and the names of the tensors it returns."""
 
     steps: tuple[Step, ...]
     outputs: tuple[str, ...]
 
     @cached_property
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape of every parameter by canonical name; found once, without their memory."""
+        """The shape of every parameter by canonical name, found on the meta device and cached."""
         import torch
 
         modules: dict[str, nn.Module] = {}
@@ -73,18 +78,18 @@ class Plan:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names that steps read and nothing has written: what a batch must bring, in order."""
+        """The names of the tensors that a batch must provide: read before any operation writes."""
         written: set[str] = set()
         needed: list[str] = []
         for step in self.steps:
             needed += [name for name in step.reads if name not in written and name not in needed]
             written.update(step.writes)
         missing = [name for name in self.outputs if name not in written]
-        assert not missing, f"no step writes the outputs {missing}"
+        assert not missing, f"no operation writes the outputs {missing}"
         return tuple(needed)
 
     def only(self, *outputs: str) -> Plan:
-        """The plan of the steps that these outputs need."""
+        """The plan with these outputs and only the operations that they depend on."""
         needed, kept = set(outputs), []
         for step in reversed(self.steps):
             if needed.intersection(step.writes):
@@ -93,12 +98,12 @@ class Plan:
         return Plan(steps=tuple(reversed(kept)), outputs=outputs)
 
     def after(self, name: str) -> Plan:
-        """The plan of the steps that come after the last that writes `name`."""
+        """The plan of the operations after the last one that writes `name`."""
         last = max(index for index, step in enumerate(self.steps) if name in step.writes)
         return Plan(steps=self.steps[last + 1 :], outputs=self.outputs)
 
     def live(self) -> tuple[tuple[str, ...], ...]:
-        """`live()[i]`: the names that step i or a later one still reads, in a fixed order.
+        """Liveness: entry i has the names that operation i or a later one reads, in a fixed order.
 
         The last entry is the outputs. A name is dropped right after its last reader.
         """

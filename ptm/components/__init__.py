@@ -1,1 +1,1 @@
-"""The parts that recipes choose among: a package per kind, a file per component."""
+"""The components that a recipe chooses from: one package per kind, one file per component."""

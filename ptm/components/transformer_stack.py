@@ -1,4 +1,4 @@
-"""The options that a stack of transformer layers has, whether it encodes or decodes."""
+"""The options of a stack of transformer layers, shared by encoder and decoder."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ if TYPE_CHECKING:
 
 
 class PositionBias(Config):
-    """A number a head and bucket of distances, added to scores; one table for all layers (T5)."""
+    """Relative position bias: one value per head and bucket of distances, added to attention
+    scores. All layers share one table (T5)."""
 
     buckets: Annotated[int, Field(ge=4, le=2**16)] = 32
+    """Number of buckets."""
     max_distance: PositiveInt = 128
-    """From this distance on all share a bucket."""
+    """All distances from this one on share a bucket."""
 
     @model_validator(mode="after")
     def _distances_grow(self) -> PositionBias:
         if self.buckets % 4:
-            raise ValueError(f"buckets = {self.buckets} is not a multiple of 4")
+            raise ValueError(f"buckets = {self.buckets} must be a multiple of 4")
         if self.max_distance <= self.buckets // 2:
             raise ValueError(
                 f"max_distance = {self.max_distance} must be above half of buckets = "
-                f"{self.buckets}: so many distances have a bucket of their own"
+                f"{self.buckets}, because that many distances have a bucket of their own"
             )
         return self
 
 
 class TransformerStack(Config):
-    """Layers of attention and feed-forward."""
+    """A stack of layers of attention and feed-forward."""
 
     hidden_size: PositiveInt
     layers: PositiveInt
@@ -43,26 +45,31 @@ class TransformerStack(Config):
     head_size: PositiveInt | None = None
     """Width of a head; hidden_size / heads if left out."""
     key_value_heads: PositiveInt | None = None
-    """Heads of keys and values, which groups of query heads share; as `heads` if left out."""
+    """Number of key and value heads, each shared by a group of query heads (grouped-query
+    attention); the same as `heads` if left out."""
     feed_forward_size: PositiveInt
     feed_forward: Literal["dense", "gated"] = "dense"
-    """gated: activation(gate) * up, with a matrix more (GEGLU, SwiGLU)."""
+    """gated: activation(gate) * up, with one more matrix (GEGLU, SwiGLU)."""
     activation: Activation = "gelu"
     norm: NormKind = "layer"
     norm_position: Literal["post", "pre"] = "post"
     norm_epsilon: PositiveFloat = 1e-12
     bias: bool = True
-    """Of linear layers and norms, in the embedding and the head too; not of the output layer."""
+    """Whether linear layers and norms have biases, in the embedding and the head too. The output
+    layer is not affected."""
     attention_scale: bool = True
-    """Divide attention's scores by the root of the head's size."""
+    """Divide attention scores by the square root of the head size."""
     position_bias: PositionBias | None = None
-    """Relative positions as numbers added to scores (T5)."""
+    """Relative position bias (T5); none if left out."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         width, heads = self.hidden_size, self.heads
         if self.head_size is None and width % heads:
-            raise ValueError(f"hidden_size = {width} is not a multiple of heads = {heads}")
+            raise ValueError(
+                f"hidden_size = {width} is not a multiple of heads = {heads}; "
+                "change one of them, or set head_size"
+            )
         if self.key_value_heads is not None and heads % self.key_value_heads:
             raise ValueError(
                 f"heads = {heads} is not a multiple of key_value_heads = {self.key_value_heads}"
@@ -71,32 +78,28 @@ class TransformerStack(Config):
 
     @property
     def pre_norm(self) -> bool:
-        """Whether branches normalise what they read, instead of the stream after them."""
+        """Whether norms are before each branch (pre-norm) instead of after each sum (post-norm)."""
         return self.norm_position == "pre"
 
     @property
     def activation_name(self) -> str:
-        """The feed-forward layers' activation."""
         return self.activation
 
     @property
     def epsilon(self) -> float:
-        """The norms' epsilon."""
         return self.norm_epsilon
 
     @property
     def norm_kind(self) -> NormKind:
-        """As `norm` says."""
         return self.norm
 
     @property
     def has_biases(self) -> bool:
-        """As `bias` says."""
         return self.bias
 
     @property
     def head_shape(self) -> HeadShape:
-        """The heads of every attention."""
+        """Number and sizes of the heads of every attention module."""
         return HeadShape(
             hidden_size=self.hidden_size,
             heads=self.heads,
@@ -107,7 +110,7 @@ class TransformerStack(Config):
         )
 
     def built_feed_forward(self) -> nn.Module:
-        """The feed-forward branch of one layer."""
+        """Build the feed-forward module of one layer."""
         from ptm.nn.transformer_layer import FeedForward, GatedFeedForward
 
         build = GatedFeedForward if self.feed_forward == "gated" else FeedForward
@@ -116,7 +119,10 @@ class TransformerStack(Config):
         )
 
     def bias_step(self, name: str, *, reads: str, bidirectional: bool) -> tuple[Step, ...]:
-        """Example ids (B, T) -> position biases (1, H, T, T) under `name`; no step without them."""
+        """The operation from example ids `reads` (B, T) to position biases `name` (1, H, T, T).
+
+        Empty without `position_bias`.
+        """
         if self.position_bias is None:
             return ()
         from ptm.nn.positions import RelativePositionBias
@@ -131,7 +137,7 @@ class TransformerStack(Config):
         return (Step(name, build, (reads,), (name,)),)
 
     def last_norm(self, name: str, shape: ModelShape) -> tuple[Step, ...]:
-        """Pre-norm needs a norm after the last layer."""
+        """The norm after the last layer, which a pre-norm stack needs; else empty."""
         if not self.pre_norm:
             return ()
         from ptm.nn.layers import build_norm

@@ -1,1 +1,1 @@
-"""From a recipe to a model: the plan, its executors, its names and its first weights."""
+"""From a recipe to a model: the plan, its executors, parameter names and initial weights."""

@@ -1,4 +1,4 @@
-"""From a recipe's blocks to a plan."""
+"""Builds a plan from the blocks of a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ptm.plan import Plan, Step
 from ptm.recipe.model_block import ModelBlock
 
 _MEMORY = {"hidden": "memory"}
-"""With a decoder, what the encoder makes is something else than what the head reads."""
+"""With a decoder, the encoder's output gets another name, because the head reads `hidden`."""
 
 
 def build_plan(
@@ -20,10 +20,15 @@ def build_plan(
     target_vocabulary_size: int | None = None,
     outputs: tuple[str, ...] | None = None,
 ) -> Plan:
-    """Embedding, encoder, decoder if there is one, and head as one straight-line program.
+    """Build the plan of embedding, encoder, decoder if any, and head.
 
-    `target_vocabulary_size`: where it is not the source's. `outputs`: what is asked of the model
-    (`logits`) if not what the objective learns from.
+    Args:
+        model: The recipe's `model` block.
+        objective: The recipe's objective, which builds the head.
+        vocabulary_size: Size of the (source) vocabulary.
+        target_vocabulary_size: Size of the target vocabulary, if it is another one.
+        outputs: Names of the plan's outputs, such as `logits`; by default those that the objective
+            computes its loss from.
     """
     shape = head_shape(model, vocabulary_size, target_vocabulary_size)
     steps = (*_encoder_steps(model, vocabulary_size), *objective.steps(shape))
@@ -44,14 +49,14 @@ def build_plan(
 def head_shape(
     model: ModelBlock, vocabulary_size: int, target_vocabulary_size: int | None = None
 ) -> ModelShape:
-    """The shape of the side that the head is on."""
+    """The model shape on the side of the head: that of the decoder if any, else of the encoder."""
     if model.decoder is None:
         return model.shape(vocabulary_size)
     return model.target_shape(target_vocabulary_size or vocabulary_size)
 
 
 def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
-    """Embedding and encoder without a head: what the tokens become."""
+    """The plan of embedding and encoder without a head; its output is `hidden`."""
     return Plan(steps=_encoder_steps(model, vocabulary_size), outputs=("hidden",))
 
 

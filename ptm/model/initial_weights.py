@@ -1,4 +1,7 @@
-"""First weights as functions of (seed, canonical name): no engine, stage or build order matters."""
+"""Initial weights as functions of (seed, canonical name).
+
+They do not depend on the engine, on pipeline stages or on the order in which modules are built.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
 def norm_parameters(module: nn.Module) -> Iterator[str]:
-    """Names of the parameters of `module` that belong to norms."""
+    """Yield the names of the parameters of `module` that belong to norms."""
     for name, inner in module.named_modules():
         if isinstance(inner, _NORMS):
             for parameter, _ in inner.named_parameters(recurse=False):
@@ -37,10 +40,10 @@ def first_value(
     residual_outputs: tuple[str, ...] = (),
     residual_branches: int = 1,
 ) -> Tensor:
-    """The fp32 tensor that parameter `name` begins with.
+    """The initial value of parameter `name`, an fp32 tensor of `shape`.
 
-    Norm weights 1, biases 0, everything else N(0, std); names that end in one of
-    `residual_outputs` N(0, std / sqrt(residual_branches)) (Radford et al. 2019, section 2.3).
+    Norm weights are 1, biases 0, all others drawn from N(0, std). Those with a suffix in
+    `residual_outputs` have std / sqrt(residual_branches) (Radford et al. 2019, section 2.3).
     """
     shape = tuple(shape)
     if name.endswith("bias"):
@@ -54,7 +57,7 @@ def first_value(
 
 
 class FirstWeights:
-    """The value that every parameter begins with: of its name and the seed, and of nothing else."""
+    """The initial value of every parameter of a plan by canonical name, computed on access."""
 
     def __init__(self, plan: Plan, block: ModelBlock, *, seed: int) -> None:
         model = meta_model(plan)
@@ -70,11 +73,11 @@ class FirstWeights:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every parameter."""
+        """The canonical names of all parameters."""
         return tuple(self._shapes)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The whole fp32 tensor."""
+        """The initial value of parameter `name`: a whole fp32 tensor, computed again each time."""
         init = self._block.init
         stack: Encoder | Decoder = self._block.encoder
         if self._block.decoder is not None and name.startswith("decoder_"):
@@ -91,7 +94,7 @@ class FirstWeights:
 
 
 def initialise(model: PlainModel, block: ModelBlock, *, seed: int) -> None:
-    """Give every parameter its first value."""
+    """Set every parameter of `model`, in place, to its initial value."""
     first = FirstWeights(model.plan, block, seed=seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

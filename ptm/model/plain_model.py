@@ -1,4 +1,4 @@
-"""A plan as one plain module, and what can be told from it without memory: names and shapes."""
+"""A plan as one plain torch module, with memory or on the meta device."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ptm.plan import Plan, Step
 
 
 class PlainModel(nn.Module):
-    """Runs a plan's steps in a loop: the executor for one process and for ZeRO 0-3.
+    """Runs the operations of a plan in a loop: the executor for one process and for ZeRO 0-3.
 
-    Its parameters' names are the canonical ones, `step.parameter`.
+    Its parameters have their canonical names, `operation.parameter`. With `recompute`, repeated
+    blocks use activation checkpointing.
     """
 
     def __init__(self, plan: Plan, *, recompute: bool = False) -> None:
@@ -30,11 +31,11 @@ class PlainModel(nn.Module):
                 self.add_module(step.key, step.build())
 
     def forward(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Named inputs (more may be there than are read) -> named outputs."""
+        """Named inputs -> named outputs. Tensors that no operation reads are ignored."""
         return self._run(self.plan, self._live, tensors)
 
     def run(self, plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run another plan of steps that this one has too, such as a part of it."""
+        """Run another plan whose operations are all part of this model's plan."""
         return self._run(plan, plan.live(), tensors)
 
     def _run(
@@ -55,7 +56,7 @@ class PlainModel(nn.Module):
 
 
 def meta_model(plan: Plan) -> PlainModel:
-    """The model without memory: names, shapes, counts."""
+    """The model on the meta device, without memory, for names, shapes and counts."""
     with torch.device("meta"):
         return PlainModel(plan)
 
@@ -63,7 +64,7 @@ def meta_model(plan: Plan) -> PlainModel:
 def empty_model(
     plan: Plan, *, device: torch.device | str = "cpu", recompute: bool = False
 ) -> PlainModel:
-    """The model with memory for fp32 and only zeros in it."""
+    """The model on `device`, with all parameters zero, in fp32."""
     with torch.device("meta"):
         model = PlainModel(plan, recompute=recompute)
     model.to_empty(device=device)
@@ -73,7 +74,7 @@ def empty_model(
 
 
 def parameter_count(plan: Plan) -> int:
-    """Parameters of the plan, shared ones once."""
+    """The number of parameters of the plan; shared ones are counted once."""
     return sum(math.prod(shape) for shape in plan.parameter_shapes.values())
 
 
@@ -86,10 +87,10 @@ def run_step(
     after: tuple[str, ...],
     recompute: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Call `module` for `step` on the tensors named `before`; return those named `after`.
+    """Run operation `step`: call `module` on the tensors `state`, named `before`.
 
-    With `recompute`, a block keeps its inputs alone and runs again in the backward pass (activation
-    checkpointing, Chen et al. 2016).
+    Returns the tensors named `after`. With `recompute`, a repeated block stores only its inputs and
+    runs again in the backward pass (activation checkpointing, Chen et al. 2016).
     """
     names = dict(zip(before, state, strict=True))
     call = partial(module, **step.options)
@@ -104,19 +105,20 @@ def run_step(
 
 
 def loaded_model(plan: Plan, weights: Mapping[str, Tensor], *, source: str) -> PlainModel:
-    """The plan's model with `weights`, in evaluation mode. Raises UserError where some do not fit.
+    """The plan's model with `weights`, in evaluation mode.
 
-    Weights that the plan has no place for are left out.
+    Raises UserError, which names `source`, if the weights of a parameter are missing or have
+    another shape. Weights that are not parameters of the plan are ignored.
     """
     model = empty_model(plan).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name not in weights:
-                raise UserError(f"{source}: has no weights for {name}.")
+                raise UserError(f"{source}: the weights of {name} are missing.")
             if weights[name].shape != parameter.shape:
                 raise UserError(
-                    f"{source}: {name} has the shape {tuple(weights[name].shape)}, its recipe says "
-                    f"{tuple(parameter.shape)}."
+                    f"{source}: {name} has shape {tuple(weights[name].shape)}, but its recipe "
+                    f"gives {tuple(parameter.shape)}."
                 )
             parameter.copy_(weights[name])
     return model

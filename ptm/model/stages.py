@@ -1,4 +1,4 @@
-"""Where a plan is cut into pipeline stages."""
+"""Cuts a plan into pipeline stages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ptm.errors import UserError
 from ptm.plan import Plan
 
 Sizes = tuple[int, int]
-"""Parameters of matrices, and of vectors."""
+"""Number of parameters in matrices, and in vectors (biases and norms)."""
 
 
 def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...]:
-    """Parameters that each step needs at hand, those of a tied module at every one of its steps.
+    """The number of parameters of each operation; a tied module counts at each of its operations.
 
-    `without`: canonical names of those that do not count.
+    `without` has the canonical names of parameters that are not counted.
     """
     of_modules: dict[str, list[tuple[int, ...]]] = {step.key: [] for step in plan.steps}
     for name, shape in plan.parameter_shapes.items():
@@ -34,20 +34,24 @@ def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...
 
 
 def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:
-    """`stages + 1` indices: stage i runs the steps from the i-th to before the next.
+    """Cut the plan into pipeline stages of balanced size.
 
-    The largest stage has as few parameters as can be, and every one has matrices and vectors:
-    DeepSpeed adds up the norm of the gradients group by group of the optimizer, so a stage without
-    one of the groups would leave the others waiting. Raises UserError where there are too many,
-    and where all of a kind is `frozen` in one of them.
+    Returns `stages + 1` bounds; stage i runs the operations `steps[bounds[i]:bounds[i + 1]]`.
+    The largest stage is as small as possible, and every stage has matrices and vectors. DeepSpeed
+    all-reduces the gradient norm once per parameter group of the optimizer, so a stage without one
+    of the groups would make the others wait forever.
+
+    Raises UserError if the plan cannot be cut into that many stages, or if all matrices or all
+    vectors of a stage are `frozen` (canonical names).
     """
     sizes = step_sizes(plan)
     bounds = balanced(sizes, stages)
     if bounds is None:
         most = next(n for n in range(min(stages, len(sizes)), 0, -1) if balanced(sizes, n))
         raise UserError(
-            f"engine.pipeline_stages = {stages}: this model can be cut into {most} stages at most, "
-            "so that each has matrices and biases or norms of its own."
+            f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
+            "because every stage needs a matrix and a bias or norm of its own. "
+            "Set fewer stages, or use a deeper model."
         )
     if frozen:
         _refuse_frozen_stage(plan, bounds, step_sizes(plan, without=frozen))
@@ -58,24 +62,26 @@ def _refuse_frozen_stage(plan: Plan, bounds: Sequence[int], learning: Sequence[S
     for stage, (first, after) in enumerate(pairwise(bounds)):
         if not all(sum(kind) for kind in zip(*learning[first:after], strict=True)):
             raise UserError(
-                f"train.freeze leaves stage {stage} of the pipeline ({plan.steps[first].name} to "
-                f"{plan.steps[after - 1].name}) without a matrix or without a bias or norm that "
-                "learns, and DeepSpeed's stages would wait for its gradients: freeze less, or set "
-                "engine.pipeline_stages: 1."
+                f"train.freeze leaves pipeline stage {stage} ({plan.steps[first].name} to "
+                f"{plan.steps[after - 1].name}) without a trainable matrix, or without a trainable "
+                "bias or norm; DeepSpeed's other stages would wait forever for its gradients. "
+                "Freeze less, or set engine.pipeline_stages: 1."
             )
 
 
 def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
-    """Cut `sizes` into contiguous parts, each with some of both kinds, the largest as small as can.
+    """Cut `sizes` into contiguous parts that each have matrices and vectors, as evenly as possible.
 
-    Where several cuts are as good, the next largest parts decide. None where there is no cut.
+    The largest part is as small as possible; on a tie, the next largest parts decide. Returns the
+    `parts + 1` bounds, or None if there is no such cut.
     """
+    # before[i]: parameters of matrices and of vectors in the first i operations.
     before = [(0, 0)]
     for matrices, vectors in sizes:
         before.append((before[-1][0] + matrices, before[-1][1] + vectors))
 
     def total(start: int, stop: int) -> int:
-        """The size of a part, 0 where it lacks one of the kinds."""
+        """The size of a part, 0 if it lacks matrices or vectors."""
         matrices, vectors = (
             last - first for first, last in zip(before[start], before[stop], strict=True)
         )
@@ -83,7 +89,7 @@ def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
 
     @cache
     def best(start: int, left: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """(sizes, the largest first; cuts) of the parts from `start` on."""
+        """The best cut of `sizes[start:]` into `left` parts: sizes, largest first, and ends."""
         if left == 1:
             rest = total(start, len(sizes))
             return ((rest,), (len(sizes),)) if rest else None

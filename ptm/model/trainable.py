@@ -1,4 +1,4 @@
-"""Which parameters learn, and at what share of the learning rate."""
+"""Which parameters are trained, and their learning-rate factors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ptm.plan import Plan
 
 
 def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
-    """Canonical names that one of `patterns` (`encoder_0[0-5]*`) matches: they keep their value.
+    """The canonical names of the parameters that match one of `patterns` (`encoder_0[0-5]*`).
 
-    Raises UserError for a pattern that matches nothing, and where nothing is left to learn.
+    Raises UserError if a pattern matches nothing, or if no parameter is left to train.
     """
     names = plan.parameter_shapes.keys()
     frozen: set[str] = set()
@@ -22,27 +22,29 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
             known = names if "." in pattern else {step.key for step in plan.steps}
             raise UserError(
                 f'train.freeze.{index}: "{pattern}" matches no parameter of this model.'
-                f"{nearest(pattern, known)} A pattern is for whole names: "
-                '"encoder_00*" is all of the first layer.'
+                f"{nearest(pattern, known)} A pattern must match the whole name: "
+                '"encoder_00*" matches all parameters of the first layer.'
             )
         frozen.update(matched)
     if len(frozen) == len(names):
         raise UserError(
-            f"train.freeze = {list(patterns)} matches all {len(names)} parameters: leave some to "
-            "learn."
+            f"train.freeze = {list(patterns)} matches all {len(names)} parameters, so nothing "
+            "would be trained. Freeze fewer."
         )
     return frozenset(frozen)
 
 
 def rate_factors(plan: Plan, decay: float) -> dict[str, float]:
-    """What the learning rate of every parameter is multiplied by, by canonical name.
+    """The learning-rate factor of every parameter, by canonical name: layer-wise decay.
 
-    Discriminative rates (Howard and Ruder 2018, section 3.1; Clark et al. 2020, appendix B): with
-    L repeated blocks, counted from 0, block k learns at decay^(L - 1 - k), what stands before the
-    first at decay^L, and what follows the last, the head, at 1, as the last block does. A module
-    that several steps share goes by the first of them: a tied output matrix is an embedding,
-    layers that share their weights are one block.
+    Discriminative learning rates (Howard and Ruder 2018, section 3.1; Clark et al. 2020, appendix
+    B). With L repeated blocks, counted from 0, the factor of block k is decay^(L - 1 - k). It is
+    decay^L for everything before the first block, and 1 for everything after the last one (the
+    head), as for the last block. A module that several operations share has the factor of the first
+    of them: a tied output matrix counts as an embedding, and layers that share their weights as one
+    block.
     """
+    # For each module, the number of blocks up to and including its first operation.
     begun: dict[str, int] = {}
     blocks = 0
     for step in plan.steps:

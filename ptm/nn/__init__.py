@@ -1,1 +1,4 @@
-"""Plain torch: attention, feed-forward, norms, positions, dropout, heads, initialisation."""
+"""Torch modules: attention, feed-forward, norms, positions, dropout, embeddings, heads, losses.
+
+Except for `model_shape`, which is plain data without torch.
+"""

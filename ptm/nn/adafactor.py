@@ -1,7 +1,7 @@
 """Adafactor's update: second moments by row and column (Shazeer and Stern 2018).
 
-transformers has one, but is no dependency; torch's lacks relative steps, the warm-up of them and
-a first moment, which T5's recipes use. Section numbers are the paper's.
+transformers has an implementation, but is not a dependency. torch's lacks relative steps, their
+warm-up and a first moment, which T5's recipes use.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Shape = tuple[int, ...]
 
 
 class AdafactorUpdates(torch.optim.Optimizer):
-    """The paper's algorithms 4 and 5; waits for no number from the device.
+    """The paper's algorithms 4 and 5, without synchronising with the device.
 
-    `states`: name and shape of what is kept of a parameter of some shape. The options are those of
-    the recipe's `optimizer` block.
+    `states` maps the shape of a parameter to the names and shapes of its states. The other options
+    are those of the recipe's `optimizer` block.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class AdafactorUpdates(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient, each by itself."""
-        assert closure is None, "losses are computed elsewhere"
+        """Update every parameter that has a gradient. `closure` must be None."""
+        assert closure is None, "closures are not supported"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -72,8 +72,9 @@ class AdafactorUpdates(torch.optim.Optimizer):
         parameter -= update
 
     def _normalised(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """The gradient by the root of its second moment, which takes it in."""
+        """Update the second moment with `gradient`; return the gradient divided by its root."""
         state["step"] += 1
+        # The weight of the newest squared gradient: 1 - beta2 of this step.
         newest = state["step"] ** self._decay_rate
         squared = gradient.square().add_(self._epsilon1)
         if "exp_avg_sq" in state:
@@ -83,7 +84,7 @@ class AdafactorUpdates(torch.optim.Optimizer):
         rows = state["exp_avg_sq_row"].lerp_(squared.mean(dim=-1), newest)
         columns = state["exp_avg_sq_col"].lerp_(squared.mean(dim=-2), newest)
         of_rows = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
-        # Into the memory of what is not needed any more: an embedding's gradient is large.
+        # Reuse the memory of `squared`: the gradient of an embedding is large.
         return torch.mul(gradient, of_rows, out=squared).mul_(columns.rsqrt().unsqueeze(-2))
 
 

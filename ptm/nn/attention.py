@@ -14,11 +14,12 @@ from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import rotate
 from ptm.nn.visibility import Sight, same_example
 
-# B rows, T tokens a row, D width, H heads, G heads of keys and values, S size of a head.
+# B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
+# in cross-attention and with a cache: Q query tokens, K key tokens per row.
 
 
 class Projections(nn.Module):
-    """Into query, key and value of every head, and from the heads back."""
+    """The projections to the queries, keys and values of all heads, and the output projection."""
 
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class Projections(nn.Module):
 
 
 class Kernel(Protocol):
-    """Computes self-attention from queries, keys, values and what says who sees whom."""
+    """An implementation of self-attention that replaces scaled dot product attention."""
 
     def __call__(
         self,
@@ -55,19 +56,23 @@ class Kernel(Protocol):
         segment_ids: Tensor | None,
         position_bias: Tensor | None,
     ) -> Tensor:
-        """(B, H, T, S), (B, G, T, S) twice, (B, T), (B, T), (1, H, T, T) -> (B, H, T, S)."""
+        """Return the attended values (B, H, T, S).
+
+        Shapes: query (B, H, T, S), key and value (B, G, T, S), ids (B, T), bias (1, H, T, T).
+        """
         ...
 
 
 class SelfAttention(Projections):
-    """Every token sees of its example what `sight` lets it.
+    """Multi-head self-attention within examples, masked by the attention pattern `sight`.
 
-    `theta`: of rotary positions.
+    `theta` is the base of rotary positions; None for no rotary positions.
     """
 
     cache: KeyValueCache | None = None
+    """Keys and values of earlier calls, during generation."""
     kernel: Kernel | None = None
-    """What computes it instead of torch's scaled dot product attention."""
+    """Used instead of torch's scaled dot product attention, except with a cache."""
 
     def __init__(
         self,
@@ -91,7 +96,15 @@ class SelfAttention(Projections):
         segment_ids: Tensor | None = None,
         position_bias: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D), (B, T); where they matter (B, T), (B, T), (1, H, T, T) -> (B, T, D)."""
+        """Return the attention output (B, T, D).
+
+        Args:
+            hidden: Input (B, T, D).
+            example_ids: Example of each token, 0 for padding (B, T).
+            position_ids: Positions (B, T), required for rotary positions.
+            segment_ids: Segments (B, T), required for visibility `prefix`.
+            position_bias: Added to the scores (1, H, T, T), or (1, H, T, K) with a cache.
+        """
         query, key, value = self.split(hidden)
         if self.theta is not None:
             assert position_ids is not None, "rotary positions need position_ids"
@@ -126,7 +139,7 @@ class SelfAttention(Projections):
 
 
 class CrossAttention(nn.Module):
-    """Every token sees all of its example on the other side."""
+    """Multi-head cross-attention: every token attends to its example on the encoder's side."""
 
     cache: KeyValueCache | None = None
 
@@ -142,14 +155,15 @@ class CrossAttention(nn.Module):
     def forward(
         self, hidden: Tensor, example_ids: Tensor, memory: Tensor, memory_ids: Tensor
     ) -> Tensor:
-        """(B, T, D), (B, T), and of the other side (B, K, D), (B, K) -> (B, T, D).
+        """Hidden (B, T, D), its example ids (B, T), memory (B, K, D), its ids (B, K) -> (B, T, D).
 
-        A row that is all padding on one side looks at the other's padding.
+        Padding attends to padding.
         """
         query = heads_of(self.query(hidden), self.shape.head_size)
         key, value = self._memory(memory, memory_ids)
         mask = same_example(example_ids, memory_ids)
-        # The other side of an example, or its padding, may have no token at all.
+        # An example, or padding, may have no token on the encoder's side: attend to all keys then,
+        # because a softmax over nothing is NaN.
         mask = mask | ~mask.any(dim=-1, keepdim=True)
         dropout = self.dropout if self.training else 0.0
         mixed = attended(query, key, value, mask, dropout=dropout, scale=self.shape.scale)
@@ -157,7 +171,7 @@ class CrossAttention(nn.Module):
         return merged
 
     def _memory(self, memory: Tensor, memory_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, G, K, S) of the other side, which does not change."""
+        """Keys and values (B, G, K, S) of the encoder's output, computed once if cached."""
         if self.cache is not None and not self.cache.is_empty:
             return self.cache.content[:2]
         key, value = (
@@ -169,14 +183,18 @@ class CrossAttention(nn.Module):
 
 
 def heads_of(projected: Tensor, size: int) -> Tensor:
-    """(B, T, heads x S) -> (B, heads, T, S)."""
+    """Split the heads of `size` S: (B, T, heads x S) -> (B, heads, T, S)."""
     return projected.view(*projected.shape[:-1], -1, size).transpose(1, 2)
 
 
 def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, dropout: float, scale: float
 ) -> Tensor:
-    """(B, H, Q, S), (B, G, K, S), (B, G, K, S), what is seen (B, 1 or H, Q, K) -> (B, H, Q, S)."""
+    """Scaled dot product attention; G may divide H (grouped-query attention).
+
+    Query (B, H, Q, S), key and value (B, G, K, S), mask (B, 1 or H, Q, K) -> (B, H, Q, S). The mask
+    is boolean (True: attend) or floating-point (added to the scores).
+    """
     return F.scaled_dot_product_attention(
         query,
         key,
@@ -189,10 +207,10 @@ def attended(
 
 
 class ResidualAttention(Projections):
-    """Softmax over this layer's scores plus those of the layer before (He et al. 2020).
+    """Softmax over this layer's scores plus the previous layer's (RealFormer, He et al. 2020).
 
-    What is handed on is not masked: each layer hides other examples by itself, and so no infinity
-    crosses from one layer to the next.
+    The scores that are passed on are not masked. Each layer masks other examples itself, so no
+    infinity is passed from one layer to the next.
     """
 
     def __init__(self, shape: HeadShape, *, dropout: float, sight: Sight) -> None:
@@ -203,7 +221,7 @@ class ResidualAttention(Projections):
     def forward(
         self, hidden: Tensor, example_ids: Tensor, before: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, T, D), (B, T), scores (B, H, T, T) of the layer before -> (B, T, D), scores."""
+        """(B, T, D), ids (B, T), scores (B, H, T, T) of the previous layer -> (B, T, D), scores."""
         query, key, value = self.split(hidden)
         scores = (query * self.shape.scale) @ key.transpose(-2, -1)
         if before is not None:

@@ -1,4 +1,7 @@
-"""Embeddings: words, whose matrix may be the output layer too, and the sum with other parts."""
+"""Embeddings: the word embedding, whose matrix may be tied to the output layer, and sums of parts.
+
+B rows, T tokens per row, D hidden size, E embedding size, V vocabulary size.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ptm.plan import Step
 
 
 class WordEmbedding(nn.Module):
-    """A table that embeds ids, scores every token against it, or gives the loss of such scores."""
+    """The word embedding matrix (V, E): embeds ids, and serves as a tied output layer or loss."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
@@ -25,10 +28,11 @@ class WordEmbedding(nn.Module):
     def forward(
         self, tokens: Tensor, *more: Tensor, unembed: bool = False, smoothing: float | None = None
     ) -> Tensor | tuple[Tensor, ...]:
-        """Ids (B, T) -> (B, T, E); with `unembed`, hidden (…, E) -> logits (…, V).
+        """Embed ids (B, T) -> (B, T, E).
 
-        With `smoothing`, hidden (B, T, E), targets and weights (B, T) and perhaps a bias (V) -> the
-        sums of loss, negative log likelihood and hits.
+        With `unembed`: hidden (…, E), optionally a bias (V) -> logits (…, V). With `smoothing`:
+        hidden (B, T, E), targets and weights (B, T), optionally a bias (V) -> the sums of loss,
+        negative log likelihood and hits, as in `vocabulary_sums`.
         """
         if smoothing is not None:
             return target_sums(tokens, self.weight, *more, smoothing=smoothing)
@@ -38,12 +42,12 @@ class WordEmbedding(nn.Module):
 
 
 def word_step(shape: ModelShape, *, name: str = WORD) -> Step:
-    """input_ids -> hidden, the first step of every model."""
+    """The operation input_ids (B, T) -> hidden (B, T, E), the first of every model."""
     return Step(name, lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=shape.word_key)
 
 
 def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: str) -> Step:
-    """Logits through the word embedding's own matrix."""
+    """The operation hidden -> logits with the matrix of the word embedding."""
     return Step(
         name,
         lambda: WordEmbedding(shape),
@@ -55,7 +59,10 @@ def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: s
 
 
 class SummedEmbedding(nn.Module):
-    """Word vectors plus the other parts, normalised, dropped out, projected if need be."""
+    """The sum of word vectors and the other parts, then norm, dropout and projection.
+
+    The projection is present only if the widths E and D differ.
+    """
 
     def __init__(
         self, parts: Mapping[str, nn.Module], shape: ModelShape, *, scaled: bool, normed: bool
@@ -75,7 +82,7 @@ class SummedEmbedding(nn.Module):
         )
 
     def forward(self, words: Tensor, *ids: Tensor) -> Tensor:
-        """(B, T, E), (B, T) a part -> (B, T, D)."""
+        """Word vectors (B, T, E) and, for each part, its ids (B, T) -> (B, T, D)."""
         summed = words if self.scale is None else words * self.scale
         for name, indices in zip(self.names, ids, strict=True):
             summed = summed + self.get_submodule(name)(indices)
@@ -87,9 +94,9 @@ class SummedEmbedding(nn.Module):
 
 
 class TaskTable(nn.Embedding):
-    """A row a task; what is trained here is task 0."""
+    """One row per task (tasks, E); pretraining uses task 0 only."""
 
     def forward(self, example_ids: Tensor) -> Tensor:
-        """(B, T) -> the row (E) that every token gets."""
+        """(B, T) -> (E), the row of task 0, which broadcasts over all tokens."""
         row: Tensor = self.weight[0]
         return row

@@ -1,7 +1,8 @@
-"""Attention by torch's FlexAttention: blocks of a row that nobody may see are not computed.
+"""Self-attention with torch's FlexAttention, which skips blocks that are masked completely.
 
-Packed rows, windows and causal rows are mostly such blocks, and relative positions are added within
-the kernel, so that no (B, H, T, T) tensor stands. It has no dropout and learns on GPUs alone.
+With packed rows, windows and causal masks, most blocks are. Relative position biases are added
+inside the kernel, so no (B, H, T, T) tensor is materialised. FlexAttention has no dropout, and its
+backward pass runs on GPUs only.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from ptm.nn.attention import SelfAttention
 from ptm.nn.visibility import Sight
 
-# B rows, T tokens a row, H heads, G heads of keys and values, S size of a head.
+# B rows, T tokens per row, H query heads, G key and value heads, S head size.
 
 
 def use_flex_attention(model: nn.Module) -> None:
-    """Have all self-attention of `model` computed by it, but for text that is generated."""
+    """Make all self-attention of `model` use FlexAttention, except in generation with a cache."""
     masks = BlockMasks()
     for module in model.modules():
         if isinstance(module, SelfAttention):
@@ -30,13 +31,13 @@ def use_flex_attention(model: nn.Module) -> None:
 
 
 class BlockMasks:
-    """The blocks that are seen in a micro-batch, found once for all layers that see alike."""
+    """The block masks of a micro-batch, built once for all layers with one attention pattern."""
 
     def __init__(self) -> None:
         self._found: Any = WeakTensorKeyDictionary()
 
     def of(self, sight: Sight, example_ids: Tensor, segment_ids: Tensor | None) -> BlockMask:
-        """Example ids (B, T), segments (B, T) where prefixes are seen."""
+        """The block mask of `sight` for example ids (B, T) and, for `prefix`, segments (B, T)."""
         known = self._found.setdefault(example_ids, {})
         if sight not in known:
             known[sight] = _block_mask(sight, example_ids, segment_ids)
@@ -44,7 +45,7 @@ class BlockMasks:
 
 
 class FlexKernel:
-    """Takes the place of scaled dot product attention in one layer."""
+    """Replaces scaled dot product attention in one layer."""
 
     def __init__(self, masks: BlockMasks, sight: Sight, *, scale: float) -> None:
         self._masks = masks
@@ -61,7 +62,6 @@ class FlexKernel:
         segment_ids: Tensor | None,
         position_bias: Tensor | None,
     ) -> Tensor:
-        """(B, H, T, S), (B, G, T, S) twice, (B, T), (B, T), (1, H, T, T) -> (B, H, T, S)."""
         mixed: Tensor = _kernel(query.device.type)(
             query,
             key,
@@ -76,7 +76,7 @@ class FlexKernel:
 
 @cache
 def _kernel(device: str) -> Callable[..., Any]:
-    """Compiled where that is what makes it fast; as it is defined elsewhere."""
+    """FlexAttention, compiled on CUDA; elsewhere the eager reference implementation."""
     if device != "cuda":
         return flex_attention
     return torch.compile(flex_attention, dynamic=False)

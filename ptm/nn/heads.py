@@ -1,4 +1,4 @@
-"""Heads: masked tokens (Devlin et al. 2018, section 3.1), next tokens, and pairs of texts."""
+"""Heads for masked tokens (Devlin et al. 2018, section 3.1), next tokens and pairs of texts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ptm.nn.model_shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Step
 
-# B rows, T tokens, D width, P predicted positions or examples (padded), E embedding size,
-# V vocabulary.
+# B rows, T tokens per row, D width, E embedding size, V vocabulary size, C classes,
+# P predicted positions or examples (padded to a fixed capacity).
 
 _CLASSES = 2
 
 
 class PredictedTransform(nn.Module):
-    """Gathers the predicted positions, then dense, activation and norm: Google's `transform`."""
+    """Gathers the masked positions, then applies dense, activation, norm (BERT's `transform`)."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
@@ -26,14 +26,14 @@ class PredictedTransform(nn.Module):
         self.norm = build_norm(shape, shape.embedding_size)
 
     def forward(self, hidden: Tensor, predicted_positions: Tensor) -> Tensor:
-        """(B, T, D), (P) indices into the flattened rows -> (P, E)."""
+        """Hidden (B, T, D), indices into the flattened rows (P) -> (P, E)."""
         gathered = hidden.flatten(0, 1).index_select(0, predicted_positions)
         transformed: Tensor = self.norm(activate(self.activation, self.dense(gathered)))
         return transformed
 
 
 class Unembedding(nn.Module):
-    """An output matrix of its own, for heads that are not tied to the word embedding."""
+    """An output matrix (V, E) that is not tied to the word embedding."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
@@ -45,10 +45,10 @@ class Unembedding(nn.Module):
         *more: Tensor,
         smoothing: float | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """(…, E), perhaps a bias (V) -> logits (…, V).
+        """Hidden (…, E), optionally a bias (V) -> logits (…, V).
 
-        With `smoothing`, hidden (B, T, E), targets and weights (B, T) and perhaps a bias (V) -> the
-        sums of loss, negative log likelihood and hits.
+        With `smoothing`: hidden (B, T, E), targets and weights (B, T), optionally a bias (V) -> the
+        sums of loss, negative log likelihood and hits, as in `vocabulary_sums`.
         """
         if smoothing is not None:
             return target_sums(hidden, self.weight, *more, smoothing=smoothing)
@@ -56,60 +56,60 @@ class Unembedding(nn.Module):
 
 
 class OutputBias(nn.Module):
-    """One number a token."""
+    """The output bias: one value per token of the vocabulary."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """(P, V) -> (P, V)."""
-        # In place, because the logits are the largest tensor of a small model; but a tensor that
-        # has just come from another stage is a leaf, which autograd lets nobody overwrite.
+        """(P, V) -> (P, V), added in place if possible."""
+        # Logits are the largest tensor of a small model. But a tensor received from another
+        # pipeline stage is a leaf, which autograd does not allow to be overwritten.
         return logits + self.bias if logits.is_leaf else logits.add_(self.bias)
 
 
 class BiasVector(nn.Module):
-    """The same numbers, handed on to whoever makes the logits."""
+    """The output bias as a tensor of the plan, for a later operation that computes the logits."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Of the type of `hidden` (V)."""
-        # A tensor of its own: ZeRO 3 takes the parameter's memory away after this call.
+        """The bias (V) in the dtype of `hidden`."""
+        # A copy, because ZeRO-3 releases the parameter's memory after this call.
         return self.bias.to(hidden.dtype, copy=True)
 
 
 class Scaled(nn.Module):
-    """Multiplies by a fixed number."""
+    """Multiplies by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Any shape in, the same shape out."""
+        """Any shape -> the same shape."""
         return hidden * self.factor
 
 
 class Pooler(nn.Module):
-    """Dense and tanh over the first token of each example."""
+    """BERT's pooler: dense and tanh on one position per example, that of its first token."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, pair_positions: Tensor) -> Tensor:
-        """(B, T, D), (P) indices into the flattened rows -> (P, D)."""
+        """Hidden (B, T, D), indices into the flattened rows (P) -> (P, D)."""
         gathered = hidden.flatten(0, 1).index_select(0, pair_positions)
         pooled: Tensor = torch.tanh(self.dense(gathered))
         return pooled
 
 
 def pair_steps(shape: ModelShape) -> tuple[Step, ...]:
-    """hidden -> pair_logits (P, 2)."""
+    """The operations hidden (B, T, D), pair_positions (P) -> pair_logits (P, 2)."""
     width = shape.hidden_size
     return (
         Step("pooler", lambda: Pooler(width), ("hidden", "pair_positions"), ("pooled",)),
@@ -123,7 +123,11 @@ def pair_steps(shape: ModelShape) -> tuple[Step, ...]:
 
 
 def class_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy and hits of `logits` (P, C), summed where `weights` (P) are not 0; fp32."""
+    """Cross entropy and number of hits of `logits` (P, C), summed where `weights` (P) is not 0.
+
+    A hit is a target that has the largest logit. Returns two fp32 scalars; both are sums, not
+    means.
+    """
     logits = logits.float()
     ignored = targets.masked_fill(weights == 0, -100)
     hits = (logits.detach().argmax(dim=-1) == targets) & (weights != 0)

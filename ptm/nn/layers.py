@@ -1,4 +1,4 @@
-"""Norms, dropout and activations: what every layer is made of."""
+"""Norms, dropout and activations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ptm.nn.model_shape import ModelShape
 
 
 def build_norm(shape: ModelShape, width: int) -> nn.Module:
-    """The model's kind of norm over the last axis (…, width).
+    """Build a norm of the model's kind over the last axis (…, width).
 
-    `layer`: over mean and deviation (Ba et al. 2016), with a weight and perhaps a bias; `rms`: over
-    the root mean square alone (Zhang and Sennrich 2019).
+    `layer` is LayerNorm (Ba et al. 2016), with a weight and, if the model has biases, a bias; `rms`
+    is RMSNorm (Zhang and Sennrich 2019), with a weight only.
     """
     if shape.norm_kind == "rms":
         return nn.RMSNorm(width, eps=shape.norm_epsilon)
@@ -21,11 +21,11 @@ def build_norm(shape: ModelShape, width: int) -> nn.Module:
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with probability `p` and scales the others by 1 / (1 - p), in training.
+    """In training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p).
 
-    torch draws one random number an element on the CPU, which costs more than the GELU beside it;
-    here 64 random bits serve four elements, so `p` is rounded to the nearest 1/65536. Elsewhere it
-    is torch's own.
+    On the CPU, torch draws one random number per element, which costs more than a GELU. This module
+    uses 64 random bits for four elements, so `p` is rounded to the nearest 1/65536. On other
+    devices it uses torch's dropout.
     """
 
     def __init__(self, p: float) -> None:
@@ -33,11 +33,12 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Any shape in, the same shape out."""
+        """Any shape -> the same shape."""
         if not self.training or self.p == 0.0:
             return hidden
         if hidden.device.type != "cpu":
             return F.dropout(hidden, self.p, training=True)
+        # 16 random bits per element, as an integer from -32768 to 32767.
         count = hidden.numel()
         draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         bits = draws.view(torch.int16)[:count].view(hidden.shape)
@@ -48,12 +49,11 @@ class Dropout(nn.Module):
         return hidden * kept.mul_(65536 / (65536 - dropped))
 
     def extra_repr(self) -> str:
-        """Shown by print(model)."""
         return f"p={self.p}"
 
 
 def activate(name: str, hidden: Tensor) -> Tensor:
-    """Apply the activation `name`. `gelu` is exact, `gelu_tanh` is GPT-2's approximation."""
+    """Apply the activation function `name`: `gelu` is exact, `gelu_tanh` GPT-2's approximation."""
     if name == "gelu":
         return F.gelu(hidden)
     if name == "gelu_tanh":
@@ -62,5 +62,5 @@ def activate(name: str, hidden: Tensor) -> Tensor:
         return F.relu(hidden)
     if name == "silu":
         return F.silu(hidden)
-    assert name == "tanh", f"no activation {name!r}"
+    assert name == "tanh", f"unknown activation {name!r}"
     return hidden.tanh()

@@ -1,4 +1,4 @@
-"""The sizes and kinds that several parts of one model share: plain data, without torch."""
+"""The sizes and options that several parts of a model share: plain data, without torch."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Literal, get_args
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 NormKind = Literal["layer", "rms"]
-"""`rms`: Zhang and Sennrich 2019, as T5 and LLaMA have it; it never has a bias."""
+"""`rms` (Zhang and Sennrich 2019) is used by T5 and LLaMA and never has a bias."""
 Visibility = Literal["full", "causal", "prefix"]
-"""`prefix`: causal, but that all of an example sees its first text whole (Dong et al. 2019)."""
+"""`prefix`: causal, except that all tokens of an example attend to its whole first text (Dong et
+al. 2019)."""
 SinusoidalOrder = Literal["halves", "interleaved", "uer"]
 
 PREFIX_SEGMENT = 1
-"""The segment of what comes before the target."""
+"""Segment id of the prefix, the text before the target."""
 WORD = "word"
-"""What recipes call the word embedding."""
+"""The recipes' name of the word embedding."""
 WORD_KEY = "word_embedding"
+"""The prefix of the word embedding's canonical parameter name."""
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What an embedding, an encoder and a head have to agree on."""
+    """The sizes and options that embedding, encoder or decoder, and head have in common."""
 
     vocabulary_size: int
     embedding_size: int
     hidden_size: int
     positions: int
-    """Rows of a learnt position table; sinusoidal and rotary positions have no limit."""
+    """Rows of a learned position table; sinusoidal and rotary positions have no limit."""
     dropout: float
     attention_dropout: float
     activation: str
@@ -37,33 +39,33 @@ class ModelShape:
     bias: bool = True
     """Whether linear layers and norms have biases."""
     word_key: str = WORD_KEY
-    """The tie of the word embedding: every step with it calls the one module."""
+    """The tie of the word embedding: all operations with this tie call one module."""
 
 
 @dataclass(frozen=True)
 class HeadShape:
-    """The heads of an attention."""
+    """Number and sizes of the heads of an attention module."""
 
     hidden_size: int
     heads: int
     key_value_heads: int
-    """Fewer than `heads`: groups of query heads share a key and a value (Ainslie et al. 2023)."""
+    """If fewer than `heads`, groups of query heads share one of them (Ainslie et al. 2023)."""
     head_size: int
     bias: bool = True
     scaled: bool = True
-    """Whether scores are divided by the root of a head's size."""
+    """Whether attention scores are divided by the square root of the head size."""
 
     @property
     def query_width(self) -> int:
-        """Width of all queries together."""
+        """Total width of all query heads."""
         return self.heads * self.head_size
 
     @property
     def key_width(self) -> int:
-        """Width of all keys together, and of all values."""
+        """Total width of all key heads, and of all value heads."""
         return self.key_value_heads * self.head_size
 
     @property
     def scale(self) -> float:
-        """What scores are multiplied by."""
+        """The factor of the attention scores."""
         return self.head_size**-0.5 if self.scaled else 1.0

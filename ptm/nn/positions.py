@@ -1,4 +1,4 @@
-"""Positions: rotary, relative biases, tables and sines."""
+"""Positions: rotary, relative biases, learned tables and sinusoidal."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from torch import Tensor, nn
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.model_shape import SinusoidalOrder
 
-# B rows, T tokens or Q queries a row, K keys a row, H heads, S size of a head, E embedding size.
+# B rows, T tokens per row, Q query and K key tokens per row, H heads, S head size,
+# E embedding size.
 
 _UER_FIRST = 2
-"""The place from which UER-py counts."""
+"""The number that UER-py gives to the first position."""
 
 
 def relative_buckets(
     relative: Tensor, *, buckets: int, max_distance: int, bidirectional: bool
 ) -> Tensor:
-    """Place of the key less place of the query (Q, K) -> the bucket of each (Q, K).
+    """T5's buckets of relative positions (key position - query position): (Q, K) -> (Q, K).
 
-    Half of the buckets are for one distance each, the others grow up to `max_distance`, after which
-    all share the last. Bidirectional ones are halved between before and after; else what comes
-    after is bucket 0, as what is at the same place.
+    Half of the buckets are for one distance each. The others grow logarithmically up to
+    `max_distance`; all distances from there on share the last one. If `bidirectional`, one half of
+    the buckets is for keys before the query and one half for keys after it. Otherwise all keys
+    after the query are in bucket 0, like the key at the same position.
     """
     first = torch.zeros_like(relative)
     if bidirectional:
@@ -39,7 +41,7 @@ def relative_buckets(
 
 
 class RelativePositionBias(nn.Module):
-    """One table for all layers of a stack."""
+    """T5's relative position bias: one table (buckets, heads) for all layers of a stack."""
 
     cache: KeyValueCache | None = None
 
@@ -51,10 +53,10 @@ class RelativePositionBias(nn.Module):
         self.weight = nn.Parameter(torch.empty(buckets, heads))
 
     def forward(self, example_ids: Tensor) -> Tensor:
-        """(B, Q) -> (1, H, Q, K).
+        """Example ids (B, Q) -> biases (1, H, Q, K).
 
-        Distances are those in the row: the tokens of an example stand side by side, and what
-        belongs to others is hidden.
+        Distances in the row are used: the tokens of an example are contiguous, and other examples
+        are masked.
         """
         queries = example_ids.shape[1]
         keys = queries + self._seen_before(example_ids)
@@ -65,11 +67,11 @@ class RelativePositionBias(nn.Module):
             max_distance=self.max_distance,
             bidirectional=self.bidirectional,
         )
-        # Contiguous, as what is sent to another stage has to be.
+        # Contiguous, because it may be sent to another pipeline stage.
         return nn.functional.embedding(bucket, self.weight).permute(2, 0, 1)[None].contiguous()
 
     def _seen_before(self, example_ids: Tensor) -> int:
-        """Tokens of the calls before."""
+        """The number of tokens of earlier calls; counts those of this one in the cache."""
         if self.cache is None:
             return 0
         before = self.cache.length
@@ -79,9 +81,10 @@ class RelativePositionBias(nn.Module):
 
 
 def rotate(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
-    """Turn each pair (i, i + S/2) of (B, H, T, S) by position (B, T) x theta ** (-2i / S).
+    """Rotate each pair (i, i + S/2) of (B, H, T, S) by the angle position (B, T) x theta^(-2i / S).
 
-    In fp32, whatever the type of `heads`: half precision has no room for late positions.
+    Computed in fp32, because half precision cannot represent the angles of late positions; returned
+    in the dtype of `heads`.
     """
     size = heads.shape[-1]
     exponents = torch.arange(0, size, 2, dtype=torch.float32, device=heads.device) / size
@@ -93,19 +96,19 @@ def rotate(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
 
 
 class PositionTable(nn.Embedding):
-    """A row a position, the first `offset` rows before position 0."""
+    """One row per position, after `offset` rows that come before position 0."""
 
     def __init__(self, positions: int, width: int, *, offset: int) -> None:
         super().__init__(positions, width)
         self.offset = offset
 
     def forward(self, position_ids: Tensor) -> Tensor:
-        """(B, T), from 0 in every example of a row -> (B, T, E)."""
+        """Positions (B, T), which start from 0 in every example of a row -> (B, T, E)."""
         return super().forward(position_ids + self.offset)
 
 
 class SinusoidalPositions(nn.Module):
-    """A sine and a cosine of every wavelength, in the order that `model.embedding` names."""
+    """Sines and cosines of E/2 wavelengths; `order` as in `EmbeddingConfig.sinusoidal_order`."""
 
     def __init__(self, width: int, *, order: SinusoidalOrder = "halves") -> None:
         super().__init__()
@@ -113,12 +116,12 @@ class SinusoidalPositions(nn.Module):
         self.order = order
 
     def forward(self, position_ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, E)."""
+        """Positions (B, T) -> (B, T, E)."""
         half = self.width // 2
         first, steps = (_UER_FIRST, half - 1) if self.order == "uer" else (0, half)
         exponents = torch.arange(half, device=position_ids.device).double() / max(1, steps)
         turns = (position_ids[..., None] + first).double() * 10000.0**-exponents
-        # In fp32 the angle of a position in the hundreds would be wrong in its fifth digit.
+        # Angles in fp64: in fp32 that of a position in the hundreds is wrong in the fifth digit.
         angles = turns.remainder(2 * math.pi).float()
         both = (angles.sin(), angles.cos())
         waves = torch.cat(both, -1) if self.order == "halves" else torch.stack(both, -1).flatten(-2)

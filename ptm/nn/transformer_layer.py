@@ -1,4 +1,5 @@
-"""Transformer layers: residual branches, with a norm after each sum (post) or before each (pre)."""
+"""Transformer layers: residual branches with a norm after each sum (post-norm) or before each
+branch (pre-norm)."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from torch import Tensor, nn
 from ptm.nn.layers import Dropout, activate, build_norm
 from ptm.nn.model_shape import ModelShape
 
-# B rows, T tokens a row, D width, H heads, K tokens a row of the other side.
+# B rows, T tokens per row, D width, H heads, K tokens per row on the encoder's side.
 
 
 class ResidualLayer(nn.Module):
-    """What layers of residual branches share: where their norms stand."""
+    """The base class of layers with residual branches, post-norm or pre-norm."""
 
     def __init__(self, shape: ModelShape, *, pre_norm: bool) -> None:
         super().__init__()
@@ -19,21 +20,21 @@ class ResidualLayer(nn.Module):
         self.dropout = Dropout(shape.dropout)
 
     def before(self, norm: nn.Module, hidden: Tensor) -> Tensor:
-        """What a branch reads of the stream (B, T, D)."""
+        """The input of a branch (B, T, D): the residual stream, normalised if pre-norm."""
         read: Tensor = norm(hidden) if self.pre_norm else hidden
         return read
 
     def after(self, norm: nn.Module, hidden: Tensor, branch: Tensor) -> Tensor:
-        """The stream (B, T, D) with what a branch adds to it."""
+        """The stream plus the branch with dropout, normalised if post-norm; all (B, T, D)."""
         total = hidden + self.dropout(branch)
         joined: Tensor = total if self.pre_norm else norm(total)
         return joined
 
 
 class _SelfAttending(ResidualLayer):
-    """The modules of two branches, attention and feed-forward.
+    """The branches of self-attention and feed-forward.
 
-    `first_norm`: whether a pre-norm layer normalises what its attention reads.
+    Without `first_norm`, the attention branch has no norm.
     """
 
     def __init__(
@@ -53,20 +54,20 @@ class _SelfAttending(ResidualLayer):
         self.feed_forward_norm = build_norm(shape, width)
 
     def attended(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
-        """The first branch: (B, T, D), (B, T) and what else attention is told -> (B, T, D)."""
+        """The self-attention branch: (B, T, D), ids (B, T), extra inputs -> (B, T, D)."""
         read = self.before(self.attention_norm, hidden)
         return self.after(self.attention_norm, hidden, self.attention(read, example_ids, **told))
 
     def fed_forward(self, hidden: Tensor) -> Tensor:
-        """The last branch: (B, T, D) -> (B, T, D)."""
+        """The feed-forward branch: (B, T, D) -> (B, T, D)."""
         lowered = self.feed_forward(self.before(self.feed_forward_norm, hidden))
         return self.after(self.feed_forward_norm, hidden, lowered)
 
 
 class TransformerLayer(_SelfAttending):
-    """Attention, then feed-forward.
+    """Self-attention, then feed-forward.
 
-    `told`: names of what attention is told besides (`position_ids` …), in the order of the call.
+    `told` names the extra inputs of self-attention (`position_ids` …), in the order of the call.
     """
 
     def __init__(
@@ -83,13 +84,13 @@ class TransformerLayer(_SelfAttending):
         self.told = told
 
     def forward(self, hidden: Tensor, example_ids: Tensor, *told: Tensor) -> Tensor:
-        """(B, T, D), (B, T), and what attention is told -> (B, T, D)."""
+        """(B, T, D), example ids (B, T), extra inputs of attention -> (B, T, D)."""
         named = dict(zip(self.told, told, strict=True))
         return self.fed_forward(self.attended(hidden, example_ids, **named))
 
 
 class DecoderLayer(_SelfAttending):
-    """Attention, attention to the other side, then feed-forward."""
+    """Self-attention, cross-attention, then feed-forward; `told` as in `TransformerLayer`."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class DecoderLayer(_SelfAttending):
         memory_ids: Tensor,
         *told: Tensor,
     ) -> Tensor:
-        """(B, T, D), (B, T), (B, K, D), (B, K), and what self-attention is told -> (B, T, D)."""
+        """(B, T, D), ids (B, T), memory (B, K, D), its ids (B, K), extra inputs -> (B, T, D)."""
         named = dict(zip(self.told, told, strict=True))
         hidden = self.attended(hidden, example_ids, **named)
         read = self.before(self.cross_attention_norm, hidden)
@@ -123,7 +124,7 @@ class DecoderLayer(_SelfAttending):
 
 
 class ResidualAttentionLayer(_SelfAttending):
-    """RealFormer's: takes the scores of the layer before and hands on its own."""
+    """RealFormer's layer: takes the attention scores of the previous layer, passes on its own."""
 
     def forward(
         self,
@@ -132,7 +133,7 @@ class ResidualAttentionLayer(_SelfAttending):
         before: Tensor | None = None,
         last: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """(B, T, D), (B, T), scores (B, H, T, T) -> (B, T, D) and, but for the last, scores."""
+        """(B, T, D), ids (B, T), scores (B, H, T, T) -> (B, T, D) and, unless `last`, scores."""
         read = self.before(self.attention_norm, hidden)
         attended, scores = self.attention(read, example_ids, before)
         hidden = self.fed_forward(self.after(self.attention_norm, hidden, attended))
@@ -140,7 +141,7 @@ class ResidualAttentionLayer(_SelfAttending):
 
 
 class FeedForward(nn.Module):
-    """Up, activation, down."""
+    """down(activation(up(x)))."""
 
     def __init__(
         self, hidden_size: int, feed_forward_size: int, *, activation: str, bias: bool = True
@@ -157,9 +158,9 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """down(activation(gate) * up): GEGLU, SwiGLU and their kin (Shazeer 2020).
+    """down(activation(gate(x)) * up(x)): GEGLU, SwiGLU and other gated variants (Shazeer 2020).
 
-    One matrix makes both, the gate in its first half: one product instead of two.
+    Gate and up are one matrix, with the gate in its first half: one matrix product instead of two.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Cross entropy over a vocabulary whose logits never stand whole.
+"""Cross entropy over a vocabulary without materialising all logits.
 
-The logits of N positions and their gradient are the largest tensors of a small model. Here they are
-made, judged and turned into gradients a few positions at a time, within the forward pass (Wijmans
-et al. 2024, "Cut your losses in large-vocabulary language models", section 3).
-The fused kernels of libraries are Triton's and need a GPU; this runs anywhere.
+The logits of N positions and their gradient are the largest tensors of a small model. This module
+computes logits, loss and gradients for a chunk of positions at a time, within the forward pass
+(Wijmans et al. 2024, "Cut your losses in large-vocabulary language models", section 3). The fused
+kernels of libraries are written in Triton and need a GPU; this implementation runs anywhere.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# N positions, E embedding size, V vocabulary, C positions of a chunk.
+# N positions, B rows, T tokens per row, E embedding size, V vocabulary size, C positions per chunk.
 
 CHUNK_ELEMENTS = 2**23
-"""Logits that stand at a time: 32 MiB in fp32."""
+"""Maximum number of logits in memory at a time: 32 MiB in fp32."""
 
 
 class VocabularySums(NamedTuple):
     """Scalars in fp32, summed over positions; only `loss` has a gradient."""
 
     loss: Tensor
-    """What is learnt: cross entropy, with label smoothing."""
+    """Cross entropy with label smoothing, the training loss."""
     nll: Tensor
-    """-log p of the targets."""
+    """Negative log likelihood of the targets."""
     hits: Tensor
-    """How often the target was the likeliest token."""
+    """The number of positions whose target has the largest logit."""
 
 
 def vocabulary_sums(
@@ -42,12 +42,13 @@ def vocabulary_sums(
     smoothing: float = 0.0,
     chunk_elements: int = CHUNK_ELEMENTS,
 ) -> VocabularySums:
-    """What scores `hidden` (N, E) @ `weight` (V, E).T + `bias` (V) say about `targets` (N).
+    """Loss, likelihood and hits of the logits `hidden` (N, E) @ `weight` (V, E).T + `bias` (V).
 
-    Positions whose `weights` (N) are 0 count for nothing, whatever their target. `loss` is that of
-    F.cross_entropy with `smoothing` (Szegedy et al. 2016, section 7). Scores have the inputs'
-    precision, what is made of them at least fp32. The gradients, which the forward pass leaves
-    behind, are good for one backward pass.
+    `targets` (N) are token ids. Positions with `weights` (N) of 0 are ignored, whatever their
+    target; other weights all count as 1. `loss` is that of F.cross_entropy with label `smoothing`
+    (Szegedy et al. 2016, section 7). Logits are computed in the precision of the inputs, everything
+    after them in at least fp32. The gradients are computed in the forward pass and allow one
+    backward pass.
     """
     loss, nll, hits = _VocabularySums.apply(  # type: ignore[no-untyped-call]
         hidden,
@@ -63,7 +64,7 @@ def vocabulary_sums(
 
 
 class _VocabularySums(torch.autograd.Function):
-    """Leaves behind the gradients of a loss that nothing scales; backward scales them."""
+    """Saves the gradients of the unscaled loss in the forward pass; backward scales them."""
 
     @staticmethod
     def forward(
@@ -77,7 +78,6 @@ class _VocabularySums(torch.autograd.Function):
         chunk: int,
         learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, E), (V, E), (V), (N), (N) -> loss, nll, hits."""
         wide = torch.promote_types(hidden.dtype, torch.float32)
         needed = ctx.needs_input_grad[:3] if learns else (False, False, False)
         of_hidden = torch.empty_like(hidden) if needed[0] else None
@@ -109,7 +109,7 @@ class _VocabularySums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """In place: of a large vocabulary, a copy would be the largest tensor of all."""
+        # In place: with a large vocabulary, a copy would be the largest tensor of all.
         found = [
             None if gradient is None else gradient.mul_(scale).to(ctx.dtype)
             for gradient in ctx.saved_tensors
@@ -120,18 +120,19 @@ class _VocabularySums(torch.autograd.Function):
 def _judge(
     logits: Tensor, targets: Tensor, counted: Tensor, sums: Tensor, *, smoothing: float
 ) -> Tensor:
-    """Add loss, nll and hits of `logits` (C, V) to `sums` (3).
+    """Add loss, nll and hits of `logits` (C, V) to `sums` (3), in place.
 
-    Leaves exponentials in `logits`, and returns what each row of them adds up to (C).
+    Overwrites `logits` with exp(logits - row maximum), and returns the sum of each row of it (C).
     """
     largest, likeliest = logits.max(dim=-1)
     logits -= largest[:, None]
+    # chosen: the logits of the targets; apart: the label smoothing term of the loss (C).
     chosen = logits.gather(1, targets[:, None]).squeeze(1)
     apart = smoothing * (chosen - logits.mean(dim=-1)) if smoothing else torch.zeros_like(chosen)
     totals = logits.exp_().sum(dim=-1)
     nll = totals.log() - chosen
     judged = torch.stack([nll + apart, nll, (likeliest == targets).to(nll.dtype)])
-    # Not a product: a position that does not count may be infinite.
+    # Not a product with `counted`: an ignored position may be infinite.
     sums += judged.masked_fill(counted == 0, 0.0).sum(dim=1)
     return totals
 
@@ -139,7 +140,10 @@ def _judge(
 def _turn_into_gradient(
     exponentials: Tensor, targets: Tensor, counted: Tensor, totals: Tensor, *, smoothing: float
 ) -> None:
-    """Exponentials (C, V) become the gradient of their positions' loss by the logits."""
+    """Turn the exponentials (C, V), in place, into the gradient of the loss by the logits.
+
+    That is counted * (softmax - (1 - smoothing) * one-hot target - smoothing / V).
+    """
     exponentials *= (counted / totals)[:, None]
     if smoothing:
         exponentials -= (counted * (smoothing / exponentials.shape[1]))[:, None]
@@ -147,7 +151,7 @@ def _turn_into_gradient(
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """`total` += `left` @ `right`, where `total` may be of a higher precision."""
+    """`total` += `left` @ `right`; `total` may have a higher precision."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:
@@ -163,7 +167,7 @@ def target_sums(
     *,
     smoothing: float,
 ) -> tuple[Tensor, ...]:
-    """(B, T, E), (V, E), (B, T), (B, T), (V) -> sums of loss, negative log likelihood and hits."""
+    """`vocabulary_sums` for hidden (B, T, E), targets and weights (B, T), as a plain tuple."""
     return tuple(
         vocabulary_sums(
             hidden.flatten(0, 1),

@@ -1,4 +1,4 @@
-"""Decoders: one class in one file each; `AnyDecoder` is found by scanning this package."""
+"""Decoders, one class per file. `AnyDecoder` is their union, collected by scanning this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What every decoder is: a frozen config that gives the steps from hidden to hidden."""
+"""The base class of all decoders: a frozen config that builds its operations of the plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ptm.plan import Step
 
 
 class Decoder(Config):
-    """Turns embedded tokens of the target into contextual ones that have seen the source."""
+    """Turns target embeddings into contextual representations that attend to the source."""
 
     type: str
     hidden_size: PositiveInt
@@ -18,17 +18,17 @@ class Decoder(Config):
     @property
     @abstractmethod
     def activation_name(self) -> str:
-        """The activation of its layers."""
+        """The activation function of the layers."""
 
     @property
     @abstractmethod
     def epsilon(self) -> float:
-        """The norms' epsilon, for the embedding's norm too."""
+        """Epsilon of the norms, in the decoder's embedding too."""
 
     @property
     @abstractmethod
     def norm_kind(self) -> NormKind:
-        """The kind of the norms, of the embedding's too."""
+        """The kind of norm, in the decoder's embedding too."""
 
     @property
     @abstractmethod
@@ -37,14 +37,17 @@ class Decoder(Config):
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden (B, T, D), decoder_example_ids (B, T), memory (B, K, D), example_ids (B, K) ->
-        hidden (B, T, D)."""
+        """The operations hidden, decoder_example_ids, memory, example_ids -> hidden.
+
+        Shapes: hidden (B, T, D), decoder_example_ids (B, T), memory (the encoder's output)
+        (B, K, D), example_ids (B, K).
+        """
 
     @abstractmethod
     def residual_outputs(self) -> tuple[str, ...]:
-        """Endings of the names of weights that write into the residual stream."""
+        """Suffixes of the names of the weights that write into the residual stream."""
 
     @property
     @abstractmethod
     def residual_branches(self) -> int:
-        """How many branches add to the residual stream (3 a transformer layer)."""
+        """The number of branches that add to the residual stream (3 per transformer layer)."""

@@ -1,4 +1,4 @@
-"""The transformer decoder (Vaswani et al. 2017, section 3.1): BART's, and T5's by options."""
+"""The transformer decoder (Vaswani et al. 2017, section 3.1): BART's, or T5's with options."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ _POSITION_BIAS = "decoder_position_bias"
 
 
 class TransformerDecoder(TransformerStack, Decoder):
-    """Layers of causal self-attention, attention to the encoder's output, and feed-forward."""
+    """A stack of layers of causal self-attention, cross-attention and feed-forward."""
 
     type: Literal["transformer"]
 
     @property
     def residual_branches(self) -> int:
-        """Two attentions and the feed-forward of every layer."""
         return 3 * self.layers
 
     def residual_outputs(self) -> tuple[str, ...]:
-        """The last matrix of each branch."""
         return (
             "attention.output.weight",
             "cross_attention.output.weight",
@@ -35,7 +33,7 @@ class TransformerDecoder(TransformerStack, Decoder):
         )
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """One step a layer, after what all of them are told; pre-norm needs a norm at the end."""
+        # One operation per layer; a pre-norm stack needs a norm after the last layer.
         told = {"position_bias": _POSITION_BIAS} if self.position_bias else {}
         reads = ("hidden", "decoder_example_ids", "memory", "example_ids", *told.values())
         build = partial(self._layer, shape, told=tuple(told))

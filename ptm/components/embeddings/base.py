@@ -1,4 +1,4 @@
-"""What every part of an embedding is."""
+"""The base class of all embedding parts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 class EmbeddingPart(ABC):
-    """A vector a token that is added to the word's."""
+    """One vector per token, added to the word embedding."""
 
     name: ClassVar[str]
+    """The name in the recipe's `model.embedding.of` and in parameter names."""
     reads: ClassVar[str]
-    """The integer tensor (B, T) it looks at."""
+    """The name of the integer tensor (B, T) that is embedded."""
 
     @classmethod
     @abstractmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
-        """A module (B, T) -> (B, T, E), or what can be added to it; `width` is E."""
+        """Build a module (B, T) -> (B, T, E), or a shape that broadcasts to it; `width` is E."""

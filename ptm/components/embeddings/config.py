@@ -1,4 +1,4 @@
-"""The recipe's `model.embedding` block: which vectors are summed, and what happens to the sum."""
+"""The recipe's `model.embedding` block: the summed vectors, their norm and their projection."""
 
 from __future__ import annotations
 
@@ -20,32 +20,37 @@ if TYPE_CHECKING:
 
 @cache
 def embedding_parts() -> dict[str, type[EmbeddingPart]]:
-    """Every part that is a file of this package, by name."""
+    """All embedding parts of this package by name, without the word embedding."""
     parts = classes_in("ptm.components.embeddings", EmbeddingPart)  # type: ignore[type-abstract]
     return {part.name: part for part in parts}
 
 
 class EmbeddingConfig(Config):
-    """Which vectors are summed, and what happens to the sum."""
+    """The input embedding: the summed parts, and the norm, scale and width of the sum."""
 
     of: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
+    """The summed parts; `word` is required."""
     layer_norm: bool = True
-    """Whether the sum is normalised, by the kind of norm that the encoder has."""
+    """Whether the sum is normalised, with the encoder's kind of norm."""
     scaled: bool = False
-    """Multiply word vectors by the root of their width (Vaswani et al. 2017, section 3.4)."""
+    """Multiply word vectors by the square root of their width (Vaswani et al. 2017, section 3.4).
+    """
     size: PositiveInt | None = None
-    """Width of the embedding where it is not the encoder's hidden_size; projected after the sum."""
+    """Width of the embedding, if it differs from the encoder's hidden_size. The sum is projected to
+    hidden_size."""
     positions: PositiveInt = 512
-    """Rows of the position table; without one, the length that an export promises."""
+    """Rows of the position table. Without a position table, the maximum length that an export
+    declares."""
     position_offset: NonNegativeInt = 0
-    """The row that position 0 reads (XLM-R and byte-BPE RoBERTa: 2, after the padding id)."""
+    """The row of position 0 (XLM-R and byte-BPE RoBERTa: 2, after the padding id)."""
     segments: PositiveInt = 2
-    """Texts that the segment table tells apart; it has one row more, for padding."""
+    """Number of segments of an example. The segment table has one more row, for padding."""
     tasks: PositiveInt = 3
     """Rows of the task table (ERNIE)."""
     sinusoidal_order: SinusoidalOrder = "halves"
-    """halves: sines before cosines (PEGASUS in transformers); interleaved: by turns (Vaswani et
-    al. 2017); uer: by turns too, but counted from 2 and with both ends among the wavelengths."""
+    """halves: all sines before all cosines (PEGASUS in transformers). interleaved: sines and
+    cosines alternate (Vaswani et al. 2017). uer: interleaved, but positions count from 2 and the
+    wavelengths include both ends of their range."""
 
     @field_validator("of")
     @classmethod
@@ -53,39 +58,42 @@ class EmbeddingConfig(Config):
         known = {WORD, *embedding_parts()}
         for name in of:
             if name not in known:
-                raise ValueError(f'no embedding is called "{name}".{nearest(name, known)}')
+                raise ValueError(f'"{name}" is not an embedding part.{nearest(name, known)}')
         if WORD not in of or len(set(of)) != len(of):
-            raise ValueError(f"must name {WORD} and each part once, got {list(of)}")
+            raise ValueError(f"must contain {WORD} and no part twice, but is {list(of)}")
         if "position" in of and "sinusoidal" in of:
-            raise ValueError("position and sinusoidal both give positions: choose one")
+            raise ValueError("position and sinusoidal both encode positions; use one of them")
         return of
 
     @model_validator(mode="after")
     def _offset_leaves_positions(self) -> EmbeddingConfig:
         if self.position_offset and not self.learns_positions:
             raise ValueError(
-                f"position_offset = {self.position_offset} is a row of the position table, which "
-                f"of = {list(self.of)} does not have"
+                f"position_offset = {self.position_offset} needs a position table, but of = "
+                f"{list(self.of)} has no `position`; add it, or leave position_offset out"
             )
         if self.position_offset >= self.positions:
             raise ValueError(
-                f"position_offset = {self.position_offset} leaves nothing of positions = "
-                f"{self.positions}"
+                f"position_offset = {self.position_offset} leaves no row for a position, because "
+                f"positions = {self.positions}; positions must be larger than position_offset"
             )
         return self
 
     @property
     def learns_positions(self) -> bool:
-        """Whether a table limits the length of a sequence."""
+        """Whether there is a trained position table, which limits the length of a sequence."""
         return "position" in self.of
 
     @property
     def longest_sequence(self) -> int | None:
-        """The most tokens an example may have; None where no table limits them."""
+        """The maximum number of tokens per example; None without a position table."""
         return self.positions - self.position_offset if self.learns_positions else None
 
     def steps(self, shape: ModelShape, *, side: str = "") -> tuple[Step, ...]:
-        """input_ids (and what the parts read) -> hidden (B, T, D); `side` begins the names."""
+        """The operations from input_ids and the ids that the parts read to hidden (B, T, D).
+
+        `side` is a prefix of the operations' names.
+        """
         from ptm.nn.embedding import word_step
 
         parts = {name: embedding_parts()[name] for name in self.of if name != WORD}
@@ -104,7 +112,7 @@ class EmbeddingConfig(Config):
 
 
 class TargetEmbeddingConfig(EmbeddingConfig):
-    """The embedding of a decoder."""
+    """The decoder's input embedding."""
 
     shared: bool = True
-    """Whether its word vectors are the encoder's; else it has a table of its own."""
+    """Whether the decoder shares the encoder's word embedding instead of having its own."""

@@ -1,4 +1,4 @@
-"""Learnt positions (Devlin et al. 2018)."""
+"""Learned position embeddings (Devlin et al. 2018)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Position(EmbeddingPart):
-    """A table with one row a position."""
+    """A table with one row per position."""
 
     name = "position"
     reads = "position_ids"
 
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
-        """The table (positions, E)."""
+        """Build the table (positions, E)."""
         from ptm.nn.positions import PositionTable
 
         return PositionTable(config.positions, width, offset=config.position_offset)

@@ -1,4 +1,4 @@
-"""Segments: which of two texts a token belongs to (Devlin et al. 2018)."""
+"""Segment embeddings: which of two texts a token belongs to (Devlin et al. 2018)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SEGMENTS = 3
 
 
 class Segment(EmbeddingPart):
-    """A table with a row for padding (0), the first (1), the second text (2) …"""
+    """A table with one row for padding (0), the first text (1), the second text (2) …"""
 
     name = "segment"
     reads = "segment_ids"
 
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
-        """The table (1 + segments, E)."""
+        """Build the table (1 + segments, E)."""
         from torch import nn
 
         return nn.Embedding(1 + config.segments, width)

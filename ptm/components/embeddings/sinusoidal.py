@@ -1,4 +1,4 @@
-"""Sinusoidal positions (Vaswani et al. 2017, section 3.5), computed, not learnt."""
+"""Sinusoidal position encodings (Vaswani et al. 2017, section 3.5), computed, not trained."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 
 class Sinusoidal(EmbeddingPart):
-    """Positions without a table, hence without a longest sequence."""
+    """Positions without a table, hence without a maximum sequence length."""
 
     name = "sinusoidal"
     reads = "position_ids"
 
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
-        """No parameters."""
         from ptm.nn.positions import SinusoidalPositions
 
         return SinusoidalPositions(width, order=config.sinusoidal_order)

@@ -1,4 +1,4 @@
-"""Tasks: which of its pretraining tasks a model is at (Sun et al. 2020, "ERNIE 2.0")."""
+"""Task embeddings: the pretraining task in progress (Sun et al. 2020, "ERNIE 2.0")."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Task(EmbeddingPart):
-    """The same vector for every token, from a table of which one row is in use."""
+    """The same vector for every token, from a table of which one row is used."""
 
     name = "task"
-    # Whichever: the layers after it read these too.
+    # The values are ignored, any tensor would do; later layers read example_ids anyway.
     reads = "example_ids"
 
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
-        """The table (tasks, E)."""
+        """Build the table (tasks, E)."""
         from ptm.nn.embedding import TaskTable
 
         return TaskTable(config.tasks, width)

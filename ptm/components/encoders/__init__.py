@@ -1,4 +1,4 @@
-"""Encoders: one class in one file each; `AnyEncoder` is found by scanning this package."""
+"""Encoders, one class per file. `AnyEncoder` is their union, collected by scanning this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What every encoder is: a frozen config that gives the steps from hidden to hidden."""
+"""The base class of all encoders: a frozen config that builds its operations of the plan."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from ptm.plan import Step
 
 
 class Encoder(Config):
-    """Turns embedded tokens into contextual ones."""
+    """Turns embeddings into contextual representations."""
 
     type: str
     hidden_size: PositiveInt
     visibility: Visibility = "full"
-    """What a token may look at."""
+    """Which tokens of its example a token may attend to."""
 
     separates_examples: ClassVar[bool]
-    """Whether examples packed into one row stay apart (attention can, recurrence cannot)."""
+    """Whether examples packed into one row do not influence each other (possible with attention,
+    not with recurrence)."""
 
     @property
     @abstractmethod
     def activation_name(self) -> str:
-        """The activation that a head built on this encoder uses too."""
+        """The activation function, of the encoder and of a head on it."""
 
     @property
     @abstractmethod
     def epsilon(self) -> float:
-        """The norms' epsilon, for the embedding's and the head's norms too."""
+        """Epsilon of the norms, in the embedding and the head too."""
 
     @property
     def norm_kind(self) -> NormKind:
-        """The kind of the norms, of the embedding's and the head's too."""
+        """The kind of norm, in the embedding and the head too."""
         return "layer"
 
     @property
@@ -43,13 +44,13 @@ class Encoder(Config):
 
     @abstractmethod
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """hidden (B, T, D), example_ids (B, T) -> hidden (B, T, D)."""
+        """The operations hidden (B, T, D), example_ids (B, T) -> hidden (B, T, D)."""
 
     @abstractmethod
     def residual_outputs(self) -> tuple[str, ...]:
-        """Endings of the names of weights that write into the residual stream."""
+        """Suffixes of the names of the weights that write into the residual stream."""
 
     @property
     @abstractmethod
     def residual_branches(self) -> int:
-        """How many branches add to the residual stream (2 a transformer layer)."""
+        """The number of branches that add to the residual stream (2 per transformer layer)."""

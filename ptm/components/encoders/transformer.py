@@ -1,8 +1,9 @@
-"""The transformer encoder (Vaswani et al. 2017) and those that differ from it in parts.
+"""The transformer encoder (Vaswani et al. 2017) and its variants.
 
-BERT's layers by default; ALBERT shares them, RealFormer adds the scores of attention to the next
-layer's, ModernBERT has gates, rotary positions and windows, and no biases. With causal visibility
-it is the decoder-only model of GPT and LLaMA, with a visible prefix that of UniLM.
+The defaults give BERT's layers. ALBERT shares weights between layers; RealFormer adds the attention
+scores of each layer to those of the next; ModernBERT has gated feed-forward layers, rotary
+positions and windows, and no biases. With visibility `causal` this is the decoder-only model of GPT
+and LLaMA, with visibility `prefix` that of UniLM.
 """
 
 from __future__ import annotations
@@ -27,30 +28,33 @@ _POSITION_BIAS = "encoder_position_bias"
 
 
 class Rotary(Config):
-    """Positions as rotations of query and key (Su et al. 2021)."""
+    """Rotary position embeddings: rotations of query and key (Su et al. 2021)."""
 
     theta: PositiveFloat = 10_000.0
-    """The longest wavelength, over two pi."""
+    """Base of the frequencies: the longest wavelength is about 2 pi theta."""
     local_theta: PositiveFloat | None = None
-    """The same in layers that see a window; as `theta` if left out."""
+    """Theta of the layers with a window; the same as `theta` if left out."""
 
 
 class Transformer(TransformerStack, Encoder):
-    """Layers of self-attention and feed-forward."""
+    """A stack of layers of self-attention and feed-forward."""
 
     type: Literal["transformer"]
     first_norm: bool = True
-    """Whether the first of pre-norm layers normalises what its attention reads (ModernBERT's does
-    not: the embedding's norm stands right before it)."""
+    """Whether the first pre-norm layer has a norm before its attention (ModernBERT has none: the
+    norm of the embedding comes right before it)."""
     residual_attention: bool = False
-    """Add the scores of each layer's attention to those of the next (RealFormer)."""
+    """Add the attention scores of each layer to those of the next (RealFormer)."""
     rotary: Rotary | None = None
     window: PositiveInt | None = None
-    """Tokens around itself that a token sees, half of them on either side; none: all."""
+    """Number of tokens around itself that a token attends to, half on either side; all tokens of
+    the example if left out."""
     global_every: PositiveInt | None = None
-    """The first of so many layers sees all of its example in spite of `window`."""
+    """Every `global_every`-th layer, starting with the first, ignores `window` and attends to the
+    whole example."""
     shared_groups: PositiveInt | None = None
-    """Groups of consecutive layers that share their weights (ALBERT); none: every layer its own."""
+    """Number of groups of consecutive layers that share their weights (ALBERT). If left out, every
+    layer has its own."""
 
     separates_examples: ClassVar[bool] = True
 
@@ -58,28 +62,33 @@ class Transformer(TransformerStack, Encoder):
     def _consistent(self) -> Transformer:
         if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
-                "rotary positions turn pairs, but the size of a head is "
-                f"{self.head_shape.head_size}, an odd number (head_size, or hidden_size = "
-                f"{self.hidden_size} over heads = {self.heads})"
+                "rotary positions need an even head size, but it is "
+                f"{self.head_shape.head_size} (head_size, or hidden_size = "
+                f"{self.hidden_size} divided by heads = {self.heads})"
             )
         if not self.first_norm and self.norm_position == "post":
             raise ValueError(
-                "first_norm = false is for layers that begin with a norm: set norm_position: pre"
+                "first_norm = false is for pre-norm layers, but norm_position is post; set "
+                "norm_position: pre, or leave first_norm out"
             )
         return self
 
     @model_validator(mode="after")
     def _windows_make_sense(self) -> Transformer:
         if self.window is not None and self.window % 2:
-            raise ValueError(f"window = {self.window} is odd: half of it lies on either side")
+            raise ValueError(
+                f"window = {self.window} is odd, but half of it is on either side; "
+                "use an even number"
+            )
         if self.window is None and self.global_every is not None:
             raise ValueError(
-                f"global_every = {self.global_every} is an exception to a window: set window too"
+                f"global_every = {self.global_every} makes layers without a window, but there is "
+                "no window; set window too, or leave global_every out"
             )
         if self.window is None and self.rotary and self.rotary.local_theta is not None:
             raise ValueError(
-                f"rotary.local_theta = {self.rotary.local_theta:g} is for layers with a window: "
-                "set window too"
+                f"rotary.local_theta = {self.rotary.local_theta:g} is for layers with a window, "
+                "but there is no window; set window too, or leave local_theta out"
             )
         return self
 
@@ -95,7 +104,8 @@ class Transformer(TransformerStack, Encoder):
                 else f"global_every = {self.global_every}"
             )
             raise ValueError(
-                f"{which} makes layers differ, but shared_groups = {groups} makes them one"
+                f"{which} makes layers differ, but shared_groups = {groups} shares their weights; "
+                "use one of them"
             )
         return self
 
@@ -105,8 +115,8 @@ class Transformer(TransformerStack, Encoder):
             return self
         if self.rotary:
             raise ValueError(
-                "residual_attention = true adds scores that know absolute positions; with rotary "
-                "it is not supported"
+                "residual_attention = true is not supported with rotary: it needs scores of "
+                "absolute positions"
             )
         others = {
             "position_bias": self.position_bias is not None,
@@ -120,15 +130,13 @@ class Transformer(TransformerStack, Encoder):
 
     @property
     def residual_branches(self) -> int:
-        """Attention and feed-forward of every layer."""
         return 2 * self.layers
 
     def residual_outputs(self) -> tuple[str, ...]:
-        """The last matrix of each branch."""
         return ("attention.output.weight", "feed_forward.down.weight")
 
     def steps(self, shape: ModelShape) -> tuple[Step, ...]:
-        """One step a layer, after what all of them are told; pre-norm needs a norm at the end."""
+        # One operation per layer; a pre-norm stack needs a norm after the last layer.
         return (
             *self.bias_step(
                 _POSITION_BIAS, reads="example_ids", bidirectional=self.visibility == "full"
@@ -138,20 +146,20 @@ class Transformer(TransformerStack, Encoder):
         )
 
     def group(self, index: int) -> str | None:
-        """The key of the weights that layer `index` shares with others."""
+        """The tie of the weights that layer `index` shares with others; None without sharing."""
         if self.shared_groups is None:
             return None
         return f"encoder_group_{index * self.shared_groups // self.layers:02}"
 
     def is_global(self, index: int) -> bool:
-        """Whether layer `index` sees all of its example."""
+        """Whether layer `index` attends to the whole example instead of a window."""
         if self.window is None:
             return True
         return self.global_every is not None and index % self.global_every == 0
 
     @property
     def _told(self) -> dict[str, str]:
-        """What attention is told, and which tensors of the plan that is."""
+        """Further inputs of self-attention: keyword argument -> name of the plan's tensor."""
         told = {}
         if self.rotary:
             told["position_ids"] = "position_ids"
@@ -168,7 +176,8 @@ class Transformer(TransformerStack, Encoder):
             options["last"] = last
             if index > 0:
                 reads.append("scores")
-            # Nobody would read the last layer's, and a tensor without a gradient may not cross.
+            # No operation reads the scores of the last layer, and a floating-point tensor that is
+            # passed on must receive a gradient.
             if not last:
                 writes.append("scores")
         return Step(

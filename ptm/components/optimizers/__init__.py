@@ -1,4 +1,4 @@
-"""Optimizers: one class in one file each; `AnyOptimizer` is found by scanning this package."""
+"""Optimizers, one class per file. `AnyOptimizer` is their union, collected from this package."""
 
 from typing import TYPE_CHECKING
 

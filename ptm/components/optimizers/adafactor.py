@@ -1,7 +1,7 @@
 """Adafactor: second moments by row and column (Shazeer and Stern 2018).
 
-T5's optimizer: where AdamW keeps two numbers of every weight, this keeps two of every row and
-column of a matrix. Section numbers are the paper's.
+T5's optimizer. AdamW stores two moments per weight; Adafactor stores one second moment per row and
+per column of a matrix. Section numbers are the paper's.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ if TYPE_CHECKING:
 
 
 class Adafactor(Optimizer):
-    """As in the paper's algorithms 4 and 5, with the options of transformers' optimizer."""
+    """The paper's algorithms 4 and 5, with the options of transformers' Adafactor."""
 
     type: Literal["adafactor"]
     learning_rate: PositiveFloat = 1.0
-    """Needed without `relative_step`; with it the step alone says the rate."""
+    """Required with `relative_step: false`, else not allowed."""
     weight_decay: NonNegativeFloat = 0.0
     relative_step: bool = True
-    """A rate of min(1e-2, 1 / sqrt(step)), before the schedule (section 9)."""
+    """Use the learning rate min(1e-2, 1 / sqrt(step)), before the schedule (section 9)."""
     warmup_init: bool = False
-    """A relative step of min(1e-6 step, 1 / sqrt(step)) instead."""
+    """Use min(1e-6 step, 1 / sqrt(step)) as the relative step instead."""
     scale_parameter: bool = True
-    """Multiply a parameter's rate by its root mean square, so that it is a relative one (8)."""
+    """Multiply the learning rate of a parameter by its root mean square, so that updates are
+    relative to its size (section 8)."""
     clip_threshold: PositiveFloat = 1.0
-    """The largest root mean square of a parameter's update, before its rate (section 6)."""
+    """Maximum root mean square of a parameter's update, before the learning rate (section 6)."""
     decay_rate: Annotated[float, Field(ge=-1, lt=0)] = -0.8
     """Second moments decay by 1 - step ** decay_rate (section 7.2)."""
     epsilon1: PositiveFloat = 1e-30
     """Added to squared gradients."""
     epsilon2: PositiveFloat = 1e-3
-    """The least that `scale_parameter` takes a root mean square for."""
+    """Lower bound of the root mean square in `scale_parameter`."""
     beta1: Beta | None = None
-    """Keep a mean of the updates too, a number of every weight; none: do not."""
+    """Decay of a running mean of the updates, one more value per weight; no mean if left out."""
 
     needs_whole_parameters: ClassVar[bool] = True
 
@@ -51,27 +52,26 @@ class Adafactor(Optimizer):
     def _one_thing_says_the_rate(self) -> Adafactor:
         if self.relative_step and self.learning_rate != 1.0:
             raise ValueError(
-                f"learning_rate = {self.learning_rate:g} and relative_step = true both say the "
-                "rate: leave learning_rate out, or set relative_step: false"
+                f"learning_rate = {self.learning_rate:g} and relative_step = true both set the "
+                "learning rate; leave learning_rate out, or set relative_step: false"
             )
         if not self.relative_step and "learning_rate" not in self.model_fields_set:
-            raise ValueError("relative_step = false needs a learning_rate")
+            raise ValueError("relative_step = false needs a learning_rate; set one")
         if self.warmup_init and not self.relative_step:
             raise ValueError(
-                "warmup_init = true is about the relative step, but relative_step = false: use "
-                "schedule.warmup"
+                "warmup_init = true needs relative_step: true, but it is false; use "
+                "schedule.warmup instead"
             )
         return self
 
     def rate(self, step: int) -> float:
-        """The relative step of the update after `step` others, or the learning rate."""
         if not self.relative_step:
             return self.learning_rate
         largest = 1e-6 * (step + 1) if self.warmup_init else 1e-2
         return min(largest, 1 / math.sqrt(step + 1))
 
     def states(self, shape: Shape) -> Mapping[str, Shape]:
-        """Rows and columns of a matrix (of the last two dimensions), every entry of a vector."""
+        # Per row and column of the last two dimensions of a matrix, per entry of a vector.
         if len(shape) < 2:
             second = {"exp_avg_sq": shape}
         else:
@@ -81,7 +81,6 @@ class Adafactor(Optimizer):
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> torch.optim.Optimizer:
-        """The optimizer; its learning rate is set anew before every step."""
         from ptm.nn.adafactor import AdafactorUpdates
 
         return AdafactorUpdates(

@@ -18,7 +18,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Optimizer):
-    """torch's fused AdamW, in fp32."""
+    """torch's fused AdamW, with moments in fp32."""
 
     type: Literal["adamw"]
     beta1: Beta = 0.9
@@ -26,13 +26,11 @@ class AdamW(Optimizer):
     epsilon: PositiveFloat = 1e-8
 
     def states(self, shape: Shape) -> Mapping[str, Shape]:
-        """Both moments of every element."""
         return {"exp_avg": shape, "exp_avg_sq": shape}
 
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> torch.optim.Optimizer:
-        """The optimizer; its learning rate is set anew before every step."""
         import torch
 
         return torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""What every optimizer is: a frozen config that builds a torch optimizer."""
+"""The base class of all optimizers: a frozen config that builds a torch optimizer."""
 
 from __future__ import annotations
 
@@ -16,55 +16,60 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 RATE = "rate_factor"
-"""A group's own share of the learning rate."""
+"""Key of a parameter group: the factor of its learning rate."""
 
 
 class Optimizer(Config):
-    """How gradients become weights."""
+    """Optimizer hyperparameters; the schedule is separate."""
 
     type: str
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat = 0.01
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    """What the learning rate is multiplied by from one layer to the one below it."""
+    """Layer-wise learning rate decay: the rate of a layer relative to that of the layer above."""
 
     needs_whole_parameters: ClassVar[bool] = False
-    """Whether it has to see parameters in their shape, which ZeRO cuts into flat pieces."""
+    """Whether the optimizer needs every parameter in its own shape. ZeRO cuts parameters into flat
+    pieces, which does not allow that."""
 
     def rate(self, step: int) -> float:
-        """The learning rate of the update after `step` others, before the schedule."""
+        """The learning rate of the update after `step` completed ones, before the schedule."""
         return self.learning_rate
 
     @abstractmethod
     def states(self, shape: Shape) -> Mapping[str, Shape]:
-        """Name and shape of what it keeps of a parameter of `shape`, as a checkpoint does.
+        """The optimizer states of a parameter of `shape`, as in a checkpoint: name -> shape.
 
-        All of that shape; smaller ones only where it `needs_whole_parameters`.
+        States have the parameter's shape; only an optimizer that `needs_whole_parameters` may have
+        smaller ones.
         """
 
     @abstractmethod
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> torch.optim.Optimizer:
-        """The optimizer over named parameters; `rates`: see `groups`."""
+        """Build the torch optimizer over named parameters; for `rates` see `groups`.
+
+        The learning rate is overwritten before every update, from `rate` and the schedule.
+        """
 
     def groups(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """Those that learn, by what they decay by and by their share of the learning rate.
+        """Group the trainable parameters by weight decay and learning-rate factor.
 
-        Matrices decay; biases, norms and other vectors do not (Devlin et al. 2018, A.2). `rates`:
-        the share of every parameter by name, 1 where it has none.
+        Weight decay applies to matrices, not to biases, norms and other vectors (Devlin et al.
+        2018, A.2). `rates` maps names to learning-rate factors; the default is 1.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in parameters:
             if not parameter.requires_grad:
                 continue
-            # Under ZeRO-3 a parameter keeps its shape in ds_shape while its data are elsewhere.
+            # Under ZeRO-3 the data of a parameter are partitioned; ds_shape is the whole shape.
             shape = getattr(parameter, "ds_shape", parameter.shape)
             decay = self.weight_decay if len(shape) > 1 else 0.0
             groups.setdefault((rates.get(name, 1.0), decay), []).append(parameter)
-        # Of one rate, the matrices first.
+        # Highest learning-rate factor first; within one factor, matrices first.
         ordered = sorted(groups, key=lambda group: (-group[0], -group[1]))
         return [
             {"params": groups[rate, decay], "weight_decay": decay, RATE: rate}

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: one class in one file each; `AnySchedule` is found by scanning."""
+"""Learning-rate schedules, one class per file. `AnySchedule` is their union, from this package."""
 
 from typing import TYPE_CHECKING
 

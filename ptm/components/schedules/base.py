@@ -1,4 +1,4 @@
-"""What every schedule is: a function of the step, without state."""
+"""The base class of all learning-rate schedules: a function of the step, without state."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from ptm.component import Config, NonNegativeFloat
 
 
 class Schedule(Config):
-    """Warms up linearly from 0, then follows its own curve.
+    """A linear warm-up from 0, then the curve of the subclass.
 
     `factor(step, steps)` is for the update made after `step` completed ones, as in transformers
-    and UER-py: with a warm-up, the very first update has a rate of 0.
+    and UER-py: with a warm-up, the first update has the rate 0.
     """
 
     type: str
     warmup: NonNegativeFloat = 0.0
-    """A share of all steps where below 1, else a number of steps."""
+    """Length of the warm-up: below 1 a share of all steps, else a number of steps."""
 
     @staticmethod
     def counted(amount: float, steps: int) -> int:
-        """Steps in `amount`, which is a share of `steps` where it is below 1, else their number."""
+        """`amount` as a number of steps; below 1 it is a share of `steps`."""
         return round(amount * steps) if amount < 1 else int(amount)
 
     def warmup_steps(self, steps: int) -> int:
-        """Steps of warm-up in a training of `steps`."""
+        """The number of warm-up steps in a run of `steps`."""
         return self.counted(self.warmup, steps)
 
     def decay_steps(self, steps: int) -> int:
-        """Steps that are kept free at the end of a training of `steps`, for the rate to go down."""
+        """The number of steps reserved for a decay at the end of a run of `steps`."""
         return 0
 
     def factor(self, step: int, steps: int) -> float:
-        """What the learning rate is multiplied by after `step` of `steps` updates."""
+        """The factor of the learning rate after `step` of `steps` updates."""
         warmup = self.warmup_steps(steps)
         if step < warmup:
             return step / warmup
@@ -40,9 +40,9 @@ class Schedule(Config):
 
     @abstractmethod
     def after_warmup(self, step: int, steps: int) -> float:
-        """The factor after `step` of `steps` updates, those of the warm-up included."""
+        """The factor after `step` of `steps` updates, both including the warm-up."""
 
     def progress(self, step: int, steps: int) -> float:
-        """Which share (0 to 1) of the steps after the warm-up is done."""
+        """The completed share (0 to 1) of the steps after the warm-up."""
         warmup = self.warmup_steps(steps)
         return min((step - warmup) / max(1, steps - warmup), 1.0)

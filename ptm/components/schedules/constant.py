@@ -1,4 +1,4 @@
-"""The full rate to the end."""
+"""A constant learning rate."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from ptm.components.schedules.base import Schedule
 
 
 class Constant(Schedule):
-    """The full rate to the end."""
+    """The full rate until the end, after the warm-up."""
 
     type: Literal["constant"]
 
     def after_warmup(self, step: int, steps: int) -> float:
-        """Always 1."""
         return 1.0

@@ -1,4 +1,4 @@
-"""Down with the square root of the step (Vaswani et al. 2017, section 5.3)."""
+"""Decay with the inverse square root of the step (Vaswani et al. 2017, section 5.3)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _WITHOUT_WARMUP = 10_000
 
 
 class InverseSqrt(Schedule):
-    """sqrt(k / (k + steps since the warm-up)), whatever the training's length.
+    """sqrt(k / (k + steps since the warm-up)), independent of the length of the run.
 
-    With k = the warm-up's steps that is Vaswani's sqrt(warmup / step).
+    If k is the number of warm-up steps, this is Vaswani's sqrt(warmup / step). The factor is 1/2
+    after 3 k steps.
     """
 
     type: Literal["inverse_sqrt"]
     timescale: PositiveInt | None = None
-    """k; none: the steps of warm-up, or 10,000 without (T5's number: Raffel et al. 2020, 3.1.2)."""
+    """k; by default the number of warm-up steps, or 10,000 without a warm-up, as in T5 (Raffel et
+    al. 2020, section 3.1.2)."""
 
     def after_warmup(self, step: int, steps: int) -> float:
-        """From 1 down; half of it after 3 k steps."""
         warmup = self.warmup_steps(steps)
         timescale = self.timescale or warmup or _WITHOUT_WARMUP
         return math.sqrt(timescale / (timescale + step - warmup))

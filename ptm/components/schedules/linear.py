@@ -1,4 +1,4 @@
-"""Down to 0 in a straight line (Devlin et al. 2018, A.2)."""
+"""Linear decay (Devlin et al. 2018, A.2)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from ptm.components.schedules.base import Schedule
 
 
 class Linear(Schedule):
-    """Down to 0 in a straight line (Devlin et al. 2018, A.2)."""
+    """Linear decay from the full rate to 0."""
 
     type: Literal["linear"]
 
     def after_warmup(self, step: int, steps: int) -> float:
-        """A straight line from 1 to 0."""
         return 1.0 - self.progress(step, steps)

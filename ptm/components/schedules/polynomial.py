@@ -1,4 +1,4 @@
-"""Down along a power of what is left to do (Liu et al. 2019, RoBERTa's fairseq)."""
+"""Polynomial decay (Liu et al. 2019, RoBERTa's fairseq)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ptm.components.schedules.base import Schedule
 
 
 class Polynomial(Schedule):
-    """A power of the share of steps that is left, from the full rate to `floor` of it."""
+    """Decay from the full rate to `floor` times it, by a power of the remaining share of steps."""
 
     type: Literal["polynomial"]
     power: PositiveFloat = 1.0
+    """The exponent; 1 is linear."""
     floor: Probability = 0.0
+    """The factor at the end."""
 
     def after_warmup(self, step: int, steps: int) -> float:
-        """From 1 to `floor`."""
         left = 1.0 - self.progress(step, steps)
         return self.floor + (1 - self.floor) * float(left**self.power)

@@ -12,33 +12,35 @@ from ptm.components.schedules.base import Schedule
 
 
 class Wsd(Schedule):
-    """The full rate, and a decay to `floor` of it in the last steps.
+    """The full rate, then a decay to `floor` times it in the last steps.
 
-    Until the decay no step knows how many there will be (with a warm-up given in steps), so that a
-    training may be prolonged from a checkpoint before it.
+    Before the decay, the rate does not depend on the length of the run if the warm-up is given in
+    steps. So a run can be prolonged from a checkpoint before the decay.
     """
 
     type: Literal["wsd"]
     decay: PositiveFloat = 0.1
-    """A share of all steps where below 1, else a number of steps."""
+    """Length of the decay: below 1 a share of all steps, else a number of steps."""
     shape: Literal["linear", "cosine", "sqrt"] = "sqrt"
-    """`sqrt`: 1 - sqrt(share of the decay that is done) (Hägele et al. 2024, section 3)."""
+    """The curve of the decay; `sqrt`: 1 - sqrt(completed share of the decay) (Hägele et al. 2024,
+    section 3)."""
     floor: Probability = 0.0
+    """The factor at the end."""
 
     @model_validator(mode="after")
     def _decay_is_whole(self) -> Wsd:
         if self.decay >= 1 and self.decay != int(self.decay):
             raise ValueError(
-                f"decay = {self.decay:g} is neither a share (below 1) nor a whole number of steps"
+                f"decay = {self.decay:g} must be a share of all steps (below 1) or a whole number "
+                "of steps"
             )
         return self
 
     def decay_steps(self, steps: int) -> int:
-        """At least one, so that a training ends at the floor."""
+        # At least one, so that a run ends at the floor.
         return max(1, self.counted(self.decay, steps))
 
     def after_warmup(self, step: int, steps: int) -> float:
-        """1, then down to `floor`."""
         decay = self.decay_steps(steps)
         done = min(max(0.0, (step - (steps - decay)) / decay), 1.0)
         return self.floor + (1 - self.floor) * self._height(done)

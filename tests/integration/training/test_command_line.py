@@ -97,7 +97,7 @@ MISTAKES = {
     "no lexicon": (
         ["train"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
-        r"/nowhere.txt: cannot be read as a lexicon: No such file",
+        r"/nowhere.txt: cannot read the lexicon: No such file",
     ),
     "no lexicon among the inputs": (
         ["validate", "--inputs"],
@@ -142,7 +142,7 @@ def test_validate_reads_a_lexicon_that_is_there(
     overrides = small_overrides(tmp_path / "store", tmp_path, "unused")
     overrides.append(f"objective.masking={{unit: phrase, lexicon: {lexicon}}}")
     assert main(["validate", RECIPE, *overrides]) == EXIT_USER
-    assert f"{lexicon}: a lexicon with no usable phrase" in capsys.readouterr().err
+    assert f"{lexicon}: the lexicon has no usable phrase" in capsys.readouterr().err
 
 
 def test_a_recipe_file_is_named_with_its_line(

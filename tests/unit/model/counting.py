@@ -1,4 +1,4 @@
-"""Parameters of the project's recipes, and of transformers' models."""
+"""Parameter counts of this project's recipes and of transformers' models."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.support.small_runs import PROJECT
 
 
 def recipe_of(name: str) -> Recipe:
-    """`family/size`, as the project has it."""
+    """The recipe `family/size` of this project."""
     return load_recipe(str(PROJECT / "recipes" / f"{name}.yaml"))
 
 
 def counted(recipe: Recipe, words: int) -> int:
-    """The parameters of the recipe's model with a vocabulary of so many words."""
+    """The number of parameters of the recipe's model with a vocabulary of `words` tokens."""
     return parameter_count(build_plan(recipe.model, recipe.objective, vocabulary_size=words))
 
 
 def size_of(model: nn.Module) -> int:
-    """The parameters of a model of transformers that learn."""
+    """The number of trainable parameters of a model of transformers."""
     return sum(one.numel() for one in model.parameters() if one.requires_grad)

@@ -1,4 +1,4 @@
-"""The recipes of GPT, GPT-2 and LLaMA are of the sizes that are published."""
+"""The recipes of GPT, GPT-2 and LLaMA have the published numbers of parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.model.counting import counted, recipe_of, size_of
 
 GPT_WORDS, GPT2_WORDS, LLAMA_WORDS = 40_478, 50_257, 32_000
 GPT2 = {"distil": 82, "small": 124, "small-bpe": 124, "medium": 355, "large": 774, "xl": 1558}
-"""Millions of parameters, as the papers and their corrections say."""
+"""Millions of parameters, from the papers and their corrections."""
 LLAMA = {"125m": 124_668_672, "1b": 1_100_048_384, "7b": 6_738_415_616}
 
 
@@ -39,7 +39,9 @@ def gpt_sizes(recipe: Recipe) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("size", "millions"), GPT2.items())
-def test_a_gpt2_is_as_large_as_transformers_and_as_published(size: str, millions: int) -> None:
+def test_gpt2_has_as_many_parameters_as_transformers_and_as_published(
+    size: str, millions: int
+) -> None:
     recipe = recipe_of(f"gpt2/{size}")
     with torch.device("meta"):
         theirs = GPT2LMHeadModel(GPT2Config(vocab_size=GPT2_WORDS, **gpt_sizes(recipe)))
@@ -48,7 +50,7 @@ def test_a_gpt2_is_as_large_as_transformers_and_as_published(size: str, millions
     assert recipe.model.embedding.positions == 1024
 
 
-def test_openais_gpt_is_as_large_as_transformers_and_as_published() -> None:
+def test_openai_gpt_has_as_many_parameters_as_transformers_and_as_published() -> None:
     recipe = recipe_of("gpt/base-openai")
     with torch.device("meta"):
         theirs = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=GPT_WORDS, **gpt_sizes(recipe)))
@@ -57,7 +59,7 @@ def test_openais_gpt_is_as_large_as_transformers_and_as_published() -> None:
 
 
 @pytest.mark.parametrize("size", ["tiny", "base"])
-def test_the_seeds_gpt_has_a_norm_and_an_output_matrix_more(size: str) -> None:
+def test_gpt_of_uer_has_one_more_norm_and_output_matrix(size: str) -> None:
     recipe = recipe_of(f"gpt/{size}")
     with torch.device("meta"):
         theirs = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=21_128, **gpt_sizes(recipe)))
@@ -67,7 +69,9 @@ def test_the_seeds_gpt_has_a_norm_and_an_output_matrix_more(size: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "parameters"), LLAMA.items())
-def test_a_llama_is_as_large_as_transformers_and_as_published(size: str, parameters: int) -> None:
+def test_llama_has_as_many_parameters_as_transformers_and_as_published(
+    size: str, parameters: int
+) -> None:
     recipe = recipe_of(f"llama/{size}")
     encoder = encoder_of(recipe)
     config = LlamaConfig(

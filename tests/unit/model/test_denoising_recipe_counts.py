@@ -1,4 +1,4 @@
-"""The recipes of T5, BART and PEGASUS are as large as transformers' models of their names."""
+"""The recipes of T5, BART and PEGASUS have as many parameters as transformers' models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import (
 from tests.unit.model.counting import counted, recipe_of, size_of
 
 T5_WORDS, BART_WORDS, PEGASUS_WORDS = 32_128, 50_265, 96_103
-# Layers of each stack, d_model, heads, d_kv, d_ff; the last column of the models' pages.
+# Layers of each stack, d_model, heads, d_kv, d_ff, and the parameters from the models' pages.
 T5 = {
     "t5/small": (6, 512, 8, 64, 2048, 60_506_624),
     "t5/base": (12, 768, 12, 64, 3072, 222_903_552),
@@ -32,7 +32,7 @@ T5 = {
 
 
 @pytest.mark.parametrize("name", T5)
-def test_a_t5_has_the_published_size(name: str) -> None:
+def test_t5_has_the_published_number_of_parameters(name: str) -> None:
     layers, width, heads, head, inner, published = T5[name]
     newer = name.startswith("t5-v1.1")
     config = T5Config(
@@ -46,13 +46,13 @@ def test_a_t5_has_the_published_size(name: str) -> None:
     )
     with torch.device("meta"):
         theirs = T5ForConditionalGeneration(config)
-    # transformers ties the output of both; the published weights of 1.1 have a matrix more.
+    # transformers ties the output layer of both; the published weights of 1.1 have one more matrix.
     untied = T5_WORDS * width if newer else 0
     assert counted(recipe_of(name), T5_WORDS) == size_of(theirs) + untied == published
 
 
 @pytest.mark.parametrize(("size", "layers", "width"), [("base", 6, 768), ("large", 12, 1024)])
-def test_a_bart_has_the_size_of_transformers(size: str, layers: int, width: int) -> None:
+def test_bart_has_as_many_parameters_as_transformers(size: str, layers: int, width: int) -> None:
     config = BartConfig(
         vocab_size=BART_WORDS,
         d_model=width,
@@ -67,7 +67,7 @@ def test_a_bart_has_the_size_of_transformers(size: str, layers: int, width: int)
 
 
 @pytest.mark.parametrize(("size", "layers", "width"), [("base", 12, 768), ("large", 16, 1024)])
-def test_a_pegasus_has_the_size_of_transformers(size: str, layers: int, width: int) -> None:
+def test_pegasus_has_as_many_parameters_as_transformers(size: str, layers: int, width: int) -> None:
     config = PegasusConfig(
         vocab_size=PEGASUS_WORDS,
         d_model=width,
@@ -78,5 +78,5 @@ def test_a_pegasus_has_the_size_of_transformers(size: str, layers: int, width: i
     )
     with torch.device("meta"):
         theirs = PegasusForConditionalGeneration(config)
-    # Theirs has the output bias as a buffer.
+    # In transformers the output bias is a buffer.
     assert counted(recipe_of(f"pegasus/{size}"), PEGASUS_WORDS) == size_of(theirs) + PEGASUS_WORDS

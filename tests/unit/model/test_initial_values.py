@@ -1,4 +1,4 @@
-"""A parameter's first value depends on the seed, its name and its shape alone."""
+"""The initial value of a parameter depends only on the seed, its name and its shape."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def drawn(name: str = "encoder_00.x.weight", *, seed: int = 7, is_norm: bool = F
     return first_value(name, (300, 400), seed=seed, is_norm=is_norm, std=0.02)
 
 
-def test_the_same_name_and_seed_give_the_same_value_whatever_was_drawn_before() -> None:
+def test_the_same_name_and_seed_give_the_same_value_independent_of_earlier_draws() -> None:
     first = drawn()
     torch.manual_seed(123)
     torch.randn(10)
     assert torch.equal(drawn(), first)
 
 
-def test_drawing_leaves_torchs_own_generator_alone() -> None:
+def test_the_global_generator_of_torch_is_not_used() -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
     drawn()
@@ -41,16 +41,16 @@ def test_values_are_normal_with_the_given_deviation(std: float) -> None:
     assert float(value.mean()) == pytest.approx(0.0, abs=5 * std / count**0.5)
     within = (value.abs() < std).double().mean()
     assert float(within) == pytest.approx(0.6827, abs=0.01)
-    assert float(value.abs().max()) > 3.5 * std, "not cut off"
+    assert float(value.abs().max()) > 3.5 * std, "the distribution is truncated"
 
 
-def test_norms_begin_at_one_and_biases_at_zero() -> None:
+def test_norm_weights_are_initialised_to_one_and_biases_to_zero() -> None:
     assert torch.equal(drawn("a.norm.weight", is_norm=True), torch.ones(300, 400))
     assert torch.equal(drawn("a.norm.bias", is_norm=True), torch.zeros(300, 400))
     assert torch.equal(drawn("a.up.bias"), torch.zeros(300, 400))
 
 
-def test_what_writes_into_the_residual_stream_is_smaller_by_the_root_of_its_branches() -> None:
+def test_residual_outputs_are_scaled_down_by_the_root_of_the_number_of_branches() -> None:
     plain = drawn("encoder_00.feed_forward.down.weight")
     scaled = first_value(
         "encoder_00.feed_forward.down.weight",
@@ -64,7 +64,7 @@ def test_what_writes_into_the_residual_stream_is_smaller_by_the_root_of_its_bran
     torch.testing.assert_close(scaled, plain / 4, rtol=1e-5, atol=1e-9)
 
 
-def test_the_parameters_of_norms_are_found_wherever_they_are() -> None:
+def test_norm_parameters_are_found_at_any_depth() -> None:
     model = nn.ModuleDict(
         {"a": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "b": nn.RMSNorm(2)}
     )

@@ -1,4 +1,4 @@
-"""First weights do not depend on how the model is built, or on what else is in it."""
+"""Initial weights do not depend on how the model is built or on its other parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def first(block: ModelBlock, *, seed: int = 7, plan: Plan | None = None) -> dict
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def test_a_seed_gives_the_same_weights_whatever_torch_drew_before() -> None:
+def test_the_same_seed_gives_the_same_weights_independent_of_the_state_of_torch() -> None:
     torch.manual_seed(0)
     one = first(block_of())
     torch.manual_seed(1)
@@ -31,7 +31,7 @@ def test_a_seed_gives_the_same_weights_whatever_torch_drew_before() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_another_seed_gives_other_weights_everywhere_but_in_norms_and_biases() -> None:
+def test_another_seed_changes_all_weights_except_norms_and_biases() -> None:
     one, other = first(block_of()), first(block_of(), seed=8)
     for name in one:
         fixed = name.endswith("bias") or "norm" in name
@@ -50,14 +50,14 @@ def test_another_seed_gives_other_weights_everywhere_but_in_norms_and_biases() -
     ],
     ids=["deeper", "pre-norm", "heads", "activation", "fewer-parts", "parts-in-another-order"],
 )
-def test_other_layers_and_parts_do_not_matter(changes: dict[str, Any]) -> None:
+def test_initial_weights_do_not_depend_on_other_layers_and_parts(changes: dict[str, Any]) -> None:
     one, other = first(block_of()), first(block_of(**changes))
     shared = one.keys() & other.keys()
     assert len(shared) >= len(one) - 1
     assert all(torch.equal(one[name], other[name]) for name in shared)
 
 
-def test_the_order_in_which_a_model_is_built_does_not_matter() -> None:
+def test_initial_weights_do_not_depend_on_the_build_order() -> None:
     plan = plan_of(block_of())
     turned = first(block_of(), plan=Plan(tuple(reversed(plan.steps)), outputs=()))
     one = first(block_of())
@@ -65,28 +65,28 @@ def test_the_order_in_which_a_model_is_built_does_not_matter() -> None:
     assert all(torch.equal(one[name], turned[name]) for name in one)
 
 
-def test_no_two_parameters_begin_alike() -> None:
+def test_no_two_parameters_have_the_same_initial_weights() -> None:
     weights = {name: w for name, w in first(block_of()).items() if w.dim() == 2}
     starts = {tuple(weight.flatten()[:4].tolist()) for weight in weights.values()}
     assert len(starts) == len(weights)
 
 
 @pytest.mark.parametrize("std", [0.02, 0.3])
-def test_matrices_have_the_recipes_deviation(std: float) -> None:
+def test_matrices_have_the_standard_deviation_of_the_recipe(std: float) -> None:
     for name, weight in first(block_of(init={"std": std})).items():
         if weight.dim() == 2:
             few = 5 / (2 * weight.numel()) ** 0.5
             assert float(weight.std()) == pytest.approx(std, rel=few), name
 
 
-def test_word_embeddings_have_a_deviation_of_their_own_where_the_recipe_gives_one() -> None:
+def test_embedding_std_applies_to_word_embeddings_only() -> None:
     plain, wide = first(block_of()), first(block_of(init={"embedding_std": 1.0}))
     changed = {name for name in plain if not torch.equal(plain[name], wide[name])}
     assert changed == {"word_embedding.weight"}
     torch.testing.assert_close(wide["word_embedding.weight"], plain["word_embedding.weight"] * 50)
 
 
-def test_word_vectors_whose_scores_are_scaled_down_begin_at_one_as_in_t5(project: Path) -> None:
+def test_recipes_with_a_scaled_head_have_embedding_std_one_as_in_t5(project: Path) -> None:
     scaled = []
     for path in sorted((project / "recipes").glob("*/*.yaml")):
         recipe = load_recipe(str(path))
@@ -97,7 +97,7 @@ def test_word_vectors_whose_scores_are_scaled_down_begin_at_one_as_in_t5(project
     assert "tiny" in scaled
 
 
-def test_norms_begin_at_one_and_zero_and_every_bias_at_zero() -> None:
+def test_norm_weights_are_initialised_to_one_and_all_biases_to_zero() -> None:
     weights = first(block_of(norm_position="pre"))
     norms = [name for name in weights if "norm" in name and name.endswith("weight")]
     assert len(norms) == 1 + 2 * 2 + 1 + 1
@@ -105,7 +105,7 @@ def test_norms_begin_at_one_and_zero_and_every_bias_at_zero() -> None:
     assert all(not weights[name].any() for name in weights if name.endswith("bias"))
 
 
-def test_residual_scaling_makes_the_last_matrix_of_each_branch_smaller() -> None:
+def test_residual_scaling_scales_down_the_last_matrix_of_each_branch() -> None:
     plain = first(block_of(layers=8))
     scaled = first(block_of(layers=8, init={"residual_scaling": True}))
     ends = ("attention.output.weight", "feed_forward.down.weight")
@@ -117,7 +117,7 @@ def test_residual_scaling_makes_the_last_matrix_of_each_branch_smaller() -> None
         torch.testing.assert_close(scaled[name], plain[name] / 4, rtol=1e-5, atol=1e-9)
 
 
-def test_a_tied_matrix_is_initialised_once_and_as_an_untied_one() -> None:
+def test_a_tied_matrix_is_initialised_like_an_untied_one() -> None:
     tied = first(block_of(), plan=plan_of(block_of(), mlm_of(tied=True)))
     untied = first(block_of(), plan=plan_of(block_of(), mlm_of(tied=False)))
     assert untied.keys() - tied.keys() == {"mlm_unembed.weight"}

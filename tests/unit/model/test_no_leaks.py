@@ -1,4 +1,4 @@
-"""No model that predicts the next token sees it: for every recipe that does, in packed rows."""
+"""No model attends to the token that it predicts next: every such recipe, in packed rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.small_runs import PROJECT
 VOCABULARY, LENGTH = 90, 24
 STACKS = ("gpt", "gpt2", "llama", "prefixlm")
 WITH_DECODERS = ("t5", "t5-v1.1", "bart", "pegasus", "translation")
-# Three examples and padding: where each begins, and its target in a prefix model.
+# Three examples, then padding: (begin, begin of the target in a prefix model, end) of each.
 EXAMPLES = ((0, 4, 9), (9, 11, 16), (16, 18, 21))
 
 
@@ -46,7 +46,7 @@ def rows(side: str = "") -> dict[str, Tensor]:
 
 @torch.no_grad()
 def moved(model: PlainModel, tensors: dict[str, Tensor], side: str, place: int) -> list[bool]:
-    """Which outputs change with the token at `place`."""
+    """Whether each output changes with the token at `place`."""
     other = {name: tensor.clone() for name, tensor in tensors.items()}
     other[f"{side}input_ids"][0, place] = 5
     change = (model(tensors)["logits"] - model(other)["logits"])[0].abs().amax(dim=-1)
@@ -58,7 +58,7 @@ def example_of(place: int) -> tuple[int, int, int]:
 
 
 def recipes_of(*families: str) -> dict[str, Path]:
-    """The tiny ones of `families`, by name."""
+    """The tiny recipes of `families`, by name."""
     return {
         f"{path.parent.name}/{path.stem}": path
         for family in families
@@ -74,7 +74,7 @@ def recipe_at(path: Path) -> Recipe:
 
 
 @pytest.mark.parametrize("path", ALL.values(), ids=ALL)
-def test_a_token_changes_nothing_before_it_and_nothing_of_other_examples(path: Path) -> None:
+def test_a_token_does_not_affect_earlier_tokens_or_other_examples(path: Path) -> None:
     recipe = recipe_at(path)
     torch.manual_seed(1)
     decodes = recipe.model.decoder is not None
@@ -83,7 +83,7 @@ def test_a_token_changes_nothing_before_it_and_nothing_of_other_examples(path: P
     model = random_model(recipe)
     for place in (0, 3, 5, 10, 15, 17, 20):
         begin, target, end = example_of(place)
-        # The prefix is seen whole by all of its example; what follows it is not seen before.
+        # All tokens of an example attend to its whole prefix; later tokens are causal.
         prefix = recipe.model.encoder.visibility == "prefix" and place < target
         first = begin if prefix else place
         found = moved(model, tensors, side, place)
@@ -91,7 +91,7 @@ def test_a_token_changes_nothing_before_it_and_nothing_of_other_examples(path: P
 
 
 @pytest.mark.parametrize("path", DECODING.values(), ids=DECODING)
-def test_the_source_is_seen_by_all_of_its_own_target(path: Path) -> None:
+def test_a_source_token_affects_all_of_its_own_target_only(path: Path) -> None:
     recipe = recipe_at(path)
     torch.manual_seed(2)
     tensors, model = rows() | rows(DECODER), random_model(recipe)

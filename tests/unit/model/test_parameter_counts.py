@@ -1,4 +1,4 @@
-"""Models have the number of parameters that is published for their sizes."""
+"""Models have the published numbers of parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.model.counting import recipe_of
 
 CHINESE = 21128
 
-# layers, width, heads, millions of parameters of the published encoders with their poolers.
+# Layers, width, heads, and millions of parameters of the published encoders with their poolers.
 SIZES = {
     "tiny": (2, 128, 2, 3.18),
     "mini": (4, 256, 4, 8.77),
@@ -58,7 +58,7 @@ def counted(block: ModelBlock, *, tied: bool = True) -> int:
 
 
 @each_size
-def test_the_chinese_models_have_the_published_sizes(
+def test_chinese_models_have_the_published_number_of_parameters(
     layers: int, width: int, heads: int, millions: float
 ) -> None:
     ours = counted(block_of(layers, width, heads))
@@ -70,7 +70,7 @@ def test_the_chinese_models_have_the_published_sizes(
 
 
 @each_size
-def test_the_sizes_are_those_of_transformers_models(
+def test_models_have_as_many_parameters_as_transformers(
     layers: int, width: int, heads: int, millions: float
 ) -> None:
     config = BertConfig(
@@ -83,17 +83,17 @@ def test_the_sizes_are_those_of_transformers_models(
     with torch.device("meta"):
         encoder, masked = BertModel(config), BertForMaskedLM(config)
     theirs = sum(parameter.numel() for parameter in masked.parameters())
-    assert counted(block_of(layers, width, heads)) == theirs + width, "a segment row more"
+    assert counted(block_of(layers, width, heads)) == theirs + width, "one more segment row"
     whole = sum(parameter.numel() for parameter in encoder.parameters())
     assert whole / 1e6 == pytest.approx(millions, abs=0.005)
 
 
-def test_an_untied_head_has_a_matrix_more() -> None:
+def test_an_untied_head_has_one_more_matrix() -> None:
     block = block_of(2, 128, 2)
     assert counted(block, tied=False) - counted(block) == CHINESE * 128
 
 
-def test_a_model_without_memory_has_names_and_shapes() -> None:
+def test_a_meta_model_has_names_and_shapes() -> None:
     objective = Mlm.model_validate({"type": "mlm"})
     model = meta_model(build_plan(block_of(36, 1024, 16), objective, vocabulary_size=CHINESE))
     assert all(parameter.is_meta for parameter in model.parameters())
@@ -118,13 +118,15 @@ MASKED = ("roberta", "bert-wwm", "spanbert")
         ("roberta/base-wwm-ext", "base"),
     ],
 )
-def test_families_that_train_otherwise_have_the_sizes_of_bert(recipe: str, size: str) -> None:
+def test_families_with_other_objectives_have_as_many_parameters_as_bert(
+    recipe: str, size: str
+) -> None:
     loaded = recipe_of(recipe)
     plan = build_plan(loaded.model, loaded.objective, vocabulary_size=CHINESE)
     assert parameter_count(plan) == counted(block_of(*OF_EACH[size]))
 
 
-def test_the_base_student_has_the_size_of_distilbert() -> None:
+def test_the_base_student_has_as_many_parameters_as_distilbert() -> None:
     recipe = recipe_of("distilbert/base")
     config = DistilBertConfig()
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=config.vocab_size)
@@ -136,7 +138,7 @@ def test_the_base_student_has_the_size_of_distilbert() -> None:
 
 
 @pytest.mark.parametrize(("size", "published"), [(name, SIZES[name][-1]) for name in SIZES])
-def test_bert_recipes_have_the_published_sizes(size: str, published: float) -> None:
+def test_bert_recipes_have_the_published_number_of_parameters(size: str, published: float) -> None:
     recipe = recipe_of(f"bert/{size}")
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=CHINESE)
     counts = {
@@ -157,7 +159,7 @@ def test_bert_recipes_have_the_published_sizes(size: str, published: float) -> N
         ("xlm-roberta/large", "xlm-roberta-large"),
     ],
 )
-def test_recipes_of_other_vocabularies_have_the_sizes_of_transformers_models(
+def test_recipes_with_other_vocabularies_have_as_many_parameters_as_transformers(
     recipe: str, theirs: str
 ) -> None:
     published = {"roberta-base": 124.7, "xlm-roberta-base": 278.3, "xlm-roberta-large": 560.1}
@@ -182,5 +184,5 @@ def test_recipes_of_other_vocabularies_have_the_sizes_of_transformers_models(
     model = XLMRobertaForMaskedLM if "xlm" in theirs else RobertaForMaskedLM
     with torch.device("meta"):
         masked = model(config)
-    assert ours == sum(p.numel() for p in masked.parameters()) + width, "a segment row more"
+    assert ours == sum(p.numel() for p in masked.parameters()) + width, "one more segment row"
     assert ours / 1e6 == pytest.approx(published[theirs], abs=0.05)

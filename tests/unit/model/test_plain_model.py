@@ -1,4 +1,4 @@
-"""What a model computes does not depend on the row it is computed in; and it learns."""
+"""The logits of an example do not depend on the rest of its row, and a model can learn."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def alone(model: Any) -> Tensor:
 
 
 @each_kind
-def test_a_packed_row_has_the_logits_of_its_examples_alone(
+def test_packed_examples_have_the_same_logits_as_alone(
     make_model: MakeModel, changes: dict[str, Any]
 ) -> None:
     model = make_model(block_of(**changes))
@@ -78,7 +78,7 @@ def test_padding_does_not_change_the_logits(make_model: MakeModel, changes: dict
         torch.testing.assert_close(padded, alone(model), rtol=1e-5, atol=1e-5)
 
 
-def test_what_padding_holds_does_not_matter(make_model: MakeModel) -> None:
+def test_the_ids_of_padding_do_not_matter(make_model: MakeModel) -> None:
     model = make_model(block_of())
     rows = rows_of([[e] for e in EXAMPLES], columns=12)
     padding = rows["example_ids"] == 0
@@ -86,7 +86,7 @@ def test_what_padding_holds_does_not_matter(make_model: MakeModel) -> None:
     assert torch.equal(logits_of(model, other), logits_of(model, rows))
 
 
-def test_a_token_changes_the_logits_of_its_own_example_alone(make_model: MakeModel) -> None:
+def test_a_token_affects_only_the_logits_of_its_own_example(make_model: MakeModel) -> None:
     model = make_model(block_of())
     rows = rows_of([EXAMPLES], columns=24)
     changed = {**rows, "input_ids": rows["input_ids"].clone()}
@@ -103,7 +103,7 @@ def test_positions_and_segments_matter(make_model: MakeModel) -> None:
         assert not torch.allclose(logits_of(model, changed), logits_of(model, rows), atol=1e-3)
 
 
-def test_only_the_predicted_positions_are_scored(make_model: MakeModel) -> None:
+def test_only_the_masked_positions_are_scored(make_model: MakeModel) -> None:
     model = make_model(block_of())
     rows = rows_of([EXAMPLES], columns=24)
     some = {**rows, "predicted_positions": torch.tensor([3, 9])}
@@ -111,7 +111,7 @@ def test_only_the_predicted_positions_are_scored(make_model: MakeModel) -> None:
     torch.testing.assert_close(logits_of(model, some), logits_of(model, rows)[[3, 9]])
 
 
-def test_dropout_changes_training_and_not_evaluation() -> None:
+def test_dropout_applies_only_in_training() -> None:
     block = block_of()
     model = empty_model(plan_of(block))
     initialise(model, block, seed=0)
@@ -127,7 +127,7 @@ def test_dropout_changes_training_and_not_evaluation() -> None:
 
 
 def boundaries(plan: Plan, rows: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """What crosses from each step to the next, and how each tensor's gradient is kept."""
+    """The named tensors that are live after each operation but the last, with their gradients."""
     model = empty_model(plan).train()
     torch.manual_seed(0)
     for parameter in model.parameters():
@@ -139,7 +139,7 @@ def boundaries(plan: Plan, rows: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         for tensor in state:
             if tensor.is_floating_point() and tensor.requires_grad:
                 tensor.retain_grad()
-        # Another stage receives leaves and copies; here the graph goes through.
+        # Another pipeline stage would receive copies; here the graph is not cut.
         crossed.append(dict(zip(live[index + 1], state, strict=True)))
     crossed[-1]["logits"].square().sum().backward()
     return crossed[:-1]
@@ -147,12 +147,12 @@ def boundaries(plan: Plan, rows: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @each_kind
-def test_whatever_crosses_a_step_is_an_integer_or_gets_a_gradient(
+def test_tensors_between_operations_are_integers_or_get_a_gradient(
     changes: dict[str, Any], tied: bool
 ) -> None:
     plan = plan_of(block_of(**changes), mlm_of(tied=tied))
     for crossed in boundaries(plan, rows_of([EXAMPLES], columns=24)):
-        assert crossed, "something goes on"
+        assert crossed, "no tensor is passed on"
         for name, tensor in crossed.items():
             if tensor.is_floating_point():
                 assert tensor.grad is not None, name
@@ -163,7 +163,7 @@ def test_whatever_crosses_a_step_is_an_integer_or_gets_a_gradient(
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @each_kind
-def test_every_parameter_that_is_read_gets_a_gradient(changes: dict[str, Any], tied: bool) -> None:
+def test_every_parameter_gets_a_gradient(changes: dict[str, Any], tied: bool) -> None:
     block = block_of(**changes)
     model = empty_model(plan_of(block, mlm_of(tied=tied)))
     initialise(model, block, seed=0)
@@ -175,7 +175,7 @@ def test_every_parameter_that_is_read_gets_a_gradient(changes: dict[str, Any], t
 
 
 @pytest.mark.parametrize("kind", LEARNING)
-def test_one_batch_is_learnt_by_heart(kind: str) -> None:
+def test_a_model_overfits_one_batch(kind: str) -> None:
     block, objective = block_of(**KINDS[kind]), mlm_of()
     model = empty_model(plan_of(block, objective)).eval()
     initialise(model, block, seed=0)
@@ -204,14 +204,14 @@ def weights_of(plan: Plan) -> dict[str, Tensor]:
     return {name: torch.ones_like(p) for name, p in empty_model(plan).named_parameters()}
 
 
-def test_given_weights_are_the_models() -> None:
+def test_loaded_model_has_the_given_weights() -> None:
     plan = plan_of(block_of())
     model = loaded_model(plan, {**weights_of(plan), "more": torch.ones(1)}, source="here")
     assert not model.training
     assert all((parameter == 1).all() for parameter in model.parameters())
 
 
-def test_a_missing_weight_is_named() -> None:
+def test_missing_weights_are_named() -> None:
     plan = plan_of(block_of())
     weights = weights_of(plan)
     del weights["encoder_01.attention.qkv.bias"]
@@ -219,7 +219,7 @@ def test_a_missing_weight_is_named() -> None:
         loaded_model(plan, weights, source="here")
 
 
-def test_a_weight_of_another_shape_is_named_with_both_shapes() -> None:
+def test_weights_of_another_shape_are_named_with_both_shapes() -> None:
     plan = plan_of(block_of())
     weights = {**weights_of(plan), "mlm_bias.bias": torch.ones(49)}
     with pytest.raises(UserError, match=r"mlm_bias\.bias.*49.*50"):

@@ -1,4 +1,4 @@
-"""The recipes of ALBERT, RealFormer and ModernBERT are of the sizes that are published."""
+"""The recipes of ALBERT, RealFormer and ModernBERT have the published numbers of parameters."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from transformers import (
 from ptm.model.build import build_plan
 from tests.unit.model.counting import counted, recipe_of, size_of
 
-# Words and millions of parameters, as the papers say.
+# Vocabulary sizes, and millions of parameters, from the papers.
 ALBERT_WORDS, MODERNBERT_WORDS = 30_000, 50_368
 ALBERT = {"base": 12, "large": 18, "xlarge": 60, "xxlarge": 235}
 MODERNBERT = {"base": 149, "large": 395}
 
 
 @pytest.mark.parametrize(("size", "millions"), ALBERT.items())
-def test_an_albert_is_as_large_as_transformers_and_about_as_the_paper_says(
+def test_albert_has_as_many_parameters_as_transformers_and_about_as_published(
     size: str, millions: int
 ) -> None:
     recipe = recipe_of(f"albert/{size}")
@@ -37,12 +37,12 @@ def test_an_albert_is_as_large_as_transformers_and_about_as_the_paper_says(
     )
     with torch.device("meta"):
         whole, bare = AlbertForPreTraining(config), AlbertModel(config)
-    assert counted(recipe, ALBERT_WORDS) == size_of(whole) + 128, "a segment row more"
+    assert counted(recipe, ALBERT_WORDS) == size_of(whole) + 128, "one more segment row"
     assert size_of(bare) / 1e6 == pytest.approx(millions, rel=0.06)
 
 
 @pytest.mark.parametrize(("size", "millions"), MODERNBERT.items())
-def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
+def test_modernbert_has_as_many_parameters_as_transformers_and_as_published(
     size: str, millions: int
 ) -> None:
     recipe = recipe_of(f"modernbert/{size}")
@@ -61,7 +61,7 @@ def test_a_modernbert_is_as_large_as_transformers_and_as_the_paper_says(
 
 
 @pytest.mark.parametrize("size", ["tiny", "base"])
-def test_a_realformer_has_the_parameters_of_a_bert(size: str) -> None:
+def test_realformer_has_the_same_parameters_as_bert(size: str) -> None:
     ours, bert = (recipe_of(f"{family}/{size}") for family in ("realformer", "roberta"))
     ours_shapes, bert_shapes = (
         build_plan(one.model, one.objective, vocabulary_size=21128).parameter_shapes

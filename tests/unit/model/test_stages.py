@@ -1,4 +1,4 @@
-"""Where a plan is cut: contiguous parts with matrices and vectors, the largest as small as can."""
+"""Pipeline stages: contiguous parts with matrices and vectors, the largest as small as possible."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ptm.model.plain_model import parameter_count
 from ptm.model.stages import Sizes, balanced, stage_bounds, step_sizes
 from tests.support.small_models import block_of, mlm_of, plan_of
 
-# Steps as they are: layers with both kinds, norms without matrices, matrices without biases, and
-# dropout with nothing.
+# Kinds of operations: layers with matrices and vectors, norms without matrices, matrices without
+# biases, and dropout without parameters.
 STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8)
 
 
@@ -28,14 +28,14 @@ def largest_first(sizes: list[Sizes], bounds: tuple[int, ...]) -> list[int]:
 
 
 def possible(sizes: list[Sizes], parts: int) -> list[tuple[int, ...]]:
-    """All cuts into parts that have both kinds."""
+    """All cuts into parts that have matrices and vectors."""
     cuts = combinations(range(1, len(sizes)), parts - 1)
     every = [(0, *cut, len(sizes)) for cut in cuts]
     return [bounds for bounds in every if all(m and v for m, v in parts_of(sizes, bounds))]
 
 
 @given(sizes=STEPS, parts=st.integers(1, 5))
-def test_the_largest_part_is_as_small_as_any_cut_makes_it(sizes: list[Sizes], parts: int) -> None:
+def test_the_largest_part_is_the_smallest_possible(sizes: list[Sizes], parts: int) -> None:
     bounds = balanced(sizes, parts)
     others = possible(sizes, parts)
     if bounds is None:
@@ -43,28 +43,28 @@ def test_the_largest_part_is_as_small_as_any_cut_makes_it(sizes: list[Sizes], pa
         return
     assert bounds in others
     best = min(largest_first(sizes, other) for other in others)
-    # Not the largest alone: where several cuts share it, the next largest parts decide.
+    # If several cuts have the same largest part, the next largest parts decide.
     assert largest_first(sizes, bounds) == best
 
 
 @given(sizes=STEPS)
-def test_one_part_is_everything(sizes: list[Sizes]) -> None:
+def test_a_single_part_is_the_whole_plan(sizes: list[Sizes]) -> None:
     whole = all(sum(kind) for kind in zip(*sizes, strict=True))
     assert balanced(sizes, 1) == ((0, len(sizes)) if whole else None)
 
 
-def test_equal_layers_are_shared_out_alike() -> None:
+def test_equal_layers_are_distributed_evenly() -> None:
     assert balanced([(8, 1)] * 6, 3) == (0, 2, 4, 6)
 
 
-def test_a_part_of_vectors_alone_is_none() -> None:
-    # By size alone, the cut would leave the large vector by itself.
+def test_every_part_needs_a_matrix() -> None:
+    # By size alone, the large vector would be a part of its own.
     sizes = [(4, 1), (4, 1), (0, 10)]
     assert balanced(sizes, 2) == (0, 1, 3)
     assert balanced(sizes, 3) is None
 
 
-def test_a_tied_matrix_weighs_at_each_of_its_steps() -> None:
+def test_a_tied_matrix_counts_at_each_of_its_operations() -> None:
     plan = plan_of(block_of(layers=2))
     tied = [step.tie for step in plan.steps]
     assert sum(tie is not None for tie in tied) == 2
@@ -77,7 +77,7 @@ def test_a_tied_matrix_weighs_at_each_of_its_steps() -> None:
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
-def test_every_stage_of_a_model_has_both_kinds(stages: int) -> None:
+def test_every_stage_of_a_model_has_matrices_and_vectors(stages: int) -> None:
     plan = plan_of(block_of(layers=3))
     bounds = stage_bounds(plan, stages)
     assert (bounds[0], bounds[-1], len(bounds)) == (0, len(plan.steps), stages + 1)
@@ -85,13 +85,14 @@ def test_every_stage_of_a_model_has_both_kinds(stages: int) -> None:
 
 
 @pytest.mark.parametrize("stages", [9, 100])
-def test_more_stages_than_the_model_has_parts_are_refused(stages: int) -> None:
+def test_too_many_stages_are_rejected_with_the_maximum(stages: int) -> None:
     plan = plan_of(block_of(layers=2))
     most = max(n for n in range(1, 9) if balanced(step_sizes(plan), n))
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         stage_bounds(plan, stages)
-    assert str(refusal.value) == (
-        f"engine.pipeline_stages = {stages}: this model can be cut into {most} stages at most, "
-        "so that each has matrices and biases or norms of its own."
+    assert str(error.value) == (
+        f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
+        "because every stage needs a matrix and a bias or norm of its own. "
+        "Set fewer stages, or use a deeper model."
     )
     assert len(stage_bounds(plan, most)) == most + 1

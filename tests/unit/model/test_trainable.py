@@ -1,4 +1,4 @@
-"""Patterns choose parameters by canonical name; learning rates fall from layer to layer."""
+"""Parameters are frozen by patterns of canonical names; rate factors decrease by layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import PROJECT
 
 @pytest.fixture
 def plan() -> Plan:
-    """Three layers, a tied head."""
+    """A model of three layers with a tied head."""
     recipe = load_recipe(
         str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"), ["model.encoder.layers=3"]
     )
@@ -30,7 +30,7 @@ def test_patterns_match_whole_canonical_names(plan: Plan) -> None:
     assert "word_embedding.weight" not in frozen
 
 
-def test_no_pattern_freezes_nothing(plan: Plan) -> None:
+def test_without_patterns_nothing_is_frozen(plan: Plan) -> None:
     assert frozen_parameters(plan, []) == frozenset()
 
 
@@ -38,19 +38,19 @@ def test_no_pattern_freezes_nothing(plan: Plan) -> None:
     ("pattern", "nearest"),
     [("encodr_00*", "encoder_00"), ("encoder_00.attention.qkv.wieght", "qkv.weight")],
 )
-def test_a_pattern_without_a_match_is_refused_with_the_nearest(
+def test_a_pattern_without_a_match_is_rejected_with_the_nearest_name(
     plan: Plan, pattern: str, nearest: str
 ) -> None:
     with pytest.raises(UserError, match=rf'train\.freeze\.1: ".*" matches no .*{nearest}"\?'):
         frozen_parameters(plan, ["word*", pattern])
 
 
-def test_freezing_everything_is_refused(plan: Plan) -> None:
-    with pytest.raises(UserError, match=r"matches all .* leave some to learn"):
+def test_freezing_all_parameters_is_rejected(plan: Plan) -> None:
+    with pytest.raises(UserError, match=r"matches all .* parameters, so nothing would be trained"):
         frozen_parameters(plan, ["*"])
 
 
-def test_rates_fall_from_the_last_layer_to_the_embedding(plan: Plan) -> None:
+def test_rate_factors_decrease_from_the_last_layer_to_the_embedding(plan: Plan) -> None:
     factors = rate_factors(plan, 0.5)
     assert factors.keys() == plan.parameter_shapes.keys()
     by_module = {name.partition(".")[0]: factor for name, factor in factors.items()}

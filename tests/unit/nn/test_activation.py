@@ -1,4 +1,4 @@
-"""Activations are what their names say."""
+"""Activation functions follow their formulas."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize(("name", "reference"), REFERENCES.items(), ids=REFERENCES.keys())
-def test_an_activation_is_its_formula(name: str, reference: Tensor) -> None:
+def test_every_activation_follows_its_formula(name: str, reference: Tensor) -> None:
     torch.testing.assert_close(activate(name, X), reference, rtol=1e-12, atol=1e-14)
 
 
-def test_every_name_has_a_formula_here() -> None:
+def test_every_activation_is_tested() -> None:
     assert set(ACTIVATIONS) == set(REFERENCES)
 
 
@@ -36,6 +36,6 @@ def test_the_two_gelus_are_different() -> None:
     assert 1e-4 < float(apart) < 1e-3
 
 
-def test_another_name_is_our_own_bug() -> None:
+def test_an_unknown_name_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError, match="swish"):
         activate("swish", X)

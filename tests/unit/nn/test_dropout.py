@@ -26,7 +26,7 @@ def test_the_share_of_zeroes_is_p(p: float) -> None:
 
 
 @pytest.mark.parametrize("p", RATES)
-def test_what_is_kept_is_scaled_so_that_the_mean_stays(p: float) -> None:
+def test_kept_elements_are_scaled_so_that_the_mean_is_unchanged(p: float) -> None:
     out = dropped(p, torch.full((COUNT,), 3.0))
     kept = out[out != 0]
     # p is rounded to the nearest 1/65536.
@@ -35,7 +35,7 @@ def test_what_is_kept_is_scaled_so_that_the_mean_stays(p: float) -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-def test_every_place_of_four_that_share_a_draw_is_dropped_alike_and_alone(p: float) -> None:
+def test_the_four_elements_of_a_draw_are_dropped_equally_often_and_independently(p: float) -> None:
     zero = (dropped(p, torch.ones(COUNT)) == 0).double().view(-1, 4)
     shares = zero.mean(dim=0)
     assert float((shares - p).abs().max()) < 5 * (p * (1 - p) / len(zero)) ** 0.5
@@ -43,12 +43,12 @@ def test_every_place_of_four_that_share_a_draw_is_dropped_alike_and_alone(p: flo
     assert float(correlations.abs().max()) < 5 / len(zero) ** 0.5
 
 
-def test_one_row_is_not_dropped_as_the_next() -> None:
+def test_no_two_rows_have_the_same_mask() -> None:
     zero = dropped(0.5, torch.ones(200, 100)) == 0
     assert len(torch.unique(zero, dim=0)) == 200
 
 
-def test_a_seed_repeats_and_another_seed_does_not() -> None:
+def test_the_same_seed_gives_the_same_mask_and_another_seed_another() -> None:
     hidden = torch.randn(64, 33)
     assert torch.equal(dropped(0.2, hidden, seed=5), dropped(0.2, hidden, seed=5))
     assert not torch.equal(dropped(0.2, hidden, seed=5), dropped(0.2, hidden, seed=6))
@@ -60,12 +60,12 @@ def test_two_calls_in_a_row_differ() -> None:
     assert not torch.equal(layer(hidden), layer(hidden))
 
 
-def test_nothing_happens_in_evaluation() -> None:
+def test_evaluation_mode_drops_nothing() -> None:
     hidden = torch.randn(7, 5)
     assert torch.equal(Dropout(0.9).eval()(hidden), hidden)
 
 
-def test_nothing_happens_and_nothing_is_drawn_at_rate_zero() -> None:
+def test_rate_zero_drops_nothing_and_draws_no_random_numbers() -> None:
     hidden = torch.randn(7, 5)
     torch.manual_seed(1)
     state = torch.get_rng_state()
@@ -73,19 +73,19 @@ def test_nothing_happens_and_nothing_is_drawn_at_rate_zero() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_everything_is_dropped_at_rate_one() -> None:
+def test_rate_one_drops_everything() -> None:
     assert not dropped(1.0, torch.randn(100)).any()
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 7), (2, 3, 11), (0, 4)])
-def test_any_shape_comes_back_as_it_was(shape: tuple[int, ...]) -> None:
+def test_the_shape_is_preserved(shape: tuple[int, ...]) -> None:
     hidden = torch.ones(shape)
     out = dropped(0.5, hidden)
     assert out.shape == hidden.shape
     assert torch.isin(out, torch.tensor([0.0, 2.0])).all()
 
 
-def test_a_tensor_that_does_not_lie_in_one_piece_is_dropped_where_it_is() -> None:
+def test_non_contiguous_tensors_are_supported() -> None:
     hidden = torch.arange(1.0, 41.0).view(4, 10).T
     out = dropped(0.5, hidden)
     kept = out != 0
@@ -94,7 +94,7 @@ def test_a_tensor_that_does_not_lie_in_one_piece_is_dropped_where_it_is() -> Non
     assert torch.equal(hidden, torch.arange(1.0, 41.0).view(4, 10).T), "the input is not written to"
 
 
-def test_the_gradient_passes_where_the_value_did() -> None:
+def test_the_gradient_has_the_mask_of_the_value() -> None:
     hidden = torch.randn(1000, requires_grad=True)
     out = dropped(0.25, hidden)
     out.sum().backward()
@@ -103,5 +103,5 @@ def test_the_gradient_passes_where_the_value_did() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_the_precision_is_that_of_the_input(dtype: torch.dtype) -> None:
+def test_the_dtype_of_the_input_is_preserved(dtype: torch.dtype) -> None:
     assert dropped(0.1, torch.ones(100, dtype=dtype)).dtype == dtype

@@ -1,4 +1,4 @@
-"""The gate is what is activated, and it multiplies."""
+"""Feed-forward layers: the activation is applied to the gate, which multiplies the other half."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def halves(layer: GatedFeedForward) -> list[tuple[torch.Tensor, ...]]:
     return [tuple(part[rows] for part in whole) for rows in (slice(0, 6), slice(6, 12))]
 
 
-def test_a_gate_that_is_shut_lets_nothing_through() -> None:
+def test_a_closed_gate_gives_zeros() -> None:
     layer = GatedFeedForward(4, 6, activation="relu", bias=False)
     with torch.no_grad():
         layer.gate_up.weight[:6] = -layer.gate_up.weight[:6].abs()

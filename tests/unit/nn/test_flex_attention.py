@@ -1,4 +1,4 @@
-"""FlexAttention sees and adds what scaled dot product attention does (forward, as CPUs have it)."""
+"""FlexAttention equals scaled dot product attention (forward only: CPUs have no backward)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ def packed() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     "sight", [Sight(), Sight("causal"), Sight("prefix"), Sight(window=16), Sight("causal", 8)]
 )
-def test_it_gives_the_same(sight: Sight, groups: int, biased: bool) -> None:
+def test_flex_attention_equals_scaled_dot_product_attention(
+    sight: Sight, groups: int, biased: bool
+) -> None:
     torch.manual_seed(0)
     shape = HeadShape(64, 4, groups, 16, scaled=not biased)
     layer = SelfAttention(shape, dropout=0.0, sight=sight).eval()
     hidden, (ids, segments) = torch.randn(2, LENGTH, 64), packed()
     bias = torch.randn(1, 4, LENGTH, LENGTH) if biased else None
-    told = {"segment_ids": segments, "position_bias": bias}
+    extra = {"segment_ids": segments, "position_bias": bias}
     with torch.no_grad():
-        expected = layer(hidden, ids, **told)
+        expected = layer(hidden, ids, **extra)
         use_flex_attention(layer)
         assert layer.kernel is not None
-        found = layer(hidden, ids, **told)
+        found = layer(hidden, ids, **extra)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Token by token with a cache gives what all at once gives."""
+"""Decoding token by token with a cache gives the same logits as one call."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def part(tensors: dict[str, torch.Tensor], begin: int, end: int) -> dict[str, to
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_token_by_token_is_all_at_once(options: dict[str, Any]) -> None:
+def test_decoding_token_by_token_equals_one_call(options: dict[str, Any]) -> None:
     model, tensors = model_of(options), inputs(2, 11)
     with torch.no_grad():
         whole = model(tensors)["logits"]
@@ -75,7 +75,7 @@ def test_token_by_token_is_all_at_once(options: dict[str, Any]) -> None:
         torch.testing.assert_close(model(tensors)["logits"], whole)
 
 
-def test_rows_left_of_which_padding_stands_are_as_they_are_alone() -> None:
+def test_left_padded_rows_have_the_same_logits_as_alone() -> None:
     model, tensors = model_of({"rotary": Rotary()}), inputs(1, 6)
     padded = {name: torch.nn.functional.pad(tensor, (3, 0)) for name, tensor in tensors.items()}
     with torch.no_grad(), remembering(model):
@@ -85,7 +85,7 @@ def test_rows_left_of_which_padding_stands_are_as_they_are_alone() -> None:
     torch.testing.assert_close(torch.cat(found, dim=1)[:, 3:], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_reordered_rows_go_on_from_what_they_were() -> None:
+def test_reordered_rows_continue_from_their_own_cache() -> None:
     model, tensors = (
         model_of({"position_bias": PositionBias(buckets=8, max_distance=16)}),
         inputs(3, 7),

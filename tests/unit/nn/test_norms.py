@@ -1,4 +1,4 @@
-"""Norms over mean and deviation, and over the root mean square alone."""
+"""LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shape(kind: NormKind, *, epsilon: float, bias: bool) -> ModelShape:
     )
 
 
-def test_the_root_mean_square_takes_no_mean_away() -> None:
+def test_rms_norm_does_not_subtract_the_mean() -> None:
     hidden = torch.randn(3, 8) + 2.0
     expected = hidden / (hidden.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt()
     found = build_norm(shape("rms", epsilon=1e-3, bias=True), 8)(hidden)
@@ -38,7 +38,7 @@ def test_the_root_mean_square_takes_no_mean_away() -> None:
     ("kind", "bias", "names"),
     [("layer", True, ["weight", "bias"]), ("layer", False, ["weight"]), ("rms", True, ["weight"])],
 )
-def test_a_norm_has_a_weight_and_perhaps_a_bias(
+def test_a_norm_has_a_weight_and_a_bias_only_if_supported(
     kind: NormKind, bias: bool, names: list[str]
 ) -> None:
     norm = build_norm(shape(kind, epsilon=1e-5, bias=bias), 8)

@@ -1,4 +1,4 @@
-"""Relative positions fall into T5's buckets, and a row's distances are its examples'."""
+"""Relative position biases have T5's buckets and depend on distances in the row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ptm.nn.positions import RelativePositionBias, relative_buckets
 
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize(("buckets", "furthest"), [(32, 128), (8, 20), (16, 64)])
-def test_buckets_are_those_of_transformers(
+def test_buckets_equal_those_of_transformers(
     bidirectional: bool, buckets: int, furthest: int
 ) -> None:
     relative = torch.arange(-600, 601)[None]
@@ -31,13 +31,13 @@ def bias_of(*, bidirectional: bool) -> RelativePositionBias:
     return bias
 
 
-def test_only_the_distance_in_the_row_counts() -> None:
+def test_the_bias_depends_on_the_distance_only() -> None:
     found = bias_of(bidirectional=True)(torch.ones(3, 6))
     assert found.shape == (1, 2, 6, 6)
     assert torch.equal(found[..., :3, :3], found[..., 3:, 3:])
     assert not torch.equal(found, found.transpose(-1, -2)), "before and after differ"
 
 
-def test_a_causal_bias_treats_what_comes_after_as_the_same_place() -> None:
+def test_a_causal_bias_treats_later_keys_like_the_same_position() -> None:
     found = bias_of(bidirectional=False)(torch.ones(1, 5))[0, 0]
     assert (found.triu() == found.diagonal()[0]).logical_or(found.triu() == 0).all()

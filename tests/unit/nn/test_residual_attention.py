@@ -1,4 +1,4 @@
-"""RealFormer: each layer's scores are its own and those of all layers before it."""
+"""RealFormer: the scores of each layer are the sum of its own and those of all earlier layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = [[2, 7, 8, 9, 3], [2, 11, 3], [2, 30, 31, 32, 33, 34, 3], [2, 40, 41,
 
 
 def plain_realformer(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
-    """The paper's figure 1 (b) for one example, written from the equations; (T, V)."""
+    """The logits (T, V) of one example from the equations of the paper's figure 1 (b)."""
 
     def linear(name: str, x: Tensor) -> Tensor:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
@@ -59,7 +59,7 @@ def weights_of(model: PlainModel) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def test_a_model_computes_what_the_equations_say_alone_and_packed(model: PlainModel) -> None:
+def test_a_model_follows_the_equations_of_the_paper_alone_and_packed(model: PlainModel) -> None:
     expected = torch.cat([plain_realformer(weights_of(model), ids) for ids in EXAMPLES])
     for rows in ([EXAMPLES], [EXAMPLES[:2], EXAMPLES[2:]], [[ids] for ids in EXAMPLES]):
         found = logits_of(model, rows_of(rows, columns=24))
@@ -67,7 +67,7 @@ def test_a_model_computes_what_the_equations_say_alone_and_packed(model: PlainMo
         assert (found - expected).abs().max() <= 5e-6 * largest
 
 
-def test_without_the_scores_before_it_is_another_model(
+def test_the_scores_of_the_previous_layer_change_the_logits(
     model: PlainModel, make_model: MakeModel
 ) -> None:
     other = make_model(block_of(layers=LAYERS))
@@ -76,7 +76,7 @@ def test_without_the_scores_before_it_is_another_model(
     assert not torch.allclose(logits_of(model, rows), logits_of(other, rows), atol=1e-2)
 
 
-def test_one_layer_by_itself_is_an_ordinary_one() -> None:
+def test_a_single_layer_equals_plain_self_attention() -> None:
     torch.manual_seed(0)
     ours, plain = (
         kind(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
@@ -90,7 +90,7 @@ def test_one_layer_by_itself_is_an_ordinary_one() -> None:
     assert scores.isfinite().all()
 
 
-def test_scores_are_not_written_where_nobody_reads_them() -> None:
+def test_the_last_layer_does_not_write_scores() -> None:
     steps = [s for s in plan_of(block_of(layers=3, residual_attention=True)).steps if s.block]
     assert ["scores" in step.reads for step in steps] == [False, True, True]
     assert ["scores" in step.writes for step in steps] == [True, True, False]
@@ -98,7 +98,7 @@ def test_scores_are_not_written_where_nobody_reads_them() -> None:
     assert only.writes == ("hidden",)
 
 
-def test_attention_weights_are_dropped_in_training_alone() -> None:
+def test_attention_dropout_applies_only_in_training() -> None:
     torch.manual_seed(0)
     layer = ResidualAttention(SHAPE, dropout=0.5, sight=Sight())
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Rotary positions: scores depend on how far apart two tokens are, and on nothing else of place."""
+"""Rotary positions: scores depend on the distance between two tokens, not on their positions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE, THETA = 8, 50.0
 
 
 def by_complex_numbers(heads: Tensor, position_ids: Tensor) -> Tensor:
-    """The paper's equation 34, the pairs being the two halves."""
+    """The paper's equation 34, with pairs from the two halves."""
     half = SIZE // 2
     pairs = torch.complex(heads[..., :half], heads[..., half:])
     wavelengths = torch.tensor([THETA ** (-2 * i / SIZE) for i in range(half)], dtype=heads.dtype)
@@ -24,7 +24,7 @@ def by_complex_numbers(heads: Tensor, position_ids: Tensor) -> Tensor:
     return torch.cat((turned.real, turned.imag), dim=-1)
 
 
-def test_pairs_are_turned_as_complex_numbers_are() -> None:
+def test_rotation_equals_multiplication_of_complex_numbers() -> None:
     torch.manual_seed(0)
     heads, places = torch.randn(2, 3, 5, SIZE), torch.randint(0, 40, (2, 5))
     found = rotate(heads, places, theta=THETA)
@@ -32,7 +32,7 @@ def test_pairs_are_turned_as_complex_numbers_are() -> None:
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_lengths_and_position_0_stay_as_they_are() -> None:
+def test_rotation_preserves_norms_and_position_0() -> None:
     heads = torch.randn(1, 1, 4, SIZE)
     assert torch.equal(rotate(heads, torch.zeros(1, 4), theta=THETA), heads)
     turned = rotate(heads, torch.arange(4)[None], theta=THETA)
@@ -47,7 +47,7 @@ def layer() -> SelfAttention:
     return layer
 
 
-def test_moving_all_tokens_alike_changes_nothing(layer: SelfAttention) -> None:
+def test_shifting_all_positions_changes_nothing(layer: SelfAttention) -> None:
     hidden, ones = torch.randn(1, 6, 16), torch.ones(1, 6, dtype=torch.int64)
     places = torch.arange(6)[None]
     there = layer(hidden, ones, position_ids=places + 9)
@@ -57,7 +57,7 @@ def test_moving_all_tokens_alike_changes_nothing(layer: SelfAttention) -> None:
     assert not torch.allclose(layer(hidden, ones, position_ids=2 * places), there, atol=1e-2)
 
 
-def test_half_precision_turns_in_whole_precision() -> None:
+def test_half_precision_is_rotated_in_fp32() -> None:
     heads, places = torch.randn(1, 1, 4, SIZE), 1000 + torch.arange(4)[None]
     found = rotate(heads.bfloat16(), places, theta=THETA)
     assert found.dtype == torch.bfloat16

@@ -1,4 +1,4 @@
-"""Attention is softmax over scaled products, within examples."""
+"""Self-attention is softmax over scaled products, within examples and within its pattern."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def layer() -> SelfAttention:
 
 
 def by_hand(layer: SelfAttention, hidden: Tensor) -> Tensor:
-    """One example (T, D), head by head."""
+    """The expected output for one example (T, D), computed head by head."""
     query, key, value = (hidden @ layer.qkv.weight.T + layer.qkv.bias).chunk(3, dim=-1)
     size = WIDTH // HEADS
     mixed = []
@@ -39,14 +39,14 @@ def by_hand(layer: SelfAttention, hidden: Tensor) -> Tensor:
     return torch.cat(mixed, dim=-1) @ layer.output.weight.T + layer.output.bias
 
 
-def test_one_example_is_attended_as_by_hand(layer: SelfAttention) -> None:
+def test_one_example_equals_attention_written_out(layer: SelfAttention) -> None:
     hidden = torch.randn(7, WIDTH, dtype=torch.float64)
     with torch.no_grad():
         found = layer(hidden[None], torch.ones(1, 7, dtype=torch.int64))[0]
         torch.testing.assert_close(found, by_hand(layer, hidden), rtol=1e-12, atol=1e-12)
 
 
-def test_each_example_of_a_row_is_attended_as_alone(layer: SelfAttention) -> None:
+def test_each_packed_example_is_attended_as_alone(layer: SelfAttention) -> None:
     hidden = torch.randn(1, 9, WIDTH, dtype=torch.float64)
     example_ids = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0, 0]])
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_each_example_of_a_row_is_attended_as_alone(layer: SelfAttention) -> Non
     assert found.isfinite().all(), "padding too"
 
 
-def test_a_row_sees_no_other_row(layer: SelfAttention) -> None:
+def test_a_row_does_not_attend_to_other_rows(layer: SelfAttention) -> None:
     hidden = torch.randn(2, 5, WIDTH, dtype=torch.float64)
     ones = torch.ones(2, 5, dtype=torch.int64)
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_a_row_sees_no_other_row(layer: SelfAttention) -> None:
         torch.testing.assert_close(both[:1], layer(hidden[:1], ones[:1]), rtol=1e-12, atol=1e-12)
 
 
-def test_a_row_of_nothing_but_padding_is_finite(layer: SelfAttention) -> None:
+def test_a_row_of_only_padding_is_finite(layer: SelfAttention) -> None:
     found = layer(torch.randn(1, 4, WIDTH).double(), torch.zeros(1, 4, dtype=torch.int64))
     assert found.isfinite().all()
 
@@ -77,7 +77,7 @@ def test_the_mask_is_true_within_examples_and_within_padding() -> None:
     assert mask[0, 0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
-def test_attention_weights_are_dropped_in_training_alone() -> None:
+def test_attention_dropout_applies_only_in_training() -> None:
     torch.manual_seed(0)
     layer = SelfAttention(SHAPE, dropout=0.5, sight=FULL)
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
@@ -87,7 +87,7 @@ def test_attention_weights_are_dropped_in_training_alone() -> None:
     assert not torch.equal(layer(hidden, ones), layer(hidden, ones))
 
 
-def test_a_window_shows_as_many_tokens_on_either_side() -> None:
+def test_a_window_has_half_its_tokens_on_either_side() -> None:
     ones = torch.ones(1, 5, dtype=torch.int64)
     mask = Sight(window=2).mask(ones, ones, None)[0, 0]
     assert mask.int().tolist() == [
@@ -111,7 +111,7 @@ def test_a_window_ends_with_its_example() -> None:
     ]
 
 
-def test_a_token_outside_the_window_changes_nothing() -> None:
+def test_a_token_affects_only_outputs_within_the_window() -> None:
     torch.manual_seed(0)
     layer = SelfAttention(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
     hidden, ones = torch.randn(1, 9, WIDTH), torch.ones(1, 9, dtype=torch.int64)
@@ -121,7 +121,9 @@ def test_a_token_outside_the_window_changes_nothing() -> None:
     assert moved.tolist() == [2 <= place <= 6 for place in range(9)]
 
 
-def test_unscaled_attention_is_that_of_larger_queries(layer: SelfAttention) -> None:
+def test_unscaled_attention_equals_scaled_attention_with_larger_queries(
+    layer: SelfAttention,
+) -> None:
     unscaled = SelfAttention(replace(SHAPE, scaled=False), dropout=0.0, sight=FULL).double()
     unscaled.load_state_dict(layer.state_dict())
     hidden, ones = torch.randn(1, 7, WIDTH).double(), torch.ones(1, 7, dtype=torch.int64)
@@ -131,12 +133,12 @@ def test_unscaled_attention_is_that_of_larger_queries(layer: SelfAttention) -> N
         torch.testing.assert_close(unscaled(hidden, ones), layer(hidden, ones))
 
 
-def test_without_biases_there_are_none() -> None:
+def test_bias_false_removes_all_biases() -> None:
     layer = SelfAttention(replace(SHAPE, bias=False), dropout=0.0, sight=FULL)
     assert [name for name, _ in layer.named_parameters()] == ["qkv.weight", "output.weight"]
 
 
-def test_a_causal_token_sees_what_is_before_it_in_its_example() -> None:
+def test_a_causal_mask_allows_earlier_tokens_of_the_example() -> None:
     ids = torch.tensor([[1, 1, 2, 2, 0]])
     mask = Sight("causal").mask(ids, ids, None)[0, 0]
     assert mask.int().tolist() == [
@@ -148,7 +150,7 @@ def test_a_causal_token_sees_what_is_before_it_in_its_example() -> None:
     ]
 
 
-def test_a_prefix_is_seen_whole_and_the_rest_causally() -> None:
+def test_a_prefix_mask_allows_the_whole_prefix_and_earlier_tokens() -> None:
     ids = torch.tensor([[1, 1, 1, 1, 2, 2]])
     segments = torch.tensor([[1, 1, 2, 2, 1, 2]])
     mask = Sight("prefix").mask(ids, ids, segments)[0, 0]
@@ -163,7 +165,7 @@ def test_a_prefix_is_seen_whole_and_the_rest_causally() -> None:
 
 
 @pytest.mark.parametrize("visibility", ["causal", "prefix"])
-def test_a_causal_window_looks_back_alone(visibility: Visibility) -> None:
+def test_a_causal_window_looks_back_only(visibility: Visibility) -> None:
     ones = torch.ones(1, 4, dtype=torch.int64)
     mask = Sight(visibility, window=2).mask(ones, ones, 2 * ones)[0, 0]
     assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
@@ -176,7 +178,7 @@ def test_queries_are_the_last_of_the_keys() -> None:
 
 
 def test_query_heads_in_a_group_share_keys_and_values() -> None:
-    """Grouped heads are those of a whole attention whose keys and values repeat."""
+    """Grouped-query attention equals multi-head attention with repeated keys and values."""
     torch.manual_seed(0)
     heads, groups, size = 4, 2, 6
     grouped = SelfAttention(HeadShape(24, heads, groups, size), dropout=0.0, sight=FULL).eval()
@@ -194,7 +196,7 @@ def test_query_heads_in_a_group_share_keys_and_values() -> None:
         torch.testing.assert_close(grouped(hidden, ones), whole(hidden, ones))
 
 
-def test_heads_may_be_wider_than_their_share() -> None:
+def test_the_head_size_may_differ_from_width_divided_by_heads() -> None:
     layer = SelfAttention(HeadShape(24, 3, 3, 16), dropout=0.0, sight=FULL)
     assert layer.qkv.weight.shape == (3 * 48, 24)
     assert layer(torch.randn(1, 4, 24), torch.ones(1, 4, dtype=torch.int64)).shape == (1, 4, 24)

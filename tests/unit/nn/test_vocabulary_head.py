@@ -1,4 +1,4 @@
-"""The head scores predicted positions only, through its own matrix or the word embedding's."""
+"""The head scores masked positions only, with its own matrix or that of the word embedding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPE = ModelShape(
 )
 
 
-def test_only_the_predicted_positions_are_transformed_in_their_order() -> None:
+def test_only_the_masked_positions_are_transformed_in_their_order() -> None:
     torch.manual_seed(0)
     head, hidden = PredictedTransform(SHAPE), torch.randn(2, 5, 8)
     found = head(hidden, torch.tensor([7, 0, 7]))
@@ -52,7 +52,7 @@ def test_an_untied_matrix_scores_every_token() -> None:
 
 @pytest.mark.parametrize("leaf", [True, False], ids=["leaf", "inner"])
 def test_the_bias_is_added_and_gets_its_gradient(leaf: bool) -> None:
-    """A leaf is what another stage of a pipeline sends; it cannot be written to."""
+    """Tensors from another pipeline stage are leaves, which cannot be modified in place."""
     head = OutputBias(11)
     sent = torch.randn(3, 11, requires_grad=True)
     before = sent.detach().clone()

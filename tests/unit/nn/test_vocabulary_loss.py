@@ -1,4 +1,4 @@
-"""The chunked loss is F.cross_entropy on whole logits, with its gradients."""
+"""The chunked loss and its gradients equal F.cross_entropy on all logits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ptm.nn.vocabulary_loss import VocabularySums, vocabulary_sums
 
 POSITIONS, WIDTH, VOCABULARY = 11, 6, 13
 THREE_CHUNKS = 4 * VOCABULARY + 5
-"""Of 4, 4 and 3 positions."""
+"""Chunks of 4, 4 and 3 positions."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs that want gradients; some positions do not count."""
+    """Inputs that require gradients; some positions are ignored."""
 
     hidden: Tensor
     weight: Tensor
@@ -76,7 +76,7 @@ class Case:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("chunk_elements", [1, THREE_CHUNKS, 2**23])
-def test_loss_and_gradients_are_those_of_whole_logits(
+def test_loss_and_gradients_equal_those_from_all_logits(
     dtype: torch.dtype, smoothing: float, bias: bool, chunk_elements: int
 ) -> None:
     case = Case.drawn(dtype)
@@ -88,7 +88,7 @@ def test_loss_and_gradients_are_those_of_whole_logits(
     )
 
 
-def test_likelihood_and_hits_are_told_beside_a_smoothed_loss_and_have_no_gradient() -> None:
+def test_likelihood_and_hits_ignore_smoothing_and_have_no_gradient() -> None:
     case = Case.drawn()
     found = case.sums(smoothing=0.3)
     likeliest = (case.hidden @ case.weight.T + case.bias).argmax(dim=-1)
@@ -98,14 +98,14 @@ def test_likelihood_and_hits_are_told_beside_a_smoothed_loss_and_have_no_gradien
     assert [value.requires_grad for value in found] == [True, False, False]
 
 
-def test_gradients_follow_what_the_loss_is_multiplied_by() -> None:
+def test_gradients_are_scaled_with_the_loss() -> None:
     case = Case.drawn()
     torch.testing.assert_close(
         case.gradients(case.sums().loss * -2.5), case.gradients(case.plain() * -2.5)
     )
 
 
-def test_inputs_without_gradients_get_none() -> None:
+def test_inputs_that_require_no_gradient_get_none() -> None:
     case = Case.drawn()
     case.weight.requires_grad_(False)
     case.bias.requires_grad_(False)
@@ -114,7 +114,7 @@ def test_inputs_without_gradients_get_none() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_what_does_not_count_may_be_anything() -> None:
+def test_ignored_positions_may_have_any_value() -> None:
     case = Case.drawn()
     expected = case.sums().loss
     case.targets[3:5] = torch.tensor([-100, VOCABULARY])
@@ -124,7 +124,7 @@ def test_what_does_not_count_may_be_anything() -> None:
     assert torch.equal(case.sums().loss, expected)
 
 
-def test_large_scores_do_not_overflow() -> None:
+def test_large_logits_do_not_overflow() -> None:
     case = Case.drawn(torch.float32)
     with torch.no_grad():
         case.hidden.mul_(1e3)
@@ -133,7 +133,7 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
-def test_half_precision_is_as_near_the_truth_as_whole_logits_are(dtype: torch.dtype) -> None:
+def test_half_precision_is_as_accurate_as_with_all_logits(dtype: torch.dtype) -> None:
     case = Case.drawn(dtype)
     truth = case.in_double()
     found, plain = case.sums(smoothing=0.1), case.plain(smoothing=0.1)
@@ -150,7 +150,7 @@ def test_half_precision_is_as_near_the_truth_as_whole_logits_are(dtype: torch.dt
         assert (mine - exact).norm() <= 2 * (whole - exact).norm() + 1e-3 * exact.norm()
 
 
-def test_many_chunks_add_up_without_losing_digits() -> None:
+def test_many_chunks_add_up_without_loss_of_precision() -> None:
     case = Case.drawn(torch.bfloat16, positions=2000)
     _, mine, _ = case.gradients(case.sums(chunk_elements=1).loss)
     truth = case.in_double()
@@ -158,7 +158,7 @@ def test_many_chunks_add_up_without_losing_digits() -> None:
     assert (mine - exact).norm() <= 5e-3 * exact.norm()
 
 
-def test_no_positions_lose_nothing_and_teach_nothing() -> None:
+def test_zero_positions_give_zero_loss_and_zero_gradients() -> None:
     case = Case.drawn(positions=0)
     found = case.sums()
     assert [float(value.detach()) for value in found] == [0.0, 0.0, 0.0]
@@ -166,7 +166,7 @@ def test_no_positions_lose_nothing_and_teach_nothing() -> None:
 
 
 class Made(TorchDispatchMode):
-    """Notes the most elements of any tensor that is not a view."""
+    """Records the number of elements of the largest tensor that is not a view."""
 
     largest = 0
 
@@ -179,7 +179,7 @@ class Made(TorchDispatchMode):
         return result
 
 
-def test_logits_never_stand_whole() -> None:
+def test_the_logits_of_all_positions_are_never_materialised() -> None:
     case = Case.drawn(positions=300)
     with Made() as made:
         case.gradients(case.sums(smoothing=0.1).loss)
@@ -189,7 +189,7 @@ def test_logits_never_stand_whole() -> None:
     assert made.largest == 300 * VOCABULARY
 
 
-def test_without_gradients_no_room_is_taken_for_them() -> None:
+def test_no_gradient_memory_is_allocated_under_no_grad() -> None:
     case = Case.drawn()
     with Made() as made, torch.no_grad():
         found = case.sums()
@@ -198,7 +198,7 @@ def test_without_gradients_no_room_is_taken_for_them() -> None:
     torch.testing.assert_close(found.loss, case.plain())
 
 
-def test_a_second_run_gives_the_same_bits() -> None:
+def test_a_second_run_is_bitwise_identical() -> None:
     case = Case.drawn(torch.float32)
     one, other = (case.gradients(case.sums().loss) for _ in range(2))
     assert all(map(torch.equal, one, other))

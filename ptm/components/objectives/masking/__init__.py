@@ -1,6 +1,7 @@
-"""The recipe's `masking` block: which tokens are hidden, shared by all masked objectives.
+"""The recipe's `masking` block, shared by all masked objectives: which tokens are predicted.
 
-One file per unit; `Masking` is found by scanning this package.
+One file per masking unit. `Masking` is the union of all of them, collected by scanning this
+package.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What every unit of masking is: a frozen config that chooses which tokens are predicted."""
+"""The base class of all masking units: a frozen config that chooses the predicted tokens."""
 
 from __future__ import annotations
 
@@ -19,68 +19,84 @@ from ptm.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Maskable:
-    """The tokens of a batch, one after another: ids (N), whether special (N), owner (N)."""
+    """The N tokens of a batch of E examples, concatenated."""
 
     ids: I64
+    """Token ids (N)."""
     special: Flags
+    """Whether each token is a special token, which is never predicted (N)."""
     word_starts: Flags | None
+    """Whether a word starts at each token (N); None if the store has no word starts."""
     owner: I64
+    """The example that each token belongs to, ascending (N)."""
     examples: int
+    """The number of examples E; some may have no token."""
 
 
 @dataclass(frozen=True)
 class Masked:
-    """Input ids (N), and which tokens are to be predicted (N)."""
+    """The input ids (N) and a flag for every predicted token (N)."""
 
     inputs: I64
     predicted: Flags
 
 
 class HiddenTokens(Config):
-    """How many tokens are predicted, and what stands in their place."""
+    """How many tokens are predicted, and what the model reads in their place."""
 
     unit: str
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of an example's ordinary tokens that is predicted."""
+    """Share of an example's ordinary (non-special) tokens that is predicted."""
     mask: Probability = 0.8
-    """Share of the predicted tokens that becomes the mask token."""
+    """Share of the predicted tokens that is replaced by the mask token."""
     random: Probability = 0.1
-    """Share that becomes a random ordinary token; the rest is kept."""
+    """Share of the predicted tokens that is replaced by a random ordinary token. The rest is left
+    unchanged."""
     max_predictions: PositiveInt | None = None
-    """The most tokens predicted in one example (BERT's max_predictions_per_seq)."""
+    """Maximum number of predicted tokens per example (BERT's max_predictions_per_seq)."""
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(f"mask = {self.mask} and random = {self.random} are more than 1")
+            raise ValueError(
+                f"mask = {self.mask} and random = {self.random} add up to more than 1; "
+                "they are shares of the predicted tokens"
+            )
         return self
 
 
 class MaskingConfig(Redraw, HiddenTokens):
-    """The part common to all units."""
+    """The keys and methods that all masking units share."""
 
     @property
     def needs_word_starts(self) -> bool:
-        """Whether the store must know where words begin."""
+        """Whether the store must record where words begin."""
         return False
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Files that must be there to mask."""
+        """Paths of the files that this masking reads."""
         return ()
 
     @property
     def fingerprint(self) -> str:
-        """Changes with what the files of a `prepared` masking say."""
+        """A hash of the content of `input_files`, empty without files. Needs `prepared` first."""
         return ""
 
     def prepared(self, tokenizer: Tokenizer) -> Self:
-        """With the files read, if there are any. Raises UserError where they are of no use."""
+        """A copy with `input_files` read, or `self` without files.
+
+        Raises UserError if a file cannot be read or has nothing usable.
+        """
         return self
 
     @abstractmethod
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Which tokens are predicted (N), and the group of each that shares one fate (N)."""
+        """Choose the predicted tokens; `keys` (E) is one random stream per example.
+
+        Returns a flag for every predicted token (N) and its group (N). Tokens of one group are
+        all masked, all randomised or all kept.
+        """
 
     def apply(
         self,
@@ -92,7 +108,10 @@ class MaskingConfig(Redraw, HiddenTokens):
         purpose: str,
         vocabulary: Vocabulary,
     ) -> Masked:
-        """Mask every example as its index (E), epoch (E) and `seed` say."""
+        """Mask every example: a function of its index (E), its epoch (E) and `seed` alone.
+
+        `purpose` separates the random streams of, for example, training and evaluation.
+        """
         keys = stream_keys(seed_of(seed, "masking", purpose), self.drawing_of(epoch), example)
         predicted, group = self.choose(text, keys)
         replacement = Replacement(

@@ -1,4 +1,4 @@
-"""A file of phrases, read with the tokenizer of a recipe."""
+"""Reads a file of phrases and tokenises them with the recipe's tokenizer."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ _LINES_SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Phrases as ids. `continuations`, by id: whether a token can only stand inside a word."""
+    """The phrases of a file as token ids."""
 
     phrases: PhraseTrie
     continuations: Flags
+    """Whether each token of the vocabulary can only continue a word, by token id (V)."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the set of phrases."""
+        """A hash of the set of phrases."""
         return self.phrases.fingerprint
 
 
 def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
-    """The phrases of two or more tokens among the lines of `path`.
+    """Read the phrases of `path`, one per line, that have two or more known tokens.
 
-    A phrase counts as it is tokenised at the beginning of a text, after a space and after a comma,
-    which some tokenizers tell apart. Raises UserError where no line is of use.
+    A phrase is matched as it is tokenised at the beginning of a text, after a space and after a
+    comma, which differ in some tokenizers. Raises UserError if the file cannot be read or has no
+    usable phrase.
     """
     lines = [line.strip() for line in _text(path).split("\n")]
     phrases = list(dict.fromkeys(line for line in lines if line))
     if not phrases:
-        raise UserError(f"{path}: the lexicon is empty; it should have one phrase a line.")
+        raise UserError(f"{path}: the lexicon is empty. Write one phrase per line.")
     vocabulary = tokenizer.vocabulary
     usable: list[list[int]] = []
     unknown = single = 0
@@ -54,12 +56,12 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     if not usable:
         shown = ", ".join(f'"{phrase}"' for phrase in phrases[:_LINES_SHOWN])
         raise UserError(
-            f"{path}: a lexicon with no usable phrase. It begins with {shown}; of {len(phrases)} "
-            f"phrases {unknown} have tokens that {vocabulary.source} does not know, and {single} "
-            "are one token. It should have one phrase of two or more known tokens a line."
+            f"{path}: the lexicon has no usable phrase. Phrases: {len(phrases)}, starting with "
+            f"{shown}; with tokens that are not in {vocabulary.source}: {unknown}; of a single "
+            f"token: {single}. Write one phrase of two or more known tokens per line."
         )
     logger.info(
-        "%s: %d of %d phrases can be masked; %d have unknown tokens, %d are one token",
+        "%s: usable phrases: %d of %d; phrases with unknown tokens: %d, of a single token: %d",
         path,
         len(phrases) - unknown - single,
         len(phrases),
@@ -70,11 +72,12 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
 
 
 def _forms(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], ...]]:
-    """The ids of each phrase, in all the ways that it may stand in a text."""
+    """Yield the ids of each phrase at the beginning of a text, after a space and after a comma."""
     after_space = tokenizer.encode([f" {phrase}" for phrase in phrases])
     after_comma = tokenizer.encode_with_offsets([f",{phrase}" for phrase in phrases])
     alone = tokenizer.encode(phrases)
     for first, second, (ids, offsets) in zip(alone, after_space, after_comma, strict=True):
+        # Drop the tokens of the comma, unless one token holds it and the phrase's first character.
         begins = [begin for begin, _ in offsets]
         inside = ids[begins.index(1) :] if 1 in begins else first
         yield first, second, inside
@@ -84,6 +87,6 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read as a lexicon: {error.strerror}.") from error
+        raise UserError(f"{path}: cannot read the lexicon: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+        raise UserError(f"{path}: not valid UTF-8 at byte {error.start}.") from error

@@ -1,4 +1,4 @@
-"""N-grams (ALBERT, Lan et al. 2019, section 4.1)."""
+"""Masking of n-grams (ALBERT, Lan et al. 2019, section 4.1)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ptm.rng import U64
 
 
 class NgramMasking(MaskingConfig):
-    """N-grams with p(n) = (1/n) / (1/1 + ... + 1/max_ngram), drawn until the budget is met.
+    """Masks n-grams drawn until `rate` of the tokens is predicted; p(n) is proportional to 1/n.
 
-    Every drawing cuts an example anew into n-grams one after another, each of a length drawn by
-    p(n), and then chooses among them: chosen ones have these lengths too, and never overlap.
+    p(n) = (1/n) / (1/1 + ... + 1/max_ngram). Each time an example is masked, it is first cut into
+    consecutive n-grams with lengths drawn from p(n), and then whole n-grams are chosen at random.
+    So the chosen n-grams have these lengths too, and never overlap.
     """
 
     unit: Literal["ngram"]
@@ -25,15 +26,13 @@ class NgramMasking(MaskingConfig):
     whole_words: bool = False
     """Whether n counts whole words instead of tokens."""
     per: Literal["token", "word"] = "token"
-    """Whether masked, random or kept is decided for each token, or once an n-gram (`word`)."""
+    """Whether mask, random or unchanged is drawn once per token or once per n-gram (`word`)."""
 
     @property
     def needs_word_starts(self) -> bool:
-        """Only where n counts words."""
         return self.whole_words
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Every n-gram of this drawing is a unit."""
         basic = basic_units(text, whole_words=self.whole_words)
         units = ngram_units(basic, cutting_keys(keys), self.max_ngram)
         return chosen_groups(self, text, units, keys, one_fate=self.per == "word")

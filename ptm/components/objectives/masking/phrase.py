@@ -1,4 +1,4 @@
-"""Phrases and entities of a lexicon (ERNIE, Sun et al. 2019, 1904.09223, section 3.2)."""
+"""Masking of a lexicon's phrases and entities (ERNIE, Sun et al. 2019, 1904.09223, section 3.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ptm.text.tokenizers import Tokenizer
 
 
 class LevelWeights(Config):
-    """How often an example is masked at each level, relative to the others."""
+    """Relative probability that an example is masked at each level."""
 
     token: NonNegativeFloat = 1.0
     phrase: NonNegativeFloat = 1.0
@@ -27,26 +27,27 @@ class LevelWeights(Config):
 
 
 class PhraseMasking(MaskingConfig):
-    """Basic, phrase and entity level: one for each example and drawing, drawn by `weights`.
+    """Masks at basic, phrase or entity level, drawn from `weights` each time an example is masked.
 
-    The paper trains at one level after the other; here every epoch mixes them. At the level
-    `token` the units are tokens (words with `whole_words`), at `phrase` the matches of the lexicon
-    and the tokens (words) between them, at `entity` those of the entities. Units are drawn alike
-    at every level, until the budget of tokens is met, so that what is in no phrase is predicted as
-    often as at the basic level.
+    The paper trains at one level after the other; this class mixes the levels in every epoch. The
+    units of level `token` are tokens (words with `whole_words`). The units of level `phrase` are
+    the matches of `lexicon` and the tokens (words) between them; those of level `entity` are the
+    matches of `entities` and the tokens (words) between them. Units are drawn uniformly at every
+    level until `rate` of the tokens is predicted, so tokens outside phrases are predicted as often
+    as at the basic level.
     """
 
     unit: Literal["phrase"]
     lexicon: str
-    """Path of the phrases, one a line."""
+    """Path of a file with one phrase per line."""
     entities: str | None = None
-    """Path of the names of people, places, organisations, products, one a line."""
+    """Path of a file with one name of a person, place, organisation or product per line."""
     weights: LevelWeights = LevelWeights()
     whole_words: bool = False
-    """Whether words, instead of tokens, stand beside phrases, which then begin and end with words.
-    """
+    """Whether the units outside phrases are words instead of tokens. Phrases then match whole words
+    only."""
     per: Literal["token", "word"] = "token"
-    """Whether masked, random or kept is decided for each token, or once a unit (`word`)."""
+    """Whether mask, random or unchanged is drawn once per token or once per unit (`word`)."""
 
     _lexicons: tuple[Lexicon, ...] = PrivateAttr(default=())
 
@@ -55,34 +56,30 @@ class PhraseMasking(MaskingConfig):
         weights = self.weights
         if weights.phrase == 0 and weights.entity == 0:
             raise ValueError(
-                "weights.phrase and weights.entity are 0, so that no phrase would ever be masked: "
-                "give one of them a weight, or set unit: token"
+                "weights.phrase and weights.entity are both 0, so no phrase would ever be masked; "
+                "set one of them above 0, or set unit: token"
             )
         if (self.entities is None) != (weights.entity == 0):
             raise ValueError(
-                f"entities = {self.entities} and weights.entity = {weights.entity:g} do not go "
-                "together: give a file and a weight above 0, or neither"
+                f"entities = {self.entities} and weights.entity = {weights.entity:g} contradict "
+                "each other; set both a file and a weight above 0, or neither"
             )
         return self
 
     @property
     def needs_word_starts(self) -> bool:
-        """Only where words stand beside phrases."""
         return self.whole_words
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """The lexicons."""
         return (self.lexicon,) if self.entities is None else (self.lexicon, self.entities)
 
     @property
     def fingerprint(self) -> str:
-        """Of the phrases as the tokenizer reads them."""
         assert self._lexicons, "the lexicons have not been read"
         return "-".join(lexicon.fingerprint for lexicon in self._lexicons)
 
     def prepared(self, tokenizer: Tokenizer) -> Self:
-        """With the lexicons read; the same again where they have been."""
         if self._lexicons:
             return self
         ready = self.model_copy()
@@ -90,17 +87,19 @@ class PhraseMasking(MaskingConfig):
         return ready
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Phrases or entities of the example's level, and words or tokens, are the units."""
         assert self._lexicons, "the lexicons have not been read"
         weights = self.weights
+        # The level of each token's example (N): 0 token, 1 phrase, 2 entity.
         level = choose_level(keys, (weights.token, weights.phrase, weights.entity))[text.owner]
         begins = np.ones(text.ids.size, dtype=bool)
         if self.whole_words:
             assert text.word_starts is not None, "the store has no word starts"
             begins = text.word_starts
+        # A phrase is within one segment (N): the tokens between two special tokens or examples.
         broken = text.special.copy()
         broken[1:] |= text.owner[1:] != text.owner[:-1]
         segment = np.cumsum(broken)
+        # Tokens inside a phrase but not at its start (N): they start no unit of their own.
         inner = np.zeros(text.ids.size, dtype=bool)
         for number, lexicon in enumerate(self._lexicons, start=1):
             mine = ~text.special & (level == number)

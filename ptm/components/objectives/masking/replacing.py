@@ -1,4 +1,4 @@
-"""What stands in the place of predicted tokens: 80/10/10 (Devlin et al. 2018, section 3.1)."""
+"""What replaces predicted tokens in the input: 80/10/10 (Devlin et al. 2018, section 3.1)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ _KIND, _REPLACE = 4, 5
 
 @dataclass(frozen=True)
 class Replacement:
-    """What stands at chosen tokens: the mask, a random ordinary token, or the token itself."""
+    """How chosen tokens are replaced: by the mask token, by a random ordinary token or not."""
 
     mask_share: float
+    """Probability of the mask token."""
     random_share: float
+    """Probability of a random ordinary token."""
     mask_id: int
     ordinary_ids: I64
+    """The ids that random tokens are drawn from."""
 
 
 def replace_tokens(
     ids: I64, chosen: Flags, group: I64, owner: I64, keys: U64, replacement: Replacement
 ) -> I64:
-    """The input ids: `ids` (N) with the chosen ones replaced.
+    """Return the input ids: a copy of `ids` (N) with the tokens flagged in `chosen` (N) replaced.
 
-    Tokens of one example with one `group` (N, counted within the example) share the fate of being
-    masked, randomised or kept; random tokens are drawn one by one, uniformly.
+    Tokens of one example with the same `group` (N, numbered within the example) are all masked, all
+    randomised or all left unchanged. Random tokens are drawn per token, uniformly. `owner` (N) is
+    the example of each token, `keys` (E) one random stream per example.
     """
+    # The arrays from here on have one entry per chosen token.
     at = np.flatnonzero(chosen)
     kind = uniform(draws(substream(keys, _KIND)[owner[at]], group[at]))
     within = index_within(owner)[at]

@@ -1,4 +1,4 @@
-"""Spans of geometric lengths (SpanBERT, Joshi et al. 2019, section 3.1)."""
+"""Masking of spans with geometric lengths (SpanBERT, Joshi et al. 2019, section 3.1)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ptm.rng import U64
 
 
 class SpanMasking(MaskingConfig):
-    """Spans of tokens, or of whole words; one fate a span."""
+    """Masks spans of tokens or of whole words. Mask, random or unchanged is drawn once per span."""
 
     unit: Literal["span"]
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Parameter p of the geometric distribution of span lengths."""
     max_length: PositiveInt = 10
+    """Length at which the distribution is truncated."""
     whole_words: bool = False
-    """Whether spans are made of whole words, their lengths counted in words."""
+    """Whether spans consist of whole words, with lengths counted in words instead of tokens."""
 
     @property
     def needs_word_starts(self) -> bool:
-        """Only where spans are made of words."""
         return self.whole_words
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Spans over token units or word units."""
         units = basic_units(text, whole_words=self.whole_words)
         spans = choose_spans(
             units,
@@ -39,6 +39,7 @@ class SpanMasking(MaskingConfig):
             p=self.geometric_p,
             longest=self.max_length,
         )
+        # From the span of each unit (U) to the span of each token (N), -1 outside spans.
         inside = units.of_token >= 0
         span_of_token = np.full(units.of_token.size, -1, dtype=np.int64)
         span_of_token[inside] = spans[units.of_token[inside]]

@@ -1,4 +1,4 @@
-"""Tokens one by one (Liu et al. 2019, section 4.1)."""
+"""Masking of independent tokens (RoBERTa, Liu et al. 2019, section 4.1)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from ptm.rng import U64
 
 
 class TokenMasking(MaskingConfig):
-    """Exactly `max(1, round(rate * n))` tokens."""
+    """Masks exactly `max(1, round(rate * n))` of the n maskable tokens of an example.
+
+    At most `max_predictions`.
+    """
 
     unit: Literal["token"] = "token"
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Every maskable token is a unit."""
         units = basic_units(text, whole_words=False)
         return chosen_groups(self, text, units, keys, one_fate=False)

@@ -1,4 +1,7 @@
-"""What masking chooses among: the tokens, words or groups of them of every example, in order."""
+"""The units that masking chooses from: the tokens, words or longer groups of every example.
+
+N tokens, U units, E examples.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from ptm.arrays import (
 
 @dataclass(frozen=True)
 class Units:
-    """What masking chooses among: tokens, words or groups of them, in order.
-
-    `of_token` (N): the unit of each maskable token, -1 for the others; `owner`, `size` (U): the
-    example of each unit and its maskable tokens; `run` (U): a number that changes wherever a token
-    that may not be masked stands between two units.
-    """
+    """The units of a batch, in text order: tokens, words or longer groups."""
 
     of_token: I64
+    """The unit of each maskable token, -1 for other tokens (N)."""
     owner: I64
+    """The example of each unit, ascending (U)."""
     size: I64
+    """The number of maskable tokens in each unit (U)."""
     run: I64
+    """A number that changes wherever an unmaskable token is between two units (U)."""
     examples: int
+    """The number of examples E."""
 
 
 def token_units(maskable: Flags, owner: I64, examples: int) -> Units:
-    """Every maskable token is a unit."""
+    """One unit per token that is flagged in `maskable` (N)."""
     of_token = np.where(maskable, np.cumsum(maskable) - 1, -1)
     mine = owner[maskable]
     run: I64 = np.cumsum(~maskable, dtype=np.int64)[maskable]
@@ -37,16 +40,18 @@ def token_units(maskable: Flags, owner: I64, examples: int) -> Units:
 
 
 def word_units(maskable: Flags, word_starts: Flags, owner: I64, examples: int) -> Units:
-    """Every word with a maskable token is a unit."""
+    """One unit per word with at least one maskable token; `word_starts` (N) flags first tokens."""
+    # A word never crosses two examples.
     begins = word_starts.copy()
     begins[1:] |= owner[1:] != owner[:-1]
+    # The word of each token (N), then words without a maskable token removed by renumbering.
     words = np.cumsum(begins) - (1 if begins.size and begins[0] else 0)
     used, of_maskable = np.unique(words[maskable], return_inverse=True)
     of_token = np.full(maskable.size, -1, dtype=np.int64)
     of_token[maskable] = of_maskable
     owners, runs = np.zeros((2, used.size), dtype=np.int64)
     owners[of_maskable] = owner[maskable]
-    # A word is in the run of its first token.
+    # A word belongs to the run of its first maskable token: assigned last, so it wins.
     runs[of_maskable[::-1]] = np.cumsum(~maskable)[maskable][::-1]
     sizes = np.bincount(of_maskable, minlength=used.size)
     return Units(of_token, owners, sizes, runs, examples)

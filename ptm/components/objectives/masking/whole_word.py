@@ -1,4 +1,4 @@
-"""Whole words, as the store's word starts say (Cui et al. 2019)."""
+"""Whole word masking (Cui et al. 2019); words are given by the store's word starts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from ptm.rng import U64
 
 
 class WholeWordMasking(MaskingConfig):
-    """Words, drawn until the budget of tokens is met."""
+    """Masks words drawn at random until `rate` of the example's tokens is predicted."""
 
     unit: Literal["whole_word"]
     per: Literal["token", "word"] = "token"
-    """Whether masked, random or kept is decided for each token, or once a word."""
+    """Whether mask, random or unchanged is drawn once per token or once per word."""
 
     @property
     def needs_word_starts(self) -> bool:
-        """Words are found on the text, when the store is made."""
         return True
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
-        """Every word is a unit."""
         units = basic_units(text, whole_words=True)
         return chosen_groups(self, text, units, keys, one_fate=self.per == "word")

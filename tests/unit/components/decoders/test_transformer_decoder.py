@@ -1,4 +1,4 @@
-"""An encoder-decoder: who sees what, alone, packed and token by token."""
+"""Attention in an encoder-decoder: alone, packed and token by token."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SOURCES = [[5, 6, 7, 8, 9], [10, 11], [12, 13, 14, 15, 16, 17]]
 TARGETS = [[20, 21, 22], [23, 24, 25, 26, 27], [28, 29]]
 
 
-def test_examples_of_a_row_are_as_they_are_alone(model: PlainModel) -> None:
+def test_packed_examples_have_the_same_logits_as_alone(model: PlainModel) -> None:
     with torch.no_grad():
         packed = model(tensors_of(SOURCES, TARGETS))["logits"][0]
         begin = 0
@@ -97,7 +97,7 @@ def test_examples_of_a_row_are_as_they_are_alone(model: PlainModel) -> None:
 
 
 def moved(model: PlainModel, name: str, place: int) -> list[bool]:
-    """Which outputs change with the token at `place` of `name`."""
+    """Whether each output changes with the token at `place` of `name`."""
     before = tensors_of(SOURCES, TARGETS)
     after = {key: tensor.clone() for key, tensor in before.items()}
     after[name][0, place] += 1
@@ -106,25 +106,25 @@ def moved(model: PlainModel, name: str, place: int) -> list[bool]:
     return (difference > 1e-5).tolist()
 
 
-def test_a_target_token_changes_what_comes_after_it_in_its_example_alone(
+def test_a_target_token_affects_only_later_tokens_of_its_example(
     model: PlainModel,
 ) -> None:
     found = moved(model, "decoder_input_ids", 5)
     assert found == [place in (5, 6, 7) for place in range(16)]
 
 
-def test_a_source_token_changes_all_of_its_own_target(model: PlainModel) -> None:
+def test_a_source_token_affects_all_of_its_own_target_only(model: PlainModel) -> None:
     found = moved(model, "input_ids", 6)
     assert found == [place in range(3, 8) for place in range(16)]
 
 
-def test_token_by_token_is_all_at_once(model: PlainModel) -> None:
+def test_decoding_token_by_token_equals_one_call(model: PlainModel) -> None:
     tensors = tensors_of([SOURCES[0]], [TARGETS[1]])
     decoder = {name for name in tensors if name.startswith("decoder_")}
     with torch.no_grad():
         whole = model(tensors)["logits"][:, :5]
         with remembering(model):
-            # The encoder too remembers; a plan of the decoder alone is fed the memory.
+            # The encoder would cache too, so only the decoder's part of the plan is called again.
             found = []
             memory = random_memory(model, tensors)
             for place in range(5):
@@ -144,7 +144,7 @@ def decoder_logits(model: PlainModel, tensors: dict[str, Tensor]) -> Tensor:
     return model.run(model.plan.after("memory"), tensors)["logits"]
 
 
-def test_tables_of_words_are_one_or_two() -> None:
+def test_source_and_target_share_a_word_table_or_have_two() -> None:
     shared = random_model(block_of({}, of=("word",)))
     apart = random_model(block_of({}, of=("word",), shared=False), target_words=33)
     tables = [name for name, _ in shared.named_parameters() if "word_embedding" in name]

@@ -1,4 +1,4 @@
-"""Tables of positions, segments and tasks: how many rows, and which are read."""
+"""Tables of positions, segments and tasks: their number of rows, and the rows in use."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def test_position_0_is_the_row_after_the_offset() -> None:
     assert torch.equal(found, table.get_parameter("weight")[[2, 3, 2]])
 
 
-def test_the_longest_sequence_is_what_the_offset_leaves() -> None:
+def test_the_offset_reduces_the_longest_sequence() -> None:
     assert config_of(positions=514, position_offset=2).longest_sequence == 512
     assert config_of().longest_sequence == 512
     assert config_of(of=["word", "sinusoidal"]).longest_sequence is None
 
 
-def test_there_is_a_segment_row_more_than_texts() -> None:
+def test_the_segment_table_has_one_row_more_than_segments() -> None:
     assert Segment.build(config_of(), 4).weight.shape == (3, 4)
     assert Segment.build(config_of(segments=1), 4).weight.shape == (2, 4)
 
 
-def test_every_token_is_at_task_0() -> None:
+def test_every_token_gets_the_row_of_task_0() -> None:
     table = Task.build(config_of(of=["word", "task"], tasks=5), 4)
     assert table.weight.shape == (5, 4)
     added = torch.zeros(2, 3, 4) + table(torch.ones(2, 3, dtype=torch.int64))
@@ -52,10 +52,10 @@ def test_every_token_is_at_task_0() -> None:
         ({"positions": 8, "position_offset": 8}, ("position_offset = 8", "positions = 8")),
     ],
 )
-def test_an_offset_without_positions_is_refused(
+def test_an_offset_without_positions_is_rejected(
     changes: dict[str, Any], both: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ValidationError) as refusal:
+    with pytest.raises(ValidationError) as error:
         config_of(**changes)
     for words in both:
-        assert words in str(refusal.value)
+        assert words in str(error.value)

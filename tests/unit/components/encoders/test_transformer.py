@@ -1,4 +1,4 @@
-"""What a recipe may say of a transformer, and which modules come of it."""
+"""The options of the transformer encoder, and the modules that they give."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ MODERN: dict[str, Any] = {
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_does_not_go_together_is_refused_with_both_values(
+def test_contradicting_options_are_rejected_with_both_values(
     changes: dict[str, Any], both: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ValidationError) as refusal:
+    with pytest.raises(ValidationError) as error:
         block_of(**changes)
     for words in both:
-        assert words in str(refusal.value)
+        assert words in str(error.value)
 
 
-def test_without_biases_only_the_output_has_one() -> None:
+def test_without_biases_only_the_output_layer_has_one() -> None:
     model = meta_model(plan_of(block_of(**MODERN, embedding={"size": 16})))
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     assert biases == ["mlm_bias.bias"]
 
 
-def test_norms_are_of_one_kind_everywhere() -> None:
+def test_all_norms_have_the_same_kind() -> None:
     model = meta_model(plan_of(block_of(norm="rms", norm_position="pre", norm_epsilon=1e-6)))
     norms = {n: m for n, m in model.named_modules() if n.endswith("norm")}
     assert {
@@ -68,20 +68,20 @@ def test_norms_are_of_one_kind_everywhere() -> None:
     assert {(type(norm).__name__, norm.eps) for norm in norms.values()} == {("RMSNorm", 1e-6)}
 
 
-def test_the_first_layer_alone_may_lack_a_norm() -> None:
+def test_only_the_first_layer_may_lack_a_norm() -> None:
     names = {name for name, _ in meta_model(plan_of(block_of(**MODERN))).named_parameters()}
     assert "encoder_00.attention_norm.weight" not in names
     assert {"encoder_00.feed_forward_norm.weight", "encoder_01.attention_norm.weight"} <= names
 
 
-def test_every_third_layer_sees_everything_the_others_a_window() -> None:
+def test_every_third_layer_is_global_and_the_others_have_a_window() -> None:
     model = meta_model(plan_of(block_of(layers=7, **MODERN)))
     seen = [getattr(model, f"encoder_{index:02}").attention for index in range(7)]
     assert [layer.sight.window for layer in seen] == [None, 8, 8, None, 8, 8, None]
     assert [layer.theta for layer in seen] == [160000, 10000, 10000, 160000, 10000, 10000, 160000]
 
 
-def test_a_window_alone_is_every_layers() -> None:
+def test_a_window_without_global_every_applies_to_all_layers() -> None:
     block = block_of(layers=2, window=4, rotary={"theta": 50.0})
     encoder = block.encoder
     assert isinstance(encoder, Transformer)
@@ -90,7 +90,7 @@ def test_a_window_alone_is_every_layers() -> None:
     assert attention.theta == 50.0
 
 
-def test_layers_of_a_group_are_one_module() -> None:
+def test_layers_of_a_group_share_one_module() -> None:
     plan = plan_of(block_of(layers=6, shared_groups=3))
     ties = [step.tie for step in plan.steps if step.block]
     assert ties == [f"encoder_group_{group:02}" for group in (0, 0, 1, 1, 2, 2)]
@@ -98,13 +98,13 @@ def test_layers_of_a_group_are_one_module() -> None:
     assert names == [f"encoder_{index:02}" for index in range(6)]
 
 
-def test_shared_layers_count_once() -> None:
+def test_shared_layers_are_counted_once() -> None:
     apart = [parameter_count(plan_of(block_of(layers=layers))) for layers in (1, 2, 4)]
     shared = [parameter_count(plan_of(block_of(layers=4, shared_groups=n))) for n in (1, 2, 4)]
     assert shared == apart
 
 
-def test_a_gated_layer_has_a_matrix_more() -> None:
+def test_a_gated_layer_has_one_more_matrix() -> None:
     dense, gated = (
         parameter_count(plan_of(block_of(layers=1, bias=False, feed_forward=kind)))
         for kind in ("dense", "gated")

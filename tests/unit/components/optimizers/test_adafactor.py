@@ -1,4 +1,4 @@
-"""Adafactor is transformers' own, update by update."""
+"""Adafactor equals transformers' implementation, update by update."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parameters() -> dict[str, nn.Parameter]:
         for name, shape in SHAPES.items()
     }
     with torch.no_grad():
-        # Less than the floor of the scale.
+        # Below the lower bound of the scale, epsilon2.
         drawn["small"].mul_(1e-5)
     return drawn
 
@@ -88,7 +88,7 @@ def their_weights(weight_decay: float = 0.0, **options: Any) -> list[dict[str, T
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1], ids=["", "decaying"])
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_update_is_that_of_transformers(name: str, weight_decay: float) -> None:
+def test_every_update_equals_that_of_transformers(name: str, weight_decay: float) -> None:
     options, first = OPTIONS[name], parameters()
     mine = our_weights(weight_decay, **options)
     theirs = their_weights(weight_decay, **options)
@@ -100,7 +100,7 @@ def test_every_update_is_that_of_transformers(name: str, weight_decay: float) ->
 
 
 def test_every_option_changes_something() -> None:
-    """So that the comparison above says something about it."""
+    """Otherwise the comparison above would not cover it."""
     ends = [our_weights(**options)[-1]["matrix"] for options in OPTIONS.values()]
     ends.append(our_weights(0.1)[-1]["matrix"])
     for index, one in enumerate(ends):
@@ -108,7 +108,7 @@ def test_every_option_changes_something() -> None:
 
 
 @pytest.mark.parametrize("warmup_init", [False, True])
-def test_the_relative_step_is_that_of_transformers(warmup_init: bool) -> None:
+def test_the_relative_step_equals_that_of_transformers(warmup_init: bool) -> None:
     config = optimizer(warmup_init=warmup_init)
     group = {"lr": None, "relative_step": True, "scale_parameter": False}
     for step in (1, 2, 9_999, 10_000, 10_001, 40_000, 10**6):
@@ -117,7 +117,7 @@ def test_the_relative_step_is_that_of_transformers(warmup_init: bool) -> None:
         assert config.rate(step - 1) == theirs
 
 
-def test_a_matrix_has_two_numbers_a_row_and_column_and_a_vector_all() -> None:
+def test_states_are_per_row_and_column_of_a_matrix_and_per_entry_of_a_vector() -> None:
     config = optimizer()
     assert config.states((7, 5)) == {"exp_avg_sq_row": (7,), "exp_avg_sq_col": (5,)}
     assert config.states((2, 4, 3)) == {"exp_avg_sq_row": (2, 4), "exp_avg_sq_col": (2, 3)}
@@ -126,7 +126,7 @@ def test_a_matrix_has_two_numbers_a_row_and_column_and_a_vector_all() -> None:
 
 
 @pytest.mark.parametrize("beta1", [None, 0.9])
-def test_what_it_says_it_keeps_is_all_it_keeps(beta1: float | None) -> None:
+def test_the_declared_states_are_the_states_of_the_torch_optimizer(beta1: float | None) -> None:
     config, mine = optimizer(beta1=beta1), parameters()
     built = config.build(mine.items(), {})
     for name, gradient in gradients(0).items():
@@ -137,7 +137,7 @@ def test_what_it_says_it_keeps_is_all_it_keeps(beta1: float | None) -> None:
         assert shapes == {**config.states(tuple(value.shape)), "step": ()}
 
 
-def test_what_has_no_gradient_stays() -> None:
+def test_a_parameter_without_a_gradient_is_unchanged() -> None:
     mine = parameters()
     before = mine["matrix"].detach().clone()
     mine["vector"].grad = torch.ones(6, dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_what_has_no_gradient_stays() -> None:
     assert torch.equal(mine["matrix"], before)
 
 
-def test_a_layer_may_learn_at_a_rate_of_its_own() -> None:
+def test_a_parameter_may_have_its_own_rate_factor() -> None:
     groups = optimizer().build(parameters().items(), {"matrix": 0.5}).param_groups
     assert {group[RATE] for group in groups} == {0.5, 1.0}
 
@@ -153,22 +153,20 @@ def test_a_layer_may_learn_at_a_rate_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"learning_rate": 1e-3}, "learning_rate = 0.001 and relative_step = true both say"),
+        ({"learning_rate": 1e-3}, "learning_rate = 0.001 and relative_step = true both set"),
         ({"relative_step": False}, "relative_step = false needs a learning_rate"),
         (
             {"relative_step": False, "learning_rate": 1e-3, "warmup_init": True},
-            "warmup_init = true is about the relative step",
+            "warmup_init = true needs relative_step: true",
         ),
     ],
     ids=["two rates", "no rate", "nothing to warm up"],
 )
-def test_options_that_contradict_each_other_are_refused(
-    options: dict[str, Any], sentence: str
-) -> None:
+def test_contradicting_options_are_rejected(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         optimizer(**options)
 
 
-def test_a_resolved_recipe_may_write_the_rate_out() -> None:
+def test_a_resolved_recipe_may_contain_the_learning_rate() -> None:
     written = optimizer().model_dump(mode="json")
     assert optimizer(**{k: v for k, v in written.items() if k != "type"}) == optimizer()

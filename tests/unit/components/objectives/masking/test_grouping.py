@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 VOCABULARY = 5
-# Few tokens, so that phrases occur, overlap and hold each other. None: a token no phrase may hold.
+# Few distinct tokens, so that phrases occur, overlap and contain each other. None is a token that
+# belongs to no phrase.
 PHRASES = st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=5), min_size=1, max_size=8)
 TEXT = st.lists(st.one_of(st.integers(0, 3), st.none()), max_size=30)
 
@@ -38,10 +39,10 @@ def inside(
     return flags.tolist()
 
 
-def plainly_inside(
+def inside_by_search(
     phrases: list[list[int]], text: list[int | None], may_begin: list[bool]
 ) -> list[bool]:
-    """The same, one phrase after another: the longest first, from the left."""
+    """The expected result of `inside`: a search one by one, longest first, from the left."""
     taken, inner = [False] * len(text), [False] * len(text)
     for length in sorted({len(phrase) for phrase in phrases}, reverse=True):
         for start in range(len(text) - length + 1):
@@ -56,20 +57,20 @@ def plainly_inside(
 
 
 @given(phrases=PHRASES, text=TEXT, flags=st.lists(st.booleans(), min_size=30, max_size=30))
-def test_phrases_are_those_that_a_search_from_the_left_longest_first_finds(
+def test_phrases_match_a_greedy_search_longest_first_from_the_left(
     phrases: list[list[int]], text: list[int | None], flags: list[bool]
 ) -> None:
     everywhere = [True] * len(text)
-    assert inside(phrases, text) == plainly_inside(phrases, text, everywhere)
+    assert inside(phrases, text) == inside_by_search(phrases, text, everywhere)
     some = flags[: len(text)]
-    assert inside(phrases, text, some) == plainly_inside(phrases, text, some)
+    assert inside(phrases, text, some) == inside_by_search(phrases, text, some)
 
 
-def test_of_overlapping_phrases_the_longest_is_taken() -> None:
+def test_the_longest_of_overlapping_phrases_is_chosen() -> None:
     assert inside([[0, 1], [1, 2, 3]], [0, 1, 2, 3]) == [False, False, True, True]
 
 
-def test_of_overlapping_phrases_of_one_length_the_left_one_is_taken() -> None:
+def test_the_leftmost_of_equally_long_overlapping_phrases_is_chosen() -> None:
     assert inside([[0, 0]], [0, 0, 0, 0, 0]) == [False, True, False, True, False]
 
 
@@ -77,12 +78,12 @@ def test_a_phrase_within_a_phrase_is_part_of_it() -> None:
     assert inside([[1, 2], [0, 1, 2, 3]], [0, 1, 2, 3]) == [False, True, True, True]
 
 
-def test_a_phrase_never_holds_a_token_between_segments() -> None:
+def test_a_phrase_never_contains_a_token_between_segments() -> None:
     assert inside([[0, 1]], [0, None, 1, 0, 1]) == [False, False, False, False, True]
 
 
 def test_a_phrase_ends_with_its_segment() -> None:
-    # As at the border of two examples that no special token keeps apart.
+    # Like the border between two examples without a special token.
     flags = phrase_tokens(
         PhraseTrie.of([[0, 1]], VOCABULARY),
         np.array([0, 1, 0, 1]),
@@ -98,7 +99,9 @@ def test_a_phrase_does_not_end_inside_a_word() -> None:
 
 
 @given(phrases=PHRASES, seed=st.integers(0, 9))
-def test_the_fingerprint_of_phrases_is_that_of_the_set(phrases: list[list[int]], seed: int) -> None:
+def test_the_fingerprint_depends_on_the_set_of_phrases_only(
+    phrases: list[list[int]], seed: int
+) -> None:
     shuffled = [phrases[i] for i in np.random.default_rng(seed).permutation(len(phrases))]
     trie = PhraseTrie.of(phrases, VOCABULARY)
     assert PhraseTrie.of([*shuffled, phrases[0]], VOCABULARY).fingerprint == trie.fingerprint
@@ -107,9 +110,7 @@ def test_the_fingerprint_of_phrases_is_that_of_the_set(phrases: list[list[int]],
 
 
 @given(steps=st.lists(st.integers(1, 6), max_size=40), roots=st.sets(st.integers(0, 39)))
-def test_what_is_visited_is_what_going_on_step_by_step_meets(
-    steps: list[int], roots: set[int]
-) -> None:
+def test_visited_equals_following_the_steps_one_by_one(steps: list[int], roots: set[int]) -> None:
     count = len(steps)
     following = [min(i + step, count) for i, step in enumerate(steps)]
     begin = sorted(root for root in roots if root < count)
@@ -138,22 +139,23 @@ def keys_of(examples: int) -> NDArray[np.uint64]:
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 5])
-def test_lengths_of_ngrams_have_weights_one_over_n(longest: int) -> None:
+def test_ngram_lengths_have_weights_one_over_n(longest: int) -> None:
     sizes = ngram_units(plain_units(200, 500), keys_of(200), longest).size
     shares = np.bincount(sizes, minlength=longest + 1)[1:] / sizes.size
     weights = 1 / np.arange(1, longest + 1)
-    # Some 45,000 n-grams: five standard deviations are 0.012; one an example is cut at its end.
+    # About 45,000 n-grams: five standard deviations are 0.012. The last n-gram of an example may be
+    # cut short.
     assert shares == pytest.approx(weights / weights.sum(), abs=0.012)
 
 
-def test_ngrams_begin_as_often_at_every_token_but_the_first_ones() -> None:
+def test_ngrams_begin_equally_often_at_every_token_after_the_first_ones() -> None:
     units = ngram_units(plain_units(8000, 30), keys_of(8000), 3)
     begins = np.diff(units.of_token, prepend=-1).reshape(8000, 30) > 0
     # The mean length is 18/11; five standard deviations of a share of 8000 are 0.028.
     assert begins[:, 6:].mean(axis=0) == pytest.approx(np.full(24, 11 / 18), abs=0.028)
 
 
-def test_ngrams_never_cross_a_special_token_nor_the_end_of_an_example() -> None:
+def test_ngrams_never_cross_a_special_token_or_the_end_of_an_example() -> None:
     units = plain_units(50, 21, special_every=4)
     grams = ngram_units(units, keys_of(50), 5)
     of_gram = grams.of_token[grams.of_token >= 0]
@@ -180,5 +182,5 @@ def test_the_ngrams_of_an_example_do_not_depend_on_its_batch() -> None:
         assert alone.size.tolist() == together.size[together.owner == example].tolist()
 
 
-def test_no_tokens_have_no_ngrams() -> None:
+def test_an_empty_batch_has_no_ngrams() -> None:
     assert ngram_units(plain_units(0, 0), keys_of(0), 3).size.size == 0

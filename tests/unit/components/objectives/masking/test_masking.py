@@ -41,7 +41,7 @@ def surrounded(
     word_starts: NDArray[np.bool_],
     vocabulary: Vocabulary,
 ) -> Maskable:
-    """The examples with [CLS] before and [SEP] after each."""
+    """The examples, each with [CLS] before it and [SEP] after it."""
     ends = np.cumsum(lengths)
     places = np.stack([ends - lengths, ends], axis=1).ravel()
     around = [vocabulary.special_id("cls"), vocabulary.special_id("sep")] * lengths.size
@@ -62,7 +62,7 @@ def vocabulary(real_text: RealText) -> Vocabulary:
 
 @pytest.fixture(scope="module")
 def text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
-    """All real documents, long ones cut."""
+    """All real documents, the long ones cut into chunks."""
     pieces = cut_documents(*real_store.document_ranges, LENGTH)
     texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
     assert texts.word_starts is not None
@@ -71,7 +71,7 @@ def text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
 
 @pytest.fixture(scope="module")
 def long_text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
-    """The real documents, and pieces of them, that have 40 tokens or more."""
+    """The real documents and their chunks that have 40 tokens or more."""
     pieces = cut_documents(*real_store.document_ranges, LENGTH)
     texts = pieces.texts(real_store, np.flatnonzero(pieces.lengths >= 40))
     assert texts.word_starts is not None
@@ -108,7 +108,7 @@ def same(first: Masked, second: Masked) -> bool:
     )
 
 
-# How much
+# How many tokens are predicted
 
 
 def test_exactly_the_rate_of_the_tokens_is_predicted_in_every_example(
@@ -121,10 +121,10 @@ def test_exactly_the_rate_of_the_tokens_is_predicted_in_every_example(
 
 
 @every_kind
-def test_the_rate_over_a_corpus_of_longer_documents_is_the_recipes(
+def test_longer_documents_are_masked_at_the_rate_of_the_recipe(
     masking: TokenMasking, long_text: Maskable, vocabulary: Vocabulary
 ) -> None:
-    # Shorter documents have at least one unit predicted, which is more than the rate.
+    # In shorter documents at least one unit is predicted, which exceeds the rate.
     predicted = applied(masking, long_text, vocabulary).predicted
     assert predicted.sum() / (~long_text.special).sum() == pytest.approx(0.15, abs=0.01)
 
@@ -139,7 +139,7 @@ def test_every_example_with_text_has_a_target(
 
 
 @every_kind
-def test_no_more_than_max_predictions_are_made_in_an_example(
+def test_no_example_has_more_than_max_predictions(
     masking: TokenMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
     limited = masking.model_copy(update={"max_predictions": 8})
@@ -149,11 +149,11 @@ def test_no_more_than_max_predictions_are_made_in_an_example(
     assert np.bincount(text.owner[predicted]).max() <= 8
 
 
-# Which
+# Which tokens are predicted
 
 
 @every_kind
-def test_special_tokens_are_never_predicted_nor_changed(
+def test_special_tokens_are_never_predicted_or_changed(
     masking: TokenMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
     for epoch in range(3):
@@ -173,7 +173,7 @@ def test_a_whole_word_is_never_split(kind: str, text: Maskable, vocabulary: Voca
 
 
 def spans_cut_by_specials(masking: SpanMasking, text: Maskable) -> int:
-    """How many spans stand on both sides of a special token."""
+    """The number of spans with tokens on both sides of a special token."""
     predicted, group = masking.choose(text, stream_keys(1, np.arange(text.examples)))
     at = np.flatnonzero(predicted)
     same_span = (text.owner[at][1:] == text.owner[at][:-1]) & (group[at][1:] == group[at][:-1])
@@ -205,7 +205,7 @@ def test_spans_never_touch(kind: str, text: Maskable) -> None:
 
 
 @every_kind
-def test_a_batch_of_unknown_tokens_alone_has_no_targets(
+def test_a_batch_of_only_unknown_tokens_has_no_targets(
     masking: TokenMasking, vocabulary: Vocabulary
 ) -> None:
     unknown = np.full(5, vocabulary.special_id("unk"))
@@ -215,32 +215,33 @@ def test_a_batch_of_unknown_tokens_alone_has_no_targets(
     assert np.array_equal(masked.inputs, text.ids)
 
 
-# What stands in their place
+# Replacement
 
 
 @every_kind
-def test_eighty_percent_are_masked_ten_random_ten_kept(
+def test_80_percent_are_masked_10_randomised_10_unchanged(
     masking: TokenMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
     epochs = [applied(masking, text, vocabulary, epoch=epoch) for epoch in range(4)]
     inputs = np.concatenate([masked.inputs[masked.predicted] for masked in epochs])
     targets = np.concatenate([text.ids[masked.predicted] for masked in epochs])
     masked = inputs == vocabulary.special_id("mask")
-    # Some 40,000 tokens, but of spans only 10,000 fates: five standard deviations are 0.02.
+    # About 40,000 tokens, but only 10,000 independent draws with spans: five standard deviations
+    # are 0.02.
     assert masked.mean() == pytest.approx(0.8, abs=0.02)
     assert (inputs == targets).mean() == pytest.approx(0.1, abs=0.02)
     assert (~masked & (inputs != targets)).mean() == pytest.approx(0.1, abs=0.02)
 
 
 @every_kind
-def test_random_tokens_are_ordinary_ones(
+def test_random_tokens_are_ordinary_tokens(
     masking: TokenMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
     always = masking.model_copy(update={"mask": 0.0, "random": 1.0})
     masked = applied(always, text, vocabulary)
     drawn = masked.inputs[masked.predicted]
     assert np.isin(drawn, vocabulary.ordinary_ids).all()
-    # From the whole vocabulary, its ends too.
+    # The whole vocabulary is used, including its first and last tokens.
     span = vocabulary.ordinary_ids[-1] - vocabulary.ordinary_ids[0]
     assert drawn.min() < vocabulary.ordinary_ids[0] + 0.02 * span
     assert drawn.max() > vocabulary.ordinary_ids[-1] - 0.02 * span
@@ -254,8 +255,8 @@ def test_tokens_change_only_where_they_are_predicted(
     assert np.array_equal(masked.inputs[~masked.predicted], text.ids[~masked.predicted])
 
 
-def mixed_fates(masking: MaskingConfig, text: Maskable, vocabulary: Vocabulary) -> float:
-    """Of neighbours that are predicted and in one word, the share of which one alone is masked."""
+def mixed_replacements(masking: MaskingConfig, text: Maskable, vocabulary: Vocabulary) -> float:
+    """The share of predicted neighbours in one word of which exactly one is masked."""
     assert text.word_starts is not None
     masked = applied(masking, text, vocabulary)
     hidden = masked.inputs == vocabulary.special_id("mask")
@@ -274,24 +275,24 @@ def mixed_fates(masking: MaskingConfig, text: Maskable, vocabulary: Vocabulary) 
     ],
     ids=["words", "spans", "spans of words", "ngrams of words"],
 )
-def test_the_tokens_of_a_word_or_span_share_one_fate(
+def test_the_tokens_of_a_word_or_span_are_replaced_alike(
     masking: WholeWordMasking | SpanMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
-    assert mixed_fates(masking, text, vocabulary) == 0
+    assert mixed_replacements(masking, text, vocabulary) == 0
 
 
-def test_the_tokens_of_a_word_have_fates_of_their_own_by_default(
+def test_the_tokens_of_a_word_are_replaced_independently_by_default(
     text: Maskable, vocabulary: Vocabulary
 ) -> None:
-    # 2 x 0.8 x 0.2, where the two are independent.
-    assert mixed_fates(KINDS["words"], text, vocabulary) == pytest.approx(0.32, abs=0.05)
+    # 2 x 0.8 x 0.2 if the two tokens are independent.
+    assert mixed_replacements(KINDS["words"], text, vocabulary) == pytest.approx(0.32, abs=0.05)
 
 
-# What it depends on
+# Dependence on batch, epoch and seed
 
 
 @every_kind
-def test_dynamic_masking_draws_anew_every_epoch(
+def test_dynamic_masking_differs_in_every_epoch(
     masking: TokenMasking, text: Maskable, vocabulary: Vocabulary
 ) -> None:
     epochs = [applied(masking, text, vocabulary, epoch=epoch) for epoch in range(4)]
@@ -319,7 +320,7 @@ def test_one_static_pattern_is_the_same_in_all_epochs(
 
 @every_kind
 @pytest.mark.parametrize("other", [{"seed": 8}, {"purpose": "eval"}], ids=["seed", "purpose"])
-def test_another_seed_or_purpose_is_another_drawing(
+def test_another_seed_or_purpose_gives_another_mask(
     masking: TokenMasking, other: dict[str, Any], text: Maskable, vocabulary: Vocabulary
 ) -> None:
     assert differs(applied(masking, text, vocabulary), applied(masking, text, vocabulary, **other))
@@ -346,14 +347,14 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(
     assert np.array_equal(alone.inputs, whole.inputs[at])
 
 
-# The block of the recipe
+# The recipe's block
 
 
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"unit": "token", "mask": 0.8, "random": 0.3}, r"mask = 0\.8 and random = 0\.3 are more"),
-        ({"unit": "token", "duplicates": 5}, "duplicates = 5 has no effect with dynamic: true"),
+        ({"unit": "token", "mask": 0.8, "random": 0.3}, r"mask = 0\.8 and random = 0\.3 add up to"),
+        ({"unit": "token", "duplicates": 5}, "duplicates = 5 has no meaning with dynamic: true"),
         ({"unit": "token", "rate": 0.0}, "greater than 0"),
         ({"unit": "token", "rate": 1.0}, "less than 1"),
         ({"unit": "span", "max_length": 0}, "greater than 0"),
@@ -361,12 +362,12 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(
         ({"unit": "ngram", "max_ngram": 0}, "greater than or equal to 1"),
         ({"unit": "phrase"}, "lexicon"),
         ({"unit": "phrase", "lexicon": "a", "weights": {"phrase": 0}}, "no phrase would ever be"),
-        ({"unit": "phrase", "lexicon": "a", "entities": "b"}, r"weights\.entity = 0 do not go"),
+        ({"unit": "phrase", "lexicon": "a", "entities": "b"}, r"weights\.entity = 0 contradict"),
         ({"unit": "phrase", "lexicon": "a", "weights": {"entity": 1}}, "entities = None and"),
         ({"unit": "phrase", "lexicon": "a", "weights": {"word": 1}}, "unknown key"),
     ],
 )
-def test_a_block_that_makes_no_sense_is_refused(block: dict[str, Any], message: str) -> None:
+def test_an_invalid_masking_block_is_rejected(block: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(Masking).validate_python(block)
 

@@ -1,4 +1,4 @@
-"""ERNIE's masking: phrases and entities of lexicons, over documents made of them and of others."""
+"""ERNIE's masking: phrases and entities of lexicons, on documents that consist of both and more."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def same(first: Masked, second: Masked) -> bool:
 
 
 def found_plainly(row: list[int], phrases: list[list[int]], continued: list[bool]) -> list[range]:
-    """Where phrases are in a document, searched one after another."""
+    """The expected places of phrases in a document: a search one by one, longest first."""
     taken = [False] * len(row)
     found = []
     for length in sorted({len(phrase) for phrase in phrases}, reverse=True):
@@ -122,7 +122,7 @@ def found_plainly(row: list[int], phrases: list[list[int]], continued: list[bool
 
 
 def units_of(text: Maskable, phrases: tuple[str, ...], tokenizer: Tokenizer) -> list[list[range]]:
-    """The phrases of every example, by the places of their tokens in it."""
+    """The places of the phrases in every example."""
     as_ids = tokenizer.encode(phrases)
     continued = tokenizer.continuations.tolist()
     rows = [text.ids[text.owner == example].tolist() for example in range(text.examples)]
@@ -130,7 +130,7 @@ def units_of(text: Maskable, phrases: tuple[str, ...], tokenizer: Tokenizer) -> 
 
 
 def levels(masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer) -> list[str]:
-    """The level of every example, as its group numbers show; where no phrase stands, unclear."""
+    """The level of every example, derived from its groups; "unclear" if it lacks phrases."""
     keys = stream_keys(1, np.arange(text.examples))
     _, group = masking.model_copy(update={"per": "word"}).choose(text, keys)
     names = {"phrase": PHRASES, "entity": ENTITIES}
@@ -150,7 +150,7 @@ def levels(masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer) -> list
     return result
 
 
-# Which
+# Which tokens are predicted
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_phrase_of_the_level_is_masked_whole_or_not_at_all(
     assert whole > 300
 
 
-def test_at_the_level_of_tokens_phrases_are_split(
+def test_phrases_may_be_split_at_the_token_level(
     masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
 ) -> None:
     group = levels(masking, text, tokenizer)
@@ -194,7 +194,7 @@ def test_at_the_level_of_tokens_phrases_are_split(
     assert split > 50
 
 
-def test_levels_are_drawn_by_their_weights(
+def test_levels_are_drawn_in_proportion_to_their_weights(
     masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
 ) -> None:
     drawn = [level for level in levels(masking, text, tokenizer) if level != "unclear"]
@@ -205,7 +205,7 @@ def test_levels_are_drawn_by_their_weights(
     assert drawn.count("entity") / len(drawn) == pytest.approx(0.5, abs=0.12)
 
 
-def test_a_phrase_is_not_found_where_its_last_word_goes_on(
+def test_a_phrase_does_not_match_if_its_last_word_continues(
     folder: Path, tokenizer: Tokenizer
 ) -> None:
     (phrase, longer) = tokenizer.encode(["we go", "we goer"])
@@ -219,7 +219,7 @@ def test_a_phrase_is_not_found_where_its_last_word_goes_on(
         assert (group[0] == group[1]) == together
 
 
-def test_a_phrase_ends_with_its_example_also_where_no_special_token_does(
+def test_a_phrase_ends_with_its_example_even_without_a_special_token(
     folder: Path, tokenizer: Tokenizer
 ) -> None:
     options: dict[str, Any] = {"weights": {"phrase": 1, "token": 0}, "entities": None}
@@ -230,7 +230,7 @@ def test_a_phrase_ends_with_its_example_also_where_no_special_token_does(
         assert masking.choose(text, keys)[1].tolist() == groups
 
 
-def test_with_whole_words_a_phrase_begins_and_ends_with_words_and_words_are_whole(
+def test_whole_words_align_phrases_with_words_and_mask_words_whole(
     folder: Path, tokenizer: Tokenizer
 ) -> None:
     options: dict[str, Any] = {
@@ -245,7 +245,7 @@ def test_with_whole_words_a_phrase_begins_and_ends_with_words_and_words_are_whol
     keys = stream_keys(1, np.arange(1))
     for words, groups in (
         ([1, 0, 1, 0, 1, 1, 0], [0, 0, 2, 2, 2, 5, 5]),
-        # A word that ends inside the phrase, and one that begins before it.
+        # A phrase whose end is inside a word, and one whose beginning is inside a word.
         ([1, 0, 1, 1, 0, 0, 1], [0, 0, 2, 3, 3, 3, 6]),
         ([1, 1, 1, 0, 1, 1, 1], [0, 0, 2, 2, 2, 5, 6]),
     ):
@@ -253,11 +253,11 @@ def test_with_whole_words_a_phrase_begins_and_ends_with_words_and_words_are_whol
         assert masking.choose(with_words, keys)[1].tolist() == groups
 
 
-# How much
+# How many tokens are predicted
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.4])
-def test_the_budget_is_met_and_exceeded_by_less_than_a_phrase(
+def test_the_budget_is_met_and_exceeded_by_less_than_one_phrase(
     folder: Path, tokenizer: Tokenizer, text: Maskable, rate: float
 ) -> None:
     masking = masking_of(folder, tokenizer, rate=rate)
@@ -270,14 +270,14 @@ def test_the_budget_is_met_and_exceeded_by_less_than_a_phrase(
     assert (taken > budget).any()
 
 
-def test_no_more_than_max_predictions_are_made_in_an_example(
+def test_no_example_has_more_than_max_predictions(
     folder: Path, tokenizer: Tokenizer, text: Maskable
 ) -> None:
     predicted = applied(masking_of(folder, tokenizer, max_predictions=3), text, tokenizer).predicted
     assert np.bincount(text.owner[predicted]).max() == 3
 
 
-def test_special_tokens_are_never_predicted_nor_changed(
+def test_special_tokens_are_never_predicted_or_changed(
     masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
 ) -> None:
     masked = applied(masking, text, tokenizer)
@@ -286,7 +286,7 @@ def test_special_tokens_are_never_predicted_nor_changed(
 
 
 @pytest.mark.parametrize(("per", "share"), [("word", 0.0), ("token", 0.32)])
-def test_a_phrase_has_one_fate_or_one_a_token(
+def test_replacement_is_drawn_per_phrase_or_per_token(
     folder: Path, tokenizer: Tokenizer, text: Maskable, per: str, share: float
 ) -> None:
     weights = {"token": 0, "phrase": 1}
@@ -299,12 +299,12 @@ def test_a_phrase_has_one_fate_or_one_a_token(
         for place in found:
             if masked.predicted[mine][place.start]:
                 mixed.append(hidden[mine][place.start] != hidden[mine][place.start + 1])
-    # 2 x 0.8 x 0.2 where the two are independent.
+    # 2 x 0.8 x 0.2 if the two tokens are independent.
     assert len(mixed) > 1000
     assert np.mean(mixed) == pytest.approx(share, abs=0.07)
 
 
-# What it depends on
+# Dependence on batch, epoch and seed
 
 
 def test_the_mask_of_an_example_does_not_depend_on_its_batch(
@@ -319,7 +319,7 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(
     assert np.array_equal(alone.inputs, whole.inputs[at])
 
 
-def test_an_example_is_masked_at_other_levels_in_other_epochs(
+def test_every_epoch_draws_the_level_of_an_example_again(
     masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer
 ) -> None:
     first, second = (applied(masking, text, tokenizer, epoch=epoch) for epoch in (0, 1))
@@ -337,10 +337,10 @@ def test_static_masking_cycles_through_its_patterns(
     assert not same(epochs[0], epochs[1])
 
 
-# The files
+# Lexicon files
 
 
-def test_the_files_are_inputs_and_their_phrases_are_the_fingerprint(
+def test_the_lexicons_are_input_files_and_their_phrases_give_the_fingerprint(
     folder: Path, tokenizer: Tokenizer, masking: PhraseMasking, tmp_path: Path
 ) -> None:
     assert masking.input_files == (str(folder / "phrases.txt"), str(folder / "entities.txt"))
@@ -360,24 +360,25 @@ def test_phrases_that_cannot_be_masked_are_counted(
     logging.getLogger("ptm").propagate = True
     with caplog.at_level(logging.INFO, logger="ptm"):
         masking_of(folder, tokenizer, lexicon=str(path))
-    assert f"{path}: 2 of 5 phrases can be masked; 2 have unknown tokens, 1 are one" in caplog.text
+    counts = "usable phrases: 2 of 5; phrases with unknown tokens: 2, of a single token: 1"
+    assert f"{path}: {counts}" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("龙凤\n天\n凤\n龙\n", r'no usable phrase. It begins with "龙凤", "天", "凤"; of 4'),
+        ("龙凤\n天\n凤\n龙\n", r'no usable phrase\. Phrases: 4, starting with "龙凤", "天", "凤";'),
         ("\n \n", "the lexicon is empty"),
-        (b"\xff\xfe", "not UTF-8 text at byte 0"),
-        (None, "cannot be read as a lexicon: No such file"),
+        (b"\xff\xfe", "not valid UTF-8 at byte 0"),
+        (None, "cannot read the lexicon: No such file"),
     ],
 )
-def test_a_lexicon_of_no_use_is_refused_by_name(
+def test_an_unusable_lexicon_is_rejected_with_its_path(
     folder: Path, tokenizer: Tokenizer, tmp_path: Path, content: str | bytes | None, message: str
 ) -> None:
     path = tmp_path / "lexicon.txt"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(UserError, match=message) as error:
         masking_of(folder, tokenizer, lexicon=str(path))
-    assert str(refused.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path}: ")

@@ -28,7 +28,7 @@ def keys_of(examples: int, *, seed: int = 1) -> NDArray[np.uint64]:
 
 
 def ragged(batch: list[list[int]]) -> tuple[Flags, Flags, I64]:
-    """(maskable, word starts, owner) of examples between specials, given their words' sizes."""
+    """(maskable, word starts, owner) of examples between special tokens, given their word sizes."""
     maskable, starts, owner = [], [], []
     for example, words in enumerate(batch):
         maskable += [False, *([True] * sum(words)), False]
@@ -63,7 +63,7 @@ def test_every_maskable_token_is_a_token_unit(batch: list[list[int]]) -> None:
 
 
 @given(batch=BATCHES)
-def test_a_word_unit_is_the_maskable_tokens_of_a_word(batch: list[list[int]]) -> None:
+def test_a_word_unit_has_the_maskable_tokens_of_a_word(batch: list[list[int]]) -> None:
     maskable, starts, owner = ragged(batch)
     units = word_units(maskable, starts, owner, len(batch))
     assert units.size.tolist() == [size for words in batch for size in words]
@@ -72,7 +72,7 @@ def test_a_word_unit_is_the_maskable_tokens_of_a_word(batch: list[list[int]]) ->
 
 
 def test_a_word_ends_with_its_example() -> None:
-    # The second example begins in the middle of a word, as the piece of a long document may.
+    # The second example begins in the middle of a word, like a chunk of a long document.
     starts = np.array([True, False, False, True])
     units = word_units(np.ones(4, dtype=bool), starts, np.array([0, 0, 1, 1]), 2)
     assert units.of_token.tolist() == [0, 0, 1, 2]
@@ -82,7 +82,7 @@ def test_a_word_ends_with_its_example() -> None:
 
 
 @given(batch=BATCHES, rate=st.floats(0.01, 0.99), seed=st.integers(0, 100))
-def test_exactly_the_rate_of_tokens_is_chosen_and_at_least_one(
+def test_exactly_the_rate_of_tokens_is_chosen_but_at_least_one(
     batch: list[list[int]], rate: float, seed: int
 ) -> None:
     maskable, _, owner = ragged(batch)
@@ -108,9 +108,7 @@ def test_words_meet_the_budget_and_exceed_it_by_less_than_one_word(
 
 
 @given(batch=BATCHES, limit=st.integers(1, 6), seed=st.integers(0, 100))
-def test_no_more_than_the_limit_is_chosen_in_an_example(
-    batch: list[list[int]], limit: int, seed: int
-) -> None:
+def test_no_example_exceeds_the_limit(batch: list[list[int]], limit: int, seed: int) -> None:
     maskable, starts, owner = ragged(batch)
     units = word_units(maskable, starts, owner, len(batch))
     chosen = choose_units(units, keys_of(len(batch), seed=seed), rate=0.5, limit=limit)
@@ -119,7 +117,7 @@ def test_no_more_than_the_limit_is_chosen_in_an_example(
 
 
 @given(batch=BATCHES, limit=st.integers(1, 6), seed=st.integers(0, 100))
-def test_words_are_drawn_until_no_other_fits_under_the_limit(
+def test_words_are_drawn_until_no_other_word_fits_under_the_limit(
     batch: list[list[int]], limit: int, seed: int
 ) -> None:
     maskable, starts, owner = ragged(batch)
@@ -133,7 +131,7 @@ def test_words_are_drawn_until_no_other_fits_under_the_limit(
             assert (taken + units.size[mine & ~chosen] > limit).all()
 
 
-def test_every_token_is_as_likely_as_any_other() -> None:
+def test_all_tokens_are_equally_likely_to_be_chosen() -> None:
     examples, length = 4000, 20
     units = tokens_alone(examples, length)
     chosen = choose_units(units, keys_of(examples), rate=RATE, limit=None)
@@ -158,7 +156,7 @@ def test_span_lengths_have_the_mean_of_the_truncated_geometric(
         p=p,
         longest=longest,
     )
-    # Spans never touch, so that a run of chosen tokens is a span.
+    # Spans never touch, so a run of chosen tokens is one span.
     lengths = runs((spans >= 0).reshape(examples, length))
     assert lengths.mean() == pytest.approx(mean, abs=0.08)
     shares = np.bincount(lengths, minlength=longest + 1)[1:] / lengths.size
@@ -215,7 +213,7 @@ def test_spans_under_a_limit_leave_at_least_one_target(limit: int) -> None:
     assert hidden.min() >= 1
 
 
-def test_spans_under_a_limit_are_as_likely_late_as_early() -> None:
+def test_spans_under_a_limit_are_as_likely_late_as_early_in_an_example() -> None:
     examples, length = 2000, 100
     spans = choose_spans(
         tokens_alone(examples, length), keys_of(examples), rate=0.3, limit=10, p=0.2, longest=10
@@ -224,7 +222,7 @@ def test_spans_under_a_limit_are_as_likely_late_as_early() -> None:
     assert shares[50:].mean() == pytest.approx(shares[:50].mean(), rel=0.1)
 
 
-def test_spans_are_as_likely_late_as_early() -> None:
+def test_spans_are_as_likely_late_as_early_in_an_example() -> None:
     examples, length = 2000, 100
     spans = choose_spans(
         tokens_alone(examples, length), keys_of(examples), rate=RATE, limit=None, p=0.2, longest=10
@@ -242,7 +240,7 @@ MASK, TOKEN = 4, 99
 def replaced(
     chosen: Flags, group: I64, *, mask: float = 0.8, random: float = 0.1, examples: int = 1
 ) -> I64:
-    """(E, N) input ids where every token was TOKEN."""
+    """The input ids (E, N), where every original token is TOKEN."""
     owner = np.repeat(np.arange(examples), chosen.size // examples)
     inputs = replace_tokens(
         np.full(chosen.size, TOKEN),
@@ -255,7 +253,7 @@ def replaced(
     return inputs.reshape(examples, -1)
 
 
-def test_eighty_percent_become_the_mask_ten_another_token_ten_stay() -> None:
+def test_80_percent_are_masked_10_randomised_10_unchanged() -> None:
     examples, length = 1000, 100
     group = np.tile(np.arange(length), examples)
     inputs = replaced(np.ones(group.size, dtype=bool), group, examples=examples)
@@ -268,7 +266,7 @@ def test_eighty_percent_become_the_mask_ten_another_token_ten_stay() -> None:
 @pytest.mark.parametrize(
     ("mask", "random", "kept"), [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0, 0.5)]
 )
-def test_the_shares_are_those_of_the_recipe(mask: float, random: float, kept: float) -> None:
+def test_the_shares_of_the_recipe_are_met(mask: float, random: float, kept: float) -> None:
     group = np.arange(20_000)
     inputs = replaced(np.ones(group.size, dtype=bool), group, mask=mask, random=random)
     assert (inputs == MASK).mean() == pytest.approx(mask, abs=0.02)
@@ -276,24 +274,24 @@ def test_the_shares_are_those_of_the_recipe(mask: float, random: float, kept: fl
     assert (inputs == TOKEN).mean() == pytest.approx(kept, abs=0.02)
 
 
-def test_random_tokens_are_uniform_over_the_ordinary_ones() -> None:
+def test_random_tokens_are_uniform_over_the_ordinary_tokens() -> None:
     group = np.arange(100_000)
     inputs = replaced(np.ones(group.size, dtype=bool), group, mask=0, random=1)
     assert set(np.unique(inputs)) == set(ORDINARY.tolist())
     counts = np.bincount(inputs.ravel())[ORDINARY]
     expected = group.size / ORDINARY.size
-    # Chi-square with 9 degrees of freedom: 99.99 percent lie below 33.7.
+    # Chi-square with 9 degrees of freedom: 99.99 percent are below 33.7.
     assert ((counts - expected) ** 2 / expected).sum() < 33.7
 
 
-def test_tokens_that_are_not_chosen_stay() -> None:
+def test_tokens_that_are_not_chosen_are_unchanged() -> None:
     chosen = np.arange(1000) % 7 == 0
     inputs = replaced(chosen, np.arange(1000), mask=1, random=0)
     assert ((inputs[0] == MASK) == chosen).all()
     assert (inputs[0][~chosen] == TOKEN).all()
 
 
-def test_a_group_shares_its_fate_but_not_its_random_tokens() -> None:
+def test_a_group_is_replaced_alike_but_with_different_random_tokens() -> None:
     examples, length = 2000, 4
     group = np.zeros(examples * length, dtype=np.int64)
     inputs = replaced(np.ones(group.size, dtype=bool), group, examples=examples)
