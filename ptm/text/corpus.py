@@ -29,7 +29,7 @@ _COMPRESSED = (".gz", ".xz", ".zst")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 
-# Above this share of undecodable lines the file is in another encoding; below it, a few are damaged.
+# With a larger share of undecodable lines the file is in another encoding, not merely flawed.
 _INVALID_SHARE = 0.01
 
 
@@ -77,7 +77,9 @@ def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple
         matches = found if glob.has_magic(pattern) and not Path(pattern).exists() else [pattern]
         matches = [match for match in matches if not Path(match).is_dir() or match == pattern]
         if not matches:
-            raise UserError(f'{field}: no file matches "{pattern}" (current directory: {Path.cwd()}).')
+            raise UserError(
+                f'{field}: no file matches "{pattern}" (current directory: {Path.cwd()}).'
+            )
         paths += matches
     once = {os.path.realpath(path): path for path in reversed(paths)}
     return tuple(_corpus_file(path, field) for path in reversed(once.values()))
@@ -112,7 +114,7 @@ class CorpusReader:
         self._block_bytes = block_bytes
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the blocks in order. Raises UserError if the file is not UTF-8 text or is damaged."""
+        """Yield the blocks in order. Raises UserError if the file is damaged or is not text."""
         with Path(self._file.path).open("rb") as raw:
             pending, number, line = b"", 0, 1
             stream = self._decompressed(raw)
@@ -122,8 +124,8 @@ class CorpusReader:
                     chunk = self._without_mark(chunk)
                 if b"\0" in chunk:
                     raise UserError(
-                        f"{self._file.path}: the file contains NUL bytes, so it is not a text file. A "
-                        "corpus must be UTF-8 text, plain or compressed as .gz, .xz or .zst."
+                        f"{self._file.path}: the file contains NUL bytes, so it is not a text file. "
+                        "A corpus must be UTF-8 text, plain or compressed as .gz, .xz or .zst."
                     )
                 data = pending + chunk
                 # An empty chunk is the end of the file: the rest is a document without line end.
@@ -205,7 +207,7 @@ class _ZstandardFile:
         self._ready = bytearray()
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer at the end. Raises EOFError if the file is truncated."""
+        """Return `size` bytes, fewer at the end. Raises EOFError if the file is truncated."""
         while len(self._ready) < size:
             chunk = self._raw.read(self._CHUNK)
             if not chunk:

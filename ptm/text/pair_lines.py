@@ -32,7 +32,10 @@ def parse_pairs(block: Block) -> Lines:
 
 def _no_pair(place: str, line: str, columns: list[str]) -> str:
     begin = line.strip()[:_CHARACTERS_SHOWN]
-    what = f'{place}: "{begin}" is not a pair. With data.layout: pairs each line is source<TAB>target, '
+    what = (
+        f'{place}: "{begin}" is not a pair. With data.layout: pairs each line is '
+        "source<TAB>target, "
+    )
     if len(columns) > 2:
         return what + (
             f"but this line has {len(columns) - 1} TABs. Keep two of several columns with e.g. "

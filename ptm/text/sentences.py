@@ -1,8 +1,7 @@
 """Rule-based sentence splitting of Chinese and Western text, for `data.sentence_splitting`.
 
-A Chinese sentence ends with 。！？；…, whatever follows; closing quotation marks and brackets belong
-to it. A Western sentence ends with . ! ? if white space follows and then anything but a lowercase
-letter, except after a known abbreviation or an initial. Decimals, domain names and ellipses inside
+A Chinese sentence ends with 。！？；…, whatever follows; closing quotes and brackets belong to it.
+A Western sentence ends with . ! ? if white space follows and then anything but a lowercase letter, except after a known abbreviation or an initial. Decimals, domain names and ellipses inside
 a sentence therefore do not split it.
 """
 
@@ -83,6 +82,6 @@ def _abbreviates(text: str, stop: re.Match[str], letter: str) -> bool:
         return letter.isdigit()
     if before in _ABBREVIATIONS:
         return True
-    # Initials: "J. Smith", "U.S. Army", "e.g. Paris". A single capital can end a sentence, but rarely.
+    # "J. Smith", "U.S. Army", "e.g. Paris". A single capital seldom ends a sentence.
     several = len(before) > 1 or word.group().isupper()
     return several and _INITIALS.fullmatch(before) is not None

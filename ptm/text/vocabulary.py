@@ -45,7 +45,7 @@ class Vocabulary:
         return len(self.tokens)
 
     def special_id(self, role: str) -> int:
-        """Id of the special token of `role`. Raises UserError if the vocabulary does not have it."""
+        """Id of the special token of `role`. Raises UserError if the vocabulary lacks it."""
         token = self.specials[role]
         if token not in self.ids:
             raise UserError(
@@ -72,7 +72,7 @@ class Vocabulary:
 
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """Ids of ordinary text tokens, ascending: all but special, reserved, sentinel and unused."""
+        """Ids of text tokens, ascending: without special, reserved, sentinel and unused ones."""
         special = {*self.specials.values(), *self.reserved}
         ordinary = [
             index
