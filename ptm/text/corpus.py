@@ -124,7 +124,7 @@ class CorpusReader:
                     chunk = self._without_mark(chunk)
                 if b"\0" in chunk:
                     raise UserError(
-                        f"{self._file.path}: the file contains NUL bytes, so it is not a text file. "
+                        f"{self._file.path}: the file contains NUL bytes, so it is not text. "
                         "A corpus must be UTF-8 text, plain or compressed as .gz, .xz or .zst."
                     )
                 data = pending + chunk

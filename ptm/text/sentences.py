@@ -1,8 +1,9 @@
 """Rule-based sentence splitting of Chinese and Western text, for `data.sentence_splitting`.
 
 A Chinese sentence ends with 。！？；…, whatever follows; closing quotes and brackets belong to it.
-A Western sentence ends with . ! ? if white space follows and then anything but a lowercase letter, except after a known abbreviation or an initial. Decimals, domain names and ellipses inside
-a sentence therefore do not split it.
+A Western sentence ends with . ! ? if white space follows and then anything but a lowercase letter,
+except after a known abbreviation or an initial. Decimals, domain names and ellipses inside a
+sentence therefore do not split it.
 """
 
 from __future__ import annotations

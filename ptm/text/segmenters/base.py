@@ -14,7 +14,7 @@ Cut = Callable[[str], Iterable[str]]
 
 
 class Segmenter(Config):
-    """A config that loads a function which cuts text into words; concatenated, they are the text."""
+    """Config of a function that cuts a text into words; concatenated, they equal the text."""
 
     type: str
     dictionary: str | None = None
@@ -41,5 +41,7 @@ class Segmenter(Config):
         except OSError as error:
             raise UserError(f"{self.dictionary}: cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.dictionary}: the file is not valid UTF-8 at byte {error.start}.") from error
+            raise UserError(
+                f"{self.dictionary}: the file is not valid UTF-8 at byte {error.start}."
+            ) from error
         return self.dictionary

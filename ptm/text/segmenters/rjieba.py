@@ -11,7 +11,7 @@ from ptm.text.segmenters.base import Cut, Segmenter
 
 
 class RJieba(Segmenter):
-    """rjieba. Its words differ from jieba's only inside Latin strings such as `book.example.com`."""
+    """rjieba; differs from jieba only inside Latin strings such as `book.example.com`."""
 
     type: Literal["rjieba"]
 

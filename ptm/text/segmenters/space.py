@@ -20,7 +20,9 @@ class Space(Segmenter):
     @model_validator(mode="after")
     def _no_dictionary(self) -> Space:
         if self.dictionary is not None:
-            raise ValueError("`type: space` takes no dictionary: words are separated by spaces. Remove `dictionary`")
+            raise ValueError(
+                "`type: space` takes no dictionary: spaces separate the words. Remove `dictionary`"
+            )
         return self
 
     def load(self) -> Cut:

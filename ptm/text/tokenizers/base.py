@@ -37,7 +37,7 @@ class TokenizerConfig(Config):
     """Number of tokens. Allows checking a recipe without the file; must agree with the file."""
     lowercase: bool = True
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
-    """Role to token, for tokens that differ from the default; or path of a special_tokens_map.json."""
+    """Role to token, where it is not the default; or path of a special_tokens_map.json."""
 
     @field_validator("special_tokens")
     @classmethod
@@ -123,8 +123,7 @@ class TokenizerConfig(Config):
 
     @property
     def splits_words(self) -> bool:
-        """Whether words are always split into tokens without marks, so that word starts come from the
-        segmenter alone."""
+        """Whether words are split into unmarked tokens, so that only a segmenter can find them."""
         return False
 
     @property
