@@ -123,7 +123,7 @@ def merges_text(merges: Sequence[tuple[str, str]]) -> str:
 
 @cache
 def byte_letters() -> dict[str, int]:
-    """Letter to byte, for all 256 bytes: a printable byte is its own letter, others start at U+0100."""
+    """Letter to byte: printable bytes are their own letter, the others start at U+0100."""
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printed]
     letters = {chr(byte): byte for byte in printed}

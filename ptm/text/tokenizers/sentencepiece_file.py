@@ -1,4 +1,4 @@
-"""Reading and writing SentencePiece `.model` files, and building equivalent `tokenizers` pipelines."""
+"""SentencePiece `.model` files: reading, writing, and their equivalent `tokenizers` pipelines."""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ class Wish:
     def needed_size(self, kind: str) -> int:
         """Return `size`, for a trainer that requires it. Raises UserError if it is not given."""
         if self.size is None:
-            raise UserError(f"--size (number of tokens) is required for a vocabulary of type {kind}.")
+            raise UserError(
+                f"--size (number of tokens) is required for a vocabulary of type {kind}."
+            )
         return self.size
 
 

@@ -24,7 +24,7 @@ class ByteBpe(Trainer):
     name: ClassVar[str] = "bpe"
 
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """Memory grows with the text that is read, as unspaced text has long and rarely equal words."""
+        """Memory grows with the text that is read: unspaced text has words as long as clauses."""
         size = wish.needed_size(self.name)
         specials = wish.specials(ROBERTA_SPECIALS, _ORDER)
         letters = list(byte_letters())

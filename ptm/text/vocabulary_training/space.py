@@ -32,7 +32,9 @@ class Words(Trainer):
         frequent.sort(key=lambda word: (-counts[word], word))
         if wish.size is not None:
             if wish.size <= len(specials):
-                raise UserError(f"--size {wish.size} leaves no room for words beside the special tokens.")
+                raise UserError(
+                    f"--size {wish.size} leaves no room for words beside the special tokens."
+                )
             frequent = frequent[: wish.size - len(specials)]
         tokens = [*specials, *frequent]
         return Trained(

@@ -16,7 +16,7 @@ from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
 from ptm.text.vocabulary_training.text import TrainingText
 
 _COVERAGE = 0.9995
-"""Share of the text's characters that are covered by pieces; the rarest are unknown. XLM-R's value."""
+"""Share of the text's characters that are in the vocabulary; the rarest are not. XLM-R's value."""
 _THREADS = 4
 """Fixed, since the sums of floats, and thus the model, depend on it."""
 _BESIDE_FILE = 2
@@ -32,7 +32,9 @@ class Unigram(Trainer):
         """Memory is several times the text that is read."""
         size = wish.needed_size(self.name)
         if wish.min_count is not None:
-            raise UserError("--min-count is not supported for --type unigram, which weighs pieces itself.")
+            raise UserError(
+                "--min-count is not supported for --type unigram, which weighs pieces itself."
+            )
         wish.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
         if size <= len(ROBERTA_SPECIALS) + len(wish.extra):
             raise UserError(f"--size {size} leaves no room for pieces beside the special tokens.")
@@ -69,7 +71,7 @@ class Unigram(Trainer):
 
 
 def _encoded(text: TrainingText, refused: list[UserError], *, lowercase: bool) -> Iterator[str]:
-    """Yield the lines. A UserError is appended to `refused`, since SentencePiece swallows exceptions."""
+    """Yield the lines. SentencePiece loses exceptions, so a UserError is appended to `refused`."""
     try:
         for line in text.lines():
             yield lowered(line) if lowercase else line

@@ -19,7 +19,7 @@ MIN_COUNT = 2
 
 
 class WordPieces(Trainer):
-    """Starts from the characters with at least `min_count` occurrences and merges frequent pairs."""
+    """Starts from characters with at least `min_count` occurrences and merges frequent pairs."""
 
     name: ClassVar[str] = "wordpiece"
 
@@ -43,9 +43,8 @@ class WordPieces(Trainer):
             advice=f"Use a larger --size, or a larger --min-count (now {least}), which drops rare "
             "characters.",
         )
-        # The library numbers the alphabet in the order in which it first sees each character, and
-        # breaks ties between equally frequent pairs by these ids. Passing the alphabet as special
-        # tokens fixes the ids, so that the result does not depend on the order of the text.
+        # Passing the alphabet as special tokens fixes its ids. Otherwise they would depend on the
+        # order in which words are met, and with them the choice between equally frequent pairs.
         trainer = trainers.WordPieceTrainer(
             vocab_size=size,
             min_frequency=least,
