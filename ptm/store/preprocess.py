@@ -183,7 +183,7 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
 
 
 def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]:
-    """The manifest's `report`. `pairs_of` is the number of tokens with layout `pairs`, else None."""
+    """The manifest's `report`. `pairs_of`: the number of tokens with layout `pairs`, else None."""
     lines = {
         "lines": sum(c.lines for c in counts),
         "blank_lines": sum(c.blank for c in counts),

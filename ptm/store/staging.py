@@ -48,7 +48,7 @@ def refuse_foreign(folder: Path, ours: str) -> None:
     names = {path.name for path in folder.iterdir()} - {"lock"}
     if names and ours not in names:
         raise UserError(
-            f'data.store: "{folder}" contains files but is not a token store. Set another folder.'
+            f'data.store: "{folder}" contains files that are not from ptm. Set another folder.'
         )
 
 

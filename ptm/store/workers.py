@@ -83,8 +83,8 @@ class Encoders:
                 note(block, future.result())
             except BrokenProcessPool as error:
                 raise WorkerKilledError(
-                    "a preprocessing worker was killed, most often because memory ran out. Finished "
-                    "shards are kept: run the same command again with a smaller data.workers."
+                    "a preprocessing worker was killed, most often because memory ran out. "
+                    "Finished shards are kept: run the same command again with a smaller data.workers."
                 ) from error
 
 

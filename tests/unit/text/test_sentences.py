@@ -27,7 +27,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
-def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
+def test_concatenated_sentences_are_the_text_and_none_is_blank(text: str) -> None:
     sentences = split_sentences(text)
     assert "".join(sentences) == text
     assert len(sentences) <= 1 or all(sentence.strip() for sentence in sentences)
@@ -50,7 +50,7 @@ def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
         ("他走了。 Then it ended. 完了", ["他走了。", " Then it ended.", " 完了"]),
     ],
 )
-def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str]) -> None:
+def test_text_is_split_at_the_ends_of_its_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text) == sentences
 
 
@@ -66,11 +66,11 @@ def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str])
         "no marks at all",
     ],
 )
-def test_points_inside_a_sentence_do_not_end_it(text: str) -> None:
+def test_periods_inside_a_sentence_do_not_split_it(text: str) -> None:
     assert split_sentences(text) == [text]
 
 
-def test_a_word_that_numbers_follow_ends_a_sentence_where_none_does() -> None:
+def test_no_is_an_abbreviation_only_before_a_number() -> None:
     assert split_sentences("She said no. Then she left.") == ["She said no.", " Then she left."]
 
 
@@ -78,6 +78,6 @@ def test_white_space_at_the_end_belongs_to_the_last_sentence() -> None:
     assert split_sentences("Yes. No. ") == ["Yes.", " No. "]
 
 
-def test_marks_alone_are_one_sentence_and_nothing_is_none() -> None:
+def test_punctuation_alone_is_one_sentence_and_an_empty_text_has_no_sentence() -> None:
     assert split_sentences("……。") == ["……。"]
     assert split_sentences("") == []
