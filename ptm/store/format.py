@@ -235,7 +235,7 @@ class TokenStore:
 
     @cached_property
     def document_ranges(self) -> tuple[I64, I64]:
-        """Start (D, global) and length (D) in tokens of every document."""
+        """Start (D, global) and length (D) in tokens per document."""
         starts, lengths = [], []
         for index in range(len(self.info.shards)):
             sentence_ends = self._section(index, "sentence_ends")
@@ -248,7 +248,7 @@ class TokenStore:
 
     @property
     def sentence_ranges(self) -> tuple[I64, I64, I64]:
-        """Start (S, global) and length (S) in tokens of every sentence; sentences per document (D)."""
+        """Start (S, global) and length (S) in tokens per sentence; sentences per document (D)."""
         starts, lengths, counts = [], [], []
         for index in range(len(self.info.shards)):
             ends = np.asarray(self._section(index, "sentence_ends"))

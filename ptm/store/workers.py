@@ -84,7 +84,7 @@ class Encoders:
             except BrokenProcessPool as error:
                 raise WorkerKilledError(
                     "a preprocessing worker was killed, most often because memory ran out. "
-                    "Finished shards are kept: run the same command again with a smaller data.workers."
+                    "Finished shards are kept: run the same command with a smaller data.workers."
                 ) from error
 
 

@@ -38,8 +38,8 @@ def compare(first: Tokenizer, second: Tokenizer) -> dict[str, Any]:
     """Compare the tokens of two vocabularies.
 
     Returns `sizes` (of both), `shared` (tokens in both), `same_id` (shared tokens with equal ids),
-    `only` (tokens that only one has, per vocabulary) and `examples` (a few of those per
-    vocabulary, special tokens left out).
+    `only` (the number of tokens that are in one vocabulary alone, for each) and `examples` (a few
+    of these tokens for each vocabulary, without special tokens).
     """
     a, b = first.vocabulary.ids, second.vocabulary.ids
     only_a = [token for token in a if token not in b]

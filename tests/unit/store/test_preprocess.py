@@ -416,7 +416,7 @@ def test_a_killed_run_is_resumed_to_the_same_store(
 
 
 def end_parent_alone(parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Kill `parent` and return the children that are still alive after 4 s; these are killed too."""
+    """Kill `parent`; return the children that are alive after 4 s (these are killed too)."""
     children = psutil.Process(parent.pid).children(recursive=True)
     assert children, "the parent has no children"
     parent.kill()

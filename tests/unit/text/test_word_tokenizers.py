@@ -84,7 +84,7 @@ def bpe(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def plainly(tokenizer: Tokenizer, text: str) -> list[int]:
-    """GPT-2's BPE as in its paper and code: apply the merge of the lowest rank until none is left."""
+    """GPT-2's BPE as in its paper and code: apply the merge of the lowest rank, repeatedly."""
     config = tokenizer.config
     assert isinstance(config, Bpe)
     lines = Path(config.merges).read_text(encoding="utf-8").splitlines()[1:]
