@@ -201,7 +201,7 @@ class TokenStore:
             if found != shard.bytes:
                 state = "the shard is missing" if found is None else f"the shard has {found} bytes"
                 raise UserError(
-                    f"{path}: {state} (in the manifest: {shard.bytes}). The store is damaged: "
+                    f"{path}: {state} (expected: {shard.bytes} bytes). The store is damaged: "
                     f"remove {self.folder} and run `ptm preprocess` again."
                 )
 

@@ -80,7 +80,7 @@ class Preprocessing:
         return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
 
     def description(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
-        """The settings and inputs, as JSON values; equal for stores with equal content."""
+        """The settings and inputs as JSON values; equal descriptions give equal stores."""
         return {
             "tokenizer": tokenizer.fingerprint,
             "target_tokenizer": target.fingerprint if target else None,

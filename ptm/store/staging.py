@@ -48,7 +48,7 @@ def refuse_foreign(folder: Path, ours: str) -> None:
     names = {path.name for path in folder.iterdir()} - {"lock"}
     if names and ours not in names:
         raise UserError(
-            f'data.store: "{folder}" contains files that are not from ptm. Set another folder.'
+            f'data.store: "{folder}" is not empty and is not a token store. Set another folder.'
         )
 
 
@@ -76,7 +76,7 @@ def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
         how = " (paths, sizes and modification times are compared)" if "corpus" in differing else ""
         raise UserError(
             f'data.store: "{store}" was made with another {" and ".join(differing)}{how}. Set '
-            "another store, or replace this one with `ptm preprocess RECIPE --fresh`."
+            "another path, or replace this store with `ptm preprocess RECIPE --fresh`."
         )
     return info
 

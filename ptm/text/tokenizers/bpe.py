@@ -186,7 +186,7 @@ def read_merges(path: str, vocabulary: Vocabulary) -> list[tuple[str, str]]:
         pair = line.split(" ")
         if len(pair) != 2 or not all(pair):
             raise UserError(
-                f'{path}:{number}: "{line}" is not a merge: two tokens separated by one space.'
+                f'{path}:{number}: "{line}" is not a merge, i.e. two tokens separated by one space.'
             )
         left, right = pair
         for token in (left, right, left + right):

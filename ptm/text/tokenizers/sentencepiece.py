@@ -59,8 +59,8 @@ class SentencePiece(TokenizerConfig):
     2019); pegasus: as in PEGASUS, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
     lowercase: bool = False
     sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How many sentinels to append after the file's pieces, in T5's order: <extra_id_0> has the
-    last id. T5 has 100. 0 if the file has sentinels of its own."""
+    """How many sentinels to append after the file's pieces, in T5's order, with
+    <extra_id_0> last. T5 has 100. 0 if the file has sentinels of its own."""
     unused: NonNegativeInt = 0
     """How many unused tokens to append after all others, for T5's oversized embedding matrices."""
 

@@ -248,7 +248,7 @@ def test_a_folder_with_other_files_is_an_error_and_is_not_changed(
     folder = tmp_path / "store"
     folder.mkdir()
     (folder / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="contains files that are not from ptm"):
+    with pytest.raises(UserError, match="is not empty and is not a token store"):
         make(folder, small_corpus, tiny_vocab)
     assert (folder / "thesis.txt").read_text() == "precious"
 

@@ -71,7 +71,10 @@ def test_periods_inside_a_sentence_do_not_split_it(text: str) -> None:
 
 
 def test_no_is_an_abbreviation_only_before_a_number() -> None:
-    assert split_sentences("She answered no. Then she left.") == ["She answered no.", " Then she left."]
+    assert split_sentences("She answered no. Then she left.") == [
+        "She answered no.",
+        " Then she left.",
+    ]
 
 
 def test_white_space_at_the_end_belongs_to_the_last_sentence() -> None:

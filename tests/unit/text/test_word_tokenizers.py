@@ -70,7 +70,7 @@ def test_a_word_that_equals_a_special_token_is_unknown(tmp_path: Path) -> None:
     assert tokens_of(tokenizer, "[MASK] a [CLS]") == ["[UNK]", "a", "[UNK]"]
 
 
-def test_encode_marked_recognises_the_mask(tmp_path: Path) -> None:
+def test_masks_in_a_text_to_fill_are_mask_tokens(tmp_path: Path) -> None:
     tokenizer = space(tmp_path, "a")
     assert tokenizer.encode_marked("a [MASK] a") == [2, 5, 4, 5, 3]
 
