@@ -1,1 +1,1 @@
-"""Token stores: what `ptm preprocess` writes and training maps into memory. No torch."""
+"""Token stores, written by `ptm preprocess` and memory-mapped by training. No torch."""

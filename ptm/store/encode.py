@@ -1,4 +1,7 @@
-"""Lines become token ids, and blocks of a corpus the shards of a store."""
+"""Tokenising texts, and turning blocks of a corpus into the shards of a store.
+
+Shape letters: T tokens, S sentences (or other texts), D documents, P pairs.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +25,23 @@ from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 from ptm.text.words import WordFinder
 
 _CHARACTERS_A_CALL = 2**18
-"""Characters handed to the tokenizer at once: bounds the memory of its results."""
+"""Characters per call of the tokenizer; bounds the memory of its results."""
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """The tokens of texts, one after another: `lengths` tokens a text.
-
-    `word_starts`: for every token whether it begins a word, where that is wanted.
-    """
+    """The tokens of several texts, concatenated."""
 
     tokens: NDArray[Any]
+    """Token ids (T)."""
     lengths: I64
+    """Tokens per text (S)."""
     word_starts: NDArray[np.bool_] | None = None
+    """Whether each token starts a word (T); None without a segmenter."""
 
 
 class TextEncoder:
-    """Turns texts into tokens of `dtype`, and finds their words where there is a segmenter."""
+    """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
 
     def __init__(
         self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
@@ -48,7 +51,8 @@ class TextEncoder:
         self._dtype = dtype
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
-        """The tokens of all `texts`."""
+        """Tokenise all `texts`."""
+        # np.concatenate needs at least one array, and `texts` may be empty.
         ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
         starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
         lengths: list[int] = []
@@ -70,8 +74,12 @@ class TextEncoder:
 
 
 def interleaved(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
-    """Source, target, source, target …; both or neither of a pair: one without text goes whole."""
+    """Interleave the tokens of P pairs: source, target, source, target …
+
+    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P.
+    """
     whole = (sources.lengths > 0) & (targets.lengths > 0)
+    # Start of each side of each whole pair in the concatenation of source and target tokens.
     begins = [exclusive_cumsum(side.lengths) for side in (sources, targets)]
     starts = np.stack([begins[0], begins[1] + sources.tokens.size], axis=1)[whole].ravel()
     lengths = np.stack([sources.lengths, targets.lengths], axis=1)
@@ -96,21 +104,24 @@ def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one block held. `lines` and `first_invalid` give line numbers in the file."""
+    """Counts of one block."""
 
     file: int
+    """Index of the file in the corpus."""
     lines: int
     blank: int
     invalid: int
+    """Lines that are not UTF-8."""
     first_invalid: int | None
+    """Index in the block, from 0, of the first line that is not UTF-8."""
     empty_documents: int
-    """Documents without text, and pairs with a side without text: they are left out."""
+    """Documents without tokens, and pairs with a side without tokens; they are left out."""
     source_tokens: int = 0
-    """Of pairs: those of the sources."""
+    """Tokens of the sources, with layout `pairs`."""
 
 
 class BlockEncoder:
-    """Turns the bytes of a block into the arrays of a shard."""
+    """Turns a block into the arrays of a shard."""
 
     def __init__(
         self,
@@ -121,8 +132,8 @@ class BlockEncoder:
         sentence_splitting: bool,
         target_tokenizer: TokenizerConfig | None = None,
     ) -> None:
-        """`target_tokenizer`: of the targets in the layout `pairs`; the same if left out."""
-        assert segmenter is None or layout != "pairs", "pairs have no word starts"
+        """`target_tokenizer` is for the targets with layout `pairs`; default: `tokenizer`."""
+        assert segmenter is None or layout != "pairs", "word starts are not supported for pairs"
         source = tokenizer.load()
         target = target_tokenizer.load(key="target_tokenizer") if target_tokenizer else source
         largest = max(source.vocabulary.size, target.vocabulary.size)
@@ -133,7 +144,7 @@ class BlockEncoder:
         self._splits = sentence_splitting
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
-        """The arrays of the block's shard, and what was met on the way."""
+        """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
         pairs = self._layout == "pairs"
         parsed = parse_pairs(block) if pairs else parse_block(block.data, self._layout)
         texts = parsed.documents
@@ -141,9 +152,11 @@ class BlockEncoder:
             texts = [split_sentences(line) for document in texts for line in document]
         encoded = self._encode_pairs(texts) if pairs else self._encode_documents(texts)
         tokens, lengths, starts = encoded.tokens, encoded.lengths, encoded.word_starts
+        # Sentences per document (D), and the document of each sentence (S).
         documents = np.array([len(document) for document in texts], dtype=np.int64)
         owner = np.repeat(np.arange(len(documents)), documents)
-        # Sentences (and documents) that hold only what the tokenizer drops have no tokens.
+        # Sentences without tokens, such as zero-width characters alone, are left out; so are
+        # documents without a sentence that has tokens.
         documents = np.bincount(owner[lengths > 0], minlength=len(documents))
         empty = int((documents == 0).sum())
         sentence_ends = np.cumsum(lengths[lengths > 0], dtype=np.int64)
@@ -181,7 +194,11 @@ def _shard_name(block: Block) -> str:
 
 
 def write_block(encode: BlockEncoder, block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
-    """Encode and write one shard; its note is renamed into place last, so it is whole or absent."""
+    """Encode a block and write it as one shard of the folder `partial`.
+
+    SHARD.json, with shard info and counts, is renamed into place last: if it exists, so does the
+    whole shard.
+    """
     arrays, counts = encode(block)
     name = _shard_name(block)
     shard = write_shard(partial / f"{name}.bin", arrays)
@@ -196,7 +213,7 @@ def write_block(encode: BlockEncoder, block: Block, partial: Path) -> tuple[Shar
 
 
 def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | None:
-    """The shard of `block` that a stopped run left whole, if it is the same text."""
+    """The shard of `block` from a stopped run; None unless it is whole and of the same text."""
     note = partial / f"{_shard_name(block)}.json"
     if not note.exists():
         return None
@@ -204,7 +221,7 @@ def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | No
         data = json.loads(note.read_text(encoding="utf-8"))
         shard = shard_from_json(data["shard"])
     except (ValueError, KeyError, TypeError):
-        # Torn by a power cut: the block is encoded again.
+        # Truncated by a power cut: encode the block again.
         return None
     path = partial / shard.file
     whole = path.exists() and path.stat().st_size == shard.bytes

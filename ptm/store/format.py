@@ -1,9 +1,11 @@
-"""The token store: what `ptm preprocess` writes once and every training reads by memory map.
+"""The token store: written once by `ptm preprocess`, memory-mapped by every training.
 
-A store is a folder with `store.json` and one file a shard. A shard is the documents of one corpus
-block: token ids, where sentences and documents end, a hash a document, and, where a recipe needs
-them, word starts and labels. Documents lie one after another, so a document (or the pieces of it)
-is a range of global token positions. A pair is a document of two sentences: source, then target.
+A store is a folder with `store.json` and one file per shard. A shard has the documents of one
+corpus block: token ids, ends of sentences and documents, one hash per document and, if a recipe
+needs them, word starts. Documents are concatenated, so that a document (or a part of it) is a range
+of global token positions. A pair is a document of two sentences: source, then target.
+
+Shape letters: T tokens, S sentences and D documents of the store; R ranges of tokens.
 """
 
 from __future__ import annotations
@@ -27,31 +29,34 @@ FORMAT = 1
 MANIFEST = "store.json"
 
 
-# Sections of a shard; those marked (optional) are there only where needed:
+# Sections of a shard, with offsets relative to the shard:
 # tokens: token ids, uint16 or uint32
-# sentence_ends: int64 per sentence, tokens up to its end
-# document_ends: int64 per document, sentences up to its end; a pair has two, source and target
-# document_hashes: uint64 per document, of its token ids
-# word_starts: packed bits, one per token that begins a word (optional)
+# sentence_ends: int64 per sentence, number of tokens up to its end
+# document_ends: int64 per document, number of sentences up to its end; a pair has two sentences
+# document_hashes: uint64 per document, hash of its token ids
+# word_starts: one bit per token, packed: whether the token starts a word (only with a segmenter)
 
 
 @dataclass(frozen=True)
 class Section:
-    """Where an array lies in a shard's file."""
+    """Position of an array in a shard's file."""
 
     name: str
     dtype: str
     count: int
+    """Number of items."""
     offset: int
+    """Bytes from the start of the file."""
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One shard as the manifest lists it."""
+    """The manifest's entry of one shard."""
 
     file: str
     bytes: int
     blake2b: str
+    """Checksum of the whole file, in hex."""
     documents: int
     sentences: int
     tokens: int
@@ -60,52 +65,55 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """The manifest. `report` counts what preprocessing met; `corpus` is what it read."""
+    """The manifest of a store, `store.json`."""
 
     tokenizer: str
+    """Fingerprint of the tokenizer."""
     vocabulary_size: int
     layout: str
     segmenter: Mapping[str, Any] | None
     shards: tuple[ShardInfo, ...]
     corpus: tuple[Mapping[str, Any], ...]
+    """The corpus files, with sizes and modification times."""
     report: Mapping[str, int]
+    """Counts of lines, empty documents etc. over the corpus."""
     format: int = FORMAT
     sentence_splitting: bool = False
-    """Whether the lines of the layout `documents` were split into sentences."""
+    """Whether the documents of layout `documents` were split into sentences."""
     target_tokenizer: str | None = None
-    """Of the targets in the layout `pairs`; None: the same as of the sources."""
+    """Fingerprint of the targets' tokenizer with layout `pairs`; None: the sources' tokenizer."""
     target_vocabulary_size: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any token of the store."""
+        """Hash that changes with any token of the store and with the tokenizers."""
         parts = [self.tokenizer, [shard.blake2b for shard in self.shards]]
         text = json.dumps([*parts, self.target_tokenizer] if self.target_tokenizer else parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
     def target_size(self) -> int:
-        """Tokens of the vocabulary of the targets."""
+        """Size of the targets' vocabulary."""
         return self.target_vocabulary_size or self.vocabulary_size
 
     @property
     def documents(self) -> int:
-        """Documents in all shards."""
+        """Number of documents in all shards."""
         return sum(shard.documents for shard in self.shards)
 
     @property
     def tokens(self) -> int:
-        """Tokens in all shards."""
+        """Number of tokens in all shards."""
         return sum(shard.tokens for shard in self.shards)
 
     @property
     def has_word_starts(self) -> bool:
-        """Whether word starts were kept."""
+        """Whether the store has word starts."""
         return self.segmenter is not None
 
 
 def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> ShardInfo:
-    """Write one shard whole, synced to disk."""
+    """Write one shard and sync it to disk. Sections are aligned to 8 bytes."""
     digest = hashlib.blake2b(digest_size=16)
     sections, offset = [], 0
     with path.open("wb") as file:
@@ -132,12 +140,12 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> ShardInfo:
 
 
 def shard_from_json(data: Mapping[str, Any]) -> ShardInfo:
-    """The inverse of `dataclasses.asdict`."""
+    """Rebuild a `ShardInfo` from the output of `dataclasses.asdict`."""
     return ShardInfo(**{**data, "sections": tuple(Section(**s) for s in data["sections"])})
 
 
 def write_manifest(folder: Path, info: StoreInfo) -> None:
-    """Write `store.json`, synced."""
+    """Write `store.json` and sync it to disk."""
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(asdict(info), file, ensure_ascii=False, indent=1)
         file.flush()
@@ -145,38 +153,41 @@ def write_manifest(folder: Path, info: StoreInfo) -> None:
 
 
 class TokenStore:
-    """An opened store. All positions are global: shards lie one after another."""
+    """An opened store. All token positions are global, as if the shards were concatenated."""
 
     def __init__(self, folder: Path, info: StoreInfo) -> None:
         self.folder = folder
         self.info = info
         counts = [shard.tokens for shard in info.shards]
+        # Global position of each shard's first token; the last entry is T.
         self._token_base = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self._maps: dict[tuple[int, str], NDArray[Any]] = {}
 
     @classmethod
     def open(cls, folder: str | Path, *, key: str = "data.store") -> TokenStore:
-        """Open a store, which `key` of a recipe names.
+        """Open a store. `key` is the recipe key of its path, for messages.
 
-        Raises UserError where it is missing, of another format or truncated.
+        Raises UserError if the store is missing, damaged or of another format.
         """
         folder = Path(folder)
         manifest = folder / MANIFEST
         if not manifest.exists():
             what = "does not exist" if not folder.exists() else f"has no {MANIFEST}"
-            raise UserError(f'{key}: "{folder}" {what}. Make it with `ptm preprocess RECIPE`.')
+            raise UserError(
+                f'{key}: "{folder}" {what}. Create the store with `ptm preprocess RECIPE`.'
+            )
         try:
             data = json.loads(manifest.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise UserError(
-                    f"{manifest}: is of store format {data['format']}, this version reads "
-                    f"{FORMAT}. Run `ptm preprocess` again."
+                    f"{manifest}: the store has format {data['format']}, but this version of ptm "
+                    f"reads format {FORMAT}. Run `ptm preprocess` again."
                 )
             shards = tuple(shard_from_json(shard) for shard in data["shards"])
             info = StoreInfo(**{**data, "shards": shards, "corpus": tuple(data["corpus"])})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{manifest}: is damaged ({error}). Remove the folder and run "
+                f"{manifest}: the file is damaged ({error}). Remove the folder and run "
                 "`ptm preprocess` again."
             ) from error
         store = cls(folder, info)
@@ -188,25 +199,26 @@ class TokenStore:
             path = self.folder / shard.file
             found = path.stat().st_size if path.exists() else None
             if found != shard.bytes:
-                state = "is missing" if found is None else f"has {found} bytes"
+                state = "the shard is missing" if found is None else f"the shard has {found} bytes"
                 raise UserError(
-                    f"{path}: {state}, the manifest says {shard.bytes}: the store is damaged. "
-                    f"Remove {self.folder} and run `ptm preprocess` again."
+                    f"{path}: {state} (expected: {shard.bytes} bytes). The store is damaged: "
+                    f"remove {self.folder} and run `ptm preprocess` again."
                 )
 
     def verify(self) -> None:
-        """Compare every shard with its checksum. Raises UserError naming the first that differs."""
+        """Verify the checksums of all shards. Raises UserError naming the first that differs."""
         for shard in self.info.shards:
             path = self.folder / shard.file
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             if digest.hexdigest() != shard.blake2b:
                 raise UserError(
-                    f"{path}: its checksum is not the manifest's: the store is damaged. "
-                    f"Remove {self.folder} and run `ptm preprocess` again."
+                    f"{path}: the checksum differs from the manifest's. The store is damaged: "
+                    f"remove {self.folder} and run `ptm preprocess` again."
                 )
 
     def _section(self, shard: int, name: str) -> NDArray[Any]:
+        """Memory map of one section of a shard. An empty section cannot be mapped."""
         if (shard, name) not in self._maps:
             info = self.info.shards[shard]
             section = next(s for s in info.sections if s.name == name)
@@ -223,7 +235,7 @@ class TokenStore:
 
     @cached_property
     def document_ranges(self) -> tuple[I64, I64]:
-        """Global start and length in tokens of every document."""
+        """Start (D, global) and length (D) in tokens per document."""
         starts, lengths = [], []
         for index in range(len(self.info.shards)):
             sentence_ends = self._section(index, "sentence_ends")
@@ -236,7 +248,7 @@ class TokenStore:
 
     @property
     def sentence_ranges(self) -> tuple[I64, I64, I64]:
-        """Global start and length in tokens of every sentence, and how many each document has."""
+        """Start (S, global) and length (S) in tokens per sentence; sentences per document (D)."""
         starts, lengths, counts = [], [], []
         for index in range(len(self.info.shards)):
             ends = np.asarray(self._section(index, "sentence_ends"))
@@ -248,42 +260,46 @@ class TokenStore:
 
     @cached_property
     def document_hashes(self) -> NDArray[np.uint64]:
-        """A hash of every document's token ids: equal documents have equal hashes."""
+        """Hash of every document's token ids (D); equal documents have equal hashes."""
         return self._all("document_hashes")
 
     def tokens(self, starts: I64, lengths: I64) -> I64:
-        """The tokens of the ranges, one after another (sum of `lengths`), as int64.
+        """Token ids of R ranges, concatenated (sum of `lengths`).
 
-        Raises UserError for ids that the vocabulary does not have: the store is damaged then.
+        `starts` (R) are global; no range may cross a shard boundary. Raises UserError if an id is
+        not in the vocabulary, which means that the store is damaged.
         """
         tokens = self._gather("tokens", starts, lengths)
         self.refuse_foreign(tokens, max(self.info.vocabulary_size, self.info.target_size))
         return tokens
 
     def refuse_foreign(self, tokens: I64, vocabulary_size: int) -> None:
-        """Raise UserError for ids that a vocabulary of this size does not have."""
+        """Raise UserError if an id is not below `vocabulary_size`."""
         if tokens.size and int(tokens.max()) >= vocabulary_size:
             raise UserError(
-                f"{self.folder}: holds the token id {int(tokens.max())}, but its vocabulary has "
-                f"{vocabulary_size} tokens: the store is damaged. Remove it and run "
+                f"{self.folder}: the store contains token id {int(tokens.max())}, but its "
+                f"vocabulary has {vocabulary_size} tokens. The store is damaged: remove it and run "
                 "`ptm preprocess` again (`ptm validate --inputs` compares all checksums)."
             )
 
     def word_starts(self, starts: I64, lengths: I64) -> NDArray[np.bool_]:
-        """For the tokens of the ranges, whether each begins a word."""
+        """Whether each token of R ranges starts a word, concatenated (sum of `lengths`)."""
         return self._gather("word_starts", starts, lengths).astype(bool)
 
     def _gather(self, name: str, starts: I64, lengths: I64) -> I64:
-        """Ranges never cross shards."""
+        """The values of a section with one entry per token, for R ranges (sum of `lengths`)."""
         gathered = np.empty(int(lengths.sum()), dtype=np.int64)
         ends = np.cumsum(lengths)
+        # The shard of each range (R): ranges never cross shard boundaries.
         owner = np.searchsorted(self._token_base, starts, side="right") - 1
         for shard in np.unique(owner[lengths > 0]):
             mine = owner == shard
+            # Positions of the values in the shard, and in the result.
             source = ragged_ranges(starts[mine] - self._token_base[shard], lengths[mine])
             target = ragged_ranges((ends - lengths)[mine], lengths[mine])
             section = self._section(int(shard), name)
             if name == "word_starts":
+                # packbits puts the first token into the highest bit of a byte.
                 bits = section[source >> 3] >> (7 - (source & 7)).astype(np.uint8)
                 gathered[target] = bits & 1
             else:
@@ -292,7 +308,10 @@ class TokenStore:
 
 
 def document_hashes(tokens: NDArray[Any], ends: Sequence[int] | I64) -> NDArray[np.uint64]:
-    """A 64-bit hash of the token ids of each document, whose tokens end at `ends`."""
+    """A 64-bit hash of the token ids of each document (D).
+
+    `tokens` (T) are the documents concatenated; `ends` (D) are the offsets of their ends.
+    """
     data, width, begin = tokens.tobytes(), tokens.dtype.itemsize, 0
     hashes = np.empty(len(ends), dtype=np.uint64)
     for index, end in enumerate(ends):

@@ -1,8 +1,9 @@
-"""Corpus to token store: read once, tokenised by several processes, continued after a stop.
+"""Corpus to token store: read once, tokenised by several processes, resumed after a stop.
 
-The parent reads blocks of whole documents and hands them out; each becomes one shard. Memory is
-bounded by the blocks in flight whatever the size of the corpus. Shards are written under
-`STORE.partial/`, and the folder gets its own name only when it is whole."""
+The parent process reads blocks of whole documents and passes them to workers; each block becomes
+one shard. Memory is bounded by the number of blocks in flight, whatever the size of the corpus.
+Shards are written to `STORE.partial/`, which is renamed to `STORE` when all of them are finished.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, refuse_othe
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
-# A block is large enough to be worth a process switch, small enough to keep every worker busy.
+# Blocks are large enough to be worth sending to a process, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**25
 _BLOCKS = 64
@@ -40,7 +41,7 @@ _BLOCKS = 64
 
 @dataclass(frozen=True)
 class Progress:
-    """How far preprocessing is."""
+    """Progress of preprocessing: totals so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int
@@ -51,19 +52,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What makes a store: everything that changes its content."""
+    """All settings that determine the content of a store."""
 
     corpus: tuple[CorpusFile, ...]
     layout: Layout
     tokenizer: TokenizerConfig
     segmenter: Segmenter | None
     sentence_splitting: bool = False
-    """Whether documents are known sentence by sentence, though a line is a document."""
+    """Whether to split the documents of layout `documents` into sentences."""
     target_tokenizer: TokenizerConfig | None = None
-    """Of the targets in the layout `pairs`, where it is another one."""
+    """Tokenizer of the targets with layout `pairs`; None: `tokenizer`."""
 
     def encoder(self) -> BlockEncoder:
-        """What turns a block into a shard."""
+        """The encoder that turns blocks into shards; called once per worker process."""
         return BlockEncoder(
             self.tokenizer,
             self.segmenter,
@@ -74,12 +75,12 @@ class Preprocessing:
 
     @property
     def block_bytes(self) -> int:
-        """The size of a block: a function of the corpus alone, so that shards are too."""
+        """Block size in bytes. Depends on the corpus alone, and with it the cut into shards."""
         total = sum(file.bytes for file in self.corpus)
         return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
 
     def description(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
-        """What a half-made or finished store is compared with."""
+        """The settings and inputs as JSON values; equal descriptions give equal stores."""
         return {
             "tokenizer": tokenizer.fingerprint,
             "target_tokenizer": target.fingerprint if target else None,
@@ -98,10 +99,11 @@ def preprocess(
     fresh: bool,
     report: Callable[[Progress], None],
 ) -> StoreInfo:
-    """Make `store`, or return its manifest where it is there already and made from the same.
+    """Create `store` and return its manifest; return at once if it exists with the same content.
 
-    Raises UserError for a corpus that is not text or empty, for a store made from something else
-    (unless `fresh`), and where another process is at work on the same store.
+    A stopped run is resumed. `fresh` discards an existing store and a stopped run. `report` is
+    called after every shard. Raises UserError if the corpus is empty or not text, if `store` exists
+    with other content (unless `fresh`), or if another process is writing it.
     """
     tokenizer = work.tokenizer.load()
     target = work.target_tokenizer.load(key="target_tokenizer") if work.target_tokenizer else None
@@ -116,7 +118,9 @@ def preprocess(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{partial}: another `ptm preprocess` is at work on it.") from error
+            raise UserError(
+                f"{partial}: another `ptm preprocess` is writing to this folder."
+            ) from error
         with cleared_if_refused(partial):
             continue_or_clear(partial, description, fresh=fresh)
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
@@ -143,7 +147,7 @@ def preprocess(
 def _encode_all(
     work: Preprocessing, partial: Path, *, workers: int, report: Callable[[Progress], None]
 ) -> tuple[list[ShardInfo], list[Counts]]:
-    """Encode all blocks; results in the order of the corpus."""
+    """Encode all blocks; return their shards and counts in the order of the corpus."""
     began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
     done: dict[tuple[int, int], tuple[ShardInfo, Counts]] = {}
     read_before = np.concatenate([[0], np.cumsum([file.bytes for file in work.corpus])])
@@ -157,6 +161,7 @@ def _encode_all(
         read = int(read_before[block.file]) + block.bytes_read
         report(Progress(read, total, documents, tokens, time.perf_counter() - began))
 
+    # A small corpus is encoded sooner than a worker process starts.
     small = total < 2 * _SMALLEST_BLOCK and not any(file.compressed for file in work.corpus)
     with Encoders(work.encoder, partial, workers=1 if small else workers) as encoders:
         for block in _blocks(work):
@@ -178,7 +183,7 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
 
 
 def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]:
-    """What was met, in words; `pairs_of`: the tokens of a corpus of pairs."""
+    """The manifest's `report`. `pairs_of`: the number of tokens with layout `pairs`, else None."""
     lines = {
         "lines": sum(c.lines for c in counts),
         "blank_lines": sum(c.blank for c in counts),
@@ -195,7 +200,7 @@ def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]
 def refuse_useless(
     corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int, pairs: bool
 ) -> None:
-    """Raise UserError for files with too many undecodable lines, and for a corpus without text."""
+    """Raise UserError if a file has too many undecodable lines or the corpus has no text."""
     for index, file in enumerate(corpus):
         of_file = [c for c in counts if c.file == index]
         lines, invalid = sum(c.lines for c in of_file), sum(c.invalid for c in of_file)
@@ -210,5 +215,5 @@ def refuse_useless(
         paths = ", ".join(file.path for file in corpus)
         empty = sum(c.empty_documents for c in counts)
         if pairs and empty:
-            raise UserError(f"{paths}: of none of its {empty:,} pairs both sides have text.")
-        raise UserError(f"{paths}: the corpus holds no text, only blank lines.")
+            raise UserError(f"{paths}: none of the {empty:,} pairs has text on both sides.")
+        raise UserError(f"{paths}: the corpus contains no text, only blank lines.")

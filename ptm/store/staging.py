@@ -1,4 +1,4 @@
-"""The folder of a half-made store: whose it is, continued or cleared away, published when whole."""
+"""The folder STORE.partial of an unfinished store: checked, resumed or cleared, and published."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from ptm.store.format import MANIFEST, StoreInfo, TokenStore
 from ptm.store.workers import WorkerKilledError
 
 WORK = "work.json"
-"""What a half-made store is made from."""
+"""File with the settings and inputs of an unfinished store."""
 
 
 @contextmanager
 def cleared_if_refused(partial: Path) -> Iterator[None]:
-    """Leave nothing of a corpus that was refused; keep what a full disk or a kill interrupted."""
+    """Remove `partial` if the body raises UserError, as the input is wrong.
+
+    Finished shards are kept if a worker is killed or a write fails, since the run can be resumed;
+    OSError is raised again as UserError.
+    """
     try:
         yield
     except WorkerKilledError:
@@ -30,32 +34,34 @@ def cleared_if_refused(partial: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(
-            f"{partial}: cannot be written: {error.strerror}. What is done is kept; run the same "
-            "command again when that is mended."
+            f"{partial}: cannot be written: {error.strerror}. Finished shards are kept. Fix the "
+            "cause and run the same command again."
         ) from error
 
 
 def refuse_foreign(folder: Path, ours: str) -> None:
-    """Raise UserError where something else than our own (empty or not) folder stands."""
+    """Raise UserError unless `folder` is absent, empty or contains the file `ours`."""
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise UserError(f'data.store: "{folder}" is a file; name a folder.')
+        raise UserError(f'data.store: "{folder}" is a file. Set a folder.')
     names = {path.name for path in folder.iterdir()} - {"lock"}
     if names and ours not in names:
-        raise UserError(f'data.store: "{folder}" is a folder of something else; name another.')
+        raise UserError(
+            f'data.store: "{folder}" is not empty and is not a token store. Set another folder.'
+        )
 
 
 def make_folder(folder: Path) -> None:
-    """Make it and its parents. Raises UserError where that is not possible."""
+    """Create `folder` and its parents. Raises UserError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'data.store: cannot make "{folder}": {error.strerror}.') from error
+        raise UserError(f'data.store: cannot create "{folder}": {error.strerror}.') from error
 
 
 def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
-    """The manifest of a whole store. Raises UserError where it was made from something else."""
+    """The manifest of a finished store. Raises UserError if it does not fit `description`."""
     info = TokenStore.open(store).info
     was = {
         "tokenizer": info.tokenizer,
@@ -67,16 +73,16 @@ def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
     }
     differing = [key.replace("_", " ") for key in description if was[key] != description[key]]
     if differing:
-        how = " (paths, sizes and times of change are compared)" if "corpus" in differing else ""
+        how = " (paths, sizes and modification times are compared)" if "corpus" in differing else ""
         raise UserError(
-            f'data.store: "{store}" was made with another {" and ".join(differing)}{how}. Name '
-            "another store, or make this one anew with `ptm preprocess RECIPE --fresh`."
+            f'data.store: "{store}" was made with another {" and ".join(differing)}{how}. Set '
+            "another path, or replace this store with `ptm preprocess RECIPE --fresh`."
         )
     return info
 
 
 def continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
-    """Keep the shards of a stopped run that did the same work; clear away any other's."""
+    """Keep the shards of a stopped run with the same `description`; remove all others."""
     note = partial / WORK
     same = False
     if note.exists() and not fresh:
@@ -93,7 +99,7 @@ def continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool
 
 
 def publish(partial: Path, store: Path, info: StoreInfo) -> None:
-    """Give a whole store its own name, in place of any before it."""
+    """Rename the finished folder `partial` to `store`, replacing an existing store."""
     belongs = {MANIFEST, *(shard.file for shard in info.shards)}
     for path in partial.iterdir():
         if path.name not in belongs:

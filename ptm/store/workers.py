@@ -1,4 +1,4 @@
-"""Blocks become shards in several processes, and what becomes of these processes."""
+"""A pool of processes that encode blocks to shards, and its handling of killed processes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ _PR_SET_PDEATHSIG = 1
 
 
 class WorkerKilledError(UserError):
-    """What is done stays good: the same command goes on from it."""
+    """A worker process was killed. Finished shards are valid: the same command resumes the run."""
 
 
 _Note = Callable[[Block, tuple[ShardInfo, Counts]], None]
 
 
 class Encoders:
-    """Encodes blocks here (one worker) or in processes, with few blocks in flight."""
+    """Encodes blocks in this process (one worker) or in a pool of worker processes.
+
+    At most `workers` + 1 blocks are in flight, which bounds the memory.
+    """
 
     def __init__(
         self, make_encoder: Callable[[], BlockEncoder], partial: Path, *, workers: int
     ) -> None:
-        """`partial`: the folder that shards are written into."""
+        """`make_encoder` is called once per process; shards are written to the folder `partial`."""
         self._partial = partial
         self._pool: ProcessPoolExecutor | None = None
         self._limit = workers + 1
@@ -41,7 +44,7 @@ class Encoders:
         if workers == 1:
             self._encode = make_encoder()
         else:
-            # Spawned, not forked: a fork would copy this process's threads in an unknown state.
+            # Spawn, not fork: a fork would copy locks that other threads of this process hold.
             self._pool = ProcessPoolExecutor(
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
@@ -57,9 +60,9 @@ class Encoders:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, block: Block, note: _Note) -> None:
-        """Encode `block` now, or as soon as a process is free; `note` hears of what is done.
+        """Encode `block` now, or as soon as a worker is free.
 
-        Raises WorkerKilledError.
+        `note` is called for each finished block, in this process. Raises WorkerKilledError.
         """
         if self._pool is None:
             note(block, write_block(self._encode, block, self._partial))
@@ -69,7 +72,7 @@ class Encoders:
             self._collect(note)
 
     def drain(self, note: _Note) -> None:
-        """Wait for all that was submitted. Raises WorkerKilledError."""
+        """Wait for all submitted blocks. Raises WorkerKilledError."""
         while self._pending:
             self._collect(note)
 
@@ -80,8 +83,8 @@ class Encoders:
                 note(block, future.result())
             except BrokenProcessPool as error:
                 raise WorkerKilledError(
-                    "a preprocessing worker was killed, most often because memory ran out. What is "
-                    "done is kept: run the same command again, with a smaller data.workers."
+                    "a preprocessing worker was killed, most often because memory ran out. "
+                    "Finished shards are kept: run the same command with a smaller data.workers."
                 ) from error
 
 
@@ -90,12 +93,13 @@ _worker_encoder: BlockEncoder | None = None
 
 def _start_worker(make_encoder: Callable[[], BlockEncoder], parent: int) -> None:
     global _worker_encoder
-    # The processes are the parallelism; threads inside each would only get in each other's way.
+    # One process per core: threads inside each would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    # Ctrl-C is the parent's to handle, and whatever ends the parent ends its workers.
+    # The parent handles Ctrl-C. When the parent dies, the kernel kills its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent died before the line above took effect.
     if os.getppid() != parent:
         os._exit(1)
     _worker_encoder = make_encoder()

@@ -1,1 +1,1 @@
-"""Text in: tokenizers, word segmenters, corpus files. Knows no model and no torch."""
+"""Corpus files, tokenizers and word segmenters. Independent of models and of torch."""

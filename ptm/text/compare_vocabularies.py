@@ -1,4 +1,4 @@
-"""`ptm vocab compare`: what two vocabularies share, and how they cut a text."""
+"""`ptm vocab compare`: the overlap of two vocabularies, and how they tokenise a text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ _EXAMPLES = 8
 
 @dataclass(frozen=True)
 class Figures:
-    """How a tokenizer cuts a text."""
+    """Counts over one text, tokenised by one tokenizer."""
 
     characters: int
+    """Characters of the text that are not white space."""
     tokens: int
     unknown: int
+    """How many of the tokens are the unknown token."""
 
     def story(self) -> dict[str, Any]:
-        """As numbers to be shown; characters are those that are no white space."""
+        """The counts and their ratios, as a dict to print."""
         return {
             "characters": self.characters,
             "tokens": self.tokens,
@@ -33,7 +35,12 @@ class Figures:
 
 
 def compare(first: Tokenizer, second: Tokenizer) -> dict[str, Any]:
-    """Sizes, what is shared, and the first tokens that only one has."""
+    """Compare the tokens of two vocabularies.
+
+    Returns `sizes` (of both), `shared` (tokens in both), `same_id` (shared tokens with equal ids),
+    `only` (the number of tokens that are in one vocabulary alone, for each) and `examples` (a few
+    of these tokens for each vocabulary, without special tokens).
+    """
     a, b = first.vocabulary.ids, second.vocabulary.ids
     only_a = [token for token in a if token not in b]
     only_b = [token for token in b if token not in a]
@@ -47,14 +54,14 @@ def compare(first: Tokenizer, second: Tokenizer) -> dict[str, Any]:
 
 
 def _ordinary(tokenizer: Tokenizer, tokens: list[str]) -> list[str]:
-    """A few of `tokens` that stand for text."""
+    """The first few of `tokens` that are ordinary text, not special tokens."""
     ids = tokenizer.vocabulary.ids
     ordinary = set(tokenizer.vocabulary.ordinary_ids.tolist())
     return list(islice((token for token in tokens if ids[token] in ordinary), _EXAMPLES))
 
 
 def figures(tokenizers: tuple[Tokenizer, ...], text: TrainingText) -> list[Figures]:
-    """How each cuts the text. Raises UserError where there is none."""
+    """Tokenise `text` with each tokenizer and count. Raises UserError if there is no text."""
     characters = 0
     tokens, unknown = [0] * len(tokenizers), [0] * len(tokenizers)
     for lines in _batches(text.lines()):

@@ -1,4 +1,4 @@
-"""The layout `pairs`: a line is `source<TAB>target`."""
+"""The layout `pairs`: each line is `source<TAB>target`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _CHARACTERS_SHOWN = 40
 
 
 def parse_pairs(block: Block) -> Lines:
-    """The pairs of a block as documents of two sentences, of which either may be empty.
+    """Parse the pairs of a block as documents of two sentences; either may be empty.
 
-    Lines that are not UTF-8 are left out and counted. Raises UserError, naming file and line, where
-    a line is no pair.
+    Lines that are not UTF-8 are left out and counted. Raises UserError, naming file and line, if a
+    line is not a pair.
     """
     lines = decoded_lines(block.data)
     pairs: list[list[str]] = []
@@ -32,15 +32,18 @@ def parse_pairs(block: Block) -> Lines:
 
 def _no_pair(place: str, line: str, columns: list[str]) -> str:
     begin = line.strip()[:_CHARACTERS_SHOWN]
-    what = f'{place}: "{begin}" is no pair; in data.layout: pairs a line is source<TAB>target, '
+    what = (
+        f'{place}: "{begin}" is not a pair. With data.layout: pairs each line is '
+        "source<TAB>target, "
+    )
     if len(columns) > 2:
         return what + (
-            f"and this one has {len(columns) - 1} TABs. Of several columns keep two, e.g. "
-            "`cut -f1,2`; a TAB inside a text must become a space."
+            f"but this line has {len(columns) - 1} TABs. Keep two of several columns with e.g. "
+            "`cut -f1,2`, and replace a TAB inside a text by a space."
         )
     if "|||" in line:
-        return what + "and this one has no TAB: put it where `|||` is (`sed 's/ *||| */\\t/'`)."
+        return what + "but this line has no TAB. Replace `|||` by a TAB (`sed 's/ *||| */\\t/'`)."
     return what + (
-        "and this one has no TAB. Two files whose lines belong together become one by "
-        "`paste SOURCE TARGET`; for single texts set data.layout: documents."
+        "but this line has no TAB. Join two line-aligned files with `paste SOURCE TARGET`; for "
+        "single texts set data.layout: documents."
     )

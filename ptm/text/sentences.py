@@ -1,8 +1,9 @@
-"""Sentences of running text, Chinese and Western, by rules: what `data.sentence_splitting` does.
+"""Rule-based sentence splitting of Chinese and Western text, for `data.sentence_splitting`.
 
-Chinese ends a sentence with 。！？；…, whatever follows, and what closes a quotation belongs to it.
-Western text ends one with . ! ?, where white space and no small letter follows, except after a
-known abbreviation or an initial; so decimals, domains and ellipses inside a sentence stay whole.
+A Chinese sentence ends with 。！？；…, whatever follows; closing quotes and brackets belong to it.
+A Western sentence ends with . ! ? if white space follows and then anything but a lowercase letter,
+except after a known abbreviation or an initial. Decimals, domain names and ellipses inside a
+sentence therefore do not split it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ _BEFORE_NUMBERS = frozenset(_NUMBERED.split())
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of `text`; joined, they are the text.
+    """Split `text` into sentences; concatenated, they equal `text`.
 
-    White space between two sentences begins the second, as byte-level tokenizers want it.
+    White space between two sentences is put at the start of the second, as byte-level tokenizers
+    expect it.
     """
     sentences: list[str] = []
     begin = 0
@@ -48,12 +50,12 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _is_end(text: str, stop: re.Match[str]) -> bool:
-    """Whether a sentence ends with the marks `stop`."""
+    """Whether the punctuation matched by `stop` ends a sentence."""
     marks = stop.group()
     if any(mark in _CHINESE for mark in marks):
         return True
     following = _NEXT.match(text, stop.end())
-    assert following is not None, "matches the empty text too"
+    assert following is not None, "_NEXT matches the empty string too"
     space, letter = following.groups()
     if not space:
         return _between_hanzi(text, stop)
@@ -63,13 +65,16 @@ def _is_end(text: str, stop: re.Match[str]) -> bool:
 
 
 def _between_hanzi(text: str, stop: re.Match[str]) -> bool:
-    """Chinese typed with Western marks."""
+    """Whether the mark is between two Chinese characters: Chinese typed with Western marks."""
     around = text[max(0, stop.start() - 1) : stop.start()] + text[stop.end()]
     return re.fullmatch(f"[{_HANZI}]{{2}}", around) is not None
 
 
 def _abbreviates(text: str, stop: re.Match[str], letter: str) -> bool:
-    """Whether the point belongs to the word before it, and the sentence goes on with `letter`."""
+    """Whether the period belongs to an abbreviation, so that the sentence continues.
+
+    `letter` is the next character after white space and opening marks.
+    """
     word = _WORD.search(text[max(0, stop.start() - _LONGEST_WORD) : stop.start()])
     if word is None:
         return False
@@ -78,6 +83,6 @@ def _abbreviates(text: str, stop: re.Match[str], letter: str) -> bool:
         return letter.isdigit()
     if before in _ABBREVIATIONS:
         return True
-    # "J. Smith", "U.S. Army", "e.g. Paris"; a single capital may end a sentence too, more rarely.
+    # "J. Smith", "U.S. Army", "e.g. Paris". A single capital seldom ends a sentence.
     several = len(before) > 1 or word.group().isupper()
     return several and _INITIALS.fullmatch(before) is not None

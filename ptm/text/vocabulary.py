@@ -1,4 +1,4 @@
-"""A vocabulary: tokens by id, the special ones by role."""
+"""A vocabulary: its tokens by id, and the special tokens by role."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _FEW_CAPITALS = 0.1
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens by id; `specials` maps a role (`pad`, `cls` …) to its token.
-
-    `source` is the file it came from, for messages; `reserved` are tokens without a role that stand
-    for no text either; `key` is the block of the recipe that it belongs to.
-    """
+    """Tokens by id, and the special tokens among them."""
 
     tokens: tuple[str, ...]
     specials: Mapping[str, str]
+    """Role (`pad`, `unk`, `cls`, `sep`, `mask`) to token; a token may be absent from `tokens`."""
     source: str
+    """The file that it was read from; named in messages."""
     reserved: frozenset[str] = frozenset()
+    """Tokens without a role that text is never tokenised to."""
     key: str = "tokenizer"
+    """The recipe block that it belongs to; named in messages."""
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Id by token."""
+        """Token to id."""
         return {token: index for index, token in enumerate(self.tokens)}
 
     @property
@@ -45,34 +45,34 @@ class Vocabulary:
         return len(self.tokens)
 
     def special_id(self, role: str) -> int:
-        """Id of the special token of `role`. Raises UserError where the vocabulary lacks it."""
+        """Id of the special token of `role`. Raises UserError if the vocabulary lacks it."""
         token = self.specials[role]
         if token not in self.ids:
             raise UserError(
-                f"{self.source}: the vocabulary has no {token} (the {role} token), which is needed "
-                f"here.{nearest(token, self._special_looking())} Add it, or name the token that "
-                f"plays this part in {self.key}.special_tokens.{role}."
+                f"{self.source}: the vocabulary has no {token} (the {role} token), which is "
+                f"required.{nearest(token, self._special_looking())} Add it, or set "
+                f"{self.key}.special_tokens.{role} to the token that is used for it."
             )
         return self.ids[token]
 
     def require(self, roles: Sequence[str]) -> None:
-        """Raise UserError unless every one of `roles` has its token."""
+        """Raise UserError unless the vocabulary has the special tokens of all `roles`."""
         for role in roles:
             self.special_id(role)
 
     def has(self, role: str) -> bool:
-        """Whether there is a special token of `role`."""
+        """Whether the vocabulary has the special token of `role`."""
         return self.specials[role] in self.ids
 
     @cached_property
     def sentinels(self) -> NDArray[np.int64]:
-        """Ids of <extra_id_0>, <extra_id_1> … in this order, as far as there are any (T5)."""
+        """Ids of T5's sentinels <extra_id_0>, <extra_id_1> … up to the first that is missing."""
         found = itertools.takewhile(self.ids.__contains__, map(sentinel, itertools.count()))
         return np.array([self.ids[token] for token in found], dtype=np.int64)
 
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """Ids of tokens that stand for text: neither special, sentinel nor unused. Ascending."""
+        """Ids of text tokens, ascending: without special, reserved, sentinel and unused ones."""
         special = {*self.specials.values(), *self.reserved}
         ordinary = [
             index
@@ -85,7 +85,7 @@ class Vocabulary:
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:
-        """By id: whether the token is one of the special ones."""
+        """Whether each token is a special token (V), indexed by id."""
         flags = np.zeros(self.size, dtype=bool)
         flags[[self.ids[token] for token in set(self.specials.values()) if token in self.ids]] = (
             True
@@ -93,9 +93,10 @@ class Vocabulary:
         return flags
 
     def refuse_capitals(self, text_of: Callable[[str], str]) -> None:
-        """Raise UserError where lowercase text could never be many of the words.
+        """Raise UserError if lowercased text can never produce many of the tokens.
 
-        A few tokens with capitals are left over in many lowercase vocabularies.
+        More than a tenth of the cased words must have capitals: many lowercase vocabularies contain
+        a few such tokens. `text_of` returns the text of a token, without word and piece marks.
         """
         special = {*self.specials.values(), *self.reserved}
         ordinary = (token for token in self.tokens if token not in special)
@@ -103,9 +104,9 @@ class Vocabulary:
         capitals = [word for word in words if _capital(word)]
         if len(capitals) > _FEW_CAPITALS * (len(capitals) + sum(map(str.islower, words))):
             raise UserError(
-                f"{self.source}: {len(capitals)} of its tokens have capitals (such as "
-                f'"{capitals[0]}"), which {self.key}.lowercase: true would never produce. Set '
-                f"{self.key}.lowercase: false, or give a vocabulary of lowercase text."
+                f"{self.source}: tokens with capitals: {len(capitals)} (such as "
+                f'"{capitals[0]}"). {self.key}.lowercase: true never produces them. Set '
+                f"{self.key}.lowercase: false, or use a vocabulary of lowercase text."
             )
 
     def _special_looking(self) -> list[str]:
@@ -113,20 +114,20 @@ class Vocabulary:
 
 
 def sentinel(number: int) -> str:
-    """The token that stands for a span of noise, counted from 0 (T5)."""
+    """T5's sentinel token for noise span `number`, counted from 0."""
     return f"<extra_id_{number}>"
 
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Those of both sides of an example; one and the same but for recipes with two tokenizers."""
+    """Source and target vocabulary; the same object unless the recipe has a `target_tokenizer`."""
 
     source: Vocabulary
     target: Vocabulary
 
     @staticmethod
     def one(vocabulary: Vocabulary) -> Vocabularies:
-        """The same on both sides."""
+        """Use `vocabulary` for source and target."""
         return Vocabularies(vocabulary, vocabulary)
 
 
@@ -136,34 +137,40 @@ def _capital(token: str) -> bool:
 
 
 def lines_of(path: str) -> list[str]:
-    """The lines of a text file, which a newline alone ends. Raises UserError naming the file."""
+    """Read the lines of a UTF-8 file. Only a newline (or CR LF) ends a line.
+
+    Raises UserError naming the file if it cannot be read or decoded.
+    """
     try:
         with open(path, encoding="utf-8", newline="\n") as lines:  # noqa: PTH123
             return [line.rstrip("\r\n") for line in lines]
     except OSError as error:
         raise UserError(f"{path}: cannot be read as a vocabulary: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+        raise UserError(f"{path}: the file is not valid UTF-8 at byte {error.start}.") from error
 
 
 def read_vocabulary(path: str) -> tuple[str, ...]:
-    """The tokens of a `vocab.txt`, one a line. Raises UserError naming file and line."""
+    """Read a `vocab.txt` with one token per line. Raises UserError naming file and line."""
     return tokens_of_lines(lines_of(path), path)
 
 
 def tokens_of_lines(lines: Sequence[str], path: str) -> tuple[str, ...]:
-    """The lines as tokens by id, empty ones at the end left out. Raises UserError for two alike."""
+    """The lines as tokens by id; empty lines at the end are dropped.
+
+    Raises UserError if no token is left or a token occurs twice. `path` is named in the messages.
+    """
     tokens = list(lines)
     while tokens and not tokens[-1]:
         tokens.pop()
     if not tokens:
-        raise UserError(f"{path}: the vocabulary is empty; it should have one token a line.")
+        raise UserError(f"{path}: the vocabulary is empty; it must have one token per line.")
     first_line: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if token in first_line:
             raise UserError(
-                f"{path}:{number}: the token {token!r} stands already in line {first_line[token]}; "
-                "ids would be ambiguous."
+                f"{path}:{number}: the token {token!r} is already on line {first_line[token]}. "
+                "Token ids would be ambiguous: remove one of the two lines."
             )
         first_line[token] = number
     return tuple(tokens)

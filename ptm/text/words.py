@@ -1,9 +1,11 @@
-"""Where words begin among the tokens of a text, for whole-word masking.
+"""Word starts among the tokens of a text, for whole-word masking.
 
-A piece that continues a word (`##x`, or one without `▁` or `Ġ` where pieces carry such a mark)
-never begins one. Among Chinese characters, each of which is a token of its own, words are found by
-a segmenter on the text; elsewhere every other token begins a word (Cui et al. 2019, "Pre-Training
-with Whole Word Masking for Chinese BERT", section 3.1).
+A piece that continues a word never starts one: `##x` of WordPiece, or a piece without the mark of
+a word's start in tokenizers that write one (`▁`, `Ġ`). Words of Chinese characters are found by a
+segmenter on the text. Every other token starts a word (Cui et al. 2019, "Pre-Training with Whole
+Word Masking for Chinese BERT", section 3.1).
+
+Shape letters: N tokens and C characters of one text.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.base import Cut
 from ptm.text.tokenizers import Tokenizer
 
-# What the tokenizers library takes for a Chinese character (its BertNormalizer).
+# The code points that BertNormalizer of the tokenizers library treats as Chinese characters.
 _CHINESE_RANGES = np.array(
     [
         (0x3400, 0x4DBF),
@@ -34,15 +36,19 @@ _CHINESE_RANGES = np.array(
 
 
 def chinese_characters(text: str) -> NDArray[np.bool_]:
-    """For each character of `text`, whether BERT's tokenizer makes it a token of its own."""
+    """Whether BERT's tokenizer makes each character of `text` a token of its own (C)."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    # The last range that starts at or before each character; -1 if there is no such range.
     slot = np.searchsorted(_CHINESE_RANGES[:, 0], codes, side="right") - 1
     inside: NDArray[np.bool_] = (slot >= 0) & (codes <= _CHINESE_RANGES[slot, 1])
     return inside
 
 
 def word_boundaries(words: Sequence[str], length: int) -> NDArray[np.bool_]:
-    """For each character of the text, whether a segmenter's word begins at it."""
+    """Whether a segmenter's word starts at each character (C = `length`).
+
+    `words` are consecutive and, concatenated, are the text.
+    """
     boundaries = np.zeros(length + 1, dtype=bool)
     ends = np.cumsum([len(word) for word in words], dtype=np.int64) if words else np.zeros(1, int)
     boundaries[0] = True
@@ -51,14 +57,14 @@ def word_boundaries(words: Sequence[str], length: int) -> NDArray[np.bool_]:
 
 
 class WordFinder:
-    """Ids of texts together with the tokens that begin words."""
+    """Tokenises texts and marks the tokens that start words."""
 
     def __init__(self, tokenizer: Tokenizer, segmenter: Segmenter) -> None:
         self._tokenizer = tokenizer
         self._cut: Cut = segmenter.load()
 
     def encode(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """For each text: ids (N), and whether each begins a word (N)."""
+        """For each text: token ids (N), and whether each token starts a word (N)."""
         found = []
         for text, (ids, offsets) in zip(
             texts, self._tokenizer.encode_with_offsets(texts), strict=True
@@ -66,7 +72,8 @@ class WordFinder:
             tokens = np.array(ids, dtype=np.int64)
             begins = ~self._tokenizer.continuations[tokens]
             if len(ids):
-                # A piece that the text only implies stands for no character of it.
+                # The first character of each token (N). An implied piece, such as the `▁` that is
+                # prepended to a text, may have an offset past the last character: clamp it.
                 first = np.minimum(np.array(offsets, dtype=np.int64)[:, 0], len(text) - 1)
                 begins = self._begins(text, tokens, first, begins)
             found.append((tokens, begins))
@@ -79,15 +86,22 @@ class WordFinder:
         first: NDArray[np.int64],
         by_piece: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
-        """Whether each token begins a word, from its first character and from its piece."""
+        """Whether each token starts a word (N).
+
+        `first` (N) is the index of each token's first character; `by_piece` (N) is whether the
+        piece itself starts a word.
+        """
         boundary = word_boundaries(list(self._cut(text)), len(text))
         if self._tokenizer.config.splits_words:
             begins = boundary[first]
         else:
             chinese = chinese_characters(text)
+            # A character after one that is not Chinese starts a word as well.
             boundary[1:] |= ~chinese[:-1]
+            # The segmenter decides for Chinese characters, the piece for all others.
             begins = np.where(chinese[first], boundary[first], by_piece)
             if self._tokenizer.config.WORD_MARK is not None:
+                # Text right after a Chinese character starts a word although it has no mark.
                 begins |= ~chinese[first] & chinese[first - 1] & (first > 0)
                 begins = self._joined(tokens, first, begins)
         begins[0] = True
@@ -96,7 +110,11 @@ class WordFinder:
     def _joined(
         self, tokens: NDArray[np.int64], first: NDArray[np.int64], begins: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Bytes of one character belong together, and a mark alone to the piece after it."""
+        """Remove word starts inside a character or right after a bare mark.
+
+        Byte pieces of one character have the same first character and belong to one word. A mark
+        without text (`▁` alone) is part of the word of the piece after it.
+        """
         follows = np.zeros_like(begins)
         follows[1:] = (first[1:] == first[:-1]) | self._tokenizer.bare_marks[tokens[:-1]]
         return begins & ~(follows & self._tokenizer.continuations[tokens])

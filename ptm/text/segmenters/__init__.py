@@ -1,4 +1,4 @@
-"""Word segmenters: one class in one file each; `AnySegmenter` is found by scanning."""
+"""Word segmenters, one class per file. `AnySegmenter` is the union of all in this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What every segmenter is: a frozen config that cuts a text into words."""
+"""The base class of word segmenters."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ Cut = Callable[[str], Iterable[str]]
 
 
 class Segmenter(Config):
-    """Cuts a text into words that, joined, are the text again."""
+    """Config of a function that cuts a text into words; concatenated, they equal the text."""
 
     type: str
     dictionary: str | None = None
-    """A user dictionary: a word a line, with frequency and tag after it if wanted."""
+    """Path of a user dictionary: one word per line, optionally followed by frequency and tag."""
 
     @abstractmethod
     def load(self) -> Cut:
-        """The function that cuts. Raises UserError where the dictionary cannot be read."""
+        """Load the function that cuts a text into words.
+
+        Raises UserError if the dictionary cannot be read or a package is not installed.
+        """
 
     @cached_property
     def input_files(self) -> tuple[str, ...]:
-        """Files that must be there to load this segmenter."""
+        """Paths of the files that are read when this segmenter is loaded."""
         return (self.dictionary,) if self.dictionary else ()
 
     def checked_dictionary(self) -> str | None:
-        """The dictionary's path, after making sure that it can be read as UTF-8 text."""
+        """The dictionary's path. Raises UserError if the file cannot be read as UTF-8 text."""
         if self.dictionary is None:
             return None
         try:
@@ -38,5 +41,7 @@ class Segmenter(Config):
         except OSError as error:
             raise UserError(f"{self.dictionary}: cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.dictionary}: is not UTF-8 at byte {error.start}.") from error
+            raise UserError(
+                f"{self.dictionary}: the file is not valid UTF-8 at byte {error.start}."
+            ) from error
         return self.dictionary

@@ -1,4 +1,4 @@
-"""jieba: the segmenter the Chinese whole-word models were trained with."""
+"""jieba: the segmenter with which the Chinese whole-word-masking models were trained."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ptm.text.segmenters.base import Cut, Segmenter
 
 
 class Jieba(Segmenter):
-    """jieba in its exact mode, with its model for unknown words."""
+    """jieba in exact mode, with its HMM for unknown words."""
 
     type: Literal["jieba"]
 
     def load(self) -> Cut:
-        """A tokenizer of its own, so that a user dictionary stays with this recipe."""
         import logging
 
         import jieba
 
         jieba.setLogLevel(logging.WARNING)
+        # A separate tokenizer: the module's global one would keep the user dictionary.
         tokenizer = jieba.Tokenizer()
         dictionary = self.checked_dictionary()
         if dictionary is not None:

@@ -11,7 +11,7 @@ from ptm.text.segmenters.base import Cut, Segmenter
 
 
 class RJieba(Segmenter):
-    """Cuts differ from jieba's only inside Latin strings such as `book.example.com`."""
+    """rjieba; differs from jieba only inside Latin strings such as `book.example.com`."""
 
     type: Literal["rjieba"]
 
@@ -19,12 +19,11 @@ class RJieba(Segmenter):
     def _no_dictionary(self) -> RJieba:
         if self.dictionary is not None:
             raise ValueError(
-                "rjieba takes no user dictionary: leave `dictionary` out or set `type: jieba`"
+                "rjieba takes no user dictionary: remove `dictionary` or set `type: jieba`"
             )
         return self
 
     def load(self) -> Cut:
-        """The Rust function. Raises UserError where the package is not installed."""
         try:
             import rjieba
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""Text that is segmented already, or is written with spaces."""
+"""Words separated by spaces, for text that is already segmented."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _PIECES = re.compile(r"\s+|\S+")
 
 
 class Space(Segmenter):
-    """Words are what stands between spaces."""
+    """Splits at white space; the spaces are returned as items of their own."""
 
     type: Literal["space"]
 
     @model_validator(mode="after")
     def _no_dictionary(self) -> Space:
         if self.dictionary is not None:
-            raise ValueError("`type: space` takes no dictionary: the spaces are the words")
+            raise ValueError(
+                "`type: space` takes no dictionary: spaces separate the words. Remove `dictionary`"
+            )
         return self
 
     def load(self) -> Cut:
-        """Runs of white space and of everything else, in turn."""
         return _PIECES.findall

@@ -1,4 +1,4 @@
-"""Tokenizers: one class in one file each; `AnyTokenizer` is found by scanning this package."""
+"""Tokenizers, one class per file. `AnyTokenizer` is the union of all in this package."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What every tokenizer is: a frozen config that loads its files into one runtime `Tokenizer`."""
+"""The base class of tokenizer configs; `load` reads the files and returns a `Tokenizer`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ptm.text.tokenizers.tokenizer import Encoder, PipelineEncoder, Tokenizer
 from ptm.text.vocabulary import ROLES, Vocabulary
 
 _FIRST_UNSPACED = "\u2e80"
-"""From here on scripts are written without spaces, by and large."""
+"""Scripts from this code point on are mostly written without spaces."""
 
 
 class TokenizerConfig(Config):
-    """The part common to all tokenizers."""
+    """The fields and methods common to all tokenizers."""
 
     FILES: ClassVar[tuple[str, ...]] = ()
-    """The fields that are paths of its files; the first one is what messages name."""
+    """Names of the fields that are paths of vocabulary files; messages name the first file."""
     SPECIALS: ClassVar[Mapping[str, str]] = BERT_SPECIALS
-    """The special tokens where `special_tokens` says nothing else."""
+    """The default special tokens, by role."""
     WORD_MARK: ClassVar[str | None] = None
-    """What a piece begins with that begins a word, where pieces say that."""
+    """The prefix of pieces that start a word; None if pieces carry no such mark."""
 
     type: str
     size: PositiveInt | None = None
-    """Number of tokens; lets a recipe be judged without the file, and is checked against it."""
+    """Number of tokens. Allows checking a recipe without the file; must agree with the file."""
     lowercase: bool = True
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
-    """Role to token where they are not the usual ones, or a path of `special_tokens_map.json`."""
+    """Role to token, where it is not the default; or path of a special_tokens_map.json."""
 
     @field_validator("special_tokens")
     @classmethod
@@ -46,7 +46,7 @@ class TokenizerConfig(Config):
             for role in value:
                 if role not in ROLES:
                     raise ValueError(
-                        f'"{role}" is no role of a special token.{nearest(role, ROLES)}'
+                        f'"{role}" is not a role of a special token.{nearest(role, ROLES)}'
                     )
         return value
 
@@ -56,56 +56,62 @@ class TokenizerConfig(Config):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f'two of the tokenizer\'s files are called "{name}": a run keeps copies of '
-                    "them in one folder, so give them different names"
+                    f'two of the tokenizer\'s files have the name "{name}". A run copies them '
+                    "into one folder, so give them different names"
                 )
         return self
 
     @property
     def source(self) -> str:
-        """The file that messages name."""
+        """Path of the vocabulary file that messages name."""
         return str(getattr(self, self.FILES[0]))
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Files that must be there to load this tokenizer."""
+        """Paths of the files that are read when this tokenizer is loaded."""
         maps = (self.special_tokens,) if isinstance(self.special_tokens, str) else ()
         return (*(getattr(self, name) for name in self.FILES), *maps)
 
     @property
     def is_here(self) -> bool:
-        """Whether all its files are on this machine."""
+        """Whether all of `input_files` exist on this machine."""
         return all(Path(file).is_file() for file in self.input_files)
 
     @abstractmethod
     def read(self) -> Vocabulary:
-        """The vocabulary. Raises UserError where a file is missing or is not what it should be."""
+        """Read the vocabulary. Raises UserError if a file is missing or malformed."""
 
     @abstractmethod
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """The `tokenizers` pipeline over `vocabulary`, without special tokens in its text."""
+        """The pipeline of the `tokenizers` library, which is exported as `tokenizer.json`.
+
+        It does not recognise special tokens in the text.
+        """
 
     def encoder(self, vocabulary: Vocabulary) -> Encoder:
-        """What turns text into ids here."""
+        """The encoder that turns text into ids; by default the `backend` pipeline."""
         return PipelineEncoder(self.backend(vocabulary))
 
     def rules(self) -> list[Any]:
-        """What changes ids besides the type, the case, the special tokens and the vocabulary."""
+        """Other settings that change the ids, as JSON values; part of the tokenizer's fingerprint.
+
+        Besides type, `lowercase`, special tokens and vocabulary, which are always part of it.
+        """
         return []
 
     @abstractmethod
     def continues_word(self, token: str) -> bool:
-        """Whether `token` can only stand inside a word."""
+        """Whether `token` can only be inside a word, never at its start."""
 
     @abstractmethod
     def text_of(self, token: str) -> str:
-        """The text that an ordinary token stands for, without marks of words and pieces."""
+        """The text of an ordinary token, without word and piece marks."""
 
     def joined(self, tokens: Sequence[str]) -> str:
-        """The text that ordinary tokens stand for one after another.
+        """Decode a sequence of ordinary tokens to text.
 
-        Here spaces are put back between words of letters and digits; what is written without
-        spaces, as Chinese is, gets none.
+        By default spaces are put between words of letters and digits, except in scripts that are
+        written without spaces, such as Chinese.
         """
         text = ""
         for token in tokens:
@@ -117,44 +123,44 @@ class TokenizerConfig(Config):
 
     @property
     def splits_words(self) -> bool:
-        """Whether no token says that it continues a word, so that the segmenter finds them all."""
+        """Whether words are split into unmarked tokens, so that only a segmenter can find them."""
         return False
 
     @property
     def mask_takes_space(self) -> bool:
-        """Whether the space before a mask belongs to the token that was masked."""
+        """Whether the space before a mask token is part of the masked token."""
         return False
 
     @property
     def huggingface_class(self) -> str:
-        """The `tokenizer_class` with which transformers gives the same ids.
+        """The `tokenizer_class` of an export, which gives the same ids in transformers.
 
-        This one reads the pipeline itself from tokenizer.json.
+        The default reads the pipeline from tokenizer.json.
         """
         return "PreTrainedTokenizerFast"
 
     @abstractmethod
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
-        """The vocabulary's files by the names that transformers looks for."""
+        """File contents by name, with the names that transformers expects."""
 
     def load(self, *, key: str = "tokenizer") -> Tokenizer:
-        """Read the files; `key`: where the recipe has this block.
+        """Read the files and return the tokenizer. `key` is this block's recipe key, for messages.
 
-        Raises UserError where they are missing or do not fit the recipe.
+        Raises UserError if a file is missing, malformed or does not agree with the recipe.
         """
         vocabulary = replace(self.read(), key=key)
         if self.size is not None and self.size != vocabulary.size:
             raise UserError(
-                f"{self.source}: has {vocabulary.size} tokens, but the recipe says "
-                f"{key}.size: {self.size}. Set {key}.size to {vocabulary.size} or give "
-                "the other file."
+                f"{self.source}: the vocabulary has {vocabulary.size} tokens, but "
+                f"{key}.size is {self.size}. Set {key}.size to {vocabulary.size} or use another "
+                "file."
             )
         if self.lowercase:
             vocabulary.refuse_capitals(self.text_of)
         return Tokenizer(config=self, vocabulary=vocabulary, encoder=self.encoder(vocabulary))
 
     def _named_specials(self) -> dict[str, str]:
-        """Role to token as far as the recipe, or the file that it names, says it."""
+        """Role to token, as given in the recipe or in the file that `special_tokens` names."""
         if isinstance(self.special_tokens, dict):
             return self.special_tokens
         path = Path(self.special_tokens)
@@ -166,12 +172,12 @@ class TokenizerConfig(Config):
             ) from error
         if not isinstance(named, dict):
             raise UserError(
-                f'{path}: is no map of special tokens such as {{"cls_token": "[CLS]"}}.'
+                f'{path}: the file is not a map of special tokens such as {{"cls_token": "[CLS]"}}.'
             )
         return special_roles(named)
 
     @staticmethod
     def _spaced(before: str, after: str) -> bool:
-        """Whether a space belongs between two words with these neighbouring characters."""
+        """Whether to put a space between two words with these neighbouring characters."""
         closes = before.isalnum() or before in ".,;:!?)"
         return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED

@@ -1,4 +1,4 @@
-"""GPT-2's byte-pair encoding of bytes: `vocab.json`, `merges.txt` (Radford et al. 2019)."""
+"""GPT-2's byte-level BPE over `vocab.json` and `merges.txt` (Radford et al. 2019)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
 from ptm.text.vocabulary import Vocabulary, lines_of, tokens_of_lines
 
 SPACE = "Ġ"
-"""How the byte of a space is written."""
+"""The letter for the byte of a space."""
 ONE_FOR_ALL = "<|endoftext|>"
-"""GPT-2's special token: it begins, ends and pads."""
+"""GPT-2's only special token, used as start, end and padding."""
 _VERSION = "#version"
 
 
 class Bpe(TokenizerConfig):
-    """Bytes are merged pair by pair in the order of `merges.txt`: no text is unknown."""
+    """Byte-level BPE: bytes are merged pair by pair in the order of `merges.txt`.
+
+    With all 256 bytes in the vocabulary no text is unknown.
+    """
 
     FILES: ClassVar[tuple[str, ...]] = ("vocab", "merges")
     SPECIALS: ClassVar[Mapping[str, str]] = ROBERTA_SPECIALS
@@ -32,47 +35,49 @@ class Bpe(TokenizerConfig):
 
     type: Literal["bpe"]
     vocab: str
-    """Path of `vocab.json` (token to id), or of the tokens, one a line."""
+    """Path of `vocab.json` (token to id), or of a text file with one token per line."""
     merges: str
-    """Path of `merges.txt`, one pair a line."""
+    """Path of `merges.txt`, with one pair per line."""
     lowercase: bool = False
     prefix_space: bool = False
-    """Whether a text begins as if a space stood before it."""
+    """Whether a text is tokenised as if it started with a space."""
 
     def read(self) -> Vocabulary:
-        """The tokens by id, found to be what the merges make."""
         tokens = _read_tokens(self.vocab)
         vocabulary = Vocabulary(
             tokens=tokens,
             specials={**self._usual_specials(tokens), **self._named_specials()},
             source=self.vocab,
         )
-        # Read for its refusals: what it returns is read again where the pipeline is built.
+        # Only to check the merges: `backend` reads them again.
         read_merges(self.merges, vocabulary)
         if not set(byte_letters()) <= vocabulary.ids.keys():
             vocabulary.require(("unk",))
         return vocabulary
 
     def _usual_specials(self, tokens: tuple[str, ...]) -> dict[str, str]:
-        """RoBERTa's, or GPT-2's one for all parts, where the vocabulary has that alone."""
+        """Default special tokens: RoBERTa's names, or <|endoftext|> for all roles but the mask.
+
+        The latter if the vocabulary has <|endoftext|> but neither <s> nor </s>.
+        """
         there = set(tokens)
         if ONE_FOR_ALL not in there or there & {self.SPECIALS["cls"], self.SPECIALS["sep"]}:
             return dict(self.SPECIALS)
         return {**self.SPECIALS, **dict.fromkeys(("pad", "unk", "cls", "sep"), ONE_FOR_ALL)}
 
     def continues_word(self, token: str) -> bool:
-        """Words begin with the space before them (Liu et al. 2019, fairseq's whole-word masks)."""
+        """Whether the token lacks the space mark, as in fairseq's whole-word masking."""
         return not token.startswith(SPACE)
 
     def text_of(self, token: str) -> str:
-        """Its bytes as text; half a character is no text."""
         letters = byte_letters()
         if not set(token) <= letters.keys():
             return token
+        # Bytes that are only a part of a character are dropped.
         return bytes(letters[c] for c in token).decode("utf-8", "ignore").strip()
 
     def joined(self, tokens: Sequence[str]) -> str:
-        """Their bytes together, since a character may have several tokens."""
+        # The bytes are concatenated before decoding: a character may span several tokens.
         letters = byte_letters()
         pieces = (
             bytes(letters[c] for c in token) if set(token) <= letters.keys() else token.encode()
@@ -83,15 +88,13 @@ class Bpe(TokenizerConfig):
 
     @property
     def mask_takes_space(self) -> bool:
-        """The space is part of the word that was masked, as transformers has it."""
+        # As in transformers.
         return True
 
     def rules(self) -> list[Any]:
-        """The merges in order, and what a text begins with."""
         return [lines_of(self.merges), self.prefix_space]
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """GPT-2's pre-tokeniser (its expression, then bytes as letters) around the merges."""
         unknown = vocabulary.specials["unk"]
         tokenizer = tokenizers.Tokenizer(
             models.BPE(
@@ -107,7 +110,6 @@ class Bpe(TokenizerConfig):
         return tokenizer
 
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
-        """`vocab.json` and `merges.txt`."""
         return {
             "vocab.json": json.dumps(vocabulary.ids, ensure_ascii=False).encode("utf-8"),
             "merges.txt": merges_text(read_merges(self.merges, vocabulary)).encode("utf-8"),
@@ -115,13 +117,13 @@ class Bpe(TokenizerConfig):
 
 
 def merges_text(merges: Sequence[tuple[str, str]]) -> str:
-    """The content of a `merges.txt`."""
+    """Write `merges` as the content of a `merges.txt`."""
     return "".join((f"{_VERSION}: 0.2\n", *(f"{left} {right}\n" for left, right in merges)))
 
 
 @cache
 def byte_letters() -> dict[str, int]:
-    """The letter that stands for each byte: itself where it can be printed, else one past 255."""
+    """Letter to byte: printable bytes are their own letter, the others start at U+0100."""
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printed]
     letters = {chr(byte): byte for byte in printed}
@@ -129,16 +131,18 @@ def byte_letters() -> dict[str, int]:
 
 
 def _read_tokens(path: str) -> tuple[str, ...]:
-    """The tokens of a `vocab.json`, or of a file with one a line."""
+    """Read the tokens of a `vocab.json`, or of a text file with one token per line."""
     lines = lines_of(path)
     if Path(path).suffix != ".json" and lines[:1] != ["{"]:
         return tokens_of_lines(lines, path)
     try:
         ids = json.loads("\n".join(lines), object_pairs_hook=lambda pairs: _no_twins(pairs, path))
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}).") from error
+        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
     if not isinstance(ids, dict) or not all(type(index) is int for index in ids.values()):
-        raise UserError(f'{path}: is no vocabulary such as {{"<s>": 0, "the": 1}}.')
+        raise UserError(
+            f'{path}: the file is not a map of tokens to ids such as {{"<s>": 0, "the": 1}}.'
+        )
     if not ids:
         raise UserError(f"{path}: the vocabulary is empty.")
     by_id = {index: token for token, index in ids.items()}
@@ -148,27 +152,31 @@ def _read_tokens(path: str) -> tuple[str, ...]:
     for index in range(len(ids)):
         if index not in by_id:
             raise UserError(
-                f"{path}: has {len(ids)} tokens but none with the id {index}: ids must be "
-                f"0 to {len(ids) - 1} without a gap."
+                f"{path}: no token has id {index}. The ids of {len(ids)} tokens must be "
+                f"0 to {len(ids) - 1} without gaps."
             )
     return tuple(by_id[index] for index in range(len(ids)))
 
 
 def _no_twins(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
-    """The object of `pairs`, of which JSON would keep the last of two with one key."""
+    """`dict(pairs)`, but a duplicate key raises UserError; `json` would keep the last silently."""
     found: dict[str, Any] = {}
     for token, index in pairs:
         if token in found:
             raise UserError(
-                f"{path}: the token {token!r} stands there twice, with the ids {found[token]} "
-                f"and {index}; ids would be ambiguous."
+                f"{path}: the token {token!r} occurs twice, with ids {found[token]} and {index}. "
+                "Token ids would be ambiguous: remove one of the two entries."
             )
         found[token] = index
     return found
 
 
 def read_merges(path: str, vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    """The pairs of a `merges.txt`. Raises UserError naming file and line."""
+    """Read the pairs of a `merges.txt`.
+
+    Raises UserError, naming file and line, if a line is not a pair or a token of a merge is not in
+    `vocabulary`.
+    """
     merges: list[tuple[str, str]] = []
     ids = vocabulary.ids
     lines = lines_of(path)
@@ -178,14 +186,15 @@ def read_merges(path: str, vocabulary: Vocabulary) -> list[tuple[str, str]]:
         pair = line.split(" ")
         if len(pair) != 2 or not all(pair):
             raise UserError(
-                f'{path}:{number}: "{line}" is no merge: two tokens with one space between them.'
+                f'{path}:{number}: "{line}" is not a merge, i.e. two tokens separated by one space.'
             )
         left, right = pair
         for token in (left, right, left + right):
             if token not in ids:
                 raise UserError(
-                    f'{path}:{number}: merges "{left}" and "{right}", but {vocabulary.source} has '
-                    f'no token "{token}": the two files do not belong together.'
+                    f'{path}:{number}: the merge of "{left}" and "{right}" needs the token '
+                    f'"{token}", which {vocabulary.source} does not have. The two files do not '
+                    "belong together."
                 )
         merges.append((left, right))
     return merges

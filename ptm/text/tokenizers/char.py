@@ -1,4 +1,4 @@
-"""One token a character, over a `vocab.txt`."""
+"""One token per character, over a `vocab.txt`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ class Char(VocabFileTokenizer):
 
     @property
     def splits_words(self) -> bool:
-        """Every word is cut into characters."""
         return True
 
     def continues_word(self, token: str) -> bool:
-        """A character never says so by itself: words come from the segmenter alone."""
         return False
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """Split at white space, then into single characters, then look up."""
         tokenizer = tokenizers.Tokenizer(
             models.WordLevel(vocabulary.ids, unk_token=vocabulary.specials["unk"])
         )

@@ -1,4 +1,4 @@
-"""Vocabulary files: tokenizers that are one, and copies of every kind of file."""
+"""Tokenizers over one `vocab.txt`, and copies of any tokenizer's files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptm.text.vocabulary import Vocabulary, read_vocabulary
 
 
 def copy_files(config: TokenizerConfig, folder: Path) -> None:
-    """Every file of the tokenizer under its own name in `folder`, which is made."""
+    """Copy every file of the tokenizer to `folder` under its own name; the folder is created."""
     folder.mkdir(exist_ok=True)
     for file in config.input_files:
         shutil.copyfile(file, folder / Path(file).name)
@@ -21,10 +21,10 @@ def copy_files(config: TokenizerConfig, folder: Path) -> None:
 def block_with_copies(
     block: Mapping[str, Any], folder: Path, *, named: Path | None = None
 ) -> dict[str, Any]:
-    """A `tokenizer` block whose files are those that `copy_files` put into `folder`.
+    """Point the paths of a `tokenizer` block to the copies that `copy_files` put into `folder`.
 
-    Options whose value is not the name of a file there stay as they are. `named`: what the folder
-    will be called.
+    A value that is not the path of a copied file is unchanged. `named` is the path to write instead
+    of `folder`, for a folder that will be renamed.
     """
 
     def copied(value: Any) -> Any:
@@ -40,10 +40,9 @@ class VocabFileTokenizer(TokenizerConfig):
     FILES: ClassVar[tuple[str, ...]] = ("vocab",)
 
     vocab: str
-    """Path of the vocabulary file, one token a line."""
+    """Path of the vocabulary file, with one token per line."""
 
     def read(self) -> Vocabulary:
-        """The file's tokens, of which one stands for all that are unknown."""
         vocabulary = Vocabulary(
             tokens=read_vocabulary(self.vocab),
             specials={**self.SPECIALS, **self._named_specials()},
@@ -53,10 +52,8 @@ class VocabFileTokenizer(TokenizerConfig):
         return vocabulary
 
     def text_of(self, token: str) -> str:
-        """The token."""
         return token
 
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
-        """The same file."""
         lines = "".join(f"{token}\n" for token in vocabulary.tokens)
         return {"vocab.txt": lines.encode("utf-8")}

@@ -1,7 +1,7 @@
 """SentencePiece models, unigram and BPE (Kudo 2018; Kudo and Richardson 2018).
 
-Ids are those of the `sentencepiece` package, which turns text into them; the pipeline for
-transformers follows it as far as the `tokenizers` library can.
+Text is encoded by the `sentencepiece` package itself. The pipeline that is exported for
+transformers gives the same ids as far as the `tokenizers` library supports it.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from ptm.text.tokenizers.tokenizer import Encoder, Offsets
 from ptm.text.vocabulary import Vocabulary, sentinel
 
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
-"""The first ids of fairseq's numbering, in which the file's pieces from 3 on stand one later."""
+"""The first tokens of fairseq's numbering. The file's pieces from 3 on have their id plus 1."""
 FAIRSEQ_LAST = "<mask>"
 PEGASUS_FIRST = ("<pad>", "</s>", "<unk>")
-"""How files begin whose pieces from 2 on stand 103 later in PEGASUS's numbering."""
+"""The first pieces of PEGASUS's file. In its numbering pieces from 2 on have their id plus 103."""
 _PEGASUS_MARKS = ("<mask_1>", "<mask_2>", *(f"<unk_{number}>" for number in range(2, 103)))
 PEGASUS_OFFSET = len(_PEGASUS_MARKS)
 _SHIFTS = {"file": 0, "fairseq": 1, "pegasus": PEGASUS_OFFSET}
 _SENTINEL = re.compile(SPACE + r"(<extra_id_\d+>)")
-"""How mT5's file writes sentinels."""
+"""A sentinel as mT5's file writes it."""
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-"""How a byte is called that is a piece of its own."""
+"""A piece that is a single byte."""
 
 
 class SentencePiece(TokenizerConfig):
-    """Pieces of raw text, in which a space is written `▁`."""
+    """A SentencePiece model: pieces of raw text, in which a space is written `▁`."""
 
     FILES: ClassVar[tuple[str, ...]] = ("model",)
     SPECIALS: ClassVar[Mapping[str, str]] = ROBERTA_SPECIALS
@@ -55,17 +55,16 @@ class SentencePiece(TokenizerConfig):
     model: str
     """Path of the `.model` file."""
     ids: Literal["file", "fairseq", "pegasus"] = "file"
-    """file: as the model file numbers its pieces; fairseq: as XLM-R does (Conneau et al. 2019);
-    pegasus: as PEGASUS does, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
+    """How pieces are numbered. file: as in the model file; fairseq: as in XLM-R (Conneau et al.
+    2019); pegasus: as in PEGASUS, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
     lowercase: bool = False
     sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
-    """So many tokens <extra_id_N> after the file's, the first of them last, as T5 has them (100).
-    None where the file has its own."""
+    """How many sentinels to append after the file's pieces, in T5's order, with
+    <extra_id_0> last. T5 has 100. 0 if the file has sentinels of its own."""
     unused: NonNegativeInt = 0
-    """Tokens after all others that stand for nothing: T5's tables have rows to spare."""
+    """How many unused tokens to append after all others, for T5's oversized embedding matrices."""
 
     def read(self) -> Vocabulary:
-        """The file's pieces in the order of `ids`; those that no text becomes are reserved."""
         file = read_sentencepiece(self.model)
         specials = {**self._usual_specials(file), **self._named_specials()}
         reserved = file.reserved
@@ -82,7 +81,7 @@ class SentencePiece(TokenizerConfig):
         added = tuple(sentinel(number) for number in reversed(range(self.sentinels)))
         if set(added) & set(tokens):
             raise UserError(
-                f"{self.model}: has {sentinel(0)} among its pieces already; leave out "
+                f"{self.model}: the model already has the piece {sentinel(0)}. Remove "
                 f"tokenizer.sentinels = {self.sentinels}."
             )
         vocabulary = Vocabulary(
@@ -97,13 +96,14 @@ class SentencePiece(TokenizerConfig):
     def _refuse_unlike_pegasus(self, file: SentencePieceFile) -> None:
         if file.tokens[:3] != PEGASUS_FIRST or "<mask_1>" in file.tokens:
             raise UserError(
-                f"{self.model}: begins with {', '.join(file.tokens[:3])}; tokenizer.ids: pegasus "
-                f"renumbers models that begin with {', '.join(PEGASUS_FIRST)} and have no <mask_1>."
-                " Set tokenizer.ids: file."
+                f"{self.model}: the first pieces are {', '.join(file.tokens[:3])}, but "
+                "tokenizer.ids: pegasus needs a model that starts with "
+                f"{', '.join(PEGASUS_FIRST)} and has no <mask_1>. Set tokenizer.ids: file."
             )
 
     def _usual_specials(self, file: SentencePieceFile) -> dict[str, str]:
-        """Padding and the unknown as the file says, the others by whichever usual name it has."""
+        """Special tokens by role: padding and unknown from the file, the others by BERT's or
+        RoBERTa's name, whichever the file has."""
         there = set(file.tokens)
         roles = {
             role: next((name for name in (bert, ROBERTA_SPECIALS[role]) if name in there), bert)
@@ -116,21 +116,19 @@ class SentencePiece(TokenizerConfig):
         first = ("<unk>", "<s>", "</s>")
         if file.tokens[:3] != first or {"<pad>", FAIRSEQ_LAST} & set(file.tokens):
             raise UserError(
-                f"{self.model}: begins with {', '.join(file.tokens[:3])}; tokenizer.ids: fairseq "
-                f"renumbers models that begin with {', '.join(first)} and have no <pad> and no "
-                f"{FAIRSEQ_LAST}. Set tokenizer.ids: file."
+                f"{self.model}: the first pieces are {', '.join(file.tokens[:3])}, but "
+                f"tokenizer.ids: fairseq needs a model that starts with {', '.join(first)} and has "
+                f"neither <pad> nor {FAIRSEQ_LAST}. Set tokenizer.ids: file."
             )
 
     def continues_word(self, token: str) -> bool:
-        """Words begin with the mark of the space before them."""
         return not token.startswith(SPACE)
 
     def text_of(self, token: str) -> str:
-        """Without the mark of the space."""
         return token.replace(SPACE, " ").strip()
 
     def joined(self, tokens: Sequence[str]) -> str:
-        """Marks are spaces; pieces that are single bytes are characters together."""
+        # The bytes are concatenated before decoding: a character may span several byte pieces.
         pieces = (
             bytes([int(token[3:5], 16)]) if _BYTE.fullmatch(token) else token.encode("utf-8")
             for token in tokens
@@ -140,15 +138,14 @@ class SentencePiece(TokenizerConfig):
 
     @property
     def mask_takes_space(self) -> bool:
-        """The space is part of the word that was masked, as transformers has it."""
+        # As in transformers.
         return True
 
     def rules(self) -> list[Any]:
-        """Everything that the file says, and its numbering."""
         return [hashlib.sha256(read_sentencepiece(self.model).data).hexdigest(), self.ids]
 
     def encoder(self, vocabulary: Vocabulary) -> Encoder:
-        """The `sentencepiece` package itself: exact, and several times as fast as a pipeline."""
+        """The `sentencepiece` package itself: exact, and several times as fast as the pipeline."""
         file = self._without_symbols(vocabulary)
         unknown = vocabulary.special_id("unk")
         return _Processor(
@@ -159,7 +156,10 @@ class SentencePiece(TokenizerConfig):
         )
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """Equal but where several ways to cut a text are equally likely, which it rounds apart."""
+        """A pipeline that gives the package's ids, except between equally likely segmentations.
+
+        There the library rounds differently and may choose another one.
+        """
         return pipeline_of(
             self._without_symbols(vocabulary),
             tokens=vocabulary.tokens[: vocabulary.size - self.unused],
@@ -168,19 +168,22 @@ class SentencePiece(TokenizerConfig):
         )
 
     def _without_symbols(self, vocabulary: Vocabulary) -> SentencePieceFile:
-        """The file, in which neither special tokens nor sentinels are found in a text."""
+        """The model changed so that special tokens and sentinels in a text are plain text."""
         file = read_sentencepiece(self.model)
         sentinels = {token for token in file.tokens if _SENTINEL.fullmatch(token)}
         return file.without_symbols(sentinels | set(vocabulary.specials.values()))
 
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
-        """The model file by the name that the family's own class reads."""
+        # The names that XLM-R's and T5's tokenizer classes read.
         name = "sentencepiece.bpe.model" if self.ids == "fairseq" else "spiece.model"
         return {name: Path(self.model).read_bytes()}
 
 
 class _Processor:
-    """The `sentencepiece` package with this project's numbering."""
+    """Encoder over the `sentencepiece` package, with ids in the numbering of the config.
+
+    `shift` is added to every id but the unknown; `unknown` is its id in the file and in the config.
+    """
 
     def __init__(
         self,
@@ -202,19 +205,19 @@ class _Processor:
         return [ours if index == theirs else index + self._shift for index in found]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
         read = [lowered(text) for text in texts] if self._lowercase else list(texts)
-        # Workers share the cores out already.
+        # One thread, as the preprocessing workers already use all cores.
         return [self._ids(found) for found in self._processor.encode(read, num_threads=1)]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
         found = []
         for text in texts:
             read = lowered(text) if self._lowercase else text
             mapped = self._processor.encode_as_offset_mapping(read)
             offsets = [(start, end) for start, end in mapped["offsets"]]
             if len(read) != len(text):
+                # Lowercasing changed the length (İ becomes two characters): `at` maps each index of
+                # the lowercased text to its character in the original one.
                 at = [index for index, c in enumerate(text) for _ in lowered(c)] + [len(text)]
                 offsets = [(at[start], at[end]) for start, end in offsets]
             found.append((self._ids(mapped["ids"]), offsets))
@@ -222,6 +225,6 @@ class _Processor:
 
 
 def lowered(text: str) -> str:
-    """Every character in lower case by itself, as the `tokenizers` library does it."""
-    # Python writes a sigma at the end of a word in another way.
+    """Lowercase each character by itself, as the `tokenizers` library does."""
+    # str.lower depends on context for one letter only: Σ at the end of a word becomes ς.
     return "".join(c.lower() for c in text) if "Σ" in text else text.lower()

@@ -1,4 +1,4 @@
-"""What a SentencePiece `.model` file says, and the `tokenizers` pipeline that does the same."""
+"""SentencePiece `.model` files: reading, writing, and their equivalent `tokenizers` pipelines."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 @dataclass(frozen=True)
 class SentencePieceFile:
-    """A parsed model."""
+    """A SentencePiece model file."""
 
     path: str
     data: bytes
 
     @cached_property
     def proto(self) -> Any:
-        """The message that the file is."""
+        """The file as a parsed `ModelProto` message."""
         message = sentencepiece_model_pb2.ModelProto()
         message.ParseFromString(self.data)
         return message
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
-        """The pieces by the file's ids."""
+        """The pieces, in the order of the file's ids."""
         return tuple(piece.piece for piece in self.proto.pieces)
 
     @property
     def unknown(self) -> int:
-        """The file's id of the unknown piece."""
+        """Id in the file of the unknown piece."""
         return next(i for i, piece in enumerate(self.proto.pieces) if piece.type == _UNKNOWN)
 
     @property
     def padding(self) -> int | None:
-        """The file's id of padding, if it has one."""
+        """Id in the file of the padding piece; None if it has no such piece."""
         found = int(self.proto.trainer_spec.pad_id)
         return found if 0 <= found < len(self.tokens) else None
 
     @cached_property
     def reserved(self) -> frozenset[str]:
-        """Pieces that no text becomes."""
+        """Pieces that text is never tokenised to: unknown, control and unused ones."""
         kinds = (_UNKNOWN, _CONTROL, _UNUSED)
         return frozenset(piece.piece for piece in self.proto.pieces if piece.type in kinds)
 
     def without_symbols(self, tokens: set[str]) -> SentencePieceFile:
-        """The same model, in which `tokens` are never found in a text.
+        """A copy of the model that does not recognise `tokens` in a text.
 
-        Files may list special tokens among the symbols to be looked for in it.
+        Files may list special tokens as user-defined symbols, which are recognised.
         """
         message = sentencepiece_model_pb2.ModelProto()
         message.CopyFrom(self.proto)
@@ -74,7 +74,7 @@ class SentencePieceFile:
 
 
 def read_sentencepiece(path: str) -> SentencePieceFile:
-    """The model at `path`. Raises UserError where it is none, or of another kind."""
+    """Read a model. Raises UserError if the file is not a unigram or BPE SentencePiece model."""
     try:
         status = Path(path).stat()
         return _parsed(path, status.st_mtime_ns, status.st_size)
@@ -86,7 +86,7 @@ def read_sentencepiece(path: str) -> SentencePieceFile:
 
 @lru_cache(maxsize=4)
 def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
-    """Read once for all that asks, as long as the file stays as it is."""
+    """Parse a model; cached until the file's modification time or size changes."""
     data = Path(path).read_bytes()
     file = SentencePieceFile(path, data)
     try:
@@ -97,22 +97,25 @@ def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
         raise UserError(_no_model(path, data))
     if file.proto.trainer_spec.model_type not in (_UNIGRAM, _BPE):
         raise UserError(
-            f"{path}: is a SentencePiece model of words or characters; unigram and bpe models are "
-            "supported. tokenizer.type: space or char do the same with a vocab.txt."
+            f"{path}: the file is a SentencePiece model of words or characters; only unigram and "
+            "bpe models are supported. Use tokenizer.type: space or char with a vocab.txt instead."
         )
     token, times = Counter(file.tokens).most_common(1)[0]
     if times > 1:
-        raise UserError(f"{path}: the piece {token!r} stands there {times} times; it is damaged.")
+        raise UserError(f"{path}: the piece {token!r} occurs {times} times: the file is damaged.")
     return file
 
 
 def _no_model(path: str, data: bytes) -> str:
     if data.startswith(b"version https://git-lfs"):
-        return f"{path}: is a pointer to a SentencePiece model (`git lfs pull` fetches it)."
+        return (
+            f"{path}: the file is a Git LFS pointer to a SentencePiece model. Fetch the model with "
+            "`git lfs pull`."
+        )
     hint = " A vocab.txt belongs to tokenizer.type: wordpiece." if path.endswith(".txt") else ""
     return (
-        f"{path}: is not a SentencePiece model (a .model file that SentencePiece's trainer or "
-        f"`ptm vocab train --type unigram` wrote).{hint}"
+        f"{path}: the file is not a SentencePiece model (a .model file written by SentencePiece's "
+        f"trainer or by `ptm vocab train --type unigram`).{hint}"
     )
 
 
@@ -123,13 +126,17 @@ def pipeline_of(
     unknown: int,
     lowercase: bool,
 ) -> tokenizers.Tokenizer:
-    """The pipeline that cuts as the file does, `tokens` by this project's ids.
+    """Build the `tokenizers` pipeline that tokenises as the model does.
 
-    Raises UserError for files that the library cannot follow.
+    `tokens` are the tokens in the order of this project's ids; `unknown` is the id of the unknown
+    token. Raises UserError if the library does not support the model's options.
     """
     spec = file.proto.trainer_spec
     if spec.treat_whitespace_as_suffix or not file.proto.normalizer_spec.escape_whitespaces:
-        raise UserError(f"{file.path}: writes spaces in a way that transformers' pipelines cannot.")
+        raise UserError(
+            f"{file.path}: the model's white space options (treat_whitespace_as_suffix, or "
+            "escape_whitespaces = false) are not supported by transformers' pipelines."
+        )
     pieces = {piece.piece: piece for piece in file.proto.pieces}
     model: models.Model
     if spec.model_type == _UNIGRAM:
@@ -160,10 +167,11 @@ def _unigram(
     for token in tokens:
         piece = pieces.get(token)
         if piece is None or piece.type in (_UNKNOWN, _CONTROL, _UNUSED, _BYTE):
-            # The unknown is worth 10 less than the lowest of all, so no score may be lower.
+            # Text is never tokenised to these. The library scores the unknown token 10 below the
+            # lowest score, so their scores must not lower it.
             scores.append((token, lowest))
         elif piece.type == _USER_DEFINED:
-            # As SentencePiece does: above any way to cut it.
+            # As in SentencePiece: a score above that of any other segmentation.
             scores.append((token, len(token.encode()) * highest - 0.1))
         else:
             scores.append((token, piece.score))
@@ -173,7 +181,7 @@ def _unigram(
 def _bpe(
     pieces: dict[str, Any], tokens: Sequence[str], *, unknown: int, byte_fallback: bool
 ) -> models.BPE:
-    """Of two neighbours, those whose joined piece has the highest score are merged first."""
+    """Merges from scores: SentencePiece merges the neighbours whose joined piece scores highest."""
     usable = {t: p.score for t, p in pieces.items() if p.type in (_NORMAL, _USER_DEFINED)}
     ranked = sorted((t for t in usable if len(t) > 1), key=lambda t: -usable[t])
     merges = [
@@ -197,8 +205,9 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
     charsmap = bytes(spec.precompiled_charsmap)
     if charsmap:
         if _deletes_break(charsmap):
-            # The library maps a letter and the marks on it together, and loses those that the map
-            # does not know; a character that the map deletes keeps the marks apart.
+            # The library maps a letter together with its combining marks, and drops the marks if
+            # the map does not contain the combination. Inserting _BREAK, which the map deletes,
+            # before each mark makes the library map letter and marks separately.
             marks = Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])")
             steps += [normalizers.NFC(), normalizers.Replace(marks, _BREAK)]
         steps.append(normalizers.Precompiled(charsmap))
@@ -206,7 +215,8 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
         steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
     elif spec.add_dummy_prefix:
-        # The library's Metaspace puts none before a text that begins with a space.
+        # The library's Metaspace adds no prefix to a text that starts with a space, but
+        # SentencePiece does.
         steps += [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
     return steps
 
@@ -228,9 +238,10 @@ def bpe_model(
     control: set[str],
     dummy_prefix: bool,
 ) -> bytes:
-    """A model file of `pieces` by id that are merged in the order of `merges`, as LLaMA's is.
+    """Write a BPE model file, such as LLaMA's, from `pieces` (by id) and ordered `merges`.
 
-    `control`: pieces that no text becomes. Bytes stand for what has no piece, where they are there.
+    `unknown` is the id of the unknown piece; `control` are pieces that text is never tokenised to.
+    If `pieces` contain bytes (<0x00> …), characters without a piece are tokenised to bytes.
     """
     rank: dict[str, int] = {}
     for index, (left, right) in enumerate(merges):
@@ -264,10 +275,11 @@ def unigram_model(
     charsmap: str,
     dummy_prefix: bool,
 ) -> bytes:
-    """A model file of `pieces` (and scores) by id, `control` of which no text becomes.
+    """Write a unigram model file from `pieces`, (piece, score) by id.
 
-    With `fairseq`, they are in XLM-R's order, and in SentencePiece's own in the file. `charsmap`
-    is written as in a `tokenizer.json`.
+    `unknown` is the id of the unknown piece; `control` are pieces that text is never tokenised to.
+    With `fairseq`, `pieces` are in XLM-R's order and are written in SentencePiece's. `charsmap` is
+    the normalisation map in base64, as in a `tokenizer.json`.
     """
     listed = list(pieces)
     if fairseq:

@@ -1,4 +1,4 @@
-"""Words between white space, over a `vocab.txt` of whole words."""
+"""Words separated by white space, over a `vocab.txt` of whole words."""
 
 from __future__ import annotations
 
@@ -14,27 +14,24 @@ from ptm.text.vocabulary import Vocabulary
 
 
 class Space(VocabFileTokenizer):
-    """Text that is segmented already: every word is a token, unknown ones are [UNK]."""
+    """For text that is already segmented: every word is one token, [UNK] if it is unknown."""
 
     type: Literal["space"]
 
     def continues_word(self, token: str) -> bool:
-        """Every token is a word."""
         return False
 
     def joined(self, tokens: Sequence[str]) -> str:
-        """Words apart, in any script."""
         return " ".join(tokens)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """Lowercase if asked, split at white space, look up."""
         return self._pipeline(vocabulary.ids, unknown=vocabulary.specials["unk"])
 
     def encoder(self, vocabulary: Vocabulary) -> PipelineEncoder:
-        """The same, but a word of the text that reads like a special token is unknown."""
         unknown = vocabulary.specials["unk"]
         special = {*vocabulary.specials.values()} - {unknown}
-        # No word has a space in it.
+        # A special token written in the text must become [UNK]. Its entry gets a space in front,
+        # so that no word of the text can match it.
         ids = {f" {t}" if t in special else t: index for t, index in vocabulary.ids.items()}
         return PipelineEncoder(self._pipeline(ids, unknown=unknown))
 
@@ -43,6 +40,6 @@ class Space(VocabFileTokenizer):
         if self.lowercase:
             tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        # No word continues another: all of them are set apart by a space.
+        # No token starts with "\0", so the decoder puts a space between all words.
         tokenizer.decoder = decoders.WordPiece(prefix="\0", cleanup=False)
         return tokenizer

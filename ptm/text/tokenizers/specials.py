@@ -1,4 +1,4 @@
-"""Special tokens: their names in BERT's and RoBERTa's vocabularies, and in others' files."""
+"""Special tokens of BERT's and RoBERTa's vocabularies, and reading them from JSON files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
 
 
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
-    """Role to token from a `special_tokens_map.json` or a `tokenizer_config.json`.
+    """Role to token from the content of a `special_tokens_map.json` or `tokenizer_config.json`.
 
-    Models that predict the next token have bos for cls, and eos for sep.
+    Without `cls_token`, role `cls` is the `bos_token`; without `sep_token`, `sep` is `eos_token`.
     """
     roles = {}
     for role in ROLES:
         for name in (role, *_ALSO_CALLED.get(role, ())):
             value = named.get(f"{name}_token")
-            # transformers writes a token as its text, or as an object with the text in it.
+            # transformers writes a token as a string or as an object with the string in `content`.
             token = value.get("content") if isinstance(value, dict) else value
             if isinstance(token, str):
                 roles[role] = token

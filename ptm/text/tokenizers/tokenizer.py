@@ -23,35 +23,33 @@ Offsets = list[tuple[int, int]]
 
 
 class Encoder(Protocol):
-    """Text to ids, special tokens neither added nor recognised."""
+    """Turns text into ids. Special tokens are neither added nor recognised in the text."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text."""
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
+        """Ids of each text, and for each id its character range [start, end) in the text."""
 
 
 @dataclass(frozen=True)
 class PipelineEncoder:
-    """The encoder that is a pipeline of the `tokenizers` library."""
+    """Encodes with a pipeline of the `tokenizers` library."""
 
     pipeline: tokenizers.Tokenizer
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
         encodings = self.pipeline.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
         encodings = self.pipeline.encode_batch(list(texts), add_special_tokens=False)
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A loaded tokenizer: text to ids and back."""
+    """A tokenizer with its vocabulary: encodes text to ids and decodes ids to text."""
 
     config: TokenizerConfig
     vocabulary: Vocabulary
@@ -59,7 +57,7 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with anything that changes ids: type, case, special tokens, vocabulary, rules."""
+        """Hash of all that determines ids: type, lowercase, special tokens, vocabulary, rules."""
         parts: list[Any] = [
             self.config.type,
             self.config.lowercase,
@@ -72,26 +70,26 @@ class Tokenizer:
 
     @cached_property
     def continuations(self) -> NDArray[np.bool_]:
-        """By id: whether the token can only stand inside a word."""
+        """Whether each token can only be inside a word (V), indexed by id."""
         return np.array([self.config.continues_word(t) for t in self.vocabulary.tokens], dtype=bool)
 
     @cached_property
     def bare_marks(self) -> NDArray[np.bool_]:
-        """By id: whether the token is the mark of a word's beginning and nothing else."""
+        """Whether each token is the bare word mark, without text (V), indexed by id."""
         return np.array([t == self.config.WORD_MARK for t in self.vocabulary.tokens], dtype=bool)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without special tokens; special tokens in the text are plain text."""
+        """Ids of each text. No special tokens are added; those in the text are plain text."""
         return self.encoder.encode(texts)
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Ids of each text, and for each id the characters [start, end) it stands for."""
+        """Ids of each text, and for each id its character range [start, end) in the text."""
         return self.encoder.encode_with_offsets(texts)
 
     def encode_marked(self, text: str) -> list[int]:
-        """Ids of `[CLS] text [SEP]` where mask tokens written in the text are mask tokens.
+        """Ids of `[CLS] text [SEP]`, with mask tokens in the text recognised.
 
-        A vocabulary without [CLS] has nothing before the text, one without [MASK] no masks in it.
+        [CLS] is omitted if the vocabulary lacks it; without [MASK] the text is all plain text.
         """
         vocabulary = self.vocabulary
         parts = text.split(vocabulary.specials["mask"]) if vocabulary.has("mask") else [text]
@@ -105,7 +103,7 @@ class Tokenizer:
         return [*ids, vocabulary.special_id("sep")]
 
     def encode_with_specials(self, text: str) -> list[int]:
-        """Ids of the text alone, where special tokens written in it, and sentinels, are such."""
+        """Ids of the text, with special tokens and sentinels in it recognised; none are added."""
         vocabulary = self.vocabulary
         special = {*vocabulary.specials.values(), *vocabulary.reserved} & vocabulary.ids.keys()
         special |= {vocabulary.tokens[token] for token in vocabulary.sentinels.tolist()}
@@ -120,7 +118,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; special tokens are written as they are called."""
+        """Decode `ids` to text. Special tokens are written out, e.g. `[MASK]`."""
         special, tokens = self.vocabulary.is_special, self.vocabulary.tokens
         text, ordinary = "", list[str]()
         for token in ids:

@@ -14,25 +14,26 @@ CONTINUATION = "##"
 
 
 class WordPiece(VocabFileTokenizer):
-    """Text is cleaned, lowercased if asked, Chinese characters stand alone, words are cut."""
+    """BERT's tokenizer.
+
+    Text is cleaned, lowercased with `lowercase`, and split at white space, punctuation and around
+    Chinese characters; words are then cut greedily into the longest pieces of the vocabulary.
+    """
 
     type: Literal["wordpiece"]
 
     @property
     def huggingface_class(self) -> str:
-        """transformers' class with the same ids."""
         return "BertTokenizer"
 
     def continues_word(self, token: str) -> bool:
-        """`##x` continues a word."""
         return token.startswith(CONTINUATION)
 
     def text_of(self, token: str) -> str:
-        """Without `##`, which a token of that alone is not."""
+        # A token that is `##` and nothing else is text.
         return token.removeprefix(CONTINUATION) or token
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-        """BERT's normaliser and pre-tokeniser around greedy longest-match WordPiece."""
         tokenizer = tokenizers.Tokenizer(
             models.WordPiece(
                 vocabulary.ids,

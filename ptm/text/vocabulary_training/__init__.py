@@ -1,4 +1,4 @@
-"""Making a vocabulary out of text: one kind in one file each, found by scanning this package."""
+"""Training vocabularies from text, one trainer per file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Trained", "Trainer", "TrainingText", "Wish", "trainers"]
 
 
 def trainers() -> dict[str, Trainer]:
-    """Every kind that is a file of this package, by name."""
+    """One instance of every trainer in this package, by name."""
     kinds = classes_in(__name__, Trainer)  # type: ignore[type-abstract]
     found = {kind.name: kind() for kind in kinds}
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""What every trainer of vocabularies reads, is asked for and gives."""
+"""The base class of vocabulary trainers, with their options and results."""
 
 from __future__ import annotations
 
@@ -13,50 +13,59 @@ from ptm.text.vocabulary_training.text import TrainingText
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for."""
+    """The options of a vocabulary training, from the command line."""
 
     size: int | None
-    """Tokens in all, special ones included; None: as many as `min_count` lets through."""
+    """Number of tokens, special tokens included; None: no limit but `min_count`."""
     min_count: int | None
+    """Rarer characters, pieces or words are left out; None: the trainer's default."""
     lowercase: bool
     extra: tuple[str, ...]
-    """Special tokens besides those with a role."""
+    """Special tokens without a role."""
 
     def specials(self, roles: Mapping[str, str], order: Iterable[str]) -> list[str]:
-        """All special tokens in the order of their ids. Raises UserError where two are alike."""
+        """All special tokens in the order of their ids: those of `roles` in `order`, then `extra`.
+
+        Raises UserError if a token of `extra` occurs twice, is empty or contains white space.
+        """
         found = [roles[role] for role in order]
         for token in self.extra:
             if token in found:
-                raise UserError(f'--special "{token}": is a special token already.')
+                raise UserError(f'--special "{token}": the token is already a special token.')
             if not token or token.split() != [token]:
-                raise UserError(f'--special "{token}": must be a token without white space.')
+                raise UserError(f'--special "{token}": the token is empty or contains white space.')
             found.append(token)
         return found
 
     def needed_size(self, kind: str) -> int:
-        """The size, where a kind has to be given one. Raises UserError where it is not."""
+        """Return `size`, for a trainer that requires it. Raises UserError if it is not given."""
         if self.size is None:
-            raise UserError(f"--size: how many tokens a vocabulary of type {kind} is to have.")
+            raise UserError(
+                f"--size (number of tokens) is required for a vocabulary of type {kind}."
+            )
         return self.size
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Files by name, and the `tokenizer` block in which `None` stands for such a file's path."""
+    """A trained vocabulary: its files and its `tokenizer` block."""
 
     files: dict[str, bytes]
+    """Content by file name."""
     block: dict[str, Any]
+    """The `tokenizer` block; each None is to be replaced by the path of the next of `files`."""
     size: int
+    """Number of tokens."""
 
 
 class Trainer(ABC):
-    """A kind of vocabulary."""
+    """Trains one type of vocabulary. `name` is the value of `--type`."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """The vocabulary of `text`; the same text and wish give the same bytes.
+        """Train a vocabulary on `text`. The same text and options give the same bytes.
 
-        Raises UserError for a wish that cannot be fulfilled.
+        Raises UserError if the options are invalid for this type or do not fit the text.
         """

@@ -1,4 +1,4 @@
-"""Byte-level BPE as GPT-2 and RoBERTa have it (Radford et al. 2019; Liu et al. 2019)."""
+"""Byte-level BPE, as in GPT-2 and RoBERTa (Radford et al. 2019; Liu et al. 2019)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ptm.text.vocabulary_training.text import TrainingText, refuse_small
 
 MIN_COUNT = 2
 _ORDER = ("cls", "pad", "sep", "unk", "mask")
-"""RoBERTa's, whose padding is 1."""
+"""RoBERTa's order of the special tokens: padding has id 1."""
 
 
 class ByteBpe(Trainer):
-    """All 256 bytes, then pairs merged by frequency."""
+    """Starts from all 256 bytes and merges the most frequent pairs."""
 
     name: ClassVar[str] = "bpe"
 
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """The memory this takes grows with the text that is read: words are as long as clauses."""
+        """Memory grows with the text that is read: unspaced text has words as long as clauses."""
         size = wish.needed_size(self.name)
         specials = wish.specials(ROBERTA_SPECIALS, _ORDER)
         letters = list(byte_letters())

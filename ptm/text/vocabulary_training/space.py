@@ -1,4 +1,4 @@
-"""A list of whole words, for `tokenizer.type: space`."""
+"""Vocabularies of whole words, for `tokenizer.type: space`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MIN_COUNT = 2
 
 
 class Words(Trainer):
-    """The words between white space, the most frequent first."""
+    """Words separated by white space, the most frequent first."""
 
     name: ClassVar[str] = "space"
 
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """Words that occur `min_count` times, as many as have room; ties by spelling."""
+        """Keep words with at least `min_count` occurrences, up to `size`; ties by spelling."""
         specials = wish.specials(BERT_SPECIALS, BERT_SPECIALS)
         counts = count((line.lower() if wish.lowercase else line).split() for line in text.lines())
         least = MIN_COUNT if wish.min_count is None else wish.min_count
@@ -26,13 +26,15 @@ class Words(Trainer):
         frequent = [word for word, n in counts.items() if n >= least and word not in special]
         if not frequent:
             raise UserError(
-                f"--min-count {least}: no word of the corpus occurs so often; the most frequent, "
+                f"--min-count {least}: no word of the corpus occurs that often. The most frequent, "
                 f'"{counts.most_common(1)[0][0]}", occurs {counts.most_common(1)[0][1]} times.'
             )
         frequent.sort(key=lambda word: (-counts[word], word))
         if wish.size is not None:
             if wish.size <= len(specials):
-                raise UserError(f"--size {wish.size}: leaves no room beside the special tokens.")
+                raise UserError(
+                    f"--size {wish.size} leaves no room for words beside the special tokens."
+                )
             frequent = frequent[: wish.size - len(specials)]
         tokens = [*specials, *frequent]
         return Trained(

@@ -1,4 +1,4 @@
-"""The text that a vocabulary is made of: read in blocks, and counted."""
+"""Reading the training text of a vocabulary in blocks, and counting its words."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ptm.text.corpus import CorpusFile, CorpusReader, parse_block, refuse_other_
 _BLOCK = 2**20
 MOST_WORDS = 5_000_000
 _OF_COMPRESSED = 4
-"""Bytes of text that a byte of a compressed file is taken for."""
+"""Estimated bytes of text per byte of a compressed file."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How far the text is read."""
+    """Progress of reading the text: bytes and documents so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int
@@ -29,21 +29,24 @@ class Reading:
 
 @dataclass(frozen=True)
 class TrainingText:
-    """The lines of a corpus, or of blocks spread evenly over one that is larger than `limit`."""
+    """The lines of a corpus; of a corpus larger than `limit`, the lines of evenly spread blocks."""
 
     corpus: Sequence[CorpusFile]
     limit: int
-    """About how many bytes of text are read: what bounds the memory of a training."""
+    """About how many bytes of text are read; bounds the memory of a training."""
     report: Callable[[Reading], None]
 
     @property
     def share(self) -> float:
-        """How much of the corpus is read."""
+        """The fraction of the corpus that is read, in (0, 1]."""
         sizes = (f.bytes * (_OF_COMPRESSED if f.compressed else 1) for f in self.corpus)
         return min(1.0, self.limit / sum(sizes))
 
     def lines(self) -> Iterator[str]:
-        """Each line that has text, in order; always the same. Raises UserError for no text."""
+        """Yield every line that is not blank, in order; each call yields the same lines.
+
+        Raises UserError if a file is in another encoding or the corpus has no text.
+        """
         begun, before, documents, total = time.monotonic(), 0, 0, sum(f.bytes for f in self.corpus)
         number, share = 0, self.share
         for index, file in enumerate(self.corpus):
@@ -51,6 +54,7 @@ class TrainingText:
             lines = invalid = first = 0
             for block in reader.blocks():
                 number += 1
+                # True for a fraction `share` of all blocks, at even distances.
                 if ceil(number * share) > ceil((number - 1) * share):
                     parsed = parse_block(block.data, "documents")
                     if parsed.first_invalid is not None and not invalid:
@@ -65,13 +69,14 @@ class TrainingText:
             before += file.bytes
         if not documents:
             names = ", ".join(file.path for file in self.corpus)
-            raise UserError(f"{names}: the corpus has no text: nothing to make a vocabulary of.")
+            raise UserError(f"{names}: the corpus has no text to train a vocabulary on.")
 
 
 def count(words: Iterable[Sequence[str]]) -> Counter[str]:
-    """How often each word occurs; the rarest are forgotten where there are too many to hold.
+    """Count the occurrences of each word, in bounded memory.
 
-    Then a word that is rarer than the words forgotten by then may be counted too low, or lack.
+    Whenever there are more than MOST_WORDS different words, the rarest are dropped. A word that is
+    rarer than those may then have too low a count or be missing.
     """
     counts: Counter[str] = Counter()
     rarest = 1
@@ -84,9 +89,9 @@ def count(words: Iterable[Sequence[str]]) -> Counter[str]:
 
 
 def refuse_small(size: int, *, specials: int, alphabet: int, advice: str) -> None:
-    """Raise UserError where not even the single characters have room."""
+    """Raise UserError if `size` is too small for the special tokens and the single characters."""
     if size < specials + alphabet:
         raise UserError(
-            f"--size {size}: is too small: {specials} special tokens and {alphabet} characters "
+            f"--size {size} is too small: {specials} special tokens and {alphabet} characters "
             f"need {specials + alphabet}. {advice}"
         )

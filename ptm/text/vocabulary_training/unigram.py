@@ -1,4 +1,4 @@
-"""A unigram SentencePiece model (Kudo 2018), numbered as XLM-R's."""
+"""Unigram SentencePiece models (Kudo 2018), with XLM-R's numbering."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
 from ptm.text.vocabulary_training.text import TrainingText
 
 _COVERAGE = 0.9995
-"""The share of the text's characters that become pieces; the rarest are unknown (XLM-R's)."""
+"""Share of the text's characters that are in the vocabulary; the rarest are not. XLM-R's value."""
 _THREADS = 4
-"""Fixed, since sums of floats depend on it."""
+"""Fixed, since the sums of floats, and thus the model, depend on it."""
 _BESIDE_FILE = 2
-"""Tokens that fairseq's numbering adds to those of the file: <pad> and <mask>."""
+"""Number of tokens that fairseq's numbering adds to the file's: <pad> and <mask>."""
 
 
 class Unigram(Trainer):
-    """SentencePiece's own trainer."""
+    """Trains with SentencePiece's own trainer."""
 
     name: ClassVar[str] = "unigram"
 
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """The memory this takes is several times the text that is read."""
+        """Memory is several times the text that is read."""
         size = wish.needed_size(self.name)
         if wish.min_count is not None:
-            raise UserError("--min-count: is not for --type unigram, which weighs pieces itself.")
+            raise UserError(
+                "--min-count is not supported for --type unigram, which weighs pieces itself."
+            )
         wish.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
         if size <= len(ROBERTA_SPECIALS) + len(wish.extra):
-            raise UserError(f"--size {size}: leaves no room beside the special tokens.")
+            raise UserError(f"--size {size} leaves no room for pieces beside the special tokens.")
         model, refused = io.BytesIO(), list[UserError]()
         try:
             SentencePieceTrainer.train(
@@ -69,7 +71,7 @@ class Unigram(Trainer):
 
 
 def _encoded(text: TrainingText, refused: list[UserError], *, lowercase: bool) -> Iterator[str]:
-    """The lines; what is wrong with the text goes to `refused`, as SentencePiece loses errors."""
+    """Yield the lines. SentencePiece loses exceptions, so a UserError is appended to `refused`."""
     try:
         for line in text.lines():
             yield lowered(line) if lowercase else line
@@ -78,11 +80,12 @@ def _encoded(text: TrainingText, refused: list[UserError], *, lowercase: bool) -
 
 
 def _reason(size: int, error: str) -> str:
+    """The message for `error`, an exception text of SentencePiece's trainer."""
     found = re.search(r"smaller than required_chars\. (\d+) vs (\d+)", error)
     if found:
         needed = int(found[2]) + _BESIDE_FILE
         return (
-            f"--size {size}: is too small: the special tokens and {_COVERAGE:.2%} of the text's "
+            f"--size {size} is too small: the special tokens and {_COVERAGE:.2%} of the text's "
             f"characters need {needed}."
         )
-    return f"--size {size}: SentencePiece's trainer could not go on: {error.splitlines()[-1]}"
+    return f"--size {size}: SentencePiece's trainer failed: {error.splitlines()[-1]}"

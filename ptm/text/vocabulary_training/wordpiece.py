@@ -1,4 +1,4 @@
-"""WordPieces as BERT has them: Chinese characters alone, words in pieces (Devlin et al. 2018)."""
+"""WordPiece vocabularies as in BERT (Devlin et al. 2018): each Chinese character is a token."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MIN_COUNT = 2
 
 
 class WordPieces(Trainer):
-    """Characters that occur `min_count` times, then pieces merged by frequency."""
+    """Starts from characters with at least `min_count` occurrences and merges frequent pairs."""
 
     name: ClassVar[str] = "wordpiece"
 
     def train(self, text: TrainingText, wish: Wish) -> Trained:
-        """Reads the text twice: for the characters, and for the pieces."""
+        """Reads the text twice: to count the characters, then to train the pieces."""
         size = wish.needed_size(self.name)
         least = MIN_COUNT if wish.min_count is None else wish.min_count
         specials = wish.specials(BERT_SPECIALS, BERT_SPECIALS)
@@ -33,17 +33,18 @@ class WordPieces(Trainer):
         whole = first + inside
         kept = {c for c, n in whole.items() if n >= least}
         if not kept:
-            raise UserError(f"--min-count {least}: no character of the corpus occurs so often.")
+            raise UserError(f"--min-count {least}: no character of the corpus occurs that often.")
         alphabet = [c for c in _by_count(whole) if c in kept and first[c]]
         alphabet += [f"{CONTINUATION}{c}" for c in _by_count(inside) if c in kept]
         refuse_small(
             size,
             specials=len(specials),
             alphabet=len(alphabet),
-            advice=f"A larger --min-count (now {least}) leaves rare characters out.",
+            advice=f"Use a larger --size, or a larger --min-count (now {least}), which drops rare "
+            "characters.",
         )
-        # Given in this order, ids no longer depend on the order in which words are met, and with
-        # them which of two equally frequent pieces is made first.
+        # Passing the alphabet as special tokens fixes its ids. Otherwise they would depend on the
+        # order in which words are met, and with them the choice between equally frequent pairs.
         trainer = trainers.WordPieceTrainer(
             vocab_size=size,
             min_frequency=least,
@@ -63,7 +64,7 @@ class WordPieces(Trainer):
 
 
 def _pipeline(*, lowercase: bool) -> tokenizers.Tokenizer:
-    """The tokenizer's own way from text to words, in front of a model that is to be made."""
+    """A pipeline with the normaliser and pre-tokeniser of `WordPiece` and an untrained model."""
     config = WordPiece(type="wordpiece", vocab="", lowercase=lowercase)
     some = Vocabulary(tokens=("[UNK]",), specials=BERT_SPECIALS, source="")
     backend = config.backend(some)
@@ -75,10 +76,10 @@ def _pipeline(*, lowercase: bool) -> tokenizers.Tokenizer:
 def _characters(
     text: TrainingText, pipeline: tokenizers.Tokenizer
 ) -> tuple[Counter[str], Counter[str]]:
-    """How often each character begins a word, and stands inside one."""
+    """Count how often each character starts a word, and how often it is inside one."""
     normalizer, cutter = pipeline.normalizer, pipeline.pre_tokenizer
-    assert normalizer is not None, "set where the pipeline is made"
-    assert cutter is not None, "set where the pipeline is made"
+    assert normalizer is not None, "set by _pipeline"
+    assert cutter is not None, "set by _pipeline"
     words = count(
         [word for word, _ in cutter.pre_tokenize_str(normalizer.normalize_str(line))]
         for line in text.lines()

@@ -105,7 +105,7 @@ MISTAKES = {
         r'objective: "/nowhere.txt" is not a file',
     ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
-    "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size: 99"),
+    "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size is 99"),
     "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
     "no corpus": (
         ["preprocess", "--fresh"],

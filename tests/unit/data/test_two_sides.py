@@ -75,7 +75,7 @@ def test_an_id_that_only_the_other_vocabulary_has_is_damage(store: TokenStore) -
     damaged = TokenStore.open(store.folder)
     sentences = Documents(damaged).sentences
     examples = beginnings(sentences, side_lengths(sentences))
-    with pytest.raises(UserError, match="holds the token id 20, but its vocabulary has 19 tokens"):
+    with pytest.raises(UserError, match="contains token id 20, but its vocabulary has 19 tokens"):
         examples.texts(damaged, np.array([2]))
 
 

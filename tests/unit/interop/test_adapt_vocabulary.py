@@ -234,7 +234,7 @@ def test_train_adapt_and_compare_from_the_command_line(
     [
         (["--size", "0"], "--size 0: must be at least 1"),
         (["--megabytes", "0"], "--megabytes 0: must be above 0"),
-        (["--special", "[MASK]"], "is a special token already"),
+        (["--special", "[MASK]"], "is already a special token"),
     ],
 )
 def test_a_wrong_wish_is_exit_2_and_writes_nothing(

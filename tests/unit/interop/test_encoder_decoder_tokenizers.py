@@ -202,7 +202,7 @@ def test_byte_pairs_under_a_bart_stand_between_its_marks(tmp_path: Path) -> None
 
 def test_sentinels_are_not_added_twice(tmp_path: Path) -> None:
     model = trained(tmp_path / "own.model", symbols=("<extra_id_0>",))
-    with pytest.raises(UserError, match=r"has <extra_id_0> among its pieces already"):
+    with pytest.raises(UserError, match=r"the model already has the piece <extra_id_0>"):
         ours_of(model, sentinels=2)
 
 

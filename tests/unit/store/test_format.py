@@ -36,7 +36,7 @@ def small_store(
 
 
 @pytest.mark.parametrize("layout", ["documents", "sentences"])
-def test_a_store_gives_back_the_ids_of_every_document(
+def test_a_store_returns_the_ids_of_every_document(
     real_text: RealText, build_store: BuildStore, tmp_path: Path, layout: Layout
 ) -> None:
     text = real_text.as_layout(layout)
@@ -49,7 +49,7 @@ def test_a_store_gives_back_the_ids_of_every_document(
     assert documents_of(store) == [ids for ids in expected if ids]
 
 
-def test_a_store_gives_back_the_word_starts_of_every_document(
+def test_a_store_returns_the_word_starts_of_every_document(
     real_text: RealText, real_store: TokenStore
 ) -> None:
     found = WordFinder(real_text.tokenizer, RJieba(type="rjieba")).encode(real_text.documents)
@@ -58,7 +58,7 @@ def test_a_store_gives_back_the_word_starts_of_every_document(
     assert real_store.word_starts(starts, lengths).tolist() == expected.tolist()
 
 
-def test_tokens_are_the_same_in_any_order_of_ranges(real_store: TokenStore) -> None:
+def test_tokens_follow_the_order_of_the_ranges(real_store: TokenStore) -> None:
     starts, lengths = real_store.document_ranges
     shuffled = np.random.default_rng(0).permutation(starts.size)
     whole = real_store.tokens(starts, lengths)
@@ -66,7 +66,7 @@ def test_tokens_are_the_same_in_any_order_of_ranges(real_store: TokenStore) -> N
     assert (real_store.tokens(starts[shuffled], lengths[shuffled]) == expected).all()
 
 
-def test_no_range_gives_no_tokens(real_store: TokenStore) -> None:
+def test_without_ranges_there_are_no_tokens(real_store: TokenStore) -> None:
     none = np.empty(0, dtype=np.int64)
     assert real_store.tokens(none, none).size == 0
 
@@ -77,13 +77,15 @@ def test_sentences_are_counted(build_store: BuildStore, tmp_path: Path, tiny_voc
     assert sum(shard.sentences for shard in store.info.shards) == 3
 
 
-def test_what_the_tokenizer_drops_is_no_document(small_store: Callable[[str], TokenStore]) -> None:
+def test_a_document_without_tokens_is_left_out_and_counted(
+    small_store: Callable[[str], TokenStore],
+) -> None:
     store = small_store("a\n\u200b\nb\n")
     assert store.info.documents == 2
     assert store.info.report["empty_documents"] == 1
 
 
-def test_the_largest_ids_of_a_large_vocabulary_are_kept(
+def test_the_largest_ids_of_a_large_vocabulary_are_stored(
     build_store: BuildStore, tmp_path: Path
 ) -> None:
     tokens = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(70_000))]
@@ -103,31 +105,35 @@ def test_equal_documents_have_equal_hashes_and_others_do_not() -> None:
 # Damage
 
 
-def test_a_store_that_is_not_there_names_the_command(tmp_path: Path) -> None:
+def test_a_missing_store_is_an_error_that_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not exist.*ptm preprocess"):
         TokenStore.open(tmp_path / "store")
 
 
-def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_a_store(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no store\.json"):
         TokenStore.open(tmp_path)
 
 
-def test_a_shard_that_is_cut_short_is_refused_by_name(
+def test_a_truncated_shard_is_an_error_that_names_it(
     small_store: Callable[[str], TokenStore],
 ) -> None:
     store = small_store("a b c\n")
     shard = store.folder / store.info.shards[0].file
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(UserError, match=rf"{shard.name}: has {shard.stat().st_size} bytes"):
+    with pytest.raises(
+        UserError, match=rf"{shard.name}: the shard has {shard.stat().st_size} bytes"
+    ):
         TokenStore.open(store.folder)
 
 
-def test_a_missing_shard_is_refused_by_name(small_store: Callable[[str], TokenStore]) -> None:
+def test_a_missing_shard_is_an_error_that_names_it(
+    small_store: Callable[[str], TokenStore],
+) -> None:
     store = small_store("a b c\n")
     shard = store.folder / store.info.shards[0].file
     shard.unlink()
-    with pytest.raises(UserError, match=rf"{shard.name}: is missing"):
+    with pytest.raises(UserError, match=rf"{shard.name}: the shard is missing"):
         TokenStore.open(store.folder)
 
 
@@ -138,19 +144,21 @@ def test_a_changed_byte_is_found_by_its_checksum(small_store: Callable[[str], To
     data = bytearray(shard.read_bytes())
     data[0] ^= 1
     shard.write_bytes(bytes(data))
-    with pytest.raises(UserError, match=rf"{shard.name}: its checksum"):
+    with pytest.raises(UserError, match=rf"{shard.name}: the checksum differs"):
         TokenStore.open(store.folder).verify()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
-def test_a_damaged_manifest_is_refused(small_store: Callable[[str], TokenStore], text: str) -> None:
+def test_a_damaged_manifest_is_an_error(
+    small_store: Callable[[str], TokenStore], text: str
+) -> None:
     store = small_store("a b c\n")
     (store.folder / "store.json").write_text(text)
-    with pytest.raises(UserError, match=r"store\.json: is damaged"):
+    with pytest.raises(UserError, match=r"store\.json: the file is damaged"):
         TokenStore.open(store.folder)
 
 
-def test_a_store_of_another_format_is_refused(small_store: Callable[[str], TokenStore]) -> None:
+def test_a_store_of_another_format_is_an_error(small_store: Callable[[str], TokenStore]) -> None:
     store = small_store("a b c\n")
     manifest = store.folder / "store.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 0}))

@@ -1,4 +1,4 @@
-"""Stores of pairs: two sentences a document, each cut by its own tokenizer."""
+"""Stores of pairs: two sentences per document, each with its own tokenizer."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def other_vocab(tmp_path: Path) -> Path:
-    """The specials in other places, hanzi, and one letter."""
+    """A vocabulary with other ids for the special tokens, Chinese characters, and one letter."""
     tokens = ["[UNK]", *"看书我们", "a", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
     return write(tmp_path / "other_vocab.txt", "\n".join(tokens) + "\n")
 
 
-def test_each_side_is_cut_by_its_own_tokenizer(
+def test_each_side_is_tokenised_by_its_own_tokenizer(
     tmp_path: Path, tiny_vocab: Path, other_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", "ab c\t我们看书\na\t书a\n")
@@ -82,7 +82,7 @@ def test_each_side_is_cut_by_its_own_tokenizer(
     assert (info.tokenizer, info.target_tokenizer) == (source.fingerprint, target.fingerprint)
 
 
-def test_one_tokenizer_serves_both_sides_where_no_other_is_named(
+def test_without_a_target_tokenizer_the_tokenizer_is_used_for_both_sides(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", "ab\tba\n")
@@ -95,7 +95,7 @@ def test_one_tokenizer_serves_both_sides_where_no_other_is_named(
 
 
 @pytest.mark.parametrize("line", ["a\t", "\ta", "a\t\u200b", "\u200b\ta", "\u200b\t\u200b"])
-def test_a_pair_with_an_empty_side_is_left_out_whole_and_counted(
+def test_a_pair_with_an_empty_side_is_left_out_and_counted(
     tmp_path: Path, tiny_vocab: Path, line: str
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", f"b\tc\n{line}\n\nd\te e\n")
@@ -115,26 +115,26 @@ def test_a_pair_with_an_empty_side_is_left_out_whole_and_counted(
     assert info.documents == 2
 
 
-def test_a_corpus_of_pairs_with_empty_sides_alone_is_refused(
+def test_a_corpus_whose_pairs_all_have_an_empty_side_is_an_error(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", "a\t\n\tb\n\n")
-    with pytest.raises(UserError, match="of none of its 2 pairs both sides have text"):
+    with pytest.raises(UserError, match="none of the 2 pairs has text on both sides"):
         make(tmp_path / "store", corpus, tiny_vocab)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_line_that_is_no_pair_is_named_and_nothing_is_left_behind(
+def test_a_line_that_is_not_a_pair_is_an_error_and_leaves_no_files(
     tmp_path: Path, tiny_vocab: Path, workers: int
 ) -> None:
     line = "a" + " " * 98 + "\tb\n"
     corpus = write(tmp_path / "pairs.txt", line * 6_000 + "no pair\n" + line)
-    with pytest.raises(UserError, match=r'pairs\.txt:6001: "no pair" is no pair'):
+    with pytest.raises(UserError, match=r'pairs\.txt:6001: "no pair" is not a pair'):
         make(tmp_path / "store", corpus, tiny_vocab, workers=workers)
     assert not list(tmp_path.glob("store*"))
 
 
-def test_the_larger_vocabulary_decides_how_wide_tokens_are(
+def test_the_larger_vocabulary_determines_the_width_of_token_ids(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     rare = [chr(0x10000 + number) for number in range(70_000)]
@@ -146,7 +146,7 @@ def test_the_larger_vocabulary_decides_how_wide_tokens_are(
     assert target == [len(tokens) - 1]
 
 
-def test_a_wrong_size_of_the_target_vocabulary_names_its_key(
+def test_a_wrong_size_of_the_target_vocabulary_is_an_error_that_names_its_key(
     tmp_path: Path, tiny_vocab: Path, other_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", "a\tb\n")
@@ -154,11 +154,11 @@ def test_a_wrong_size_of_the_target_vocabulary_names_its_key(
         make(tmp_path / "store", corpus, tiny_vocab, target=other_vocab, target_size=11)
 
 
-# A store that is there already
+# A store that exists already
 
 
 @pytest.mark.parametrize("had_target", [True, False])
-def test_a_store_of_another_target_tokenizer_is_refused_by_what_differs(
+def test_a_store_with_another_target_tokenizer_is_an_error_that_names_it(
     tmp_path: Path, tiny_vocab: Path, other_vocab: Path, had_target: bool
 ) -> None:
     corpus, store = write(tmp_path / "pairs.txt", "a\t看\n"), tmp_path / "store"
@@ -167,7 +167,7 @@ def test_a_store_of_another_target_tokenizer_is_refused_by_what_differs(
         make(store, corpus, tiny_vocab, target=None if had_target else other_vocab)
 
 
-def test_stores_that_differ_in_the_target_tokenizer_alone_have_other_fingerprints(
+def test_fingerprints_differ_if_only_the_target_tokenizer_differs(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", "a\t看\n")
@@ -177,7 +177,7 @@ def test_stores_that_differ_in_the_target_tokenizer_alone_have_other_fingerprint
     assert one.fingerprint != other.fingerprint
 
 
-def test_a_store_from_before_target_tokenizers_is_what_it_was(
+def test_a_store_from_before_target_tokenizers_has_the_same_fingerprint(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     corpus, store = write(tmp_path / "pairs.txt", "a\tb\n"), tmp_path / "store"
@@ -189,7 +189,7 @@ def test_a_store_from_before_target_tokenizers_is_what_it_was(
     make(store, corpus, tiny_vocab)
 
 
-def test_a_stopped_run_is_continued_to_the_same_store(
+def test_a_stopped_run_is_resumed_to_the_same_store(
     tmp_path: Path, tiny_vocab: Path, other_vocab: Path
 ) -> None:
     corpus = write(tmp_path / "pairs.txt", ("a" + " " * 98 + "\t看书\n") * 11_000)
@@ -210,14 +210,14 @@ def test_a_stopped_run_is_continued_to_the_same_store(
     assert before.items() <= {p.name: p.stat().st_mtime_ns for p in store.glob("*.bin")}.items()
 
 
-# Held out
+# Held-out split
 
 
 def flags(store: TokenStore, share: float) -> NDArray[np.bool_]:
     return held_out_documents(store.document_hashes, share)
 
 
-def test_copies_of_a_pair_are_held_out_together_and_other_targets_of_a_source_are_not(
+def test_copies_of_a_pair_are_held_out_together_but_not_other_targets_of_a_source(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     lines = [f"{a} {b}\t{b} {c}\n" for a in "abcd" for b in "efgh" for c in "ijkl"]
@@ -233,7 +233,7 @@ def test_copies_of_a_pair_are_held_out_together_and_other_targets_of_a_source_ar
 # Real text
 
 
-def test_real_pairs_come_back_as_the_tokenizers_cut_them(shared_data: Path, tmp_path: Path) -> None:
+def test_a_store_returns_the_ids_of_real_pairs(shared_data: Path, tmp_path: Path) -> None:
     corpus = shared_data / "news-commentary-v13-en-zh_sampled.txt"
     english, chinese = (
         shared_data / "vocab" / f"google_{name}_vocab.txt" for name in ("uncased_en", "zh")

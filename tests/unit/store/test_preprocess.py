@@ -61,10 +61,10 @@ def small_corpus(tmp_path: Path) -> Path:
     return path
 
 
-# The same store, however it was made
+# Equal inputs give equal stores
 
 
-def test_two_workers_make_the_same_bytes_as_one(real_text: RealText, tmp_path: Path) -> None:
+def test_two_workers_write_the_same_bytes_as_one(real_text: RealText, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(real_text.as_layout("documents") * 4, encoding="utf-8")
     one, two = tmp_path / "one", tmp_path / "two"
@@ -74,7 +74,7 @@ def test_two_workers_make_the_same_bytes_as_one(real_text: RealText, tmp_path: P
     assert contents(one) == contents(two)
 
 
-def test_documents_come_in_the_order_of_the_corpus(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_documents_are_in_the_order_of_the_corpus(tmp_path: Path, tiny_vocab: Path) -> None:
     paths = [tmp_path / name for name in ("z.txt", "a.txt")]
     for path, text in zip(paths, ["a\nb\n", "c\n"], strict=True):
         path.write_text(text)
@@ -84,7 +84,7 @@ def test_documents_come_in_the_order_of_the_corpus(tmp_path: Path, tiny_vocab: P
     assert [tokens[i] for i in store.tokens(*store.document_ranges)] == ["a", "b", "c"]
 
 
-def test_a_block_without_text_leaves_no_shard(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_a_block_without_text_has_no_shard(tmp_path: Path, tiny_vocab: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n" * 2**18 + "a\n")
     info = make(tmp_path / "store", corpus, tiny_vocab)
@@ -93,7 +93,7 @@ def test_a_block_without_text_leaves_no_shard(tmp_path: Path, tiny_vocab: Path) 
     assert store.tokens(*store.document_ranges).size == 1
 
 
-def test_what_was_met_is_counted(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_lines_and_documents_are_counted(tmp_path: Path, tiny_vocab: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"a\n\n\xff\n" + b"b\n" * 197)
     info = make(tmp_path / "store", corpus, tiny_vocab)
@@ -106,45 +106,51 @@ def test_what_was_met_is_counted(tmp_path: Path, tiny_vocab: Path) -> None:
     assert info.documents == 198
 
 
-# What is not a corpus
+# Invalid corpora
 
 
-def test_a_file_in_another_encoding_is_refused_with_its_first_line(
+def test_a_file_in_another_encoding_is_an_error_with_its_first_invalid_line(
     tmp_path: Path, tiny_vocab: Path
 ) -> None:
     good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
     good.write_text("a\n" * 10_000)
     bad.write_bytes(b"a\n" * 90 + "中文\n".encode("gb18030") * 2 + b"b\n" * 8)
-    with pytest.raises(UserError, match=r"bad\.txt:91: is not UTF-8.*2 of 100 lines"):
+    with pytest.raises(UserError, match=r"bad\.txt:91: .* not valid UTF-8 .*2 of 100"):
         make(tmp_path / "store", [good, bad], tiny_vocab)
 
 
-def test_the_first_bad_line_is_counted_over_blocks(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_the_number_of_the_first_invalid_line_counts_the_lines_of_earlier_blocks(
+    tmp_path: Path, tiny_vocab: Path
+) -> None:
     bad = tmp_path / "bad.txt"
     bad.write_bytes((b"a" + b" " * 98 + b"\n") * 6_000 + b"\xff\n" * 100)
-    with pytest.raises(UserError, match=r"bad\.txt:6001: is not UTF-8, and so are 100 of 6100"):
+    with pytest.raises(
+        UserError, match=r"bad\.txt:6001: .* not valid UTF-8 \(invalid lines: 100 of 6100"
+    ):
         make(tmp_path / "store", bad, tiny_vocab)
 
 
-def test_one_bad_line_in_a_hundred_is_left_out(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_one_invalid_line_in_a_hundred_is_left_out(tmp_path: Path, tiny_vocab: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"\xff\n" + b"a\n" * 99)
     assert make(tmp_path / "store", corpus, tiny_vocab).documents == 99
 
 
 @pytest.mark.parametrize("text", ["\n\n \n", "\ufeff", "\u200b\n"])
-def test_a_corpus_without_text_is_refused(tmp_path: Path, tiny_vocab: Path, text: str) -> None:
+def test_a_corpus_without_text_is_an_error(tmp_path: Path, tiny_vocab: Path, text: str) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"corpus\.txt: the corpus holds no text"):
+    with pytest.raises(UserError, match=r"corpus\.txt: the corpus contains no text"):
         make(tmp_path / "store", corpus, tiny_vocab)
     assert not (tmp_path / "store").exists()
 
 
-# A store that is there already
+# A store that exists already
 
 
-def test_documents_are_split_into_sentences_where_asked(tmp_path: Path, tiny_vocab: Path) -> None:
+def test_documents_are_split_into_sentences_with_sentence_splitting(
+    tmp_path: Path, tiny_vocab: Path
+) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("a b. Cd! e\n看书。我们看书\n", encoding="utf-8")
     make(tmp_path / "whole", corpus, tiny_vocab)
@@ -162,7 +168,7 @@ def test_documents_are_split_into_sentences_where_asked(tmp_path: Path, tiny_voc
     assert whole.info.fingerprint != split.info.fingerprint
 
 
-def test_a_store_that_was_split_is_not_taken_for_one_that_was_not(
+def test_a_store_with_other_sentence_splitting_is_an_error(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     make(tmp_path / "store", small_corpus, tiny_vocab)
@@ -182,7 +188,7 @@ def test_a_store_from_before_sentence_splitting_can_be_read(
     make(tmp_path / "store", small_corpus, tiny_vocab)
 
 
-def test_a_finished_store_is_not_made_again(
+def test_a_finished_store_is_not_written_again(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     first = make(tmp_path / "store", small_corpus, tiny_vocab)
@@ -191,7 +197,7 @@ def test_a_finished_store_is_not_made_again(
     assert (tmp_path / "store" / "store.json").stat().st_mtime_ns == written
 
 
-def test_a_store_of_another_corpus_is_refused(
+def test_a_store_of_another_corpus_is_an_error(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     make(tmp_path / "store", small_corpus, tiny_vocab)
@@ -208,7 +214,7 @@ def test_a_store_of_another_corpus_is_refused(
         ("segmenter", {"segmenter": Space(type="space")}),
     ],
 )
-def test_a_store_that_was_made_otherwise_is_refused_by_what_differs(
+def test_a_store_with_other_settings_is_an_error_that_names_the_difference(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path, what: str, options: dict[str, Any]
 ) -> None:
     make(tmp_path / "store", small_corpus, tiny_vocab)
@@ -225,29 +231,29 @@ def test_fresh_replaces_a_store_of_another_corpus(
     assert TokenStore.open(tmp_path / "store").info.documents == 3
 
 
-def test_fresh_keeps_the_old_store_until_the_new_one_is_whole(
+def test_fresh_keeps_the_old_store_until_the_new_one_is_finished(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     make(tmp_path / "store", small_corpus, tiny_vocab)
     old = contents(tmp_path / "store")
     small_corpus.write_bytes(b"\xff\n")
-    with pytest.raises(UserError, match="is not UTF-8"):
+    with pytest.raises(UserError, match="is not valid UTF-8"):
         make(tmp_path / "store", small_corpus, tiny_vocab, fresh=True)
     assert contents(tmp_path / "store") == old
 
 
-def test_a_folder_of_something_else_is_refused_and_left_alone(
+def test_a_folder_with_other_files_is_an_error_and_is_not_changed(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
     (folder / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="is a folder of something else"):
+    with pytest.raises(UserError, match="is not empty and is not a token store"):
         make(folder, small_corpus, tiny_vocab)
     assert (folder / "thesis.txt").read_text() == "precious"
 
 
-def test_files_of_something_else_in_the_partial_folder_are_left_alone(
+def test_other_files_in_the_partial_folder_are_not_changed(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     folder = tmp_path / "store.partial"
@@ -258,7 +264,7 @@ def test_files_of_something_else_in_the_partial_folder_are_left_alone(
     assert (folder / "thesis.txt").read_text() == "precious"
 
 
-def test_a_file_where_the_store_should_be_is_refused(
+def test_a_file_at_the_path_of_the_store_is_an_error(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     (tmp_path / "store").write_text("a file")
@@ -266,21 +272,21 @@ def test_a_file_where_the_store_should_be_is_refused(
         make(tmp_path / "store", small_corpus, tiny_vocab)
 
 
-def test_a_second_preprocessing_of_the_same_store_is_refused(
+def test_a_second_preprocessing_of_the_same_store_is_an_error(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
     def again(_: Progress) -> None:
-        with pytest.raises(UserError, match="another `ptm preprocess` is at work"):
+        with pytest.raises(UserError, match="another `ptm preprocess` is writing"):
             make(tmp_path / "store", small_corpus, tiny_vocab)
 
     make(tmp_path / "store", small_corpus, tiny_vocab, report=again)
 
 
-# A run that was stopped
+# Stopped runs
 
 
 def stop_after(shards: int) -> Callable[[Progress], None]:
-    """A reporter that stops preprocessing in this process when so many shards are there."""
+    """A `report` function that raises KeyboardInterrupt after `shards` shards."""
     seen = 0
 
     def report(_: Progress) -> None:
@@ -300,7 +306,7 @@ def four_blocks(tmp_path: Path) -> Path:
 
 
 def written(partial: Path) -> dict[str, int]:
-    """When each finished shard was written."""
+    """Modification time of each finished shard, by name."""
     return {
         note.stem: note.with_suffix(".bin").stat().st_mtime_ns
         for note in partial.glob("shard-*.json")
@@ -313,26 +319,26 @@ def test_a_stopped_run_has_no_store(tmp_path: Path, four_blocks: Path, tiny_voca
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("damage", ["shard cut short", "shard missing", "note cut short"])
-def test_what_a_stop_left_damaged_is_encoded_again(
+@pytest.mark.parametrize("damage", ["shard truncated", "shard missing", "shard info truncated"])
+def test_a_damaged_shard_of_a_stopped_run_is_encoded_again(
     tmp_path: Path, four_blocks: Path, tiny_vocab: Path, damage: str
 ) -> None:
     make(tmp_path / "whole", four_blocks, tiny_vocab)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "store", four_blocks, tiny_vocab, report=stop_after(2))
     shard = tmp_path / "store.partial" / "shard-00000-000000.bin"
-    if damage == "shard cut short":
+    if damage == "shard truncated":
         shard.write_bytes(shard.read_bytes()[:-1])
     elif damage == "shard missing":
         shard.unlink()
     else:
-        # What a loss of power leaves of a file that was written and renamed, but not synced.
+        # A power loss leaves an empty file if it was renamed before it was synced.
         shard.with_suffix(".json").write_bytes(b"")
     make(tmp_path / "store", four_blocks, tiny_vocab)
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
 
-def test_a_stopped_run_of_another_corpus_is_not_continued(
+def test_a_stopped_run_of_another_corpus_is_not_resumed(
     tmp_path: Path, four_blocks: Path, tiny_vocab: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -342,7 +348,7 @@ def test_a_stopped_run_of_another_corpus_is_not_continued(
     assert (info.documents, len(info.shards)) == (1, 1)
 
 
-# The real command
+# The command in a process
 
 
 @pytest.fixture
@@ -371,25 +377,25 @@ Command = Callable[..., list[str]]
 
 
 def start_and_wait_for_a_shard(command: list[str], partial: Path) -> subprocess.Popen[bytes]:
-    """Start `command` in a process group of its own, return once it has finished a shard."""
+    """Start `command` in its own process group and return after its first finished shard."""
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(partial.glob("shard-*.json")):
-        assert process.poll() is None, "it ended before it could be stopped"
-        assert time.monotonic() < deadline, "it never wrote a shard"
+        assert process.poll() is None, "the process ended before it could be stopped"
+        assert time.monotonic() < deadline, "the process wrote no shard in 60 s"
         time.sleep(0.002)
     return process
 
 
 @pytest.fixture
 def long_corpus(bundled: Bundled, tmp_path: Path) -> Path:
-    """Some eight blocks: long enough to be stopped in the middle."""
+    """About eight blocks: long enough to be stopped in the middle."""
     path = tmp_path / "long.txt"
     path.write_bytes(b"".join(file.read_bytes() for file in bundled.corpus) * 3)
     return path
 
 
-def test_a_killed_run_is_continued_to_the_same_store(
+def test_a_killed_run_is_resumed_to_the_same_store(
     command: Command, bundled: Bundled, long_corpus: Path, tmp_path: Path
 ) -> None:
     store, partial = tmp_path / "store", tmp_path / "store.partial"
@@ -399,20 +405,20 @@ def test_a_killed_run_is_continued_to_the_same_store(
     process.wait()
     before = written(partial)
     undisturbed = make(tmp_path / "undisturbed", long_corpus, bundled.vocab)
-    assert 0 < len(before) < len(undisturbed.shards), "it was not stopped in the middle"
+    assert 0 < len(before) < len(undisturbed.shards), "the run was not stopped in the middle"
 
     subprocess.run(again, check=True, stdout=subprocess.DEVNULL)
 
     assert contents(store) == contents(tmp_path / "undisturbed")
     after = {path.stem: path.stat().st_mtime_ns for path in store.glob("shard-*.bin")}
-    assert {name: after[name] for name in before} == before, "finished shards were encoded anew"
+    assert {name: after[name] for name in before} == before, "finished shards were encoded again"
     assert not partial.exists()
 
 
 def end_parent_alone(parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Kill `parent`; which of its children live on (they are ended, too)."""
+    """Kill `parent`; return the children that are alive after 4 s (these are killed too)."""
     children = psutil.Process(parent.pid).children(recursive=True)
-    assert children, "there is nobody to outlive it"
+    assert children, "the parent has no children"
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=4)
@@ -435,7 +441,7 @@ def test_workers_that_are_still_starting_end_when_their_parent_is_killed(
     again = command(long_corpus, bundled.vocab, tmp_path / "store", "data.workers=2")
     parent = subprocess.Popen(again, start_new_session=True, stdout=subprocess.DEVNULL)
     while len(psutil.Process(parent.pid).children()) < 3:
-        assert parent.poll() is None, "it ended before its workers were there"
+        assert parent.poll() is None, "the parent ended before its workers started"
         time.sleep(0.002)
     assert not end_parent_alone(parent)
 
@@ -454,10 +460,11 @@ def peak_megabytes(command: list[str]) -> float:
     return int(done.stdout) / unit
 
 
-def test_memory_does_not_grow_with_what_is_packed(
+def test_memory_does_not_grow_with_the_size_of_the_decompressed_corpus(
     command: Command, bundled: Bundled, tmp_path: Path
 ) -> None:
-    # A third of what is allowed: too much beside the program, twice. Mostly spaces, to be quick.
+    # About a third of the limit in MB, which two copies beside the program would exceed. Mostly
+    # spaces, to be fast.
     corpus = tmp_path / "corpus.txt.xz"
     with lzma.open(corpus, "wb", preset=0) as file:
         for _ in range(LARGEST_MEGABYTES // 3):

@@ -1,4 +1,4 @@
-"""Texts for tokenizers."""
+"""Fixtures with texts to tokenise."""
 
 from __future__ import annotations
 

@@ -50,24 +50,24 @@ def corpus_file(tmp_path: Path) -> Callable[..., Path]:
 WriteCorpus = Callable[..., Path]
 
 
-# Which files
+# Finding files
 
 
-def test_a_glob_names_its_files_in_order(tmp_path: Path) -> None:
+def test_a_glob_finds_its_files_in_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", "c.md"):
         (tmp_path / name).write_text("text\n")
     found = find_corpus([f"{tmp_path}/*.txt"])
     assert [Path(file.path).name for file in found] == ["a.txt", "b.txt"]
 
 
-def test_a_glob_with_two_stars_looks_into_folders(tmp_path: Path) -> None:
+def test_a_glob_with_two_stars_searches_folders_recursively(tmp_path: Path) -> None:
     (tmp_path / "deep" / "deeper").mkdir(parents=True)
     (tmp_path / "deep" / "deeper" / "a.txt").write_text("text\n")
     found = find_corpus([f"{tmp_path}/**/*.txt"])
     assert [Path(file.path).name for file in found] == ["a.txt"]
 
 
-def test_a_glob_passes_over_folders(tmp_path: Path) -> None:
+def test_a_glob_skips_folders(tmp_path: Path) -> None:
     (tmp_path / "folder.txt").mkdir()
     (tmp_path / "a.txt").write_text("text\n")
     assert len(find_corpus([f"{tmp_path}/*.txt"])) == 1
@@ -80,7 +80,7 @@ def test_a_list_keeps_its_order(tmp_path: Path) -> None:
     assert [Path(file.path).name for file in found] == ["b.txt", "a.txt"]
 
 
-def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+def test_a_file_that_is_listed_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text\n")
     assert len(find_corpus([f"{tmp_path}/a.txt", f"{tmp_path}/*.txt"])) == 1
 
@@ -90,36 +90,36 @@ def test_two_spellings_of_one_path_are_one_file(tmp_path: Path) -> None:
     assert len(find_corpus([f"{tmp_path}/a.txt", f"{tmp_path}/./a.txt"])) == 1
 
 
-def test_a_file_name_may_hold_the_characters_of_a_glob(corpus_file: WriteCorpus) -> None:
+def test_a_file_name_may_contain_glob_characters(corpus_file: WriteCorpus) -> None:
     path = corpus_file("text\n", "[a].txt")
     assert documents(path) == [["text"]]
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.corpus.*nowhere\.txt"):
         find_corpus([f"{tmp_path}/nowhere.txt"])
 
 
-def test_a_glob_without_a_match_is_refused(tmp_path: Path) -> None:
+def test_a_glob_without_a_match_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no file matches .*\*\.txt"):
         find_corpus([f"{tmp_path}/*.txt"])
 
 
-def test_an_empty_file_is_refused_by_name(corpus_file: WriteCorpus) -> None:
+def test_an_empty_file_is_an_error_that_names_it(corpus_file: WriteCorpus) -> None:
     with pytest.raises(UserError, match=r"corpus\.txt: the corpus file is empty"):
         find_corpus([str(corpus_file(""))])
 
 
-def test_a_folder_is_refused_with_a_glob_that_would_do(tmp_path: Path) -> None:
+def test_a_folder_is_an_error_that_suggests_a_glob(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder.*/\*\.txt"):
         find_corpus([str(tmp_path)])
 
 
-# What is in a file
+# The content of a file
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_compressed_file_holds_the_same_documents_as_the_plain_one(
+def test_a_compressed_file_has_the_same_documents_as_the_plain_one(
     suffix: str, corpus_file: WriteCorpus
 ) -> None:
     text = "".join(f"document {number} 文档\n" for number in range(500)).encode()
@@ -136,36 +136,40 @@ def test_all_members_of_a_compressed_file_are_read(suffix: str, corpus_file: Wri
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_compressed_file_cut_short_is_refused_by_name(
+def test_a_truncated_compressed_file_is_an_error_that_names_it(
     suffix: str, corpus_file: WriteCorpus
 ) -> None:
     whole = COMPRESS[suffix](b"".join(b"document %d\n" % number**3 for number in range(20000)))
     path = corpus_file(whole[: len(whole) // 2], f"corpus.txt{suffix}")
-    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: is damaged"):
+    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: the file is damaged"):
         documents(path)
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_plain_text_under_a_compressed_name_is_refused_by_name(
+def test_plain_text_with_a_compression_suffix_is_an_error_that_names_the_file(
     suffix: str, corpus_file: WriteCorpus
 ) -> None:
-    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: is damaged or not what its name"):
+    with pytest.raises(
+        UserError, match=rf"corpus\.txt\{suffix}: .* damaged, or its suffix is wrong"
+    ):
         documents(corpus_file("plain text\n", f"corpus.txt{suffix}"))
 
 
-def test_nul_bytes_are_refused(corpus_file: WriteCorpus) -> None:
-    with pytest.raises(UserError, match="NUL bytes, so it is not a text file"):
+def test_nul_bytes_are_an_error(corpus_file: WriteCorpus) -> None:
+    with pytest.raises(UserError, match="the file contains NUL bytes, so it is not text"):
         documents(corpus_file(b"text\nbin\0ary\n"))
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_a_utf_16_mark_is_refused_as_such(mark: bytes, corpus_file: WriteCorpus) -> None:
+def test_a_utf_16_byte_order_mark_is_an_error_that_names_the_encoding(
+    mark: bytes, corpus_file: WriteCorpus
+) -> None:
     with pytest.raises(UserError, match=r"is UTF-16 text.*iconv -f UTF-16 -t UTF-8"):
         documents(corpus_file(mark + "文\n".encode("utf-16-le")))
 
 
 @pytest.mark.parametrize("suffix", ["", *COMPRESS])
-def test_the_utf_8_mark_is_no_part_of_the_first_document(
+def test_the_utf_8_byte_order_mark_is_not_part_of_the_first_document(
     suffix: str, corpus_file: WriteCorpus
 ) -> None:
     data = "\ufeff文档\n".encode()
@@ -173,20 +177,22 @@ def test_the_utf_8_mark_is_no_part_of_the_first_document(
     assert documents(path) == [["文档"]]
 
 
-def test_a_mark_in_the_middle_of_a_file_is_text(corpus_file: WriteCorpus) -> None:
+def test_a_byte_order_mark_in_the_middle_of_a_file_is_text(corpus_file: WriteCorpus) -> None:
     path = corpus_file("one\n\ufefftwo\n")
     assert documents(path, block_bytes=4) == [["one"], ["\ufefftwo"]]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_line_ends_of_dos_change_nothing(layout: Layout, corpus_file: WriteCorpus) -> None:
+def test_dos_line_ends_do_not_change_the_documents(
+    layout: Layout, corpus_file: WriteCorpus
+) -> None:
     text = "a\nb\n\nc\n\n\nd"
     plain = documents(corpus_file(text), layout=layout, block_bytes=3)
     dos = documents(corpus_file(text.replace("\n", "\r\n")), layout=layout, block_bytes=3)
     assert dos == plain
 
 
-def test_a_document_without_end_is_refused_with_advice(
+def test_a_document_that_is_too_large_is_an_error_with_advice(
     corpus_file: WriteCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(corpus, "LARGEST_DOCUMENT", 1000)
@@ -198,11 +204,11 @@ def test_a_document_without_end_is_refused_with_advice(
 # Documents and sentences
 
 
-def test_the_last_line_is_a_document_without_a_newline_too(corpus_file: WriteCorpus) -> None:
+def test_the_last_line_is_a_document_even_without_a_newline(corpus_file: WriteCorpus) -> None:
     assert documents(corpus_file("one\ntwo")) == [["one"], ["two"]]
 
 
-def test_blank_lines_are_no_documents(corpus_file: WriteCorpus) -> None:
+def test_blank_lines_are_not_documents(corpus_file: WriteCorpus) -> None:
     assert documents(corpus_file("\none\n\n \t\n\u3000\ntwo\n\n")) == [["one"], ["two"]]
 
 
@@ -215,7 +221,7 @@ def test_the_last_document_of_sentences_needs_no_empty_line(
 
 
 @pytest.mark.parametrize("gap", ["\n\n", "\n\n\n\n", "\n \n", "\n\t\n\n", "\r\n\r\n"])
-def test_any_number_of_blank_lines_ends_one_document(gap: str, corpus_file: WriteCorpus) -> None:
+def test_several_blank_lines_end_one_document(gap: str, corpus_file: WriteCorpus) -> None:
     assert documents(corpus_file(f"\n\na{gap}b"), layout="sentences") == [["a"], ["b"]]
 
 
@@ -236,7 +242,7 @@ def test_documents_do_not_depend_on_the_block_size(
     size: int,
     data: st.DataObject,
 ) -> None:
-    # The first line begins with no mark: a mark is looked for in the first block as a whole.
+    # The first line has no byte-order mark: marks are only looked for at the start of the file.
     text = b"first\n" + data.draw(st.sampled_from([b"\n", b"\r\n"])).join(lines)
     path = tmp_path_factory.mktemp("blocks", numbered=True) / "corpus.txt"
     path.write_bytes(text)
@@ -251,7 +257,7 @@ def test_documents_do_not_depend_on_the_block_size(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_blocks_joined_are_the_file(layout: Layout, corpus_file: WriteCorpus) -> None:
+def test_concatenated_blocks_are_the_file(layout: Layout, corpus_file: WriteCorpus) -> None:
     path = corpus_file("a\nb\n\nc\n\n\n中文\nd")
     for size in range(1, 20):
         parts = blocks(path, layout=layout, block_bytes=size)
@@ -259,13 +265,13 @@ def test_blocks_joined_are_the_file(layout: Layout, corpus_file: WriteCorpus) ->
         assert [part.number for part in parts] == list(range(len(parts)))
 
 
-def test_a_block_holds_no_more_than_its_size_and_a_document(corpus_file: WriteCorpus) -> None:
+def test_a_block_is_at_most_one_document_larger_than_its_size(corpus_file: WriteCorpus) -> None:
     path = corpus_file(lzma.compress(b"0123456789\n" * 100_000), "corpus.txt.xz")
     assert max(len(block.data) for block in blocks(path, block_bytes=1000)) <= 1000 + 11
 
 
 @pytest.mark.parametrize("suffix", ["", *COMPRESS])
-def test_bytes_read_grow_to_the_size_of_the_file(suffix: str, corpus_file: WriteCorpus) -> None:
+def test_bytes_read_increase_to_the_size_of_the_file(suffix: str, corpus_file: WriteCorpus) -> None:
     data = b"".join(b"document %d\n" % number**3 for number in range(20000))
     path = corpus_file(COMPRESS[suffix](data) if suffix else data, f"corpus.txt{suffix}")
     read = [block.bytes_read for block in blocks(path, block_bytes=50_000)]

@@ -23,7 +23,7 @@ def test_a_line_is_source_and_target() -> None:
     assert pairs("a b\t看书\nc\td\n") == [["a b", "看书"], ["c", "d"]]
 
 
-def test_spaces_around_the_sides_and_line_ends_of_dos_change_nothing() -> None:
+def test_spaces_around_the_sides_and_dos_line_ends_are_stripped() -> None:
     assert pairs(" a \t b\u3000\r\nc\td\r\n") == [["a", "b"], ["c", "d"]]
 
 
@@ -31,11 +31,11 @@ def test_the_last_pair_needs_no_newline() -> None:
     assert pairs("a\tb\nc\td") == [["a", "b"], ["c", "d"]]
 
 
-def test_an_empty_side_is_seen() -> None:
+def test_an_empty_side_is_preserved() -> None:
     assert pairs("a\t\n\tb\n \t c\n") == [["a", ""], ["", "b"], ["", "c"]]
 
 
-def test_blank_lines_are_no_pairs_and_counted() -> None:
+def test_blank_lines_are_not_pairs_and_are_counted() -> None:
     parsed = parse_pairs(block(b"\na\tb\n \n\t\n"))
     assert (parsed.documents, parsed.lines, parsed.blank) == ([["a", "b"]], 4, 3)
 
@@ -47,29 +47,29 @@ def test_a_pair_that_is_not_utf_8_is_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
-        ("a b c", r'pairs\.txt:12: "a b c" is no pair; .*no TAB\. .*`paste SOURCE TARGET`'),
+        ("a b c", r'pairs\.txt:12: "a b c" is not a pair\. .*no TAB\. .*`paste SOURCE TARGET`'),
         (
             "a ||| b",
-            r"pairs\.txt:12: .*no TAB: put it where `\|\|\|` is \(`sed ",
+            r"pairs\.txt:12: .*no TAB\. Replace `\|\|\|` by a TAB \(`sed ",
         ),
-        ("a\tb\tc\td", r"pairs\.txt:12: .*this one has 3 TABs\. .*`cut -f1,2`"),
-        ("a\tb\t", r"pairs\.txt:12: .*this one has 2 TABs"),
+        ("a\tb\tc\td", r"pairs\.txt:12: .*this line has 3 TABs\. .*`cut -f1,2`"),
+        ("a\tb\t", r"pairs\.txt:12: .*this line has 2 TABs"),
     ],
 )
-def test_what_is_no_pair_is_refused_with_its_line_and_what_would_be_right(
-    line: str, says: str
+def test_a_line_that_is_not_a_pair_is_an_error_with_its_line_number_and_a_fix(
+    line: str, message: str
 ) -> None:
     text = f"a\tb\n\n{line}\nc\td\n"
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         parse_pairs(block(text.encode(), first_line=10))
 
 
-def test_a_long_line_is_shown_by_its_beginning() -> None:
-    with pytest.raises(UserError) as refused:
+def test_only_the_start_of_a_long_line_is_shown() -> None:
+    with pytest.raises(UserError) as error:
         pairs("word " * 100_000)
-    assert len(str(refused.value)) < 400
+    assert len(str(error.value)) < 400
 
 
 LINES = st.sampled_from(

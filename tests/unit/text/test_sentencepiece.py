@@ -1,4 +1,4 @@
-"""SentencePiece models: the ids of the `sentencepiece` package, or those of fairseq."""
+"""SentencePiece models, with ids of the `sentencepiece` package or of fairseq."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def package(folder: Path, fairseq: Tokenizer) -> SentencePieceProcessor:
     return SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
 
 
-def test_ids_of_the_file_are_the_packages(
+def test_ids_with_file_numbering_equal_the_package_ids(
     plain: Tokenizer, package: SentencePieceProcessor, bundled_lines: list[str]
 ) -> None:
     assert plain.encode([*bundled_lines, *ODD]) == package.encode([*bundled_lines, *ODD])
 
 
 def shifted(package: SentencePieceProcessor, text: str) -> list[int]:
-    """XLM-R's ids as its paper's code has them: one later, the unknown at 3."""
+    """XLM-R's ids, as in fairseq: the package's ids plus 1, with the unknown token at 3."""
     return [index + 1 if index else 3 for index in package.encode(text)]
 
 
-def test_ids_of_fairseq_are_one_later(
+def test_fairseq_ids_are_the_package_ids_plus_one(
     fairseq: Tokenizer, package: SentencePieceProcessor, bundled_lines: list[str]
 ) -> None:
     for text in [*bundled_lines, *ODD]:
         assert fairseq.encode([text])[0] == shifted(package, text), text
 
 
-def test_ids_of_any_text_are_the_packages(
+def test_fairseq_ids_of_any_text_follow_from_the_package_ids(
     fairseq: Tokenizer, package: SentencePieceProcessor
 ) -> None:
     @settings(max_examples=150)
@@ -68,7 +68,7 @@ def test_ids_of_any_text_are_the_packages(
     same()
 
 
-def test_specials_of_fairseq_stand_where_xlm_roberta_has_them(
+def test_fairseq_special_tokens_have_the_ids_of_xlm_roberta(
     fairseq: Tokenizer, package: SentencePieceProcessor
 ) -> None:
     vocabulary = fairseq.vocabulary
@@ -78,7 +78,9 @@ def test_specials_of_fairseq_stand_where_xlm_roberta_has_them(
     assert vocabulary.tokens[4] == package.id_to_piece(3)
 
 
-def test_ids_with_offsets_are_the_same_ids(fairseq: Tokenizer, bundled_lines: list[str]) -> None:
+def test_encoding_with_offsets_gives_the_same_ids(
+    fairseq: Tokenizer, bundled_lines: list[str]
+) -> None:
     texts = [*bundled_lines, *ODD]
     assert [ids for ids, _ in fairseq.encode_with_offsets(texts)] == fairseq.encode(texts)
 
@@ -90,7 +92,7 @@ def test_special_tokens_in_a_text_are_plain_text(fairseq: Tokenizer) -> None:
 
 
 def model(folder: Path, name: str, **options: Any) -> Path:
-    """A small model with other options than ours."""
+    """Train a small model with `options` of SentencePiece's trainer."""
     written = io.BytesIO()
     lines = ["the cat sat on the mat", "a dog and a cat", "我们在北京看书", "看书的我们"] * 20
     SentencePieceTrainer.train(
@@ -115,14 +117,14 @@ def sentencepiece(path: Path, **options: object) -> Tokenizer:
 SPECIALS = {"cls": "<s>", "sep": "</s>", "mask": "</s>", "pad": "<s>"}
 
 
-def test_bpe_models_give_the_packages_ids(tmp_path: Path) -> None:
+def test_bpe_models_give_the_package_ids(tmp_path: Path) -> None:
     path = model(tmp_path, "bpe", model_type="bpe")
     texts = ["the cat and a dog", "我们在看书 the mat", *ODD]
     package = SentencePieceProcessor(model_file=str(path))
     assert sentencepiece(path, special_tokens=SPECIALS).encode(texts) == package.encode(texts)
 
 
-def test_a_special_token_that_the_file_looks_for_in_text_is_plain_text(tmp_path: Path) -> None:
+def test_a_special_token_that_is_a_user_defined_symbol_is_plain_text(tmp_path: Path) -> None:
     path = model(tmp_path, "symbols", user_defined_symbols=["[MASK]", "[NEW]"])
     tokenizer = sentencepiece(path, special_tokens={**SPECIALS, "mask": "[MASK]"})
     ids = tokenizer.vocabulary.ids
@@ -132,7 +134,7 @@ def test_a_special_token_that_the_file_looks_for_in_text_is_plain_text(tmp_path:
     assert ids["[MASK]"] in tokenizer.encode_marked("a [MASK] the")
 
 
-def test_padding_and_the_unknown_are_the_files(tmp_path: Path) -> None:
+def test_padding_and_unknown_tokens_are_read_from_the_file(tmp_path: Path) -> None:
     path = model(
         tmp_path,
         "named",
@@ -149,18 +151,18 @@ def test_padding_and_the_unknown_are_the_files(tmp_path: Path) -> None:
     vocabulary = sentencepiece(path).vocabulary
     roles = ("pad", "unk", "cls", "sep", "mask")
     assert [vocabulary.special_id(role) for role in roles] == [0, 1, 2, 3, 4]
-    with pytest.raises(UserError, match=r"begins with \[PAD\].*Set tokenizer\.ids: file"):
+    with pytest.raises(UserError, match=r"the first pieces are \[PAD\].*Set tokenizer\.ids: file"):
         sentencepiece(path, ids="fairseq")
 
 
-def test_pieces_that_no_text_becomes_are_not_ordinary(tmp_path: Path) -> None:
+def test_control_pieces_are_not_ordinary(tmp_path: Path) -> None:
     path = model(tmp_path, "control", control_symbols=["<cls>"])
     vocabulary = sentencepiece(path, special_tokens=SPECIALS).vocabulary
     assert vocabulary.ids["<cls>"] not in vocabulary.ordinary_ids
     assert vocabulary.ids["▁"] in vocabulary.ordinary_ids
 
 
-def test_text_is_lowercased_where_asked_and_offsets_stay_those_of_the_text(tmp_path: Path) -> None:
+def test_offsets_of_lowercased_text_are_those_of_the_original_text(tmp_path: Path) -> None:
     tokenizer = sentencepiece(model(tmp_path, "lower"), special_tokens=SPECIALS, lowercase=True)
     ((ids, offsets),) = tokenizer.encode_with_offsets(["İ THE CAT"])
     assert ids == tokenizer.encode(["i̇ the cat"])[0]
@@ -168,7 +170,7 @@ def test_text_is_lowercased_where_asked_and_offsets_stay_those_of_the_text(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"[PAD]\n[UNK]\n", r"not a SentencePiece model.*belongs to tokenizer\.type: wordpiece"),
         (b"", r"not a SentencePiece model"),
@@ -176,19 +178,21 @@ def test_text_is_lowercased_where_asked_and_offsets_stay_those_of_the_text(tmp_p
         (b"version https://git-lfs.github.com/spec/v1\n", r"git lfs pull"),
     ],
 )
-def test_what_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_model_is_an_error_that_names_it(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"vocab\.txt: .*{said}"):
+    with pytest.raises(UserError, match=rf"vocab\.txt: .*{message}"):
         sentencepiece(path)
 
 
-def test_a_missing_model_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.model: cannot be read as a SentencePiece model"):
         sentencepiece(tmp_path / "x.model")
 
 
-def test_a_model_of_whole_words_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_whole_words_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model of words or characters"):
         sentencepiece(model(tmp_path, "word", model_type="word"))
 
@@ -202,7 +206,7 @@ def test_the_fingerprint_changes_with_the_numbering_and_the_file(
     assert again.fingerprint == fairseq.fingerprint
 
 
-def test_a_real_chinese_model_gives_the_packages_ids(shared_data: Path) -> None:
+def test_a_real_chinese_model_gives_the_package_ids(shared_data: Path) -> None:
     path = shared_data / "vocab" / "cluecorpussmall_spm.model"
     package = SentencePieceProcessor(model_file=str(path))
     tokenizer = sentencepiece(path, size=100000)
@@ -213,7 +217,7 @@ def test_a_real_chinese_model_gives_the_packages_ids(shared_data: Path) -> None:
     assert [tokenizer.vocabulary.special_id(role) for role in roles] == [0, 1, 2, 3, 4]
 
 
-def test_sentinels_stand_after_the_files_pieces_backwards_as_t5_has_them(
+def test_sentinels_follow_the_pieces_of_the_file_in_reverse_order_as_in_t5(
     folder: Path, plain: Tokenizer, bundled_lines: list[str]
 ) -> None:
     config = SentencePiece(type="sentencepiece", model=str(folder / "sentencepiece.model"))
@@ -227,9 +231,9 @@ def test_sentinels_stand_after_the_files_pieces_backwards_as_t5_has_them(
     assert not set(words.sentinels) & set(words.ordinary_ids)
 
 
-def test_sentinels_that_a_file_has_already_are_not_added_again(tmp_path: Path) -> None:
+def test_adding_sentinels_that_the_file_already_has_is_an_error(tmp_path: Path) -> None:
     model = sentencepiece_model(tmp_path / "own.model", controls=("<extra_id_0>",))
     config = SentencePiece(type="sentencepiece", model=str(model), sentinels=2)
-    with pytest.raises(UserError, match=r"has <extra_id_0> among its pieces already"):
+    with pytest.raises(UserError, match=r"the model already has the piece <extra_id_0>"):
         config.load()
     assert config.model_copy(update={"sentinels": 0}).load().vocabulary.sentinels.size == 1

@@ -27,7 +27,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
-def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
+def test_concatenated_sentences_are_the_text_and_none_is_blank(text: str) -> None:
     sentences = split_sentences(text)
     assert "".join(sentences) == text
     assert len(sentences) <= 1 or all(sentence.strip() for sentence in sentences)
@@ -50,7 +50,7 @@ def test_sentences_joined_are_the_text_and_none_is_blank(text: str) -> None:
         ("他走了。 Then it ended. 完了", ["他走了。", " Then it ended.", " 完了"]),
     ],
 )
-def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str]) -> None:
+def test_text_is_split_at_the_ends_of_its_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text) == sentences
 
 
@@ -60,24 +60,27 @@ def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str])
         "It is 3.5 or 1,000.75 or v2.0.1 at example.com",
         "Mr. Smith met Dr. J. R. Brown of the U.S. Army",
         "see e.g. Paris, i.e. France, in Fig. 3 or No. 5",
-        '"Really?" he asked... and left',
+        '"Really?" he wondered... and left',
         "版本3.5和4.0",
         "Acme Inc. Tokyo",
         "no marks at all",
     ],
 )
-def test_points_inside_a_sentence_do_not_end_it(text: str) -> None:
+def test_periods_inside_a_sentence_do_not_split_it(text: str) -> None:
     assert split_sentences(text) == [text]
 
 
-def test_a_word_that_numbers_follow_ends_a_sentence_where_none_does() -> None:
-    assert split_sentences("She said no. Then she left.") == ["She said no.", " Then she left."]
+def test_no_is_an_abbreviation_only_before_a_number() -> None:
+    assert split_sentences("She answered no. Then she left.") == [
+        "She answered no.",
+        " Then she left.",
+    ]
 
 
 def test_white_space_at_the_end_belongs_to_the_last_sentence() -> None:
     assert split_sentences("Yes. No. ") == ["Yes.", " No. "]
 
 
-def test_marks_alone_are_one_sentence_and_nothing_is_none() -> None:
+def test_punctuation_alone_is_one_sentence_and_an_empty_text_has_no_sentence() -> None:
     assert split_sentences("……。") == ["……。"]
     assert split_sentences("") == []

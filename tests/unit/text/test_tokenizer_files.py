@@ -1,4 +1,4 @@
-"""Copies of a tokenizer's files, of every kind."""
+"""Copies of a tokenizer's files, for every tokenizer type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.vocabularies import bundled_config
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "space", "bpe", "unigram"])
-def test_a_tokenizer_is_the_same_from_its_copies(kind: str, tmp_path: Path) -> None:
+def test_a_tokenizer_loaded_from_copies_has_the_same_fingerprint(kind: str, tmp_path: Path) -> None:
     names = tmp_path / "names.json"
     names.write_text("{}")
     config = bundled_config(kind, tmp_path / "files", special_tokens=str(names))
@@ -29,8 +29,8 @@ def test_a_tokenizer_is_the_same_from_its_copies(kind: str, tmp_path: Path) -> N
     assert adapter.validate_python(block).load().fingerprint == before
 
 
-def test_options_that_name_no_file_stay_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "bpe").write_text("a file that is called like a type")
+def test_options_that_are_not_paths_of_copied_files_are_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "bpe").write_text("a file with the name of a tokenizer type")
     (tmp_path / "vocab.json").write_text("{}")
     block = {"type": "bpe", "vocab": "far/vocab.json", "lowercase": False, "merges": "gone.txt"}
     expected = {**block, "vocab": str(tmp_path / "vocab.json")}

@@ -37,7 +37,7 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_wordpiece_gives_the_ids_of_transformers_on_real_text(
+def test_wordpiece_ids_of_real_text_equal_those_of_transformers(
     real_text: RealText, lowercase: bool
 ) -> None:
     from transformers import BertTokenizer
@@ -60,7 +60,7 @@ ANY_TEXT = st.text(
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_wordpiece_gives_the_ids_of_transformers_on_any_text(
+def test_wordpiece_ids_of_any_text_equal_those_of_transformers(
     bundled: Bundled, lowercase: bool
 ) -> None:
     from transformers import BertTokenizer
@@ -76,7 +76,7 @@ def test_wordpiece_gives_the_ids_of_transformers_on_any_text(
     same()
 
 
-def test_a_word_that_cannot_be_spelled_is_one_unknown_token(tiny_vocab: Path) -> None:
+def test_a_word_that_pieces_cannot_compose_is_one_unknown_token(tiny_vocab: Path) -> None:
     assert tokens_of(wordpiece(tiny_vocab), "ab aéàb жж") == [
         "a",
         "##b",
@@ -94,7 +94,7 @@ def test_batches_and_single_texts_give_the_same_ids(real_text: RealText) -> None
     assert tokenizer.encode(texts) == [tokenizer.encode([text])[0] for text in texts]
 
 
-def test_ids_with_offsets_are_the_same_ids(real_text: RealText) -> None:
+def test_encoding_with_offsets_gives_the_same_ids(real_text: RealText) -> None:
     texts = list(real_text.documents[:50])
     found = real_text.tokenizer.encode_with_offsets(texts)
     assert [ids for ids, _ in found] == real_text.tokenizer.encode(texts)
@@ -118,7 +118,7 @@ def test_characters_of_real_text_are_looked_up_one_by_one(real_text: RealText) -
         assert found == expected
 
 
-def test_characters_are_lowercased_only_where_asked(tiny_vocab: Path) -> None:
+def test_characters_are_lowercased_only_with_lowercase(tiny_vocab: Path) -> None:
     assert tokens_of(char(tiny_vocab, lowercase=True), "Ab") == ["a", "b"]
     assert tokens_of(char(tiny_vocab, lowercase=False), "Ab") == ["[UNK]", "b"]
 
@@ -136,18 +136,18 @@ def test_special_tokens_written_in_the_corpus_are_plain_text(
     for role, token in special.specials.items():
         (ids,) = tokenizer.encode([f"a {token} b{token}"])
         written = [index for index in ids if special.is_special[index]]
-        # A letter that the vocabulary lacks is unknown, whatever it stands in.
+        # Letters that the vocabulary lacks are unknown, in any text.
         assert set(written) <= {special.special_id("unk")}, role
 
 
-def test_the_mask_is_the_mask_where_a_text_to_fill_is_read(tiny_vocab: Path) -> None:
+def test_masks_in_a_text_to_fill_are_mask_tokens(tiny_vocab: Path) -> None:
     tokenizer = wordpiece(tiny_vocab)
     tokens = [tokenizer.vocabulary.tokens[i] for i in tokenizer.encode_marked("a [MASK] b[MASK]")]
     assert tokens == ["[CLS]", "a", "[MASK]", "b", "[MASK]", "[SEP]"]
 
 
 def renamed(vocab: Path, tmp_path: Path) -> Path:
-    """The vocabulary with XLM-R's names for the special tokens."""
+    """Write the vocabulary with XLM-R's names for the special tokens."""
     names = {
         "[PAD]": "<pad>",
         "[UNK]": "<unk>",
@@ -172,7 +172,7 @@ def test_special_tokens_may_have_other_names(tiny_vocab: Path, tmp_path: Path) -
     ["<mask>", {"content": "<mask>", "lstrip": True, "special": True}],
     ids=["as text", "as an added token"],
 )
-def test_special_tokens_may_be_named_by_a_file(
+def test_special_tokens_may_be_read_from_a_file(
     tiny_vocab: Path, tmp_path: Path, mask: str | dict[str, object]
 ) -> None:
     names = {"pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
@@ -183,7 +183,7 @@ def test_special_tokens_may_be_named_by_a_file(
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"<mask>"', None])
-def test_a_file_that_is_no_map_of_special_tokens_is_refused_by_name(
+def test_a_file_that_is_not_a_map_of_special_tokens_is_an_error_that_names_it(
     tiny_vocab: Path, tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "map.json"
@@ -193,28 +193,30 @@ def test_a_file_that_is_no_map_of_special_tokens_is_refused_by_name(
         wordpiece(tiny_vocab, special_tokens=str(path))
 
 
-def test_an_unknown_role_is_refused_with_the_nearest(tiny_vocab: Path) -> None:
-    with pytest.raises(ValidationError, match=r'"maks" is no role.*Did you mean "mask"'):
+def test_an_unknown_role_is_an_error_that_suggests_the_nearest(tiny_vocab: Path) -> None:
+    with pytest.raises(ValidationError, match=r'"maks" is not a role.*Did you mean "mask"'):
         wordpiece(tiny_vocab, special_tokens={"maks": "[MASK]"})
 
 
-def test_a_vocabulary_without_the_unknown_token_is_refused(tmp_path: Path) -> None:
+def test_a_vocabulary_without_the_unknown_token_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "vocab.txt"
     path.write_text("[PAD]\n[MASK]\na\n")
     with pytest.raises(UserError, match=r"vocab\.txt.*has no \[UNK\]"):
         wordpiece(path)
 
 
-def test_another_size_than_the_recipe_says_is_refused_with_both(tiny_vocab: Path) -> None:
+def test_a_size_that_differs_from_the_recipe_is_an_error_with_both_sizes(tiny_vocab: Path) -> None:
     size = wordpiece(tiny_vocab).vocabulary.size
-    with pytest.raises(UserError, match=rf"has {size} tokens.*tokenizer\.size: 7"):
+    with pytest.raises(UserError, match=rf"has {size} tokens.*tokenizer\.size is 7"):
         wordpiece(tiny_vocab, size=7)
 
 
 # Fingerprints
 
 
-def test_the_fingerprint_is_of_what_is_in_the_file(tiny_vocab: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_the_path_of_the_file(
+    tiny_vocab: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy.txt"
     copy.write_bytes(tiny_vocab.read_bytes())
     assert wordpiece(copy).fingerprint == wordpiece(tiny_vocab).fingerprint

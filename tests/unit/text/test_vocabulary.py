@@ -19,11 +19,11 @@ def vocabulary(*tokens: str) -> Vocabulary:
     return Vocabulary(tokens=tokens, specials=BERT_SPECIALS, source="vocab.txt")
 
 
-def test_a_token_stands_at_the_number_of_its_line(tmp_path: Path) -> None:
+def test_the_id_of_a_token_is_its_line_number_from_zero(tmp_path: Path) -> None:
     assert read_vocabulary(written(tmp_path, "a\n中\n##b\n".encode())) == ("a", "中", "##b")
 
 
-def test_line_ends_of_dos_and_blank_lines_at_the_end_are_no_tokens(tmp_path: Path) -> None:
+def test_dos_line_ends_and_blank_lines_at_the_end_are_dropped(tmp_path: Path) -> None:
     assert read_vocabulary(written(tmp_path, b"a\r\nb\r\n\r\n\n")) == ("a", "b")
 
 
@@ -32,34 +32,34 @@ def test_only_a_newline_ends_a_token(tmp_path: Path) -> None:
     assert read_vocabulary(written(tmp_path, "\n".join(tokens).encode())) == tokens
 
 
-def test_a_token_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"vocab\.txt:3: the token 'a' stands already in line 1"):
+def test_a_duplicate_token_is_an_error_with_both_lines(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vocab\.txt:3: the token 'a' is already on line 1"):
         read_vocabulary(written(tmp_path, b"a\nb\na\n"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n"])
-def test_an_empty_vocabulary_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_an_empty_vocabulary_is_an_error(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UserError, match=r"vocab\.txt: the vocabulary is empty"):
         read_vocabulary(written(tmp_path, data))
 
 
-def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_vocabulary_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read as a vocabulary"):
         read_vocabulary(f"{tmp_path}/nowhere.txt")
 
 
-def test_a_vocabulary_that_is_not_utf_8_is_refused_with_the_place(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"vocab\.txt: is not UTF-8 text at byte 2"):
+def test_a_vocabulary_that_is_not_utf_8_is_an_error_with_the_byte_offset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vocab\.txt: the file is not valid UTF-8 at byte 2"):
         read_vocabulary(written(tmp_path, b"a\n\xff\n"))
 
 
-def test_a_vocabulary_without_a_special_token_is_refused_by_file_token_and_key() -> None:
+def test_a_missing_special_token_is_an_error_with_file_token_and_key() -> None:
     without = vocabulary("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<mask>", "a")
     with pytest.raises(UserError, match=r"vocab\.txt: .*no \[MASK\].*special_tokens\.mask"):
         without.require(("pad", "mask"))
 
 
-def test_the_nearest_token_is_named_where_a_special_one_is_missing() -> None:
+def test_the_nearest_token_is_suggested_for_a_missing_special_token() -> None:
     with pytest.raises(UserError, match=r'Did you mean "\[MASKED\]"\?'):
         vocabulary("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASKED]").special_id("mask")
 
@@ -69,16 +69,18 @@ def test_special_and_unused_tokens_are_not_ordinary() -> None:
     assert [some.tokens[index] for index in some.ordinary_ids] == ["a", "[used]", "##b"]
 
 
-def test_is_special_is_true_of_the_special_tokens_alone() -> None:
+def test_is_special_is_true_for_special_tokens_only() -> None:
     some = vocabulary("a", "[PAD]", "[unused1]", "[MASK]")
     assert some.is_special.tolist() == [False, True, False, True]
 
 
-def test_sentinels_are_found_by_name_in_their_order_wherever_they_stand() -> None:
+def test_sentinels_are_ordered_by_their_number_at_any_position_of_the_vocabulary() -> None:
     words = vocabulary("<extra_id_1>", "[UNK]", "a", "<extra_id_3>", "<extra_id_0>")
-    assert words.sentinels.tolist() == [4, 0], "there is no <extra_id_2>, so 3 is never reached"
+    assert words.sentinels.tolist() == [4, 0], (
+        "<extra_id_2> is missing, so <extra_id_3> is not counted"
+    )
     assert vocabulary("a").sentinels.tolist() == []
 
 
-def test_sentinels_stand_for_no_text() -> None:
+def test_sentinels_are_not_ordinary_tokens() -> None:
     assert vocabulary("[UNK]", "a", "<extra_id_0>", "b").ordinary_ids.tolist() == [1, 3]

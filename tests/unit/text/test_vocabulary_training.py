@@ -1,4 +1,4 @@
-"""Vocabularies made of text."""
+"""Vocabularies trained from text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENGLISH = "the cat sat on the mat and the dog sat too\n" * 8
 
 
 @each_kind
-def test_what_is_made_loads_and_has_the_size_it_says(kind: str, tmp_path: Path) -> None:
+def test_a_trained_vocabulary_loads_and_has_the_reported_size(kind: str, tmp_path: Path) -> None:
     trained = bundled_files(kind)
     config = config_of(trained, tmp_path, size=trained.size)
     tokenizer = config.load()
@@ -51,7 +51,7 @@ def test_the_same_text_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
 def test_wordpieces_do_not_depend_on_the_order_of_the_text(
     tmp_path: Path, bundled_lines: list[str]
 ) -> None:
-    """Hash maps of the library, and ties between pieces, show where it would."""
+    """Hash maps of the library and ties between pieces could make the result depend on it."""
     shuffled = random.Random(0).sample(bundled_lines, len(bundled_lines))
     one = corpus(tmp_path, "\n".join(bundled_lines), "one.txt")
     other = corpus(tmp_path, "\n".join(shuffled), "other.txt")
@@ -61,15 +61,13 @@ def test_wordpieces_do_not_depend_on_the_order_of_the_text(
 
 
 @pytest.mark.parametrize("size", [40, 45, 52])
-def test_a_vocabulary_of_pieces_has_exactly_the_size_that_was_asked(
-    tmp_path: Path, size: int
-) -> None:
+def test_a_vocabulary_of_pieces_has_exactly_the_requested_size(tmp_path: Path, size: int) -> None:
     text = corpus(tmp_path, ENGLISH + "mats cats dogs mating dogged catty\n" * 4)
     assert trainers()["wordpiece"].train(text, wish(size)).size == size
     assert trainers()["bpe"].train(text, wish(size + 240)).size == size + 240
 
 
-def test_chinese_characters_stand_alone_and_none_is_left_out(tmp_path: Path) -> None:
+def test_every_frequent_chinese_character_is_a_token_of_its_own(tmp_path: Path) -> None:
     text = corpus(tmp_path, "我们在北京看书abc\n我们看书abd\n" * 3 + "龘\n")
     tokens = trainers()["wordpiece"].train(text, wish(100)).files["vocab.txt"].decode().split("\n")
     chinese = [token for token in tokens if any("\u4e00" <= c <= "\u9fff" for c in token)]
@@ -84,7 +82,9 @@ def test_frequent_characters_come_first(tmp_path: Path) -> None:
     assert tokens[5:8] == ["我", "们", "在"]
 
 
-def test_bytes_have_robertas_first_ids_and_all_256_letters(tmp_path: Path) -> None:
+def test_byte_level_bpe_starts_with_the_ids_of_roberta_and_has_all_256_letters(
+    tmp_path: Path,
+) -> None:
     trained = trainers()["bpe"].train(corpus(tmp_path, ENGLISH), wish(300))
     tokenizer = config_of(trained, tmp_path / "bpe").load()
     assert tokenizer.vocabulary.tokens[:5] == ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -92,7 +92,7 @@ def test_bytes_have_robertas_first_ids_and_all_256_letters(tmp_path: Path) -> No
     assert tokenizer.vocabulary.special_id("unk") not in tokenizer.encode(["龘\x00"])[0]
 
 
-def test_words_are_those_that_occur_often_enough_by_frequency(tmp_path: Path) -> None:
+def test_words_that_occur_min_count_times_are_ordered_by_frequency(tmp_path: Path) -> None:
     text = corpus(tmp_path, "b a b c c c\nd [MASK] [MASK] [MASK]\n")
     tokens = trainers()["space"].train(text, wish(min_count=2)).files["vocab.txt"].decode()
     assert tokens.split("\n") == [*["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "c", "b", ""]
@@ -111,7 +111,7 @@ def test_lowercase_vocabularies_have_no_capitals(tmp_path: Path) -> None:
 
 
 @each_kind
-def test_extra_special_tokens_are_there_and_never_text(kind: str, tmp_path: Path) -> None:
+def test_extra_special_tokens_are_in_the_vocabulary(kind: str, tmp_path: Path) -> None:
     size = {"wordpiece": 60, "bpe": 300, "unigram": 40}.get(kind)
     trained = trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(size, extra=("<e1>",)))
     tokenizer = config_of(trained, tmp_path / kind).load()
@@ -120,39 +120,41 @@ def test_extra_special_tokens_are_there_and_never_text(kind: str, tmp_path: Path
 
 @each_kind
 @pytest.mark.parametrize("twice", [True, False])
-def test_special_tokens_that_collide_are_refused(kind: str, tmp_path: Path, twice: bool) -> None:
+def test_duplicate_special_tokens_are_an_error(kind: str, tmp_path: Path, twice: bool) -> None:
     mask = "[MASK]" if kind in ("wordpiece", "space") else "<mask>"
     extra = ("<e>", "<e>") if twice else (mask,)
-    with pytest.raises(UserError, match=r"is a special token already"):
+    with pytest.raises(UserError, match=r"is already a special token"):
         trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(500, extra=extra))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
-def test_a_size_smaller_than_the_alphabet_is_refused_with_what_is_needed(
+def test_a_size_smaller_than_the_alphabet_is_an_error_with_the_size_needed(
     kind: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"--size 14: is too small: .* need \d+"):
+    with pytest.raises(UserError, match=r"--size 14 is too small: .* need \d+"):
         trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(14))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
-def test_kinds_that_need_a_size_say_so(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--size: how many tokens"):
+def test_a_missing_size_is_an_error_for_types_that_require_it(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--size \(number of tokens\) is required"):
         trainers()[kind].train(corpus(tmp_path, ENGLISH), wish())
 
 
 @each_kind
-def test_a_corpus_without_text_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_corpus_without_text_is_an_error(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"corpus\.txt: the corpus has no text"):
         trainers()[kind].train(corpus(tmp_path, "\n \n\t\n"), wish(500))
 
 
-def test_a_count_that_nothing_reaches_is_refused_with_the_most_frequent(tmp_path: Path) -> None:
+def test_a_min_count_that_no_word_reaches_is_an_error_with_the_most_frequent_word(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UserError, match=r'"the", occurs 24 times'):
         trainers()["space"].train(corpus(tmp_path, ENGLISH), wish(min_count=25))
 
 
-def test_several_files_plain_and_compressed_are_one_text(tmp_path: Path) -> None:
+def test_plain_and_compressed_files_are_read_as_one_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one two\n")
     with gzip.open(tmp_path / "b.txt.gz", "wt") as file:
         file.write("two three\n")
@@ -164,7 +166,7 @@ def test_several_files_plain_and_compressed_are_one_text(tmp_path: Path) -> None
     assert words == {"two": 2, "one": 1, "three": 1}
 
 
-def test_a_part_of_a_large_corpus_is_spread_over_it(tmp_path: Path) -> None:
+def test_of_a_large_corpus_evenly_spread_blocks_are_read(tmp_path: Path) -> None:
     path = tmp_path / "large.txt"
     path.write_text("".join(f"{number:07}\n" for number in range(2**20)))  # 8 MiB
     reports: list[Reading] = []
@@ -177,7 +179,7 @@ def test_a_part_of_a_large_corpus_is_spread_over_it(tmp_path: Path) -> None:
     assert reports[-1].bytes_read == reports[-1].bytes_total
 
 
-def test_the_rarest_words_are_forgotten_where_there_are_too_many(
+def test_the_rarest_words_are_dropped_if_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ptm.text.vocabulary_training.text.MOST_WORDS", 10)
@@ -187,12 +189,14 @@ def test_the_rarest_words_are_forgotten_where_there_are_too_many(
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram", "space"])
-def test_a_file_in_another_encoding_is_refused(
+def test_a_file_in_another_encoding_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     corpus, out = tmp_path / "gbk.txt", tmp_path / "out"
     corpus.write_bytes("good\n这是一本好书。\n第二行也是中文。\n".encode("gb18030"))
     words = ["vocab", "train", str(corpus), "--out", str(out), "--type", kind, "--size", "900"]
     assert main(words) == EXIT_USER
-    assert "gbk.txt:2: is not UTF-8, and so are 2 of 3 lines" in capsys.readouterr().err
+    assert (
+        "gbk.txt:2: the line is not valid UTF-8 (invalid lines: 2 of 3)" in capsys.readouterr().err
+    )
     assert not out.exists()

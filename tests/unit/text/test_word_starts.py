@@ -1,4 +1,4 @@
-"""Where words begin for tokenizers whose pieces carry a mark, and for whole words."""
+"""Word starts for tokenizers whose pieces carry a word mark, and for whole words."""
 
 from __future__ import annotations
 
@@ -36,29 +36,31 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
     return [written(tokenizer, word) for word in words]
 
 
-def test_english_words_begin_at_their_space(marked: Tokenizer) -> None:
+def test_english_words_start_at_their_space(marked: Tokenizer) -> None:
     words = words_of(marked, "yesterday the rainy streets, unbelievably, shone")
     assert words == ["yesterday", "the", "rainy", "streets,", "unbelievably,", "shone"]
 
 
-def test_bytes_and_pieces_of_chinese_are_grouped_as_the_segmenter_cuts(marked: Tokenizer) -> None:
+def test_chinese_byte_tokens_and_pieces_are_grouped_into_the_words_of_the_segmenter(
+    marked: Tokenizer,
+) -> None:
     words = words_of(marked, "我们在北京看书 we read书")
     assert "".join(words).replace(" ", "") == "我们在北京看书weread书"
-    # A piece may span words; a character is never torn.
+    # A piece may span several words, but no character is split.
     assert {"我们", "北京", "看书"} <= set(words) or marked.config.type == "sentencepiece"
     assert words[-1] == "书"
 
 
-def test_a_word_begins_where_chinese_ends(marked: Tokenizer) -> None:
+def test_text_after_chinese_starts_a_word(marked: Tokenizer) -> None:
     assert words_of(marked, "我们the看书") == ["我们", "the", "看书"]
 
 
-def test_a_mark_alone_is_no_word(marked: Tokenizer) -> None:
+def test_a_bare_word_mark_is_not_a_word(marked: Tokenizer) -> None:
     for text in ("我们 在 北京", "a 𝔘 b", "x 龘龘"):
         assert all(words_of(marked, text)), text
 
 
-def test_the_first_token_begins_a_word_and_ids_stay_the_same(
+def test_the_first_token_starts_a_word_and_ids_are_unchanged(
     marked: Tokenizer, bundled_lines: list[str]
 ) -> None:
     found = WordFinder(marked, RJieba(type="rjieba")).encode(bundled_lines)
@@ -66,7 +68,7 @@ def test_the_first_token_begins_a_word_and_ids_stay_the_same(
     assert all(begins[0] for _, begins in found)
 
 
-def test_odd_text_has_words_too(marked: Tokenizer) -> None:
+def test_unusual_characters_do_not_raise(marked: Tokenizer) -> None:
     for text in ("½", "表情😀👍🏽", "e\u0301 x\u0301", "ｆｕｌｌ １２", " ", "\u200b", "…½"):
         words_of(marked, text)
 

@@ -1,4 +1,4 @@
-"""Words between white space, and byte-level BPE."""
+"""Tokenizers of whole words and of byte-level BPE."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ODD = [
     "naïve",
 ]
 
-# Words between white space
+# Whole words
 
 
 def space(tmp_path: Path, *words: str, **options: object) -> Tokenizer:
@@ -55,27 +55,27 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> list[str]:
     return [tokenizer.vocabulary.tokens[index] for index in tokenizer.encode([text])[0]]
 
 
-def test_a_token_is_what_stands_between_white_space(tmp_path: Path) -> None:
+def test_tokens_are_separated_by_white_space(tmp_path: Path) -> None:
     tokenizer = space(tmp_path, "我们", "看书", "。")
     assert tokens_of(tokenizer, " 我们\t看书\u3000。 读书") == ["我们", "看书", "。", "[UNK]"]
 
 
-def test_words_are_lowercased_only_where_asked(tmp_path: Path) -> None:
+def test_words_are_lowercased_only_with_lowercase(tmp_path: Path) -> None:
     assert tokens_of(space(tmp_path, "gpt", lowercase=True), "GPT") == ["gpt"]
     assert tokens_of(space(tmp_path, "GPT", lowercase=False), "GPT gpt") == ["GPT", "[UNK]"]
 
 
-def test_a_word_that_reads_like_a_special_token_is_unknown(tmp_path: Path) -> None:
+def test_a_word_that_equals_a_special_token_is_unknown(tmp_path: Path) -> None:
     tokenizer = space(tmp_path, "a", lowercase=False)
     assert tokens_of(tokenizer, "[MASK] a [CLS]") == ["[UNK]", "a", "[UNK]"]
 
 
-def test_the_mask_of_a_text_to_fill_is_the_mask(tmp_path: Path) -> None:
+def test_masks_in_a_text_to_fill_are_mask_tokens(tmp_path: Path) -> None:
     tokenizer = space(tmp_path, "a")
     assert tokenizer.encode_marked("a [MASK] a") == [2, 5, 4, 5, 3]
 
 
-# Bytes
+# Byte-level BPE
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def bpe(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def plainly(tokenizer: Tokenizer, text: str) -> list[int]:
-    """GPT-2's algorithm as its paper and its code have it, one merge after another."""
+    """GPT-2's BPE as in its paper and code: apply the merge of the lowest rank, repeatedly."""
     config = tokenizer.config
     assert isinstance(config, Bpe)
     lines = Path(config.merges).read_text(encoding="utf-8").splitlines()[1:]
@@ -109,12 +109,14 @@ def plainly(tokenizer: Tokenizer, text: str) -> list[int]:
     return ids
 
 
-def test_bpe_gives_the_ids_of_the_plain_algorithm(bpe: Tokenizer, bundled_lines: list[str]) -> None:
+def test_bpe_ids_equal_those_of_the_plain_algorithm(
+    bpe: Tokenizer, bundled_lines: list[str]
+) -> None:
     for text in [*bundled_lines, *ODD]:
         assert bpe.encode([text])[0] == plainly(bpe, text), text
 
 
-def test_bpe_gives_the_ids_of_the_plain_algorithm_on_any_text(bpe: Tokenizer) -> None:
+def test_bpe_ids_of_any_text_equal_those_of_the_plain_algorithm(bpe: Tokenizer) -> None:
     @settings(max_examples=150)
     @given(text=ANY_TEXT)
     def same(text: str) -> None:
@@ -123,8 +125,8 @@ def test_bpe_gives_the_ids_of_the_plain_algorithm_on_any_text(bpe: Tokenizer) ->
     same()
 
 
-def test_gpt2s_own_files_give_the_ids_of_the_plain_algorithm(shared_data: Path) -> None:
-    """The vocabulary there is a list of tokens, one a line, as UER-py keeps it."""
+def test_ids_with_the_files_of_gpt2_equal_those_of_the_plain_algorithm(shared_data: Path) -> None:
+    """The vocabulary file has one token per line, as in UER-py."""
     folder = shared_data / "vocab"
     config = Bpe(
         type="bpe",
@@ -139,7 +141,7 @@ def test_gpt2s_own_files_give_the_ids_of_the_plain_algorithm(shared_data: Path) 
     assert tokenizer.vocabulary.special_id("mask") == 50264
 
 
-def test_no_text_is_unknown_or_lost_to_bytes(bpe: Tokenizer) -> None:
+def test_byte_tokens_decode_to_the_text_and_are_never_unknown(bpe: Tokenizer) -> None:
     letters = byte_letters()
     unknown = bpe.vocabulary.special_id("unk")
     for text in ODD:
@@ -149,29 +151,29 @@ def test_no_text_is_unknown_or_lost_to_bytes(bpe: Tokenizer) -> None:
         assert bytes(letters[c] for c in written).decode("utf-8") == text
 
 
-def test_special_tokens_in_a_text_are_bytes_like_any_other(bpe: Tokenizer) -> None:
+def test_special_tokens_in_a_text_are_plain_text(bpe: Tokenizer) -> None:
     (ids,) = bpe.encode(["a <mask> </s><s>"])
     assert not bpe.vocabulary.is_special[ids].any()
 
 
-def test_the_space_before_a_mask_is_the_masks(bpe: Tokenizer) -> None:
+def test_the_space_before_a_mask_is_part_of_the_mask(bpe: Tokenizer) -> None:
     marked = bpe.encode_marked("the <mask> is")
     assert marked == [0, *bpe.encode(["the"])[0], 4, *bpe.encode([" is"])[0], 2]
 
 
-def test_a_text_begins_with_a_space_where_asked(tmp_path: Path, bpe: Tokenizer) -> None:
+def test_a_text_starts_with_a_space_with_prefix_space(tmp_path: Path, bpe: Tokenizer) -> None:
     prefixed = bundled_config("bpe", tmp_path, prefix_space=True).load()
     assert prefixed.encode(["the"]) == bpe.encode([" the"]) != bpe.encode(["the"])
 
 
-def test_text_of_a_piece_is_its_bytes(bpe: Tokenizer) -> None:
+def test_the_text_of_a_token_is_its_decoded_bytes(bpe: Tokenizer) -> None:
     for text in ("the", "中", "é"):
         letters = {byte: letter for letter, byte in byte_letters().items()}
         token = "Ġ" + "".join(letters[byte] for byte in text.encode())
         assert bpe.config.text_of(token) == text
 
 
-# Files that do not fit
+# Invalid files
 
 
 def written(tmp_path: Path, vocab: str, merges: str = "#version: 0.2\na b\n") -> Bpe:
@@ -183,49 +185,53 @@ def written(tmp_path: Path, vocab: str, merges: str = "#version: 0.2\na b\n") ->
 VOCAB = json.dumps({"<unk>": 0, "a": 1, "b": 2, "ab": 3})
 
 
-def test_a_small_vocabulary_of_bytes_loads(tmp_path: Path) -> None:
+def test_a_small_bpe_vocabulary_loads(tmp_path: Path) -> None:
     assert written(tmp_path, VOCAB).load().encode(["ab"]) == [[3]]
 
 
 @pytest.mark.parametrize(
-    ("vocab", "merges", "said"),
+    ("vocab", "merges", "message"),
     [
-        (VOCAB, "#version: 0.2\na b c\n", r'merges\.txt:2: "a b c" is no merge'),
-        (VOCAB, "a b\na\n", r'merges\.txt:2: "a" is no merge'),
-        (VOCAB, "a b\nb a\n", r'merges\.txt:2: .* no token "ba": the two files do not belong'),
-        (VOCAB, "a c\n", r'merges\.txt:1: merges "a" and "c", but .* no token "c"'),
-        ("{", "", r"vocab\.json: is not JSON"),
-        ("[1]", "", r"vocab\.json: is no vocabulary such as"),
+        (VOCAB, "#version: 0.2\na b c\n", r'merges\.txt:2: "a b c" is not a merge'),
+        (VOCAB, "a b\na\n", r'merges\.txt:2: "a" is not a merge'),
+        (VOCAB, "a b\nb a\n", r'merges\.txt:2: .* token "ba", .*The two files do not belong'),
+        (VOCAB, "a c\n", r'merges\.txt:1: the merge of "a" and "c" needs the token "c"'),
+        ("{", "", r"vocab\.json: the file is not valid JSON"),
+        ("[1]", "", r"vocab\.json: the file is not a map of tokens to ids such as"),
         ("{}", "", r"vocab\.json: the vocabulary is empty"),
-        ('{"a": 0, "b": 2}', "", r"2 tokens but none with the id 1"),
+        ('{"a": 0, "b": 2}', "", r"no token has id 1\. The ids of 2 tokens"),
         ('{"a": 0, "b": 0}', "", r"'a' and 'b' have the same id, 0"),
-        ('{"a": 0, "a": 1}', "", r"the token 'a' stands there twice"),
+        ('{"a": 0, "a": 1}', "", r"the token 'a' occurs twice"),
         ('{"a": 0, "b": 1}', "", r"has no <unk>"),
     ],
 )
-def test_files_that_are_wrong_are_refused_by_name_and_place(
-    tmp_path: Path, vocab: str, merges: str, said: str
+def test_invalid_files_are_errors_with_file_and_line(
+    tmp_path: Path, vocab: str, merges: str, message: str
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         written(tmp_path, vocab, merges).load()
 
 
-def test_missing_merges_are_refused_by_name(tmp_path: Path) -> None:
+def test_missing_merges_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     config = written(tmp_path, VOCAB)
     Path(config.merges).unlink()
     with pytest.raises(UserError, match=r"merges\.txt: cannot be read"):
         config.load()
 
 
-def test_two_files_of_one_name_could_not_lie_in_one_folder() -> None:
-    with pytest.raises(ValidationError, match=r'two of the tokenizer\'s files are called "x\.txt"'):
+def test_two_files_with_one_name_are_an_error() -> None:
+    with pytest.raises(
+        ValidationError, match=r'two of the tokenizer\'s files have the name "x\.txt"'
+    ):
         Bpe(type="bpe", vocab="a/x.txt", merges="b/x.txt")
 
 
-def test_a_vocabulary_with_capitals_is_refused_under_lowercase(tmp_path: Path) -> None:
+def test_a_vocabulary_with_capitals_is_an_error_with_lowercase(tmp_path: Path) -> None:
     path = tmp_path / "vocab.txt"
     path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nThe\nGPT\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r'capitals \(such as "The"\).*lowercase: false'):
+    with pytest.raises(
+        UserError, match=r'tokens with capitals: 2 \(such as "The"\).*lowercase: false'
+    ):
         WordPiece(type="wordpiece", vocab=str(path), lowercase=True).load()
     assert WordPiece(type="wordpiece", vocab=str(path), lowercase=False).load().vocabulary.size == 8
 
@@ -233,7 +239,7 @@ def test_a_vocabulary_with_capitals_is_refused_under_lowercase(tmp_path: Path) -
 # Fingerprints
 
 
-def test_the_fingerprint_of_bytes_changes_with_the_merges_and_the_first_space(
+def test_the_fingerprint_of_bpe_changes_with_the_merges_and_prefix_space(
     tmp_path: Path,
 ) -> None:
     one = written(tmp_path, VOCAB).load().fingerprint

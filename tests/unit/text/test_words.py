@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @cache
 def loaded(kind: str) -> Cut:
-    """jieba reads its dictionary for a second: once is enough."""
+    """Cached, since jieba takes a second to read its dictionary."""
     segmenters = {"jieba": Jieba, "rjieba": RJieba, "space": Space}
     return segmenters[kind](type=kind).load()
 
@@ -46,7 +46,7 @@ segmenters = pytest.mark.parametrize("segmenter", [JIEBA, RJIEBA, SPACE], ids=la
 
 
 def words_of(tokenizer: Tokenizer, segmenter: Segmenter, text: str) -> list[list[str]]:
-    """The tokens of `text`, a list a word."""
+    """The tokens of `text`, one list per word."""
     ((ids, begins),) = WordFinder(tokenizer, segmenter).encode([text])
     words: list[list[str]] = []
     for index, begin in zip(ids, begins, strict=True):
@@ -66,11 +66,11 @@ def char(tiny_vocab: Path) -> Tokenizer:
     return Char(type="char", vocab=str(tiny_vocab)).load()
 
 
-# Words of the segmenter
+# Words of Chinese
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "char"])
-def test_chinese_characters_are_grouped_as_jieba_cuts(
+def test_chinese_characters_are_grouped_into_the_words_of_jieba(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     tokenizer: Tokenizer = request.getfixturevalue(kind)
@@ -78,7 +78,7 @@ def test_chinese_characters_are_grouped_as_jieba_cuts(
     assert ["".join(word) for word in words] == ["我们", "在", "北京", "天安门", "看书"]
 
 
-def test_words_of_real_chinese_begin_where_the_segmenters_do(real_text: RealText) -> None:
+def test_words_of_real_chinese_start_with_those_of_the_segmenter(real_text: RealText) -> None:
     cut = RJIEBA.load()
     texts = [text for text in real_text.documents if chinese_characters(text).any()][:150]
     finder = WordFinder(real_text.tokenizer, RJIEBA)
@@ -96,12 +96,12 @@ def test_spaces_separate_words_of_segmented_chinese(wordpiece: Tokenizer) -> Non
     assert ["".join(word) for word in words] == ["我们", "在", "北京天安门"]
 
 
-def test_a_word_ends_where_chinese_ends(wordpiece: Tokenizer) -> None:
+def test_a_word_ends_at_the_last_chinese_character(wordpiece: Tokenizer) -> None:
     words = words_of(wordpiece, SPACE, "a我们b")
     assert words == [["a"], ["我", "们"], ["b"]]
 
 
-def test_words_between_spaces_are_words_of_a_character_tokenizer_too(char: Tokenizer) -> None:
+def test_the_characters_of_a_latin_word_are_one_word(char: Tokenizer) -> None:
     words = words_of(char, SPACE, "book 看书 42")
     assert ["".join(word) for word in words] == ["book", "看书", "42"]
 
@@ -115,7 +115,7 @@ def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:
 
 
 @segmenters
-def test_a_continuation_never_begins_a_word_of_real_text(
+def test_a_continuation_never_starts_a_word_of_real_text(
     real_text: RealText, segmenter: Segmenter
 ) -> None:
     finder = WordFinder(real_text.tokenizer, segmenter)
@@ -123,8 +123,8 @@ def test_a_continuation_never_begins_a_word_of_real_text(
         assert not begins[real_text.tokenizer.continuations[ids]].any()
 
 
-def test_a_continuation_never_begins_a_word_of_rare_characters(tmp_path: Path) -> None:
-    # A character that BERT counts as Chinese and the tokenizers library does not.
+def test_a_continuation_of_rare_characters_never_starts_a_word(tmp_path: Path) -> None:
+    # BERT treats this character as Chinese, but the tokenizers library does not.
     rare = "\U0002b820"
     path = tmp_path / "vocab.txt"
     path.write_text("\n".join(["[PAD]", "[UNK]", "a", f"##{rare}"]), encoding="utf-8")
@@ -133,7 +133,7 @@ def test_a_continuation_never_begins_a_word_of_rare_characters(tmp_path: Path) -
 
 
 @segmenters
-def test_the_first_token_of_a_text_begins_a_word(real_text: RealText, segmenter: Segmenter) -> None:
+def test_the_first_token_of_a_text_starts_a_word(real_text: RealText, segmenter: Segmenter) -> None:
     finder = WordFinder(real_text.tokenizer, segmenter)
     assert all(begins[0] for ids, begins in finder.encode(real_text.documents[:40]) if len(ids))
 
@@ -157,7 +157,7 @@ def test_a_text_without_tokens_has_no_words(
 
 
 @segmenters
-def test_segments_of_real_text_joined_give_the_text(
+def test_concatenated_words_of_real_text_are_the_text(
     real_text: RealText, segmenter: Segmenter
 ) -> None:
     cut = segmenter.load()
@@ -165,7 +165,7 @@ def test_segments_of_real_text_joined_give_the_text(
 
 
 @segmenters
-def test_segments_of_any_text_joined_give_the_text(segmenter: Segmenter) -> None:
+def test_concatenated_words_of_any_text_are_the_text(segmenter: Segmenter) -> None:
     cut = segmenter.load()
 
     @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
@@ -182,22 +182,24 @@ def cut_with_dictionary(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return Jieba(type="jieba", dictionary=str(path)).load()
 
 
-def test_a_user_dictionary_makes_words(cut_with_dictionary: Cut) -> None:
+def test_words_of_a_user_dictionary_are_found(cut_with_dictionary: Cut) -> None:
     assert list(cut_with_dictionary("我们在北京")) == ["我们在北京"]
 
 
-def test_a_user_dictionary_stays_with_its_recipe(cut_with_dictionary: Cut) -> None:
+def test_a_user_dictionary_does_not_affect_other_segmenters(cut_with_dictionary: Cut) -> None:
     list(cut_with_dictionary("我们在北京"))
     assert list(Jieba(type="jieba").load()("我们在北京")) == ["我们", "在", "北京"]
 
 
-def test_a_missing_dictionary_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_dictionary_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read"):
         Jieba(type="jieba", dictionary=f"{tmp_path}/nowhere.txt").load()
 
 
 @pytest.mark.parametrize("kind", [RJieba, Space])
-def test_a_segmenter_without_dictionaries_refuses_one(kind: type[Segmenter]) -> None:
+def test_a_dictionary_is_an_error_for_segmenters_without_dictionaries(
+    kind: type[Segmenter],
+) -> None:
     (name,) = get_args(kind.model_fields["type"].annotation)
     with pytest.raises(ValidationError, match=r"takes no (user )?dictionary"):
         kind(type=name, dictionary="words.txt")
