@@ -38,7 +38,9 @@ def without_last_separator(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
-def test_the_concatenated_chunks_are_the_documents(lengths: NDArray[np.int64], longest: int) -> None:
+def test_the_concatenated_chunks_are_the_documents(
+    lengths: NDArray[np.int64], longest: int
+) -> None:
     pieces = cut_documents(starts_of(lengths), lengths, longest)
     tokens = [
         token
@@ -61,7 +63,9 @@ def test_no_chunk_is_empty_too_long_or_across_documents(
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
-def test_documents_are_split_into_as_few_chunks_as_possible(lengths: NDArray[np.int64], longest: int) -> None:
+def test_documents_are_split_into_as_few_chunks_as_possible(
+    lengths: NDArray[np.int64], longest: int
+) -> None:
     pieces = cut_documents(starts_of(lengths), lengths, longest)
     assert pieces.lengths.size == sum(-(-int(length) // longest) for length in lengths)
 

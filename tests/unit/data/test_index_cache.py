@@ -37,7 +37,9 @@ def test_arrays_are_built_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fingerprint", "key"), [("f" * 32, "key"), (PRINT, "other")])
-def test_another_fingerprint_or_key_has_other_arrays(tmp_path: Path, fingerprint: str, key: str) -> None:
+def test_another_fingerprint_or_key_has_other_arrays(
+    tmp_path: Path, fingerprint: str, key: str
+) -> None:
     cached_arrays(tmp_path, PRINT, "key", counting([1])[0])
     found = cached_arrays(tmp_path, fingerprint, key, counting([2])[0])
     assert found["values"].tolist() == [2]

@@ -139,7 +139,9 @@ def test_an_invalid_zero_stage_is_rejected_with_file_and_key(merged: Merged, zer
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_an_optimizer_that_needs_whole_matrices_is_rejected_under_zero(load: Load, stage: int) -> None:
+def test_an_optimizer_that_needs_whole_matrices_is_rejected_under_zero(
+    load: Load, stage: int
+) -> None:
     adafactor = "optimizer={type: adafactor}"
     assert ds_config(load(adafactor, "engine.deepspeed=zero0"), BATCH)
     with pytest.raises(UserError, match=f"ZeRO stage {stage} .* Set engine.deepspeed: zero0 or"):
@@ -240,7 +242,7 @@ OFFLOAD = {
     ),
     "another device": (
         {"stage": 3, "offload_optimizer": {"device": "disk"}},
-        'offload_optimizer = {"device": "disk"} does not name an offload device. Write a block such',
+        'offload_optimizer = {"device": "disk"} does not name an offload device. Write a block',
     ),
     "no block": (
         {"stage": 3, "offload_param": "cpu"},

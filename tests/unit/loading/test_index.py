@@ -266,13 +266,13 @@ def test_a_store_without_sentence_splitting_is_rejected(store: Path) -> None:
         rows_of(store)
 
 
-def test_a_run_stopped_in_its_second_epoch_resumes_with_the_same_metrics(
+def test_a_run_stopped_in_a_later_epoch_resumes_with_the_same_metrics(
     split_store: Path, tmp_path: Path
 ) -> None:
     runs = Runs(split_store, tmp_path / "runs")
     size = len(rows_of(split_store))
     steps = 3 * size // 32
-    # About three epochs, at four times the usual rows per step.
+    # Three epochs of the first one's size, at four times the usual rows per step.
     options = (
         *BERT,
         "train.global_batch_size=32",
