@@ -37,7 +37,7 @@ IN_ORDER, SWAPPED = 0, 1
 def next_sentence_pairs(
     documents: Documents, *, longest: int, short_probability: float, seed: int
 ) -> Pairs:
-    """Return the pairs of next-sentence prediction (Devlin et al. 2018, 3.1 and appendix A.2).
+    """Return the pairs of next-sentence prediction (Devlin et al. 2018, section 3.1, appendix A.2).
 
     A chunk takes sentences of a document until it has `longest` tokens or, in a fraction
     `short_probability` of the documents, a random number from 2 to `longest`. It is split into two

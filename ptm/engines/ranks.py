@@ -187,8 +187,8 @@ def objects_of_all(value: T, ranks: Ranks) -> Sequence[T]:
 def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
     """Run `work` on every rank and return its result; if it fails on any rank, raise on all.
 
-    Collective. All ranks raise the same error, that of the lowest failed rank: an OSError, or a
-    UserError as AgreedError. The message names rank and host unless all ranks failed alike.
+    Collective. All ranks raise the same error, that of the lowest rank that failed: an OSError, or
+    a UserError as AgreedError. The message names rank and host unless all ranks failed alike.
     """
     return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
 

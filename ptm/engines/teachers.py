@@ -100,7 +100,7 @@ def _misfits(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
             f"{objective.type} needs {' or '.join(objective.visibilities)} visibility."
         )
     if recipe.data.packing and not theirs.model.encoder.separates_examples:
-        yield ("its encoder cannot separate the examples of a packed row. Set data.packing: false.")
+        yield "its encoder cannot separate the examples of a packed row. Set data.packing: false."
     longest = embedding.longest_sequence
     if longest is not None and longest < recipe.data.sequence_length:
         yield (
