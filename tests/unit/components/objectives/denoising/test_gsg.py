@@ -143,7 +143,7 @@ def test_what_is_left_alone_is_counted() -> None:
 
 
 def test_a_corpus_of_single_sentences_is_refused() -> None:
-    with pytest.raises(UserError, match="is a single sentence .* needs sentences to"):
+    with pytest.raises(UserError, match=r"is a single sentence .* needs sentences to"):
         groups_of([[5], [6]], 12, 8)
 
 
