@@ -1,1 +1,1 @@
-"""Checkpoints on disk: their format, how it is read, and how it is verified."""
+"""Checkpoints on disk: format, reading, writing and verification."""

@@ -1,9 +1,9 @@
-"""The checkpoint format: fragments in canonical names, verified before they are read.
+"""The checkpoint format: fragments by canonical parameter name, with checksums.
 
-`checkpoints/global_step<N>/` holds one raw file of fp32 fragments a rank, `run.json` (where the run
-is) and `manifest.json` (what is where, with sizes and checksums). A fragment is a range of one
-parameter's weights or of one state of its optimizer, so any layout of ranks reads what any other
-wrote. Why not torch.distributed.checkpoint: see `ptm.checkpoint.writing`.
+`checkpoints/global_step<N>/` holds one raw file of fp32 fragments per rank, `run.json` (progress
+of the run) and `manifest.json` (the fragments of each file, sizes and checksums). A fragment is a
+range of one parameter's weights or of one of its optimizer states, so any layout of ranks can read
+a checkpoint of any other. Why not torch.distributed.checkpoint: see `ptm.checkpoint.writing`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _NAME = re.compile(r"global_step(\d+)")
 
 @dataclass(frozen=True)
 class Fragment:
-    """`count` values of `kind` of parameter `name` from `start`, at byte `at` of a file."""
+    """`count` values of `kind` of parameter `name` from `start`, at byte offset `at` of a file.
+
+    `kind`: WEIGHT or the name of an optimizer state.
+    """
 
     name: str
     kind: str
@@ -46,7 +49,7 @@ class Fragment:
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
-    """Checkpoints by name, the newest first; whether they are whole is another question."""
+    """Return the checkpoint folders in `folder`, newest first, without verifying them."""
     if not folder.is_dir():
         return []
     found = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name))]
@@ -54,12 +57,12 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 
 def step_of(folder: Path) -> int:
-    """The step in a checkpoint's name."""
+    """Return the step in a checkpoint folder's name."""
     return int(folder.name.removeprefix("global_step"))
 
 
 class Checkpoint:
-    """A checkpoint that was found whole."""
+    """A checkpoint on disk, opened for reading by `Checkpoint.open`."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
         self.folder = folder
@@ -68,14 +71,15 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Checkpoint:
-        """Read the manifest and check everything against it; not the state where `verify` is off.
+        """Read and check `manifest.json` and `run.json`; with `verify`, all state files as well.
 
-        Raises DamagedCheckpointError; UserError for one that a later version has written.
+        Raises DamagedCheckpointError for a missing or damaged file, UserError for a checkpoint of
+        a later format version.
         """
         try:
             first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
             if json.loads(first)["blake2b"] != digest_of(text.encode()):
-                raise DamagedCheckpointError(f"{folder / MANIFEST}: its checksum does not fit")
+                raise DamagedCheckpointError(f"{folder / MANIFEST}: the checksum does not match")
             manifest = json.loads(text)
             run_text = (folder / RUN).read_bytes()
         except OSError as error:
@@ -84,31 +88,34 @@ class Checkpoint:
                 f"{folder}: {name} cannot be read ({error.strerror})"
             ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedCheckpointError(f"{folder / MANIFEST}: is damaged ({error})") from error
+            raise DamagedCheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
         if manifest["format"] > FORMAT:
             raise UserError(
-                f"{folder}: was written by a later version of ptm (format {manifest['format']}; "
-                f"this one reads up to {FORMAT}): install that version, or train anew with --fresh."
+                f"{folder}: written by a later version of ptm (format {manifest['format']}; this "
+                f"version reads up to {FORMAT}). Install that version, or start anew with --fresh."
             )
         if digest_of(run_text) != manifest["run"]:
-            raise DamagedCheckpointError(f"{folder / RUN}: its checksum does not fit the manifest")
+            raise DamagedCheckpointError(f"{folder / RUN}: the checksum differs from the manifest")
         checkpoint = cls(folder, manifest, json.loads(run_text))
         if verify:
             checkpoint.verify()
         return checkpoint
 
     def verify(self, part: int = 0, parts: int = 1) -> None:
-        """Check the `part`-th of `parts` shares of the state. Raises DamagedCheckpointError."""
+        """Check the state files `part`, `part + parts`, ...: all of them by default.
+
+        Raises DamagedCheckpointError.
+        """
         for entry in self._manifest["files"][part::parts]:
             verify_file(self.folder / entry["file"], entry)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The ranks' files, wherever they are."""
+        """Names of all ranks' state files, including files that this host does not have."""
         return tuple(entry["file"] for entry in self._manifest["files"])
 
     def whole_files(self) -> list[str]:
-        """The ranks' files that are here and fit their checksums."""
+        """Return the names of the state files that exist here and match their checksums."""
         whole = []
         for entry in self._manifest["files"]:
             try:
@@ -120,7 +127,7 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """Global batches consumed."""
+        """Number of global batches consumed."""
         return int(self.run["step"])
 
     @property
@@ -130,7 +137,7 @@ class Checkpoint:
 
     @cached_property
     def fragments(self) -> dict[tuple[str, str], list[tuple[Fragment, str]]]:
-        """By parameter and kind: its fragments in order, each with the file that holds it."""
+        """(parameter, kind) -> its fragments by start, each with the name of its file."""
         found: defaultdict[tuple[str, str], list[tuple[Fragment, str]]] = defaultdict(list)
         for entry in self._manifest["files"]:
             for data in entry["fragments"]:
@@ -141,7 +148,7 @@ class Checkpoint:
         return found
 
     def values(self, name: str, kind: str, start: int, count: int) -> Tensor:
-        """`count` fp32 values from `start`, put together from whatever fragments hold them."""
+        """Return `count` values of `kind` from `start`, flat, fp32, joined from fragments."""
         parts = []
         for fragment, file in self.fragments[name, kind]:
             first = max(start, fragment.start)
@@ -156,13 +163,13 @@ class Checkpoint:
         return torch.from_numpy(values)
 
     def weights(self, name: str) -> Tensor:
-        """A whole parameter, fp32."""
+        """Return a whole parameter, fp32."""
         shape = self.shapes[name]
         return self.values(name, WEIGHT, 0, int(np.prod(shape))).view(shape)
 
 
 def problem_with(folder: Path, part: int = 0, parts: int = 1) -> str | None:
-    """What is wrong with a checkpoint, as far as a share of its state tells."""
+    """Return why a checkpoint is damaged, or None; checks state files as `Checkpoint.verify`."""
     try:
         Checkpoint.open(folder, verify=False).verify(part, parts)
     except DamagedCheckpointError as error:
@@ -175,10 +182,11 @@ def newest_checkpoint(
     names: Sequence[str] | None = None,
     problem: Callable[[Path], str | None] = problem_with,
 ) -> Checkpoint | None:
-    """The newest whole checkpoint in `folder`, None where there is none at all.
+    """Return the newest undamaged checkpoint in `folder`; None if it has no checkpoints.
 
-    `names`: those there are, the newest first; `problem`: what is wrong with one. Damaged ones are
-    named in the log and passed over. Raises UserError where all are damaged.
+    `names`: the checkpoints to try, newest first (default: all in `folder`). `problem`: returns why
+    one is damaged, or None. Damaged checkpoints are logged and skipped. Raises UserError if all
+    are damaged.
     """
     damaged = []
     for name in [path.name for path in checkpoint_folders(folder)] if names is None else names:
@@ -186,10 +194,10 @@ def newest_checkpoint(
         if found is None:
             return Checkpoint.open(folder / name, verify=False)
         damaged.append(found)
-        logger.warning("damaged checkpoint passed over: %s", found)
+        logger.warning("skipped a damaged checkpoint: %s", found)
     if damaged:
         raise UserError(
-            f"{folder}: no checkpoint is whole ({'; '.join(damaged)}). "
-            "`ptm train --fresh` starts anew and sets this run aside."
+            f"{folder}: all checkpoints are damaged ({'; '.join(damaged)}). "
+            "`ptm train --fresh` sets this run aside and starts anew."
         )
     return None

@@ -1,4 +1,4 @@
-"""Whether the files of a checkpoint are what its manifest says: sizes and checksums."""
+"""Check the files of a checkpoint against the sizes and checksums in its manifest."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint that is not whole; the message says what is wrong with it."""
+    """A checkpoint is incomplete or damaged; the message names the file and the damage."""
 
 
 def verify_file(path: Path, entry: Mapping[str, Any]) -> None:
-    """Compare a file with the manifest's entry for it. Raises DamagedCheckpointError."""
+    """Check a file against its manifest entry. Raises DamagedCheckpointError if it differs."""
     try:
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise DamagedCheckpointError(f"{path}: has {size} bytes instead of {entry['bytes']}")
+            raise DamagedCheckpointError(f"{path}: {size} bytes instead of {entry['bytes']}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as error:
         raise DamagedCheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if digest.hexdigest() != entry["blake2b"]:
-        raise DamagedCheckpointError(f"{path}: its checksum does not fit the manifest")
+        raise DamagedCheckpointError(f"{path}: the checksum differs from the manifest")
 
 
 def digest_of(data: bytes) -> str:
-    """The checksum that manifests use."""
+    """Return the checksum used in manifests: 128-bit BLAKE2b, hexadecimal."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

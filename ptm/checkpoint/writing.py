@@ -1,7 +1,7 @@
-"""Checkpoints as files: each is whole or not there.
+"""Writing checkpoints atomically: each is complete or absent.
 
-torch.distributed.checkpoint is not used: ZeRO's flat ranges would need a planner as long as this,
-and it has neither checksums nor fsync nor folders on each host's own disk.
+torch.distributed.checkpoint is not used: ZeRO's flat ranges would need a planner as long as this
+module, and it has no checksums, no fsync and no folders on each host's local disk.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BEFORE = ".before"
-"""Behind the name of a checkpoint while another of the same step takes its place."""
+"""Suffix of a checkpoint while a new one of the same step replaces it."""
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """Which checkpoints stay: the newest `newest`, and those whose step is a multiple of `every`.
+    """Which checkpoints to keep: the newest `newest`, and steps that are multiples of `every`.
 
-    The best one stays as well, where there is one.
+    The checkpoint named in the file `best` is kept as well.
     """
 
     newest: int
@@ -39,7 +39,7 @@ class Keeping:
 
 
 def write_fragments(path: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> dict[str, Any]:
-    """One rank's fragments as raw fp32; returns the list of what they are."""
+    """Write one rank's fragments as raw fp32; return the file's manifest entry."""
     digest = hashlib.blake2b(digest_size=16)
     fragments, size = [], 0
     with path.open("wb") as file:
@@ -57,7 +57,7 @@ def write_fragments(path: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> di
 def write_manifest(
     aside: Path, shapes: Mapping[str, Sequence[int]], entries: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write the manifest: what the files hold, their checksums, and its own."""
+    """Write the manifest: the fragments and checksum of each file, after its own checksum."""
     manifest = {
         "format": FORMAT,
         "parameters": shapes,
@@ -71,7 +71,10 @@ def write_manifest(
 
 
 def drop_old(folder: Path, keeping: Keeping) -> None:
-    """Remove what need not stay: under another name first, so that none is half there."""
+    """Remove checkpoints that `keeping` does not keep.
+
+    Each is renamed before it is removed, so that no folder with a checkpoint's name is incomplete.
+    """
     best = folder / BEST
     kept = best.read_text(encoding="utf-8") if best.exists() else None
     for path in checkpoint_folders(folder)[keeping.newest :]:
@@ -84,7 +87,10 @@ def drop_old(folder: Path, keeping: Keeping) -> None:
 
 
 def put_in_place(aside: Path, target: Path) -> None:
-    """Rename, also where a checkpoint of that step is there: one of the two always is."""
+    """Rename `aside` to `target`, replacing a checkpoint of that name.
+
+    The old one is renamed first, so that the old or the new one exists at any time.
+    """
     before = target.with_suffix(_BEFORE)
     if target.exists():
         target.rename(before)
@@ -93,7 +99,7 @@ def put_in_place(aside: Path, target: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed save left behind, and take back what it was about to replace."""
+    """Remove what a killed save left in `folder`; restore a checkpoint it was about to replace."""
     for path in folder.glob(f"*{_BEFORE}"):
         target = path.with_suffix("")
         shutil.rmtree(path) if target.exists() else path.rename(target)
@@ -102,7 +108,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Write a file that survives a power cut once this returns."""
+    """Write a file and fsync it, so that it survives a power cut once this returns."""
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -110,7 +116,7 @@ def write_synced(path: Path, text: str) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a small file so that it has the old or the new content, never neither."""
+    """Replace a small file atomically: it has the old or the new content at any time."""
     aside = path.with_name(path.name + ".partial")
     write_synced(aside, text)
     aside.replace(path)
@@ -118,7 +124,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
+    """Fsync a folder, so that renames in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,1 +1,1 @@
-"""From token stores to batches: store, split, index, packing, order, masking, placement."""
+"""From documents to rows: held-out split, indexes of examples, packing, order, placement."""

@@ -1,4 +1,4 @@
-"""Some documents of a store: which are held out, and their ranges of tokens or sentences."""
+"""Selected documents of a store, their ranges of tokens and sentences, and the held-out split."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ptm.store.format import TokenStore
 
 @dataclass(frozen=True)
 class Sentences:
-    """The sentences of D documents, one document after another.
+    """The S sentences of D documents, in order.
 
-    `starts`, `lengths` (S): where each lies in the store, in tokens; `counts` (D): how many each
-    document has, at least one.
+    `starts`, `lengths` (S): range of each in the store, in tokens. `counts` (D): sentences per
+    document, at least 1.
     """
 
     starts: I64
@@ -25,19 +25,19 @@ class Sentences:
 
     @property
     def first(self) -> I64:
-        """The number of every document's first sentence (D)."""
+        """Index of each document's first sentence (D)."""
         return exclusive_cumsum(self.counts)
 
     @property
     def owner(self) -> I64:
-        """The document of every sentence (S)."""
+        """Index of each sentence's document (S)."""
         return owner_of(self.counts)
 
 
 class Documents:
-    """The documents of `store` that `chosen` (a flag a document) names; all, if left out.
+    """The documents of `store` with `chosen` (one flag per document); all by default.
 
-    `held_out`: whether they are those kept for evaluation; what a user can do about them differs.
+    `held_out`: whether these are the evaluation documents; used in error messages only.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Documents:
 
     @property
     def ranges(self) -> tuple[I64, I64]:
-        """Global start and length in tokens of every document."""
+        """Start in the store and length of each document (D each), in tokens."""
         starts, lengths = self.store.document_ranges
         if self._chosen is None:
             return starts, lengths
@@ -61,13 +61,13 @@ class Documents:
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """A hash of every document's token ids."""
+        """Hash of each document's token ids (D)."""
         hashes = self.store.document_hashes
         return hashes if self._chosen is None else hashes[self._chosen]
 
     @property
     def sentences(self) -> Sentences:
-        """Their sentences."""
+        """The sentences of these documents."""
         starts, lengths, counts = self.store.sentence_ranges
         if self._chosen is None:
             return Sentences(starts, lengths, counts)
@@ -76,10 +76,10 @@ class Documents:
 
 
 def held_out_documents(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
-    """Which documents are held out: those with the smallest hashes.
+    """Return which documents are held out: those with the smallest hashes (D flags).
 
-    `share` of the distinct documents, at least one where `share` is positive; a function of the
-    documents alone, so that every run over a store holds out the same.
+    `share`: fraction of the distinct documents; at least one is held out if it is positive.
+    Depends on the documents alone, so every run over a store holds out the same ones.
     """
     if share <= 0 or hashes.size == 0:
         return np.zeros(hashes.shape, dtype=bool)

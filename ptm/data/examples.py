@@ -1,4 +1,7 @@
-"""Examples as an index over the store: which tokens each one holds, never the tokens themselves."""
+"""Indexes of examples: the ranges of each example in the token store, never the tokens themselves.
+
+Shapes: N tokens, E examples, K parts per example, D documents.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from ptm.store.format import TokenStore
 
 @dataclass(frozen=True)
 class Texts:
-    """The text tokens of some examples, one after another, without what an objective puts around.
+    """The token ids of some examples, one after another, without special tokens.
 
-    `tokens` (N), `parts` (E, K): the tokens of each example's K texts in their order,
-    `word_starts` (N) or None, `labels` (E) where examples have one.
+    `tokens` (N): token ids. `parts` (E, K): length of each part of an example (a half, a sentence,
+    the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the store has
+    none. `labels` (E): one per example, or None.
     """
 
     tokens: I64
@@ -29,12 +33,12 @@ class Texts:
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example (E)."""
+        """Tokens per example (E)."""
         return np.asarray(self.parts.sum(axis=1))
 
     @staticmethod
     def joined(several: Sequence[Texts]) -> Texts:
-        """Those of `several`, one after another; all are of one kind."""
+        """Concatenate token spans of one kind (same K, word starts and labels)."""
         if len(several) == 1:
             return several[0]
         words = [texts.word_starts for texts in several if texts.word_starts is not None]
@@ -48,55 +52,55 @@ class Texts:
 
 
 class Examples(ABC):
-    """An index of examples. Each kind is a frozen dataclass whose fields are int64 arrays."""
+    """An index of examples. Each subclass is a frozen dataclass whose fields are int64 arrays."""
 
     if TYPE_CHECKING:
-        # Some kinds compute it, others keep it in a field, which no property may stand before.
+        # Declared for the type checker only: in subclasses it is a property or a dataclass field,
+        # and a field cannot override a property.
         @property
         def lengths(self) -> I64:
-            """Text tokens of every example (E), those of all its texts together."""
+            """Text tokens per example (E), all its parts together, without special tokens."""
             raise NotImplementedError
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The index from what `to_arrays` gave."""
+        """Rebuild the index from the arrays of `to_arrays`."""
         return cls(**arrays)
 
     def to_arrays(self) -> dict[str, I64]:
-        """Its arrays by name, as they are kept on disk."""
+        """Return the arrays of the index by field name, as stored on disk."""
         names = [one.name for one in fields(self)]  # type: ignore[arg-type]
         return {name: getattr(self, name) for name in names}
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """What rules kept out of the examples, counted, under words for a person."""
+        """Counts of what the examples leave out: description for the user -> count, if not 0."""
         return {}
 
     @abstractmethod
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`."""
+        """Read the tokens of the examples `index` from the store."""
 
 
 ExamplesType = type[Examples]
-"""For classes with a field `type`, in which `type[Examples]` would mean the field."""
+"""Alias for classes with a field named `type`, which would shadow the builtin in annotations."""
 
 
 @dataclass(frozen=True)
 class Pieces(Examples):
-    """Each example is one range of tokens: a document, or a piece of a long one."""
+    """Each example is one range of tokens: a document, or a chunk of a long one."""
 
     starts: I64
     lengths: I64
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`."""
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         words = store.word_starts(starts, lengths) if store.info.has_word_starts else None
         return Texts(store.tokens(starts, lengths), lengths[:, None], words)
 
 
 def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
-    """Every document, those longer than `longest` cut into pieces; nothing is dropped."""
+    """Return every document as examples of at most `longest` tokens; long ones are split."""
     pieces = -(-lengths // longest)
     number = ragged_arange(pieces)
     begins = np.repeat(starts, pieces) + number * longest
@@ -110,11 +114,11 @@ def _nothing() -> I64:
 
 @dataclass(frozen=True)
 class Joined(Examples):
-    """Each example is `longest` tokens of all documents joined, with a separator after each.
+    """Each example is `longest` tokens of the stream of all documents, a separator after each.
 
-    The text of the last example may be shorter. `ends` (D) counts the tokens, separators included,
-    up to the end of each document; `starts` (D) is where the document lies in the store. The others
-    are single numbers, kept as arrays so that they lie on disk beside these.
+    The last example may be shorter. `starts` (D): start of each document in the store. `ends` (D):
+    end of each document in the stream, after its separator. The other fields are single numbers,
+    stored as arrays of one element so that they are saved with these.
     """
 
     starts: I64
@@ -122,9 +126,9 @@ class Joined(Examples):
     longest: I64
     separator: I64
     overlap: I64 = field(default_factory=_nothing)
-    """Tokens at the beginning of an example that the one before has too."""
+    """Tokens that an example shares with the end of the previous one."""
     closed: I64 = field(default_factory=_nothing)
-    """1: a separator stands after the last document too."""
+    """1 if the last document is followed by a separator too, else 0."""
 
     @property
     def _total(self) -> int:
@@ -136,7 +140,6 @@ class Joined(Examples):
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example."""
         overlap = int(self.overlap[0])
         count = -(-max(0, self._total - overlap) // self._stride)
         return self._lengths_of(np.arange(count, dtype=np.int64))
@@ -146,13 +149,14 @@ class Joined(Examples):
         return np.asarray(np.minimum(int(self.longest[0]), rest))
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`."""
         lengths = self._lengths_of(index)
+        # For each of N tokens: position in the stream, document, position in the store.
         stream = ragged_ranges(index * self._stride, lengths)
         document = np.searchsorted(self.ends, stream, side="right")
         is_separator = stream == self.ends[document] - 1
         begins = np.where(document > 0, self.ends[document - 1], 0)
         position = self.starts[document] + stream - begins
+        # Read as ranges of one token, since examples cross documents.
         one = np.ones(int((~is_separator).sum()), dtype=np.int64)
         tokens = np.full(stream.size, int(self.separator[0]), dtype=np.int64)
         tokens[~is_separator] = store.tokens(position[~is_separator], one)
@@ -172,10 +176,10 @@ def join_documents(
     overlap: int = 0,
     closed: bool = False,
 ) -> Joined:
-    """All documents joined by `separator` and cut every `longest` tokens (RoBERTa, section 4.2).
+    """Concatenate all documents and split the stream every `longest` tokens.
 
-    `overlap`: tokens that neighbouring examples share. `closed`: a separator ends the last document
-    as it ends the others.
+    See Liu et al. 2019 (RoBERTa), section 4.2. `separator`: token id between documents. `overlap`:
+    tokens that neighbouring examples share. `closed`: add a separator after the last document too.
     """
     numbers = (longest, separator, overlap, int(closed))
     arrays = (np.array([number], dtype=np.int64) for number in numbers)

@@ -1,4 +1,4 @@
-"""Index arrays on disk: computed once, then memory-mapped by every run and every rank."""
+"""A cache of index arrays on disk: built once, then memory-mapped by every run and rank."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def cached_arrays(store: Path, fingerprint: str, key: str, build: Callable[[], Arrays]) -> Arrays:
-    """The arrays that `build` gives, from disk where an earlier call left them.
+    """Return the arrays of `key`, memory-mapped; if they are not on disk, build and write them.
 
-    They lie in `store/index/KEY`, or in the user's cache folder where the store is read-only.
-    `fingerprint` is the store's: an index of another store of the same name is never read.
+    Stored in `store/index/`, or in the user's cache folder if the store is read-only.
+    `fingerprint`: that of the store, so that the index of a replaced store is never read.
     """
     folder = _folder(store) / f"{fingerprint[:16]}-{key}"
     while True:
         if not folder.is_dir():
             _write(folder, build())
-        # Another process that has no more use for it may remove it in any moment.
+        # Another process may remove the folder (`forget_arrays`) at any moment: build it again.
         with suppress(FileNotFoundError):
             found = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
             if found:
@@ -35,7 +35,7 @@ def cached_arrays(store: Path, fingerprint: str, key: str, build: Callable[[], A
 
 
 def forget_arrays(store: Path, fingerprint: str, key: str) -> None:
-    """Remove what `cached_arrays` keeps under `key`, if it is there; who has it open keeps it."""
+    """Remove the arrays of `key` from disk, if present; arrays that are open stay usable."""
     folder = _folder(store) / f"{fingerprint[:16]}-{key}"
     if not folder.is_dir():
         return
@@ -43,22 +43,22 @@ def forget_arrays(store: Path, fingerprint: str, key: str) -> None:
     try:
         folder.rename(aside / "arrays")
     except FileNotFoundError:
-        # Another rank was first.
+        # Another rank removed it first.
         assert not folder.is_dir(), f"{folder} cannot be moved"
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def kept_number(store: Path, fingerprint: str, key: str) -> int | None:
-    """What `keep_number` wrote under `key`, None where it wrote nothing."""
+    """Return the number that `keep_number` stored under `key`, or None."""
     try:
         return int((_folder(store) / f"{fingerprint[:16]}-{key}.number").read_text())
     except (FileNotFoundError, ValueError):
-        # Torn by a power cut: it is computed again.
+        # ValueError: cut short by a power failure. The caller computes it again.
         return None
 
 
 def keep_number(store: Path, fingerprint: str, key: str, number: int) -> None:
-    """Keep a number beside the arrays."""
+    """Store a number under `key` beside the arrays."""
     path = _folder(store) / f"{fingerprint[:16]}-{key}.number"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
@@ -69,14 +69,11 @@ def keep_number(store: Path, fingerprint: str, key: str, number: int) -> None:
 
 @contextmanager
 def only_one(store: Path, fingerprint: str, key: str) -> Iterator[None]:
-    """Hold this back while another process that works on the same store does the same.
-
-    Ranks that need the same arrays do not all compute them: the others find them afterwards.
-    """
+    """Hold a lock that processes on this store share, so that only one of them builds `key`."""
     path = _folder(store) / f"{fingerprint[:16]}-{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        # Where the file system knows no locks, all do the same work, with the same result.
+        # Without file locks, all processes build the same arrays, which is slow but correct.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -90,7 +87,7 @@ def _folder(store: Path) -> Path:
 
 
 def _write(folder: Path, arrays: Arrays) -> None:
-    """Write aside and rename, so that a folder of this name is always whole."""
+    """Write to a temporary folder and rename it, so that `folder` is always complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     try:
@@ -100,6 +97,6 @@ def _write(folder: Path, arrays: Arrays) -> None:
         aside.rename(folder)
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)
-        # Another rank may have been first; anything else is a real failure.
+        # Another rank may have written it first; anything else is a real failure.
         if not folder.is_dir():
             raise

@@ -1,10 +1,9 @@
-"""The order of rows: a keyed permutation per epoch, computed, never stored.
+"""The order of rows: one keyed permutation per epoch, computed on demand, never stored.
 
-A balanced Feistel network over the smallest even power of two that holds all rows is a bijection;
-walking its cycle until the value falls among the rows makes it one of the rows alone (Black and
-Rogaway 2002, "Ciphers with arbitrary finite domains"). The whole state of the data is therefore a
-position: `position // rows` is the epoch, or, where epochs have different numbers of rows, the
-epoch is the one that the position falls into.
+A balanced Feistel network permutes the integers of an even number of bits, as few as hold all
+rows; cycle walking (apply it again until the value is below the number of rows) restricts it to the
+rows (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). The state of the data is
+therefore one number, the position in the endless sequence of shuffled epochs.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _ROUNDS = 6
 
 
 def permute(positions: NDArray[np.int64], rows: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Where `positions` (each in [0, rows)) stand in the shuffled order of `epoch`."""
+    """Return the rows at `positions` (each in [0, rows)) of the shuffled order of `epoch`."""
     half = max(1, ((rows - 1).bit_length() + 1) // 2)
     round_keys = np.array([seed_of(seed, "order", epoch, r) for r in range(_ROUNDS)], np.uint64)
     values = _feistel(positions.astype(np.uint64), half, round_keys)
@@ -44,7 +43,10 @@ def _feistel(
 def rows_at(
     positions: NDArray[np.int64], rows: int, *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(epoch, row) of global `positions` in the endless sequence of shuffled epochs."""
+    """Map `positions` in the endless sequence of shuffled epochs to (epochs, rows).
+
+    All epochs have `rows` rows.
+    """
     epochs, within = positions // rows, positions % rows
     shuffled = np.empty_like(within)
     for epoch in np.unique(epochs):
@@ -56,7 +58,10 @@ def rows_at(
 def rows_between(
     positions: NDArray[np.int64], ends: NDArray[np.int64], *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(epoch, row) of global `positions`, where epoch e ends before position `ends[e]`."""
+    """Map `positions` to (epochs, rows) for epochs of different sizes.
+
+    `ends`: cumulative number of rows at the end of each epoch.
+    """
     epochs = np.searchsorted(ends, positions, side="right")
     begins = np.concatenate([[0], ends])
     shuffled = np.empty_like(positions)

@@ -1,8 +1,10 @@
-"""Packing: several short examples share a row, found from the histogram of lengths alone.
+"""Packing: several short examples share a row, chosen from the histogram of lengths alone.
 
 Best-fit decreasing over counts instead of examples (Krell et al. 2021, "Efficient sequence packing
 without cross-contamination", section 3): the work depends on the number of distinct lengths, not on
-the number of examples. No maintained library packs from a histogram, and two sides at once.
+the number of examples. No maintained library packs from a histogram and two sides at once.
+
+Shapes: E examples, R rows, S sides (1, or 2: source and target).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ptm.arrays import I64, exclusive_cumsum
 
 @dataclass(frozen=True)
 class RowSize:
-    """The most tokens a row has, and on a decoder's side, where there is one."""
+    """Maximum tokens of a row; `target`: on the decoder's side of models with a decoder."""
 
     source: int
     target: int
@@ -24,7 +26,10 @@ class RowSize:
 
 @dataclass(frozen=True)
 class Rows:
-    """Examples grouped into rows: row r holds `examples[ends[r-1]:ends[r]]`."""
+    """Examples packed into rows: row r holds `examples[ends[r-1]:ends[r]]`.
+
+    `examples` (E): indices of examples. `ends` (R).
+    """
 
     examples: I64
     ends: I64
@@ -33,7 +38,7 @@ class Rows:
         return len(self.ends)
 
     def members(self, rows: I64) -> tuple[I64, I64]:
-        """The examples of `rows`, one row after another, and how many each row holds."""
+        """Return the examples of `rows`, one row after another, and the number per row."""
         begins = np.where(rows > 0, self.ends[rows - 1], 0)
         counts = self.ends[rows] - begins
         total = int(counts.sum())
@@ -43,36 +48,38 @@ class Rows:
 
 
 def one_a_row(examples: int) -> Rows:
-    """No packing: every example is a row of its own."""
+    """Return rows of one example each: no packing."""
     return Rows(np.arange(examples, dtype=np.int64), np.arange(1, examples + 1, dtype=np.int64))
 
 
 def pack_sides(lengths: I64, size: RowSize) -> Rows:
-    """Rows that hold every example once, on each of its sides.
+    """Pack examples with one or two sides into rows; every example is in exactly one row.
 
-    `lengths` (E, sides): tokens on the source's side, and on the target's where there is one. An
-    example takes as much of a row as of the side it fills more: whatever shares a row on one side
-    then fits on the other.
+    `lengths` (E, S): tokens on each side. An example counts by the side of which it fills the
+    larger fraction, so that rows fit on both sides.
     """
     if lengths.shape[1] == 1:
         return pack(lengths[:, 0], size.source)
+    # Scale the lengths of both sides to a common capacity, rounding up.
     capacity = max(size.source, size.target)
     shares = -(-lengths * capacity // np.array([size.source, size.target]))
     return pack(shares.max(axis=1), capacity)
 
 
 def pack(lengths: I64, capacity: int) -> Rows:
-    """Rows of at most `capacity` tokens that together hold every example once.
+    """Pack examples into rows of at most `capacity` tokens; every example is in exactly one row.
 
-    `lengths` (N): tokens of each example, none longer than `capacity`. Deterministic.
+    `lengths` (E): tokens per example, at most `capacity`. Deterministic.
     """
     assert lengths.size == 0 or int(lengths.max()) <= capacity, "an example is longer than a row"
     patterns = _patterns(np.bincount(lengths, minlength=capacity + 1), capacity)
+    # Examples by length; `next_of[n]` is the place in it of the next unused example of length n.
     by_length = np.argsort(lengths, kind="stable")
     next_of = np.concatenate([[0], np.cumsum(np.bincount(lengths, minlength=capacity + 1))])
     row_parts: list[I64] = []
     size_parts: list[I64] = []
     for pattern, repeats in patterns:
+        # One column of `repeats` examples per length of the pattern; the lines are the rows.
         columns = []
         for length in pattern:
             begin = int(next_of[length])
@@ -87,18 +94,25 @@ def pack(lengths: I64, capacity: int) -> Rows:
 
 
 def _patterns(histogram: I64, capacity: int) -> list[tuple[tuple[int, ...], int]]:
-    """(lengths that share a row, number of such rows); longest first, each into the best fit."""
+    """Return (lengths that share a row, number of rows with this pattern).
+
+    Lengths are placed longest first, each into the rows with the least sufficient space.
+    `histogram` (capacity + 1): number of examples of each length.
+    """
+    # open_rows[s]: patterns that leave s tokens free.
     open_rows: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in range(capacity + 1)]
     for length in range(capacity, 0, -1):
         remaining = int(histogram[length])
         while remaining:
             space = next((s for s in range(length, capacity) if open_rows[s]), None)
             if space is None:
+                # No row has room: open new ones, filled with as many of this length as fit.
                 each = min(capacity // length, remaining)
                 repeats = remaining // each
                 open_rows[capacity - each * length].append(((length,) * each, repeats))
                 remaining -= each * repeats
                 continue
+            # Add one example to each of `used` rows of a pattern; its other rows stay open.
             pattern, repeats = open_rows[space].pop()
             used = min(repeats, remaining)
             if repeats > used:

@@ -1,9 +1,12 @@
-"""Documents to pairs of texts: next sentences (BERT) and the order of sentences (ALBERT).
+"""Sentence pairs for next-sentence prediction (BERT) and sentence-order prediction (ALBERT).
 
-Google's recipe (`create_pretraining_data.py` of BERT and ALBERT), for all documents at once. What
-begins at a sentence depends on that sentence alone: how many sentences a chunk has, where it is
-split, whether its second half is another's. So it is computed for every sentence of the corpus,
-each with its own random stream, and then all documents are walked in step from chunk to chunk.
+Google's algorithm (`create_pretraining_data.py` of BERT and ALBERT), vectorised over all documents.
+The chunk that would start at a sentence depends on that sentence alone: its length, where it is
+split, whether its second half comes from another document. It is therefore computed for every
+sentence of the corpus, each with its own random stream; `_walk` then selects the sentences at
+which chunks really start.
+
+Shapes: D documents, S sentences, C chunks (each becomes a pair).
 """
 
 from __future__ import annotations
@@ -21,37 +24,41 @@ from ptm.rng import U64, draws, seed_of, stream_keys, substream, uniform
 
 _SHORT, _TARGET, _SPLIT, _KIND, _DOCUMENT, _START, _FIRST, _SECOND = range(8)
 _MORE_TO_EVALUATE = (
-    "raise data.held_out (0: hold out none), or give an evaluation set more documents"
+    "Raise data.held_out (0: hold out none), or give an evaluation set more documents"
 )
 _ZERO = np.zeros(1, dtype=np.int64)
 
 FOLLOWS, RANDOM = 0, 1
-"""Labels of next-sentence prediction: whether the second half follows the first."""
+"""Labels of next-sentence prediction: the second half follows the first, or is from elsewhere."""
 IN_ORDER, SWAPPED = 0, 1
-"""Labels of sentence-order prediction."""
+"""Labels of sentence-order prediction: halves in the order of the document, or swapped."""
 
 
 def next_sentence_pairs(
     documents: Documents, *, longest: int, short_probability: float, seed: int
 ) -> Pairs:
-    """Chunks of sentences, split; half of them with a second half from another document.
+    """Return the pairs of next-sentence prediction (Devlin et al. 2018, section 3.1, appendix A.2).
 
-    Devlin et al. 2018, section 3.1 and appendix A.2. A chunk takes sentences of a document until
-    it has `longest` tokens, or, in a share `short_probability` of the documents, a number drawn
-    from 2 to `longest`. Where the second half comes from another document (from there as many
-    sentences as are missing), the sentences it replaces begin the next chunk. Documents with the
-    same text are not "another".
+    A chunk takes sentences of a document until it has `longest` tokens or, in a fraction
+    `short_probability` of the documents, a random number from 2 to `longest`. It is split into two
+    halves at a random sentence. In half of the chunks, the second half is replaced by sentences of
+    a random document with another text, up to the missing number of tokens; the next chunk then
+    starts at the replaced sentences.
 
-    Raises UserError where there is no other document, or no document of two sentences.
+    Raises UserError if all documents have the same text or none has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
     refuse_unstructured(documents, sentences, lacking="pairs of sentences")
     others = _Others(documents.hashes)
     if not others.everywhere:
         raise UserError(_alone(documents, sentences.counts.size))
+    # tokens (S + 1): tokens before each sentence. owner (S): document of each sentence.
+    # targets, last (D): chunk size in tokens and last sentence of each document.
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
     targets = _targets(sentences.counts.size, longest, short_probability, drawn)
     owner, last = sentences.owner, (sentences.first + sentences.counts - 1)
+    # For the chunk that would start at each sentence (S): its last sentence, the first sentence
+    # of its second half, and whether that half is random (always if the chunk is one sentence).
     every = np.arange(sentences.starts.size)
     ends = _chunk_ends(tokens, every, targets[owner], last[owner])
     splits = _splits(every, ends, drawn)
@@ -59,9 +66,12 @@ def next_sentence_pairs(
     random = alone | (drawn.uniform(_KIND, every) < 0.5)
     chunks = _walk(sentences, np.where(random, splits, ends + 1))
 
+    # From here on, arrays have one entry per chunk (C).
     owner, ends, splits, random = owner[chunks], ends[chunks], splits[chunks], random[chunks]
     first = Halves(sentences.starts[chunks], tokens[splits] - tokens[chunks])
     other = others.draw(owner, drawn.uniform(_DOCUMENT, chunks))
+    # Second half, sentences [begin, after): from a random sentence of the other document on, as
+    # many tokens as are missing; or the rest of the chunk.
     begin = sentences.first[other] + _whole(drawn.uniform(_START, chunks), sentences.counts[other])
     missing = np.maximum(1, targets[owner] - first.lengths)
     begin = np.where(random, begin, splits)
@@ -73,23 +83,26 @@ def next_sentence_pairs(
 def sentence_order_pairs(
     documents: Documents, *, longest: int, short_probability: float, seed: int
 ) -> Pairs:
-    """Chunks of at least two sentences of one document, split, in half of them the halves swapped.
+    """Return the pairs of sentence-order prediction (Lan et al. 2019, section 3.1).
 
-    Lan et al. 2019, section 3.1. Chunks are as long as in next-sentence prediction; a last sentence
-    that would be left alone belongs to the chunk before it. Documents of one sentence give nothing
-    and are counted.
+    Chunks are as in `next_sentence_pairs`, but of at least two sentences: a last sentence that
+    would be alone is added to the previous chunk. The halves are swapped in half of the chunks.
+    Single-sentence documents give no pairs and are counted.
 
-    Raises UserError where there is no document of two sentences.
+    Raises UserError if no document has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
     refuse_unstructured(documents, sentences, lacking="pairs of sentences")
+    # Names and shapes as in `next_sentence_pairs`.
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
     targets = _targets(sentences.counts.size, longest, short_probability, drawn)
     owner, last = sentences.owner, (sentences.first + sentences.counts - 1)
     every = np.arange(sentences.starts.size)
+    # At least two sentences; a single last one joins the chunk.
     ends = np.maximum(_chunk_ends(tokens, every, targets[owner], last[owner]), every + 1)
     ends = np.where(ends >= last[owner] - 1, last[owner], ends)
     chunks = _walk(sentences, ends + 1)
+    # Drop chunks of one sentence: single-sentence documents.
     chunks = chunks[ends[chunks] > chunks]
 
     ends = ends[chunks]
@@ -120,7 +133,7 @@ def sentence_order_pairs(
 
 
 class _Draws:
-    """A random stream for every sentence (and, under other purposes, for every document)."""
+    """One random stream per purpose and sentence (or document)."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed_of(seed, "pairs")
@@ -134,17 +147,17 @@ class _Draws:
 
 @dataclass(frozen=True)
 class _Range:
-    """Places [begin, begin + size) in an order."""
+    """Ranges [begin, begin + size) of positions."""
 
     begin: I64
     size: I64
 
 
 class _Others:
-    """Draws another document, uniformly among those of another text."""
+    """Draws for a document a random one of another text, uniformly."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
-        # In the order of hashes, the documents of one text stand together.
+        # Sorted by hash, documents of the same text are a range: `_same` (D).
         self._order = np.argsort(hashes, kind="stable")
         ordered = hashes[self._order]
         self._same = _Range(
@@ -155,22 +168,23 @@ class _Others:
 
     @property
     def everywhere(self) -> bool:
-        """Whether every document has another."""
+        """Whether a document of another text exists for every document."""
         return bool((self._same.size < self._order.size).all())
 
     def draw(self, documents: I64, points: NDArray[np.float64]) -> I64:
+        # A uniform position among all documents outside the range of equal ones.
         begin, size = self._same.begin[documents], self._same.size[documents]
         place = _whole(points, self._order.size - size)
         return np.asarray(self._order[np.where(place < begin, place, place + size)])
 
 
 def _whole(points: NDArray[np.float64], bounds: I64) -> I64:
-    """Points in [0, 1) as whole numbers in [0, bound)."""
+    """Scale points in [0, 1) to integers in [0, bound)."""
     return (points * bounds).astype(np.int64)
 
 
 def _targets(documents: int, longest: int, short_probability: float, drawn: _Draws) -> I64:
-    """Tokens that the chunks of every document are to have."""
+    """Return the target number of tokens of each document's chunks (D)."""
     every = np.arange(documents)
     short = drawn.uniform(_SHORT, every) < short_probability
     lower = 2 + _whole(drawn.uniform(_TARGET, every), np.full(documents, longest - 1))
@@ -178,24 +192,26 @@ def _targets(documents: int, longest: int, short_probability: float, drawn: _Dra
 
 
 def _chunk_ends(tokens: I64, begins: I64, targets: I64, last: I64) -> I64:
-    """The sentence with which `targets` tokens from the start of `begins` are reached, or `last`.
+    """Return the last sentence of chunks that start at `begins`.
 
-    `tokens` (S + 1): tokens before every sentence.
+    It is the one with which a chunk reaches its target number of tokens, at most the document's
+    `last`. `tokens` (S + 1): tokens before each sentence.
     """
     reached = np.searchsorted(tokens[1:], tokens[begins] + targets, side="left")
     return np.minimum(reached, last)
 
 
 def _splits(begins: I64, ends: I64, drawn: _Draws) -> I64:
-    """The first sentence of the second half; after the chunk, where it has one sentence."""
+    """Draw the first sentence of each chunk's second half: `end + 1` if it is one sentence."""
     inner = np.maximum(1, ends - begins)
     return begins + 1 + _whole(drawn.uniform(_SPLIT, begins), inner)
 
 
 def _walk(sentences: Sentences, following: I64) -> I64:
-    """The sentences at which chunks begin; the chunk after that of s begins at `following[s]`.
+    """Return the sentences at which chunks start (C).
 
-    All documents a chunk further in each round, those that have ended left out.
+    `following` (S): start of the chunk after the one that starts at a sentence. Each round of the
+    loop advances all unfinished documents by one chunk.
     """
     begins = np.zeros(following.size, dtype=bool)
     first_of_document = np.zeros(following.size + 1, dtype=bool)
@@ -219,7 +235,10 @@ def _pairs(
     lonely: int = 0,
     lonely_tokens: int = 0,
 ) -> Pairs:
-    """Truncated and counted."""
+    """Truncate the halves to `longest` tokens and count what is left out.
+
+    `lonely`, `lonely_tokens`: single-sentence documents and their tokens.
+    """
     before = int(first.lengths.sum() + second.lengths.sum())
     first, second = truncated(
         first,
@@ -240,36 +259,38 @@ def _pairs(
 
 
 def refuse_unstructured(documents: Documents, sentences: Sentences, *, lacking: str) -> None:
-    """Raise UserError where no document has two sentences, so that it is without `lacking`."""
+    """Raise UserError if no document has two sentences.
+
+    `lacking`: what the objective needs and cannot find, as a noun phrase for the message.
+    """
     if not sentences.counts.size or int(sentences.counts.max()) > 1:
         return
     if documents.held_out:
         fix = _MORE_TO_EVALUATE
     elif documents.store.info.layout == "documents":
-        fix = "set data.sentence_splitting: true and run `ptm preprocess RECIPE --fresh`"
+        fix = "Set data.sentence_splitting: true and run `ptm preprocess RECIPE --fresh`"
     else:
         fix = (
-            "in the layout `sentences` a line is a sentence and an empty line ends a document. If "
+            "In layout `sentences` a line is a sentence and an empty line ends a document. If "
             "your lines are documents, set data.layout: documents and data.sentence_splitting: true"
         )
     raise UserError(
-        f"{documents.store.folder}: each of the {_counted(documents, sentences.counts.size)} is a "
-        f"single sentence, without {lacking}: {fix}."
+        f"{documents.store.folder}: each document is a single sentence "
+        f"({_counted(documents, sentences.counts.size)}), but the objective needs {lacking}. "
+        f"{fix}."
     )
 
 
 def _alone(documents: Documents, count: int) -> str:
-    """What to say where a document has no other beside it."""
+    """The message for a corpus without two documents of different text."""
     found = (
-        f"{documents.store.folder}: next-sentence prediction takes sentences of other documents, "
-        f"and among the {_counted(documents, count)} there are not two of different text: "
+        f"{documents.store.folder}: next-sentence prediction takes sentences from other documents, "
+        f"but all documents have the same text ({_counted(documents, count)}). "
     )
     if documents.held_out:
         return f"{found}{_MORE_TO_EVALUATE}."
-    return found + "in the layout `sentences` an empty line ends a document; give more documents."
+    return found + "Give more documents; in layout `sentences` an empty line ends a document."
 
 
 def _counted(documents: Documents, count: int) -> str:
-    return (
-        f"{count} {'documents to evaluate on' if documents.held_out else 'documents to train on'}"
-    )
+    return f"documents to {'evaluate on' if documents.held_out else 'train on'}: {count}"

@@ -1,4 +1,7 @@
-"""Pairs of texts as an index: each half is one range of tokens, so that a pair is four numbers."""
+"""Index of sentence pairs: each half is one range of tokens in the store.
+
+Shapes: E examples (pairs), W 64-bit words of random bits.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from ptm.store.format import TokenStore
 
 _LEFT_OUT = ("documents of one sentence", "tokens in documents of one sentence", "tokens cut off")
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)
-"""Set bits of every byte."""
+"""Number of set bits of each byte."""
 
 
 @dataclass(frozen=True)
 class Pairs(Examples):
-    """Each example is two ranges of tokens and a label (E each)."""
+    """Each example is two ranges of tokens and a label (E each).
+
+    `counts` (3): what was left out, in the order of `_LEFT_OUT`.
+    """
 
     first_starts: I64
     first_lengths: I64
@@ -27,20 +33,16 @@ class Pairs(Examples):
     second_lengths: I64
     labels: I64
     counts: I64
-    """What was left out, in the order of the words for it."""
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example, both halves together."""
         return np.asarray(self.first_lengths) + np.asarray(self.second_lengths)
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Documents of too few sentences, and what truncation cut off."""
         return {word: int(n) for word, n in zip(_LEFT_OUT, self.counts, strict=True) if n}
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`, first and second half of each."""
         starts = np.stack([self.first_starts[index], self.second_starts[index]], axis=1)
         parts = np.stack([self.first_lengths[index], self.second_lengths[index]], axis=1)
         ranges = starts.ravel(), parts.ravel()
@@ -50,7 +52,7 @@ class Pairs(Examples):
 
 @dataclass(frozen=True)
 class Halves:
-    """One range of tokens an example: starts and lengths (E)."""
+    """One range of tokens per example: starts and lengths (E)."""
 
     starts: I64
     lengths: I64
@@ -59,14 +61,15 @@ class Halves:
 def truncated(
     first: Halves, second: Halves, longest: int, *, first_keys: U64, second_keys: U64
 ) -> tuple[Halves, Halves]:
-    """Halves of at most `longest` tokens together, none empty.
+    """Truncate pairs to at most `longest` tokens, without emptying a half.
 
-    As one token after another from the longer half (from the second where they are equal), each
-    from its front or its back by the toss of a coin: Google's `truncate_seq_pair`, in closed form.
+    Equivalent to Google's `truncate_seq_pair`: while a pair is too long, remove one token from the
+    longer half (the second if they are equal), at its front or back by a coin toss. `first_keys`,
+    `second_keys` (E): random streams of the tosses.
     """
+    # In closed form: the longer half shrinks to the shorter one, then both shrink in turn.
     shorter = np.minimum(first.lengths, second.lengths)
     fits = first.lengths + second.lengths <= longest
-    # Down to the length of the shorter half, then in turn.
     only_longer = longest - shorter >= shorter
     first_kept = np.where(
         only_longer,
@@ -82,17 +85,19 @@ def truncated(
 
 
 def _cut(halves: Halves, kept: I64, keys: U64) -> Halves:
-    """`kept` tokens of each, the others tossed away from the front or the back."""
+    """Keep `kept` (E) tokens of each half; a coin toss per removed token decides front or back."""
     removed = halves.lengths - kept
     return Halves(halves.starts + heads(removed, keys), kept)
 
 
 def heads(tosses: I64, keys: U64) -> I64:
-    """How many of so many tosses of a fair coin fall heads up: random bits, counted (E)."""
+    """Return the number of heads among `tosses` (E) fair coin tosses per example (E)."""
+    # One random bit per toss: `words` (E) words of 64 bits per example; owner, number, bits (W).
     words = -(-tosses // 64)
     owner = np.repeat(np.arange(tosses.size), words)
     number = ragged_arange(words)
     bits = draws(keys[owner], number)
+    # Shift the unused bits out of each example's last word, then count bits byte by byte.
     unused = np.clip(64 * (number + 1) - tosses[owner], 0, 63).astype(np.uint64)
     ones = _ONES[(bits >> unused).view(np.uint8)].reshape(-1, 8).sum(axis=1)
     return np.bincount(owner, weights=ones, minlength=tosses.size).astype(np.int64)

@@ -1,4 +1,7 @@
-"""Where examples stand in the rows of a micro-batch, and tensors of that shape."""
+"""Layout of examples in the rows of a micro-batch, and tensors in that layout.
+
+Shapes: E examples, N tokens, B rows, T columns.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from ptm.arrays import I64, exclusive_cumsum, ragged_arange, ragged_ranges
 from ptm.data.packing import Rows, RowSize
 
 DECODER = "decoder_"
-"""What the names of a decoder's side begin with."""
+"""Prefix of the names of a decoder's tensors."""
 DECODER_SIDE = {
     name: f"{DECODER}{name}" for name in ("input_ids", "position_ids", "segment_ids", "example_ids")
 }
-"""What the tensors of a row are called on the decoder's side."""
+"""Names of the row tensors -> their names on the decoder's side."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Examples laid out in `rows` rows of `columns` tokens, row after row.
+    """E examples laid out in `rows` (B) rows of `columns` (T) tokens, row after row.
 
-    `example`, `row`, `number`, `lengths`, `epoch` (E): the example's index, its row, its place
-    among the examples of the row (from 1), its tokens, and the epoch it is drawn in.
+    Arrays (E): `example`: index of the example. `row`: its row. `number`: its slot in the row,
+    from 1. `lengths`: its tokens. `epoch`: the epoch of its random draws.
     """
 
     example: I64
@@ -36,15 +39,15 @@ class Placement:
     rows: int
     columns: int
     target_columns: int = 0
-    """Of the rows of a decoder's side."""
+    """Columns of the decoder's rows."""
 
     def side(self, lengths: I64, columns: int) -> Placement:
-        """The same examples in the same rows, where they have `lengths` (E) tokens."""
+        """Return the layout with other `lengths` (E) and `columns`: that of the decoder's side."""
         return replace(self, lengths=lengths, columns=columns)
 
     @cached_property
     def cells(self) -> I64:
-        """For every token of every example, its index in the flattened rows x columns."""
+        """Index of each token in the flattened (B, T) grid (N)."""
         before = exclusive_cumsum(self.lengths)
         first_of_row = np.searchsorted(self.row, self.row, side="left")
         column = before - before[first_of_row]
@@ -52,17 +55,17 @@ class Placement:
 
     @property
     def positions(self) -> I64:
-        """For every token, its position within its example."""
+        """Position of each token within its example (N)."""
         return ragged_arange(self.lengths)
 
     @property
     def first_cells(self) -> I64:
-        """For every example, the index of its first token in the flattened rows x columns."""
+        """Index of each example's first token in the flattened (B, T) grid (E)."""
         return np.asarray(self.cells[exclusive_cumsum(self.lengths)])
 
     @staticmethod
     def joined(several: Sequence[Placement]) -> Placement:
-        """The rows of `several`, one after another."""
+        """Concatenate the rows of several placements."""
         if len(several) == 1:
             return several[0]
         before = np.cumsum([part.rows for part in several]) - [part.rows for part in several]
@@ -81,14 +84,17 @@ class Placement:
         )
 
     def grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
-        """`values` (one a token) as rows x columns, `fill` where there is no token."""
+        """Lay out `values` (N) as (B, T), with `fill` in cells without a token."""
         cells = np.full(self.rows * self.columns, fill, dtype=np.int64)
         cells[self.cells] = values
         return cells.reshape(self.rows, self.columns)
 
 
 def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) -> Placement:
-    """Lay out the rows `chosen` (R), each drawn in its epoch (R); `lengths` (E, sides)."""
+    """Lay out the rows `chosen` (B) with their `epochs` (B).
+
+    `lengths` (all examples, sides): tokens of each example; side 0 is the source.
+    """
     examples, counts = rows.members(chosen)
     row = np.repeat(np.arange(chosen.size), counts)
     number = ragged_arange(counts) + 1
@@ -107,9 +113,11 @@ def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) 
 def row_tensors(
     ids: I64, placement: Placement, *, pad: int, segments: I64 | None = None, side: str = ""
 ) -> dict[str, NDArray[np.int64]]:
-    """Token ids (N) and their segments (N; 1 if left out) as tensors (B, T) under their names.
+    """Return input, position, segment and example ids (B, T each) by tensor name.
 
-    Padding is `pad`, at position, segment and example 0; examples count from 1.
+    `ids` (N): token ids. `segments` (N): segment ids, 1 by default. Padding cells have token id
+    `pad` and position, segment and example 0; example ids count from 1 in each row. `side`: prefix
+    of the names.
     """
     if segments is None:
         segments = np.ones_like(ids)

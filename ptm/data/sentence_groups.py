@@ -1,7 +1,8 @@
-"""Neighbouring sentences of a document as examples: as many as have room, none cut but long ones.
+"""Examples of consecutive whole sentences of one document, as many as fit into a row.
 
-A sentence longer than a row is cut into pieces, which then count as sentences of their own, so that
-nothing is dropped.
+A sentence longer than a row is split into pieces that count as sentences, so nothing is dropped.
+
+Shapes: D documents, S sentences, E examples (groups).
 """
 
 from __future__ import annotations
@@ -20,28 +21,29 @@ from ptm.store.format import TokenStore
 _LEFT_OUT = (
     "documents of one sentence",
     "tokens in documents of one sentence",
-    "last sentences of documents that found no other in their row",
-    "tokens in such last sentences",
+    "last sentences of documents that are alone in a row",
+    "tokens in last sentences that are alone in a row",
 )
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Runs of neighbouring sentences: the number of the first, and how many they are (E)."""
+    """Runs of consecutive sentences: index of the first, and number of sentences (E each)."""
 
     first: I64
     counts: I64
 
     def lengths(self, sentences: Sentences) -> I64:
-        """The lengths of their sentences, one group after another."""
+        """Return the lengths of all sentences, one group after another."""
         return np.asarray(sentences.lengths[ragged_ranges(self.first, self.counts)])
 
     def chosen(self, flags: NDArray[np.bool_]) -> Groups:
-        """Some of them."""
+        """Return the groups with `flags` (E)."""
         return Groups(self.first[flags], self.counts[flags])
 
     def halved(self, flags: NDArray[np.bool_]) -> Groups:
-        """The flagged ones cut in the middle, in order."""
+        """Return the groups in order, those with `flags` (E) split into two halves."""
+        # Repeat the flagged groups, then correct both copies; `second`: index of the later one.
         parts = np.where(flags, 2, 1)
         second = np.cumsum(parts)[flags] - 1
         first, counts = np.repeat(self.first, parts), np.repeat(self.counts, parts)
@@ -54,11 +56,11 @@ class Groups:
 
 @dataclass(frozen=True)
 class SentenceGroups(Examples):
-    """Each example is some neighbouring sentences of one document.
+    """Each example is a run of consecutive sentences of one document.
 
-    `starts` (E): its first token in the store; `ends` (E): sentences up to the end of each example;
-    `sentences` (S): the lengths of all sentences, one example after another. `source`, `target`
-    (E): the most tokens that noise can make of it on each side.
+    `starts` (E): first token in the store. `sentences` (S): lengths of all sentences, one example
+    after another. `ends` (E): cumulative number of sentences. `source`, `target` (E): maximum
+    tokens after noise on each side. `counts` (4): what was left out, in the order of `_LEFT_OUT`.
     """
 
     starts: I64
@@ -67,21 +69,17 @@ class SentenceGroups(Examples):
     source: I64
     target: I64
     counts: I64
-    """What was left out, in the order of the words for it."""
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example."""
         before = np.concatenate([[0], np.cumsum(self.sentences)])
         return np.diff(before[self.ends], prepend=0)
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Sentences that had no other beside them."""
         return {word: int(n) for word, n in zip(_LEFT_OUT, self.counts, strict=True) if n}
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`; `parts` are sentences, 0 where there are fewer."""
         begins = np.where(index > 0, self.ends[index - 1], 0)
         counts = self.ends[index] - begins
         parts = np.zeros((index.size, int(counts.max(initial=1))), dtype=np.int64)
@@ -93,7 +91,7 @@ class SentenceGroups(Examples):
 
 
 def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
-    """The same with sentences longer than `longest` cut into pieces."""
+    """Split sentences longer than `longest` tokens into pieces that count as sentences."""
     pieces = -(-sentences.lengths // longest)
     number = ragged_arange(pieces)
     rest = np.repeat(sentences.lengths, pieces) - number * longest
@@ -107,10 +105,12 @@ def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
 
 
 def full_groups(sentences: Sentences, longest: int) -> Groups:
-    """All sentences in their order, as many together as `longest` tokens and a document have.
+    """Group all sentences in order, as many per group as fit into `longest` tokens.
 
-    No sentence is longer than `longest`.
+    Groups do not cross documents. No sentence may be longer than `longest`.
     """
+    # (S): tokens up to the end of each sentence and before it; `following`: the first sentence
+    # that no longer fits into a group that starts at each sentence.
     after = np.cumsum(sentences.lengths)
     every = np.arange(sentences.starts.size)
     before = after - sentences.lengths
@@ -122,7 +122,7 @@ def full_groups(sentences: Sentences, longest: int) -> Groups:
 
 
 def kept_company(sentences: Sentences, groups: Groups) -> Groups:
-    """A last sentence that is left alone gets the one before it, where that one can be spared."""
+    """Move a sentence from the group before to a document's single last one, if it has over two."""
     lonely = (groups.counts == 1) & (groups.first != sentences.first[sentences.owner[groups.first]])
     lonely[1:] &= groups.counts[:-1] > 2
     first, counts = groups.first.copy(), groups.counts.copy()
@@ -134,7 +134,7 @@ def kept_company(sentences: Sentences, groups: Groups) -> Groups:
 
 
 def without_lonely(sentences: Sentences, groups: Groups) -> tuple[Groups, I64]:
-    """The groups of two sentences or more, and what the others were."""
+    """Return the groups of two or more sentences, and counts (4) of the others by `_LEFT_OUT`."""
     alone = groups.counts == 1
     of = groups.first[alone]
     only = sentences.counts[sentences.owner[of]] == 1
@@ -144,6 +144,6 @@ def without_lonely(sentences: Sentences, groups: Groups) -> tuple[Groups, I64]:
 
 
 def sides_of_groups(examples: Examples) -> I64:
-    """The most tokens that each has on both sides (E, 2)."""
-    assert isinstance(examples, SentenceGroups), "not made of sentences"
+    """Return the maximum tokens of each example on both sides after noise (E, 2)."""
+    assert isinstance(examples, SentenceGroups), "expected SentenceGroups"
     return np.stack([examples.source, examples.target], axis=1)

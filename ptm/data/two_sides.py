@@ -1,4 +1,4 @@
-"""Pairs of source and target as an index: what of each side goes into a row."""
+"""Index of source-target pairs, truncated to fit into rows. Shapes: E examples (pairs)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _SIDES = ("source", "target")
 class TwoSides(Examples):
     """Each example is a range of tokens of the source and one of the target (E each).
 
-    `cut` (4): pairs whose source was too long and the tokens that were left out at its end, then
-    the same of targets.
+    `cut` (4): number of pairs with a truncated source, tokens cut off, and the same for targets.
     """
 
     source_starts: I64
@@ -31,27 +30,25 @@ class TwoSides(Examples):
 
     @property
     def lengths(self) -> I64:
-        """Text tokens of every example, both sides together."""
         return np.asarray(self.source_lengths) + np.asarray(self.target_lengths)
 
     @property
     def sides(self) -> I64:
-        """Text tokens of the source and of the target (E, 2)."""
+        """Text tokens of source and target (E, 2), without special tokens."""
         return np.stack([self.source_lengths, self.target_lengths], axis=1)
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """The tokens at the ends of what is too long for a row."""
         return {
-            f"{side} tokens at the ends of {pairs:,} pairs too long for a row": int(tokens)
+            f"{side} tokens cut off (pairs too long for a row: {pairs:,})": int(tokens)
             for side, (pairs, tokens) in zip(_SIDES, self.cut.reshape(2, 2).tolist(), strict=True)
             if pairs
         }
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the examples `index`, source and target of each.
+        """Read the tokens of the examples `index`, source and target of each.
 
-        Raises UserError for ids that the vocabulary of their side does not have.
+        Raises UserError for token ids outside the vocabulary of their side.
         """
         starts = np.stack([self.source_starts[index], self.target_starts[index]], axis=1)
         parts = np.stack([self.source_lengths[index], self.target_lengths[index]], axis=1)
@@ -63,13 +60,13 @@ class TwoSides(Examples):
 
 
 def side_lengths(sentences: Sentences) -> I64:
-    """Tokens of source and target of every pair (E, 2)."""
+    """Return the tokens of source and target of each pair (E, 2)."""
     assert (sentences.counts == 2).all(), "a pair has two sides"
     return sentences.lengths.reshape(-1, 2)
 
 
 def beginnings(sentences: Sentences, kept: I64) -> TwoSides:
-    """Of every pair as many tokens as `kept` (E, 2) says, from the beginning of each side."""
+    """Return pairs truncated at their ends to `kept` (E, 2) tokens per side."""
     starts, cut = sentences.starts.reshape(-1, 2), side_lengths(sentences) - kept
     return TwoSides(
         source_starts=starts[:, 0],
@@ -81,9 +78,10 @@ def beginnings(sentences: Sentences, kept: I64) -> TwoSides:
 
 
 def shared_room(lengths: I64, room: int) -> I64:
-    """How much of source and target (E, 2) goes into `room` tokens, at least 2.
+    """Return the tokens to keep of source and target (E, 2) so that both fit into `room` tokens.
 
-    Each side may fill half of them, and what one does not need goes to the other.
+    Each side may fill half of the room; what one side does not need goes to the other. `room` is
+    at least 2.
     """
     half = np.array([room - room // 2, room // 2])
     others = lengths[:, ::-1]
@@ -91,7 +89,7 @@ def shared_room(lengths: I64, room: int) -> I64:
 
 
 def sides_of(texts: Texts) -> tuple[Texts, Texts]:
-    """The sources and the targets, each as texts of one part."""
+    """Split pairs into sources and targets, each with one part per example."""
     target = np.repeat(np.tile([False, True], len(texts.parts)), texts.parts.ravel())
     return (
         Texts(texts.tokens[~target], texts.parts[:, :1], None),

@@ -1,4 +1,7 @@
-"""Documents as streams from a start token to an end token, in windows that overlap by one token."""
+"""Documents as overlapping windows for next-token prediction, with start and end tokens.
+
+Shapes: D documents, W windows.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from ptm.data.examples import Examples, Texts
 from ptm.store.format import TokenStore
 
 BEGINS, ENDS = 1, 2
-"""Bits of a window's label: it begins with the start token, it ends with the end token."""
+"""Bits of a window's label: it starts with the start token; it ends with the end token."""
 
 
 @dataclass(frozen=True)
 class Windows(Examples):
-    """Each example is one range of text tokens (W) and a label that says what stands around it."""
+    """Each example is one range of text tokens, with label bits BEGINS and ENDS (W each)."""
 
     starts: I64
     lengths: I64
@@ -24,22 +27,23 @@ class Windows(Examples):
 
     @property
     def stream_lengths(self) -> I64:
-        """Tokens of every window, the start and end tokens included."""
+        """Tokens of each window including start and end tokens (W)."""
         return np.asarray(self.lengths + ((self.labels & BEGINS) > 0) + ((self.labels & ENDS) > 0))
 
     def texts(self, store: TokenStore, index: I64) -> Texts:
-        """The tokens of the windows `index`."""
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         labels = np.asarray(self.labels[index])
         return Texts(store.tokens(starts, lengths), lengths[:, None], None, labels)
 
 
 def document_windows(starts: I64, lengths: I64, size: int, *, start_token: bool) -> Windows:
-    """The windows of `size + 1` tokens of every document (D), each of which predicts `size`.
+    """Split each document (D) into windows of `size + 1` tokens, each of which predicts `size`.
 
-    Each begins with the last token of the one before, so that every token but a document's first is
-    predicted once. The first is too where a `start_token` stands before it.
+    A window starts with the last token of the previous one, so every token of a document except the
+    first is predicted exactly once. With `start_token`, the first one is predicted as well.
     """
+    # Stream of a document: start token if any, text, end token. `first`, `last`: range of a window
+    # in the stream; `begin`: its first text token in the document.
     before = int(start_token)
     stream = lengths + before + 1
     pieces = -(-(stream - 1) // size)

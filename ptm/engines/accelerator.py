@@ -1,4 +1,4 @@
-"""What DeepSpeed reads while it is imported: import this module first."""
+"""Environment and log settings that DeepSpeed reads on import: import this module before it."""
 
 import logging
 import os
@@ -6,9 +6,9 @@ import warnings
 
 import torch
 
-# DeepSpeed reads these when it is imported: which accelerator, and how much it says.
+# Read by DeepSpeed on import: the accelerator and the log level.
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-# DeepSpeed calls collectives by names that torch is about to change; no user can mend that.
+# DeepSpeed calls deprecated names of torch collectives, which users cannot fix.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed.*")

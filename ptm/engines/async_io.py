@@ -1,4 +1,4 @@
-"""Whether DeepSpeed's asynchronous file access, which NVMe offload needs, can be built here."""
+"""Check whether this machine can build DeepSpeed's async_io op, which NVMe offload needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from torch.utils.cpp_extension import CUDA_HOME, is_ninja_available
 
 
 def missing_for_async_io() -> str:
-    """What is not there to build it, as a noun phrase; empty if all is there. Builds nothing."""
+    """Return the missing build requirement of async_io as a noun phrase, or "" if none is missing.
+
+    Builds nothing.
+    """
     if installed_ops.get("async_io"):
         return ""
     if shutil.which(os.environ.get("CXX", "c++")) is None or shutil.which("cc") is None:
@@ -25,7 +28,7 @@ def missing_for_async_io() -> str:
     if not is_ninja_available():
         return f"ninja ({sys.executable} -m pip install ninja)"
     if not AsyncIOBuilder().is_compatible(verbose=False):
-        return "libaio to build with (the package libaio-dev or libaio-devel)"
+        return "the libaio headers (the package libaio-dev or libaio-devel)"
     if torch.version.cuda and torch.cuda.is_available() and not CUDA_HOME:
         return f"the CUDA toolkit {torch.version.cuda} with nvcc, and CUDA_HOME set to it"
     return ""

@@ -1,4 +1,4 @@
-"""What every engine does: one step, one evaluation, one state."""
+"""Base class of the training engines: training step, evaluation sums and engine state."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from ptm.rng import seed_of
 
 @dataclass(frozen=True)
 class StepTotals:
-    """What the ranks know of a step together, before it is made.
+    """Totals of one global batch over all data ranks, all-reduced before the step.
 
-    `counts`: what the objective's metrics are divided by. `capacity`: entries that the padded
-    tensors of every micro-batch need. `examples`, `tokens`: of all data ranks.
+    `counts`: denominators of the objective's metrics, by name. `capacity`: common size of the
+    padded tensors of all micro-batches.
     """
 
     counts: Mapping[str, float]
@@ -46,12 +46,12 @@ class StepTotals:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured.
+    """Measurements of one training step.
 
-    `shares`: this rank's share of every metric of the objective, of the loss and of the gradient's
-    norm; the ranks' shares add up to the value. Scalars on the device, so that nobody waits for
-    them before they are reported. `skipped`: the gradients were not finite, nothing was updated.
-    `loss`, `grad_norm`: of the whole batch.
+    `shares`: this rank's summand of the loss, of the gradient norm and of every metric of the
+    objective; the sum over all ranks is the value. Scalars stay on the device, so that reading
+    them does not synchronise before the next report. `skipped`: the gradients were not finite and
+    no weight was updated. `loss`, `grad_norm`: values of the global batch.
     """
 
     shares: Mapping[str, Tensor]
@@ -61,7 +61,7 @@ class StepResult:
 
 
 class Engine(ABC):
-    """A model in training."""
+    """A model in training under DeepSpeed; subclasses run it whole or as a pipeline."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class Engine(ABC):
 
     @abstractmethod
     def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
-        """DeepSpeed's engine; the weights are set later."""
+        """Build the DeepSpeed engine; weights are set later through `self.state`."""
 
     def _built_optimizer(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-        """The recipe's, over the parameters that learn; the others are frozen by this."""
+        """Freeze parameters by `train.freeze`; return the recipe's optimizer over the others."""
         parameters = dict(named)
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in self._frozen)
@@ -113,26 +113,26 @@ class Engine(ABC):
 
     @abstractmethod
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
-        """The canonical name of every parameter that is held here, by its own."""
+        """Map the name of each of this rank's module parameters to its canonical name."""
 
     @abstractmethod
     def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
-        """Forward, backward and update; this rank's sums of shares."""
+        """Run forward, backward and update; return this rank's metric shares (see StepResult)."""
 
     @abstractmethod
     def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
-        """Every metric's sum over the rows of `batches`, as far as this rank saw them.
+        """Return this rank's sum of every metric over `batches`, without gradients.
 
-        Without gradients; all ranks call it, with as many batches each.
+        Collective: all ranks call it with the same number of batches.
         """
 
     @property
     def state_is_in_memory(self) -> bool:
-        """Whether a copy of what is saved costs no more than memory: not so with NVMe."""
+        """Whether all state is in memory, so that a save can copy it first; False with NVMe."""
         return not self._folders
 
     def close(self) -> None:
-        """Remove what was offloaded to disk; called by all ranks when the training has ended."""
+        """Remove the files of NVMe offload. Collective; called once training has ended."""
         if self._folders:
             barrier(self._ranks)
         for folder in self._folders if self._ranks.first_on_host else ():
@@ -147,16 +147,16 @@ class Engine(ABC):
         learning_rate: float,
         loss_limit: float = math.inf,
     ) -> StepResult:
-        """One update from one global batch; `step` counts the batches before it.
+        """Make one update from one global batch; `step` is the number of earlier batches.
 
-        A step whose gradients are not finite, or whose loss is above `loss_limit`, updates
-        nothing. Raises TrainingError where fp16 cannot go on.
+        A step updates nothing if its gradients are not finite or its loss is above `loss_limit`.
+        Raises TrainingError if fp16 gradients overflow at the minimum loss scale.
         """
         self._loss_limit = loss_limit
         self._weights = self._objective.weights_at(step)
         scaler = self.state.scaler_state()
         self._deepspeed.train()
-        # Dropout depends on the step and the rank alone, not on how the run came here.
+        # Dropout depends on seed, step and rank only, so a resumed run draws the same masks.
         torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
         for group in self._deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate * group[RATE]
@@ -167,10 +167,10 @@ class Engine(ABC):
             if "loss scale already at minimum" not in str(error):
                 raise
             raise TrainingError(
-                f"step {step + 1}: fp16 gradients overflow even with the smallest loss scale "
-                f"({self.state.loss_scale:g}), so nothing more can be learnt in fp16 from here. "
-                "Lower optimizer.learning_rate, train longer warm-up, or set engine.precision: "
-                "bf16; the run goes on from its newest checkpoint."
+                f"step {step + 1}: fp16 gradients overflow even at the minimum loss scale "
+                f"({self.state.loss_scale:g}), so fp16 training cannot continue from here. "
+                "Lower optimizer.learning_rate, lengthen schedule.warmup, or set "
+                "engine.precision: bf16; the run resumes from its newest checkpoint."
             ) from error
         skipped = self._deepspeed.skipped_steps > skipped_before
         if skipped:
@@ -182,17 +182,17 @@ class Engine(ABC):
         mine = {name: float(shares[name]) for name in ("loss", "grad_norm")}
         whole = summed(mine, self._ranks)
         if skipped and whole["loss"] > loss_limit:
-            # The gradients were made to overflow: that says nothing about the scale.
+            # `_fit_to_learn` made the gradients overflow on purpose: keep the loss scale.
             self.state.set_scaler(scaler)
         return StepResult(shares, skipped, whole["loss"], whole["grad_norm"])
 
     def _fit_to_learn(
         self, loss: Tensor, before: Tensor | float, group: Any | None = None
     ) -> Tensor:
-        """The last micro-batch's `loss`; an infinite one if the step's is above its limit.
+        """Return the last micro-batch's `loss`, or infinity if the step's loss is over the limit.
 
-        `before`: what the other micro-batches came to on this rank. `group`: the ranks that see
-        losses, where it is not all of them.
+        An infinite loss makes DeepSpeed skip the update. `before`: this rank's loss over the
+        earlier micro-batches. `group`: the ranks that compute a loss, if not all of them do.
         """
         if not math.isfinite(self._loss_limit):
             return loss
@@ -207,7 +207,7 @@ class Engine(ABC):
         tensors: Mapping[str, Tensor],
         counts: Mapping[str, float],
     ) -> dict[str, Tensor]:
-        """A micro-batch's share of each metric's mean over the global batch, and of the loss."""
+        """A micro-batch's summands of the loss and of each metric's mean over the global batch."""
         sums = self._objective.sums(outputs, tensors)
         return normalised(sums, counts, self._objective, self._weights)
 

@@ -1,4 +1,4 @@
-"""Everything that is asked of the package `deepspeed`: no other file imports it."""
+"""All calls into the `deepspeed` package; only `async_io` imports it as well."""
 
 from __future__ import annotations
 
@@ -30,39 +30,42 @@ State = tuple[Tensor, ...]
 
 
 def join_deepspeed(*, cuda: bool) -> None:
-    """Let DeepSpeed use the process group that this process has joined."""
+    """Initialise DeepSpeed's communication on the existing process group."""
     deepspeed.utils.logger.setLevel(logging.WARNING)
-    # What it warns of belongs into train.log (ptm/train/run_folder.py), not between the reports.
+    # Its warnings go to train.log (ptm/train/run_folder.py), not to the console.
     deepspeed.utils.logger.handlers = [logging.NullHandler()]
-    # Pipelines broadcast tied weights, which torch warns of though no gradient is asked for.
+    # Pipelines broadcast tied weights; torch warns of it although no gradient is needed.
     warnings.filterwarnings("ignore", message=r".*c10d::broadcast_: an autograd kernel")
     if not cuda:
-        # An op that DeepSpeed would compile for half a minute, to be faster than gloo.
+        # Saves half a minute of compiling an op whose only use is to be faster than gloo.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # torch computes fp16 on every CPU, if slowly: enough to try a recipe that is for GPUs.
+        # torch supports fp16 on every CPU, if slowly: enough to try a recipe made for GPUs.
         deepspeed.accelerator.get_accelerator().is_fp16_supported = lambda: True
     deepspeed.init_distributed(verbose=False)
 
 
 def refuse_config(config: dict[str, Any], name: str) -> None:
-    """Raise UserError for values that DeepSpeed does not take; `name`: of the file they are in."""
-    # Of all ranks, DeepSpeed would think here, share out rows; under a pipeline fewer do.
+    """Raise UserError if DeepSpeed rejects a value of `config`, read from the file `name`."""
+    # DeepSpeedConfig divides train_batch_size by world size, which is wrong under pipeline
+    # parallelism.
     values = {key: value for key, value in config.items() if key != "train_batch_size"}
     try:
         with redirect_stdout(StringIO()):
             DeepSpeedConfig(values)
     except Exception as error:
-        # Of any kind: DeepSpeed has its own, and asserts where it means to refuse.
+        # DeepSpeed reports invalid values by exceptions of its own and by assertions.
         what = str(error) or type(error).__name__
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise UserError(f"engine.deepspeed = {name}: DeepSpeed refuses it: {what}.") from error
+        raise UserError(
+            f"engine.deepspeed = {name}: DeepSpeed rejects this file: {what}."
+        ) from error
 
 
 def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
-    """DeepSpeed's engine around `model`."""
-    # With bf16 it prints the memory in use, whatever its log level is.
+    """Return DeepSpeed's engine around `model`."""
+    # With bf16, DeepSpeed prints memory statistics whatever its log level is.
     with redirect_stdout(StringIO()):
         return deepspeed.initialize(
             model=model, optimizer=optimizer, config=config, dist_init_required=False
@@ -70,13 +73,13 @@ def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dic
 
 
 def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
-    """Modules built within are cut up over the ranks one by one, so that none holds them all."""
+    """ZeRO 3: context in which each module is sharded over the ranks as soon as it is built."""
     context: AbstractContextManager[Any] = deepspeed.zero.Init(config_dict_or_path=config)
     return context
 
 
 def gathered_to_write(parameter: nn.Parameter) -> AbstractContextManager[Any]:
-    """ZeRO 3: the parameter is whole within, and what the first rank makes of it is everybody's."""
+    """ZeRO 3: context with the gathered parameter; rank 0's new value is broadcast at its end."""
     context: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
         [parameter], modifier_rank=0
     )
@@ -86,13 +89,13 @@ def gathered_to_write(parameter: nn.Parameter) -> AbstractContextManager[Any]:
 def pipeline(
     plan: Plan, bounds: Sequence[int], *, loss: Callable[..., Tensor], recompute: bool
 ) -> Any:
-    """This rank's stage of `plan`, cut at `bounds`."""
+    """Build this rank's pipeline stage of `plan`; stage k holds steps `bounds[k]:bounds[k+1]`."""
     live = plan.live()
     layers = [
         _layer(step, live[index], live[index + 1], recompute=recompute)
         for index, step in enumerate(plan.steps)
     ]
-    # DeepSpeed prints what it does; here that is logged.
+    # DeepSpeed prints the partition; `ptm` logs it itself.
     with redirect_stdout(StringIO()):
         return _Stages(layers, bounds=tuple(bounds), loss_fn=loss)
 
@@ -109,7 +112,7 @@ def _layer(step: Step, before: tuple[str, ...], after: tuple[str, ...], *, recom
 
 
 class _Held(nn.Module):
-    """A step's module, under a name of its own."""
+    """The module of one plan step, as attribute `held`."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
@@ -117,7 +120,7 @@ class _Held(nn.Module):
 
 
 class _Layer(_Held):
-    """A step's module as a layer from the tensors alive before it to those alive after it."""
+    """A plan step as a pipeline layer: maps the tensors alive before it to those alive after it."""
 
     def __init__(self, step: Step, call: Callable[[_Held, State], State]) -> None:
         super().__init__(step)
@@ -128,9 +131,9 @@ class _Layer(_Held):
 
 
 class _Stages(PipelineModule):  # type: ignore[misc]
-    """DeepSpeed's pipeline, cut where it is told.
+    """DeepSpeed's pipeline module, partitioned at given bounds.
 
-    Its own partitioning by parameters builds the whole model on every rank to count them.
+    DeepSpeed's own partitioning by parameters builds the whole model on every rank to count them.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class _Stages(PipelineModule):  # type: ignore[misc]
 
 
 def canonical_names(plan: Plan, stages: Any) -> dict[str, str]:
-    """The canonical name of every parameter of a pipeline's stage by its own."""
+    """Map the name of each parameter of a pipeline stage to its canonical name."""
     names = {}
     for own, _ in stages.named_parameters():
         parts = own.split(".")

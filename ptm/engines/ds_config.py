@@ -19,7 +19,7 @@ from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 _KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
-# Keys of the JSON that would take over what the recipe owns.
+# Keys of the JSON that set what the recipe owns -> the recipe key.
 _OWNED = {
     "optimizer": "optimizer",
     "scheduler": "schedule",
@@ -32,7 +32,7 @@ _OWNED = {
     "csv_monitor": "metrics.jsonl has every report",
     "checkpoint": "checkpoint",
 }
-# What DeepSpeed can and this project does not do: it would fail later, or do something else.
+# DeepSpeed features that `ptm` does not support: they would fail later or change the training.
 _ABSENT = {
     "": (
         "autotuning",
@@ -59,7 +59,7 @@ _ABSENT = {
 
 
 def find_ds_config(name: str) -> Path:
-    """The file that `engine.deepspeed` names. Raises UserError where there is none."""
+    """Return the file that `engine.deepspeed` names. Raises UserError if it does not exist."""
     if "/" in name or name.endswith(".json"):
         path = Path(name)
         if not path.is_file():
@@ -74,14 +74,17 @@ def find_ds_config(name: str) -> Path:
 
 
 def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
-    """What DeepSpeed is started with. Raises UserError for unknown keys and contradictions."""
+    """Return the configuration for DeepSpeed: the recipe's values merged into the JSON.
+
+    Raises UserError for unknown or unsupported keys and for values that contradict the recipe.
+    """
     path = find_ds_config(recipe.engine.deepspeed)
     config = _read(path)
     for key, owner in _OWNED.items():
         if key in config:
             raise UserError(
-                f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}): "
-                f"remove it from {path.name}."
+                f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}). "
+                f"Remove it from {path.name}."
             )
     _refuse_stage(config, path)
     _refuse_absent(config, path)
@@ -91,7 +94,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     owned = _owned_by_recipe(recipe.engine, recipe.train, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
-        # Sums of bf16 gradients lose what accumulation is for; stage 0 has no other choice.
+        # Accumulation in bf16 loses small gradients. Stage 0 has no such option.
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
     if clips_itself(recipe.engine, zero_stage(config)):
         merged["gradient_clipping"] = 0.0
@@ -103,7 +106,7 @@ def _refuse_stage(config: dict[str, Any], path: Path) -> None:
     stage = block.get("stage", 0) if isinstance(block, dict) else block
     if not isinstance(block, dict) or isinstance(stage, bool) or stage not in (0, 1, 2, 3):
         raise UserError(
-            f"{path}: zero_optimization.stage = {json.dumps(stage)} is no ZeRO stage; it is 0, 1, "
+            f"{path}: zero_optimization.stage = {json.dumps(stage)} is not a ZeRO stage. Set 0, 1, "
             '2 or 3, as in {"zero_optimization": {"stage": 1}}.'
         )
 
@@ -115,8 +118,8 @@ def _refuse_absent(config: dict[str, Any], path: Path) -> None:
             if given.get(key):
                 dotted = f"{block}.{key}" if block else key
                 raise UserError(
-                    f"{path}: {dotted} is a feature of DeepSpeed's that trainings here do not "
-                    f"have: remove it from {path.name}."
+                    f"{path}: {dotted} is a DeepSpeed feature that ptm does not support. "
+                    f"Remove it from {path.name}."
                 )
 
 
@@ -126,12 +129,12 @@ def _refuse_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
         why = (
             "which counts the gradients of tied weights twice when it clips"
             if stage == 0
-            else "which cuts up gradients that a pipeline still adds to"
+            else "which partitions gradients that a pipeline is still accumulating"
         )
         raise UserError(
             f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
             f"(engine.deepspeed = {engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
-            "set pipeline_stages: 1 or engine.deepspeed: pipeline."
+            "set engine.pipeline_stages: 1 or engine.deepspeed: pipeline."
         )
 
 
@@ -141,22 +144,22 @@ def _refuse_cut_parameters(
     stage = zero_stage(config)
     if optimizer.needs_whole_parameters and stage > 0:
         raise UserError(
-            f"optimizer.type = {optimizer.type} needs matrices with their rows and columns, "
-            f"but ZeRO stage {stage} (engine.deepspeed = {engine.deepspeed}) hands an "
-            "optimizer flat pieces: set engine.deepspeed: zero0, or optimizer.type: adamw."
+            f"optimizer.type = {optimizer.type} needs whole matrices, but ZeRO stage {stage} "
+            f"(engine.deepspeed = {engine.deepspeed}) gives the optimizer flat partitions. "
+            "Set engine.deepspeed: zero0 or optimizer.type: adamw."
         )
 
 
 def zero_stage(config: dict[str, Any]) -> int:
-    """The ZeRO stage of a configuration, 0 where it says none."""
+    """Return the ZeRO stage of a configuration; 0 if not given."""
     return int(config.get("zero_optimization", {}).get("stage", 0))
 
 
 def clips_itself(engine: EngineBlock, stage: int) -> bool:
-    """Whether gradients are clipped here and not by DeepSpeed.
+    """Return whether the engine of `ptm` clips gradients instead of DeepSpeed.
 
-    At stage 0 in fp32 it takes the norm in fp32, which for the gradients of an embedding is off by
-    some 1e-4, and does not tell it; from stage 1 on it takes it in fp64.
+    At stage 0 in fp32, DeepSpeed computes the norm in fp32, which is off by some 1e-4 for an
+    embedding's gradients, and does not report it; from stage 1 on it uses fp64.
     """
     return stage == 0 and engine.precision == "fp32"
 
@@ -170,7 +173,7 @@ def _owned_by_recipe(engine: EngineBlock, train: TrainBlock, batch: BatchPlan) -
         "gradient_clipping": train.gradient_clipping,
         "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
         "fp16": {"enabled": False},
-        # The optimizer is torch's own, which DeepSpeed calls untested.
+        # DeepSpeed calls torch's own optimizers untested.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
@@ -200,7 +203,7 @@ def _merged(
         elif key in merged and merged[key] not in (value, "auto"):
             raise UserError(
                 f"{path}: {at}{key} = {json.dumps(merged[key])}, but the recipe gives "
-                f"{json.dumps(value)}: remove {at}{key} from {path.name} or make them equal."
+                f"{json.dumps(value)}. Remove {at}{key} from {path.name} or make them equal."
             )
         else:
             merged[key] = value
@@ -212,21 +215,21 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         config = json.loads(text, object_pairs_hook=partial(_without_twins, path))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: is not JSON: {error.msg}.") from error
+        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}.") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a DeepSpeed configuration: expected a JSON object.")
+        raise UserError(f"{path}: not a DeepSpeed configuration: expected a JSON object.")
     _refuse_unknown(config, "", path)
     return config
 
 
 def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """One JSON object. Raises UserError where a key is in it twice."""
+    """Return one JSON object. Raises UserError if a key occurs twice in it."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise UserError(f"{path}: {key} is given twice in one block: remove one of them.")
+            raise UserError(f"{path}: {key} occurs twice in one block. Remove one of them.")
         found[key] = value
     return found
 
@@ -238,13 +241,13 @@ def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
     for key, value in block.items():
         dotted = f"{at}.{key}" if at else key
         if key not in known:
-            raise UserError(f"{path}: {dotted} is no key of DeepSpeed's.{nearest(key, known)}")
+            raise UserError(f"{path}: {dotted} is not a DeepSpeed key.{nearest(key, known)}")
         if isinstance(value, dict):
             _refuse_unknown(value, dotted, path)
 
 
 @cache
 def known_keys() -> dict[str, list[str]]:
-    """DeepSpeed's keys by dotted block (`""`: the top level), as the pinned version has them."""
+    """Return the pinned DeepSpeed's keys by dotted block (`""`: the top level)."""
     keys: dict[str, list[str]] = json.loads(_KNOWN_KEYS.read_text(encoding="utf-8"))
     return keys

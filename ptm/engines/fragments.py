@@ -1,17 +1,17 @@
-"""Which parts of which parameters a rank owns, in canonical names, whatever ZeRO stage holds them.
+"""This rank's fragments of weights and optimizer state by canonical name, for every ZeRO stage.
 
 A fragment is a range of a flattened parameter: its fp32 weights and each per-element state of the
-optimizer. Together the ranks' fragments cover everything once, so that a checkpoint of one layout
-is read by any other. A state by row or column goes with a parameter that is one fragment.
-DeepSpeed keeps the fp32 truth in different places:
+optimizer. The fragments of all ranks cover every parameter exactly once, so a checkpoint written
+in one layout can be read in any other. Optimizer states per row or column need parameters that
+are one fragment. DeepSpeed stores the fp32 master weights in different places:
 
-- stage 0, fp32: the parameters themselves; half precision: `fp32_groups`, a tensor a parameter;
-- stages 1 and 2: one flat partition a group, `_hp_mapping` telling which range of which parameter;
-- stage 3: one flat partition a group, in the order of the group's parameters, each padded;
-- pipelines: as stage 1, each stage for its own parameters; a tied module is held by several.
+- stage 0, fp32: the parameters themselves; half precision: `fp32_groups`, one tensor per parameter;
+- stages 1 and 2: one flat partition per group; `_hp_mapping` maps ranges of it to parameters;
+- stage 3: one flat partition per group, in the order of the group's parameters, each padded;
+- pipelines: as stage 1 within each stage; a tied module is on several stages.
 
-Parameters that are frozen are in none of these: DeepSpeed knows their working copies alone, which
-in half precision have lost digits. Each data rank keeps its share of their fp32 values beside it.
+Frozen parameters are in none of these: DeepSpeed has only their working copies, which are rounded
+in half precision. Each data rank therefore stores its range of their fp32 values itself.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from ptm.plan import Plan
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 States = Callable[[tuple[int, ...]], Mapping[str, tuple[int, ...]]]
-"""What an optimizer keeps of a tensor of a shape: name -> shape."""
+"""The optimizer's states for a parameter of the given shape: state name -> shape."""
 Values = Callable[[str, str, int, int], Tensor]
-"""(name, kind, start, count) -> that range of that parameter, fp32."""
+"""(parameter, state name or WEIGHT, start, count) -> that range of it, flat, fp32."""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """A range of parameter `name` from `start`, held in `flat` from `at`, `count` elements."""
+    """`count` elements of parameter `name` from `start`, stored in `flat` from `at`."""
 
     name: str
     start: int
@@ -66,7 +66,7 @@ class EngineState:
         ranks: Ranks,
         optimizer_states: States,
     ) -> None:
-        """`names`: the canonical name of every parameter of the engine's module by its own."""
+        """`names`: name of each parameter of the engine's module -> its canonical name."""
         self._engine = engine
         self._stage = stage
         self._ranks = ranks
@@ -82,7 +82,7 @@ class EngineState:
         }
 
     def _share_of(self, name: str, parameter: Any) -> Owned:
-        """This data rank's range of a frozen parameter, in host memory."""
+        """This data rank's range of a frozen parameter, in host memory, filled by `write`."""
         whole: int = getattr(parameter, "ds_numel", parameter.numel())
         size = -(-whole // self._ranks.data_ranks)
         start = min(self._ranks.data_rank * size, whole)
@@ -90,41 +90,43 @@ class EngineState:
         return Owned(name, start, torch.zeros(count), 0, count)
 
     def kinds_of(self, fragment: Owned) -> tuple[str, ...]:
-        """What is kept of a fragment: of a frozen parameter, its weight alone."""
+        """The names of a fragment's saved tensors: WEIGHT and, unless frozen, optimizer states."""
         if fragment.name in self._frozen:
             return (WEIGHT,)
         return (WEIGHT, *self._states(tuple(fragment.flat.shape)))
 
     def _extent(self, fragment: Owned, kind: str) -> tuple[int, int]:
-        """From where on, and how many, values of `kind` belong to a fragment.
+        """Start and number of the values of `kind` that belong to a fragment.
 
-        Those of its elements; all there are where there is not one of each element, which only
-        an optimizer has that is given parameters whole.
+        One value per element of the fragment. States per row or column belong to it as a whole;
+        optimizers that have those need whole parameters.
         """
         shape = tuple(fragment.flat.shape)
         size = prod(shape if kind == WEIGHT else self._states(shape)[kind])
         if size == fragment.flat.numel():
             return fragment.at, fragment.count
-        assert fragment.count == fragment.flat.numel(), f"{fragment.name} is cut up"
+        assert fragment.count == fragment.flat.numel(), f"{fragment.name} is partitioned"
         return 0, size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter of the model, wherever it is held."""
+        """Shape of every parameter of the whole model by canonical name, on any rank or stage."""
         return dict(self._plan.parameter_shapes)
 
     def owned(self) -> Iterator[Owned]:
-        """This rank's fragments; the order is the same in every run of one layout."""
+        """Yield the fragments that this rank saves, in the same order in every run of a layout.
+
+        Use each fragment before taking the next: values on NVMe are in memory only until then.
+        """
         learning = self._held() if self._stage > 0 or self._ranks.first else ()
-        # One by one: what is on NVMe is in memory only until the next fragment is asked for.
         for fragment in chain(learning, self._frozen.values()):
-            # A tied module counts on the first of the stages that hold it.
+            # A tied module is saved by the first of its stages only.
             if fragment.count and not getattr(
                 self._named[fragment.name], "ds_pipe_replicated", False
             ):
                 yield fragment
 
     def _held(self) -> Iterator[Owned]:
-        """The fragments that this rank updates, others or not."""
+        """Yield the fragments that this rank updates, also those that another rank saves."""
         if self._stage == 3:
             yield from self._held_at_stage_3()
         elif self._stage in (1, 2):
@@ -137,7 +139,7 @@ class EngineState:
             yield Owned(name, 0, master, 0, master.numel())
 
     def _masters(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-        """Stage 0: (name, parameter, its fp32 truth)."""
+        """Stage 0: yield (canonical name, parameter, its fp32 master weights)."""
         optimizer = self._engine.optimizer
         if not hasattr(optimizer, "fp32_groups"):
             for name, parameter in self._named.items():
@@ -175,9 +177,10 @@ class EngineState:
 
     @contextmanager
     def _in_memory(self, index: int, *, to_write: bool) -> Iterator[None]:
-        """Stage 3: the fp32 truth of a group, read from NVMe where it is there, as a step does.
+        """Stage 3: context with the fp32 master weights of group `index` in memory.
 
-        After writing, the group's working copies are set from it, wherever they are.
+        Swaps them in from NVMe, as a step does. With `to_write`, sets the group's working copies
+        from them at the end.
         """
         optimizer = self._engine.optimizer
         swapped = optimizer._swappable_optimizer_subgroup(index)
@@ -201,7 +204,7 @@ class EngineState:
         return optimizer
 
     def read(self, fragment: Owned, kind: str) -> Tensor:
-        """The fp32 values of a fragment: a view where they lie, zeros before any update."""
+        """Return a fragment's fp32 values of `kind` as a flat view; zeros before any update."""
         at, count = self._extent(fragment, kind)
         if kind == WEIGHT:
             source = fragment.flat.detach()
@@ -213,7 +216,7 @@ class EngineState:
         return source.reshape(-1)[at : at + count]
 
     def begin(self, first: FirstWeights, learnt: Mapping[str, Tensor]) -> None:
-        """Set every parameter to what was `learnt` elsewhere, else to its first value."""
+        """Set every parameter to its tensor in `learnt` (a warm start), or to its initial value."""
 
         @lru_cache(maxsize=1)
         def whole(name: str) -> Tensor:
@@ -225,10 +228,10 @@ class EngineState:
         self.write(values, names=first.names, updates=0)
 
     def write(self, values: Values, *, names: Collection[str], updates: int) -> None:
-        """Set what is held of the parameters `names`, after `updates` steps.
+        """Set this rank's fragments of the parameters `names` from `values`.
 
-        With no updates there is no optimizer state to set. The working copies that forward and
-        backward use are set from the fp32 truth.
+        `updates`: steps that the optimizer has made; 0 leaves it without state. The working copies
+        that forward and backward use are set as well.
         """
         self._write_frozen(values, names)
         if self._stage == 3:
@@ -272,30 +275,30 @@ class EngineState:
             )
 
     def _write_working_copy(self, name: str, parameter: Any, values: Values) -> None:
-        """Set what forward and backward use, which in half precision is not the fp32 truth."""
+        """Set the tensor that forward and backward use: in half precision, a rounded copy."""
         whole = values(name, WEIGHT, 0, parameter.numel())
         parameter.copy_(whole.view_as(parameter))
 
     @property
     def loss_scale(self) -> float:
-        """What fp16 losses are multiplied by; 1 in other precisions."""
+        """The loss scale of fp16; 1 in other precisions."""
         scaler = self._scaler()
         return 1.0 if scaler is None else float(scaler.cur_scale)
 
     @property
     def skipped_steps(self) -> int:
-        """Steps of this engine in which gradients had overflowed."""
+        """Number of steps that DeepSpeed skipped because gradients were not finite."""
         return int(self._engine.skipped_steps)
 
     def scaler_state(self) -> dict[str, Any] | None:
-        """Where the dynamic loss scale is; None where there is none."""
+        """Return the state of the dynamic loss scale; None unless the precision is fp16."""
         scaler = self._scaler()
         if scaler is None:
             return None
         return {key: getattr(scaler, key) for key in _SCALER if hasattr(scaler, key)}
 
     def set_scaler(self, state: Mapping[str, Any] | None) -> None:
-        """Go on with a loss scale that `scaler_state` gave."""
+        """Restore the state of the dynamic loss scale from `scaler_state`; None is ignored."""
         scaler = self._scaler()
         if scaler is None or state is None:
             return
@@ -304,7 +307,7 @@ class EngineState:
                 setattr(scaler, key, value)
 
     def _scaler(self) -> Any:
-        """What keeps the dynamic loss scale: at stage 0 the optimizer's wrapper itself."""
+        """The object that holds the dynamic loss scale: at stage 0, the optimizer wrapper."""
         if not self._engine.fp16_enabled():
             return None
         optimizer = self._engine.optimizer
@@ -312,8 +315,8 @@ class EngineState:
         return found if hasattr(found, "last_overflow_iter") else found.loss_scale_config
 
     def forget_dummy_updates(self) -> None:
-        """Undo the empty step by which DeepSpeed's unfused wrapper makes its optimizer's state.
+        """Clear the optimizer state that DeepSpeed's unfused wrapper creates by a dummy step.
 
-        It would count as a first update in Adam's bias correction.
+        Adam's bias correction would count it as the first update.
         """
         self._torch_optimizer().state.clear()

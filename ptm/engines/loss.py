@@ -1,7 +1,7 @@
-"""How the loss is normalised: each metric by its count over the global batch, then weighted.
+"""Loss normalisation: each metric is divided by its count over the global batch, then weighted.
 
-Counts are added over all ranks before the step, so neither accumulation nor the number of ranks
-changes what a token weighs.
+Counts are all-reduced before the step, so every token has the same weight whatever the
+gradient accumulation and the number of ranks.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def normalised(
     objective: Objective,
     weights: Mapping[str, float],
 ) -> dict[str, Tensor]:
-    """A micro-batch's share of each metric's mean over the global batch, and of the loss.
+    """Return a micro-batch's summands of the loss and of each metric's mean over the global batch.
 
-    `sums`: of the micro-batch. `counts`: of the global batch. `weights`: of each metric in the loss
-    at this step; 0, or none, for what is only watched.
+    `sums`: metric sums of the micro-batch. `counts`: denominators over the global batch.
+    `weights`: weight of each metric in the loss; metrics without one are only reported.
     """
     values = {
         metric.name: sums[metric.name] / max(1.0, counts[metric.count])
@@ -35,13 +35,13 @@ def normalised(
 
 
 def zeros(objective: Objective, device: torch.device) -> dict[str, Tensor]:
-    """The shares of a rank that sees no loss."""
+    """Return zeros for the loss and every metric, for ranks that compute no loss."""
     names = ("loss", *(metric.name for metric in objective.metrics))
     return {name: torch.zeros((), device=device) for name in names}
 
 
 def added(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Add detached `values` to `totals` by name."""
+    """Add detached `values` to `totals` by name, in place."""
     for name, value in values.items():
         value = value.detach()
         totals[name] = totals[name] + value if name in totals else value

@@ -1,4 +1,4 @@
-"""Means of an objective's metrics over many batches, without gradients."""
+"""Evaluation: sums, counts and means of an objective's metrics over many batches."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def metric_sums(
     *,
     teachers: Teachers | None = None,
 ) -> dict[str, float]:
-    """Each metric's sum over all `batches`.
+    """Return the sum of each metric over all `batches`, computed without gradients.
 
-    `model` (in evaluation mode) maps named tensors to named outputs.
+    `model`, in evaluation mode, maps a dict of tensors to a dict of outputs.
     """
     sums = {metric.name: 0.0 for metric in objective.metrics}
     with torch.no_grad():
@@ -40,7 +40,10 @@ def metric_sums(
 def means_of(
     sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective, *, step: int = 0
 ) -> dict[str, float]:
-    """Each metric's sum divided by its count, the loss as weighted at `step`, the perplexity."""
+    """Return each metric's sum divided by its count, `loss` (weighted as at `step`), `perplexity`.
+
+    Perplexity is the exponential of the metric `objective.perplexity_of`, or of the loss.
+    """
     means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
     weights = objective.weights_at(step)
     loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
@@ -50,7 +53,7 @@ def means_of(
 
 
 class Counted:
-    """Batches on their way to a model, and the sums of their counts."""
+    """Iterate over `batches` and add up their counts in `counts` on the way."""
 
     def __init__(self, batches: Iterable[StepBatch], objective: Objective) -> None:
         self._batches = batches

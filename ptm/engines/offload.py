@@ -1,4 +1,4 @@
-"""Offload as the DeepSpeed JSON asks for it: what it would ignore or trip over is refused."""
+"""Check the offload settings of a DeepSpeed JSON; give each run its own folder on NVMe."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from ptm.errors import UserError
 
 _KEYS = ("offload_optimizer", "offload_param")
 _DEVICES = ("none", "cpu", "nvme")
-# fp32 weights, two moments and the gradient: what a step of AdamW needs in memory at once.
+# Tensors of a parameter that an AdamW step needs in memory: fp32 weight, two moments, gradient.
 _TENSORS = 4
 
 
 def refuse_offload(config: dict[str, Any], path: Path) -> None:
-    """Raise UserError for offload that would not happen, or fail later without a sentence."""
+    """Raise UserError for offload settings that DeepSpeed ignores or fails on without a reason."""
     block = config.get("zero_optimization", {})
     stage = int(block.get("stage", 0))
     for old, new in (("cpu_offload", "offload_optimizer"), ("cpu_offload_param", "offload_param")):
         if block.get(old):
             raise UserError(
-                f"{path}: zero_optimization.{old} is an old name: write "
+                f"{path}: zero_optimization.{old} is a former key. Write "
                 f'"{new}": {{"device": "cpu", "pin_memory": true}} instead.'
             )
     optimizer = _device(block, "offload_optimizer", path)
     parameters = _device(block, "offload_param", path)
     if stage == 0 and (optimizer != "none" or parameters != "none"):
         raise UserError(
-            f"{path}: offload is part of ZeRO, and DeepSpeed ignores it at "
-            "zero_optimization.stage = 0: use stage 1, 2 or 3, or remove it."
+            f"{path}: offload needs ZeRO, and DeepSpeed ignores it at "
+            "zero_optimization.stage = 0. Use stage 1, 2 or 3, or remove it."
         )
     if stage < 3 and parameters != "none":
         raise UserError(
             f"{path}: zero_optimization.offload_param needs stage 3, and DeepSpeed ignores it at "
-            f"stage {stage}: use stage 3, or remove it."
+            f"stage {stage}. Use stage 3, or remove it."
         )
     if stage < 3 and optimizer == "nvme":
         raise UserError(
-            f'{path}: zero_optimization.offload_optimizer.device = "nvme" needs stage 3, and at '
-            f'stage {stage} nothing is put on NVMe: use stage 3, or "cpu".'
+            f'{path}: zero_optimization.offload_optimizer.device = "nvme" needs stage 3, and '
+            f'DeepSpeed ignores it at stage {stage}. Use stage 3, or "cpu".'
         )
     if block.get("round_robin_gradients"):
         raise UserError(
-            f"{path}: zero_optimization.round_robin_gradients = true orders parameters in a way "
-            "in which checkpoints would be wrong: remove it."
+            f"{path}: zero_optimization.round_robin_gradients = true is not supported: it reorders "
+            "parameters, so checkpoints would be wrong. Remove it."
         )
     if optimizer != "none":
         _refuse_options(block["offload_optimizer"], path)
@@ -54,41 +54,41 @@ def refuse_offload(config: dict[str, Any], path: Path) -> None:
         folder = block[key].get("nvme_path") if device == "nvme" else "."
         if not folder or not isinstance(folder, str):
             raise UserError(
-                f"{path}: zero_optimization.{key}.nvme_path is missing or no path: give a folder "
-                "on a fast local disk."
+                f"{path}: zero_optimization.{key}.nvme_path is missing or not a path. Set it to a "
+                "folder on a fast local disk."
             )
     if parameters == "nvme" and block.get("stage3_prefetch_bucket_size", 1) != 0:
         raise UserError(
             f'{path}: zero_optimization.offload_param.device = "nvme" works only with '
-            "stage3_prefetch_bucket_size = 0, as DeepSpeed otherwise reads a parameter twice at "
-            'once and fails in the second step: set it to 0, or use "cpu".'
+            "stage3_prefetch_bucket_size = 0: otherwise DeepSpeed reads a parameter twice at "
+            'once and fails in the second step. Set it to 0, or use "cpu".'
         )
 
 
 def lacking_for_offload(config: dict[str, Any]) -> str | None:
-    """What this machine lacks for the NVMe offload that `config` asks for, as a sentence."""
+    """Return as a sentence what this machine lacks for the NVMe offload in `config`, or None."""
     folders = offload_folders(config)
     for folder in folders:
         reason = _not_writable(folder.parent)
         if reason:
             return (
-                f'nvme_path "{folder.parent}" cannot be written to ({reason}): name a folder on a '
+                f'nvme_path "{folder.parent}" is not writable ({reason}). Set it to a folder on a '
                 "fast local disk."
             )
     if folders:
-        # DeepSpeed takes seconds to import, which nobody without NVMe should wait for.
+        # Imported late: DeepSpeed takes seconds to import, and only NVMe offload needs it.
         from ptm.engines.async_io import missing_for_async_io
 
         missing = missing_for_async_io()
         if missing:
-            return f'offload to NVMe needs {missing}; without it use "cpu".'
+            return f'offload to NVMe needs {missing}. Install it, or use "cpu".'
     return None
 
 
 def with_own_folders(config: dict[str, Any], run: Path) -> dict[str, Any]:
-    """`config` with a folder of this run's own inside each nvme_path.
+    """Return `config` with each nvme_path replaced by a subfolder of it that only `run` uses.
 
-    Two runs that share one would overwrite each other's weights.
+    Runs that share a folder would overwrite each other's weights.
     """
     block = dict(config.get("zero_optimization", {}))
     place = f"{run.name}-{digest_of(str(run.resolve()).encode())[:8]}"
@@ -98,7 +98,7 @@ def with_own_folders(config: dict[str, Any], run: Path) -> dict[str, Any]:
 
 
 def offload_folders(config: dict[str, Any]) -> set[Path]:
-    """The folders that DeepSpeed fills while it trains with `config`."""
+    """Return the folders on NVMe that DeepSpeed writes to during training with `config`."""
     return {Path(entry["nvme_path"]) for entry in _on_nvme(config).values()}
 
 
@@ -115,8 +115,8 @@ def _device(block: dict[str, Any], key: str, path: Path) -> str:
     device = entry.get("device", "none") if isinstance(entry, dict) else entry
     if device not in _DEVICES or not isinstance(entry, dict):
         raise UserError(
-            f"{path}: zero_optimization.{key} = {json.dumps(entry)} offloads to no device that "
-            'there is; it is a block such as {"device": "cpu"}, with "none", "cpu" or "nvme".'
+            f"{path}: zero_optimization.{key} = {json.dumps(entry)} does not name an offload "
+            'device. Write a block such as {"device": "cpu"}, with "none", "cpu" or "nvme".'
         )
     return str(device)
 
@@ -125,15 +125,15 @@ def _refuse_options(block: dict[str, Any], path: Path) -> None:
     at = f"{path}: zero_optimization.offload_optimizer"
     if block.get("ratio", 1.0) != 1.0 or block.get("super_offload"):
         raise UserError(
-            f"{at}: ratio below 1 and super_offload need an optimizer of DeepSpeed's own: remove "
+            f"{at}: ratio below 1 and super_offload need one of DeepSpeed's own optimizers. Remove "
             "them."
         )
     wanted = _TENSORS * (1 + bool(block.get("pipeline_read")) + bool(block.get("pipeline_write")))
     count = block.get("buffer_count", 4)
     if not isinstance(count, int) or isinstance(count, bool):
-        raise UserError(f"{at}.buffer_count = {json.dumps(count)} is no whole number.")
+        raise UserError(f"{at}.buffer_count = {json.dumps(count)} is not a whole number.")
     if block.get("device") == "nvme" and count < wanted:
-        raise UserError(f"{at}.buffer_count = {count} is too few here: set {wanted} or more.")
+        raise UserError(f"{at}.buffer_count = {count} is too small. Set {wanted} or more.")
 
 
 def _not_writable(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The model cut into stages, each on ranks of its own: DeepSpeed's pipeline with ZeRO 1."""
+"""Pipeline parallelism: DeepSpeed's pipeline engine with ZeRO 1, each stage on its own ranks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ptm.recipe.blocks import EngineBlock
 
 Tensors = tuple[Tensor, ...]
 _EVALUATED_TOGETHER = 32
-"""Micro-batches of an evaluation that go through the pipeline without a break."""
+"""Micro-batches of an evaluation that pass the pipeline in one call."""
 
 
 class PipelineEngine(Engine):
-    """The second executor of a plan: a stage's steps here, the others on other ranks."""
+    """A plan cut into pipeline stages; this rank runs the steps of one stage."""
 
     def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         self._plan = plan
@@ -53,8 +53,8 @@ class PipelineEngine(Engine):
             (names[own], parameter) for own, parameter in model.named_parameters()
         )
         engine = start_engine(model, optimizer, config)
-        # DeepSpeed keeps one buffer a place in the tuple, whatever type of tensor comes and goes
-        # there, so that ids would be received into what gradients left behind.
+        # DeepSpeed reuses one receive buffer per position in the tuple whatever the dtype, so
+        # token ids would be received into the float buffers of gradients.
         engine._allocate_or_extend_buffers = self._new_buffer
         return engine
 
@@ -65,7 +65,7 @@ class PipelineEngine(Engine):
         return canonical_names(plan, self._deepspeed.module)
 
     def _loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Called by DeepSpeed on the last stage, for every micro-batch."""
+        """Loss function: DeepSpeed calls it on the last stage for every micro-batch."""
         named = dict(zip(self._plan.outputs, outputs, strict=True))
         tensors = dict(zip(self._objective.targets, targets, strict=True))
         if not torch.is_grad_enabled():
@@ -78,7 +78,7 @@ class PipelineEngine(Engine):
         if self._micro_batches_seen == self._batch.accumulation:
             loss = self._fit_to_learn(loss, self._seen["loss"], self._last_stage)
         added(self._seen, values)
-        # DeepSpeed divides by the accumulation and averages over the data ranks.
+        # Undo DeepSpeed's division by accumulation steps and data ranks: `loss` is normalised.
         return loss * (self._batch.accumulation * self._batch.ranks)
 
     def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ class PipelineEngine(Engine):
         return self._seen
 
     def _fit_buffers(self, capacity: int) -> None:
-        """Have the stages tell each other the new shapes, where they change."""
+        """If the padded size changes, make the stages exchange activation shapes again."""
         if capacity != self._capacity:
             self._deepspeed.reset_activation_shape()
             self._capacity = capacity
@@ -107,7 +107,7 @@ class PipelineEngine(Engine):
             )
 
     def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
-        """Every metric's sum over the rows of `batches`, on the last stage; zeros elsewhere."""
+        """Return the metric sums on the ranks of the last stage; zeros on all other ranks."""
         self._deepspeed.eval()
         self._seen = {metric.name: torch.zeros(()) for metric in self._objective.metrics}
         totals = dict.fromkeys(self._seen, 0.0)
@@ -124,7 +124,7 @@ class PipelineEngine(Engine):
         every = gathered(mine, self._ranks)
         self._fit_buffers(int(max(row["capacity"] for row in every)))
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
-        # A stage in the middle reads no rows: one micro-batch a batch is what all of them count.
+        # Middle stages load no rows: all stages count one micro-batch per batch.
         self._deepspeed.eval_batch(
             micro_batches, num_micro_batches=len(portion), reduce_output=None, bcast_loss=False
         )

@@ -1,4 +1,4 @@
-"""Ranks: the process group this process belongs to, alone or under a launcher."""
+"""The process group of this process, and collectives over it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ONE_GIGABYTE = 2**30
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all.
+    """This process's rank, device and place in the process group.
 
-    With pipeline stages, the ranks of one stage follow each other: rank = stage * data ranks +
-    data rank. Ranks of one data rank see the same rows.
+    With pipeline stages, the ranks of a stage are consecutive: rank = stage * data_ranks +
+    data_rank. Ranks with the same data rank load the same rows.
     """
 
     rank: int
@@ -52,70 +52,73 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this is rank 0, which writes the run's shared files."""
         return self.rank == 0
 
     @property
     def first_on_host(self) -> bool:
-        """Whether this process does what is done once a host."""
+        """Whether this is the first rank of its host, which does the work done once per host."""
         return self.local_rank == 0
 
     @property
     def data_ranks(self) -> int:
-        """Ranks that share out the rows of a step."""
+        """The data-parallel size: number of ranks per pipeline stage."""
         return self.world // self.stages
 
     @property
     def data_rank(self) -> int:
-        """Which share of the rows is this rank's."""
+        """This rank's index within its stage, which selects its rows."""
         return self.rank % self.data_ranks
 
     @property
     def stage(self) -> int:
-        """The pipeline stage this rank runs."""
+        """The index of this rank's pipeline stage."""
         return self.rank // self.data_ranks
 
     @property
     def reads_rows(self) -> bool:
-        """Whether the rows are looked at here: at the inputs, at the targets."""
+        """Whether this rank loads rows: the first stage needs inputs, the last one targets."""
         return self.stage in (0, self.stages - 1)
 
 
 def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: float = 30) -> Ranks:
-    """Join the launcher's process group, or make one of this process alone."""
+    """Initialise the process group: the launcher's, or one of this process alone.
+
+    Raises UserError if `backend` does not fit the devices or a rank has no GPU.
+    """
     keep_large_blocks()
     cuda = torch.cuda.is_available()
     if backend == "gloo" and cuda:
         raise UserError(
-            "engine.backend = gloo trains on CPUs, but torch sees GPUs: hide them "
+            "engine.backend = gloo trains on CPUs, but torch finds GPUs. Hide them "
             "(CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu) or set engine.backend: auto."
         )
     if backend == "nccl" and not cuda:
         raise UserError(
-            "engine.backend = nccl, but torch sees no GPU here: set engine.backend: auto, which "
-            "takes gloo on CPUs."
+            "engine.backend = nccl needs GPUs, but torch finds none. Set engine.backend: auto, "
+            "which uses gloo on CPUs."
         )
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
         if local_rank >= torch.cuda.device_count():
             raise UserError(
-                f"{socket.gethostname()}: {local_rank + 1} ranks or more were started, but there "
-                f"are {torch.cuda.device_count()} GPUs: start as many ranks as GPUs "
+                f"{socket.gethostname()}: started ranks: at least {local_rank + 1}, GPUs: "
+                f"{torch.cuda.device_count()}. Start at most one rank per GPU "
                 "(--num_gpus, slots in the hostfile)."
             )
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        # What ranks agree on goes over gloo, so that nobody waits for a GPU to hear it.
+        # Small collectives on the CPU use gloo, so that they never wait for a GPU.
         _join("cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes))
     join_deepspeed(cuda=cuda)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
 
 
 def limit_waiting(*, timeout_minutes: float) -> None:
-    """Let no call of any group wait longer.
+    """Set the timeout of collectives in all process groups.
 
-    DeepSpeed makes groups of its own, which torch gives half an hour, whatever the first one has.
+    DeepSpeed creates groups of its own with torch's default of half an hour.
     """
     for group in list(distributed_c10d._world.pg_map):
         if isinstance(group, dist.ProcessGroup):
@@ -123,10 +126,10 @@ def limit_waiting(*, timeout_minutes: float) -> None:
 
 
 def record_flights(traces: Path) -> None:
-    """Have torch keep the last calls of each rank to the others.
+    """Enable torch's flight recorder, which keeps each rank's last 2,000 collective calls.
 
-    Where one times out, torch itself writes NCCL's into files whose paths begin with `traces`;
-    `flights` gives gloo's. What the user has set stays.
+    When a call times out, torch writes the NCCL calls to files whose paths start with `traces`;
+    `flights` returns the gloo calls. Does not override environment variables that are set.
     """
     for name, value in {
         "TORCH_FR_BUFFER_SIZE": "2000",
@@ -137,7 +140,7 @@ def record_flights(traces: Path) -> None:
 
 
 def flights() -> bytes | None:
-    """The last calls of this rank to others, as JSON; None where torch has not recorded any."""
+    """Return this rank's last collective calls as JSON; None if torch has not recorded any."""
     dump = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)
     if dump is None or not dist.is_initialized():
         return None
@@ -146,18 +149,18 @@ def flights() -> bytes | None:
 
 
 def _join(backend: str, timeout: timedelta) -> None:
-    # DeepSpeed insists on it, also where no launcher has set it.
+    # DeepSpeed requires it even without a launcher.
     os.environ.setdefault("LOCAL_RANK", "0")
     if launched_ranks() > 1:
         dist.init_process_group(backend, timeout=timeout)
         return
-    # No port, no rendezvous: nothing that another process on this machine could take.
+    # In-process store: needs no port, which another process on this machine could have taken.
     alone = dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=alone, rank=0, world_size=1)
 
 
 def gathered(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]]:
-    """`values`, of the same names on every rank, of every rank; a collective call on the CPU."""
+    """All-gather `values` (the same names on every rank); one dict per rank. On the CPU."""
     if ranks.world == 1:
         return [dict(values)]
     mine = torch.tensor(list(values.values()), dtype=torch.float64)
@@ -167,13 +170,13 @@ def gathered(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]
 
 
 def summed(values: Mapping[str, float], ranks: Ranks) -> dict[str, float]:
-    """Each value added up over all ranks, in their order."""
+    """Return each value summed over all ranks, in rank order. Collective, on the CPU."""
     every = gathered(values, ranks)
     return {name: sum(row[name] for row in every) for name in values}
 
 
 def objects_of_all(value: T, ranks: Ranks) -> Sequence[T]:
-    """Small things of every rank; a collective call."""
+    """All-gather small picklable objects; one entry per rank. Collective."""
     if ranks.world == 1:
         return [value]
     every: list[Any] = [None] * ranks.world
@@ -182,16 +185,16 @@ def objects_of_all(value: T, ranks: Ranks) -> Sequence[T]:
 
 
 def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
-    """Do `work`; where it fails on one rank, fail on all, so that none waits for another.
+    """Run `work` on every rank and return its result; if it fails on any rank, raise on all.
 
-    Raises the UserError or OSError of the first rank that failed, with its host where others did
-    not fail alike: an AgreedError of several ranks.
+    Collective. All ranks raise the same error, that of the lowest rank that failed: an OSError, or
+    a UserError as AgreedError. The message names rank and host unless all ranks failed alike.
     """
     return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
 
 
 def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
-    """As `agreed`, on the ranks that are `asked`; None on the others."""
+    """Like `agreed`, but run `work` only on ranks with `asked`; return None on the others."""
     problem: UserError | OSError | None = None
     result: T | None = None
     try:
@@ -215,7 +218,7 @@ def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
 
 
 def _told(problem: UserError | OSError) -> tuple[int | None, str]:
-    """What other ranks need to raise it too: the number of an OSError, and the sentence."""
+    """Return `problem` in picklable form: errno (None for a UserError) and message."""
     if isinstance(problem, UserError):
         return None, str(problem)
     where = f"{problem.filename}: " if problem.filename else ""
@@ -223,7 +226,7 @@ def _told(problem: UserError | OSError) -> tuple[int | None, str]:
 
 
 def of_first(ranks: Ranks, work: Callable[[], T]) -> T:
-    """What `work` gives on the first rank, on all of them; its failure is everybody's."""
+    """Run `work` on rank 0 and return its result on all ranks; if it fails, raise on all."""
     mine = agreed_by(ranks, work, asked=ranks.first)
     return objects_of_all(mine, ranks)[0]  # type: ignore[return-value]
 
@@ -235,17 +238,17 @@ def barrier(ranks: Ranks) -> None:
 
 
 def leave_ranks() -> None:
-    """End the process group, so that no thread of it outlives the training."""
+    """Destroy the process group, so that its threads end with the training."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def keep_large_blocks() -> None:
-    """On a CPU, let the same memory serve step after step.
+    """On a CPU, make glibc reuse large memory blocks from step to step.
 
-    glibc maps every block above 32 MB anew and unmaps it when it is freed. The logits of a small
-    model with a large vocabulary are such blocks: their page faults alone can take several times
-    as long as the arithmetic. On another C library, or with a GPU, nothing is changed.
+    By default glibc maps every block above 32 MB anew and unmaps it when it is freed. The logits
+    of a small model with a large vocabulary are that large: their page faults alone can take
+    several times as long as the arithmetic. Does nothing with a GPU or another C library.
     """
     if torch.cuda.is_available() or not sys.platform.startswith("linux"):
         return

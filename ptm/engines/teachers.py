@@ -1,4 +1,4 @@
-"""The teachers of a distillation: loaded, judged, and asked; the engines see tensors alone."""
+"""Teacher models of a distillation: loading, compatibility checks and targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Teachers:
-    """Whole models on every rank, frozen and without dropout, beside the one in training."""
+    """The teachers, whole on every rank, frozen and in evaluation mode."""
 
     def __init__(
         self, objective: Objective, models: Sequence[PlainModel], fingerprints: Sequence[str]
@@ -29,22 +29,25 @@ class Teachers:
         self._objective = objective
         self.models = tuple(model.eval().requires_grad_(False) for model in models)
         self.fingerprints = tuple(fingerprints)
-        """Of the weights: alike for a run and its export."""
+        """One hash of the weights per teacher: the same for a run and its export."""
 
     def prepare(self, device: torch.device, precision: str) -> None:
-        """Move the models to where, and into the precision in which, the student computes."""
+        """Move the models to the student's device and precision."""
         for model in self.models:
             model.to(device, _DTYPES[precision])
 
     def targets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the objective calls targets, for a micro-batch on the device."""
-        # Not inference mode, whose tensors autograd may not keep for the student's gradients.
+        """Return the objective's teacher targets for a micro-batch on the device."""
+        # no_grad, not inference_mode: autograd cannot save inference tensors for the student.
         with torch.no_grad():
             return self._objective.teacher_targets([model(tensors) for model in self.models])
 
 
 def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
-    """The teachers of a recipe that has some. Raises UserError for one that cannot teach it."""
+    """Load the recipe's teachers; None if it has none.
+
+    Raises UserError if a teacher does not fit the recipe or cannot be loaded.
+    """
     objective = recipe.objective
     if not objective.teacher_sources:
         return None
@@ -67,7 +70,7 @@ def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
 
 
 def fitting_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> ModelRecipe:
-    """The recipe of the teacher at `path`. Raises UserError where it cannot teach `recipe`."""
+    """Return the recipe of the teacher at `path`. Raises UserError if it does not fit `recipe`."""
     try:
         theirs = open_source(path).recipe()
         vocabulary = theirs.tokenizer.load().vocabulary
@@ -75,9 +78,9 @@ def fitting_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> Model
         raise UserError(f"objective.teacher: {error}") from error
     if vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"objective.teacher: {path}: its vocabulary ({vocabulary.size} tokens) is not "
+            f"objective.teacher: {path}: its vocabulary ({vocabulary.size} tokens) differs from "
             f"{tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so it predicts other "
-            "words. Give the student the teacher's vocabulary."
+            "tokens. Give the student the teacher's vocabulary."
         )
     for problem in _misfits(theirs, recipe):
         raise UserError(f"objective.teacher: {path}: {problem}")
@@ -88,23 +91,27 @@ def _misfits(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
     objective, embedding = recipe.objective, theirs.model.embedding
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (
-            f"was trained with objective {theirs.objective.type} and has no head that predicts "
+            f"it was trained with objective {theirs.objective.type} and has no head that predicts "
             "masked tokens."
         )
     if theirs.model.encoder.visibility not in objective.visibilities:
-        yield f"its encoder has {theirs.model.encoder.visibility} visibility: it knows no masks."
+        yield (
+            f"its encoder has {theirs.model.encoder.visibility} visibility, but objective "
+            f"{objective.type} needs {' or '.join(objective.visibilities)} visibility."
+        )
     if recipe.data.packing and not theirs.model.encoder.separates_examples:
-        yield "its encoder cannot keep the examples of a row apart: set data.packing: false."
+        yield "its encoder cannot separate the examples of a packed row. Set data.packing: false."
     longest = embedding.longest_sequence
     if longest is not None and longest < recipe.data.sequence_length:
         yield (
-            f"reads {longest} positions, but data.sequence_length = {recipe.data.sequence_length}."
+            f"it has {longest} positions, but data.sequence_length = "
+            f"{recipe.data.sequence_length}. Lower data.sequence_length."
         )
     here, there = recipe.model.encoder.hidden_size, theirs.model.encoder.hidden_size
     if objective.compares_hidden_states and here != there:
         yield (
-            f"has hidden states of {there}, the student of {here} (model.encoder.hidden_size): "
-            "they have no cosine. Make them equal, or set objective.weights.cosine: 0."
+            f"its hidden size is {there}, the student's is {here} (model.encoder.hidden_size), so "
+            "their cosine is undefined. Make them equal, or set objective.weights.cosine: 0."
         )
 
 

@@ -1,4 +1,4 @@
-"""The whole model on every rank, or cut up by ZeRO."""
+"""Data parallelism without pipeline stages: DeepSpeed with ZeRO 0 to 3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptm.recipe.blocks import EngineBlock
 
 
 class PlainEngine(Engine):
-    """ZeRO 0-3 around the plan's steps in a loop."""
+    """The whole plan as one module under ZeRO 0 to 3."""
 
     def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         recompute = block.activation_checkpointing
@@ -43,12 +43,12 @@ class PlainEngine(Engine):
 
     @property
     def model(self) -> PlainModel:
-        """The module itself."""
+        """The module in training, without DeepSpeed's wrapper."""
         module: PlainModel = self._deepspeed.module
         return module
 
     def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
-        # DeepSpeed divides by the accumulation and averages over the ranks.
+        # Undo DeepSpeed's division by accumulation steps and ranks: the loss is normalised.
         scale: float = self._batch.accumulation * self._batch.ranks
         if self._loss_scale is not None:
             scale *= self._loss_scale.value
@@ -74,12 +74,12 @@ class PlainEngine(Engine):
         return shares
 
     def _clip_gradients(self) -> Tensor:
-        """Clip to the recipe's norm as DeepSpeed does from stage 1 on; return the norm before."""
+        """Clip gradients as DeepSpeed does from stage 1 on; return the norm before clipping."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         if not torch.isfinite(norm):
-            # As DeepSpeed does from stage 1 on: without gradients nothing is updated.
+            # Skip the step as DeepSpeed does from stage 1 on: without gradients nothing changes.
             self._deepspeed.skipped_steps += 1
             for parameter in self.model.parameters():
                 parameter.grad = None
@@ -89,7 +89,6 @@ class PlainEngine(Engine):
         return norm.float()
 
     def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
-        """Every metric's sum over the rows of `batches`."""
         self._deepspeed.eval()
         return metric_sums(
             self._deepspeed,
@@ -101,7 +100,11 @@ class PlainEngine(Engine):
 
 
 class MissingLossScale:
-    """Scales the loss of one engine, and lets its scale move only after the gradients are back."""
+    """Fixes fp16 at ZeRO 0, where DeepSpeed unscales gradients of a loss that it never scaled.
+
+    Multiply the loss by `value`. DeepSpeed's updates of the loss scale are held back until
+    `after_step`, so that gradients are divided by the scale that their loss was multiplied by.
+    """
 
     def __init__(self, engine: Any, *, minimum: float) -> None:
         self._optimizer = engine.optimizer
@@ -112,11 +115,14 @@ class MissingLossScale:
 
     @property
     def value(self) -> float:
-        """What to multiply the loss by."""
+        """The current loss scale."""
         return float(self._optimizer.loss_scale_config.cur_scale)
 
     def after_step(self) -> float:
-        """Move the scale as the step demands; return the norm of the unscaled gradients."""
+        """Apply the step's updates of the loss scale; return the norm of the unscaled gradients.
+
+        Raises OverflowError if a step overflowed at the minimum scale.
+        """
         norm = float(self._optimizer._global_grad_norm) / self.value
         for skipped in self._moves:
             if skipped and self.value <= self._minimum:

@@ -1,1 +1,1 @@
-"""From a store to tensors: the index of an epoch, rows, micro-batches, prefetching."""
+"""From a token store to tensors: row indexes, rows, micro-batches, prefetching."""

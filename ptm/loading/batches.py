@@ -1,4 +1,4 @@
-"""Micro-batches of rows: what a rank does in a step or an evaluation, as tensors of one shape."""
+"""One rank's micro-batches of a training step or an evaluation, as tensors of equal shapes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from ptm.loading.rows import RowSet
 from ptm.recipe import BatchPlan
 
 _CAPACITY_MULTIPLE = 64
-"""Padded tensors have a multiple of this many entries, so that few shapes occur."""
+"""The size of padded tensors is rounded up to a multiple of this, so that few shapes occur."""
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What one rank does in one step: its micro-batches as tensors, and the sums of them.
+    """One rank's micro-batches of one step, with their summed counts.
 
-    `capacity`: entries of the padded tensors of every micro-batch.
+    `counts`: denominators of the objective's metrics, by name. `examples`, `tokens`: real ones,
+    without padding. `capacity`: common size of the objective's padded tensors.
     """
 
     micro_batches: tuple[Mapping[str, Tensor], ...]
@@ -35,37 +36,43 @@ class StepBatch:
 
 
 def no_rows(objective: Objective) -> StepBatch:
-    """The batch of a rank that looks at no rows."""
+    """Return the empty batch of a rank that loads no rows (a middle pipeline stage)."""
     counts = {metric.count: 0 for metric in objective.metrics}
     return StepBatch(micro_batches=(), counts=counts, examples=0, tokens=0, capacity=0)
 
 
 class TrainStream:
-    """The steps of a training: rows in keyed order, a share of each for a data rank."""
+    """One data rank's share of the rows of each training step, in shuffled order."""
 
     def __init__(self, rows: RowSet, batch: BatchPlan, *, data_rank: int) -> None:
         if not len(rows):
-            raise UserError("data.held_out leaves no document to train on: make it smaller.")
+            raise UserError("data.held_out leaves no document to train on. Make it smaller.")
         self._rows = rows
         self._batch = batch
         self._data_rank = data_rank
 
     def step(self, first_row: int) -> StepBatch:
-        """The step that begins at `first_row` of the endless sequence of shuffled epochs."""
+        """Return the step whose global batch starts at `first_row`.
+
+        Rows are counted over the endless sequence of shuffled epochs.
+        """
         share = self._batch.global_rows // self._batch.ranks
         mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
         parts = self._rows.micro_batches(mine, size=self._batch.micro_rows)
         return step_batch(parts, self._rows.objective)
 
     def steps(self, first_row: int) -> Iterator[StepBatch]:
-        """Steps without end."""
+        """Yield steps from `first_row` on, without end."""
         while True:
             yield self.step(first_row)
             first_row += self._batch.global_rows
 
 
 def described_rows(rows: RowSet, batch: BatchPlan, first_row: int, *, text: bool) -> dict[str, Any]:
-    """Which rows and examples the step that begins at `first_row` has, and if asked their texts."""
+    """Describe the global batch that starts at `first_row`: epoch, rows, examples.
+
+    With `text`, also the examples' texts.
+    """
     numbers = np.arange(first_row, first_row + batch.global_rows, dtype=np.int64)
     epochs, chosen = rows.located(numbers)
     placement = rows.placed(chosen, epochs)
@@ -77,10 +84,10 @@ def described_rows(rows: RowSet, batch: BatchPlan, first_row: int, *, text: bool
 def evaluation_batches(
     rows: RowSet, micro_rows: int, *, data_rank: int = 0, data_ranks: int = 1
 ) -> Iterator[StepBatch]:
-    """A data rank's share of all rows, always drawn alike; as many batches on every one.
+    """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
-    All have `micro_rows` rows: what is missing in the last ones are rows of zeros, which count
-    nothing.
+    Every data rank gets the same number of batches. All have `micro_rows` rows: the last ones are
+    filled with rows of zeros, which add nothing to sums and counts.
     """
     for first in range(0, len(rows), micro_rows * data_ranks):
         begin = first + data_rank * micro_rows
@@ -105,9 +112,9 @@ def _nothing_of(part: MicroBatch) -> MicroBatch:
 def step_batch(
     parts: list[MicroBatch], objective: Objective, *, micro_rows: int | None = None
 ) -> StepBatch:
-    """Micro-batches as tensors of one shape, with their sums.
+    """Convert micro-batches to tensors of equal shapes and add up their counts.
 
-    `micro_rows`: rows of each, where they have fewer.
+    `micro_rows`: if given, micro-batches are filled up to this number of rows.
     """
     longest = max(
         (part.tensors[name].size for part in parts for name in objective.padded), default=0
@@ -132,7 +139,7 @@ def step_batch(
 
 
 def _lengthened(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
-    """`array` with zeros appended along its first axis up to `length`."""
+    """Return `array` padded with zeros along its first axis up to `length`."""
     if length is None or len(array) == length:
         return array
     longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)

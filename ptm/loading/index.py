@@ -1,7 +1,8 @@
-"""Which examples a split of a store has and which rows they share: an index a drawing.
+"""Row indexes of a split: its examples and how they are packed into rows, one index per variant.
 
-Most objectives have one index for all epochs. Where examples change (pairs of sentences), epochs
-have one each, or cycle through some; each is opened when it is reached, or a little before.
+Most objectives have one index (variant 0) for all epochs. If examples are drawn at random (pairs
+of sentences), each epoch has its own variant, or epochs cycle through a fixed number of variants.
+An index is built when its epoch starts, or in the background a little before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class RowIndex:
-    """The examples of one drawing, their tokens in a row (E, sides), and the rows with them."""
+    """One variant: its E examples, their tokens in a row (E, sides), and the packed rows.
+
+    Sides: source, and target if the objective needs a decoder.
+    """
 
     examples: Examples
     lengths: I64
@@ -43,10 +47,10 @@ class RowIndex:
 
 
 class RowIndexes:
-    """The indexes of one split, by the number of their drawing.
+    """The row indexes of one split, by variant. Thread-safe.
 
-    They may be asked for from several threads. What an epoch needs is found again by whoever goes
-    on from it: of drawings that are past, the number of rows is kept.
+    Old variants are dropped from memory and disk, but their numbers of rows stay on disk, so that
+    a resumed run finds its epoch without building them again.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class RowIndexes:
         self._store = store
         self._vocabularies = vocabularies
         self._split = split
-        # A named evaluation set is a whole store.
+        # A named evaluation set uses its whole store.
         self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
         self._drawings = recipe.objective.index_drawings
         self._opening: dict[int, Future[RowIndex]] = {}
@@ -67,22 +71,22 @@ class RowIndexes:
 
     @property
     def change(self) -> bool:
-        """Whether epochs have different ones."""
+        """Whether epochs have different indexes."""
         return self._drawings != 1
 
     def drawing_of(self, epochs: I64) -> I64:
-        """The drawing that each epoch uses."""
+        """Return the variant that each epoch uses."""
         return epochs if self._drawings is None else epochs % self._drawings
 
     def at(self, drawing: int) -> RowIndex:
-        """The index of `drawing`; waits where another thread is making it."""
+        """Return the index of a variant; build it, or wait for the thread that is building it."""
         future, mine = self._claimed(drawing)
         if mine:
             self._open_into(future, drawing)
         return future.result()
 
     def prepare(self, drawing: int) -> None:
-        """Open the index of `drawing` in the background, if nobody has."""
+        """Start to build the index of a variant in a thread, unless it is built or in progress."""
         future, mine = self._claimed(drawing)
         if mine:
             threading.Thread(
@@ -90,7 +94,7 @@ class RowIndexes:
             ).start()
 
     def epoch_ends(self, position: int) -> I64:
-        """The rows of all epochs up to the end of each, as far as that in which `position` lies."""
+        """Return the cumulative rows at the end of each epoch, up to the epoch of `position`."""
         if not self._ends.size or self._ends[-1] <= position:
             with self._counting:
                 while not self._ends.size or self._ends[-1] <= position:
@@ -100,7 +104,7 @@ class RowIndexes:
         return self._ends
 
     def _claimed(self, drawing: int) -> tuple[Future[RowIndex], bool]:
-        """The future of an index, and whether the caller is the one to fulfil it."""
+        """Return the future of an index and whether the caller must fulfil it."""
         with self._claiming:
             if drawing in self._opening:
                 return self._opening[drawing], False
@@ -147,7 +151,7 @@ class RowIndexes:
         return self._store.info.fingerprint
 
     def _key(self, drawing: int | None) -> str:
-        """What an index is kept under: everything it depends on; None: any drawing of it."""
+        """The cache key of an index: all that it depends on; with None, without the variant."""
         data = self._data
         packing = "packed" if data.packing else "single"
         length = str(data.sequence_length)

@@ -1,4 +1,4 @@
-"""Batches made ahead, in a thread, while the step before computes."""
+"""Prefetching: batches are built in a thread during the previous step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptm.loading.batches import StepBatch
 
 
 class Prefetcher:
-    """Makes batches in a thread while the step before computes; knows how long was waited."""
+    """Builds batches ahead in a thread. `waited`: seconds that `next` has waited for batches."""
 
     _DEPTH = 3
 
@@ -43,7 +43,7 @@ class Prefetcher:
             return
 
     def next(self) -> StepBatch:
-        """The next batch. Raises what its making raised."""
+        """Return the next batch. Raises the exception that building it raised."""
         began = time.perf_counter()
         item = self._queue.get()
         self.waited += time.perf_counter() - began
@@ -52,9 +52,9 @@ class Prefetcher:
         return item
 
     def close(self) -> None:
-        """Stop making batches."""
+        """Stop the thread."""
         self._closed.set()
-        # The thread may be waiting for room.
+        # Empty the queue: the thread may be waiting for room in it.
         with suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()

@@ -1,4 +1,4 @@
-"""The rows of a store: opened for a recipe, found by position, and made into tensors."""
+"""The rows of a token store: opened for a recipe, located by position, collated into tensors."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["TRAIN", "RowSet", "open_rows", "open_store", "store_of", "vocabulari
 
 @dataclass(frozen=True)
 class RowSet:
-    """All rows of one split of a store, and how to make tensors of some of them.
+    """The packed rows of one split of a store, with all that is needed to build tensors from them.
 
-    What is said of them as a whole is said of their first drawing.
+    `len`, `lengths`, `fill` and `left_out` describe variant 0 of the row index.
     """
 
     store: TokenStore
@@ -47,36 +47,36 @@ class RowSet:
 
     @property
     def lengths(self) -> I64:
-        """The most tokens of every example, on both sides."""
+        """Tokens of every example (E), source and target added: the most that noise can make."""
         return np.asarray(self._first.lengths.sum(axis=1))
 
     @property
     def fill(self) -> float:
-        """Share of the cells of all rows that hold real tokens."""
+        """Fraction of the cells of all rows that hold real tokens."""
         cells = self.size.source + (self.size.target if self.objective.needs_decoder else 0)
         return float(self.lengths.sum()) / max(1, len(self) * cells)
 
     @property
     def left_out(self) -> str:
-        """What the objective's rules kept out of the examples, for a person; empty if nothing."""
+        """Counts of what the objective left out of the examples, as text; "" if nothing."""
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
     def located(self, positions: I64) -> tuple[I64, I64]:
-        """(epoch, row) of `positions` (ascending) in the endless sequence of shuffled epochs."""
+        """Map ascending `positions` in the sequence of shuffled epochs to (epochs, rows)."""
         seed = self.drawing.seed
         if not self.indexes.change:
             return rows_at(positions, len(self), seed=seed)
         return rows_between(positions, self.indexes.epoch_ends(int(positions[-1])), seed=seed)
 
     def epoch_of(self, position: int) -> int:
-        """The epoch that `position` falls into."""
+        """Return the epoch that contains `position`."""
         if not self.indexes.change:
             return position // len(self)
         return int(np.searchsorted(self.indexes.epoch_ends(position), position, side="right"))
 
     def prepare(self, position: int) -> None:
-        """Have the next epoch ready in time, if `position` is in the second half of its own."""
+        """From the middle of an epoch on, start to build the index of the next one."""
         if not self.indexes.change:
             return
         ends, epoch = self.indexes.epoch_ends(position), self.epoch_of(position)
@@ -85,7 +85,7 @@ class RowSet:
             self.indexes.prepare(int(self.indexes.drawing_of(np.array(epoch + 1))))
 
     def placed(self, rows: I64, epochs: I64) -> Placement:
-        """Where the examples of `rows`, each drawn as in its epoch, stand in a micro-batch."""
+        """Return the layout of a micro-batch of `rows`, with the variants of their `epochs`."""
         parts = []
         for drawing, here in self._runs(epochs):
             index = self.indexes.at(drawing)
@@ -101,7 +101,7 @@ class RowSet:
         return Placement.joined(parts)
 
     def texts(self, placement: Placement) -> Texts:
-        """The texts of the examples at their places."""
+        """Return the token spans of the examples in `placement`."""
         return Texts.joined(
             [
                 self.indexes.at(drawing).examples.texts(self.store, placement.example[here])
@@ -110,14 +110,14 @@ class RowSet:
         )
 
     def _runs(self, epochs: I64) -> Iterator[tuple[int, slice]]:
-        """Stretches of `epochs` that use one drawing."""
+        """Yield (variant, slice) of each run of consecutive `epochs` with the same variant."""
         drawings = self.indexes.drawing_of(epochs)
         cuts = np.flatnonzero(np.diff(drawings)) + 1
         for begin, end in zip([0, *cuts], [*cuts, drawings.size], strict=True):
             yield int(drawings[begin]), slice(int(begin), int(end))
 
     def words(self, placement: Placement) -> list[str]:
-        """The examples at their places, as texts for a person."""
+        """Return the examples in `placement` as readable text, parts joined by the separator."""
         texts = self.texts(placement)
         source, target = self.vocabularies.source, self.vocabularies.target
         of_parts = [source, *[target] * (texts.parts.shape[1] - 1)]
@@ -134,9 +134,10 @@ class RowSet:
         return found
 
     def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
-        """`positions` (ascending) of the endless sequence, `size` rows at a time.
+        """Return micro-batches of `size` rows each from ascending `positions`.
 
-        The epoch after theirs is made ready in the background when half of it has passed.
+        Positions count over the endless sequence of shuffled epochs. From the middle of an epoch
+        on, the index of the next one is built in the background.
         """
         epochs, rows = self.located(positions)
         self.prepare(int(positions[-1]))
@@ -146,7 +147,7 @@ class RowSet:
         ]
 
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
-        """The tensors of `rows`, each drawn as in its epoch."""
+        """Collate `rows` into tensors, with the variants and random draws of their `epochs`."""
         placement = self.placed(rows, epochs)
         return self.objective.collate(
             self.texts(placement), placement, vocabularies=self.vocabularies, drawing=self.drawing
@@ -154,9 +155,9 @@ class RowSet:
 
 
 def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
-    """The rows of `split`: TRAIN, `eval`, or an evaluation set's name, which are its whole store.
+    """Open the rows of `split`: TRAIN, `eval`, or the name of an evaluation set (a whole store).
 
-    Raises UserError where the store does not fit.
+    Raises UserError if the store does not fit the recipe.
     """
     store = open_store(recipe, tokenizer, split=split)
     vocabularies = vocabularies_of(recipe, tokenizer)
@@ -173,7 +174,7 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> RowSet
 
 
 def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
-    """Those of both sides of a recipe, `tokenizer` being its source's."""
+    """Return the vocabularies of source and target; `tokenizer` is that of the source."""
     target = recipe.target_tokenizer
     if target is None:
         return Vocabularies.one(tokenizer.vocabulary)
@@ -181,7 +182,7 @@ def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
 
 
 def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
-    """The store of a split. Raises UserError where it was not made for this recipe."""
+    """Open the store of a split. Raises UserError if it was not made for this recipe."""
     key, path = store_of(recipe, split)
     store = TokenStore.open(path, key=key)
     info = store.info
@@ -189,34 +190,34 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
         raise UserError(
             f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
             f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
-            f"({tokenizer.vocabulary.size} tokens). Name the right one, or make another store with "
+            f"({tokenizer.vocabulary.size} tokens). Correct {key}, or make a new store with "
             "`ptm preprocess RECIPE`."
         )
     _check_targets(recipe, store, key=key)
     if info.layout != recipe.data.layout:
         raise UserError(
-            f'{key}: "{store.folder}" has the layout {info.layout}, the recipe says '
-            f"data.layout: {recipe.data.layout}."
+            f'{key}: "{store.folder}" has layout {info.layout}, but the recipe has data.layout: '
+            f"{recipe.data.layout}. Correct {key} or data.layout."
         )
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
             f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
-            "needs. Make one with data.segmenter set: `ptm preprocess RECIPE`, under another "
+            "needs. Set data.segmenter and run `ptm preprocess RECIPE` with another "
             f"{key} or with --fresh."
         )
     splits = info.layout == "documents" and recipe.objective.needs_sentences
     if splits and not info.sentence_splitting:
         raise UserError(
             f'{key}: "{store.folder}" was made without sentence splitting, which objective '
-            f"{recipe.objective.type} needs. Make one with data.sentence_splitting: true: "
-            f"`ptm preprocess RECIPE`, under another {key} or with --fresh."
+            f"{recipe.objective.type} needs. Set data.sentence_splitting: true and run "
+            f"`ptm preprocess RECIPE` with another {key} or with --fresh."
         )
     recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
     return store
 
 
 def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError where the targets of the store were cut by another tokenizer."""
+    """Raise UserError if the store's targets were made with another tokenizer."""
     info, config = store.info, recipe.target_tokenizer
     target = config.load(key="target_tokenizer") if config else None
     if target is not None:
@@ -229,19 +230,18 @@ def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
         else "without a target tokenizer"
     )
     named = (
-        f"the recipe says target_tokenizer: {target.config.source} "
-        f"({target.vocabulary.size} tokens)"
+        f"the recipe has target_tokenizer: {target.config.source} ({target.vocabulary.size} tokens)"
         if target
         else "the recipe has no target_tokenizer"
     )
     raise UserError(
-        f'{key}: "{store.folder}" was made {made}, but {named}. Name the right one, or make '
-        "another store with `ptm preprocess RECIPE`."
+        f'{key}: "{store.folder}" was made {made}, but {named}. Correct {key}, or make a new '
+        "store with `ptm preprocess RECIPE`."
     )
 
 
 def store_of(recipe: DataRecipe, split: str) -> tuple[str, str]:
-    """The key of the recipe that names a split's store, and its path."""
+    """Return the recipe key of a split's store, and the store's path."""
     named = f"data.evaluation.{split}"
     key = named if named in recipe.data.corpora else "data"
     return f"{key}.store", recipe.data.corpora[key].store

@@ -1,4 +1,4 @@
-"""What the reports of two trainings have to do with each other."""
+"""Comparison of the reports of two trainings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.integration.engines.trainings import EXACT, IN_USE, REFUSED
 from tests.support.launched import Training
 
 COARSE = ("bf16", "fp16", "overflow")
-# Words in the names of trainings that are not compared with "alone".
+# Trainings with one of these words in their name are compared with `alone-WORD`, not `alone`.
 OTHERWISE = ("untied", "clipped", "distil", "frozen", "shared")
 Reports = list[dict[str, Any]]
 
 
 def differences(found: Reports, expected: Reports) -> dict[str, float]:
-    """The largest relative difference of every number that two trainings report."""
+    """Return the largest relative difference of each reported number between two trainings."""
     places = [(one["step"], one["split"]) for one in found]
     assert places == [(one["step"], one["split"]) for one in expected]
     worst: dict[str, float] = {}
@@ -28,12 +28,12 @@ def differences(found: Reports, expected: Reports) -> dict[str, float]:
 
 
 def counterpart(name: str) -> str:
-    """The training of one process that another is compared with."""
+    """Return the one-process training with which the training `name` is compared."""
     return next((f"alone-{word}" for word in OTHERWISE if word in name), "alone")
 
 
 def exact_ones(trainings: Sequence[Training]) -> list[str]:
-    """Names of the trainings that have the numbers of their counterparts to the last digits."""
+    """Return the names of trainings that must report the numbers of their counterparts."""
     return [
         training.name
         for training in trainings

@@ -1,4 +1,4 @@
-"""Launches for a session, whose trainings all tests of this folder look at."""
+"""Session-scoped launches, shared by all tests of this folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests about stages, and those about four ranks, come last: so launches follow each other."""
+    """Put tests of stages and of four ranks last, so that launches run one after another."""
 
     def place(item: pytest.Item) -> int:
         about = (item.name, *getattr(item, "fixturenames", ()))
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def store(
     bundled: Bundled, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The bundled corpus, every second document cut short: rows with 1 and with 9 masks."""
+    """The bundled corpus, every second document shortened: rows with 1 and with 9 masks."""
     chinese, english = (
         file.read_text(encoding="utf-8").splitlines() for file in (bundled.chinese, bundled.english)
     )

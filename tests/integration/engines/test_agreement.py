@@ -1,4 +1,4 @@
-"""What is wrong on one rank, or for this many of them, ends all of them with one sentence."""
+"""An error on one rank, or in the layout of ranks, ends all ranks with the same message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", WRONG_ON_ONE_RANK)
-def test_what_is_wrong_on_one_rank_ends_both(two_ranks: Launch, name: str) -> None:
+def test_an_error_on_one_rank_ends_both(two_ranks: Launch, name: str) -> None:
     assert two_ranks.codes(name) == [[EXIT_USER, EXIT_USER]]
     ((first, second),) = two_ranks.ended(name)
     assert first.said == second.said
@@ -35,8 +35,8 @@ def test_a_run_folder_in_use_ends_both(two_ranks: Launch) -> None:
     assert "is in use by process 1 on somewhere" in first.said
 
 
-def test_both_ranks_say_it_once(store: Path, tmp_path: Path) -> None:
-    """The same through the command line, where one rank says it for both."""
+def test_two_ranks_print_an_error_once(store: Path, tmp_path: Path) -> None:
+    """The same through the command line, where one rank prints the message for both."""
     right = Training("wrong", ("engine.deepspeed=zero1",), on_rank_1=("data.store=/nowhere",))
     arguments = [right.arguments(store, tmp_path / "runs", rank=rank) for rank in range(2)]
     (code, said), (other_code, other_said) = ranks_by_hand(arguments, folder=tmp_path)
@@ -56,7 +56,7 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_layout_that_cannot_be_is_refused_by_all_ranks(two_ranks: Launch, name: str) -> None:
+def test_all_ranks_reject_an_impossible_layout(two_ranks: Launch, name: str) -> None:
     assert two_ranks.codes(name) == [[EXIT_USER, EXIT_USER]]
     ((first, second),) = two_ranks.ended(name)
     assert first.said == second.said
@@ -65,6 +65,6 @@ def test_a_layout_that_cannot_be_is_refused_by_all_ranks(two_ranks: Launch, name
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_wrong_everywhere_is_no_single_ranks_fault(two_ranks: Launch, name: str) -> None:
+def test_an_error_on_all_ranks_names_no_rank(two_ranks: Launch, name: str) -> None:
     ((first, _),) = two_ranks.ended(name)
     assert not first.said.startswith("rank 0 on ")

@@ -1,4 +1,4 @@
-"""A loss that is not like the others, on two ranks and across two stages, under every policy."""
+"""An abnormal loss under every `train.anomalies` policy, on two ranks and across two stages."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_a_rollback_happens_on_all_ranks(two_ranks: Launch, engine: str) -> None
     name = f"rollback-nan-{engine}"
     assert two_ranks.codes(name) == [[0, 0]]
     assert event(two_ranks, name)["action"] == "rollback"
-    # Steps 5 to 8 are lost: the weights are those of step 4.
+    # Steps 5 to 8 are lost: the weights are back at step 4.
     assert trained(two_ranks, name)[UNLIKE]["skipped_steps"] == 4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_stop_ends_all_ranks_with_one_sentence(two_ranks: Launch, engine: str) -> None:
+def test_a_stop_ends_all_ranks_with_the_same_message(two_ranks: Launch, engine: str) -> None:
     name = f"stop-nan-{engine}"
     assert two_ranks.codes(name) == [[1, 1]]
     ((first, second),) = two_ranks.ended(name)

@@ -1,4 +1,4 @@
-"""Checkpoints of every layout hold one model, and one process goes on from any of them."""
+"""Checkpoints of every layout hold the same model, and one process can resume from any of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.integration.engines.trainings import (
 from tests.support.launched import Launch, reports
 
 LAYOUTS = [
-    # What shares layers and adds up attention's scores is no model of transformers.
+    # transformers has no model with shared layers and residual attention.
     *(
         ("two_ranks", name)
         for name in exact_ones([*TWO_RANKS, *TWO_STAGES])
@@ -45,13 +45,13 @@ CUT = [
     *(("four_ranks", name) for name in ("stages4", "stages2x2", "zero1", "zero3")),
 ]
 BY_CHANCE = "attention.self.key.bias"
-"""Softmax takes away what it adds, so its gradient is rounding alone, which Adam makes steps of."""
+"""Softmax cancels this bias: its gradient is rounding error, which Adam scales to full steps."""
 Exported = Callable[[Path], dict[str, Tensor]]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The tensors that `ptm export` writes of a run."""
+    """Returns the tensors that `ptm export` writes for a run."""
     folder, found = tmp_path_factory.mktemp("exports"), dict[Path, dict[str, Tensor]]()
 
     def export(run: Path) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.mark.parametrize(("fixture", "name"), LAYOUTS)
-def test_an_export_is_the_one_of_one_process(
+def test_an_export_equals_the_one_of_one_process(
     request: pytest.FixtureRequest, exported: Exported, one_rank: Launch, fixture: str, name: str
 ) -> None:
     launch: Launch = request.getfixturevalue(fixture)
@@ -112,7 +112,7 @@ def test_fragments_cover_every_parameter_exactly_once(
             assert fragment["start"] == at, parameter
             at += fragment["count"]
         assert at == prod(shapes[parameter]), parameter
-    # Cut up indeed: more than one rank has written something.
+    # The state is really sharded: more than one rank has written fragments.
     assert sum(bool(file["fragments"]) for file in manifest["files"]) > 1
 
 
@@ -120,7 +120,7 @@ def test_fragments_cover_every_parameter_exactly_once(
 def continued(
     store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Launch, str], list[dict[str, object]]]:
-    """The reports of four more steps, in this process alone."""
+    """Returns the reports of four more steps, trained in this process alone."""
     runs = tmp_path_factory.mktemp("continued")
 
     def go_on(launch: Launch, name: str) -> list[dict[str, object]]:
@@ -139,7 +139,7 @@ def continued(
     ("fixture", "name"),
     [("two_ranks", "stages2"), ("four_ranks", "stages2x2"), ("four_ranks", "zero3")],
 )
-def test_one_process_goes_on_from_the_checkpoint_of_many(
+def test_one_process_resumes_from_a_checkpoint_of_several_ranks(
     request: pytest.FixtureRequest,
     one_rank: Launch,
     continued: Callable[[Launch, str], list[dict[str, object]]],

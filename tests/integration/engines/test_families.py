@@ -1,4 +1,4 @@
-"""Every tiny recipe has one loss on one process, on two ranks at ZeRO 3 and in two stages."""
+"""Every tiny recipe has the same loss on one process, on two ranks at ZeRO 3 and in two stages."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tests.support.small_runs import PROJECT
 WITHIN = 1e-5
 TEACHER = "roberta-tiny"
 TRAINED = {"sentencepiece": "unigram"}
-"""What `ptm vocab train` calls the types of tokenizers that it trains."""
+"""Tokenizer type -> `ptm vocab train --type`, where they differ."""
 RECIPES = {
     f"{path.parent.name}-{path.stem}": path
     for path in sorted((PROJECT / "recipes").glob("*/tiny*.yaml"))
     if path.parent.name != "quickstart"
 }
-# Plans that others have too, or with other masks.
+# Recipes with the plan of another recipe, or that differ in masking only.
 _LIKE_OTHERS = ("bert-wwm", "spanbert", "ernie", "xlm-roberta", "gpt-", "t5-v1.1", "pegasus")
 _OTHERWISE_MASKED = ("-static", "-uer", "-words", "-bpe", "-lead", "-random", "-geometric")
 VARIANTS = [
     name for name in RECIPES if name.startswith(_LIKE_OTHERS) or name.endswith(_OTHERWISE_MASKED)
 ]
 KINDS = [name for name in RECIPES if name not in VARIANTS]
-# By default each kind of plan has two ranks once, and one with two sides has them both ways.
+# By default each kind of plan is trained once on two ranks: at ZeRO 3, in stages, or (t5) both.
 AT_ZERO3 = ["albert-tiny", "bart-tiny", "distilbert-tiny", "llama-tiny", "t5-tiny"]
 IN_STAGES = [
     *("bert-tiny", "gpt2-tiny", "modernbert-tiny", "prefixlm-tiny", "realformer-tiny"),
@@ -45,12 +45,12 @@ CROSSES_STAGES = [name for name in RECIPES if not name.startswith("distil")]
 
 @dataclass(frozen=True)
 class Files:
-    """What the recipes need, made from the bundled text when the first of them needs it."""
+    """Input files of the recipes, made from the bundled text on first use."""
 
     folder: Path
 
     def tokenizer(self, kind: str, *, key: str = "tokenizer") -> tuple[str, ...]:
-        """Overrides that name the files of a tokenizer and their size."""
+        """Return overrides with the files of a tokenizer and its size."""
         made = self.folder / kind
         if kind != "wordpiece" and not made.exists():
             corpus = str(self.folder / "documents.txt")
@@ -65,7 +65,7 @@ class Files:
         return (*(f"{key}.{name}={path}" for name, path in files.items()), f"{key}.size=null")
 
     def overrides(self, recipe: Path) -> tuple[str, ...]:
-        """What a recipe leaves to its user, and sizes that take a second."""
+        """Return overrides for the paths that a recipe leaves open and for a short training."""
         said = yaml.safe_load(recipe.read_text(encoding="utf-8"))
         kind, layout = said["tokenizer"]["type"], said["data"]["layout"]
         words = "words" if "segmenter" in said["data"] else "plain"
@@ -77,7 +77,7 @@ class Files:
             f"data.corpus={self.folder / layout}.txt",
             f"data.store={self.folder / f'{kind}-{ids}-{layout}-{words}-{split}-{sides}'}",
             *("data.sequence_length=64", "train.global_batch_size=8", "train.micro_batch_size=4"),
-            # What rounding does grows with the rate: ReLU's kinks show it in gradient norms.
+            # Rounding differences grow with the learning rate, at ReLU's kinks in particular.
             "optimizer.learning_rate=1.0e-4",
             *("data.held_out=0.02", "tracking.report_every=1", "checkpoint.every=100"),
         ]
@@ -94,7 +94,7 @@ class Files:
         return tuple(found)
 
     def preprocess(self, recipe: Path) -> None:
-        """Make the store that a recipe reads; several may read the same."""
+        """Make the store that a recipe reads, unless another recipe has made it."""
         overrides = self.overrides(recipe)
         store = next(word for word in overrides if word.startswith("data.store="))
         if not Path(store.partition("=")[2]).exists():
@@ -103,14 +103,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Tiny(Training):
-    """A recipe of the project on the bundled text."""
+    """Training of a tiny recipe of the project on the bundled text."""
 
     recipe: Path = Path()
     files: Files | None = None
     teacher: Path = Path()
 
     def arguments(self, store: Path, runs: Path, *, rank: int = 0) -> list[str]:
-        """Also makes the store that the recipe trains on, where no other recipe has needed it."""
+        """Return the arguments; also make the store that the recipe trains on."""
         assert self.files is not None, "made by `trainings`"
         given = [*self.files.overrides(self.recipe), *self.overrides]
         if self.name.startswith("distil"):
@@ -123,7 +123,7 @@ class Tiny(Training):
 
 @pytest.fixture(scope="session")
 def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Corpora in all layouts."""
+    """The bundled text as corpora of all layouts."""
     made = Files(tmp_path_factory.mktemp("families"))
     sentinels = "".join(f"<extra_id_{number}>\n" for number in range(32))
     words = bundled.vocab.read_text(encoding="utf-8") + sentinels
@@ -131,7 +131,7 @@ def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
     lines = [
         line for file in bundled.corpus for line in file.read_text(encoding="utf-8").splitlines()
     ]
-    # Every fifth line: enough to train on, and not long to read. Six of them make a document.
+    # Every fifth line is enough to train on. In layout `sentences`, six lines make a document.
     chosen = lines[::5]
     joined = ["".join(chosen[at : at + 6]) for at in range(0, len(chosen), 6)]
     halves = [
@@ -150,7 +150,7 @@ def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
 def trainings(
     files: Files, names: Sequence[str], *engine: str, teacher: Path = Path()
 ) -> list[Tiny]:
-    """The recipes `names` under one engine; the teacher's comes first."""
+    """Return trainings of the recipes `names` under one engine, the teacher first."""
     return [
         Tiny(name, (*EXACT, *engine), recipe=RECIPES[name], files=files, teacher=teacher)
         for name in sorted(names, key=lambda name: name != TEACHER)
@@ -158,7 +158,7 @@ def trainings(
 
 
 def rest(every: Sequence[str], default: Sequence[str]) -> list[str]:
-    """What slow tests alone look at."""
+    """Return the names that only slow tests use."""
     return [name for name in every if name not in default]
 
 
@@ -224,11 +224,11 @@ def test_two_stages_have_the_losses_of_one_process(
     same_as_alone(stages2, alone, name)
 
 
-def test_every_kind_of_plan_has_two_ranks_by_default() -> None:
+def test_every_kind_of_plan_is_trained_on_two_ranks_by_default() -> None:
     assert {*AT_ZERO3, *IN_STAGES, TEACHER} == set(KINDS)
 
 
-def test_every_recipe_is_here() -> None:
+def test_the_tiny_recipes_cover_all_objectives() -> None:
     families = {load_recipe(str(path)).objective.type for path in RECIPES.values()}
     known = {"mlm", "bert", "albert", "distil", "lm", "prefixlm", "seq2seq", "t5", "bart", "gsg"}
     assert families == known

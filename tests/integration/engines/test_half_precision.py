@@ -1,4 +1,4 @@
-"""bf16 and fp16 stay near fp32 at every stage, and fp16's loss scale finds its place."""
+"""bf16 and fp16 stay close to fp32 at every stage, and fp16's loss scale settles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.integration.engines.trainings import CLIPPED, HALF, SETTLED, exact, z
 from tests.support.launched import Launch, reports
 
 BANDS = {
-    # Relative to fp32: of losses, of gradient norms. Measured: 2.2e-4 and 6e-3; 3e-5 and 5e-4.
+    # Relative differences from fp32. Measured loss and grad_norm: bf16 2.2e-4 and 6e-3,
+    # fp16 3e-5 and 5e-4.
     "bf16": {"loss": 1e-3, "grad_norm": 2e-2},
     "fp16": {"loss": 1e-4, "grad_norm": 2e-3},
 }
@@ -31,13 +32,13 @@ def near(found: Reports, expected: Reports, precision: str) -> None:
     worst = differences(found, expected)
     assert within(found, expected, precision), {key: worst[key] for key in BANDS[precision]}
     assert worst["tokens"] == worst["skipped_steps"] == 0
-    # In half precision indeed.
+    # Really in half precision.
     assert worst["grad_norm"] > 1e-5
 
 
 @pytest.mark.parametrize("precision", HALF)
 @pytest.mark.parametrize("stage", range(4))
-def test_half_precision_is_near_fp32_at_every_stage(
+def test_half_precision_is_close_to_fp32_at_every_stage(
     one_rank: Launch, stage: int, precision: str
 ) -> None:
     found = one_rank.metrics(f"alone-{precision}-zero{stage}")
@@ -46,7 +47,7 @@ def test_half_precision_is_near_fp32_at_every_stage(
 
 @pytest.mark.parametrize("precision", HALF)
 @pytest.mark.parametrize("engine", ["zero3", "stages2"])
-def test_half_precision_is_near_fp32_on_two_ranks(
+def test_half_precision_is_close_to_fp32_on_two_ranks(
     one_rank: Launch, two_ranks: Launch, engine: str, precision: str
 ) -> None:
     near(two_ranks.metrics(f"{precision}-{engine}"), one_rank.metrics("alone"), precision)
@@ -63,7 +64,7 @@ def test_fp16_clips_alike_at_stages_0_and_1(one_rank: Launch) -> None:
     assert within(one, other, "fp16")
 
 
-def test_without_the_missing_loss_scale_fp16_at_stage_0_clips_otherwise(
+def test_without_missing_loss_scale_fp16_at_stage_0_clips_wrongly(
     one_rank: Launch, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ptm.engines.zero, "MissingLossScale", lambda *_, **__: None)
@@ -78,19 +79,19 @@ def steps_of(reports: Reports) -> Reports:
 
 
 def the_scale_settles(found: Reports, *, hysteresis: int) -> None:
-    """From the 28th power down to where nothing overflows, and no further."""
+    """Assert that the scale falls from 2**28 until nothing overflows, and no further."""
     steps = steps_of(found)
     scales = [one["loss_scale"] for one in steps]
     skipped = [one["skipped_steps"] for one in steps]
     falling = sum(count == step for step, count in enumerate(skipped, 1))
     assert falling > 8
-    # Then a step with larger gradients may still overflow, but hardly any does.
+    # Later, at most two steps with larger gradients overflow.
     assert skipped[-1] <= falling + 2 < SETTLED - 4
     assert skipped[-3:] == [skipped[-1]] * 3
-    # With hysteresis the first overflow halves nothing.
+    # With hysteresis the first overflow does not halve the scale.
     assert scales == [2.0 ** (27 + hysteresis - count) for count in skipped]
     assert all(math.isfinite(one[key]) for one in steps for key in ("loss", "grad_norm"))
-    # Of the same rows: the first evaluation is before any update, the second after some.
+    # The first evaluation is before any update, the second after some, on the same rows.
     before, after = (one["loss"] for one in found if one["split"] == "eval")
     assert after < before
 
@@ -118,12 +119,10 @@ def test_stage_0_has_no_hysteresis(one_rank: Launch) -> None:
 
 
 @pytest.mark.parametrize("stage", [0, 1])
-def test_an_overflow_at_the_floor_of_the_scale_ends_the_training(
-    one_rank: Launch, stage: int
-) -> None:
+def test_an_overflow_at_the_minimum_scale_ends_the_training(one_rank: Launch, stage: int) -> None:
     name = f"alone-floor-zero{stage}"
     assert one_rank.codes(name) == [[EXIT_FAULT]]
     (((ended,),)) = one_rank.ended(name)
-    assert ended.said.startswith("step 1: fp16 gradients overflow even with the smallest")
+    assert ended.said.startswith("step 1: fp16 gradients overflow even at the minimum")
     assert "2.68435e+08" in ended.said
     assert "engine.precision: bf16" in ended.said

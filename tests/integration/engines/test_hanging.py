@@ -1,4 +1,4 @@
-"""A rank that hangs ends the others at engine.timeout_minutes, with what they last called."""
+"""If one rank hangs, the others end after engine.timeout_minutes and dump their last calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.launched import Training, fork_ranks, listed, outcomes
 SECONDS = 60
 
 
-def test_a_rank_that_waits_too_long_leaves_its_last_calls(store: Path, tmp_path: Path) -> None:
+def test_a_rank_that_times_out_dumps_its_last_calls(store: Path, tmp_path: Path) -> None:
     endless = ("train.steps=1000000", "tracking.evaluate_every=1000000")
     training = Training("hangs", (zero(1), *endless, "engine.timeout_minutes=0.1"))
     plan, run = tmp_path / "plan.json", tmp_path / "hangs"

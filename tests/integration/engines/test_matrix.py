@@ -1,4 +1,4 @@
-"""A training goes on under any other engine and on any number of ranks, with the same numbers."""
+"""A training resumes under any other engine and number of ranks, with the same numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.engines.trainings import (
 from tests.support.launched import Launch, launched, reports
 
 Pair = tuple[str, str]
-# Every saver and every loader once.
+# Every saver once, each with another loader.
 SHRUNK: list[Pair] = list(zip(reversed(SAVERS), LOADERS[1], strict=False))
 PAIRS = {
     ranks: [(before, after) for before in SAVERS for after in loaders]
@@ -30,7 +30,7 @@ PAIRS = {
 
 
 def same_as_one_process(launch: Launch, one_rank: Launch, pair: Pair, *, ranks: int) -> None:
-    """That what went on ended with the numbers of a training that was never stopped."""
+    """Assert that the resumed training has the numbers of one that was never stopped."""
     name, before = "-".join(pair), pair[0]
     assert launch.codes(name) == [[EXIT_DONE] * ranks]
     found = reports(launch.runs / name / f"saved-{before}")
@@ -43,7 +43,7 @@ def same_as_one_process(launch: Launch, one_rank: Launch, pair: Pair, *, ranks: 
 def shrunk(
     store: Path, two_ranks: Launch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Launch]:
-    """One process that goes on with trainings of two ranks."""
+    """One process that resumes trainings of two ranks."""
     folder = tmp_path_factory.mktemp("shrunk")
     trainings = [goes_on(*pair, ranks=1) for pair in SHRUNK]
     with launched(trainings, ranks=1, store=store, folder=folder) as launch:
@@ -53,7 +53,7 @@ def shrunk(
 
 
 @pytest.mark.parametrize("pair", SHRUNK, ids="-".join)
-def test_one_process_goes_on_with_a_training_of_two(
+def test_one_process_resumes_a_training_of_two_ranks(
     shrunk: Launch, one_rank: Launch, pair: Pair
 ) -> None:
     assert {before for before, _ in SHRUNK} == set(SAVERS)
@@ -61,7 +61,7 @@ def test_one_process_goes_on_with_a_training_of_two(
 
 
 @pytest.mark.parametrize("pair", GROWN, ids="-".join)
-def test_four_ranks_go_on_with_a_training_of_two(
+def test_four_ranks_resume_a_training_of_two_ranks(
     four_ranks: Launch, one_rank: Launch, pair: Pair
 ) -> None:
     same_as_one_process(four_ranks, one_rank, pair, ranks=4)
@@ -70,11 +70,11 @@ def test_four_ranks_go_on_with_a_training_of_two(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("ranks", LOADERS)
-def test_every_engine_goes_on_from_every_other(
+def test_every_engine_resumes_from_every_other(
     two_ranks: Launch, one_rank: Launch, store: Path, tmp_path: Path, ranks: int
 ) -> None:
     assert 0 < SAVED_AT < STEPS
-    # As DeepSpeed bears it within one process.
+    # In an order that DeepSpeed can run within one process.
     order = list(LOADERS[ranks])
     pairs = sorted(PAIRS[ranks], key=lambda pair: order.index(pair[1]))
     trainings = [goes_on(*pair, ranks=ranks) for pair in pairs]

@@ -1,4 +1,4 @@
-"""Run folders on disks that hosts do not share: here, folders that two processes do not share."""
+"""`checkpoint.node_local`: hosts without a shared disk, simulated by two working directories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL_FILES = {"manifest.json", "run.json", "rank00000.bin", "rank00001.bin"}
 
 @dataclass(frozen=True)
 class Hosts:
-    """Two working directories, in each of which a rank believes itself the first of its host."""
+    """Two working directories, in each of which one rank runs as the first of its host."""
 
     folder: Path
     store: Path
@@ -43,7 +43,7 @@ class Hosts:
         return {path.name for path in self.checkpoint(index, name, step).iterdir()}
 
     def train(self, label: str, trainings: Sequence[Training]) -> list[list[Ended]]:
-        """How every training ended on both."""
+        """Train on both hosts; return for each training how it ended on each of them."""
         folder = self.folder / label
         folder.mkdir()
         plan = folder / "plan.json"
@@ -72,7 +72,7 @@ def hosts(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hosts:
 
 @pytest.fixture(scope="module")
 def stopped_hosts(hosts: Hosts) -> dict[str, list[set[str]]]:
-    """Three trainings that were stopped; the files of their checkpoints on each host."""
+    """Stop three trainings; return the files of their checkpoints on each host."""
     ended = hosts.train("first", [Training(name, OVERRIDES, stop_at=STOP) for name in NAMES])
     assert [[one.code for one in pair] for pair in ended] == [[EXIT_STOPPED] * 2] * 3, ended
     return {name: [hosts.files(index, name) for index in range(2)] for name in NAMES}
@@ -80,7 +80,7 @@ def stopped_hosts(hosts: Hosts) -> dict[str, list[set[str]]]:
 
 @pytest.fixture(scope="module")
 def resumed(hosts: Hosts, stopped_hosts: dict[str, list[set[str]]]) -> dict[str, list[Ended]]:
-    """What came of them after one went on, one lost a host, one has another host instead."""
+    """Resume them: one unchanged, one after losing host 1, one with a new host 1."""
     shutil.rmtree(hosts.host(1) / "runs" / "lost")
     rest = hosts.checkpoint(1, "new-host", STOP) / "rank00001.bin"
     shutil.copy(rest, hosts.checkpoint(0, "new-host", STOP))
@@ -89,7 +89,7 @@ def resumed(hosts: Hosts, stopped_hosts: dict[str, list[set[str]]]) -> dict[str,
     return dict(zip(NAMES, ended, strict=True))
 
 
-def test_each_host_keeps_the_file_of_its_own_rank(
+def test_each_host_stores_only_the_file_of_its_own_rank(
     stopped_hosts: dict[str, list[set[str]]],
 ) -> None:
     for first, second in stopped_hosts.values():
@@ -98,7 +98,7 @@ def test_each_host_keeps_the_file_of_its_own_rank(
 
 
 @pytest.mark.parametrize("name", ["goes-on", "new-host"])
-def test_hosts_send_each_other_what_they_lack_and_go_on(
+def test_hosts_exchange_missing_files_and_resume(
     hosts: Hosts, resumed: dict[str, list[Ended]], two_ranks: Launch, name: str
 ) -> None:
     assert [one.code for one in resumed[name]] == [EXIT_DONE] * 2, resumed[name]
@@ -111,7 +111,7 @@ def test_hosts_send_each_other_what_they_lack_and_go_on(
     assert reports(hosts.host(0) / "runs" / name) == two_ranks.metrics("calm-zero1")
 
 
-def test_a_checkpoint_that_lost_a_host_is_refused(
+def test_a_checkpoint_that_lost_a_host_is_rejected(
     hosts: Hosts, resumed: dict[str, list[Ended]]
 ) -> None:
     first, second = resumed["lost"]
@@ -119,5 +119,5 @@ def test_a_checkpoint_that_lost_a_host_is_refused(
     assert first.said == second.said
     assert "the hosts together have no whole checkpoint (global_step4)" in first.said
     assert "--fresh" in first.said
-    # What is left stays.
+    # The remaining files are kept.
     assert hosts.files(0, "lost") == ALL_FILES - {"rank00001.bin"}

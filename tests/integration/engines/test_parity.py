@@ -1,4 +1,4 @@
-"""However the work is shared out, the numbers are those of one process without ZeRO."""
+"""Every layout of ranks reports the numbers of one process without ZeRO."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.engines.trainings import (
 from tests.support.launched import Launch
 
 WITHIN = 1e-5
-"""Relative; 2e-7 was measured."""
+"""Relative difference; the measured one is 2e-7."""
 
 
 def same(found: Reports, expected: Reports) -> None:
@@ -33,7 +33,7 @@ def same(found: Reports, expected: Reports) -> None:
     assert [one["step"] for one in found if one["split"] == "eval"] == [STEPS // 2, STEPS]
 
 
-def test_micro_batches_differ_five_fold_in_what_they_predict(store: Path, tmp_path: Path) -> None:
+def test_micro_batches_differ_five_fold_in_predicted_tokens(store: Path, tmp_path: Path) -> None:
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
     assert (inputs.batch.accumulation, inputs.batch.micro_rows) == (4, 2)
@@ -47,7 +47,7 @@ def test_micro_batches_differ_five_fold_in_what_they_predict(store: Path, tmp_pa
 
 
 def test_a_mean_of_micro_batch_means_would_be_far_off(store: Path, tmp_path: Path) -> None:
-    """What `same` would see if a micro-batch counted as much as any other."""
+    """`same` would detect a loss that averages the means of micro-batches."""
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
     batch = TrainStream(inputs.train, inputs.batch, data_rank=0).step(0)
@@ -89,7 +89,7 @@ def test_clipping_really_clips(one_rank: Launch) -> None:
     norms = [one["grad_norm"] for one in clipped if one["split"] == "train"]
     assert min(norms) > 2 * CLIP
     assert differences(clipped, unclipped)["loss"] > 100 * WITHIN
-    # The norm that is reported is the one before: the first step has the same weights.
+    # The reported norm is the one before clipping: the first step has the same weights.
     assert clipped[0]["grad_norm"] == unclipped[0]["grad_norm"]
 
 

@@ -1,4 +1,4 @@
-"""A training of two ranks that was stopped goes on as if it had not been."""
+"""A stopped training of two ranks resumes with the metrics of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ DEFAULT = ("zero1", "fp16", "zero3", "stages2")
 
 
 @pytest.mark.parametrize("name", [by_default(name, DEFAULT) for name in RESUMED])
-def test_all_ranks_stop_where_one_was_asked_to_and_go_on(two_ranks: Launch, name: str) -> None:
+def test_all_ranks_stop_at_the_step_at_which_one_is_stopped_and_resume(
+    two_ranks: Launch, name: str
+) -> None:
     run = f"stopped-{name}"
     assert two_ranks.codes(run) == [[EXIT_STOPPED] * 2, [EXIT_DONE] * 2]
     saved = sorted(path.name for path in (two_ranks.runs / run / "checkpoints").glob("global_*"))
@@ -22,19 +24,19 @@ def test_all_ranks_stop_where_one_was_asked_to_and_go_on(two_ranks: Launch, name
 
 
 @pytest.mark.parametrize("name", [by_default(name, DEFAULT) for name in RESUMED])
-def test_what_a_stopped_training_reports_is_what_a_calm_one_does(
+def test_a_stopped_training_reports_the_metrics_of_an_uninterrupted_one(
     two_ranks: Launch, name: str
 ) -> None:
     assert two_ranks.metrics(f"stopped-{name}") == two_ranks.metrics(f"calm-{name}")
 
 
 def test_dropout_depends_on_the_layout(two_ranks: Launch) -> None:
-    """So that the comparison above says something about it."""
+    """Makes sure that the comparison above covers dropout."""
     one, other = (two_ranks.metrics(f"calm-{name}") for name in ("zero1", "stages2"))
     assert one[0]["loss"] != pytest.approx(other[0]["loss"], rel=1e-5)
 
 
-def test_the_scale_of_fp16_goes_on_from_amid_its_fall(two_ranks: Launch) -> None:
+def test_the_fp16_loss_scale_is_restored_while_it_is_falling(two_ranks: Launch) -> None:
     folder = two_ranks.runs / "stopped-fp16" / "checkpoints" / f"global_step{STOPPED_AT['fp16']}"
     run = Checkpoint.open(folder).run
     last = [one for one in two_ranks.metrics("calm-fp16") if one["split"] == "train"][-1]

@@ -1,7 +1,7 @@
-"""Which trainings every launch makes, in an order that DeepSpeed bears within one process.
+"""The trainings of each launch, in an order that DeepSpeed can run within one process.
 
-Pipelines and ZeRO 3 come after everything else. The trainings of a part that is called `..._REST`
-are looked at by slow tests only, and so are not made by default.
+Pipelines and ZeRO 3 come last. Trainings in lists called `..._REST` are used by slow tests only and
+do not run by default.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from tests.support.launched import RUNS, Launch, Training
 STEPS = 8
 EXACT = (
     *("model.dropout=0.0", f"train.steps={STEPS}", f"tracking.evaluate_every={STEPS // 2}"),
-    # Adam's step after a gradient that is rounding alone would be as large as any other.
+    # With a small epsilon, Adam's step for a gradient of pure rounding error is as large as others.
     "optimizer.epsilon=1e-6",
 )
 SETTLED = 20
-"""Steps after which the loss scale of fp16 has found its place."""
+"""Steps after which the loss scale of fp16 has settled."""
 UNTIED = "objective.head={tied: false, bias: true}"
 RECOMPUTED = "engine.activation_checkpointing=true"
-# Adam takes as large a step after gradients of any size, so what clipping does hardly shows: but
-# for a large epsilon.
+# Adam's steps hardly depend on the size of gradients; a large epsilon makes clipping visible.
 SENSITIVE = "optimizer.epsilon=1e-3"
 UNCLIPPED = (SENSITIVE, "train.gradient_clipping=0.0")
 CLIP = 0.05
 CLIPPED = (SENSITIVE, f"train.gradient_clipping={CLIP}")
-# Faster, and as good where the comparison is coarse or accumulation is not the question.
+# Without accumulation: faster, for tests that are not about it or compare coarsely.
 TOGETHER = "train.micro_batch_size=4"
 FROZEN = ('train.freeze=["word*", "embedding.*", "encoder_01.*"]',)
 
 
 def taught_by(teacher: str) -> tuple[str, ...]:
-    """A student of one layer, whose layers learn at rates of their own; `teacher`: a training."""
+    """Return overrides for a one-layer student with layer decay; `teacher`: name of a training."""
     return (
         f"objective={{type: distil, teacher: {RUNS}/{teacher}}}",
         *("model.encoder.layers=1", "optimizer.layer_decay=0.8"),
@@ -51,7 +50,7 @@ HALF = {
 OVERFLOWING = (
     *("engine.precision=fp16", "engine.loss_scale.initial_power=28", TOGETHER),
     *(f"train.steps={SETTLED}", f"tracking.evaluate_every={SETTLED // 2}"),
-    # Slowly, so that gradients do not grow out of the scale that was found.
+    # A small learning rate, so that gradients do not outgrow the settled scale.
     "optimizer.learning_rate=3.0e-4",
 )
 FLOOR = (
@@ -69,11 +68,11 @@ def stages(count: int) -> tuple[str, str]:
 
 
 def exact(name: str, *overrides: str) -> Training:
-    """Without dropout, so that it depends on no layout."""
+    """Return a training without dropout, so that it does not depend on the layout."""
     return Training(name, (*EXACT, *overrides))
 
 
-# With dropout, which every rank draws for itself.
+# With dropout, which is different on every rank.
 DROPPING = (
     *("model.dropout=0.1", "train.steps=10", "tracking.evaluate_every=5"),
     TOGETHER,
@@ -81,7 +80,7 @@ DROPPING = (
 
 
 def half_precision(name: str, stages: Iterable[int]) -> list[Training]:
-    """A training in each half precision at each of the ZeRO stages `stages`."""
+    """Return a training in each half precision at each of the ZeRO stages `stages`."""
     return [
         exact(f"{name}-{precision}-zero{stage}", zero(stage), *overrides)
         for stage in stages
@@ -89,7 +88,7 @@ def half_precision(name: str, stages: Iterable[int]) -> list[Training]:
     ]
 
 
-# One layer's weights on both stages of a pipeline, and attention's scores on their way between.
+# Layers on both stages share weights, and attention scores pass from stage to stage.
 SHARED = (
     *("model.encoder.shared_groups=1", "model.encoder.residual_attention=true"),
     *("model.embedding.size=16", TOGETHER),
@@ -126,7 +125,7 @@ WRONG_ON_ONE_RANK = {
 IN_USE = "in-use"
 """Its run folder is locked by the tests before any rank starts."""
 
-# Steps unlike the others, on ranks and across stages.
+# The step with an abnormal loss.
 UNLIKE = 8
 POLICIES = {
     "skip-nan": ("skip", math.nan),
@@ -137,7 +136,7 @@ POLICIES = {
 
 
 def disturbed(engine: str, *overrides: str) -> list[Training]:
-    """A training under each policy, one step of which has a loss like no other."""
+    """Return a training with one abnormal loss under each anomaly policy."""
     return [
         Training(
             f"{name}-{engine}",
@@ -151,7 +150,7 @@ def disturbed(engine: str, *overrides: str) -> list[Training]:
     ]
 
 
-# Trainings that were stopped and went on in the same layout.
+# Trainings that are stopped and resumed in the same layout.
 RESUMED = {
     **{f"zero{stage}": (zero(stage),) for stage in (0, 1, 2)},
     "bf16": (zero(1), "engine.precision=bf16"),
@@ -164,7 +163,7 @@ STOPPED_AT = {name: random.Random(name).randint(2, 4 if name == "fp16" else 8) f
 
 
 def stopped(*names: str) -> list[Training]:
-    """For each of `RESUMED`: a calm training, and one that is stopped and goes on."""
+    """For each of `names` in RESUMED: an uninterrupted training and one stopped and resumed."""
     return [
         training
         for name in names
@@ -176,7 +175,7 @@ def stopped(*names: str) -> list[Training]:
     ]
 
 
-# Trainings that were stopped and went on in another layout.
+# Trainings that are stopped and resumed in another layout.
 SAVED_AT = STEPS // 2
 SAVERS: dict[str, tuple[str, ...]] = {f"zero{stage}": (zero(stage),) for stage in range(4)} | {
     "stages2": stages(2)
@@ -192,7 +191,7 @@ LOADERS: dict[int, dict[str, tuple[str, ...]]] = {
 
 
 def saved(*names: str) -> list[Training]:
-    """A training of each of `SAVERS`, stopped in the middle."""
+    """Return a training for each of `names` in SAVERS, stopped in the middle."""
     return [
         Training(f"saved-{name}", (*EXACT, *SAVERS[name], TOGETHER), stop_at=SAVED_AT)
         for name in names
@@ -200,7 +199,7 @@ def saved(*names: str) -> list[Training]:
 
 
 def goes_on(before: str, after: str, *, ranks: int) -> Training:
-    """`saved-{before}` under the engine `after`, in the copy that `copy_saved` makes of it."""
+    """Resume `saved-{before}` under the engine `after`, in the copy made by `copy_saved`."""
     folder = f"{before}-{after}"
     moved = (f"name=saved-{before}", f"runs_dir={RUNS}/{folder}")
     return exact(folder, *LOADERS[ranks][after], TOGETHER, *moved)
@@ -246,14 +245,14 @@ TWO_RANKS_REST = stopped("zero0", "zero2", "bf16")
 
 
 def copy_saved(saver: Launch, before: str, after: str, *, runs: Path) -> None:
-    """Put the run `saved-{before}` where `goes_on` looks for it among `runs`."""
+    """Copy the run `saved-{before}` to the folder in `runs` where `goes_on` resumes it."""
     name = f"saved-{before}"
     assert saver.codes(name) == [[EXIT_STOPPED] * 2]
     shutil.copytree(saver.runs / name, runs / f"{before}-{after}" / name)
 
 
 GROWN = [(name, name) for name in SAVERS]
-"""Savers on two ranks, and what goes on from them on four."""
+"""(engine on two ranks, engine that resumes its training on four ranks)."""
 FOUR_RANKS = [
     *(exact(f"zero{stage}", zero(stage)) for stage in range(3)),
     *(goes_on(*pair, ranks=4) for pair in GROWN[:3]),

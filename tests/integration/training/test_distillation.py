@@ -141,8 +141,8 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (narrower, r"hidden states of 32, the student of 16 .*weights\.cosine: 0"),
-        (other_vocabulary, r"its vocabulary .* is not .*other\.txt"),
+        (narrower, r"hidden size is 32, the student's is 16 .*weights\.cosine: 0"),
+        (other_vocabulary, r"its vocabulary .* differs from .*other\.txt"),
         (lambda teacher: (taught_by(teacher / "nowhere"),), r"objective\.teacher: .* not a folder"),
         (
             lambda teacher: (

@@ -264,7 +264,7 @@ LACKING = {
     ),
     "libaio": (
         lambda patch: patch.setattr(AsyncIOBuilder, "is_compatible", lambda *_, **__: False),
-        "libaio to build with (the package libaio-dev or libaio-devel)",
+        "the libaio headers (the package libaio-dev or libaio-devel)",
     ),
     "the CUDA toolkit": (
         lambda patch: (
@@ -308,7 +308,7 @@ def test_what_nvme_needs_and_is_not_there_is_named_before_anything_starts(
     assert main([name, *runs.arguments("wrong", engine), *options]) == EXIT_USER
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"ptm: {engine.replace('=', ' = ')}: offload to NVMe needs ")
-    assert said.endswith(f'{expected}; without it use "cpu".')
+    assert said.endswith(f'{expected}. Install it, or use "cpu".')
     assert not runs.folder.exists()
 
 
@@ -343,7 +343,7 @@ def test_an_nvme_path_that_cannot_be_written_to_is_told_with_the_reason(
     assert main(["validate", *arguments]) == EXIT_DONE
     assert "not here yet" not in capsys.readouterr().out
     reason = make(nvme, all_there)
-    expected = f'nvme_path "{nvme.folder}" cannot be written to ({reason}): name a folder on a fast'
+    expected = f'nvme_path "{nvme.folder}" is not writable ({reason}). Set it to a folder on a fast'
     assert main(["validate", *arguments]) == EXIT_DONE
     assert expected in capsys.readouterr().out
     for command, *options in (["validate", "--inputs"], ["train"]):

@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     with caplog.at_level("INFO", logger="ptm"):
         _listen(caplog)
         assert runs.train("damaged") == EXIT_DONE
-    assert "damaged checkpoint passed over" in caplog.text
+    assert "skipped a damaged checkpoint" in caplog.text
     assert "global_step12" in caplog.text
     assert "going on from step 8" in caplog.text
     assert runs.metrics("damaged") == calm()
@@ -105,7 +105,7 @@ def _listen(caplog: pytest.LogCaptureFixture) -> None:
 def test_with_all_checkpoints_damaged_nothing_starts_from_scratch_unasked(runs: Runs) -> None:
     assert runs.train("damaged", "checkpoint.keep=1") == EXIT_DONE
     _truncate(runs.folder / "damaged" / "checkpoints" / "global_step12")
-    with pytest.raises(UserError, match=r"no checkpoint is whole.*--fresh"):
+    with pytest.raises(UserError, match=r"all checkpoints are damaged.*--fresh"):
         runs.train("damaged", "checkpoint.keep=1")
 
 

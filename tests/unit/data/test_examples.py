@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ptm.store.format import TokenStore
 
-# No token of any vocabulary here, so that it is known again.
+# Not a token id of any vocabulary used here, so that it can be recognised.
 SEPARATOR = 10**6
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=20).map(
     lambda lengths: np.array(lengths, dtype=np.int64)
@@ -26,19 +26,21 @@ def starts_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def joined_stream(store: TokenStore) -> NDArray[np.int64]:
-    """All documents of the store, a separator between each two."""
+    """Return all documents of the store with a separator between neighbours."""
     starts, lengths = store.document_ranges
     tokens = store.tokens(starts, lengths)
     return np.insert(tokens, np.cumsum(lengths)[:-1], SEPARATOR)
 
 
 def without_last_separator(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One after the last document is neither asked for nor forbidden."""
+    """Drop the separator after the last document, which is optional."""
     return tokens[:-1] if tokens[-1] == SEPARATOR else tokens
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
-def test_pieces_joined_are_the_documents(lengths: NDArray[np.int64], longest: int) -> None:
+def test_the_concatenated_chunks_are_the_documents(
+    lengths: NDArray[np.int64], longest: int
+) -> None:
     pieces = cut_documents(starts_of(lengths), lengths, longest)
     tokens = [
         token
@@ -49,7 +51,7 @@ def test_pieces_joined_are_the_documents(lengths: NDArray[np.int64], longest: in
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
-def test_no_piece_is_empty_too_long_or_of_two_documents(
+def test_no_chunk_is_empty_too_long_or_across_documents(
     lengths: NDArray[np.int64], longest: int
 ) -> None:
     starts = starts_of(lengths)
@@ -61,12 +63,14 @@ def test_no_piece_is_empty_too_long_or_of_two_documents(
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
-def test_a_document_is_cut_only_where_it_must_be(lengths: NDArray[np.int64], longest: int) -> None:
+def test_documents_are_split_into_as_few_chunks_as_possible(
+    lengths: NDArray[np.int64], longest: int
+) -> None:
     pieces = cut_documents(starts_of(lengths), lengths, longest)
     assert pieces.lengths.size == sum(-(-int(length) // longest) for length in lengths)
 
 
-def test_pieces_of_real_documents_hold_every_token_once(real_store: TokenStore) -> None:
+def test_chunks_of_real_documents_hold_every_token_once(real_store: TokenStore) -> None:
     starts, lengths = real_store.document_ranges
     pieces = cut_documents(starts, lengths, 50)
     texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
@@ -76,7 +80,7 @@ def test_pieces_of_real_documents_hold_every_token_once(real_store: TokenStore) 
 
 
 @pytest.mark.parametrize("longest", [1, 7, 126])
-def test_joined_examples_hold_every_token_once_with_separators_between_documents(
+def test_concatenated_documents_hold_every_token_once_with_separators_between(
     real_store: TokenStore, longest: int
 ) -> None:
     examples = join_documents(*real_store.document_ranges, longest, separator=SEPARATOR)
@@ -84,13 +88,13 @@ def test_joined_examples_hold_every_token_once_with_separators_between_documents
     assert np.array_equal(without_last_separator(texts.tokens), joined_stream(real_store))
 
 
-def test_all_joined_examples_but_the_last_are_full(real_store: TokenStore) -> None:
+def test_all_concatenated_examples_but_the_last_are_full(real_store: TokenStore) -> None:
     lengths = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR).lengths
     assert (lengths[:-1] == 126).all()
     assert 1 <= lengths[-1] <= 126
 
 
-def test_a_joined_example_is_the_same_alone_and_among_others(real_store: TokenStore) -> None:
+def test_a_concatenated_example_is_the_same_alone_and_in_a_batch(real_store: TokenStore) -> None:
     examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
     whole = examples.texts(real_store, np.arange(examples.lengths.size)).tokens
     for index in (0, 5, examples.lengths.size - 1):
@@ -98,7 +102,7 @@ def test_a_joined_example_is_the_same_alone_and_among_others(real_store: TokenSt
         assert np.array_equal(alone, whole[126 * index : 126 * (index + 1)])
 
 
-def test_separators_and_first_tokens_begin_words_of_joined_examples(
+def test_separators_and_first_tokens_of_documents_start_words(
     real_store: TokenStore,
 ) -> None:
     examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
@@ -111,7 +115,7 @@ def test_separators_and_first_tokens_begin_words_of_joined_examples(
 
 
 @pytest.mark.parametrize("kind", [Pieces, Joined])
-def test_an_index_is_made_again_from_its_arrays(
+def test_an_index_is_rebuilt_from_its_arrays(
     real_store: TokenStore, kind: type[Pieces] | type[Joined]
 ) -> None:
     ranges = real_store.document_ranges

@@ -37,13 +37,15 @@ def test_arrays_are_built_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fingerprint", "key"), [("f" * 32, "key"), (PRINT, "other")])
-def test_another_store_or_key_has_other_arrays(tmp_path: Path, fingerprint: str, key: str) -> None:
+def test_another_fingerprint_or_key_has_other_arrays(
+    tmp_path: Path, fingerprint: str, key: str
+) -> None:
     cached_arrays(tmp_path, PRINT, "key", counting([1])[0])
     found = cached_arrays(tmp_path, fingerprint, key, counting([2])[0])
     assert found["values"].tolist() == [2]
 
 
-def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> Arrays:
         raise KeyboardInterrupt
 
@@ -52,7 +54,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert cached_arrays(tmp_path, PRINT, "key", counting([1])[0])["values"].tolist() == [1]
 
 
-def test_the_arrays_of_whoever_was_first_are_taken(tmp_path: Path) -> None:
+def test_the_arrays_of_a_faster_process_are_used(tmp_path: Path) -> None:
     def slower() -> Arrays:
         cached_arrays(tmp_path, PRINT, "key", counting([1])[0])
         return {"values": np.array([1])}
@@ -76,7 +78,7 @@ def test_a_read_only_store_is_indexed_in_the_cache_folder(
     assert list((cache / "ptm").rglob("*.npy"))
 
 
-def test_forgotten_arrays_are_gone_from_disk_and_stay_with_whoever_has_them(tmp_path: Path) -> None:
+def test_removed_arrays_are_gone_from_disk_but_usable_while_open(tmp_path: Path) -> None:
     build, calls = counting([1, 2])
     held = cached_arrays(tmp_path, PRINT, "key", build)
     forget_arrays(tmp_path, PRINT, "key")
@@ -87,7 +89,7 @@ def test_forgotten_arrays_are_gone_from_disk_and_stay_with_whoever_has_them(tmp_
     assert len(calls) == 2
 
 
-def test_a_number_is_kept_and_one_that_is_torn_is_none(tmp_path: Path) -> None:
+def test_a_stored_number_is_read_and_a_truncated_one_is_none(tmp_path: Path) -> None:
     assert kept_number(tmp_path, PRINT, "rows") is None
     keep_number(tmp_path, PRINT, "rows", 42)
     assert kept_number(tmp_path, PRINT, "rows") == 42
@@ -95,7 +97,7 @@ def test_a_number_is_kept_and_one_that_is_torn_is_none(tmp_path: Path) -> None:
     assert kept_number(tmp_path, PRINT, "rows") is None
 
 
-def test_one_waits_for_the_other(tmp_path: Path) -> None:
+def test_the_lock_makes_a_second_process_wait(tmp_path: Path) -> None:
     order: list[str] = []
 
     def second() -> None:

@@ -11,14 +11,14 @@ SIZES = [*range(1, 70), 127, 128, 129, 255, 256, 257, 1000, 4095, 4096, 4097, 65
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_every_row_comes_exactly_once_in_an_epoch(epoch: int) -> None:
+def test_every_row_occurs_exactly_once_per_epoch(epoch: int) -> None:
     for rows in SIZES:
         order = permute(np.arange(rows), rows, seed=7, epoch=epoch)
         assert np.array_equal(np.sort(order), np.arange(rows)), rows
 
 
 @given(rows=st.integers(1, 2**40), data=st.data())
-def test_rows_stay_among_the_rows_and_apart(rows: int, data: st.DataObject) -> None:
+def test_permuted_rows_are_in_range_and_distinct(rows: int, data: st.DataObject) -> None:
     some = st.integers(0, rows - 1)
     positions = np.array(data.draw(st.lists(some, min_size=1, max_size=20, unique=True)))
     order = permute(positions, rows, seed=7, epoch=3)
@@ -26,21 +26,21 @@ def test_rows_stay_among_the_rows_and_apart(rows: int, data: st.DataObject) -> N
     assert len(set(order.tolist())) == positions.size
 
 
-def test_a_position_does_not_depend_on_the_others_asked_for() -> None:
+def test_the_row_at_a_position_does_not_depend_on_the_other_positions() -> None:
     whole = permute(np.arange(1000), 1000, seed=7, epoch=0)
     some = np.array([999, 0, 500])
     assert (permute(some, 1000, seed=7, epoch=0) == whole[some]).all()
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(8, 0), (7, 1)])
-def test_another_seed_or_epoch_is_another_order(seed: int, epoch: int) -> None:
+def test_another_seed_or_epoch_gives_another_order(seed: int, epoch: int) -> None:
     rows = np.arange(1000)
     same = permute(rows, 1000, seed=7, epoch=0) == permute(rows, 1000, seed=seed, epoch=epoch)
-    # One row in a thousand stays where it is by chance.
+    # By chance, about one row of a thousand keeps its place.
     assert same.sum() < 10
 
 
-def test_the_order_is_shuffled_through_and_through() -> None:
+def test_the_order_has_no_correlation_with_the_row_number() -> None:
     rows = 10_000
     order = permute(np.arange(rows), rows, seed=7, epoch=0)
     assert abs(np.corrcoef(np.arange(rows), order)[0, 1]) < 0.05
@@ -48,14 +48,14 @@ def test_the_order_is_shuffled_through_and_through() -> None:
     assert (np.abs(np.diff(order)) == 1).mean() < 0.01
 
 
-def test_epochs_follow_one_another_without_gap() -> None:
+def test_epochs_follow_one_another_without_gaps() -> None:
     epochs, rows = rows_at(np.arange(25), 10, seed=7)
     assert epochs.tolist() == [0] * 10 + [1] * 10 + [2] * 5
     assert sorted(rows[:10].tolist()) == sorted(rows[10:20].tolist()) == list(range(10))
     assert rows[:10].tolist() != rows[10:20].tolist()
 
 
-def test_a_position_far_on_needs_none_of_those_before() -> None:
+def test_a_large_position_is_located_without_the_earlier_ones() -> None:
     far = 10**12
     epochs, rows = rows_at(np.array([far]), 1000, seed=7)
     assert epochs.tolist() == [far // 1000]
@@ -65,7 +65,7 @@ def test_a_position_far_on_needs_none_of_those_before() -> None:
 # Epochs of different lengths
 
 
-def test_epochs_of_different_lengths_follow_one_another_without_gap() -> None:
+def test_epochs_of_different_lengths_follow_one_another_without_gaps() -> None:
     epochs, rows = rows_between(np.arange(24), np.array([10, 13, 25]), seed=7)
     assert epochs.tolist() == [0] * 10 + [1] * 3 + [2] * 11
     assert sorted(rows[:10].tolist()) == list(range(10))
@@ -73,7 +73,7 @@ def test_epochs_of_different_lengths_follow_one_another_without_gap() -> None:
     assert set(rows[13:].tolist()) < set(range(12))
 
 
-def test_epochs_of_one_length_are_in_the_order_of_those_that_all_have_it() -> None:
+def test_rows_between_equals_rows_at_for_epochs_of_one_length() -> None:
     positions = np.arange(5, 38)
     found = rows_between(positions, np.array([10, 20, 30, 40]), seed=7)
     assert np.array_equal(found, rows_at(positions, 10, seed=7))

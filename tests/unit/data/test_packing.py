@@ -47,13 +47,13 @@ def test_no_row_is_empty(lengths: NDArray[np.int64]) -> None:
 
 @given(lengths=LENGTHS)
 def test_no_two_rows_would_fit_into_one(lengths: NDArray[np.int64]) -> None:
-    # Best fit opens a row only where nothing else has room.
+    # Best fit opens a row only if no open row has room.
     totals = np.sort(row_totals(pack(lengths, CAPACITY), lengths))
     assert totals.size < 2 or totals[0] + totals[1] > CAPACITY
 
 
 @given(lengths=LENGTHS)
-def test_the_members_of_rows_are_what_the_rows_hold(lengths: NDArray[np.int64]) -> None:
+def test_members_are_the_examples_of_the_given_rows(lengths: NDArray[np.int64]) -> None:
     rows = pack(lengths, CAPACITY)
     backwards = np.arange(len(rows), dtype=np.int64)[::-1]
     examples, counts = rows.members(backwards)
@@ -62,20 +62,20 @@ def test_the_members_of_rows_are_what_the_rows_hold(lengths: NDArray[np.int64]) 
     assert counts.tolist() == [len(part) for part in parts[::-1]]
 
 
-def test_rows_of_128_are_filled_to_99_percent_by_real_documents(real_store: TokenStore) -> None:
+def test_real_documents_fill_rows_of_128_tokens_to_99_percent(real_store: TokenStore) -> None:
     lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
     rows = pack(lengths, 128)
     assert lengths.sum() / (len(rows) * 128) >= 0.99
 
 
-def test_the_same_lengths_are_packed_alike(real_store: TokenStore) -> None:
+def test_packing_is_deterministic(real_store: TokenStore) -> None:
     lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
     first, second = pack(lengths, 128), pack(lengths.copy(), 128)
     assert (first.examples == second.examples).all()
     assert (first.ends == second.ends).all()
 
 
-def test_an_example_longer_than_a_row_is_our_own_mistake() -> None:
+def test_an_example_longer_than_a_row_is_an_internal_error() -> None:
     with pytest.raises(AssertionError, match="longer than a row"):
         pack(np.array([CAPACITY + 1]), CAPACITY)
 
@@ -85,7 +85,7 @@ def test_without_packing_every_example_is_a_row() -> None:
     assert (examples.tolist(), counts.tolist()) == ([2, 0], [1, 1])
 
 
-def test_what_shares_a_row_fits_on_both_sides() -> None:
+def test_examples_that_share_a_row_fit_on_both_sides() -> None:
     dice = np.random.default_rng(0)
     source = dice.integers(5, 90, 500)
     lengths = np.stack([source, (source * dice.uniform(0.3, 0.45, 500)).astype(int)], axis=1)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Made = Callable[..., Pairs]
 EITHER = pytest.mark.parametrize("make", [next_sentence_pairs, sentence_order_pairs])
-# Documents as the lengths of their sentences; two at least, one of them with two sentences.
+# A corpus is a list of documents, a document the list of its sentences' lengths: at least two
+# documents, one of them with two sentences.
 SENTENCES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 CORPORA = st.lists(SENTENCES, min_size=2, max_size=8).map(lambda made: [*made, [3, 4]])
 
@@ -49,13 +50,13 @@ def made(
     return make(documents, longest=longest, short_probability=short, seed=seed)
 
 
-# What holds of all pairs
+# Properties of all pairs
 
 
 @EITHER
 @FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
-def test_no_half_is_empty_or_of_two_documents_and_a_pair_fits(
+def test_halves_are_not_empty_or_across_documents_and_pairs_fit(
     make: Made, corpus: list[list[int]], longest: int, seed: int
 ) -> None:
     documents = MadeDocuments(corpus)
@@ -73,7 +74,7 @@ def test_no_half_is_empty_or_of_two_documents_and_a_pair_fits(
 
 @FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
-def test_a_random_half_is_of_another_document_and_any_other_follows_in_the_same(
+def test_random_halves_are_of_another_document_and_others_follow_in_the_same_one(
     corpus: list[list[int]], longest: int, seed: int
 ) -> None:
     documents = MadeDocuments(corpus)
@@ -86,10 +87,10 @@ def test_a_random_half_is_of_another_document_and_any_other_follows_in_the_same(
 
 @FEW
 @given(corpus=CORPORA, seed=st.integers(0, 99))
-def test_what_random_halves_replace_goes_back_so_that_every_sentence_is_used_once(
+def test_sentences_replaced_by_random_halves_are_used_in_the_next_chunk(
     corpus: list[list[int]], seed: int
 ) -> None:
-    # Rows so long that nothing is truncated, chunks short at random.
+    # Rows are so long that nothing is truncated; chunks have random short targets.
     documents = MadeDocuments(corpus)
     pairs = made(next_sentence_pairs, documents, longest=500, short=1.0, seed=seed)
     positive = pairs.labels != RANDOM
@@ -100,7 +101,7 @@ def test_what_random_halves_replace_goes_back_so_that_every_sentence_is_used_onc
 
 @FEW
 @given(corpus=CORPORA, seed=st.integers(0, 99))
-def test_orders_use_every_sentence_once_but_those_that_are_alone_in_a_document(
+def test_order_pairs_use_every_sentence_once_except_in_single_sentence_documents(
     corpus: list[list[int]], seed: int
 ) -> None:
     documents = MadeDocuments(corpus)
@@ -118,7 +119,7 @@ def test_orders_use_every_sentence_once_but_those_that_are_alone_in_a_document(
 
 @FEW
 @given(corpus=CORPORA, longest=st.integers(2, 40), seed=st.integers(0, 99))
-def test_halves_are_swapped_where_the_label_says_so(
+def test_halves_are_swapped_if_and_only_if_the_label_is_swapped(
     corpus: list[list[int]], longest: int, seed: int
 ) -> None:
     documents = MadeDocuments(corpus)
@@ -138,7 +139,7 @@ def test_the_last_sentence_of_the_last_document_is_used(make: Made) -> None:
     assert documents.tokens in ends.tolist()
 
 
-# How often
+# Frequencies
 
 
 @EITHER
@@ -148,30 +149,31 @@ def test_half_of_the_pairs_have_either_label(make: Made) -> None:
     assert abs(labels.mean() - 0.5) < 4 * 0.5 / labels.size**0.5 + 0.02
 
 
-def test_labels_are_fair_where_a_chunk_has_two_sentences() -> None:
+def test_labels_of_two_sentence_chunks_are_balanced() -> None:
     documents = MadeDocuments([[20, 20]] * 10_000)
     pairs = made(next_sentence_pairs, documents, short=0.0)
-    # A chunk of one sentence, what a random half sent back, is always random.
+    # Only chunks at the start of a document: single sentences left by a random half are always
+    # random.
     begins = pairs.first_starts % 40 == 0
     assert abs((pairs.labels[begins] == RANDOM).mean() - 0.5) < 0.02
 
 
 @EITHER
-def test_a_tenth_of_the_documents_has_short_pairs_of_any_length(make: Made) -> None:
-    # Sentences of one token meet a target exactly.
+def test_a_tenth_of_the_documents_has_short_pairs_of_all_lengths(make: Made) -> None:
+    # With sentences of one token, pairs have exactly the target length.
     documents = MadeDocuments([[1] * 60] * 10_000)
     pairs = made(make, documents, longest=20)
     firsts = np.minimum(pairs.first_starts, pairs.second_starts) % 60 == 0
     alike = documents.document_of(pairs.first_starts) == documents.document_of(pairs.second_starts)
     lengths = pairs.lengths[firsts & alike]
     short = lengths[lengths < 20]
-    # One in nineteen of the short targets is 20 itself.
+    # One of the 19 possible short targets is 20 itself.
     assert abs(short.size / lengths.size - 0.1 * 18 / 19) < 0.02
     counts = np.bincount(short, minlength=20)[2:20]
     assert counts.min() > 0.5 * counts.mean()
 
 
-def test_another_documents_sentences_are_drawn_from_everywhere() -> None:
+def test_random_sentences_come_from_all_documents_and_positions() -> None:
     documents = MadeDocuments([[1] * 40] * 100)
     pairs = made(next_sentence_pairs, documents, longest=10, short=0.0)
     random = pairs.labels == RANDOM
@@ -180,7 +182,7 @@ def test_another_documents_sentences_are_drawn_from_everywhere() -> None:
     assert set((begins % 40).tolist()) == set(range(40))
 
 
-def test_a_document_of_the_same_text_is_no_other_document() -> None:
+def test_random_halves_never_come_from_a_document_of_the_same_text() -> None:
     documents = MadeDocuments([[3] * 8] * 30, hashes=[7] * 29 + [8])
     pairs = made(next_sentence_pairs, documents, longest=12)
     other = documents.document_of(pairs.second_starts[pairs.labels == RANDOM])
@@ -188,7 +190,7 @@ def test_a_document_of_the_same_text_is_no_other_document() -> None:
     assert ((own == 29) != (other == 29)).all()
 
 
-# Beside a plain loop over sentences
+# Comparison with a plain loop over sentences
 
 
 def google_chunks(
@@ -198,7 +200,7 @@ def google_chunks(
     split: Callable[[int, int], int],
     random: Callable[[int], bool],
 ) -> list[tuple[int, int, int, bool]]:
-    """(first sentence, first of the second half, sentence after the chunk, random), in order."""
+    """Return (first sentence, first of the second half, sentence after the chunk, random)."""
     found, at, chunk = [], 0, []
     while at < len(document):
         chunk.append(at)
@@ -213,7 +215,7 @@ def google_chunks(
     return found
 
 
-def test_chunks_and_splits_are_those_of_a_plain_loop() -> None:
+def test_chunks_and_splits_equal_those_of_a_plain_loop() -> None:
     documents = many_documents(300)
     longest, seed = 40, 11
     pairs = made(next_sentence_pairs, documents, longest=longest, short=0.0, seed=seed)
@@ -265,7 +267,7 @@ def plainly_truncated(first: int, second: int, longest: int) -> tuple[int, int]:
     second=st.integers(1, 70),
     longest=st.integers(2, 60),
 )
-def test_truncation_takes_from_the_longer_half(first: int, second: int, longest: int) -> None:
+def test_truncation_equals_google_truncate_seq_pair(first: int, second: int, longest: int) -> None:
     keys = stream_keys(1, np.zeros(1, np.int64))
     whole, other = (Halves(np.array([100]), np.array([n])) for n in (first, second))
     a, b = truncated(whole, other, longest, first_keys=keys, second_keys=keys)
@@ -275,7 +277,7 @@ def test_truncation_takes_from_the_longer_half(first: int, second: int, longest:
 
 
 @pytest.mark.parametrize("tosses", [1, 63, 64, 65, 200])
-def test_heads_fall_as_tosses_of_a_coin(tosses: int) -> None:
+def test_heads_have_mean_and_variance_of_fair_coin_tosses(tosses: int) -> None:
     keys = stream_keys(5, np.arange(4000))
     found = heads(np.full(4000, tosses), keys)
     assert found.min() >= 0
@@ -284,12 +286,12 @@ def test_heads_fall_as_tosses_of_a_coin(tosses: int) -> None:
     assert found.var() == pytest.approx(tosses / 4, rel=0.15)
 
 
-def test_no_toss_gives_no_heads() -> None:
+def test_zero_tosses_give_zero_heads() -> None:
     assert heads(np.array([0, 3, 0]), stream_keys(5, np.arange(3)))[[0, 2]].tolist() == [0, 0]
     assert heads(np.zeros(2, np.int64), stream_keys(5, np.arange(2))).tolist() == [0, 0]
 
 
-# What a draw depends on
+# Determinism
 
 
 @EITHER
@@ -302,29 +304,29 @@ def test_pairs_are_a_function_of_the_seed(make: Made) -> None:
     assert not np.array_equal(one.first_starts, other.first_starts)
 
 
-# Refusals
+# Errors
 
 
 @EITHER
-def test_documents_of_one_sentence_are_refused_with_what_to_set(
+def test_single_sentence_documents_are_rejected_with_the_key_to_set(
     make: Made, build_store: BuildStore, tmp_path: Path, tiny_vocab: Path
 ) -> None:
     store = build_store(tmp_path, "a\nb c\nd\n", vocab=tiny_vocab)
-    with pytest.raises(UserError, match=r"3 documents.*single sentence.*sentence_splitting: true"):
+    with pytest.raises(UserError, match=r"single sentence \(.*: 3\).*sentence_splitting: true"):
         make(Documents(store), longest=8, short_probability=0.1, seed=1)
 
 
-def test_one_document_alone_is_refused(
+def test_a_single_document_is_rejected(
     build_store: BuildStore, tmp_path: Path, tiny_vocab: Path
 ) -> None:
     store = build_store(tmp_path, "a\nb\n", vocab=tiny_vocab, layout="sentences")
-    with pytest.raises(UserError, match=r"1 documents to train on.*empty line ends a document"):
+    with pytest.raises(UserError, match=r"documents to train on: 1.*empty line ends a document"):
         next_sentence_pairs(Documents(store), longest=8, short_probability=0.1, seed=1)
 
 
-def test_a_held_out_document_alone_is_refused_with_its_own_advice() -> None:
+def test_a_single_held_out_document_is_rejected_with_its_own_advice() -> None:
     documents = MadeDocuments([[2, 3]], held_out=True)
-    with pytest.raises(UserError, match=r"raise data\.held_out"):
+    with pytest.raises(UserError, match=r"Raise data\.held_out"):
         made(next_sentence_pairs, documents)
 
 
@@ -332,7 +334,7 @@ def chosen_sentences(documents: Documents) -> NDArray[np.int64]:
     return np.stack([documents.sentences.starts, documents.sentences.lengths])
 
 
-def test_chosen_documents_have_their_own_sentences_only(
+def test_chosen_documents_have_only_their_own_sentences(
     build_store: BuildStore, tmp_path: Path, tiny_vocab: Path
 ) -> None:
     text = "a b\nc\n\nd\n\ne f g\nh\n"

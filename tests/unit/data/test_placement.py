@@ -5,7 +5,7 @@ import numpy as np
 from ptm.data.packing import Rows, RowSize
 from ptm.data.placement import Placement, place
 
-# Row 0 holds the examples 2 and 0, row 1 the example 1.
+# Row 0 holds examples 2 and 0, row 1 holds example 1.
 ROWS = Rows(np.array([2, 0, 1]), np.array([2, 3]))
 LENGTHS = np.array([2, 4, 3])
 
@@ -15,7 +15,7 @@ def placed(*rows: int) -> Placement:
     return place(ROWS, np.array(rows), epochs, lengths=LENGTHS[:, None], size=RowSize(6, 6))
 
 
-def test_examples_stand_one_after_another_in_their_row() -> None:
+def test_examples_follow_one_another_in_their_row() -> None:
     placement = placed(0, 1)
     letters = np.array([20, 21, 22, 0, 1, 10, 11, 12, 13])
     assert placement.grid(letters, fill=-1).tolist() == [
@@ -24,7 +24,7 @@ def test_examples_stand_one_after_another_in_their_row() -> None:
     ]
 
 
-def test_positions_begin_anew_with_every_example() -> None:
+def test_positions_restart_at_every_example() -> None:
     assert placed(0).positions.tolist() == [0, 1, 2, 0, 1]
 
 
@@ -32,11 +32,11 @@ def test_examples_are_numbered_from_one_in_every_row() -> None:
     assert placed(0, 1, 0).number.tolist() == [1, 2, 1, 1, 2]
 
 
-def test_an_example_is_drawn_in_the_epoch_of_its_row() -> None:
+def test_an_example_has_the_epoch_of_its_row() -> None:
     assert placed(1, 0).epoch.tolist() == [10, 11, 11]
 
 
-def test_a_row_may_come_twice() -> None:
+def test_a_row_may_occur_twice() -> None:
     placement = placed(1, 1)
     assert placement.example.tolist() == [1, 1]
     assert placement.cells.tolist() == [0, 1, 2, 3, 6, 7, 8, 9]

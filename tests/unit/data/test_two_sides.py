@@ -1,4 +1,4 @@
-"""Pairs as examples: which tokens of each side go into a row."""
+"""Source-target pairs as examples: the tokens of each side that fit into a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptm.store.format import TokenStore
 if TYPE_CHECKING:
     from tests.conftest import BuildStore
 
-# Sides of 1 and 3, of 4 and 1, of 2 and 2 tokens.
+# Source and target lengths: (1, 3), (4, 1), (2, 2).
 TEXT = "a\tb c d\nf g h i\tj\nk l\tm n\n"
 
 
@@ -35,7 +35,7 @@ def words(tiny_vocab: Path) -> Callable[[np.ndarray], str]:
     return lambda ids: "".join(tokens[int(token)] for token in ids)
 
 
-def test_whole_sides_come_back_in_any_order(
+def test_whole_sides_are_read_in_any_order(
     store: TokenStore, words: Callable[[np.ndarray], str]
 ) -> None:
     sentences = Documents(store).sentences
@@ -47,7 +47,7 @@ def test_whole_sides_come_back_in_any_order(
     assert examples.left_out == {}
 
 
-def test_what_is_cut_off_is_the_end_of_a_side_and_counted(
+def test_sides_are_truncated_at_their_ends_and_counted(
     store: TokenStore, words: Callable[[np.ndarray], str]
 ) -> None:
     sentences = Documents(store).sentences
@@ -55,8 +55,8 @@ def test_what_is_cut_off_is_the_end_of_a_side_and_counted(
     texts = examples.texts(store, np.arange(3))
     assert words(texts.tokens) == "ab" + "fgj" + "klm"
     assert examples.left_out == {
-        "source tokens at the ends of 1 pairs too long for a row": 2,
-        "target tokens at the ends of 2 pairs too long for a row": 3,
+        "source tokens cut off (pairs too long for a row: 1)": 2,
+        "target tokens cut off (pairs too long for a row: 2)": 3,
     }
 
 
@@ -66,10 +66,10 @@ def test_chosen_pairs_stay_whole(store: TokenStore, words: Callable[[np.ndarray]
     assert words(examples.texts(store, np.array([0])).tokens) == "fghij"
 
 
-def test_an_id_that_only_the_other_vocabulary_has_is_damage(store: TokenStore) -> None:
+def test_a_token_id_outside_the_vocabulary_of_its_side_is_an_error(store: TokenStore) -> None:
     manifest = store.folder / "store.json"
     data = json.loads(manifest.read_text())
-    # The third target is 19 and 20.
+    # The third target has the token ids 19 and 20.
     data |= {"target_tokenizer": "another", "target_vocabulary_size": 19}
     manifest.write_text(json.dumps(data))
     damaged = TokenStore.open(store.folder)
@@ -79,10 +79,10 @@ def test_an_id_that_only_the_other_vocabulary_has_is_damage(store: TokenStore) -
         examples.texts(damaged, np.array([2]))
 
 
-# Room for both
+# Sharing the room of a row
 
 
-def test_what_one_side_does_not_need_goes_to_the_other() -> None:
+def test_room_that_one_side_does_not_need_goes_to_the_other() -> None:
     lengths = np.array([[1, 9], [9, 1], [9, 9], [3, 3], [4, 4]])
     assert shared_room(lengths, 7).tolist() == [[1, 6], [6, 1], [4, 3], [3, 3], [4, 3]]
 
@@ -91,7 +91,7 @@ def test_what_one_side_does_not_need_goes_to_the_other() -> None:
     lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1),
     room=st.integers(2, 60),
 )
-def test_nothing_is_cut_without_need_and_no_side_to_nothing(
+def test_pairs_are_truncated_only_if_too_long_and_no_side_becomes_empty(
     lengths: list[tuple[int, int]], room: int
 ) -> None:
     kept = shared_room(np.array(lengths), room)

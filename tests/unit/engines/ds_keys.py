@@ -1,4 +1,4 @@
-"""The keys that the installed DeepSpeed reads; run as a script, it writes the list anew."""
+"""The keys that the installed DeepSpeed reads; run as a script, it rewrites `ds_keys.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIST = Path(__file__).parents[3] / "ptm" / "engines" / "ds_keys.json"
 
 
 class _Recorder(dict[str, Any]):
-    """A configuration that notes every key it is asked for."""
+    """A configuration that records every key that is read or looked up."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -50,7 +50,7 @@ class _RecordedKeys(list[str]):
 
 
 def _fields(model: type[Any]) -> dict[str, type[Any] | None]:
-    """Field (or alias) -> nested config model, if it is one."""
+    """Map each field (or its alias) to its nested config model, or None."""
     found: dict[str, type[Any] | None] = {}
     for name, field in model.model_fields.items():
         kinds = [field.annotation, *typing.get_args(field.annotation)]
@@ -60,7 +60,7 @@ def _fields(model: type[Any]) -> dict[str, type[Any] | None]:
 
 
 def installed_keys() -> dict[str, list[str]]:
-    """Keys by dotted block, as the installed DeepSpeed has them."""
+    """Return the installed DeepSpeed's keys by dotted block."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from deepspeed.runtime.config import DeepSpeedConfig
     from deepspeed.runtime.precision_config import DeepSpeedBF16Config, DeepSpeedFP16Config

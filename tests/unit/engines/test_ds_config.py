@@ -23,7 +23,7 @@ BATCH = batch_plan(global_rows=8, most_micro_rows=4, ranks=1)
 
 @pytest.fixture
 def merged(load: Load, tmp_path: Path) -> Callable[..., Config]:
-    """The configuration that comes of the recipe and this JSON."""
+    """Returns the configuration merged from the recipe and the given JSON."""
 
     def merge(config: object, *overrides: str) -> Config:
         path = tmp_path / "ds.json"
@@ -46,7 +46,7 @@ def test_every_configuration_of_the_project_is_valid(
         ds_config(load(f"engine.deepspeed={name}", f"engine.precision={precision}"), BATCH)
 
 
-def test_what_the_recipe_owns_is_written_out(merged: Merged) -> None:
+def test_values_of_the_recipe_are_written_to_the_configuration(merged: Merged) -> None:
     config = merged({"zero_optimization": {"stage": 1}}, "train.gradient_clipping=0.5")
     assert config["train_batch_size"] == 8
     assert config["train_micro_batch_size_per_gpu"] == 4
@@ -55,7 +55,7 @@ def test_what_the_recipe_owns_is_written_out(merged: Merged) -> None:
     assert config["bf16"]["enabled"] is False
 
 
-def test_what_the_json_owns_is_kept(merged: Merged) -> None:
+def test_settings_owned_by_the_json_are_kept(merged: Merged) -> None:
     zero = {"stage": 2, "reduce_bucket_size": 1000, "offload_optimizer": {"device": "cpu"}}
     assert merged({"zero_optimization": zero})["zero_optimization"] == zero
 
@@ -71,7 +71,7 @@ def test_what_the_json_owns_is_kept(merged: Merged) -> None:
         ),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest(
+def test_an_unknown_key_is_rejected_with_the_nearest_known_one(
     merged: Merged, config: Config, expected: str
 ) -> None:
     with pytest.raises(UserError, match=rf"ds\.json: {expected}"):
@@ -92,7 +92,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(
         ({"bf16": {"enabled": True}}, r"bf16\.enabled", "true", "false"),
     ],
 )
-def test_a_value_other_than_the_recipes_is_refused_with_both(
+def test_a_value_that_contradicts_the_recipe_is_rejected_with_both_values(
     merged: Merged, config: Config, key: str, found: str, recipe: str
 ) -> None:
     with pytest.raises(UserError, match=rf"{key} = {found}, but the recipe gives {recipe}"):
@@ -100,12 +100,12 @@ def test_a_value_other_than_the_recipes_is_refused_with_both(
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_a_value_that_is_the_recipes_is_no_contradiction(merged: Merged, stage: int) -> None:
+def test_a_value_equal_to_the_recipes_is_accepted(merged: Merged, stage: int) -> None:
     same = {"train_batch_size": 8, "gradient_clipping": 1.0, "bf16": {"enabled": False}}
     merged({"zero_optimization": {"stage": stage}, **same}, "train.gradient_clipping=1.0")
 
 
-def test_auto_leaves_a_value_to_the_recipe(merged: Merged) -> None:
+def test_auto_takes_the_value_of_the_recipe(merged: Merged) -> None:
     assert merged({"train_batch_size": "auto"})["train_batch_size"] == 8
 
 
@@ -119,7 +119,7 @@ def test_auto_leaves_a_value_to_the_recipe(merged: Merged) -> None:
         ("bfloat16", {"enabled": True}, r"engine\.precision"),
     ],
 )
-def test_what_belongs_to_the_recipe_is_refused_by_its_key(
+def test_keys_that_belong_to_the_recipe_are_rejected_with_the_recipe_key(
     merged: Merged, key: str, value: Config, owner: str
 ) -> None:
     with pytest.raises(UserError, match=rf"{key} = .* belongs to the recipe \({owner}\)"):
@@ -127,38 +127,40 @@ def test_what_belongs_to_the_recipe_is_refused_by_its_key(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"zero_optimization": {"stage": 1},}'])
-def test_what_is_no_json_object_is_refused_by_name(merged: Merged, text: str) -> None:
+def test_a_file_without_a_json_object_is_rejected_by_name(merged: Merged, text: str) -> None:
     with pytest.raises(UserError, match=r"ds\.json"):
         merged(text)
 
 
 @pytest.mark.parametrize("zero", [True, "one", {"stage": "two"}, {"stage": 7}, {"stage": None}])
-def test_a_zero_stage_that_is_none_is_refused_by_name(merged: Merged, zero: object) -> None:
+def test_an_invalid_zero_stage_is_rejected_with_file_and_key(merged: Merged, zero: object) -> None:
     with pytest.raises(UserError, match=r"ds\.json.*zero_optimization"):
         merged({"zero_optimization": zero})
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_an_optimizer_of_rows_and_columns_is_given_no_flat_pieces(load: Load, stage: int) -> None:
+def test_an_optimizer_that_needs_whole_matrices_is_rejected_under_zero(
+    load: Load, stage: int
+) -> None:
     adafactor = "optimizer={type: adafactor}"
     assert ds_config(load(adafactor, "engine.deepspeed=zero0"), BATCH)
-    with pytest.raises(UserError, match=f"ZeRO stage {stage} .* set engine.deepspeed: zero0, or"):
+    with pytest.raises(UserError, match=f"ZeRO stage {stage} .* Set engine.deepspeed: zero0 or"):
         ds_config(load(adafactor, f"engine.deepspeed=zero{stage}"), BATCH)
 
 
-def test_an_unknown_configuration_is_refused_with_the_nearest(load: Load) -> None:
+def test_an_unknown_configuration_is_rejected_with_the_nearest_known_one(load: Load) -> None:
     with pytest.raises(UserError, match=r'no ds_configs/zer1\.json.*Did you mean "zero1"'):
         ds_config(load("engine.deepspeed=zer1"), BATCH)
 
 
 @pytest.mark.parametrize("name", ["nowhere.json", "./nowhere"])
-def test_a_missing_file_is_refused_by_name(load: Load, name: str) -> None:
+def test_a_missing_file_is_rejected_by_name(load: Load, name: str) -> None:
     with pytest.raises(UserError, match=rf'engine\.deepspeed: "{name}" is not a file'):
         ds_config(load(f"engine.deepspeed={name}"), BATCH)
 
 
 def test_the_known_keys_are_those_of_the_installed_deepspeed(project: Path) -> None:
-    # In a process of its own: whoever imports DeepSpeed sets an accelerator and loggers.
+    # In a separate process, because importing DeepSpeed sets an accelerator and loggers.
     show = (
         "import json, sys\n"
         "sys.path.insert(0, sys.argv[1])\n"
@@ -177,58 +179,58 @@ def test_the_known_keys_are_those_of_the_installed_deepspeed(project: Path) -> N
 
 CPU = {"device": "cpu"}
 NVME = {"device": "nvme", "nvme_path": "/tmp"}
-IGNORED = "ptm: ds.json: offload is part of ZeRO, and DeepSpeed ignores it at zero_optimization."
+IGNORED = "ptm: ds.json: offload needs ZeRO, and DeepSpeed ignores it at zero_optimization."
 OFFLOAD = {
     "optimizer at stage 0": ({"stage": 0, "offload_optimizer": CPU}, IGNORED + "stage = 0"),
-    "parameters at no stage": ({"offload_param": CPU}, IGNORED + "stage = 0: use stage 1, 2 or 3"),
+    "parameters at no stage": ({"offload_param": CPU}, IGNORED + "stage = 0. Use stage 1, 2 or 3"),
     "parameters at stage 2": (
         {"stage": 2, "offload_param": CPU},
-        "offload_param needs stage 3, and DeepSpeed ignores it at stage 2: use stage 3, or",
+        "offload_param needs stage 3, and DeepSpeed ignores it at stage 2. Use stage 3, or",
     ),
     "parameters at stage 1": ({"stage": 1, "offload_param": CPU}, "ignores it at stage 1"),
     "optimizer on NVMe at stage 2": (
         {"stage": 2, "offload_optimizer": NVME},
-        'device = "nvme" needs stage 3, and at stage 2 nothing is put on NVMe: use stage 3, or "cp',
+        'device = "nvme" needs stage 3, and DeepSpeed ignores it at stage 2. Use stage 3, or "cpu"',
     ),
     "optimizer on NVMe at stage 1": (
         {"stage": 1, "offload_optimizer": NVME},
-        "at stage 1 nothing is put on NVMe",
+        'device = "nvme" needs stage 3, and DeepSpeed ignores it at stage 1',
     ),
     "round robin": (
         {"stage": 2, "round_robin_gradients": True},
-        "round_robin_gradients = true orders parameters in a way in which checkpoints would be wro",
+        "round_robin_gradients = true is not supported: it reorders parameters, so checkpoints wou",
     ),
     "old optimizer key": (
         {"stage": 2, "cpu_offload": True},
-        'cpu_offload is an old name: write "offload_optimizer": {"device": "cpu", "pin_memory": t',
+        'cpu_offload is a former key. Write "offload_optimizer": {"device": "cpu", "pin_memory": t',
     ),
     "old parameter key": (
         {"stage": 3, "cpu_offload_param": True},
-        'cpu_offload_param is an old name: write "offload_param": {"device": "cpu"',
+        'cpu_offload_param is a former key. Write "offload_param": {"device": "cpu"',
     ),
     "part of the optimizer": (
         {"stage": 3, "offload_optimizer": {**CPU, "ratio": 0.5}},
-        "offload_optimizer: ratio below 1 and super_offload need an optimizer of DeepSpeed's own",
+        "offload_optimizer: ratio below 1 and super_offload need one of DeepSpeed's own optimizers",
     ),
     "super offload": (
         {"stage": 3, "offload_optimizer": {**CPU, "super_offload": True}},
-        "ratio below 1 and super_offload need an optimizer of DeepSpeed's own: remove them.",
+        "ratio below 1 and super_offload need one of DeepSpeed's own optimizers. Remove them.",
     ),
     "too few buffers": (
         {"stage": 3, "offload_optimizer": {**NVME, "buffer_count": 3}},
-        "offload_optimizer.buffer_count = 3 is too few here: set 4 or more.",
+        "offload_optimizer.buffer_count = 3 is too small. Set 4 or more.",
     ),
     "too few buffers for reading ahead": (
         {"stage": 3, "offload_optimizer": {**NVME, "pipeline_read": True}},
-        "offload_optimizer.buffer_count = 4 is too few here: set 8 or more.",
+        "offload_optimizer.buffer_count = 4 is too small. Set 8 or more.",
     ),
     "too few buffers for both": (
         {"stage": 3, "offload_optimizer": {**NVME, "pipeline_read": True, "pipeline_write": True}},
-        "offload_optimizer.buffer_count = 4 is too few here: set 12 or more.",
+        "offload_optimizer.buffer_count = 4 is too small. Set 12 or more.",
     ),
     "no path for the optimizer": (
         {"stage": 3, "offload_optimizer": {"device": "nvme"}},
-        "offload_optimizer.nvme_path is missing or no path: give a folder on a fast local disk.",
+        "offload_optimizer.nvme_path is missing or not a path. Set it to a folder on a fast local ",
     ),
     "no path for the parameters": (
         {"stage": 3, "offload_param": {"device": "nvme"}, "stage3_prefetch_bucket_size": 0},
@@ -236,22 +238,22 @@ OFFLOAD = {
     ),
     "parameters on NVMe, read ahead": (
         {"stage": 3, "offload_param": NVME},
-        "works only with stage3_prefetch_bucket_size = 0, as DeepSpeed otherwise reads a paramete",
+        "works only with stage3_prefetch_bucket_size = 0: otherwise DeepSpeed reads a parameter tw",
     ),
     "another device": (
         {"stage": 3, "offload_optimizer": {"device": "disk"}},
-        'offload_optimizer = {"device": "disk"} offloads to no device that there is; it is a block',
+        'offload_optimizer = {"device": "disk"} does not name an offload device. Write a block',
     ),
     "no block": (
         {"stage": 3, "offload_param": "cpu"},
-        'offload_param = "cpu" offloads to no device that there is; it is a block such as {"devic',
+        'offload_param = "cpu" does not name an offload device. Write a block such as {"device": "',
     ),
 }
 
 
 @pytest.fixture
 def validate(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What `ptm validate` says of a file with this block for ZeRO, nothing where it is valid."""
+    """Returns the error of `ptm validate` for a JSON with this ZeRO block; "" if it is valid."""
     load()
 
     def said(block: object) -> str:
@@ -268,7 +270,7 @@ def validate(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("case", OFFLOAD)
-def test_offload_that_would_not_happen_or_fail_later_is_refused_in_a_sentence(
+def test_offload_that_is_ignored_or_fails_later_is_rejected_with_one_sentence(
     validate: Callable[..., str], case: str
 ) -> None:
     block, expected = OFFLOAD[case]
@@ -278,7 +280,7 @@ def test_offload_that_would_not_happen_or_fail_later_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize(("key", "value"), [("nvme_path", 5), ("buffer_count", "8")])
-def test_an_offload_option_of_another_type_is_refused_by_name(
+def test_an_offload_option_of_another_type_is_rejected_by_name(
     validate: Callable[..., str], key: str, value: object
 ) -> None:
     assert key in validate({"stage": 3, "offload_optimizer": {**NVME, key: value}})

@@ -1,4 +1,4 @@
-"""Every file of ds_configs/ says what it means, and DeepSpeed understands it so."""
+"""DeepSpeed reads every setting in the files of ds_configs/ with the value they state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = {
     "zero3-nvme": 3,
     "pipeline": 1,
 }
-# A pipeline needs two ranks; offload to NVMe has tests of its own.
+# A pipeline needs two ranks; NVMe offload is tested in integration/training/test_offload.py.
 TRAIN_ALONE = [name for name in STAGES if name not in ("zero0", "zero3-nvme", "pipeline")]
 SHORT = (
     "model.dropout=0.0",
@@ -39,13 +39,13 @@ SHORT = (
 
 
 def read(name: str) -> dict[str, Any]:
-    """The file as it stands."""
+    """Return the file's content."""
     config: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return config
 
 
 def merged(name: str, *overrides: str) -> dict[str, Any]:
-    """The file with the quickstart's recipe."""
+    """Return the file merged with the quickstart recipe."""
     recipe = load_recipe(
         str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),
         [f"engine.deepspeed={FOLDER / name}.json", *overrides],
@@ -54,7 +54,7 @@ def merged(name: str, *overrides: str) -> dict[str, Any]:
 
 
 def assert_understood(stated: Mapping[str, Any], found: Mapping[str, Any], at: str) -> None:
-    """Whatever the JSON states is what DeepSpeed reads, key by key."""
+    """Assert that DeepSpeed read each value that the JSON states."""
     for key, value in stated.items():
         if isinstance(value, Mapping):
             assert_understood(value, found[key], f"{at}.{key}")
@@ -64,7 +64,7 @@ def assert_understood(stated: Mapping[str, Any], found: Mapping[str, Any], at: s
             assert found[key] == value, f"{at}.{key}"
 
 
-def test_the_files_of_the_folder_are_those_that_are_tested_here() -> None:
+def test_every_file_of_ds_configs_is_tested() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in STAGES}
 
 
@@ -75,12 +75,12 @@ def test_a_file_states_its_zero_stage(name: str) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", STAGES)
-def test_a_file_goes_with_every_precision_and_keeps_its_stage(name: str, precision: str) -> None:
+def test_a_file_works_with_every_precision_and_keeps_its_stage(name: str, precision: str) -> None:
     assert zero_stage(merged(name, f"engine.precision={precision}")) == STAGES[name]
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_deepspeed_reads_what_a_file_states(name: str) -> None:
+def test_deepspeed_reads_the_values_that_a_file_states(name: str) -> None:
     stated = read(name)
     found = DeepSpeedConfig(merged(name))
     assert set(stated) <= {"zero_optimization", "aio"}
@@ -89,7 +89,7 @@ def test_deepspeed_reads_what_a_file_states(name: str) -> None:
     assert_understood(stated.get("aio", {}), found.aio_config, "aio")
 
 
-def test_a_pipeline_is_zero_1_under_a_name_of_its_own() -> None:
+def test_the_pipeline_file_equals_zero1() -> None:
     assert read("pipeline") == read("zero1")
 
 

@@ -1,4 +1,4 @@
-"""fp16 at ZeRO 0: gradients as in fp32, clipped, and never halved by a scale that moves."""
+"""fp16 at ZeRO 0: updates and clipping match fp32, also when the loss scale changes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WINDOW = 2
 
 
 def gradient(size: float) -> Tensor:
-    """What every step has for a gradient."""
+    """The gradient of every step."""
     return (size * torch.arange(6.0)).view(2, 3)
 
 
 class Descent:
-    """One matrix trained with plain descent at rate 1: an update is the gradient itself."""
+    """One matrix trained by SGD with learning rate 1, so that an update equals the gradient."""
 
     def __init__(self, *, power: int, clipping: float, minimum: float) -> None:
         join_ranks()
@@ -41,7 +41,7 @@ class Descent:
             "zero_allow_untested_optimizer": True,
         }
         model = nn.Linear(3, 2, bias=False)
-        # Nothing is rounded away where a small update meets a large weight.
+        # Zero weights: small updates are not rounded away by large weights.
         nn.init.zeros_(model.weight)
         self.engine: Any = start_engine(model, torch.optim.SGD(model.parameters(), lr=1.0), config)
         self.minimum = minimum
@@ -53,11 +53,11 @@ class Descent:
 
     @property
     def weights(self) -> Tensor:
-        """The fp32 truth."""
+        """The fp32 master weights."""
         return self.engine.optimizer.fp32_groups[0][0].detach().clone()
 
     def update(self, size: float) -> tuple[Tensor, float]:
-        """What one step subtracts, and the norm that it tells."""
+        """Return the tensor that one step subtracts and the gradient norm that it reports."""
         before = self.weights
         outputs = self.engine(torch.eye(3, dtype=torch.float16)).float()
         scale = 1.0 if self.scale is None else self.scale.value
@@ -80,20 +80,20 @@ def build() -> Build:
 
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0])
 def test_a_gradient_is_as_large_as_in_fp32(build: Build, size: float) -> None:
-    # 1e-6 has three bits left in fp16, or none at all once it is divided by a scale of 1024.
+    # 1e-6 keeps three bits in fp16 and becomes 0 when divided by a scale of 1024.
     update, norm = build().cured().update(size)
     assert torch.allclose(update, gradient(size), rtol=2e-3, atol=2e-3 * size)
     assert norm == pytest.approx(float(gradient(size).norm()), rel=2e-3)
 
 
-def test_deepspeed_alone_still_divides_by_a_scale_that_the_loss_never_had(build: Build) -> None:
-    """Once this fails, DeepSpeed has mended it and the cure must go."""
+def test_deepspeed_alone_still_unscales_gradients_of_an_unscaled_loss(build: Build) -> None:
+    """If this fails, DeepSpeed has fixed the bug: remove MissingLossScale."""
     update, _ = build().update(1.0)
     assert torch.allclose(update, gradient(1.0) / 1024, rtol=2e-3)
 
 
 @pytest.mark.parametrize(("size", "clipped"), [(1.0, True), (0.01, False)])
-def test_clipping_is_to_the_norm_of_the_unscaled_gradients(
+def test_clipping_uses_the_norm_of_the_unscaled_gradients(
     build: Build, size: float, clipped: bool
 ) -> None:
     update, norm = build(clipping=0.5).cured().update(size)

@@ -1,4 +1,4 @@
-"""Objectives whose examples change by epoch: rows by position, epoch after epoch."""
+"""Row indexes of objectives whose examples change by epoch: positions, epochs and variants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATIC = "objective={type: bert, dynamic: false, duplicates: 3}"
 
 @pytest.fixture(scope="session")
 def split_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Documents of the bundled corpus, split into sentences; few, so that epochs are short."""
+    """A store of few documents of the bundled corpus, split into sentences: epochs are short."""
     folder = tmp_path_factory.mktemp("split")
     lines: list[str] = []
     for name in ("english", "chinese"):
@@ -61,7 +61,7 @@ def split_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_store(split_store: Path, tmp_path: Path) -> Path:
-    """The store with no index beside it yet."""
+    """The store without an index folder yet."""
     store = tmp_path / "store"
     store.mkdir()
     for path in split_store.iterdir():
@@ -83,7 +83,7 @@ def rows_of(store: Path, *overrides: str, split: str = TRAIN) -> RowSet:
 
 
 def seen(rows: RowSet, positions: range) -> list[dict[str, Any]]:
-    """The tensors at each position."""
+    """Return epoch and tensors of each position."""
     numbers = np.array(positions)
     epochs, chosen = rows.located(numbers)
     return [
@@ -101,19 +101,19 @@ def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
 
 
 def contents(rows: RowSet, epoch: int) -> list[str]:
-    """The texts of an epoch's examples."""
+    """Return the sorted texts of an epoch's examples."""
     count = len(rows.indexes.at(int(rows.indexes.drawing_of(np.array(epoch)))).rows)
     every = np.arange(count)
     return sorted(rows.words(rows.placed(every, np.full(count, epoch))))
 
 
 def drawings_on_disk(store: Path) -> set[str]:
-    """The drawings whose index is kept beside the store."""
+    """Return the variants whose index is on disk."""
     kept = {path.name for path in (store / "index").iterdir() if path.is_dir()}
     return {name.rsplit("-", 1)[1] for name in kept}
 
 
-def test_epochs_have_pairs_and_numbers_of_rows_of_their_own(own_store: Path) -> None:
+def test_epochs_differ_in_pairs_and_number_of_rows(own_store: Path) -> None:
     rows = rows_of(own_store)
     ends = rows.indexes.epoch_ends(int(4.5 * len(rows)))
     assert len(set(np.diff(ends, prepend=0).tolist())) > 1
@@ -121,7 +121,7 @@ def test_epochs_have_pairs_and_numbers_of_rows_of_their_own(own_store: Path) -> 
     assert len(set(first) & set(second)) < 0.5 * len(first)
 
 
-def test_every_row_of_every_epoch_comes_once(own_store: Path) -> None:
+def test_every_row_occurs_once_per_epoch(own_store: Path) -> None:
     rows = rows_of(own_store)
     ends = rows.indexes.epoch_ends(3 * len(rows))
     epochs, chosen = rows.located(np.arange(int(ends[2])))
@@ -131,7 +131,7 @@ def test_every_row_of_every_epoch_comes_once(own_store: Path) -> None:
         assert rows.epoch_of(int(begin)) == rows.epoch_of(int(end) - 1) == epoch
 
 
-def test_static_pairs_come_again_after_so_many_epochs(own_store: Path) -> None:
+def test_static_pairs_repeat_after_the_number_of_duplicates(own_store: Path) -> None:
     rows = rows_of(own_store, STATIC)
     found = [contents(rows, epoch) for epoch in range(4)]
     assert found[0] == found[3]
@@ -141,7 +141,7 @@ def test_static_pairs_come_again_after_so_many_epochs(own_store: Path) -> None:
     assert sizes[:3] == sizes[3:6]
 
 
-def test_a_micro_batch_over_the_end_of_an_epoch_is_its_rows_one_by_one(own_store: Path) -> None:
+def test_a_micro_batch_across_an_epoch_boundary_equals_its_single_rows(own_store: Path) -> None:
     rows = rows_of(own_store)
     end = int(rows.indexes.epoch_ends(0)[0])
     positions = range(end - 3, end + 3)
@@ -158,7 +158,7 @@ def test_a_micro_batch_over_the_end_of_an_epoch_is_its_rows_one_by_one(own_store
     assert np.array_equal(together.tensors["pair_positions"], firsts)
 
 
-def test_the_middle_of_the_fourth_epoch_is_the_same_for_whoever_begins_there(
+def test_rows_of_the_fourth_epoch_are_the_same_without_reading_earlier_epochs(
     own_store: Path,
 ) -> None:
     through = rows_of(own_store)
@@ -171,7 +171,7 @@ def test_the_middle_of_the_fourth_epoch_is_the_same_for_whoever_begins_there(
     assert same(seen(rows_of(own_store), range(middle, middle + 12)), expected)
 
 
-def test_a_resume_needs_no_index_of_an_epoch_that_is_past(
+def test_a_resume_does_not_rebuild_indexes_of_past_epochs(
     own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through = rows_of(own_store)
@@ -181,13 +181,13 @@ def test_a_resume_needs_no_index_of_an_epoch_that_is_past(
     assert drawings_on_disk(own_store) == {"0", "4", "5"}
 
     def index(*_: Any, **__: Any) -> Any:
-        raise AssertionError("an index is computed again")
+        raise AssertionError("an index is rebuilt")
 
     monkeypatch.setattr(Bert, "index", index)
     seen(rows_of(own_store), range(ends[4], ends[4] + 1))
 
 
-def test_the_next_epoch_is_made_ready_in_the_second_half_of_one(own_store: Path) -> None:
+def test_the_next_epochs_index_is_built_in_the_second_half_of_an_epoch(own_store: Path) -> None:
     rows = rows_of(own_store)
     rows.prepare(len(rows) // 2 - 1)
     assert drawings_on_disk(own_store) == {"0"}
@@ -198,7 +198,7 @@ def test_the_next_epoch_is_made_ready_in_the_second_half_of_one(own_store: Path)
     assert drawings_on_disk(own_store) == {"0", "1"}
 
 
-def test_what_goes_wrong_in_the_background_is_told_where_it_is_needed(
+def test_an_error_in_the_background_is_raised_when_the_index_is_needed(
     own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = rows_of(own_store)
@@ -223,16 +223,16 @@ def test_held_out_pairs_are_always_the_same(own_store: Path) -> None:
     assert not trained & set(rows.words(rows.placed(every, zeros)))
 
 
-def test_an_index_that_does_not_change_has_the_name_it_always_had(own_store: Path) -> None:
+def test_the_cache_name_of_an_unchanging_index_is_stable(own_store: Path) -> None:
     rows = rows_of(own_store, "objective={type: mlm, masking: {unit: token}}")
     names = [path.name for path in (own_store / "index").iterdir()]
     assert names == [f"{rows.store.info.fingerprint[:16]}-pieces-64-packed-0.1-train"]
-    # Whole documents, though the store knows their sentences.
+    # Examples are whole documents, although the store is split into sentences.
     assert rows.lengths.size >= rows.store.info.documents * 0.85
     assert rows.lengths.size < sum(shard.sentences for shard in rows.store.info.shards) / 2
 
 
-def test_a_description_tells_both_halves_of_every_pair(own_store: Path) -> None:
+def test_a_description_has_both_halves_of_every_pair(own_store: Path) -> None:
     recipe = recipe_of(own_store)
     rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
     found = described_rows(rows, batches_of(recipe.train, recipe.engine), len(rows) - 4, text=True)
@@ -241,7 +241,7 @@ def test_a_description_tells_both_halves_of_every_pair(own_store: Path) -> None:
     assert all(text.count(" [SEP] ") == 1 for text in found["texts"])
 
 
-def test_ranks_share_out_the_rows_of_a_step(own_store: Path) -> None:
+def test_data_ranks_split_the_rows_of_a_step(own_store: Path) -> None:
     recipe = recipe_of(own_store)
     inputs = open_inputs(recipe)
     at = int(inputs.train.indexes.epoch_ends(0)[0]) - 3
@@ -255,24 +255,24 @@ def test_ranks_share_out_the_rows_of_a_step(own_store: Path) -> None:
     assert np.array_equal(np.concatenate(ids), np.concatenate(together))
 
 
-def test_show_tells_what_is_left_out_and_the_labels(own_store: Path) -> None:
+def test_show_prints_left_out_tokens_and_labels(own_store: Path) -> None:
     lines = list(show(recipe_of(own_store), batch=True))
     assert any(line.startswith("left out: ") and "tokens cut off" in line for line in lines)
     assert any("pair label " in line for line in lines)
 
 
-def test_a_store_that_was_not_split_is_refused(store: Path) -> None:
+def test_a_store_without_sentence_splitting_is_rejected(store: Path) -> None:
     with pytest.raises(UserError, match=r"without sentence splitting.*sentence_splitting: true"):
         rows_of(store)
 
 
-def test_a_run_stopped_in_the_second_epoch_goes_on_as_if_it_had_not_been(
+def test_a_run_stopped_in_a_later_epoch_resumes_with_the_same_metrics(
     split_store: Path, tmp_path: Path
 ) -> None:
     runs = Runs(split_store, tmp_path / "runs")
     size = len(rows_of(split_store))
     steps = 3 * size // 32
-    # Two epochs and a half, at four times the rows a step.
+    # Three epochs of the first one's size, at four times the usual rows per step.
     options = (
         *BERT,
         "train.global_batch_size=32",

@@ -120,16 +120,16 @@ def test_fp16_in_the_json_is_refused_as_the_recipes(refused: Said, tmp_path: Pat
     path = tmp_path / "half.json"
     path.write_text(json.dumps({"fp16": {"enabled": True}}))
     assert refused("validate", f"engine.deepspeed={path}") == (
-        f'ptm: {path}: fp16 = {{"enabled": true}} belongs to the recipe (engine.precision): '
-        "remove it from half.json."
+        f'ptm: {path}: fp16 = {{"enabled": true}} belongs to the recipe (engine.precision). '
+        "Remove it from half.json."
     )
 
 
 def test_nccl_without_a_gpu_is_refused(refused: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert refused("train", "engine.backend=nccl") == (
-        "ptm: engine.backend = nccl, but torch sees no GPU here: set engine.backend: auto, which "
-        "takes gloo on CPUs."
+        "ptm: engine.backend = nccl needs GPUs, but torch finds none. Set engine.backend: auto, "
+        "which uses gloo on CPUs."
     )
 
 
@@ -138,7 +138,7 @@ def test_gloo_where_there_are_gpus_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     said = refused("train", "engine.backend=gloo")
-    assert "engine.backend = gloo trains on CPUs, but torch sees GPUs" in said
+    assert "engine.backend = gloo trains on CPUs, but torch finds GPUs" in said
     assert "CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu" in said
 
 
@@ -153,7 +153,7 @@ def test_a_pipeline_with_another_zero_stage_is_refused_naming_zero_1(
 ) -> None:
     said = refused("validate", "engine.pipeline_stages=2", f"engine.deepspeed=zero{stage}")
     assert f"engine.pipeline_stages = 2 cannot be combined with ZeRO stage {stage}" in said
-    assert "Pipelines run with ZeRO 1: set pipeline_stages: 1 or engine.deepspeed: pipeline" in said
+    assert "Pipelines run with ZeRO 1: set engine.pipeline_stages: 1 or engine.deepspeed" in said
 
 
 @pytest.mark.parametrize("name", ["zero1", "pipeline"])

@@ -44,7 +44,7 @@ def test_a_damaged_one_is_named_and_the_newest_one_decides(
     assert main(["verify", str(run)]) == code
 
     lines = capsys.readouterr().out.splitlines()
-    assert f"global_step{step}  {file}: its checksum does not fit the manifest" in lines
+    assert f"global_step{step}  {file}: the checksum differs from the manifest" in lines
     assert sum(line.endswith("  whole") for line in lines) == 2
 
 
@@ -58,7 +58,7 @@ def test_one_of_a_later_version_does_not_hide_the_others(
     assert main(["verify", str(run)]) == EXIT_USER
 
     lines = capsys.readouterr().out.splitlines()
-    assert "global_step12: was written by a later version of ptm (format 2" in lines[0]
+    assert "global_step12: written by a later version of ptm (format 2" in lines[0]
     assert lines[1:] == ["global_step8  whole", "global_step4  whole"]
 
 

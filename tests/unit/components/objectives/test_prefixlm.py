@@ -75,8 +75,8 @@ def test_a_pair_that_is_too_long_is_cut_and_reported(
     assert words(batch.tensors["input_ids"][0], tokens) == "[CLS] a b c [SEP] g h i"
     assert words(batch.tensors["input_ids"][1], tokens) == "[CLS] a [SEP] b c d e f"
     assert rows.examples.left_out == {
-        "source tokens at the ends of 1 pairs too long for a row": 3,
-        "target tokens at the ends of 1 pairs too long for a row": 2,
+        "source tokens cut off (pairs too long for a row: 1)": 3,
+        "target tokens cut off (pairs too long for a row: 1)": 2,
     }
 
 

@@ -109,8 +109,8 @@ def test_a_pair_that_is_too_long_is_cut_and_reported(make_rows: MakeRows) -> Non
     assert words(batch.tensors["decoder_input_ids"][0], target) == "[CLS] a b c"
     assert words(batch.tensors["target_ids"][0], target) == "a b c [SEP]"
     assert rows.examples.left_out == {
-        "source tokens at the ends of 1 pairs too long for a row": 2,
-        "target tokens at the ends of 1 pairs too long for a row": 2,
+        "source tokens cut off (pairs too long for a row: 1)": 2,
+        "target tokens cut off (pairs too long for a row: 1)": 2,
     }
 
 

@@ -137,13 +137,13 @@ def test_left_out_sentences_are_counted() -> None:
     assert index.left_out == {
         "documents of one sentence": 1,
         "tokens in documents of one sentence": 5,
-        "last sentences of documents that found no other in their row": 1,
-        "tokens in such last sentences": 4,
+        "last sentences of documents that are alone in a row": 1,
+        "tokens in last sentences that are alone in a row": 4,
     }
 
 
 def test_a_corpus_of_single_sentences_is_rejected() -> None:
-    with pytest.raises(UserError, match="is a single sentence, without sentences to"):
+    with pytest.raises(UserError, match=r"is a single sentence .* needs sentences to"):
         groups_of([[5], [6]], 12, 8)
 
 

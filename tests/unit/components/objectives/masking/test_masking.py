@@ -354,7 +354,7 @@ def test_the_mask_of_an_example_does_not_depend_on_its_batch(
     ("block", "message"),
     [
         ({"unit": "token", "mask": 0.8, "random": 0.3}, r"mask = 0\.8 and random = 0\.3 add up to"),
-        ({"unit": "token", "duplicates": 5}, "duplicates = 5 has no meaning with dynamic: true"),
+        ({"unit": "token", "duplicates": 5}, "duplicates = 5 has no effect with dynamic: true"),
         ({"unit": "token", "rate": 0.0}, "greater than 0"),
         ({"unit": "token", "rate": 1.0}, "less than 1"),
         ({"unit": "span", "max_length": 0}, "greater than 0"),
