@@ -58,9 +58,9 @@ class AveragedSource(RunSource):
         there = [step_of(path) for path in paths if step_of(path) <= last]
         if count > len(there):
             raise UserError(
-                f"{folder}: --average = {count} needs as many checkpoints up to step {last}, but the "
-                f"run has {len(there)} ({', '.join(map(str, reversed(there)))}). checkpoint.keep in "
-                "its recipe sets how many are kept."
+                f"{folder}: --average = {count} needs as many checkpoints up to step {last}, but "
+                f"the run has {len(there)} ({', '.join(map(str, reversed(there)))}). "
+                "checkpoint.keep in its recipe sets how many are kept."
             )
         earlier = [_checkpoint(folder / "checkpoints", step) for step in there[1:count]]
         self._checkpoints = (self._checkpoint, *earlier)
