@@ -154,8 +154,7 @@ def our_activation(config: Mapping[str, Any]) -> str:
     named = config.get("hidden_act", "gelu")
     if named not in _ACTIVATIONS:
         raise UserError(
-            f'hidden_act = "{named}" is not supported. Supported: '
-            f"{', '.join(_ACTIVATIONS)}."
+            f'hidden_act = "{named}" is not supported. Supported: {", ".join(_ACTIVATIONS)}.'
         )
     return _ACTIVATIONS[named]
 
