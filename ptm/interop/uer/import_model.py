@@ -75,8 +75,8 @@ class UerCheckpoint:
         config = config or path.with_name("config.json")
         if not config.is_file():
             raise UserError(
-                f"{config}: does not exist. Pass the config that the model was trained with (UER-py's "
-                "--config_path) as --config."
+                f"{config}: does not exist. Pass the config that the model was trained with "
+                "(UER-py's --config_path) as --config."
             )
         vocab = vocab or next(
             (found for name in _VOCABULARIES for found in path.parent.glob(name)),
@@ -114,8 +114,8 @@ class UerCheckpoint:
         if WORDS not in tensors:
             shown = ", ".join(sorted(tensors)[:5]) or "none"
             raise UserError(
-                f"{self.weights}: is not a checkpoint of UER-py or TencentPretrain: it has no tensor "
-                f"{WORDS} (tensors: {shown})."
+                f"{self.weights}: is not a checkpoint of UER-py or TencentPretrain: it has no "
+                f"tensor {WORDS} (tensors: {shown})."
             )
         found = {name: tensor.float() for name, tensor in tensors.items()}
         refuse_non_finite(found, source=str(self.weights))
@@ -178,7 +178,7 @@ class UerCheckpoint:
         return blocks
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by canonical name. Raises UserError if they do not match the config."""
+        """Return the weights by canonical name. Raises UserError unless they match the config."""
         try:
             found = self._canonical()
         except UserError as error:
