@@ -31,7 +31,7 @@ class Sampling:
     top_k: int | None = None
     """Sample from this many most likely tokens (Fan et al. 2018, section 5.1)."""
     top_p: float | None = None
-    """Sample from the fewest most likely tokens whose probabilities sum to this (Holtzman et al. 2020)."""
+    """Sample from the fewest most likely tokens with this total share (Holtzman et al. 2020)."""
 
     def choose(self, logits: Tensor, dice: torch.Generator) -> Tensor:
         """Draw one token per row: logits (B, V) -> token ids (B,)."""
@@ -266,7 +266,7 @@ class _Grown:
     beams: int
 
     def ended(self, end: int) -> list[tuple[float, int]]:
-        """Return score and row of those of the best `beams` candidates that end."""
+        """Return score and row of each of the best `beams` candidates that ends."""
         best = self.tokens[: self.beams] == end
         rows, scores = self.rows[: self.beams][best], self.scores[: self.beams][best]
         return list(zip(scores.tolist(), rows.tolist(), strict=True))

@@ -85,7 +85,7 @@ class Embedder:
 
 
 def pooled(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:
-    """Pool hidden states (B, T, D) over the tokens that are not padding (`real`, (B, T)) -> (B, D)."""
+    """Pool hidden states (B, T, D) over the tokens to (B, D); `real` (B, T): not padding."""
     if pooling == "first":
         return hidden[:, 0]
     if pooling == "max":

@@ -33,7 +33,8 @@ class Filler:
         objective = self._recipe.objective
         if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
             raise UserError(
-                f"{source.folder}: a model trained with objective {objective.type} cannot fill masks."
+                f"{source.folder}: a model trained with objective {objective.type} cannot fill "
+                "masks."
             )
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
         size = self.tokenizer.vocabulary.size

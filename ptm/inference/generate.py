@@ -144,8 +144,8 @@ class Generator:
         assert prompt is not None, "the constructor rejects objectives without prompts"
         if not prompt.begin:
             raise UserError(
-                f"{quoted(text)}: the text is empty, but the model was trained without a start "
-                "token and needs a text to continue."
+                f"{quoted(text)}: the text has no tokens, but the model was trained without a "
+                "start token and needs a text to continue."
             )
         read = prompt.begin if prompt.source is None else prompt.source
         longest = self._recipe.model.embedding.longest_sequence

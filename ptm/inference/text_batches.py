@@ -45,15 +45,15 @@ def read_texts(
         ids = tokenizer.encode_marked(text)
         if longest is not None and len(ids) > longest:
             raise UserError(
-                f"{place}: the text has {len(ids)} tokens including special tokens; the model reads "
-                f"at most {longest}."
+                f"{place}: the text has {len(ids)} tokens including special tokens; the model "
+                f"reads at most {longest}."
             )
         found.append(ids)
     return found
 
 
 def quoted(text: str) -> str:
-    """Quote the first 40 characters of a text, to name it in messages."""
+    """Quote a text, shortened to 40 characters, to name it in messages."""
     return f'"{text}"' if len(text) <= 40 else f'"{text[:37]}..."'
 
 

@@ -160,7 +160,7 @@ def test_a_folder_with_two_checkpoints_needs_one_named(
     config = CONFIGS["mlm"]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
     path.with_name("model.bin-200").write_bytes(path.read_bytes())
-    assert "2 files" in refusal(path.parent, tmp_path)
+    assert "*.bin*: 2," in refusal(path.parent, tmp_path)
 
 
 def test_a_vocabulary_with_capitals_is_imported_with_an_option(
