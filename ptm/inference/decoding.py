@@ -31,7 +31,10 @@ class Sampling:
     top_k: int | None = None
     """Sample from this many most likely tokens (Fan et al. 2018, section 5.1)."""
     top_p: float | None = None
-    """Sample from the fewest most likely tokens with this total share (Holtzman et al. 2020)."""
+    """Sample from the fewest most likely tokens with this total probability.
+
+    Nucleus sampling (Holtzman et al. 2020).
+    """
 
     def choose(self, logits: Tensor, dice: torch.Generator) -> Tensor:
         """Draw one token per row: logits (B, V) -> token ids (B,)."""

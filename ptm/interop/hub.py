@@ -58,7 +58,7 @@ def hub_folder(name: str, *, download: bool = True) -> Path:
 
 
 def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
-    # Imported here because huggingface_hub loads an HTTP client.
+    # Imported lazily: huggingface_hub loads an HTTP client.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

@@ -45,7 +45,7 @@ def open_source(
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
         return ImportedSource(folder)
     if (folder / "config.json").exists():
-        # Imported here because it loads torch and all model families.
+        # Imported lazily: it loads torch and all model families.
         from ptm.interop.hf.io.folder import HuggingFaceFolder
 
         return HuggingFaceSource(HuggingFaceFolder(folder))

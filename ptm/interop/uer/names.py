@@ -130,12 +130,12 @@ def modern(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def output_of(theirs: Tensors) -> Output:
-    """Return the output layer of a state dict with modern names."""
+    """Return the output layer of a state dict with current names."""
     return NEXT if NEXT.matrix in theirs else MASKED
 
 
 def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict[str, Tensor]:
-    """Convert a state dict with modern names to tensors by canonical name.
+    """Convert a state dict with current names to tensors by canonical name.
 
     `width` is the hidden size; `tied`: drop the copy of the word embedding that is the output
     matrix. Raises UserError for tensors that no encoder with these targets has and for queries,
