@@ -281,7 +281,8 @@ class _Grown:
 
 
 def _grown(scores: Tensor, logits: Tensor, *, beams: int) -> _Grown:
-    """Extend all texts by one token: their scores (rows,) and next logits (rows, V)."""
+    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V)."""
+    # total (rows, V): log probability of every text with every next token.
     total = scores[:, None] + logits.log_softmax(dim=-1)
     best = total.flatten().topk(min(2 * beams, total.numel()))
     rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")

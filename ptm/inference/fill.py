@@ -75,6 +75,7 @@ class Filler:
     def _guesses(self, batch: TextBatch, mask: int, count: int) -> list[tuple[int, list[Guess]]]:
         """Return (number of the text, guesses) for all masks of the batch, in order."""
         row, column = (batch.tensors["input_ids"] == mask).nonzero(as_tuple=True)
+        # The model takes masked positions as indices into the flattened batch.
         at = row * batch.tensors["input_ids"].shape[1] + column
         with torch.no_grad():
             logits = self._model({**batch.tensors, "predicted_positions": at})["logits"]

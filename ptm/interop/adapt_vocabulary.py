@@ -223,6 +223,7 @@ def _adapted(
     pieces: dict[int, list[int]],
 ) -> Tensor:
     """(V, …) -> (V', …): copy the kept rows and initialise the new ones by `new_rows`."""
+    # kept: new ids whose row is copied; taken: these rows; filled (V', ...): the result.
     kept = torch.from_numpy(np.flatnonzero(rows >= 0))
     taken = tensor[torch.from_numpy(rows[rows >= 0])]
     shape = (len(rows), *tensor.shape[1:])

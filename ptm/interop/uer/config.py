@@ -217,6 +217,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
 
 
 def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
+    """Raise UserError naming the first option that UER-py configs cannot express."""
     can = {
         "encoder.visibility": encoder.visibility in ("full", "causal"),
         "encoder.position_bias": encoder.position_bias is None,

@@ -94,6 +94,7 @@ def blocks_of(config: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
 
 def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
     rms = config.get("layernorm", "normal") == "t5"
+    # UER-py sets these options independently; only T5's combinations, or neither, are supported.
     removed = {
         "remove_transformer_bias": rms,
         "relative_position_embedding": bool(config.get("remove_attention_scale", False)),
@@ -195,6 +196,7 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
 
 
 def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
+    """Raise UserError naming the first option that UER-py configs cannot express."""
     assert model.decoder is not None, "the model must have a decoder"
     encoder, decoder, here = model.encoder, model.decoder, model.embedding
     there = model.decoder_embedding.model_dump(exclude={"shared"})
@@ -217,6 +219,7 @@ def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
 
 
 def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
+    """Return the options of the embedding that UER-py configs can express."""
     return (
         *("of", "layer_norm", "positions", "position_offset"),
         *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.of else ()),
