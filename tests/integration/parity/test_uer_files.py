@@ -104,11 +104,11 @@ SEGMENT = "embedding.seg.embedding.weight"
         (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
         (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
-        (without("embedding.word.embedding.weight"), "no checkpoint of UER-py"),
+        (without("embedding.word.embedding.weight"), "not a checkpoint of UER-py"),
         (another_target, "target.lm.output_layer.weight"),
         (third_layer, "encoder.transformer.2."),
         (narrower, "encoder_00.feed_forward.up.weight"),
-        (lambda state: {"model": 3}, "no checkpoint of UER-py"),
+        (lambda state: {"model": 3}, "not a checkpoint of UER-py"),
     ],
     ids=[
         "query",
