@@ -1,1 +1,1 @@
-"""Models in use: filling masks, embedding texts, generating."""
+"""Inference: fill masks, embed texts, generate text."""

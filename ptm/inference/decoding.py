@@ -1,7 +1,7 @@
-"""Text from a model's probabilities: choosing tokens, batches of texts that grow, beam search.
+"""Text generation: greedy decoding, sampling and beam search with a key-value cache.
 
-transformers' generation works on its own model classes, and is no dependency; the tests compare
-with it.
+transformers' `generate` works only on its own model classes and is not a dependency; the tests
+compare with it.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from ptm.data.placement import DECODER
 from ptm.model.plain_model import PlainModel
 from ptm.nn.key_value_cache import KeyValueCache, remembering
 
-# B rows, T tokens a row, V vocabulary.
+# B: rows, one per text; T: tokens per row; V: vocabulary size.
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is drawn from: the distribution, sharpened, without its tail."""
+    """The distribution to sample from: temperature, then top-k, then top-p."""
 
     temperature: float = 1.0
-    """Scores are divided by it."""
+    """Divisor of the logits."""
     top_k: int | None = None
-    """Only so many of the likeliest tokens (Fan et al. 2018, section 5.1)."""
+    """Sample from this many most likely tokens (Fan et al. 2018, section 5.1)."""
     top_p: float | None = None
-    """Only the fewest likeliest that have this share together (Holtzman et al. 2020)."""
+    """Sample from the fewest most likely tokens with this total probability.
+
+    Nucleus sampling (Holtzman et al. 2020).
+    """
 
     def choose(self, logits: Tensor, dice: torch.Generator) -> Tensor:
-        """(B, V) -> a token a row (B)."""
+        """Draw one token per row: logits (B, V) -> token ids (B,)."""
         return torch.multinomial(self.probabilities(logits), 1, generator=dice)[:, 0]
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """(B, V) -> what is drawn from (B, V)."""
+        """Logits (B, V) -> probabilities (B, V) to sample from."""
         scores = logits / self.temperature
         if self.top_k is not None and self.top_k < scores.shape[-1]:
             least = scores.topk(self.top_k, dim=-1).values[:, -1:]
@@ -49,9 +52,10 @@ class Sampling:
 
 
 def _nucleus(scores: Tensor, share: float) -> Tensor:
-    """`scores` without the tokens after those that have `share` together; the first stays."""
+    """Set to -inf the tokens outside the nucleus of `share`; the most likely token always stays."""
     ordered, order = scores.sort(dim=-1, descending=True)
     shares = ordered.softmax(dim=-1)
+    # Drop each token that is preceded by tokens whose probabilities sum to `share` already.
     before = shares.cumsum(dim=-1) - shares
     beyond = torch.empty_like(before, dtype=torch.bool).scatter_(-1, order, before >= share)
     return scores.masked_fill(beyond, float("-inf"))
@@ -59,21 +63,21 @@ def _nucleus(scores: Tensor, share: float) -> Tensor:
 
 @dataclass
 class Continuation:
-    """What is read so far in every row, and what comes next."""
+    """A batch of texts in generation: what the model has read, and logits of the next token."""
 
     model: PlainModel
     caches: Sequence[KeyValueCache]
     given: Mapping[str, Tensor]
-    """What stays: of an encoder-decoder, the encoder's output and its example ids."""
+    """Fixed inputs: the encoder's output and example ids of an encoder-decoder, else empty."""
     next_position: Tensor
-    """Of every row (B)."""
+    """Position id of the next token in every row (B,)."""
     segment: int
-    """Of the tokens to come."""
+    """Segment id of the generated tokens."""
     logits: Tensor
-    """Of the next token of every row (B, V), fp32."""
+    """Logits of the next token in every row (B, V), fp32."""
 
     def read(self, tokens: Tensor) -> None:
-        """Go on with one token a row (B)."""
+        """Append one token per row, (B,), and compute the next logits."""
         ones = torch.ones_like(tokens)[:, None]
         tensors = {
             "input_ids": tokens[:, None],
@@ -85,7 +89,7 @@ class Continuation:
         self.logits = _next_logits(self.model, self.given, tensors)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows (any number of them, some perhaps several times)."""
+        """Replace the rows by those numbered `rows`; a row may be dropped or repeated."""
         for cache in self.caches:
             cache.reorder(rows)
         self.given = {name: tensor.index_select(0, rows) for name, tensor in self.given.items()}
@@ -97,7 +101,11 @@ class Continuation:
 def continuation(
     model: PlainModel, prompts: Sequence[Prompt], *, pad: int
 ) -> Iterator[Continuation]:
-    """A model (its plan gives `logits`) that has read `prompts`, all of one objective."""
+    """Yield the continuation after `model` has read `prompts`.
+
+    The plan of `model` must output `logits`. All prompts must be of one objective. Prompts are
+    padded on the left, so that the next token of every row is in the same column.
+    """
     given = _encoded(model, prompts, pad=pad)
     begun = _left_padded([torch.tensor(prompt.begin) for prompt in prompts], pad)
     real = _left_padded([torch.ones(len(prompt.begin)) for prompt in prompts], 0).long()
@@ -120,7 +128,7 @@ def continuation(
 
 @torch.no_grad()
 def _encoded(model: PlainModel, prompts: Sequence[Prompt], *, pad: int) -> dict[str, Tensor]:
-    """The encoder's output for the prompts' sources; nothing where there is no encoder."""
+    """Return the encoder's output for the prompts' sources; empty for decoder-only models."""
     if prompts[0].source is None:
         return {}
     sources = [torch.tensor(prompt.source) for prompt in prompts]
@@ -139,7 +147,7 @@ def _encoded(model: PlainModel, prompts: Sequence[Prompt], *, pad: int) -> dict[
 def _next_logits(
     model: PlainModel, given: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """(B, V), fp32, after the last token of `tensors`."""
+    """Return the logits after the last token of `tensors`, (B, V), fp32."""
     if given:
         side = {f"{DECODER}{name}": tensor for name, tensor in tensors.items()}
         found = model.run(model.plan.after("memory"), {**side, **given})
@@ -150,21 +158,21 @@ def _next_logits(
 
 
 def _left_padded(rows: Sequence[Tensor], fill: int) -> Tensor:
-    """(B, T), the last token of every row in the last column."""
+    """Stack rows to (B, T) with the last token of every row in the last column."""
     turned = [row.flip(0) for row in rows]
     return pad_sequence(turned, batch_first=True, padding_value=fill).flip(1)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a row ends that has not ended itself."""
+    """When generation stops."""
 
     end: int
-    """The token that ends a text."""
+    """Id of the token that ends a text."""
     longest: int
-    """New tokens, at most."""
+    """Maximum number of new tokens."""
     pad: int
-    """What fills rows up that have ended or begin later."""
+    """Id of the padding token, for shorter prompts and for rows that have ended."""
 
 
 def continued(
@@ -175,9 +183,10 @@ def continued(
     sampling: Sampling | None = None,
     seed: int = 0,
 ) -> Iterator[list[int | None]]:
-    """The next token of every row, again and again; None in rows that have ended.
+    """Generate all `prompts` as one batch; yield the next token of every row at each step.
 
-    The likeliest one, or with `sampling` one that is drawn. The end token itself is not given.
+    Decoding is greedy unless `sampling` is given. Rows that have ended yield None; the end token
+    itself is not yielded.
     """
     dice = torch.Generator().manual_seed(seed)
     with continuation(model, prompts, pad=limits.pad) as text:
@@ -194,34 +203,34 @@ def continued(
                 token if here else None
                 for token, here in zip(tokens.tolist(), going.tolist(), strict=True)
             ]
-            # What nothing follows need not be read; there may be no position for it.
+            # The last token is not read: no logits are needed, and its position may not exist.
             if length < limits.longest:
                 text.read(torch.where(going, tokens, limits.pad))
 
 
 @dataclass
 class _Ended:
-    """The best texts of one prompt that have ended: (score, tokens)."""
+    """The `most` best finished texts of one prompt, as (score, tokens), best first."""
 
     most: int
     texts: list[tuple[float, list[int]]] = field(default_factory=list)
 
     def add(self, score: float, tokens: list[int]) -> None:
-        """Keep it if it is among the best."""
+        """Add a text and keep the `most` best."""
         self.texts = sorted([*self.texts, (score, tokens)], key=lambda text: -text[0])[: self.most]
 
     def beats(self, score: float) -> bool:
-        """Whether nothing with at most `score` would be among them."""
+        """Whether a text with this score would not be among the `most` best."""
         return len(self.texts) == self.most and self.texts[-1][0] >= score
 
 
 def searched(
     model: PlainModel, prompt: Prompt, limits: Limits, *, beams: int, length_penalty: float
 ) -> list[int]:
-    """The best text that a search with so many beams finds (Wu et al. 2016, section 7).
+    """Return the token ids of the best text found by beam search (Wu et al. 2016, section 7).
 
-    A text's score is its log probability over its tokens, the end among them, to the power of
-    `length_penalty`.
+    The score of a text is its log probability divided by length ** `length_penalty`; the length
+    includes the end token.
     """
     ended = _Ended(beams)
     with continuation(model, [prompt], pad=limits.pad) as text:
@@ -249,8 +258,10 @@ def searched(
 
 @dataclass(frozen=True)
 class _Grown:
-    """The best texts that are one token longer, the best first: scores, the row each continues and
-    its token (twice as many as there are beams, since a row can end in one way only)."""
+    """Candidates of one beam search step, best first: score, row that is continued and new token.
+
+    There are 2 * beams of them. At most one per row is the end token, so at least `beams` continue.
+    """
 
     scores: Tensor
     rows: Tensor
@@ -258,19 +269,20 @@ class _Grown:
     beams: int
 
     def ended(self, end: int) -> list[tuple[float, int]]:
-        """Score and row of those among the best that end."""
+        """Return score and row of each of the best `beams` candidates that ends."""
         best = self.tokens[: self.beams] == end
         rows, scores = self.rows[: self.beams][best], self.scores[: self.beams][best]
         return list(zip(scores.tolist(), rows.tolist(), strict=True))
 
     def going(self, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, rows and tokens of the best that go on."""
+        """Return scores, rows and tokens of the best `beams` candidates that do not end."""
         on = (self.tokens != end).nonzero()[: self.beams, 0]
         return self.scores[on], self.rows[on], self.tokens[on]
 
 
 def _grown(scores: Tensor, logits: Tensor, *, beams: int) -> _Grown:
-    """Scores of the texts so far (rows), and logits of what comes next (rows, V)."""
+    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V)."""
+    # total (rows, V): log probability of every text with every next token.
     total = scores[:, None] + logits.log_softmax(dim=-1)
     best = total.flatten().topk(min(2 * beams, total.numel()))
     rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")

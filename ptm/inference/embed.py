@@ -1,4 +1,4 @@
-"""`ptm embed`: vectors of texts and of their tokens, from a model's last hidden state."""
+"""`ptm embed`: vectors of texts or of their tokens, from a model's last hidden state."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TokenVectors:
-    """A text's tokens, special ones included, and their vectors (T, D)."""
+    """The tokens of a text, including special tokens, and their vectors (T, D)."""
 
     tokens: tuple[str, ...]
     vectors: F32
 
 
 class Embedder:
-    """The embedding and the encoder of any model; its heads are not run.
+    """Embeds texts with the embedding and encoder of a model; heads are not loaded.
 
-    Texts come with `places`, which say where each was written. What embeds raises UserError with
-    the place of one that the model cannot read because it is empty or too long.
+    Every text comes with a place (such as `texts.txt:3`), which names it in errors. The methods
+    raise UserError for a text that is empty, not valid UTF-8 or longer than the model reads.
     """
 
     def __init__(self, source: Source) -> None:
@@ -47,7 +47,7 @@ class Embedder:
         self._model = model.to(self._device)
 
     def sentences(self, texts: Sequence[str], *, places: Sequence[str], pooling: Pooling) -> F32:
-        """One vector a text (N, D): pooled over its tokens, the special ones around it too."""
+        """Return one vector per text, (N, D), pooled over its tokens including special tokens."""
         ids = self._ids(texts, places)
         vectors = np.zeros((len(ids), self._recipe.model.encoder.hidden_size), dtype=np.float32)
         for batch, hidden in self._hidden(ids):
@@ -56,7 +56,7 @@ class Embedder:
         return vectors
 
     def tokens(self, texts: Sequence[str], *, places: Sequence[str]) -> list[TokenVectors]:
-        """The tokens of each text and a vector for each of them."""
+        """Return the tokens of each text with one vector per token."""
         ids = self._ids(texts, places)
         names = self._tokenizer.vocabulary.tokens
         found: dict[int, TokenVectors] = {}
@@ -75,7 +75,7 @@ class Embedder:
         return read_texts(texts, self._tokenizer, places=places, longest=longest)
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:
-        """Batches and their last hidden states (B, T, D)."""
+        """Yield batches of the texts with their last hidden states (B, T, D), fp32."""
         pad = self._tokenizer.vocabulary.special_id("pad")
         padded = self._recipe.model.encoder.separates_examples
         for batch in text_batches(ids, pad=pad, padded=padded):
@@ -85,7 +85,7 @@ class Embedder:
 
 
 def pooled(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:
-    """(B, T, D) and which of the tokens are `real` (B, T) -> (B, D)."""
+    """Pool hidden states (B, T, D) over the tokens to (B, D); `real` (B, T): not padding."""
     if pooling == "first":
         return hidden[:, 0]
     if pooling == "max":

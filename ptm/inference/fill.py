@@ -1,4 +1,4 @@
-"""`ptm fill`: the most likely tokens at each mask of a text."""
+"""`ptm fill`: predict the most likely tokens at each mask of a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ptm.text.tokenizers import Tokenizer
 
 @dataclass(frozen=True)
 class Guess:
-    """A token and its probability."""
+    """A predicted token and its probability."""
 
     token: str
     probability: float
@@ -28,29 +28,29 @@ class Filler:
     """A masked language model that fills masks."""
 
     def __init__(self, source: Source) -> None:
-        """Raises UserError where the source has no head that predicts masked tokens."""
+        """Raises UserError if the model has no head that predicts masked tokens."""
         self._recipe: ModelRecipe = source.recipe()
         objective = self._recipe.objective
         if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
             raise UserError(
-                f"{source.folder}: was trained with objective {objective.type}, which knows no "
-                "masks to fill."
+                f"{source.folder}: a model trained with objective {objective.type} cannot fill "
+                "masks."
             )
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
         size = self.tokenizer.vocabulary.size
-        # Of an objective with several heads, the one that predicts tokens.
+        # An objective may have several heads; keep only the one that predicts tokens.
         plan = build_plan(self._recipe.model, objective, vocabulary_size=size).only("logits")
         self._model = loaded_model(plan, source.tensors(), source=str(source.folder))
 
     def fill(self, text: str, *, count: int) -> list[list[Guess]]:
-        """For each mask of `text`, in order, the `count` most likely tokens.
+        """Return the `count` most likely tokens for each mask of `text`, in order.
 
-        Raises UserError where the text has no mask or is too long.
+        Raises UserError if the text has no mask or is longer than the model reads.
         """
         return self.fill_all([text], count=count)[0]
 
     def fill_all(self, texts: Sequence[str], *, count: int) -> list[list[list[Guess]]]:
-        """The same for each of `texts`, several at once."""
+        """Apply `fill` to each of `texts`, in batches."""
         vocabulary = self.tokenizer.vocabulary
         ids = read_texts(
             texts,
@@ -62,8 +62,8 @@ class Filler:
         for text, tokens in zip(texts, ids, strict=True):
             if mask not in tokens:
                 raise UserError(
-                    f"{quoted(text)}: has no {vocabulary.specials['mask']}; write it where a token "
-                    "is to be guessed."
+                    f"{quoted(text)}: has no {vocabulary.specials['mask']}. Write it where a token "
+                    "is to be predicted."
                 )
         pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.separates_examples
         guesses: list[list[list[Guess]]] = [[] for _ in texts]
@@ -73,8 +73,9 @@ class Filler:
         return guesses
 
     def _guesses(self, batch: TextBatch, mask: int, count: int) -> list[tuple[int, list[Guess]]]:
-        """(text, guesses) of all masks of the batch, in order."""
+        """Return (number of the text, guesses) for all masks of the batch, in order."""
         row, column = (batch.tensors["input_ids"] == mask).nonzero(as_tuple=True)
+        # The model takes masked positions as indices into the flattened batch.
         at = row * batch.tensors["input_ids"].shape[1] + column
         with torch.no_grad():
             logits = self._model({**batch.tensors, "predicted_positions": at})["logits"]

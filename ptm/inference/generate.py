@@ -1,4 +1,4 @@
-"""`ptm generate`: texts that a model writes."""
+"""`ptm generate`: generate text with a model."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
 _TOGETHER = 16
-"""Texts that are continued side by side."""
+"""Number of texts per batch."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the next token is found: the likeliest, one drawn, or by several beams."""
+    """Options of generation: greedy by default, sampling or beam search."""
 
     longest: int
-    """New tokens, at most."""
+    """Maximum number of new tokens per text."""
     sampling: Sampling | None = None
+    """None: not sampled; the most likely token is taken."""
     seed: int = 0
+    """Seed of the sampling."""
     beams: int = 1
+    """More than 1: beam search with that many beams."""
     length_penalty: float = 1.0
+    """Exponent of the length by which a beam's log probability is divided."""
 
 
 class Generator:
-    """A model that writes."""
+    """Generates text with a model."""
 
     def __init__(self, source: Source) -> None:
-        """Raises UserError where the source's objective writes no texts."""
+        """Raises UserError if the model's objective does not generate text."""
         self._folder = source.folder
         self._recipe: ModelRecipe = source.recipe()
         target = self._recipe.target_tokenizer
@@ -57,15 +61,18 @@ class Generator:
 
     @property
     def has_decoder(self) -> bool:
-        """Whether it turns a source into a target, instead of going on from a text."""
+        """Whether the model is an encoder-decoder, which generates a target for a source."""
         return self._recipe.model.decoder is not None
 
     def generate(self, texts: Sequence[str], choice: Choice) -> list[str]:
-        """What it writes after, or for, each of `texts`. Raises UserError for one too long."""
+        """Return the generated continuation (or target) of each text.
+
+        Raises UserError for a text that is not valid UTF-8 or longer than the model reads.
+        """
         return self.write([self.prompt(text) for text in texts], choice)
 
     def write(self, prompts: Sequence[Prompt], choice: Choice) -> list[str]:
-        """What it writes after each of `prompts`."""
+        """Return the text generated after each prompt, without the prompt."""
         limits = self._limits(prompts, choice)
         if choice.beams > 1:
             return [
@@ -95,7 +102,7 @@ class Generator:
         return written
 
     def stream(self, text: str, choice: Choice) -> Iterator[str]:
-        """What it writes, piece by piece as it is found."""
+        """Yield the generated text in pieces, as soon as each is complete."""
         prompt = self.prompt(text)
         ids: list[int] = []
         said = ""
@@ -107,10 +114,10 @@ class Generator:
             seed=choice.seed,
         )
         for (token,) in steps:
-            assert token is not None, "the only row goes on"
+            assert token is not None, "generation stops when its only row ends"
             ids.append(token)
             whole = self.target_tokenizer.decode(ids)
-            # What may still become another character waits for its other bytes.
+            # A trailing U+FFFD may be an incomplete character; hold it back until its bytes arrive.
             ready = whole.rstrip("\ufffd")
             if ready.startswith(said) and len(ready) > len(said):
                 yield ready[len(said) :]
@@ -120,40 +127,43 @@ class Generator:
             yield rest
 
     def prompt(self, text: str) -> Prompt:
-        """What the model reads of `text`. Raises UserError for what is no text or too long."""
+        """Return the model input for `text`.
+
+        Raises UserError for a text that is not valid UTF-8 or longer than the model reads.
+        """
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{text.encode('utf-8', 'replace').decode()}: is not UTF-8 text at character "
+                f"{text.encode('utf-8', 'replace').decode()}: is not valid UTF-8 at character "
                 f"{error.start}."
             ) from error
         prompt = self._recipe.objective.prompt(
             self.tokenizer.encode_with_specials(text), self._vocabularies
         )
-        assert prompt is not None, "it writes texts"
+        assert prompt is not None, "the constructor rejects objectives without prompts"
         if not prompt.begin:
             raise UserError(
-                f"{quoted(text)}: the model goes on from a text and was trained without a token "
-                "to begin with: give it one."
+                f"{quoted(text)}: the text has no tokens, but the model was trained without a "
+                "start token and needs a text to continue."
             )
         read = prompt.begin if prompt.source is None else prompt.source
         longest = self._recipe.model.embedding.longest_sequence
         if longest is not None and len(read) > longest:
             raise UserError(
-                f"{quoted(text)}: the text has {len(read)} tokens, special ones included; the "
-                f"model reads {longest}."
+                f"{quoted(text)}: the text has {len(read)} tokens including special tokens; the "
+                f"model reads at most {longest}."
             )
         return prompt
 
     def _limits(self, prompts: Sequence[Prompt], choice: Choice) -> Limits:
-        """How long the texts may become: no position is beyond the model's table of them."""
+        """Return the stop conditions. The length is limited by the model's number of positions."""
         model = self._recipe.model
         embedding = model.embedding if model.decoder is None else model.decoder_embedding
         room = choice.longest
         if embedding.longest_sequence is not None:
             begun = max(len(prompt.begin) for prompt in prompts)
-            # The last token of a text need not be read again.
+            # The last generated token is not read, so it needs no position.
             room = min(room, embedding.longest_sequence - begun + 1)
         vocabulary = self._vocabularies.target
         return Limits(
@@ -164,6 +174,6 @@ class Generator:
         objective = self._recipe.objective
         if objective.prompt((), self._vocabularies) is None:
             raise UserError(
-                f"{self._folder}: was trained with objective {objective.type}, which writes no "
-                "texts; `ptm fill` or `ptm embed` show what it learnt."
+                f"{self._folder}: a model trained with objective {objective.type} cannot generate "
+                "text. Use `ptm fill` or `ptm embed`."
             )

@@ -1,4 +1,4 @@
-"""Texts as a model reads them: ids with the special tokens around them, in padded batches."""
+"""Texts as model inputs: token ids with special tokens, in padded batches."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ptm.errors import UserError
 from ptm.text.tokenizers import Tokenizer
 
 _TOKENS_A_BATCH = 8192
+"""Maximum number of tokens per batch, padding included."""
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Some texts of a list: `numbers` (B) say which, `lengths` (B) how many tokens they have."""
+    """A batch of texts: their indices in the list (`numbers`) and token counts (`lengths`)."""
 
     numbers: tuple[int, ...]
     lengths: tuple[int, ...]
@@ -27,9 +28,10 @@ class TextBatch:
 def read_texts(
     texts: Sequence[str], tokenizer: Tokenizer, *, places: Sequence[str], longest: int | None
 ) -> list[list[int]]:
-    """The ids of each text, mask tokens and what stands around it included.
+    """Tokenise each text; mask tokens are recognised and special tokens are added around it.
 
-    Raises UserError, with the text's place, for one that is no text or has more than `longest`.
+    Raises UserError naming the text's place if it is not valid UTF-8 or has more than `longest`
+    tokens.
     """
     found = []
     for text, place in zip(texts, places, strict=True):
@@ -37,30 +39,31 @@ def read_texts(
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{place.encode('utf-8', 'replace').decode()}: is not UTF-8 text at character "
+                f"{place.encode('utf-8', 'replace').decode()}: is not valid UTF-8 at character "
                 f"{error.start}."
             ) from error
         ids = tokenizer.encode_marked(text)
         if longest is not None and len(ids) > longest:
             raise UserError(
-                f"{place}: the text has {len(ids)} tokens, special ones included; the model reads "
-                f"{longest}."
+                f"{place}: the text has {len(ids)} tokens including special tokens; the model "
+                f"reads at most {longest}."
             )
         found.append(ids)
     return found
 
 
 def quoted(text: str) -> str:
-    """The beginning of a text, to name it by."""
+    """Quote a text, shortened to 40 characters, to name it in messages."""
     return f'"{text}"' if len(text) <= 40 else f'"{text[:37]}..."'
 
 
 def text_batches(
     texts: Sequence[Sequence[int]], *, pad: int, padded: bool = True
 ) -> Iterator[TextBatch]:
-    """All `texts` (their ids), those of like lengths together, as tensors (B, T).
+    """Yield all `texts` (token ids) as batches of tensors (B, T), longest first.
 
-    Not `padded`: of one length, for encoders to which padding is text.
+    Texts of similar length share a batch. With `padded=False` all texts of a batch have the same
+    length, for encoders that would read padding as text.
     """
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
     while order:
@@ -73,6 +76,7 @@ def text_batches(
 
 
 def _batch(texts: Sequence[Sequence[int]], numbers: tuple[int, ...], pad: int) -> TextBatch:
+    # real (B, T): where row i has a token, not padding.
     lengths = np.array([len(ids) for ids in texts])
     position = np.arange(lengths.max())
     real = position < lengths[:, None]

@@ -1,1 +1,1 @@
-"""In and out: Hugging Face folders, and whatever else weights can come from."""
+"""Import and export of models: Hugging Face folders, UER-py checkpoints, runs of `ptm`."""

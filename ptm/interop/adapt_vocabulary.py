@@ -1,4 +1,4 @@
-"""`ptm vocab adapt`: a model with another vocabulary, and finding the vocabulary that is named."""
+"""`ptm vocab adapt`: give a model another vocabulary. Also finds vocabularies by path."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ from ptm.text.tokenizers.files import block_with_copies
 from ptm.text.vocabulary_training import Trained
 
 NewRows = Literal["pieces", "mean", "normal"]
+"""Initial values of the rows of new tokens.
+
+`pieces`: the mean of the rows of the pieces that the old tokenizer splits the token into, or as
+`mean` if no piece is known. `mean`: the mean of all kept rows. `normal`: N(0, 0.02), biases zero.
+"""
 
 _MODEL_BLOCKS = ("tokenizer", "target_tokenizer", "model", "objective")
 _BLOCK = "tokenizer.yaml"
@@ -37,20 +42,26 @@ _STD = 0.02
 
 @dataclass(frozen=True)
 class Adapted:
-    """What became of the rows."""
+    """Counts of vocabulary rows in an adapted model."""
 
     size: int
+    """Tokens in the new vocabulary."""
     kept: int
+    """Tokens whose row was copied from the old vocabulary."""
     new: int
+    """Tokens with a newly initialised row."""
     from_pieces: int
+    """Those new tokens whose row is the mean of their pieces."""
     left: int
+    """Tokens of the old vocabulary whose row was dropped."""
     parameters: int
+    """Values in the whole adapted model."""
 
 
 def write_vocabulary(out: Path, trained: Trained) -> dict[str, Any]:
-    """Write the files and the `tokenizer` block to a new folder; return the block.
+    """Write the vocabulary files and their `tokenizer` block to the new folder `out`.
 
-    Raises UserError where the folder exists.
+    Returns the block. Raises UserError if `out` exists or cannot be written.
     """
     names = iter(trained.files)
     block = {
@@ -66,9 +77,11 @@ def write_vocabulary(out: Path, trained: Trained) -> dict[str, Any]:
 
 
 def find_tokenizer(path: str, options: Sequence[str] = ()) -> TokenizerConfig:
-    """The tokenizer at `path`: what `ptm vocab train` wrote, a model, a recipe, or a file.
+    """Return the config of the tokenizer at `path`.
 
-    `options` are KEY=VALUE of its block. Raises UserError where there is none.
+    `path` is an output folder of `ptm vocab train`, a model, a recipe or a vocabulary file.
+    `options` are KEY=VALUE overrides of the `tokenizer` block. Raises UserError if no tokenizer is
+    found.
     """
     data = {"tokenizer": _block_at(path)}
     overrides = [f"tokenizer.{option}" for option in options]
@@ -85,7 +98,7 @@ def _block_at(path: str) -> dict[str, Any]:
             return dict(HuggingFaceTokenizer(place, {}).block)
         return dict(open_source(path).recipe_data()["tokenizer"])
     if not place.is_file():
-        raise UserError(f'"{path}": there is no such vocabulary, model or recipe.')
+        raise UserError(f'"{path}": no such vocabulary, model or recipe.')
     if place.suffix in (".yaml", ".yml"):
         data = Source.read(path).data
         if not isinstance(data.get("tokenizer"), dict):
@@ -101,9 +114,10 @@ def _block_at(path: str) -> dict[str, Any]:
 def adapt(
     path: str, out: Path, *, vocabulary: str, options: Sequence[str], new_rows: NewRows
 ) -> Adapted:
-    """Write the model at `path` with another vocabulary to `out`, as `ptm import` would.
+    """Write the model at `path` with another vocabulary to `out`, in the format of `ptm import`.
 
-    Raises UserError where the vocabularies have nothing in common, or `out` exists.
+    `vocabulary` and `options` are the arguments of `find_tokenizer`. Raises UserError if the
+    vocabularies are the same or share only special tokens, or if `out` exists.
     """
     source = open_source(path)
     recipe = source.recipe()
@@ -114,14 +128,16 @@ def adapt(
     size = recipe.data.row_size if isinstance(recipe, DataRecipe) else RowSize(shortest, shortest)
     recipe.objective.refuse_unfit(new.vocabulary, size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
-        raise UserError(f"{vocabulary}: has the tokens that {path} has already, in the same order.")
+        raise UserError(
+            f"{vocabulary}: has the same tokens as {path}, in the same order; nothing to adapt."
+        )
     rows = rows_of(old, new)
     pieces = _pieces(old, new, rows) if new_rows == "pieces" else {}
     ordinary = np.isin(np.flatnonzero(rows >= 0), new.vocabulary.ordinary_ids)
     if not ordinary.any() and not pieces:
         raise UserError(
-            f"{path}: has no token in common with {vocabulary} but special ones: nothing that it "
-            "learnt about words would be left. Is tokenizer.lowercase the same in both?"
+            f"{path}: has no token in common with {vocabulary} except special tokens, so no "
+            "trained word embedding would be kept. Is tokenizer.lowercase the same in both?"
         )
     whole = source.tensors()
     bound = vocabulary_tensors(recipe, old.vocabulary.size)
@@ -147,7 +163,10 @@ def adapt(
 
 
 def rows_of(old: Tokenizer, new: Tokenizer) -> NDArray[np.int64]:
-    """For each new id the old id of the same role, else of the same token, else -1."""
+    """Return the old id for each new id, (V',); -1 for new tokens.
+
+    Special tokens are matched by role, all others by text.
+    """
     theirs = old.vocabulary.ids
     rows = np.array([theirs.get(token, -1) for token in new.vocabulary.tokens], dtype=np.int64)
     for role, token in new.vocabulary.specials.items():
@@ -158,7 +177,10 @@ def rows_of(old: Tokenizer, new: Tokenizer) -> NDArray[np.int64]:
 
 
 def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int, list[int]]:
-    """For new ids without a row, the old ids of the token's text, where they are known."""
+    """Map new ids without an old row to the old ids of the token's text.
+
+    Unknown and special pieces are dropped; a token of which no piece is left is absent.
+    """
     ordinary = set(new.vocabulary.ordinary_ids.tolist())
     lacking = [index for index in np.flatnonzero(rows < 0).tolist() if index in ordinary]
     texts = [new.config.text_of(new.vocabulary.tokens[index]) for index in lacking]
@@ -172,7 +194,10 @@ def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int
 
 
 def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
-    """Names of the tensors that have a row a token, of the source where targets have their own."""
+    """Names of the tensors with one row per token.
+
+    If targets have their own vocabulary, only the source side's tensors are returned.
+    """
     target = recipe.target_tokenizer
     fixed = target.load(key="target_tokenizer").vocabulary.size if target else None
 
@@ -184,6 +209,7 @@ def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
             target_vocabulary_size=fixed,
         ).parameter_shapes
 
+    # Exactly these tensors change their shape when the vocabulary grows by one token.
     smaller, larger = shapes(size), shapes(size + 1)
     return {name for name, shape in smaller.items() if larger[name] != shape}
 
@@ -196,14 +222,15 @@ def _adapted(
     new_rows: NewRows,
     pieces: dict[int, list[int]],
 ) -> Tensor:
-    """(V, …) -> (V', …): kept rows as they are, new ones as asked for."""
+    """(V, …) -> (V', …): copy the kept rows and initialise the new ones by `new_rows`."""
+    # kept: new ids whose row is copied; taken: these rows; filled (V', ...): the result.
     kept = torch.from_numpy(np.flatnonzero(rows >= 0))
     taken = tensor[torch.from_numpy(rows[rows >= 0])]
     shape = (len(rows), *tensor.shape[1:])
     if new_rows == "normal":
         generator = torch.Generator().manual_seed(seed_of("vocab adapt", name))
         first = torch.randn(shape, generator=generator) * _STD
-        # Biases begin at 0, as in a model that is new.
+        # Biases start at zero, as in a newly initialised model.
         filled = torch.zeros(shape) if tensor.dim() == 1 else first
     else:
         filled = taken.mean(dim=0).expand(shape).clone()
@@ -214,7 +241,7 @@ def _adapted(
 
 
 def _means(tensor: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """(G, …): the mean of the rows of each group."""
+    """(V, …) -> (G, …): for each group of row numbers, the mean of these rows."""
     lengths = torch.tensor([len(group) for group in groups])
     group_of = torch.repeat_interleave(torch.arange(len(groups)), lengths)
     rows = tensor[torch.tensor([index for group in groups for index in group])]

@@ -1,4 +1,4 @@
-"""Folders of models: read a config.json, write a new folder whole."""
+"""Model folders: read a config.json, write a new folder atomically."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ptm.errors import UserError
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Gives a folder to fill, which becomes `out` at the end and is gone after a failure.
+    """Yield a folder to fill; rename it to `out` on success, delete it on failure.
 
-    Raises UserError where `out` exists or cannot be written.
+    Raises UserError if `out` exists or cannot be written.
     """
     refuse_existing(out)
     aside = out.with_name(f"{out.name}.partial")
@@ -35,13 +35,13 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise UserError where `out` is there: better before the work than after it."""
+    """Raise UserError if `out` exists. Call it before any expensive work."""
     if out.exists():
-        raise UserError(f"{out}: exists already; name another folder or remove it.")
+        raise UserError(f"{out}: exists already. Choose another folder or remove this one.")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration. Raises UserError where it cannot be read, or is no JSON object."""
+    """Return the parsed config. Raises UserError if it cannot be read or is not a JSON object."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -49,5 +49,5 @@ def read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}).") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a model's configuration.")
+        raise UserError(f"{path}: is not a model config; expected a JSON object.")
     return config

@@ -1,4 +1,4 @@
-"""Models by their name on Hugging Face's hub: into the hub's own cache, only the files needed."""
+"""Models on the Hugging Face Hub: download the files needed into the Hub's own cache."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
 )
-"""What is preferred comes first; the other is fetched where it is not there."""
+"""In order of preference; the second format is fetched only if the first is absent."""
 
 
 def looks_like_hub_id(name: str) -> bool:
-    """Whether `name` may be a model's on the hub: NAME or OWNER/NAME, and no path from here.
+    """Whether `name` can be a Hub model id (NAME or OWNER/NAME) and is not a local path.
 
-    A name in a folder that exists (`runs/misspelt`) is a path.
+    A name below an existing folder (`runs/misspelt`) counts as a path.
     """
     path = Path(name)
     inside = len(path.parts) > 1 and Path(path.parts[0]).exists()
@@ -36,16 +36,16 @@ def looks_like_hub_id(name: str) -> bool:
 
 
 def hub_folder(name: str, *, download: bool = True) -> Path:
-    """The folder in the hub's cache with a model's config, tokenizer and weights.
+    """Return the folder in the Hub's cache with a model's config, tokenizer and weights.
 
-    Without `download` only what is in the cache already is found. Honours HF_HUB_OFFLINE, HF_HOME
-    and HF_ENDPOINT as everything else of theirs does. Raises UserError where `name` is no id,
-    there is no such model, or there is no network and no copy.
+    With `download=False` only the cache is searched. HF_HUB_OFFLINE, HF_HOME and HF_ENDPOINT are
+    honoured. Raises UserError if `name` is not a model id, the Hub has no such model, or the Hub
+    cannot be reached and the cache has no copy.
     """
     if not looks_like_hub_id(name):
         raise UserError(
-            f'"{name}" is neither a folder with config.json, a tokenizer and weights, nor the id '
-            "of a model on a hub (NAME or OWNER/NAME)."
+            f'"{name}" is neither a folder with config.json, a tokenizer and weights, nor a '
+            "model id on the Hugging Face Hub (NAME or OWNER/NAME)."
         )
     for weights in _WEIGHTS:
         folder = _snapshot(name, (*_SMALL, *weights), download=download)
@@ -58,7 +58,7 @@ def hub_folder(name: str, *, download: bool = True) -> Path:
 
 
 def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
-    # Loaded only here: it brings an HTTP client with it.
+    # Imported lazily: huggingface_hub loads an HTTP client.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -75,25 +75,25 @@ def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
         return Path(found)
     except GatedRepoError as error:
         raise UserError(
-            f'"{name}" is there for those alone who have accepted its terms: log in with '
-            f"`hf auth login`; or {_by_hand(name)}"
+            f'"{name}" is available only to users who have accepted its terms: log in with '
+            f"`hf auth login`, or {_by_hand(name)}"
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UserError(f'"{name}" is neither a folder here nor a model on the hub.') from error
+        raise UserError(f'"{name}" is neither a local folder nor a model on the Hub.') from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if not download:
             raise UserError(
-                f'"{name}" is no folder here, nor in the cache of the hub; if it is a model on the '
-                "hub, it is downloaded when it is first needed."
+                f'"{name}" is neither a local folder nor in the Hub cache. If it is a model on the '
+                "Hub, it is downloaded when it is first needed."
             ) from error
         raise UserError(
-            f'"{name}" is no folder here, and the hub cannot be reached to look it up (no network, '
-            f"or HF_HUB_OFFLINE is set), nor has its cache a copy: {_by_hand(name)}"
+            f'"{name}" is neither a local folder nor in the Hub cache, and the Hub cannot be '
+            f"reached (no network, or HF_HUB_OFFLINE is set): {_by_hand(name)}"
         ) from error
 
 
 def _by_hand(name: str) -> str:
     return (
-        f"download config.json, the tokenizer's files and model.safetensors (or pytorch_model.bin) "
-        f"of https://huggingface.co/{name} into a folder and name that."
+        f"download config.json, the tokenizer files and model.safetensors (or pytorch_model.bin) "
+        f"from https://huggingface.co/{name} to a folder and pass that folder."
     )

@@ -1,4 +1,4 @@
-"""`ptm import --config-only`: another's config as the `model` and `objective` of a recipe."""
+"""`ptm import --config-only`: convert a model config to `model` and `objective` blocks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ptm.recipe.model_recipe import Architecture
 
 
 def recipe_blocks(path: Path) -> str:
-    """YAML of `model:` and `objective:`, valid in a recipe.
+    """Return the config at `path` as the YAML of a recipe's `model:` and `objective:` blocks.
 
-    Raises UserError where the file cannot be read, or describes no model that can be built here.
+    Raises UserError if the file cannot be read or its model is not supported.
     """
     config = read_config(path)
     try:
         blocks = _blocks(config, path)
     except KeyError as error:
-        raise UserError(f"{path}: lacks {error}.") from error
+        raise UserError(f"{path}: the key {error} is missing.") from error
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: has a wrong type ({error}).") from error
-    # Raises UserError unless the blocks are valid in a recipe around them.
+        raise UserError(f"{path}: a value has the wrong type ({error}).") from error
+    # Validate the blocks as part of a recipe; raises UserError.
     recipe_from_data(blocks, Architecture, name=str(path))
     text = yaml.safe_dump(blocks, sort_keys=False, allow_unicode=True)
     return f"# From {path}\n{text}"
@@ -51,6 +51,6 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
     known = ", ".join(family.name for family in families())
     raise UserError(
-        f'{path}: model_type "{config.get("model_type")}" is not supported; {known} are, and the '
-        "configs of UER-py."
+        f'{path}: model_type "{config.get("model_type")}" is not supported. Supported: {known}, '
+        "and the configs of UER-py."
     )

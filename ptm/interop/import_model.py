@@ -1,4 +1,4 @@
-"""`ptm import`: others' weights as a folder that `init_from`, evaluate and fill can load."""
+"""`ptm import`: convert weights of other projects to a folder that `ptm` can load."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ from ptm.text.tokenizers.files import block_with_copies, copy_files
 
 @dataclass(frozen=True)
 class Imported:
-    """How many parameters came in, and the names of their tensors that have no place here."""
+    """The result of an import."""
 
     parameters: int
+    """Number of imported values."""
     left_out: tuple[str, ...] = ()
+    """Names of source tensors that no parameter of the model corresponds to."""
 
 
 def import_from_huggingface(source: str, out: Path) -> Imported:
-    """Write `out`; return what came of it. `source`: a folder of theirs, or a hub's id.
+    """Import a Hugging Face model to the new folder `out`.
 
-    Raises UserError for what cannot be read.
+    `source` is a folder in Hugging Face format or a Hub id. Raises UserError if it cannot be read
+    or is not supported, or if `out` exists.
     """
     refuse_existing(out)
     where = Path(source) if Path(source).is_dir() else hub_folder(source)
     folder = HuggingFaceFolder(where)
     data = folder.recipe_data()
     if (where / RECIPE).exists():
-        # An export of ours says how its model was trained.
+        # An export of `ptm` records the objective that its model was trained with.
         data["objective"] = read_recipe_data(where / RECIPE)["objective"]
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
@@ -59,17 +62,18 @@ def import_from_uer(
     vocab: Path | None,
     options: Mapping[str, Any] | None = None,
 ) -> Imported:
-    """Write `out`; return what came of it. `source`: a checkpoint, or a folder with one.
+    """Import a checkpoint of UER-py or TencentPretrain to the new folder `out`.
 
-    Its config and its vocabulary lie beside it where they are not given; `options`: of the
-    tokenizer. Raises UserError.
+    `source` is a checkpoint file or a folder with one. `config` and `vocab` default to files in
+    the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
+    file is missing or the model is not supported, or if `out` exists.
     """
     refuse_existing(out)
     checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
     data = checkpoint.blocks()
     tensors = checkpoint.tensors()
     _refuse_other_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
-    write_imported(out, data, tensors, heading=f"Imported from UER-py's {source}")
+    write_imported(out, data, tensors, heading=f"Imported from the UER-py checkpoint {source}")
     return Imported(_parameters(tensors))
 
 
@@ -80,9 +84,9 @@ def _parameters(tensors: Mapping[str, Tensor]) -> int:
 def write_imported(
     out: Path, data: Mapping[str, Any], tensors: Mapping[str, Tensor], *, heading: str
 ) -> None:
-    """Write blocks of a recipe, canonical weights and copies of the tokenizers' files to `out`.
+    """Write recipe blocks, weights by canonical name and copies of the tokenizer files to `out`.
 
-    Raises UserError where `out` exists or cannot be written.
+    Raises UserError if `out` exists or cannot be written.
     """
     recipe = recipe_from_data(data, ModelRecipe, name=str(out))
     tokenizers = {TOKENIZER: recipe.tokenizer, TARGET_TOKENIZER: recipe.target_tokenizer}
@@ -98,18 +102,19 @@ def write_imported(
 
 
 def _refuse_other_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
-    """Raise UserError unless the weights are those of the model that the config describes.
+    """Raise UserError unless the tensors have the names and shapes that the recipe requires.
 
-    Only the head may be missing.
+    Parameters of the head may be missing.
     """
     vocabulary = recipe.tokenizer.load().vocabulary
     size, offset = vocabulary.size, recipe.model.embedding.position_offset
-    # Encoders count from their padding token on; a BART begins in row 2, whatever its vocabulary.
+    # RoBERTa-like encoders number positions from the padding id + 1 on. BART, which has a decoder,
+    # starts in row 2 for every vocabulary.
     if recipe.model.decoder is None and offset not in (0, vocabulary.special_id("pad") + 1):
         raise UserError(
-            f"{source}: its positions begin at {offset}, after a padding token of id {offset - 1}, "
-            f"but {vocabulary.specials['pad']} has the id {vocabulary.special_id('pad')} in the "
-            "vocabulary."
+            f"{source}: positions start at {offset}, which requires a padding token of id "
+            f"{offset - 1}, but {vocabulary.specials['pad']} has the id "
+            f"{vocabulary.special_id('pad')} in the vocabulary."
         )
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
     head = {step.key for step in recipe.objective.steps(head_shape(recipe.model, size))} - {
@@ -118,10 +123,10 @@ def _refuse_other_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source
     for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
             if name.split(".")[0] not in head:
-                raise UserError(f"{source}: the weights lack what is here called {name}.")
+                raise UserError(f"{source}: no tensor corresponds to the parameter {name}.")
         elif tuple(tensors[name].shape) != shape:
             raise UserError(
-                f"{source}: what is here called {name} has the shape "
-                f"{tuple(tensors[name].shape)}; its config and the vocabulary ({size} tokens) say "
-                f"{shape}."
+                f"{source}: the tensor for the parameter {name} has the shape "
+                f"{tuple(tensors[name].shape)}, but the config and the vocabulary ({size} tokens) "
+                f"require {shape}."
             )

@@ -1,4 +1,4 @@
-"""What weights of others must be before they are renamed: of the config's shape, and numbers."""
+"""Checks of imported tensors before they are renamed: shapes and finite values."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ def joined(
     width: int,
     rows: Sequence[int] | None = None,
 ) -> Tensor:
-    """Query, key and value of these names as one, (3D, D) or, of biases, (3D,).
+    """Concatenate the tensors `names`, usually query, key and value: (3D, D), biases (3D,).
 
-    `rows`: of each, where they are not D. Raises KeyError where one is missing, UserError unless
-    each is (D, D) or (D,), D being `width`.
+    D is `width`. `rows` gives the rows of each tensor if they are not D. Raises KeyError if a
+    tensor is missing, and UserError unless each is (rows, D), or (rows,) for a bias.
     """
     parts = [tensors[name] for name in names]
     for name, part, count in zip(names, parts, rows or [width] * len(names), strict=True):
         asked = (count,) if name.endswith("bias") else (count, width)
         if tuple(part.shape) != asked:
             raise UserError(
-                f"{name} has the shape {tuple(part.shape)}, but the hidden size {width} of its "
-                f"config.json asks for {asked}."
+                f"{name} has the shape {tuple(part.shape)}, but the hidden size {width} in "
+                f"config.json requires {asked}."
             )
     return torch.cat(parts)
 
 
 def refuse_no_table(tensors: Mapping[str, Tensor], name: str) -> None:
-    """Raise UserError where the tensor is there and has not rows and columns."""
+    """Raise UserError if the tensor `name` exists and is not two-dimensional."""
     if name in tensors and tensors[name].dim() != 2:
         raise UserError(
-            f"{name} has the shape {tuple(tensors[name].shape)}; a table has rows and columns."
+            f"{name} has the shape {tuple(tensors[name].shape)}; an embedding table must have two "
+            "dimensions."
         )
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Raise UserError naming the first tensor that holds NaN or infinity."""
+    """Raise UserError naming the first tensor, by name, that holds NaN or infinity."""
     for name in sorted(tensors):
         finite = torch.isfinite(tensors[name])
         if not finite.all():
             wrong, all_of_it = int((~finite).sum()), finite.numel()
             raise UserError(
-                f"{source}: {name} holds NaN or infinity ({wrong:,} of {all_of_it:,} values): "
-                "the weights are those of a training that failed, or damaged."
+                f"{source}: {name} holds NaN or infinity ({wrong:,} of {all_of_it:,} values). "
+                "The weights are damaged or come from a failed training run."
             )

@@ -1,1 +1,1 @@
-"""Models on disk that others wrote or we did: runs, exports, imports, the Hub."""
+"""Models to load, whatever wrote them: runs, exports, imports, Hugging Face folders, the Hub."""

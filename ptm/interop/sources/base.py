@@ -1,4 +1,4 @@
-"""What every source of a model gives."""
+"""The interface of a saved model, whatever wrote it."""
 
 from __future__ import annotations
 
@@ -14,51 +14,56 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROW = 128
+"""Default sequence length for evaluating a model that comes without a `data` block."""
 
 
 class Source(ABC):
-    """A model with its recipe and its tokenizer."""
+    """A saved model with its recipe and tokenizer."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @abstractmethod
     def recipe_data(self) -> dict[str, Any]:
-        """The recipe's blocks as far as the source knows them, paths as they can be read now."""
+        """Return the recipe blocks that the source has, with file paths that can be opened."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Every weight by canonical name, fp32."""
+        """Return every weight by canonical name, in fp32."""
 
     @abstractmethod
     def description(self) -> str:
-        """What it is, in a few words."""
+        """Return a short phrase that describes the model, such as `step 1000`."""
 
     def figures(self) -> dict[str, str]:
-        """What was measured, for the model card."""
+        """Return measured values by name, formatted for the model card."""
         return {}
 
     def recipe(self) -> ModelRecipe:
-        """A whole `Recipe` of a run or an export of one, else what is known of the model.
+        """Return a full `Recipe` for a run or an export of a run, else a `ModelRecipe`.
 
-        Raises UserError where it does not fit this version.
+        Raises UserError if the saved recipe is not valid in this version of `ptm`.
         """
         data = self.recipe_data()
         kind = Recipe if "train" in data else ModelRecipe
         return recipe_from_data(data, kind, name=str(self.folder))
 
     def has_head(self, names: Collection[str]) -> bool:
-        """Whether the model has the head of its objective. Raises UserError where it has a part."""
+        """Whether parameters of these names include the token-prediction head of the objective.
+
+        Raises UserError if only some heads of the objective are present and no format stores them.
+        """
         try:
             return self.recipe().objective.has_head(names)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
 
     def data_recipe(self, overrides: Sequence[str] = ()) -> DataRecipe:
-        """The model with the data that it is evaluated on, as the source or `overrides` name it.
+        """Return the recipe with the data that the model is evaluated on.
 
-        An import knows nothing of data: then the layout is one that its objective reads, rows have
-        128 tokens (or as many as the model has positions), and no store is named.
+        The data come from the source's own recipe and from `overrides` (KEY=VALUE). An import has
+        no `data` block; its defaults are a layout that the objective reads, rows of 128 tokens (or
+        of the model's number of positions, if smaller) and no store.
         """
         data = self.recipe_data()
         recipe = self.recipe()

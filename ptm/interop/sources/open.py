@@ -1,4 +1,4 @@
-"""Where a model comes from: a run, an export, or what `ptm import` wrote. All give the same."""
+"""Open a saved model: a run, an export, an import, a Hugging Face folder or a Hub model."""
 
 from __future__ import annotations
 
@@ -20,68 +20,68 @@ if TYPE_CHECKING:
 def open_source(
     path: str, *, step: int | str | None = None, average: int | None = None, download: bool = True
 ) -> Source:
-    """The model at `path`, or of that id on the hub; of a run, at one step or averaged.
+    """Return the model at `path`, a folder or a Hub model id.
 
-    Without `download`, the hub's cache alone is looked at.
-
-    Raises UserError where there is none.
+    For runs, `step` selects a checkpoint (a step or "best"; the newest by default) and `average`
+    the number of last checkpoints to average. With `download=False` a Hub model is only searched
+    in the Hub's cache. Raises UserError if no model is found.
     """
     folder = Path(path)
     if not folder.is_dir() and looks_like_hub_id(path):
         folder = hub_folder(path, download=download)
     if not folder.is_dir():
         raise UserError(
-            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, what '
-            "`ptm import` wrote, or the id of a model on the hub."
+            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, an output folder '
+            "of `ptm import` or a model id on the Hub."
         )
     if (folder / "checkpoints").is_dir():
         if average is not None:
             return AveragedSource(folder, step=step, count=average)
         return RunSource(folder, step=step)
     if average is not None:
-        raise UserError(f"{folder}: --average is for runs; this is none.")
+        raise UserError(f"{folder}: --average is for runs, and this folder is not a run.")
     if step is not None:
-        raise UserError(f"{folder}: --step is for runs; this is none.")
+        raise UserError(f"{folder}: --step is for runs, and this folder is not a run.")
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
         return ImportedSource(folder)
     if (folder / "config.json").exists():
-        # Loads torch, and transformers' families.
+        # Imported lazily: it loads torch and all model families.
         from ptm.interop.hf.io.folder import HuggingFaceFolder
 
         return HuggingFaceSource(HuggingFaceFolder(folder))
     raise UserError(
-        f"{folder}: holds no model: neither checkpoints/ (a run), nor config.json (an export), "
-        f"nor {WEIGHTS} (an import)."
+        f"{folder}: is not a model: it has no checkpoints/ (a run), no config.json (an export) "
+        f"and no {WEIGHTS} (an import)."
     )
 
 
 class ImportedSource(Source):
-    """What `ptm import` wrote: canonical weights, a recipe's blocks, the tokenizer's files."""
+    """An output folder of `ptm import`: canonical weights, recipe blocks, tokenizer files."""
 
     def recipe_data(self) -> dict[str, Any]:
-        """As it was written, with the paths of its own files."""
         return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of them."""
         from ptm.interop.hf.io.folder import read_weights
 
         return read_weights(self.folder / WEIGHTS)
 
     def description(self) -> str:
-        """Where it came from is in its recipe."""
         return "imported"
 
 
 class HuggingFaceSource(Source):
-    """An export of ours, or any folder of a known family."""
+    """An export of `ptm`, or any Hugging Face folder of a supported family."""
 
     def __init__(self, folder: HuggingFaceFolder) -> None:
         super().__init__(folder.folder)
         self._hub = folder
 
     def recipe_data(self) -> dict[str, Any]:
-        """The exported recipe where there is one, else what the config says."""
+        """Return the exported recipe.yaml if present, else the blocks converted from config.json.
+
+        Raises UserError if both files are present and disagree.
+        """
         written = self.folder / RECIPE
         found = self._hub.recipe_data()
         if not written.exists():
@@ -93,7 +93,7 @@ class HuggingFaceSource(Source):
                 if there.get(key) != value:
                     raise UserError(
                         f"{self.folder}: config.json and recipe.yaml disagree: {stack}.{key} is "
-                        f"{value} in the one and {there.get(key)} in the other."
+                        f"{value} in config.json and {there.get(key)} in recipe.yaml."
                     )
         return {
             **whole,
@@ -102,18 +102,16 @@ class HuggingFaceSource(Source):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Under canonical names."""
         return self._hub.canonical()
 
     def description(self) -> str:
-        """The family."""
-        return f"a {self._hub.family.name} of transformers"
+        return f"Hugging Face {self._hub.family.name} model"
 
 
 def _with_tables_as(written: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's `model` with the tables of positions that the weights have.
+    """Return the recipe's `model` block with the position tables that the exported weights have.
 
-    An export may begin a table in another row than the model did: transformers' BART does.
+    An exported table may start at another row than the trained one: BART's starts at row 2.
     """
     there = found["embedding"]
     tables = {key: there[key] for key in ("positions", "position_offset") if key in there}

@@ -1,4 +1,4 @@
-"""A run as a source: the checkpoint of one step, or the mean of its last ones."""
+"""A run as a source: one checkpoint, or the mean of its last checkpoints."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ if TYPE_CHECKING:
 
 
 class RunSource(Source):
-    """A run: its newest whole checkpoint, or that of one step."""
+    """A run at its newest complete checkpoint, or at the checkpoint `step`."""
 
     def __init__(self, folder: Path, *, step: int | str | None) -> None:
         super().__init__(folder)
         self._checkpoint = _checkpoint(folder / "checkpoints", step)
 
     def recipe_data(self) -> dict[str, Any]:
-        """As the run resolved it, the tokenizer's files from the run's own copies."""
+        """Return the run's resolved recipe, with the run's own copies of the tokenizer files."""
         return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Put together from the fragments."""
         return {name: self._checkpoint.weights(name) for name in self._checkpoint.shapes}
 
     def description(self) -> str:
-        """The step."""
         return f"step {self._checkpoint.step}"
 
     def figures(self) -> dict[str, str]:
-        """The last evaluation up to the checkpoint's step."""
+        """Return the step and the last evaluation at or before it."""
         before = [r for r in read_metrics(self.folder) if r["step"] <= self._checkpoint.step]
         found = {"steps": str(self._checkpoint.step)}
         for record in reversed(before):
@@ -49,7 +47,7 @@ class RunSource(Source):
 
 
 class AveragedSource(RunSource):
-    """The mean of a run's last checkpoints, up to one step (Izmailov et al. 2018)."""
+    """The mean of a run's last `count` checkpoints up to `step` (Izmailov et al. 2018)."""
 
     def __init__(self, folder: Path, *, step: int | str | None, count: int) -> None:
         super().__init__(folder, step=step)
@@ -60,15 +58,15 @@ class AveragedSource(RunSource):
         there = [step_of(path) for path in paths if step_of(path) <= last]
         if count > len(there):
             raise UserError(
-                f"{folder}: --average = {count}, but it has {len(there)} checkpoints up to step "
-                f"{last} ({', '.join(map(str, reversed(there)))}); checkpoint.keep in its recipe "
-                "says how many stay."
+                f"{folder}: --average = {count} needs as many checkpoints up to step {last}, but "
+                f"the run has {len(there)} ({', '.join(map(str, reversed(there)))}). "
+                "checkpoint.keep in its recipe sets how many are kept."
             )
         earlier = [_checkpoint(folder / "checkpoints", step) for step in there[1:count]]
         self._checkpoints = (self._checkpoint, *earlier)
 
     def tensors(self) -> dict[str, Tensor]:
-        """One tensor after another: never more than one model and one tensor in memory."""
+        """Average tensor by tensor, so that memory holds one model and one more tensor at most."""
         return {name: self._mean(name) for name in self._checkpoint.shapes}
 
     def _mean(self, name: str) -> Tensor:
@@ -78,12 +76,11 @@ class AveragedSource(RunSource):
         return (total / len(self._checkpoints)).float()
 
     def description(self) -> str:
-        """The steps."""
         steps = ", ".join(str(checkpoint.step) for checkpoint in reversed(self._checkpoints))
-        return f"mean of the steps {steps}"
+        return f"mean of the checkpoints at steps {steps}"
 
     def figures(self) -> dict[str, str]:
-        """What was measured is of one checkpoint and not of their mean."""
+        """Return the step alone: evaluations measured single checkpoints, not their mean."""
         return {"steps": str(self._checkpoint.step)}
 
 
@@ -98,14 +95,14 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             name = (folder / BEST).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise UserError(
-                f"{folder.parent}: has no best checkpoint; checkpoint.best in its recipe would "
-                "have kept one."
+                f"{folder.parent}: has no best checkpoint. Set checkpoint.best in its recipe to "
+                "keep one."
             ) from error
         step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"
     if not path.is_dir():
         there = ", ".join(p.name.removeprefix("global_step") for p in checkpoint_folders(folder))
-        raise UserError(f"{folder.parent}: has no checkpoint of step {step}; there are: {there}.")
+        raise UserError(f"{folder.parent}: has no checkpoint at step {step}. Available: {there}.")
     try:
         return Checkpoint.open(path)
     except DamagedCheckpointError as error:

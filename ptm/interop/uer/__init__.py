@@ -1,1 +1,1 @@
-"""UER-py and TencentPretrain: their checkpoints and configs, in and out."""
+"""Import and export of UER-py and TencentPretrain checkpoints and configs."""

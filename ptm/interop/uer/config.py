@@ -1,4 +1,4 @@
-"""UER-py's and TencentPretrain's model configs as blocks of a recipe, and back."""
+"""Convert model configs of UER-py and TencentPretrain to recipe blocks, and back."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from ptm.interop.uer.next_tokens import (
 from ptm.recipe.model_block import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
-"""Theirs to ours."""
+"""UER-py's name to `ptm`'s."""
 _PARTS = {"word": "word", "pos": "position", "seg": "segment"}
 _EPSILON = 1e-12
-"""Of the norms. Theirs divide by the standard deviation (over n - 1) plus 1e-6; of what can be said
-here the epsilon that their converters write for transformers is nearest to that."""
+"""Epsilon of the norms, the value that UER-py's own converters write for transformers.
 
-# What a config may say besides sizes, and the values under which the model is one of this family.
+UER-py divides by the standard deviation (over n - 1) plus 1e-6; of the values of our formula, 1e-12
+comes nearest to that.
+"""
+
+# Config keys other than sizes, and the values that are supported.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "encoder": ("transformer", "bert"),
     "decoder": (None,),
@@ -43,12 +46,12 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
 
 
 def is_uer_config(config: Mapping[str, Any]) -> bool:
-    """Whether a JSON is one of theirs: its sizes have names that no other has."""
+    """Whether a JSON object is a UER-py config: only these have sizes of these names."""
     return "heads_num" in config and "layers_num" in config
 
 
 def read_uer_config(path: Path) -> dict[str, Any]:
-    """The config. Raises UserError where it cannot be read or is another's."""
+    """Return the parsed config. Raises UserError if it cannot be read or is not of UER-py."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -57,32 +60,35 @@ def read_uer_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not JSON ({error}).") from error
     if not isinstance(config, dict) or not is_uer_config(config):
         raise UserError(
-            f"{path}: is no model config of UER-py's, which have layers_num and heads_num."
+            f"{path}: is not a UER-py model config; these are JSON objects with layers_num and "
+            "heads_num."
         )
     return config
 
 
 def is_shared(config: Mapping[str, Any]) -> bool:
-    """Whether all layers are one (ALBERT)."""
+    """Whether all layers share one set of weights (ALBERT)."""
     return bool(config.get("parameter_sharing"))
 
 
 def has_pairs(config: Mapping[str, Any]) -> bool:
-    """Whether its targets tell pairs of sentences apart."""
+    """Whether the targets include classification of sentence pairs."""
     target = config.get("target", "bert")
     return "sp" in target if isinstance(target, list) else target in ("bert", "albert")
 
 
 def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str, Any]:
-    """A recipe's `model` and `objective`.
+    """Return the `model` and `objective` blocks of a recipe.
 
-    Raises KeyError for a size that is missing, UserError for what is not supported.
+    `pairs`: whether the model has a sentence-pair head; `tied`: whether the output matrix is the
+    word embedding. Raises KeyError for a missing size, UserError for an option that is not
+    supported.
     """
     for key, supported in _ONLY.items():
         if key in config and config[key] not in supported:
             raise UserError(
-                f"the config says {key}: {json.dumps(config[key])}, which is not supported here; "
-                f"{' or '.join(json.dumps(value) for value in supported)} is."
+                f"{key} = {json.dumps(config[key])} is not supported. Supported: "
+                f"{' or '.join(json.dumps(value) for value in supported)}."
             )
     refuse_other_mask(config)
     causal = is_causal(config)
@@ -90,13 +96,13 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
     factorised = bool(config.get("factorized_embedding_parameterization"))
     if factorised is not (size != hidden):
         raise UserError(
-            f"the config says emb_size: {size} and hidden_size: {hidden}, which does not go with "
-            f"factorized_embedding_parameterization: {json.dumps(factorised)}."
+            f"emb_size = {size} and hidden_size = {hidden} contradict "
+            f"factorized_embedding_parameterization = {json.dumps(factorised)}."
         )
     if causal and factorised:
         raise UserError(
-            f"the config says emb_size: {size} and hidden_size: {hidden} with the target lm, whose "
-            "output layer is as wide as the encoder there and as the embedding here."
+            f"emb_size = {size} and hidden_size = {hidden} are not supported with target lm: the "
+            "output layer has the width of the encoder in UER-py and of the embedding in ptm."
         )
     encoder = {
         "type": "transformer",
@@ -144,24 +150,21 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
 
 
 def our_activation(config: Mapping[str, Any]) -> str:
-    """Of the layers. Raises UserError for one that is not known here."""
+    """Return `ptm`'s name of the config's activation. Raises UserError if it is not supported."""
     named = config.get("hidden_act", "gelu")
     if named not in _ACTIVATIONS:
         raise UserError(
-            f'the config says hidden_act: "{named}", which is not supported here; '
-            f"{', '.join(_ACTIVATIONS)} are."
+            f'hidden_act = "{named}" is not supported. Supported: {", ".join(_ACTIVATIONS)}.'
         )
     return _ACTIVATIONS[named]
 
 
 def their_activation(activation: str) -> str:
-    """What they call it. Raises UserError for one that they have not."""
+    """Return UER-py's name of an activation. Raises UserError if UER-py does not have it."""
     for theirs, ours in _ACTIVATIONS.items():
         if ours == activation:
             return theirs
-    raise UserError(
-        f"model.encoder.activation = {activation} has no place in a config of UER-py's."
-    )
+    raise UserError(f"UER-py configs cannot express model.encoder.activation = {activation}.")
 
 
 def _parts(config: Mapping[str, Any]) -> list[str]:
@@ -172,13 +175,14 @@ def _parts(config: Mapping[str, Any]) -> list[str]:
 
 
 def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[str, Any]:
-    """Their config of a model of ours. Raises UserError where it cannot be one."""
+    """Return the UER-py config of a `ptm` model. Raises UserError if UER-py cannot express it."""
     encoder, embedding, head = model.encoder, model.embedding, getattr(objective, "head", None)
     causal = isinstance(objective, Lm)
     if not isinstance(encoder, Transformer) or not (causal or isinstance(head, MlmHead)):
         raise UserError(
-            f"a model with encoder {encoder.type} and objective {objective.type} has no place in "
-            "UER-py's encoders with targets of masked or of next tokens."
+            f"UER-py configs cannot express encoder {encoder.type} with objective "
+            f"{objective.type}. They need a transformer with a masked-token or next-token "
+            "objective."
         )
     _refuse_what_it_cannot_say(model, encoder)
     if isinstance(objective, Lm):
@@ -213,6 +217,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
 
 
 def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
+    """Raise UserError naming the first option that UER-py configs cannot express."""
     can = {
         "encoder.visibility": encoder.visibility in ("full", "causal"),
         "encoder.position_bias": encoder.position_bias is None,
@@ -235,4 +240,4 @@ def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
             value = model
             for name in path.split("."):
                 value = getattr(value, name)
-            raise UserError(f"model.{path} = {value} has no place in a config of UER-py's.")
+            raise UserError(f"UER-py configs cannot express model.{path} = {value}.")

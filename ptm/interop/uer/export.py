@@ -1,4 +1,4 @@
-"""Writing a checkpoint that UER-py and TencentPretrain load, with its config and its vocabulary."""
+"""Write a checkpoint that UER-py and TencentPretrain load, with its config and vocabulary."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ptm.interop.uer.next_tokens import is_causal
 from ptm.recipe import ModelRecipe, recipe_yaml
 
 _ROWS = 3
-"""Of their segment table, always."""
+"""Rows of every UER-py segment table: padding, first and second segment."""
 
 
 def export_to_uer(source: Source, out: Path) -> None:
-    """Write `out`: model.bin, config.json and the vocabulary.
+    """Write model.bin, config.json, recipe.yaml and the vocabulary to the new folder `out`.
 
-    Raises UserError where `out` exists or the model is none of theirs.
+    Raises UserError if `out` exists or UER-py cannot express the model.
     """
     recipe = source.recipe()
     tensors = source.tensors()
     if not source.has_head(tensors.keys()):
         raise UserError(
-            f"{source.folder}: is an encoder without a head of masked tokens or of next ones, "
-            "which every checkpoint of UER-py's has; --to hf writes it as it is."
+            f"{source.folder}: is an encoder without a masked-token or next-token head, which "
+            "every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
         )
     try:
         config, theirs = _written(recipe, tensors)
@@ -52,7 +52,7 @@ def export_to_uer(source: Source, out: Path) -> None:
 def _written(
     recipe: ModelRecipe, tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Their config and their state dict. Raises UserError where the model is none of theirs."""
+    """Return UER-py's config and state dict. Raises UserError if UER-py cannot express them."""
     model, objective = recipe.model, recipe.objective
     if model.decoder is not None:
         config = two_stacks.config_of(model, objective)
@@ -64,7 +64,7 @@ def _written(
 
 
 def _as_theirs(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:
-    """Positions that begin at row 0, a segment table of three rows."""
+    """Move the positions to start at row 0 and pad the segment table to three rows."""
     found = dict(tensors)
     offset = recipe.model.embedding.position_offset
     if offset:

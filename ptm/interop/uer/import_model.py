@@ -1,4 +1,4 @@
-"""A checkpoint of UER-py or TencentPretrain, with its config and its vocabulary."""
+"""Read a checkpoint of UER-py or TencentPretrain with its config and vocabulary."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ from ptm.recipe.source import Source
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _LATE = 2
-"""Where the positions of an XLM-RoBERTa begin."""
+"""Row of the first position in an XLM-RoBERTa's table."""
 _ADDED_BY_FAIRSEQ = 2
+"""Tokens of fairseq's numbering that are not pieces of the SentencePiece file."""
 _VOCABULARIES = ("vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
 class UerCheckpoint:
-    """A `.bin`, its JSON and its vocabulary: named, or in the checkpoint's folder."""
+    """A checkpoint file with its config and vocabulary."""
 
     weights: Path
     config_path: Path
     vocab: Path
     options: Mapping[str, Any]
-    """Of the tokenizer, where they are not the usual ones."""
+    """Keys of the recipe's `tokenizer` block that differ from the defaults."""
 
     @classmethod
     def find(
@@ -55,20 +56,27 @@ class UerCheckpoint:
         vocab: Path | None,
         options: Mapping[str, Any],
     ) -> UerCheckpoint:
-        """The three files. Raises UserError where one is missing."""
+        """Locate the checkpoint's files.
+
+        `source` is a checkpoint file or a folder with one; `config` and `vocab` default to files in
+        the checkpoint's folder. Raises UserError if a file is missing.
+        """
         path = Path(source)
         if path.is_dir():
             found = sorted(path.glob("*.bin*"))
             if len(found) != 1:
-                raise UserError(f"{path}: has {len(found)} files *.bin*; name the one to import.")
+                raise UserError(
+                    f"{path}: files that match *.bin*: {len(found)}, expected 1. Pass the path of "
+                    "the checkpoint."
+                )
             path = found[0]
         if not path.is_file():
-            raise UserError(f"{path}: is not a file; UER-py's checkpoints are files such as x.bin.")
+            raise UserError(f"{path}: is not a file. A UER-py checkpoint is a file such as x.bin.")
         config = config or path.with_name("config.json")
         if not config.is_file():
             raise UserError(
-                f"{config}: is not there; give the JSON that the model was trained with (UER-py's "
-                "--config_path) as --config."
+                f"{config}: does not exist. Pass the config that the model was trained with "
+                "(UER-py's --config_path) as --config."
             )
         vocab = vocab or next(
             (found for name in _VOCABULARIES for found in path.parent.glob(name)),
@@ -76,23 +84,24 @@ class UerCheckpoint:
         )
         if not vocab.is_file():
             raise UserError(
-                f"{vocab}: is not there; give the vocabulary "
-                "that the model was trained with (UER-py's --vocab_path) as --vocab."
+                f"{vocab}: does not exist. Pass the vocabulary that the model was trained with "
+                "(UER-py's --vocab_path) as --vocab."
             )
         return cls(path, config, vocab, options)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The JSON; of an old model of the next token, with what its tensors tell.
+        """The parsed config; for old next-token models, with keys inferred from the tensors.
 
-        Raises UserError where it is not one of theirs.
+        Raises UserError if it is not a UER-py config, or does not describe a decoder that the
+        weights have.
         """
         config = uer_config.read_uer_config(self.config_path)
         if any(name.startswith("decoder.") for name in self._theirs):
             if not two_stacks.decodes(config):
                 raise UserError(
-                    f"{self.weights}: has a decoder, of which {self.config_path} says nothing; "
-                    "configs as in UER-py's models/ folder since 2022 do."
+                    f"{self.weights}: has a decoder, but {self.config_path} does not describe one. "
+                    "Use a config as in UER-py's models/ folder since 2022."
                 )
             return config
         if output_of(self._theirs) != NEXT or {"mask", "target"} & config.keys():
@@ -105,8 +114,8 @@ class UerCheckpoint:
         if WORDS not in tensors:
             shown = ", ".join(sorted(tensors)[:5]) or "none"
             raise UserError(
-                f"{self.weights}: is no checkpoint of UER-py or TencentPretrain: it has no {WORDS} "
-                f"(its tensors: {shown})."
+                f"{self.weights}: is not a checkpoint of UER-py or TencentPretrain: it has no "
+                f"tensor {WORDS} (tensors: {shown})."
             )
         found = {name: tensor.float() for name, tensor in tensors.items()}
         refuse_non_finite(found, source=str(self.weights))
@@ -119,35 +128,38 @@ class UerCheckpoint:
 
     @cached_property
     def _tied(self) -> bool:
-        """By the tensors; both copies of a tied matrix are there."""
+        """Whether the output matrix equals the word embedding; checkpoints store both if tied."""
         name = output_of(self._theirs).matrix
         output = self._theirs.get(name)
         tied = output is None or torch.equal(output, self._theirs[WORDS])
         if self.config.get("tie_weights") and not tied:
             raise UserError(
-                f"{self.weights}: {name} differs from {WORDS}, but {self.config_path} says "
-                "tie_weights: true."
+                f"{self.weights}: {name} differs from {WORDS}, but {self.config_path} has "
+                "tie_weights = true."
             )
         return tied
 
     @property
     def _positions_begin_late(self) -> bool:
-        """Whether they are those of an XLM-RoBERTa, moved to 0 and filled up with zeros."""
+        """Whether the position table is XLM-RoBERTa's, moved to row 0 and padded with zero rows."""
         positions = self._theirs.get("embedding.pos.embedding.weight")
         return positions is not None and len(positions) > _LATE and not positions[-_LATE:].any()
 
     @property
     def _one_segment(self) -> bool:
-        """Whether the last row of three is zeros, which nothing was ever trained with."""
+        """Whether the row of the second segment (row 2) is all zeros, so that it is unused."""
         segments = self._theirs.get("embedding.seg.embedding.weight")
         return segments is not None and len(segments) > 2 and not segments[2].any()
 
     def blocks(self) -> dict[str, Any]:
-        """A recipe's `tokenizer`, `model` and `objective`. Raises UserError."""
+        """Return the `tokenizer`, `model` and `objective` blocks of a recipe.
+
+        Raises UserError if the config lacks a key or the model is not supported.
+        """
         try:
             blocks = self._model_blocks()
         except KeyError as error:
-            raise UserError(f"{self.config_path}: lacks {error}.") from error
+            raise UserError(f"{self.config_path}: the key {error} is missing.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
         if self._positions_begin_late and not two_stacks.decodes(self.config):
@@ -166,14 +178,14 @@ class UerCheckpoint:
         return blocks
 
     def tensors(self) -> dict[str, Tensor]:
-        """Under canonical names. Raises UserError where they are not the config's."""
+        """Return the weights by canonical name. Raises UserError unless they match the config."""
         try:
             found = self._canonical()
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         except KeyError as error:
             raise UserError(
-                f"{self.weights}: lacks {error}, which a model of {self.config_path} has."
+                f"{self.weights}: the tensor {error} is missing; {self.config_path} requires it."
             ) from error
         if self._positions_begin_late and not two_stacks.decodes(self.config):
             found[POSITIONS] = found[POSITIONS].roll(_LATE, dims=0)
@@ -189,9 +201,9 @@ class UerCheckpoint:
 
 
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
-    """Options of the `tokenizer` block, which no checkpoint knows, from `tokenizer.KEY=VALUE`.
+    """Parse `tokenizer.KEY=VALUE` overrides into keys of the `tokenizer` block.
 
-    Raises UserError for anything else.
+    Checkpoints do not record these options. Raises UserError for any other override.
     """
     found = {}
     for text in overrides:
@@ -199,8 +211,8 @@ def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
         block, _, option = key.partition(".")
         if not equals or block != "tokenizer" or not option or "." in option:
             raise UserError(
-                f'"{text}": an import takes tokenizer.KEY=VALUE, e.g. tokenizer.lowercase=false; '
-                "all else is in the checkpoint and its config."
+                f'"{text}": an import accepts only tokenizer.KEY=VALUE, such as '
+                "tokenizer.lowercase=false. All else is in the checkpoint and its config."
             )
         source = Source({}, "options", {})
         source.override(text)
@@ -209,9 +221,9 @@ def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _tokenizer(vocab: Path, *, words: int) -> dict[str, Any]:
-    """By the kind of file; `words`: rows of the word embedding."""
+    """Return the `tokenizer` block of a vocabulary file. `words`: rows of the word embedding."""
     if vocab.suffix == ".model":
-        # XLM-R's numbering has <pad> and <mask> beside the file's pieces.
+        # fairseq's numbering (XLM-R) adds <pad> and <mask> to the pieces of the file.
         more = words - len(read_sentencepiece(str(vocab)).tokens)
         numbering = "fairseq" if more == _ADDED_BY_FAIRSEQ else "file"
         return {"type": "sentencepiece", "model": str(vocab), "ids": numbering}

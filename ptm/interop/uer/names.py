@@ -1,10 +1,10 @@
-"""How UER-py and TencentPretrain name the tensors of a transformer encoder with its targets.
+"""How UER-py and TencentPretrain name the tensors of a transformer encoder and its targets.
 
-A model of masked tokens and one of the next token differ in their target alone (`Output`).
+Masked-token and next-token models differ only in their target (`Output`).
 
-Their state dicts keep both copies of tied tensors, write a norm's weight and bias as gamma and
-beta, keep query, key and value apart and have a segment row for padding, as here. UER-py named the
-embeddings and the targets otherwise until 2022.
+UER-py's state dicts store both copies of tied tensors, name the weight and bias of a norm gamma and
+beta, store query, key and value separately, and, like `ptm`, have a segment row for padding. Before
+2022 UER-py used other names for the embeddings and the targets.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ _ATTENTION = "self_attn.linear_layers"
 
 @dataclass(frozen=True)
 class Output:
-    """The layer over the vocabulary: what its steps are called here, and its name there."""
+    """An output layer over the vocabulary: its name in `ptm` and in UER-py.
+
+    `ours` is the prefix of the operations `*_unembed` and `*_bias`, `theirs` the name of UER-py's
+    module. `always_biased`: whether UER-py's module always has a bias.
+    """
 
     ours: str
     theirs: str
@@ -67,12 +71,12 @@ class Output:
 
     @property
     def matrix(self) -> str:
-        """Their name of the output matrix."""
+        """UER-py's name of the output matrix."""
         return f"{self.theirs}.weight"
 
     @property
     def bias(self) -> str:
-        """Their name of the output bias."""
+        """UER-py's name of the output bias."""
         return f"{self.theirs}.bias"
 
 
@@ -82,19 +86,22 @@ NEXT = Output("lm", "target.lm.output_layer", always_biased=False)
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers by number, or one for all (`shared`, ALBERT)."""
+    """The encoder's layers: `count` of them, or one that all share (`shared`, ALBERT)."""
 
     count: int
     shared: bool
 
     def prefixes(self) -> tuple[tuple[str, str], ...]:
-        """Ours and theirs, with the dot."""
+        """Return the name prefix of each layer in `ptm` and in UER-py, with its trailing dot."""
         if self.shared:
             return (("encoder_group_00.", "encoder.transformer."),)
         return tuple((f"encoder_{i:02}.", f"encoder.transformer.{i}.") for i in range(self.count))
 
     def names(self) -> dict[str, str]:
-        """Ours to theirs of every tensor that is the same on both sides, wherever it exists."""
+        """Map `ptm` names to UER-py names for all tensors that both store in the same form.
+
+        A model need not have all of them.
+        """
         found = {f"{o}.weight": f"{t}.weight" for o, t in _TABLES.items()}
         found |= dict(_modules(_LINEAR, _NORMS))
         for ours, theirs in self.prefixes():
@@ -113,7 +120,7 @@ def _modules(linear: Mapping[str, str], norms: Mapping[str, str]) -> Iterator[tu
 
 
 def modern(tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors under the names that are usual since 2022."""
+    """Rename the tensors to the names that UER-py uses since 2022."""
     found = {}
     for name, tensor in tensors.items():
         for old, new in _OLD:
@@ -123,16 +130,16 @@ def modern(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def output_of(theirs: Tensors) -> Output:
-    """The layer over the vocabulary that a state dict under its modern names has."""
+    """Return the output layer of a state dict with current names."""
     return NEXT if NEXT.matrix in theirs else MASKED
 
 
 def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict[str, Tensor]:
-    """Canonical tensors of a state dict under its modern names.
+    """Convert a state dict with current names to tensors by canonical name.
 
-    Raises UserError naming tensors that no encoder with these targets has, or whose query, key or
-    value is not of the hidden size `width`, and KeyError for one that every encoder has and this
-    one lacks.
+    `width` is the hidden size; `tied`: drop the copy of the word embedding that is the output
+    matrix. Raises UserError for tensors that no encoder with these targets has and for queries,
+    keys or values of another width, and KeyError if a tensor is missing that every encoder has.
     """
     rest = dict(theirs)
     found = {o: rest.pop(t) for o, t in layers.names().items() if t in rest}
@@ -149,16 +156,16 @@ def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict
     if rest:
         shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
         raise UserError(
-            "is not what its config describes, or of another target than bert, mlm, albert and "
-            f"lm; no place for {shown}."
+            "does not match its config, or has another target than bert, mlm, albert and lm. "
+            f"Unexpected tensors: {shown}."
         )
     return found
 
 
 def to_uer(tensors: Tensors, layers: Layers, output: Output) -> dict[str, Tensor]:
-    """The state dict, with the copy of a tied output matrix.
+    """Convert canonical tensors to a UER-py state dict, with the copy of a tied output matrix.
 
-    Where theirs always has an output bias and the model has none, it is zeros.
+    If UER-py's output layer always has a bias and the model has none, zeros are written.
     """
     rest = dict(tensors)
     found = {t: rest.pop(o) for o, t in layers.names().items() if o in rest}
@@ -169,5 +176,5 @@ def to_uer(tensors: Tensors, layers: Layers, output: Output) -> dict[str, Tensor
     found[output.matrix] = rest.pop(f"{output.ours}_unembed.weight", found[WORDS])
     if output.always_biased:
         found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
-    assert not rest, f"no place in UER's state dict for {sorted(rest)}"
+    assert not rest, f"tensors without a UER-py name: {sorted(rest)}"
     return found

@@ -1,4 +1,4 @@
-"""What is particular to UER-py's models of the next token, GPT and GPT-2."""
+"""Conversion of UER-py's next-token models, GPT and GPT-2: what differs from encoders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ _PARTS = ("word", "pos", "seg")
 
 
 def is_causal(config: Mapping[str, Any]) -> bool:
-    """Whether its target is the next token."""
+    """Whether the config's target is next-token prediction."""
     return config.get("target") in _TARGET
 
 
 def said_by_tensors(names: Collection[str]) -> dict[str, Any]:
-    """What UER-py's command line said of a model of the next token, and its config did not yet."""
+    """Return config keys of a next-token model, inferred from its tensor names.
+
+    In older versions of UER-py these were command-line options and are absent from the config.
+    """
     parts = [part for part in _PARTS if f"embedding.{part}.embedding.weight" in names]
     return {
         "embedding": parts,
@@ -33,32 +36,35 @@ def said_by_tensors(names: Collection[str]) -> dict[str, Any]:
 
 
 def refuse_other_target(config: Mapping[str, Any], *, causal: bool) -> None:
-    """Raise UserError where the config is of another target than the tensors (`causal`: lm)."""
+    """Raise UserError if the config's target contradicts the tensors.
+
+    `causal`: whether the tensors have the output layer of target `lm`.
+    """
     if is_causal(config) is not causal:
         there = "lm" if causal else "mlm"
         raise UserError(
-            f"the config says target: {json.dumps(config.get('target'))}, but the weights have the "
-            f"output layer of {there}."
+            f"target = {json.dumps(config.get('target'))} contradicts the weights, which have the "
+            f"output layer of target {there}."
         )
 
 
 def refuse_other_mask(config: Mapping[str, Any]) -> None:
-    """Raise UserError unless the mask goes with the target."""
+    """Raise UserError unless mask "causal" and target "lm" occur together."""
     mask = config.get("mask", "fully_visible")
     if (mask == "causal") is not is_causal(config):
         raise UserError(
-            f'the config says mask: "{mask}" with target: {json.dumps(config.get("target"))}, '
-            'which is not supported here; "causal" goes with "lm".'
+            f'mask = "{mask}" with target = {json.dumps(config.get("target"))} is not supported. '
+            'Target "lm" needs mask "causal"; all other targets need another mask.'
         )
 
 
 def refuse_other_output(model: ModelBlock, head: LmHead) -> None:
-    """Raise UserError where their output layer cannot be the model's."""
+    """Raise UserError if UER-py's output layer cannot represent the model's."""
     if head.scaled:
-        raise UserError("objective.head.scaled = true has no place in a config of UER-py's.")
+        raise UserError("UER-py configs cannot express objective.head.scaled = true.")
     if model.embedding.size not in (None, model.encoder.hidden_size):
         raise UserError(
-            f"model.embedding.size = {model.embedding.size} has no place in a config of UER-py's "
-            f"with the target lm, whose output layer is of hidden_size = "
+            f"UER-py configs with target lm cannot express model.embedding.size = "
+            f"{model.embedding.size}: their output layer has the width hidden_size = "
             f"{model.encoder.hidden_size}."
         )

@@ -1,7 +1,7 @@
 """How UER-py and TencentPretrain name the tensors of an encoder with a decoder.
 
-The table of words is there three times where it is tied; T5's norms have a `weight`, others gamma
-and beta.
+A tied word embedding is stored three times: for encoder, decoder and output. T5's norms have a
+`weight`, all others gamma and beta.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ _NORM_NAMES = {"weight": "gamma", "bias": "beta"}
 
 
 def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[str, Tensor]:
-    """Canonical tensors of a state dict.
+    """Convert a state dict to tensors by canonical name.
 
-    Raises UserError naming tensors that the config's model has not, KeyError for a missing one.
+    `tied`: drop the copy of the word embedding that is the output matrix. Raises UserError for
+    tensors that the config's model does not have, KeyError for a missing tensor.
     """
     if not torch.equal(theirs[_TARGET_WORDS], theirs[WORDS]):
-        raise UserError(f"{_TARGET_WORDS} differs from {WORDS}, but its config shares them.")
+        raise UserError(
+            f"{_TARGET_WORDS} differs from {WORDS}, but its config has share_embedding = true."
+        )
     parts = dict(_parts(config))
     known = {name for names in parts.values() for name in names} | {_TARGET_WORDS}
     beyond = sorted(theirs.keys() - known)
     if beyond:
         shown = ", ".join(beyond[:5]) + (" …" if len(beyond) > 5 else "")
-        raise UserError(f"is not what its config describes; no place for {shown}.")
+        raise UserError(f"does not match its config. Unexpected tensors: {shown}.")
     found = from_theirs(theirs, parts, optional=())
     if tied:
         found.pop(OUTPUT)
@@ -57,22 +60,23 @@ def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[
 def to_uer(
     tensors: Tensors, model: ModelBlock, objective: Objective, config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    """The state dict; a scale of the output is in the norm before it."""
+    """Convert canonical tensors to a UER-py state dict; an output scale moves to the last norm."""
     rest = dict(tensors)
     for name in _POSITIONS:
         if name in rest:
             rest[name] = rest[name][model.embedding.position_offset :]
     head = getattr(objective, "head", None)
-    assert isinstance(head, LmHead), "refused before"
+    assert isinstance(head, LmHead), "config_of has rejected all other heads"
     if head.scaled:
         rest["decoder_norm.weight"] = rest["decoder_norm.weight"] * model.encoder.hidden_size**-0.5
     rest.setdefault(OUTPUT, rest[OUR_WORDS])
     parts = dict(_parts(config))
-    assert rest.keys() == parts.keys(), f"no place for {rest.keys() ^ parts.keys()}"
+    assert rest.keys() == parts.keys(), f"names that do not match: {rest.keys() ^ parts.keys()}"
     return {**to_theirs(rest, parts), _TARGET_WORDS: rest[OUR_WORDS]}
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each canonical name with the UER-py names of the tensors that it concatenates."""
     yield OUR_WORDS, (WORDS,)
     yield OUTPUT, (NEXT.matrix,)
     if config.get("has_lmtarget_bias"):

@@ -1,4 +1,4 @@
-"""UER-py's and TencentPretrain's configs of T5, BART and PEGASUS as a recipe's blocks, and back."""
+"""Convert UER-py and TencentPretrain configs of T5, BART and PEGASUS to recipe blocks, and back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from ptm.interop.uer.config import our_activation, their_activation
 from ptm.recipe.model_block import ModelBlock
 
 FIRST = 2
-"""The row of position 0 here, as in transformers' BART; there it is the first."""
+"""Row of position 0 in imported models, as in transformers' BART; in UER-py it is row 0."""
 _PARTS = {"word": "word", "pos": "position", "seg": "segment", "sinusoidalpos": "sinusoidal"}
 _OBJECTIVES = ("t5", "bart", "gsg")
 _RMS_EPSILON, _EPSILON = 1e-6, 1e-5
-"""Of T5's norms, and what stands nearest to the others': theirs divide by the deviation plus 1e-6,
-and their converters make transformers' BART and PEGASUS of them."""
+"""Epsilon of T5's RMS norms and of the layer norms of BART and PEGASUS.
 
-# What a config may say besides sizes, and the values that are supported.
+UER-py's layer norms divide by the standard deviation plus 1e-6. 1e-5 is the value of transformers'
+BART and PEGASUS, to which UER-py's own converters export.
+"""
+
+# Config keys other than sizes, and the values that are supported.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "encoder": ("transformer",),
     "decoder": ("transformer",),
@@ -39,6 +42,7 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "rotary_position_embedding": (False,),
     "use_alibi": (False,),
 }
+# Options in which encoder and decoder must agree.
 _ALIKE = (
     *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm"),
     *("norm_position", "norm_epsilon", "bias", "attention_scale", "position_bias"),
@@ -46,28 +50,32 @@ _ALIKE = (
 
 
 def decodes(config: Mapping[str, Any]) -> bool:
-    """Whether it is of a model with a decoder."""
+    """Whether the config describes a model with a decoder."""
     return config.get("decoder") is not None
 
 
 def blocks_of(config: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
-    """A recipe's `model` and `objective`.
+    """Return the `model` and `objective` blocks of a recipe.
 
-    Raises KeyError for a size that is missing, UserError for what is not supported.
+    `tied`: whether the output matrix is the word embedding. Raises KeyError for a missing size,
+    UserError for an option that is not supported.
     """
     for key, supported in {**_ONLY, "emb_size": (config["hidden_size"],)}.items():
         if key in config and config[key] not in supported:
             raise UserError(
-                f"the config says {key}: {json.dumps(config[key])}, which is not supported beside "
-                f"a decoder; {' or '.join(json.dumps(value) for value in supported)} is."
+                f"{key} = {json.dumps(config[key])} is not supported with a decoder. Supported: "
+                f"{' or '.join(json.dumps(value) for value in supported)}."
             )
     if not config.get("share_embedding", False):
-        raise UserError("the config says no share_embedding: true; two tables are not supported.")
+        raise UserError(
+            "share_embedding is not true: separate word embeddings for encoder and decoder are not "
+            "supported."
+        )
     parts = config["embedding"]
     if config["tgt_embedding"] != parts:
         raise UserError(
-            f"the config says embedding: {json.dumps(parts)} but tgt_embedding: "
-            f"{json.dumps(config['tgt_embedding'])}; only the same on both sides is supported."
+            f"embedding = {json.dumps(parts)} and tgt_embedding = "
+            f"{json.dumps(config['tgt_embedding'])} differ; only equal values are supported."
         )
     stack = _stack(config)
     return {
@@ -86,6 +94,7 @@ def blocks_of(config: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
 
 def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
     rms = config.get("layernorm", "normal") == "t5"
+    # UER-py sets these options independently; only T5's combinations, or neither, are supported.
     removed = {
         "remove_transformer_bias": rms,
         "relative_position_embedding": bool(config.get("remove_attention_scale", False)),
@@ -93,11 +102,11 @@ def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
     for key, together in removed.items():
         if bool(config.get(key, False)) is not together:
             other = (
-                "layernorm: t5" if key == "remove_transformer_bias" else "remove_attention_scale"
+                'layernorm = "t5"' if key == "remove_transformer_bias" else "remove_attention_scale"
             )
             raise UserError(
-                f"the config says {key}: {json.dumps(config.get(key, False))}, which is supported "
-                f"together with {other} alone."
+                f"{key} = {json.dumps(config.get(key, False))} is not supported: {key} and {other} "
+                "must be set together."
             )
     stack = {
         "type": "transformer",
@@ -123,12 +132,12 @@ def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
 def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
     unknown = [part for part in parts if part not in _PARTS]
     if unknown:
-        raise UserError(f'the config says embedding: "{unknown[0]}", which is not supported here.')
+        raise UserError(f'embedding part "{unknown[0]}" is not supported.')
     normal = not config.get("remove_embedding_layernorm", False)
     if normal and config.get("layernorm") == "t5":
         raise UserError(
-            "the config says layernorm: t5 without remove_embedding_layernorm: true; norms of two "
-            "kinds are not supported."
+            'layernorm = "t5" without remove_embedding_layernorm = true is not supported: the '
+            "embedding and the layers would have norms of two kinds."
         )
     found: dict[str, Any] = {"of": [_PARTS[part] for part in parts], "layer_norm": normal}
     longest = config.get("max_seq_length", 512)
@@ -140,7 +149,7 @@ def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
 
 
 def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
-    """Their config of a model of ours. Raises UserError where it cannot be one."""
+    """Return the UER-py config of a `ptm` model. Raises UserError if UER-py cannot express it."""
     _refuse_what_it_cannot_say(model, objective)
     stacks = Stacks.of(model, objective)
     encoder, embedding = stacks.encoder, model.embedding
@@ -187,7 +196,8 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
 
 
 def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
-    assert model.decoder is not None, "it has a decoder"
+    """Raise UserError naming the first option that UER-py configs cannot express."""
+    assert model.decoder is not None, "the model must have a decoder"
     encoder, decoder, here = model.encoder, model.decoder, model.embedding
     there = model.decoder_embedding.model_dump(exclude={"shared"})
     parts: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
@@ -195,20 +205,21 @@ def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
     for key in _ALIKE:
         mine, other = getattr(encoder, key, None), getattr(decoder, key, None)
         if mine != other:
-            reasons.append(f"it has model.encoder.{key} = {mine}, model.decoder.{key} = {other}")
+            reasons.append(f"it has model.encoder.{key} = {mine} but model.decoder.{key} = {other}")
     for key, value in here.model_dump().items():
         if there[key] != value:
-            reasons.append(f"it has model.embedding.{key} = {value} on one side alone")
+            reasons.append(f"it has model.embedding.{key} = {value} on one side only")
     if not model.decoder_embedding.shared:
         reasons.append("it has model.target_embedding.shared = False")
     reasons.append(unsaid(here, "model.embedding", said=_said_of_embedding(model)))
     reasons += _other_arithmetic(model, objective)
     found = next((reason for reason in reasons if reason is not None), None)
     if found is not None:
-        raise UserError(f"{found}, which has no place in a config of UER-py's.")
+        raise UserError(f"UER-py configs cannot express this model: {found}.")
 
 
 def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
+    """Return the options of the embedding that UER-py configs can express."""
     return (
         *("of", "layer_norm", "positions", "position_offset"),
         *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.of else ()),
@@ -217,7 +228,7 @@ def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
 
 
 def _other_arithmetic(model: ModelBlock, objective: Objective) -> list[str | None]:
-    """What goes together there, and does not here."""
+    """Return the options that UER-py couples to others and that this model sets independently."""
     stacks = Stacks.of(model, objective)
     encoder, embedding = stacks.encoder, model.embedding
     bias = encoder.position_bias

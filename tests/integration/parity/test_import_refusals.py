@@ -164,7 +164,7 @@ def test_a_causal_config_alone_becomes_blocks_or_names_what_it_lacks(
     del config["num_hidden_layers" if family is causal.LLAMA else "n_layer"]
     path.write_text(json.dumps(config))
     assert main(["import", str(path), "--config-only"]) == EXIT_USER
-    assert "lacks" in capsys.readouterr().err
+    assert "is missing" in capsys.readouterr().err
 
 
 def test_a_bert_that_calls_itself_a_roberta_is_a_bert(tmp_path: Path, saved: BuildSaved) -> None:

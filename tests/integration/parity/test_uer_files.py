@@ -104,11 +104,11 @@ SEGMENT = "embedding.seg.embedding.weight"
         (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
         (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
-        (without("embedding.word.embedding.weight"), "no checkpoint of UER-py"),
+        (without("embedding.word.embedding.weight"), "not a checkpoint of UER-py"),
         (another_target, "target.lm.output_layer.weight"),
         (third_layer, "encoder.transformer.2."),
         (narrower, "encoder_00.feed_forward.up.weight"),
-        (lambda state: {"model": 3}, "no checkpoint of UER-py"),
+        (lambda state: {"model": 3}, "not a checkpoint of UER-py"),
     ],
     ids=[
         "query",
@@ -160,7 +160,7 @@ def test_a_folder_with_two_checkpoints_needs_one_named(
     config = CONFIGS["mlm"]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
     path.with_name("model.bin-200").write_bytes(path.read_bytes())
-    assert "2 files" in refusal(path.parent, tmp_path)
+    assert "*.bin*: 2," in refusal(path.parent, tmp_path)
 
 
 def test_a_vocabulary_with_capitals_is_imported_with_an_option(

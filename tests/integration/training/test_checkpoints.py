@@ -125,7 +125,7 @@ def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
 
 def test_a_run_without_a_best_checkpoint_says_how_to_have_one(runs: Runs) -> None:
     assert runs.train("none") == EXIT_DONE
-    with pytest.raises(UserError, match=r"has no best checkpoint; checkpoint\.best"):
+    with pytest.raises(UserError, match=r"has no best checkpoint\. Set checkpoint\.best"):
         open_source(str(runs.folder / "none"), step="best")
 
 

@@ -190,12 +190,12 @@ def test_a_checkpoint_of_a_later_version(
 
 def test_a_step_that_is_not_there(run: Path, refused: Refused) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "5"]
-    refused(*words, says="has no checkpoint of step 5; there are: 12, 8, 4")
+    refused(*words, says="has no checkpoint at step 5. Available: 12, 8, 4")
 
 
 def test_the_best_of_a_run_that_kept_none(run: Path, refused: Refused) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
-    refused(*words, says=f"{run}: has no best checkpoint; checkpoint.best in its recipe would")
+    refused(*words, says=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to")
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])

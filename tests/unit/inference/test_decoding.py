@@ -1,4 +1,4 @@
-"""Text token by token: the likeliest, the drawn, the best of several beams."""
+"""Text generation: greedy decoding, sampling and beam search."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def row(ids: list[int], side: str = "") -> dict[str, Tensor]:
 
 @torch.no_grad()
 def log_probabilities(model: PlainModel, prompt: Prompt, written: list[int]) -> Tensor:
-    """Of every next token after what is written, computed without a cache (V)."""
+    """Log probabilities (V,) of the token after `written`, computed without a cache."""
     ids = [*prompt.begin, *written]
     if prompt.source is None:
         return model(row(ids))["logits"][0, -1].log_softmax(-1)
@@ -72,7 +72,7 @@ def rows_of(model: PlainModel, prompts: list[Prompt], *, longest: int) -> list[l
 
 
 @pytest.mark.parametrize(("decoder", "seed"), [(False, 17), (True, 6)])
-def test_rows_side_by_side_are_each_the_likeliest_tokens(decoder: bool, seed: int) -> None:
+def test_each_row_of_a_batch_is_decoded_greedily(decoder: bool, seed: int) -> None:
     model = random_model(decoder=decoder, seed=seed)
     found = rows_of(model, PROMPTS[decoder], longest=12)
     for prompt, written in zip(PROMPTS[decoder], found, strict=True):
@@ -86,7 +86,7 @@ def test_rows_side_by_side_are_each_the_likeliest_tokens(decoder: bool, seed: in
 
 
 @pytest.mark.parametrize("decoder", [False, True])
-def test_wide_beams_find_the_best_of_all_texts(decoder: bool) -> None:
+def test_wide_beam_search_finds_the_best_of_all_texts(decoder: bool) -> None:
     model, longest = random_model(decoder=decoder, words=6), 3
     for prompt in (
         Prompt((4,), (5, 1) if decoder else None),
@@ -108,7 +108,7 @@ def test_wide_beams_find_the_best_of_all_texts(decoder: bool) -> None:
         assert tuple(found) == best
 
 
-def test_one_seed_gives_one_text_and_another_another() -> None:
+def test_the_seed_determines_the_sampled_text() -> None:
     model = random_model(decoder=False)
 
     def drawn(seed: int) -> list[list[int | None]]:
@@ -119,7 +119,7 @@ def test_one_seed_gives_one_text_and_another_another() -> None:
     assert drawn(1) != drawn(2)
 
 
-def test_sampling_cuts_the_tail() -> None:
+def test_temperature_top_k_and_top_p_shape_the_distribution() -> None:
     logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
     near = torch.testing.assert_close
     near(Sampling().probabilities(logits), logits.exp())
@@ -130,7 +130,7 @@ def test_sampling_cuts_the_tail() -> None:
     near(cold, logits.exp() ** 2 / (logits.exp() ** 2).sum())
 
 
-def test_draws_have_the_frequencies_of_the_distribution() -> None:
+def test_sampled_tokens_follow_the_distribution() -> None:
     logits = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, -1)
     drawn = Sampling(top_p=0.9).choose(logits, torch.Generator().manual_seed(0))
     shares = torch.bincount(drawn, minlength=3) / 4000

@@ -1,4 +1,4 @@
-"""`ptm embed` gives transformers' last hidden states, pooled or not."""
+"""`ptm embed` gives transformers' last hidden states, pooled or per token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptm.inference.embed import Embedder, Pooling
 from ptm.interop.sources.open import open_source
 from tests.support.bert_pairs import TINY, TOLERANCE, Pair, blocks_of, make_pair
 
-TEXTS = ["A cow says moo.", "日本的首都是东京，人口很多。", "[MASK] of hot", "红" * 60, "a", "b"]
+TEXTS = ["A cow goes moo.", "日本的首都是东京，人口很多。", "[MASK] of hot", "红" * 60, "a", "b"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_token_vectors_are_transformers_last_hidden_states(
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean", "max"])
-def test_sentence_vectors_pool_the_tokens_of_their_text_alone(
+def test_sentence_vectors_pool_only_the_tokens_of_their_text(
     embedder: Embedder, theirs: list[np.ndarray[Any, Any]], pooling: Pooling
 ) -> None:
     pool = {"first": lambda v: v[0], "mean": lambda v: v.mean(0), "max": lambda v: v.max(0)}
@@ -71,7 +71,7 @@ def test_sentence_vectors_pool_the_tokens_of_their_text_alone(
     assert close(embedder.sentences(TEXTS, places=TEXTS, pooling=pooling), expected)
 
 
-def test_many_texts_are_the_same_as_each_alone(embedder: Embedder) -> None:
+def test_batched_texts_have_the_vectors_of_single_texts(embedder: Embedder) -> None:
     texts = [text[:40] for text in TEXTS * 60]
     together = embedder.sentences(texts, places=texts, pooling="mean")
     alone = [embedder.sentences([t], places=[t], pooling="mean")[0] for t in texts[: len(TEXTS)]]
@@ -84,19 +84,19 @@ def test_the_model_and_its_export_give_the_same_vectors(pair: Pair, embedder: Em
     assert np.array_equal(ours, exported)
 
 
-def test_the_longest_text_that_the_model_reads_is_embedded_and_a_longer_one_refused(
+def test_the_longest_text_that_the_model_reads_is_embedded_and_a_longer_one_rejected(
     embedder: Embedder,
 ) -> None:
-    (found,) = embedder.tokens(["红" * 126], places=["here"])
+    (found,) = embedder.tokens(["红" * 126], places=["first"])
     assert found.vectors.shape[0] == 128
-    with pytest.raises(UserError, match=r"^there: the text has 129 tokens.* reads 128\.$"):
-        embedder.tokens(["红" * 126, "红" * 127], places=["here", "there"])
+    with pytest.raises(UserError, match=r"^second: the text has 129 tokens.* reads at most 128\.$"):
+        embedder.tokens(["红" * 126, "红" * 127], places=["first", "second"])
 
 
 # The command
 
 
-def test_json_has_a_vector_a_text(
+def test_json_has_one_vector_per_text(
     pair: Pair, embedder: Embedder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["embed", str(pair.folder), *TEXTS, "--pooling", "first", "--json"]) == EXIT_DONE
@@ -106,7 +106,7 @@ def test_json_has_a_vector_a_text(
     assert np.array_equal(np.array([line["vector"] for line in lines], np.float32), expected)
 
 
-def test_out_has_a_row_a_text_of_the_command_and_of_the_file(
+def test_out_has_one_row_per_text_of_the_command_and_the_file(
     pair: Pair, embedder: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "texts.txt", tmp_path / "vectors.npy"
@@ -119,7 +119,7 @@ def test_out_has_a_row_a_text_of_the_command_and_of_the_file(
     assert np.array_equal(vectors, embedder.sentences(TEXTS, places=TEXTS, pooling="mean"))
 
 
-def test_rows_say_where_the_tokens_of_a_text_are(
+def test_rows_give_the_token_vectors_of_each_text(
     pair: Pair, embedder: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "vectors.npy"
@@ -133,7 +133,7 @@ def test_rows_say_where_the_tokens_of_a_text_are(
     assert lines[-1]["rows"][1] == len(vectors)
 
 
-def test_a_person_sees_texts_and_how_alike_they_are(
+def test_plain_output_shows_texts_and_cosine_similarities(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["embed", str(pair.folder), "red", "red", "红"]) == EXIT_DONE
@@ -159,7 +159,7 @@ def test_a_person_sees_texts_and_how_alike_they_are(
         ("a", ["--tokens", "--pooling", "max"], r"leave out one"),
     ],
 )
-def test_what_cannot_be_embedded_is_said_in_one_sentence(
+def test_inputs_that_cannot_be_embedded_are_rejected_in_one_line(
     pair: Pair,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -176,13 +176,15 @@ def test_what_cannot_be_embedded_is_said_in_one_sentence(
     assert len(said.splitlines()) == 1
 
 
-def test_a_text_that_is_not_utf8_is_refused(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    # As Python reads an argument that ends within a character.
+def test_a_text_that_is_not_utf8_is_rejected(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Python decodes an argument that ends within a character to a surrogate.
     for command in ("embed", "fill"):
         assert main([command, str(pair.folder), "[MASK] and \udce7"]) == EXIT_USER
-        assert '"[MASK] and ?": is not UTF-8 text at character 11' in capsys.readouterr().err
+        assert '"[MASK] and ?": is not valid UTF-8 at character 11' in capsys.readouterr().err
 
 
-def test_no_text_at_all_is_refused(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_text_is_rejected(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(pair.folder)]) == EXIT_USER
     assert "nothing to embed" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`ptm fill` guesses what transformers' fill-mask pipeline guesses from the export."""
+"""`ptm fill` gives the guesses of transformers' fill-mask pipeline on the export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.bert_pairs import (
 
 TEXTS = [
     "The capital of France is [MASK].",
-    "A cow says [MASK]",
+    "A cow gives [MASK]",
     "[MASK] of hot is [MASK], and [MASK][MASK] of wet is dry.",
     "日本的首都是[MASK]京。",
     "“大”的反义词是“[MASK]”，Big 的反义词是 [MASK] 😀",
@@ -58,12 +58,10 @@ def theirs(pair: Pair) -> Any:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_guesses_are_those_of_the_fill_mask_pipeline(
-    pair: Pair, theirs: Any, text: str
-) -> None:
+def test_guesses_equal_the_fill_mask_pipeline(pair: Pair, theirs: Any, text: str) -> None:
     guesses = Filler(open_source(str(pair.folder))).fill(text, count=7)
     found = theirs(text, top_k=7)
-    # One mask gives a list of guesses, several a list of such lists.
+    # One mask gives a list of guesses, several masks a list of lists.
     expected = [found] if isinstance(found[0], dict) else found
     assert len(guesses) == text.count("[MASK]")
     ids = pair.tokenizer.vocabulary.ids
@@ -73,7 +71,7 @@ def test_the_guesses_are_those_of_the_fill_mask_pipeline(
             assert guess.probability == pytest.approx(reference["score"], rel=1e-4)
 
 
-def test_the_model_itself_and_its_export_guess_alike(pair: Pair) -> None:
+def test_model_and_export_give_the_same_guesses(pair: Pair) -> None:
     model = pair.folder.with_name("model")
     for text in TEXTS:
         ours = Filler(open_source(str(model))).fill(text, count=3)
@@ -83,7 +81,7 @@ def test_the_model_itself_and_its_export_guess_alike(pair: Pair) -> None:
         ]
 
 
-def test_several_texts_are_filled_as_each_alone(pair: Pair) -> None:
+def test_texts_in_a_batch_are_filled_like_single_texts(pair: Pair) -> None:
     filler = Filler(open_source(str(pair.folder)))
     together = filler.fill_all(TEXTS, count=3)
     for text, masks in zip(TEXTS, together, strict=True):
@@ -96,7 +94,7 @@ def test_several_texts_are_filled_as_each_alone(pair: Pair) -> None:
             assert [g.probability for g in mine] == expected
 
 
-def test_a_model_with_a_pair_head_fills_with_the_other_one(pair: Pair, tmp_path: Path) -> None:
+def test_a_model_with_a_pair_head_fills_with_its_mlm_head(pair: Pair, tmp_path: Path) -> None:
     data = {"corpus": "none", "layout": "sentences", "store": "", "sequence_length": 64}
     blocks = {**pair.blocks, "objective": {"type": "bert"}, "data": data}
     weights = {**random_weights(plan_of(recipe_of(blocks))), **pair.weights}
@@ -106,7 +104,7 @@ def test_a_model_with_a_pair_head_fills_with_the_other_one(pair: Pair, tmp_path:
     assert bert.fill_all(TEXTS, count=3) == mlm.fill_all(TEXTS, count=3)
 
 
-def test_a_text_longer_than_the_positions_after_their_offset_is_refused(
+def test_a_text_longer_than_the_positions_minus_their_offset_is_rejected(
     pair: Pair, tmp_path: Path
 ) -> None:
     blocks = {**pair.blocks, "model": {**pair.blocks["model"]}}
@@ -114,16 +112,16 @@ def test_a_text_longer_than_the_positions_after_their_offset_is_refused(
     blocks["model"]["embedding"] = embedding
     filler = Filler(write_model(tmp_path / "offset", blocks, pair.weights))
     assert len(filler.fill("红" * 123 + "[MASK]", count=1)) == 1
-    with pytest.raises(UserError, match="127 tokens, special ones included; the model reads 126"):
+    with pytest.raises(UserError, match=r"127 tokens including special tokens; .* at most 126"):
         filler.fill("红" * 124 + "[MASK]", count=1)
 
 
-def test_of_several_texts_the_one_without_a_mask_is_named(pair: Pair) -> None:
-    with pytest.raises(UserError, match=r'^"red and blue": has no \[MASK\]; write it where'):
+def test_the_text_without_a_mask_is_named_among_several(pair: Pair) -> None:
+    with pytest.raises(UserError, match=r'^"red and blue": has no \[MASK\]\. Write it where'):
         Filler(open_source(str(pair.folder))).fill_all(["[MASK]", "red and blue"], count=1)
 
 
-def test_the_guesses_are_sorted_and_their_probabilities_are_of_all_tokens(pair: Pair) -> None:
+def test_guesses_are_sorted_and_their_probabilities_sum_to_one(pair: Pair) -> None:
     size = pair.tokenizer.vocabulary.size
     (guesses,) = Filler(open_source(str(pair.folder))).fill("a [MASK]", count=size + 10)
     assert len(guesses) == size
@@ -144,19 +142,19 @@ def test_the_probability_is_the_softmax_at_the_masked_position(pair: Pair) -> No
     assert guess.probability == pytest.approx(float(expected[best]), rel=1e-5)
 
 
-def test_a_text_without_a_mask_is_refused(pair: Pair) -> None:
+def test_a_text_without_a_mask_is_rejected(pair: Pair) -> None:
     with pytest.raises(UserError, match=r"\[MASK\]"):
         Filler(open_source(str(pair.folder))).fill("nothing to guess", count=1)
 
 
-def test_a_text_longer_than_the_positions_is_refused(pair: Pair) -> None:
+def test_a_text_longer_than_the_positions_is_rejected(pair: Pair) -> None:
     filler = Filler(open_source(str(pair.folder)))
     assert len(filler.fill("红" * 125 + "[MASK]", count=1)) == 1
     with pytest.raises(UserError, match="128"):
         filler.fill("红" * 126 + "[MASK]", count=1)
 
 
-def test_a_model_without_a_head_is_refused_by_what_it_lacks(
+def test_a_model_without_a_head_is_rejected_by_the_missing_parameter(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     size = len(small_vocab.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""`ptm generate` on sources of every kind that writes."""
+"""`ptm generate` with every kind of model that generates text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory, bundled_vocab: Path) -> Path:
-    """A folder a kind of model, with random weights."""
+    """A folder with one model per objective, with random weights."""
     folder = tmp_path_factory.mktemp("writers")
     for objective, model in MODELS.items():
         blocks = {
@@ -58,7 +58,7 @@ WRITERS = ["lm", "prefixlm", "seq2seq", "bart"]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_texts_together_are_texts_alone_and_the_stream_of_each(sources: Path, kind: str) -> None:
+def test_batched_single_and_streamed_texts_are_equal(sources: Path, kind: str) -> None:
     generator = Generator(open_source(str(sources / kind)))
     choice = Choice(longest=12)
     together = generator.generate(TEXTS, choice)
@@ -67,7 +67,7 @@ def test_texts_together_are_texts_alone_and_the_stream_of_each(sources: Path, ki
     assert any(together)
 
 
-def test_a_seed_says_what_is_drawn(sources: Path) -> None:
+def test_the_seed_determines_the_sampled_text(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "lm")))
     drawn = [
         generator.generate(TEXTS, Choice(longest=12, sampling=Sampling(), seed=seed))
@@ -76,7 +76,7 @@ def test_a_seed_says_what_is_drawn(sources: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_more_beams_never_find_a_worse_text(sources: Path) -> None:
+def test_beam_search_returns_one_text_per_prompt(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "seq2seq")))
     for beams in (2, 5):
         assert len(generator.generate(TEXTS, Choice(longest=8, beams=beams))) == len(TEXTS)
@@ -88,18 +88,18 @@ def test_no_text_is_longer_than_the_positions(sources: Path) -> None:
     assert len(ids) <= 40
 
 
-def test_a_text_too_long_is_refused(sources: Path) -> None:
+def test_a_text_that_is_too_long_is_rejected(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "seq2seq")))
-    with pytest.raises(UserError, match="special ones included; the model reads 40"):
+    with pytest.raises(UserError, match="including special tokens; the model reads at most 40"):
         generator.generate(["wet " * 60], Choice(longest=4))
 
 
-def test_a_model_of_masks_is_refused(sources: Path) -> None:
-    with pytest.raises(UserError, match="objective mlm, which writes no texts; `ptm fill`"):
+def test_a_masked_language_model_is_rejected(sources: Path) -> None:
+    with pytest.raises(UserError, match=r"objective mlm cannot generate text\. Use `ptm fill`"):
         Generator(open_source(str(sources / "mlm")))
 
 
-def test_the_command_writes_after_the_text_or_instead_of_it(
+def test_the_command_prints_text_and_continuation_or_only_the_target(
     sources: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["generate", str(sources / "lm"), TEXTS[0], "--length", "5"]) == EXIT_DONE
@@ -122,21 +122,19 @@ def test_the_command_writes_after_the_text_or_instead_of_it(
         (["--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_sentence(
+def test_invalid_options_are_rejected(
     sources: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     assert main(["generate", str(sources / "lm"), "A", *arguments]) == EXIT_USER
     assert sentence in capsys.readouterr().err
 
 
-def test_nothing_to_go_on_from_is_refused(
-    sources: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_text_is_rejected(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(sources / "lm")]) == EXIT_USER
     assert "there is nothing to go on from" in capsys.readouterr().err
 
 
-def test_an_empty_file_is_refused(
+def test_an_empty_file_is_rejected(
     sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "none.txt").touch()

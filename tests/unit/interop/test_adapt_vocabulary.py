@@ -1,4 +1,4 @@
-"""A model with another vocabulary: kept rows to the bit, new ones as asked for."""
+"""A model with another vocabulary: kept rows are copied, new ones initialised by option."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vocab(path: Path, *tokens: str) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Source:
-    """A model with an output matrix of its own."""
+    """A model with an untied output matrix."""
     old = vocab(tmp_path / "vocab.txt", *"我们在北京看书", "the", "##s")
     blocks = blocks_of(old, TINY, tied=False)
     return write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
@@ -68,7 +68,7 @@ def rows(source: Source, name: str, *tokens: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", BOUND)
 @pytest.mark.parametrize("new_rows", ["pieces", "mean", "normal"])
-def test_kept_rows_are_copied_to_the_bit(
+def test_kept_rows_are_copied_exactly(
     model: Source, words: Path, tmp_path: Path, name: str, new_rows: str
 ) -> None:
     kept = (*SPECIALS, "我", "the", "在")
@@ -89,7 +89,7 @@ def test_new_rows_are_the_mean_of_their_pieces_or_of_kept_rows(
     assert torch.allclose(rows(mean, name, "看书")[0], kept, atol=1e-6)
 
 
-def test_normal_rows_have_the_deviation_and_are_always_the_same(
+def test_normal_rows_have_the_standard_deviation_and_are_reproducible(
     model: Source, words: Path, tmp_path: Path
 ) -> None:
     new = rows(adapted(tmp_path, words, "normal"), "word_embedding.weight", "看书", "北京", "new")
@@ -100,7 +100,7 @@ def test_normal_rows_have_the_deviation_and_are_always_the_same(
     assert torch.equal(rows(again, "word_embedding.weight", "看书", "北京", "new"), new)
 
 
-def test_everything_else_stays_as_it_was(model: Source, words: Path, tmp_path: Path) -> None:
+def test_all_other_tensors_are_unchanged(model: Source, words: Path, tmp_path: Path) -> None:
     made, before = adapted(tmp_path, words).tensors(), model.tensors()
     assert made.keys() == before.keys()
     for name in before.keys() - set(BOUND):
@@ -109,7 +109,7 @@ def test_everything_else_stays_as_it_was(model: Source, words: Path, tmp_path: P
     assert vocabulary_tensors(recipe, recipe.tokenizer.load().vocabulary.size) == set(BOUND)
 
 
-def test_special_tokens_of_other_names_keep_their_rows(model: Source, tmp_path: Path) -> None:
+def test_special_tokens_with_other_names_keep_their_rows(model: Source, tmp_path: Path) -> None:
     path = tmp_path / "renamed.txt"
     path.write_text("<s>\n<pad>\n</s>\n<unk>\n<mask>\n看\n")
     names = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
@@ -125,7 +125,7 @@ def test_vocabularies_may_be_smaller_or_larger(model: Source, tmp_path: Path, si
     assert adapted(tmp_path, words, "mean").tensors()["mlm_bias.bias"].shape == (5 + size,)
 
 
-def test_what_comes_out_is_filled_exported_and_imported(
+def test_an_adapted_model_can_be_filled_exported_and_imported(
     model: Source, words: Path, tmp_path: Path
 ) -> None:
     made = adapted(tmp_path, words)
@@ -138,7 +138,7 @@ def test_what_comes_out_is_filled_exported_and_imported(
     assert torch.equal(again.tensors()[name], made.tensors()[name])
 
 
-def test_the_model_keeps_its_files_when_the_new_vocabulary_is_gone(
+def test_an_adapted_model_has_its_own_copy_of_the_vocabulary(
     model: Source, words: Path, tmp_path: Path
 ) -> None:
     made = adapted(tmp_path, words)
@@ -146,7 +146,7 @@ def test_the_model_keeps_its_files_when_the_new_vocabulary_is_gone(
     assert made.recipe().tokenizer.load().vocabulary.size == 11
 
 
-def test_a_training_starts_from_what_was_adapted_and_from_nothing_else(
+def test_training_starts_from_the_adapted_model_only(
     model: Source, words: Path, tmp_path: Path
 ) -> None:
     adapted(tmp_path, words)
@@ -163,15 +163,15 @@ def test_a_training_starts_from_what_was_adapted_and_from_nothing_else(
         start(tmp_path / "model")
 
 
-def test_vocabularies_with_nothing_in_common_are_refused(model: Source, tmp_path: Path) -> None:
+def test_vocabularies_without_common_tokens_are_rejected(model: Source, tmp_path: Path) -> None:
     words = vocab(tmp_path / "words.txt", "жук", "кот")
     for new_rows in ("pieces", "mean"):
-        with pytest.raises(UserError, match=r"no token in common with .*words\.txt but special"):
+        with pytest.raises(UserError, match=r"no token in common with .*words\.txt except special"):
             adapted(tmp_path, words, new_rows)
         assert not (tmp_path / f"adapted-{new_rows}").exists()
 
 
-def test_a_vocabulary_without_the_mask_is_refused_with_the_nearest(
+def test_a_vocabulary_without_the_mask_is_rejected_with_a_suggestion(
     model: Source, tmp_path: Path
 ) -> None:
     path = tmp_path / "words.txt"
@@ -180,21 +180,21 @@ def test_a_vocabulary_without_the_mask_is_refused_with_the_nearest(
         adapted(tmp_path, path)
 
 
-def test_the_same_vocabulary_is_refused(model: Source, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has the tokens that .* has already"):
+def test_the_same_vocabulary_is_rejected(model: Source, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has the same tokens as .*nothing to adapt"):
         adapted(tmp_path, tmp_path / "vocab.txt")
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere", r'"nowhere": there is no such'), ("x.model", r"there is no such")],
+    [("nowhere", r'"nowhere": no such vocabulary'), ("x.model", r"no such vocabulary")],
 )
-def test_a_vocabulary_that_is_not_there_is_refused(name: str, said: str) -> None:
+def test_a_missing_vocabulary_is_rejected(name: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         find_tokenizer(name)
 
 
-def test_a_wrong_option_is_refused_with_the_nearest(words: Path) -> None:
+def test_an_unknown_option_is_rejected_with_a_suggestion(words: Path) -> None:
     with pytest.raises(UserError, match=r'lowercas: unknown key.*"lowercase"'):
         find_tokenizer(str(words), ["lowercas=false"])
 
@@ -215,7 +215,7 @@ def test_train_adapt_and_compare_from_the_command_line(
     assert main(["vocab", "adapt", str(tmp_path / "model"), out, "--vocab", made, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
     assert (counts["size"], counts["kept"], counts["new"], counts["from_pieces"]) == (7, 6, 1, 1)
-    # A folder that was moved knows its files.
+    # A vocabulary folder that was moved still finds its files.
     moved = (tmp_path / "made").rename(tmp_path / "moved")
     compared = ["vocab", "compare", str(tmp_path / "model"), str(moved), "--corpus", str(corpus)]
     assert main([*compared, "--json"]) == 0
@@ -237,7 +237,7 @@ def test_train_adapt_and_compare_from_the_command_line(
         (["--special", "[MASK]"], "is already a special token"),
     ],
 )
-def test_a_wrong_wish_is_exit_2_and_writes_nothing(
+def test_an_invalid_option_exits_with_2_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     corpus = tmp_path / "corpus.txt"
@@ -249,7 +249,7 @@ def test_a_wrong_wish_is_exit_2_and_writes_nothing(
     assert not made.exists()
 
 
-def test_rows_are_found_by_numpy_in_one_go(model: Source, words: Path) -> None:
+def test_rows_of_maps_new_ids_to_old_ids(model: Source, words: Path) -> None:
     found = rows_of(
         model.recipe().tokenizer.load(), find_tokenizer(str(words), ["type=space"]).load()
     )

@@ -32,7 +32,7 @@ def digest(data: bytes) -> str:
 
 
 def write_checkpoint(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-    """One rank's file with every parameter in it, and the manifest over it."""
+    """Write a checkpoint of one rank: a file with every parameter, and the manifest."""
     path = folder / "checkpoints" / f"global_step{step}"
     path.mkdir(parents=True)
     fragments, data = [], b""
@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, step: int, weights: dict[str, Tensor]) -> Non
 
 @pytest.fixture
 def weights(small_vocab: Path) -> dict[int, dict[str, Tensor]]:
-    """By step; as far apart as random weights are."""
+    """Weights by step, clearly different from each other."""
     plan = plan_of(recipe_of(blocks_of(small_vocab, Size(1, 16, 2))))
     first = random_weights(plan)
     return {step: {n: t * (1 + step) for n, t in first.items()} for step in STEPS}
@@ -80,7 +80,7 @@ def run(tmp_path: Path, small_vocab: Path, weights: dict[int, dict[str, Tensor]]
     ("count", "step", "used"),
     [(1, None, (25,)), (2, None, (20, 25)), (3, None, STEPS), (2, 20, (10, 20))],
 )
-def test_it_is_the_mean_of_the_last_ones(
+def test_tensors_are_the_mean_of_the_last_checkpoints(
     run: Path,
     weights: dict[int, dict[str, Tensor]],
     count: int,
@@ -97,7 +97,7 @@ def test_it_is_the_mean_of_the_last_ones(
     assert ", ".join(map(str, used)) in source.description()
 
 
-def test_it_is_exported_and_said(
+def test_the_steps_of_an_average_are_in_the_output_and_the_model_card(
     run: Path,
     tmp_path: Path,
     weights: dict[int, dict[str, Tensor]],
@@ -116,12 +116,12 @@ def test_it_is_exported_and_said(
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--average", "4"), "3 checkpoints up to step 25 (10, 20, 25)"),
-        (("--average", "2", "--step", "10"), "1 checkpoints up to step 10 (10)"),
+        (("--average", "4"), "up to step 25, but the run has 3 (10, 20, 25)"),
+        (("--average", "2", "--step", "10"), "up to step 10, but the run has 1 (10)"),
         (("--average", "0"), "at least 1"),
     ],
 )
-def test_more_than_there_are_is_refused_by_their_steps(
+def test_averaging_more_checkpoints_than_exist_names_their_steps(
     run: Path,
     tmp_path: Path,
     options: tuple[str, ...],
@@ -133,13 +133,15 @@ def test_more_than_there_are_is_refused_by_their_steps(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_damaged_one_among_them_is_refused(run: Path) -> None:
+def test_a_damaged_checkpoint_in_the_average_is_rejected(run: Path) -> None:
     (run / "checkpoints" / "global_step20" / "rank0.bin").write_bytes(b"short")
     with pytest.raises(UserError, match="global_step20"):
         open_source(str(run), average=2)
 
 
-def test_only_runs_have_checkpoints(tmp_path: Path, small_vocab: Path) -> None:
+def test_average_is_rejected_for_a_model_that_is_not_a_run(
+    tmp_path: Path, small_vocab: Path
+) -> None:
     blocks = blocks_of(small_vocab, Size(1, 16, 2))
     write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
     with pytest.raises(UserError, match="--average is for runs"):

@@ -1,4 +1,4 @@
-"""Tokenizers beside models of the next token: AutoTokenizer's ids, and what is read of theirs."""
+"""Tokenizers of next-token models: AutoTokenizer's ids, and reading of others' files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ END = "<|endoftext|>"
 
 @pytest.fixture(scope="session")
 def gpt2_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vocab.json and a merges.txt as OpenAI's: the one special token is the last."""
+    """A vocab.json and a merges.txt like OpenAI's: the only special token comes last."""
     config = bundled_config("bpe", tmp_path_factory.mktemp("bpe"))
     assert isinstance(config, Bpe)
     tokens = [token for token in config.read().tokens if not token.startswith("<")]
@@ -47,7 +47,7 @@ def gpt2_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def llama_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SentencePiece model of LLaMA's kind: merges, bytes for what is rare, nothing normalised."""
+    """A SentencePiece model like LLaMA's: BPE with byte fallback and without normalisation."""
     files = (CORPUS / "english.txt", CORPUS / "chinese.txt")
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     path = tmp_path_factory.mktemp("llama") / "tokenizer.model"
@@ -83,7 +83,7 @@ def blocks_of(kind: str, files: Path, vocab: Path) -> dict[str, Any]:
 
 
 def exported(folder: Path, blocks: dict[str, Any], *, start: bool = True) -> tuple[Tokenizer, Any]:
-    """The tokenizer here, and the one that transformers reads from an export of a model."""
+    """Return our tokenizer and the one that transformers loads from an export of a model."""
     blocks["objective"]["start"] = start
     recipe = recipe_of(blocks)
     write_imported(folder / "model", blocks, random_weights(plan_of(recipe)), heading="random")
@@ -116,10 +116,10 @@ def test_autotokenizer_gives_the_same_ids(
         assert mine == other, text
 
 
-def test_the_start_token_stands_before_a_text_and_no_end_token_after_it(
+def test_a_text_gets_a_start_token_but_no_end_token(
     each: tuple[Path, Tokenizer, Any],
 ) -> None:
-    """An end token after a prompt would say that all is said."""
+    """An end token after a prompt would mean that the text is complete."""
     _, ours, theirs = each
     cls, sep, pad = (ours.vocabulary.special_id(role) for role in ("cls", "sep", "pad"))
     found = theirs("the 我")
@@ -128,7 +128,7 @@ def test_the_start_token_stands_before_a_text_and_no_end_token_after_it(
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (cls, sep, pad)
 
 
-def test_a_model_that_learnt_without_a_start_token_gets_none(
+def test_a_model_trained_without_a_start_token_gets_none(
     tmp_path: Path, small_vocab: Path, gpt2_files: Path
 ) -> None:
     blocks = blocks_of("bpe", gpt2_files, small_vocab)
@@ -140,7 +140,7 @@ def test_a_model_that_learnt_without_a_start_token_gets_none(
 
 
 @pytest.mark.parametrize("start", [True, False])
-def test_others_models_begin_a_text_as_their_tokenizer_does(
+def test_an_import_uses_a_start_token_if_its_tokenizer_adds_one(
     tmp_path: Path, small_vocab: Path, gpt2_files: Path, start: bool
 ) -> None:
     exported(tmp_path, blocks_of("bpe", gpt2_files, small_vocab), start=start)
@@ -151,7 +151,7 @@ def test_others_models_begin_a_text_as_their_tokenizer_does(
     assert objective.start == start
 
 
-def test_our_own_export_comes_back_with_its_objective(tmp_path: Path, small_vocab: Path) -> None:
+def test_an_imported_ptm_export_keeps_its_objective(tmp_path: Path, small_vocab: Path) -> None:
     blocks = blocks_of("wordpiece", small_vocab, small_vocab)
     blocks["objective"]["concatenate"] = True
     exported(tmp_path, blocks)
@@ -166,10 +166,10 @@ def test_an_export_read_back_is_the_same_tokenizer(each: tuple[Path, Tokenizer, 
     assert read_back(folder / "export").fingerprint == ours.fingerprint
 
 
-def test_what_transformers_saves_of_it_is_read_again(
+def test_a_tokenizer_saved_by_transformers_is_read_back(
     each: tuple[Path, Tokenizer, Any], tmp_path: Path, bundled_texts: list[str]
 ) -> None:
-    """A tokenizer.json alone, of any of the three."""
+    """From tokenizer.json alone, for all three types."""
     _, ours, theirs = each
     theirs.save_pretrained(tmp_path)
     for name in ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model"):
@@ -181,10 +181,10 @@ def test_what_transformers_saves_of_it_is_read_again(
         assert again.vocabulary.special_id(role) == ours.vocabulary.special_id(role), role
 
 
-def test_gpt2s_own_two_files_are_enough(
+def test_the_two_files_of_gpt2_are_enough(
     tmp_path: Path, gpt2_files: Path, bundled_texts: list[str]
 ) -> None:
-    """As OpenAI's folders are: no word about special tokens."""
+    """OpenAI's folders do not name any special token."""
     shutil.copytree(gpt2_files, tmp_path / "theirs")
     (tmp_path / "theirs" / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
     ours = read_back(tmp_path / "theirs")
@@ -218,7 +218,7 @@ def test_the_shared_byte_level_vocabulary_gives_gpt2s_ids(
 
 
 def llama_folder(folder: Path, model: Path, *, old: bool) -> None:
-    """A tokenizer.json as LLaMA's: with normalisers (`old`), or a Metaspace."""
+    """Write a tokenizer.json like LLaMA's: with normalisers (`old`) or with a Metaspace."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
     ours = SentencePiece(type="sentencepiece", model=str(model), special_tokens={"pad": "</s>"})
     backend = ours.backend(ours.read())
@@ -237,7 +237,7 @@ def llama_folder(folder: Path, model: Path, *, old: bool) -> None:
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["normalisers", "metaspace"])
-def test_a_llamas_tokenizer_json_alone_gives_the_ids_of_its_model(
+def test_a_llama_tokenizer_json_gives_the_ids_of_its_model(
     tmp_path: Path, llama_model: Path, bundled_texts: list[str], old: bool
 ) -> None:
     llama_folder(tmp_path, llama_model, old=old)
@@ -257,14 +257,14 @@ def refused(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_the_first_gpts_words_are_refused(tmp_path: Path) -> None:
+def test_the_word_based_bpe_of_the_first_gpt_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
     assert "</w>" in refused(tmp_path)
 
 
-def test_another_cutting_of_bytes_is_refused(tmp_path: Path) -> None:
-    """As LLaMA 3's."""
+def test_byte_level_bpe_with_another_splitting_is_rejected(tmp_path: Path) -> None:
+    """LLaMA 3 splits by an expression of its own."""
     pipeline = tokenizers.Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     pipeline.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -276,7 +276,7 @@ def test_another_cutting_of_bytes_is_refused(tmp_path: Path) -> None:
     assert "not GPT-2's of bytes" in refused(tmp_path)
 
 
-def test_merges_of_characters_without_an_unknown_token_are_refused(tmp_path: Path) -> None:
+def test_character_bpe_without_an_unknown_token_is_rejected(tmp_path: Path) -> None:
     pipeline = tokenizers.Tokenizer(models.BPE({"▁": 0, "b": 1}, []))
     pipeline.pre_tokenizer = pre_tokenizers.Metaspace()
     PreTrainedTokenizerFast(tokenizer_object=pipeline).save_pretrained(tmp_path)

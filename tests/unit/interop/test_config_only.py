@@ -1,4 +1,4 @@
-"""A config of theirs alone becomes the `model:` and `objective:` of a valid recipe."""
+"""A model config alone becomes the `model:` and `objective:` blocks of a valid recipe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def blocks_from(path: Path, config: TheirConfig, capsys: pytest.CaptureFixture[s
     ],
     ids=["bert", "roberta", "xlm_roberta", "distilbert", "ernie"],
 )
-def test_a_config_of_transformers_is_enough(
+def test_a_transformers_config_becomes_recipe_blocks(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     small_vocab: Path,
@@ -59,7 +59,7 @@ def test_a_config_of_transformers_is_enough(
 
 
 @pytest.mark.parametrize("target", CONFIGS)
-def test_a_config_of_uer_is_enough(
+def test_a_uer_config_becomes_recipe_blocks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_vocab: Path, target: str
 ) -> None:
     blocks = blocks_from(tmp_path / "base_config.json", CONFIGS[target], capsys)
@@ -72,14 +72,14 @@ def test_a_config_of_uer_is_enough(
 def test_a_config_without_model_type_is_a_bert(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As ernie-1.0's."""
+    """Like that of ernie-1.0."""
     config = BertConfig(num_hidden_layers=3).to_dict()
     del config["model_type"]
     blocks = blocks_from(tmp_path / "config.json", config, capsys)
     assert blocks["model"]["encoder"]["layers"] == 3
 
 
-def test_it_is_written_to_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_blocks_are_written_only_to_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS["mlm"]))
     arguments = ["import", str(tmp_path / "config.json"), str(tmp_path / "out.yaml")]
     assert main([*arguments, "--config-only"]) == EXIT_DONE
@@ -94,16 +94,16 @@ def test_it_is_written_to_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
     [
         (None, "cannot be read"),
         ("{", "is not JSON"),
-        ("[]", "not a model's configuration"),
+        ("[]", "not a model config"),
         ('{"model_type": "gpt_neox"}', "gpt_neox"),
-        ('{"model_type": "bert", "num_hidden_layers": 2}', "lacks 'max_position_embeddings'"),
+        ('{"model_type": "bert", "num_hidden_layers": 2}', "key 'max_position_embeddings' is"),
         (json.dumps({**CONFIGS["mlm"], "heads_num": 5}), "heads = 5"),
         (json.dumps({**CONFIGS["mlm"], "mask": "causal"}), "causal"),
         (json.dumps({**CONFIGS["mlm"], "heads_num": "2"}), "heads"),
     ],
     ids=["missing", "damaged", "list", "family", "key", "invalid", "uer", "type"],
 )
-def test_what_describes_no_model_is_refused(
+def test_a_config_that_describes_no_supported_model_is_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, named: str
 ) -> None:
     path = tmp_path / "config.json"

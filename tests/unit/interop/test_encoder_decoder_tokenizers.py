@@ -1,4 +1,4 @@
-"""Tokenizers of T5, BART and PEGASUS: transformers' numbers here, ours there, and back again."""
+"""Tokenizers of T5, BART and PEGASUS have transformers' ids, and exports are read back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = ["The colour of the sky", "天气预报 3,456", "a  b\tc", "", "ﬁne �
 
 @pytest.fixture(scope="module")
 def t5_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file that begins as T5's and PEGASUS's do: <pad>, </s>, <unk>."""
+    """A model file whose first pieces are <pad>, </s>, <unk>, as for T5 and PEGASUS."""
     return trained(tmp_path_factory.mktemp("t5") / "spiece.model")
 
 
@@ -56,7 +56,7 @@ def ours_of(model: Path, **options: Any) -> Tokenizer:
 
 
 def written(out: Path, tokenizer: Tokenizer, model_type: str) -> Any:
-    """What transformers reads from a folder that is written here."""
+    """Write the tokenizer to the folder `out` and load it with transformers."""
     out.mkdir()
     config = {"model_type": model_type, "vocab_size": tokenizer.vocabulary.size}
     (out / "config.json").write_text(json.dumps(config))
@@ -80,7 +80,7 @@ def theirs_of(folder: Path, model: Path, kind: type[Any], model_type: str, **con
     return kind.from_pretrained(folder)
 
 
-def test_sentinels_have_the_numbers_that_t5_gives_them(tmp_path: Path, t5_model: Path) -> None:
+def test_sentinels_have_the_ids_of_t5(tmp_path: Path, t5_model: Path) -> None:
     theirs = theirs_of(tmp_path / "theirs", t5_model, T5Tokenizer, "t5")
     ours = ours_of(t5_model, sentinels=100)
     assert len(theirs) == ours.vocabulary.size
@@ -90,7 +90,7 @@ def test_sentinels_have_the_numbers_that_t5_gives_them(tmp_path: Path, t5_model:
     assert ours.vocabulary.special_id("sep") == theirs.eos_token_id
 
 
-def test_pegasus_has_its_marks_before_the_pieces(tmp_path: Path, t5_model: Path) -> None:
+def test_pegasus_has_its_special_tokens_before_the_pieces(tmp_path: Path, t5_model: Path) -> None:
     theirs = theirs_of(tmp_path / "theirs", t5_model, PegasusTokenizer, "pegasus")
     ours = ours_of(t5_model, ids="pegasus")
     assert ours.vocabulary.ids == theirs.get_vocab()
@@ -109,7 +109,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("family", "options"), OPTIONS)
-def test_an_export_gives_the_same_ids_and_is_read_back(
+def test_an_exported_tokenizer_gives_the_same_ids_and_is_read_back(
     tmp_path: Path, t5_model: Path, family: str, options: dict[str, Any]
 ) -> None:
     ours = ours_of(t5_model, **options)
@@ -129,7 +129,7 @@ def test_an_export_gives_the_same_ids_and_is_read_back(
 
 @pytest.mark.parametrize(("kind", "family"), [(T5Tokenizer, "t5"), (PegasusTokenizer, "pegasus")])
 @pytest.mark.parametrize("with_model", [True, False])
-def test_their_own_folder_is_read_with_rows_to_spare(
+def test_a_folder_of_transformers_with_spare_rows_is_read(
     tmp_path: Path, t5_model: Path, kind: type, family: str, with_model: bool
 ) -> None:
     """T5's tables have 28 rows more than its tokenizer has tokens."""
@@ -149,7 +149,7 @@ def test_their_own_folder_is_read_with_rows_to_spare(
         assert ours.encode([text])[0] == expected
 
 
-def test_sentinels_that_are_pieces_are_found_as_mt5_writes_them(tmp_path: Path) -> None:
+def test_mt5_sentinels_that_are_pieces_are_found(tmp_path: Path) -> None:
     symbols = tuple(f"▁<extra_id_{number}>" for number in range(4, -1, -1))
     model = trained(tmp_path / "spiece.model", symbols=symbols)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mt5"}))
@@ -164,7 +164,7 @@ def test_sentinels_that_are_pieces_are_found_as_mt5_writes_them(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("family", ["t5", "bart"])
-def test_a_chinese_vocabulary_with_sentinels_keeps_them(
+def test_a_wordpiece_vocabulary_keeps_its_sentinels(
     tmp_path: Path, small_vocab: Path, family: str
 ) -> None:
     tokens = small_vocab.read_text(encoding="utf-8").splitlines()
@@ -181,7 +181,7 @@ def test_a_chinese_vocabulary_with_sentinels_keeps_them(
     assert read(tmp_path / "out").fingerprint == ours.fingerprint
 
 
-def test_sentinels_by_the_names_that_uer_gives_them_on_the_hub_are_found(
+def test_sentinels_with_the_names_of_uer_on_the_hub_are_found(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     tokens = small_vocab.read_text(encoding="utf-8").splitlines()
@@ -190,7 +190,7 @@ def test_sentinels_by_the_names_that_uer_gives_them_on_the_hub_are_found(
     assert read(tmp_path).vocabulary.sentinels.tolist() == [len(tokens), len(tokens) + 1]
 
 
-def test_byte_pairs_under_a_bart_stand_between_its_marks(tmp_path: Path) -> None:
+def test_byte_level_bpe_in_a_bart_folder_has_the_special_tokens_of_bart(tmp_path: Path) -> None:
     ours = bundled_config("bpe", tmp_path / "files").load()
     theirs = written(tmp_path / "out", ours, "bart")
     for text in (*TEXTS, "the <mask> of"):
@@ -200,19 +200,19 @@ def test_byte_pairs_under_a_bart_stand_between_its_marks(tmp_path: Path) -> None
     assert read(tmp_path / "out").fingerprint == ours.fingerprint
 
 
-def test_sentinels_are_not_added_twice(tmp_path: Path) -> None:
+def test_sentinels_that_are_already_pieces_are_rejected(tmp_path: Path) -> None:
     model = trained(tmp_path / "own.model", symbols=("<extra_id_0>",))
     with pytest.raises(UserError, match=r"the model already has the piece <extra_id_0>"):
         ours_of(model, sentinels=2)
 
 
-def test_a_file_that_begins_otherwise_is_no_pegasus(tmp_path: Path) -> None:
+def test_pegasus_ids_need_a_file_with_its_first_pieces(tmp_path: Path) -> None:
     config = bundled_config("unigram", tmp_path / "files", ids="pegasus")
     with pytest.raises(UserError, match=r"tokenizer\.ids: pegasus renumbers .*<pad>, </s>, <unk>"):
         config.load()
 
 
-def test_another_offset_than_pegasus_has_is_refused(tmp_path: Path, t5_model: Path) -> None:
+def test_an_unsupported_pegasus_offset_is_rejected(tmp_path: Path, t5_model: Path) -> None:
     theirs_of(tmp_path / "theirs", t5_model, PegasusTokenizer, "pegasus")
     settings = {"tokenizer_class": "PegasusTokenizer", "offset": 0}
     (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -1,4 +1,4 @@
-"""AutoTokenizer gives, from an export, the ids that a training here reads."""
+"""AutoTokenizer on an export gives the ids that the model was trained with."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ODD_TEXTS = [
 
 
 def exported(tmp_path: Path, vocab: Path, *, kind: str, lowercase: bool) -> tuple[Tokenizer, Any]:
-    """The tokenizer here, and the one that transformers reads from an export."""
+    """Return our tokenizer and the one that transformers loads from an export."""
     blocks = blocks_of(vocab, TINY, tokenizer=kind, lowercase=lowercase)
     recipe = recipe_of(blocks)
     source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe)))
@@ -58,7 +58,7 @@ each_kind = pytest.mark.parametrize(
 
 
 @each_kind
-def test_the_ids_of_real_and_of_odd_text_are_the_same(
+def test_real_and_odd_texts_have_the_same_ids(
     tmp_path: Path, bundled_texts: list[str], bundled_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     ours, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
@@ -69,7 +69,7 @@ def test_the_ids_of_real_and_of_odd_text_are_the_same(
 
 
 @each_kind
-def test_reviews_have_the_same_ids_under_the_chinese_vocabulary(
+def test_reviews_have_the_same_ids_with_the_chinese_vocabulary(
     tmp_path: Path, review_texts: list[str], chinese_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     ours, theirs = exported(tmp_path, chinese_vocab, kind=kind, lowercase=lowercase)
@@ -80,7 +80,7 @@ def test_reviews_have_the_same_ids_under_the_chinese_vocabulary(
 
 
 @each_kind
-def test_an_example_has_the_same_special_tokens_around_it(
+def test_the_same_special_tokens_are_added(
     tmp_path: Path, bundled_texts: list[str], bundled_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     ours, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
@@ -91,7 +91,7 @@ def test_an_example_has_the_same_special_tokens_around_it(
 
 
 @each_kind
-def test_a_mask_in_the_text_is_the_mask_token_on_both_sides(
+def test_a_mask_in_the_text_becomes_the_mask_token(
     tmp_path: Path, bundled_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     ours, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
@@ -106,7 +106,7 @@ def test_a_mask_in_the_text_is_the_mask_token_on_both_sides(
 
 
 @each_kind
-def test_the_special_tokens_are_known_by_their_roles(
+def test_special_tokens_have_the_same_roles(
     tmp_path: Path, bundled_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     ours, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
@@ -116,7 +116,7 @@ def test_the_special_tokens_are_known_by_their_roles(
 
 
 @each_kind
-def test_two_texts_get_the_two_segments(
+def test_a_pair_of_texts_gets_two_segments(
     tmp_path: Path, bundled_vocab: Path, kind: str, lowercase: bool
 ) -> None:
     _, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
@@ -126,13 +126,15 @@ def test_two_texts_get_the_two_segments(
     assert segments == [0] * second + [1] * (len(segments) - second)
 
 
-def test_text_longer_than_the_positions_can_be_cut(tmp_path: Path, bundled_vocab: Path) -> None:
+def test_text_longer_than_the_positions_can_be_truncated(
+    tmp_path: Path, bundled_vocab: Path
+) -> None:
     _, theirs = exported(tmp_path, bundled_vocab, kind="wordpiece", lowercase=True)
     assert theirs.model_max_length == 128
     assert len(theirs("红" * 500, truncation=True)["input_ids"]) == 128
 
 
-def test_special_tokens_of_other_names_keep_their_roles(
+def test_special_tokens_with_other_names_keep_their_roles(
     tmp_path: Path, bundled_texts: list[str]
 ) -> None:
     characters = sorted({c for c in "".join(bundled_texts).lower() if c.strip()})
@@ -166,10 +168,10 @@ def test_an_export_read_back_has_the_same_tokenizer(
     assert again.fingerprint == ours.fingerprint
 
 
-def test_what_transformers_saves_itself_can_be_imported(
+def test_a_folder_saved_by_transformers_can_be_imported(
     tmp_path: Path, bundled_vocab: Path, bundled_texts: list[str]
 ) -> None:
-    """A model and its tokenizer after save_pretrained, as a fine-tuning leaves them."""
+    """A model and its tokenizer after save_pretrained, as after fine-tuning."""
     ours, theirs = exported(tmp_path, bundled_vocab, kind="wordpiece", lowercase=False)
     saved = tmp_path / "saved"
     AutoModelForMaskedLM.from_pretrained(tmp_path / "export").save_pretrained(saved)
@@ -181,10 +183,10 @@ def test_what_transformers_saves_itself_can_be_imported(
 
 
 @pytest.mark.parametrize("setting", ["strip_accents", "tokenize_chinese_chars"])
-def test_a_tokenizer_that_ours_cannot_follow_is_not_imported_as_if_it_could(
+def test_a_tokenizer_is_imported_with_equal_ids_or_rejected(
     tmp_path: Path, bundled_vocab: Path, setting: str
 ) -> None:
-    """German models, for one, are lower case and keep their umlauts."""
+    """For example, lowercase German models keep their umlauts."""
     exported(tmp_path, bundled_vocab, kind="wordpiece", lowercase=True)
     folder = tmp_path / "export"
     (folder / "recipe.yaml").unlink()
@@ -195,13 +197,13 @@ def test_a_tokenizer_that_ours_cannot_follow_is_not_imported_as_if_it_could(
     with contextlib.suppress(UserError):
         import_from_huggingface(str(folder), tmp_path / "import")
     if not (tmp_path / "import").exists():
-        return  # Refusing is as good.
+        return  # A UserError is right too.
     ours = open_source(str(tmp_path / "import")).recipe().tokenizer.load()
     assert ours.encode(texts) == expected
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_the_case_of_an_import_is_its_tokenizers(
+def test_an_import_keeps_the_lowercase_setting_of_its_tokenizer(
     tmp_path: Path, bundled_vocab: Path, lowercase: bool
 ) -> None:
     ours, _ = exported(tmp_path, bundled_vocab, kind="wordpiece", lowercase=True)

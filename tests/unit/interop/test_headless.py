@@ -1,4 +1,4 @@
-"""An encoder that came without a head goes out without one, and what is left out is said."""
+"""Encoders without a head: exported without one; imports name the tensors they leave out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ENCODERS: dict[str, tuple[type[PreTrainedModel], PretrainedConfig]] = {
 
 
 def saved(folder: Path, build: Any, config: PretrainedConfig, small_vocab: Path) -> PreTrainedModel:
-    """A model of theirs in a folder, with a vocabulary of its size."""
+    """Save a model of transformers to a folder, with a vocabulary of its size."""
     tokens = small_vocab.read_text(encoding="utf-8").splitlines()
     special = FAIRSEQ if config.model_type == "roberta" else tuple(tokens[:5])
     config.vocab_size = len(tokens)
@@ -76,7 +76,7 @@ def imported(folder: Path, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", ENCODERS)
-def test_an_encoder_alone_goes_out_as_the_bare_architecture_and_loads_whole(
+def test_a_bare_encoder_is_exported_as_the_bare_architecture(
     tmp_path: Path, small_vocab: Path, family: str
 ) -> None:
     build, config = ENCODERS[family]
@@ -101,17 +101,17 @@ def test_an_encoder_alone_goes_out_as_the_bare_architecture_and_loads_whole(
     assert again.keys() == open_source(str(source)).tensors().keys()
 
 
-def test_an_encoder_alone_has_no_place_in_a_checkpoint_of_uer(
+def test_a_bare_encoder_cannot_be_exported_to_uer(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved(tmp_path / "theirs", *ENCODERS["bert"], small_vocab)
     source = imported(tmp_path / "theirs", tmp_path / "in")
     assert main(["export", str(source), str(tmp_path / "back"), "--to", "uer"]) == EXIT_USER
-    assert "without a head of masked tokens" in capsys.readouterr().err
+    assert "without a masked-token or next-token head" in capsys.readouterr().err
     assert not list(tmp_path.glob("back*"))
 
 
-def test_a_head_of_pairs_alone_is_not_exported(
+def test_a_pair_head_without_an_mlm_head_cannot_be_exported(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved(tmp_path / "theirs", BertForNextSentencePrediction, BertConfig(**SIZES), small_vocab)
@@ -122,7 +122,7 @@ def test_a_head_of_pairs_alone_is_not_exported(
 
 
 @pytest.mark.parametrize("family", ENCODERS)
-def test_the_tensors_that_an_import_leaves_out_are_named(
+def test_an_import_names_the_tensors_that_it_leaves_out(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str], family: str
 ) -> None:
     model = saved(tmp_path / "theirs", *ENCODERS[family], small_vocab)
@@ -134,13 +134,13 @@ def test_the_tensors_that_an_import_leaves_out_are_named(
     )
 
 
-def test_of_many_tensors_that_are_left_out_the_first_are_named(
+def test_only_the_first_of_many_left_out_tensors_are_named(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved(tmp_path / "theirs", BertForMaskedLM, BertConfig(**SIZES), small_vocab)
     weights = load_file(tmp_path / "theirs" / "model.safetensors")
     weights |= {f"cls.other.{index}": torch.ones(2) for index in range(9)}
-    # The tied copies, which .bin files have, are nothing that is lost.
+    # Tied copies, which .bin files contain, do not count as left out.
     weights["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"]
     weights["cls.predictions.decoder.bias"] = weights["cls.predictions.bias"]
     (tmp_path / "theirs" / "model.safetensors").unlink()

@@ -1,4 +1,4 @@
-"""Models by their id: from the hub's cache or its network, or a sentence that says what to do."""
+"""Models by Hub id: from the Hub's cache or the network, else an error with instructions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def theirs(tmp_path: Path, small_vocab: Path) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub's, without a network to fill it."""
+    """An empty Hub cache, without a network to fill it."""
     from huggingface_hub import constants
 
     folder = tmp_path / "hub"
@@ -46,7 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cached(cache: Path, name: str, files: Path) -> Path:
-    """The layout of the hub's cache, with `files` as the newest version of `name`."""
+    """Create a Hub cache entry with `files` as the newest version of `name`."""
     repository = cache / f"models--{name.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0123abcd")
@@ -54,7 +54,7 @@ def cached(cache: Path, name: str, files: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["tiny-bert", "someone/tiny-bert"])
-def test_a_cached_model_is_imported_and_a_source_without_a_network(
+def test_a_cached_model_is_imported_and_opened_without_a_network(
     tmp_path: Path, cache: Path, theirs: Path, name: str
 ) -> None:
     cached(cache, name, theirs)
@@ -64,7 +64,7 @@ def test_a_cached_model_is_imported_and_a_source_without_a_network(
     assert all(torch.equal(there[key], here[key]) for key in there)
 
 
-def test_without_network_and_copy_one_sentence_says_what_to_download(
+def test_without_network_and_cached_copy_the_error_names_the_files_to_download(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -76,16 +76,16 @@ def test_without_network_and_copy_one_sentence_says_what_to_download(
     assert not out.exists()
 
 
-def test_a_cached_model_without_weights_is_refused(cache: Path, theirs: Path) -> None:
+def test_a_cached_model_without_weights_is_rejected(cache: Path, theirs: Path) -> None:
     (cached(cache, "tiny-bert", theirs) / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"neither model\.safetensors nor pytorch_model.bin"):
         hub_folder("tiny-bert")
 
 
-def test_only_the_files_that_are_needed_are_asked_for(
+def test_only_the_files_that_are_needed_are_downloaded(
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pickles only where there are no safetensors."""
+    """Pickles are downloaded only if the model has no safetensors."""
     asked = []
 
     def download(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
@@ -106,7 +106,7 @@ def test_only_the_files_that_are_needed_are_asked_for(
 
 
 @pytest.mark.parametrize("error", [LocalEntryNotFoundError("x"), OSError("unreachable")])
-def test_a_network_that_fails_is_said_to_be_missing(
+def test_a_failing_network_is_reported_as_missing(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def download(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
@@ -117,7 +117,7 @@ def test_a_network_that_fails_is_said_to_be_missing(
         hub_folder("bert-base-chinese")
 
 
-def test_paths_are_no_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_not_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     (tmp_path / "here").mkdir()
@@ -127,10 +127,10 @@ def test_paths_are_no_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert looks_like_hub_id(name), name
 
 
-def test_a_look_at_the_inputs_downloads_nothing(
+def test_checking_the_inputs_downloads_nothing(
     cache: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`ptm validate` says that the model is not here yet, at once and also where it could be."""
+    """`ptm validate` reports a model that is not cached, even if it could be downloaded."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -1,4 +1,4 @@
-"""What cannot be imported is refused in one sentence that names what is wrong."""
+"""An import that is not possible raises a one-sentence UserError that names the cause."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def config(small_vocab: Path) -> BertConfig:
 
 @pytest.fixture
 def folder(tmp_path: Path, config: BertConfig, small_vocab: Path) -> Path:
-    """A folder that can be imported, for a test to spoil."""
+    """A folder that can be imported, for a test to damage."""
     folder = tmp_path / "theirs"
     BertForMaskedLM(config).save_pretrained(folder)
     shutil.copyfile(small_vocab, folder / "vocab.txt")
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, config: BertConfig, small_vocab: Path) -> Path:
 
 
 def refusal(folder: Path, tmp_path: Path) -> str:
-    """The one sentence of a refused import, which leaves nothing behind."""
+    """Return the error message of a failing import, which must leave no files behind."""
     with pytest.raises(UserError) as caught:
         import_from_huggingface(str(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -80,15 +80,15 @@ def edit_weights(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, T
     save_file(change(load_file(path)), path)
 
 
-def test_the_folder_that_the_others_spoil_can_be_imported(folder: Path, tmp_path: Path) -> None:
+def test_the_undamaged_folder_can_be_imported(folder: Path, tmp_path: Path) -> None:
     counted = import_from_huggingface(str(folder), tmp_path / "out")
     theirs = BertForMaskedLM.from_pretrained(folder)
-    # One row more: the segment of padding.
+    # One more row: the segment of padding.
     assert counted.parameters == sum(p.numel() for p in theirs.parameters()) + 32
 
 
 class _Code:
-    """Pickled, it would write a file wherever it is loaded."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class _Code:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "plain-pickle"])
-def test_a_pickle_with_code_is_refused_and_not_run(
+def test_a_pickle_with_code_is_rejected_and_not_run(
     folder: Path, tmp_path: Path, zipped: bool
 ) -> None:
     written = tmp_path / "written"
@@ -124,18 +124,18 @@ GARBAGE = {
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
-def test_a_file_that_holds_no_weights_is_refused_as_that(
+def test_a_file_without_weights_is_rejected(
     folder: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(content)
     text = refusal(folder, tmp_path)
     assert name in text
-    assert "code" not in text, "nothing in it wants to run"
+    assert "code" not in text, "the file contains no code"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
-def test_a_truncated_file_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_is_rejected(folder: Path, tmp_path: Path, name: str) -> None:
     whole = load_file(folder / "model.safetensors")
     if name == "pytorch_model.bin":
         (folder / "model.safetensors").unlink()
@@ -145,26 +145,26 @@ def test_a_truncated_file_is_refused(folder: Path, tmp_path: Path, name: str) ->
     assert name in refusal(folder, tmp_path)
 
 
-def test_a_bin_that_is_no_dictionary_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_bin_file_that_is_not_a_dictionary_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save([torch.zeros(3)], folder / "pytorch_model.bin")
     assert "dictionary" in refusal(folder, tmp_path)
 
 
-def test_a_folder_without_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     text = refusal(folder, tmp_path)
     assert "model.safetensors" in text
     assert "pytorch_model.bin" in text
 
 
-def test_a_folder_without_a_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_vocabulary_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "vocab.txt").unlink()
     assert "vocab" in refusal(folder, tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1, 2]"], ids=["missing", "damaged", "a-list"])
-def test_a_folder_without_a_config_is_refused(
+def test_a_folder_without_a_config_is_rejected(
     folder: Path, tmp_path: Path, content: str | None
 ) -> None:
     if content is None:
@@ -174,11 +174,11 @@ def test_a_folder_without_a_config_is_refused(
     assert "config.json" in refusal(folder, tmp_path)
 
 
-def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_rejected(tmp_path: Path) -> None:
     assert "bert-base-chinese" in refusal(Path("bert-base-chinese"), tmp_path)
 
 
-def test_an_existing_folder_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="exists already"):
@@ -186,7 +186,7 @@ def test_an_existing_folder_is_not_written_over(folder: Path, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def test_another_family_is_refused_by_its_name(
+def test_an_unsupported_family_is_rejected_by_its_name(
     tmp_path: Path, small_vocab: Path, config: BertConfig
 ) -> None:
     folder = tmp_path / "theirs"
@@ -205,7 +205,9 @@ def test_another_family_is_refused_by_its_name(
     assert "bert" in text
 
 
-def test_tensors_of_no_family_are_refused_by_what_they_lack(folder: Path, tmp_path: Path) -> None:
+def test_tensors_that_match_no_family_are_rejected_with_the_missing_tensor(
+    folder: Path, tmp_path: Path
+) -> None:
     name = "bert.encoder.layer.0.attention.output.LayerNorm.weight"
     edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
     text = refusal(folder, tmp_path)
@@ -217,7 +219,7 @@ def test_tensors_of_no_family_are_refused_by_what_they_lack(folder: Path, tmp_pa
 def test_a_roberta_is_not_taken_for_a_bert(
     tmp_path: Path, small_vocab: Path, config: BertConfig, bare: bool
 ) -> None:
-    """Its positions begin at 2: read as a BERT's they would all be off."""
+    """Its positions start at 2, so that reading it as a BERT would shift all of them."""
     sizes = {
         key: getattr(config, key)
         for key in (
@@ -248,7 +250,7 @@ def test_a_roberta_is_not_taken_for_a_bert(
     ],
     ids=["activation", "positions", "decoder", "no-layers", "no-positions", "too-few-layers"],
 )
-def test_a_config_that_is_not_supported_or_does_not_fit_is_refused(
+def test_a_config_that_is_not_supported_or_does_not_fit_is_rejected(
     folder: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
     edit_config(folder, **changes)
@@ -265,14 +267,14 @@ def test_a_config_that_is_not_supported_or_does_not_fit_is_refused(
     ],
     ids=["fewer-layers", "width", "feed-forward", "positions"],
 )
-def test_a_config_of_other_sizes_than_the_weights_is_refused(
+def test_a_config_with_other_sizes_than_the_weights_is_rejected(
     folder: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     edit_config(folder, **changes)
     refusal(folder, tmp_path)
 
 
-def test_a_vocabulary_of_another_size_than_the_weights_is_refused(
+def test_a_vocabulary_of_another_size_than_the_weights_is_rejected(
     folder: Path, tmp_path: Path
 ) -> None:
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
@@ -296,7 +298,7 @@ def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path, name: str) -> N
 
 
 def test_a_missing_norm_of_the_embedding_is_named(folder: Path, tmp_path: Path) -> None:
-    """Not a part of the head, which may be missing: no BERT is without it."""
+    """It is not part of the head, which may be missing: every BERT has it."""
     name = "bert.embeddings.LayerNorm.weight"
     edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
     assert name in refusal(folder, tmp_path)
@@ -312,14 +314,14 @@ def test_a_missing_norm_of_the_embedding_is_named(folder: Path, tmp_path: Path) 
     ],
     ids=["damaged", "empty", "a-list", "missing-shard"],
 )
-def test_a_damaged_index_of_shards_is_refused(folder: Path, tmp_path: Path, index: str) -> None:
+def test_a_damaged_index_of_shards_is_rejected(folder: Path, tmp_path: Path, index: str) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(index)
     refusal(folder, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["weight", "bias"])
-def test_a_query_of_another_shape_is_named_with_the_shape_that_the_config_asks_for(
+def test_a_query_of_another_shape_is_named_with_the_required_shape(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
     name = f"bert.encoder.layer.0.attention.self.query.{kind}"
@@ -327,7 +329,7 @@ def test_a_query_of_another_shape_is_named_with_the_shape_that_the_config_asks_f
     text = refusal(folder, tmp_path)
     assert str(folder) in text
     assert f"{name} has the shape {(24, 32) if kind == 'weight' else (24,)}" in text
-    assert f"asks for {(32, 32) if kind == 'weight' else (32,)}" in text
+    assert f"requires {(32, 32) if kind == 'weight' else (32,)}" in text
 
 
 @pytest.mark.parametrize(
@@ -338,13 +340,15 @@ def test_a_query_of_another_shape_is_named_with_the_shape_that_the_config_asks_f
         "bert.embeddings.position_embeddings.weight",
     ],
 )
-def test_a_table_that_is_none_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+def test_an_embedding_table_of_one_dimension_is_rejected(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
     edit_weights(folder, lambda weights: {**weights, name: torch.zeros(3)})
     assert "(3,)" in refusal(folder, tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused_by_the_first_tensors_name(
+def test_nan_and_infinity_are_rejected_with_the_name_of_the_first_tensor(
     folder: Path, tmp_path: Path, value: float
 ) -> None:
     names = [f"bert.encoder.layer.{index}.intermediate.dense.bias" for index in (1, 0)]
@@ -360,7 +364,7 @@ def test_weights_that_are_no_numbers_are_refused_by_the_first_tensors_name(
 
 
 @pytest.mark.parametrize("up", ["../../{}", "../{}", "{here}/{}"], ids=["two-up", "up", "absolute"])
-def test_an_index_that_leads_out_of_the_folder_is_refused(
+def test_an_index_that_leads_out_of_the_folder_is_rejected(
     folder: Path, tmp_path: Path, up: str
 ) -> None:
     shard = tmp_path / "elsewhere.safetensors"
@@ -372,7 +376,7 @@ def test_an_index_that_leads_out_of_the_folder_is_refused(
 
 
 def test_a_folder_whose_shards_are_links_is_imported(folder: Path, tmp_path: Path) -> None:
-    """As in the hub's cache."""
+    """As in the Hub's cache."""
     (folder / "model.safetensors").rename(tmp_path / "blob")
     (folder / "shard.safetensors").symlink_to("../blob")
     index = {"weight_map": {"bert.embeddings.LayerNorm.bias": "shard.safetensors"}}
@@ -380,7 +384,7 @@ def test_a_folder_whose_shards_are_links_is_imported(folder: Path, tmp_path: Pat
     import_from_huggingface(str(folder), tmp_path / "out")
 
 
-def test_the_refusal_of_a_config_names_its_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_config_error_names_the_folder(folder: Path, tmp_path: Path) -> None:
     edit_config(folder, position_embedding_type="relative_key")
     assert refusal(folder, tmp_path).startswith(f"{folder}: config.json: only absolute positions")
 
@@ -412,7 +416,7 @@ def test_an_import_needs_no_network_and_no_transformers(folder: Path, tmp_path: 
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-def test_a_zip_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_zip_file_that_is_not_a_checkpoint_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -1,4 +1,4 @@
-"""Tokenizers of every kind in Hugging Face folders: AutoTokenizer's ids, and back again."""
+"""Tokenizers of every type in Hugging Face folders: AutoTokenizer's ids, and reading back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ each_pair = pytest.mark.parametrize(("kind", "family"), PAIRS)
 
 
 def exported(folder: Path, kind: str, family: str, **options: object) -> tuple[Tokenizer, Any]:
-    """The tokenizer here, and the one that transformers reads from a folder of `family`."""
+    """Return our tokenizer and the one that transformers loads from a folder of `family`."""
     tokenizer = bundled_config(kind, folder / "files", **options).load()
     out = folder / "export"
     out.mkdir()
@@ -71,7 +71,7 @@ def test_autotokenizer_gives_the_same_ids(
 
 
 @each_pair
-def test_special_tokens_stand_around_one_text_and_two(
+def test_special_tokens_are_added_to_single_texts_and_pairs(
     tmp_path: Path, kind: str, family: str
 ) -> None:
     ours, theirs = exported(tmp_path, kind, family)
@@ -95,9 +95,7 @@ def test_special_tokens_stand_around_one_text_and_two(
 
 
 @each_pair
-def test_a_mask_in_the_text_is_the_mask_token_on_both_sides(
-    tmp_path: Path, kind: str, family: str
-) -> None:
+def test_a_mask_in_the_text_becomes_the_mask_token(tmp_path: Path, kind: str, family: str) -> None:
     ours, theirs = exported(tmp_path, kind, family)
     mask = ours.vocabulary.specials["mask"]
     for text in ("the {} is.", "日本的首都是{}京。", "{} {}", "a{}b{}{}", " {} ", "the {}"):
@@ -117,7 +115,7 @@ def test_an_export_read_back_is_the_same_tokenizer(tmp_path: Path, kind: str, fa
 def test_a_tokenizer_json_alone_is_enough(
     tmp_path: Path, bundled_texts: list[str], kind: str, family: str
 ) -> None:
-    """What is left where someone saves the tokenizer with transformers."""
+    """transformers saves a tokenizer without its vocabulary files."""
     ours, theirs = exported(tmp_path, kind, family)
     saved = tmp_path / "saved"
     theirs.save_pretrained(saved)
@@ -129,7 +127,7 @@ def test_a_tokenizer_json_alone_is_enough(
     assert again.vocabulary.tokens == ours.vocabulary.tokens
 
 
-def test_lowercase_and_the_first_space_go_out_and_come_back(tmp_path: Path) -> None:
+def test_prefix_space_is_exported_and_read_back(tmp_path: Path) -> None:
     ours, theirs = exported(tmp_path, "bpe", "roberta", prefix_space=True)
     for text in ("the 我", "", " the"):
         assert theirs(text, add_special_tokens=False)["input_ids"] == ours.encode([text])[0]
@@ -139,7 +137,9 @@ def test_lowercase_and_the_first_space_go_out_and_come_back(tmp_path: Path) -> N
 # Folders that transformers' own classes write
 
 
-def test_robertas_own_folder_is_read(tmp_path: Path, bundled_texts: list[str]) -> None:
+def test_a_roberta_folder_saved_by_transformers_is_read(
+    tmp_path: Path, bundled_texts: list[str]
+) -> None:
     ours = bundled_config("bpe", tmp_path / "files").load()
     files = tmp_path / "files"
     theirs = RobertaTokenizer(str(files / "vocab.json"), str(files / "merges.txt"))
@@ -151,7 +151,7 @@ def test_robertas_own_folder_is_read(tmp_path: Path, bundled_texts: list[str]) -
 
 
 @pytest.mark.parametrize("with_model", [True, False])
-def test_xlm_robertas_own_folder_is_read(
+def test_an_xlm_roberta_folder_saved_by_transformers_is_read(
     tmp_path: Path, bundled_texts: list[str], with_model: bool
 ) -> None:
     ours = bundled_config("unigram", tmp_path / "files").load()
@@ -176,21 +176,23 @@ def changed(folder: Path, **keys: Any) -> None:
     path.write_text(json.dumps({**pipeline, **keys}))
 
 
-def test_a_pipeline_that_cuts_otherwise_is_refused_with_the_difference(tmp_path: Path) -> None:
+def test_a_tokenizer_json_that_splits_differently_is_rejected_with_the_difference(
+    tmp_path: Path,
+) -> None:
     exported(tmp_path, "bpe", "roberta")
     changed(tmp_path / "export", normalizer={"type": "NFKC"})
     with pytest.raises(UserError, match=r"tokenizer\.json cuts .* into .* which would be"):
         read_back(tmp_path / "export")
 
 
-def test_other_byte_pairs_than_gpt2s_are_refused(tmp_path: Path) -> None:
+def test_bpe_other_than_gpt2s_byte_level_is_rejected(tmp_path: Path) -> None:
     exported(tmp_path, "bpe", "roberta")
     changed(tmp_path / "export", pre_tokenizer={"type": "Whitespace"})
     with pytest.raises(UserError, match=r"not GPT-2's of bytes"):
         read_back(tmp_path / "export")
 
 
-def test_unigrams_with_steps_of_their_own_are_refused_by_name(tmp_path: Path) -> None:
+def test_a_unigram_model_with_another_normalizer_is_rejected_by_its_name(tmp_path: Path) -> None:
     exported(tmp_path, "unigram", "albert")
     folder = tmp_path / "export"
     (folder / "spiece.model").unlink(missing_ok=True)
@@ -200,6 +202,6 @@ def test_unigrams_with_steps_of_their_own_are_refused_by_name(tmp_path: Path) ->
         read_back(folder)
 
 
-def test_a_folder_without_a_tokenizer_says_what_is_read(tmp_path: Path) -> None:
+def test_a_folder_without_a_tokenizer_is_rejected_with_the_supported_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"neither vocab\.txt, nor vocab\.json with merges\.txt"):
         read_back(tmp_path)

@@ -1,4 +1,4 @@
-"""An XLM-RoBERTa over SentencePiece is exported as one, tokenizer and all."""
+"""An XLM-RoBERTa with SentencePiece is exported with its tokenizer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def export(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_from_text_to_logits_it_is_the_same_there(
+def test_ids_and_logits_equal_transformers(
     source: Source, export: Path, bundled_texts: list[str]
 ) -> None:
     theirs, info = AutoModelForMaskedLM.from_pretrained(export, output_loading_info=True)
@@ -74,7 +74,7 @@ def test_from_text_to_logits_it_is_the_same_there(
     assert difference(logits, hf_logits_alone(theirs.eval(), examples)) <= TOLERANCE
 
 
-def test_it_is_read_back_as_it_was(source: Source, export: Path, tmp_path: Path) -> None:
+def test_the_export_is_read_back_unchanged(source: Source, export: Path, tmp_path: Path) -> None:
     (export / "recipe.yaml").rename(tmp_path / "recipe.yaml")
     back = open_source(str(export))
     weights = source.tensors()
