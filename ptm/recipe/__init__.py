@@ -1,4 +1,4 @@
-"""The recipe: its blocks, the file it is read from, and the rules between its parts."""
+"""The recipe: its blocks, reading and validation, and the rules between blocks."""
 
 from ptm.recipe.batch import BatchPlan, batch_plan
 from ptm.recipe.blocks import Recipe

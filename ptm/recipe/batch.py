@@ -1,4 +1,4 @@
-"""Batch arithmetic: the global batch is the recipe's, whatever the number of ranks."""
+"""Batch arithmetic: the recipe fixes the global batch, whatever the number of ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """rows a step = ranks x accumulation x rows a micro-batch."""
+    """Rows per step = data-parallel ranks x gradient accumulation x rows per micro-batch."""
 
     global_rows: int
     ranks: int
@@ -21,20 +21,21 @@ class BatchPlan:
 
     def __str__(self) -> str:
         return (
-            f"{self.global_rows} rows a step = {self.ranks} data-parallel ranks x "
-            f"{self.accumulation} accumulated x {self.micro_rows} rows a micro-batch"
+            f"{self.global_rows} rows per step = {self.ranks} data-parallel ranks x "
+            f"{self.accumulation} accumulated x {self.micro_rows} rows per micro-batch"
         )
 
 
 def launched_ranks() -> int:
-    """Processes that a launcher started, 1 without one."""
+    """Number of processes that a launcher started, 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
-    """Ranks that share out the rows, of `ranks`, or else of those that a launcher started.
+    """Data-parallel size of `ranks` ranks, by default of those that a launcher started.
 
-    Before any launch, one a stage. Raises UserError where the stages do not fit the ranks.
+    Without a launcher there is one rank per stage. Raises UserError if the number of ranks is not a
+    multiple of the stages.
     """
     if ranks is None:
         if "WORLD_SIZE" not in os.environ:
@@ -42,17 +43,17 @@ def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
         ranks = launched_ranks()
     if ranks % stages:
         raise UserError(
-            f"engine.pipeline_stages = {stages}: {ranks} ranks cannot be shared out over {stages} "
-            f"stages alike: start a multiple of {stages} ranks (`ptm launch --num-gpus "
-            f"{stages} ...`) or set another number of stages."
+            f"engine.pipeline_stages = {stages}: {ranks} ranks do not divide evenly into {stages} "
+            f"stages. Start a multiple of {stages} ranks (`ptm launch --num-gpus {stages} ...`) or "
+            "set another number of stages."
         )
     return ranks // stages
 
 
 def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPlan:
-    """The smallest accumulation that gives whole micro-batches of at most `most_micro_rows`.
+    """The plan with the least accumulation whose micro-batches hold at most `most_micro_rows` rows.
 
-    Raises UserError where the global batch does not divide over the ranks.
+    Raises UserError if the global batch does not divide over the ranks.
     """
     if global_rows % ranks:
         lower, upper = global_rows - global_rows % ranks, global_rows + ranks - global_rows % ranks
@@ -60,7 +61,7 @@ def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPl
         fewer = max(n for n in range(1, ranks) if global_rows % n == 0)
         raise UserError(
             f"train.global_batch_size = {global_rows} does not divide over {ranks} data-parallel "
-            f"ranks ({global_rows} / {ranks} = {global_rows / ranks:.3f} rows a rank): set it to "
+            f"ranks ({global_rows} / {ranks} = {global_rows / ranks:.3f} rows per rank). Set it to "
             f"{fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
         )
     rows = global_rows // ranks
@@ -71,7 +72,7 @@ def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPl
 
 
 def batches_of(train: TrainBlock, engine: EngineBlock, *, ranks: int | None = None) -> BatchPlan:
-    """The recipe's batch over `ranks`, or else over those that were launched."""
+    """The recipe's batch plan over `ranks` ranks, by default over those that a launcher started."""
     return batch_plan(
         global_rows=train.global_batch_size,
         most_micro_rows=train.micro_batch_size,
@@ -80,8 +81,8 @@ def batches_of(train: TrainBlock, engine: EngineBlock, *, ranks: int | None = No
 
 
 def total_steps(train: TrainBlock, rows: int) -> int:
-    """Steps of the whole training over `rows` rows an epoch."""
+    """Steps of the whole training; `rows`: rows per epoch."""
     if train.steps is not None:
         return train.steps
-    assert train.epochs is not None, "a recipe has steps or epochs"
+    assert train.epochs is not None, "a recipe has either steps or epochs"
     return max(1, math.ceil(train.epochs * rows / train.global_batch_size))

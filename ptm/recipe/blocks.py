@@ -1,4 +1,4 @@
-"""The blocks of a recipe, as pydantic reads them."""
+"""The blocks of a recipe that only training needs, and the whole recipe."""
 
 from __future__ import annotations
 
@@ -22,99 +22,110 @@ Paths = Annotated[tuple[str, ...], Listed]
 
 
 class EarlyStopping(Config):
-    """End the training when a held-out metric no longer gets better."""
+    """Ends the training when a held-out metric has stopped improving."""
 
     metric: str = "loss"
-    """A metric of the evaluation; `…accuracy` is better when higher, all others when lower."""
+    """A metric of the evaluation: `loss`, `mlm_accuracy`, or `news/loss` of a named set."""
     patience: PositiveInt = 3
-    """Evaluations in a row without a better value."""
+    """The number of consecutive evaluations without an improvement after which training ends."""
     minimum_change: NonNegativeFloat = 0.0
+    """The smallest change that counts as an improvement."""
 
 
 class AnomalyBlock(Config):
-    """What happens to steps whose loss or gradient is not finite, or far above the steps before."""
+    """The reaction to a loss or gradient norm that is not finite, or that spikes."""
 
     policy: Literal["stop", "skip", "rollback"] = "stop"
-    """stop: end the training; skip: go on without the step; rollback: go on from the checkpoint
-    before with the data after it."""
+    """stop: end the training. skip: drop the update and continue. rollback: load the last
+    checkpoint and continue with the data after the anomaly."""
     sigmas: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
-    """A spike: this many standard deviations above the mean of the window; none: no spikes."""
+    """A value this many standard deviations above the mean of the window is a spike; none: spikes
+    are not detected."""
     window: Annotated[int, Field(ge=4, le=100_000)] = 100
-    """Steps before it that a step is compared with."""
+    """The number of preceding steps that a step is compared with."""
     limit: PositiveInt = 10
-    """More anomalies than this in a run end it under any policy."""
+    """A run with more anomalies than this ends, whatever the policy."""
     text: bool = False
-    """Whether events.jsonl has the texts of the batch, and not their numbers alone."""
+    """Whether events.jsonl holds the texts of the batch besides the numbers of its examples."""
 
 
 class TrainingLength(Config):
-    """How long a training is."""
+    """The length of a training: steps or epochs."""
 
     steps: PositiveInt | None = None
+    """Optimizer steps. Give either `steps` or `epochs`."""
     epochs: PositiveFloat | None = None
+    """Passes over the data; steps per epoch follow from the rows of the store."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs, and only one of them")
+            raise ValueError("give exactly one of steps and epochs")
         return self
 
 
 class TrainBlock(BatchBlock, TrainingLength):
-    """How long, and in what portions."""
+    """Training length, batch sizes, clipping and what ends or guards a training."""
 
     global_batch_size: PositiveInt
+    """Rows per step over all ranks."""
     micro_batch_size: PositiveInt
+    """The most rows that a rank computes at once. Gradient accumulation follows from it."""
     gradient_clipping: NonNegativeFloat = 1.0
-    """Largest gradient norm; 0: no clipping."""
+    """Maximum norm of the gradient; 0: no clipping."""
     freeze: Paths = ()
-    """Patterns of canonical names (`encoder_0[0-5]*`): parameters that keep their first value."""
+    """Patterns of canonical parameter names (`encoder_0[0-5]*`). Parameters that match keep their
+    initial value."""
     early_stopping: EarlyStopping | None = None
+    """None: train to the end."""
     anomalies: AnomalyBlock = AnomalyBlock()
     wall_time_hours: PositiveFloat | None = None
-    """After this long in one start: save and exit 75, to be continued."""
+    """After this many hours in one start: save and exit with 75, to be continued."""
 
 
 class LossScaleBlock(Config):
-    """How fp16's dynamic loss scale moves (Micikevicius et al. 2017, section 3.2)."""
+    """The dynamic loss scale of fp16 (Micikevicius et al. 2017, section 3.2)."""
 
     initial_power: Annotated[int, Field(ge=0, le=32)] = 16
-    """It begins at two to the power of this."""
+    """The initial scale is two to the power of this."""
     window: PositiveInt = 1000
-    """Steps without overflow after which it doubles."""
+    """The scale doubles after this many steps without overflow."""
     hysteresis: PositiveInt = 2
-    """Overflows before it is halved (at ZeRO 0: always one)."""
+    """The scale is halved after this many overflows (with ZeRO 0: after each)."""
     minimum: PositiveInt = 1
-    """Its floor: a training whose gradients overflow even there is ended, with a sentence."""
+    """The smallest scale. A training whose gradients overflow even there ends with an error."""
 
     @model_validator(mode="after")
-    def _begins_above_its_floor(self) -> LossScaleBlock:
+    def _check_minimum(self) -> LossScaleBlock:
         if self.minimum > 2**self.initial_power:
             raise ValueError(
-                f"minimum = {self.minimum} is above the beginning, 2 to the power of "
+                f"minimum = {self.minimum} is above the initial scale, 2 to the power of "
                 f"initial_power = {self.initial_power}"
             )
         return self
 
 
 class EngineBlock(Config):
-    """What runs it."""
+    """DeepSpeed config, precision, pipeline stages and communication."""
 
     deepspeed: str = "zero1"
-    """`NAME` for ds_configs/NAME.json of the project, else the path of a JSON file."""
+    """`NAME` for ds_configs/NAME.json of the project, otherwise the path of a JSON file."""
     backend: Literal["auto", "nccl", "gloo"] = "auto"
-    """What ranks talk over; auto: NCCL where there are GPUs, else gloo."""
+    """The communication backend; auto: NCCL with GPUs, otherwise gloo."""
     timeout_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
-    """How long ranks wait for one that does not answer before all give up."""
+    """How long ranks wait in a collective call before all of them fail."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the computation. Master weights and optimizer states are fp32."""
     loss_scale: LossScaleBlock = LossScaleBlock()
+    """Used with fp16."""
     pipeline_stages: PositiveInt = 1
-    """Parts the model is cut into, each on ranks of its own."""
+    """The number of parts that the model is split into, each on its own ranks; above 1 with
+    `deepspeed: pipeline`."""
     attention: Literal["sdpa", "flex"] = "sdpa"
-    """flex: torch's FlexAttention, which leaves out blocks of a row that nobody may see and has no
-    tensor of all scores; on GPUs, without dropout of attention weights."""
+    """sdpa: scaled_dot_product_attention. flex: torch's FlexAttention, which skips masked blocks of
+    packed, causal or windowed rows; on GPUs only, and without dropout of attention weights."""
     activation_checkpointing: bool = False
-    """Keep the inputs of each layer alone and compute the rest again in the backward pass."""
+    """Store only the inputs of each layer and recompute the rest in the backward pass."""
 
     def __str__(self) -> str:
         recomputed = ", activations recomputed" if self.activation_checkpointing else ""
@@ -122,62 +133,77 @@ class EngineBlock(Config):
 
 
 class CheckpointBlock(Config):
-    """What is kept."""
+    """When checkpoints are written and which of them are kept."""
 
     every: PositiveInt = 1000
-    """Steps between two checkpoints; the end of a run is always kept."""
+    """Steps between two checkpoints. The last step is always saved."""
     keep: PositiveInt = 3
-    """How many of the newest stay."""
+    """The number of newest checkpoints that are kept."""
     keep_every: PositiveInt | None = None
-    """Besides, those whose step is a multiple of this stay for good."""
+    """Also keep every checkpoint whose step is a multiple of this."""
     best: str | None = None
-    """A held-out metric: the checkpoint where it was best is saved and stays."""
+    """A metric of the evaluation (`loss`, `mlm_accuracy`): the checkpoint with its best value is
+    also kept."""
     write_behind: bool = True
-    """Copy what is saved to host memory and write it while training goes on."""
+    """Copy the state to host memory and write it while training continues (not with NVMe
+    offload)."""
     node_local: bool = False
-    """Whether runs_dir is a disk of its own on every host, instead of one that all share."""
+    """Whether `runs_dir` is a different disk on every host, not a shared one."""
 
 
 class WandbBlock(Config):
-    """Weights & Biases: online where the user has logged in, offline otherwise."""
+    """Weights & Biases: online if the user is logged in and the server answers, otherwise offline.
+
+    `WANDB_MODE=offline` and `disabled` take precedence.
+    """
 
     project: str = "ptm"
+    """The W&B project."""
     entity: str | None = None
+    """The W&B user or team; none: the default of the account."""
 
 
 class TrackingBlock(Config):
-    """What is told."""
+    """Intervals of logging and evaluation; W&B and TensorBoard."""
 
     report_every: PositiveInt = 100
+    """Steps between two records in metrics.jsonl, on the console and in the trackers."""
     evaluate_every: PositiveInt = 1000
-    """Steps between two evaluations; the end of a run is always evaluated."""
+    """Steps between two evaluations. The last step is always evaluated."""
     wandb: WandbBlock | None = None
+    """`{}` for the defaults; none: no W&B."""
     tensorboard: bool = False
+    """Write TensorBoard event files. Needs the extra: `pip install -e '.[tensorboard]'`."""
 
 
 class InitFrom(Config):
-    """The weights to begin with, and which layers of their encoder become this one's."""
+    """The model whose weights training starts from, and the layers that are taken from it."""
 
     source: str
-    """A run, an export or an import."""
+    """A run, an export, an import or a Hub id."""
     every: PositiveInt | None = None
-    """Take every n-th layer, from the first on."""
+    """Take every n-th layer, starting with the first."""
     layers: Annotated[tuple[NonNegativeInt, ...], Listed] = ()
-    """Take these, counted from 0: the first of them becomes layer 0, and so on."""
+    """Take these layers, counted from 0: the first of the list becomes layer 0, and so on."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> InitFrom:
         if self.every is not None and self.layers:
-            raise ValueError("give either every or layers, not both")
+            raise ValueError("give at most one of every and layers")
         return self
 
 
 class Recipe(DataRecipe):
-    """One training, from text to model."""
+    """A whole training, from text to model."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The run's folder is `runs_dir/name`."""
     runs_dir: str = "runs"
+    """The folder of runs."""
     init_from: str | InitFrom | None = None
+    """A run, an export, an import or a Hub id whose weights training starts from (a Hub model is
+    downloaded when training starts; `ptm validate` only looks into the cache), or the block below,
+    which takes some of its layers ([adapt.md](adapt.md))."""
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: TrainBlock
@@ -187,7 +213,7 @@ class Recipe(DataRecipe):
 
     @property
     def start(self) -> InitFrom | None:
-        """`init_from`, also where it is only a path."""
+        """`init_from` as a block, also if only a path is given."""
         return (
             InitFrom(source=self.init_from) if isinstance(self.init_from, str) else self.init_from
         )
@@ -196,5 +222,5 @@ class Recipe(DataRecipe):
     @classmethod
     def _not_empty(cls, value: str) -> str:
         if not value:
-            raise ValueError("must name a folder")
+            raise ValueError("must be the path of a folder")
         return value

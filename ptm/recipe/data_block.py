@@ -1,4 +1,4 @@
-"""The recipe's `data` block: what is read."""
+"""The recipe's `data` block: corpora, stores, and how rows are built from them."""
 
 from __future__ import annotations
 
@@ -15,51 +15,57 @@ Paths = Annotated[tuple[str, ...], Listed]
 SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 EVAL = "eval"
-"""The evaluation set that is held out of the training's own store."""
+"""Name of the evaluation set that is held out from the training store."""
 _TAKEN = (EVAL, "train", "perf")
 
 
 def metric_key(evaluation: str, metric: str) -> str:
-    """`loss` of what is held out, `news/loss` of the set `news`."""
+    """`loss` for the held-out split, `news/loss` for the evaluation set `news`."""
     return metric if evaluation == EVAL else f"{evaluation}/{metric}"
 
 
 class CorpusBlock(Config):
-    """Text, and what becomes of it."""
+    """A corpus and its token store."""
 
     corpus: str | Paths
-    """A path, a glob or a list of them; plain text, .gz, .xz or .zst."""
+    """A path, a glob, or a list of them: plain text, .gz, .xz or .zst."""
     store: str
-    """The folder that `ptm preprocess` writes and training and evaluation read."""
+    """The folder that `ptm preprocess` writes. Training and evaluation read it."""
 
     @property
     def corpus_patterns(self) -> tuple[str, ...]:
-        """The corpus as a list of paths and globs."""
+        """`corpus` as a tuple of paths and globs."""
         return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
 
 
 class DataBlock(CorpusBlock):
-    """What is read."""
+    """Corpora, stores, and how rows are built from them."""
 
     layout: Layout
+    """documents: one document per line. sentences: one sentence per line, an empty line ends a
+    document. pairs: `source<TAB>target`."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    """Share of the distinct documents kept for evaluation."""
+    """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
+    held-out split."""
     evaluation: dict[SetName, CorpusBlock] | None = None
-    """Further corpora to evaluate on, each whole, by name."""
+    """More corpora to evaluate on, each as a whole, by name:
+    `{news: {corpus: news.txt, store: stores/news}}`."""
     sequence_length: Annotated[int, Field(ge=4)]
+    """Tokens per row, special tokens included."""
     target_sequence_length: Annotated[int, Field(ge=4)] | None = None
-    """Tokens of a row on the decoder's side; as sequence_length if left out."""
+    """Tokens per row of the decoder; default: `sequence_length`."""
     packing: bool = True
-    """Whether several short examples share a row."""
+    """Whether several short examples share a row. Attention keeps them apart."""
     sentence_splitting: bool = False
-    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences."""
+    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences, by Chinese
+    and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""
     segmenter: AnySegmenter | None = None
-    """Finds words on the text; needed for whole-word masking."""
+    """Finds the words of a text. Whole-word masking needs it."""
     workers: NonNegativeInt = 0
-    """Processes of `ptm preprocess`; 0: one a core."""
+    """Worker processes of `ptm preprocess`; 0: one per core."""
 
     @model_validator(mode="after")
-    def _names_are_free(self) -> DataBlock:
+    def _check_set_names(self) -> DataBlock:
         taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
         if taken:
             raise ValueError(
@@ -69,29 +75,29 @@ class DataBlock(CorpusBlock):
         return self
 
     @model_validator(mode="after")
-    def _stores_are_apart(self) -> DataBlock:
+    def _check_stores(self) -> DataBlock:
         stores = {self.store: "data.store"}
         for name, block in (self.evaluation or {}).items():
             if block.store in stores:
                 raise ValueError(
-                    f'evaluation.{name}.store: "{block.store}" is that of {stores[block.store]} '
-                    "already: name another folder"
+                    f'evaluation.{name}.store: "{block.store}" is also the store of '
+                    f"{stores[block.store]}: give another folder"
                 )
             stores[block.store] = f"data.evaluation.{name}"
         return self
 
     @property
     def row_size(self) -> RowSize:
-        """Tokens of a row on both sides."""
+        """Tokens per row of the source and of the target."""
         return RowSize(self.sequence_length, self.target_sequence_length or self.sequence_length)
 
     @property
     def corpora(self) -> dict[str, CorpusBlock]:
-        """Everything that is preprocessed, by the key of the recipe it stands under."""
+        """Every corpus that is preprocessed, by the dotted path of its block."""
         named = (self.evaluation or {}).items()
         return {"data": self, **{f"data.evaluation.{name}": block for name, block in named}}
 
     @property
     def evaluation_names(self) -> tuple[str, ...]:
-        """All sets that are evaluated: what is held out, and the named ones."""
+        """Names of all evaluation sets: the held-out split and those of `evaluation`."""
         return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation or ())

@@ -1,4 +1,4 @@
-"""The recipe's `model` block: what is trained."""
+"""The recipe's `model` block: embedding, encoder, decoder and initial weights."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ from ptm.nn.model_shape import WORD_KEY, ModelShape
 
 
 class InitBlock(Config):
-    """How weights begin: N(0, std); biases 0, norms 1 and 0."""
+    """Initial weights: matrices from N(0, std), biases 0, norm scales 1."""
 
     std: PositiveFloat = 0.02
+    """Standard deviation of the weights."""
     embedding_std: PositiveFloat | None = None
-    """Of word embeddings; as `std` if left out."""
+    """Standard deviation of word embeddings; default: `std` (T5 uses 1)."""
     residual_scaling: bool = False
-    """Divide the std of what writes into the residual stream by the root of its branches."""
+    """Divide the std of the output projections of each branch by the square root of the number of
+    residual branches (GPT-2)."""
 
 
 class ModelBlock(Config):
-    """What is trained."""
+    """The architecture, without the vocabulary and the head."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout of embeddings and residual branches."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Of attention weights; as `dropout` if left out."""
+    """Dropout of attention weights; default: `dropout`."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     encoder: AnyEncoder
     target_embedding: TargetEmbeddingConfig | None = None
-    """Of the decoder; with a decoder and left out, as `embedding`, with the same word vectors."""
+    """The decoder's embedding; default: as `embedding`, with the same word vectors."""
     decoder: AnyDecoder | None = None
-    """Reads the encoder's output, for objectives that have a source and a target."""
+    """Attends to the encoder's output; for objectives with a source and a target."""
     init: InitBlock = InitBlock()
 
     @model_validator(mode="after")
-    def _sides_fit(self) -> ModelBlock:
+    def _check_decoder(self) -> ModelBlock:
         if self.decoder is None:
             if self.target_embedding is not None:
                 raise ValueError(
-                    "target_embedding is a decoder's: set decoder too, or leave it out"
+                    "target_embedding needs a decoder: set decoder too, or leave it out"
                 )
             return self
-        here, there = self.encoder.hidden_size, self.decoder.hidden_size
-        if here != there:
+        source, target_size = self.encoder.hidden_size, self.decoder.hidden_size
+        if source != target_size:
             raise ValueError(
-                f"decoder.hidden_size = {there} differs from encoder.hidden_size = {here}, which "
-                "the decoder reads: make them equal"
+                f"decoder.hidden_size = {target_size} differs from encoder.hidden_size = {source}: "
+                "make them equal"
             )
         target = self.decoder_embedding
         if target.shared and target.size not in (self.embedding.size, None):
@@ -63,18 +66,18 @@ class ModelBlock(Config):
 
     @property
     def decoder_embedding(self) -> TargetEmbeddingConfig:
-        """`target_embedding`, also where it is left out."""
+        """`target_embedding`, or its default."""
         if self.target_embedding is not None:
             return self.target_embedding
         given = {name: getattr(self.embedding, name) for name in self.embedding.model_fields_set}
         return TargetEmbeddingConfig(**given)
 
     def shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that embedding, encoder and head share."""
+        """The sizes that embedding, encoder and head have in common."""
         return self._shape(vocabulary_size, self.embedding, self.encoder)
 
     def target_shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that the decoder, its embedding and the head share."""
+        """The sizes that the decoder, its embedding and the head have in common."""
         assert self.decoder is not None, "there is no decoder"
         target = self.decoder_embedding
         shape = self._shape(vocabulary_size, target, self.decoder)

@@ -1,7 +1,7 @@
-"""Recipes of less than a training: an architecture, a model with its vocabulary, and its data.
+"""Recipes of less than a training: an architecture, a model with its tokenizers, its data.
 
-`Recipe` (in `blocks`) adds what only training needs. Whatever reads a model takes the smallest of
-these that has the blocks it reads.
+`Recipe` (in `blocks`) adds the blocks that only training needs. A function takes the smallest
+recipe that has the blocks it reads.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ class TokenizerRecipe(Config):
 
 
 class Architecture(Config):
-    """A model without its vocabulary: all that another tool's configuration tells of one."""
+    """A model without its vocabulary, as described by the config file of another tool."""
 
     model: ModelBlock
     objective: AnyObjective
 
 
 class ModelRecipe(Architecture):
-    """A model without its training: what imports, exports and inference know."""
+    """A model with its tokenizers: the recipe of imports, exports and inference."""
 
     tokenizer: AnyTokenizer
     target_tokenizer: AnyTokenizer | None = None
-    """Of the target, where it is not the source's (translation)."""
+    """The tokenizer of the target, if it differs from that of the source (translation)."""
 
 
 class BatchBlock(Config):
-    """How many rows are computed at once."""
+    """Batch sizes."""
 
     global_batch_size: PositiveInt = 32
-    """Rows a step, over all ranks."""
+    """Rows per step over all ranks."""
     micro_batch_size: PositiveInt = 32
-    """The most rows a rank holds at once; accumulation follows from it."""
+    """The most rows that a rank computes at once. Gradient accumulation follows from it."""
 
 
 class DataRecipe(ModelRecipe):
-    """A model and the data that it reads: what an evaluation needs."""
+    """A model and its data: the recipe of an evaluation."""
 
     seed: NonNegativeInt = 7
+    """Seed of initial weights, order of rows, masks and dropout."""
     data: DataBlock
     train: BatchBlock = BatchBlock()

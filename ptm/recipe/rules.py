@@ -1,4 +1,4 @@
-"""Rules between the parts of a recipe: what cannot learn or run is refused, with a reason."""
+"""Rules between the blocks of a recipe: combinations that cannot learn or run are errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ptm.recipe.model_recipe import Architecture, DataRecipe
 
 @dataclass(frozen=True)
 class Problem:
-    """A sentence about the value at a dotted path."""
+    """An error at a dotted path of the recipe."""
 
     path: str
     sentence: str
 
 
 def problems(recipe: Config) -> Iterator[Problem]:
-    """Everything that can be said against a recipe whose parts are right in themselves."""
+    """The errors of a recipe whose blocks are valid by themselves."""
     if isinstance(recipe, Architecture):
         yield from _model_problems(recipe)
     if isinstance(recipe, DataRecipe):
@@ -32,7 +32,7 @@ def problems(recipe: Config) -> Iterator[Problem]:
         yield from _target_problems(recipe)
     if isinstance(recipe, Recipe):
         if not recipe.data.corpus_patterns:
-            yield Problem("data.corpus", "is an empty list: name at least one file.")
+            yield Problem("data.corpus", "is an empty list: give at least one file.")
         yield from _train_problems(recipe)
         yield from _attention_problems(recipe.model, recipe.engine)
         yield from _pipeline_problems(recipe)
@@ -43,15 +43,16 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
     if encoder.visibility not in objective.visibilities:
         yield Problem(
             "objective.type",
-            f'"{objective.type}" cannot learn on an encoder of {encoder.visibility} visibility; '
-            f"it needs {' or '.join(objective.visibilities)}.",
+            f'"{objective.type}" needs model.encoder.visibility: '
+            f"{' or '.join(objective.visibilities)}, but it is {encoder.visibility}.",
         )
     if objective.needs_decoder != (recipe.model.decoder is not None):
         yield Problem(
             "model.decoder",
-            f"is missing: objective.type = {objective.type} has a source and a target."
+            f"is missing: objective.type = {objective.type} has a source and a target, and the "
+            "decoder reads the target."
             if objective.needs_decoder
-            else f"has nothing to do under objective.type = {objective.type}: leave it out.",
+            else f"has no use with objective.type = {objective.type}: leave it out.",
         )
 
 
@@ -60,28 +61,28 @@ def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.data.layout not in objective.layouts:
         yield Problem(
             "data.layout",
-            f'"{recipe.data.layout}" does not suit objective.type = {objective.type}, which reads '
+            f'"{recipe.data.layout}" is not supported by objective.type = {objective.type}. Use '
             f"{' or '.join(objective.layouts)}.",
         )
     splits = recipe.data.sentence_splitting
     if objective.needs_sentences and recipe.data.layout == "documents" and not splits:
         yield Problem(
             "data.sentence_splitting",
-            f"is false, but objective.type = {objective.type} is about sentences, and in the "
-            "layout documents a line is a whole document: set it to true, or use the layout "
-            "sentences for a corpus with a sentence a line.",
+            f"is false, but objective.type = {objective.type} needs sentences, and a line of the "
+            "layout documents is a whole document. Set it to true, or use the layout sentences "
+            "for a corpus with one sentence per line.",
         )
     if recipe.data.sequence_length < objective.shortest_row:
         yield Problem(
             "data.sequence_length",
-            f"{recipe.data.sequence_length} has no room for an example of objective.type = "
-            f"{objective.type}: it must be at least {objective.shortest_row}.",
+            f"{recipe.data.sequence_length} is too short for objective.type = {objective.type}: it "
+            f"must be at least {objective.shortest_row}.",
         )
     if objective.needs_word_starts and recipe.data.segmenter is None:
         yield Problem(
             "objective.masking",
-            "whole words need data.segmenter: {type: jieba} for Chinese text, {type: space} for "
-            "text whose words stand between spaces.",
+            "masks whole words, which needs data.segmenter: {type: jieba} for Chinese text, "
+            "{type: space} for text with spaces between words.",
         )
 
 
@@ -90,30 +91,29 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.target_tokenizer is not None and layout != "pairs":
         yield Problem(
             "target_tokenizer",
-            f"is for the targets of the layout pairs, and the texts of data.layout = {layout} have "
-            "none: leave it out.",
+            f"is used only with data.layout = pairs, but the layout is {layout}: leave it out.",
         )
     elif recipe.target_tokenizer is not None and not recipe.objective.needs_decoder:
         yield Problem(
             "target_tokenizer",
-            f"gives targets words of their own, but objective.type = {recipe.objective.type} reads "
-            "source and target as one text: leave it out.",
+            f"cannot be used with objective.type = {recipe.objective.type}, which reads source and "
+            "target as one text with one vocabulary: leave it out.",
         )
     if recipe.data.segmenter is not None and layout == "pairs":
         yield Problem(
             "data.segmenter",
-            "finds whole words to mask, which nothing in the layout pairs does: leave it out.",
+            "is used to mask whole words, and no objective for the layout pairs masks: leave it out.",
         )
 
 
 def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
-    """What is wrong on a decoder's side."""
+    """Errors of the target and the decoder."""
     data, model = recipe.data, recipe.model
     if not recipe.objective.needs_decoder:
         if data.target_sequence_length is not None:
             yield Problem(
                 "data.target_sequence_length",
-                f"is of a decoder's rows, and objective.type = {recipe.objective.type} has none: "
+                f"is used only with a decoder, and objective.type = {recipe.objective.type} has none: "
                 "leave it out.",
             )
         return
@@ -123,8 +123,8 @@ def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.target_tokenizer is not None and embedding.shared:
         yield Problem(
             "model.target_embedding",
-            "shares the word vectors of model.embedding, but the words of target_tokenizer are "
-            "others: set model.target_embedding.shared: false.",
+            "shares the word vectors of model.embedding, but target_tokenizer has another "
+            "vocabulary. Set model.target_embedding.shared: false.",
         )
     key = "target_sequence_length" if data.target_sequence_length else "sequence_length"
     table = "target_embedding" if model.target_embedding else "embedding"
@@ -136,11 +136,11 @@ def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> 
     longest = embedding.longest_sequence
     if longest is not None and length > longest:
         offset = embedding.position_offset
-        less = f" less position_offset = {offset}" if offset else ""
+        less = f" minus position_offset = {offset}" if offset else ""
         yield Problem(
             key,
-            f"{length} is longer than {table}.positions = {embedding.positions}{less}: shorten the "
-            "one or raise the other.",
+            f"{length} is longer than {table}.positions = {embedding.positions}{less}. Reduce the "
+            "former or raise the latter.",
         )
 
 
@@ -150,20 +150,20 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
         yield Problem(
             "model.embedding.segments",
-            f"{embedding.segments} is fewer than the {recipe.objective.segments} texts that an "
-            f"example of objective.type = {recipe.objective.type} has.",
+            f"{embedding.segments} is less than the {recipe.objective.segments} segments of an "
+            f"example of objective.type = {recipe.objective.type}.",
         )
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
             "data.packing",
-            f"an encoder of type {recipe.model.encoder.type} cannot keep the examples of a row "
-            "apart: set packing: false.",
+            f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. Set "
+            "packing: false.",
         )
     if data.sentence_splitting and data.layout != "documents":
         yield Problem(
             "data.sentence_splitting",
-            f"is for the layout documents; in data.layout = {data.layout} the lines are what they "
-            "are: leave it out.",
+            f"is used only with data.layout = documents, but the layout is {data.layout}: leave it "
+            "out.",
         )
 
 
@@ -174,14 +174,14 @@ def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Prob
     if dropout > 0:
         yield Problem(
             "engine.attention",
-            f"flex has no dropout of attention weights, but here it is {dropout:g}: set "
+            f"flex does not support dropout of attention weights, which is {dropout:g}. Set "
             "model.attention_dropout: 0.0 or engine.attention: sdpa.",
         )
     if getattr(model.encoder, "residual_attention", False):
         yield Problem(
             "engine.attention",
-            "flex keeps no scores, which model.encoder.residual_attention hands on: set "
-            "engine.attention: sdpa.",
+            "flex does not return attention scores, which model.encoder.residual_attention needs. "
+            "Set engine.attention: sdpa.",
         )
 
 
@@ -191,23 +191,21 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.objective.no_stages is not None:
         yield Problem(
             "engine.pipeline_stages",
-            f"objective.type = {recipe.objective.type} cannot be cut into stages: "
+            f"objective.type = {recipe.objective.type} does not support pipeline stages: "
             f"{recipe.objective.no_stages}. Set engine.pipeline_stages: 1.",
         )
     if recipe.optimizer.needs_whole_parameters:
         yield Problem(
             "engine.pipeline_stages",
-            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which hands an optimizer "
-            f"flat pieces, but optimizer.type = {recipe.optimizer.type} needs matrices with their "
-            "rows and columns: set pipeline_stages: 1 and engine.deepspeed: zero0, or "
-            "optimizer.type: adamw.",
+            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which flattens parameters, but "
+            f"optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
+            "pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
             "optimizer.layer_decay",
-            "gives every layer a group of its own in the optimizer, and DeepSpeed's stages wait "
-            "for each other group by group, also for layers they do not have: set "
-            "engine.pipeline_stages: 1.",
+            "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if their "
+            "groups differ. Set engine.pipeline_stages: 1.",
         )
 
 
@@ -217,7 +215,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             "schedule.warmup",
             f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
-            f"train.steps is {train.steps}: the full learning rate would never be reached.",
+            f"train.steps is {train.steps}: the full learning rate is never reached.",
         )
     elif train.steps is not None:
         warmup, decay = schedule.warmup_steps(train.steps), schedule.decay_steps(train.steps)
@@ -225,7 +223,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(
                 "schedule.decay",
                 f"{decay} steps of decay and {warmup} of warm-up are more than train.steps = "
-                f"{train.steps}: shorten the one or the other.",
+                f"{train.steps}. Shorten one of them.",
             )
     if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
         yield Problem(
@@ -243,10 +241,10 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         if metric is None:
             continue
         if not sets:
-            yield Problem(path, "needs something to evaluate on: set data.held_out above 0.")
+            yield Problem(path, "needs an evaluation set: set data.held_out above 0.")
         elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(
                 key,
-                f'"{metric}" is not measured here; choose one of {", ".join(sorted(known))}.',
+                f'"{metric}" is not a metric of this recipe. Choose one of: {", ".join(sorted(known))}.',
             )

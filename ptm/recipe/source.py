@@ -1,4 +1,4 @@
-"""A recipe's data and where each key was written: a YAML file and KEY=VALUE overrides."""
+"""The data of a recipe and the line of each key: a YAML file and KEY=VALUE overrides."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ptm.errors import UserError
 Key = tuple[str | int, ...]
 
 _MOST_DEPTH, _MOST_ALIASES, _MOST_VALUES = 32, 64, 10_000
-"""More than any recipe needs, and few enough to read: aliases of aliases multiply."""
+"""Limits far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
 
 
 class _NotPlainError(YAMLError):
-    """YAML that a recipe has no use for; the message says what, `problem_mark` where."""
+    """YAML that recipes do not support; `problem` describes it, `problem_mark` is its place."""
 
     def __init__(self, problem: str, mark: Any) -> None:
         super().__init__(problem)
@@ -35,8 +35,8 @@ class _NotPlainError(YAMLError):
 def _composed(text: str) -> Node | None:
     """The nodes of one YAML 1.2 document: `1e-4` is a number, `no` is a word. Raises YAMLError.
 
-    Tags and directives would change what a value is, and depth and aliases what reading it costs;
-    they are looked for among the parser's events, before anything is built.
+    Tags and directives change the type of a value; depth and aliases make reading expensive. All of
+    them are checked in the parser's events, before anything is built.
     """
     depth = aliases = 0
     anchors: set[str] = set()
@@ -45,13 +45,13 @@ def _composed(text: str) -> Node | None:
         aliases += isinstance(event, AliasEvent)
         problem = None
         if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
-            problem = "a directive (%YAML, %TAG), which recipes have no use for: remove it"
+            problem = "a directive (%YAML, %TAG), which recipes do not support. Remove it"
         elif getattr(event, "tag", None) is not None:
-            problem = f"the tag {event.tag}, which recipes have no use for: remove it"
+            problem = f"the tag {event.tag}, which recipes do not support. Remove it"
         elif not isinstance(event, AliasEvent) and getattr(event, "anchor", None) in anchors:
-            problem = f"the anchor &{event.anchor} twice: name the second one otherwise"
+            problem = f"the anchor &{event.anchor} twice. Rename the second one"
         elif depth > _MOST_DEPTH:
-            problem = f"blocks within blocks, more than {_MOST_DEPTH} deep"
+            problem = f"blocks nested more than {_MOST_DEPTH} deep"
         elif aliases > _MOST_ALIASES:
             problem = f"more than {_MOST_ALIASES} aliases (*name)"
         if problem is not None:
@@ -63,7 +63,7 @@ def _composed(text: str) -> Node | None:
 
 
 def is_text(value: str) -> bool:
-    """Whether `value`, written without quotes, is read as the text that it is."""
+    """Whether `value`, written without quotes, is read as text and not as a number or a block."""
     try:
         node = _composed(value)
     except YAMLError:
@@ -72,16 +72,16 @@ def is_text(value: str) -> bool:
 
 
 def _events(text: str) -> Iterator[Any]:
-    """What the parser finds, one after another. Raises YAMLError."""
+    """The events of the parser. Raises YAMLError."""
     try:
         yield from YAML(typ="safe", pure=True).parse(text)
     except (ValueError, OverflowError) as error:
-        # Of an escape that is no character.
+        # An escape that is not a character.
         raise YAMLError(str(error)) from error
 
 
 class Source:
-    """The data of a recipe and where each key of it was written."""
+    """The data of a recipe and the place where each key was written."""
 
     def __init__(self, data: dict[str, Any], name: str, lines: Mapping[Key, int]) -> None:
         self.data = data
@@ -91,7 +91,7 @@ class Source:
 
     @classmethod
     def read(cls, path: str) -> Source:
-        """Read a recipe file. Raises UserError where it cannot be read or is no mapping."""
+        """Read a recipe file. Raises UserError if it cannot be read or is not a mapping."""
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
@@ -109,13 +109,13 @@ class Source:
             what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
             raise UserError(f"{path}{line}: is not YAML: {what}.") from error
         if not isinstance(node, MappingNode):
-            raise UserError(f"{path}: is not a recipe: expected `key: value` lines.")
+            raise UserError(f"{path}: is not a recipe: it has no `key: value` lines.")
         lines: dict[Key, int] = {}
         data = _constructed(node, (), lines, path)
         return cls(data, path, lines)
 
     def override(self, argument: str) -> None:
-        """Apply one KEY=VALUE. Raises UserError where it is not of that form."""
+        """Apply one KEY=VALUE. Raises UserError if it is not of that form."""
         dotted, equals, text = argument.partition("=")
         if not equals or not dotted:
             raise UserError(f'"{argument}": expected KEY=VALUE, for example train.steps=200.')
@@ -134,14 +134,14 @@ class Source:
                 inner = block[key] = {}
             if not isinstance(inner, dict):
                 raise UserError(
-                    f'"{argument}": {".".join(keys[:depth])} is {inner!r}, it has no keys.'
+                    f'"{argument}": {".".join(keys[:depth])} is {inner!r}, which has no keys.'
                 )
             block = inner
         block[keys[-1]] = value
         self._overrides.append((tuple(keys), argument))
 
     def where(self, key: Key) -> str:
-        """`file:line: ` or the override that gave the value at `key` (or its nearest parent)."""
+        """`file:line: `, or the override that set `key` or its nearest parent, as a prefix."""
         for path, argument in reversed(self._overrides):
             shared = min(len(path), len(key))
             if shared and path[:shared] == key[:shared]:
@@ -155,15 +155,15 @@ class Source:
 def _constructed(
     node: Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
 ) -> Any:
-    """Python data of a node, noting the line of every key; `around`: the nodes it stands in."""
+    """Python data of a node. Records the line of every key; `around`: ids of enclosing nodes."""
     if len(lines) > _MOST_VALUES:
         raise UserError(
             f"{_place(path, node.start_mark.line + 1)}: has more than {_MOST_VALUES:,} values once "
-            "its aliases (*name) are followed."
+            "aliases (*name) are expanded."
         )
     if id(node) in around:
         raise UserError(
-            f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} holds itself."
+            f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} contains itself."
         )
     around = (*around, id(node))
     if isinstance(node, MappingNode):
@@ -174,7 +174,7 @@ def _constructed(
                 first = lines[(*at, key)]
                 dotted = ".".join(map(str, (*at, key)))
                 raise UserError(
-                    f"{_place(path, line)}: {dotted} is given twice, first in line {first}."
+                    f"{_place(path, line)}: {dotted} is given twice; the first is in line {first}."
                 )
             lines[(*at, key)] = line
             data[key] = _constructed(value_node, (*at, key), lines, path, around)
@@ -191,5 +191,5 @@ def _constructed(
 
 
 def _place(source: str, line: int) -> str:
-    """`file:line`; an override, which stands in quotes, has no lines."""
+    """`file:line`; an override, which is in quotes, has no lines."""
     return source if source.startswith('"') else f"{source}:{line}"
