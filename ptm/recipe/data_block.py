@@ -57,7 +57,8 @@ class DataBlock(CorpusBlock):
     packing: bool = True
     """Whether several short examples share a row. Attention keeps them apart."""
     sentence_splitting: bool = False
-    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences, by Chinese
+    """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences, by
+    Chinese
     and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""
     segmenter: AnySegmenter | None = None
     """Finds the words of a text. Whole-word masking needs it."""

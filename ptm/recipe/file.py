@@ -1,4 +1,5 @@
-"""Validation of a recipe's data, with errors that name file, line, dotted path and the right key."""
+"""Validation of a recipe's data, with errors that name file, line, dotted path and the right
+key."""
 
 from __future__ import annotations
 

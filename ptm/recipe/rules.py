@@ -102,7 +102,8 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.data.segmenter is not None and layout == "pairs":
         yield Problem(
             "data.segmenter",
-            "is used to mask whole words, and no objective for the layout pairs masks: leave it out.",
+            "is used to mask whole words, and no objective for the layout pairs masks: leave it "
+            "out.",
         )
 
 
@@ -113,7 +114,8 @@ def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
         if data.target_sequence_length is not None:
             yield Problem(
                 "data.target_sequence_length",
-                f"is used only with a decoder, and objective.type = {recipe.objective.type} has none: "
+                f"is used only with a decoder, and objective.type = {recipe.objective.type} has "
+                f"none: "
                 "leave it out.",
             )
         return
@@ -156,7 +158,8 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if data.packing and not recipe.model.encoder.separates_examples:
         yield Problem(
             "data.packing",
-            f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. Set "
+            f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. "
+            f"Set "
             "packing: false.",
         )
     if data.sentence_splitting and data.layout != "documents":
@@ -197,14 +200,16 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.optimizer.needs_whole_parameters:
         yield Problem(
             "engine.pipeline_stages",
-            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which flattens parameters, but "
+            f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which flattens parameters, "
+            f"but "
             f"optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
             "pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
             "optimizer.layer_decay",
-            "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if their "
+            "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if "
+            "their "
             "groups differ. Set engine.pipeline_stages: 1.",
         )
 
@@ -246,5 +251,6 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(
                 key,
-                f'"{metric}" is not a metric of this recipe. Choose one of: {", ".join(sorted(known))}.',
+                f'"{metric}" is not a metric of this recipe. Choose one of: '
+                f"{', '.join(sorted(known))}.",
             )

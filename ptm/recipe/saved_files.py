@@ -44,7 +44,8 @@ def read_recipe_data(path: Path) -> dict[str, Any]:
 
 
 def with_own_tokenizers(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe's data with the tokenizers' paths replaced by those of their copies in `folder`."""
+    """The recipe's data with the tokenizers' paths replaced by those of their copies in
+    `folder`."""
     copies = {
         key: block_with_copies(data[key], folder / key)
         for key in (TOKENIZER, TARGET_TOKENIZER)

@@ -43,7 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     if parsed.to == "uer" and parsed.format is not None:
         raise UserError(
-            f"--format {parsed.format} is an option of --to hf. UER-py reads only .bin; leave it out."
+            f"--format {parsed.format} is an option of --to hf. UER-py reads only .bin; leave it "
+            f"out."
         )
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     if parsed.to == "hf":

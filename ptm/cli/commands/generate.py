@@ -61,8 +61,10 @@ def run(parsed: argparse.Namespace) -> int:
     generator = Generator(open_source(parsed.source))
     if config.beams > 1 and not generator.has_decoder:
         raise UserError(
-            f"--beams = {config.beams}: beam search is supported only for encoder-decoder models, and "
-            f"{parsed.source} is not one: the most likely continuation of a prompt is seldom a good "
+            f"--beams = {config.beams}: beam search is supported only for encoder-decoder models, "
+            f"and "
+            f"{parsed.source} is not one: the most likely continuation of a prompt is seldom a "
+            f"good "
             "one. Leave it out, or use --sample."
         )
     if len(texts) == 1 and config.beams == 1 and not parsed.json:
@@ -117,14 +119,16 @@ def _refuse(parsed: argparse.Namespace) -> None:
     temperature, share = parsed.temperature, parsed.top_p
     if temperature is not None and not 0 < temperature < float("inf"):
         raise UserError(
-            f"--temperature = {temperature:g}: must be above 0. For the most likely token leave out "
+            f"--temperature = {temperature:g}: must be above 0. For the most likely token leave "
+            f"out "
             "--sample, --temperature, --top-k and --top-p."
         )
     if share is not None and not 0 < share <= 1:
         raise UserError(f"--top-p = {share:g}: must be above 0 and at most 1.")
     if parsed.beams > 1 and _samples(parsed):
         raise UserError(
-            "--beams searches for the most likely text and --sample draws one at random. Use only one."
+            "--beams searches for the most likely text and --sample draws one at random. Use only "
+            "one."
         )
     if parsed.length_penalty is not None and parsed.beams == 1:
         raise UserError(

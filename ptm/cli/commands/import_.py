@@ -51,11 +51,13 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("OUT is missing: give the folder to write.")
     if parsed.origin == "hf" and (parsed.config or parsed.vocab):
         raise UserError(
-            "--config and --vocab are options of --from uer. A transformers folder has its own files."
+            "--config and --vocab are options of --from uer. A transformers folder has its own "
+            "files."
         )
     if parsed.origin == "hf" and parsed.overrides:
         raise UserError(
-            f"{parsed.overrides[0]}: tokenizer options are read from the transformers folder. Leave it out."
+            f"{parsed.overrides[0]}: tokenizer options are read from the transformers folder. "
+            f"Leave it out."
         )
     from ptm.interop.import_model import import_from_huggingface, import_from_uer
     from ptm.interop.uer.import_model import tokenizer_options

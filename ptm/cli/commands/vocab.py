@@ -116,7 +116,8 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=_MEGABYTES,
         metavar="N",
-        help=f"megabytes of text to read, spread evenly over a larger corpus (default {_MEGABYTES})",
+        help=f"megabytes of text to read, spread evenly over a larger corpus (default "
+        f"{_MEGABYTES})",
     )
 
 
@@ -190,7 +191,8 @@ def _adapt(parsed: argparse.Namespace) -> int:
         + (
             f" as {how}"
             if how
-            else f" ({adapted.from_pieces:,} as the mean of their pieces, {rest:,} of the kept rows)"
+            else f" ({adapted.from_pieces:,} as the mean of their pieces, {rest:,} of the kept "
+            f"rows)"
         )
     )
     return EXIT_DONE
