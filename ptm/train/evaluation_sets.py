@@ -72,7 +72,10 @@ class EvaluationSets:
         )
 
     def tell_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
-        """Log the metrics of warm-start weights before and after training, keyed by `metric_key`."""
+        """Log the metrics before and after the training of warm-start weights.
+
+        Both mappings are keyed by `metric_key`.
+        """
         for name in self._sets if before and after else ():
             changes = (
                 f"{metric} {before[key]:.4f} -> {after[key]:.4f}"

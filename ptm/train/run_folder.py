@@ -173,8 +173,8 @@ class RunFolder:
         ]
         if different:
             raise UserError(
-                f"{self.path}: holds the run of another recipe ({'; '.join(different)}). Use another "
-                "name, or --fresh to set the old run aside."
+                f"{self.path}: holds the run of another recipe ({'; '.join(different)}). Use "
+                "another name, or --fresh to set the old run aside."
             )
 
     def describe(

@@ -248,7 +248,9 @@ class Trainer:
         # The step count is not reset, so the updates that were undone count as skipped.
         lost = self._position.step - checkpoint.run["updates"] - self._skipped_steps
         self._skipped_before += lost
-        logger.warning("rolled back to the weights of step %d; lost steps: %d", checkpoint.step, lost)
+        logger.warning(
+            "rolled back to the weights of step %d; lost steps: %d", checkpoint.step, lost
+        )
 
     def _take_state(self, checkpoint: Checkpoint) -> None:
         self._engine.state.write(

@@ -29,7 +29,7 @@ _CHUNK = 1 << 26
 
 @dataclass(frozen=True)
 class _Found:
-    """A checkpoint on one host: its manifest's digest, all its files, and those whole on the host."""
+    """A checkpoint on one host: digest of the manifest, all files, and files that are whole."""
 
     manifest: str
     files: tuple[str, ...]

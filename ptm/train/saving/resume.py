@@ -59,8 +59,8 @@ def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
     teachers = inputs.teachers.fingerprints if inputs.teachers else ()
     if checkpoint.run.get("teachers", []) != list(teachers):
         raise UserError(
-            f"{checkpoint.folder}: was distilled from other weights than objective.teacher holds now. "
-            "Restore the original teacher, or use --fresh."
+            f"{checkpoint.folder}: was distilled from other weights than objective.teacher holds "
+            "now. Restore the original teacher, or use --fresh."
         )
     if steps < checkpoint.step:
         raise UserError(

@@ -65,7 +65,7 @@ class Saver:
         *,
         node_local: bool = False,
     ) -> None:
-        """With `node_local`, `folder` is on a local disk, and each host finishes its own checkpoint."""
+        """With `node_local`, `folder` is local to each host, which finishes its own checkpoint."""
         self._folder = folder
         self._state = state
         self._ranks = ranks

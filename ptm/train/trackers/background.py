@@ -39,7 +39,9 @@ class Background:
         waited = time.monotonic() - self._began
         if not self._ready.is_set() and not self._remarked and waited > PATIENCE:
             self._remarked = True
-            logger.warning("%s has not started within %.0f s; training continues", self._name, waited)
+            logger.warning(
+                "%s has not started within %.0f s; training continues", self._name, waited
+            )
 
     def close(self) -> None:
         """Wait up to `PATIENCE` seconds for the tracker to receive all reports and close."""
