@@ -60,9 +60,7 @@ def reports(runs: Runs, name: str) -> list[dict[str, Any]]:
     return [record for record in runs.metrics(name) if record["split"] == "train"]
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(
-    runs: Runs, inject: Inject
-) -> None:
+def test_a_loss_of_nan_ends_the_training_with_one_message(runs: Runs, inject: Inject) -> None:
     inject(math.nan)
     with pytest.raises(
         TrainingError, match=r"step 9: the loss is nan.*Step 8 is saved.*policy=skip"
@@ -102,7 +100,7 @@ def test_a_skipped_step_changes_nothing(runs: Runs, inject: Inject, engine: str,
 
 
 @pytest.mark.parametrize("factor", FACTORS.values(), ids=FACTORS)
-def test_a_rollback_takes_the_weights_before_and_the_data_after(
+def test_a_rollback_restores_the_weights_and_continues_with_the_next_data(
     runs: Runs, inject: Inject, factor: float
 ) -> None:
     policy = f"train.anomalies={{policy: rollback, {SPIKES}}}"
@@ -120,16 +118,14 @@ def test_a_rollback_takes_the_weights_before_and_the_data_after(
     assert state["position"]["row"] == 12 * 8
 
 
-def test_a_rollback_without_a_checkpoint_says_so(runs: Runs, inject: Inject) -> None:
+def test_a_rollback_without_a_checkpoint_raises_an_error(runs: Runs, inject: Inject) -> None:
     inject(math.nan)
     policy = "train.anomalies={policy: rollback}"
     with pytest.raises(TrainingError, match="no checkpoint to roll back to"):
         runs.train("none", policy, "checkpoint.every=100")
 
 
-def test_the_texts_of_a_batch_are_written_where_they_are_asked_for(
-    runs: Runs, inject: Inject
-) -> None:
+def test_the_texts_of_a_batch_are_recorded_if_configured(runs: Runs, inject: Inject) -> None:
     inject(math.nan)
     assert runs.train("texts", "train.anomalies={policy: skip, text: true}") == EXIT_DONE
     (event,) = events(runs, "texts")
@@ -137,7 +133,7 @@ def test_the_texts_of_a_batch_are_written_where_they_are_asked_for(
     assert all(text for text in event["texts"])
 
 
-def test_a_run_goes_on_past_an_anomaly_under_another_policy(runs: Runs, inject: Inject) -> None:
+def test_a_run_continues_past_an_anomaly_under_another_policy(runs: Runs, inject: Inject) -> None:
     inject(math.nan)
     with pytest.raises(TrainingError):
         runs.train("past")
@@ -152,7 +148,7 @@ def test_too_many_anomalies_end_the_training_under_any_policy() -> None:
         assert watch.exhausted is (count == 3)
 
 
-def test_a_spike_is_judged_by_the_steps_before_it_alone() -> None:
+def test_a_spike_is_compared_with_normal_previous_steps_only() -> None:
     watch = Watch(AnomalyBlock(sigmas=4, window=8))
     losses = [5.0, 5.1, 4.9, 5.0, 5.05, 4.95, 5.0, 5.0]
     assert all(watch.judge(loss=x, grad_norm=1.0, overflow=False) is None for x in losses)
@@ -167,7 +163,7 @@ def test_a_spike_is_judged_by_the_steps_before_it_alone() -> None:
     assert again.count == 4
 
 
-def test_a_falling_loss_and_a_rising_accuracy_are_no_anomaly() -> None:
+def test_a_falling_loss_is_not_an_anomaly() -> None:
     watch = Watch(AnomalyBlock(sigmas=3, window=10))
     for step in range(200):
         assert watch.judge(loss=9 * 0.98**step, grad_norm=1.0, overflow=False) is None

@@ -119,7 +119,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence_and_leaves_nothing(
+def test_a_mistake_prints_one_line_and_leaves_no_files(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
 ) -> None:
     (command, *options), overrides, expected = MISTAKES[mistake]
@@ -134,7 +134,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert sorted(store.parent.rglob("*")) == before
 
 
-def test_validate_reads_a_lexicon_that_is_there(
+def test_validate_reads_an_existing_lexicon(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lexicon = tmp_path / "phrases.txt"
@@ -145,7 +145,7 @@ def test_validate_reads_a_lexicon_that_is_there(
     assert f"{lexicon}: a lexicon with no usable phrase" in capsys.readouterr().err
 
 
-def test_a_recipe_file_is_named_with_its_line(
+def test_an_error_in_a_recipe_file_names_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = Path(RECIPE).read_text().replace("  heads: 2", "  headz: 2")

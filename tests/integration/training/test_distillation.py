@@ -69,7 +69,9 @@ def test_teachers_compute_in_the_precision_of_the_student(
         assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
 
 
-def test_a_teacher_takes_the_memory_of_the_students_precision(runs: Runs, teacher: Path) -> None:
+def test_the_weights_of_a_teacher_have_the_precision_of_the_student(
+    runs: Runs, teacher: Path
+) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(teacher))
     loaded = load_recipe(recipe, overrides)
     teachers = open_teachers(loaded, loaded.tokenizer.load())
@@ -80,7 +82,7 @@ def test_a_teacher_takes_the_memory_of_the_students_precision(runs: Runs, teache
         assert sizes == {bytes_each}
 
 
-def test_several_teachers_teach_at_once(runs: Runs, teacher: Path) -> None:
+def test_several_teachers_are_averaged(runs: Runs, teacher: Path) -> None:
     other = runs.folder / "other"
     assert runs.train("other", "seed=8", *SHORT) == EXIT_DONE
     soft = {}
@@ -95,7 +97,7 @@ def test_several_teachers_teach_at_once(runs: Runs, teacher: Path) -> None:
     assert soft["two"] != pytest.approx(soft["one"], rel=1e-3)
 
 
-def test_a_teacher_does_not_learn(runs: Runs, teacher: Path) -> None:
+def test_a_teacher_is_not_trained(runs: Runs, teacher: Path) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(teacher), *SHORT)
     loaded = load_recipe(recipe, overrides)
     before = open_teachers(loaded, loaded.tokenizer.load())
@@ -107,7 +109,7 @@ def test_a_teacher_does_not_learn(runs: Runs, teacher: Path) -> None:
     assert saved.run["teachers"] == list(before.fingerprints)
 
 
-def test_a_distillation_stopped_and_started_again_is_like_a_calm_one(
+def test_a_stopped_and_resumed_distillation_has_the_metrics_of_an_undisturbed_one(
     runs: Runs, teacher: Path
 ) -> None:
     assert runs.train("calm", taught_by(teacher), *SHORT) == EXIT_DONE
@@ -117,7 +119,7 @@ def test_a_distillation_stopped_and_started_again_is_like_a_calm_one(
     assert runs.metrics("stopped") == runs.metrics("calm")
 
 
-def test_a_teacher_that_has_changed_is_refused(runs: Runs, teacher: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_has_changed_is_rejected(runs: Runs, teacher: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(teacher, mine)
     stop = "train.wall_time_hours=1e-9"
@@ -154,7 +156,7 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
         ),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_refused(
+def test_a_teacher_that_does_not_fit_is_rejected(
     runs: Runs, teacher: Path, wrong: Callable[[Path], tuple[str, ...]], sentence: str
 ) -> None:
     recipe, *overrides = runs.arguments("student", *wrong(teacher))
@@ -163,21 +165,19 @@ def test_a_teacher_that_does_not_fit_is_refused(
         open_teachers(loaded, loaded.tokenizer.load())
 
 
-def test_a_narrower_student_learns_without_the_cosine(runs: Runs, teacher: Path) -> None:
+def test_a_narrower_student_trains_without_the_cosine_loss(runs: Runs, teacher: Path) -> None:
     without = taught_by(teacher, weights=", weights: {cosine: 0}")
     assert runs.train("student", without, "model.encoder.hidden_size=16", *SHORT) == EXIT_DONE
 
 
-def test_a_teacher_that_is_not_there_yet_does_not_fail_validation(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_missing_teacher_does_not_fail_validation(runs: Runs, tmp_path: Path) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(tmp_path / "nowhere"))
     missing = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
     assert len(missing) == 1
     assert missing[0].startswith("objective.teacher: ")
 
 
-def test_pipelines_are_refused_with_the_reason(runs: Runs, teacher: Path) -> None:
+def test_pipeline_stages_are_rejected_with_the_reason(runs: Runs, teacher: Path) -> None:
     stages = ("engine.deepspeed=pipeline", "engine.pipeline_stages=2")
     recipe, *overrides = runs.arguments("student", taught_by(teacher), *stages)
     with pytest.raises(UserError, match=r"distil cannot be cut into stages: .* no gradient"):
@@ -199,7 +199,7 @@ def test_a_student_is_evaluated_without_its_teacher(runs: Runs, teacher: Path) -
 @pytest.mark.parametrize(
     ("chosen", "layer"), [("every: 2", 0), ("layers: [1]", 1), ("layers: [0]", 0)]
 )
-def test_a_student_begins_with_chosen_layers_of_its_teacher(
+def test_a_student_starts_from_chosen_layers_of_its_teacher(
     runs: Runs, teacher: Path, chosen: str, layer: int
 ) -> None:
     still = ("optimizer.learning_rate=1e-30", "train.steps=1", "checkpoint.every=1")
@@ -224,7 +224,7 @@ def test_a_student_begins_with_chosen_layers_of_its_teacher(
         ("every: 2, layers: [0]", "give either every or layers"),
     ],
 )
-def test_layers_that_do_not_fit_are_refused(
+def test_layers_that_do_not_fit_are_rejected(
     runs: Runs, teacher: Path, chosen: str, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):

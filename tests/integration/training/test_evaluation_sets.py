@@ -36,18 +36,18 @@ def made(runs: Runs, news: str) -> str:
     return news
 
 
-def test_preprocess_makes_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
+def test_preprocess_creates_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
     recipe, *overrides = runs.arguments("made", made)
     assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == []
 
 
-def test_a_missing_store_is_a_users_error_with_the_command(runs: Runs, news: str) -> None:
+def test_a_missing_store_is_an_error_that_names_the_command(runs: Runs, news: str) -> None:
     with pytest.raises(UserError, match=r"evaluation\.news\.store: .* `ptm preprocess RECIPE`"):
         runs.train("missing", news)
     assert not (runs.folder / "missing").exists()
 
 
-def test_every_set_is_told_under_its_own_name(runs: Runs, made: str) -> None:
+def test_every_set_is_reported_under_its_own_name(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     assert runs.train("plain", *SHORT) == EXIT_DONE
     named, plain = runs.metrics("named"), runs.metrics("plain")
@@ -61,7 +61,7 @@ def test_every_set_is_told_under_its_own_name(runs: Runs, made: str) -> None:
     assert "news perplexity" in page
 
 
-def test_nothing_needs_to_be_held_out_where_a_set_is_named(runs: Runs, made: str) -> None:
+def test_a_named_evaluation_set_is_enough_without_a_held_out_split(runs: Runs, made: str) -> None:
     best = ("data.held_out=0", "checkpoint.best=news/loss")
     stop = "train.early_stopping={metric: news/mlm_accuracy, patience: 9}"
     assert runs.train("named", made, *SHORT, *best, stop) == EXIT_DONE
@@ -72,27 +72,27 @@ def test_nothing_needs_to_be_held_out_where_a_set_is_named(runs: Runs, made: str
 
 
 @pytest.mark.parametrize("metric", ["loss", "new/loss"])
-def test_a_metric_that_is_not_measured_is_refused(runs: Runs, made: str, metric: str) -> None:
+def test_a_metric_that_is_not_measured_is_rejected(runs: Runs, made: str, metric: str) -> None:
     recipe, *overrides = runs.arguments("x", made, "data.held_out=0", f"checkpoint.best={metric}")
     with pytest.raises(UserError, match=r"is not measured here; choose one of .*news/loss"):
         load_recipe(recipe, overrides)
 
 
 @pytest.mark.parametrize("name", ["train", "eval", "perf"])
-def test_a_name_that_reports_use_is_refused(runs: Runs, name: str) -> None:
+def test_a_reserved_name_is_rejected(runs: Runs, name: str) -> None:
     taken = f"data.evaluation={{{name}: {{corpus: a, store: b}}}}"
     recipe, *overrides = runs.arguments("x", taken)
     with pytest.raises(UserError, match="has a meaning of its own"):
         load_recipe(recipe, overrides)
 
 
-def test_the_trainings_own_store_is_no_evaluation_set(runs: Runs) -> None:
+def test_the_training_store_is_rejected_as_an_evaluation_set(runs: Runs) -> None:
     same = f"data.evaluation={{news: {{corpus: news.txt, store: {runs.store}}}}}"
     with pytest.raises(UserError, match=r"evaluation.news.store: .* is that of data.store already"):
         runs.train("same", same)
 
 
-def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> None:
+def test_evaluate_computes_the_metrics_that_training_reported(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     found = evaluate_source(open_source(str(runs.folder / "named")), [])
     for record in runs.metrics("named")[-2:]:
@@ -105,7 +105,7 @@ def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> N
 # Before and after
 
 
-def test_a_run_from_other_weights_is_evaluated_first(
+def test_a_run_with_a_warm_start_is_evaluated_before_its_first_step(
     runs: Runs, made: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert runs.train("first", made, *SHORT) == EXIT_DONE
@@ -124,12 +124,14 @@ def test_a_run_from_other_weights_is_evaluated_first(
     assert f"{before[1]['loss']:.4f} → {after['loss']:.4f}" in page
 
 
-def test_a_run_from_first_weights_is_not_evaluated_before_its_first_step(runs: Runs) -> None:
+def test_a_run_from_initial_weights_is_not_evaluated_before_its_first_step(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     assert min(record["step"] for record in runs.metrics("first")) > 0
 
 
-def test_a_stop_keeps_what_was_before(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_evaluation_before_the_first_step_survives_a_stop(
+    runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     begin = (f"init_from={runs.folder / 'first'}", *SHORT)
     assert runs.train("calm", *begin) == EXIT_DONE
@@ -141,7 +143,7 @@ def test_a_stop_keeps_what_was_before(runs: Runs, caplog: pytest.LogCaptureFixtu
     assert caplog.records[-1].getMessage() == calm
 
 
-def test_a_start_without_a_checkpoint_evaluates_anew(runs: Runs) -> None:
+def test_a_restart_without_a_checkpoint_repeats_the_first_evaluation(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     begin = (f"init_from={runs.folder / 'first'}", *SHORT)
     assert runs.train("second", *begin) == EXIT_DONE
@@ -156,7 +158,7 @@ def test_a_start_without_a_checkpoint_evaluates_anew(runs: Runs) -> None:
     assert sum(record["step"] == 0 for record in told) == 1
 
 
-def test_the_reports_are_json_with_step_zero(runs: Runs) -> None:
+def test_the_evaluation_before_training_is_reported_as_step_zero(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     assert runs.train("second", f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
     lines = (runs.folder / "second" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

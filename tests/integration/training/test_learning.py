@@ -70,7 +70,7 @@ def test_a_model_learns_nothing_from_shuffled_targets(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("shuffled", [False, True], ids=["real", "shuffled"])
-def test_reviews_are_learnt_beyond_the_plateau(
+def test_a_model_of_reviews_gets_past_the_unigram_plateau(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled: bool
 ) -> None:
     """Tiny, rows of 128, 32 packed rows, rate 1e-3, 1,500 steps: accuracy 0.12, loss 5.9."""
@@ -109,7 +109,7 @@ def test_the_bundled_vocabulary_covers_the_bundled_corpus() -> None:
         assert not any(unknown in ids for ids in tokenizer.encode(lines)), path
 
 
-def test_the_probes_are_not_in_the_corpus() -> None:
+def test_the_quickstart_probes_are_not_in_the_corpus() -> None:
     text = "\n".join(
         path.read_text(encoding="utf-8").lower()
         for path in sorted((QUICKSTART / "corpus").glob("*.txt"))

@@ -82,7 +82,7 @@ def assert_close(found: Metrics, expected: Metrics, *, rel: float = 1e-5) -> Non
 
 
 @pytest.mark.parametrize("name", WALKS)
-def test_a_run_goes_on_with_and_without_offload(runs: Runs, calm: Calm, name: str) -> None:
+def test_a_run_resumes_with_and_without_offload(runs: Runs, calm: Calm, name: str) -> None:
     engines = WALKS[name].split()
     others = {*STAGES, *OFFLOADED} - ({"zero3-offload"} if name == "zero2-offload" else set())
     assert {after for before, after in pairwise(engines) if before == name} == others
@@ -95,7 +95,7 @@ def test_a_run_goes_on_with_and_without_offload(runs: Runs, calm: Calm, name: st
 @pytest.mark.parametrize(
     ("before", "after"), [by_default(pair, (HALF[0], ROUNDED[1])) for pair in HALF + ROUNDED]
 )
-def test_a_run_in_bf16_goes_on_with_and_without_offload(
+def test_a_run_in_bf16_resumes_with_and_without_offload(
     moved: Moved, calm: Calm, before: str, after: str
 ) -> None:
     quiet = (*SHORT, "model.dropout=0.0", "engine.precision=bf16")
@@ -112,7 +112,7 @@ def test_a_run_in_bf16_goes_on_with_and_without_offload(
         for precision in ("fp32", "bf16", "fp16")
     ],
 )
-def test_an_offloaded_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+def test_a_stopped_run_with_offload_resumes_with_identical_metrics(
     moved: Moved, calm: Calm, name: str, precision: str
 ) -> None:
     engine = (*SHORT, "model.dropout=0.1", f"engine.precision={precision}", SMALL_SCALE)
@@ -191,7 +191,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_nvme_trains_with_the_losses_of_zero_3_and_leaves_nothing_there(
+def test_nvme_offload_has_the_losses_of_zero3_and_leaves_no_files(
     runs: Runs, calm: Calm, nvme: Nvme, on_disk: list[list[Path]], variant: str
 ) -> None:
     assert runs.train("run", *LARGE_QUIET, nvme.config(**VARIANTS[variant])) == EXIT_DONE
@@ -207,7 +207,7 @@ def test_nvme_trains_with_the_losses_of_zero_3_and_leaves_nothing_there(
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("other", ["zero1", "zero2-offload"])
-def test_a_run_goes_on_from_and_to_nvme(
+def test_a_run_resumes_from_and_to_nvme_offload(
     runs: Runs, calm: Calm, nvme: Nvme, other: str, precision: str
 ) -> None:
     quiet = (*LARGE_QUIET, f"engine.precision={precision}")
@@ -227,7 +227,7 @@ def test_a_run_goes_on_from_and_to_nvme(
 @pytest.mark.slow
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_on_nvme_that_was_stopped_or_killed_goes_on_as_if_it_had_not_been(
+def test_a_stopped_or_killed_run_on_nvme_resumes_with_identical_metrics(
     runs: Runs, nvme: Nvme, precision: str
 ) -> None:
     precise = f"engine.precision={precision}"
@@ -242,7 +242,7 @@ def test_a_run_on_nvme_that_was_stopped_or_killed_goes_on_as_if_it_had_not_been(
     assert not list(nvme.folder.iterdir())
 
 
-def test_two_runs_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_two_runs_of_one_name_have_separate_nvme_folders(tmp_path: Path) -> None:
     entry = {"device": "nvme", "nvme_path": str(tmp_path)}
     config = {"zero_optimization": {"stage": 3, "offload_optimizer": entry, "offload_param": entry}}
     first = offload_folders(with_own_folders(config, tmp_path / "one" / "run"))
@@ -293,7 +293,7 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.parametrize("command", ["validate --inputs", "train"])
 @pytest.mark.parametrize("lacking", LACKING)
-def test_what_nvme_needs_and_is_not_there_is_named_before_anything_starts(
+def test_missing_requirements_of_nvme_offload_are_named_before_anything_starts(
     runs: Runs,
     nvme: Nvme,
     all_there: pytest.MonkeyPatch,
@@ -332,7 +332,7 @@ def _read_only(nvme: Nvme, patch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("make", [_gone, _a_file, _read_only])
-def test_an_nvme_path_that_cannot_be_written_to_is_told_with_the_reason(
+def test_an_unwritable_nvme_path_is_reported_with_the_reason(
     runs: Runs,
     nvme: Nvme,
     all_there: pytest.MonkeyPatch,

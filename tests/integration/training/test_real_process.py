@@ -53,7 +53,7 @@ def ended(process: ForkServerProcess, rough: Runs) -> tuple[int | None, str]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_it(rough: Runs, number: signal.Signals) -> None:
+def test_a_signal_ends_the_process_with_its_exit_code(rough: Runs, number: signal.Signals) -> None:
     saved, expected = SIGNALS[number]
     process = started(rough)
     end = time.monotonic() + SECONDS
@@ -70,7 +70,9 @@ def test_a_signal_ends_it(rough: Runs, number: signal.Signals) -> None:
         assert "and saved; run the same command again to go on" in said
 
 
-def test_it_ends_with_the_reports_of_a_calm_run(rough: Runs, calm: Calm) -> None:
+def test_the_resumed_run_ends_with_the_reports_of_an_undisturbed_one(
+    rough: Runs, calm: Calm
+) -> None:
     code, said = ended(started(rough), rough)
     assert code == EXIT_DONE, said
     assert rough.metrics("run") == calm(*OVERRIDES)

@@ -84,7 +84,9 @@ def held(run: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("command", ["export", "evaluate", "fill"])
-def test_a_model_of_a_run_without_checkpoints(run: Path, refused: Refused, command: str) -> None:
+def test_a_run_without_checkpoints_cannot_be_exported_or_used(
+    run: Path, refused: Refused, command: str
+) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     more = {"export": [str(run / "out"), "--to", "hf"], "evaluate": [], "fill": ["[MASK]"]}
@@ -92,7 +94,7 @@ def test_a_model_of_a_run_without_checkpoints(run: Path, refused: Refused, comma
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])
-def test_weights_of_a_run_without_checkpoints(
+def test_init_from_a_run_without_checkpoints_is_rejected(
     runs: Runs, run: Path, refused: Refused, command: str
 ) -> None:
     shutil.rmtree(run / "checkpoints")
@@ -103,14 +105,14 @@ def test_weights_of_a_run_without_checkpoints(
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_with_the_run_of_another_recipe(
+def test_a_folder_with_the_run_of_another_recipe_is_rejected(
     runs: Runs, run: Path, refused: Refused, command: str
 ) -> None:
     words = runs.arguments("model", "seed=8")
     refused(command, *words, says=r"another recipe \(seed: 7 there, 8 here\).*--fresh")
 
 
-def test_another_store_than_the_run_began_with(
+def test_another_store_than_at_the_start_of_the_run_is_rejected(
     run: Path, tmp_path: Path, runs: Runs, refused: Refused
 ) -> None:
     other = tmp_path / "store"
@@ -125,7 +127,7 @@ def test_another_store_than_the_run_began_with(
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_another_vocabulary_than_the_store_was_made_with(
+def test_another_vocabulary_than_that_of_the_store_is_rejected(
     tmp_path: Path, runs: Runs, refused: Refused, command: str
 ) -> None:
     other = tmp_path / "other.txt"
@@ -137,7 +139,7 @@ def test_another_vocabulary_than_the_store_was_made_with(
 
 @pytest.mark.parametrize("command", ["train", "launch"])
 @pytest.mark.parametrize("options", [[], ["--fresh"]], ids=["go on", "fresh"])
-def test_a_folder_that_is_in_use(
+def test_a_folder_in_use_is_rejected(
     runs: Runs, run: Path, refused: Refused, command: str, options: list[str]
 ) -> None:
     with held(run):
@@ -146,7 +148,7 @@ def test_a_folder_that_is_in_use(
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_that_cannot_be_made(
+def test_a_folder_that_cannot_be_created_is_rejected(
     tmp_path: Path, runs: Runs, refused: Refused, command: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -156,7 +158,9 @@ def test_a_folder_that_cannot_be_made(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_that_is_read_only(runs: Runs, run: Path, refused: Refused, command: str) -> None:
+def test_a_read_only_folder_is_rejected(
+    runs: Runs, run: Path, refused: Refused, command: str
+) -> None:
     (run / "lock").unlink()
     run.chmod(0o500)
     try:
@@ -165,7 +169,9 @@ def test_a_folder_that_is_read_only(runs: Runs, run: Path, refused: Refused, com
         run.chmod(0o700)
 
 
-def test_checkpoints_of_which_a_part_is_nowhere(runs: Runs, run: Path, refused: Refused) -> None:
+def test_node_local_checkpoints_with_a_missing_part_are_rejected(
+    runs: Runs, run: Path, refused: Refused
+) -> None:
     for folder in (run / "checkpoints").glob("global_step*"):
         (folder / "rank00000.bin").unlink()
     words = runs.arguments("model", "checkpoint.node_local=true", "train.steps=20")
@@ -173,7 +179,7 @@ def test_checkpoints_of_which_a_part_is_nowhere(runs: Runs, run: Path, refused: 
 
 
 @pytest.mark.parametrize("command", ["train", "export"])
-def test_a_checkpoint_of_a_later_version(
+def test_a_checkpoint_of_a_later_version_is_rejected(
     runs: Runs, run: Path, refused: Refused, command: str
 ) -> None:
     manifest = run / "checkpoints" / "global_step12" / "manifest.json"
@@ -188,27 +194,27 @@ def test_a_checkpoint_of_a_later_version(
     refused(command, *words[command], says=says)
 
 
-def test_a_step_that_is_not_there(run: Path, refused: Refused) -> None:
+def test_a_step_without_a_checkpoint_is_rejected(run: Path, refused: Refused) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "5"]
     refused(*words, says="has no checkpoint of step 5; there are: 12, 8, 4")
 
 
-def test_the_best_of_a_run_that_kept_none(run: Path, refused: Refused) -> None:
+def test_the_best_step_of_a_run_without_a_best_checkpoint_is_rejected(
+    run: Path, refused: Refused
+) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
     refused(*words, says=f"{run}: has no best checkpoint; checkpoint.best in its recipe would")
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])
-def test_the_best_by_an_evaluation_that_does_not_happen(
+def test_a_best_metric_without_an_evaluation_is_rejected(
     runs: Runs, refused: Refused, command: str
 ) -> None:
     words = runs.arguments("new", "checkpoint.best=loss", "data.held_out=0")
     refused(command, *words, says="checkpoint.best: needs something to evaluate")
 
 
-def test_weights_that_do_not_fit_leave_a_folder_that_the_right_ones_may_use(
-    runs: Runs, run: Path
-) -> None:
+def test_a_failed_warm_start_leaves_the_run_folder_usable(runs: Runs, run: Path) -> None:
     def first_layer_from(layer: int) -> str:
         return f"init_from={{source: {run}, layers: [{layer}]}}"
 

@@ -35,7 +35,7 @@ def windows(tokenizer: Tokenizer, texts: list[str]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "openai_gpt", "llama"])
-def test_an_exports_perplexity_is_that_of_transformers_own_loss(
+def test_the_perplexity_of_an_export_follows_from_transformers_loss(
     tmp_path: Path,
     small_vocab: Path,
     bundled_texts: list[str],
@@ -71,7 +71,7 @@ def start(source: Path, blocks: dict[str, Any]) -> Any:
     return weights_to_start_from(str(source), plan_of(recipe), tokenizer, recipe.model)
 
 
-def test_a_training_starts_from_an_export_of_its_own_kind_and_no_other(
+def test_a_training_starts_from_an_export_of_its_own_family_only(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     blocks = causal_blocks("gpt2", small_vocab)

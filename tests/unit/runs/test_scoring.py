@@ -31,12 +31,12 @@ def test_english_is_compared_by_words() -> None:
     assert scores["rouge1"] == pytest.approx((6 / 7 + 1) / 2)
 
 
-def test_nothing_written_scores_nothing() -> None:
+def test_empty_texts_score_zero() -> None:
     scores = text_scores(["", ""], ENGLISH)
     assert scores["bleu"] == scores["rougeL"] == 0
 
 
-def test_sentinels_are_no_words() -> None:
+def test_sentinels_are_not_scored() -> None:
     marked = [f"<extra_id_0>{text}<extra_id_1>" for text in CHINESE]
     scores = text_scores(marked, marked)
     assert "tok:zh" in scores["bleu_signature"]

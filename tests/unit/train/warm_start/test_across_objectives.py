@@ -54,7 +54,7 @@ def started(folder: Path, blocks: dict[str, Any]) -> Start:
     return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
-def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(
+def test_a_roberta_starts_from_a_bert_without_its_pair_head(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
@@ -64,7 +64,7 @@ def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(
     assert all(torch.equal(found.weights[name], weights[name]) for name in found.weights)
 
 
-def test_a_bert_starts_from_a_roberta_and_its_pair_head_is_fresh(
+def test_a_bert_starts_from_a_roberta_with_a_new_pair_head(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     written(tmp_path / "roberta", blocks_with(small_vocab))
@@ -84,7 +84,7 @@ def test_a_prefix_language_model_starts_from_a_bert(tmp_path: Path, small_vocab:
     assert {*found.weights} | {*found.left} == {*weights}
 
 
-def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> None:
+def test_a_model_starts_from_an_imported_uer_checkpoint(tmp_path: Path, small_vocab: Path) -> None:
     size = len(small_vocab.read_text(encoding="utf-8").splitlines())
     config = CONFIGS["bert"]
     path = write_checkpoint(tmp_path / "u", config, random_state(config, size), small_vocab)
@@ -105,14 +105,14 @@ def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> No
         (1, 2, "encoder layers 0, layers 1 fresh)"),
     ],
 )
-def test_which_layers_were_taken_is_said(
+def test_the_loaded_layers_are_reported(
     tmp_path: Path, small_vocab: Path, there: int, here: int, said: str
 ) -> None:
     written(tmp_path / "source", blocks_with(small_vocab, Size(there, 32, 2)))
     assert said in str(started(tmp_path / "source", blocks_with(small_vocab, Size(here, 32, 2))))
 
 
-def test_an_albert_takes_another_alberts_group_and_a_bert_none(
+def test_an_albert_loads_the_group_of_another_albert_but_a_bert_does_not(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     shared = {"shared_groups": 1}
@@ -124,7 +124,7 @@ def test_an_albert_takes_another_alberts_group_and_a_bert_none(
         started(tmp_path / "albert", blocks_with(small_vocab))
 
 
-def test_positions_that_begin_in_another_row_are_refused(tmp_path: Path, small_vocab: Path) -> None:
+def test_another_position_offset_is_rejected(tmp_path: Path, small_vocab: Path) -> None:
     """The tables have one shape."""
     written(tmp_path / "source", blocks_with(small_vocab))
     blocks = blocks_with(small_vocab, embedding={"position_offset": 2})
@@ -132,7 +132,7 @@ def test_positions_that_begin_in_another_row_are_refused(tmp_path: Path, small_v
         started(tmp_path / "source", blocks)
 
 
-def test_tables_of_other_rows_are_refused_by_name_with_both_shapes(
+def test_a_table_of_another_size_is_rejected_with_its_name_and_both_shapes(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     written(tmp_path / "source", blocks_with(small_vocab))
