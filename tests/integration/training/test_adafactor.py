@@ -1,4 +1,4 @@
-"""Rows and columns of second moments are saved, and a run goes on from them to the bit."""
+"""Adafactor saves factored second moments, and a run resumes from them bit by bit."""
 
 from __future__ import annotations
 

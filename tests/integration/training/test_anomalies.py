@@ -1,4 +1,4 @@
-"""Steps unlike the others: told, and the training stopped, the step skipped or rolled back."""
+"""Anomalous steps are recorded, then the training stops, skips the step or rolls back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT = 9
 SPIKES = "sigmas: 6, window: 6"
 ENGINES = ("zero0-fp32", "zero1-fp32", "zero3-fp32", "zero0-bf16", "zero1-bf16", "zero2-bf16")
 FACTORS = {"nan": math.nan, "spike": 100.0}
-# Each engine once, and both kinds of loss in both precisions.
+# Most engines once, and both kinds of loss in both precisions.
 DEFAULT = (
     *(("zero0-fp32", "nan"), ("zero1-fp32", "spike"), ("zero3-fp32", "nan")),
     *(("zero0-bf16", "spike"), ("zero2-bf16", "nan")),
@@ -94,7 +94,7 @@ def test_a_skipped_step_changes_nothing(runs: Runs, inject: Inject, engine: str,
     skipped, calm = reports(runs, "skipped"), reports(runs, "calm")
     assert skipped[: AT - 1] == calm[: AT - 1]
     assert [record["skipped_steps"] for record in skipped[AT - 2 :]] == [0, 1, 1, 1, 1]
-    # The weights did not move, so the step after it is as good as that step would have been.
+    # The weights did not change, so the next step has about the loss of an undisturbed run.
     assert skipped[AT]["loss"] == pytest.approx(calm[AT]["loss"], rel=0.05)
     assert all(math.isfinite(record["grad_norm"]) for record in skipped)
 
@@ -154,8 +154,8 @@ def test_a_spike_is_compared_with_normal_previous_steps_only() -> None:
     assert all(watch.judge(loss=x, grad_norm=1.0, overflow=False) is None for x in losses)
     found = watch.judge(loss=7.0, grad_norm=1.0, overflow=False)
     assert found is not None
-    assert "standard deviations above the 5 of the steps before" in str(found)
-    # It has not become part of the window.
+    assert "standard deviations above the mean 5 of the previous steps" in str(found)
+    # The spike has not entered the window.
     assert watch.judge(loss=7.0, grad_norm=1.0, overflow=False) is not None
     assert watch.judge(loss=5.1, grad_norm=50.0, overflow=False).what == "gradient norm"  # type: ignore[union-attr]
     again = Watch(AnomalyBlock(sigmas=4, window=8), watch.state())

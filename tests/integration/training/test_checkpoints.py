@@ -1,4 +1,4 @@
-"""Which checkpoints stay, how they are written behind a training, and what it costs."""
+"""Which checkpoints are kept, how they are written asynchronously, and how long that blocks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_training_continues_while_a_checkpoint_is_written(
         assert runs.metrics(name)[-1]["loss"] == pytest.approx(calm()[-1]["loss"], rel=1e-6)
     assert "ptm-save" in threads
     assert "MainThread" in threads
-    # The evaluation of step 6 saved; the report of step 7 says for how long that held it up.
+    # The evaluation of step 6 saved a checkpoint; the report of step 7 has the time that blocked.
     assert spent["behind"][6] < 0.25 < 0.5 < spent["waiting"][6]
 
 
@@ -99,7 +99,7 @@ def test_an_asynchronous_checkpoint_holds_the_step_at_which_it_was_started(
         slow_disk(patch, 0.3)
         assert runs.train("stopped", "checkpoint.keep=9", stop_at=9) == EXIT_STOPPED
     for step in (9, 8):
-        # Were it of a later step, going on from it would not have the calm run's numbers.
+        # With the state of a later step, a resumed run would not have the calm run's metrics.
         assert runs.checkpoints("stopped")[-1] == step
         assert runs.train("stopped", "checkpoint.keep=9") == EXIT_DONE
         assert runs.metrics("stopped") == calm()
@@ -147,7 +147,7 @@ PRECISIONS = {
 
 
 CHANGES = ("fp32", "bf16", "fp32", "fp16", "bf16", "fp16", "fp32")
-"""Precisions such that each follows each of the others once."""
+"""Each precision follows each other precision once."""
 
 
 def test_every_precision_resumes_from_every_other_with_close_losses(runs: Runs, calm: Calm) -> None:

@@ -1,4 +1,4 @@
-"""Teachers beside a training: what they may be, what a run remembers of them, what comes of it."""
+"""Distillation: which teachers are allowed, what a run saves of them, and the losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TERMS = {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
 
 @pytest.fixture(scope="module")
 def teacher(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two layers that has learnt for a moment."""
+    """A model of two layers, trained for a few steps."""
     runs = Runs(store, tmp_path_factory.mktemp("teachers"))
     assert runs.train("teacher", "model.encoder.layers=2", *SHORT, "data.held_out=0") == EXIT_DONE
     return runs.folder / "teacher"
@@ -51,7 +51,7 @@ def test_weights_on_a_schedule_move_the_loss(runs: Runs, teacher: Path) -> None:
     weights = ", weights: {soft: {start: 8, end: 0, steps: 4}, mlm: 1, cosine: 0}"
     assert runs.train("student", taught_by(teacher, weights=weights), *SHORT) == EXIT_DONE
     for record in runs.metrics("student"):
-        # A step is weighted by the updates before it, an evaluation by those so far.
+        # A step uses the loss weights before its update, an evaluation those after it.
         before = record["step"] - (record["split"] == "train")
         expected = (8 - 2 * before) * record["soft_loss"] + record["mlm_loss"]
         assert record["loss"] == pytest.approx(expected, rel=1e-5)
@@ -125,7 +125,7 @@ def test_a_teacher_that_has_changed_is_rejected(runs: Runs, teacher: Path, tmp_p
     stop = "train.wall_time_hours=1e-9"
     assert runs.train("student", taught_by(mine), *SHORT, stop) == EXIT_STOPPED
     shutil.rmtree(mine / "checkpoints" / "global_step4")
-    with pytest.raises(UserError, match=r"taught by other weights .* --fresh"):
+    with pytest.raises(UserError, match=r"distilled from other weights .* --fresh"):
         runs.train("student", taught_by(mine), *SHORT)
 
 
@@ -190,9 +190,9 @@ def test_a_student_is_evaluated_without_its_teacher(runs: Runs, teacher: Path) -
     assert runs.train("student", taught_by(mine), *SHORT) == EXIT_DONE
     shutil.rmtree(mine)
     found = evaluate_source(open_source(str(runs.folder / "student")), [])
-    told = runs.metrics("student")[-1]
-    assert found["loss"] == found["mlm_loss"] == pytest.approx(told["mlm_loss"], rel=1e-5)
-    assert found["perplexity"] == pytest.approx(told["perplexity"], rel=1e-5)
+    reported = runs.metrics("student")[-1]
+    assert found["loss"] == found["mlm_loss"] == pytest.approx(reported["mlm_loss"], rel=1e-5)
+    assert found["perplexity"] == pytest.approx(reported["perplexity"], rel=1e-5)
     assert "soft_loss" not in found
 
 
@@ -219,7 +219,7 @@ def test_a_student_starts_from_chosen_layers_of_its_teacher(
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ("every: 1", r"takes the layers \[0, 1\] .* are 2, but .* has 1: choose as many"),
+        ("every: 1", r"chosen layers \[0, 1\] .* number 2, but .* has 1\. Choose that many"),
         ("layers: [2]", "has no encoder layer 2; it has 2, counted from 0"),
         ("every: 2, layers: [0]", "give either every or layers"),
     ],

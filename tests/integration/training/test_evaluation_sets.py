@@ -1,4 +1,4 @@
-"""Named corpora are evaluated beside what is held out; a run from other weights first of all."""
+"""Named evaluation sets beside the held-out split; evaluation before a warm-started training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT = ("train.steps=4", "tracking.report_every=2", "tracking.evaluate_every=2"
 
 @pytest.fixture
 def news(tmp_path: Path) -> str:
-    """An override that evaluates on a corpus of its own, whose store is not made yet."""
+    """An override that adds an evaluation set, whose store does not exist yet."""
     text = (QUICKSTART / "corpus" / "chinese.txt").read_text(encoding="utf-8").splitlines()
     corpus = tmp_path / "news.txt"
     corpus.write_text("\n".join(text[:40]) + "\n", encoding="utf-8")
@@ -31,7 +31,7 @@ def news(tmp_path: Path) -> str:
 
 @pytest.fixture
 def made(runs: Runs, news: str) -> str:
-    """The same, with its store made as a user would."""
+    """The same override, with its store created by `ptm preprocess`."""
     assert main(["preprocess", *runs.arguments("made", news)]) == EXIT_DONE
     return news
 
@@ -111,10 +111,10 @@ def test_a_run_with_a_warm_start_is_evaluated_before_its_first_step(
     assert runs.train("first", made, *SHORT) == EXIT_DONE
     caplog.clear()
     assert runs.train("second", made, f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
-    learnt = [record for record in runs.metrics("first") if record["step"] == 4][1:]
+    final = [record for record in runs.metrics("first") if record["step"] == 4][1:]
     before = [record for record in runs.metrics("second") if record["step"] == 0]
     assert [record["split"] for record in before] == ["eval", "news"]
-    for one, other in zip(before, learnt, strict=True):
+    for one, other in zip(before, final, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
         assert one["perplexity"] == pytest.approx(other["perplexity"], rel=1e-6)
     after = runs.metrics("second")[-1]
@@ -147,15 +147,15 @@ def test_a_restart_without_a_checkpoint_repeats_the_first_evaluation(runs: Runs)
     assert runs.train("first", *SHORT) == EXIT_DONE
     begin = (f"init_from={runs.folder / 'first'}", *SHORT)
     assert runs.train("second", *begin) == EXIT_DONE
-    told = runs.metrics("second")
+    reports = runs.metrics("second")
     for path in (runs.folder / "second" / "checkpoints").iterdir():
         for file in [path] if path.is_file() else list(path.iterdir()):
             file.unlink()
     for path in (runs.folder / "second" / "checkpoints").iterdir():
         path.rmdir()
     assert runs.train("second", *begin) == EXIT_DONE
-    assert runs.metrics("second") == told
-    assert sum(record["step"] == 0 for record in told) == 1
+    assert runs.metrics("second") == reports
+    assert sum(record["step"] == 0 for record in reports) == 1
 
 
 def test_the_evaluation_before_training_is_reported_as_step_zero(runs: Runs) -> None:

@@ -1,6 +1,6 @@
-"""What an earlier version wrote (commit 3328e95) is read, and goes on with its numbers.
+"""Files of an earlier version (commit 3328e95) are read, and a run resumes with its metrics.
 
-The expected numbers are those with which that version itself went on.
+The expected metrics are those of that version when it resumed the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copied
 
 
-def go_on(*, steps: int) -> int:
+def resume(*, steps: int) -> int:
     return train(lambda: load_recipe("recipe.yaml", [f"train.steps={steps}"]), fresh=False)
 
 
@@ -41,7 +41,7 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_a_run_resumes_with_the_recorded_metrics(folder: Path) -> None:
-    assert go_on(steps=8) == EXIT_DONE
+    assert resume(steps=8) == EXIT_DONE
     lines = (folder / "runs/old/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = [one for one in map(json.loads, lines) if one["step"] > 4]
     assert len(found) == len(EXPECTED["continued"])
@@ -52,7 +52,7 @@ def test_a_run_resumes_with_the_recorded_metrics(folder: Path) -> None:
 
 def test_the_index_of_the_store_is_used_and_not_rebuilt(folder: Path) -> None:
     before = sorted(path.relative_to(folder) for path in (folder / "store").rglob("*"))
-    assert go_on(steps=5) == EXIT_DONE
+    assert resume(steps=5) == EXIT_DONE
     assert sorted(path.relative_to(folder) for path in (folder / "store").rglob("*")) == before
 
 

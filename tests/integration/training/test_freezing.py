@@ -1,4 +1,4 @@
-"""Frozen parameters keep their value to the last bit; layers learn at rates of their own."""
+"""Frozen parameters keep their exact values; layers have their own learning rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.small_runs import PROJECT, Runs
 
 FROZEN = ("word_embedding", "encoder_00.attention")
 FREEZE = 'train.freeze=["word_embedding*", "encoder_00.attention*"]'
-# All the others.
+# All parameters that FREEZE leaves trainable.
 OTHERS = 'train.freeze=["embedding*", "encoder_00.feed_forward*", "mlm_*"]'
 SHORT = (
     *("train.steps=4", "tracking.report_every=1", "checkpoint.every=2", "data.held_out=0"),
@@ -155,5 +155,5 @@ def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:
     lines = list(show(load_recipe(recipe, overrides), batch=False))
     counts = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ")}
     numbers = {key: int(value.replace(",", "")) for key, value in counts.items() if "," in value}
-    assert numbers["frozen"] + numbers["learning"] == numbers["parameters"]
+    assert numbers["frozen"] + numbers["trainable"] == numbers["parameters"]
     assert numbers["frozen"] > 10_000

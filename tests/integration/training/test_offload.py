@@ -1,4 +1,4 @@
-"""Offload: trains and resumes as without it; what could not work is refused in a sentence."""
+"""Offload: trains and resumes as without it, and reports missing requirements."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Moved = Callable[..., Metrics]
 OFFLOADED = ("zero2-offload", "zero3-offload")
 STAGES = ("zero0", "zero1", "zero2", "zero3")
 SHORT = ("train.steps=6", "tracking.report_every=1", "data.held_out=0", "checkpoint.every=100")
-# With the scale that fp16 begins with otherwise, all of so few steps are skipped.
+# With the default initial loss scale of fp16, all of these few steps would be skipped.
 SMALL_SCALE = "engine.loss_scale.initial_power=8"
 WALKS = {
     "zero2-offload": "zero0 zero2-offload zero2-offload zero3 zero2-offload zero2 zero2-offload "
@@ -39,16 +39,16 @@ WALKS = {
     "zero3-offload": "zero0 zero3-offload zero3-offload zero2-offload zero3-offload zero3 "
     "zero3-offload zero2 zero3-offload zero1 zero3-offload zero0",
 }
-"""Engines such that every one with offload follows, and is followed by, each that there is."""
+"""Sequences of engines: the key follows, and is followed by, each other engine."""
 HALF = [("zero2-offload", "zero3-offload"), ("zero3-offload", "zero2-offload")]
 HALF += [("zero2-offload", "zero3"), ("zero2", "zero3-offload")]
-# These round sums of gradients to bf16, which the others keep in fp32.
+# These pairs round summed gradients to bf16 in one engine and keep them in fp32 in the other.
 ROUNDED = [("zero0", "zero2-offload"), ("zero3-offload", "zero1")]
 
 
 @pytest.fixture(scope="module")
 def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The folder of a run that was stopped after three of six steps, trained once."""
+    """The folder of a run that was stopped after three of six steps; one per set of overrides."""
     made: dict[tuple[str, ...], Path] = {}
 
     def folder(*overrides: str) -> Path:
@@ -64,11 +64,11 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 @pytest.fixture
 def moved(runs: Runs, stopped: Callable[..., Path]) -> Moved:
-    """The metrics of a run that `before` began and `after` went on with."""
+    """The metrics of a run started with engine `before` and resumed with engine `after`."""
 
     def metrics(before: str, after: str, *overrides: str) -> Metrics:
-        begun = stopped(*overrides, f"engine.deepspeed={before}")
-        shutil.copytree(begun, runs.folder / "moved")
+        folder = stopped(*overrides, f"engine.deepspeed={before}")
+        shutil.copytree(folder, runs.folder / "moved")
         assert runs.train("moved", *overrides, f"engine.deepspeed={after}") == EXIT_DONE
         return runs.metrics("moved")
 
@@ -122,7 +122,7 @@ def test_a_stopped_run_with_offload_resumes_with_identical_metrics(
 
 
 class Nvme:
-    """ds_configs/zero3-nvme.json with a folder of this test's, for a model of several groups."""
+    """ds_configs/zero3-nvme.json with a temporary folder and small parameter groups."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "disk"
@@ -130,7 +130,7 @@ class Nvme:
         self._configs = folder
 
     def config(self, name: str = "nvme", *, parameters: bool = False, **options: Any) -> str:
-        """`engine.deepspeed` for it; `parameters`: they are on NVMe too."""
+        """The override of `engine.deepspeed`. `parameters`: also offload parameters to NVMe."""
         config = json.loads((PROJECT / "ds_configs/zero3-nvme.json").read_text(encoding="utf-8"))
         zero = config["zero_optimization"]
         zero["sub_group_size"] = 600_000
@@ -170,7 +170,7 @@ LARGE_QUIET = (*LARGE, "model.dropout=0.0")
 
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch, nvme: Nvme) -> list[list[Path]]:
-    """The files in the folder at the end of each run, before they are removed."""
+    """The files in the NVMe folder at the end of each run, before they are removed."""
     close, found = Engine.close, []
 
     def closed(self: Engine) -> None:
@@ -182,9 +182,9 @@ def on_disk(monkeypatch: pytest.MonkeyPatch, nvme: Nvme) -> list[list[Path]]:
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as the project has it": {},
-    "read and written ahead": {"pipeline_read": True, "pipeline_write": True, "buffer_count": 12},
-    "parameters too": {"parameters": True},
+    "as shipped": {},
+    "pipelined": {"pipeline_read": True, "pipeline_write": True, "buffer_count": 12},
+    "with parameters": {"parameters": True},
 }
 
 
@@ -218,7 +218,7 @@ def test_a_run_resumes_from_and_to_nvme_offload(
         assert runs.train(name, *quiet, after) == EXIT_DONE
         if precision == "fp32":
             assert_close(runs.metrics(name), expected)
-        # Smaller groups add up in another order, which in bf16 is seen.
+        # Smaller groups sum in another order, which shows in bf16.
         for record, calm_one in zip(runs.metrics(name), expected, strict=True):
             assert record["loss"] == pytest.approx(calm_one["loss"], rel=2e-3)
         assert not list(nvme.folder.iterdir())
@@ -236,7 +236,7 @@ def test_a_stopped_or_killed_run_on_nvme_resumes_with_identical_metrics(
     assert runs.train("rough", *engine, stop_at=3) == EXIT_STOPPED
     with pytest.raises(Killed):
         runs.train("rough", *engine, die_at=5)
-    assert list(nvme.folder.iterdir()), "a kill cleans nothing up"
+    assert list(nvme.folder.iterdir()), "a kill does not clean up"
     assert runs.train("rough", *engine) == EXIT_DONE
     assert runs.metrics("rough") == runs.metrics("calm")
     assert not list(nvme.folder.iterdir())
@@ -279,7 +279,7 @@ LACKING = {
 
 @pytest.fixture
 def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """All that it takes to build what NVMe needs, which the test then takes away."""
+    """All requirements of NVMe offload present; the test then removes one."""
     found = shutil.which
     monkeypatch.setenv("CXX", "true")
     which = "ptm.engines.async_io.shutil.which"
@@ -306,9 +306,9 @@ def test_missing_requirements_of_nvme_offload_are_named_before_anything_starts(
     name, *options = command.split()
     engine = nvme.config()
     assert main([name, *runs.arguments("wrong", engine), *options]) == EXIT_USER
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"ptm: {engine.replace('=', ' = ')}: offload to NVMe needs ")
-    assert said.endswith(f'{expected}; without it use "cpu".')
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"ptm: {engine.replace('=', ' = ')}: offload to NVMe needs ")
+    assert message.endswith(f'{expected}; without it use "cpu".')
     assert not runs.folder.exists()
 
 
@@ -324,10 +324,10 @@ def _a_file(nvme: Nvme, patch: pytest.MonkeyPatch) -> str:
 
 
 def _read_only(nvme: Nvme, patch: pytest.MonkeyPatch) -> str:
-    def refuse(**_: Any) -> None:
+    def fail(**_: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    patch.setattr(tempfile, "TemporaryFile", refuse)
+    patch.setattr(tempfile, "TemporaryFile", fail)
     return "Read-only file system"
 
 
@@ -348,6 +348,6 @@ def test_an_unwritable_nvme_path_is_reported_with_the_reason(
     assert expected in capsys.readouterr().out
     for command, *options in (["validate", "--inputs"], ["train"]):
         assert main([command, *arguments, *options]) == EXIT_USER
-        (said,) = capsys.readouterr().err.splitlines()
-        assert expected in said
+        (message,) = capsys.readouterr().err.splitlines()
+        assert expected in message
     assert not runs.folder.exists()

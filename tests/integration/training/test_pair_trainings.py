@@ -1,4 +1,4 @@
-"""Trainings over pairs: what is refused before they begin, and what they leave behind."""
+"""Trainings on pairs: errors before the start, and the results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Arguments = Callable[..., list[str]]
 @pytest.fixture
 def arguments(folder: Path) -> Arguments:
     def build(family: str, *others: str) -> list[str]:
-        said = [
+        overrides = [
             f"name={family}",
             f"runs_dir={folder / 'runs'}",
             f"tokenizer.vocab={vocab()}",
@@ -53,13 +53,13 @@ def arguments(folder: Path) -> Arguments:
             *("checkpoint.every=2", "tracking.report_every=2", "tracking.evaluate_every=4"),
         ]
         if family == "translation":
-            said += [
+            overrides += [
                 f"target_tokenizer.vocab={folder / 'targets.txt'}",
                 "target_tokenizer.size=null",
                 *("model.decoder.layers=1", "model.decoder.hidden_size=32"),
                 *("model.decoder.heads=2", "data.target_sequence_length=32"),
             ]
-        last = {word.partition("=")[0]: word for word in (*said, *others)}
+        last = {word.partition("=")[0]: word for word in (*overrides, *others)}
         return [str(PROJECT / "recipes" / family / "tiny.yaml"), *last.values()]
 
     return build
@@ -148,9 +148,9 @@ def test_a_line_without_a_tab_ends_preprocessing_with_its_line_number_and_no_sto
     lines[16] = lines[16].replace("\t", " ")
     (folder / "pairs.txt").write_text("\n".join(lines), encoding="utf-8")
     assert main(["preprocess", *arguments("translation")]) == EXIT_USER
-    (said,) = capsys.readouterr().err.splitlines()
-    assert "pairs.txt:17: " in said
-    assert "source<TAB>target" in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "pairs.txt:17: " in message
+    assert "source<TAB>target" in message
     assert not list(folder.glob("translation*"))
 
 

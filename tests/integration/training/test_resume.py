@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or damaged ends with the numbers of one that never was."""
+"""A run that was stopped, killed or damaged ends with the metrics of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_stopped_run_resumes_with_identical_metrics(runs: Runs, calm: Calm, en
     deepspeed, _, precision = engine.partition("-")
     overrides = (
         *(f"engine.deepspeed={deepspeed}", f"engine.precision={precision}"),
-        # So that what is drawn from is part of what goes on.
+        # With dropout, so that the random state is part of what is resumed.
         "model.dropout=0.1",
     )
     assert runs.train("stopped", *overrides, stop_at=7) == EXIT_STOPPED
@@ -91,12 +91,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         assert runs.train("damaged") == EXIT_DONE
     assert "damaged checkpoint passed over" in caplog.text
     assert "global_step12" in caplog.text
-    assert "going on from step 8" in caplog.text
+    assert "resuming from step 8" in caplog.text
     assert runs.metrics("damaged") == calm()
 
 
 def _listen(caplog: pytest.LogCaptureFixture) -> None:
-    """The project's logger does not propagate once the command line has set it up."""
+    """Let `caplog` receive messages, although the command line has turned propagation off."""
     import logging
 
     logging.getLogger("ptm").propagate = True
@@ -110,7 +110,7 @@ def test_a_run_with_only_damaged_checkpoints_does_not_start_from_scratch(runs: R
 
 
 STAGES = (0, 1, 2, 3, 0, 2, 1, 3, 1, 0, 3, 2, 0)
-"""ZeRO stages such that each follows each of the others once."""
+"""Each ZeRO stage follows each other stage once."""
 
 
 def test_every_zero_stage_resumes_from_every_other_with_the_same_losses(
@@ -139,13 +139,13 @@ def test_a_finished_run_continues_only_with_more_steps(runs: Runs) -> None:
 
 def test_fewer_steps_than_already_done_are_rejected(runs: Runs) -> None:
     assert runs.train("shorter") == EXIT_DONE
-    with pytest.raises(UserError, match="at step 12 already"):
+    with pytest.raises(UserError, match="already at step 12"):
         runs.train("shorter", "train.steps=9")
 
 
 def test_another_recipe_in_the_same_folder_is_rejected_with_the_differences(runs: Runs) -> None:
     assert runs.train("taken") == EXIT_DONE
-    with pytest.raises(UserError, match=r"seed: 7 there, 8 here"):
+    with pytest.raises(UserError, match=r"seed: 7 in the run, 8 in this recipe"):
         runs.train("taken", "seed=8")
     assert runs.train("taken", "seed=8", fresh=True) == EXIT_DONE
     aside = [path for path in runs.folder.iterdir() if path.name.startswith("taken.")]
@@ -189,8 +189,8 @@ def test_a_last_save_that_fails_ends_with_the_reason(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_the_disk(monkeypatch, save=3)
-    said = r"step 12 could not be saved \(.*No space left.*whole checkpoint: of step 8"
-    with pytest.raises(TrainingError, match=said):
+    expected_message = r"step 12 could not be saved \(.*No space left.*whole checkpoint: step 8"
+    with pytest.raises(TrainingError, match=expected_message):
         runs.train("ending")
     assert runs.train("ending") == EXIT_DONE
     assert runs.checkpoints("ending") == [4, 8, 12]
@@ -201,7 +201,7 @@ def test_a_disk_too_small_for_a_checkpoint_is_reported_at_the_start(
 ) -> None:
     usage = shutil.disk_usage(".")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="MB free, one checkpoint needs"):
+    with pytest.raises(UserError, match="MB free, but one checkpoint needs"):
         runs.train("full")
 
 
@@ -229,8 +229,8 @@ def test_a_lexicon_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     phrases = f"objective.masking={{unit: phrase, lexicon: {lexicon}}}"
     runs.train("phrases", phrases, stop_at=5)
     lexicon.write_text("in the\nof the\non the\n", encoding="utf-8")
-    with pytest.raises(UserError, match=f"trained on another content of {lexicon}"):
+    with pytest.raises(UserError, match=f"trained with other content in {lexicon}"):
         runs.train("phrases", phrases)
-    # In another order the phrases are the same.
+    # The order of phrases does not matter.
     lexicon.write_text("in the\nof the\n", encoding="utf-8")
     assert runs.train("phrases", phrases) == EXIT_DONE

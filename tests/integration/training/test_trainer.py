@@ -1,4 +1,4 @@
-"""What a training does besides stepping: reports, ends early, starts from other weights."""
+"""Accumulation, reports, early stopping and warm starts of a training."""
 
 from __future__ import annotations
 
@@ -112,13 +112,13 @@ def test_init_from_records_which_tensors_were_loaded(runs: Runs) -> None:
 def test_init_from_starts_with_the_loss_of_the_source(runs: Runs) -> None:
     longer = ("train.steps=60", "tracking.evaluate_every=60", "tracking.report_every=1")
     assert runs.train("first", *longer) == EXIT_DONE
-    learnt = runs.metrics("first")[-1]["loss"]
+    source_loss = runs.metrics("first")[-1]["loss"]
     for stage in range(4):
         name = f"from-{stage}"
         start = (f"init_from={runs.folder / 'first'}", "tracking.report_every=1", "train.steps=2")
         assert runs.train(name, *start, f"engine.deepspeed=zero{stage}") == EXIT_DONE
-        # The first update has a rate of 0, so the second report is of the source's weights too.
-        assert runs.metrics(name)[0]["loss"] == pytest.approx(learnt, rel=0.1)
+        # The first update has learning rate 0, so the second report also has the source's loss.
+        assert runs.metrics(name)[0]["loss"] == pytest.approx(source_loss, rel=0.1)
 
 
 def test_init_from_a_missing_folder_is_rejected(runs: Runs, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_messages_of_deepspeed_are_in_the_log_but_not_on_the_console(
     recipe, *overrides = runs.arguments("quiet", *options)
     code = train(lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=overflow)
     assert code == EXIT_DONE
-    said = capfd.readouterr()
-    assert "OVERFLOW" not in said.out + said.err
-    assert "bf16_optimizer" not in said.out
+    output = capfd.readouterr()
+    assert "OVERFLOW" not in output.out + output.err
+    assert "bf16_optimizer" not in output.out
     assert (runs.folder / "quiet" / "train.log").read_text().count("DeepSpeed: OVERFLOW!") == 2

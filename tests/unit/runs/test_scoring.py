@@ -1,4 +1,4 @@
-"""BLEU and ROUGE of written texts."""
+"""BLEU and ROUGE of generated texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_equal_texts_have_the_highest_scores(texts: list[str]) -> None:
 def test_chinese_is_compared_by_characters() -> None:
     scores = text_scores(["这本书写得不好看", CHINESE[0]], [CHINESE[1], CHINESE[0]])
     assert "tok:zh" in scores["bleu_signature"]
-    # 7 of 8 characters written are among the 9 wanted: F is 14/17; the other text is equal.
+    # 7 of 8 generated characters are among the 9 of the reference: F is 14/17. The other is equal.
     assert scores["rouge1"] == pytest.approx((14 / 17 + 1) / 2)
     assert 0 < scores["bleu"] < 100
 

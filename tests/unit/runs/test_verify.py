@@ -1,4 +1,4 @@
-"""`ptm verify` reads every checkpoint whole."""
+"""`ptm verify` reads every checkpoint completely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Three checkpoints without parameters, whole."""
+    """A run with three whole checkpoints without parameters."""
     for step in (4, 8, 12):
         folder = tmp_path / "checkpoints" / f"global_step{step}"
         folder.mkdir(parents=True)
@@ -69,8 +69,8 @@ def test_a_folder_without_a_checkpoint_is_rejected(
 ) -> None:
     assert main(["verify", str(tmp_path)]) == EXIT_USER
     assert main(["verify", str(tmp_path / "none")]) == EXIT_USER
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"ptm: {tmp_path}: has no checkpoint.",
-        f'ptm: "{tmp_path / "none"}" is not a folder; a run is runs/NAME.',
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
+        f"ptm: {tmp_path}: the run has no checkpoint.",
+        f'ptm: "{tmp_path / "none"}" is not a folder. Give the folder of a run, runs/NAME.',
     ]

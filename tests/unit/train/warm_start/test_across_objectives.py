@@ -1,4 +1,4 @@
-"""`init_from` across objectives and families: heads appear or go, what fits is said."""
+"""`init_from` across objectives and families: heads are added or dropped, the rest is loaded."""
 
 from __future__ import annotations
 
@@ -97,19 +97,21 @@ def test_a_model_starts_from_an_imported_uer_checkpoint(tmp_path: Path, small_vo
 
 
 @pytest.mark.parametrize(
-    ("there", "here", "said"),
+    ("source_layers", "own_layers", "expected"),
     [
         (2, 2, "encoder layers 0-1)"),
-        (2, 4, "encoder layers 0-1, layers 2-3 fresh)"),
-        (4, 2, "encoder layers 0-1, layers 2-3 of the source left)"),
-        (1, 2, "encoder layers 0, layers 1 fresh)"),
+        (2, 4, "encoder layers 0-1, layers 2-3 initialised)"),
+        (4, 2, "encoder layers 0-1, source layers 2-3 unused)"),
+        (1, 2, "encoder layers 0, layers 1 initialised)"),
     ],
 )
 def test_the_loaded_layers_are_reported(
-    tmp_path: Path, small_vocab: Path, there: int, here: int, said: str
+    tmp_path: Path, small_vocab: Path, source_layers: int, own_layers: int, expected: str
 ) -> None:
-    written(tmp_path / "source", blocks_with(small_vocab, Size(there, 32, 2)))
-    assert said in str(started(tmp_path / "source", blocks_with(small_vocab, Size(here, 32, 2))))
+    written(tmp_path / "source", blocks_with(small_vocab, Size(source_layers, 32, 2)))
+    assert expected in str(
+        started(tmp_path / "source", blocks_with(small_vocab, Size(own_layers, 32, 2)))
+    )
 
 
 def test_an_albert_loads_the_group_of_another_albert_but_a_bert_does_not(
@@ -120,15 +122,15 @@ def test_an_albert_loads_the_group_of_another_albert_but_a_bert_does_not(
     found = started(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
     assert found.fresh == ()
     assert "encoder groups 0)" in str(found)
-    with pytest.raises(UserError, match="no encoder layer could be taken"):
+    with pytest.raises(UserError, match="no encoder layer in common"):
         started(tmp_path / "albert", blocks_with(small_vocab))
 
 
 def test_another_position_offset_is_rejected(tmp_path: Path, small_vocab: Path) -> None:
-    """The tables have one shape."""
+    """The shapes of the tables are the same."""
     written(tmp_path / "source", blocks_with(small_vocab))
     blocks = blocks_with(small_vocab, embedding={"position_offset": 2})
-    with pytest.raises(UserError, match="position_offset = 0; this recipe says 2"):
+    with pytest.raises(UserError, match="position_offset = 0, but this recipe has 2"):
         started(tmp_path / "source", blocks)
 
 
@@ -137,5 +139,5 @@ def test_a_table_of_another_size_is_rejected_with_its_name_and_both_shapes(
 ) -> None:
     written(tmp_path / "source", blocks_with(small_vocab))
     blocks = blocks_with(small_vocab, embedding={"segments": 1})
-    with pytest.raises(UserError, match=r"segment\.weight has the shape \(3, 32\).*\(2, 32\)"):
+    with pytest.raises(UserError, match=r"segment\.weight has shape \(3, 32\).*\(2, 32\)"):
         started(tmp_path / "source", blocks)

@@ -1,4 +1,4 @@
-"""`init_from` with decoders: whole models, encoders alone, and what would mean something else."""
+"""`init_from` with decoders: whole models, encoders alone, and incompatible weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_deeper_decoder_reports_the_layers_that_are_initialised(
     written(tmp_path / "source", blocks)
     blocks["model"]["decoder"]["layers"] = 4
     found = str(started(tmp_path / "source", blocks))
-    assert "(encoder layers 0-1; decoder layers 0-2, layers 3 fresh)" in found
+    assert "(encoder layers 0-1; decoder layers 0-2, layers 3 initialised)" in found
 
 
 def encoder_alone(blocks: dict[str, Any]) -> dict[str, Any]:
@@ -88,13 +88,13 @@ OTHERS: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "block", "changes", "said"), OTHERS)
+@pytest.mark.parametrize(("name", "block", "changes", "expected"), OTHERS)
 def test_weights_for_another_computation_are_rejected(
-    tmp_path: Path, small_vocab: Path, name: str, block: str, changes: dict[str, Any], said: str
+    tmp_path: Path, small_vocab: Path, name: str, block: str, changes: dict[str, Any], expected: str
 ) -> None:
     blocks = CASES[name].blocks(small_vocab)
     blocks["model"]["target_embedding"] = dict(blocks["model"]["embedding"])
     written(tmp_path / "source", blocks)
     blocks["model"][block] = {**blocks["model"][block], **changes}
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=expected):
         started(tmp_path / "source", blocks)

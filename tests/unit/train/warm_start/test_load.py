@@ -1,4 +1,4 @@
-"""`init_from` takes the weights that fit, says which, and refuses those that would mean nothing."""
+"""`init_from` loads and lists the weights that fit, and rejects incompatible ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ HEAD = (
 def model_at(
     folder: Path, vocab: Path, *, keep: tuple[str, ...] = ("",), **changes: Any
 ) -> dict[str, Tensor]:
-    """A model with random weights in `folder`, of which only names that begin so are kept."""
+    """Write a model with random weights to `folder`; return them all.
+
+    `keep`: prefixes of the tensor names that are written.
+    """
     blocks = blocks_of(vocab, changes.pop("size", SMALL), **changes)
     weights = random_weights(plan_of(recipe_of(blocks)))
     kept = {name: tensor for name, tensor in weights.items() if name.startswith(keep)}
@@ -46,7 +49,7 @@ def model_at(
 
 
 def start(folder: Path, vocab: Path, **changes: Any) -> Start:
-    """What a recipe of a small model, changed so, would start from."""
+    """The warm start from `folder` of a small model's recipe with `changes`."""
     encoder = changes.pop("encoder", {})
     blocks = blocks_of(vocab, changes.pop("size", SMALL), **changes)
     blocks["model"]["encoder"].update(encoder)
@@ -56,7 +59,7 @@ def start(folder: Path, vocab: Path, **changes: Any) -> Start:
 
 
 def other_vocabulary(vocab: Path, path: Path, *, same_size: bool) -> Path:
-    """The same tokens in another order, or one more of them."""
+    """Write the tokens of `vocab` in another order, or with one more, to `path`."""
     tokens = vocab.read_text(encoding="utf-8").splitlines()
     tokens = [*tokens[:-2], tokens[-1], tokens[-2]] if same_size else [*tokens, "another"]
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
@@ -148,7 +151,7 @@ def test_weights_of_another_shape_are_rejected_with_both_shapes(
     tmp_path: Path, small_vocab: Path, encoder: dict[str, Any], there: str, here: str
 ) -> None:
     model_at(tmp_path / "model", small_vocab)
-    with pytest.raises(UserError, match=rf"^init_from: .*{there}.* there and .*{here}"):
+    with pytest.raises(UserError, match=rf"^init_from: .*{there}.* in the source, but .*{here}"):
         start(tmp_path / "model", small_vocab, encoder=encoder)
 
 
@@ -166,7 +169,7 @@ def test_another_vocabulary_is_rejected(tmp_path: Path, small_vocab: Path, same_
 def test_weights_trained_for_another_computation_are_rejected(
     tmp_path: Path, small_vocab: Path, encoder: dict[str, Any]
 ) -> None:
-    """Every shape fits, and what was learnt is lost."""
+    """Every shape fits, but the weights would be meaningless."""
     model_at(tmp_path / "model", small_vocab)
     with pytest.raises(UserError, match=next(iter(encoder))):
         start(tmp_path / "model", small_vocab, encoder=encoder)
