@@ -132,15 +132,18 @@ def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldO
     tensors = {name: array[row] for name, array in batch.tensors.items() if array.ndim > 1}
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
     end = generator.target_tokenizer.vocabulary.special_id("sep")
+    # Examples packed in the row are numbered from 1 in `example_ids`; 0 is padding.
     for example in range(1, int(tensors["example_ids"].max()) + 1):
         here = tensors[f"{side}example_ids"] == example
         targets = tensors["target_ids"][here & (tensors["target_weights"] > 0)]
         reference = generator.target_tokenizer.decode(targets[targets != end].tolist())
         read = tensors["input_ids"][tensors["example_ids"] == example]
         if side:
+            # Encoder-decoder: the source is the encoder's input, generation starts with its BOS.
             begin = tensors[f"{side}input_ids"][here][:1]
             prompt = Prompt(begin=tuple(begin.tolist()), source=tuple(read.tolist()))
         else:
+            # Prefix language model: the source is the prefix, the target is the next segment.
             prefix = read[tensors["segment_ids"][here] == PREFIX_SEGMENT]
             prompt = Prompt(
                 begin=tuple(prefix.tolist()),

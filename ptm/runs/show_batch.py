@@ -77,6 +77,7 @@ def _hidden_tokens(
     if view.hidden is None:
         return {}
     columns = tensors["input_ids"].shape[1]
+    # Positions are indexes into the flattened (rows x columns) batch, padded with weight 0.
     first = row * columns
     arrays = (tensors[name] for name in view.hidden)
     return {

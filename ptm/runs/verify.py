@@ -19,7 +19,7 @@ class Verified:
 
 
 def verified(run: Path) -> Iterator[Verified]:
-    """Verify each checkpoint of `run`, the newest first. Raises UserError if there is none."""
+    """Verify each checkpoint of `run`, the newest first. Raises UserError without any."""
     if not run.is_dir():
         raise UserError(f'"{run}" is not a folder. Give the folder of a run, runs/NAME.')
     folders = checkpoint_folders(run / "checkpoints")

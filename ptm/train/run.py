@@ -240,7 +240,7 @@ def _trainer(
 
 
 def refuse_too_few_ranks(stages: int) -> None:
-    """Raise UserError if a model has several pipeline stages, for a process that runs alone."""
+    """Raise UserError if a model has several pipeline stages, but only one rank was started."""
     if stages > 1:
         raise UserError(
             f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, but "

@@ -51,7 +51,7 @@ class StopRequests:
             signal.signal(number, handler)
 
     def watch(self, file: Path) -> None:
-        """Stop when `file` appears, with the exit code that it contains (75 if it has no code)."""
+        """Stop when `file` appears, with exit code 130 if the file contains it, else 75."""
         self._file = file
 
     def _asked(self, number: int, frame: FrameType | None) -> None:

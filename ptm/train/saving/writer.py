@@ -75,7 +75,7 @@ class Saver:
 
     @property
     def progress(self) -> Progress:
-        """Progress with the checkpoint being written; IDLE if there is none."""
+        """Progress with the checkpoint being written; IDLE without one."""
         return Progress.IDLE if self._begun is None else self._begun.progress
 
     @property
