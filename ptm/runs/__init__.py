@@ -1,1 +1,1 @@
-"""Commands that look at a run and do not train: show, evaluate, list, report."""
+"""Commands that read a run or recipe and do not train: show, evaluate, list, report, verify."""

@@ -1,4 +1,4 @@
-"""`ptm evaluate`: the held-out metrics of a run, an export or an import."""
+"""`ptm evaluate`: held-out metrics of a run, an export or an import."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from typing import Any
 
 import torch
 
+from ptm.engines.metric_sums import Counted, means_of, metric_sums
+from ptm.engines.ranks import keep_large_blocks
 from ptm.errors import UserError
 from ptm.interop.sources.base import Source
+from ptm.loading.batches import evaluation_batches
+from ptm.loading.rows import store_of, vocabularies_of
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
-from ptm.engines.ranks import keep_large_blocks
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.data_block import metric_key
-from ptm.loading.batches import evaluation_batches
 from ptm.train.inputs import evaluation_rows
-from ptm.engines.metric_sums import Counted, means_of, metric_sums
-from ptm.loading.rows import store_of, vocabularies_of
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
-    """Metrics over the held-out documents of the store that the recipe (or `overrides`) names.
+    """Metrics on the held-out documents of the store that the recipe or `overrides` name.
 
-    Those of a named evaluation set begin with its name: `news/loss`. A student is evaluated without
-    its teachers. Raises UserError where no store is named, it does not fit, or nothing is held out.
+    The metrics of a named evaluation set have its name as prefix: `news/loss`. A student is
+    evaluated without its teachers. Raises UserError if no store is named, if it does not fit the
+    model, or if nothing is held out.
     """
     recipe = recipe_with_store(source, overrides)
     if not recipe.data.evaluation_names:
-        raise UserError("data.held_out is 0: nothing to evaluate on; set e.g. data.held_out=0.01.")
+        raise UserError(
+            "data.held_out = 0 leaves nothing to evaluate on. Set for example data.held_out=0.01."
+        )
     recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
     data = recipe.data
     logger.info(
@@ -74,11 +77,11 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def recipe_with_store(source: Source, overrides: Sequence[str]) -> DataRecipe:
-    """What an evaluation reads. Raises UserError where no store is named."""
+    """The part of a recipe that an evaluation needs. Raises UserError if it names no store."""
     recipe = source.data_recipe(overrides)
     if not recipe.data.store:
         raise UserError(
-            f"{source.folder}: says nothing about data; name a store, e.g. "
+            f"{source.folder}: the model's recipe names no data. Name a store, for example "
             "data.store=stores/book_review (and data.layout, data.sequence_length)."
         )
     return recipe

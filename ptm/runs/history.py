@@ -1,17 +1,17 @@
-"""`ptm runs`: what ran, and how far it came."""
+"""`ptm runs`: the runs of a folder and their progress."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from ptm.checkpoint.format import checkpoint_folders
 from ptm.errors import UserError
 from ptm.recipe.saved_files import read_metrics, read_recipe_data
-from ptm.checkpoint.format import checkpoint_folders
 
 
 def runs(folder: Path) -> Iterator[str]:
-    """A line a run, the newest last. Raises UserError where `folder` is none."""
+    """One line per run, the newest last. Raises UserError if `folder` is not a folder."""
     if not folder.is_dir():
         raise UserError(f'"{folder}" is not a folder of runs.')
     found = sorted(folder.glob("*/recipe.yaml"), key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""`ptm report`: one page with a run's curves and figures, without any script or server."""
+"""`ptm report`: one HTML page with the curves and metrics of a run, without scripts or a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptm.recipe.saved_files import read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")
-"""Of the training, of what is held out, and of further evaluation sets."""
+"""Line colours: of training, the held-out split, and further evaluation sets."""
 _NOT_CURVES = {"step", "split", "epoch", "rows", "examples", "tokens", "skipped_steps"}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; color: #222 }
@@ -25,12 +25,15 @@ pre { background: #f5f5f5; padding: 1rem; overflow: auto } td { padding-right: 1
 
 
 def write_report(run: Path) -> Path:
-    """Write `report.html` into the run folder. Raises UserError where there is nothing to show."""
+    """Write `report.html` into the run folder; return its path.
+
+    Raises UserError if `run` is not a run or has no reports yet.
+    """
     if not (run / "recipe.yaml").exists():
         raise UserError(f'"{run}" is not a run: it has no recipe.yaml.')
     records = read_metrics(run)
     if not records:
-        raise UserError(f"{run}: nothing was reported yet (metrics.jsonl is empty).")
+        raise UserError(f"{run}: no reports yet (metrics.jsonl is empty).")
     names = sorted({key for r in records for key, v in r.items() if _is_curve(key, v)}, key=_order)
     figures = "\n".join(_figure(name, records) for name in names)
     read_recipe_data(run / "recipe.yaml")
@@ -79,7 +82,7 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
 
 
 def _splits(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The training first, then what is evaluated."""
+    """The splits in `records`, training first."""
     return sorted(dict.fromkeys(r["split"] for r in records), key=lambda split: split != "train")
 
 

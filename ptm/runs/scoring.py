@@ -1,4 +1,4 @@
-"""BLEU and ROUGE of what a model writes for held-out examples, by the packages that define them."""
+"""BLEU and ROUGE of generated text for held-out examples, computed by their reference packages."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ptm.errors import UserError
-from ptm.inference.generate import Choice, Generator
-from ptm.interop.sources.base import Source
-from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
+from ptm.errors import UserError
+from ptm.inference.generate import Choice, Generator
+from ptm.interop.sources.base import Source
+from ptm.loading.rows import RowSet
+from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.recipe.data_block import metric_key
 from ptm.runs.evaluate import recipe_with_store
 from ptm.train.inputs import evaluation_rows
-from ptm.loading.rows import RowSet
 
 _ROWS_TOGETHER = 16
 _SENTINEL = re.compile(r"<extra_id_\d+>")
@@ -30,7 +30,7 @@ _ROUGES = ("rouge1", "rouge2", "rougeL")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """An example as the model reads it, and what should be written."""
+    """A held-out example: the prompt for the model, and the reference text."""
 
     prompt: Prompt
     reference: str
@@ -44,18 +44,20 @@ def written_scores(
     count: int | None,
     report: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """BLEU (0 to 100) and the F measures of ROUGE (0 to 1) on `count` held-out examples, or all.
+    """BLEU (0 to 100) and ROUGE F-measures (0 to 1) of generated text for held-out examples.
 
-    Those of a named evaluation set begin with its name. Raises UserError where the objective has no
-    target of its own to write, or the packages are not installed.
+    `choice`: how to generate. `count`: number of examples per evaluation set, None for all.
+    `report`: called with the number of examples done. Scores of a named evaluation set have its
+    name as prefix. Raises UserError if the objective has no separate target to generate, or if the
+    packages are not installed.
     """
     _package("sacrebleu"), _package("rouge_score")
     recipe = recipe_with_store(source, overrides)
     generator = Generator(source)
     if "pairs" not in recipe.objective.layouts and recipe.model.decoder is None:
         raise UserError(
-            f"{source.folder}: objective {recipe.objective.type} goes on from its own text and has "
-            "no target to compare with; without --write, `ptm evaluate` gives its perplexity."
+            f"{source.folder}: objective {recipe.objective.type} continues its own text and has "
+            "no target to compare with. For its perplexity, use `ptm evaluate` without --write."
         )
     found: dict[str, Any] = {}
     done = 0
@@ -72,10 +74,10 @@ def written_scores(
 
 
 def text_scores(written: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-    """BLEU of the corpus with sacreBLEU's signature, and the mean F measures of ROUGE.
+    """Corpus BLEU with sacreBLEU's signature, and mean ROUGE F-measures.
 
-    Chinese is compared by its characters, as sacreBLEU's `zh` and ROUGE for Chinese do. Sentinels
-    are no words.
+    If the references are mostly Chinese, text is compared by character, as in sacreBLEU's `zh`
+    tokenizer and ROUGE for Chinese. T5 sentinels are removed before scoring.
     """
     written, references = ([_SENTINEL.sub(" ", t) for t in some] for some in (written, references))
     chinese = _mostly_chinese(references)
@@ -92,10 +94,10 @@ def text_scores(written: Sequence[str], references: Sequence[str]) -> dict[str, 
 
 
 class _Characters:
-    """Characters of Chinese, words of everything else."""
+    """ROUGE tokenizer: single characters for Chinese, words for everything else."""
 
     def tokenize(self, text: str) -> list[str]:
-        """What ROUGE compares."""
+        """The tokens that ROUGE compares."""
         apart = "".join(f" {c} " if _is_chinese(c) else c for c in text.lower())
         return apart.split()
 
@@ -130,15 +132,18 @@ def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldO
     tensors = {name: array[row] for name, array in batch.tensors.items() if array.ndim > 1}
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
     end = generator.target_tokenizer.vocabulary.special_id("sep")
+    # Examples packed in the row are numbered from 1 in `example_ids`; 0 is padding.
     for example in range(1, int(tensors["example_ids"].max()) + 1):
         here = tensors[f"{side}example_ids"] == example
         targets = tensors["target_ids"][here & (tensors["target_weights"] > 0)]
         reference = generator.target_tokenizer.decode(targets[targets != end].tolist())
         read = tensors["input_ids"][tensors["example_ids"] == example]
         if side:
+            # Encoder-decoder: the source is the encoder's input, generation starts with its BOS.
             begin = tensors[f"{side}input_ids"][here][:1]
             prompt = Prompt(begin=tuple(begin.tolist()), source=tuple(read.tolist()))
         else:
+            # Prefix language model: the source is the prefix, the target is the next segment.
             prefix = read[tensors["segment_ids"][here] == PREFIX_SEGMENT]
             prompt = Prompt(
                 begin=tuple(prefix.tolist()),
@@ -149,7 +154,7 @@ def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldO
 
 
 def _portions(examples: Iterator[HeldOut], count: int | None) -> Iterator[list[HeldOut]]:
-    """Up to `count` of them, a few at a time."""
+    """The first `count` examples (all if None), in lists of up to `_ROWS_TOGETHER`."""
     taken: list[HeldOut] = []
     for number, example in enumerate(examples):
         if number == count:

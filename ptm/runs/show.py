@@ -8,22 +8,25 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from ptm.engines.ds_config import ds_config
 from ptm.errors import UserError
+from ptm.loading.rows import TRAIN, open_rows, open_store
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, step_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import Recipe
-from ptm.text.tokenizers import TokenizerConfig
-from ptm.runs.show_batch import decoded_rows
-from ptm.engines.ds_config import ds_config
 from ptm.recipe.batch import batches_of, total_steps
-from ptm.loading.rows import TRAIN, open_rows, open_store
+from ptm.runs.show_batch import decoded_rows
+from ptm.text.tokenizers import TokenizerConfig
 
 
 def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
-    """Lines for a person. Raises UserError where what is asked for needs what is not here."""
+    """Describe a training, one line at a time; `batch`: also decode its first rows.
+
+    Raises UserError if a required input is missing.
+    """
     arithmetic = batches_of(recipe.train, recipe.engine)
     config = ds_config(recipe, arithmetic)
     target = recipe.target_tokenizer
@@ -33,13 +36,13 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
     )
-    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} steps of the model"
+    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} model operations"
     yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
     if recipe.optimizer.layer_decay is not None:
         yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
         yield from _stages(plan, recipe.engine.pipeline_stages, recipe.train.freeze)
-    yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens a row"
+    yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens per row"
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
     if batch:
@@ -55,18 +58,18 @@ def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
         count = sum(parameter.numel() for _, parameter in named)
         kept = sum(parameter.numel() for full, parameter in named if full in frozen)
         total += count
-        yield f"  {name:<20} {count:>15,}{f', {kept:,} of them frozen' if kept else ''}"
+        yield f"  {name:<20} {count:>15,}{f', {kept:,} frozen' if kept else ''}"
     yield f"  {'parameters':<20} {total:>15,}"
     if frozen:
         sizes = plan.parameter_shapes
         kept = sum(math.prod(sizes[name]) for name in frozen)
         yield f"  {'frozen':<20} {kept:>15,}"
-        yield f"  {'learning':<20} {total - kept:>15,}"
+        yield f"  {'trainable':<20} {total - kept:>15,}"
 
 
 def _rates(plan: Plan, decay: float) -> Iterator[str]:
     factors = {name.partition(".")[0]: rate for name, rate in rate_factors(plan, decay).items()}
-    yield "learning rates, of the base rate:"
+    yield "learning rates, as factors of the base rate:"
     for name, rate in factors.items():
         yield f"  {name:<20} {rate:>15.6f}"
 
@@ -86,8 +89,8 @@ def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
         return tokenizer.load().vocabulary.size
     if tokenizer.size is None:
         raise UserError(
-            f'{key}: "{tokenizer.source}" is not a file, and {key}.size is not given instead: the '
-            "model's size is not known."
+            f'{key}: "{tokenizer.source}" is not a file and {key}.size is not set, so the '
+            f"model size is unknown. Provide the file or set {key}.size."
         )
     return tokenizer.size
 
@@ -98,17 +101,17 @@ def _length(recipe: Recipe) -> Iterator[str]:
     here = recipe.tokenizer.is_here and (target is None or target.is_here)
     if not Path(recipe.data.store).exists() or not here:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
-        yield f"length: {what}; how many rows an epoch has is known once the store is there"
+        yield f"length: {what}; the number of rows per epoch is known once the store exists"
         return
     rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
     steps = total_steps(recipe.train, len(rows))
     yield (
         f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "
         f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
-        f"{100 * rows.fill:.2f} % of the cells)"
+        f"{100 * rows.fill:.2f} % of all positions)"
     )
     if rows.indexes.change:
-        yield "the examples change by epoch; these are the first epoch's"
+        yield "the examples change every epoch; these are the first epoch's"
     if rows.left_out:
         yield f"left out: {rows.left_out}"
     yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"

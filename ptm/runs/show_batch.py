@@ -1,4 +1,4 @@
-"""The first rows of a training in words: what is read, and what is to be predicted."""
+"""Decode the first rows of a training: input tokens, targets and labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ptm.components.objectives.base import BatchView, MicroBatch
 from ptm.data.placement import DECODER
-from ptm.text.vocabulary import Vocabularies, Vocabulary
 from ptm.loading.rows import RowSet
+from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 _ROWS_SHOWN = 2
 
@@ -18,7 +18,7 @@ Tensors = Mapping[str, NDArray[np.int64]]
 
 
 def decoded_rows(rows: RowSet) -> Iterator[str]:
-    """Lines for a person."""
+    """Describe the first rows, one line per example."""
     chosen = np.arange(min(_ROWS_SHOWN, len(rows)), dtype=np.int64)
     batch = rows.micro_batch(chosen, np.zeros_like(chosen))
     yield f"the first {len(chosen)} rows, {dict(batch.counts)}:"
@@ -60,7 +60,7 @@ def _words(
     side: str = "",
     wanted: Mapping[int, str] | None = None,
 ) -> str:
-    """The tokens of an example, with the one that is wanted behind those that are masked."""
+    """The tokens of an example; a masked position is followed by its target: `[MASK]<target>`."""
     ids, wanted = tensors[f"{side}input_ids"][row], wanted or {}
     return " ".join(
         f"{vocabulary.tokens[int(ids[at])]}<{wanted[at]}>"
@@ -73,10 +73,11 @@ def _words(
 def _hidden_tokens(
     tensors: Tensors, row: int, view: BatchView, vocabulary: Vocabulary
 ) -> dict[int, str]:
-    """The tokens behind the masks of a row, by column."""
+    """The target tokens of the masked positions of a row, by column."""
     if view.hidden is None:
         return {}
     columns = tensors["input_ids"].shape[1]
+    # Positions are indexes into the flattened (rows x columns) batch, padded with weight 0.
     first = row * columns
     arrays = (tensors[name] for name in view.hidden)
     return {
@@ -87,9 +88,10 @@ def _hidden_tokens(
 
 
 def _label(tensors: Tensors, row: int, example: int, view: BatchView) -> str:
-    """` (pair label 1)` of an example that has one."""
+    """The label of an example, such as ` (pair label 1)`; empty if there are no labels."""
     if view.labels is None:
         return ""
+    # Labels are stored per example, one row after another: skip those of earlier rows.
     before = int(tensors["example_ids"].max(axis=1)[:row].sum())
     name = view.labels.removesuffix("s").replace("_", " ")
     return f" ({name} {int(tensors[view.labels][before + example - 1])})"

@@ -1,4 +1,4 @@
-"""All checkpoints of a run, whole or damaged, without a training."""
+"""`ptm verify`: read all checkpoints of a run and report the damaged ones."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ptm.errors import UserError
 
 @dataclass(frozen=True)
 class Verified:
-    """A checkpoint, and what is wrong with it, if anything is."""
+    """A checkpoint, and its problem, or None if it is whole."""
 
     name: str
     problem: str | None
 
 
 def verified(run: Path) -> Iterator[Verified]:
-    """Read each checkpoint of `run` whole, the newest first. Raises UserError without any."""
+    """Verify each checkpoint of `run`, the newest first. Raises UserError without any."""
     if not run.is_dir():
-        raise UserError(f'"{run}" is not a folder; a run is runs/NAME.')
+        raise UserError(f'"{run}" is not a folder. Give the folder of a run, runs/NAME.')
     folders = checkpoint_folders(run / "checkpoints")
     if not folders:
-        raise UserError(f"{run}: has no checkpoint.")
+        raise UserError(f"{run}: the run has no checkpoint.")
     for folder in folders:
         try:
             yield Verified(folder.name, problem_with(folder))

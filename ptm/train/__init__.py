@@ -1,1 +1,1 @@
-"""Training: the loop, ranks, checkpoints, the run folder, trackers; engines are below."""
+"""Training: the loop, checkpoints, the run folder and trackers. Engines are in `ptm.engines`."""

@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite, or far above those before: found, told, acted upon."""
+"""Detect non-finite or spiking losses and gradient norms, and apply `train.anomalies`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What was seen: `value` of `what`, beside the `mean` and `deviation` of the window before."""
+    """An anomalous `value` of `what` (the loss or the gradient norm).
+
+    `mean` and `deviation`: of the window of previous steps; None if `value` is not finite.
+    """
 
     what: str
     value: float
@@ -37,12 +40,15 @@ class Anomaly:
         sigmas = (self.value - self.mean) / self.deviation
         return (
             f"the {self.what} is {self.value:.4g}, {sigmas:.1f} standard deviations above the "
-            f"{self.mean:.4g} of the steps before"
+            f"mean {self.mean:.4g} of the previous steps"
         )
 
 
 class Watch:
-    """Judges every step by the steps before it; its windows are part of a checkpoint."""
+    """Detects anomalies by comparing each step with a window of previous steps.
+
+    The windows and the count of anomalies are saved in checkpoints.
+    """
 
     def __init__(self, rule: AnomalyBlock, state: Mapping[str, Any] | None = None) -> None:
         self._rule = rule
@@ -54,7 +60,7 @@ class Watch:
 
     @property
     def loss_limit(self) -> float:
-        """A loss above this is a spike that is to be skipped before it changes anything."""
+        """Loss above which the engine skips a step; infinite unless the policy is `skip`."""
         return self._limit("loss") if self._rule.policy == "skip" else math.inf
 
     def _limit(self, name: str) -> float:
@@ -64,10 +70,10 @@ class Watch:
         return statistics.fmean(window) + self._rule.sigmas * _deviation(window)
 
     def judge(self, *, loss: float, grad_norm: float | None, overflow: bool) -> Anomaly | None:
-        """What is wrong with a step, if anything.
+        """Return the anomaly of a step, or None. An anomalous step does not enter the windows.
 
-        `grad_norm`: None where nothing was updated; `overflow`: gradients were not finite, and
-        that is no part of how fp16 finds its scale.
+        `grad_norm`: None if no weight was updated. `overflow`: the gradients were not finite,
+        except where fp16 is adjusting its loss scale.
         """
         found = None
         if not math.isfinite(loss):
@@ -92,17 +98,17 @@ class Watch:
 
     @property
     def exhausted(self) -> bool:
-        """Whether there were more anomalies than the recipe bears."""
+        """Whether there were more anomalies than `train.anomalies.limit` allows."""
         return self.count > self._rule.limit
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for the checkpoint."""
         windows = {name: list(window) for name, window in self._windows.items()}
         return {**windows, "count": self.count}
 
 
 def _deviation(window: Sequence[float]) -> float:
-    # A window of equal values would make a spike of any other.
+    # With a floor, as in a window of equal values any other value would be a spike.
     mean = abs(statistics.fmean(window))
     return max(statistics.pstdev(window), 1e-3 * mean, 1e-12)
 
@@ -110,7 +116,7 @@ def _deviation(window: Sequence[float]) -> float:
 def write_event(
     run: Path, anomaly: Anomaly, *, step: int, action: str, batch: Mapping[str, Any]
 ) -> None:
-    """Append what happened to the run folder's events.jsonl."""
+    """Append an anomaly to events.jsonl in the run folder."""
     seen = {key: _plain(value) for key, value in asdict(anomaly).items()}
     event = {"time": time.time(), "step": step, "action": action, **seen, **batch}
     with (run / EVENTS).open("a", encoding="utf-8") as file:
@@ -118,12 +124,12 @@ def write_event(
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no word for what is not finite."""
+    """A non-finite float as a string, since JSON cannot represent it."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class AnomalyPolicy:
-    """Watches every step; tells what it finds, and skips it, goes back, or ends the training."""
+    """Checks every step; logs an anomaly, then skips the step, rolls back, or ends the training."""
 
     def __init__(
         self,
@@ -134,7 +140,7 @@ class AnomalyPolicy:
         fp16: bool,
         first: bool,
     ) -> None:
-        """`fp16`: overflows are no anomaly. `first`: whether this rank writes what was found."""
+        """`fp16`: overflows are not anomalies. `first`: whether this rank writes the events."""
         self._rule = rule
         self._fp16 = fp16
         self._run = folder.path
@@ -143,24 +149,25 @@ class AnomalyPolicy:
         self._watch = Watch(self._rule)
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with what a checkpoint kept."""
+        """Restore the state that a checkpoint saved."""
         self._watch = Watch(self._rule, state)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for the checkpoint."""
         return self._watch.state()
 
     @property
     def loss_limit(self) -> float:
-        """A loss above this is a spike that is to be skipped before it changes anything."""
+        """Loss above which the engine skips a step; infinite unless the policy is `skip`."""
         return self._watch.loss_limit
 
     def wants_rollback(
         self, result: StepResult, *, step: int, rows: Callable[[], Mapping[str, Any]]
     ) -> bool:
-        """Judge the `step` that has just been made; whether to go back to a checkpoint.
+        """Check the `step` that was just done; return whether to roll back to a checkpoint.
 
-        `rows` describes those of the step. Raises TrainingError where it is to end the training.
+        `rows` returns a description of the step's rows. Raises TrainingError if the anomaly ends
+        the training.
         """
         anomaly = self._watch.judge(
             loss=result.loss,
@@ -172,31 +179,32 @@ class AnomalyPolicy:
         action = "stop" if self._watch.exhausted else self._rule.policy
         if self._first:
             write_event(self._run, anomaly, step=step, action=action, batch=rows())
-        what = f"step {step}: {anomaly} ({self._run / EVENTS} has its examples)"
+        what = f"step {step}: {anomaly} (see {self._run / EVENTS} for its examples)"
         if action == "rollback":
             logger.warning("%s", what)
         elif action == "skip":
-            logger.warning("%s; %s", what, "skipped" if result.skipped else "not skipped")
+            logger.warning("%s; %s", what, "step skipped" if result.skipped else "step not skipped")
         else:
             raise TrainingError(f"{what}. {self._way_on()}")
         return action == "rollback"
 
     def _way_on(self) -> str:
-        """What a user can do whose training an anomaly has ended."""
+        """Advice for the user after an anomaly has ended the training."""
         self._checkpoints.finish()
         saved = self._checkpoints.saved_step
         there = "There is no checkpoint yet" if saved is None else f"Step {saved} is saved"
         if self._watch.exhausted:
             return (
-                f"{there}; that was anomaly {self._watch.count}, and train.anomalies.limit is "
-                f"{self._rule.limit}: raise it, or optimizer.learning_rate may be too high."
+                f"{there}. This was anomaly {self._watch.count}, and train.anomalies.limit is "
+                f"{self._rule.limit}. Raise the limit, or lower optimizer.learning_rate, which may "
+                "be too high."
             )
         if saved is None:
             return (
-                f"{there}. So early, most often the steps before were too large: start again with "
-                "a lower optimizer.learning_rate or a longer schedule.warmup."
+                f"{there}. This early, the usual cause is too large a learning rate: start again "
+                "with a lower optimizer.learning_rate or a longer schedule.warmup."
             )
         return (
-            f"{there}; to go on past it, run again with train.anomalies.policy=skip or =rollback, "
-            "or learn more slowly."
+            f"{there}. To continue past the anomaly, run again with train.anomalies.policy=skip or "
+            "=rollback, or start anew with a lower optimizer.learning_rate."
         )

@@ -1,4 +1,4 @@
-"""The sets a training is evaluated on as it goes: their metrics, and what became of these."""
+"""Evaluation sets of a training: their metrics, and how these changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class EvaluationSets:
-    """Rows by the name of their set; all ranks call it alike."""
+    """Evaluation rows by set name. All ranks call the same methods in the same order."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class EvaluationSets:
         return len(self._sets)
 
     def metrics(self, *, step: int) -> dict[str, dict[str, float]]:
-        """The objective's metrics over each set, the loss as weighted at `step`."""
+        """The objective's metrics on each set, with the loss weights of `step`."""
         return {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
 
     def _metrics_of(self, rows: RowSet, *, step: int) -> dict[str, float]:
         batches = Counted(self._batches(rows), self._objective)
         sums = self._engine.sums(batches)
-        # The last stage sees the rows that the first has counted.
+        # Only stage 0 counts: the last stage reads the same rows.
         counts = batches.counts if self._ranks.stage == 0 else dict.fromkeys(batches.counts, 0.0)
         every = summed(
             {
@@ -62,7 +62,7 @@ class EvaluationSets:
         )
 
     def _batches(self, rows: RowSet) -> Iterator[StepBatch]:
-        """This rank's; as many on every one."""
+        """The batches of this rank; every rank has the same number."""
         ranks, size = self._ranks, self._micro_rows
         if not ranks.reads_rows:
             count = -(-len(rows) // (size * ranks.data_ranks))
@@ -72,7 +72,10 @@ class EvaluationSets:
         )
 
     def tell_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
-        """Say what became of weights that were learnt elsewhere; both are by `metric_key`."""
+        """Log the metrics before and after the training of warm-start weights.
+
+        Both mappings are keyed by `metric_key`.
+        """
         for name in self._sets if before and after else ():
             changes = (
                 f"{metric} {before[key]:.4f} -> {after[key]:.4f}"

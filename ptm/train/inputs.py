@@ -1,4 +1,4 @@
-"""Everything a recipe names, opened and found to fit; known before anything is started."""
+"""Open and check everything that a recipe names, before training starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ptm.train.validate import check_parts
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training needs besides its recipe."""
+    """Opened inputs of a training, besides its recipe."""
 
     tokenizer: Tokenizer
     plan: Plan
@@ -36,9 +36,9 @@ class Inputs:
 
 
 def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
-    """Open what the recipe names. Raises UserError for whatever is wrong with it.
+    """Open the inputs of a recipe. Raises UserError if one is missing or does not fit.
 
-    `ranks`: those that will be started; left out, those that were.
+    `ranks`: number of ranks that will be started; by default, the number already launched.
     """
     tokenizer = recipe.tokenizer.load()
     batch = batches_of(recipe.train, recipe.engine, ranks=ranks)
@@ -49,15 +49,16 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     lacking = lacking_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
-    # Its files are read once for all splits.
+    # Read the objective's files once, for all splits.
     recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
     if recipe.engine.attention == "flex" and not torch.cuda.is_available():
         raise UserError(
-            "engine.attention = flex learns on GPUs alone, and there is none here: set it to sdpa."
+            "engine.attention = flex trains only on GPUs, and no GPU is available. "
+            "Set engine.attention: sdpa."
         )
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
-        raise UserError("data.held_out leaves no document to train on: make it smaller.")
+        raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
     return Inputs(
         tokenizer=tokenizer,
         plan=build_plan(
@@ -76,10 +77,10 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
 
 
 def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, RowSet]:
-    """The rows of everything that is evaluated, by name. Raises UserError where some are not."""
+    """Rows of each evaluation set, by name. Raises UserError if one cannot be read or is empty."""
     found = {}
     for name in recipe.data.evaluation_names:
         found[name] = open_rows(recipe, tokenizer, split=name)
         if not len(found[name]):
-            raise UserError(f"data.evaluation.{name}: its store holds no example.")
+            raise UserError(f"data.evaluation.{name}: the store holds no examples.")
     return found

@@ -1,4 +1,4 @@
-"""What a run tells: windows of steps become reports, for a file, the console and trackers."""
+"""Step metrics averaged between reports, throughput, metrics.jsonl and console lines."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ptm.engines.ranks import Ranks, summed
 
 
 class Window:
-    """Sums of what the steps since the last report measured.
+    """Sums of the step metrics since the last report.
 
-    Each rank adds up its shares, on the device, until all ranks read them together. The sums
-    belong to a checkpoint: a run that goes on in the middle of a window reports the same means.
-    A skipped step has no gradient norm; all else is a mean over all steps.
+    Each rank adds up its local metrics on the device; a report reduces them over all ranks. The
+    sums are saved in checkpoints, so that a run resumed between two reports reports the same means.
+    The gradient norm is averaged over steps that were not skipped, everything else over all steps.
     """
 
     def __init__(self, ranks: Ranks, state: Mapping[str, Any] | None = None) -> None:
         self._ranks = ranks
-        # What was summed over all ranks is given back to one of them.
+        # Saved sums are already reduced over ranks, so rank 0 alone takes them back.
         self._sums: dict[str, torch.Tensor] = {
             name: torch.tensor(value if ranks.first else 0.0, dtype=torch.float64)
             for name, value in (state["sums"] if state else {}).items()
@@ -36,7 +36,7 @@ class Window:
         self._skipped: int = state["skipped"] if state else 0
 
     def add(self, result: StepResult) -> None:
-        """Take in one step."""
+        """Add one step."""
         for name, value in result.shares.items():
             value = value.detach().double()
             self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
@@ -47,7 +47,7 @@ class Window:
         return summed({name: float(total) for name, total in self._sums.items()}, self._ranks)
 
     def means(self) -> dict[str, float]:
-        """The mean of every value over the window's steps; called by all ranks."""
+        """Mean of every metric over the steps of the window. Collective."""
         counts = {"grad_norm": max(1, self._steps - self._skipped)}
         return {
             name: total / counts.get(name, self._steps)
@@ -55,39 +55,39 @@ class Window:
         }
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps; called by all ranks."""
+        """State for the checkpoint. Collective."""
         return {"sums": self._over_ranks(), "steps": self._steps, "skipped": self._skipped}
 
 
 class Speed:
-    """Rates since the last report; they start anew with every start of the program."""
+    """Throughput since the last report. Not saved in checkpoints."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new window."""
+        """Start a new measurement."""
         self._began = time.perf_counter()
         self._steps = self._tokens = self._examples = 0
         self._paused = self._saving = 0.0
 
     def add(self, *, tokens: int, examples: int) -> None:
-        """Count one step of the whole job."""
+        """Count one step, with the tokens and examples of all ranks."""
         self._steps += 1
         self._tokens += tokens
         self._examples += examples
 
     def pause(self, seconds: float) -> None:
-        """Leave out time that was not training (evaluating, saving)."""
+        """Exclude time not spent training, such as evaluation."""
         self._paused += seconds
 
     def saved(self, seconds: float) -> None:
-        """Leave out, and note, time for which saving held up the training."""
+        """Exclude and record time for which saving blocked training."""
         self._paused += seconds
         self._saving += seconds
 
     def rates(self, *, waited: float) -> dict[str, float]:
-        """Rates of the whole job, and means a step."""
+        """Rates of the whole job, and means per step. `waited`: seconds spent waiting for data."""
         seconds = max(1e-9, time.perf_counter() - self._began - self._paused)
         return {
             "tokens_per_second": round(self._tokens / seconds, 1),
@@ -99,20 +99,20 @@ class Speed:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes of this process: of its GPU where it has one, else resident."""
+    """Peak memory of this process in bytes: GPU memory if `device` is a GPU, else resident."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class MetricsFile:
-    """`metrics.jsonl`, a line a report, there for others as soon as it is written."""
+    """`metrics.jsonl`: one line per report, flushed immediately."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one line. NaN and infinities are null, as JSON has no word for them."""
+        """Append one line. NaN and infinities become null, as JSON cannot represent them."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in record.items()
@@ -126,7 +126,10 @@ class MetricsFile:
 
 
 def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str], bool]) -> str:
-    """One report as a person reads it; beside the loss stand metrics that are better `higher`."""
+    """A report as one line of text: the loss, and metrics for which higher is better.
+
+    `steps`: of the whole run. `higher`: whether a higher value of a metric is better.
+    """
     parts = [f"step {record['step']}/{steps}"]
     if record["split"] != "train":
         parts.append(str(record["split"]))

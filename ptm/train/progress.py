@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ptm.engines.base import StepTotals
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is: global batches and rows consumed, and real examples and tokens seen."""
+    """Progress of a run: global batches and rows consumed; examples and tokens without padding."""
 
     step: int = 0
     row: int = 0
@@ -17,7 +17,7 @@ class Position:
     tokens: int = 0
 
     def after(self, totals: StepTotals, *, rows: int) -> Position:
-        """One step of `rows` rows further."""
+        """The position after one more step, of `rows` rows."""
         return Position(
             step=self.step + 1,
             row=self.row + rows,

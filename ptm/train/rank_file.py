@@ -1,7 +1,7 @@
-"""What each rank last said of itself: `ranks/rank<k>.json` in the run folder.
+"""Status file of each rank: `ranks/rank<k>.json` in the run folder.
 
-Whoever started the ranks reads there what became of them: a rank that ended says how, one that was
-killed has not said that it ended, and one that hangs has been at its step for longest.
+`ptm launch` reads how the ranks ended: the file of a rank that exited has its exit code and error,
+that of a killed rank lacks them, and a rank that hangs has been at its step for the longest time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
 
 FOLDER = "ranks"
 TRACES = "nccl_trace_rank_"
-"""How the names of the files begin that torch writes where NCCL times out."""
+"""Prefix of the files that torch writes when an NCCL call times out."""
 _SECONDS = 2.0
-"""Between two notes of the same phase, at least."""
+"""Minimum interval between two updates within one phase."""
 
 
 class RankFile:
-    """One rank's file, and beside it the stacks that a crash of the interpreter leaves."""
+    """Writes the status file of one rank, and beside it the stacks if the interpreter crashes."""
 
     def __init__(self, run: Path, *, rank: int, world_size: int) -> None:
         self._path = run / FOLDER / f"rank{rank:05d}.json"
@@ -34,12 +34,12 @@ class RankFile:
             "rank": rank,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            # Tells whoever launched the ranks theirs from those of an earlier start.
+            # Lets the launcher distinguish its ranks from those of an earlier start.
             "launch": os.environ.get("PTM_LAUNCH"),
         }
         self._several = world_size > 1
         self.code = EXIT_FAULT
-        """The exit code, once it is known."""
+        """The exit code to record when the rank ends without an error."""
         self._phase = ""
         self._step = 0
         self._next = 0.0
@@ -66,7 +66,7 @@ class RankFile:
                 stacks.unlink()
 
     def note(self, phase: str, step: int) -> None:
-        """Say what is being done; at most every other second while that stays the same."""
+        """Record the phase and step; at most once every two seconds within one phase."""
         now = time.monotonic()
         if phase == self._phase and now < self._next:
             return
@@ -74,21 +74,21 @@ class RankFile:
         self._write(phase=phase, step=step)
 
     def _write_flights(self) -> None:
-        """For a rank that waited in vain: which of its calls to the others was its last."""
+        """Write the last collective calls of a failed rank, which show where it waited in vain."""
         if "torch" not in sys.modules:
-            # No call to other ranks can have been made.
+            # Without torch, no collective can have been called.
             return
         from ptm.engines.ranks import flights
 
         found = flights()
         if found is None:
             return
-        # After a timeout the process may be killed at any moment, the disk may be full.
+        # Best effort: the process may be killed at any moment, and the disk may be full.
         with suppress(OSError):
             self._path.with_suffix(".calls").write_bytes(found)
 
     def _write(self, **said: Any) -> None:
-        """Replace the file; a full disk is no reason to stop a training."""
+        """Replace the file. A full disk must not stop the training."""
         aside = self._path.with_suffix(".partial")
         try:
             aside.write_text(json.dumps({**self._told, "time": time.time(), **said}))
@@ -98,7 +98,7 @@ class RankFile:
 
 
 def clear_rank_files(run: Path) -> None:
-    """Remove what the ranks of an earlier start have left."""
+    """Remove the rank files of an earlier start."""
     for kind in ("rank*", f"{TRACES}*"):
         for path in (run / FOLDER).glob(kind):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a training tells as it goes, to metrics.jsonl, the console and the trackers."""
+"""Report a training to metrics.jsonl, the console and the trackers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Adds up the steps between two reports, and tells every report; all ranks call it alike."""
+    """Accumulates steps between reports and writes the reports.
+
+    All ranks call the same methods in the same order.
+    """
 
     def __init__(
         self,
@@ -27,7 +30,7 @@ class Reporter:
         steps: int,
         higher: Callable[[str], bool],
     ) -> None:
-        """`steps`: of the whole run. `higher`: whether a metric is better when higher."""
+        """`steps`: of the whole run. `higher`: whether a higher value of a metric is better."""
         self._higher = higher
         self.speed = Speed()
         self._path = folder.metrics
@@ -38,15 +41,15 @@ class Reporter:
         self._file: MetricsFile | None = None
 
     def resume(self, window: Mapping[str, Any]) -> None:
-        """Go on in the middle of a window that a checkpoint kept."""
+        """Restore the metric sums that a checkpoint saved between two reports."""
         self._window = Window(self._ranks, window)
 
     def window_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps; called by all ranks."""
+        """Metric sums for the checkpoint. Collective."""
         return self._window.state()
 
     def open(self) -> None:
-        """Open metrics.jsonl, on the first rank."""
+        """Open metrics.jsonl, on rank 0."""
         self._file = MetricsFile(self._path) if self._ranks.first else None
 
     def close(self) -> None:
@@ -55,19 +58,19 @@ class Reporter:
             self._file.close()
 
     def add(self, result: StepResult, totals: StepTotals) -> None:
-        """Take in one step."""
+        """Add one step."""
         self._window.add(result)
         self.speed.add(tokens=totals.tokens, examples=totals.examples)
 
     def tell_steps(
         self, progress: Mapping[str, Any], state: Mapping[str, Any], *, waited: float
     ) -> None:
-        """Report the steps since the last time.
+        """Report the steps since the last report. Collective.
 
-        `progress`: where the run is. `state`: of the training now. `waited`: seconds that this
-        rank waited for data.
+        `progress`: step, split, epoch and counts so far. `state`: learning rate, loss scale and
+        skipped steps. `waited`: seconds that this rank waited for data.
         """
-        # Reading the means waits for the device, so the clock is read after it.
+        # Reading the means waits for the device, so read the clock afterwards.
         means = self._window.means()
         every = gathered({"memory": peak_memory(self._ranks.device), "waited": waited}, self._ranks)
         record = {
@@ -81,7 +84,7 @@ class Reporter:
         self._window = Window(self._ranks)
 
     def tell(self, *records: Mapping[str, Any]) -> None:
-        """Tell finished reports, on the first rank."""
+        """Write finished reports, on rank 0."""
         if self._file is None:
             return
         for record in records:

@@ -43,7 +43,7 @@ from ptm.train.warm_start.load import Start, weights_to_start_from
 logger = logging.getLogger(__name__)
 
 _BYTES_AN_ELEMENT = 12
-"""A checkpoint keeps fp32 weights and two moments."""
+"""A checkpoint holds the fp32 weights and two optimizer moments."""
 
 
 def train(
@@ -52,15 +52,15 @@ def train(
     fresh: bool,
     on_step_begin: OnStepBegin = ignore_step,
 ) -> int:
-    """Train from the beginning, or on from the newest whole checkpoint; return the exit code.
+    """Train from the start, or resume from the newest whole checkpoint; return the exit code.
 
     `load` reads the recipe. `on_step_begin` is called on every rank before each step, with the
-    number of steps done so far. The process group stays, for another training of the same process.
-    Raises UserError, on all ranks alike, for whatever is wrong with the recipe or its inputs on
-    any of them, before anything is written; TrainingError where the training cannot go on.
+    number of steps done so far. The process group stays initialised, for another training in the
+    same process. If the recipe or an input is wrong on any rank, all ranks raise the same UserError
+    before anything is written. Raises TrainingError if the training cannot continue.
     """
     if launched_ranks() == 1:
-        # Alone, all that is wrong with the inputs is said before DeepSpeed starts.
+        # With a single rank, check the inputs before starting DeepSpeed.
         recipe = load()
         refuse_too_few_ranks(recipe.engine.pipeline_stages)
         inputs = open_inputs(recipe)
@@ -77,7 +77,10 @@ def train(
 
 
 def _join(load: Callable[[], Recipe]) -> Ranks:
-    """Join the others, also where this host's recipe cannot be read, to tell them."""
+    """Initialise the process group.
+
+    Also without a readable recipe on this host, so that all ranks can raise the error.
+    """
     try:
         recipe = load()
     except UserError:
@@ -88,12 +91,12 @@ def _join(load: Callable[[], Recipe]) -> Ranks:
 
 
 def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
-    """Open the inputs; what is computed from them and kept, one rank of each host computes."""
+    """Open the inputs on one rank per host, which computes and caches indexes, then on the rest."""
     first = agreed_by(ranks, lambda: open_inputs(recipe), asked=ranks.first_on_host)
-    # By now it is right on the first: what is wrong on another is wrong there alone.
+    # They opened on one rank of each host, so a further error concerns a single rank.
     other = agreed(ranks, lambda: None if ranks.first_on_host else open_inputs(recipe))
     found = first or other
-    assert found is not None, "a rank is the first of its host or another"
+    assert found is not None, "each rank opens its inputs in one of the two turns"
     return found
 
 
@@ -124,7 +127,7 @@ def _train(
 
 
 def _keeps(block: CheckpointBlock, ranks: Ranks) -> bool:
-    """Whether this rank keeps a run folder: one for all hosts, or one on each."""
+    """Whether this rank manages a run folder: a shared one, or the one of its host."""
     return ranks.first_on_host if block.node_local else ranks.first
 
 
@@ -137,22 +140,22 @@ def _train_in(
     rank_file: RankFile,
     on_step_begin: OnStepBegin,
 ) -> int:
-    """Inside the locked folder."""
-    # What is wrong there is wrong on all ranks alike.
+    """Train inside the locked run folder; return the exit code."""
+    # Collective: all ranks find the same checkpoint or raise the same error.
     node_local = recipe.checkpoint.node_local
     checkpoint = agreed(
         ranks, lambda: checkpoint_to_go_on_from(folder, inputs, ranks, node_local=node_local)
     )
     parameters = parameter_count(inputs.plan)
     hosts = Counter(objects_of_all(socket.gethostname(), ranks))
-    # Before the folder becomes this recipe's, which a mistake in it would then have to be freed of.
+    # Load warm-start weights before recipe.yaml is written: a wrong init_from leaves no run behind.
     start = None if checkpoint else agreed(ranks, lambda: _start(recipe, inputs))
     agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
-        logger.info("%s: the run is finished, at step %d", folder.path, checkpoint.step)
+        logger.info("%s: the run has already finished, at step %d", folder.path, checkpoint.step)
         return EXIT_DONE
     logger.info(
-        "%s: %s parameters, %s rows an epoch (%.1f %% real tokens), %d steps, %s; %s, %s",
+        "%s: %s parameters, %s rows per epoch (%.1f %% real tokens), %d steps, %s; %s, %s",
         folder.path,
         f"{parameters:,}",
         f"{len(inputs.train):,}",
@@ -163,12 +166,12 @@ def _train_in(
         ranks,
     )
     if inputs.train.left_out:
-        logger.info("left out of the first epoch's examples: %s", inputs.train.left_out)
+        logger.info("left out of the examples of the first epoch: %s", inputs.train.left_out)
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
     first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:
         trainer.resume(checkpoint)
-        logger.info("going on from step %d (%s)", checkpoint.step, checkpoint.folder)
+        logger.info("resuming from step %d (%s)", checkpoint.step, checkpoint.folder)
     elif start is not None:
         trainer.start_fresh(first, start.weights, start.story())
         logger.info("%s", start)
@@ -181,7 +184,7 @@ def _train_in(
 
 
 def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
-    """The weights that `init_from` names. Raises UserError where they do not fit."""
+    """Load the weights that `init_from` names, if any. Raises UserError if they do not fit."""
     source = recipe.start
     if source is None:
         return None
@@ -207,7 +210,7 @@ def _describe(
 ) -> None:
     if _keeps(recipe.checkpoint, ranks):
         folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
-        # Without one, what was evaluated before the first step is evaluated again.
+        # Without a checkpoint, drop step 0 too: its evaluation is repeated.
         folder.cut_history(checkpoint.step if checkpoint else -1)
         folder.describe(
             recipe, inputs.ds_config, data=inputs.train.store.info.fingerprint, hosts=hosts
@@ -237,17 +240,17 @@ def _trainer(
 
 
 def refuse_too_few_ranks(stages: int) -> None:
-    """Raise UserError where one rank was started for a model in several stages."""
+    """Raise UserError if a model has several pipeline stages, but only one rank was started."""
     if stages > 1:
         raise UserError(
-            f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, and "
-            f"one was started: `ptm launch --num-gpus {stages} RECIPE`, or set "
+            f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, but "
+            f"only one was started. Use `ptm launch --num-gpus {stages} RECIPE`, or set "
             "engine.pipeline_stages=1."
         )
 
 
 def refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
-    """Raise UserError where this rank was started with something else than the first."""
+    """Raise UserError if the recipe or inputs differ from those of rank 0. Collective."""
     mine = {
         "the recipe": digest_of(recipe_yaml(recipe).encode()),
         "data.store": inputs.train.store.info.fingerprint,
@@ -264,5 +267,5 @@ def refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
     different = [name for name, value in mine.items() if value != first[name]]
     if different:
         raise UserError(
-            f"{' and '.join(different)} here differ from those of rank 0: all hosts need the same."
+            f"not the same as on rank 0: {' and '.join(different)}. Use the same on all hosts."
         )

@@ -1,4 +1,4 @@
-"""The run folder: one process group at a time, one recipe, one readable history."""
+"""The run folder: locked by one process group, with one recipe and one continuous history."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 
-# What may differ when a run is continued: nothing that changes what is learnt.
+# Keys that may differ when a run is continued. None of them changes what the model learns.
 _MAY_DIFFER = (
     "engine.",
     "checkpoint.",
@@ -49,7 +49,7 @@ _PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
 class RunFolder:
-    """`runs/<name>`, held by a lock as long as this object is."""
+    """`runs/<name>`, locked from `take` until `leave`."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.path = Path(recipe.runs_dir) / recipe.name
@@ -58,35 +58,35 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a report."""
+        """metrics.jsonl: one JSON object per report."""
         return self.path / "metrics.jsonl"
 
     @property
     def log(self) -> Path:
-        """What the console said, and more."""
+        """train.log: the log messages of ptm and DeepSpeed."""
         return self.path / "train.log"
 
     @property
     def stop_file(self) -> Path:
-        """Who makes this file stops the training, as a signal would."""
+        """Creating this file stops the run, as a signal does."""
         return self.path / "stop"
 
     def take(self, *, fresh: bool) -> None:
-        """Lock the folder, setting an old run aside if `fresh`.
+        """Lock the folder. With `fresh`, first set the existing run aside.
 
-        Raises UserError where it cannot be made, is in use, or holds the run of another recipe.
+        Raises UserError if it cannot be created, is in use, or holds the run of another recipe.
         """
         if fresh and self.path.exists():
             self._acquire()
             self._release()
             aside = self.path.with_name(f"{self.path.name}.{datetime.now():%Y%m%d-%H%M%S}")
             self.path.rename(aside)
-            logger.info("the old run is set aside as %s", aside)
+            logger.info("the old run was set aside as %s", aside)
         self._acquire()
         try:
             self._refuse_other_recipe()
@@ -99,9 +99,9 @@ class RunFolder:
             clear_leftovers(self.checkpoints)
 
     def refuse(self, *, fresh: bool) -> None:
-        """Raise the UserErrors of `take` that can be known without it; leave the folder as it is.
+        """Raise the UserErrors of `take` that can be found without changing the folder.
 
-        It is left to those who will train.
+        For the launcher: the ranks take the folder themselves.
         """
         if not self._lock_file.exists():
             self._refuse_unwritable()
@@ -117,7 +117,7 @@ class RunFolder:
         there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
-            raise UserError(f"{self.path}: cannot be made a run folder: {reason}.")
+            raise UserError(f"{self.path}: cannot create the run folder: {reason}.")
 
     @property
     def _lock_file(self) -> Path:
@@ -135,7 +135,7 @@ class RunFolder:
             self._lock = self._lock_file.open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(
-                f"{self.path}: cannot be made a run folder: {error.strerror}."
+                f"{self.path}: cannot create the run folder: {error.strerror}."
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,7 +154,7 @@ class RunFolder:
             self._lock = None
 
     def leave(self) -> None:
-        """Let others have the folder."""
+        """Release the lock."""
         self._release()
 
     def _refuse_other_recipe(self) -> None:
@@ -164,17 +164,17 @@ class RunFolder:
         try:
             before = _flat(read_recipe_data(written))
         except UserError as error:
-            raise UserError(f"{error} --fresh sets this run aside and starts anew.") from error
+            raise UserError(f"{error} Use --fresh to set this run aside and start anew.") from error
         now = _flat(self._recipe.model_dump(mode="json"))
         different = [
-            f"{key}: {_shown(before.get(key))} there, {_shown(now.get(key))} here"
+            f"{key}: {_shown(before.get(key))} in the run, {_shown(now.get(key))} in this recipe"
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and not key.startswith(_MAY_DIFFER)
         ]
         if different:
             raise UserError(
-                f"{self.path}: is the run of another recipe ({'; '.join(different)}). Use another "
-                "name, or --fresh to set the old run aside."
+                f"{self.path}: holds the run of another recipe ({'; '.join(different)}). Use "
+                "another name, or --fresh to set the old run aside."
             )
 
     def describe(
@@ -182,7 +182,7 @@ class RunFolder:
     ) -> None:
         """Write recipe.yaml, ds_config.json, environment.json and the tokenizers' files.
 
-        `data`: the store's fingerprint. `hosts`: ranks on each.
+        `data`: the store's fingerprint. `hosts`: number of ranks by host name.
         """
         (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         for name, content in (("ds_config", ds_config), ("environment", environment(data, hosts))):
@@ -193,7 +193,7 @@ class RunFolder:
             copy_files(recipe.target_tokenizer, self.path / TARGET_TOKENIZER)
 
     def cut_history(self, step: int) -> None:
-        """Drop reports and events after `step`, and a line that a kill tore."""
+        """Drop reports and events after `step`, and incomplete lines that a kill left."""
         for path in (self.metrics, self.path / EVENTS):
             if not path.exists():
                 continue
@@ -209,17 +209,17 @@ class RunFolder:
             aside.replace(path)
 
     def refuse_full_disk(self, needed: int) -> None:
-        """Raise UserError where a checkpoint of `needed` bytes would not fit."""
+        """Raise UserError if a checkpoint of `needed` bytes does not fit on the disk."""
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise UserError(
-                f"{self.path}: the disk has {free / 1e6:.0f} MB free, one checkpoint needs "
+                f"{self.path}: the disk has {free / 1e6:.0f} MB free, but one checkpoint needs "
                 f"{needed / 1e6:.0f} MB. Free some space or set runs_dir to another disk."
             )
 
 
 def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:
-    """What a run ran on: versions, ranks on each host, commit, data."""
+    """The environment of a run: versions, ranks per host, git commit, data fingerprint."""
     packages = ("torch", "deepspeed", "pydantic", "tokenizers", "numpy")
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -245,7 +245,7 @@ def _git_commit() -> str | None:
 
 def _flat(data: Any, at: str = "") -> dict[str, Any]:
     if data in ({}, []):
-        # As if it were not there: an earlier version may not have had the key.
+        # Treated as absent: an earlier version may not have had the key.
         return {}
     if not isinstance(data, dict):
         return {at: data}
@@ -256,14 +256,14 @@ def _flat(data: Any, at: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 @contextmanager
 def log_to(path: Path, *, active: bool) -> Iterator[None]:
-    """Append what is logged to `path`, on the rank that writes; DeepSpeed's goes there alone."""
+    """Append log messages to `path` if this rank is `active`; DeepSpeed's go only there."""
     if not active:
-        # What goes wrong on one rank is raised on all, and said by the first.
+        # An error on one rank is raised on all ranks and reported by rank 0.
         _PROJECT.setLevel(logging.CRITICAL)
         yield
         return

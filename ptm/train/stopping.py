@@ -1,4 +1,4 @@
-"""Reasons to stop before the last step, and how all ranks learn of one before they begin a step."""
+"""Reasons to stop before the last step, and their exchange between ranks before each step."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StopRequests:
-    """SIGTERM, SIGUSR1, SIGHUP and Ctrl-C, the clock, and a file called `stop`: finish the step,
-    save, leave. A second Ctrl-C leaves at once.
+    """Requests to stop: SIGTERM, SIGUSR1, SIGHUP, Ctrl-C, the time limit, or a file called `stop`.
+
+    Each finishes the step, saves, and exits. A second Ctrl-C exits immediately.
     """
 
     def __init__(self, *, wall_time_hours: float | None) -> None:
@@ -40,7 +41,7 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
-            # Under nohup, SIGHUP is ignored and stays so.
+            # Leave SIGHUP ignored under nohup.
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._asked)
         return self
@@ -50,18 +51,18 @@ class StopRequests:
             signal.signal(number, handler)
 
     def watch(self, file: Path) -> None:
-        """Stop when `file` appears, with the exit code in it (75 if there is none)."""
+        """Stop when `file` appears, with exit code 130 if the file contains it, else 75."""
         self._file = file
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_INTERRUPTED:
-            # Nothing half-written has a checkpoint's name, so leaving at once does no harm.
+            # Safe, because an unfinished checkpoint is still in a `.partial` folder.
             os._exit(EXIT_INTERRUPTED)
         self.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED
         self.reason = signal.Signals(number).name
 
     def due(self, *, progressed: bool) -> int | None:
-        """The exit code if it is time to stop; the clock stops only what has `progressed`."""
+        """Exit code if it is time to stop, or None. The time limit applies once `progressed`."""
         now = time.monotonic()
         if self.exit_code is None and self._deadline and now >= self._deadline and progressed:
             self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours is used up"
@@ -76,35 +77,35 @@ class StopRequests:
         except OSError:
             return
         self.exit_code = EXIT_INTERRUPTED if asked == str(EXIT_INTERRUPTED) else EXIT_STOPPED
-        self.reason = f"{file} is there"
+        self.reason = f"{file} was created"
 
 
 def stop_with_parent() -> None:
-    """Have this process told to stop (SIGTERM) when its parent dies, so that none trains on alone.
+    """Make the kernel send SIGTERM to this process if its parent dies: no rank trains on alone.
 
-    Linux only; elsewhere nothing happens.
+    Linux only; does nothing on other systems.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def is_better(value: float, best: float | None, *, higher: bool, by: float = 0.0) -> bool:
-    """Whether `value` beats `best` by more than `by`; `higher`: upwards, else downwards."""
+    """Whether `value` is better than `best` by more than `by`. `higher`: higher is better."""
     sign = 1 if higher else -1
     return best is None or sign * (value - best) > by
 
 
 class Best:
-    """The best value so far of the metric that checkpoints are kept by; part of a checkpoint."""
+    """Tracks the best value of the metric `checkpoint.best`. Saved in checkpoints."""
 
     def __init__(self, metric: str | None, value: float | None, *, higher: bool) -> None:
-        """`metric`: None keeps none. `value`: the best before this start."""
+        """`metric`: None disables tracking. `value`: the best before this start."""
         self._metric = metric
         self._higher = higher
         self.value = value
 
     def note(self, metrics: Mapping[str, float]) -> bool:
-        """Take in one evaluation; whether it is the best."""
+        """Record one evaluation; return whether it is the best so far."""
         if self._metric is None:
             return False
         value = metrics[self._metric]
@@ -115,7 +116,7 @@ class Best:
 
 
 class Patience:
-    """Counts evaluations without a better value; part of a checkpoint."""
+    """Counts evaluations without improvement, for early stopping. Saved in checkpoints."""
 
     def __init__(
         self,
@@ -124,14 +125,14 @@ class Patience:
         *,
         higher: bool = False,
     ) -> None:
-        """`higher`: whether the rule's metric is better when higher."""
+        """`higher`: whether a higher value of the rule's metric is better."""
         self._rule = rule
         self._higher = higher
         self.best: float | None = state["best"] if state else None
         self.misses: int = state["misses"] if state else 0
 
     def note(self, metrics: Mapping[str, float]) -> None:
-        """Take in one evaluation."""
+        """Record one evaluation."""
         if self._rule is None:
             return
         value = metrics[self._rule.metric]
@@ -142,27 +143,26 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
-        """Whether to end the training."""
+        """Whether the rule's number of evaluations without improvement is reached."""
         return self._rule is not None and self.misses >= self._rule.patience
 
     def __str__(self) -> str:
         assert self._rule is not None, "patience without a rule"
         return (
-            f"{self._rule.metric} has not been better than {self.best:.5g} for {self.misses} "
-            "evaluations"
+            f"{self._rule.metric} has not improved on {self.best:.5g} (evaluations since then: "
+            f"{self.misses})"
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for the checkpoint."""
         return {"best": self.best, "misses": self.misses}
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What the ranks told each other.
+    """Step totals, stop request and save progress of all ranks.
 
-    `code`: the exit code if any rank was asked to stop. `saving`: how far each rank is with what
-    is being saved.
+    `code`: the exit code if any rank has a request to stop. `saving`: the `Progress` of each rank.
     """
 
     totals: StepTotals
@@ -171,11 +171,11 @@ class Heard:
 
 
 def hear_all(batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float) -> Heard:
-    """Tell the others of this rank's `batch`, exit code and saving; called by all ranks.
+    """All-gather this rank's batch counts, stop request and save progress. Collective.
 
-    The engine asks the ranks once more, after the step, for its loss and gradient norm.
+    The engine communicates once more, after the step, for the loss and the gradient norm.
     """
-    # The last stage sees the rows that the first has counted.
+    # Only stage 0 counts: the last stage reads the same rows.
     counts = batch.counts if ranks.stage == 0 else dict.fromkeys(batch.counts, 0)
     every = gathered(
         {

@@ -1,4 +1,4 @@
-"""The training loop: steps, reports, evaluations, checkpoints, and how it ends."""
+"""The training loop: steps, reports, evaluations, checkpoints, and reasons to end."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def ignore_step(step: int) -> None:
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains on, and what it is evaluated on, by name."""
+    """Training rows, and evaluation rows by set name."""
 
     train: RowSet
     evaluation: Mapping[str, RowSet]
 
 
 class Trainer:
-    """Runs one recipe to its end, or to a reason to stop."""
+    """Trains one recipe to its last step, or until there is a reason to stop."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Trainer:
         rank_file: RankFile,
         teachers: tuple[str, ...] = (),
     ) -> None:
-        """`teachers`: fingerprints of those that a checkpoint is bound to."""
+        """`teachers`: fingerprints of the teachers, which are saved in checkpoints."""
         self._recipe = recipe
         self._steps = steps
         self._batch = batch
@@ -107,7 +107,7 @@ class Trainer:
     def _begin_judging(
         self, *, best: float | None = None, patience: Mapping[str, Any] | None = None
     ) -> None:
-        """`best`, `patience`: what a checkpoint kept."""
+        """Set up the best metric and early stopping; `best` and `patience`: saved state."""
         higher = self._recipe.objective.higher_is_better
         metric, rule = self._recipe.checkpoint.best, self._recipe.train.early_stopping
         self._best = Best(metric, best, higher=metric is not None and higher(metric))
@@ -119,12 +119,15 @@ class Trainer:
         learnt: Mapping[str, Tensor] | None = None,
         story: dict[str, Any] | None = None,
     ) -> None:
-        """Begin with first weights, or with `learnt` ones where there are; `story` for run.json."""
+        """Start at step 0 with initial weights, replaced by the warm-start weights given.
+
+        `story`: provenance of the warm-start weights, for run.json.
+        """
         self._engine.state.begin(first, learnt or {})
         self._started_from = story
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`."""
+        """Restore the state of `checkpoint`."""
         run = checkpoint.run
         self._position = Position(**run["position"])
         self._reporter.resume(run["window"])
@@ -184,24 +187,24 @@ class Trainer:
         before = (self._started_from or {}).get("before", {})
         self._evaluation.tell_changes(before, self._measured)
         if self._patience.exhausted:
-            logger.info("ended at step %d: %s", self._position.step, self._patience)
+            logger.info("training ended at step %d: %s", self._position.step, self._patience)
         return EXIT_DONE
 
     def _agree(self, batch: StepBatch, stop: StopRequests) -> tuple[StepTotals, int | None]:
-        """What all ranks' rows come to, and the exit code if any rank was asked to stop."""
+        """Step totals over all ranks, and the exit code if any rank has a request to stop."""
         code = stop.due(progressed=self._position.step > self._begun_at)
         heard = hear_all(batch, self._ranks, code=code, saving=self._checkpoints.progress)
         self._checkpoints.finish_if_written(heard.saving)
         return heard.totals, heard.code
 
     def _stopped(self, code: int, reason: str) -> int:
-        """Save and leave; the exit code."""
+        """Save and return the exit code."""
         if not self._save(wait=True):
             raise self._checkpoints.unsaved(self._position.step)
         logger.info(
-            "stopped at step %d (%s) and saved; run the same command again to go on",
+            "stopped at step %d (%s) and saved; run the same command again to continue",
             self._position.step,
-            reason or "another rank was asked to",
+            reason or "requested on another rank",
         )
         return code
 
@@ -231,21 +234,23 @@ class Trainer:
         return self._checkpoints.save(self._position.step, self._run_state, wait=wait, best=best)
 
     def _roll_back(self) -> None:
-        """Take the weights of the checkpoint before, and go on with the data after this step.
+        """Restore the weights of the newest checkpoint; continue with the data after this step.
 
-        Raises TrainingError where there is none.
+        Raises TrainingError if there is no checkpoint.
         """
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             raise TrainingError(
                 f"step {self._position.step}: there is no checkpoint to roll back to yet. Start "
-                "again with a lower optimizer.learning_rate, or checkpoint.every."
+                "again with a lower optimizer.learning_rate or a smaller checkpoint.every."
             )
         self._take_state(checkpoint)
-        # Batches are counted on; those between had no part in these weights.
+        # The step count is not reset, so the updates that were undone count as skipped.
         lost = self._position.step - checkpoint.run["updates"] - self._skipped_steps
         self._skipped_before += lost
-        logger.warning("back to the weights of step %d; %d steps are lost", checkpoint.step, lost)
+        logger.warning(
+            "rolled back to the weights of step %d; lost steps: %d", checkpoint.step, lost
+        )
 
     def _take_state(self, checkpoint: Checkpoint) -> None:
         self._engine.state.write(
@@ -254,7 +259,7 @@ class Trainer:
         self._engine.state.set_scaler(checkpoint.run["scaler"])
 
     def close(self) -> None:
-        """Let the trackers write out everything."""
+        """Flush and close the trackers."""
         if self._trackers is not None:
             self._trackers.close()
 
@@ -284,7 +289,7 @@ class Trainer:
         self._reporter.speed.restart()
 
     def _evaluate(self) -> dict[str, float]:
-        """Tell the metrics of every evaluation set; return them by `metric_key`."""
+        """Report the metrics of every evaluation set; return them by `metric_key`."""
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
         found = self._evaluation.metrics(step=self._position.step)
@@ -300,7 +305,7 @@ class Trainer:
         return self._measured
 
     def _judge_evaluation(self, metrics: Mapping[str, float]) -> bool:
-        """Note an evaluation; whether the metric to keep checkpoints by is the best so far."""
+        """Record an evaluation; return whether `checkpoint.best` is the best so far."""
         self._patience.note(metrics)
         return self._best.note(metrics)
 

@@ -1,4 +1,4 @@
-"""What can be known of a recipe before anything starts; few of the checks load torch."""
+"""Checks of a recipe before anything starts. Few of them import torch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SOME_VOCABULARY = 1000
 
 
 def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
-    """What is not on this machine, as sentences; what is there is checked against the recipe.
+    """Check a recipe and its inputs; return a sentence for each input missing on this machine.
 
-    Raises UserError for what is wrong, and with `need_inputs` for what is missing.
+    Raises UserError if anything is wrong, or with `need_inputs`, missing.
     """
     config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
@@ -36,14 +36,14 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Raise UserError for stages the model cannot be cut into, and what it cannot freeze."""
+    """Raise UserError if the model cannot be cut into stages, or frozen as the recipe wants."""
     stages, freeze = recipe.engine.pipeline_stages, recipe.train.freeze
     if stages > 1 or freeze:
-        # These need the plan's modules, and so torch, which no other check does.
+        # These need the plan's modules and therefore torch, unlike all other checks.
         from ptm.model.stages import stage_bounds
         from ptm.model.trainable import frozen_parameters
 
-        # Neither depends on how many tokens there are.
+        # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _SOME_VOCABULARY
         plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
         frozen = frozen_parameters(plan, freeze)
@@ -52,7 +52,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def _check_files(recipe: Recipe, *, verify: bool) -> None:
-    """Raise UserError where files that are here do not fit; `verify`: compare checksums, too."""
+    """Raise UserError if a file on this machine does not fit. `verify`: compare checksums too."""
     target = recipe.target_tokenizer
     if target is not None and target.is_here:
         of_targets = target.load(key="target_tokenizer").vocabulary
@@ -94,7 +94,7 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
             yield f'data.segmenter: "{file}" is not a file.'
     for key, block in recipe.data.corpora.items():
         if not Path(block.store).exists():
-            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` makes it.'
+            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'
             try:
                 find_corpus(block.corpus_patterns, field=f"{key}.corpus")
             except UserError as error:

@@ -1,1 +1,1 @@
-"""When checkpoints are written, how every rank writes its share, and how a run resumes."""
+"""When checkpoints are saved, how each rank writes its part, and how a run resumes."""

@@ -1,8 +1,8 @@
-"""Checkpoints on disks that the hosts do not share: found on all of them, and made whole on each.
+"""Checkpoints on local disks: found across hosts, then completed on each host.
 
-Every rank writes to its own host's disk. To go on, hosts send each other the files they lack, so
-that a run may continue on other hosts or with another layout, as long as every file of one
-checkpoint is left somewhere.
+Every rank writes to the disk of its host. To resume, hosts send each other the files they lack. A
+run may therefore continue on other hosts or with another layout, as long as every file of one
+checkpoint is whole on some host.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHUNK = 1 << 26
 
 @dataclass(frozen=True)
 class _Found:
-    """A checkpoint as one host has it: which it is, its files, and those that are whole here."""
+    """A checkpoint on one host: digest of the manifest, all files, and files that are whole."""
 
     manifest: str
     files: tuple[str, ...]
@@ -37,9 +37,10 @@ class _Found:
 
 
 def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
-    """The newest checkpoint whose files are whole somewhere, then whole on every host.
+    """Copy the newest whole checkpoint to every host and open it. Collective.
 
-    None where no host has any; called by all ranks. Raises UserError where none is whole.
+    A checkpoint is whole if each of its files is whole on some host. Returns None if no host has a
+    checkpoint. Raises UserError if there are checkpoints, but none is whole.
     """
     every = objects_of_all(_found(folder) if ranks.first_on_host else {}, ranks)
     names = {name for found in every for name in found}
@@ -48,11 +49,11 @@ def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
         if holders is not None:
             agreed(ranks, partial(_send, folder / name, holders, ranks))
             return Checkpoint.open(folder / name, verify=False)
-        logger.warning("checkpoint passed over, as no host has the whole of it: %s", name)
+        logger.warning("checkpoint skipped: the hosts together do not have all its files: %s", name)
     if names:
         raise UserError(
             f"{folder}: the hosts together have no whole checkpoint ({', '.join(sorted(names))}). "
-            "Bring back the host that has the rest, or start anew with --fresh."
+            "Include the host that has the missing files, or start anew with --fresh."
         )
     return None
 
@@ -63,7 +64,7 @@ def _found(folder: Path) -> dict[str, _Found]:
         try:
             checkpoint = Checkpoint.open(path, verify=False)
         except DamagedCheckpointError as error:
-            logger.warning("damaged checkpoint passed over: %s", error)
+            logger.warning("damaged checkpoint skipped: %s", error)
             continue
         found[path.name] = _Found(
             manifest=digest_of((path / MANIFEST).read_bytes()),
@@ -74,8 +75,12 @@ def _found(folder: Path) -> dict[str, _Found]:
 
 
 def _holders(found: list[_Found | None]) -> dict[str, list[int]] | None:
-    """The ranks that have each file of one checkpoint; None where a file is nowhere."""
+    """The ranks that have each file of one checkpoint; None if a file is on no host.
+
+    `found`: one entry per rank.
+    """
     known = [one for one in found if one is not None]
+    # Hosts may have different checkpoints of one name: try the files of each manifest.
     for manifest in dict.fromkeys(one.manifest for one in known):
         holders: defaultdict[str, list[int]] = defaultdict(list)
         for rank, one in enumerate(found):
@@ -89,7 +94,7 @@ def _holders(found: list[_Found | None]) -> dict[str, list[int]] | None:
 
 
 def _send(folder: Path, holders: dict[str, list[int]], ranks: Ranks) -> None:
-    """Bring every file to every host that lacks it."""
+    """Send every file to the hosts that lack it. Collective."""
     if ranks.first_on_host:
         folder.mkdir(parents=True, exist_ok=True)
     firsts = [
@@ -103,9 +108,9 @@ def _send(folder: Path, holders: dict[str, list[int]], ranks: Ranks) -> None:
 
 
 def _broadcast(path: Path, *, source: int, ranks: Ranks, writes: bool) -> None:
-    """Send the file of rank `source` to all; those with `writes` keep it.
+    """Broadcast the file from rank `source`; ranks with `writes` store it. Collective.
 
-    Raises OSError where it cannot be written, after all have received it.
+    Raises OSError if it cannot be stored, after all ranks have received it.
     """
     sends = ranks.rank == source
     size = objects_of_all(path.stat().st_size if sends else 0, ranks)[source]
@@ -127,7 +132,7 @@ def _broadcast(path: Path, *, source: int, ranks: Ranks, writes: bool) -> None:
 
 
 def _append(path: Path, chunk: torch.Tensor, *, first: bool) -> OSError | None:
-    """Write a chunk; what went wrong is returned, as others still wait for this rank."""
+    """Write a chunk. An error is returned, as the other ranks still wait for this one."""
     try:
         with path.open("wb" if first else "ab") as file:
             file.write(chunk.numpy().data)

@@ -1,4 +1,4 @@
-"""Going on with a run: its newest whole checkpoint, and for which inputs that is refused."""
+"""Find the checkpoint to resume from, and check that it fits the recipe's inputs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ logger = logging.getLogger(__name__)
 def checkpoint_to_go_on_from(
     folder: RunFolder, inputs: Inputs, ranks: Ranks, *, node_local: bool
 ) -> Checkpoint | None:
-    """The newest whole checkpoint of a run folder; called by all ranks.
+    """Return the newest whole checkpoint of a run folder, or None. Collective.
 
-    `node_local`: every host keeps its own ranks' files.
-
-    Raises UserError where the recipe or its inputs are not those that it was trained with.
+    `node_local`: each host stores the files of its own ranks. Raises UserError if the checkpoint
+    was trained on other data, files or teachers, or is past the recipe's last step.
     """
     if node_local and ranks.world > 1:
         checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
@@ -34,7 +33,7 @@ def checkpoint_to_go_on_from(
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
-    """The newest whole one; the ranks share out the reading of what is to be verified."""
+    """The newest whole checkpoint; each rank verifies a share of its files."""
     names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
 
     def problem(path: Path) -> str | None:
@@ -49,28 +48,28 @@ def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
     if checkpoint.run["store"] != store.info.fingerprint:
         raise UserError(
             f"{checkpoint.folder}: was trained on other data than data.store = "
-            f'"{store.folder}" holds now. Use the store it began with, or --fresh.'
+            f'"{store.folder}" holds now. Restore the original store, or use --fresh.'
         )
     if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
         files = " or ".join(inputs.train.objective.input_files)
         raise UserError(
-            f"{checkpoint.folder}: was trained on another content of {files}. Use what it began "
-            "with, or --fresh."
+            f"{checkpoint.folder}: was trained with other content in {files}. Restore the original "
+            "content, or use --fresh."
         )
     teachers = inputs.teachers.fingerprints if inputs.teachers else ()
     if checkpoint.run.get("teachers", []) != list(teachers):
         raise UserError(
-            f"{checkpoint.folder}: was taught by other weights than objective.teacher holds now. "
-            "Use the teacher as it was when the run began, or --fresh."
+            f"{checkpoint.folder}: was distilled from other weights than objective.teacher holds "
+            "now. Restore the original teacher, or use --fresh."
         )
     if steps < checkpoint.step:
         raise UserError(
-            f"train.steps = {steps}, but the run is at step {checkpoint.step} already "
-            f"({checkpoint.folder}): give more steps, or --fresh."
+            f"train.steps = {steps}, but the run is already at step {checkpoint.step} "
+            f"({checkpoint.folder}). Increase train.steps, or use --fresh."
         )
     if steps != checkpoint.run["steps"]:
         logger.info(
-            "train.steps was %d and is %d: the schedule is derived anew",
+            "train.steps changed from %d to %d: the schedule is recomputed",
             checkpoint.run["steps"],
             steps,
         )

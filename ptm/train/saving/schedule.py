@@ -1,4 +1,4 @@
-"""The checkpoints of a training as it goes: begun, finished, counted; failures are told."""
+"""Start and finish the checkpoints of a training, and log failed ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Saves when it is told to, behind the training where it may; all ranks call it alike."""
+    """Saves checkpoints, asynchronously if `checkpoint.write_behind` is set and the engine allows.
+
+    All ranks call the same methods in the same order.
+    """
 
     def __init__(
         self,
@@ -50,15 +53,16 @@ class Checkpoints:
 
     @property
     def progress(self) -> Progress:
-        """How far this rank is with what is being saved."""
+        """This rank's progress with the checkpoint being written."""
         return self._saver.progress
 
     def save(
         self, step: int, run: Callable[[], dict[str, Any]], *, wait: bool, best: bool = False
     ) -> bool:
-        """Save where that has not been done; whether nothing has gone wrong.
+        """Save a checkpoint unless `step` is saved already; return False if a save failed.
 
-        `run` gives what run.json says. `wait`: until it is written. `best`: mark it as the best.
+        `run` returns the contents of run.json. `wait`: return when the checkpoint is written.
+        `best`: also mark it as the best checkpoint.
         """
         fine = self.finish()
         if self.saved_step == step and not best:
@@ -71,28 +75,28 @@ class Checkpoints:
         return self._try(write, step)
 
     def finish(self) -> bool:
-        """Wait for what is being saved, if anything is; whether it went well."""
+        """Wait for the checkpoint being written, if any; return False if it failed."""
         step = self._saver.step
         return True if step is None else self._try(self._saver.finish, step)
 
     def finish_if_written(self, every: Iterable[float]) -> None:
-        """Finish once `every` rank's progress says that its part is written."""
+        """Finish the checkpoint if the progress of `every` rank is WRITTEN or FAILED."""
         if all(progress >= Progress.WRITTEN for progress in every):
             self.finish()
 
     def newest(self) -> Checkpoint | None:
-        """The newest that this training has saved or come from."""
+        """The newest checkpoint that this training saved or resumed from, or None."""
         self.finish()
         if self.saved_step is None:
             return None
         return Checkpoint.open(self._folder / f"global_step{self.saved_step}", verify=False)
 
     def unsaved(self, step: int) -> TrainingError:
-        """What ends a training whose last `step` could not be saved."""
-        kept = "none" if self.saved_step is None else f"of step {self.saved_step}"
+        """The error that ends a training whose last `step` could not be saved."""
+        kept = "none" if self.saved_step is None else f"step {self.saved_step}"
         return TrainingError(
-            f"step {step} could not be saved ({self._failure}); the newest whole checkpoint: "
-            f"{kept}. Make room, or mend what the error names; the same command then goes on."
+            f"step {step} could not be saved ({self._failure}). Newest whole checkpoint: {kept}. "
+            "Free disk space or fix the cause of the error, then run the same command to continue."
         )
 
     def _try(self, work: Callable[[], int | None], step: int) -> bool:
@@ -104,7 +108,7 @@ class Checkpoints:
             self._failure = error
             kept = "none" if self.saved_step is None else f"step {self.saved_step}"
             logger.error(
-                "the checkpoint of step %d could not be written (%s); the newest whole one: %s",
+                "the checkpoint of step %d could not be written (%s); newest whole checkpoint: %s",
                 step,
                 error,
                 kept,

@@ -1,8 +1,12 @@
-"""Saving a checkpoint: whole or not there.
+"""Write checkpoints atomically: a checkpoint is whole or absent.
 
-The folder is written aside by all ranks, synced, and renamed; `latest` is renamed into place last.
-Between steps a rank copies what it owns to host memory and lets a thread write it while training
-goes on; once all ranks have written theirs, they finish the checkpoint together.
+All ranks write into a `.partial` folder, which is synced and renamed; the file `latest` is replaced
+last. For an asynchronous save, each rank copies its fragments to host memory between two steps, and
+a thread writes them during training; once all ranks have written, they finish the checkpoint
+together.
+
+`torch.distributed.checkpoint` is not used: ZeRO's flat ranges would need a planner of about the
+size of this code, and it has no checksums and no node-local folders.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ from ptm.engines.ranks import Ranks, agreed, objects_of_all
 
 
 class Progress(IntEnum):
-    """How far this rank is with a checkpoint; ranks tell each other once a step."""
+    """A rank's progress with a checkpoint; all-gathered once per step."""
 
     IDLE = 0
     WRITING = 1
@@ -50,7 +54,7 @@ class Progress(IntEnum):
 
 
 class Saver:
-    """Writes the checkpoints of one run; all ranks call the same methods in the same order."""
+    """Writes the checkpoints of one run. All ranks call the same methods in the same order."""
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class Saver:
         *,
         node_local: bool = False,
     ) -> None:
-        """With `node_local`, `folder` is another one on every host, made whole on its own."""
+        """With `node_local`, `folder` is local to each host, which finishes its own checkpoint."""
         self._folder = folder
         self._state = state
         self._ranks = ranks
@@ -71,20 +75,21 @@ class Saver:
 
     @property
     def progress(self) -> Progress:
-        """Of the checkpoint that is being written, if any."""
+        """Progress with the checkpoint being written; IDLE without one."""
         return Progress.IDLE if self._begun is None else self._begun.progress
 
     @property
     def step(self) -> int | None:
-        """The step of the checkpoint that is being written."""
+        """Step of the checkpoint being written, or None."""
         return None if self._begun is None else self._begun.step
 
     def begin(self, step: int, run: Mapping[str, Any], *, behind: bool, best: bool = False) -> None:
-        """Start writing `global_step<step>`: `behind` the training from a copy, or at once.
+        """Start writing `global_step<step>`. Collective.
 
-        Raises OSError where its folder cannot be made.
+        `behind`: a thread writes a copy while training continues; otherwise the part of this rank
+        is written on return. Raises OSError if the folder cannot be created.
         """
-        assert self._begun is None, "one checkpoint at a time"
+        assert self._begun is None, "a checkpoint is already being written"
         aside = self._folder / f"global_step{step}.partial"
 
         def prepare() -> None:
@@ -99,14 +104,17 @@ class Saver:
             self._begun.write(file, self._pieces(copy=False))
             return
         copied = list(self._pieces(copy=True))
-        # A daemon: what it leaves half-written when the program ends has no checkpoint's name.
+        # Daemon thread: if the program ends first, its files are still in the `.partial` folder.
         self._begun.thread = threading.Thread(
             target=self._begun.write, args=(file, copied), name="ptm-save", daemon=True
         )
         self._begun.thread.start()
 
     def _pieces(self, *, copy: bool) -> Iterator[tuple[Fragment, Tensor]]:
-        """What this rank owns, as fp32 in host memory; if not copied, perhaps where it lies."""
+        """This rank's fragments and their values, as fp32 in host memory.
+
+        Without `copy`, the values may share memory with the engine's state.
+        """
         at = 0
         for owned in self._state.owned():
             for kind in self._state.kinds_of(owned):
@@ -116,12 +124,12 @@ class Saver:
                 at += 4 * values.numel()
 
     def finish(self) -> int:
-        """Wait for this rank's part and put the checkpoint in its place; return its step.
+        """Wait for all parts and rename the checkpoint into place; return its step. Collective.
 
-        Raises OSError where a rank could not write; nothing then has a checkpoint's name.
+        Raises OSError if a rank could not write; the `.partial` folder is then removed.
         """
         begun = self._begun
-        assert begun is not None, "a checkpoint was begun"
+        assert begun is not None, "no checkpoint is being written"
         self._begun = None
         try:
             entry = agreed(self._ranks, begun.result)
@@ -148,7 +156,7 @@ class Saver:
 
 
 class _Begun:
-    """One rank's part of a checkpoint, on its way to the disk."""
+    """One rank's part of a checkpoint that is being written."""
 
     def __init__(self, step: int, run: dict[str, Any], aside: Path, *, best: bool) -> None:
         self.step = step
@@ -166,21 +174,21 @@ class _Begun:
         return Progress.WRITING if self._entry is None else Progress.WRITTEN
 
     def write(self, file: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> None:
-        """Write them and note what came of it."""
+        """Write the fragments; keep the manifest entry, or the error, for `result`."""
         began = time.perf_counter()
         try:
             entry = write_fragments(file, pieces)
         except BaseException as error:
-            # Perhaps on a thread: raised where the others wait for the result.
+            # Possibly on a thread: `result` raises it where all ranks wait.
             self._problem = error
             return
         self._entry = {**entry, "seconds": round(time.perf_counter() - began, 3)}
 
     def result(self) -> dict[str, Any]:
-        """The manifest's entry. Raises OSError where the writing failed."""
+        """Wait for the write; return the manifest entry. Raises the error if the write failed."""
         if self.thread is not None:
             self.thread.join()
         if self._problem is not None:
             raise self._problem
-        assert self._entry is not None, "written"
+        assert self._entry is not None, "nothing was written"
         return self._entry

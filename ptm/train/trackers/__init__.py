@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases. A tracker that fails is left out; it never stops a training."""
+"""TensorBoard and Weights & Biases. A tracker that fails is disabled; training continues."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class Trackers:
-    """All trackers of a run, those that fail left out from then on.
+    """All trackers of a run. A tracker that fails is disabled.
 
-    What the run told before lies in its metrics.jsonl, which a continued run has cut back to its
-    checkpoint by now. Each tracker makes what it shows agree with that, as far as it can.
+    Earlier reports of the run are in its metrics.jsonl, which a resumed run has already cut back to
+    its checkpoint. Each tracker makes its history agree with that file, as far as it can.
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
@@ -34,12 +34,12 @@ class Trackers:
         try:
             told = reports_so_far(folder / "metrics.jsonl")
         except Exception as error:
-            logger.warning("trackers are left out, as metrics.jsonl cannot be read: %s", error)
+            logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
             return
         if recipe.tracking.tensorboard:
             self._start("tensorboard", lambda: TensorBoard(folder / "tensorboard", told))
         if block is not None:
-            # On a thread of its own, as it may wait for the net.
+            # On its own thread, as it may wait for the network.
             self._start(
                 "wandb", lambda: Background("wandb", lambda: Wandb(block, recipe, folder, told))
             )
@@ -48,20 +48,20 @@ class Trackers:
         try:
             self._trackers[name] = make()
         except Exception as error:
-            logger.warning("%s cannot be used and is left out: %s", name, error)
+            logger.warning("%s cannot be used and is disabled: %s", name, error)
 
     def log(self, *records: Mapping[str, Any]) -> None:
-        """Send the reports of one step to every tracker, together."""
+        """Send the reports of one step to every tracker, in one call."""
         values = {name: v for record in records for name, v in tracker_values(record).items()}
         for name, tracker in list(self._trackers.items()):
             try:
                 tracker.log(values, records[0]["step"])
             except Exception as error:
-                logger.warning("%s failed and is left out from here on: %s", name, error)
+                logger.warning("%s failed and is now disabled: %s", name, error)
                 del self._trackers[name]
 
     def close(self) -> None:
-        """Write out everything."""
+        """Flush and close all trackers."""
         for name, tracker in self._trackers.items():
             try:
                 tracker.close()

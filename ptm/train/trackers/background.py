@@ -1,4 +1,4 @@
-"""A tracker on a thread of its own: training waits for it at the end only, and not for long."""
+"""Run a tracker on its own thread; training waits for it only at the end, for a limited time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ptm.train.trackers.base import Tracker
 logger = logging.getLogger(__name__)
 
 PATIENCE = 60.0
-"""Seconds until a silent tracker is remarked upon, and those it is waited for at the end."""
+"""Seconds until a warning if the tracker has not started, and the longest wait at the end."""
 
 
 class Background:
-    """Makes, feeds and closes a tracker elsewhere; what fails there is logged and leaves it out."""
+    """Creates, feeds and closes a tracker on a thread. A failure is logged and disables it."""
 
     def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
         self._name = name
@@ -27,7 +27,7 @@ class Background:
         self._left_out = threading.Event()
         self._remarked = False
         self._began = time.monotonic()
-        # A daemon: a tracker that hangs must not keep the program from ending.
+        # Daemon thread: a tracker that hangs must not keep the program from ending.
         self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
         self._thread.start()
 
@@ -39,15 +39,17 @@ class Background:
         waited = time.monotonic() - self._began
         if not self._ready.is_set() and not self._remarked and waited > PATIENCE:
             self._remarked = True
-            logger.warning("%s has not started within %.0f s; training goes on", self._name, waited)
+            logger.warning(
+                "%s has not started within %.0f s; training continues", self._name, waited
+            )
 
     def close(self) -> None:
-        """Let it finish, for a while."""
+        """Wait up to `PATIENCE` seconds for the tracker to receive all reports and close."""
         self._reports.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             logger.warning(
-                "%s does not end within %.0f s and is left alone; metrics.jsonl has every report",
+                "%s did not finish within %.0f s and is abandoned; metrics.jsonl has every report",
                 self._name,
                 PATIENCE,
             )
@@ -57,7 +59,7 @@ class Background:
             tracker = self._make()
         except Exception as error:
             self._left_out.set()
-            logger.warning("%s cannot be used and is left out: %s", self._name, error)
+            logger.warning("%s cannot be used and is disabled: %s", self._name, error)
             return
         self._ready.set()
         while (report := self._reports.get()) is not None and not self._left_out.is_set():
@@ -65,7 +67,7 @@ class Background:
                 tracker.log(*report)
             except Exception as error:
                 self._left_out.set()
-                logger.warning("%s failed and is left out from here on: %s", self._name, error)
+                logger.warning("%s failed and is now disabled: %s", self._name, error)
         try:
             tracker.close()
         except Exception as error:

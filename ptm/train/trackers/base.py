@@ -1,4 +1,4 @@
-"""What a tracker is, and a report under the names trackers show."""
+"""The interface of a tracker."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 Told = Sequence[tuple[int, Mapping[str, float]]]
-"""Steps and values of the reports before this start, in the order they were made."""
+"""Steps and values of the reports before this start, in chronological order."""
 
 
 class Tracker(Protocol):
-    """Something that shows curves."""
+    """Receives the values of reports and plots them over steps."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Take in named values at a step."""
+        """Record named values at a step."""
         ...
 
     def close(self) -> None:
-        """Write out everything."""
+        """Flush and close."""
         ...

@@ -1,4 +1,4 @@
-"""Reports under the names that trackers show."""
+"""Metric names in trackers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PERFORMANCE = {
 
 
 def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
-    """A report under the names trackers see: `train/loss`, `eval/perplexity`, `perf/…`.
+    """Values of a report by tracker name: `train/loss`, `eval/perplexity`, `perf/…`.
 
-    A null of metrics.jsonl is NaN: JSON has no word for what is not finite.
+    A null in metrics.jsonl, where JSON cannot represent a non-finite value, becomes NaN.
     """
     return {
         f"{'perf' if key in _PERFORMANCE else record['split']}/{key}": (
@@ -35,7 +35,7 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def reports_so_far(metrics: Path) -> Told:
-    """What a run's metrics.jsonl holds."""
+    """Steps and values of all reports in a run's metrics.jsonl."""
     if not metrics.exists():
         return []
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]

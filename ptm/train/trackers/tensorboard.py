@@ -9,19 +9,19 @@ from ptm.train.trackers.base import Told
 
 
 class TensorBoard:
-    """An event file a start of the program; what it told past the checkpoint is purged."""
+    """One event file per start of the program; points past the checkpoint are purged."""
 
     def __init__(self, folder: Path, told: Told) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                f"{error}. It comes with the extra: pip install -e '.[tensorboard]'"
+                f"{error}. Install it with: pip install -e '.[tensorboard]'"
             ) from error
         there = any(folder.glob("events.out.tfevents.*"))
-        # Points of later steps are those of a start that was killed past its checkpoint.
+        # Later points come from a start that was killed past its checkpoint: purge them.
         last = told[-1][0] if told else 0
-        # The first start says that it is one as well: TensorBoard heeds only the second of them.
+        # The first start also writes a purge step: TensorBoard acts only from the second one on.
         self._writer = SummaryWriter(str(folder), purge_step=last + 1 if there else 0)
         if not there:
             for step, values in told:
@@ -29,7 +29,7 @@ class TensorBoard:
             self._writer.flush()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Write the values; they are in the file when this returns, a kill loses none."""
+        """Write and flush the values, so that a kill loses none."""
         self._add(values, step)
         self._writer.flush()
 

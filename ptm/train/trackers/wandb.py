@@ -1,4 +1,4 @@
-"""Weights & Biases: one run id over all starts, online where the user has logged in."""
+"""Weights & Biases: one run id over all starts, online if the user is logged in."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _Mode = Literal["online", "offline", "disabled"]
 _INIT_SECONDS = 30.0
 _FINISH_SECONDS = 20.0
 
-# W&B gets the recipe and the reports, and nothing it would gather by itself: no console, code,
-# git state or list of packages (environment.json has what matters), no metrics of the machine
-# (`perf/…` has those that matter, and they would be lost where an offline run is written anew).
+# Send the recipe and the reports, and nothing that W&B would collect itself: no console output,
+# code, git state or package list (environment.json has what matters), and no system metrics
+# (`perf/…` has what matters, and W&B's own would be lost when an offline run is rewritten).
 SETTINGS = {
     "silent": True,
     "console": "off",
@@ -41,13 +41,13 @@ SETTINGS = {
 
 
 class Wandb:
-    """A W&B run whose history has one row a step, in the order of steps.
+    """A W&B run whose history has one row per step, in the order of steps.
 
-    W&B takes no point back, and rows only in the order of `_step`, which is the training step
-    here. Offline, every start writes the whole run anew from metrics.jsonl and removes what the
-    starts before had left: one folder, which reads like one run. Online, W&B keeps what it has,
-    and is told what it has not: points it received past the checkpoint stay, those that are made
-    again for the same steps are not sent.
+    W&B cannot delete points, and accepts rows only in the order of `_step`, which is the training
+    step. Offline, every start rewrites the whole run from metrics.jsonl and removes the folders of
+    earlier starts, so that a single folder reads like one run. Online, W&B keeps its points and
+    receives the missing ones: points past the checkpoint stay, and the same steps are not sent
+    again.
     """
 
     def __init__(self, block: WandbBlock, recipe: Recipe, folder: Path, told: Told) -> None:
@@ -59,14 +59,14 @@ class Wandb:
             try:
                 self._run = _init(block, recipe, folder, run_id, "online")
             except Exception as error:
-                logger.warning("W&B cannot be reached, the run is kept offline: %s", error)
+                logger.warning("W&B cannot be reached; the run is recorded offline: %s", error)
                 _forget_failed_start()
                 mode = "offline"
         if mode != "online":
             self._run = _init(block, recipe, folder, run_id, mode)
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
-        # Steps below are there already: offline none, online what was sent before.
+        # W&B has the steps below this one: offline none, online those of earlier starts.
         self._first: int = self._run.starting_step
         rows: dict[int, dict[str, float]] = {}
         for step, values in told:
@@ -76,7 +76,7 @@ class Wandb:
         if mode == "disabled":
             return
         here = Path(self._run.dir).parent
-        # W&B adds a number to the name of a second folder of the same second.
+        # The last `*` matches the number that W&B adds if two folders start in the same second.
         for other in here.parent.glob(f"offline-run-*-{run_id}*"):
             if other.name != here.name:
                 shutil.rmtree(other, ignore_errors=True)
@@ -88,29 +88,29 @@ class Wandb:
                 logger.info("W&B has points up to step %d and keeps them", self._first - 1)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add a report; the training and the evaluation of one step share a row."""
+        """Add a report. The training and evaluation reports of one step share a row."""
         evaluation = not any(name.startswith("train/") for name in values)
         self._send(values, step, commit=evaluation or not self._evaluation_may_follow(step))
 
     def _send(self, values: Mapping[str, float], step: int, *, commit: bool) -> None:
         if step < self._first:
             return
-        # A row that was ended cannot be added to: the report gets one of its own (its axis,
-        # `step`, is right all the same).
+        # A committed row cannot be extended, so the report gets its own row, which is still
+        # plotted at the right `step`.
         own = None if step == self._committed else step
         self._run.log({**values, "step": step}, step=own, commit=commit)
         if commit:
             self._committed = step
 
     def _evaluation_may_follow(self, step: int) -> bool:
-        """Whether a row should wait. If wrongly so, it is shown with the next report only."""
+        """Whether to hold back a row for an evaluation; without one, it shows with the next row."""
         tracking = self._recipe.tracking
         last = step == self._recipe.train.steps or step % tracking.report_every != 0
         evaluated = bool(self._recipe.data.evaluation_names)
         return evaluated and (last or step % tracking.evaluate_every == 0)
 
     def close(self) -> None:
-        """End the run; offline at once, online when all is sent or after a while."""
+        """End the run; online, wait until everything is sent or `finish_timeout` has passed."""
         self._run.finish()
 
 
@@ -123,21 +123,21 @@ def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _M
         entity=block.entity,
         name=recipe.name,
         id=run_id,
-        # An offline run is whole: sending it replaces what W&B has under this id.
+        # An offline run is complete: syncing it replaces the data that W&B has under this id.
         resume="allow" if mode == "online" else None,
         dir=str(folder),
         config=recipe.model_dump(mode="json"),
         mode=mode,
-        # Not W&B's global run, which belongs to whoever calls this as a library.
+        # Not W&B's global run, which belongs to the program that uses ptm as a library.
         reinit="create_new",
         settings=wandb.Settings(**{k: v for k, v in SETTINGS.items() if k in known}),
     )
 
 
 def _mode() -> _Mode:
-    """What the user has chosen; where that is online, offline unless a key is there.
+    """The mode that the user has chosen; online becomes offline if no API key is configured.
 
-    Nobody is asked for a key, and none is verified, as that would need the net.
+    Does not prompt for a key, and does not verify it, which would need the network.
     """
     import wandb
 
@@ -149,12 +149,12 @@ def _mode() -> _Mode:
     try:
         return "online" if wandb.login(prompt=False, verify=False) else "offline"
     except Exception as error:
-        logger.warning("W&B's login cannot be used, the run is kept offline: %s", error)
+        logger.warning("W&B login failed; the run is recorded offline: %s", error)
         return "offline"
 
 
 def _forget_failed_start() -> None:
-    """W&B's service holds on to the id of a run whose start failed, until it is ended."""
+    """Restart W&B's service, which reserves the id of a run whose start failed."""
     import wandb
 
     wandb.teardown()
@@ -162,12 +162,12 @@ def _forget_failed_start() -> None:
 
 
 def _run_id(kept: Path) -> str:
-    """The run's id, made at its first start."""
+    """The run's id, created at its first start and stored in the file `kept`."""
     if kept.exists():
         try:
             return str(json.loads(kept.read_text(encoding="utf-8"))["id"])
         except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s: is damaged (%s); W&B sees a new run", kept, error)
+            logger.warning("%s is damaged (%s); a new W&B run is started", kept, error)
     made = uuid.uuid4().hex[:8]
     aside = kept.with_suffix(".partial")
     aside.write_text(json.dumps({"id": made}), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Weights to start from: which are taken, and whether they fit."""
+"""Warm start: load the weights of another model, and check that they fit."""

@@ -1,4 +1,4 @@
-"""Whether weights mean here what they were trained to mean."""
+"""Check that a recipe uses warm-start weights in the same way as the model they come from."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ptm.nn.model_shape import WORD, WORD_KEY
 from ptm.recipe.model_block import ModelBlock
 
 _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
-"""Of a stack, between weights and who goes on from them: a PrefixLM may begin as a BERT."""
+"""Keys of an encoder or decoder that may differ: a PrefixLM may start from a BERT."""
 
 
 def refuse_other_arithmetic(
     path: str, theirs: ModelBlock, ours: ModelBlock, shared: Collection[str]
 ) -> None:
-    """Raise UserError where tensors of one shape would be used in another way than learnt.
+    """Raise UserError if a shared tensor would be used in another computation than in training.
 
-    `path`: where `theirs` is; `shared`: names of the tensors that both have.
+    `path`: the source that `theirs` describes. `shared`: names of the tensors in both models.
     """
     _refuse_other_stack(path, "encoder", theirs.encoder, ours.encoder)
     if theirs.decoder is not None and ours.decoder is not None:
@@ -41,25 +41,27 @@ def _refuse_other_stack(path: str, name: str, theirs: Config, ours: Config) -> N
     for key in sorted(there.keys() - _MAY_DIFFER):
         if there[key] != here[key]:
             raise UserError(
-                f"init_from: {path}: its weights were trained with model.{name}.{key} = "
-                f"{there[key]}; this recipe says {here[key]}, under which they mean nothing."
+                f"init_from: {path}: the weights were trained with model.{name}.{key} = "
+                f"{there[key]}, but this recipe has {here[key]}, for which they are meaningless. "
+                "Use the value of the source."
             )
 
 
 def _refuse_other_first_position(
     path: str, name: str, theirs: EmbeddingConfig, ours: EmbeddingConfig
 ) -> None:
-    """Position 0 would read another row of the table than it was trained in."""
+    """Check that position 0 reads the same row of the position table as in training."""
     there, here = theirs.position_offset, ours.position_offset
     if there != here:
         raise UserError(
-            f"init_from: {path}: its positions were trained with model.{name}.position_offset = "
-            f"{there}; this recipe says {here}, so that every position would read another's vector."
+            f"init_from: {path}: the positions were trained with model.{name}.position_offset = "
+            f"{there}, but this recipe has {here}, which gives each position the vector of "
+            "another. Use the value of the source."
         )
 
 
 def _refuse_other_words(path: str, theirs: EmbeddingConfig, ours: EmbeddingConfig) -> None:
-    """Words would weigh otherwise beside positions, or positions come in another order."""
+    """Check that the scale of words and the order of sinusoidal positions are as in training."""
     keys = ["scaled"]
     if "sinusoidal" in theirs.of and "sinusoidal" in ours.of:
         keys.append("sinusoidal_order")
@@ -67,6 +69,7 @@ def _refuse_other_words(path: str, theirs: EmbeddingConfig, ours: EmbeddingConfi
         there, here = getattr(theirs, key), getattr(ours, key)
         if there != here:
             raise UserError(
-                f"init_from: {path}: its {WORD} vectors were trained with model.embedding.{key} = "
-                f"{there}; this recipe says {here}, under which they mean nothing."
+                f"init_from: {path}: the {WORD} vectors were trained with model.embedding.{key} = "
+                f"{there}, but this recipe has {here}, for which they are meaningless. Use the "
+                "value of the source."
             )

@@ -1,4 +1,4 @@
-"""Which layers of a source become this model's, and a word for those that were taken."""
+"""Select layers of a source model, and describe the ones loaded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LAYER_OR_GROUP = re.compile(r"(encoder|decoder)_(?:group_)?(\d+)\.")
 
 
 def layers_in(names: Iterable[str]) -> list[int]:
-    """Numbers of the encoder layers that have tensors of these names."""
+    """Sorted indexes of the encoder layers that have a tensor in `names`."""
     return sorted({int(match[1]) for name in names if (match := _LAYER.match(name))})
 
 
 def refuse_layers(
     path: str, chosen: Sequence[int], *, there: Sequence[int], here: Sequence[int]
 ) -> None:
-    """Raise UserError unless each layer here gets one from there."""
+    """Check that the chosen layers exist in the source and are as many as the recipe has."""
     for layer in chosen:
         if layer not in there:
             raise UserError(
@@ -30,19 +30,19 @@ def refuse_layers(
             )
     if len(chosen) != len(here):
         raise UserError(
-            f"init_from: takes the layers {list(chosen)} of {path}, which are {len(chosen)}, but "
-            f"this recipe's encoder has {len(here)}: choose as many."
+            f"init_from: the chosen layers {list(chosen)} of {path} number {len(chosen)}, but "
+            f"this recipe's encoder has {len(here)}. Choose that many layers."
         )
 
 
 def names_left(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
-    """Names of the layers that were not chosen, where some were."""
+    """Tensor names of the layers that were not chosen; empty if `chosen` is empty."""
     matches = [match for name in names if (match := _LAYER.match(name))] if chosen else []
     return {match.string for match in matches if int(match[1]) not in chosen}
 
 
 def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
-    """The tensors with layers numbered anew; those of layers that were not chosen are dropped."""
+    """`found` with the chosen `layers` renumbered from 0 and all other layers removed."""
     renamed = {}
     for name, tensor in found.items():
         match = _LAYER.match(name)
@@ -55,7 +55,11 @@ def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[st
 
 
 def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[str]) -> str:
-    """Which layers were loaded, which had no source and which no place here; of groups: groups."""
+    """Describe the layers loaded, those left at their initial values, and unused source layers.
+
+    Returns text such as `encoder layers 0-1, layers 2-3 initialised`. A model that shares its
+    layers has groups instead.
+    """
     told = (tuple(loaded), tuple(fresh), tuple(left))
     kind = "groups" if any(name.startswith("encoder_group_") for name in told[0]) else "layers"
     parts = []
@@ -65,9 +69,9 @@ def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[
             continue
         said = f"{stack} {kind} {_ranges(taken)}"
         if new - taken:
-            said += f", {kind} {_ranges(new - taken)} fresh"
+            said += f", {kind} {_ranges(new - taken)} initialised"
         if over - taken:
-            said += f", {kind} {_ranges(over - taken)} of the source left"
+            said += f", source {kind} {_ranges(over - taken)} unused"
         parts.append(said)
     return "; ".join(parts)
 
@@ -78,7 +82,7 @@ def _layers(names: Iterable[str], stack: str) -> set[int]:
 
 
 def _ranges(layers: set[int]) -> str:
-    """0-3, 5."""
+    """Layer indexes as ranges, such as `0-3, 5`."""
     parts: list[list[int]] = []
     for layer in sorted(layers):
         if parts and parts[-1][-1] == layer - 1:

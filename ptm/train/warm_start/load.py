@@ -1,4 +1,4 @@
-"""`init_from`: the weights of another model as far as they fit, and the story of what was taken."""
+"""`init_from`: load the weights of another model that fit, and record what was loaded."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ from ptm.train.warm_start.layers import (
 
 @dataclass(frozen=True)
 class Start:
-    """Weights to begin with. `fresh` keep their first value, `left` had no place here."""
+    """Warm-start weights.
+
+    `fresh`: parameters that keep their initial values. `left`: source tensors that are not used.
+    """
 
     source: str
     weights: dict[str, Tensor]
     fresh: tuple[str, ...]
     left: tuple[str, ...]
     layers: tuple[int, ...] = ()
-    """The layers of the source that became the first, second ... here, where some were chosen."""
+    """If layers were chosen: the source layers that became layers 0, 1, ... of the encoder."""
 
     def story(self) -> dict[str, Any]:
-        """For run.json."""
+        """Provenance of the weights, for run.json."""
         return {
             "source": self.source,
             "loaded": sorted(self.weights),
@@ -47,10 +50,11 @@ class Start:
     def __str__(self) -> str:
         taken = layers_taken(self.weights, fresh=self.fresh, left=self.left)
         if self.layers:
-            taken = f"the encoder layers {', '.join(map(str, self.layers))} of those there"
+            taken = f"encoder layers {', '.join(map(str, self.layers))} of the source"
         return (
             f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
-            f"fresh: {', '.join(self.fresh) or 'none'}; left: {', '.join(self.left) or 'none'}"
+            f"initialised: {', '.join(self.fresh) or 'none'}; "
+            f"unused source tensors: {', '.join(self.left) or 'none'}"
         )
 
 
@@ -64,12 +68,12 @@ def weights_to_start_from(
     every: int | None = None,
     layers: Sequence[int] = (),
 ) -> Start:
-    """The tensors of `path` that the plan of `model` has too.
+    """Load the tensors of the model at `path` that the plan of `model` has too.
 
-    `target`: the recipe's target_tokenizer. `every`, `layers`: take every n-th layer of the encoder
-    there, or these, one after another.
-    Raises UserError for a shared tensor of another shape, for a source with no encoder layer in
-    common, for one whose layers compute otherwise, and for one whose vocabulary is another.
+    `target`: the recipe's target_tokenizer. `every`, `layers`: load every n-th encoder layer of the
+    source, or the listed ones, in this order. Raises UserError if a shared tensor has another
+    shape, if the models share no encoder layer, if their layers compute differently, or if their
+    vocabularies differ.
     """
     source = open_source(path)
     recipe = source.recipe()
@@ -77,8 +81,8 @@ def weights_to_start_from(
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
             f"init_from: {path}: its vocabulary has other tokens than "
-            f"{tokenizer.config.source}, so its embeddings would stand for other words. Use its "
-            "own vocabulary, or give it this "
+            f"{tokenizer.config.source}, so its embeddings would belong to other words. Use "
+            "its own vocabulary, or adapt it to this "
             f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
     _refuse_other_targets(path, recipe.target_tokenizer, target)
@@ -92,11 +96,11 @@ def weights_to_start_from(
     for name, tensor in shared.items():
         if tuple(tensor.shape) != shapes[name]:
             raise UserError(
-                f"init_from: {path}: {name} has the shape {tuple(tensor.shape)} there and "
+                f"init_from: {path}: {name} has shape {tuple(tensor.shape)} in the source, but "
                 f"{shapes[name]} in this recipe."
             )
     if not any(name.startswith("encoder") for name in shared):
-        raise UserError(f"init_from: {path}: no encoder layer could be taken from it.")
+        raise UserError(f"init_from: {path}: it has no encoder layer in common with this recipe.")
     refuse_other_arithmetic(path, recipe.model, model, shared)
     return Start(
         source=path,
@@ -110,12 +114,12 @@ def weights_to_start_from(
 def _refuse_other_targets(
     path: str, theirs: TokenizerConfig | None, ours: TokenizerConfig | None
 ) -> None:
-    """Raise UserError where both have words of their own for targets, and not the same."""
+    """Raise UserError if both models have a target vocabulary and the two differ."""
     if theirs is None or ours is None:
         return
     key = "target_tokenizer"
     if theirs.load(key=key).vocabulary.tokens != ours.load(key=key).vocabulary.tokens:
         raise UserError(
             f"init_from: {path}: its target vocabulary has other tokens than {ours.source}, so its "
-            "embeddings would stand for other words. Name its own in target_tokenizer."
+            "embeddings would belong to other words. Set target_tokenizer to its own."
         )

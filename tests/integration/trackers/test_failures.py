@@ -51,8 +51,8 @@ def test_a_training_goes_on_without_the_trackers_that_fail(
     monkeypatch.setattr(wandb, "init", _raise)
     assert runs.train("tracked", *BOTH) == EXIT_DONE
     assert failing.calls == 1
-    assert "tensorboard failed and is left out from here on: the tracker's disk" in caplog.text
-    assert "wandb cannot be used and is left out: no space left for it" in caplog.text
+    assert "tensorboard failed and is now disabled: the tracker's disk" in caplog.text
+    assert "wandb cannot be used and is disabled: no space left for it" in caplog.text
     assert runs.metrics("tracked")[-1]["step"] == 12
 
 
@@ -78,7 +78,7 @@ def test_a_tracker_that_fails_on_its_thread_is_called_no_more(
         background.log({}, step)
     background.close()
     assert failing.calls == 1
-    assert caplog.text.count("wandb failed and is left out from here on") == 1
+    assert caplog.text.count("wandb failed and is now disabled") == 1
 
 
 def test_a_hanging_start_of_wandb_delays_nothing(
@@ -91,7 +91,7 @@ def test_a_hanging_start_of_wandb_delays_nothing(
     assert runs.train("tracked", WITH_WANDB) == EXIT_DONE
     assert time.monotonic() - began < 20
     awake.set()
-    assert "wandb does not end within" in caplog.text
+    assert "wandb did not finish within" in caplog.text
     assert runs.metrics("tracked")[-1]["step"] == 12
 
 
@@ -123,8 +123,8 @@ def test_a_place_that_cannot_be_written_leaves_both_out(
     trackers = Trackers(recipe, tmp_path)
     trackers.log(RECORD)
     trackers.close()
-    assert "tensorboard cannot be used and is left out" in caplog.text
-    assert "wandb cannot be used and is left out" in caplog.text
+    assert "tensorboard cannot be used and is disabled" in caplog.text
+    assert "wandb cannot be used and is disabled" in caplog.text
 
 
 def test_without_tensorboard_the_extra_is_named(
@@ -139,5 +139,5 @@ def test_without_tensorboard_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     only = recipe.tracking.model_copy(update={"wandb": None})
     Trackers(recipe.model_copy(update={"tracking": only}), tmp_path).close()
-    assert "tensorboard cannot be used and is left out" in caplog.text
+    assert "tensorboard cannot be used and is disabled" in caplog.text
     assert "pip install -e '.[tensorboard]'" in caplog.text

@@ -1,4 +1,4 @@
-"""Rows and columns of second moments are saved, and a run goes on from them to the bit."""
+"""Adafactor saves factored second moments, and a run resumes from them bit by bit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIMIZERS = {"plain": PLAIN, "rich": RICH}
         for precision in ("fp32", "bf16", "fp16")
     ],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+def test_a_stopped_run_resumes_with_identical_metrics(
     runs: Runs, calm: Calm, name: str, precision: str
 ) -> None:
     options = (*ADAFACTOR, OPTIMIZERS[name], f"engine.precision={precision}")
@@ -48,7 +48,7 @@ def newest(runs: Runs, name: str) -> Checkpoint:
     return Checkpoint.open(runs.folder / name / "checkpoints" / "global_step4")
 
 
-def test_a_checkpoint_keeps_rows_and_columns_and_no_more(runs: Runs) -> None:
+def test_a_checkpoint_holds_factored_second_moments_only(runs: Runs) -> None:
     short = ("train.steps=4", "engine.precision=fp32")
     assert runs.train("short", *ADAFACTOR, PLAIN, *short) == EXIT_DONE
     checkpoint = newest(runs, "short")
@@ -61,7 +61,7 @@ def test_a_checkpoint_keeps_rows_and_columns_and_no_more(runs: Runs) -> None:
             assert checkpoint.values(name, kind, 0, prod(of_kind)).any()
 
 
-def test_the_weights_after_a_stop_are_those_of_a_calm_run(runs: Runs) -> None:
+def test_the_weights_after_a_stop_equal_those_of_an_undisturbed_run(runs: Runs) -> None:
     short = (*ADAFACTOR, RICH, "train.steps=4", "engine.precision=fp32")
     assert runs.train("calm", *short) == EXIT_DONE
     assert runs.train("stopped", *short, stop_at=2) == EXIT_STOPPED
@@ -71,7 +71,7 @@ def test_the_weights_after_a_stop_are_those_of_a_calm_run(runs: Runs) -> None:
         assert torch.equal(one.weights(name), other.weights(name)), name
 
 
-def test_the_relative_step_is_that_of_the_step_and_times_the_schedule(runs: Runs) -> None:
+def test_the_relative_step_size_is_multiplied_by_the_schedule(runs: Runs) -> None:
     warming = "optimizer={type: adafactor, warmup_init: true}"
     short = ("schedule={type: linear, warmup: 0}", "train.steps=4", "tracking.report_every=2")
     assert runs.train("warming", *ADAFACTOR, warming, *short) == EXIT_DONE

@@ -1,4 +1,4 @@
-"""Which checkpoints stay, how they are written behind a training, and what it costs."""
+"""Which checkpoints are kept, how they are written asynchronously, and how long that blocks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def best_of(runs: Runs, name: str) -> str:
     return (runs.folder / name / "checkpoints" / "best").read_text(encoding="utf-8")
 
 
-def test_the_newest_stay_and_every_kth_for_good(runs: Runs) -> None:
+def test_the_newest_checkpoints_and_every_kth_are_kept(runs: Runs) -> None:
     kept = ("checkpoint.every=1", "checkpoint.keep=2", "checkpoint.keep_every=4")
     assert runs.train("kept", *kept) == EXIT_DONE
     assert runs.checkpoints("kept") == [4, 8, 11, 12]
 
 
-def test_the_best_by_a_held_out_metric_is_saved_where_it_was_and_stays(runs: Runs) -> None:
+def test_the_checkpoint_with_the_best_held_out_metric_is_saved_and_kept(runs: Runs) -> None:
     rule = (
         "checkpoint.best=loss",
         "checkpoint.every=100",
@@ -51,7 +51,7 @@ def test_the_best_by_a_held_out_metric_is_saved_where_it_was_and_stays(runs: Run
     assert runs.checkpoints("best") == [best, 24]
 
 
-def test_the_best_is_remembered_over_a_stop(runs: Runs) -> None:
+def test_the_best_checkpoint_is_kept_when_a_run_is_resumed(runs: Runs) -> None:
     options = ("checkpoint.best=loss", "tracking.evaluate_every=2", "checkpoint.keep=1")
     assert runs.train("calm", *options) == EXIT_DONE
     assert runs.train("stopped", *options, stop_at=7) == EXIT_STOPPED
@@ -67,14 +67,14 @@ def test_the_best_is_remembered_over_a_stop(runs: Runs) -> None:
         (("checkpoint.best=nsp_accuracy",), 'checkpoint.best: "nsp_accuracy" is not measured'),
     ],
 )
-def test_a_best_that_nothing_measures_is_refused(
+def test_a_best_metric_that_is_not_measured_is_rejected(
     runs: Runs, overrides: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         runs.train("refused", *overrides)
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(
+def test_training_continues_while_a_checkpoint_is_written(
     runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = slow_disk(monkeypatch, 0.5)
@@ -88,18 +88,18 @@ def test_training_goes_on_while_a_checkpoint_is_written(
         assert runs.metrics(name)[-1]["loss"] == pytest.approx(calm()[-1]["loss"], rel=1e-6)
     assert "ptm-save" in threads
     assert "MainThread" in threads
-    # The evaluation of step 6 saved; the report of step 7 says for how long that held it up.
+    # The evaluation of step 6 saved a checkpoint; the report of step 7 has the time that blocked.
     assert spent["behind"][6] < 0.25 < 0.5 < spent["waiting"][6]
 
 
-def test_what_is_written_behind_is_of_the_step_it_was_begun_at(
+def test_an_asynchronous_checkpoint_holds_the_step_at_which_it_was_started(
     runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         slow_disk(patch, 0.3)
         assert runs.train("stopped", "checkpoint.keep=9", stop_at=9) == EXIT_STOPPED
     for step in (9, 8):
-        # Were it of a later step, going on from it would not have the calm run's numbers.
+        # With the state of a later step, a resumed run would not have the calm run's metrics.
         assert runs.checkpoints("stopped")[-1] == step
         assert runs.train("stopped", "checkpoint.keep=9") == EXIT_DONE
         assert runs.metrics("stopped") == calm()
@@ -110,7 +110,7 @@ def test_what_is_written_behind_is_of_the_step_it_was_begun_at(
                 path.rmdir()
 
 
-def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
+def test_a_failed_asynchronous_write_is_logged_and_the_next_one_is_kept(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import logging
@@ -123,13 +123,13 @@ def test_a_write_that_fails_behind_the_training_is_told_and_the_next_one_counts(
     assert not list((runs.folder / "full" / "checkpoints").glob("*.partial"))
 
 
-def test_a_run_without_a_best_checkpoint_says_how_to_have_one(runs: Runs) -> None:
+def test_the_error_for_a_missing_best_checkpoint_names_the_recipe_key(runs: Runs) -> None:
     assert runs.train("none") == EXIT_DONE
     with pytest.raises(UserError, match=r"has no best checkpoint\. Set checkpoint\.best"):
         open_source(str(runs.folder / "none"), step="best")
 
 
-def test_a_checkpoint_of_a_later_version_is_no_damaged_one(runs: Runs) -> None:
+def test_a_checkpoint_of_a_later_version_is_not_skipped_as_damaged(runs: Runs) -> None:
     assert runs.train("later") == EXIT_DONE
     manifest = runs.folder / "later" / "checkpoints" / "global_step12" / "manifest.json"
     _, _, text = manifest.read_text(encoding="utf-8").partition("\n")
@@ -147,12 +147,10 @@ PRECISIONS = {
 
 
 CHANGES = ("fp32", "bf16", "fp32", "fp16", "bf16", "fp16", "fp32")
-"""Precisions such that each follows each of the others once."""
+"""Each precision follows each other precision once."""
 
 
-def test_every_precision_goes_on_from_every_other_within_its_own_band(
-    runs: Runs, calm: Calm
-) -> None:
+def test_every_precision_resumes_from_every_other_with_close_losses(runs: Runs, calm: Calm) -> None:
     assert len(set(pairwise(CHANGES))) == 3 * 2
     overrides = ("model.dropout=0.0", "checkpoint.every=100", "tracking.evaluate_every=100")
     found = runs.change_at_every_step("moved", [PRECISIONS[name] for name in CHANGES], *overrides)
@@ -162,7 +160,7 @@ def test_every_precision_goes_on_from_every_other_within_its_own_band(
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3])
-def test_a_kill_while_one_checkpoint_replaces_another_leaves_one_of_them(
+def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
     target, aside = tmp_path / "global_step4", tmp_path / "global_step4.partial"

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one sentence a mistake, nothing left behind."""
+"""The command line: exit codes, one line per mistake, and no files left behind."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DeepSpeed cannot join a second group in one process: other tests go on with this one."""
+    """Keep the process group for other tests: DeepSpeed cannot create a second one in a process."""
     monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
 
 
-def learnt(folder: Path) -> list[dict[str, object]]:
+def metrics_of(folder: Path) -> list[dict[str, object]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
 
@@ -119,22 +119,22 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence_and_leaves_nothing(
+def test_a_mistake_prints_one_line_and_leaves_no_files(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
 ) -> None:
     (command, *options), overrides, expected = MISTAKES[mistake]
     arguments = [*small_overrides(store, tmp_path, "wrong", *overrides), *options]
     before = sorted(store.parent.rglob("*"))
     assert main([command, RECIPE, *arguments]) == EXIT_USER
-    said = capsys.readouterr().err
-    assert re.search(expected, said), said
-    assert "Traceback" not in said
-    assert len(said.strip().splitlines()) == 1
+    errors = capsys.readouterr().err
+    assert re.search(expected, errors), errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
     assert sorted(store.parent.rglob("*")) == before
 
 
-def test_validate_reads_a_lexicon_that_is_there(
+def test_validate_reads_an_existing_lexicon(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lexicon = tmp_path / "phrases.txt"
@@ -145,7 +145,7 @@ def test_validate_reads_a_lexicon_that_is_there(
     assert f"{lexicon}: the lexicon has no usable phrase" in capsys.readouterr().err
 
 
-def test_a_recipe_file_is_named_with_its_line(
+def test_an_error_in_a_recipe_file_names_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = Path(RECIPE).read_text().replace("  heads: 2", "  headz: 2")
@@ -153,9 +153,9 @@ def test_a_recipe_file_is_named_with_its_line(
     recipe.write_text(text)
     line = text.splitlines().index("    headz: 2") + 1
     assert main(["validate", str(recipe)]) == EXIT_USER
-    said = capsys.readouterr().err
-    assert f"{recipe}:{line}: model.encoder.headz: unknown key" in said
-    assert '"heads"' in said
+    errors = capsys.readouterr().err
+    assert f"{recipe}:{line}: model.encoder.headz: unknown key" in errors
+    assert '"heads"' in errors
 
 
 def test_evaluate_export_import_and_fill_agree(
@@ -174,7 +174,7 @@ def test_evaluate_export_import_and_fill_agree(
         assert main(["evaluate", source, *data, "--json"]) == EXIT_DONE
         losses.append(json.loads(capsys.readouterr().out)["loss"])
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-6)
-    recorded = [r for r in learnt(Path(run)) if r["split"] == "eval"][-1]["loss"]
+    recorded = [r for r in metrics_of(Path(run)) if r["split"] == "eval"][-1]["loss"]
     assert losses[0] == pytest.approx(recorded, rel=1e-6)
     assert main(["fill", export, "The capital of France is [MASK].", "--json"]) == EXIT_DONE
     filled = json.loads(capsys.readouterr().out)

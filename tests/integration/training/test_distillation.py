@@ -1,4 +1,4 @@
-"""Teachers beside a training: what they may be, what a run remembers of them, what comes of it."""
+"""Distillation: which teachers are allowed, what a run saves of them, and the losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TERMS = {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
 
 @pytest.fixture(scope="module")
 def teacher(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two layers that has learnt for a moment."""
+    """A model of two layers, trained for a few steps."""
     runs = Runs(store, tmp_path_factory.mktemp("teachers"))
     assert runs.train("teacher", "model.encoder.layers=2", *SHORT, "data.held_out=0") == EXIT_DONE
     return runs.folder / "teacher"
@@ -51,7 +51,7 @@ def test_weights_on_a_schedule_move_the_loss(runs: Runs, teacher: Path) -> None:
     weights = ", weights: {soft: {start: 8, end: 0, steps: 4}, mlm: 1, cosine: 0}"
     assert runs.train("student", taught_by(teacher, weights=weights), *SHORT) == EXIT_DONE
     for record in runs.metrics("student"):
-        # A step is weighted by the updates before it, an evaluation by those so far.
+        # A step uses the loss weights before its update, an evaluation those after it.
         before = record["step"] - (record["split"] == "train")
         expected = (8 - 2 * before) * record["soft_loss"] + record["mlm_loss"]
         assert record["loss"] == pytest.approx(expected, rel=1e-5)
@@ -69,7 +69,9 @@ def test_teachers_compute_in_the_precision_of_the_student(
         assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
 
 
-def test_a_teacher_takes_the_memory_of_the_students_precision(runs: Runs, teacher: Path) -> None:
+def test_the_weights_of_a_teacher_have_the_precision_of_the_student(
+    runs: Runs, teacher: Path
+) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(teacher))
     loaded = load_recipe(recipe, overrides)
     teachers = open_teachers(loaded, loaded.tokenizer.load())
@@ -80,7 +82,7 @@ def test_a_teacher_takes_the_memory_of_the_students_precision(runs: Runs, teache
         assert sizes == {bytes_each}
 
 
-def test_several_teachers_teach_at_once(runs: Runs, teacher: Path) -> None:
+def test_several_teachers_are_averaged(runs: Runs, teacher: Path) -> None:
     other = runs.folder / "other"
     assert runs.train("other", "seed=8", *SHORT) == EXIT_DONE
     soft = {}
@@ -95,7 +97,7 @@ def test_several_teachers_teach_at_once(runs: Runs, teacher: Path) -> None:
     assert soft["two"] != pytest.approx(soft["one"], rel=1e-3)
 
 
-def test_a_teacher_does_not_learn(runs: Runs, teacher: Path) -> None:
+def test_a_teacher_is_not_trained(runs: Runs, teacher: Path) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(teacher), *SHORT)
     loaded = load_recipe(recipe, overrides)
     before = open_teachers(loaded, loaded.tokenizer.load())
@@ -107,7 +109,7 @@ def test_a_teacher_does_not_learn(runs: Runs, teacher: Path) -> None:
     assert saved.run["teachers"] == list(before.fingerprints)
 
 
-def test_a_distillation_stopped_and_started_again_is_like_a_calm_one(
+def test_a_stopped_and_resumed_distillation_has_the_metrics_of_an_undisturbed_one(
     runs: Runs, teacher: Path
 ) -> None:
     assert runs.train("calm", taught_by(teacher), *SHORT) == EXIT_DONE
@@ -117,13 +119,13 @@ def test_a_distillation_stopped_and_started_again_is_like_a_calm_one(
     assert runs.metrics("stopped") == runs.metrics("calm")
 
 
-def test_a_teacher_that_has_changed_is_refused(runs: Runs, teacher: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_has_changed_is_rejected(runs: Runs, teacher: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(teacher, mine)
     stop = "train.wall_time_hours=1e-9"
     assert runs.train("student", taught_by(mine), *SHORT, stop) == EXIT_STOPPED
     shutil.rmtree(mine / "checkpoints" / "global_step4")
-    with pytest.raises(UserError, match=r"taught by other weights .* --fresh"):
+    with pytest.raises(UserError, match=r"distilled from other weights .* --fresh"):
         runs.train("student", taught_by(mine), *SHORT)
 
 
@@ -154,7 +156,7 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
         ),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_refused(
+def test_a_teacher_that_does_not_fit_is_rejected(
     runs: Runs, teacher: Path, wrong: Callable[[Path], tuple[str, ...]], sentence: str
 ) -> None:
     recipe, *overrides = runs.arguments("student", *wrong(teacher))
@@ -163,21 +165,19 @@ def test_a_teacher_that_does_not_fit_is_refused(
         open_teachers(loaded, loaded.tokenizer.load())
 
 
-def test_a_narrower_student_learns_without_the_cosine(runs: Runs, teacher: Path) -> None:
+def test_a_narrower_student_trains_without_the_cosine_loss(runs: Runs, teacher: Path) -> None:
     without = taught_by(teacher, weights=", weights: {cosine: 0}")
     assert runs.train("student", without, "model.encoder.hidden_size=16", *SHORT) == EXIT_DONE
 
 
-def test_a_teacher_that_is_not_there_yet_does_not_fail_validation(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_missing_teacher_does_not_fail_validation(runs: Runs, tmp_path: Path) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(tmp_path / "nowhere"))
     missing = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
     assert len(missing) == 1
     assert missing[0].startswith("objective.teacher: ")
 
 
-def test_pipelines_are_refused_with_the_reason(runs: Runs, teacher: Path) -> None:
+def test_pipeline_stages_are_rejected_with_the_reason(runs: Runs, teacher: Path) -> None:
     stages = ("engine.deepspeed=pipeline", "engine.pipeline_stages=2")
     recipe, *overrides = runs.arguments("student", taught_by(teacher), *stages)
     with pytest.raises(UserError, match=r"distil cannot be cut into stages: .* no gradient"):
@@ -190,16 +190,16 @@ def test_a_student_is_evaluated_without_its_teacher(runs: Runs, teacher: Path) -
     assert runs.train("student", taught_by(mine), *SHORT) == EXIT_DONE
     shutil.rmtree(mine)
     found = evaluate_source(open_source(str(runs.folder / "student")), [])
-    told = runs.metrics("student")[-1]
-    assert found["loss"] == found["mlm_loss"] == pytest.approx(told["mlm_loss"], rel=1e-5)
-    assert found["perplexity"] == pytest.approx(told["perplexity"], rel=1e-5)
+    reported = runs.metrics("student")[-1]
+    assert found["loss"] == found["mlm_loss"] == pytest.approx(reported["mlm_loss"], rel=1e-5)
+    assert found["perplexity"] == pytest.approx(reported["perplexity"], rel=1e-5)
     assert "soft_loss" not in found
 
 
 @pytest.mark.parametrize(
     ("chosen", "layer"), [("every: 2", 0), ("layers: [1]", 1), ("layers: [0]", 0)]
 )
-def test_a_student_begins_with_chosen_layers_of_its_teacher(
+def test_a_student_starts_from_chosen_layers_of_its_teacher(
     runs: Runs, teacher: Path, chosen: str, layer: int
 ) -> None:
     still = ("optimizer.learning_rate=1e-30", "train.steps=1", "checkpoint.every=1")
@@ -219,12 +219,12 @@ def test_a_student_begins_with_chosen_layers_of_its_teacher(
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ("every: 1", r"takes the layers \[0, 1\] .* are 2, but .* has 1: choose as many"),
+        ("every: 1", r"chosen layers \[0, 1\] .* number 2, but .* has 1\. Choose that many"),
         ("layers: [2]", "has no encoder layer 2; it has 2, counted from 0"),
         ("every: 2, layers: [0]", "give either every or layers"),
     ],
 )
-def test_layers_that_do_not_fit_are_refused(
+def test_layers_that_do_not_fit_are_rejected(
     runs: Runs, teacher: Path, chosen: str, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):

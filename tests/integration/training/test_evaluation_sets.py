@@ -1,4 +1,4 @@
-"""Named corpora are evaluated beside what is held out; a run from other weights first of all."""
+"""Named evaluation sets beside the held-out split; evaluation before a warm-started training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT = ("train.steps=4", "tracking.report_every=2", "tracking.evaluate_every=2"
 
 @pytest.fixture
 def news(tmp_path: Path) -> str:
-    """An override that evaluates on a corpus of its own, whose store is not made yet."""
+    """An override that adds an evaluation set, whose store does not exist yet."""
     text = (QUICKSTART / "corpus" / "chinese.txt").read_text(encoding="utf-8").splitlines()
     corpus = tmp_path / "news.txt"
     corpus.write_text("\n".join(text[:40]) + "\n", encoding="utf-8")
@@ -31,23 +31,23 @@ def news(tmp_path: Path) -> str:
 
 @pytest.fixture
 def made(runs: Runs, news: str) -> str:
-    """The same, with its store made as a user would."""
+    """The same override, with its store created by `ptm preprocess`."""
     assert main(["preprocess", *runs.arguments("made", news)]) == EXIT_DONE
     return news
 
 
-def test_preprocess_makes_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
+def test_preprocess_creates_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
     recipe, *overrides = runs.arguments("made", made)
     assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == []
 
 
-def test_a_missing_store_is_a_users_error_with_the_command(runs: Runs, news: str) -> None:
+def test_a_missing_store_is_an_error_that_names_the_command(runs: Runs, news: str) -> None:
     with pytest.raises(UserError, match=r"evaluation\.news\.store: .* `ptm preprocess RECIPE`"):
         runs.train("missing", news)
     assert not (runs.folder / "missing").exists()
 
 
-def test_every_set_is_told_under_its_own_name(runs: Runs, made: str) -> None:
+def test_every_set_is_reported_under_its_own_name(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     assert runs.train("plain", *SHORT) == EXIT_DONE
     named, plain = runs.metrics("named"), runs.metrics("plain")
@@ -61,7 +61,7 @@ def test_every_set_is_told_under_its_own_name(runs: Runs, made: str) -> None:
     assert "news perplexity" in page
 
 
-def test_nothing_needs_to_be_held_out_where_a_set_is_named(runs: Runs, made: str) -> None:
+def test_a_named_evaluation_set_is_enough_without_a_held_out_split(runs: Runs, made: str) -> None:
     best = ("data.held_out=0", "checkpoint.best=news/loss")
     stop = "train.early_stopping={metric: news/mlm_accuracy, patience: 9}"
     assert runs.train("named", made, *SHORT, *best, stop) == EXIT_DONE
@@ -72,27 +72,27 @@ def test_nothing_needs_to_be_held_out_where_a_set_is_named(runs: Runs, made: str
 
 
 @pytest.mark.parametrize("metric", ["loss", "new/loss"])
-def test_a_metric_that_is_not_measured_is_refused(runs: Runs, made: str, metric: str) -> None:
+def test_a_metric_that_is_not_measured_is_rejected(runs: Runs, made: str, metric: str) -> None:
     recipe, *overrides = runs.arguments("x", made, "data.held_out=0", f"checkpoint.best={metric}")
     with pytest.raises(UserError, match=r"is not measured here; choose one of .*news/loss"):
         load_recipe(recipe, overrides)
 
 
 @pytest.mark.parametrize("name", ["train", "eval", "perf"])
-def test_a_name_that_reports_use_is_refused(runs: Runs, name: str) -> None:
+def test_a_reserved_name_is_rejected(runs: Runs, name: str) -> None:
     taken = f"data.evaluation={{{name}: {{corpus: a, store: b}}}}"
     recipe, *overrides = runs.arguments("x", taken)
     with pytest.raises(UserError, match="has a meaning of its own"):
         load_recipe(recipe, overrides)
 
 
-def test_the_trainings_own_store_is_no_evaluation_set(runs: Runs) -> None:
+def test_the_training_store_is_rejected_as_an_evaluation_set(runs: Runs) -> None:
     same = f"data.evaluation={{news: {{corpus: news.txt, store: {runs.store}}}}}"
     with pytest.raises(UserError, match=r"evaluation.news.store: .* is that of data.store already"):
         runs.train("same", same)
 
 
-def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> None:
+def test_evaluate_computes_the_metrics_that_training_reported(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     found = evaluate_source(open_source(str(runs.folder / "named")), [])
     for record in runs.metrics("named")[-2:]:
@@ -105,16 +105,16 @@ def test_evaluate_gives_every_set_what_training_told(runs: Runs, made: str) -> N
 # Before and after
 
 
-def test_a_run_from_other_weights_is_evaluated_first(
+def test_a_run_with_a_warm_start_is_evaluated_before_its_first_step(
     runs: Runs, made: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert runs.train("first", made, *SHORT) == EXIT_DONE
     caplog.clear()
     assert runs.train("second", made, f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
-    learnt = [record for record in runs.metrics("first") if record["step"] == 4][1:]
+    final = [record for record in runs.metrics("first") if record["step"] == 4][1:]
     before = [record for record in runs.metrics("second") if record["step"] == 0]
     assert [record["split"] for record in before] == ["eval", "news"]
-    for one, other in zip(before, learnt, strict=True):
+    for one, other in zip(before, final, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
         assert one["perplexity"] == pytest.approx(other["perplexity"], rel=1e-6)
     after = runs.metrics("second")[-1]
@@ -124,12 +124,14 @@ def test_a_run_from_other_weights_is_evaluated_first(
     assert f"{before[1]['loss']:.4f} → {after['loss']:.4f}" in page
 
 
-def test_a_run_from_first_weights_is_not_evaluated_before_its_first_step(runs: Runs) -> None:
+def test_a_run_from_initial_weights_is_not_evaluated_before_its_first_step(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     assert min(record["step"] for record in runs.metrics("first")) > 0
 
 
-def test_a_stop_keeps_what_was_before(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_evaluation_before_the_first_step_survives_a_stop(
+    runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     begin = (f"init_from={runs.folder / 'first'}", *SHORT)
     assert runs.train("calm", *begin) == EXIT_DONE
@@ -141,22 +143,22 @@ def test_a_stop_keeps_what_was_before(runs: Runs, caplog: pytest.LogCaptureFixtu
     assert caplog.records[-1].getMessage() == calm
 
 
-def test_a_start_without_a_checkpoint_evaluates_anew(runs: Runs) -> None:
+def test_a_restart_without_a_checkpoint_repeats_the_first_evaluation(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     begin = (f"init_from={runs.folder / 'first'}", *SHORT)
     assert runs.train("second", *begin) == EXIT_DONE
-    told = runs.metrics("second")
+    reports = runs.metrics("second")
     for path in (runs.folder / "second" / "checkpoints").iterdir():
         for file in [path] if path.is_file() else list(path.iterdir()):
             file.unlink()
     for path in (runs.folder / "second" / "checkpoints").iterdir():
         path.rmdir()
     assert runs.train("second", *begin) == EXIT_DONE
-    assert runs.metrics("second") == told
-    assert sum(record["step"] == 0 for record in told) == 1
+    assert runs.metrics("second") == reports
+    assert sum(record["step"] == 0 for record in reports) == 1
 
 
-def test_the_reports_are_json_with_step_zero(runs: Runs) -> None:
+def test_the_evaluation_before_training_is_reported_as_step_zero(runs: Runs) -> None:
     assert runs.train("first", *SHORT) == EXIT_DONE
     assert runs.train("second", f"init_from={runs.folder / 'first'}", *SHORT) == EXIT_DONE
     lines = (runs.folder / "second" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,6 +1,6 @@
-"""What an earlier version wrote (commit 3328e95) is read, and goes on with its numbers.
+"""Files of an earlier version (commit 3328e95) are read, and a run resumes with its metrics.
 
-The expected numbers are those with which that version itself went on.
+The expected metrics are those of that version when it resumed the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copied
 
 
-def go_on(*, steps: int) -> int:
+def resume(*, steps: int) -> int:
     return train(lambda: load_recipe("recipe.yaml", [f"train.steps={steps}"]), fresh=False)
 
 
@@ -40,8 +40,8 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_run_goes_on_with_its_numbers(folder: Path) -> None:
-    assert go_on(steps=8) == EXIT_DONE
+def test_a_run_resumes_with_the_recorded_metrics(folder: Path) -> None:
+    assert resume(steps=8) == EXIT_DONE
     lines = (folder / "runs/old/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = [one for one in map(json.loads, lines) if one["step"] > 4]
     assert len(found) == len(EXPECTED["continued"])
@@ -50,14 +50,14 @@ def test_a_run_goes_on_with_its_numbers(folder: Path) -> None:
         assert_close(one, expected)
 
 
-def test_the_index_of_its_store_is_used_and_not_made_again(folder: Path) -> None:
+def test_the_index_of_the_store_is_used_and_not_rebuilt(folder: Path) -> None:
     before = sorted(path.relative_to(folder) for path in (folder / "store").rglob("*"))
-    assert go_on(steps=5) == EXIT_DONE
+    assert resume(steps=5) == EXIT_DONE
     assert sorted(path.relative_to(folder) for path in (folder / "store").rglob("*")) == before
 
 
 @pytest.mark.parametrize("source", ["runs/old", "export", "import"])
-def test_a_model_is_evaluated_to_its_numbers(
+def test_a_model_is_evaluated_to_the_recorded_metrics(
     source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", source, "data.store=store", "--json", *LENGTH]) == EXIT_DONE
@@ -65,19 +65,19 @@ def test_a_model_is_evaluated_to_its_numbers(
 
 
 @pytest.mark.parametrize("override", ["optimizer.bogus=3", "train.steps=foo", "engine=5"])
-def test_an_override_of_an_evaluation_is_judged_like_one_of_a_training(
+def test_an_override_of_an_evaluation_is_checked_like_one_of_a_training(
     override: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "runs/old", override]) == EXIT_USER
     assert f'"{override}"' in capsys.readouterr().err
 
 
-def test_its_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "runs/old"]) == EXIT_DONE
     assert "global_step4  whole" in capsys.readouterr().out
 
 
-def test_it_is_exported_as_it_was(folder: Path) -> None:
+def test_the_export_is_unchanged(folder: Path) -> None:
     assert main(["export", "runs/old", "again", "--to", "hf"]) == EXIT_DONE
     old, new = (load_file(folder / name / "model.safetensors") for name in ("export", "again"))
     assert old.keys() == new.keys()

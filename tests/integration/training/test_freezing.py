@@ -1,4 +1,4 @@
-"""Frozen parameters keep their value to the last bit; layers learn at rates of their own."""
+"""Frozen parameters keep their exact values; layers have their own learning rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.small_runs import PROJECT, Runs
 
 FROZEN = ("word_embedding", "encoder_00.attention")
 FREEZE = 'train.freeze=["word_embedding*", "encoder_00.attention*"]'
-# All the others.
+# All parameters that FREEZE leaves trainable.
 OTHERS = 'train.freeze=["embedding*", "encoder_00.feed_forward*", "mlm_*"]'
 SHORT = (
     *("train.steps=4", "tracking.report_every=1", "checkpoint.every=2", "data.held_out=0"),
@@ -48,7 +48,7 @@ def weights(runs: Runs, name: str, step: int = 4) -> dict[str, Tensor]:
         for precision in ("fp32", "bf16")
     ],
 )
-def test_what_is_frozen_is_saved_as_it_began(runs: Runs, stage: int, precision: str) -> None:
+def test_frozen_parameters_are_saved_unchanged(runs: Runs, stage: int, precision: str) -> None:
     started = (*SHORT, "engine.precision=fp32", zero(1), "train.steps=2")
     assert runs.train("source", *started) == EXIT_DONE
     before = weights(runs, "source", 2)
@@ -70,7 +70,7 @@ def test_freezing_gives_the_same_losses_at_every_stage(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("stage", [by_default(stage, (1, 3)) for stage in STAGES])
-def test_the_norm_is_of_the_gradients_of_what_learns(runs: Runs, stage: int) -> None:
+def test_the_gradient_norm_covers_trainable_parameters_only(runs: Runs, stage: int) -> None:
     norms = {}
     for name, *freeze in (("all",), ("some", FREEZE), ("others", OTHERS)):
         steps = ("train.steps=1", "checkpoint.every=9")
@@ -81,7 +81,7 @@ def test_the_norm_is_of_the_gradients_of_what_learns(runs: Runs, stage: int) -> 
 
 
 @pytest.mark.parametrize("stage", [by_default(stage, (1, 3)) for stage in STAGES])
-def test_what_is_frozen_has_no_optimizer_state(runs: Runs, stage: int) -> None:
+def test_frozen_parameters_have_no_optimizer_state(runs: Runs, stage: int) -> None:
     assert runs.train("frozen", *SHORT, FREEZE, zero(stage)) == EXIT_DONE
     checkpoint = saved(runs, "frozen")
     kinds: dict[str, set[str]] = {}
@@ -93,7 +93,7 @@ def test_what_is_frozen_has_no_optimizer_state(runs: Runs, stage: int) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 1), (2, 0)])
-def test_a_run_with_frozen_parts_goes_on_under_another_stage(
+def test_a_run_with_frozen_parameters_resumes_under_another_stage(
     runs: Runs, before: int, after: int
 ) -> None:
     rates = "optimizer.layer_decay=0.5"
@@ -109,7 +109,7 @@ def test_a_run_with_frozen_parts_goes_on_under_another_stage(
 
 
 @pytest.mark.parametrize("stage", [by_default(stage, (1, 3)) for stage in STAGES])
-def test_a_layer_below_learns_more_slowly_by_the_decay(runs: Runs, stage: int) -> None:
+def test_the_learning_rate_of_a_lower_layer_is_decayed(runs: Runs, stage: int) -> None:
     # Adam's first update is as large as the rate, whatever the gradient.
     once = ("train.steps=1", "checkpoint.every=1", "optimizer.weight_decay=0")
     two = ("model.encoder.layers=2", "optimizer.learning_rate=1e-3", zero(stage))
@@ -129,7 +129,7 @@ def recipe_path() -> str:
     return str(PROJECT / "recipes" / "quickstart" / "roberta-tiny.yaml")
 
 
-def test_a_pattern_without_a_match_is_refused_before_anything_starts(runs: Runs) -> None:
+def test_a_pattern_without_a_match_is_rejected_before_anything_starts(runs: Runs) -> None:
     with pytest.raises(UserError, match=r"train\.freeze\.0"):
         runs.train("none", 'train.freeze=["encodr*"]')
     assert not (runs.folder / "none").exists()
@@ -137,23 +137,23 @@ def test_a_pattern_without_a_match_is_refused_before_anything_starts(runs: Runs)
         check_recipe(load_recipe(recipe_path(), ['train.freeze=["encodr*"]']), need_inputs=False)
 
 
-def test_stages_with_a_decay_of_rates_are_refused() -> None:
+def test_pipeline_stages_with_layer_decay_are_rejected() -> None:
     stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
     with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* set engine"):
         load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
 
 
-def test_a_stage_with_nothing_to_learn_is_refused() -> None:
+def test_a_stage_without_trainable_parameters_is_rejected() -> None:
     stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2", "model.encoder.layers=4"]
     freeze = 'train.freeze=["word*", "embedding*", "encoder_0[01]*"]'
     with pytest.raises(UserError, match=r"train\.freeze leaves pipeline stage 0 \(word to"):
         check_recipe(load_recipe(recipe_path(), [*stages, freeze]), need_inputs=False)
 
 
-def test_show_counts_what_is_frozen(store: Path, runs: Runs) -> None:
+def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:
     recipe, *overrides = runs.arguments("shown", FREEZE, "optimizer.layer_decay=0.5")
     lines = list(show(load_recipe(recipe, overrides), batch=False))
     counts = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ")}
     numbers = {key: int(value.replace(",", "")) for key, value in counts.items() if "," in value}
-    assert numbers["frozen"] + numbers["learning"] == numbers["parameters"]
+    assert numbers["frozen"] + numbers["trainable"] == numbers["parameters"]
     assert numbers["frozen"] > 10_000

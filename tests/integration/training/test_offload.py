@@ -1,4 +1,4 @@
-"""Offload: trains and resumes as without it; what could not work is refused in a sentence."""
+"""Offload: trains and resumes as without it, and reports missing requirements."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Moved = Callable[..., Metrics]
 OFFLOADED = ("zero2-offload", "zero3-offload")
 STAGES = ("zero0", "zero1", "zero2", "zero3")
 SHORT = ("train.steps=6", "tracking.report_every=1", "data.held_out=0", "checkpoint.every=100")
-# With the scale that fp16 begins with otherwise, all of so few steps are skipped.
+# With the default initial loss scale of fp16, all of these few steps would be skipped.
 SMALL_SCALE = "engine.loss_scale.initial_power=8"
 WALKS = {
     "zero2-offload": "zero0 zero2-offload zero2-offload zero3 zero2-offload zero2 zero2-offload "
@@ -39,16 +39,16 @@ WALKS = {
     "zero3-offload": "zero0 zero3-offload zero3-offload zero2-offload zero3-offload zero3 "
     "zero3-offload zero2 zero3-offload zero1 zero3-offload zero0",
 }
-"""Engines such that every one with offload follows, and is followed by, each that there is."""
+"""Sequences of engines: the key follows, and is followed by, each other engine."""
 HALF = [("zero2-offload", "zero3-offload"), ("zero3-offload", "zero2-offload")]
 HALF += [("zero2-offload", "zero3"), ("zero2", "zero3-offload")]
-# These round sums of gradients to bf16, which the others keep in fp32.
+# These pairs round summed gradients to bf16 in one engine and keep them in fp32 in the other.
 ROUNDED = [("zero0", "zero2-offload"), ("zero3-offload", "zero1")]
 
 
 @pytest.fixture(scope="module")
 def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The folder of a run that was stopped after three of six steps, trained once."""
+    """The folder of a run that was stopped after three of six steps; one per set of overrides."""
     made: dict[tuple[str, ...], Path] = {}
 
     def folder(*overrides: str) -> Path:
@@ -64,11 +64,11 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 @pytest.fixture
 def moved(runs: Runs, stopped: Callable[..., Path]) -> Moved:
-    """The metrics of a run that `before` began and `after` went on with."""
+    """The metrics of a run started with engine `before` and resumed with engine `after`."""
 
     def metrics(before: str, after: str, *overrides: str) -> Metrics:
-        begun = stopped(*overrides, f"engine.deepspeed={before}")
-        shutil.copytree(begun, runs.folder / "moved")
+        folder = stopped(*overrides, f"engine.deepspeed={before}")
+        shutil.copytree(folder, runs.folder / "moved")
         assert runs.train("moved", *overrides, f"engine.deepspeed={after}") == EXIT_DONE
         return runs.metrics("moved")
 
@@ -82,7 +82,7 @@ def assert_close(found: Metrics, expected: Metrics, *, rel: float = 1e-5) -> Non
 
 
 @pytest.mark.parametrize("name", WALKS)
-def test_a_run_goes_on_with_and_without_offload(runs: Runs, calm: Calm, name: str) -> None:
+def test_a_run_resumes_with_and_without_offload(runs: Runs, calm: Calm, name: str) -> None:
     engines = WALKS[name].split()
     others = {*STAGES, *OFFLOADED} - ({"zero3-offload"} if name == "zero2-offload" else set())
     assert {after for before, after in pairwise(engines) if before == name} == others
@@ -95,7 +95,7 @@ def test_a_run_goes_on_with_and_without_offload(runs: Runs, calm: Calm, name: st
 @pytest.mark.parametrize(
     ("before", "after"), [by_default(pair, (HALF[0], ROUNDED[1])) for pair in HALF + ROUNDED]
 )
-def test_a_run_in_bf16_goes_on_with_and_without_offload(
+def test_a_run_in_bf16_resumes_with_and_without_offload(
     moved: Moved, calm: Calm, before: str, after: str
 ) -> None:
     quiet = (*SHORT, "model.dropout=0.0", "engine.precision=bf16")
@@ -112,7 +112,7 @@ def test_a_run_in_bf16_goes_on_with_and_without_offload(
         for precision in ("fp32", "bf16", "fp16")
     ],
 )
-def test_an_offloaded_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+def test_a_stopped_run_with_offload_resumes_with_identical_metrics(
     moved: Moved, calm: Calm, name: str, precision: str
 ) -> None:
     engine = (*SHORT, "model.dropout=0.1", f"engine.precision={precision}", SMALL_SCALE)
@@ -122,7 +122,7 @@ def test_an_offloaded_run_that_was_stopped_goes_on_as_if_it_had_not_been(
 
 
 class Nvme:
-    """ds_configs/zero3-nvme.json with a folder of this test's, for a model of several groups."""
+    """ds_configs/zero3-nvme.json with a temporary folder and small parameter groups."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "disk"
@@ -130,7 +130,7 @@ class Nvme:
         self._configs = folder
 
     def config(self, name: str = "nvme", *, parameters: bool = False, **options: Any) -> str:
-        """`engine.deepspeed` for it; `parameters`: they are on NVMe too."""
+        """The override of `engine.deepspeed`. `parameters`: also offload parameters to NVMe."""
         config = json.loads((PROJECT / "ds_configs/zero3-nvme.json").read_text(encoding="utf-8"))
         zero = config["zero_optimization"]
         zero["sub_group_size"] = 600_000
@@ -170,7 +170,7 @@ LARGE_QUIET = (*LARGE, "model.dropout=0.0")
 
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch, nvme: Nvme) -> list[list[Path]]:
-    """The files in the folder at the end of each run, before they are removed."""
+    """The files in the NVMe folder at the end of each run, before they are removed."""
     close, found = Engine.close, []
 
     def closed(self: Engine) -> None:
@@ -182,16 +182,16 @@ def on_disk(monkeypatch: pytest.MonkeyPatch, nvme: Nvme) -> list[list[Path]]:
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as the project has it": {},
-    "read and written ahead": {"pipeline_read": True, "pipeline_write": True, "buffer_count": 12},
-    "parameters too": {"parameters": True},
+    "as shipped": {},
+    "pipelined": {"pipeline_read": True, "pipeline_write": True, "buffer_count": 12},
+    "with parameters": {"parameters": True},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_nvme_trains_with_the_losses_of_zero_3_and_leaves_nothing_there(
+def test_nvme_offload_has_the_losses_of_zero3_and_leaves_no_files(
     runs: Runs, calm: Calm, nvme: Nvme, on_disk: list[list[Path]], variant: str
 ) -> None:
     assert runs.train("run", *LARGE_QUIET, nvme.config(**VARIANTS[variant])) == EXIT_DONE
@@ -207,7 +207,7 @@ def test_nvme_trains_with_the_losses_of_zero_3_and_leaves_nothing_there(
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("other", ["zero1", "zero2-offload"])
-def test_a_run_goes_on_from_and_to_nvme(
+def test_a_run_resumes_from_and_to_nvme_offload(
     runs: Runs, calm: Calm, nvme: Nvme, other: str, precision: str
 ) -> None:
     quiet = (*LARGE_QUIET, f"engine.precision={precision}")
@@ -218,7 +218,7 @@ def test_a_run_goes_on_from_and_to_nvme(
         assert runs.train(name, *quiet, after) == EXIT_DONE
         if precision == "fp32":
             assert_close(runs.metrics(name), expected)
-        # Smaller groups add up in another order, which in bf16 is seen.
+        # Smaller groups sum in another order, which shows in bf16.
         for record, calm_one in zip(runs.metrics(name), expected, strict=True):
             assert record["loss"] == pytest.approx(calm_one["loss"], rel=2e-3)
         assert not list(nvme.folder.iterdir())
@@ -227,7 +227,7 @@ def test_a_run_goes_on_from_and_to_nvme(
 @pytest.mark.slow
 @pytest.mark.usefixtures("builds")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_on_nvme_that_was_stopped_or_killed_goes_on_as_if_it_had_not_been(
+def test_a_stopped_or_killed_run_on_nvme_resumes_with_identical_metrics(
     runs: Runs, nvme: Nvme, precision: str
 ) -> None:
     precise = f"engine.precision={precision}"
@@ -236,13 +236,13 @@ def test_a_run_on_nvme_that_was_stopped_or_killed_goes_on_as_if_it_had_not_been(
     assert runs.train("rough", *engine, stop_at=3) == EXIT_STOPPED
     with pytest.raises(Killed):
         runs.train("rough", *engine, die_at=5)
-    assert list(nvme.folder.iterdir()), "a kill cleans nothing up"
+    assert list(nvme.folder.iterdir()), "a kill does not clean up"
     assert runs.train("rough", *engine) == EXIT_DONE
     assert runs.metrics("rough") == runs.metrics("calm")
     assert not list(nvme.folder.iterdir())
 
 
-def test_two_runs_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_two_runs_of_one_name_have_separate_nvme_folders(tmp_path: Path) -> None:
     entry = {"device": "nvme", "nvme_path": str(tmp_path)}
     config = {"zero_optimization": {"stage": 3, "offload_optimizer": entry, "offload_param": entry}}
     first = offload_folders(with_own_folders(config, tmp_path / "one" / "run"))
@@ -279,7 +279,7 @@ LACKING = {
 
 @pytest.fixture
 def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """All that it takes to build what NVMe needs, which the test then takes away."""
+    """All requirements of NVMe offload present; the test then removes one."""
     found = shutil.which
     monkeypatch.setenv("CXX", "true")
     which = "ptm.engines.async_io.shutil.which"
@@ -293,7 +293,7 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.parametrize("command", ["validate --inputs", "train"])
 @pytest.mark.parametrize("lacking", LACKING)
-def test_what_nvme_needs_and_is_not_there_is_named_before_anything_starts(
+def test_missing_requirements_of_nvme_offload_are_named_before_anything_starts(
     runs: Runs,
     nvme: Nvme,
     all_there: pytest.MonkeyPatch,
@@ -306,9 +306,9 @@ def test_what_nvme_needs_and_is_not_there_is_named_before_anything_starts(
     name, *options = command.split()
     engine = nvme.config()
     assert main([name, *runs.arguments("wrong", engine), *options]) == EXIT_USER
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"ptm: {engine.replace('=', ' = ')}: offload to NVMe needs ")
-    assert said.endswith(f'{expected}. Install it, or use "cpu".')
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"ptm: {engine.replace('=', ' = ')}: offload to NVMe needs ")
+    assert message.endswith(f'{expected}. Install it, or use "cpu".')
     assert not runs.folder.exists()
 
 
@@ -324,15 +324,15 @@ def _a_file(nvme: Nvme, patch: pytest.MonkeyPatch) -> str:
 
 
 def _read_only(nvme: Nvme, patch: pytest.MonkeyPatch) -> str:
-    def refuse(**_: Any) -> None:
+    def fail(**_: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    patch.setattr(tempfile, "TemporaryFile", refuse)
+    patch.setattr(tempfile, "TemporaryFile", fail)
     return "Read-only file system"
 
 
 @pytest.mark.parametrize("make", [_gone, _a_file, _read_only])
-def test_an_nvme_path_that_cannot_be_written_to_is_told_with_the_reason(
+def test_an_unwritable_nvme_path_is_reported_with_the_reason(
     runs: Runs,
     nvme: Nvme,
     all_there: pytest.MonkeyPatch,
@@ -348,6 +348,6 @@ def test_an_nvme_path_that_cannot_be_written_to_is_told_with_the_reason(
     assert expected in capsys.readouterr().out
     for command, *options in (["validate", "--inputs"], ["train"]):
         assert main([command, *arguments, *options]) == EXIT_USER
-        (said,) = capsys.readouterr().err.splitlines()
-        assert expected in said
+        (message,) = capsys.readouterr().err.splitlines()
+        assert expected in message
     assert not runs.folder.exists()

@@ -1,4 +1,4 @@
-"""Trainings over pairs: what is refused before they begin, and what they leave behind."""
+"""Trainings on pairs: errors before the start, and the results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Arguments = Callable[..., list[str]]
 @pytest.fixture
 def arguments(folder: Path) -> Arguments:
     def build(family: str, *others: str) -> list[str]:
-        said = [
+        overrides = [
             f"name={family}",
             f"runs_dir={folder / 'runs'}",
             f"tokenizer.vocab={vocab()}",
@@ -53,13 +53,13 @@ def arguments(folder: Path) -> Arguments:
             *("checkpoint.every=2", "tracking.report_every=2", "tracking.evaluate_every=4"),
         ]
         if family == "translation":
-            said += [
+            overrides += [
                 f"target_tokenizer.vocab={folder / 'targets.txt'}",
                 "target_tokenizer.size=null",
                 *("model.decoder.layers=1", "model.decoder.hidden_size=32"),
                 *("model.decoder.heads=2", "data.target_sequence_length=32"),
             ]
-        last = {word.partition("=")[0]: word for word in (*said, *others)}
+        last = {word.partition("=")[0]: word for word in (*overrides, *others)}
         return [str(PROJECT / "recipes" / family / "tiny.yaml"), *last.values()]
 
     return build
@@ -70,7 +70,7 @@ def trained(arguments: list[str]) -> int:
 
 
 @pytest.mark.parametrize("family", ["translation", "prefixlm"])
-def test_pairs_are_trained_on_continued_and_evaluated_from_the_runs_own_copies(
+def test_a_training_on_pairs_is_resumed_and_evaluated_from_the_copies_in_its_run_folder(
     folder: Path, arguments: Arguments, family: str
 ) -> None:
     assert main(["preprocess", *arguments(family)]) == EXIT_DONE
@@ -84,7 +84,7 @@ def test_pairs_are_trained_on_continued_and_evaluated_from_the_runs_own_copies(
     assert found["loss"] == pytest.approx(runs.metrics(family)[-1]["loss"], rel=1e-5)
 
 
-def test_a_store_of_another_target_tokenizer_is_refused_by_key(
+def test_a_store_of_another_target_tokenizer_is_rejected_by_key(
     folder: Path, arguments: Arguments
 ) -> None:
     assert main(["preprocess", *arguments("translation")]) == EXIT_DONE
@@ -105,7 +105,7 @@ def test_a_store_of_another_target_tokenizer_is_refused_by_key(
     assert not (folder / "runs").exists()
 
 
-def test_weights_that_stand_for_other_targets_are_no_start(
+def test_weights_of_another_target_vocabulary_are_rejected(
     folder: Path, arguments: Arguments
 ) -> None:
     assert main(["preprocess", *arguments("translation")]) == EXIT_DONE
@@ -125,7 +125,7 @@ def test_weights_that_stand_for_other_targets_are_no_start(
         trained(other)
 
 
-def test_a_target_vocabulary_without_its_special_tokens_is_refused_by_name(
+def test_a_target_vocabulary_without_a_special_token_is_rejected_by_name(
     folder: Path, arguments: Arguments
 ) -> None:
     path = folder / "targets.txt"
@@ -135,26 +135,28 @@ def test_a_target_vocabulary_without_its_special_tokens_is_refused_by_name(
         trained(arguments("translation"))
 
 
-def test_a_target_vocabulary_that_is_not_there_is_told_with_its_key(arguments: Arguments) -> None:
+def test_a_missing_target_vocabulary_is_reported_with_its_key(arguments: Arguments) -> None:
     recipe, *overrides = arguments("translation", "target_tokenizer.vocab=nowhere.txt")
     missing = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
     assert 'target_tokenizer: "nowhere.txt" is not a file.' in missing
 
 
-def test_a_line_without_a_tab_ends_preprocessing_with_its_number_and_no_store(
+def test_a_line_without_a_tab_ends_preprocessing_with_its_line_number_and_no_store(
     folder: Path, arguments: Arguments, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (folder / "pairs.txt").read_text(encoding="utf-8").splitlines()
     lines[16] = lines[16].replace("\t", " ")
     (folder / "pairs.txt").write_text("\n".join(lines), encoding="utf-8")
     assert main(["preprocess", *arguments("translation")]) == EXIT_USER
-    (said,) = capsys.readouterr().err.splitlines()
-    assert "pairs.txt:17: " in said
-    assert "source<TAB>target" in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "pairs.txt:17: " in message
+    assert "source<TAB>target" in message
     assert not list(folder.glob("translation*"))
 
 
-def test_what_is_cut_off_is_told(arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_number_of_truncated_tokens_is_reported(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str]
+) -> None:
     short = arguments("translation", "data.target_sequence_length=8")
     assert main(["preprocess", *short]) == EXIT_DONE
     assert "60 pairs, " in capsys.readouterr().out
@@ -162,7 +164,7 @@ def test_what_is_cut_off_is_told(arguments: Arguments, capsys: pytest.CaptureFix
     assert "target tokens at the ends of " in capsys.readouterr().out
 
 
-def test_both_sides_are_shown_in_their_own_words(
+def test_show_decodes_each_side_with_its_own_vocabulary(
     folder: Path, arguments: Arguments, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokens = (folder / "targets.txt").read_text(encoding="utf-8").splitlines()
@@ -183,7 +185,7 @@ def test_both_sides_are_shown_in_their_own_words(
     assert store.info.target_size == len(turned)
 
 
-def test_a_source_vocabulary_is_exchanged_and_the_targets_stay(
+def test_adapting_the_source_vocabulary_keeps_the_target_embeddings(
     folder: Path, arguments: Arguments
 ) -> None:
     assert main(["preprocess", *arguments("translation")]) == EXIT_DONE

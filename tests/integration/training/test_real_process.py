@@ -1,7 +1,7 @@
-"""`ptm train` as a process that is killed and signalled, and ends as if it had not been.
+"""`ptm train` as a process that is killed or signalled, resumed, and compared with a calm run.
 
-All tests of this file start one run again and again, in their order: each signal ends it, the next
-test goes on with it, and the last one compares its reports with those of a calm run.
+The tests of this file continue one run, in their order: each signal ends it, the next test resumes
+it, and the last test compares its reports with those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OVERRIDES = (
     *("train.steps=160", "checkpoint.every=20", "tracking.report_every=10"),
     "tracking.evaluate_every=40",
 )
-# After which checkpoint, and what the process then ends with.
+# The step of the checkpoint after which the signal is sent, and the expected exit code.
 SIGNALS = {
     signal.SIGKILL: (20, -signal.SIGKILL),
     signal.SIGTERM: (60, EXIT_STOPPED),
@@ -42,18 +42,18 @@ def started(rough: Runs) -> ForkServerProcess:
 
 
 def ended(process: ForkServerProcess, rough: Runs) -> tuple[int | None, str]:
-    """Its exit code, and what it has said."""
+    """The exit code of the process, and its output."""
     process.join(SECONDS)
     code = process.exitcode
     process.kill()
     log = rough.folder / "log"
-    said = log.read_text(encoding="utf-8", errors="replace")
+    output = log.read_text(encoding="utf-8", errors="replace")
     log.unlink()
-    return code, said
+    return code, output
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_it(rough: Runs, number: signal.Signals) -> None:
+def test_a_signal_ends_the_process_with_its_exit_code(rough: Runs, number: signal.Signals) -> None:
     saved, expected = SIGNALS[number]
     process = started(rough)
     end = time.monotonic() + SECONDS
@@ -63,14 +63,16 @@ def test_a_signal_ends_it(rough: Runs, number: signal.Signals) -> None:
         time.sleep(0.02)
     assert process.pid is not None
     os.kill(process.pid, number)
-    code, said = ended(process, rough)
-    assert code == expected, said
-    assert "Traceback" not in said
+    code, output = ended(process, rough)
+    assert code == expected, output
+    assert "Traceback" not in output
     if expected > 0:
-        assert "and saved; run the same command again to go on" in said
+        assert "and saved; run the same command again to continue" in output
 
 
-def test_it_ends_with_the_reports_of_a_calm_run(rough: Runs, calm: Calm) -> None:
-    code, said = ended(started(rough), rough)
-    assert code == EXIT_DONE, said
+def test_the_resumed_run_ends_with_the_reports_of_an_undisturbed_one(
+    rough: Runs, calm: Calm
+) -> None:
+    code, output = ended(started(rough), rough)
+    assert code == EXIT_DONE, output
     assert rough.metrics("run") == calm(*OVERRIDES)

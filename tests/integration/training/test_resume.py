@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or damaged ends with the numbers of one that never was."""
+"""A run that was stopped, killed or damaged ends with the metrics of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DEFAULT = ("zero0-fp32", "zero1-fp32", "zero2-bf16", "zero3-fp32")
 
 
 @pytest.mark.parametrize("engine", [by_default(engine, DEFAULT) for engine in ENGINES])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(runs: Runs, calm: Calm, engine: str) -> None:
+def test_a_stopped_run_resumes_with_identical_metrics(runs: Runs, calm: Calm, engine: str) -> None:
     deepspeed, _, precision = engine.partition("-")
     overrides = (
         *(f"engine.deepspeed={deepspeed}", f"engine.precision={precision}"),
-        # So that what is drawn from is part of what goes on.
+        # With dropout, so that the random state is part of what is resumed.
         "model.dropout=0.1",
     )
     assert runs.train("stopped", *overrides, stop_at=7) == EXIT_STOPPED
@@ -33,7 +33,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(runs: Runs, calm: Calm, eng
     assert runs.metrics("stopped") == calm(*overrides)
 
 
-def test_a_killed_run_goes_on_from_its_newest_checkpoint(runs: Runs, calm: Calm) -> None:
+def test_a_killed_run_resumes_from_its_newest_checkpoint(runs: Runs, calm: Calm) -> None:
     with pytest.raises(Killed):
         runs.train("killed", die_at=11)
     assert runs.checkpoints("killed")[-1] == 8
@@ -91,18 +91,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         assert runs.train("damaged") == EXIT_DONE
     assert "skipped a damaged checkpoint" in caplog.text
     assert "global_step12" in caplog.text
-    assert "going on from step 8" in caplog.text
+    assert "resuming from step 8" in caplog.text
     assert runs.metrics("damaged") == calm()
 
 
 def _listen(caplog: pytest.LogCaptureFixture) -> None:
-    """The project's logger does not propagate once the command line has set it up."""
+    """Let `caplog` receive messages, although the command line has turned propagation off."""
     import logging
 
     logging.getLogger("ptm").propagate = True
 
 
-def test_with_all_checkpoints_damaged_nothing_starts_from_scratch_unasked(runs: Runs) -> None:
+def test_a_run_with_only_damaged_checkpoints_does_not_start_from_scratch(runs: Runs) -> None:
     assert runs.train("damaged", "checkpoint.keep=1") == EXIT_DONE
     _truncate(runs.folder / "damaged" / "checkpoints" / "global_step12")
     with pytest.raises(UserError, match=r"all checkpoints are damaged.*--fresh"):
@@ -110,10 +110,10 @@ def test_with_all_checkpoints_damaged_nothing_starts_from_scratch_unasked(runs: 
 
 
 STAGES = (0, 1, 2, 3, 0, 2, 1, 3, 1, 0, 3, 2, 0)
-"""ZeRO stages such that each follows each of the others once."""
+"""Each ZeRO stage follows each other stage once."""
 
 
-def test_every_zero_stage_goes_on_from_every_other_with_the_same_losses(
+def test_every_zero_stage_resumes_from_every_other_with_the_same_losses(
     runs: Runs, calm: Calm
 ) -> None:
     assert len(set(pairwise(STAGES))) == 4 * 3
@@ -128,7 +128,7 @@ def test_every_zero_stage_goes_on_from_every_other_with_the_same_losses(
             assert record["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
 
 
-def test_more_steps_go_on_and_the_finished_run_stays_finished(runs: Runs) -> None:
+def test_a_finished_run_continues_only_with_more_steps(runs: Runs) -> None:
     assert runs.train("longer") == EXIT_DONE
     before = runs.metrics("longer")
     assert runs.train("longer") == EXIT_DONE
@@ -137,15 +137,15 @@ def test_more_steps_go_on_and_the_finished_run_stays_finished(runs: Runs) -> Non
     assert runs.metrics("longer")[-1]["step"] == 16
 
 
-def test_fewer_steps_than_were_made_are_refused(runs: Runs) -> None:
+def test_fewer_steps_than_already_done_are_rejected(runs: Runs) -> None:
     assert runs.train("shorter") == EXIT_DONE
-    with pytest.raises(UserError, match="at step 12 already"):
+    with pytest.raises(UserError, match="already at step 12"):
         runs.train("shorter", "train.steps=9")
 
 
-def test_another_recipe_in_the_same_folder_is_refused_with_the_differences(runs: Runs) -> None:
+def test_another_recipe_in_the_same_folder_is_rejected_with_the_differences(runs: Runs) -> None:
     assert runs.train("taken") == EXIT_DONE
-    with pytest.raises(UserError, match=r"seed: 7 there, 8 here"):
+    with pytest.raises(UserError, match=r"seed: 7 in the run, 8 in this recipe"):
         runs.train("taken", "seed=8")
     assert runs.train("taken", "seed=8", fresh=True) == EXIT_DONE
     aside = [path for path in runs.folder.iterdir() if path.name.startswith("taken.")]
@@ -153,13 +153,13 @@ def test_another_recipe_in_the_same_folder_is_refused_with_the_differences(runs:
     assert (aside[0] / "metrics.jsonl").exists()
 
 
-def test_what_may_differ_does_not_matter(runs: Runs) -> None:
+def test_keys_that_may_differ_do_not_prevent_a_resume(runs: Runs) -> None:
     assert runs.train("same") == EXIT_DONE
     changed = ["train.micro_batch_size=8", "checkpoint.every=3", "tracking.report_every=2"]
     assert runs.train("same", *changed, "engine.deepspeed=zero0") == EXIT_DONE
 
 
-def test_a_folder_in_use_is_refused(runs: Runs) -> None:
+def test_a_folder_in_use_is_rejected(runs: Runs) -> None:
     import fcntl
 
     folder = runs.folder / "busy"
@@ -173,7 +173,7 @@ def test_a_folder_in_use_is_refused(runs: Runs) -> None:
     assert runs.train("busy") == EXIT_DONE
 
 
-def test_a_failed_save_is_reported_and_training_goes_on(
+def test_a_failed_save_is_reported_and_training_continues(
     runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill_the_disk(monkeypatch, save=2)
@@ -189,29 +189,29 @@ def test_a_last_save_that_fails_ends_with_the_reason(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_the_disk(monkeypatch, save=3)
-    said = r"step 12 could not be saved \(.*No space left.*whole checkpoint: of step 8"
-    with pytest.raises(TrainingError, match=said):
+    expected_message = r"step 12 could not be saved \(.*No space left.*whole checkpoint: step 8"
+    with pytest.raises(TrainingError, match=expected_message):
         runs.train("ending")
     assert runs.train("ending") == EXIT_DONE
     assert runs.checkpoints("ending") == [4, 8, 12]
 
 
-def test_a_disk_too_small_for_a_checkpoint_is_refused_at_the_start(
+def test_a_disk_too_small_for_a_checkpoint_is_reported_at_the_start(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(".")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="MB free, one checkpoint needs"):
+    with pytest.raises(UserError, match="MB free, but one checkpoint needs"):
         runs.train("full")
 
 
-def test_only_the_newest_checkpoints_stay(runs: Runs) -> None:
+def test_only_the_newest_checkpoints_are_kept(runs: Runs) -> None:
     assert runs.train("few", "checkpoint.every=2", "checkpoint.keep=2") == EXIT_DONE
     assert runs.checkpoints("few") == [10, 12]
     assert (runs.folder / "few/checkpoints/latest").read_text() == "global_step12"
 
 
-def test_a_store_that_changed_is_refused(runs: Runs, tmp_path: Path) -> None:
+def test_a_store_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     other = tmp_path / "store"
     shutil.copytree(runs.store, other)
     runs = Runs(other, runs.folder)
@@ -223,14 +223,14 @@ def test_a_store_that_changed_is_refused(runs: Runs, tmp_path: Path) -> None:
         runs.train("moved")
 
 
-def test_a_lexicon_that_changed_is_refused(runs: Runs, tmp_path: Path) -> None:
+def test_a_lexicon_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     lexicon = tmp_path / "phrases.txt"
     lexicon.write_text("of the\nin the\n", encoding="utf-8")
     phrases = f"objective.masking={{unit: phrase, lexicon: {lexicon}}}"
     runs.train("phrases", phrases, stop_at=5)
     lexicon.write_text("in the\nof the\non the\n", encoding="utf-8")
-    with pytest.raises(UserError, match=f"trained on another content of {lexicon}"):
+    with pytest.raises(UserError, match=f"trained with other content in {lexicon}"):
         runs.train("phrases", phrases)
-    # In another order the phrases are the same.
+    # The order of phrases does not matter.
     lexicon.write_text("in the\nof the\n", encoding="utf-8")
     assert runs.train("phrases", phrases) == EXIT_DONE

@@ -1,4 +1,4 @@
-"""What a training does besides stepping: reports, ends early, starts from other weights."""
+"""Accumulation, reports, early stopping and warm starts of a training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_accumulation_does_not_change_the_losses(runs: Runs) -> None:
         assert one["tokens"] == other["tokens"]
 
 
-def test_the_gradient_norm_is_the_one_before_clipping_at_every_stage(runs: Runs) -> None:
+def test_the_gradient_norm_is_measured_before_clipping_at_every_stage(runs: Runs) -> None:
     norms = []
     for stage in range(4):
         clipped = ("model.dropout=0.0", "train.gradient_clipping=0.05")
@@ -35,7 +35,7 @@ def test_the_gradient_norm_is_the_one_before_clipping_at_every_stage(runs: Runs)
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-5)
 
 
-def test_every_report_has_the_promised_keys(runs: Runs) -> None:
+def test_every_report_has_the_documented_keys(runs: Runs) -> None:
     assert runs.train("keys") == EXIT_DONE
     lines = (runs.folder / "keys" / "metrics.jsonl").read_text().splitlines()
     train = next(r for r in map(json.loads, lines) if r["split"] == "train")
@@ -63,7 +63,7 @@ def test_epochs_become_steps(runs: Runs) -> None:
     assert last["step"] == -(-0.02 * per_epoch // 8)
 
 
-def test_patience_ends_a_training_that_no_longer_gets_better() -> None:
+def test_patience_ends_a_training_that_no_longer_improves() -> None:
     patience = Patience(EarlyStopping(metric="loss", patience=2))
     for loss in (3.0, 2.0, 2.5, 2.1):
         patience.note({"loss": loss})
@@ -80,7 +80,7 @@ def test_accuracy_is_better_when_higher() -> None:
     assert not patience.exhausted
 
 
-def test_early_stopping_ends_the_run_for_good(runs: Runs) -> None:
+def test_early_stopping_ends_the_run_permanently(runs: Runs) -> None:
     # A change this large is never reached, so the second evaluation is the last.
     rule = "train.early_stopping={metric: loss, patience: 1, minimum_change: 100}"
     early = (rule, "tracking.evaluate_every=2")
@@ -92,14 +92,14 @@ def test_early_stopping_ends_the_run_for_good(runs: Runs) -> None:
     assert runs.metrics("early") == before
 
 
-def test_the_wall_time_budget_saves_and_asks_to_be_started_again(runs: Runs) -> None:
+def test_the_wall_time_limit_saves_and_exits_with_the_restart_code(runs: Runs) -> None:
     assert runs.train("budget", "train.wall_time_hours=1e-9") == EXIT_STOPPED
     assert runs.checkpoints("budget") == [1]
     assert runs.train("budget") == EXIT_DONE
     assert runs.metrics("budget")[-1]["step"] == 12
 
 
-def test_init_from_a_run_tells_what_came_from_where(runs: Runs) -> None:
+def test_init_from_records_which_tensors_were_loaded(runs: Runs) -> None:
     assert runs.train("first", "objective.head={tied: true, bias: true}") == EXIT_DONE
     source = runs.folder / "first"
     untied = "objective.head={tied: false, bias: true}"
@@ -109,25 +109,25 @@ def test_init_from_a_run_tells_what_came_from_where(runs: Runs) -> None:
     assert "encoder_00.attention.qkv.weight" in story["started_from"]["loaded"]
 
 
-def test_init_from_really_begins_with_those_weights(runs: Runs) -> None:
+def test_init_from_starts_with_the_loss_of_the_source(runs: Runs) -> None:
     longer = ("train.steps=60", "tracking.evaluate_every=60", "tracking.report_every=1")
     assert runs.train("first", *longer) == EXIT_DONE
-    learnt = runs.metrics("first")[-1]["loss"]
+    source_loss = runs.metrics("first")[-1]["loss"]
     for stage in range(4):
         name = f"from-{stage}"
         start = (f"init_from={runs.folder / 'first'}", "tracking.report_every=1", "train.steps=2")
         assert runs.train(name, *start, f"engine.deepspeed=zero{stage}") == EXIT_DONE
-        # The first update has a rate of 0, so the second report is of the source's weights too.
-        assert runs.metrics(name)[0]["loss"] == pytest.approx(learnt, rel=0.1)
+        # The first update has learning rate 0, so the second report also has the source's loss.
+        assert runs.metrics(name)[0]["loss"] == pytest.approx(source_loss, rel=0.1)
 
 
-def test_init_from_nowhere_is_refused(runs: Runs, tmp_path: Path) -> None:
+def test_init_from_a_missing_folder_is_rejected(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         runs.train("nowhere", f"init_from={tmp_path / 'missing'}")
     assert not (runs.folder / "nowhere" / "checkpoints").exists()
 
 
-def test_what_deepspeed_says_is_in_the_log_and_not_between_the_reports(
+def test_messages_of_deepspeed_are_in_the_log_but_not_on_the_console(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def overflow(step: int) -> None:
@@ -137,7 +137,7 @@ def test_what_deepspeed_says_is_in_the_log_and_not_between_the_reports(
     recipe, *overrides = runs.arguments("quiet", *options)
     code = train(lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=overflow)
     assert code == EXIT_DONE
-    said = capfd.readouterr()
-    assert "OVERFLOW" not in said.out + said.err
-    assert "bf16_optimizer" not in said.out
+    output = capfd.readouterr()
+    assert "OVERFLOW" not in output.out + output.err
+    assert "bf16_optimizer" not in output.out
     assert (runs.folder / "quiet" / "train.log").read_text().count("DeepSpeed: OVERFLOW!") == 2

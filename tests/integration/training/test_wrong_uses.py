@@ -1,4 +1,4 @@
-"""Wrong uses of a run and its checkpoints: exit code 2, one sentence, and nothing is changed."""
+"""Wrong uses of a run and its checkpoints: exit code 2, one message, and no file is changed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from tests.support.small_runs import Runs, vocab
 
-Refused = Callable[..., None]
+AssertRejected = Callable[..., None]
 BOOKKEEPING = {"lock", "ranks", "train.log", "index"}
-"""Who has the folder, how ranks ended, what was said, what was computed from a store and kept."""
+"""Files that may change: the lock, rank files, the log, and the index of a store."""
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,17 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(runs: Runs, trained: Path) -> Path:
-    """A finished run, with checkpoints of the steps 4, 8 and 12, to be spoilt."""
+    """A copy of a finished run with checkpoints of steps 4, 8 and 12, for the test to damage."""
     copy = runs.folder / "model"
     shutil.copytree(trained, copy)
     return copy
 
 
 @pytest.fixture
-def refused(
+def assert_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Refused:
-    # DeepSpeed cannot join a second group in one process: other tests go on with this one.
+) -> AssertRejected:
+    # Keep the process group for other tests: DeepSpeed cannot create a second one in a process.
     monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
 
     def popen(*words: Any, **options: Any) -> None:
@@ -52,21 +52,21 @@ def refused(
     monkeypatch.setattr("ptm.launch.launching.subprocess.Popen", popen)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
-    def refuse(*words: str, says: str) -> None:
+    def check(*words: str, match: str) -> None:
         before = content(tmp_path)
         capsys.readouterr()
         assert main(words) == EXIT_USER
         lines = capsys.readouterr().err.splitlines()
-        (said,) = [line for line in lines if line.startswith("ptm: ")]
-        assert re.search(says, said), said
+        (message,) = [line for line in lines if line.startswith("ptm: ")]
+        assert re.search(match, message), message
         assert not any("Traceback" in line for line in lines)
         assert content(tmp_path) == before
 
-    return refuse
+    return check
 
 
 def content(folder: Path) -> dict[str, str | None]:
-    """Every file's checksum, every folder."""
+    """The checksum of every file by path; None for folders."""
     return {
         str(path): digest_of(path.read_bytes()) if path.is_file() else None
         for path in folder.rglob("*")
@@ -84,97 +84,109 @@ def held(run: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("command", ["export", "evaluate", "fill"])
-def test_a_model_of_a_run_without_checkpoints(run: Path, refused: Refused, command: str) -> None:
+def test_a_run_without_checkpoints_cannot_be_exported_or_used(
+    run: Path, assert_rejected: AssertRejected, command: str
+) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     more = {"export": [str(run / "out"), "--to", "hf"], "evaluate": [], "fill": ["[MASK]"]}
-    refused(command, str(run), *more[command], says=f"{run}: the run has no checkpoint yet")
+    assert_rejected(
+        command, str(run), *more[command], match=f"{run}: the run has no checkpoint yet"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])
-def test_weights_of_a_run_without_checkpoints(
-    runs: Runs, run: Path, refused: Refused, command: str
+def test_init_from_a_run_without_checkpoints_is_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected, command: str
 ) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     words = runs.arguments("new", f"init_from={run}")
     options = ["--inputs"] if command == "validate" else []
-    refused(command, *words, *options, says=f"{run}: the run has no checkpoint yet")
+    assert_rejected(command, *words, *options, match=f"{run}: the run has no checkpoint yet")
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_with_the_run_of_another_recipe(
-    runs: Runs, run: Path, refused: Refused, command: str
+def test_a_folder_with_the_run_of_another_recipe_is_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected, command: str
 ) -> None:
     words = runs.arguments("model", "seed=8")
-    refused(command, *words, says=r"another recipe \(seed: 7 there, 8 here\).*--fresh")
+    assert_rejected(
+        command, *words, match=r"another recipe \(seed: 7 in the run, 8 in this recipe\).*--fresh"
+    )
 
 
-def test_another_store_than_the_run_began_with(
-    run: Path, tmp_path: Path, runs: Runs, refused: Refused
+def test_another_store_than_at_the_start_of_the_run_is_rejected(
+    run: Path, tmp_path: Path, runs: Runs, assert_rejected: AssertRejected
 ) -> None:
     other = tmp_path / "store"
     shutil.copytree(runs.store, other)
-    told = json.loads((other / "store.json").read_text())
-    told["shards"] = told["shards"][:-1]
-    (other / "store.json").write_text(json.dumps(told))
+    info = json.loads((other / "store.json").read_text())
+    info["shards"] = info["shards"][:-1]
+    (other / "store.json").write_text(json.dumps(info))
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(str(runs.store), str(other)))
     words = Runs(other, runs.folder).arguments("model", "train.steps=20")
-    refused("train", *words, says=f'was trained on other data than data.store = "{other}"')
+    assert_rejected("train", *words, match=f'was trained on other data than data.store = "{other}"')
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_another_vocabulary_than_the_store_was_made_with(
-    tmp_path: Path, runs: Runs, refused: Refused, command: str
+def test_another_vocabulary_than_that_of_the_store_is_rejected(
+    tmp_path: Path, runs: Runs, assert_rejected: AssertRejected, command: str
 ) -> None:
     other = tmp_path / "other.txt"
     lines = vocab().read_text(encoding="utf-8").splitlines()
     other.write_text("\n".join([*lines[:-2], lines[-1], lines[-2], ""]), encoding="utf-8")
     words = runs.arguments("new", f"tokenizer.vocab={other}")
-    refused(command, *words, says="store.*another tokenizer|another tokenizer.*store")
+    assert_rejected(command, *words, match="store.*another tokenizer|another tokenizer.*store")
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-@pytest.mark.parametrize("options", [[], ["--fresh"]], ids=["go on", "fresh"])
-def test_a_folder_that_is_in_use(
-    runs: Runs, run: Path, refused: Refused, command: str, options: list[str]
+@pytest.mark.parametrize("options", [[], ["--fresh"]], ids=["continue", "fresh"])
+def test_a_folder_in_use_is_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected, command: str, options: list[str]
 ) -> None:
     with held(run):
         words = [*runs.arguments("model"), *options]
-        refused(command, *words, says=f"{run}: is in use by process 1 on somewhere")
+        assert_rejected(command, *words, match=f"{run}: is in use by process 1 on somewhere")
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_that_cannot_be_made(
-    tmp_path: Path, runs: Runs, refused: Refused, command: str
+def test_a_folder_that_cannot_be_created_is_rejected(
+    tmp_path: Path, runs: Runs, assert_rejected: AssertRejected, command: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     words = runs.arguments("new", f"runs_dir={tmp_path / 'file'}")
-    refused(command, *words, says="cannot be made a run folder: Not a directory")
+    assert_rejected(command, *words, match="cannot create the run folder: Not a directory")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("command", ["train", "launch"])
-def test_a_folder_that_is_read_only(runs: Runs, run: Path, refused: Refused, command: str) -> None:
+def test_a_read_only_folder_is_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected, command: str
+) -> None:
     (run / "lock").unlink()
     run.chmod(0o500)
     try:
-        refused(command, *runs.arguments("model"), says="cannot be made .* Permission denied")
+        assert_rejected(
+            command, *runs.arguments("model"), match="cannot create .* Permission denied"
+        )
     finally:
         run.chmod(0o700)
 
 
-def test_checkpoints_of_which_a_part_is_nowhere(runs: Runs, run: Path, refused: Refused) -> None:
+def test_node_local_checkpoints_with_a_missing_part_are_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected
+) -> None:
     for folder in (run / "checkpoints").glob("global_step*"):
         (folder / "rank00000.bin").unlink()
     words = runs.arguments("model", "checkpoint.node_local=true", "train.steps=20")
-    refused("train", *words, says="all checkpoints are damaged.*rank00000.bin.*--fresh")
+    assert_rejected("train", *words, match="all checkpoints are damaged.*rank00000.bin.*--fresh")
 
 
 @pytest.mark.parametrize("command", ["train", "export"])
-def test_a_checkpoint_of_a_later_version(
-    runs: Runs, run: Path, refused: Refused, command: str
+def test_a_checkpoint_of_a_later_version_is_rejected(
+    runs: Runs, run: Path, assert_rejected: AssertRejected, command: str
 ) -> None:
     manifest = run / "checkpoints" / "global_step12" / "manifest.json"
     _, _, text = manifest.read_text(encoding="utf-8").partition("\n")
@@ -184,34 +196,36 @@ def test_a_checkpoint_of_a_later_version(
         "train": runs.arguments("model", "train.steps=20"),
         "export": [str(run), str(run / "out"), "--to", "hf"],
     }
-    says = r"global_step12: written by a later version of ptm \(format 2; this version reads up to"
-    refused(command, *words[command], says=says)
+    match = r"global_step12: written by a later version of ptm \(format 2; this version reads up to"
+    assert_rejected(command, *words[command], match=match)
 
 
-def test_a_step_that_is_not_there(run: Path, refused: Refused) -> None:
+def test_a_step_without_a_checkpoint_is_rejected(
+    run: Path, assert_rejected: AssertRejected
+) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "5"]
-    refused(*words, says="has no checkpoint at step 5. Available: 12, 8, 4")
+    assert_rejected(*words, match="has no checkpoint at step 5. Available: 12, 8, 4")
 
 
-def test_the_best_of_a_run_that_kept_none(run: Path, refused: Refused) -> None:
+def test_the_best_step_of_a_run_without_a_best_checkpoint_is_rejected(
+    run: Path, assert_rejected: AssertRejected
+) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
-    refused(*words, says=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to")
+    assert_rejected(*words, match=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to")
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])
-def test_the_best_by_an_evaluation_that_does_not_happen(
-    runs: Runs, refused: Refused, command: str
+def test_a_best_metric_without_an_evaluation_is_rejected(
+    runs: Runs, assert_rejected: AssertRejected, command: str
 ) -> None:
     words = runs.arguments("new", "checkpoint.best=loss", "data.held_out=0")
-    refused(command, *words, says="checkpoint.best: needs something to evaluate")
+    assert_rejected(command, *words, match="checkpoint.best: needs something to evaluate")
 
 
-def test_weights_that_do_not_fit_leave_a_folder_that_the_right_ones_may_use(
-    runs: Runs, run: Path
-) -> None:
+def test_a_failed_warm_start_leaves_the_run_folder_usable(runs: Runs, run: Path) -> None:
     def first_layer_from(layer: int) -> str:
         return f"init_from={{source: {run}, layers: [{layer}]}}"
 
     with pytest.raises(UserError, match="has no encoder layer 7"):
-        runs.train("mended", first_layer_from(7))
-    assert runs.train("mended", first_layer_from(0)) == EXIT_DONE
+        runs.train("repeated", first_layer_from(7))
+    assert runs.train("repeated", first_layer_from(0)) == EXIT_DONE

@@ -166,7 +166,7 @@ def test_a_pipeline_in_one_process_is_refused_with_the_command_that_starts_two(
     refused: Said,
 ) -> None:
     said = refused("train", "engine.pipeline_stages=2", "engine.deepspeed=pipeline")
-    assert "needs 2 ranks or a multiple of them, and one was started" in said
+    assert "needs 2 ranks or a multiple of them, but only one was started" in said
     assert "`ptm launch --num-gpus 2 RECIPE`" in said
 
 

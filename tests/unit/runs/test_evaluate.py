@@ -1,4 +1,4 @@
-"""`ptm evaluate` and `init_from` on models of the next token that came from transformers."""
+"""`ptm evaluate` and `init_from` with causal language models exported to transformers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.open import open_source
-from ptm.train.warm_start.load import weights_to_start_from
-from ptm.text.tokenizers import Tokenizer
 from ptm.runs.evaluate import evaluate_source
+from ptm.text.tokenizers import Tokenizer
+from ptm.train.warm_start.load import weights_to_start_from
 from tests.conftest import BuildStore
 from tests.support.bert_pairs import plan_of, random_weights, recipe_of, write_model
 from tests.support.causal_pairs import causal_blocks
@@ -25,7 +25,7 @@ LONGEST = 16
 
 
 def windows(tokenizer: Tokenizer, texts: list[str]) -> list[Tensor]:
-    """Start token, text, end token, cut into pieces of which one begins where another ends."""
+    """BOS, text and EOS of each document, in windows that overlap by one token."""
     start, end = (tokenizer.vocabulary.special_id(role) for role in ("cls", "sep"))
     found = []
     for ids in tokenizer.encode(texts):
@@ -35,7 +35,7 @@ def windows(tokenizer: Tokenizer, texts: list[str]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "openai_gpt", "llama"])
-def test_an_exports_perplexity_is_that_of_transformers_own_loss(
+def test_the_perplexity_of_an_export_follows_from_transformers_loss(
     tmp_path: Path,
     small_vocab: Path,
     bundled_texts: list[str],
@@ -71,16 +71,16 @@ def start(source: Path, blocks: dict[str, Any]) -> Any:
     return weights_to_start_from(str(source), plan_of(recipe), tokenizer, recipe.model)
 
 
-def test_a_training_starts_from_an_export_of_its_own_kind_and_no_other(
+def test_a_training_starts_from_an_export_of_its_own_family_only(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     blocks = causal_blocks("gpt2", small_vocab)
     weights = random_weights(plan_of(recipe_of(blocks)))
     source = write_model(tmp_path / "model", blocks, weights)
     export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
-    begun = start(tmp_path / "export", blocks)
-    assert begun.weights.keys() == weights.keys()
-    assert begun.fresh == begun.left == ()
+    warm_start = start(tmp_path / "export", blocks)
+    assert warm_start.weights.keys() == weights.keys()
+    assert warm_start.fresh == warm_start.left == ()
     untied = causal_blocks("gpt2", small_vocab, tied=False)
     assert start(tmp_path / "export", untied).fresh == ("lm_unembed.weight",)
     with pytest.raises(UserError, match=r"norm_position = pre"):

@@ -1,4 +1,4 @@
-"""BLEU and ROUGE of written texts."""
+"""BLEU and ROUGE of generated texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_equal_texts_have_the_highest_scores(texts: list[str]) -> None:
 def test_chinese_is_compared_by_characters() -> None:
     scores = text_scores(["这本书写得不好看", CHINESE[0]], [CHINESE[1], CHINESE[0]])
     assert "tok:zh" in scores["bleu_signature"]
-    # 7 of 8 characters written are among the 9 wanted: F is 14/17; the other text is equal.
+    # 7 of 8 generated characters are among the 9 of the reference: F is 14/17. The other is equal.
     assert scores["rouge1"] == pytest.approx((14 / 17 + 1) / 2)
     assert 0 < scores["bleu"] < 100
 
@@ -31,12 +31,12 @@ def test_english_is_compared_by_words() -> None:
     assert scores["rouge1"] == pytest.approx((6 / 7 + 1) / 2)
 
 
-def test_nothing_written_scores_nothing() -> None:
+def test_empty_texts_score_zero() -> None:
     scores = text_scores(["", ""], ENGLISH)
     assert scores["bleu"] == scores["rougeL"] == 0
 
 
-def test_sentinels_are_no_words() -> None:
+def test_sentinels_are_not_scored() -> None:
     marked = [f"<extra_id_0>{text}<extra_id_1>" for text in CHINESE]
     scores = text_scores(marked, marked)
     assert "tok:zh" in scores["bleu_signature"]

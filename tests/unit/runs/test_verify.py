@@ -1,4 +1,4 @@
-"""`ptm verify` reads every checkpoint whole."""
+"""`ptm verify` reads every checkpoint completely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Three checkpoints without parameters, whole."""
+    """A run with three whole checkpoints without parameters."""
     for step in (4, 8, 12):
         folder = tmp_path / "checkpoints" / f"global_step{step}"
         folder.mkdir(parents=True)
@@ -28,14 +28,16 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_whole_checkpoints_are_called_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_checkpoints_are_reported_as_whole(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["verify", str(run)]) == EXIT_DONE
     expected = [f"global_step{step}  whole" for step in (12, 8, 4)]
     assert capsys.readouterr().out.splitlines() == expected
 
 
 @pytest.mark.parametrize(("step", "code"), [(12, EXIT_USER), (8, EXIT_DONE)])
-def test_a_damaged_one_is_named_and_the_newest_one_decides(
+def test_a_damaged_checkpoint_is_named_and_the_newest_sets_the_exit_code(
     run: Path, capsys: pytest.CaptureFixture[str], step: int, code: int
 ) -> None:
     file = run / "checkpoints" / f"global_step{step}" / "rank00000.bin"
@@ -48,7 +50,7 @@ def test_a_damaged_one_is_named_and_the_newest_one_decides(
     assert sum(line.endswith("  whole") for line in lines) == 2
 
 
-def test_one_of_a_later_version_does_not_hide_the_others(
+def test_a_checkpoint_of_a_later_version_does_not_hide_the_others(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = run / "checkpoints" / "global_step12" / "manifest.json"
@@ -62,13 +64,13 @@ def test_one_of_a_later_version_does_not_hide_the_others(
     assert lines[1:] == ["global_step8  whole", "global_step4  whole"]
 
 
-def test_a_folder_without_a_checkpoint_is_refused(
+def test_a_folder_without_a_checkpoint_is_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(tmp_path)]) == EXIT_USER
     assert main(["verify", str(tmp_path / "none")]) == EXIT_USER
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"ptm: {tmp_path}: has no checkpoint.",
-        f'ptm: "{tmp_path / "none"}" is not a folder; a run is runs/NAME.',
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
+        f"ptm: {tmp_path}: the run has no checkpoint.",
+        f'ptm: "{tmp_path / "none"}" is not a folder. Give the folder of a run, runs/NAME.',
     ]

@@ -1,4 +1,4 @@
-"""`init_from` across objectives and families: heads appear or go, what fits is said."""
+"""`init_from` across objectives and families: heads are added or dropped, the rest is loaded."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def started(folder: Path, blocks: dict[str, Any]) -> Start:
     return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
-def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(
+def test_a_roberta_starts_from_a_bert_without_its_pair_head(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
@@ -64,7 +64,7 @@ def test_a_roberta_starts_from_a_bert_whose_pair_head_goes(
     assert all(torch.equal(found.weights[name], weights[name]) for name in found.weights)
 
 
-def test_a_bert_starts_from_a_roberta_and_its_pair_head_is_fresh(
+def test_a_bert_starts_from_a_roberta_with_a_new_pair_head(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     written(tmp_path / "roberta", blocks_with(small_vocab))
@@ -84,7 +84,7 @@ def test_a_prefix_language_model_starts_from_a_bert(tmp_path: Path, small_vocab:
     assert {*found.weights} | {*found.left} == {*weights}
 
 
-def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> None:
+def test_a_model_starts_from_an_imported_uer_checkpoint(tmp_path: Path, small_vocab: Path) -> None:
     size = len(small_vocab.read_text(encoding="utf-8").splitlines())
     config = CONFIGS["bert"]
     path = write_checkpoint(tmp_path / "u", config, random_state(config, size), small_vocab)
@@ -97,22 +97,24 @@ def test_a_checkpoint_of_uer_is_a_start(tmp_path: Path, small_vocab: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("there", "here", "said"),
+    ("source_layers", "own_layers", "expected"),
     [
         (2, 2, "encoder layers 0-1)"),
-        (2, 4, "encoder layers 0-1, layers 2-3 fresh)"),
-        (4, 2, "encoder layers 0-1, layers 2-3 of the source left)"),
-        (1, 2, "encoder layers 0, layers 1 fresh)"),
+        (2, 4, "encoder layers 0-1, layers 2-3 initialised)"),
+        (4, 2, "encoder layers 0-1, source layers 2-3 unused)"),
+        (1, 2, "encoder layers 0, layers 1 initialised)"),
     ],
 )
-def test_which_layers_were_taken_is_said(
-    tmp_path: Path, small_vocab: Path, there: int, here: int, said: str
+def test_the_loaded_layers_are_reported(
+    tmp_path: Path, small_vocab: Path, source_layers: int, own_layers: int, expected: str
 ) -> None:
-    written(tmp_path / "source", blocks_with(small_vocab, Size(there, 32, 2)))
-    assert said in str(started(tmp_path / "source", blocks_with(small_vocab, Size(here, 32, 2))))
+    written(tmp_path / "source", blocks_with(small_vocab, Size(source_layers, 32, 2)))
+    assert expected in str(
+        started(tmp_path / "source", blocks_with(small_vocab, Size(own_layers, 32, 2)))
+    )
 
 
-def test_an_albert_takes_another_alberts_group_and_a_bert_none(
+def test_an_albert_loads_the_group_of_another_albert_but_a_bert_does_not(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     shared = {"shared_groups": 1}
@@ -120,22 +122,22 @@ def test_an_albert_takes_another_alberts_group_and_a_bert_none(
     found = started(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
     assert found.fresh == ()
     assert "encoder groups 0)" in str(found)
-    with pytest.raises(UserError, match="no encoder layer could be taken"):
+    with pytest.raises(UserError, match="no encoder layer in common"):
         started(tmp_path / "albert", blocks_with(small_vocab))
 
 
-def test_positions_that_begin_in_another_row_are_refused(tmp_path: Path, small_vocab: Path) -> None:
-    """The tables have one shape."""
+def test_another_position_offset_is_rejected(tmp_path: Path, small_vocab: Path) -> None:
+    """The shapes of the tables are the same."""
     written(tmp_path / "source", blocks_with(small_vocab))
     blocks = blocks_with(small_vocab, embedding={"position_offset": 2})
-    with pytest.raises(UserError, match="position_offset = 0; this recipe says 2"):
+    with pytest.raises(UserError, match="position_offset = 0, but this recipe has 2"):
         started(tmp_path / "source", blocks)
 
 
-def test_tables_of_other_rows_are_refused_by_name_with_both_shapes(
+def test_a_table_of_another_size_is_rejected_with_its_name_and_both_shapes(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     written(tmp_path / "source", blocks_with(small_vocab))
     blocks = blocks_with(small_vocab, embedding={"segments": 1})
-    with pytest.raises(UserError, match=r"segment\.weight has the shape \(3, 32\).*\(2, 32\)"):
+    with pytest.raises(UserError, match=r"segment\.weight has shape \(3, 32\).*\(2, 32\)"):
         started(tmp_path / "source", blocks)

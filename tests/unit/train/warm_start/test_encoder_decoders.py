@@ -1,4 +1,4 @@
-"""`init_from` with decoders: whole models, encoders alone, and what would mean something else."""
+"""`init_from` with decoders: whole models, encoders alone, and incompatible weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def written(folder: Path, blocks: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["t5", "bart", "pegasus"])
-def test_a_model_goes_on_from_another_of_its_kind(
+def test_a_model_starts_from_another_of_its_family(
     tmp_path: Path, small_vocab: Path, name: str
 ) -> None:
     blocks = CASES[name].blocks(small_vocab)
@@ -39,12 +39,14 @@ def test_a_model_goes_on_from_another_of_its_kind(
     assert "(encoder layers 0-1; decoder layers 0-2)" in str(found)
 
 
-def test_a_deeper_decoder_says_which_layers_are_fresh(tmp_path: Path, small_vocab: Path) -> None:
+def test_a_deeper_decoder_reports_the_layers_that_are_initialised(
+    tmp_path: Path, small_vocab: Path
+) -> None:
     blocks = CASES["bart"].blocks(small_vocab)
     written(tmp_path / "source", blocks)
     blocks["model"]["decoder"]["layers"] = 4
     found = str(started(tmp_path / "source", blocks))
-    assert "(encoder layers 0-1; decoder layers 0-2, layers 3 fresh)" in found
+    assert "(encoder layers 0-1; decoder layers 0-2, layers 3 initialised)" in found
 
 
 def encoder_alone(blocks: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def encoder_alone(blocks: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["t5", "bart", "pegasus"])
-def test_an_encoder_starts_from_that_of_an_encoder_decoder(
+def test_an_encoder_starts_from_the_encoder_of_an_encoder_decoder(
     tmp_path: Path, small_vocab: Path, name: str
 ) -> None:
     blocks = CASES[name].blocks(small_vocab)
@@ -86,13 +88,13 @@ OTHERS: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "block", "changes", "said"), OTHERS)
-def test_weights_that_would_mean_something_else_are_refused(
-    tmp_path: Path, small_vocab: Path, name: str, block: str, changes: dict[str, Any], said: str
+@pytest.mark.parametrize(("name", "block", "changes", "expected"), OTHERS)
+def test_weights_for_another_computation_are_rejected(
+    tmp_path: Path, small_vocab: Path, name: str, block: str, changes: dict[str, Any], expected: str
 ) -> None:
     blocks = CASES[name].blocks(small_vocab)
     blocks["model"]["target_embedding"] = dict(blocks["model"]["embedding"])
     written(tmp_path / "source", blocks)
     blocks["model"][block] = {**blocks["model"][block], **changes}
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=expected):
         started(tmp_path / "source", blocks)

@@ -1,4 +1,4 @@
-"""`init_from` takes the weights that fit, says which, and refuses those that would mean nothing."""
+"""`init_from` loads and lists the weights that fit, and rejects incompatible ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ HEAD = (
 def model_at(
     folder: Path, vocab: Path, *, keep: tuple[str, ...] = ("",), **changes: Any
 ) -> dict[str, Tensor]:
-    """A model with random weights in `folder`, of which only names that begin so are kept."""
+    """Write a model with random weights to `folder`; return them all.
+
+    `keep`: prefixes of the tensor names that are written.
+    """
     blocks = blocks_of(vocab, changes.pop("size", SMALL), **changes)
     weights = random_weights(plan_of(recipe_of(blocks)))
     kept = {name: tensor for name, tensor in weights.items() if name.startswith(keep)}
@@ -46,7 +49,7 @@ def model_at(
 
 
 def start(folder: Path, vocab: Path, **changes: Any) -> Start:
-    """What a recipe of a small model, changed so, would start from."""
+    """The warm start from `folder` of a small model's recipe with `changes`."""
     encoder = changes.pop("encoder", {})
     blocks = blocks_of(vocab, changes.pop("size", SMALL), **changes)
     blocks["model"]["encoder"].update(encoder)
@@ -56,14 +59,14 @@ def start(folder: Path, vocab: Path, **changes: Any) -> Start:
 
 
 def other_vocabulary(vocab: Path, path: Path, *, same_size: bool) -> Path:
-    """The same tokens in another order, or one more of them."""
+    """Write the tokens of `vocab` in another order, or with one more, to `path`."""
     tokens = vocab.read_text(encoding="utf-8").splitlines()
     tokens = [*tokens[:-2], tokens[-1], tokens[-2]] if same_size else [*tokens, "another"]
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     return path
 
 
-def test_the_same_model_is_taken_whole(tmp_path: Path, small_vocab: Path) -> None:
+def test_all_tensors_of_the_same_model_are_loaded(tmp_path: Path, small_vocab: Path) -> None:
     weights = model_at(tmp_path / "model", small_vocab)
     found = start(tmp_path / "model", small_vocab)
     assert found.fresh == found.left == ()
@@ -71,7 +74,7 @@ def test_the_same_model_is_taken_whole(tmp_path: Path, small_vocab: Path) -> Non
     assert all(torch.equal(found.weights[name], weights[name]) for name in weights)
 
 
-def test_an_export_is_taken_whole(tmp_path: Path, small_vocab: Path) -> None:
+def test_all_tensors_of_an_export_are_loaded(tmp_path: Path, small_vocab: Path) -> None:
     blocks = blocks_of(small_vocab, SMALL)
     source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
     export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
@@ -79,7 +82,9 @@ def test_an_export_is_taken_whole(tmp_path: Path, small_vocab: Path) -> None:
     assert found.fresh == found.left == ()
 
 
-def test_a_bare_encoder_leaves_the_head_fresh(tmp_path: Path, small_vocab: Path) -> None:
+def test_the_head_keeps_its_initial_values_if_the_source_is_a_bare_encoder(
+    tmp_path: Path, small_vocab: Path
+) -> None:
     size = len(small_vocab.read_text(encoding="utf-8").splitlines())
     config = BertConfig(
         vocab_size=size,
@@ -103,14 +108,14 @@ def test_a_bare_encoder_leaves_the_head_fresh(tmp_path: Path, small_vocab: Path)
     assert found.story()["fresh"] == list(HEAD)
 
 
-def test_a_deeper_model_takes_the_layers_that_are_there(tmp_path: Path, small_vocab: Path) -> None:
+def test_a_deeper_model_loads_the_layers_of_the_source(tmp_path: Path, small_vocab: Path) -> None:
     model_at(tmp_path / "model", small_vocab)
     found = start(tmp_path / "model", small_vocab, size=Size(4, 32, 2))
     assert {name.split(".")[0] for name in found.fresh} == {"encoder_02", "encoder_03"}
     assert found.left == ()
 
 
-def test_a_shallower_model_leaves_the_layers_it_has_no_place_for(
+def test_a_shallower_model_does_not_use_the_last_layers_of_the_source(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     model_at(tmp_path / "model", small_vocab, size=Size(4, 32, 2))
@@ -119,14 +124,16 @@ def test_a_shallower_model_leaves_the_layers_it_has_no_place_for(
     assert found.fresh == ()
 
 
-def test_an_output_matrix_of_its_own_is_fresh_where_the_source_ties_it(
+def test_an_untied_output_matrix_keeps_its_initial_values_if_the_source_ties_it(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     model_at(tmp_path / "tied", small_vocab)
     assert start(tmp_path / "tied", small_vocab, tied=False).fresh == ("mlm_unembed.weight",)
 
 
-def test_parts_that_the_recipe_does_without_are_left(tmp_path: Path, small_vocab: Path) -> None:
+def test_tensors_that_the_recipe_does_not_have_are_not_used(
+    tmp_path: Path, small_vocab: Path
+) -> None:
     model_at(tmp_path / "untied", small_vocab, tied=False)
     found = start(tmp_path / "untied", small_vocab, segment=False)
     assert found.left == ("embedding.segment.weight", "mlm_unembed.weight")
@@ -140,16 +147,16 @@ def test_parts_that_the_recipe_does_without_are_left(tmp_path: Path, small_vocab
     ],
     ids=["width", "feed-forward"],
 )
-def test_weights_of_another_shape_are_refused_with_both_shapes(
+def test_weights_of_another_shape_are_rejected_with_both_shapes(
     tmp_path: Path, small_vocab: Path, encoder: dict[str, Any], there: str, here: str
 ) -> None:
     model_at(tmp_path / "model", small_vocab)
-    with pytest.raises(UserError, match=rf"^init_from: .*{there}.* there and .*{here}"):
+    with pytest.raises(UserError, match=rf"^init_from: .*{there}.* in the source, but .*{here}"):
         start(tmp_path / "model", small_vocab, encoder=encoder)
 
 
 @pytest.mark.parametrize("same_size", [True, False], ids=["other-order", "other-size"])
-def test_another_vocabulary_is_refused(tmp_path: Path, small_vocab: Path, same_size: bool) -> None:
+def test_another_vocabulary_is_rejected(tmp_path: Path, small_vocab: Path, same_size: bool) -> None:
     model_at(tmp_path / "model", small_vocab)
     vocab = other_vocabulary(small_vocab, tmp_path / "vocab.txt", same_size=same_size)
     with pytest.raises(UserError, match="vocabulary"):
@@ -159,16 +166,16 @@ def test_another_vocabulary_is_refused(tmp_path: Path, small_vocab: Path, same_s
 @pytest.mark.parametrize(
     "encoder", [{"heads": 4}, {"norm_position": "pre"}], ids=["heads", "norm-position"]
 )
-def test_weights_that_another_arithmetic_was_trained_for_are_refused(
+def test_weights_trained_for_another_computation_are_rejected(
     tmp_path: Path, small_vocab: Path, encoder: dict[str, Any]
 ) -> None:
-    """Every shape fits, and what was learnt is lost."""
+    """Every shape fits, but the weights would be meaningless."""
     model_at(tmp_path / "model", small_vocab)
     with pytest.raises(UserError, match=next(iter(encoder))):
         start(tmp_path / "model", small_vocab, encoder=encoder)
 
 
-def test_a_source_without_an_encoder_layer_in_common_is_refused(
+def test_a_source_without_an_encoder_layer_in_common_is_rejected(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     model_at(tmp_path / "model", small_vocab, keep=("word_embedding", "embedding"))
@@ -177,7 +184,7 @@ def test_a_source_without_an_encoder_layer_in_common_is_refused(
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
-def test_a_folder_without_a_model_is_refused(
+def test_a_folder_without_a_model_is_rejected(
     tmp_path: Path, small_vocab: Path, there: bool
 ) -> None:
     if there:
