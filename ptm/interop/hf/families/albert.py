@@ -84,13 +84,13 @@ class Albert(Family):
         if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
             return "the encoder is not a post-norm transformer"
         if not set(embedding.of) <= {"word", "position", "segment"}:
-            return f"model.embedding.of is {', '.join(embedding.of)}"
+            return f"model.embedding.of = [{', '.join(embedding.of)}]"
         if not embedding.layer_norm or not embedding.learns_positions:
             return "the embedding has no layer norm or no learned positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
             return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
         if not isinstance(objective, Mlm | AlbertObjective):
-            return f"objective.type is {objective.type}"
+            return f"objective.type = {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
             embedding, "model.embedding", said=_SAID_OF_EMBEDDING
         )
@@ -188,7 +188,7 @@ def _groups(encoder: Transformer) -> set[str]:
 
 
 def _refuse_more_layers(theirs: Tensors, groups: int) -> None:
-    """Raise UserError if the weights have more groups, or more layers per group, than the config."""
+    """Raise UserError if the weights have more groups or layers per group than the config."""
     for part, said in (
         (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
         (".albert_layers.1.", "inner_group_num = 1"),

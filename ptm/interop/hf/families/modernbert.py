@@ -60,7 +60,7 @@ class ModernBert(Family):
             return "the encoder is not a transformer with rotary positions"
         for key, value in _FIXED.items():
             if getattr(encoder, key) != value:
-                return f"model.encoder.{key} is {getattr(encoder, key)}"
+                return f"model.encoder.{key} = {getattr(encoder, key)}"
         if encoder.window is not None and encoder.global_every is None:
             return "every layer has windowed attention (model.encoder.global_every is not set)"
         if embedding.of != ("word",) or not embedding.layer_norm:
@@ -68,7 +68,7 @@ class ModernBert(Family):
         if embedding.size not in (None, encoder.hidden_size):
             return "model.embedding.size is not model.encoder.hidden_size"
         if not isinstance(objective, Mlm):
-            return f"objective.type is {objective.type}"
+            return f"objective.type = {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER)
 
     def config(

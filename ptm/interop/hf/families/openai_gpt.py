@@ -44,10 +44,10 @@ class OpenAIGpt(Family):
             return reason
         encoder = causal.plain_encoder(model)
         if encoder.activation not in _ACTIVATIONS:
-            return f"model.encoder.activation is {encoder.activation}"
+            return f"model.encoder.activation = {encoder.activation}"
         if encoder.feed_forward_size != _TIMES * encoder.hidden_size:
             return (
-                f"model.encoder.feed_forward_size is {encoder.feed_forward_size}, not {_TIMES} "
+                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not {_TIMES} "
                 f"times the hidden_size of {encoder.hidden_size}"
             )
         return causal.whole_heads(model)

@@ -59,8 +59,8 @@ class Pegasus(Family):
         here, there = model.embedding.sinusoidal_order, model.decoder_embedding.sinusoidal_order
         if here != there:
             return (
-                f"model.embedding.sinusoidal_order is {here} but "
-                f"model.target_embedding.sinusoidal_order is {there}"
+                f"model.embedding.sinusoidal_order = {here} but "
+                f"model.target_embedding.sinusoidal_order = {there}"
             )
         return None
 

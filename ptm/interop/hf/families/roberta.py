@@ -42,7 +42,7 @@ class Roberta(Family):
         if reason is not None:
             return reason
         if model.embedding.position_offset == 0:
-            return "model.embedding.position_offset is 0, so the model is a BERT"
+            return "model.embedding.position_offset = 0, so the model is a BERT"
         if post_norm.plain_encoder(model).activation != "gelu":
             return "model.encoder.activation is not gelu, which the head always has in transformers"
         if post_norm.has_pair_head(model, objective):
@@ -127,7 +127,7 @@ class Roberta(Family):
         )
 
     def _of_xlm(self, config: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint is an XLM-RoBERTa; its tensors are RoBERTa's, so model_type decides."""
+        """Whether the model_type is XLM-RoBERTa's, whose tensors have the same names."""
         return config.get("model_type") == "xlm-roberta"
 
 

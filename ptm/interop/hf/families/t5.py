@@ -61,11 +61,11 @@ class T5(Family):
         if stacks.encoder.feed_forward == "gated" and stacks.encoder.activation == "gelu":
             return "model.encoder.activation of a gated layer is gelu, where T5 has gelu_tanh"
         if stacks.head.bias:
-            return "objective.head.bias is True"
+            return "objective.head.bias = True"
         if stacks.head.scaled and not stacks.head.tied:
-            return "objective.head.scaled is True but objective.head.tied is False"
+            return "objective.head.scaled = True but objective.head.tied = False"
         if model.attention_dropout not in (None, model.dropout):
-            return f"model.attention_dropout is {model.attention_dropout}, not model.dropout"
+            return f"model.attention_dropout = {model.attention_dropout}, not model.dropout"
         return None
 
     def config(

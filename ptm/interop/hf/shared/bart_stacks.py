@@ -74,11 +74,11 @@ def refusal(model: ModelBlock, objective: Objective, options: Fixed) -> str | No
         return f"the encoder has {lengths[0]} positions but the decoder {lengths[1]}"
     if here.scaled != there.scaled:
         return (
-            f"model.embedding.scaled is {here.scaled} but model.target_embedding.scaled is "
+            f"model.embedding.scaled = {here.scaled} but model.target_embedding.scaled = "
             f"{there.scaled}"
         )
     if Stacks.of(model, objective).head.scaled:
-        return "objective.head.scaled is True"
+        return "objective.head.scaled = True"
     return None
 
 

@@ -33,16 +33,16 @@ def refusal(
     """
     encoder, embedding = model.encoder, model.embedding
     if not isinstance(encoder, Transformer):
-        return f"model.encoder.type is {encoder.type}"
+        return f"model.encoder.type = {encoder.type}"
     if not isinstance(objective, Lm):
-        return f"objective.type is {objective.type}"
+        return f"objective.type = {objective.type}"
     for key, value in {"visibility": "causal", **fixed}.items():
         if getattr(encoder, key) != value:
-            return f"model.encoder.{key} is {_shown(getattr(encoder, key))}"
+            return f"model.encoder.{key} = {_shown(getattr(encoder, key))}"
     if embedding.layer_norm:
-        return "the embedding has a norm (model.embedding.layer_norm is true)"
+        return "the embedding has a norm (model.embedding.layer_norm = true)"
     if set(embedding.of) != set(parts):
-        return f"model.embedding.of is {', '.join(embedding.of)}, not {', '.join(parts)}"
+        return f"model.embedding.of = [{', '.join(embedding.of)}], not [{', '.join(parts)}]"
     if embedding.size not in (None, encoder.hidden_size):
         return "model.embedding.size is not model.encoder.hidden_size"
     known = ("visibility", *fixed, *said, *_SAID_OF_HEADS)
@@ -58,9 +58,9 @@ def whole_heads(model: ModelBlock) -> str | None:
     encoder = plain_encoder(model)
     shape = encoder.head_shape
     if shape.key_value_heads != encoder.heads:
-        return f"model.encoder.key_value_heads is {shape.key_value_heads}"
+        return f"model.encoder.key_value_heads = {shape.key_value_heads}"
     if shape.query_width != encoder.hidden_size:
-        return f"model.encoder.head_size is {shape.head_size}"
+        return f"model.encoder.head_size = {shape.head_size}"
     return None
 
 

@@ -75,26 +75,26 @@ def refusal(
     for key in alike:
         here, there = getattr(encoder, key), getattr(decoder, key)
         if here != there:
-            return f"model.encoder.{key} is {here} but model.decoder.{key} is {there}"
+            return f"model.encoder.{key} = {here} but model.decoder.{key} = {there}"
     embeddings = {
         "model.embedding": model.embedding,
         "model.target_embedding": model.decoder_embedding,
     }
     for name, embedding in embeddings.items():
         if embedding.size not in (None, encoder.hidden_size):
-            return f"{name}.size is {embedding.size}, not model.encoder.hidden_size"
+            return f"{name}.size = {embedding.size}, not model.encoder.hidden_size"
         found = _other(embedding, name, fixed.embedding, (*fixed.said_of_embedding, "size"))
         if found is not None:
             return found
     if not isinstance(getattr(objective, "head", None), LmHead):
-        return f"objective.type is {objective.type}"
+        return f"objective.type = {objective.type}"
     return None
 
 
 def _other(part: Config, name: str, fixed: Mapping[str, Any], said: Collection[str]) -> str | None:
     for key, value in fixed.items():
         if getattr(part, key) != value:
-            return f"{name}.{key} is {getattr(part, key)}, not {value}"
+            return f"{name}.{key} = {getattr(part, key)}, not {value}"
     return unsaid(part, name, said=(*fixed, *said))
 
 

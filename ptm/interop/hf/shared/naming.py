@@ -140,5 +140,5 @@ def unsaid(part: Config, name: str, *, said: Collection[str]) -> str | None:
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
         if key not in said and not field.is_required() and value != field.default:
-            return f"{name}.{key} is {value}"
+            return f"{name}.{key} = {value}"
     return None

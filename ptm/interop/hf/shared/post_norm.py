@@ -51,7 +51,7 @@ def refusal(
     if found is not None:
         return found
     if not isinstance(getattr(objective, "head", None), MlmHead):
-        return f"objective.type is {objective.type}"
+        return f"objective.type = {objective.type}"
     return None
 
 
@@ -96,7 +96,7 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
 
 
 def our_activation(config: Mapping[str, Any], key: str) -> str:
-    """ptm's name of the activation under `key` (default gelu). Raises UserError for an unknown one."""
+    """ptm's name of the config's activation under `key`. Raises UserError for an unknown one."""
     named = config.get(key, "gelu")
     for ours, theirs in ACTIVATIONS.items():
         if theirs == named:
