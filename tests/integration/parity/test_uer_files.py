@@ -132,9 +132,8 @@ def test_a_state_dict_that_does_not_fit_is_rejected_with_the_tensors_name(
 ) -> None:
     config = CONFIGS["mlm"]
     state = change(random_state(config, words))
-    assert named in import_error(
-        write_checkpoint(tmp_path / "t", config, state, small_vocab), tmp_path
-    )
+    path = write_checkpoint(tmp_path / "t", config, state, small_vocab)
+    assert named in import_error(path, tmp_path)
 
 
 def test_a_tied_config_with_two_different_matrices_is_rejected(

@@ -273,7 +273,7 @@ def test_another_cutting_of_bytes_is_refused(tmp_path: Path) -> None:
         ]
     )
     pipeline.save(str(tmp_path / "tokenizer.json"))
-    assert "not GPT-2's of bytes" in refused(tmp_path)
+    assert "not GPT-2's byte-level" in refused(tmp_path)
 
 
 def test_merges_of_characters_without_an_unknown_token_are_refused(tmp_path: Path) -> None:
