@@ -120,6 +120,7 @@ class Albert(Family):
             f"{_PROJECTION}.weight": torch.eye(width),
             f"{_PROJECTION}.bias": torch.zeros(width),
         }
+        # `_NAMING` has groups in the place of layers.
         by_layer = {
             name.replace("encoder_group_", "encoder_"): tensor for name, tensor in tensors.items()
         }

@@ -55,7 +55,10 @@ class HuggingFaceFolder:
                 return [self.folder / whole]
             if (self.folder / index).exists():
                 return _shards(self.folder / index)
-        raise UserError(f"{self.folder}: has neither model.safetensors nor pytorch_model.bin.")
+        raise UserError(
+            f"{self.folder}: no weights found; model.safetensors or pytorch_model.bin, or an index "
+            "of shards, is needed."
+        )
 
     @cached_property
     def family(self) -> Family:
