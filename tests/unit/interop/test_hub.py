@@ -78,7 +78,7 @@ def test_without_network_and_copy_one_sentence_says_what_to_download(
 
 def test_a_cached_model_without_weights_is_refused(cache: Path, theirs: Path) -> None:
     (cached(cache, "tiny-bert", theirs) / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"model\.safetensors or pytorch_model.bin"):
+    with pytest.raises(UserError, match=r"neither model\.safetensors nor pytorch_model.bin"):
         hub_folder("tiny-bert")
 
 
