@@ -1,1 +1,1 @@
-"""Hugging Face families: one file each, found by scanning this package."""
+"""Import from and export to Hugging Face transformers; one file per model family."""

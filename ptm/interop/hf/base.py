@@ -1,4 +1,4 @@
-"""What a Hugging Face family is: which models it can hold, and how the tensors are named there."""
+"""The interface of a Hugging Face model family: which models it can hold, its config and names."""
 
 from __future__ import annotations
 
@@ -18,82 +18,96 @@ Tensors = Mapping[str, Tensor]
 
 
 class Family(ABC):
-    """One architecture of transformers'."""
+    """One architecture of transformers, converted in both directions."""
 
     name: str
     base: str
-    """What names of the encoder begin with where there is a head, and do not in a bare encoder."""
+    """Prefix of the encoder's tensor names in a model with a head; a bare encoder lacks it."""
     marks: tuple[str, ...]
-    """Tensors that every checkpoint of it has and that tell it from others, by their full names."""
+    """Full names of tensors that together identify a checkpoint of this family."""
     causal: bool = False
-    """Whether it predicts the next token, and not masked ones."""
+    """Whether the model predicts the next token (otherwise masked tokens)."""
     decodes: bool = False
-    """Whether it has a decoder beside the encoder."""
+    """Whether the model is an encoder-decoder."""
     buffers: str | None = None
-    """Names, as an expression, of constants that old checkpoints have beside their weights."""
+    """Regular expression for the names of constants that old checkpoints store with the weights."""
 
     @property
     def loader(self) -> str:
-        """transformers' class that loads it with its head."""
+        """The auto class of transformers that loads the model with its head."""
         if self.decodes:
             return "AutoModelForSeq2SeqLM"
         return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
 
     @abstractmethod
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Why a model cannot be written as this family; None where it can."""
+        """Why a model cannot be exported as this family; None if it can.
+
+        The reason completes "NAME: ..." in an error message, without a full stop.
+        """
 
     def preference(self, recipe: ModelRecipe) -> int:
-        """Of several families that can hold a model, the one with the largest is its own."""
+        """Rank among the families that can hold a model; the export uses the highest."""
         return 0
 
     @abstractmethod
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """The `config.json`."""
+        """The content of `config.json`, for a model that `refusal` accepts."""
 
     @abstractmethod
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Canonical tensors as transformers names and shapes them."""
+        """Canonical tensors, renamed and reshaped as transformers expects them."""
 
     def bare(
         self, config: Mapping[str, Any], tensors: Tensors
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The same without a head: the config and the tensors of transformers' bare encoder."""
+        """Config and tensors of the bare encoder: an export with its head removed."""
         architecture = re.sub(r"(For\w+|LMHeadModel)$", "Model", config["architectures"][0])
         kept = {n.removeprefix(self.base): t for n, t in tensors.items() if n.startswith(self.base)}
         return {**config, "architectures": [architecture]}, kept
 
     @abstractmethod
     def full_name(self, name: str) -> str:
-        """A tensor's name in a checkpoint, as it is where there is a head; old ones made new."""
+        """The name that a checkpoint's tensor has in a current model with a head.
+
+        Adds the prefix that bare encoders lack and replaces names of old versions.
+        """
 
     def is_buffer(self, name: str) -> bool:
-        """Whether a tensor is a constant and no weight."""
+        """Whether a tensor is a constant rather than a weight."""
         return self.buffers is not None and re.search(self.buffers, name) is not None
 
     def has_marks(self, names: Collection[str]) -> bool:
-        """Whether a checkpoint, bare or with a head, has the tensors that tell the family."""
+        """Whether a checkpoint, bare or with a head, has all tensors of `marks`."""
         return set(self.marks) <= {self.full_name(name) for name in names}
 
     @abstractmethod
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Whether a checkpoint is of this family: by its tensors, not by what it calls itself."""
+        """Whether a checkpoint with tensors `names` is of this family.
+
+        Tensor names decide; the config's model_type is used only between families that share them.
+        """
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
-        """Whether a config alone, without tensors beside it, is of this family."""
+        """Whether a config without weights is of this family."""
         return config.get("model_type") == self.name
 
     @abstractmethod
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """The recipe's `model` and `objective`; no `tensors` where there is a config alone.
+        """The `model` and `objective` blocks of a recipe.
 
-        Raises UserError for what is not supported, KeyError for a key that is missing.
+        `tensors` is empty for a config without weights. Raises UserError for an unsupported value,
+        KeyError for a missing key.
         """
 
     @abstractmethod
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The tensors under canonical names; those this project has no place for are left out."""
+        """The tensors under canonical names; tensors without a counterpart in ptm are left out.
+
+        A missing head stays missing. Raises KeyError for another missing tensor, UserError for
+        tensors that contradict the config.
+        """

@@ -1,4 +1,4 @@
-"""Models that are compared with transformers, each built once per session."""
+"""Models that are compared with transformers; each is built once per session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.parity.cases.models import (
 )
 
 TEXTS = 8
-"""Examples of a one-sided model: Chinese and English ones of several lengths."""
+"""Number of examples for encoders and causal models: Chinese and English, of several lengths."""
 BuildExport = Callable[[Export], ExportedModel]
 BuildSaved = Callable[[Import], SavedModel]
 BuildImport = Callable[[Import], ImportedModel]
@@ -56,7 +56,7 @@ def saved(
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory, saved: BuildSaved) -> BuildImport:
-    """What `ptm import` makes of a case's saved model."""
+    """A case's saved model, imported with `ptm import`."""
 
     @cache
     def build(case: Import) -> ImportedModel:

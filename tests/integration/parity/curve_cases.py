@@ -1,6 +1,6 @@
-"""Trainings that are compared with transformers' own model, and what that model takes of a batch.
+"""Training runs that are compared with transformers' models, and these models' arguments.
 
-Each is a small model on a small corpus with every feature of a training but dropout.
+Each is a small model on a small corpus with every feature of a training run but dropout.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ from tests.support.bert_pairs import Size, blocks_of
 
 WEIGHT_DECAY = 0.1
 ROWS, MICRO_ROWS = 8, 4
-"""Two micro-batches a step, with different numbers of predicted tokens."""
+"""Two micro-batches per step, with different numbers of predicted tokens."""
 
 
 @dataclass(frozen=True)
 class CurveCase:
-    """`embedding` and `encoder`: what the recipe says besides the sizes of a small BERT.
+    """One training run.
 
-    `theirs`: the same model there. `pair_argument`: what it calls the labels of pairs, of which a
-    row holds only one, because its pooler reads the first token of the row.
+    `embedding` and `encoder`: recipe options beside the sizes of a small BERT. `theirs`: the model
+    class of transformers. `pair_argument`: its argument for the labels of pairs; a row then holds
+    only one pair, because the pooler of transformers reads the first token of the row.
     """
 
     objective: str
     theirs: type[PreTrainedModel]
     steps: int
     rate: float
-    """At six times the rate of `mlm`, transformers' curve leaves itself by 0.05 when its first
-    weights change by 1e-7: nothing could be compared."""
+    """Learning rate. At six times the rate of `mlm`, changing transformers' initial weights by
+    1e-7 moves its curve by 0.05, so curves could not be compared."""
     layout: Literal["documents", "sentences"] = "documents"
     pair_argument: str | None = None
     head: Mapping[str, Any] | None = None
-    """The objective's, where it is not that of masked tokens."""
+    """The objective's head, if not that of masked tokens."""
     embedding: Mapping[str, Any] = field(default_factory=dict)
     encoder: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def warmup(self) -> int:
-        """Steps until the rate is at its highest."""
+        """Number of warm-up steps."""
         return max(1, self.steps // 10)
 
     def recipe(self, folder: Path, vocab: Path, *, data: Path) -> dict[str, Any]:
-        """The recipe of this training, over the corpus and the store in `data`."""
+        """The recipe of this training run over the corpus and the store in `data`."""
         blocks = blocks_of(vocab, Size(2, 64, 2))
         model = blocks["model"]
         model["embedding"].update(self.embedding)
@@ -89,7 +90,7 @@ class CurveCase:
         }
 
     def arguments(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A micro-batch as transformers takes it: labels everywhere, a mask (B, 1, T, T)."""
+        """A micro-batch as transformers' arguments: dense labels, a mask (B, 1, T, T)."""
         ids = tensors["example_ids"]
         rows, columns = ids.shape
         arguments = {
@@ -99,7 +100,7 @@ class CurveCase:
         }
         if self.objective == "lm":
             labels = tensors["target_ids"].masked_fill(tensors["target_weights"] == 0, -100)
-            # Given both, transformers takes the second, which are not to be moved by one.
+            # transformers uses `shift_labels` if given, which are already shifted by one.
             moved = {"labels": labels, "shift_labels": labels}
             return {**arguments, **moved, "attention_mask": arguments["attention_mask"].tril()}
         arguments = {
@@ -115,7 +116,7 @@ class CurveCase:
 
 
 def _scattered(tensors: Mapping[str, Tensor], of: str, values: str, *, cells: int) -> Tensor:
-    """The targets at their places among `cells`, -100 elsewhere."""
+    """Targets at their positions in a vector of length `cells`, -100 elsewhere."""
     real = tensors[f"{of}_weights"] > 0
     labels = torch.full((cells,), -100)
     labels[tensors[f"{of}_positions"][real]] = tensors[f"{of}_{values}"][real]

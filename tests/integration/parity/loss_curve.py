@@ -1,10 +1,10 @@
-"""Trains recipes with ptm's engine and writes the loss of every step.
+"""Train recipes with ptm's engine and write the loss of every step.
 
     python loss_curve.py zero0=FOLDER [zero1=FOLDER ...]
 
-One training per argument, of `FOLDER/recipe.yaml` under that DeepSpeed configuration, in a process
-of their own: a process can be in one process group. A folder gets `zero0.json` with the curve and
-`first.safetensors` with the first weights.
+Each argument is one training run of `FOLDER/recipe.yaml` under that DeepSpeed configuration. The
+runs have their own process, since a process can be in only one process group. A folder gets
+`zero0.json` with the curve and `first.safetensors` with the initial weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ptm.train.inputs import open_inputs
 
 
 def train(folder: Path, configuration: str, ranks: Ranks) -> None:
-    """Train the recipe in `folder`; write its curve and its first weights there."""
+    """Train the recipe in `folder`; write its curve and its initial weights there."""
     recipe = load_recipe(str(folder / "recipe.yaml"), [f"engine.deepspeed={configuration}"])
     inputs = open_inputs(recipe)
     engine = PlainEngine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)

@@ -1,4 +1,4 @@
-"""What is particular to exports of a BERT: real text, long rows, training rows, hidden states."""
+"""Further tests of BERT exports: real text, long rows, training rows, hidden states."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bert(exported: BuildExport) -> ExportedModel:
     return exported(PLAIN_EXPORTS[BERT])
 
 
-def test_reviews_have_the_same_logits_under_the_chinese_vocabulary(
+def test_reviews_have_the_same_logits_with_the_chinese_vocabulary(
     tmp_path: Path, review_texts: list[str], chinese_vocab: Path
 ) -> None:
     case = PLAIN_EXPORTS[BERT]
@@ -71,7 +71,7 @@ def test_a_row_as_long_as_the_position_table_has_the_same_logits(
 def test_the_encoder_alone_gives_the_same_hidden_states(
     exported: BuildExport, bert: ExportedModel, segment: bool
 ) -> None:
-    # DistilBERT, a BERT without segments, has no pooler to leave out.
+    # DistilBERT (a BERT without segments) has no pooler.
     model = bert if segment else exported(PLAIN_EXPORTS[DISTILBERT])
     options = {"add_pooling_layer": False} if segment else {}
     encoder = AutoModel.from_pretrained(model.folder, **options).eval()
@@ -85,10 +85,10 @@ def test_the_encoder_alone_gives_the_same_hidden_states(
         assert difference(ours, theirs) <= TOLERANCE
 
 
-def test_rows_of_a_training_have_the_logits_of_their_examples_alone(
+def test_training_rows_have_the_logits_of_their_separate_examples(
     tmp_path: Path, bert: ExportedModel, bundled_texts: list[str]
 ) -> None:
-    """The packed, masked rows of a store, not rows laid out by a test."""
+    """Uses packed, masked rows of a store instead of rows built by a test."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(bundled_texts) + "\n", encoding="utf-8")
     data = {
@@ -132,7 +132,7 @@ def test_an_export_of_an_export_is_the_same_model(exported: BuildExport, tmp_pat
         assert torch.equal(tensor, again[name]), name
 
 
-def test_the_first_weights_of_a_training_are_exported_as_they_are(
+def test_the_initial_weights_of_a_training_run_are_exported_unchanged(
     tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
 ) -> None:
     blocks: dict[str, Any] = with_changes(BERT.recipe(small_vocab), {})

@@ -1,4 +1,4 @@
-"""A training step of an encoder-decoder is the step that transformers' own model takes."""
+"""A training step of an encoder-decoder is equal to that of transformers' model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.parity.conftest import BuildExport
 from tests.support.two_sided import CASES
 
 RELATIVE = 1e-4
-"""About 1e-6 is measured."""
+"""Relative tolerance; about 1e-6 is measured."""
 _OPTIONS: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.1}
 _NO_DROPOUT = {"model": {"dropout": 0.0}}
 EXPORTS = [
@@ -31,7 +31,7 @@ EXPORTS = [
 
 @dataclass(frozen=True)
 class Step:
-    """The loss before a step and after it, and the norm of the gradient."""
+    """The loss before and after an optimizer step, and the gradient norm before clipping."""
 
     before: float
     grad_norm: float
@@ -39,12 +39,12 @@ class Step:
 
 
 def labels_of(inputs: TwoSided) -> tuple[Tensor, ...]:
-    """A token to predict at each target token; any will do."""
+    """An arbitrary label for each target token."""
     return tuple((target * 7 + 3) % 90 for target in inputs.targets)
 
 
 def ptm_loss(model: nn.Module, inputs: TwoSided) -> Tensor:
-    """Through the head that training has, two examples per row."""
+    """The loss of ptm's training head, with two examples per row."""
     labels = TwoSided(inputs.sources, labels_of(inputs)).packed["decoder_input_ids"]
     rows = inputs.packed
     weights = (rows["decoder_example_ids"] > 0).long()
@@ -54,7 +54,7 @@ def ptm_loss(model: nn.Module, inputs: TwoSided) -> Tensor:
 
 
 def hf_loss(model: nn.Module, inputs: TwoSided) -> Tensor:
-    """One example at a time; the mean over all tokens."""
+    """The mean loss over all tokens, one example at a time."""
     losses = [
         model(input_ids=source[None], decoder_input_ids=target[None], labels=labels[None]).loss
         * len(labels)
@@ -73,7 +73,7 @@ def step_of(exported: ExportedModel, *, of_ptm: bool) -> Step:
         plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
         model: nn.Module = loaded_model(plan, exported.weights, source="random").train()
         for name, parameter in model.named_parameters():
-            # In transformers it is a buffer, which is not trained.
+            # In transformers the output bias is a buffer, which is not trained.
             parameter.requires_grad_(name != "lm_bias.bias")
     else:
         model = type(exported.theirs).from_pretrained(exported.folder).train()
@@ -99,5 +99,5 @@ def test_the_loss_the_gradient_and_the_next_loss_are_the_same(
     assert ours.before == pytest.approx(theirs.before, rel=RELATIVE)
     assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=RELATIVE)
     assert ours.after == pytest.approx(theirs.after, rel=RELATIVE)
-    assert ours.grad_norm > 1.0, "it is clipped"
+    assert ours.grad_norm > 1.0, "the gradient is clipped"
     assert ours.after < ours.before - 100 * RELATIVE, "the step changes the loss"

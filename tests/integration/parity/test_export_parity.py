@@ -1,7 +1,7 @@
-"""An exported model gives, in transformers, the logits that it gives in ptm.
+"""An exported model has the same logits in transformers as in ptm.
 
-Every case of `cases/` is built once. In the default run each option of a family is in one case at
-least; whole matrices are slow.
+Every case of `cases/` is built once. By default each option of a family is in at least one case;
+whole matrices are slow.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_padded_rows_have_the_same_logits(model: ExportedModel) -> None:
     assert difference(ours, model.inputs.hf_logits_padded(model.theirs)) <= TOLERANCE
 
 
-def test_a_packed_row_has_the_logits_of_its_examples_alone(model: ExportedModel) -> None:
+def test_a_packed_row_has_the_logits_of_its_separate_examples(model: ExportedModel) -> None:
     rows = model.inputs.packed
     assert len(rows["input_ids"]) <= len(model.inputs.padded["input_ids"]) / 2, "packed rows"
     assert model.mismatch(model.inputs.ptm_logits(model.ours, rows)) <= TOLERANCE
@@ -71,7 +71,7 @@ def test_transformers_loads_every_tensor_as_the_right_class(model: ExportedModel
     family = model.case.family
     assert type(model.theirs) is family.hf_class
     assert HuggingFaceFolder(model.folder).family.name == family.name
-    # transformers has no public name for it.
+    # transformers has no public attribute for it.
     attention = model.theirs.config._attn_implementation  # noqa: SLF001
     assert attention == model.case.attention
     assert not any(model.loading_info.values()), model.loading_info
@@ -85,7 +85,7 @@ def lossless(cases: Iterable[Export]) -> list[Export]:
 
 
 def without_recipe(folder: Path, out: Path) -> Path:
-    """A copy in which config and tensors are all that describes the model."""
+    """A copy without recipe.yaml, so that only config and tensors describe the model."""
     ignored = shutil.ignore_patterns("recipe.yaml", "README.md")
     return Path(shutil.copytree(folder, out, ignore=ignored))
 
@@ -111,7 +111,7 @@ def test_an_export_is_read_back_bit_for_bit(
     back = source.tensors()
     assert back.keys() == model.weights.keys()
     for name, tensor in model.weights.items():
-        # transformers has no segment of padding, which no token reads.
+        # transformers has no row for padding in the segment embedding; no token reads it.
         rows = slice(1, None) if name == "embedding.segment.weight" else slice(None)
         assert torch.equal(back[name][rows], tensor[rows]), name
     assert_same_blocks(source, model)
@@ -123,7 +123,7 @@ HEADS = ("cls.", "vocab_", "lm_head.", "predictions.", "head.", "decoder.bias", 
 
 @pytest.mark.parametrize("case", params(PLAIN_EXPORTS.values()))
 def test_the_bare_model_loads_without_missing_a_tensor(exported: BuildExport, case: Export) -> None:
-    # Nothing trains a pooler.
+    # A masked language model has no trained pooler.
     has_pooler = case.family in (bert.BERT, bert.ROBERTA, bert.ERNIE, albert.ALBERT)
     options = {"add_pooling_layer": False} if has_pooler else {}
     _, info = AutoModel.from_pretrained(exported(case).folder, output_loading_info=True, **options)
@@ -132,10 +132,10 @@ def test_the_bare_model_loads_without_missing_a_tensor(exported: BuildExport, ca
     assert all(name.startswith(HEADS) for name in info["unexpected_keys"])
 
 
-def test_no_difference_is_left_in_double_precision(
+def test_logits_are_equal_in_double_precision(
     tmp_path: Path, small_vocab: Path, bundled_texts: list[str]
 ) -> None:
-    # What fp32 hides below its tolerance, such as another epsilon, shows here.
+    # Double precision shows differences below fp32's tolerance, such as another epsilon.
     case = Export(bert.BERT, "mini", {"encoder": bert.sizes_of(MINI)})
     model = export_model(case, tmp_path, vocab=small_vocab, texts=bundled_texts)
     model.theirs.double()

@@ -1,4 +1,4 @@
-"""Claims of single families: configs, tensors with two names, bare models, model cards."""
+"""Tests of single families: configs, tensors with two names, bare models, model cards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def modernbert_export(exported: BuildExport) -> ExportedModel:
     return exported(PLAIN_EXPORTS[MODERNBERT])
 
 
-def test_a_modernbert_config_means_what_the_recipe_says(modernbert_export: ExportedModel) -> None:
+def test_a_modernbert_config_has_the_values_of_the_recipe(modernbert_export: ExportedModel) -> None:
     config = AutoConfig.from_pretrained(modernbert_export.folder)
     is_global = [kind == "full_attention" for kind in config.layer_types]
     layers = range(modernbert.LAYERS)
@@ -64,7 +64,7 @@ def test_a_modernbert_import_has_no_longest_sequence(imported: BuildImport) -> N
     assert embedding.longest_sequence is None
 
 
-def test_a_tied_matrix_under_two_names_is_read_as_one(
+def test_a_tied_matrix_stored_under_two_names_is_read_once(
     tmp_path: Path, modernbert_export: ExportedModel
 ) -> None:
     folder = Path(shutil.copytree(modernbert_export.folder, tmp_path / "copy"))
@@ -99,10 +99,10 @@ def test_a_model_card_names_the_class_that_loads_the_model(
 
 
 @pytest.mark.parametrize("family", [GPT2, OPENAI_GPT], ids=name_of)
-def test_a_tied_model_without_its_prefix_is_whole(
+def test_a_tied_model_without_its_prefix_is_imported_completely(
     tmp_path: Path, saved: BuildSaved, family: Family
 ) -> None:
-    """As OpenAI's own GPT-2 files are, with the causal mask among the weights."""
+    """Like OpenAI's own GPT-2 files, with the causal mask among the weights."""
     theirs = saved(PLAIN_IMPORTS[family])
     bare = save(theirs.theirs.transformer, tmp_path / "bare", vocab=theirs.vocab, family=family)
     path = bare / "model.safetensors"
@@ -116,7 +116,7 @@ def test_a_tied_model_without_its_prefix_is_whole(
     assert torch.equal(theirs.inputs.hf_logits(again), theirs.expected)
 
 
-def test_a_bare_llama_that_is_not_tied_is_imported_and_exported_without_its_head(
+def test_an_untied_bare_llama_is_imported_and_exported_without_its_head(
     tmp_path: Path, saved: BuildSaved
 ) -> None:
     theirs = saved(PLAIN_IMPORTS[LLAMA])
@@ -134,7 +134,7 @@ def test_a_bare_llama_that_is_not_tied_is_imported_and_exported_without_its_head
 
 
 @pytest.mark.parametrize("family", [BART, PEGASUS], ids=name_of)
-def test_a_bare_model_has_an_output_bias_of_zeros(
+def test_a_bare_model_gets_an_output_bias_of_zeros(
     tmp_path: Path, saved: BuildSaved, family: Family
 ) -> None:
     theirs = saved(PLAIN_IMPORTS[family])
@@ -163,7 +163,9 @@ def test_a_pegasus_keeps_positions_of_another_formula(
     assert embedding.sinusoidal_order == order
 
 
-def test_a_bart_whose_positions_begin_at_0_gets_two_rows_before_them(exported: BuildExport) -> None:
+def test_an_exported_bart_with_position_offset_0_gets_two_unused_rows(
+    exported: BuildExport,
+) -> None:
     changes = {"embedding": {"positions": 64, "position_offset": 0}}
     model = exported(Export(BART, "offset=0", changes))
     ours = model.inputs.ptm_logits(model.ours, model.inputs.packed)
@@ -177,7 +179,7 @@ def test_a_bart_whose_positions_begin_at_0_gets_two_rows_before_them(exported: B
 
 
 @pytest.mark.parametrize("case", encoder_decoders.EXPORTS, ids=str)
-def test_an_encoder_decoder_config_says_what_begins_and_ends_a_target(
+def test_an_encoder_decoder_config_has_the_start_end_and_padding_tokens(
     exported: BuildExport, case: Export
 ) -> None:
     model = exported(case)

@@ -1,4 +1,4 @@
-"""The likeliest text is the same in ptm and in transformers, token for token."""
+"""Greedy generation gives the same tokens in ptm and in transformers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.two_sided import CASES, DECODER_LAYERS
 
 CAUSAL = [PLAIN_EXPORTS[family] for family in causal.MISTAKES]
 
-# The caches of transformers have as many layers as the encoder. What was read before and the source
-# decide what is written, and it is likeliest by far.
+# transformers' caches have as many layers as the encoder, so both stacks have the same number. The
+# enlarged weights make the output depend on prefix and source, and the best token clearly best.
 _DEEP: Changes = {"encoder": {"layers": DECODER_LAYERS}}
 _UNTIED: Changes = {**_DEEP, "head": {"tied": False}}
 _LARGER = {"word_embedding.weight": 20.0, "cross_attention.output.weight": 4.0}
@@ -30,11 +30,11 @@ ENCODER_DECODERS = [
     Export(PEGASUS, "generating", _UNTIED, larger=_LARGER),
 ]
 PROMPTS = [(8, 1), pytest.param(50, 3, marks=pytest.mark.slow)]
-"""How many, and how few different answers would say nothing."""
+"""The number of prompts, and a number of distinct outputs that must be exceeded."""
 
 
 def generated(model: ExportedModel, prompts: list[Prompt], *, longest: int) -> list[list[int]]:
-    """What ptm writes, all prompts in one batch."""
+    """The tokens that ptm generates, all prompts in one batch."""
     vocabulary = model.recipe.tokenizer.load().vocabulary
     limits = Limits(vocabulary.special_id("sep"), longest, vocabulary.special_id("pad"))
     rows: list[list[int]] = [[] for _ in prompts]
@@ -46,21 +46,21 @@ def generated(model: ExportedModel, prompts: list[Prompt], *, longest: int) -> l
 
 
 def hf_generated(model: ExportedModel, prompt: list[int], *, longest: int) -> list[int]:
-    """What transformers' greedy search writes after the prompt, before the end token."""
+    """The tokens of transformers' greedy search after the prompt and before the end token."""
     vocabulary = model.recipe.tokenizer.load().vocabulary
     end, pad = vocabulary.special_id("sep"), vocabulary.special_id("pad")
     options: dict[str, Any] = {"eos_token_id": end, "pad_token_id": pad}
     found = model.theirs.generate(
         torch.tensor([prompt]), do_sample=False, num_beams=1, max_new_tokens=longest, **options
     )[0].tolist()
-    # An encoder-decoder's begins with the start token.
+    # The output of an encoder-decoder starts with the start token instead of the prompt.
     written = found[1:] if model.recipe.model.decoder is not None else found[len(prompt) :]
     return written[: written.index(end)] if end in written else written
 
 
 @pytest.mark.parametrize(("count", "few"), PROMPTS)
 @pytest.mark.parametrize("case", CAUSAL, ids=str)
-def test_prompts_go_on_as_in_transformers(
+def test_prompts_are_continued_as_in_transformers(
     exported: BuildExport, case: Export, count: int, few: int
 ) -> None:
     model = exported(case)
@@ -69,12 +69,12 @@ def test_prompts_go_on_as_in_transformers(
     prompts = [examples[n % len(examples)][: 2 + n % 9] for n in range(count)]
     ours = generated(model, [Prompt(begin=tuple(ids)) for ids in prompts], longest=12)
     assert ours == [hf_generated(model, ids, longest=12) for ids in prompts]
-    assert len({tuple(row) for row in ours}) > few, "prompts are told apart"
+    assert len({tuple(row) for row in ours}) > few, "the output depends on the prompt"
 
 
 @pytest.mark.parametrize(("count", "few"), PROMPTS)
 @pytest.mark.parametrize("case", ENCODER_DECODERS, ids=str)
-def test_sources_are_continued_as_in_transformers(
+def test_targets_are_generated_as_in_transformers(
     exported: BuildExport, case: Export, count: int, few: int
 ) -> None:
     model = exported(case)
@@ -84,5 +84,5 @@ def test_sources_are_continued_as_in_transformers(
     prompts = [Prompt(begin=(begin,), source=tuple(ids)) for ids in sources]
     ours = generated(model, prompts, longest=16)
     assert ours == [hf_generated(model, ids, longest=16) for ids in sources]
-    assert len({tuple(row) for row in ours}) > few, "sources are told apart"
+    assert len({tuple(row) for row in ours}) > few, "the output depends on the source"
     assert len({token for row in ours for token in row}) > few

@@ -1,4 +1,4 @@
-"""What transformers saved gives, imported, the logits that it gives in transformers."""
+"""An imported model has the same logits in ptm as in transformers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_packed_rows_have_the_same_logits(model: ImportedModel, theirs: SavedMod
     assert mismatch(model, theirs) <= TOLERANCE
 
 
-def test_the_recipe_says_what_the_config_says(
+def test_the_imported_recipe_has_the_values_of_the_config(
     case: Import, model: ImportedModel, theirs: SavedModel
 ) -> None:
     assert HuggingFaceFolder(theirs.folder).family.name == case.family.name
@@ -88,7 +88,7 @@ def round_trips(cases: Iterable[Import]) -> list[Import]:
 
 
 @pytest.mark.parametrize("case", params(round_trips(IMPORTS), slow=round_trips(SLOW_IMPORTS)))
-def test_an_export_of_the_import_is_what_transformers_saved(
+def test_an_export_of_an_import_has_the_tensors_of_the_original(
     case: Import, model: ImportedModel, theirs: SavedModel, tmp_path: Path
 ) -> None:
     source = open_source(str(model.folder))
@@ -96,14 +96,16 @@ def test_an_export_of_the_import_is_what_transformers_saved(
     back = type(theirs.theirs).from_pretrained(tmp_path / "back").state_dict()
     saved = theirs.theirs.state_dict()
     for name, tensor in saved.items():
-        if f"{name.removesuffix('bias')}decoder.bias" in saved:  # Nothing reads this bias.
+        if f"{name.removesuffix('bias')}decoder.bias" in saved:  # This bias is unused.
             continue
-        # PEGASUS computes its positions anew.
+        # ptm computes the positions of a PEGASUS instead of importing them.
         computed = case.family is encoder_decoders.PEGASUS and "embed_positions" in name
         assert float((back[name] - tensor).abs().max()) <= (1e-6 if computed else 0.0), name
 
 
-def test_transformers_own_folder_is_a_source_too(model: ImportedModel, theirs: SavedModel) -> None:
+def test_a_folder_of_transformers_is_a_source_itself(
+    model: ImportedModel, theirs: SavedModel
+) -> None:
     source = open_source(str(theirs.folder))
     assert source.recipe().model == model.recipe.model
     weights = source.tensors()
@@ -111,7 +113,7 @@ def test_transformers_own_folder_is_a_source_too(model: ImportedModel, theirs: S
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.weights.items())
 
 
-def test_the_config_alone_gives_the_same_model(
+def test_the_config_without_weights_gives_the_same_model(
     case: Import, model: ImportedModel, theirs: SavedModel
 ) -> None:
     alone = yaml.safe_load(recipe_blocks(theirs.folder / "config.json"))
@@ -121,7 +123,7 @@ def test_the_config_alone_gives_the_same_model(
 
 
 @pytest.mark.parametrize("case", params(MASKED))
-def test_a_bare_encoder_is_the_same_without_a_head(
+def test_a_bare_encoder_is_imported_without_a_head(
     case: Import, model: ImportedModel, theirs: SavedModel, tmp_path: Path
 ) -> None:
     bare = theirs.theirs.base_model
@@ -156,7 +158,7 @@ Tensors = dict[str, Tensor]
 
 
 def tensorflow_names(weights: Tensors) -> Tensors:
-    """As checkpoints converted from TensorFlow have them."""
+    """Names of checkpoints converted from TensorFlow."""
     return {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
             "LayerNorm.bias", "LayerNorm.beta"
@@ -166,7 +168,7 @@ def tensorflow_names(weights: Tensors) -> Tensors:
 
 
 def both_copies(weights: Tensors) -> Tensors:
-    """Older files hold the shared tensors twice, and the buffer of positions."""
+    """Older files store tied tensors twice, and the position ids."""
     return {
         **weights,
         "cls.predictions.decoder.weight": weights["bert.embeddings.word_embeddings.weight"].clone(),
@@ -176,7 +178,7 @@ def both_copies(weights: Tensors) -> Tensors:
 
 
 def decoder_bias_alone(weights: Tensors) -> Tensors:
-    """Of two names of one tensor a file may keep either."""
+    """A file may store a tied tensor under either of its two names."""
     bias = weights["cls.predictions.bias"]
     rest = {name: tensor for name, tensor in weights.items() if name != "cls.predictions.bias"}
     return {**rest, "cls.predictions.decoder.bias": bias}
@@ -236,7 +238,9 @@ def test_another_layout_of_the_weights_has_the_same_logits(
     assert mismatch(import_model(folder, tmp_path / "out"), theirs) <= TOLERANCE
 
 
-def test_shards_of_transformers_have_the_same_logits(tmp_path: Path, saved: BuildSaved) -> None:
+def test_shards_written_by_transformers_have_the_same_logits(
+    tmp_path: Path, saved: BuildSaved
+) -> None:
     theirs = saved(BERT)
     folder = Path(shutil.copytree(theirs.folder, tmp_path / "saved"))
     (folder / "model.safetensors").unlink()
@@ -245,7 +249,7 @@ def test_shards_of_transformers_have_the_same_logits(tmp_path: Path, saved: Buil
     assert mismatch(import_model(folder, tmp_path / "out"), theirs) <= TOLERANCE
 
 
-def test_weights_in_half_precision_are_read_as_they_are(tmp_path: Path, saved: BuildSaved) -> None:
+def test_bfloat16_weights_have_the_same_logits(tmp_path: Path, saved: BuildSaved) -> None:
     theirs = saved(BERT)
     half = type(theirs.theirs).from_pretrained(theirs.folder).to(torch.bfloat16)
     save(half, tmp_path / "half", vocab=theirs.vocab, family=bert.BERT)
@@ -257,7 +261,7 @@ def test_weights_in_half_precision_are_read_as_they_are(tmp_path: Path, saved: B
 def test_an_untied_bert_reads_the_bias_that_transformers_reads(
     tmp_path: Path, saved: BuildSaved
 ) -> None:
-    """Of `bias` and `decoder.bias` it is the second; version 4 saved both as one."""
+    """It reads `decoder.bias`, not `bias`; transformers 4 saved both with the same values."""
     case = next(one for one in bert.IMPORTS if str(one) == "bert-gelu_new-untied")
     theirs = saved(case)
     weights = load_file(theirs.folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""What ptm cannot hold is not imported: one sentence names the key or tensor, nothing is left."""
+"""Imports of unsupported models fail with one sentence that names the key or tensor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.integration.parity.conftest import BuildSaved
 
 CASES = {str(case): case for case in IMPORTS}
 ABSENT = "absent"
-"""The value of a key that is taken out of the config."""
+"""The value of a key that is removed from the config."""
 Tensors = dict[str, Tensor]
 
 
@@ -49,21 +49,21 @@ def final_norms(weights: Tensors) -> None:
         weights[f"model.encoder.layer_norm.{kind}"] = torch.ones(32)
 
 
-REFUSED: list[tuple[str, dict[str, Any], str]] = [
+UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("ernie", {"use_task_id": False}, "task_type_embeddings"),
     ("ernie", {"type_vocab_size": 2}, "type_vocab_size = 2"),
     ("ernie", {"task_type_vocab_size": 5}, "task_type_vocab_size = 5"),
-    ("roberta", {"num_hidden_layers": 1}, "1 layers"),
+    ("roberta", {"num_hidden_layers": 1}, "number of layers is 1"),
     ("roberta", {"hidden_act": "relu"}, "hidden_act"),
     ("roberta", {"pad_token_id": 0}, "padding token of id 0"),
     ("roberta", {"vocab_size": 7}, "vocab_size = 7"),
-    ("distilbert", {"n_layers": 1}, "1 layers"),
+    ("distilbert", {"n_layers": 1}, "number of layers is 1"),
     ("distilbert", {"dim": ABSENT}, "dim"),
     ("albert", {"inner_group_num": 2}, "inner_group_num = 2"),
     ("albert", {"num_hidden_groups": 1}, "num_hidden_groups = 1"),
     ("albert", {"hidden_act": "mish"}, "mish"),
     ("albert", {"embedding_size": albert.WIDTH}, "identity"),
-    ("modernbert", {"norm_bias": True}, "everywhere or nowhere"),
+    ("modernbert", {"norm_bias": True}, "must all be true or all be false"),
     ("modernbert", {"classifier_activation": "relu"}, "classifier_activation"),
     ("modernbert", {"hidden_activation": "mish", "classifier_activation": "mish"}, "mish"),
     ("modernbert", {"layer_types": ["sliding_attention"] * 5}, "layer_types"),
@@ -73,7 +73,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
     ("gpt2", {"activation_function": "mish"}, 'activation_function "mish"'),
-    ("gpt2", {"n_layer": 2}, "there are 2 layers, but the weights have"),
+    ("gpt2", {"n_layer": 2}, "number of layers is 2, but the weights have"),
     ("gpt2", {"vocab_size": 9}, "vocab_size = 9"),
     ("gpt2", {"model_type": "gpt_bigcode"}, "gpt_bigcode"),
     ("openai_gpt", {"afn": "tanh"}, 'afn "tanh"'),
@@ -81,11 +81,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, 'type "linear"'),
     ("llama", {"rope_parameters": {"rope_type": "llama3"}}, 'type "llama3"'),
     ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-    ("llama", {"attention_bias": True}, "everywhere or nowhere"),
+    ("llama", {"attention_bias": True}, "must all be true or all be false"),
     ("llama", {"attention_bias": True, "mlp_bias": True}, "lack 'model.layers.0"),
     ("llama", {"num_key_value_heads": 2}, "k_proj.weight has the shape"),
     ("llama", {"num_key_value_heads": 3}, "heads = 4 is not a multiple"),
-    ("llama", {"num_hidden_layers": 2}, "there are 2 layers, but the weights have"),
+    ("llama", {"num_hidden_layers": 2}, "number of layers is 2, but the weights have"),
     ("llama", {"model_type": "gemma"}, "gemma"),
     ("bart", {"model_type": "marian"}, 'model_type "marian"'),
     ("bart", {"normalize_before": True}, "normalize_before = True"),
@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 def changed_folder(folder: Path, out: Path, changes: dict[str, Any]) -> Path:
-    """A copy of a model's folder with another config."""
+    """A copy of a model's folder with a changed config."""
     shutil.copytree(folder, out)
     config = {**json.loads((out / "config.json").read_text()), **changes}
     kept = {key: value for key, value in config.items() if value is not ABSENT}
@@ -108,7 +108,7 @@ def changed_folder(folder: Path, out: Path, changes: dict[str, Any]) -> Path:
     return out
 
 
-def assert_refused(folder: Path, out: Path, sentence: str) -> None:
+def assert_import_fails(folder: Path, out: Path, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         import_from_huggingface(str(folder), out)
     assert re.search(sentence, str(caught.value))
@@ -116,25 +116,25 @@ def assert_refused(folder: Path, out: Path, sentence: str) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("name", "changes", "sentence"), REFUSED, ids=lambda v: str(v)[:50])
-def test_a_config_that_ptm_cannot_hold_is_refused(
+@pytest.mark.parametrize(("name", "changes", "sentence"), UNSUPPORTED, ids=lambda v: str(v)[:50])
+def test_the_import_of_an_unsupported_config_fails(
     tmp_path: Path, saved: BuildSaved, name: str, changes: dict[str, Any], sentence: str
 ) -> None:
     folder = changed_folder(saved(CASES[name]).folder, tmp_path / "theirs", changes)
-    assert_refused(folder, tmp_path / "out", sentence)
+    assert_import_fails(folder, tmp_path / "out", sentence)
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "change", "sentence"),
     [
         ("bart", {"model_type": "mbart"}, final_norms, 'model_type "mbart".*supported: .*bart'),
-        ("bart", {}, final_norms, "end in a norm, as mBART's do"),
+        ("bart", {}, final_norms, "ends in a norm .*, as in mBART"),
         ("bart", {}, another_layer, "_layers = 2, but the weights have model.*layers.2"),
         ("bart", {}, other_words_of_the_decoder, "differs from model.shared.weight"),
-        ("pegasus", {}, random_positions, "is no table of sines and cosines"),
+        ("pegasus", {}, random_positions, "is not a sinusoidal position table"),
     ],
 )
-def test_tensors_that_ptm_cannot_hold_are_refused(
+def test_the_import_of_unsupported_tensors_fails(
     tmp_path: Path,
     saved: BuildSaved,
     name: str,
@@ -146,11 +146,11 @@ def test_tensors_that_ptm_cannot_hold_are_refused(
     weights = load_file(folder / "model.safetensors")
     change(weights)
     save_file(weights, folder / "model.safetensors")
-    assert_refused(folder, tmp_path / "out", sentence)
+    assert_import_fails(folder, tmp_path / "out", sentence)
 
 
 @pytest.mark.parametrize("family", list(causal.MISTAKES), ids=lambda family: family.name)
-def test_a_causal_config_alone_becomes_blocks_or_names_what_it_lacks(
+def test_a_causal_config_without_weights_becomes_blocks_or_its_missing_key_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], family: Family
 ) -> None:
     config = family.config(100, {}).to_dict()
@@ -167,17 +167,19 @@ def test_a_causal_config_alone_becomes_blocks_or_names_what_it_lacks(
     assert "is missing" in capsys.readouterr().err
 
 
-def test_a_bert_that_calls_itself_a_roberta_is_a_bert(tmp_path: Path, saved: BuildSaved) -> None:
-    """As roberta-wwm-ext: its positions begin at 0."""
+def test_a_bert_with_model_type_roberta_is_recognised_as_bert(
+    tmp_path: Path, saved: BuildSaved
+) -> None:
+    """Like roberta-wwm-ext, whose positions start at 0."""
     theirs = saved(CASES["bert"])
-    for number, said in enumerate(({"model_type": "roberta"}, {"model_type": ABSENT}, {})):
-        folder = changed_folder(theirs.folder, tmp_path / str(number), said)
+    for number, changes in enumerate(({"model_type": "roberta"}, {"model_type": ABSENT}, {})):
+        folder = changed_folder(theirs.folder, tmp_path / str(number), changes)
         assert HuggingFaceFolder(folder).family.name == "bert"
         assert open_source(str(folder)).recipe().model.embedding.position_offset == 0
 
 
-def test_a_roberta_head_has_gelu_in_transformers_whatever_hidden_act_says() -> None:
-    """So ptm refuses a RoBERTa of another activation."""
+def test_a_roberta_head_of_transformers_has_gelu_for_every_hidden_act() -> None:
+    """Therefore ptm supports RoBERTa only with gelu."""
     config = bert.ROBERTA.config(30, {"hidden_act": "relu"})
     head = RobertaForMaskedLM(config).lm_head
     states = torch.randn(1, 2, config.hidden_size)

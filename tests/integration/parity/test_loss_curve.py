@@ -1,6 +1,6 @@
-"""A training with ptm has the loss curve of transformers' model with torch's optimizer.
+"""A training run of ptm has the loss curve of transformers' model under torch's optimizer.
 
-The default run compares a few steps of each; whole curves under all configurations are slow.
+By default a few steps of each run are compared; whole curves under all configurations are slow.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from tests.conftest import BuildStore, corpus_text
 from tests.integration.parity.curve_cases import CASES, WEIGHT_DECAY, CurveCase
 from tests.support.bert_pairs import write_model
 
-pytestmark = pytest.mark.timeout(900)  # The first slow test waits for all trainings.
+pytestmark = pytest.mark.timeout(900)  # The first slow test trains all cases.
 
 TOLERATED = 1e-4
-"""What a curve may differ by: about 2e-6 is measured, and a forgotten weight decay makes 1e-3."""
+"""Largest difference of losses: about 2e-6 is measured, and a missing weight decay gives 1e-3."""
 CONFIGURATIONS = ("zero0", "zero1")
 FULL = [(name, configuration) for name in CASES for configuration in CONFIGURATIONS]
 """Whole curves, which are slow."""
 SHORT = [(name, CONFIGURATIONS[index % 2]) for index, name in enumerate(CASES)]
-"""The beginning of a curve, under one configuration each."""
+"""The first steps of each curve, under one configuration each."""
 SHORT_STEPS = 6
 OF_NEXT = [(name, conf) for name, conf in SHORT if CASES[name].objective == "lm"]
 WITH_PAIRS = [(name, conf) for name, conf in SHORT if CASES[name].pair_argument]
@@ -58,7 +58,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Trained:
-    """A case and the folder that its training left: its curves and the weights it began with."""
+    """A case and the folder of its training run, with its curves and its initial weights."""
 
     case: CurveCase
     folder: Path
@@ -82,7 +82,7 @@ def train_all(
     bundled_vocab: Path,
     build_store: BuildStore,
 ) -> Train:
-    """Every case, trained by one process: for a few steps, or in full."""
+    """Every case, trained in one process: for a few steps, or in full."""
 
     @cache
     def data(layout: Layout) -> Path:
@@ -120,7 +120,7 @@ def train_all(
 
 @dataclass(frozen=True)
 class Comparison:
-    """ptm's curve and transformers', from the same weights and on the same batches."""
+    """ptm's curve and transformers', from the same initial weights and on the same batches."""
 
     case: CurveCase
     ours: Curve
@@ -159,7 +159,7 @@ def comparison(
 
 
 def exported(trained: Trained, folder: Path) -> PreTrainedModel:
-    """The model that the training began with, as transformers loads it."""
+    """The model with the initial weights, exported and loaded by transformers."""
     blocks = trained.recipe.model_dump(
         mode="json", include={"tokenizer", "model", "objective", "data"}
     )
@@ -175,7 +175,7 @@ def their_curve(
     *,
     change: Change = lambda arguments: arguments,
 ) -> Curve:
-    """`model` trained with torch's optimizer, `change` being made to what it takes."""
+    """The curve of `model` under torch's optimizer; `change` is applied to its arguments."""
     case = trained.case
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
@@ -208,7 +208,7 @@ def their_curve(
 
 
 def apart(ours: Curve, theirs: Curve) -> Tensor:
-    """How far the losses of each step are from each other, as far as `theirs` goes."""
+    """Absolute difference of the losses at each step of `theirs`."""
     return (torch.tensor(ours.loss)[: len(theirs.loss)] - torch.tensor(theirs.loss)).abs()
 
 
@@ -224,8 +224,8 @@ def test_the_gradient_norm_before_clipping_is_the_same(comparison: Comparison) -
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)
 
 
-def test_the_loss_falls_and_gradients_are_clipped_on_the_way(comparison: Comparison) -> None:
-    """Else the comparison would say nothing about learning, or nothing about clipping."""
+def test_the_loss_falls_and_gradients_are_clipped(comparison: Comparison) -> None:
+    """Otherwise the comparison would not cover learning or clipping."""
     loss, norms = comparison.theirs.loss, comparison.theirs.grad_norm
     whole = comparison.case.steps > SHORT_STEPS
     ends = 20 if whole else 3
@@ -244,19 +244,19 @@ def one_segment(arguments: Arguments) -> Arguments:
     return {**arguments, "token_type_ids": torch.zeros_like(arguments["token_type_ids"])}
 
 
-def seeing_ahead(arguments: Arguments) -> Arguments:
+def attending_to_future_tokens(arguments: Arguments) -> Arguments:
     mask = arguments["attention_mask"]
     return {**arguments, "attention_mask": mask | mask.transpose(2, 3)}
 
 
-def targets_moved_twice(arguments: Arguments) -> Arguments:
-    """As transformers itself moves labels, which here are moved already."""
+def targets_shifted_twice(arguments: Arguments) -> Arguments:
+    """transformers shifts `labels` itself, but these are already shifted."""
     return {name: value for name, value in arguments.items() if name != "shift_labels"}
 
 
 MISTAKES = [
     *itertools.product(WITH_PAIRS, (other_pair_labels, one_segment)),
-    *itertools.product(OF_NEXT, (seeing_ahead, targets_moved_twice)),
+    *itertools.product(OF_NEXT, (attending_to_future_tokens, targets_shifted_twice)),
 ]
 
 

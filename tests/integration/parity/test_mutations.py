@@ -1,4 +1,4 @@
-"""The comparison with transformers notices every mistake: in an option, a weight, a row."""
+"""The comparison with transformers detects deliberate mistakes in options, weights and rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAIRS = [
 ]
 
 
-# These differ from others in an option, and not in their tensors.
+# These cases differ from others only in an option, not in their tensors.
 VARIANTS = ("t5-unscaled", "bart-scaled")
 
 
@@ -45,11 +45,11 @@ def model(request: pytest.FixtureRequest, exported: BuildExport) -> ExportedMode
 
 
 def nothing(weights: dict[str, Any]) -> None:
-    """No mistake."""
+    """Leave the weights as they are."""
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=str)
-def test_without_a_mistake_nothing_is_noticed(exported: BuildExport, case: Export) -> None:
+def test_without_a_mistake_the_logits_are_the_same(exported: BuildExport, case: Export) -> None:
     model = exported(case)
     blocks = ("embedding", "encoder", "head")
     for right in (mistakes.weights(nothing), *(mistakes.option(block) for block in blocks)):
@@ -114,7 +114,7 @@ def test_another_epsilon_in_any_norm_is_noticed(
     }
     for name, norm in norms.items():
         with monkeypatch.context() as patch:
-            # The embedding's norm reads small tables; others values of about 1, PEGASUS larger.
+            # The embedding's norm has small inputs, others inputs of about 1, PEGASUS's larger.
             usual = 0.1 if model.case.family is encoder_decoders.PEGASUS else 1e-3
             patch.setattr(norm, "eps", 1e-6 if name == "embedding.norm" else usual)
             assert mismatch(model) > TOLERANCE, name

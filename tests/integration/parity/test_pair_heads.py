@@ -1,4 +1,4 @@
-"""A pooler and a head for pairs of texts give the same logits in ptm and in transformers."""
+"""Pooler and sentence-pair head have the same logits in ptm and in transformers."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ NOTICED = 2 * TOLERANCE
 
 @dataclass(frozen=True, eq=False)
 class PairCase:
-    """A family whose class for pretraining has two heads.
+    """A family whose ForPreTraining class has two heads.
 
-    `output` and `classifier`: how transformers calls the logits of pairs, and the layer.
+    `output` and `classifier`: transformers' names of the pair logits and of the layer.
     """
 
     family: Family
@@ -63,7 +63,7 @@ CASES = {
     ),
 }
 Pairs = list[tuple[Tensor, Tensor]]
-"""Ids and segments (0, 1) of pairs of texts."""
+"""Token ids and segments (0, 1) of each pair of texts, both (T,)."""
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +79,14 @@ def pairs(words: int) -> Pairs:
 
 @dataclass(frozen=True)
 class Logits:
-    """(N, V) of the tokens and (P, 2) of the pairs."""
+    """Token logits (N, V) and pair logits (P, 2)."""
 
     tokens: Tensor
     pairs: Tensor
 
 
 def ptm_logits(model: PlainModel, pairs: Pairs) -> Logits:
-    """Two pairs per row."""
+    """ptm's logits, with two pairs per row."""
     tokens, classes = [], []
     for one, other in zip(pairs[::2], pairs[1::2], strict=True):
         lengths = [len(one[0]), len(other[0])]
@@ -107,7 +107,7 @@ def ptm_logits(model: PlainModel, pairs: Pairs) -> Logits:
 
 
 def hf_logits(model: Any, pairs: Pairs, case: PairCase) -> Logits:
-    """One pair at a time."""
+    """transformers' logits, one pair at a time."""
     with torch.no_grad():
         found = [model(ids[None], token_type_ids=segments[None]) for ids, segments in pairs]
     return Logits(
@@ -235,7 +235,7 @@ def saved(
     return save(theirs, folder, vocab=small_vocab, family=case.family)
 
 
-def test_an_import_has_the_same_logits_and_goes_back_unchanged(
+def test_an_import_has_the_same_logits_and_is_exported_unchanged(
     case: PairCase, theirs: Any, saved: Path, tmp_path: Path, pairs: Pairs
 ) -> None:
     import_from_huggingface(str(saved), tmp_path / "out")
@@ -255,7 +255,7 @@ def test_an_import_has_the_same_logits_and_goes_back_unchanged(
 def test_a_pooler_without_a_pair_head_is_left_out(
     case: PairCase, saved: Path, tmp_path: Path
 ) -> None:
-    """As a BertModel is saved: nothing in ptm is trained with it."""
+    """A saved BertModel has such a pooler, which no objective of ptm trains."""
     folder = Path(shutil.copytree(saved, tmp_path / "saved"))
     weights = load_file(folder / "model.safetensors")
     kept = {n: t for n, t in weights.items() if not n.startswith(case.classifier)}
@@ -266,7 +266,7 @@ def test_a_pooler_without_a_pair_head_is_left_out(
     assert not any(name.startswith(("pooler", "pair_classifier")) for name in source.tensors())
 
 
-def test_a_config_alone_says_whether_there_are_pairs(
+def test_the_architecture_in_a_config_without_weights_decides_about_a_pair_head(
     case: PairCase, saved: Path, tmp_path: Path
 ) -> None:
     config = json.loads((saved / "config.json").read_text())

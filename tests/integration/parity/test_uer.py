@@ -1,4 +1,4 @@
-"""Checkpoints of UER-py and TencentPretrain come in and go out without losing a bit."""
+"""Checkpoints of UER-py and TencentPretrain are imported and exported without any change."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def random_state(config: dict[str, Any], words: int) -> State:
     return made_by.random_state(config, words)
 
 
-def assert_comes_back(folder: Path, state: State) -> None:
+def assert_same_weights(folder: Path, state: State) -> None:
     back = read_weights(folder / "model.bin")
     assert back.keys() == state.keys()
     for name, tensor in state.items():
@@ -59,7 +59,7 @@ ROUND_TRIPS = [
 
 
 @pytest.mark.parametrize(("name", "old"), ROUND_TRIPS)
-def test_a_checkpoint_goes_in_and_out_bit_for_bit(
+def test_a_checkpoint_is_imported_and_exported_bit_for_bit(
     tmp_path: Path, small_vocab: Path, words: int, name: str, old: bool
 ) -> None:
     config = CONFIGS[name]
@@ -69,7 +69,7 @@ def test_a_checkpoint_goes_in_and_out_bit_for_bit(
     path = write_checkpoint(tmp_path / "theirs", config, written, small_vocab)
     source = import_uer(path, tmp_path / "in")
     export_to_uer(source, tmp_path / "back")
-    assert_comes_back(tmp_path / "back", state)
+    assert_same_weights(tmp_path / "back", state)
     back = json.loads((tmp_path / "back" / "config.json").read_text())
     for key, value in config.items():
         assert back.get(key, False) == value, key
@@ -99,22 +99,22 @@ def test_an_import_has_every_parameter_of_its_recipe(
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_options_of_the_encoder_survive(
+def test_encoder_options_are_kept_by_import_and_export(
     tmp_path: Path, small_vocab: Path, words: int, changes: dict[str, Any]
 ) -> None:
     config = {**CONFIGS["mlm"], **changes}
     state = random_state(config, words)
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
     export_to_uer(import_uer(path, tmp_path / "in"), tmp_path / "back")
-    assert_comes_back(tmp_path / "back", state)
+    assert_same_weights(tmp_path / "back", state)
     back = json.loads((tmp_path / "back" / "config.json").read_text())
     assert {key: back[key] for key in changes} == changes
 
 
-def test_an_export_to_both_has_the_same_tensors_in_the_same_places(
+def test_exports_to_uer_and_transformers_have_the_same_tensors(
     tmp_path: Path, small_vocab: Path
 ) -> None:
-    """By the pairs of names in UER-py's own converter, a few of each kind."""
+    """Compares a few tensors of each kind, by the names in UER-py's own converter."""
     blocks = blocks_of(small_vocab, TINY)
     source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
     export_to_huggingface(source, tmp_path / "hf", weights_format="bin")
@@ -144,10 +144,10 @@ def test_an_export_to_both_has_the_same_tensors_in_the_same_places(
     assert torch.equal(segments[1:], theirs["bert.embeddings.token_type_embeddings.weight"])
 
 
-def test_an_xlm_roberta_moves_its_positions_and_comes_back(
+def test_the_positions_of_an_xlm_roberta_are_shifted_and_shifted_back(
     tmp_path: Path, small_vocab: Path
 ) -> None:
-    """There they begin at row 0, and two rows of zeros keep the table's size."""
+    """UER-py's positions start at row 0; two rows of zeros keep the embedding's size."""
     tokens = small_vocab.read_text(encoding="utf-8").splitlines()
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(["[CLS]", "[PAD]", "[SEP]", "[UNK]", *tokens[4:]]) + "\n")
@@ -166,7 +166,7 @@ def test_an_xlm_roberta_moves_its_positions_and_comes_back(
     assert all(torch.equal(back[name], weights[name]) for name in weights)
 
 
-REFUSED: list[tuple[str, dict[str, Any], str]] = [
+UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("mlm", {"mask": "causal"}, 'mask = "causal"'),
     ("mlm", {"encoder": "lstm"}, 'encoder = "lstm"'),
     ("mlm", {"target": ["lm"]}, 'target = ["lm"]'),
@@ -196,11 +196,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("bart", {"decoder_layers_num": 1}, "Unexpected tensors: decoder.transformer_decoder.1"),
     ("bart", {"tie_weights": True, "has_lmtarget_bias": False}, "Unexpected tensors: target.lm"),
 ]
-"""`...`: the config lacks the key."""
+"""`...`: the key is removed from the config."""
 
 
-@pytest.mark.parametrize(("name", "changes", "sentence"), REFUSED, ids=lambda v: str(v)[:50])
-def test_a_config_that_does_not_fit_is_refused(
+@pytest.mark.parametrize(("name", "changes", "sentence"), UNSUPPORTED, ids=lambda v: str(v)[:50])
+def test_the_import_of_an_unsupported_config_fails(
     tmp_path: Path,
     small_vocab: Path,
     words: int,
@@ -250,7 +250,7 @@ NOT_EXPORTED: list[tuple[str, Changes, str]] = [
 
 
 @pytest.mark.parametrize(("name", "changes", "sentence"), NOT_EXPORTED, ids=lambda v: str(v)[:50])
-def test_what_their_config_cannot_say_is_not_exported(
+def test_options_that_a_uer_config_cannot_express_are_not_exported(
     tmp_path: Path, small_vocab: Path, name: str, changes: Changes, sentence: str
 ) -> None:
     blocks = EXPORT_CASES[name].blocks(small_vocab)

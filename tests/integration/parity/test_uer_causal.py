@@ -1,4 +1,4 @@
-"""GPT and GPT-2 of UER-py: older configs, their modules' arithmetic, BPE vocabularies."""
+"""GPT and GPT-2 of UER-py: older configs, logits of UER-py's modules, BPE vocabularies."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tests.support.uer_models import (
 )
 
 
-def test_an_old_config_of_sizes_alone_is_completed_by_the_tensors(
+def test_an_old_config_with_only_sizes_is_completed_from_the_tensors(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
-    """Until 2021 all else stood on the command line."""
+    """Until 2021 all other options were on UER-py's command line."""
     config = NEXT_CONFIGS["gpt2"]
     sizes = {key: value for key, value in config.items() if type(value) in (int, float)}
     sizes["hidden_act"] = config["hidden_act"]
@@ -95,7 +95,7 @@ def reference(state: dict[str, Tensor], config: dict[str, Any], ids: Tensor) -> 
 
 
 @pytest.mark.parametrize("name", NEXT_CONFIGS)
-def test_an_import_computes_what_their_modules_compute(
+def test_an_import_has_the_logits_of_uer_pys_modules(
     tmp_path: Path, small_vocab: Path, words: int, name: str
 ) -> None:
     config = NEXT_CONFIGS[name]
@@ -106,7 +106,7 @@ def test_an_import_computes_what_their_modules_compute(
     ids = torch.arange(5, 25)
     expected = reference(state, config, ids)
     found = ptm_logits(model, laid_out([[ids]]))
-    # Their norm divides by the deviation over n - 1, ours by that over n: 2 % at this width.
+    # UER-py's norm divides by the deviation over n - 1, ptm's over n: 2 % at this width.
     bound = 0.05 * float(expected.abs().max())
     assert float((found - expected).abs().max()) < bound
     state["encoder.transformer.1.feed_forward.linear_1.weight"] *= -1
@@ -114,13 +114,13 @@ def test_an_import_computes_what_their_modules_compute(
 
 
 def seeds_gpt(vocab: Path) -> dict[str, Any]:
-    """GPT as the seeds have it: post-norm, a norm of the embedding, an output matrix of its own."""
+    """GPT as in UER-py: post-norm, a norm of the embedding, an untied output."""
     blocks = causal_blocks("openai_gpt", vocab, tied=False, activation="gelu")
     blocks["model"]["embedding"]["layer_norm"] = True
     return blocks
 
 
-def test_a_gpt_that_has_no_home_in_transformers_is_refused_there_and_goes_to_uer(
+def test_a_gpt_that_transformers_does_not_support_is_exported_to_uer_only(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = seeds_gpt(small_vocab)
@@ -128,18 +128,18 @@ def test_a_gpt_that_has_no_home_in_transformers_is_refused_there_and_goes_to_uer
     write_model(tmp_path / "model", blocks, weights)
     arguments = ["export", str(tmp_path / "model")]
     assert main([*arguments, str(tmp_path / "hf"), "--to", "hf"]) == EXIT_USER
-    told = capsys.readouterr().err
-    assert "openai_gpt: its embedding has a norm (model.embedding.layer_norm = true)" in told
-    assert "bert" not in told
+    error = capsys.readouterr().err
+    assert "openai_gpt: the embedding has a norm (model.embedding.layer_norm = true)" in error
+    assert "bert" not in error
     assert main([*arguments, str(tmp_path / "uer"), "--to", "uer"]) == EXIT_DONE
-    there = json.loads((tmp_path / "uer" / "config.json").read_text())
-    assert (there["mask"], there["target"], there["tie_weights"]) == ("causal", ["lm"], False)
+    config = json.loads((tmp_path / "uer" / "config.json").read_text())
+    assert (config["mask"], config["target"], config["tie_weights"]) == ("causal", ["lm"], False)
     back = import_uer(tmp_path / "uer", tmp_path / "back").tensors()
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in weights.items())
 
 
-def test_a_bpe_vocabulary_beside_a_checkpoint_is_gpt2s(
+def test_a_bpe_vocabulary_beside_a_checkpoint_has_gpt2s_special_tokens(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = NEXT_CONFIGS["gpt2"]

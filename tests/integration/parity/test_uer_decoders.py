@@ -1,4 +1,4 @@
-"""T5, BART and PEGASUS of UER-py: on to transformers, and T5's output scale."""
+"""T5, BART and PEGASUS of UER-py: their export to transformers, and T5's output scale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.uer_models import import_uer, write_checkpoint
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_config_alone_gives_the_same_model(
+def test_the_config_without_weights_gives_the_same_model(
     tmp_path: Path, small_vocab: Path, words: int, name: str
 ) -> None:
     config = CONFIGS[name]
@@ -32,10 +32,10 @@ def test_the_config_alone_gives_the_same_model(
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_it_goes_on_to_transformers(
+def test_an_import_is_exported_to_transformers(
     tmp_path: Path, small_vocab: Path, words: int, name: str
 ) -> None:
-    """By the pairs of names in UER-py's own converters, a few of each kind."""
+    """Compares a few tensors of each kind, by the names in UER-py's own converters."""
     config = CONFIGS[name]
     state = random_state(config, words)
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
@@ -71,7 +71,7 @@ def test_it_goes_on_to_transformers(
         assert torch.equal(positions[2:], state["tgt_embedding.pos.embedding.weight"])
 
 
-def test_the_scale_of_a_t5s_output_goes_into_its_last_norm(
+def test_the_output_scale_of_a_t5_is_moved_into_its_last_norm(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     blocks = CASES["t5"].blocks(small_vocab)

@@ -1,4 +1,4 @@
-"""Files of UER-py: config and vocabulary beside a checkpoint, what does not fit, the commands."""
+"""Files of UER-py: config and vocabulary beside a checkpoint, errors, the commands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.support.sentencepieces import sentencepiece_model
 from tests.support.uer_models import CONFIGS, State, random_state, write_checkpoint
 
 
-def refusal(path: Path, tmp_path: Path, **options: Path) -> str:
-    """The one sentence of a refused import, which leaves nothing behind."""
+def import_error(path: Path, tmp_path: Path, **options: Path) -> str:
+    """The one-line error message of a failed import, which leaves no folder behind."""
     given: dict[str, Any] = {"config": None, "vocab": None, **options}
     with pytest.raises(UserError) as caught:
         import_from_uer(str(path), tmp_path / "out", **given)
@@ -29,22 +29,22 @@ def refusal(path: Path, tmp_path: Path, **options: Path) -> str:
     return str(caught.value)
 
 
-def test_config_and_vocabulary_may_lie_elsewhere(
+def test_config_and_vocabulary_may_be_in_other_folders(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = CONFIGS["mlm"]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
     moved = (tmp_path / "t" / "config.json").rename(tmp_path / "base_config.json")
     (tmp_path / "t" / "vocab.txt").unlink()
-    text = refusal(path, tmp_path)
+    text = import_error(path, tmp_path)
     assert "--config" in text
-    assert "--vocab" in refusal(path, tmp_path, config=moved)
+    assert "--vocab" in import_error(path, tmp_path, config=moved)
     import_from_uer(str(path), tmp_path / "in", config=moved, vocab=small_vocab)
     assert open_source(str(tmp_path / "in")).recipe().model.encoder.hidden_size == 24
 
 
 class _Code:
-    """Pickled, it would write a file wherever it is loaded."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,13 +53,13 @@ class _Code:
         return (Path.write_text, (self.path, "run"))
 
 
-def test_a_checkpoint_with_code_is_refused_and_not_run(
+def test_a_checkpoint_with_code_is_rejected_and_its_code_not_run(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = CONFIGS["mlm"]
     state = {**random_state(config, words), "extra": _Code(tmp_path / "written")}
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
-    text = refusal(path, tmp_path)
+    text = import_error(path, tmp_path)
     assert "run code" in text
     assert not (tmp_path / "written").exists()
 
@@ -69,7 +69,7 @@ def without(name: str) -> Callable[[State], State]:
 
 
 def another_target(state: State) -> State:
-    """A language model's: target.lm instead of target.mlm."""
+    """A causal language model's target.lm instead of target.mlm."""
     kept = {name: tensor for name, tensor in state.items() if not name.startswith("target.")}
     return {**kept, "target.lm.output_layer.weight": torch.zeros(4, 24)}
 
@@ -123,7 +123,7 @@ SEGMENT = "embedding.seg.embedding.weight"
         "no-tensors",
     ],
 )
-def test_a_state_dict_that_does_not_fit_is_refused_by_the_tensors_name(
+def test_a_state_dict_that_does_not_fit_is_rejected_with_the_tensors_name(
     tmp_path: Path,
     small_vocab: Path,
     words: int,
@@ -132,41 +132,42 @@ def test_a_state_dict_that_does_not_fit_is_refused_by_the_tensors_name(
 ) -> None:
     config = CONFIGS["mlm"]
     state = change(random_state(config, words))
-    assert named in refusal(write_checkpoint(tmp_path / "t", config, state, small_vocab), tmp_path)
+    path = write_checkpoint(tmp_path / "t", config, state, small_vocab)
+    assert named in import_error(path, tmp_path)
 
 
-def test_a_tied_config_over_two_matrices_is_refused(
+def test_a_tied_config_with_two_different_matrices_is_rejected(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = CONFIGS["mlm"]
     state = random_state({**config, "tie_weights": False}, words)
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
-    assert "tie_weights" in refusal(path, tmp_path)
+    assert "tie_weights" in import_error(path, tmp_path)
 
 
-def test_a_vocabulary_of_another_size_is_refused(
+def test_a_vocabulary_of_another_size_is_rejected(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = CONFIGS["mlm"]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words + 2), small_vocab)
-    text = refusal(path, tmp_path)
+    text = import_error(path, tmp_path)
     assert f"({words} tokens)" in text
     assert f"({words + 2}, 24)" in text
 
 
-def test_a_folder_with_two_checkpoints_needs_one_named(
+def test_in_a_folder_with_two_checkpoints_one_must_be_named(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = CONFIGS["mlm"]
     path = write_checkpoint(tmp_path / "t", config, random_state(config, words), small_vocab)
     path.with_name("model.bin-200").write_bytes(path.read_bytes())
-    assert "*.bin*: 2," in refusal(path.parent, tmp_path)
+    assert "*.bin*: 2," in import_error(path.parent, tmp_path)
 
 
-def test_a_vocabulary_with_capitals_is_imported_with_an_option(
+def test_a_cased_vocabulary_needs_the_lowercase_option(
     tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whether text is lowercased is on UER-py's command line, in no file."""
+    """UER-py has the option on its command line, not in a file."""
     tokens = small_vocab.read_text(encoding="utf-8").splitlines()
     vocab = tmp_path / "cased.txt"
     vocab.write_text("\n".join([*tokens, "Word", "Another", "Third"]) + "\n", encoding="utf-8")
@@ -186,7 +187,7 @@ def test_a_vocabulary_with_capitals_is_imported_with_an_option(
 
 
 @pytest.mark.parametrize("ids", ["fairseq", "file"])
-def test_the_numbering_of_a_sentencepiece_model_is_that_of_the_words(
+def test_the_ids_of_a_sentencepiece_model_are_chosen_by_the_word_embedding(
     tmp_path: Path, ids: str
 ) -> None:
     controls = () if ids == "fairseq" else ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
@@ -205,7 +206,7 @@ def test_the_numbering_of_a_sentencepiece_model_is_that_of_the_words(
     assert again.load().fingerprint == found.load().fingerprint
 
 
-def test_the_commands_say_what_they_need_and_what_they_wrote(
+def test_the_commands_name_missing_options_and_report_their_output(
     tmp_path: Path, small_vocab: Path, words: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = CONFIGS["bert"]

@@ -216,5 +216,5 @@ def test_an_unsupported_pegasus_offset_is_rejected(tmp_path: Path, t5_model: Pat
     theirs_of(tmp_path / "theirs", t5_model, PegasusTokenizer, "pegasus")
     settings = {"tokenizer_class": "PegasusTokenizer", "offset": 0}
     (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="offset: 0"):
+    with pytest.raises(UserError, match="offset = 0"):
         read(tmp_path / "theirs")

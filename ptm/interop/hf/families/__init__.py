@@ -1,4 +1,4 @@
-"""Architectures of transformers, a file each, found by scanning this package."""
+"""Model families of transformers: one file each, found by scanning this package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from ptm.interop.hf.base import Family
 
 
 def families() -> list[Family]:
-    """Every family that is a file of this package."""
+    """One instance of every `Family` defined in this package."""
     kinds = classes_in(__name__, Family)  # type: ignore[type-abstract]
     return [kind() for kind in kinds]

@@ -1,4 +1,4 @@
-"""ALBERT as transformers has it (Lan et al. 2019): layers in groups that share their weights."""
+"""ALBERT in transformers (Lan et al. 2019, arXiv:1909.11942): groups of layers share weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ONE_LAYER = "albert_layers.0."
 _MAPPING = "albert.encoder.embedding_hidden_mapping_in"
 _PROJECTION = "embedding.projection"
 
-# A group is to ALBERT what a layer is to BERT.
+# Groups take the place of layers: one group's tensors are used by several layers.
 _NAMING = Naming(
     tables={
         "word_embedding.weight": f"{_EMBEDDINGS}word_embeddings.weight",
@@ -66,31 +66,31 @@ _NAMING = Naming(
     decoder="predictions.decoder.weight",
 )
 
-# Options that the config says something of.
+# Options that the config can express.
 _SAID_OF_ENCODER = ("activation", "norm_epsilon", "shared_groups")
 _SAID_OF_EMBEDDING = ("of", "size", "positions", "segments")
 
 
 class Albert(Family):
-    """`AlbertForMaskedLM`, and `AlbertForPreTraining` where the order of sentences was learnt."""
+    """`AlbertForMaskedLM`, or `AlbertForPreTraining` with objective `albert` (sentence order)."""
 
     name = "albert"
     base = "albert."
     marks = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """ALBERT's layers are BERT's, but shared; it has a norm and learnt positions before."""
+        # Post-norm as in BERT, with layers shared or a projected embedding.
         encoder, embedding = model.encoder, model.embedding
         if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-            return "its encoder is not a post-norm transformer"
+            return "the encoder is not a post-norm transformer"
         if not set(embedding.of) <= {"word", "position", "segment"}:
-            return f"its embedding is of {', '.join(embedding.of)}"
+            return f"model.embedding.of = [{', '.join(embedding.of)}]"
         if not embedding.layer_norm or not embedding.learns_positions:
-            return "its embedding has no layer norm or no learnt positions"
+            return "the embedding has no layer norm or no learned positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
-            return "it neither shares layers nor has a narrower embedding"
+            return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
         if not isinstance(objective, Mlm | AlbertObjective):
-            return f"it was trained with objective {objective.type}"
+            return f"objective.type = {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
             embedding, "model.embedding", said=_SAID_OF_EMBEDDING
         )
@@ -98,7 +98,6 @@ class Albert(Family):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`AlbertConfig`."""
         pairs, shape = isinstance(objective, AlbertObjective), model.shape(vocabulary.size)
         return {
             "architectures": ["AlbertForPreTraining" if pairs else "AlbertForMaskedLM"],
@@ -115,12 +114,13 @@ class Albert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """The mapping to the encoder's width is a matrix there even where the widths are one."""
         width = model.encoder.hidden_size
+        # transformers projects the embedding even if its size is the hidden size.
         same = {
             f"{_PROJECTION}.weight": torch.eye(width),
             f"{_PROJECTION}.bias": torch.zeros(width),
         }
+        # `_NAMING` has groups in the place of layers.
         by_layer = {
             name.replace("encoder_group_", "encoder_"): tensor for name, tensor in tensors.items()
         }
@@ -133,21 +133,18 @@ class Albert(Family):
         )
 
     def full_name(self, name: str) -> str:
-        """With `albert.`, of the encoder's."""
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Groups of layers, with or without the prefix `albert.`."""
         return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config, what is there from the tensors."""
         if config.get("inner_group_num", 1) != 1:
             raise UserError(
                 f"config.json: inner_group_num = {config['inner_group_num']} is not supported; "
-                "groups of one layer are."
+                "only groups of one layer are."
             )
-        # Where a config is silent, AlbertConfig means something else than BertConfig.
+        # Defaults of AlbertConfig that differ from BertConfig's.
         silent = {
             "hidden_act": "gelu_new",
             "hidden_dropout_prob": 0.0,
@@ -160,7 +157,6 @@ class Albert(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing, a pooler alone too."""
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         groups = config.get("num_hidden_groups", 1)
         _refuse_more_layers(theirs, groups)
@@ -179,6 +175,7 @@ class Albert(Family):
         if config["embedding_size"] == config["hidden_size"]:
             _drop_identity(found, width=config["hidden_size"])
         if not has_pairs(config, theirs, _NAMING):
+            # A pooler without a pair head serves no objective of ptm.
             found = {name: t for name, t in found.items() if not name.startswith("pooler.")}
         return {
             re.sub(r"^encoder_(\d+)\.", r"encoder_group_\1.", name): tensor
@@ -187,15 +184,15 @@ class Albert(Family):
 
 
 def _groups(encoder: Transformer) -> set[str]:
-    """The keys of the weights of every group of layers; a layer by itself is one."""
+    """Names of the groups of layers; a layer that shares no weights is a group of its own."""
     return {encoder.group(index) or f"encoder_{index:02}" for index in range(encoder.layers)}
 
 
 def _refuse_more_layers(theirs: Tensors, groups: int) -> None:
-    """Raise UserError where the weights have groups, or layers in one, that the config has not."""
+    """Raise UserError if the weights have more groups or layers per group than the config."""
     for part, said in (
         (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
-        (".albert_layers.1.", "inner_group_num is not more than 1"),
+        (".albert_layers.1.", "inner_group_num = 1"),
     ):
         beyond = sorted(name for name in theirs if part in name)
         if beyond:
@@ -203,16 +200,16 @@ def _refuse_more_layers(theirs: Tensors, groups: int) -> None:
 
 
 def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
-    """Take away a mapping that does nothing. Raises UserError where it does something."""
+    """Remove the embedding's projection. Raises UserError if it is not the identity."""
     weight, bias = (found.pop(f"{_PROJECTION}.{kind}") for kind in KINDS)
     if weight.shape != (width, width) or not torch.equal(weight, torch.eye(width)) or bias.any():
         raise UserError(
-            f"config.json: embedding_size = {width} is the hidden_size too; a mapping between "
-            "the two that is more than the identity is not supported."
+            f"config.json: embedding_size = hidden_size = {width}, but the weights of {_MAPPING} "
+            "are not the identity; that is not supported."
         )
 
 
 def _prefixed(name: str) -> str:
-    """A bare `AlbertModel` has its tensors without `albert.`."""
+    """The name with the prefix `albert.`, which a bare `AlbertModel` lacks."""
     whole = ("albert.", "predictions.", "sop_classifier.")
     return name if name.startswith(whole) else f"albert.{name}"

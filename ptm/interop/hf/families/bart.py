@@ -1,4 +1,4 @@
-"""BART as transformers has it (Lewis et al. 2019)."""
+"""BART in transformers (Lewis et al. 2019, arXiv:1910.13461)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _FIRST = 2
-"""The row of position 0, in every BART."""
+"""The row of position 0 in every BART's position embedding."""
 _FIXED = bart_stacks.fixed(
     "post", {"of": ("word", "position"), "layer_norm": True}, said=("position_offset",)
 )
@@ -30,7 +30,7 @@ _OUTSIDE = {
         f"{embedding}.norm", [f"model.{side}.layernorm_embedding"], KINDS
     ).items()
 }
-# What configs of the first years said of other architectures that were called bart.
+# Switches of early configs; another value is another architecture (mBART, for one).
 _ONLY = {
     "normalize_before": False,
     "add_final_layer_norm": False,
@@ -52,13 +52,11 @@ class Bart(Family):
     )
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Post-norm, learnt positions, a norm of each embedding."""
         return bart_stacks.refusal(model, objective, _FIXED)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`BartConfig`."""
         return {
             "architectures": ["BartForConditionalGeneration"],
             "model_type": "bart",
@@ -68,7 +66,6 @@ class Bart(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Two rows that nothing reads stand before position 0."""
         found = bart_stacks.to_theirs(tensors, model, objective, _OUTSIDE)
         embeddings = (model.embedding, model.decoder_embedding)
         for (side, ours), embedding in zip(SIDES.items(), embeddings, strict=True):
@@ -78,15 +75,13 @@ class Bart(Family):
         return found
 
     def full_name(self, name: str) -> str:
-        """With `model.`, but for the head's."""
         return bart_stacks.full_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors, which other families have too, and its model_type."""
+        # Other families have the same tensor names.
         return self.described_by(config) and self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config. Raises UserError for what only its name has of a BART."""
         bart_stacks.refuse_other_values(config, _ONLY)
         found = bart_stacks.blocks_of(
             config,
@@ -101,12 +96,11 @@ class Bart(Family):
         return {**found, "objective": {"type": "bart", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`."""
         theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
         if "model.encoder.layer_norm.weight" in theirs:
             raise UserError(
-                "config.json: its model_type is bart, but its stacks end in a norm, as mBART's do; "
-                "that is not supported."
+                "config.json: model_type is bart, but the encoder ends in a norm "
+                "(model.encoder.layer_norm.weight), as in mBART; that is not supported."
             )
         found = bart_stacks.from_theirs(theirs, config, _OUTSIDE)
         for side, ours in SIDES.items():
@@ -115,7 +109,7 @@ class Bart(Family):
 
 
 def _beginning_late(table: Tensor, *, offset: int) -> Tensor:
-    """The table with two rows before that of position 0, which is at `offset`."""
+    """The position embedding with two unused rows before position 0, which is at row `offset`."""
     if offset == _FIRST:
         return table
     return torch.cat((table.new_zeros(_FIRST, table.shape[1]), table[offset:]))

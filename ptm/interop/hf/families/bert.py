@@ -1,7 +1,8 @@
-"""BERT as transformers has it: also RoBERTa-style, whole-word and span models over a vocab.txt.
+"""BERT in transformers (Devlin et al. 2018, arXiv:1810.04805).
 
-What the pretraining corpora of Chinese models call roberta, wwm or span differ in how they were
-trained, not in their architecture: post-norm layers, word, position and segment embeddings.
+Chinese models over a vocab.txt that are called roberta, wwm or span are of this family too: they
+differ in their training, not in their architecture, which is post-norm layers over word, position
+and segment embeddings.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ptm.text.vocabulary import Vocabulary
 
 
 def bert_naming(prefix: str) -> Naming:
-    """The names of BERT, which ERNIE has under a prefix of its own."""
+    """BERT's tensor names under `prefix`; ERNIE and RoBERTa have the same under other prefixes."""
     embeddings = f"{prefix}.embeddings."
     return Naming(
         tables={
@@ -59,7 +60,7 @@ _NAMING = bert_naming("bert")
 
 
 class Bert(Family):
-    """`BertForMaskedLM`, and `BertForPreTraining` where there is a pair head."""
+    """`BertForMaskedLM`, or `BertForPreTraining` for a model with a pair head."""
 
     name = "bert"
     base = "bert."
@@ -70,14 +71,12 @@ class Bert(Family):
     )
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """BERT is post-norm, normalises its embedding and learns positions, the first being 0."""
         parts = ("word", "position", "segment")
         return post_norm.refusal(model, objective, parts=parts, said=("segments",))
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`BertConfig`."""
         pairs = post_norm.has_pair_head(model, objective)
         return {
             "architectures": ["BertForPreTraining" if pairs else "BertForMaskedLM"],
@@ -88,7 +87,6 @@ class Bert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """A model without segments has zeros for them there."""
         return with_segments(
             to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
@@ -97,12 +95,10 @@ class Bert(Family):
         )
 
     def full_name(self, name: str) -> str:
-        """With `bert.`, of the encoder's."""
         return modern_name(name, "bert")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """BERT's embeddings and BERT's layers, with or without the prefix `bert.`."""
-        # A bare RobertaModel has the same names, but counts positions from its padding id on.
+        # A bare RobertaModel has the same names, but its positions start after the padding id.
         if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
             return False
         if any("task_type_embeddings" in name for name in names):
@@ -110,31 +106,32 @@ class Bert(Family):
         return self.has_marks(names)
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
-        """Also configs without a model_type, and a RoBERTa whose positions begin at 0."""
+        # ERNIE 1.0 has no model_type; a roberta with padding id 0 numbers positions as BERT does.
         named = config.get("model_type")
         if named == "roberta":
             return config.get("pad_token_id") == 0
         return named == "bert" or (named is None and "num_hidden_layers" in config)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config, what is there from the tensors."""
         pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
         return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
         return bert_tensors(tensors, config, _NAMING, prefix="bert")
 
 
 def with_segments(
     tensors: dict[str, Tensor], *, name: str, rows: int, width: int
 ) -> dict[str, Tensor]:
-    """`tensors` with a segment table of zeros where the model has none."""
+    """`tensors` with a segment embedding of zeros, (rows, width), if the model has none."""
     return tensors if name in tensors else {**tensors, name: torch.zeros(rows, width)}
 
 
 def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming) -> bool:
-    """Whether a checkpoint has a pooler and a pair head, or a config alone says so."""
+    """Whether a checkpoint has a pooler and a pair head.
+
+    Without tensors (`names` empty) the config's `architectures` decide.
+    """
     if not names:
         return any("ForPreTraining" in str(name) for name in config.get("architectures") or ())
     needed = ("pooler.dense", "pair_classifier")
@@ -144,7 +141,10 @@ def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming)
 def bert_tensors(
     tensors: Tensors, config: Mapping[str, Any], naming: Naming, *, prefix: str
 ) -> dict[str, Tensor]:
-    """Canonical tensors of a checkpoint that has BERT's names after `prefix`."""
+    """Canonical tensors of a checkpoint that has BERT's names under `prefix`.
+
+    Raises KeyError for a missing tensor, UserError for tensors that contradict the config.
+    """
     theirs = {modern_name(name, prefix): tensor for name, tensor in tensors.items()}
     sizes = {
         "vocab_size": naming.tables["word_embedding.weight"],
@@ -159,13 +159,16 @@ def bert_tensors(
         tied=config.get("tie_word_embeddings", True),
     )
     if not has_pairs(config, theirs, naming):
-        # A pooler alone serves no objective here.
+        # A pooler without a pair head serves no objective of ptm.
         return {name: t for name, t in found.items() if not name.startswith("pooler.")}
     return found
 
 
 def modern_name(name: str, prefix: str) -> str:
-    """Checkpoints converted from TensorFlow say gamma and beta; bare models have no prefix."""
+    """The name in a current model with a head.
+
+    Bare models lack `prefix`; checkpoints converted from TensorFlow name norms gamma and beta.
+    """
     name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     return name if name.startswith((f"{prefix}.", "cls.", "lm_head.")) else f"{prefix}.{name}"

@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019) as transformers has it: a BERT without segments."""
+"""DistilBERT in transformers (Sanh et al. 2019, arXiv:1910.01108): a BERT without segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptm.text.vocabulary import Vocabulary
 
 _EMBEDDINGS = "distilbert.embeddings."
 _EPSILON = 1e-12
-"""Of all norms; its config cannot say another."""
+"""Epsilon of all layer norms, fixed in transformers."""
 
 _NAMING = Naming(
     tables={
@@ -48,24 +48,22 @@ class DistilBert(Family):
     marks = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """What a BERT holds but segments, a pair head and an epsilon of its own."""
         reason = post_norm.refusal(model, objective, parts=("word", "position"), said=("segments",))
         if reason is not None:
             return reason
         if post_norm.plain_encoder(model).norm_epsilon != _EPSILON:
-            return f"its norm_epsilon is not {_EPSILON}"
+            return f"model.encoder.norm_epsilon is not {_EPSILON}"
         if post_norm.has_pair_head(model, objective):
-            return "it has a pair head"
+            return "the model has a pair head"
         return None
 
     def preference(self, recipe: ModelRecipe) -> int:
-        """Before a BERT, which would need a segment embedding made up for it."""
+        # Before BERT, which would need an added segment embedding of zeros.
         return 1
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`DistilBertConfig`."""
         encoder, shape = post_norm.plain_encoder(model), model.shape(vocabulary.size)
         return {
             "architectures": ["DistilBertForMaskedLM"],
@@ -89,19 +87,16 @@ class DistilBert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Query, key and value are apart there."""
         return to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
     def full_name(self, name: str) -> str:
-        """With `distilbert.`, of the encoder's."""
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """DistilBERT's layers, with or without the prefix `distilbert.`."""
         return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config; a table of sinusoidal positions is one like any other."""
+        # `sinusoidal_pos_embds` only initialises the position embedding, so it is not read.
         tied = config.get("tie_word_embeddings", True)
         return {
             "model": {
@@ -126,7 +121,6 @@ class DistilBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         refuse_other_rows(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
         return from_theirs(
@@ -139,5 +133,5 @@ class DistilBert(Family):
 
 
 def _prefixed(name: str) -> str:
-    """A bare `DistilBertModel` has its tensors without `distilbert.`."""
+    """The name with the prefix `distilbert.`, which a bare `DistilBertModel` lacks."""
     return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

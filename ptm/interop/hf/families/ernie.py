@@ -1,6 +1,6 @@
-"""ERNIE (Sun et al. 2019; 2020) as transformers has it: BERT, and for 2.0 and 3.0 a task embedding.
+"""ERNIE in transformers (Sun et al. 2019, 2020): a BERT; 2.0 and 3.0 add a task embedding.
 
-ERNIE 1.0 is a BERT in everything but its masking, and exported as one.
+ERNIE 1.0 differs from BERT only in its masking and is exported as a BERT.
 """
 
 from __future__ import annotations
@@ -34,23 +34,21 @@ _WITH_TASK = replace(_PLAIN, tables={**_PLAIN.tables, _TASK: _TASKS})
 
 
 class Ernie(Family):
-    """`ErnieForMaskedLM`, and `ErnieForPreTraining` where there is a pair head."""
+    """`ErnieForMaskedLM`, or `ErnieForPreTraining` for a model with a pair head."""
 
     name = "ernie"
     base = "ernie."
     marks = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """What a BERT holds, and a task embedding."""
         if "task" not in model.embedding.of:
-            return "its embedding has no part task, so that it is a BERT"
+            return "model.embedding.of has no task, so the model is a BERT"
         parts = ("word", "position", "segment", "task")
         return post_norm.refusal(model, objective, parts=parts, said=("segments", "tasks"))
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`ErnieConfig`."""
         pairs = post_norm.has_pair_head(model, objective)
         return {
             "architectures": ["ErnieForPreTraining" if pairs else "ErnieForMaskedLM"],
@@ -63,7 +61,6 @@ class Ernie(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """A model without segments has zeros for them there."""
         return with_segments(
             to_theirs(tensors, _WITH_TASK, layers=post_norm.plain_encoder(model).layers),
             name=_WITH_TASK.tables[SEGMENTS],
@@ -72,17 +69,15 @@ class Ernie(Family):
         )
 
     def full_name(self, name: str) -> str:
-        """With `ernie.`, of the encoder's."""
         return modern_name(name, "ernie")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """The prefix `ernie.`, or the task embedding that BERT has not."""
+        # A bare ErnieModel has BERT's names but for the task embedding.
         return any(name.startswith("ernie.encoder.layer.0.") for name in names) or (
             "embeddings.task_type_embeddings.weight" in names
         )
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """BERT's, with the task embedding where there is one."""
         theirs = {modern_name(name, "ernie") for name in tensors}
         if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
             raise UserError(
@@ -97,7 +92,6 @@ class Ernie(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
         rows = {"task_type_vocab_size": _TASKS.removeprefix("ernie.")}
         refuse_other_rows({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
         return bert_tensors(tensors, config, _naming(config), prefix="ernie")

@@ -1,4 +1,4 @@
-"""GPT-2 as transformers has it (Radford et al. 2019)."""
+"""GPT-2 in transformers (Radford et al. 2019)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class Gpt2(Family):
     buffers = gpt_naming.BUFFERS
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Pre-norm, learnt positions, no norm of the embedding, no output bias."""
         parts = ("word", "position")
         reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
         return reason or causal.whole_heads(model)
@@ -47,7 +46,6 @@ class Gpt2(Family):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`GPT2Config`."""
         encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
         return {
             "architectures": ["GPT2LMHeadModel"],
@@ -69,19 +67,16 @@ class Gpt2(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Matrices transposed."""
         return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
     def full_name(self, name: str) -> str:
-        """With `transformer.`."""
         return gpt_naming.full_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors; others have the same names for another arithmetic, and say so."""
+        # Models with the same names and another computation have another model_type.
         return config.get("model_type", self.name) == self.name and self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Sizes from the config. Raises UserError for what is not supported."""
         for key in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
             if config.get(key):
                 raise UserError(f"config.json: {key}: true is not supported.")
@@ -118,5 +113,4 @@ class Gpt2(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`."""
         return gpt_naming.from_theirs(tensors, _OUTSIDE, config)

@@ -1,4 +1,4 @@
-"""LLaMA as transformers has it (Touvron et al. 2023), with grouped heads where it has them."""
+"""LLaMA in transformers (Touvron et al. 2023, arXiv:2302.13971), with grouped-query attention."""
 
 from __future__ import annotations
 
@@ -50,19 +50,18 @@ class Llama(Family):
     buffers = r"rotary_emb\.inv_freq$"
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Pre-norm with root mean squares, gated, rotary, words alone in the embedding."""
         parts = ("word",)
         reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
         if reason is None and causal.plain_encoder(model).rotary is None:
-            return "it has no model.encoder.rotary"
+            return "model.encoder.rotary is not set"
         return reason
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`LlamaConfig`, in the keys that all versions of transformers read."""
         encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
-        assert encoder.rotary is not None, "refused before"
+        assert encoder.rotary is not None, "rotary was checked before"
+        # Keys that all versions of transformers read.
         return {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
@@ -85,7 +84,6 @@ class Llama(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """What is one matrix here is three there, and two."""
         encoder = causal.plain_encoder(model)
         found = {theirs: tensors[ours] for ours, theirs in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
@@ -95,15 +93,13 @@ class Llama(Family):
         return found
 
     def full_name(self, name: str) -> str:
-        """With `model.`, of the encoder's."""
         return name if name.startswith(("model.", "lm_head.", "score.")) else f"model.{name}"
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors; others have the same names for another arithmetic, and say so."""
+        # Models with the same names and another computation have another model_type.
         return config.get("model_type", self.name) == self.name and self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Sizes from the config. Raises UserError for what is not supported."""
         return {
             "model": {
                 "dropout": 0.0,
@@ -120,7 +116,6 @@ class Llama(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; the matrix of an untied head may be missing."""
         theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
         encoder = _validated(_encoder(config))
         refuse_layers_beyond(theirs, _LAYER, encoder.layers)
@@ -138,7 +133,7 @@ def _kinds(encoder: Transformer) -> tuple[str, ...]:
 
 
 def _same_names(encoder: Transformer) -> Iterator[tuple[str, str]]:
-    """Ours and theirs of every tensor that is the same on both sides."""
+    """Canonical and transformers' name of every tensor that is only renamed."""
     yield from _OUTSIDE.items()
     for index in range(encoder.layers):
         ours, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
@@ -150,7 +145,7 @@ def _same_names(encoder: Transformer) -> Iterator[tuple[str, str]]:
 
 
 def _fused_names(encoder: Transformer) -> Iterator[tuple[str, list[str], list[int]]]:
-    """Ours, and theirs of its parts with the rows of each."""
+    """Canonical name of every fused matrix, transformers' names of its parts, rows of each part."""
     shape, wide = encoder.head_shape, encoder.feed_forward_size
     parts = (
         ("attention.qkv", _ATTENTION, [shape.query_width, shape.key_width, shape.key_width]),
@@ -164,12 +159,15 @@ def _fused_names(encoder: Transformer) -> Iterator[tuple[str, list[str], list[in
 
 
 def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's `model.encoder`; what is as usual is left out. Raises UserError."""
+    """The recipe's `model.encoder`; head options at their defaults are left out.
+
+    Raises UserError for an unsupported value.
+    """
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     said = {key: bool(config.get(key, False)) for key in _BIASES}
     if len(set(said.values())) > 1:
         told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
-        raise UserError(f"config.json: {told}: biases are supported everywhere or nowhere.")
+        raise UserError(f"config.json: {told}; these must all be true or all be false.")
     encoder = {
         "type": "transformer",
         "visibility": "causal",
@@ -201,16 +199,19 @@ def _validated(encoder: Mapping[str, Any]) -> Transformer:
 
 
 def _theta(config: Mapping[str, Any]) -> float:
-    """Of the rotary positions. Raises UserError where they are scaled or partial."""
-    # Older configs have the one, newer ones the other.
+    """The base of the rotary positions. Raises UserError if they are scaled or partial."""
+    # Older configs have rope_scaling, newer ones rope_parameters.
     said = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
     for rope in said:
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default":
             raise UserError(
-                f'config.json: rotary positions of type "{kind}" are not supported; only those '
-                "that are not scaled are."
+                f'config.json: rotary positions of type "{kind}" are not supported; only type '
+                '"default" (not scaled) is.'
             )
         if rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise UserError("config.json: a partial_rotary_factor is not supported.")
+            raise UserError(
+                f"config.json: partial_rotary_factor = {rope['partial_rotary_factor']} is not "
+                "supported; only 1.0 is."
+            )
     return float(said[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)

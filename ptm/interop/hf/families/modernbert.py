@@ -1,4 +1,4 @@
-"""ModernBERT as transformers has it (Warner et al. 2024)."""
+"""ModernBERT in transformers (Warner et al. 2024, arXiv:2412.13663)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAYER = "model.layers."
 _BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
 _KINDS = ("weight", "bias")
 
-# (ours, transformers'), without `.weight` and `.bias`.
+# (canonical, transformers') module names, without `.weight` and `.bias`.
 _OUTSIDE = (
     ("word_embedding", "model.embeddings.tok_embeddings"),
     ("embedding.norm", "model.embeddings.norm"),
@@ -39,7 +39,7 @@ _INSIDE = (
     ("feed_forward.down", "mlp.Wo"),
 )
 
-# What every ModernBERT has, and the options that the config says something of.
+# Options that every ModernBERT has, and the options that the config can express.
 _FIXED = {"feed_forward": "gated", "norm_position": "pre", "first_norm": False, "norm": "layer"}
 _SAID_OF_ENCODER = (
     *_FIXED,
@@ -55,33 +55,32 @@ class ModernBert(Family):
     marks = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Pre-norm, gated, rotary, words alone in the embedding."""
         encoder, embedding = model.encoder, model.embedding
         if not isinstance(encoder, Transformer) or encoder.rotary is None:
-            return "its encoder is not a transformer with rotary positions"
+            return "the encoder is not a transformer with rotary positions"
         for key, value in _FIXED.items():
             if getattr(encoder, key) != value:
-                return f"it has model.encoder.{key} = {getattr(encoder, key)}"
+                return f"model.encoder.{key} = {getattr(encoder, key)}"
         if encoder.window is not None and encoder.global_every is None:
-            return "none of its layers sees all of an example"
+            return "every layer has windowed attention (model.encoder.global_every is not set)"
         if embedding.of != ("word",) or not embedding.layer_norm:
-            return "its embedding is not a norm of words alone"
+            return "the embedding is not a word embedding with a layer norm"
         if embedding.size not in (None, encoder.hidden_size):
-            return "its embedding is narrower than the encoder"
+            return "model.embedding.size is not model.encoder.hidden_size"
         if not isinstance(objective, Mlm):
-            return f"it was trained with objective {objective.type}"
+            return f"objective.type = {objective.type}"
         return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`ModernBertConfig`, in the keys that all versions of transformers read."""
         encoder, shape = model.encoder, model.shape(vocabulary.size)
-        assert isinstance(encoder, Transformer), "refused before"
-        assert encoder.rotary is not None, "refused before"
-        assert isinstance(objective, Mlm), "refused before"
+        assert isinstance(encoder, Transformer), "the encoder was checked before"
+        assert encoder.rotary is not None, "rotary was checked before"
+        assert isinstance(objective, Mlm), "the objective was checked before"
         pad, cls, sep = (vocabulary.special_id(role) for role in ("pad", "cls", "sep"))
         activation = ACTIVATIONS[encoder.activation]
+        # Keys that all versions of transformers read.
         return {
             "architectures": ["ModernBertForMaskedLM"],
             "model_type": "modernbert",
@@ -114,8 +113,7 @@ class ModernBert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """The matrices are fused there as here."""
-        assert isinstance(model.encoder, Transformer), "refused before"
+        assert isinstance(model.encoder, Transformer), "the encoder was checked before"
         found = {
             theirs: tensors[ours]
             for ours, theirs in _names(model.encoder.layers)
@@ -126,15 +124,12 @@ class ModernBert(Family):
         return found
 
     def full_name(self, name: str) -> str:
-        """With `model.`, of the encoder's."""
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its layers, with or without the prefix `model.`."""
         return self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config."""
         theta, local_theta = _thetas(config)
         every = _global_every(config)
         encoder = {
@@ -173,7 +168,6 @@ class ModernBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         layers = config["num_hidden_layers"]
         beyond = sorted(name for name in theirs if name.startswith(f"{_LAYER}{layers}."))
@@ -183,14 +177,14 @@ class ModernBert(Family):
             )
         found = {ours: theirs[name] for ours, name in _names(layers) if name in theirs}
         if config.get("tie_word_embeddings", True):
-            # Of a shared matrix some files keep both names.
+            # Some files store the tied matrix under both names.
             found.pop("mlm_unembed.weight", None)
         bias = found.pop("mlm_unembed.bias", None)
         return found if bias is None else {**found, "mlm_bias.bias": bias}
 
 
 def _names(layers: int) -> list[tuple[str, str]]:
-    """Every tensor that there can be: its name here, and there."""
+    """Canonical and transformers' name of every tensor that a model may have."""
     modules = [*_OUTSIDE]
     for index in range(layers):
         mine, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
@@ -199,29 +193,29 @@ def _names(layers: int) -> list[tuple[str, str]]:
 
 
 def _activation(config: Mapping[str, Any]) -> str:
-    """Ours, for the layers and the head. Raises UserError where they differ or it is unknown."""
+    """ptm's activation of layers and head. Raises UserError if they differ or it is unknown."""
     named = config.get("hidden_activation", "gelu")
     if config.get("classifier_activation", "gelu") != named:
         raise UserError(
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
-            f'is not hidden_activation "{named}"; only one activation is supported.'
+            f'differs from hidden_activation "{named}"; they must be the same.'
         )
     return our_activation(config, "hidden_activation")
 
 
 def _has_biases(config: Mapping[str, Any]) -> bool:
-    """Whether there are biases. Raises UserError where in some places only."""
+    """Whether the modules have biases. Raises UserError if only some have."""
     said = {key: bool(config.get(key, False)) for key in _BIASES}
     if len(set(said.values())) > 1:
         told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
-        raise UserError(f"config.json: {told}: biases are supported everywhere or nowhere.")
+        raise UserError(f"config.json: {told}; these must all be true or all be false.")
     return said["norm_bias"]
 
 
 def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
-    """Of layers that see everything, and of those that see a window.
+    """Base of the rotary positions of global layers and of windowed layers.
 
-    Raises UserError for rotary positions that are scaled.
+    Raises UserError for scaled rotary positions.
     """
     thetas = []
     for kind, key, usual in (
@@ -230,14 +224,20 @@ def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
     ):
         said = (config.get("rope_parameters") or {}).get(kind) or {}
         if said.get("rope_type", "default") != "default" or config.get("rope_scaling"):
-            raise UserError("config.json: scaled rotary positions are not supported.")
-        # Older configs may say null.
+            raise UserError(
+                "config.json: scaled rotary positions (rope_scaling, or a rope_type other than "
+                '"default") are not supported.'
+            )
+        # Older configs may have null.
         thetas.append(float(said.get("rope_theta") or config.get(key) or usual))
     return thetas[0], thetas[1]
 
 
 def _global_every(config: Mapping[str, Any]) -> int:
-    """The first of how many layers sees everything. Raises UserError for another pattern."""
+    """The period of global layers: layer 0 of every so many is global, the rest are windowed.
+
+    Raises UserError for a pattern without such a period.
+    """
     layers = config["num_hidden_layers"]
     kinds = config.get("layer_types")
     if kinds is None:
@@ -246,12 +246,12 @@ def _global_every(config: Mapping[str, Any]) -> int:
     every = whole[1] if len(whole) > 1 else layers
     if len(kinds) != layers or whole != list(range(0, layers, every)):
         raise UserError(
-            "config.json: layer_types is no pattern of one full_attention layer and as many "
-            "sliding_attention layers after each."
+            "config.json: layer_types is not supported: layer 0 and then every n-th layer must be "
+            "full_attention, all other layers sliding_attention, with one entry per layer."
         )
     return every
 
 
 def _prefixed(name: str) -> str:
-    """A bare `ModernBertModel` has its tensors without `model.`."""
+    """The name with the prefix `model.`, which a bare `ModernBertModel` lacks."""
     return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"

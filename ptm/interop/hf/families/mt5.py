@@ -1,4 +1,4 @@
-"""mT5 as transformers has it (Xue et al. 2021): the tensors of T5 1.1 under another name."""
+"""mT5 in transformers (Xue et al. 2021, arXiv:2010.11934): T5 1.1 under another model_type."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ptm.recipe.model_block import ModelBlock
 
 
 class MT5(T5):
-    """`MT5ForConditionalGeneration`, whose output is never scaled."""
+    """`MT5ForConditionalGeneration`, whose output is never scaled; imported only."""
 
     name = "mt5"
     _usual_feed_forward = "gated-gelu"
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Always: a T5 computes the same, and its config says more."""
-        return "it goes out as a t5, if as either"
+        # T5 computes the same function, and its config can express more.
+        return "such models are exported as t5"
 
     def _is_scaled(self, config: Mapping[str, Any]) -> bool:
         return False

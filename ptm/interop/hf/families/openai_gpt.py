@@ -1,4 +1,4 @@
-"""GPT as transformers has it (Radford et al. 2018): no norm of the embedding, none at the end."""
+"""GPT in transformers (Radford et al. 2018): post-norm, no norm of the embedding, no final norm."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _FIXED = {"norm_position": "post", "norm": "layer", "feed_forward": "dense", "bi
 _SAID = ("activation", "norm_epsilon")
 _TYPE = "openai-gpt"
 
-# What it calls gelu is the approximation by tanh.
+# Its "gelu" is the tanh approximation.
 _ACTIVATIONS = {"gelu_tanh": "gelu", "relu": "relu", "silu": "silu"}
 _TIMES = 4
-"""Its feed-forward layers are as many times as wide as the model."""
+"""Feed-forward size per hidden size, fixed in transformers."""
 
 
 class OpenAIGpt(Family):
@@ -38,25 +38,23 @@ class OpenAIGpt(Family):
     buffers = gpt_naming.BUFFERS
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Post-norm, learnt positions, no norm of the embedding, no output bias."""
         parts = ("word", "position")
         reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
         if reason is not None:
             return reason
         encoder = causal.plain_encoder(model)
         if encoder.activation not in _ACTIVATIONS:
-            return f"it has model.encoder.activation = {encoder.activation}"
+            return f"model.encoder.activation = {encoder.activation}"
         if encoder.feed_forward_size != _TIMES * encoder.hidden_size:
             return (
-                f"it has model.encoder.feed_forward_size = {encoder.feed_forward_size}, which is "
-                f"not {_TIMES} times hidden_size = {encoder.hidden_size}"
+                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not {_TIMES} "
+                f"times the hidden_size of {encoder.hidden_size}"
             )
         return causal.whole_heads(model)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`OpenAIGPTConfig`."""
         encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
         return {
             "architectures": ["OpenAIGPTLMHeadModel"],
@@ -76,23 +74,18 @@ class OpenAIGpt(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Matrices transposed."""
         return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
     def full_name(self, name: str) -> str:
-        """With `transformer.`."""
         return gpt_naming.full_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors."""
         return self.has_marks(names)
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
-        """Its model_type."""
         return config.get("model_type") == _TYPE
 
     def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Sizes from the config. Raises UserError for what is not supported."""
         hidden = config["n_embd"]
         return {
             "model": {
@@ -120,7 +113,6 @@ class OpenAIGpt(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`."""
         return gpt_naming.from_theirs(tensors, _OUTSIDE, config)
 
 
@@ -129,4 +121,5 @@ def _activation(config: Mapping[str, Any]) -> str:
     for ours, theirs in _ACTIVATIONS.items():
         if theirs == named:
             return ours
-    raise UserError(f'config.json: afn "{named}" is not supported.')
+    known = ", ".join(_ACTIVATIONS.values())
+    raise UserError(f'config.json: afn "{named}" is not supported; supported: {known}.')

@@ -1,4 +1,4 @@
-"""PEGASUS as transformers has it (Zhang et al. 2019)."""
+"""PEGASUS in transformers (Zhang et al. 2019, arXiv:1912.08777)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OUTSIDE = {
     for side in SIDES
     for ours, theirs in module(f"{side}_norm", [f"model.{side}.layer_norm"], KINDS).items()
 }
-# What configs of the first years said besides.
+# Switches of early configs; another value is another architecture.
 _ONLY = {
     "normalize_before": True,
     "add_final_layer_norm": True,
@@ -38,7 +38,7 @@ _ONLY = {
     "add_bias_logits": False,
 }
 _CLOSE = 1e-3
-"""What tables of one formula may differ by where angles in the hundreds were computed in fp32."""
+"""Largest difference between tables of one formula: fp32 angles in the hundreds lose digits."""
 
 
 class Pegasus(Family):
@@ -53,19 +53,20 @@ class Pegasus(Family):
     )
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Pre-norm, computed positions, no norm of the embedding."""
         reason = bart_stacks.refusal(model, objective, _FIXED)
         if reason is not None:
             return reason
         here, there = model.embedding.sinusoidal_order, model.decoder_embedding.sinusoidal_order
         if here != there:
-            return f"it has sinusoidal_order = {here} on the one side and {there} on the other"
+            return (
+                f"model.embedding.sinusoidal_order = {here} but "
+                f"model.target_embedding.sinusoidal_order = {there}"
+            )
         return None
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`PegasusConfig`."""
         return {
             "architectures": ["PegasusForConditionalGeneration"],
             "model_type": "pegasus",
@@ -75,7 +76,7 @@ class Pegasus(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """Positions are a table there, which is loaded with the rest: in whatever order."""
+        # transformers loads the position table from the checkpoint, so either order works.
         found = bart_stacks.to_theirs(tensors, model, objective, _OUTSIDE)
         embedding = model.embedding
         shape = (embedding.positions, model.encoder.hidden_size)
@@ -83,15 +84,13 @@ class Pegasus(Family):
         return {**found, **{_name(side): table for side in SIDES}}
 
     def full_name(self, name: str) -> str:
-        """With `model.`, but for the head's."""
         return bart_stacks.full_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors, which other families have too, and its model_type."""
+        # Other families have the same tensor names.
         return self.described_by(config) and self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config. Raises UserError for what only its name has of a PEGASUS."""
         bart_stacks.refuse_other_values(config, _ONLY)
         found = bart_stacks.blocks_of(
             config,
@@ -109,16 +108,16 @@ class Pegasus(Family):
         return {**found, "objective": {"type": "gsg", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; tables of positions are compared and left."""
         theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        # ptm computes positions; their tables are only checked.
         _order(theirs)
         return bart_stacks.from_theirs(theirs, config, _OUTSIDE)
 
 
 def _order(theirs: Tensors) -> SinusoidalOrder:
-    """The order of the tables; without any they are computed as transformers does it.
+    """The order of sines and cosines in the position tables; transformers' order without tables.
 
-    Raises UserError where one is not a formula's: then it was learnt.
+    Raises UserError for a table that is not sinusoidal, such as a trained one.
     """
     orders: tuple[SinusoidalOrder, ...] = get_args(SinusoidalOrder)
     tables = {name: theirs[name] for name in map(_name, SIDES) if name in theirs}
@@ -127,8 +126,8 @@ def _order(theirs: Tensors) -> SinusoidalOrder:
         fitting = [order for order in orders if _is_close(table, order)]
         if not fitting:
             raise UserError(
-                f"{name} is no table of sines and cosines such as transformers or UER-py compute; "
-                "positions of another kind are not supported in a PEGASUS."
+                f"{name} is not a sinusoidal position table as transformers or UER-py compute it; "
+                "other positions are not supported in a PEGASUS."
             )
         orders = tuple(fitting)
     return orders[0]

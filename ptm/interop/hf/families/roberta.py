@@ -1,6 +1,7 @@
-"""RoBERTa (Liu et al. 2019) as transformers has it: positions begin after the padding token's id.
+"""RoBERTa in transformers (Liu et al. 2019, arXiv:1907.11692).
 
-What calls itself roberta but has a BERT's tensors, or a padding id of 0, is a BERT.
+Positions start after the padding token's id. A checkpoint with model_type roberta but BERT's
+tensors, or with padding id 0, is a BERT.
 """
 
 from __future__ import annotations
@@ -36,29 +37,31 @@ class Roberta(Family):
     marks = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """What a BERT holds, with positions that do not begin at 0, and without a pair head."""
         parts, said = ("word", "position", "segment"), ("segments", "position_offset")
         reason = post_norm.refusal(model, objective, parts=parts, said=said)
         if reason is not None:
             return reason
         if model.embedding.position_offset == 0:
-            return "its positions begin at 0, so that it is a BERT"
+            return "model.embedding.position_offset = 0, so the model is a BERT"
         if post_norm.plain_encoder(model).activation != "gelu":
-            return "its activation is not gelu, which its head always has there"
+            return "model.encoder.activation is not gelu, which the head always has in transformers"
         if post_norm.has_pair_head(model, objective):
-            return "it has a pair head"
+            return "the model has a pair head"
         return None
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`RobertaConfig`. Raises UserError where positions begin elsewhere than after padding."""
+        """The content of `config.json`.
+
+        Raises UserError unless positions start at the padding token's id + 1.
+        """
         first = vocabulary.special_id("pad") + 1
         if model.embedding.position_offset != first:
             raise UserError(
-                f"model.embedding.position_offset = {model.embedding.position_offset}: "
-                f"transformers' {self.name} counts positions from the padding token's id + 1, "
-                f"which is {first} with {vocabulary.source}; only such a model can be exported."
+                f"model.embedding.position_offset = {model.embedding.position_offset} cannot be "
+                f"exported: in transformers, {self.name} numbers positions from the padding "
+                f"token's id + 1, which is {first} with {vocabulary.source}."
             )
         return {
             "architectures": [f"{type(self).__name__}ForMaskedLM"],
@@ -72,7 +75,6 @@ class Roberta(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """A model without segments has one row of zeros for them there."""
         return with_segments(
             to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
@@ -81,15 +83,14 @@ class Roberta(Family):
         )
 
     def full_name(self, name: str) -> str:
-        """With `roberta.`, of the encoder's."""
         return modern_name(name, "roberta")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """The prefix `roberta.`, or a bare encoder whose config counts from a padding id on."""
         if self._of_xlm(config):
             return False
         if any(name.startswith("roberta.encoder.layer.0.") for name in names):
             return True
+        # A bare encoder has BERT's names; with padding id 0 it numbers positions as BERT does.
         return (
             "roberta" in str(config.get("model_type"))
             and config.get("pad_token_id", 0) != 0
@@ -97,22 +98,20 @@ class Roberta(Family):
         )
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
-        """Its model_type; with a padding id of 0 it is a BERT."""
+        # With padding id 0, positions are numbered as in BERT.
         return config.get("model_type") == "roberta" and config.get("pad_token_id", 1) != 0
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """BERT's, with the first position. Raises UserError for what is not supported."""
         if config.get("hidden_act", "gelu") != "gelu":
             raise UserError(
-                f'config.json: hidden_act "{config["hidden_act"]}": a RoBERTa\'s head has gelu '
-                "whatever its layers have, which is supported for gelu alone."
+                f'config.json: hidden_act "{config["hidden_act"]}" is not supported; only "gelu" '
+                "is, since a RoBERTa's head always uses gelu."
             )
         blocks = post_norm.blocks_of(config)
         blocks["model"]["embedding"]["position_offset"] = config.get("pad_token_id", 1) + 1
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`; a missing head stays missing."""
         theirs = {modern_name(name, "roberta"): tensor for name, tensor in tensors.items()}
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
@@ -128,7 +127,7 @@ class Roberta(Family):
         )
 
     def _of_xlm(self, config: Mapping[str, Any]) -> bool:
-        """Whether the same tensors are an XLM-RoBERTa's, which only the config says."""
+        """Whether the model_type is XLM-RoBERTa's, whose tensors have the same names."""
         return config.get("model_type") == "xlm-roberta"
 
 

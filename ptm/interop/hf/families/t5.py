@@ -1,7 +1,7 @@
-"""T5 as transformers has it (Raffel et al. 2019), 1.0 and 1.1: config and tensors say which.
+"""T5 1.0 and 1.1 in transformers (Raffel et al. 2019, arXiv:1910.10683).
 
-1.0 has a plain feed-forward layer and a tied output that is scaled; 1.1 has a gated layer and an
-output matrix of its own.
+1.0 has a plain feed-forward layer and a tied, scaled output; 1.1 has a gated feed-forward layer
+and an untied output. Config and tensors show which one a checkpoint is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ptm.text.vocabulary import Vocabulary
 _WORDS, _OUTPUT = "shared.weight", "lm_head.weight"
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _POSITIONS = 512
-"""What an export promises where the config says nothing: there is no table."""
+"""Sequence length of an import whose config has no n_positions; T5 has no position embedding."""
 
 _STACK = {"norm": "rms", "norm_position": "pre", "bias": False, "attention_scale": False}
 _FIXED = Fixed(
@@ -52,30 +52,29 @@ class T5(Family):
     )
 
     def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        """Pre-norm, without biases and scales, with relative positions in both stacks."""
         reason = encoder_decoder.refusal(model, objective, _FIXED, alike=_ALIKE)
         if reason is not None:
             return reason
         stacks = Stacks.of(model, objective)
         if stacks.encoder.position_bias is None:
-            return "it has no model.encoder.position_bias"
+            return "model.encoder.position_bias is not set"
         if stacks.encoder.feed_forward == "gated" and stacks.encoder.activation == "gelu":
-            return "its gates have the exact gelu, where T5's have gelu_tanh"
+            return "model.encoder.activation of a gated layer is gelu, where T5 has gelu_tanh"
         if stacks.head.bias:
-            return "it has objective.head.bias = True"
+            return "objective.head.bias = True"
         if stacks.head.scaled and not stacks.head.tied:
-            return "it has objective.head.scaled = True with a matrix of its own"
+            return "objective.head.scaled = True but objective.head.tied = False"
         if model.attention_dropout not in (None, model.dropout):
-            return f"it has model.attention_dropout = {model.attention_dropout} beside dropout"
+            return f"model.attention_dropout = {model.attention_dropout}, not model.dropout"
         return None
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """`T5Config`, in the keys that all versions of transformers read."""
         stacks = Stacks.of(model, objective)
         encoder, bias = stacks.encoder, stacks.encoder.position_bias
-        assert bias is not None, "refused before"
+        assert bias is not None, "position_bias was checked before"
+        # Keys that all versions of transformers read.
         return {
             "architectures": ["T5ForConditionalGeneration"],
             "model_type": "t5",
@@ -93,7 +92,8 @@ class T5(Family):
             "dropout_rate": model.dropout,
             "layer_norm_epsilon": encoder.norm_epsilon,
             "feed_forward_proj": _projection(encoder.feed_forward, encoder.activation),
-            # Versions before 5 scale a tied output and no other; later ones tie what is equal.
+            # transformers before 5 scales the output exactly if it is tied; later versions tie
+            # matrices that are equal. So "tied" is written only for a scaled output.
             "tie_word_embeddings": stacks.head.scaled,
             "scale_decoder_outputs": stacks.head.scaled,
             **special_ids(vocabulary),
@@ -103,23 +103,21 @@ class T5(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        """An output that is tied but not scaled is written as a matrix of its own."""
         stacks = Stacks.of(model, objective)
         gated = stacks.encoder.feed_forward == "gated"
         parts = _parts(stacks.encoder.layers, stacks.decoder.layers, gated=gated)
         found = encoder_decoder.to_theirs(tensors, parts)
+        # A tied output that is not scaled is written as an untied copy, see `config`.
         return found if stacks.head.scaled else {_OUTPUT: tensors[WORDS], **found}
 
     def full_name(self, name: str) -> str:
-        """As it is: a bare model has the same names."""
         return name
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        """Its tensors, which other descendants of T5 have too, and its model_type."""
+        # Other descendants of T5 have the same tensor names.
         return self.described_by(config) and self.has_marks(names)
 
     def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        """Sizes from the config, what is tied from both."""
         feed_forward, activation = _feed_forward(config, usual=self._usual_feed_forward)
         stack: dict[str, Any] = {
             "type": "transformer",
@@ -158,7 +156,6 @@ class T5(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inverse of `to_huggingface`."""
         layers = config["num_layers"]
         decoder_layers = config.get("num_decoder_layers") or layers
         encoder_decoder.refuse_layers_beyond(
@@ -184,31 +181,37 @@ class T5(Family):
     _usual_feed_forward = "relu"
 
     def _is_scaled(self, config: Mapping[str, Any]) -> bool:
-        """Whether the output is scaled, as it is where config.json does not say it is untied."""
+        """Whether the output is scaled: by default, unless config.json declares it untied."""
         said = config.get("scale_decoder_outputs", config.get("tie_word_embeddings"))
         return said is not False
 
 
 def _is_tied(tensors: Tensors) -> bool:
-    """Whether an output that is not scaled is the table of words; no config alone says so."""
+    """Whether an unscaled output is the word embedding; only the tensors show it."""
     if not tensors:
         return False
     return _OUTPUT not in tensors or torch.equal(tensors[_OUTPUT], tensors[_WORDS])
 
 
 def _projection(feed_forward: str, activation: str) -> str:
-    """`feed_forward_proj`, in which the gated gelu is the approximation."""
+    """The value of `feed_forward_proj`, where gated-gelu means the tanh approximation."""
     if feed_forward == "gated":
         return "gated-gelu" if activation == "gelu_tanh" else f"gated-{ACTIVATIONS[activation]}"
     return ACTIVATIONS[activation]
 
 
 def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
-    """Our kind and activation. Raises UserError for those that are not known here."""
+    """ptm's `feed_forward` and `activation`. Raises UserError for unknown ones.
+
+    `usual`: the value of `feed_forward_proj` if the config has none.
+    """
     said = str(config.get("feed_forward_proj", usual))
     kind, _, activation = said.rpartition("-")
     if kind not in ("", "gated"):
-        raise UserError(f'config.json: feed_forward_proj "{said}" is not supported.')
+        raise UserError(
+            f'config.json: feed_forward_proj "{said}" is not supported; it must be ACTIVATION or '
+            "gated-ACTIVATION."
+        )
     if said == "gated-gelu":
         return "gated", "gelu_tanh"
     key = "feed_forward_proj"
@@ -216,7 +219,7 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
 
 
 def _parts(layers: int, decoder_layers: int, *, gated: bool) -> dict[str, tuple[str, ...]]:
-    """Every tensor that there can be, here and there."""
+    """Canonical name of every tensor that a model may have, to transformers' names."""
     parts: dict[str, tuple[str, ...]] = {WORDS: (_WORDS,), OUTPUT: (_OUTPUT,)}
     for side, count in (("encoder", layers), ("decoder", decoder_layers)):
         first = f"{side}.block.0.layer.0.SelfAttention"
@@ -229,6 +232,11 @@ def _parts(layers: int, decoder_layers: int, *, gated: bool) -> dict[str, tuple[
 
 
 def _layer(ours: str, theirs: str, *, crosses: bool, gated: bool) -> dict[str, tuple[str, ...]]:
+    """Names of one block; `ours`, `theirs`: prefixes. `crosses`: a decoder's, with cross-attention.
+
+    A block of transformers numbers its parts: 0 self-attention, then in a decoder 1
+    cross-attention, last the feed-forward layer.
+    """
     attention, cross, last = f"{theirs}0.SelfAttention.", f"{theirs}1.", 2 if crosses else 1
     up = ("gate_up", ("wi_0", "wi_1")) if gated else ("up", ("wi",))
     dense = f"{theirs}{last}.DenseReluDense."

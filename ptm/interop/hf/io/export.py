@@ -1,4 +1,4 @@
-"""Writing a Hugging Face folder that transformers loads with nothing missing and nothing left."""
+"""Export to a Hugging Face folder that transformers loads without missing or unexpected tensors."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 
 _OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 _ALONE = (
-    "`AutoModel` loads the encoder alone; masked language modelling trains no pooler: where the "
-    "family has one, pass `add_pooling_layer=False`."
+    "`AutoModel` loads the encoder without its head. Masked language modelling trains no pooler; "
+    "for a family that has one, pass `add_pooling_layer=False`."
 )
 _TASKS = {
     "AutoModel": ("feature-extraction", _ALONE),
     "AutoModelForMaskedLM": ("fill-mask", _ALONE),
-    "AutoModelForCausalLM": ("text-generation", "`AutoModel` loads it without its output layer."),
+    "AutoModelForCausalLM": (
+        "text-generation",
+        "`AutoModel` loads the model without its output layer.",
+    ),
     "AutoModelForSeq2SeqLM": (
         "text2text-generation",
-        "`AutoModel` loads it without its output layer.",
+        "`AutoModel` loads the model without its output layer.",
     ),
 }
-"""By what loads a model: the hub's name of what it is for, and a note."""
+"""Auto class to the Hub's pipeline tag and a note for the model card."""
 
 
 def export_to_huggingface(
     source: Source, out: Path, *, weights_format: Literal["safetensors", "bin"]
 ) -> None:
-    """Write `out` aside and rename it. Raises UserError where it exists or no family fits."""
+    """Write the model of `source` as a Hugging Face folder; `out` appears only when complete.
+
+    The folder has config, weights, tokenizer, recipe and model card. Raises UserError if `out`
+    exists or no family can hold the model.
+    """
     recipe = source.recipe()
     if recipe.target_tokenizer is not None:
         raise UserError(
-            f"{source.folder}: has two vocabularies, which no family of transformers that is "
-            "supported here holds; `ptm generate` and `ptm evaluate` read the run itself."
+            f"{source.folder}: the model has two vocabularies, which no supported family of "
+            "transformers can hold. Use `ptm generate` and `ptm evaluate` on the run itself."
         )
     family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
@@ -79,9 +86,9 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
 
 
 def model_card(recipe: ModelRecipe, source: Source, *, name: str, loader: str) -> str:
-    """The README of an export: what it is, how it was made, what was measured."""
+    """The README.md of an export: how to load it, its origin, metrics and recipe."""
     task, note = _TASKS[loader]
-    made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from another's weights"
+    made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from imported weights"
     figures = source.figures()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
@@ -98,7 +105,10 @@ def model_card(recipe: ModelRecipe, source: Source, *, name: str, loader: str) -
 
 
 def family_for(recipe: ModelRecipe, *, source: str) -> Family:
-    """The family that a model is exported as. Raises UserError where none can hold it."""
+    """The family as which a model is exported.
+
+    Raises UserError with each family's reason if none can hold the model.
+    """
     refusals, fitting = [], []
     kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
@@ -110,5 +120,8 @@ def family_for(recipe: ModelRecipe, *, source: str) -> Family:
         else:
             refusals.append(f"{family.name}: {refusal}")
     if not fitting:
-        raise UserError(f"{source}: fits no family of transformers ({'; '.join(refusals)}).")
+        raise UserError(
+            f"{source}: no supported family of transformers can hold the model "
+            f"({'; '.join(refusals)})."
+        )
     return max(fitting, key=lambda family: family.preference(recipe))

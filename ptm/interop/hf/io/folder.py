@@ -1,4 +1,4 @@
-"""Reading a Hugging Face folder: config, vocabulary, weights in either format, whole or sharded."""
+"""Read a Hugging Face folder: config, tokenizer, weights (.safetensors or .bin, also sharded)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _WORDS = "word_embedding.weight"
 
 
 class HuggingFaceFolder:
-    """A folder that transformers' `from_pretrained` would load."""
+    """A folder that `from_pretrained` of transformers loads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Its config.json. Raises UserError where it cannot be read."""
+        """The content of config.json. Raises UserError if it cannot be read."""
         return read_config(self.folder / "config.json")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors in fp32. Raises UserError where there are none or they are damaged."""
+        """All floating-point tensors, in fp32. Raises UserError if files are absent or damaged."""
         files = self._weight_files()
         tensors: dict[str, Tensor] = {}
         for path in files:
@@ -55,52 +55,61 @@ class HuggingFaceFolder:
                 return [self.folder / whole]
             if (self.folder / index).exists():
                 return _shards(self.folder / index)
-        raise UserError(f"{self.folder}: has neither model.safetensors nor pytorch_model.bin.")
+        raise UserError(
+            f"{self.folder}: no weights found; model.safetensors or pytorch_model.bin, or an index "
+            "of shards, is needed."
+        )
 
     @cached_property
     def family(self) -> Family:
-        """The family its tensors are of. Raises UserError where none fits."""
+        """The family that recognises the tensors. Raises UserError if none does."""
         for family in families():
             if family.recognises(self.config, self.tensors.keys()):
                 return family
-        raise UserError(f"{self.folder}: its tensors are of no supported family ({self._lacking}).")
+        raise UserError(
+            f"{self.folder}: the tensors are not those of a supported family ({self._lacking})."
+        )
 
     @property
     def _lacking(self) -> str:
-        """What the family that the config names has and the tensors have not."""
+        """A reason: the first tensor that the config's family requires and the weights lack.
+
+        For a config of no supported family, its model_type and the supported families.
+        """
         named = f'model_type "{self.config.get("model_type")}"'
         for family in families():
             if family.described_by(self.config):
                 there = {family.full_name(name) for name in self.tensors}
                 lacking = [name for name in family.marks if name not in there]
                 if lacking:
-                    return f"for {named} of its config.json they lack {lacking[0]}"
+                    return f"config.json has {named}, but the weights lack {lacking[0]}"
         known = ", ".join(family.name for family in families())
-        return f"{named} of its config.json; supported: {known}"
+        return f"config.json has {named}; supported: {known}"
 
     def canonical(self) -> dict[str, Tensor]:
         """The tensors under canonical names.
 
-        Raises UserError where some are missing, not of the config's shape, or not finite.
+        Raises UserError if a tensor is missing, contradicts the config or is not finite.
         """
         try:
             found = self.family.from_huggingface(self.tensors, self.config)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
-            raise UserError(f"{self.folder}: the weights or the config lack {error}.") from error
+            raise UserError(f"{self.folder}: the weights or config.json lack {error}.") from error
         except TypeError as error:
             raise UserError(
-                f"{self.folder / 'config.json'}: has a wrong type ({error})."
+                f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
         if not all(tensor.isfinite().all() for tensor in found.values()):
             refuse_non_finite(self.tensors, source=str(self.folder))
         return found
 
     def left_out(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
-        """Names of theirs that would not come back from `tensors`, what `canonical` gave.
+        """Names of the folder's tensors that an import drops; `tensors`: result of `canonical`.
 
-        Second copies of the word embedding and the output bias, which are tied, are none.
+        These are the tensors that an export of `tensors` would not write again. Constants and
+        copies of the tied word embedding or output bias do not count as dropped.
         """
         back = self.family.to_huggingface(tensors, recipe.model, recipe.objective)
         rows = len(tensors[_WORDS])
@@ -114,16 +123,19 @@ class HuggingFaceFolder:
         )
 
     def recipe_data(self) -> dict[str, Any]:
-        """The `tokenizer`, `model` and `objective` blocks of a recipe."""
+        """The `tokenizer`, `model` and `objective` blocks of a recipe.
+
+        Raises UserError for a config or tokenizer that is not supported or damaged.
+        """
         try:
             blocks = self.family.blocks(self.config, self.tensors)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
-            raise UserError(f"{self.folder / 'config.json'}: lacks {error}.") from error
+            raise UserError(f"{self.folder / 'config.json'}: {error} is missing.") from error
         except (TypeError, ValueError) as error:
             raise UserError(
-                f"{self.folder / 'config.json'}: has a wrong type ({error})."
+                f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["start"] = self._tokenizer.puts_start
@@ -135,44 +147,47 @@ class HuggingFaceFolder:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index names. Raises UserError for one outside of its folder."""
+    """The weight files that an index names. Raises UserError for a file outside its folder."""
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        # By the name alone: in the hub's cache the files of a folder are links that lead out of it.
+        # Check names, not resolved paths: in the Hub's cache files are links out of the folder.
         beyond = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{index}: is damaged ({error}).") from error
+        raise UserError(f"{index}: the file is damaged ({error}).") from error
     if beyond:
         raise UserError(
-            f'{index}: weight_map names "{beyond[0]}"; the files of a model lie in its folder.'
+            f'{index}: weight_map names "{beyond[0]}", which is outside the model\'s folder.'
         )
     return [index.parent / name for name in names]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors or .bin. Raises UserError where it is damaged."""
+    """All tensors of a .safetensors or .bin file, read without running code.
+
+    Raises UserError if the file is damaged, is not a file of tensors, or contains code.
+    """
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if not _looks_like_weights(path):
             raise UserError(
-                f"{path}: is not a file of weights (a pointer to one, perhaps: `git lfs pull`)."
+                f"{path}: not a file of weights. If it is a Git LFS pointer, run `git lfs pull`."
             )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as weights ({error}).") from error
+        raise UserError(f"{path}: the weights cannot be read ({error}).") from error
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path}: wants to run code while it is loaded, which is refused; a file of tensors "
-            "alone is needed."
+            f"{path}: loading this file would run code, which is not allowed. Give a file that "
+            "contains only tensors."
         ) from error
     if not isinstance(loaded, dict):
-        raise UserError(f"{path}: is not a dictionary of tensors.")
+        raise UserError(f"{path}: not a dictionary of tensors.")
     return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
 
 
 def _looks_like_weights(path: Path) -> bool:
-    """Whether a .bin begins as torch's files do: an archive, or a pickle."""
+    """Whether a .bin file starts like a file of torch.save: with a zip archive or a pickle."""
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")

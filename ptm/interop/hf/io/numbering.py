@@ -1,4 +1,4 @@
-"""How the families that read SentencePiece models number their pieces, and what they add."""
+"""Token ids of SentencePiece models: how each family numbers the pieces and which ids it adds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ptm.text.tokenizers.sentencepiece import FAIRSEQ_FIRST, PEGASUS_OFFSET
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _T5_SENTINELS = 100
-"""What its tokenizer adds where nothing else is said."""
+"""Sentinels that T5's tokenizer adds by default."""
 
 
 def numbering(
@@ -20,11 +20,12 @@ def numbering(
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Options of a `tokenizer` block: `ids`, and of T5 and PEGASUS what stands after the pieces.
+    """Options of a `tokenizer` block: `ids`, and for T5 and PEGASUS also `sentinels` and `unused`.
 
-    `path`: the model file, else `model` is that of a tokenizer.json, in which all ids are final.
-    `settings`, `config`: tokenizer_config.json and config.json. Raises UserError for an offset that
-    is not PEGASUS's own.
+    `path`: the SentencePiece file. Without it `model` is the model of a tokenizer.json, whose ids
+    are final. `settings`, `config`: contents of tokenizer_config.json and config.json. `unused`
+    fills the vocabulary up to the config's vocab_size. Raises UserError for an offset that is not
+    PEGASUS's default.
     """
     said = " ".join(str(s) for s in (settings.get("tokenizer_class"), config.get("model_type")))
     said = said.lower().replace("-", "")
@@ -37,8 +38,8 @@ def numbering(
         ids, added = "pegasus", int(settings.get("offset", PEGASUS_OFFSET))
         if added != PEGASUS_OFFSET:
             raise UserError(
-                f"{path}: its tokenizer_config.json has offset: {added}; only PEGASUS's own "
-                f"{PEGASUS_OFFSET} is supported here, and the ids would differ."
+                f"{path}: offset = {added} in tokenizer_config.json is not supported, since token "
+                f"ids would differ; only PEGASUS's default of {PEGASUS_OFFSET} is."
             )
     elif "t5" in said and not any("<extra_id_0>" in piece for piece in pieces):
         added = int(settings.get("extra_ids", _T5_SENTINELS))

@@ -1,4 +1,4 @@
-"""A tokenizer in a Hugging Face folder: written so that AutoTokenizer gives the same ids."""
+"""Write a tokenizer into a Hugging Face folder so that AutoTokenizer gives the same ids."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
 OPTIONS = "ptm_tokenizer"
-"""The key of tokenizer_config.json that holds the recipe's block without its files."""
+"""Key of tokenizer_config.json that holds the recipe's `tokenizer` block without its files."""
 _DOUBLE_SEPARATORS = ("roberta", "xlm-roberta", "bart")
 _PIPELINE_CLASS = "PreTrainedTokenizerFast"
 _FILES = {"llama": {"spiece.model": "tokenizer.model"}}
-"""Names of files that differ by the model's type."""
+"""File names that differ for a model_type: ptm's name to transformers'."""
 
 
 @dataclass(frozen=True)
 class Around:
-    """The special tokens that AutoTokenizer puts around a text of its own accord."""
+    """The special tokens that AutoTokenizer adds around a text by default."""
 
     before: bool = True
-    """The start token."""
+    """Whether to add the start token."""
     after: bool = True
-    """The end token, which would tell a model that predicts the next token that all is said."""
+    """Whether to add the end token; after it a causal model would not continue a prompt."""
 
 
 def write_tokenizer(
@@ -40,10 +40,10 @@ def write_tokenizer(
     config: Mapping[str, Any],
     around: Around = Around(),
 ) -> None:
-    """The vocabulary, the pipeline, and the settings that AutoTokenizer reads.
+    """Write the vocabulary, tokenizer.json and the settings that AutoTokenizer reads.
 
-    `positions`: the longest sequence. `config`: the model's config.json, which says how two texts
-    are told apart.
+    `positions`: the longest sequence. `config`: content of the model's config.json, which decides
+    how two texts are separated. `around`: special tokens to add by default.
     """
     vocabulary, ours = tokenizer.vocabulary, tokenizer.config
     renamed = _FILES.get(config.get("model_type", ""), {})
@@ -80,7 +80,7 @@ def write_tokenizer(
         }
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
-        # The classes of families put both tokens around a text, whatever the pipeline says.
+        # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
         "tokenizer_class": ours.huggingface_class if around.after else _PIPELINE_CLASS,
         "do_lower_case": ours.lowercase,
         "tokenize_chinese_chars": True,
@@ -97,7 +97,7 @@ def write_tokenizer(
 
 
 def _marks(vocabulary: Vocabulary) -> list[str]:
-    """Tokens without a role that an objective writes into texts: sentinels, gaps of sentences."""
+    """Special tokens without a role that an objective inserts: sentinels and gap-sentence masks."""
     sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
     taken = {*vocabulary.specials.values()}
     gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
@@ -107,9 +107,9 @@ def _marks(vocabulary: Vocabulary) -> list[str]:
 def _template(
     vocabulary: Vocabulary, around: Around, *, double: bool, second: int
 ) -> processors.PostProcessor:
-    """What stands around one text and two; `second`: the segment of the second text.
+    """The template that adds special tokens to one text and to a pair of texts.
 
-    `double`: whether there are two end tokens between them.
+    `double`: whether two end tokens separate a pair. `second`: the segment id of the second text.
     """
     begins = around.before and vocabulary.has("cls")
     used = [role for role, chosen in (("cls", begins), ("sep", around.after)) if chosen]
@@ -127,5 +127,5 @@ def _template(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """One object, readable."""
+    """Write one JSON object, indented."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reading the tokenizer of a Hugging Face folder as the `tokenizer` block of a recipe."""
+"""Read the tokenizer of a Hugging Face folder as the `tokenizer` block of a recipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PROBES = (
 
 
 class HuggingFaceTokenizer:
-    """The tokenizer in `folder`, whose config.json is `config`."""
+    """The tokenizer of a Hugging Face folder; `config`: content of its config.json."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -44,7 +44,10 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def block(self) -> dict[str, Any]:
-        """The `tokenizer` block, its files as they lie. Raises UserError where ids would differ."""
+        """The `tokenizer` block, with paths of the folder's files or of extracted copies.
+
+        Raises UserError if the tokenizer is not supported, or if its ids would differ.
+        """
         kind = self._kind()
         options = dict(self._settings.get(OPTIONS) or {"type": kind})
         if "lowercase" not in options or kind in _LISTS:
@@ -56,7 +59,7 @@ class HuggingFaceTokenizer:
         else:
             self._refuse_other_wordpieces(lowercase=options["lowercase"])
             files = {"vocab": self._vocab_file()}
-        # Null says nothing.
+        # A null setting counts as absent.
         settings = {key: value for key, value in self._settings.items() if value is not None}
         roles = special_roles({**self._read("special_tokens_map.json"), **settings})
         block = {
@@ -85,9 +88,9 @@ class HuggingFaceTokenizer:
         model = self._pipeline.model.get("type")
         if model not in _MODELS:
             raise UserError(
-                f"{self.folder}: has no tokenizer that can be read: neither vocab.txt, nor "
-                "vocab.json with merges.txt, nor a SentencePiece model, nor a tokenizer.json with "
-                f"WordPieces, byte-level BPE or unigrams{f' (it has {model})' if model else ''}."
+                f"{self.folder}: no supported tokenizer found. Supported: vocab.txt; vocab.json "
+                "with merges.txt; a SentencePiece model; a tokenizer.json with a WordPiece, "
+                f"byte-level BPE or Unigram model{f' (it has {model})' if model else ''}."
             )
         return _MODELS[model]
 
@@ -117,22 +120,28 @@ class HuggingFaceTokenizer:
         for name, usual in (("strip_accents", lowercase), ("tokenize_chinese_chars", True)):
             if settings.get(name) not in (None, usual):
                 raise UserError(
-                    f"{self.folder}: its tokenizer has {name}: {json.dumps(settings[name])}, which "
-                    f"is not supported here; the ids would differ."
+                    f"{self.folder}: the tokenizer's {name} = {json.dumps(settings[name])} is not "
+                    f"supported, since token ids would differ; only {json.dumps(usual)} is."
                 )
 
     def _vocab_file(self) -> Path:
-        """`vocab.txt`, or the vocabulary of `tokenizer.json` written out."""
+        """The path of `vocab.txt`, or of a file with the vocabulary of `tokenizer.json`."""
         vocab = self.folder / "vocab.txt"
         if vocab.exists():
             return self._with_sentinels(vocab)
         if not isinstance(self._pipeline.model.get("vocab"), dict):
-            raise UserError(f"{self.folder}: has neither vocab.txt nor a tokenizer.json with one.")
+            raise UserError(
+                f"{self.folder}: no vocabulary found; vocab.txt or a tokenizer.json with a "
+                "vocabulary is needed."
+            )
         tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
         return self._written("vocab.txt", tokens.encode("utf-8"))
 
     def _with_sentinels(self, vocab: Path) -> Path:
-        """The file, with sentinels as they are called here: UER-py's T5s on the hub say extra0."""
+        """The vocabulary with sentinels named as in ptm.
+
+        UER-py's T5 models on the Hub name them extra0; ptm names them <extra_id_0>.
+        """
         text = vocab.read_text(encoding="utf-8")
         if self._config.get("model_type") != "t5" or not _EXTRA.search(text):
             return vocab
@@ -144,8 +153,8 @@ class HuggingFaceTokenizer:
             byte_level = self._pipeline.pre_tokenizer("ByteLevel")
             if not byte_level or byte_level.get("use_regex") is False:
                 raise UserError(
-                    f"{self.folder}: its tokenizer.json is byte-pair encoding, but not GPT-2's of "
-                    "bytes, which is the only one supported."
+                    f"{self.folder}: tokenizer.json has a byte-pair encoding that is not GPT-2's "
+                    "byte-level one; only that is supported."
                 )
             options.setdefault("prefix_space", bool(byte_level.get("add_prefix_space")))
         else:
@@ -157,7 +166,7 @@ class HuggingFaceTokenizer:
             not isinstance(self._pipeline.model.get("vocab"), dict)
             or "merges" not in self._pipeline.model
         ):
-            raise UserError(f"{self.folder}: lacks vocab.json or merges.txt.")
+            raise UserError(f"{self.folder}: vocab.json or merges.txt is missing.")
         tokens = {token: i for i, token in enumerate(self._pipeline.tokens())}
         return {
             "vocab": self._written("vocab.json", json.dumps(tokens, ensure_ascii=False).encode()),
@@ -169,13 +178,13 @@ class HuggingFaceTokenizer:
     def _refuse_ends_of_words(self, vocab: Path) -> None:
         if any(token.endswith(_END_OF_WORD) for token in self._read(vocab.name)):
             raise UserError(
-                f"{vocab}: its tokens mark the ends of words ({_END_OF_WORD}), as OpenAI's first "
-                "GPT's do; of byte-pair encoding only GPT-2's of bytes is supported."
+                f"{vocab}: the tokens mark the ends of words with {_END_OF_WORD}, as those of "
+                "OpenAI's first GPT do; only GPT-2's byte-level byte-pair encoding is supported."
             )
 
     @property
     def puts_start(self) -> bool:
-        """Whether the start token comes before a text of its own accord, as LLaMA's does."""
+        """Whether the tokenizer adds the start token before a text by default, as LLaMA's does."""
         said = self._settings.get("add_bos_token")
         if said is not None:
             return bool(said)
@@ -195,9 +204,8 @@ class HuggingFaceTokenizer:
             )
             if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
                 raise UserError(
-                    f"{self.folder}: its tokenizer is ALBERT's English one, which rewrites quotes, "
-                    "accents and numbers around SentencePiece; that is not supported here, and the "
-                    "ids would differ."
+                    f"{self.folder}: ALBERT's English tokenizer is not supported. It rewrites "
+                    "quotes, accents and numbers around SentencePiece, so token ids would differ."
                 )
         path = self._sentencepiece_file
         if path is None:
@@ -209,16 +217,16 @@ class HuggingFaceTokenizer:
         return {"model": path}
 
     def _refuse_other_ids(self, block: dict[str, Any]) -> None:
-        """Raise UserError where `tokenizer.json` cuts plain text in another way."""
+        """Raise UserError if `tokenizer.json` gives other ids for plain text than the block."""
         path = self.folder / "tokenizer.json"
         if not path.exists():
             return
         try:
             ours = _config_of(block).load()
         except ValidationError as error:
-            raise UserError(f"{self.folder}: its tokenizer cannot be read ({error}).") from error
+            raise UserError(f"{self.folder}: the tokenizer cannot be read ({error}).") from error
         theirs = tokenizers.Tokenizer.from_file(str(path))
-        # A space at the end means nothing to SentencePiece, but to some pipelines that follow it.
+        # SentencePiece ignores a trailing space; some tokenizer.json made from it do not.
         strips = block["type"] == "sentencepiece"
         probes = [text.strip() if strips else text for text in _PROBES]
         for text, mine in zip(probes, ours.encode(probes), strict=True):
@@ -226,13 +234,13 @@ class HuggingFaceTokenizer:
             if mine != other:
                 shown = [ours.vocabulary.tokens[i] for i in mine][:8]
                 raise UserError(
-                    f"{self.folder}: its tokenizer.json cuts {text!r} into "
-                    f"{[theirs.id_to_token(i) for i in other][:8]} …, which would be {shown} … "
-                    "here: it is of a kind that is not supported."
+                    f"{self.folder}: this kind of tokenizer is not supported: tokenizer.json "
+                    f"splits {text!r} into {[theirs.id_to_token(i) for i in other][:8]} …, but "
+                    f"ptm would split it into {shown} …."
                 )
 
     def _written(self, name: str, content: bytes) -> Path:
-        """A file that lives as long as this process: the block that names it is handed on."""
+        """Write a temporary file, kept until the process ends since a returned block names it."""
         folder = tempfile.TemporaryDirectory(prefix="ptm-tokenizer-")
         _EXTRACTS.append(folder)
         path = Path(folder.name) / name
@@ -246,7 +254,7 @@ class HuggingFaceTokenizer:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path}: is not JSON ({error}).") from error
+            raise UserError(f"{path}: not valid JSON ({error}).") from error
         return content if isinstance(content, dict) else {}
 
 
@@ -256,7 +264,7 @@ def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:
 
 
 def _with_padding(block: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens of a block; where the vocabulary has no padding, it is the end token."""
+    """The special tokens of a block; the end token is the padding if the vocabulary has none."""
     vocabulary = _config_of(block).read()
     roles: dict[str, str] = block["special_tokens"]
     pad, end = (vocabulary.specials[role] for role in ("pad", "sep"))

@@ -1,4 +1,4 @@
-"""What a `tokenizer.json` says, and the SentencePiece model that it was made from."""
+"""Read a `tokenizer.json`, and rebuild the SentencePiece model it was made from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from ptm.errors import UserError
 from ptm.text.tokenizers.sentencepiece_file import SPACE, bpe_model, unigram_model
 
-# Normalisers that SentencePiece does itself.
+# Normalizers that SentencePiece has too.
 _AS_SENTENCEPIECE = ("Precompiled", "Strip", "NFC", "Lowercase")
 
 
 class PipelineFile:
-    """The content of a `tokenizer.json`; of none where there is no such file."""
+    """The content of a `tokenizer.json`; empty if the file is absent."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.content = content
@@ -23,12 +23,12 @@ class PipelineFile:
 
     @property
     def model(self) -> dict[str, Any]:
-        """What cuts words."""
+        """The model that splits words into tokens; empty if absent."""
         model = self.content.get("model")
         return model if isinstance(model, dict) else {}
 
     def normalizers(self) -> list[dict[str, Any]]:
-        """The steps before the cutting, one after another."""
+        """The normalizers in their order, sequences flattened."""
         steps = [self.content.get("normalizer")]
         found: list[dict[str, Any]] = []
         while steps:
@@ -40,43 +40,44 @@ class PipelineFile:
         return found
 
     def pre_tokenizer(self, kind: str) -> dict[str, Any]:
-        """The step of this type; none: empty."""
+        """The pre-tokenizer of type `kind`; empty if absent."""
         step = self.content.get("pre_tokenizer") or {}
         steps = step.get("pretokenizers", [step])
         return next((step for step in steps if step.get("type") == kind), {})
 
     @property
     def puts_start(self) -> bool:
-        """Whether a special token is put before a text."""
+        """Whether the post-processor adds a special token before a text."""
         step = self.content.get("post_processor") or {}
         steps = step.get("processors", [step])
         singles = [step["single"] for step in steps if step.get("type") == "TemplateProcessing"]
         return any("SpecialToken" in single[0] for single in singles if single)
 
     def tokens(self) -> list[str]:
-        """Tokens by id, with those that were added after the vocabulary was made."""
+        """All tokens in the order of their ids, added tokens included."""
         ids: Mapping[str, int] = self.model["vocab"]
         added = {token["content"]: token["id"] for token in self.content.get("added_tokens", [])}
         whole = {**added, **ids}
         return sorted(whole, key=whole.__getitem__)
 
     def merges(self) -> list[tuple[str, str]]:
-        """Pairs in the order in which they are merged."""
+        """Merged pairs, by priority."""
         pairs = (m.split(" ") if isinstance(m, str) else m for m in self.model["merges"])
         return [(left, right) for left, right in pairs]
 
     @property
     def merges_characters(self) -> bool:
-        """Whether it is the byte-pair encoding of SentencePiece, as LLaMA's, and not of bytes."""
+        """Whether the model is SentencePiece's byte-pair encoding (as LLaMA's), not byte-level."""
         steps = (*self.normalizers(), self.pre_tokenizer("Metaspace"))
         marks_spaces = any(SPACE in step.values() for step in steps)
         of_bytes = bool(self.pre_tokenizer("ByteLevel"))
         return self.model.get("type") == "BPE" and marks_spaces and not of_bytes
 
     def sentencepiece(self, *, fairseq: bool) -> bytes:
-        """The file of a SentencePiece model with its pieces. Raises UserError where there is none.
+        """The bytes of an equivalent SentencePiece model file.
 
-        `fairseq`: whether they are in the order of XLM-R.
+        `fairseq`: whether the ids are in the order of XLM-R. Raises UserError if no SentencePiece
+        model is equivalent.
         """
         return self._merged() if self.merges_characters else self._unigrams(fairseq=fairseq)
 
@@ -91,8 +92,9 @@ class PipelineFile:
         metaspace = self.pre_tokenizer("Metaspace")
         if self.model.get("type") != "Unigram" or others or not metaspace:
             raise UserError(
-                "its tokenizer.json is no plain SentencePiece model"
-                f"{f' (it has {others[0]})' if others else ''}; give the .model file beside it."
+                "tokenizer.json is not a plain SentencePiece model"
+                f"{f' (it has {others[0]})' if others else ''}. Put the SentencePiece .model file "
+                "into the folder."
             )
         charsmaps = (n["precompiled_charsmap"] for n in steps if n["type"] == "Precompiled")
         added = self.content.get("added_tokens", [])
@@ -110,7 +112,9 @@ class PipelineFile:
         scheme = self.pre_tokenizer("Metaspace").get("prepend_scheme", "never")
         pieces, unknown = self.tokens(), self.model.get("unk_token")
         if unknown not in pieces:
-            raise UserError("its tokenizer.json has no unknown token, as SentencePiece always has.")
+            raise UserError(
+                "tokenizer.json has no unknown token (unk_token), which SentencePiece needs."
+            )
         return bpe_model(
             pieces,
             self.merges(),

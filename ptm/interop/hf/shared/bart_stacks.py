@@ -1,4 +1,4 @@
-"""What BART and PEGASUS share in transformers: the names of their tensors, and their configs."""
+"""What BART and PEGASUS share in transformers: tensor names and config keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORDS, _OUTPUT = "model.shared.weight", "lm_head.weight"
 BIAS = "final_logits_bias"
 POSITIONS = "model.{side}.embed_positions.weight"
 EPSILON = 1e-5
-"""Of their norms, which no config can change."""
+"""Epsilon of their layer norms, fixed in transformers."""
 _COPIES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 _LAYER = {
     "attention.qkv": tuple(f"self_attn.{part}_proj" for part in "qkv"),
@@ -46,11 +46,15 @@ _CROSSING = {
     "cross_attention_norm": ("encoder_attn_layer_norm",),
 }
 SIDES = {"encoder": "embedding", "decoder": "target_embedding"}
-"""Stacks, and what the embedding before each is called here."""
+"""The two stacks, and ptm's name of the embedding before each."""
 
 
 def fixed(norm_position: str, embedding: Mapping[str, Any], *, said: Collection[str]) -> Fixed:
-    """Options of layers with biases, scales and the one epsilon there is."""
+    """Options that every model of the family has, and options that its config can express.
+
+    `embedding`: fixed options of both embeddings. `said`: embedding options that the config can
+    express beside `positions` and `scaled`.
+    """
     return Fixed(
         stack={"norm_position": norm_position, "norm_epsilon": EPSILON},
         embedding=embedding,
@@ -60,23 +64,26 @@ def fixed(norm_position: str, embedding: Mapping[str, Any], *, said: Collection[
 
 
 def refusal(model: ModelBlock, objective: Objective, options: Fixed) -> str | None:
-    """Why it is not of the family that has these options; None where it is."""
+    """Why a model does not fit a family with these options; None if it does."""
     reason = encoder_decoder.refusal(model, objective, options, alike=("activation",))
     if reason is not None:
         return reason
     here, there = model.embedding, model.decoder_embedding
     lengths = [part.positions - part.position_offset for part in (here, there)]
     if lengths[0] != lengths[1]:
-        return f"it has {lengths[0]} positions on the one side and {lengths[1]} on the other"
+        return f"the encoder has {lengths[0]} positions but the decoder {lengths[1]}"
     if here.scaled != there.scaled:
-        return f"it has model.embedding.scaled = {here.scaled} on one side alone"
+        return (
+            f"model.embedding.scaled = {here.scaled} but model.target_embedding.scaled = "
+            f"{there.scaled}"
+        )
     if Stacks.of(model, objective).head.scaled:
-        return "it has objective.head.scaled = True"
+        return "objective.head.scaled = True"
     return None
 
 
 def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The keys that BartConfig and PegasusConfig share."""
+    """The config keys that BartConfig and PegasusConfig share."""
     stacks, shape = Stacks.of(model, objective), model.shape(vocabulary.size)
     sizes: dict[str, Any] = {}
     for side, stack in (("encoder", stacks.encoder), ("decoder", stacks.decoder)):
@@ -107,15 +114,16 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
 def to_theirs(
     tensors: Tensors, model: ModelBlock, objective: Objective, outside: Parts
 ) -> dict[str, Tensor]:
-    """Everything but positions; the output bias is zeros where the model has none.
+    """All tensors but the positions, under transformers' names.
 
-    `outside`: what the family has besides words and layers.
+    `outside`: names of the family's tensors beside word embeddings and layers. A model without an
+    output bias gets zeros.
     """
     stacks = Stacks.of(model, objective)
     layers = {"encoder": stacks.encoder.layers, "decoder": stacks.decoder.layers}
     found = encoder_decoder.to_theirs(tensors, {**_parts(layers), **outside})
     if not stacks.head.tied:
-        # Where the output is not tied there, nothing is.
+        # transformers ties the three word embeddings only if the output is tied too.
         found |= dict.fromkeys(_COPIES, tensors[WORDS])
     bias = tensors.get(OUTPUT_BIAS)
     words = tensors[WORDS]
@@ -124,25 +132,31 @@ def to_theirs(
 
 
 def full_name(name: str) -> str:
-    """A bare model has its tensors without `model.`."""
+    """The name with the prefix `model.`, which bare models lack."""
     whole = ("model.", "lm_head.", BIAS)
     return name if name.startswith(whole) else f"model.{name}"
 
 
 def refuse_other_values(config: Mapping[str, Any], only: Mapping[str, Any]) -> None:
-    """Raise UserError where an older config's switch has another value than its family has."""
+    """Raise UserError if a config key of `only` is present with another value.
+
+    Configs of early versions have such switches; other values mean another architecture.
+    """
     for key, value in only.items():
         if config.get(key, value) != value:
             raise UserError(
-                f"config.json: {key} = {config[key]} makes it another architecture than its "
-                "model_type says; that is not supported."
+                f"config.json: {key} = {config[key]} is another architecture than that of "
+                f"model_type; only {key} = {value} is supported."
             )
 
 
 def blocks_of(
     config: Mapping[str, Any], *, stack: Mapping[str, Any], embedding: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`model` and the head; `stack`, `embedding`: what the family has."""
+    """The recipe's `model` block and, under `head`, the objective's head.
+
+    `stack`, `embedding`: options of both stacks and both embeddings that the family fixes.
+    """
     stacks = {
         side: {
             "type": "transformer",
@@ -169,7 +183,11 @@ def blocks_of(
 
 
 def from_theirs(theirs: Tensors, config: Mapping[str, Any], outside: Parts) -> dict[str, Tensor]:
-    """Everything but positions, from full names; without an output bias it is zeros."""
+    """All tensors but the positions under canonical names; `theirs` has full names.
+
+    A checkpoint without an output bias gets zeros. Raises UserError where layers, tied tensors or
+    vocabulary contradict the config.
+    """
     layers = {side: config[f"{side}_layers"] for side in SIDES}
     encoder_decoder.refuse_layers_beyond(
         theirs,
@@ -188,7 +206,7 @@ def from_theirs(theirs: Tensors, config: Mapping[str, Any], outside: Parts) -> d
 
 
 def _parts(layers: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """What both families have of words and layers, here and there."""
+    """Names of word embeddings and layers: canonical name to transformers' names."""
     parts: dict[str, tuple[str, ...]] = {WORDS: (_WORDS,), OUTPUT: (_OUTPUT,)}
     for side, count in layers.items():
         for index in range(count):

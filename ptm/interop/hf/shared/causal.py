@@ -1,4 +1,4 @@
-"""What GPT, GPT-2 and LLaMA share: which models they can hold, and the keys of their configs."""
+"""What GPT, GPT-2 and LLaMA share: which models they can hold, and config keys."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def refusal(
     fixed: Mapping[str, Any],
     said: Collection[str],
 ) -> str | None:
-    """Why it is no such model over the embedding's `parts`; None where it is.
+    """Why a model is not a causal transformer of the family; None if it is.
 
-    `fixed`: what `model.encoder` has in every model of the family. `said`: keys of it that the
-    family's config can express.
+    `parts`: parts of the embedding. `fixed`: options of `model.encoder` that every model of the
+    family has. `said`: options of `model.encoder` that the family's config can express.
     """
     encoder, embedding = model.encoder, model.embedding
     if not isinstance(encoder, Transformer):
-        return f"its encoder is a {encoder.type}"
+        return f"model.encoder.type = {encoder.type}"
     if not isinstance(objective, Lm):
-        return f"it was trained with objective {objective.type}"
+        return f"objective.type = {objective.type}"
     for key, value in {"visibility": "causal", **fixed}.items():
         if getattr(encoder, key) != value:
-            return f"it has model.encoder.{key} = {_shown(getattr(encoder, key))}"
+            return f"model.encoder.{key} = {_shown(getattr(encoder, key))}"
     if embedding.layer_norm:
-        return "its embedding has a norm (model.embedding.layer_norm = true)"
+        return "the embedding has a norm (model.embedding.layer_norm = true)"
     if set(embedding.of) != set(parts):
-        return f"its embedding is of {', '.join(embedding.of)}, not of {', '.join(parts)}"
+        return f"model.embedding.of = [{', '.join(embedding.of)}], not [{', '.join(parts)}]"
     if embedding.size not in (None, encoder.hidden_size):
-        return "its embedding is narrower than the encoder"
+        return "model.embedding.size is not model.encoder.hidden_size"
     known = ("visibility", *fixed, *said, *_SAID_OF_HEADS)
     return (
         unsaid(embedding, "model.embedding", said=_SAID_OF_EMBEDDING)
@@ -54,13 +54,13 @@ def refusal(
 
 
 def whole_heads(model: ModelBlock) -> str | None:
-    """Why its attention is not of as many equal heads as fit the width; None where it is."""
+    """Why the attention is not plain multi-head attention of the hidden size; None if it is."""
     encoder = plain_encoder(model)
     shape = encoder.head_shape
     if shape.key_value_heads != encoder.heads:
-        return f"it has model.encoder.key_value_heads = {shape.key_value_heads}"
+        return f"model.encoder.key_value_heads = {shape.key_value_heads}"
     if shape.query_width != encoder.hidden_size:
-        return f"it has model.encoder.head_size = {shape.head_size}"
+        return f"model.encoder.head_size = {shape.head_size}"
     return None
 
 
@@ -69,21 +69,21 @@ def _shown(value: object) -> object:
 
 
 def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that was not refused."""
-    assert isinstance(model.encoder, Transformer), "refused before"
+    """The encoder of a model that `refusal` accepted."""
+    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
     return model.encoder
 
 
 def token_head(objective: Objective) -> LmHead:
-    """The head of an objective that was not refused."""
-    assert isinstance(objective, Lm), "refused before"
+    """The head of an objective that `refusal` accepted."""
+    assert isinstance(objective, Lm), "the objective was checked before"
     return objective.head
 
 
 def shared_config(
     model: ModelBlock, objective: Objective, vocabulary: Vocabulary
 ) -> dict[str, Any]:
-    """The keys that all three configs have; ids of tokens are null where there is none."""
+    """The config keys that all three families share; ids of absent special tokens are null."""
     ids = {role: vocabulary.ids.get(token) for role, token in vocabulary.specials.items()}
     return {
         "vocab_size": vocabulary.size,
@@ -97,5 +97,5 @@ def shared_config(
 
 
 def objective_block(*, tied: bool) -> dict[str, Any]:
-    """The recipe's `objective`."""
+    """The recipe's `objective` block."""
     return {"type": "lm", "head": {"tied": tied}}

@@ -1,4 +1,4 @@
-"""What T5, BART and PEGASUS share: which models they can hold, and how tensors are renamed."""
+"""What T5, BART and PEGASUS share: which models they can hold, and the renaming of tensors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ptm.text.vocabulary import Vocabulary
 
 Tensors = Mapping[str, Tensor]
 Parts = Mapping[str, tuple[str, ...]]
-"""Every tensor here, and those of transformers that are it, one below the other."""
+"""Canonical name to the names of transformers' tensors that, concatenated by rows, make it up."""
 
 WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_bias.bias"
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """What every model of a family has, by option: of both stacks, and of both embeddings.
+    """Options that every model of a family has, of both stacks and of both embeddings.
 
-    `said`, `said_of_embedding`: the options that its config says something of.
+    `said`, `said_of_embedding`: the options of each that the family's config can express.
     """
 
     stack: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Stacks:
-    """The two stacks and the head of a model that was not refused."""
+    """The two stacks and the head of a model that `refusal` accepted."""
 
     encoder: Transformer
     decoder: TransformerDecoder
@@ -49,24 +49,24 @@ class Stacks:
 
     @staticmethod
     def of(model: ModelBlock, objective: Objective) -> Stacks:
-        """Those of `model` under `objective`."""
+        """The stacks of `model` and the head of `objective`."""
         head = getattr(objective, "head", None)
-        assert isinstance(model.encoder, Transformer), "refused before"
-        assert isinstance(model.decoder, TransformerDecoder), "refused before"
-        assert isinstance(head, LmHead), "refused before"
+        assert isinstance(model.encoder, Transformer), "the encoder was checked before"
+        assert isinstance(model.decoder, TransformerDecoder), "the decoder was checked before"
+        assert isinstance(head, LmHead), "the objective was checked before"
         return Stacks(model.encoder, model.decoder, head)
 
 
 def refusal(
     model: ModelBlock, objective: Objective, fixed: Fixed, *, alike: Collection[str] = ()
 ) -> str | None:
-    """Why it is no encoder-decoder with `fixed` in it; None where it is.
+    """Why a model is not an encoder-decoder transformer with the options `fixed`; None if it is.
 
     `alike`: options that must be the same in both stacks.
     """
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, Transformer) or not isinstance(decoder, TransformerDecoder):
-        return "it is no transformer with a decoder"
+        return "it is not an encoder-decoder transformer"
     stacks: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
     for name, stack in stacks.items():
         found = _other(stack, name, fixed.stack, fixed.said)
@@ -75,31 +75,34 @@ def refusal(
     for key in alike:
         here, there = getattr(encoder, key), getattr(decoder, key)
         if here != there:
-            return f"it has model.encoder.{key} = {here} but model.decoder.{key} = {there}"
+            return f"model.encoder.{key} = {here} but model.decoder.{key} = {there}"
     embeddings = {
         "model.embedding": model.embedding,
         "model.target_embedding": model.decoder_embedding,
     }
     for name, embedding in embeddings.items():
         if embedding.size not in (None, encoder.hidden_size):
-            return f"it has {name}.size = {embedding.size}, which is not the encoder's hidden_size"
+            return f"{name}.size = {embedding.size}, not model.encoder.hidden_size"
         found = _other(embedding, name, fixed.embedding, (*fixed.said_of_embedding, "size"))
         if found is not None:
             return found
     if not isinstance(getattr(objective, "head", None), LmHead):
-        return f"it was trained with objective {objective.type}"
+        return f"objective.type = {objective.type}"
     return None
 
 
 def _other(part: Config, name: str, fixed: Mapping[str, Any], said: Collection[str]) -> str | None:
     for key, value in fixed.items():
         if getattr(part, key) != value:
-            return f"it has {name}.{key} = {getattr(part, key)}, not {value}"
+            return f"{name}.{key} = {getattr(part, key)}, not {value}"
     return unsaid(part, name, said=(*fixed, *said))
 
 
 def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
-    """What begins, ends and fills a target: a vocabulary without [CLS] begins it with padding."""
+    """Config keys of the special token ids.
+
+    The decoder starts with the `cls` token, or with padding if the vocabulary has no `cls`.
+    """
     pad = vocabulary.special_id("pad")
     begin = vocabulary.special_id("cls") if vocabulary.has("cls") else None
     return {
@@ -111,7 +114,7 @@ def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
 
 
 def to_theirs(tensors: Tensors, parts: Parts) -> dict[str, Tensor]:
-    """The tensors that `parts` names, those of several parts cut; missing ones are left out."""
+    """The canonical tensors of `parts`, split by rows and renamed; missing ones are left out."""
     return {
         name: piece
         for ours, theirs in parts.items()
@@ -121,9 +124,9 @@ def to_theirs(tensors: Tensors, parts: Parts) -> dict[str, Tensor]:
 
 
 def from_theirs(theirs: Tensors, parts: Parts, *, optional: Collection[str]) -> dict[str, Tensor]:
-    """The inverse; `optional`: names of ours that may be missing.
+    """The inverse of `to_theirs`; `optional`: canonical names that may be missing.
 
-    Raises KeyError for another that is missing, UserError for parts of different shapes.
+    Raises KeyError for another missing tensor, UserError for parts of different shapes.
     """
     found = {}
     for ours, names in parts.items():
@@ -134,16 +137,16 @@ def from_theirs(theirs: Tensors, parts: Parts, *, optional: Collection[str]) -> 
             if piece.shape != pieces[0].shape:
                 raise UserError(
                     f"{name} has the shape {tuple(piece.shape)}, but {names[0]} has "
-                    f"{tuple(pieces[0].shape)}; they belong together."
+                    f"{tuple(pieces[0].shape)}; both must have the same shape."
                 )
         found[ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
     return found
 
 
 def refuse_layers_beyond(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) -> None:
-    """Raise UserError where there is a layer more than the config says.
+    """Raise UserError if the weights have more layers than the config.
 
-    `layers`: by key of the config, what stands before a layer's number, and how many there are.
+    `layers`: config key to the prefix of a layer's names and the number of layers.
     """
     for key, (prefix, count) in layers.items():
         beyond = sorted(name for name in theirs if name.startswith(f"{prefix}{count}."))
@@ -152,16 +155,16 @@ def refuse_layers_beyond(theirs: Tensors, layers: Mapping[str, tuple[str, int]])
 
 
 def refuse_other_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:
-    """Raise UserError where a name that stands for the word embedding has other values."""
+    """Raise UserError if a tensor that must be tied to the word embedding differs from it."""
     for name in copies:
         if name in theirs and not torch.equal(theirs[name], theirs[words]):
             raise UserError(
-                f"{name} differs from {words}; only models with one table of words are supported."
+                f"{name} differs from {words}; only models with one word embedding are supported."
             )
 
 
 def module(
     ours: str, theirs: Collection[str], kinds: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The weight, and of `kinds` the bias, of a module."""
+    """Names of a module's tensors (`kinds`: weight, bias), canonical name to transformers'."""
     return {f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs) for kind in kinds}

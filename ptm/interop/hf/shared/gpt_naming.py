@@ -1,6 +1,7 @@
-"""How GPT and GPT-2 name their tensors: query, key and value in one matrix as here.
+"""Tensor names of GPT and GPT-2.
 
-Every matrix of their layers is transposed: what transformers calls a Conv1D reads its rows.
+Query, key and value are one matrix, as in ptm. Every matrix of a layer is transposed, since the
+layers of transformers are Conv1D modules with weights of shape (inputs, outputs).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ptm.interop.hf.shared.naming import refuse_layers_beyond, refuse_other_rows
 
 PREFIX = "transformer."
 BUFFERS = r"\.attn\.(masked_)?bias$"
-"""The causal mask and what it puts in place of a score."""
+"""The causal mask and the score of a masked position."""
 WORDS, POSITIONS = "word_embedding.weight", "embedding.position.weight"
 _LAYER = f"{PREFIX}h."
 _OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
@@ -32,7 +33,7 @@ _NORMS = {"attention_norm": "ln_1", "feed_forward_norm": "ln_2"}
 
 
 def _inside(layers: int) -> Iterator[tuple[str, str, bool]]:
-    """Ours and theirs of every tensor of the layers, and whether it is transposed."""
+    """Canonical and transformers' name of every layer tensor, and whether it is transposed."""
     for index in range(layers):
         ours, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
         for mine, name in _MATRICES.items():
@@ -44,7 +45,7 @@ def _inside(layers: int) -> Iterator[tuple[str, str, bool]]:
 
 
 def to_theirs(tensors: Tensors, outside: Mapping[str, str], *, layers: int) -> dict[str, Tensor]:
-    """Canonical tensors under their names; `outside`: those of what is in no layer."""
+    """Canonical tensors under transformers' names; `outside`: names of tensors outside layers."""
     found = {theirs: tensors[ours] for ours, theirs in outside.items()}
     for ours, theirs, transposed in _inside(layers):
         found[theirs] = tensors[ours].t() if transposed else tensors[ours]
@@ -58,7 +59,7 @@ def from_theirs(
 ) -> dict[str, Tensor]:
     """The inverse of `to_theirs`; the output matrix of an untied head may be missing.
 
-    Raises KeyError for a missing tensor, UserError for those that are not the config's.
+    Raises KeyError for another missing tensor, UserError for tensors that contradict the config.
     """
     theirs = {full_name(name): tensor for name, tensor in tensors.items()}
     layers = config["n_layer"]
@@ -68,7 +69,9 @@ def from_theirs(
     found = {ours: theirs[name] for ours, name in outside.items()}
     for ours, name, transposed in _inside(layers):
         if transposed and theirs[name].dim() != 2:
-            raise UserError(f"{name} has the shape {tuple(theirs[name].shape)}; it is no matrix.")
+            raise UserError(
+                f"{name} has the shape {tuple(theirs[name].shape)}; it must be a matrix."
+            )
         found[ours] = theirs[name].t() if transposed else theirs[name]
     if not config.get("tie_word_embeddings", True) and _OUTPUT in theirs:
         found[_OUR_OUTPUT] = theirs[_OUTPUT]
@@ -76,7 +79,7 @@ def from_theirs(
 
 
 def full_name(name: str) -> str:
-    """A bare model, as OpenAI's own files are, has its tensors without `transformer.`."""
+    """The name with the prefix `transformer.`, which bare models and OpenAI's own files lack."""
     return (
         name
         if re.match(r"(transformer|lm_head|score|multiple_choice_head)\.", name)

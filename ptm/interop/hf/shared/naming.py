@@ -1,8 +1,8 @@
-"""How a family names the tensors of an encoder with the norm after each branch.
+"""Tensor names of post-norm encoders: BERT, RoBERTa, ERNIE, DistilBERT, ALBERT.
 
-BERT, RoBERTa, ERNIE and DistilBERT compute the same with other names: a family is a table of them.
-Query, key and value are one matrix here and three there; the segment table has a row for padding
-here, which transformers' has not.
+These families compute the same function under different names, so each is a table of names. ptm
+holds query, key and value as one matrix, transformers as three. ptm's segment embedding has a row
+for padding (row 0), transformers' has no such row.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ SEGMENTS = "embedding.segment.weight"
 
 @dataclass(frozen=True)
 class Naming:
-    """Canonical names (or parts of them) to transformers'.
+    """Canonical names to transformers' names.
 
-    `tables`: whole names of matrices outside the layers. `modules`: what has a weight and a bias,
-    without these. `head`: likewise, of the head, which may be missing. `layer`: what stands before
-    a layer's number; `attention`: its query, key and value; `inside`: its other modules. `biases`:
-    the output bias, by every name it has. `decoder`: the output matrix of an untied head.
+    `tables`: full names of embedding matrices. `modules`: modules outside the layers that have a
+    weight and a bias, named without these suffixes. `head`: the same for the head, which may be
+    missing. `layer`: prefix of a layer's number; `attention`: its query, key and value; `inside`:
+    its other modules. `biases`: all names of the output bias. `decoder`: the output matrix of an
+    untied head.
     """
 
     tables: Mapping[str, str]
@@ -42,7 +43,7 @@ class Naming:
     decoder: str
 
     def modules_of(self, layers: int) -> Iterator[tuple[str, str]]:
-        """Ours and theirs of everything that has a weight and a bias, but attention's three."""
+        """Canonical and transformers' name of every module but query, key, value and the head."""
         yield from self.modules.items()
         for index in range(layers):
             for ours, theirs in self.inside.items():
@@ -50,9 +51,9 @@ class Naming:
 
 
 def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Tensor]:
-    """The encoder and the head under transformers' names; tables that are not there are left out.
+    """Encoder and head under transformers' names; absent embedding matrices are left out.
 
-    The output bias is zeros where the model has none.
+    A model without an output bias gets zeros.
     """
     found = {naming.tables[o]: tensors[o] for o in naming.tables if o in tensors}
     if SEGMENTS in tensors and SEGMENTS in naming.tables:
@@ -78,10 +79,10 @@ def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Ten
 def from_theirs(
     theirs: Tensors, naming: Naming, *, layers: int, width: int, tied: bool
 ) -> dict[str, Tensor]:
-    """The inverse of `to_theirs`; what the naming does not know is left out, a head may be missing.
+    """The inverse of `to_theirs`; tensors not in `naming` are left out, a head may be missing.
 
-    Raises KeyError for a missing tensor, UserError for layers that the config does not have and
-    for a query, key or value that is not of the hidden size `width`.
+    Raises KeyError for another missing tensor, UserError for layers beyond `layers` and for a
+    query, key or value that is not of the hidden size `width`.
     """
     refuse_layers_beyond(theirs, naming.layer, layers)
     found = {o: theirs[t] for o, t in naming.tables.items()}
@@ -96,7 +97,7 @@ def from_theirs(
         for kind in KINDS:
             if f"{name}.{kind}" in theirs or ours not in naming.head:
                 found[f"{ours}.{kind}"] = theirs[f"{name}.{kind}"]
-    # Several names of one bias where the head is tied; else transformers reads the decoder's alone.
+    # With a tied head all names are one bias; with an untied head transformers reads the last.
     for name in naming.biases if tied else reversed(naming.biases):
         if name in theirs:
             found["mlm_bias.bias"] = theirs[name]
@@ -107,19 +108,21 @@ def from_theirs(
 
 
 def refuse_layers_beyond(theirs: Tensors, layer: str, layers: int) -> None:
-    """Raise UserError where the weights have a layer (`layer` and its number) beyond `layers`."""
+    """Raise UserError if the weights have a layer (prefix `layer`) beyond the config's `layers`."""
     beyond = sorted(name for name in theirs if name.startswith(f"{layer}{layers}."))
     if beyond:
         raise UserError(
-            f"config.json: it says that there are {layers} layers, but the weights have "
-            f"{beyond[0]}."
+            f"config.json: the number of layers is {layers}, but the weights have {beyond[0]}."
         )
 
 
 def refuse_other_rows(
     theirs: Tensors, config: Mapping[str, object], sizes: Mapping[str, str]
 ) -> None:
-    """Raise UserError where a table has another number of rows than the config's key says."""
+    """Raise UserError if the rows of an embedding matrix are not those of its config key.
+
+    `sizes`: config key to the name of the matrix.
+    """
     for key, name in sizes.items():
         refuse_no_table(theirs, name)
         if name in theirs and config.get(key, len(theirs[name])) != len(theirs[name]):
@@ -129,12 +132,13 @@ def refuse_other_rows(
 
 
 def unsaid(part: Config, name: str, *, said: Collection[str]) -> str | None:
-    """The first option of `part` that is not at its default and not among `said`, as a reason.
+    """The first option of `part` that the family cannot express, as a reason; None without any.
 
-    So an option that is added later is refused by every family that does not know it.
+    `said`: options that the family's config can express. All others must have their defaults, so
+    an option added later is unsupported until a family lists it.
     """
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
         if key not in said and not field.is_required() and value != field.default:
-            return f"it has {name}.{key} = {value}"
+            return f"{name}.{key} = {value}"
     return None

@@ -1,4 +1,4 @@
-"""What BERT, RoBERTa and ERNIE share: which models they can hold, and the keys of their configs."""
+"""What BERT, RoBERTa and ERNIE share: which models they can hold, and config keys."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ACTIVATIONS: Mapping[str, str] = {
     "silu": "silu",
     "tanh": "tanh",
 }
-"""Ours to transformers'."""
+"""ptm's names of activations to transformers'."""
 
-# Options that a config of these families says something of.
+# Options that a config of these families can express.
 _SAID = ("activation", "norm_epsilon")
 _SAID_OF_EMBEDDING = ("of", "size", "positions")
 
@@ -30,50 +30,51 @@ _SAID_OF_EMBEDDING = ("of", "size", "positions")
 def refusal(
     model: ModelBlock, objective: Objective, *, parts: Collection[str], said: Collection[str] = ()
 ) -> str | None:
-    """Why it is no post-norm encoder over `parts` with a head of masked tokens; None where it is.
+    """Why a model is not a post-norm encoder with a masked-token head; None if it is.
 
-    `said`: keys of `model.embedding` that the family's config can express.
+    `parts`: parts that the embedding may have. `said`: options of `model.embedding` that the
+    family's config can express.
     """
     encoder, embedding = model.encoder, model.embedding
     if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-        return "its encoder is not a post-norm transformer"
+        return "the encoder is not a post-norm transformer"
     if not embedding.layer_norm or not embedding.learns_positions:
-        return "its embedding has no layer norm or no learnt positions"
+        return "the embedding has no layer norm or no learned positions"
     if embedding.size not in (None, encoder.hidden_size):
-        return "its embedding is narrower than the encoder"
+        return "model.embedding.size is not model.encoder.hidden_size"
     for name in embedding.of:
         if name not in parts:
-            return f"its embedding has the part {name}"
+            return f"model.embedding.of includes {name}"
     found = unsaid(embedding, "model.embedding", said=(*_SAID_OF_EMBEDDING, *said)) or unsaid(
         encoder, "model.encoder", said=_SAID
     )
     if found is not None:
         return found
     if not isinstance(getattr(objective, "head", None), MlmHead):
-        return f"it was trained with objective {objective.type}"
+        return f"objective.type = {objective.type}"
     return None
 
 
 def has_pair_head(model: ModelBlock, objective: Objective) -> bool:
-    """Whether the objective tells pairs of texts apart (NSP)."""
+    """Whether the objective classifies sentence pairs (next sentence, sentence order)."""
     return any(step.name == "pair_classifier" for step in objective.steps(model.shape(1)))
 
 
 def masked_head(objective: Objective) -> MlmHead:
-    """The head of an objective that was not refused."""
+    """The head of an objective that `refusal` accepted."""
     head = getattr(objective, "head", None)
-    assert isinstance(head, MlmHead), "refused before"
+    assert isinstance(head, MlmHead), "the objective was checked before"
     return head
 
 
 def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that was not refused."""
-    assert isinstance(model.encoder, Transformer), "refused before"
+    """The encoder of a model that `refusal` accepted."""
+    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
     return model.encoder
 
 
 def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The keys that BertConfig, RobertaConfig and ErnieConfig share."""
+    """The config keys that BertConfig, RobertaConfig and ErnieConfig share."""
     encoder, shape = plain_encoder(model), model.shape(vocabulary.size)
     return {
         "vocab_size": vocabulary.size,
@@ -95,20 +96,30 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
 
 
 def our_activation(config: Mapping[str, Any], key: str) -> str:
-    """The activation that a config names. Raises UserError for one that is not known here."""
+    """ptm's name of the config's activation under `key`. Raises UserError for an unknown one."""
     named = config.get(key, "gelu")
     for ours, theirs in ACTIVATIONS.items():
         if theirs == named:
             return ours
-    raise UserError(f'config.json: {key} "{named}" is not supported.')
+    known = ", ".join(ACTIVATIONS.values())
+    raise UserError(f'config.json: {key} "{named}" is not supported; supported: {known}.')
 
 
 def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str, Any]:
-    """A recipe's blocks from the shared keys. Raises UserError for what is not supported."""
+    """The recipe's `model` and `objective` blocks from the shared config keys.
+
+    `objective`: the objective's type. Raises UserError for an unsupported value.
+    """
     if config.get("position_embedding_type", "absolute") != "absolute":
-        raise UserError("config.json: only absolute positions are supported here.")
+        raise UserError(
+            f'config.json: position_embedding_type "{config["position_embedding_type"]}" is not '
+            'supported; only "absolute" is.'
+        )
     if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise UserError("config.json: an encoder that is used as a decoder is not supported.")
+        raise UserError(
+            "config.json: is_decoder and add_cross_attention are not supported; the model must be "
+            "an encoder."
+        )
     head = {"tied": config.get("tie_word_embeddings", True)}
     return {
         "model": {

@@ -1,6 +1,6 @@
 """The models that are compared with transformers: one table per kind of model.
 
-In the default tables each option of a family is in one case at least; the slow ones are matrices.
+In the default tables each option of a family is in at least one case; slow tables are matrices.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""BERT and its kin: RoBERTa, XLM-RoBERTa, DistilBERT and ERNIE.
+"""BERT, RoBERTa, XLM-RoBERTa, DistilBERT and ERNIE.
 
-No number is the default one: epsilons, segments, tasks, the first position.
+Epsilons, segments, tasks and the first position differ from their defaults.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TINY = {
 def _tiny(
     embedding: dict[str, Any], encoder: dict[str, Any], specials: dict[str, str] | None = None
 ) -> Callable[[Path], Blocks]:
-    """The recipe of a tiny BERT with other values in two blocks."""
+    """The recipe of a tiny BERT with changes in two blocks."""
 
     def recipe(vocab: Path) -> Blocks:
         blocks = blocks_of(vocab, TINY)
@@ -120,7 +120,7 @@ ERNIE = Family(
 
 
 def sizes_of(size: Size) -> dict[str, int]:
-    """The recipe's encoder in another size."""
+    """The sizes of a recipe's encoder."""
     return {
         "layers": size.layers,
         "hidden_size": size.width,
@@ -164,7 +164,7 @@ EXPORTS = (
 
 
 def _matrix() -> Iterator[Export]:
-    """BERT's activations, tied or not, with segments or without; each option by itself."""
+    """BERT's activations, tied or not, with segments or without; and single options."""
     for activation in ("gelu", "gelu_tanh", "relu", "silu", "tanh"):
         for tied in (True, False):
             for segment in (True, False):
@@ -205,7 +205,7 @@ BASE_EXPORTS = (
         for attention in _ATTENTIONS
     ),
 )
-"""Of 86 million parameters and more."""
+"""Models of at least 86 million parameters."""
 
 FOUR_SEGMENTS = {"type_vocab_size": 4, "max_position_embeddings": 50}
 
@@ -237,7 +237,7 @@ IMPORTS = (
         Import(family, "untied", HF_UNTIED, recipe=UNTIED_HEAD)
         for family in (ROBERTA, DISTILBERT, ERNIE)
     ),
-    # Without SentencePiece it goes back as a RoBERTa.
+    # Without a SentencePiece tokenizer it is exported as a RoBERTa.
     Import(XLM_ROBERTA, recipe=TIED_HEAD, round_trip=False),
     Import(XLM_ROBERTA, "untied", HF_UNTIED, recipe=UNTIED_HEAD, round_trip=False),
 )
@@ -252,7 +252,7 @@ SLOW_IMPORTS = (
 
 
 def segments_not_shifted(weights: Weights) -> None:
-    """transformers' segment 0 is ptm's 1: ptm's row 0 is that of padding."""
+    """transformers' segment 0 is ptm's 1, since ptm's row 0 is for padding."""
     weights["embedding.segment.weight"] = weights["embedding.segment.weight"].roll(-1, dims=0)
 
 

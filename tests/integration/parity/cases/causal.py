@@ -65,7 +65,7 @@ LLAMA = Family(
     last_norm="model.norm",
 )
 
-# transformers has no other attention for the first GPT.
+# The first GPT has only eager attention in transformers.
 _eager_gpt = partial(Export, OPENAI_GPT, attention="eager")
 
 EXPORTS = (
@@ -190,14 +190,14 @@ def _query_key_value(weights: Weights) -> tuple[torch.Tensor, ...]:
 
 
 def queries_of_other_groups(weights: Weights) -> None:
-    """Query heads take turns in the groups, instead of neighbours sharing one."""
+    """Query heads are assigned to groups in turn, instead of neighbouring heads sharing one."""
     query, key, value = _query_key_value(weights)
     heads = query.view(HEADS // GROUPS, GROUPS, -1, WIDTH).transpose(0, 1)
     weights[_LAST] = torch.cat((heads.reshape(WIDTH, WIDTH), key, value))
 
 
 def neighbours_turned_together(weights: Weights) -> None:
-    """Rotary pairs as in GPT-J and in LLaMA's own files: neighbours, instead of halves."""
+    """Rotary pairs as in GPT-J and LLaMA's own files: neighbours instead of halves of a head."""
     query, key, value = _query_key_value(weights)
     size = WIDTH // HEADS
     order = torch.arange(size).view(2, -1).T.flatten()

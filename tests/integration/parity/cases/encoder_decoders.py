@@ -99,7 +99,7 @@ _T5_OBJECTIVE: Changes = {"objective": {"type": "t5"}}
 _BART_OBJECTIVE: Changes = {"objective": {"type": "bart"}}
 _GSG_OBJECTIVE: Changes = {"objective": {"type": "gsg"}}
 
-# A T5 is exported with the activations that T5 and T5 1.1 have, an mT5 as a T5.
+# A T5 is exported only with the activations of T5 and T5 1.1; an mT5 is exported as a T5.
 IMPORTS = (
     Import(T5, recipe=_T5_OBJECTIVE),
     Import(

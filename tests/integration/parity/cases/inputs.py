@@ -17,9 +17,9 @@ Model = Callable[[Batch], Mapping[str, Tensor]]
 
 
 class Inputs(Protocol):
-    """A few examples, laid out in rows.
+    """A few examples as rows of a batch.
 
-    All logits are (N, V): one row per token that is predicted, example after example.
+    All logits are (N, V): one row per predicted token, example after example.
     """
 
     @property
@@ -37,7 +37,7 @@ class Inputs(Protocol):
         """The logits of ptm's model on a batch."""
 
     def hf_logits(self, model: nn.Module, indexes: Sequence[int] | None = None) -> Tensor:
-        """The logits of transformers' model, which reads one example at a time."""
+        """The logits of transformers' model, one example at a time."""
 
     def hf_logits_padded(self, model: nn.Module) -> Tensor:
         """The logits of transformers' model on all examples in one batch, padding masked."""
@@ -139,7 +139,7 @@ class TwoSided:
 
 
 def two_sided(words: int, *, examples: int = 6, seed: int = 0) -> TwoSided:
-    """Examples of ordinary tokens, of many lengths on either side."""
+    """Random examples of ordinary tokens, with sources and targets of various lengths."""
     generator = torch.Generator().manual_seed(seed)
 
     def side(shortest: int) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Deliberate mistakes in a model: each must move its logits away from transformers'."""
+"""Deliberate mistakes in a model; each must change its logits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.two_sided import plan_of
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """`logits`: what ptm's model would give with the mistake in it, on packed rows."""
+    """`logits`: computes the logits of ptm's model with the mistake, on packed rows."""
 
     name: str
     logits: Callable[[ExportedModel], Tensor]
@@ -29,23 +29,23 @@ class Mistake:
 
 
 def option(block: str, **values: Any) -> Mistake:
-    """The same weights under a recipe that says something else of one block."""
+    """The same weights under a recipe with other values in one block."""
 
     def logits(model: ExportedModel) -> Tensor:
         blocks = with_changes(model.blocks, {})
         if "decoder" in blocks["model"]:
-            # Without a block of its own the target side would follow the source's.
+            # Without its own block the target embedding would follow the source's.
             blocks["model"].setdefault("target_embedding", dict(blocks["model"]["embedding"]))
         plan = plan_of(recipe_of(with_changes(blocks, {block: values})))
         wrong = loaded_model(plan, model.weights, source="changed")
         return model.inputs.ptm_logits(wrong, model.inputs.packed)
 
-    said = ",".join(f"{key}={value}" for key, value in values.items())
-    return Mistake(f"{block}.{said}", logits)
+    shown = ",".join(f"{key}={value}" for key, value in values.items())
+    return Mistake(f"{block}.{shown}", logits)
 
 
 def weights(change: Callable[[Weights], None]) -> Mistake:
-    """The same recipe over weights that `change` has changed."""
+    """The same recipe with weights changed by `change`."""
 
     def logits(model: ExportedModel) -> Tensor:
         changed = {name: tensor.clone() for name, tensor in model.weights.items()}
@@ -56,7 +56,7 @@ def weights(change: Callable[[Weights], None]) -> Mistake:
 
 
 def batch(name: str, *, of: str, change: Callable[[Batch], Tensor]) -> Mistake:
-    """The same model on packed rows in which the tensor `of` is another."""
+    """The same model on packed rows in which the tensor `of` is changed."""
 
     def logits(model: ExportedModel) -> Tensor:
         rows = model.inputs.packed
@@ -68,7 +68,7 @@ def batch(name: str, *, of: str, change: Callable[[Batch], Tensor]) -> Mistake:
 
 
 def logits_with(model: ExportedModel, changed: Weights) -> Tensor:
-    """Logits on packed rows, some weights being others."""
+    """Logits on packed rows with the weights of `changed` replaced."""
 
     def wrong(batch: Batch) -> Any:
         return functional_call(model.ours, changed, (batch,))
@@ -77,22 +77,22 @@ def logits_with(model: ExportedModel, changed: Weights) -> Tensor:
 
 
 SEEN = batch(
-    "examples_see_each_other",
+    "examples_attend_to_each_other",
     of="example_ids",
     change=lambda rows: (rows["example_ids"] > 0).long(),
 )
 SEEN_TARGETS = batch(
-    "targets_see_each_other",
+    "targets_attend_to_each_other",
     of="decoder_example_ids",
     change=lambda rows: (rows["decoder_example_ids"] > 0).long(),
 )
 PADDING_SEEN = batch(
-    "padding_is_seen", of="example_ids", change=lambda rows: rows["example_ids"].clamp(min=1)
+    "padding_is_attended_to", of="example_ids", change=lambda rows: rows["example_ids"].clamp(min=1)
 )
 RUNNING_POSITIONS = batch(
-    "positions_run_on_in_a_packed_row",
+    "positions_do_not_restart_in_a_packed_row",
     of="position_ids",
-    # Up to the end of the smallest table.
+    # Up to the end of the smallest position embedding.
     change=lambda rows: (
         torch.arange(POSITIONS)
         .clamp(max=POSITIONS - 3)[: rows["input_ids"].shape[1]]
@@ -100,17 +100,17 @@ RUNNING_POSITIONS = batch(
     ),
 )
 SHIFTED_POSITIONS = batch(
-    "positions_begin_at_1", of="position_ids", change=lambda rows: rows["position_ids"] + 1
+    "positions_start_at_1", of="position_ids", change=lambda rows: rows["position_ids"] + 1
 )
 DOUBLED_POSITIONS = batch(
     "positions_are_doubled", of="position_ids", change=lambda rows: 2 * rows["position_ids"]
 )
 ABSOLUTE = (SEEN, PADDING_SEEN, SHIFTED_POSITIONS, RUNNING_POSITIONS)
-"""For a model that sees both sides of a token and has a table of positions."""
+"""For a bidirectional model with a position embedding."""
 
 
 def wrong_tensors(model: ExportedModel) -> Iterator[tuple[str, str, Tensor]]:
-    """For every parameter: its name, what is wrong with it, and what it then is."""
+    """For every parameter and mistake: the parameter's name, the mistake, the wrong tensor."""
     stack: Any = model.recipe.model.encoder
     queries, head_size = stack.head_shape.query_width, stack.head_shape.head_size
     for name, tensor in model.weights.items():
@@ -126,7 +126,7 @@ def _wrong(
         keys = (len(tensor) - queries) // 2
         query, key, value = tensor.split([queries, keys, keys])
         if tensor.dim() == 1:
-            # The key's bias adds the same to every score of a query, which softmax ignores.
+            # The key's bias adds a constant to all scores of a query, which softmax ignores.
             yield "no query bias", torch.cat((torch.zeros_like(query), key, value))
             yield "no value bias", torch.cat((query, key, torch.zeros_like(value)))
             return
@@ -143,7 +143,7 @@ def _wrong(
             yield "key and value swapped", torch.cat((value, key))
     elif tensor.dim() == 1:
         is_norm = "norm" in module and name.endswith("weight")
-        yield "forgotten", torch.full_like(tensor, float(tensor.mean()) if is_norm else 0.0)
+        yield "missing", torch.full_like(tensor, float(tensor.mean()) if is_norm else 0.0)
     elif module.endswith("gate_up"):
         yield "gate and up swapped", torch.cat(tensor.chunk(2)[::-1])
     elif tensor.shape[0] == tensor.shape[1]:

@@ -1,4 +1,4 @@
-"""One model in ptm and in transformers: how a case says it, and how it is built from the case."""
+"""One model in ptm and in transformers: the definition of a case and the models built from it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from tests.support.two_sided import plan_of
 
 Blocks = dict[str, Any]
 Changes = Mapping[str, Mapping[str, Any]]
-"""New values by block: `model`, a block of it such as `encoder`, `objective`, or its `head`."""
+"""New values per block: `model`, a block of it such as `encoder`, `objective`, or its `head`."""
 Weights = dict[str, Tensor]
 
 UNTIED = {"tied": False}
-"""The head of a recipe with an output matrix of its own."""
+"""The head of a recipe with an untied output matrix."""
 UNTIED_HEAD: Changes = {"head": UNTIED}
 TIED_HEAD: Changes = {"head": {"tied": True}}
 HF_UNTIED = {"tie_word_embeddings": False}
@@ -66,17 +66,17 @@ def with_changes(blocks: Mapping[str, Any], changes: Changes) -> Blocks:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """An architecture of transformers, and the plain model of it on either side."""
+    """An architecture of transformers, with its default model in ptm and in transformers."""
 
     name: str
     hf_class: type[PreTrainedModel]
     recipe: Callable[[Path], Blocks]
-    """The blocks of a recipe over a vocabulary."""
+    """Gives a recipe's blocks for a vocabulary file."""
     config_class: type[PretrainedConfig]
     sizes: Mapping[str, Any]
-    """What transformers' config says besides the size of the vocabulary."""
+    """Arguments of transformers' config except the vocabulary size."""
     last_norm: str
-    """transformers' norm before the output."""
+    """Name of the norm before the output in transformers."""
     special_tokens: Mapping[str, str] = field(default_factory=dict)
 
     def config(self, words: int, changes: Mapping[str, Any]) -> PretrainedConfig:
@@ -98,9 +98,9 @@ class Family:
 class Export:
     """A recipe that is exported.
 
-    `attention`: transformers' implementation. `larger`: factors of tensors, by ending of the name.
-    `lossless`: whether an import of the export has the recipe's blocks and parameters; transformers
-    adds an output bias or segments of zeros to a model without.
+    `attention`: attention implementation of transformers. `larger`: name suffix to the factor of
+    such tensors. `lossless`: whether an import of the export gives the same blocks and parameters;
+    otherwise an output bias or segments of zeros were added for transformers.
     """
 
     family: Family
@@ -124,8 +124,9 @@ class Export:
 class Import:
     """A model of transformers that is imported.
 
-    `own_output`: the output matrix is untied after the build, as T5 1.1 checkpoints are loaded.
-    `recipe`: what the imported recipe says. `round_trip`: whether an export gives it back.
+    `own_output`: whether the output matrix is untied after construction, as when T5 1.1 checkpoints
+    are loaded. `recipe`: expected values of the imported recipe. `round_trip`: whether an export
+    gives the same model again.
     """
 
     family: Family
@@ -139,7 +140,7 @@ class Import:
         return f"{self.family.name}-{self.name}" if self.name else self.family.name
 
     def model(self, words: int) -> Any:
-        """transformers' model with its own first weights."""
+        """transformers' model with its own initial weights."""
         model: Any = self.family.hf_class(self.family.config(words, self.config))
         if self.own_output:
             model.lm_head.weight = nn.Parameter(torch.empty_like(model.shared.weight))
@@ -166,7 +167,7 @@ class ExportedModel:
         return self.inputs.hf_logits(self.theirs)
 
     def mismatch(self, logits: Tensor) -> float:
-        """How far `logits` are from transformers', relative to the largest."""
+        """Largest difference between `logits` and transformers', relative to the largest logit."""
         return difference(logits, self.expected)
 
 
@@ -188,7 +189,7 @@ class SavedModel:
 
 @dataclass(frozen=True, eq=False)
 class ImportedModel:
-    """What `ptm import` makes of a folder of transformers'."""
+    """A folder of transformers, imported with `ptm import`."""
 
     folder: Path
     recipe: ModelRecipe
@@ -238,7 +239,7 @@ def save_model(case: Import, folder: Path, *, vocab: Path, texts: Sequence[str])
 
 
 def save(model: Any, folder: Path, *, vocab: Path, family: Family) -> Path:
-    """What `save_pretrained` writes, and a vocabulary."""
+    """Write a model with `save_pretrained`, and its vocabulary."""
     model.save_pretrained(folder)
     shutil.copyfile(vocab, folder / "vocab.txt")
     if family.special_tokens:
@@ -248,7 +249,7 @@ def save(model: Any, folder: Path, *, vocab: Path, family: Family) -> Path:
 
 
 def import_model(folder: Path, out: Path) -> ImportedModel:
-    """A folder of transformers' through `ptm import`."""
+    """Import a folder of transformers into `out`."""
     report = import_from_huggingface(str(folder), out)
     source = open_source(str(out))
     recipe, weights = source.recipe(), source.tensors()
@@ -257,7 +258,7 @@ def import_model(folder: Path, out: Path) -> ImportedModel:
 
 
 def inputs_of(recipe: ModelRecipe, texts: Sequence[str]) -> Inputs:
-    """Examples that the recipe's model reads."""
+    """Examples for the recipe's model."""
     tokenizer = recipe.tokenizer.load()
     if recipe.model.decoder is not None:
         return two_sided(tokenizer.vocabulary.size)
@@ -272,7 +273,7 @@ def _auto_class(recipe: ModelRecipe) -> Any:
 
 
 def _with_small_queries(weights: Weights, recipe: ModelRecipe) -> Weights:
-    """As T5 begins: where attention does not scale its scores, queries are smaller."""
+    """Scale query weights down if attention does not scale its scores, as T5 initialises them."""
     shape = recipe.model.encoder.head_shape  # type: ignore[attr-defined]
     if shape.scaled:
         return weights
@@ -284,7 +285,7 @@ def _with_small_queries(weights: Weights, recipe: ModelRecipe) -> Weights:
 
 
 def _output_scale(weights: Weights) -> list[str]:
-    """Names of what logits are proportional to: the last norm, and the bias of the output."""
+    """Names of the tensors that logits are linear in: the last norm and the output bias."""
     side = "decoder_" if any(name.startswith("decoder_") for name in weights) else "encoder_"
     layers = sorted(n for n in weights if n.startswith(side) and "feed_forward_norm" in n)
     norms = ["mlm_transform.norm", f"{side}norm", layers[-1].rpartition(".")[0]]
@@ -294,7 +295,7 @@ def _output_scale(weights: Weights) -> list[str]:
 
 
 def randomise(model: nn.Module, inputs: Inputs, *, last_norm: str) -> None:
-    """Random weights everywhere, as in ptm's random models; the largest logit becomes 5."""
+    """Set random weights as in ptm's random models; the largest logit becomes 5."""
     modules = list(model.modules())
     norms = {id(m.weight) for m in modules if "Norm" in type(m).__name__ and hasattr(m, "weight")}
     tables = {id(m.weight) for m in modules if isinstance(m, nn.Embedding)}
@@ -321,7 +322,7 @@ def randomise(model: nn.Module, inputs: Inputs, *, last_norm: str) -> None:
 
 
 def _output_biases(model: Any) -> list[Tensor]:
-    """The biases of the vocabulary, each once; those of encoder-decoders are buffers."""
+    """The output biases, each once; those of encoder-decoders are buffers."""
     named = (*model.named_parameters(), *model.named_buffers())
     found = {id(tensor): tensor for name, tensor in named if name.endswith("bias")}
     return [t for t in found.values() if t.numel() == model.config.vocab_size]

@@ -153,7 +153,7 @@ SLOW_IMPORTS = (
 
 
 def neighbours_turned_together(weights: Weights) -> None:
-    """Rotary pairs as in GPT-J: neighbours, instead of the halves of a head."""
+    """Rotary pairs as in GPT-J: neighbours instead of halves of a head."""
     name = "encoder_03.attention.qkv.weight"
     query, key, value = weights[name].chunk(3)
     size = _WIDTH // _HEADS
