@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.leftovers import sweep
 from tests.support.two_hosts import NAMES, NIC, PROJECT, TwoHosts
-from tests.unit.launch.test_mpi import TELL
+from tests.unit.launch.test_mpi import PRINT_VARIABLES
 
 LEFT_BY_A_KILL = """
 import sys, time
@@ -66,7 +66,7 @@ def test_mpi_numbers_ranks_within_their_host_and_meets_where_both_can(hosts: Two
     options = ["--allow-run-as-root", "--bind-to", "none", "--mca", "btl_tcp_if_include", NIC]
     exported = ["-x", "PATH", "-x", "PYTHONPATH", "-x", "OMP_NUM_THREADS"]
     hostfile = ["-n", "4", "-hostfile", str(hosts.hostfile(slots=2))]
-    command = ["mpirun", *options, *exported, *hostfile, sys.executable, "-c", TELL]
+    command = ["mpirun", *options, *exported, *hostfile, sys.executable, "-c", PRINT_VARIABLES]
 
     (ended,) = hosts.run(command, seconds=60)
 
