@@ -23,7 +23,9 @@ from ptm.launch.mpi import discover_mpi
 discover_mpi()
 sys.stdout.write(json.dumps({{name: os.environ.get(name) for name in {NAMES}}}) + "\\n")
 """
-FAIL = PRINT_VARIABLES + "sys.exit(7 if os.environ['RANK'] == '0' else __import__('time').sleep(60))"
+FAIL = (
+    PRINT_VARIABLES + "sys.exit(7 if os.environ['RANK'] == '0' else __import__('time').sleep(60))"
+)
 
 
 def mpirun(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
