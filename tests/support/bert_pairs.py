@@ -30,7 +30,7 @@ from ptm.recipe.saved_files import RECIPE, TOKENIZER, WEIGHTS
 from ptm.text.tokenizers import Tokenizer
 
 TOLERANCE = 5e-6
-"""Largest difference relative to the largest logit, as two programs sum in different orders."""
+"""Largest relative difference in fp32 between two programs that sum in different orders."""
 LARGEST_LOGIT = 5.0
 POSITIONS = 128
 
@@ -39,7 +39,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Size:
-    """Layers, hidden size and heads of an encoder; its feed-forward size is four times the width."""
+    """Layers, width and heads of an encoder; its feed-forward size is four times the width."""
 
     layers: int
     width: int
@@ -101,7 +101,7 @@ def plan_of(recipe: ModelRecipe) -> Plan:
 
 
 def random_value(shape: Sequence[int], *, is_norm: bool, is_table: bool, seed: int) -> Tensor:
-    """Random vectors around 1 (norms) or 0 (biases); matrices that preserve the variance."""
+    """A random tensor: near 1 for norms, near 0 for biases, variance-preserving for matrices."""
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(tuple(shape), generator=generator)
     if len(shape) == 1:

@@ -226,7 +226,7 @@ def launched(*parts: Sequence[Training], ranks: int, store: Path, folder: Path) 
 
 
 def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int) -> str:
-    """The plan for `run_rank` as JSON: arguments per rank, stop and disturbance of each training."""
+    """The plan for `run_rank` as JSON: per training, arguments of each rank, stop, disturbance."""
     return json.dumps(
         [
             {
