@@ -58,7 +58,7 @@ ROWS_TOGETHER = 256
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Count of each token as a target, (V,), and the ids of the tokens that are not special, (N,)."""
+    """Count of each token as a target, (V,), and the ids of tokens that are not special, (N,)."""
 
     counts: NDArray[np.int64]
     ordinary: NDArray[np.int64]

@@ -3,10 +3,10 @@
 deepspeed --num_gpus N benchmarks/save_and_load.py RECIPE [KEY=VALUE ...]
 
 The recipe is trained from scratch and then resumed, in one process group. `held up`: total time for
-which saves interrupted training; `written`: total time of writing the rank's fragments; `step`: mean
-time of a step. Memory is the peak growth of the process: `saving` from the start of the first save
-until training continues, `loading` while the checkpoint is loaded. Each figure is the maximum over
-ranks.
+which saves interrupted training; `written`: total time of writing the rank's fragments; `step`:
+mean time of a step. Memory is the peak growth of the process: `saving` from the start of the first
+save until training continues, `loading` while the checkpoint is loaded. Each figure is the maximum
+over ranks.
 """
 
 from __future__ import annotations

@@ -327,7 +327,7 @@ def main(words: list[str]) -> int:
 
 
 def small_disk(folder: Path) -> bool:
-    """Mount a small tmpfs at `folder` until this process ends; returns whether this is permitted."""
+    """Mount a small tmpfs at `folder` until this process ends; returns False if not permitted."""
     options = f"size={DISK_BYTES}"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "ptm-storm", str(folder)],

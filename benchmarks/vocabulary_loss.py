@@ -4,8 +4,8 @@ python benchmarks/vocabulary_loss.py [--rows 1 8] [--vocabulary 50000] [--hidden
 
 Forward and backward on a CPU in fp32, rows of 1,024 positions, each way in its own process.
 `peak MB` is the peak growth of the process (VmHWM) in the first round, beyond inputs and output
-matrix; `at rest MB` is the size of the two gradients that are returned. Freed blocks are returned to
-the system, which is the default outside a training of ptm.
+matrix; `at rest MB` is the size of the two gradients that are returned. Freed blocks are returned
+to the system, which is the default outside a training of ptm.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(path: Path) -> int:
-    """Sort key of a test file: 0 if its tests start ranks, 1 for other integration tests, else 2."""
+    """Sort key of a test file: 0 if its tests start ranks, 1 for other integration tests, or 2."""
     parts = path.relative_to(TESTS).parts
     if parts[0] != "integration":
         return 2

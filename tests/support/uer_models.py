@@ -192,7 +192,7 @@ def old_names(state: State, *, pair: str) -> State:
 def write_checkpoint(
     folder: Path, config: Mapping[str, Any], state: Mapping[str, Any], vocab: Path
 ) -> Path:
-    """Write `state` as .bin, with config.json and vocab.txt beside it; returns the .bin's path."""
+    """Write `state` as .bin, with config.json and vocab.txt beside it; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / "model.bin")
     (folder / "config.json").write_text(json.dumps(config))
