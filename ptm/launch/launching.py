@@ -127,7 +127,7 @@ class _Launching:
             self._prepared.command,
             env=environment,
             stdin=subprocess.DEVNULL,
-            # In a session of its own, the launcher does not receive Ctrl-C from the terminal:
+            # In a separate session, the launcher does not receive Ctrl-C from the terminal:
             # DeepSpeed would kill the ranks after 30 seconds, perhaps before they have saved.
             start_new_session=True,
         )

@@ -39,7 +39,7 @@ class Notes:
     """Reads the status files of one launch; ignores those of earlier launches."""
 
     def __init__(self, run: Path, launch: str, hosts: Sequence[str] = ()) -> None:
-        """`hosts`: those to read over ssh, if each host has a run folder of its own."""
+        """`hosts`: those to read over ssh, if each host has its own run folder."""
         self._folder = run / FOLDER
         self._launch = launch
         self._hosts = hosts

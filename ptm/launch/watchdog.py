@@ -44,7 +44,7 @@ class Tether:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # In a session of its own, it survives the end of the terminal.
+            # A separate session, so that it survives the end of the terminal.
             start_new_session=True,
         )
 

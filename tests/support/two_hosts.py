@@ -269,7 +269,7 @@ def _inside(host: Host, command: Sequence[str]) -> list[str]:
 def _start(
     command: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # In a session of its own, so that Ctrl-C reaches the tests only, which end it by its id.
+    # In a separate session, so that Ctrl-C reaches the tests only, which end the process by its id.
     with log.open("wb") as out:
         return subprocess.Popen(
             command,

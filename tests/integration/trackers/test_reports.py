@@ -131,7 +131,7 @@ train(lambda: load_recipe(sys.argv[2], sys.argv[3:]), fresh=False, on_step_begin
 
 @pytest.mark.slow
 def test_both_trackers_are_complete_again_after_a_real_kill(runs: Runs) -> None:
-    """W&B writes offline runs in blocks of 32 KiB: until the next start, all records may lack."""
+    """W&B writes offline runs in blocks of 32 KiB: until the next start, all may be missing."""
     folder = runs.folder / "killed"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder), *runs.arguments("killed", *BOTH)],
