@@ -1,9 +1,9 @@
-"""Measures of the code as a house: `python benchmarks/code_measures.py [FOLDER] [--json]`.
+"""Measure the structure of the code: `python benchmarks/code_measures.py [FOLDER] [--json]`.
 
-Sizes of files and functions, repeated lines, flat folders, and functions that take a whole recipe
-and read two of its blocks at most. Static: nothing is imported. `--walk RECIPE [KEY=VALUE ...]`
-runs instead: it preprocesses and trains one step, and counts the modules that the text passes on
-its way from the file to the gradient, and how often it comes back to one that it had left.
+Measures sizes of files and functions, repeated lines, flat folders, and functions that take a whole
+recipe but read at most two of its blocks, without importing the code. `--walk RECIPE
+[KEY=VALUE ...]` instead preprocesses and trains one step, and counts the modules that the program
+enters on the way from the text to the gradient, and how often it enters them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 _SMALL = 50
 _REPEATED = 6
-"""Lines that have to be the same, one after another, to count as repeated."""
+"""Number of consecutive equal lines that count as repeated."""
 _BLOCKS = 2
 _NOT_COUNTED = ("#", "import ", "from ", ")", "]", "}")
 
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def measures(folder: Path) -> dict[str, Any]:
-    """Every static measure by its name."""
+    """Name -> value of each static measure."""
     paths = sorted(folder.rglob("*.py"))
     sources = {path: path.read_text(encoding="utf-8") for path in paths}
     lines = {path: len(text.splitlines()) for path, text in sources.items()}
@@ -65,7 +65,7 @@ def measures(folder: Path) -> dict[str, Any]:
         "largest flat folder": f"{largest.as_posix()} ({files})",
         "folders with more than 20 modules": sum(count > 20 for count in flat.values()),
         "functions that take a whole recipe": whole,
-        f"of those, that read at most {_BLOCKS} blocks": few,
+        f"functions of these that read at most {_BLOCKS} blocks": few,
     }
 
 
@@ -76,9 +76,9 @@ def _functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, int, int]]:
 
 
 def _takes_recipes(functions: list[tuple[ast.FunctionDef, int, int]]) -> tuple[int, int]:
-    """Functions with an argument of type Recipe, and those of them that read few of its blocks.
+    """Count functions with a parameter of type Recipe, and those that read few of its blocks.
 
-    A function that hands the recipe on reads all of it.
+    A function that passes the recipe to another one counts as reading all blocks.
     """
     whole = few = 0
     for node, _, _ in functions:
@@ -103,7 +103,7 @@ def _takes_recipes(functions: list[tuple[ast.FunctionDef, int, int]]) -> tuple[i
 
 
 def _repeated(sources: dict[Path, str]) -> float:
-    """The share of lines that stand in a run of `_REPEATED` lines that occurs again.
+    """The share of lines within a run of `_REPEATED` lines that occurs more than once.
 
     Blank lines, comments, imports and closing brackets do not count.
     """
@@ -130,7 +130,7 @@ def _repeated(sources: dict[Path, str]) -> float:
 
 
 def walk(words: list[str]) -> dict[str, Any]:
-    """Modules of ptm that `ptm preprocess` and a step of `ptm train` enter, and re-entries."""
+    """Count the modules of ptm that `ptm preprocess` and one step of `ptm train` enter."""
     from ptm.cli import main as ptm
 
     root = str(Path(sys.modules["ptm"].__file__ or "").parent)
@@ -138,7 +138,7 @@ def walk(words: list[str]) -> dict[str, Any]:
 
     def enter(frame: Any, event: str, _: Any) -> None:
         code = frame.f_code
-        # Bodies of modules and classes have no locals of their own.
+        # The flag excludes the bodies of modules and classes.
         runs = event == "call" and code.co_flags & inspect.CO_NEWLOCALS
         if runs and code.co_filename.startswith(root):
             module = code.co_filename

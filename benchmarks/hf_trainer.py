@@ -1,8 +1,8 @@
-"""The same training through transformers' Trainer, on the CPU: real tokens a second, peak memory.
+"""The same training with transformers' Trainer on the CPU: real tokens per second, peak memory.
 
 python benchmarks/hf_trainer.py tiny|mini|base BATCH STEPS CORPUS VOCAB [bf16]
 
-Texts are joined and cut into rows of 128 without padding; attention is SDPA.
+Texts are concatenated and cut into rows of 128 tokens without padding; attention is SDPA.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LENGTH = 128
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """Records the time at which each step ended."""
 
     def __init__(self) -> None:
         self.ended: dict[int, float] = {}
@@ -41,7 +41,7 @@ class Clock(TrainerCallback):
 
 
 def main(size: str, batch: int, steps: int, corpus: str, vocab: str, half: bool) -> None:
-    """Train and print one line."""
+    """Train and print one line with speed and peak memory."""
     pieces = BertWordPieceTokenizer(vocab)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=pieces._tokenizer,

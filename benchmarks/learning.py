@@ -1,24 +1,27 @@
-"""What each tiny family learns from real text, and that it learns nothing from shuffled targets.
+"""Test that each tiny family learns from real text, and learns nothing from shuffled targets.
 
 python benchmarks/learning.py FOLDER RECIPE... [--shuffled] [KEY=VALUE ...]
 
-Preprocesses and trains every RECIPE with the same overrides (its corpus, vocabulary, steps), each
-in a process of its own, and prints one row a recipe: steps, tokens, the loss of masked or of next
-tokens (without what label smoothing adds) of the first and of the last report beside the entropy of
-single targets (nats; what knowing nothing but frequencies gives) and the part of it that is left to
-one who knows every special token, sentinels too, and of the others their frequencies; the
-accuracies at the end and what always saying the most frequent target would give; what was found on
-held-out documents; seconds.
+Preprocesses and trains each RECIPE in its own process, with the same overrides (corpus, vocabulary,
+steps), and prints one row per recipe with these columns:
 
-Held out are, of next tokens, the loss, its perplexity, the loss of knowing the frequencies of the
-training alone (add-one), and the accuracy; of pairs, the accuracy with the binomial standard error,
-the number of pairs, and what always giving the more frequent label would give.
+- steps, tokens
+- start, end: loss of masked or next tokens (without label smoothing) in the first and last report
+- entropy: that of the targets' frequencies, in nats per target, which is the loss of a model that
+  knows the frequencies only
+- text alone: the loss of a model that knows all special tokens (also sentinels), and the
+  frequencies of the other tokens
+- accuracies at the end; most frequent: the accuracy of always predicting the most frequent target
+- held out: for next tokens, loss, perplexity, the loss of a model that knows only the frequencies
+  of the training targets (add-one smoothing), and accuracy; for pairs, accuracy with its binomial
+  standard error, the number of pairs, and the accuracy of always predicting the more frequent label
+- seconds
 
-With --shuffled, every predicted position gets the target of another, and every pair a label drawn
-anew, in training and in evaluation: only frequencies can be learnt. Where next tokens are predicted
-from what was read before, the targets of a row stand in it for the model to see; so that not even
-copying from the row helps, each is drawn from the frequencies of all targets of an epoch, and what
-is read stays as it was.
+With --shuffled, in training and in evaluation, each predicted position gets the target of another
+one, and each pair a random label, so that a model can learn frequencies only. For objectives with
+`target_ids`, a permutation of a row's targets would still let the model copy from the row, as the
+row contains its targets. So each target is a random draw from the frequencies of all targets of an
+epoch, and the input tokens are unchanged.
 """
 
 from __future__ import annotations
@@ -49,30 +52,30 @@ COLUMNS = (
     "seconds",
 )
 LOSSES = ("lm_nll", "lm_loss", "mlm_loss")
-"""Metrics that are a cross entropy of tokens in nats; the first that an objective has is shown."""
+"""Metrics that are a cross entropy of tokens, in nats; the first one of an objective is printed."""
 ROWS_TOGETHER = 256
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often each token (V) is a target, and which of them (N) are not special."""
+    """Count of each token as a target, (V,), and the ids of tokens that are not special, (N,)."""
 
     counts: NDArray[np.int64]
     ordinary: NDArray[np.int64]
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Of all targets (V)."""
+        """(V,): the share of each token among all targets."""
         return self.counts / self.counts.sum()
 
     @property
     def entropy(self) -> float:
-        """Nats a target, of a model that knows nothing but them."""
+        """Nats per target of a model that knows the frequencies only."""
         return float(-_xlogx(self.shares).sum())
 
     @property
     def text_entropy(self) -> float:
-        """Nats a target, if every special one were known, and that the others are not special."""
+        """Nats per target of a model that also knows where special tokens are, and which."""
         shares = self.shares[self.ordinary]
         return float(-_xlogx(shares).sum() + _xlogx(shares.sum()))
 
@@ -82,7 +85,7 @@ class Frequencies:
         return float(self.shares.max())
 
     def loss_on(self, others: Frequencies) -> float:
-        """Nats a target of `others`, of a model that knows these, each token seen once more."""
+        """Nats per target of `others` under these frequencies, with add-one smoothing."""
         smoothed = (self.counts + 1) / (self.counts + 1).sum()
         return float(-(others.shares * np.log(smoothed)).sum())
 
@@ -92,10 +95,10 @@ def _xlogx(shares: Any) -> Any:
 
 
 def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
-    """Those of all targets of a first epoch.
+    """Frequencies of all targets of the first epoch of a split.
 
-    Masked ones are not counted but the tokens of the whole store, of which they are drawn; special
-    ones, the unknown token among them, never are.
+    For masked language models, the tokens of the whole store are counted instead, from which masked
+    tokens are selected; special tokens and the unknown token are never mparsed.
     """
     from ptm.loading.rows import open_rows, vocabularies_of
     from ptm.store.format import TokenStore
@@ -119,7 +122,7 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
 
 
 def shuffle_targets(objective: Any, found: Frequencies) -> None:
-    """Frequencies of targets stay, their meaning goes."""
+    """Patch `objective.collate` so that targets keep their frequencies but lose their meaning."""
     original = objective.collate
 
     def collate(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -149,26 +152,26 @@ def held_out_tokens(
     *,
     shuffled: bool,
 ) -> str:
-    """The last evaluation of next tokens, of each set."""
+    """The last evaluation of next tokens on each evaluation set, as text."""
     found = []
-    for name, there in held_out.items():
-        alone = known.entropy if shuffled else known.loss_on(there)
+    for name, targets in held_out.items():
+        alone = known.entropy if shuffled else known.loss_on(targets)
         last = next(one for one in reversed(records) if one["split"] == name)
         found.append(
             f"{last[term_of(last)]:.2f} (perplexity {last['perplexity']:.0f}; frequencies alone "
             f"{alone:.2f}), lm_accuracy {last['lm_accuracy']:.3f} "
-            f"({there.counts.sum():,} targets)"
+            f"({targets.counts.sum():,} targets)"
         )
     return ", ".join(found)
 
 
 def term_of(record: dict[str, Any]) -> str:
-    """The loss of tokens that a record has."""
+    """Name of the token loss in a record."""
     return next(name for name in LOSSES if name in record)
 
 
 def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -> str:
-    """Accuracy of the last evaluation of pairs, of each set: value ± standard error (…)."""
+    """Accuracy of the last evaluation of pairs on each set: value ± standard error (…)."""
     from ptm.loading.rows import open_rows
 
     found = []
@@ -185,7 +188,7 @@ def held_out_pairs(recipe: Any, tokenizer: Any, records: list[dict[str, Any]]) -
 
 
 def learn(recipe_path: str, folder: Path, overrides: list[str], *, shuffled: bool) -> None:
-    """One training; its row as JSON in FOLDER/NAME.json."""
+    """Run one training, and write its row of the table to FOLDER/NAME.json."""
     from ptm.cli import main
     from ptm.loading.rows import TRAIN
     from ptm.recipe import load_recipe
@@ -229,21 +232,21 @@ def main(words: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="+", metavar="RECIPE or KEY=VALUE")
     parser.add_argument("--shuffled", action="store_true")
-    parser.add_argument("--one", action="store_true", help="in this process")
-    asked = parser.parse_args(words)
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    recipes = [word for word in asked.words if word.endswith(".yaml")]
-    overrides = [word for word in asked.words if "=" in word]
-    if asked.one:
-        learn(recipes[0], asked.folder, overrides, shuffled=asked.shuffled)
+    parser.add_argument("--one", action="store_true", help="train one recipe in this process")
+    parsed = parser.parse_args(words)
+    parsed.folder.mkdir(parents=True, exist_ok=True)
+    recipes = [word for word in parsed.words if word.endswith(".yaml")]
+    overrides = [word for word in parsed.words if "=" in word]
+    if parsed.one:
+        learn(recipes[0], parsed.folder, overrides, shuffled=parsed.shuffled)
         return 0
     print(f"| recipe | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}", flush=True)
     for recipe in recipes:
-        flags = ["--one", *(["--shuffled"] if asked.shuffled else [])]
-        command = [sys.executable, __file__, str(asked.folder), recipe, *overrides, *flags]
+        flags = ["--one", *(["--shuffled"] if parsed.shuffled else [])]
+        command = [sys.executable, __file__, str(parsed.folder), recipe, *overrides, *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         name = f"{Path(recipe).parent.name}-{Path(recipe).stem}"
-        row = json.loads((asked.folder / f"{name}.json").read_text(encoding="utf-8"))
+        row = json.loads((parsed.folder / f"{name}.json").read_text(encoding="utf-8"))
         shown = {**row, "tokens": f"{row['tokens']:,}"}
         shown["accuracies"] = ", ".join(f"{k} {v}" for k, v in row["accuracies"].items())
         cells = " | ".join(str(shown[column]) for column in COLUMNS)

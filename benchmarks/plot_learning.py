@@ -1,4 +1,4 @@
-"""Draw learning curves: runs of this project beside published or measured points of another.
+"""Draw learning curves of runs beside the measured points of UER-py.
 
 python benchmarks/plot_learning.py OUT.svg RUN [RUN ...]        (needs the extra `figures`)
 """
@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 # UER-py (snapshot 5743050): the same tiny model, corpus, vocabulary and batch of 32 x 128, learning
-# rate 1e-4, linear with 10 % warm-up, one review a row; means of each 100 steps: loss, accuracy.
+# rate 1e-4, linear with 10 % warm-up, one review per row. (loss, accuracy), means over 100 steps.
 UER = [
     (8.93, 0.033),
     (6.68, 0.045),
@@ -31,7 +31,7 @@ UER = [
 
 
 def main(out: str, runs: list[str]) -> None:
-    """Two panels: loss and accuracy over steps."""
+    """Draw two panels, loss and accuracy over steps, into the file `out`."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for panel, name, column in zip(panels, ("loss", "mlm_accuracy"), (0, 1), strict=True):
         for run in runs:

@@ -1,10 +1,10 @@
-"""Whether a model that was trained on poems goes on in lines as long as the first.
+"""Test whether a model trained on poems continues a line with lines of the same length.
 
 python benchmarks/poems.py SOURCE [--count N] [--sample] [KEY=VALUE ...]
 
-Takes the first lines (five or seven characters and a comma) of N held-out poems of the store that
-the source's recipe names, lets the model go on, and counts the poems whose next three lines all
-have as many characters as the first.
+Takes the first lines (five or seven characters and a comma) of N held-out poems of the recipe's
+store, lets the model continue them, and counts the poems whose next three lines all have as many
+characters as the first.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _ENDS = re.compile("[，。？！；]")
 
 
 def first_lines(rows: RowSet, generator: Generator, *, share: float, count: int) -> list[str]:
-    """Those of `count` held-out poems, evenly spread, that have five or seven characters.
+    """First lines of up to `count` held-out poems, evenly spread, with five or seven characters.
 
-    `share`: of the documents that are held out.
+    `share`: the share of documents that is held out.
     """
     starts, lengths = rows.store.document_ranges
     chosen = np.flatnonzero(held_out_documents(rows.store.document_hashes, share))
@@ -45,7 +45,7 @@ def first_lines(rows: RowSet, generator: Generator, *, share: float, count: int)
 
 
 def keeps_length(first: str, written: str) -> bool:
-    """Whether the next lines are all as long as the first."""
+    """Whether the next three lines are all as long as the first."""
     lines = _ENDS.split(written)[:LINES]
     return len(lines) == LINES and all(len(line) == len(first) - 1 for line in lines)
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = [keeps_length(*pair) for pair in zip(lines, written, strict=True)]
     for line, text in list(zip(lines, written, strict=True))[:5]:
         print(f"{line} {text}")
-    print(f"{sum(kept)} of {len(kept)} poems go on in lines of the length of the first")
+    print(f"{sum(kept)} of {len(kept)} poems continue with lines of the length of the first")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Memory a rank while it trains and while it saves, printed as one JSON object.
+"""Memory per rank during training and saving, printed as one JSON object.
 
 deepspeed --num_gpus N benchmarks/rank_memory.py RECIPE [KEY=VALUE ...]
 
-On CPUs the resident memory of each process, whose peak is set back between the phases, and freed
-blocks given back before each (which the training itself does not do); on GPUs what torch
-allocated. `before start` is what a process holds before a model is there.
+On CPUs this is the resident memory of each process; before each phase, the peak is reset and freed
+blocks are returned to the system (which training itself does not do). On GPUs it is the memory that
+torch has allocated. `before start` is the memory of a process before the model is built.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def forget_peak() -> None:
 
 
 def measured(marks: dict[str, int], phase: str, work: Any) -> Any:
-    """`work`, with the memory before it and its peak noted."""
+    """Wrap `work` so that `marks` records the memory before it and the peak during it."""
 
     def wrapped(*arguments: Any, **options: Any) -> Any:
         forget_peak()
@@ -72,7 +72,7 @@ def measured(marks: dict[str, int], phase: str, work: Any) -> Any:
 
 def main(recipe: str, overrides: list[str]) -> int:
     marks: dict[str, int] = {}
-    everybody: list[dict[str, int]] = []
+    all_marks: list[dict[str, int]] = []
     trainer = ptm.train.trainer.Trainer
     ptm.train.run._trainer = measured(marks, "start", ptm.train.run._trainer)
     trainer._train_one = measured(marks, "step", trainer._train_one)  # type: ignore[method-assign]
@@ -80,14 +80,14 @@ def main(recipe: str, overrides: list[str]) -> int:
 
     def save_and_gather(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
         saved = save(self, *arguments, **options)
-        everybody[:] = objects_of_all(marks, self._saver._ranks)
+        all_marks[:] = objects_of_all(marks, self._saver._ranks)
         return saved
 
     Checkpoints.save = save_and_gather  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     if os.environ.get("RANK", "0") == "0" and code == EXIT_DONE:
-        largest = {key: max(one[key] for one in everybody) // MEGABYTE for key in everybody[0]}
-        print("MEMORY", json.dumps({"ranks": len(everybody), "megabytes": largest}), flush=True)
+        largest = {key: max(one[key] for one in all_marks) // MEGABYTE for key in all_marks[0]}
+        print("MEMORY", json.dumps({"ranks": len(all_marks), "megabytes": largest}), flush=True)
     leave_ranks()
     return code
 

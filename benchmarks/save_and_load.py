@@ -2,11 +2,11 @@
 
 deepspeed --num_gpus N benchmarks/save_and_load.py RECIPE [KEY=VALUE ...]
 
-The recipe is trained anew and then gone on with, in one process group. `held up`: for how long all
-saves together kept a rank from training; `written`: how long the writing of its parts took; `step`:
-the mean of all steps. Memory is that by which the process grew at its highest: `saving` from the
-beginning of the first save until the training goes on, `loading` while it is loaded. The largest
-rank counts.
+The recipe is trained from scratch and then resumed, in one process group. `held up`: total time for
+which saves interrupted training; `written`: total time of writing the rank's fragments; `step`:
+mean time of a step. Memory is the peak growth of the process: `saving` from the start of the first
+save until training continues, `loading` while the checkpoint is loaded. Each figure is the maximum
+over ranks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ grown: dict[str, float] = {}
 
 
 def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """`work`, whose seconds are added up under `name`."""
+    """Wrap `work` so that its seconds are added to `spent[name]`."""
 
     def wrapped(*arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -49,13 +49,13 @@ def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def memory(line: str) -> float:
-    """MB of this process, of which /proc tells in `line`."""
+    """MB in the line of /proc/self/status that begins with `line`."""
     with Path("/proc/self/status").open(encoding="ascii") as status:
         return next(int(words.split()[1]) for words in status if words.startswith(line)) / 1e3
 
 
 def weighed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """`work`, by which the process grows; the first time counts."""
+    """Wrap `work` so that `grown[name]` is the peak growth of the process in its first call."""
 
     def wrapped(*arguments: Any, **options: Any) -> Any:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

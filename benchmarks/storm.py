@@ -1,12 +1,12 @@
-"""A training that is killed, signalled, starved and damaged until it has ended, beside a calm one.
+"""Strike a training with faults until it has ended, and compare it with an undisturbed (calm) one.
 
 python benchmarks/storm.py FOLDER [--steps 300] [--faults 30] [--seed 7] [--ranks 2] [--changing]
 
-Both train a tiny RoBERTa on the bundled corpus on CPU ranks. The storm strikes at steps drawn from
-the seed; after every fault the same command is run again. In the end, what metrics.jsonl says must
-be what it says of the calm one, timing aside. With --changing, every start has another engine on
-1, 2 or 4 ranks and no dropout, and the last evaluation must be within 1e-3. The log goes to
-FOLDER/storm.log. As root, FOLDER/runs is a small disk of its own (a tmpfs), which a fault fills.
+Both train a tiny RoBERTa on the bundled corpus on CPU ranks. Faults strike at random steps that
+depend on the seed, and after each fault the same command is run again. At the end, metrics.jsonl
+must equal that of the calm training, apart from timings. With --changing, each start has a random
+engine on 1, 2 or 4 ranks, dropout is 0, and the last evaluation must be within 1e-3. The log is
+FOLDER/storm.log. As root, FOLDER/runs is a small tmpfs, which one kind of fault fills.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ ENGINES = [
     ("engine.deepspeed=pipeline", "engine.pipeline_stages=2"),
 ]
 RANKS = {1: ENGINES[:4], 2: ENGINES, 4: ENGINES}
-"""How many ranks a start may have under --changing, and which engines then."""
+"""Number of ranks of a start under --changing -> engines to choose from."""
 DISK_BYTES = 48 * 2**20
 SECONDS = 120
-"""That a start may take to reach its next fault, or to end after one."""
+"""Time limit of a start to reach its next fault, and to end after it."""
 
 
 @dataclass
 class Storm:
-    """One training in a folder, and the process that runs it now."""
+    """One training in a folder, and the launcher process of its current start."""
 
     folder: Path
     arguments: list[str]
@@ -68,7 +68,7 @@ class Storm:
         return self.folder / "runs" / self.name
 
     def start(self, ranks: int, *overrides: str) -> None:
-        """Start the training, or go on with it."""
+        """Start the training, or resume it."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             port = probe.getsockname()[1]
@@ -103,7 +103,7 @@ class Storm:
             return 0
 
     def await_step(self, step: int) -> bool:
-        """Wait until it is there; False where the training ended before."""
+        """Wait until `step` is reported; returns False if the training ends before that."""
         assert self.process is not None
         end = time.monotonic() + SECONDS
         while self.step() < step:
@@ -115,12 +115,12 @@ class Storm:
         return True
 
     def rank_pids(self) -> list[int]:
-        """The ranks' processes, of those that said so."""
+        """Process ids of the ranks that have written a status file."""
         files = sorted((self.run / "ranks").glob("rank*.json"))
         return [json.loads(file.read_text(encoding="utf-8"))["pid"] for file in files]
 
     def launcher_pids(self) -> list[int]:
-        """DeepSpeed's launch.py, which is the ranks' parent."""
+        """Process ids of DeepSpeed's launch.py, the parent of the ranks."""
         assert self.process is not None
         listed = subprocess.run(
             ["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True
@@ -130,13 +130,13 @@ class Storm:
         return [int(r[0]) for r in rows if r[1] == group and "deepspeed.launcher.launch" in r[2]]
 
     def await_end(self) -> int:
-        """Wait for all of it to end; the launcher's exit code."""
+        """Wait until launcher and ranks have ended; returns the launcher's exit code."""
         assert self.process is not None
         try:
             code = self.process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             self.kill_everything()
-            raise SystemExit(f"it did not end within {SECONDS} s after a fault") from None
+            raise SystemExit(f"the launch did not end within {SECONDS} s after a fault") from None
         end = time.monotonic() + SECONDS
         while any(_alive(pid) for pid in self.rank_pids()):
             if time.monotonic() > end:
@@ -173,7 +173,7 @@ def _newest(storm: Storm) -> Path | None:
     return max(folders, key=lambda f: int(f.name.removeprefix("global_step")), default=None)
 
 
-# Faults. Each may use the random numbers of the storm, and leaves nothing running.
+# Faults. Each may draw random numbers from `dice`.
 
 
 def kill_a_rank(storm: Storm, dice: random.Random) -> None:
@@ -198,7 +198,7 @@ def ask_a_rank(storm: Storm, dice: random.Random) -> None:
 
 
 def fill_the_disk(storm: Storm, dice: random.Random) -> None:
-    """Not a byte is left until the training has ended by itself."""
+    """Fill the disk completely until the training has ended by itself."""
     stuffing = storm.run.parent / "stuffing"
     with stuffing.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -210,7 +210,7 @@ def fill_the_disk(storm: Storm, dice: random.Random) -> None:
 
 
 def take_the_folder(storm: Storm, dice: random.Random) -> None:
-    """The next checkpoint cannot be made. Then everything is killed."""
+    """Replace the checkpoint folder by a file, so that a save fails; then kill everything."""
     folder = storm.run / "checkpoints"
     before = _newest(storm)
     aside = folder.with_name("checkpoints.aside")
@@ -228,7 +228,7 @@ def _damaging(damage: Callable[[Path, random.Random], None]) -> Callable[..., No
     def fault(storm: Storm, dice: random.Random) -> None:
         storm.kill_everything()
         newest = _newest(storm)
-        # Only where there is one before it: a run whose every checkpoint is damaged starts anew.
+        # Keep one intact checkpoint: a run whose checkpoints are all damaged starts from scratch.
         if newest is not None and len(list(newest.parent.glob("global_step*[0-9]"))) > 1:
             damage(newest, dice)
 
@@ -241,7 +241,7 @@ def _truncate(folder: Path, dice: random.Random) -> None:
 
 
 def _flip(folder: Path, dice: random.Random) -> None:
-    # A rank that owns nothing has written an empty file.
+    # A rank without fragments has written an empty file.
     path = dice.choice([p for p in sorted(folder.iterdir()) if p.stat().st_size])
     data = bytearray(path.read_bytes())
     data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
@@ -274,38 +274,38 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--changing", action="store_true")
-    asked = parser.parse_args(words)
-    asked.folder.mkdir(parents=True)
-    log = (asked.folder / "storm.log").open("w", encoding="utf-8")
+    parsed = parser.parse_args(words)
+    parsed.folder.mkdir(parents=True)
+    log = (parsed.folder / "storm.log").open("w", encoding="utf-8")
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         print(text, flush=True)
         print(text, file=log, flush=True)
 
-    dice = random.Random(asked.seed)
-    arguments = small_training(asked.folder, steps=asked.steps, dropout=not asked.changing)
-    runs = asked.folder / "runs"
+    dice = random.Random(parsed.seed)
+    arguments = small_training(parsed.folder, steps=parsed.steps, dropout=not parsed.changing)
+    runs = parsed.folder / "runs"
     runs.mkdir()
     faults = sorted(FAULTS if small_disk(runs) else FAULTS.keys() - {"full disk"})
-    calm = Storm(asked.folder, [*arguments, "name=calm"], "calm")
-    calm.start(asked.ranks, "engine.deepspeed=zero1")
+    calm = Storm(parsed.folder, [*arguments, "name=calm"], "calm")
+    calm.start(parsed.ranks, "engine.deepspeed=zero1")
     assert calm.await_end() == 0, "the calm training failed"
-    storm = Storm(asked.folder, [*arguments, "name=storm"], "storm")
+    storm = Storm(parsed.folder, [*arguments, "name=storm"], "storm")
     began, count, starts = time.monotonic(), 0, 0
     deck: list[str] = []
     while True:
-        ranks, engine = asked.ranks, ENGINES[1]
-        if asked.changing:
+        ranks, engine = parsed.ranks, ENGINES[1]
+        if parsed.changing:
             ranks = dice.choice(sorted(RANKS))
             engine = dice.choice(RANKS[ranks])
         before = storm.step()
         storm.start(ranks, *engine)
         starts += 1
-        left = asked.faults - count
+        left = parsed.faults - count
         if left > 0:
-            # So that the last steps are made after the last fault.
-            stride = max(1, (asked.steps - before) // (left + 1))
-            target = min(asked.steps - 1, before + dice.randint(1, stride + 3))
+            # Spread the faults so that the last steps come after the last fault.
+            stride = max(1, (parsed.steps - before) // (left + 1))
+            target = min(parsed.steps - 1, before + dice.randint(1, stride + 3))
             if storm.await_step(target):
                 deck = deck or dice.sample(faults, len(faults))
                 name = deck.pop()
@@ -314,18 +314,20 @@ def main(words: list[str]) -> int:
                 FAULTS[name](storm, dice)
                 code = storm.await_end()
                 layout = f"{ranks} x {' '.join(engine)}"
-                tell(f"{count:3} step {at:4} {layout:<59} {name:<32} exit {code}")
+                report(f"{count:3} step {at:4} {layout:<59} {name:<32} exit {code}")
                 continue
         code = storm.await_end()
         if code == 0:
             break
-        raise SystemExit(f"it ended with {code} and no fault: see {asked.folder / 'output'}")
-    tell(f"{count} faults, {starts} starts, {time.monotonic() - began:.0f} s")
-    return verdict(runs, exact=not asked.changing, tell=tell)
+        raise SystemExit(
+            f"the training ended with {code} without a fault: see {parsed.folder / 'output'}"
+        )
+    report(f"{count} faults, {starts} starts, {time.monotonic() - began:.0f} s")
+    return verdict(runs, exact=not parsed.changing, report=report)
 
 
 def small_disk(folder: Path) -> bool:
-    """Put a disk of its own under `folder`, gone at the end; whether this user may."""
+    """Mount a small tmpfs at `folder` until this process ends; returns False if not permitted."""
     options = f"size={DISK_BYTES}"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "ptm-storm", str(folder)],
@@ -338,7 +340,7 @@ def small_disk(folder: Path) -> bool:
 
 
 def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:
-    """A recipe's arguments; its store is made if need be."""
+    """Arguments of a small training; makes its store if it is absent."""
     recipe = str(QUICKSTART / "roberta-tiny.yaml")
     arguments = [
         recipe,
@@ -365,21 +367,21 @@ def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:
     return arguments
 
 
-def verdict(runs: Path, *, exact: bool, tell: Callable[[str], None]) -> int:
-    """Compare what the two trainings reported; the exit code."""
+def verdict(runs: Path, *, exact: bool, report: Callable[[str], None]) -> int:
+    """Compare the reports of the two trainings; returns the exit code."""
     calm, storm = (reports(runs / name) for name in ("calm", "storm"))
     if exact:
         same = calm == storm
-        tell(f"metrics.jsonl: {len(storm)} reports, {'equal' if same else 'NOT EQUAL'}")
+        report(f"metrics.jsonl: {len(storm)} reports, {'equal' if same else 'NOT EQUAL'}")
         return 0 if same else 1
     one, other = calm[-1]["loss"], storm[-1]["loss"]
     apart = abs(one - other) / one
-    tell(f"last evaluation: {one:.6f} calm, {other:.6f} after the storm, {apart:.1e} apart")
+    report(f"last evaluation: {one:.6f} calm, {other:.6f} after the storm, {apart:.1e} apart")
     return 0 if math.isfinite(apart) and apart <= 1e-3 else 1
 
 
 def reports(run: Path) -> list[dict[str, Any]]:
-    """What a run has reported, timing aside."""
+    """The records of a run's metrics.jsonl, without timings."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
 

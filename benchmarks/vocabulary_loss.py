@@ -1,11 +1,11 @@
-"""Time and peak memory of a language model's loss, chunked and on whole logits.
+"""Time and peak memory of a language model's loss, computed in chunks and on whole logits.
 
 python benchmarks/vocabulary_loss.py [--rows 1 8] [--vocabulary 50000] [--hidden 768] [--repeats 3]
 
-Forward and backward on a CPU in fp32, rows of 1,024 positions, each way in a process of its own.
-`peak MB` is what the process grew to (VmHWM) beyond what it held once inputs and the output matrix
-were there, on the first round; `at rest MB` what the gradients take that are handed on.
-Freed blocks are given back to the system, as they are outside of a training of ptm.
+Forward and backward on a CPU in fp32, rows of 1,024 positions, each way in its own process.
+`peak MB` is the peak growth of the process (VmHWM) in the first round, beyond inputs and output
+matrix; `at rest MB` is the size of the two gradients that are returned. Freed blocks are returned
+to the system, which is the default outside a training of ptm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What DeepSpeed's launcher starts on every rank.
+"""The script that DeepSpeed's launcher runs on each rank.
 
 `deepspeed launch/train.py RECIPE [KEY=VALUE ...]`, or `ptm launch RECIPE`, which calls it.
 """

@@ -1,4 +1,4 @@
-"""Texts and stores for all tests: bundled ones that run everywhere, real ones where they are."""
+"""Set-up of pytest, and fixtures for all tests: bundled texts and stores, and larger texts."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.wordpiece import WordPiece
 
-# Started in the background of a script, this process ignores Ctrl-C, and so would all it starts.
+# In the background of a script, this process ignores SIGINT, and its children would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# Before torch is imported: two workers, or two ranks, that each use all cores slow each other down.
+# Set before torch is imported: workers and ranks that each use all cores slow each other down.
 os.environ["OMP_NUM_THREADS"] = "1"
-# Trainings wait for the disk at every checkpoint. In memory a run takes 2 GB and no waiting.
+# On a disk, trainings wait at every checkpoint. In memory they do not; a test run takes 2 GB.
 _MEMORY_DISK, _ENOUGH = Path("/dev/shm"), 8 << 30
 _HAS_MEMORY = psutil.virtual_memory().available > _ENOUGH
 if _MEMORY_DISK.is_dir() and _HAS_MEMORY and shutil.disk_usage(_MEMORY_DISK).free > _ENOUGH:
@@ -58,10 +58,10 @@ RANKS = ("engines", "hosts", "launch", "storm")
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Sends each test file to one worker, so that its fixtures are built once.
+    """Runs each test file in one worker, so that its fixtures are built once.
 
-    All tests that start ranks are one group: so none of them runs beside another, whose ranks would
-    keep both cores busy while it waits for a deadline.
+    All tests that start ranks are one group, so that no two of them run at the same time: the ranks
+    of one would keep both cores busy while the other waits for a deadline.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -70,7 +70,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
-    """Replaces the scheduler that `--dist` names."""
+    """Replace the scheduler of `--dist`."""
     return Groups(config, log)
 
 
@@ -80,7 +80,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: so no worker is left with it at the end."""
+    """Run the longest tests first, so that no worker starts one at the end."""
     items.sort(key=lambda item: _place(item.path))
     if config.getoption("--reverse-files"):
         files = list(dict.fromkeys(item.path for item in items))
@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(path: Path) -> int:
-    """Tests that start ranks first, other integration tests next, then the many short ones."""
+    """Sort key of a test file: 0 if its tests start ranks, 1 for other integration tests, or 2."""
     parts = path.relative_to(TESTS).parts
     if parts[0] != "integration":
         return 2
@@ -97,7 +97,7 @@ def _place(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Bundled:
-    """The quickstart's folder and the files in it."""
+    """The quickstart's folder and files."""
 
     folder: Path
     vocab: Path
@@ -111,7 +111,7 @@ class Bundled:
 
 @dataclass(frozen=True)
 class RealText:
-    """Documents that people would train on, a vocabulary for them, and the tokenizer over it."""
+    """Realistic documents with their vocabulary and tokenizer."""
 
     name: str
     vocab: Path
@@ -124,14 +124,14 @@ class RealText:
 
 
 def corpus_text(documents: Sequence[str], layout: Layout) -> str:
-    """`documents` as the text of a corpus file, a document or a sentence a line."""
+    """`documents` as the text of a corpus file, with one document or one sentence per line."""
     if layout == "documents":
         return "\n".join(documents) + "\n"
     return "\n\n".join("\n".join(sentences_of(text)) for text in documents) + "\n"
 
 
 def sentences_of(document: str) -> list[str]:
-    """A crude sentence splitter: its sentences, joined, are the document."""
+    """Split a document into sentences, crudely; the sentences, joined, are the document."""
     marked = document
     for stop in "。！？.!?":
         marked = marked.replace(stop, f"{stop}\n")
@@ -140,7 +140,7 @@ def sentences_of(document: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _no_console_left_over() -> Iterator[None]:
-    """The command line logs to the console of its test, which is closed afterwards."""
+    """Remove log handlers of the command line, whose console is closed at the end of the test."""
     yield
     logger = logging.getLogger("ptm")
     for handler in [one for one in logger.handlers if type(one) is logging.StreamHandler]:
@@ -155,7 +155,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def bundled(project: Path) -> Bundled:
-    """The quickstart's vocabulary and corpus: there on every machine."""
+    """The quickstart's vocabulary and corpus, which are part of the checkout."""
     folder = project / "recipes" / "quickstart"
     return Bundled(
         folder=folder,
@@ -167,10 +167,10 @@ def bundled(project: Path) -> Bundled:
 
 @pytest.fixture(scope="session")
 def shared_data(project: Path) -> Path:
-    """Larger real texts beside the checkout, for those who have them."""
+    """The folder of larger real texts beside the checkout; skips the test if it is absent."""
     folder = project.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not there: larger texts for tests lie beside the checkout")
+        pytest.skip(f"{folder}, the folder of larger texts, does not exist")
     return folder
 
 
@@ -181,7 +181,7 @@ def _documents(path: Path, count: int) -> list[str]:
 
 @pytest.fixture(scope="session", params=["bundled", "shared"])
 def real_text(request: pytest.FixtureRequest) -> RealText:
-    """Chinese and English documents, short and long, in an order that mixes them."""
+    """Chinese and English documents, short and long, in random order."""
     if request.param == "bundled":
         bundled: Bundled = request.getfixturevalue("bundled")
         vocab = bundled.vocab
@@ -202,7 +202,7 @@ BuildStore = Callable[..., TokenStore]
 
 @pytest.fixture(scope="session")
 def build_store() -> BuildStore:
-    """Preprocess some text in this process and open what came of it."""
+    """A function that preprocesses some text in this process and opens the token store."""
 
     def build(
         folder: Path,
@@ -237,7 +237,7 @@ def build_store() -> BuildStore:
 def real_store(
     real_text: RealText, build_store: BuildStore, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenStore:
-    """The real text as a store with word starts."""
+    """A store of `real_text` with word starts."""
     return build_store(
         tmp_path_factory.mktemp(real_text.name),
         real_text.as_layout("documents"),
@@ -248,7 +248,7 @@ def real_store(
 
 @pytest.fixture
 def tiny_vocab(tmp_path: Path) -> Path:
-    """Special tokens, two unused ones, the letters and digits, their continuations, some hanzi."""
+    """Special tokens, two unused ones, letters and digits, their continuations, some hanzi."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
     tokens += [*letters, *(f"##{letter}" for letter in letters), *"我们在北京天安门看书[]"]

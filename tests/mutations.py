@@ -1,10 +1,10 @@
-"""Mistakes put into a copy of the product one by one; the default tests must fail on each.
+"""Put mistakes into a copy of the code, one at a time; the default tests must fail for each.
 
     python tests/mutations.py [NAME ...] [--list]
 
-Each mutation replaces one piece of text in one file. Only the tests named with it are run: they are
-part of the default suite, so if one of them fails, `make test` fails. The copy is a git worktree of
-HEAD below the system's temporary folder.
+Each mutation replaces one piece of text in one file. Only the tests listed with it are run: they
+are part of the default suite, so if one of them fails, `make test` fails. The copy is a git
+worktree of HEAD in the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One mistake, and default tests that notice it."""
+    """One mistake, and default tests that detect it."""
 
     path: str
     before: str
@@ -50,7 +50,7 @@ MUTATIONS = {
         "return seen & (before >= -1)\n",
         ("tests/unit/model/test_no_leaks.py",),
     ),
-    "examples of a row see each other": Mutation(
+    "examples of a row attend to each other": Mutation(
         "ptm/nn/visibility.py",
         "return (query_ids[:, :, None] == key_ids[:, None, :])[:, None]",
         "return ((query_ids[:, :, None] > 0) == (key_ids[:, None, :] > 0))[:, None]",
@@ -104,7 +104,7 @@ MUTATIONS = {
         "pass",
         ("tests/integration/engines/test_resume_ranks.py -k fp16",),
     ),
-    "a fragment of ZeRO 1 and 2 is said to begin at 0": Mutation(
+    "a fragment of ZeRO 1 and 2 is recorded with offset 0": Mutation(
         "ptm/engines/fragments.py",
         "yield Owned(name, there.start, flat, here.start, here.numel)",
         "yield Owned(name, 0, flat, here.start, here.numel)",
@@ -122,7 +122,7 @@ MUTATIONS = {
         "self.at_once = False",
         ("tests/integration/launch/test_launching.py -k second_ctrl_c",),
     ),
-    "query and key change places in an export": Mutation(
+    "query and key are exchanged in an export": Mutation(
         "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',
         '            "attention.self.key",\n            "attention.self.query",\n',
@@ -133,8 +133,8 @@ MUTATIONS = {
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
-    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutations to run (default: all)")
+    parser.add_argument("--list", action="store_true", help="print the names and exit")
     parsed = parser.parse_args(words)
     if parsed.list:
         print(*MUTATIONS, sep="\n")
@@ -159,11 +159,11 @@ def main(words: list[str]) -> int:
 
 
 def noticed(mutation: Mutation, tree: Path) -> bool:
-    """Whether the mutation's tests fail in `tree` with it."""
+    """Whether a test of the mutation fails in the worktree `tree` after the replacement."""
     path = tree / mutation.path
     original = path.read_text(encoding="utf-8")
     if original.count(mutation.before) != 1:
-        raise SystemExit(f"{mutation.path} has to contain this once: {mutation.before}")
+        raise SystemExit(f"{mutation.path} must contain this text once: {mutation.before}")
     path.write_text(original.replace(mutation.before, mutation.after), encoding="utf-8")
     try:
         return any(_failed(words, tree) for words in mutation.tests)
@@ -172,7 +172,7 @@ def noticed(mutation: Mutation, tree: Path) -> bool:
 
 
 def _failed(words: str, tree: Path) -> bool:
-    """Whether a test fails. Exits if the tests cannot be run, which would look the same."""
+    """Whether a test fails. Exits if pytest cannot run the tests, which is no failure of a test."""
     where, _, keyword = words.partition(" -k ")
     select = ["-k", keyword] if keyword else []
     command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", where, *select]
@@ -185,8 +185,8 @@ def _failed(words: str, tree: Path) -> bool:
         check=False,
     )
     if done.returncode not in (0, 1):
-        said = (done.stdout + done.stderr)[-3000:]
-        raise SystemExit(f"pytest {words} could not run:\n{said}")
+        output = (done.stdout + done.stderr)[-3000:]
+        raise SystemExit(f"pytest {words} could not run the tests:\n{output}")
     return done.returncode == 1
 
 

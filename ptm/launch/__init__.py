@@ -1,1 +1,1 @@
-"""`ptm launch`: DeepSpeed's launcher, checked before, stopped gently, and explained afterwards."""
+"""`ptm launch`: checks before DeepSpeed's launcher starts, saving on stop, a report on failures."""

@@ -1,4 +1,4 @@
-"""Why a rank was killed, in words, with what the machine itself says of it."""
+"""Why a rank was killed: the usual cause of the signal, and evidence from the host's kernel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
 def processes_killed_for_memory() -> int | None:
-    """How many this machine, or this container, has killed so far; None where it does not tell.
+    """Number of processes killed so far because memory ran out; None if the kernel has no count.
 
-    From the cgroup's memory.events (v2) or memory.oom_control (v1), which count those of the
-    cgroup alone, or else from /proc/vmstat, which counts those of the machine.
+    Read from the cgroup's memory.events (v2) or memory.oom_control (v1), which count kills within
+    the cgroup only, or else from /proc/vmstat, which counts kills on the whole machine.
     """
     files = [_V2 / _cgroup("") / "memory.events", _V2 / "memory.events"]
     files += [_V1 / _cgroup("memory") / "memory.oom_control", _V1 / "memory.oom_control"]
@@ -36,7 +36,7 @@ def processes_killed_for_memory() -> int | None:
 
 
 def _cgroup(controller: str) -> str:
-    """This process's cgroup below where that controller is mounted."""
+    """Path of this process's cgroup, relative to the mount point of `controller`."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -46,7 +46,7 @@ def _cgroup(controller: str) -> str:
 
 
 def name_of(number: int) -> str:
-    """`9 (SIGKILL)`."""
+    """Number and name of a signal, as in `9 (SIGKILL)`."""
     try:
         return f"{number} ({signal.Signals(number).name})"
     except ValueError:
@@ -54,36 +54,42 @@ def name_of(number: int) -> str:
 
 
 def why(number: int, *, host: str, pid: int, killed_before: int | None) -> str:
-    """What a signal usually means, and what is known of this time; empty for no more to say."""
+    """The usual cause of a signal, with evidence from `host`; empty if there is no usual cause.
+
+    `killed_before` is `processes_killed_for_memory()` at the start of the launch.
+    """
     if number == signal.SIGKILL:
         return _out_of_memory(host, pid, killed_before)
     if number == signal.SIGBUS:
-        return f"Usually shared memory ran out: {_shared_memory(host)}."
+        return f"The usual cause is that shared memory ran out: {_shared_memory(host)}."
     if number in _CRASHES:
         return "The program crashed inside compiled code."
     if number == signal.SIGTERM:
-        return "It was told to end before it could save."
+        return "It was terminated before it could save."
     return ""
 
 
 def _out_of_memory(host: str, pid: int, before: int | None) -> str:
-    text = "Usually the memory of the host or of its container ran out"
+    text = "The usual cause is that the host or its container ran out of memory"
     here = host in names_here()
     after = processes_killed_for_memory() if here else None
     if before is not None and after is not None:
         if after > before:
             text = (
-                f"The memory of the host or of its container ran out: the kernel has killed "
-                f"{after - before} process(es) for it since the launch (oom_kill)"
+                f"The host or its container ran out of memory: since the launch, the kernel's "
+                f"count of processes killed for lack of memory (oom_kill) rose by {after - before}"
             )
         else:
-            text += ", but here the kernel has killed nothing for it (oom_kill): somebody did"
+            text += (
+                ", but the kernel has killed no process for lack of memory since the launch "
+                "(oom_kill): the signal came from a user or another program"
+            )
     line = _kernel_said(host, pid, here=here)
-    return f"{text}. The kernel's log: {line}" if line else f"{text}."
+    return f"{text}. Kernel log: {line}" if line else f"{text}."
 
 
 def _kernel_said(host: str, pid: int, *, here: bool) -> str:
-    """The line in the kernel's log, where it may be read."""
+    """The line of the kernel log about the killed process; empty if absent or not readable."""
     wanted = f"Killed process {pid} "
     if not here:
         return on_host(host, f"dmesg 2>/dev/null | grep '{wanted}' | tail -n 1").out.strip()
@@ -98,12 +104,12 @@ def _kernel_said(host: str, pid: int, *, here: bool) -> str:
 
 def _shared_memory(host: str) -> str:
     if host not in names_here():
-        return f"look at `df /dev/shm` on {host}"
+        return f"check `df /dev/shm` on {host}"
     try:
         usage = shutil.disk_usage(_SHM)
     except OSError:
-        return f"there is no {_SHM}"
+        return f"{_SHM} does not exist"
     return (
-        f"{_SHM} holds {usage.total / 1e6:,.0f} MB, {usage.used / 1e6:,.0f} MB of it are used "
-        "(docker: --shm-size)"
+        f"{usage.used / 1e6:,.0f} of {usage.total / 1e6:,.0f} MB of {_SHM} are in use "
+        "(to enlarge it in Docker: --shm-size)"
     )

@@ -1,4 +1,4 @@
-"""What is to be launched where, and the command of DeepSpeed's launcher for it."""
+"""Options of `ptm launch`, the hosts and slots they select, and DeepSpeed's launcher command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ptm.launch.hosts import Slots, chosen, is_this_machine, read_hostfile
 
 Launcher = Literal["pdsh", "openmpi"]
 _JOB_HOSTFILE = Path("/job/hostfile")
-"""Which DeepSpeed reads where it is told of none."""
+"""The hostfile that DeepSpeed reads if no other is given."""
 _SAFE = re.compile(r"[\w@+=:,./-]*", re.ASCII)
 
 _WORDS = "--words="
@@ -27,7 +27,7 @@ _WORDS = "--words="
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """Command-line options of `ptm launch`."""
 
     recipe: str
     overrides: Sequence[str] = ()
@@ -42,7 +42,7 @@ class Options:
     master_port: int | None = None
 
     def again(self) -> str:
-        """The command that goes on with the run."""
+        """The command line that resumes the run: the same options without `--fresh`."""
         named = {
             "--hostfile": self.hostfile,
             "--num-gpus": self.num_gpus,
@@ -59,30 +59,33 @@ class Options:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the ranks go."""
+    """The hosts and slots on which ranks are started."""
 
     slots: Slots
     local: bool
-    """On this machine alone, without ssh."""
+    """Whether all ranks run on this machine, without ssh."""
     gpus: bool
-    """Whether this machine has GPUs that torch sees."""
+    """Whether all ranks run on this machine and torch sees GPUs here."""
 
     @property
     def ranks(self) -> int:
-        """How many will be started."""
+        """Number of ranks to start."""
         return sum(len(slots) for slots in self.slots.values())
 
     @property
     def hosts(self) -> list[str]:
-        """To be reached by ssh, rank 0's first."""
+        """Hosts to reach over ssh, that of rank 0 first; empty if `local`."""
         return [] if self.local else list(self.slots)
 
 
 def target_of(options: Options) -> Target:
-    """Read the options and the hostfile. Raises UserError."""
+    """Select hosts and slots from the options and the hostfile.
+
+    Raises UserError for an invalid hostfile and for options that contradict each other or it.
+    """
     if options.hostfile is None:
         if options.launcher != "pdsh" or options.launcher_args:
-            raise UserError("--launcher and --launcher-args go with --hostfile only.")
+            raise UserError("--launcher and --launcher-args need --hostfile FILE.")
         ids = _gpus_here()
         wanted = (options.include, options.exclude, options.num_gpus)
         if ids:
@@ -90,7 +93,7 @@ def target_of(options: Options) -> Target:
         most = options.num_gpus or 1
         if options.include or options.exclude:
             most = os.cpu_count() or 1
-        # --num-gpus 0 and less are refused there.
+        # `chosen` rejects a --num-gpus below 1.
         pool = {"localhost": list(range(max(most, 1)))}
         return Target(chosen(pool, *wanted), local=True, gpus=False)
     hosts = read_hostfile(Path(options.hostfile))
@@ -98,8 +101,8 @@ def target_of(options: Options) -> Target:
     if options.launcher == "openmpi":
         if slots != hosts:
             raise UserError(
-                "--include, --exclude and --num-gpus: mpirun takes the whole hostfile; write "
-                "another one, or use pdsh."
+                "--include, --exclude and --num-gpus are not supported with --launcher openmpi: "
+                "mpirun uses the whole hostfile. Write another hostfile, or use --launcher pdsh."
             )
         return Target(slots, local=False, gpus=False)
     if len(slots) == 1 and is_this_machine(next(iter(slots))):
@@ -109,7 +112,7 @@ def target_of(options: Options) -> Target:
 
 
 def _gpus_here() -> list[int]:
-    """The GPUs of this machine that CUDA_VISIBLE_DEVICES leaves, by their own numbers."""
+    """Indexes of this machine's GPUs that CUDA_VISIBLE_DEVICES leaves visible."""
     import torch
 
     count = torch.cuda.device_count()
@@ -119,15 +122,16 @@ def _gpus_here() -> list[int]:
     words = visible.split(",")
     if not all(word.strip().isdigit() for word in words):
         raise UserError(
-            f"CUDA_VISIBLE_DEVICES = {visible}: DeepSpeed's launcher knows GPUs by number only, as "
-            "in CUDA_VISIBLE_DEVICES=0,1."
+            f"CUDA_VISIBLE_DEVICES = {visible}: DeepSpeed's launcher accepts GPU indexes only. "
+            "Set, for example, CUDA_VISIBLE_DEVICES=0,1."
         )
     return [int(word) for word in words][:count]
 
 
 def command_of(options: Options, target: Target, *, address: str, port: int) -> list[str]:
-    """The words of DeepSpeed's launcher."""
-    # At "error" it repeats every rank's command line under an exit code that is no fault, as 75.
+    """The command that starts DeepSpeed's launcher; rank 0 listens at `address` and `port`."""
+    # At level "error", the launcher logs each rank's command line after any exit code but 0, and 75
+    # (stopped and saved) is no error.
     words = [sys.executable, "-m", "deepspeed.launcher.runner", "--log_level", "critical"]
     if target.local:
         if _JOB_HOSTFILE.is_file():
@@ -139,7 +143,7 @@ def command_of(options: Options, target: Target, *, address: str, port: int) -> 
             words += ["--num_gpus", str(len(ids))]
     else:
         assert options.hostfile is not None, "other hosts come from a hostfile"
-        # Without --force_multi, a hostfile of one other host trains here.
+        # Without --force_multi, DeepSpeed trains on this machine if the hostfile lists one host.
         words += ["--hostfile", options.hostfile, "--force_multi", "--no_ssh_check"]
         words += ["--launcher", options.launcher]
         if options.launcher_args:
@@ -152,13 +156,13 @@ def command_of(options: Options, target: Target, *, address: str, port: int) -> 
     words += ["--master_port", str(port), *_program()]
     rest = [options.recipe, *options.overrides, *(["--fresh"] if options.fresh else [])]
     if not target.local and options.launcher == "pdsh" and not all(map(_SAFE.fullmatch, rest)):
-        # The other hosts' shells would take it apart.
+        # The shells of the other hosts would split or expand these arguments.
         rest = [packed(rest)]
     return [*words, *rest]
 
 
 def _program() -> list[str]:
-    """launch/train.py of a checkout; where ptm was installed without one, `python -m ptm train`."""
+    """The program of each rank: launch/train.py of a checkout, or else `python -m ptm train`."""
     script = Path(ptm.__file__).parents[1] / "launch" / "train.py"
     if script.is_file():
         return [str(script)]
@@ -166,12 +170,12 @@ def _program() -> list[str]:
 
 
 def packed(words: Sequence[str]) -> str:
-    """Arguments as one word that any shell, and pdsh, leaves as it is."""
+    """Encode arguments as a single one that no shell, and not pdsh, splits or expands."""
     return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()
 
 
 def unpacked(words: Sequence[str]) -> list[str]:
-    """Arguments of which some may have been packed; without the --local_rank DeepSpeed adds."""
+    """Decode arguments encoded by `packed`, keep others, drop the --local_rank DeepSpeed adds."""
     found: list[str] = []
     for word in words:
         if word.startswith(_WORDS):

@@ -1,4 +1,4 @@
-"""Starts DeepSpeed's launcher, passes on a wish to stop, waits for every rank, says how it went."""
+"""Run DeepSpeed's launcher: start it, forward stop requests, wait for ranks, report failures."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ Tell = Callable[[str], None]
 _LOOK_SECONDS = 0.3
 _LOOK_AT_HOSTS_SECONDS = 3.0
 _GRACE_SECONDS = 10.0
-"""Between asking and killing, where nothing is there to be saved."""
+"""Between SIGTERM and SIGKILL, if ranks have nothing to save yet."""
 _LINGER_SECONDS = 30.0
-"""What a rank that has ended its work may take to end its process."""
-_LEFT = "DeepSpeed's launcher was killed before its ranks had ended; they save and end"
+"""How long the process of a rank may still run after the rank has recorded its end."""
+_LEFT = "DeepSpeed's launcher was killed while ranks were running; the ranks save and exit"
 
 
 def launch(options: Options, tell: Tell) -> int:
-    """Train on as many ranks as `options` say; return the exit code all of them ended with.
+    """Train on the ranks that `options` select; return their common exit code, or EXIT_FAULT.
 
-    `tell` is given what the user should read. Raises UserError for what is wrong before anything
-    is started.
+    `tell` is called with each line for the user. Raises UserError for an invalid recipe, option or
+    host before any process is started.
     """
     prepared = prepare(options)
     launching = _Launching(prepared, tell)
@@ -67,13 +67,14 @@ def launch(options: Options, tell: Tell) -> int:
 
 
 class _Asked:
-    """SIGTERM, SIGUSR1, SIGHUP and Ctrl-C, taken note of."""
+    """Context manager that records SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as requests to stop."""
 
     def __init__(self) -> None:
         self.code: int | None = None
+        """The exit code that the first signal requests; None before a signal."""
         self.reason = ""
         self.at_once = False
-        """Ctrl-C a second time."""
+        """Whether Ctrl-C came as a second signal: kill without saving."""
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> _Asked:
@@ -95,7 +96,7 @@ class _Asked:
 
 
 class _Launching:
-    """One launch, from its start to its end."""
+    """One launch, from the start of DeepSpeed's launcher to the final report."""
 
     def __init__(self, prepared: Prepared, tell: Tell) -> None:
         self._prepared = prepared
@@ -117,7 +118,7 @@ class _Launching:
         self._ended_early = False
 
     def run(self, asked: _Asked) -> int:
-        """Start, mind, end."""
+        """Start the launcher, wait for it and its ranks, report; return the exit code."""
         environment = self._environment()
         self._tell(shlex.join(self._prepared.command))
         killed_before = processes_killed_for_memory()
@@ -126,18 +127,19 @@ class _Launching:
             self._prepared.command,
             env=environment,
             stdin=subprocess.DEVNULL,
-            # Ctrl-C on the terminal stays here: DeepSpeed would leave 30 seconds for saving.
+            # In a separate session, the launcher does not receive Ctrl-C from the terminal:
+            # DeepSpeed would kill the ranks after 30 seconds, perhaps before they have saved.
             start_new_session=True,
         )
         if not self._mind(launcher, asked):
-            self._tell("killing all at once")
+            self._tell("killing all processes of this launch")
             kill_everywhere(self._id, signal.SIGKILL, self._hosts)
             launcher.wait()
             return EXIT_INTERRUPTED
         return self._end(launcher.returncode, killed_before, asked)
 
     def clean(self) -> None:
-        """Remove what was left for the ranks to read, and who would tell them to stop."""
+        """Stop the watchdog, and remove the files that were written for the ranks to read."""
         if self._tether is not None:
             self._tether.let_go()
         self._watch.close()
@@ -146,21 +148,21 @@ class _Launching:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
-        """Of DeepSpeed's launcher; for other hosts, also send what must not be seen."""
+        """The environment of DeepSpeed's launcher; for other hosts, also send them the secrets."""
         ours = {**os.environ, LAUNCH: self._id, "PATH": search_path()}
-        # Of a launch inside a launch.
+        # Set if this is a launch inside another launch.
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", SENT):
             ours.pop(name, None)
         if self._prepared.target.local:
             if self._prepared.target.gpus:
-                # Its numbers are in the command.
+                # The command names the GPUs.
                 ours.pop("CUDA_VISIBLE_DEVICES", None)
             return ours
         forward = forwarded(ours)
         forward.add(LAUNCH, self._id)
         options = self._prepared.options
         if options.launcher == "openmpi":
-            # DeepSpeed's mpirun command leaves these out.
+            # DeepSpeed does not pass these options to mpirun.
             meeting = {"MASTER_ADDR": options.master_addr, "MASTER_PORT": options.master_port}
             for name, value in meeting.items():
                 if value is not None:
@@ -179,7 +181,7 @@ class _Launching:
         failed = {host: one.error for host, one in said.items() if one.code}
         if failed:
             host, error = next(iter(failed.items()))
-            raise UserError(f"{host}: ~/.cache/ptm cannot be written: {error}.")
+            raise UserError(f"{host}: cannot write to ~/.cache/ptm: {error}.")
 
     def _remove_sent(self) -> None:
         if self._sent:
@@ -187,14 +189,14 @@ class _Launching:
             on_hosts(self._hosts, f'rm -f "$HOME/.cache/ptm/{sent_name(self._id)}"')
 
     def _mind(self, launcher: subprocess.Popen[bytes], asked: _Asked) -> bool:
-        """Until launcher and ranks have ended; False where that must be at once."""
+        """Wait until launcher and ranks have ended; False if they are to be killed instead."""
         next_look = 0.0
         while True:
             self._watch.wait(_LOOK_SECONDS)
             if asked.at_once:
                 return False
             if asked.code is not None and not self._told_to_stop:
-                self._tell(f"{asked.reason}: the training stops (Ctrl-C again: kill all at once)")
+                self._tell(f"{asked.reason}: stopping (press Ctrl-C to kill all ranks immediately)")
                 self._stop(asked.code, launcher)
             ended = launcher.poll() is not None
             if time.monotonic() < next_look:
@@ -207,13 +209,13 @@ class _Launching:
                 self._remove_sent()
 
     def _stop(self, code: int, launcher: subprocess.Popen[bytes]) -> None:
-        """Have the ranks save and end; where there are none yet, end what was started."""
+        """Have the ranks save and exit; if none is ready yet, end all processes."""
         self._told_to_stop = True
-        # The first rank is the one that looks, and only after it has removed older wishes.
+        # Rank 0 alone watches the stop file. Its note shows that it has removed an older file.
         if 0 not in self._all_notes():
             self._end_early(launcher)
             return
-        self._tell("waiting for it to be saved, however long that takes")
+        self._tell("waiting for the checkpoint to be saved, without a time limit")
         file = self._prepared.stop_file
         if self._prepared.node_local and self._hosts:
             on_host(self._hosts[0], f"printf {code} >{shlex.quote(str(file))}")
@@ -224,7 +226,8 @@ class _Launching:
 
     def _end_early(self, launcher: subprocess.Popen[bytes]) -> None:
         self._ended_early = True
-        # First, and by a signal it cannot catch: told to end, it ends other trainings as well.
+        # The launcher first, and by a signal that it cannot catch: on SIGTERM it would run
+        # `pkill -f`, which ends other trainings as well.
         launcher.kill()
         kill_everywhere(self._id, signal.SIGTERM, self._hosts)
         end = time.monotonic() + _GRACE_SECONDS
@@ -236,7 +239,7 @@ class _Launching:
         return bool(ranks_here(self._id) or hosts_with_processes(self._id, self._hosts))
 
     def _left_behind(self, launcher: subprocess.Popen[bytes]) -> bool:
-        """Whether ranks still run after DeepSpeed's launcher, killed perhaps; have them save."""
+        """Whether ranks outlive DeepSpeed's launcher, as when it was killed; have them save."""
         notes = self._all_notes()
         all_ended = len(notes) == self._ranks and all(note.ended for note in notes.values())
         if all_ended:
@@ -267,12 +270,12 @@ class _Launching:
         agreed = agreed_code(evidence)
         if agreed is not None:
             if agreed == EXIT_STOPPED and not self._told_to_stop and code != agreed:
-                # Had a rank been told to stop, the launcher would have passed on its code.
+                # After a stop request to a rank, the launcher would have exited with 75 too.
                 self._tell(_LEFT)
             return agreed
         again = self._prepared.options.again()
         if self._ended_early and asked.code is not None:
-            self._tell(f"stopped before the training had begun; to start it: {again}")
+            self._tell(f"stopped before training started. Start again with: {again}")
             return asked.code
         for line in explanation(evidence, self._notes, self._prepared.run, again):
             self._tell(line)

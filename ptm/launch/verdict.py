@@ -1,4 +1,4 @@
-"""What became of a launch: one exit code, and for a fault which rank, why, and how to go on."""
+"""The outcome of a launch: one exit code and, on failure, the rank, the cause, the next command."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _CONSEQUENCE = re.compile(
     r"connection (closed|reset|refused)|broken pipe|socket|gloo|nccl|peer|time[d ]*out|timeout",
     re.IGNORECASE,
 )
-"""In what a rank says when another one is gone."""
+"""Found in the error of a rank that lost its connection to a failed rank."""
 _TIMEOUT = re.compile(r"time[d ]*out|timeout", re.IGNORECASE)
 _MOST_STACK = 60
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known when nothing runs any more."""
+    """Everything known about a launch after all its processes have ended."""
 
     notes: Mapping[int, Note]
     deaths: Sequence[Death]
-    """Of ranks on this host, in their order."""
+    """Exits of the ranks on this host, in order of time."""
     ranks: int
     launcher_code: int
-    """DeepSpeed's, which passes on what it knows."""
+    """Exit code of DeepSpeed's launcher, which forwards the code of a failed rank if it has one."""
     killed_before: int | None
-    """Processes the kernel had killed for want of memory before."""
+    """`processes_killed_for_memory()` before the launch."""
     hosts: Sequence[str]
-    """Of each rank, as the hostfile names them."""
+    """Host of each rank, as named in the hostfile."""
 
 
 def agreed_code(evidence: Evidence) -> int | None:
-    """The code all ranks ended with, if it is none of a fault."""
+    """The exit code that all ranks share; None for a failure."""
     notes = evidence.notes
     if not notes and evidence.launcher_code == EXIT_USER:
-        # Refused before there was a run folder; a rank has said why.
+        # Wrong input, found before the run folder was made. A rank has printed the reason.
         return EXIT_USER
     if len(notes) < evidence.ranks or not all(note.ended for note in notes.values()):
         return None
@@ -54,11 +54,11 @@ def agreed_code(evidence: Evidence) -> int | None:
 
 
 def explanation(evidence: Evidence, notes: Notes, run: Path, again: str) -> list[str]:
-    """The last lines of a launch that failed."""
+    """The report on a failed launch: failed rank and cause, newest checkpoint, next command."""
     lines = _what_happened(evidence, notes)
     newest = _newest_checkpoint(run)
-    lines.append(f"The last whole checkpoint: {newest or 'none'}.")
-    lines.append(f"{'Go on' if newest else 'Start again'} with: {again}")
+    lines.append(f"Newest complete checkpoint: {newest or 'none'}.")
+    lines.append(f"{'Resume' if newest else 'Start again'} with: {again}")
     return lines
 
 
@@ -67,7 +67,8 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
     first_failed = _failed_first(evidence)
     killed = _killed_first(evidence)
     timed_out = [note for note in found.values() if _TIMEOUT.search(note.error or "")]
-    # After a timeout, DeepSpeed's launcher kills the rank that hangs.
+    # After the timeout of a rank, DeepSpeed's launcher kills the rank that hangs. So a rank that
+    # was killed is the cause only if it was the first to end.
     if timed_out and (killed is None or killed is not evidence.deaths[0]):
         return [*_hung(evidence, timed_out), *_last_calls(notes)]
     if killed is not None and (first_failed is None or _is_consequence(first_failed)):
@@ -77,7 +78,7 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
         return [_failed(evidence, first_failed)]
     if silent:
         number = _signal_of(evidence.launcher_code)
-        # Of several that are silent, the one that was seen to end first, or that is so for longest.
+        # If several ranks are silent: the first that was seen to end, or else the oldest status.
         order = [death.rank for death in evidence.deaths]
         rank = min(
             silent,
@@ -92,17 +93,17 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
             return _killed(evidence, notes, rank, number, pid)
         code = dead.code if dead and dead.code > 0 else evidence.launcher_code
         return [
-            f"{_who(evidence, rank)} ended without saying how{_at(found.get(rank))} (exit code "
-            f"{code}): look for its last words above."
+            f"{_who(evidence, rank)} exited without recording a reason{_at(found.get(rank))} (exit "
+            f"code {code}). See its output above."
         ]
     if first_failed is not None:
         return [_failed(evidence, first_failed)]
     codes = {note.rank: note.code for note in found.values()}
-    return [f"The ranks ended with different exit codes: {codes}."]
+    return [f"The ranks ended with different exit codes (rank: code): {codes}."]
 
 
 def _killed_first(evidence: Evidence) -> Death | None:
-    """The first rank that a signal ended; SIGTERM is what the launcher sends to all others."""
+    """The first rank killed by a signal, other than the launcher's SIGTERM after a failed rank."""
     for death in evidence.deaths:
         if death.signal > 0 and (death.signal != signal.SIGTERM or death is evidence.deaths[0]):
             return death
@@ -110,14 +111,14 @@ def _killed_first(evidence: Evidence) -> Death | None:
 
 
 def _failed_first(evidence: Evidence) -> Note | None:
-    """The rank that noted an error of its own first, or else the first that noted one at all."""
+    """The first rank to fail by itself, or else the first to fail because of another rank."""
     failed = [note for note in evidence.notes.values() if note.ended and note.error]
     failed.sort(key=lambda note: (_is_consequence(note), note.time))
     return failed[0] if failed else None
 
 
 def is_consequence(error: str) -> bool:
-    """Whether a rank says this because another one is gone."""
+    """Whether an error of a rank is the consequence of another rank's failure."""
     return bool(_CONSEQUENCE.search(error))
 
 
@@ -134,7 +135,7 @@ def _killed(evidence: Evidence, notes: Notes, rank: int, number: int, pid: int) 
 
 
 def _crashed_thread(stacks: Sequence[str]) -> list[str]:
-    """Of all threads that faulthandler has written, the one that crashed."""
+    """Lines of faulthandler's output on the thread that crashed."""
     begin = next((i for i, line in enumerate(stacks) if line.startswith("Current thread")), 0)
     return [*takewhile(str.strip, stacks[begin : begin + _MOST_STACK])]
 
@@ -148,18 +149,18 @@ def _hung(evidence: Evidence, timed_out: Sequence[Note]) -> list[str]:
     others = [note for note in evidence.notes.values() if note.rank not in waiting]
     oldest = min(others or timed_out, key=lambda note: (note.step, note.time))
     lines = [
-        f"{len(waiting)} rank(s) waited longer than engine.timeout_minutes for another.",
+        f"Waited for another rank longer than engine.timeout_minutes: {len(waiting)} rank(s).",
         _failed(evidence, timed_out[0]),
     ]
     missing = [rank for rank in range(evidence.ranks) if rank not in evidence.notes]
     if missing:
-        return [*lines, f"{_who(evidence, missing[0])} never began: the others waited for it."]
-    return [*lines, f"They waited for {_who(evidence, oldest.rank)}, it seems{_at(oldest)}."]
+        return [*lines, f"{_who(evidence, missing[0])} never started: others waited for it."]
+    return [*lines, f"Probably waited for: {_who(evidence, oldest.rank)}, last seen{_at(oldest)}."]
 
 
 def _last_calls(notes: Notes) -> list[str]:
     files = notes.calls()
-    return [f"The last calls to other ranks: {', '.join(map(str, files))}."] if files else []
+    return [f"Last communication calls of ranks: {', '.join(map(str, files))}."] if files else []
 
 
 def _who(evidence: Evidence, rank: int) -> str:
@@ -171,7 +172,7 @@ def _who(evidence: Evidence, rank: int) -> str:
 
 def _at(note: Note | None) -> str:
     if note is None:
-        return " before it had begun"
+        return " before training started"
     return f" at step {note.step}" if note.ended else f" at step {note.step}, while {note.phase}"
 
 
@@ -181,7 +182,7 @@ def _said(note: Note) -> str:
 
 
 def _signal_of(code: int) -> int | None:
-    """The signal in an exit code: -9 as such, 247 (DeepSpeed's -9) or 137 (128 + 9)."""
+    """The signal number in an exit code: 9 for -9, 247 (DeepSpeed's -9) and 137 (128 + 9)."""
     if code < 0:
         return -code
     if 128 < code <= 192:
@@ -190,7 +191,7 @@ def _signal_of(code: int) -> int | None:
 
 
 def _newest_checkpoint(run: Path) -> Path | None:
-    """By its name, which only whole ones have."""
+    """Folder of the newest checkpoint; only complete checkpoints are named global_step<N>."""
     found = [
         (int(path.name.removeprefix("global_step")), path)
         for path in (run / "checkpoints").glob("global_step*")

@@ -1,8 +1,9 @@
-"""What has the ranks save and end when `ptm launch` itself is killed.
+"""A watchdog that has the ranks save and exit if `ptm launch` itself is killed.
 
-A shell on rank 0's host reads from a pipe that `ptm launch` holds. A word on it is a good end; the
-pipe's own end, which the kernel (and ssh) brings about whatever kills the other side, is none: the
-shell then asks the ranks to stop, as `ptm launch` would have, until nothing of the launch is left.
+A shell on rank 0's host reads from a pipe that `ptm launch` holds open. A line on the pipe means a
+normal exit. If the pipe is closed without a line, as the kernel (and ssh) do when `ptm launch` is
+killed, the shell writes the stop file, as `ptm launch` would, until no process of the launch is
+left.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ while [ -n "$({any_left})" ]; do
   sleep 1
 done"""
 _SECONDS = 5.0
-"""In which a shell that was told of a good end ends."""
+"""How long the shell may take to exit after a normal end."""
 
 
 class Tether:
-    """Begun with the launch; those who let go of it in time have nothing to fear from it."""
+    """Stops the ranks if `ptm launch` dies; call `let_go` on a normal exit."""
 
     def __init__(self, launch: str, stop_file: Path, hosts: Sequence[str]) -> None:
-        """`hosts`: rank 0's first; none for this machine alone."""
+        """`hosts`: the hosts of the launch, that of rank 0 first; empty for this machine alone."""
         script = _SCRIPT.format(
             any_left=any_of(launch),
             code=EXIT_STOPPED,
@@ -43,12 +44,12 @@ class Tether:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # It outlives what is killed with the terminal.
+            # A separate session, so that it survives the end of the terminal.
             start_new_session=True,
         )
 
     def let_go(self) -> None:
-        """The launch ends as it should."""
+        """Disarm the watchdog: the launch has ended normally."""
         with suppress(OSError, subprocess.TimeoutExpired):
             self._shell.communicate(b"over\n", timeout=_SECONDS)
         self._shell.kill()

@@ -2,9 +2,9 @@
 
     python recipes/quickstart/make_corpus.py
 
-Every sentence comes from the facts and patterns below, so the text is this project's own and the
-same on every machine. Facts recur in many wordings, so that a tiny model has something to learn;
-the sentences that `probes.tsv` asks about occur in none of the documents, their facts do in others.
+All sentences are made from the facts and patterns below, so the text is this project's own and is
+the same on every machine. Facts recur in many wordings, so that a tiny model can learn them. The
+sentences of `probes.tsv` are in no document, but their facts are, in other words.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Topic:
-    """Facts of one kind, and the patterns that tell them; `{0}`, `{1}` … are a fact's parts."""
+    """Facts of one kind and the patterns that express them; `{0}`, `{1}` … are a fact's parts."""
 
     facts: tuple[tuple[str, ...], ...]
     patterns: tuple[str, ...]
 
 
 def pairs(text: str) -> tuple[tuple[str, ...], ...]:
-    """`a b, c d` as ((a, b), (c, d)); an underscore stands for a space."""
+    """Parse `a b, c d` as ((a, b), (c, d)); an underscore is replaced by a space."""
     rows = (item.split() for item in text.replace("\n", " ").split(","))
     return tuple(tuple(word.replace("_", " ") for word in row) for row in rows if row)
 
 
 def both_ways(facts: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    """Each pair, and each pair turned round."""
+    """Each pair, and each pair reversed."""
     return facts + tuple(fact[::-1] for fact in facts)
 
 
 def steps(words: str, *, round_trip: bool = True) -> tuple[tuple[str, ...], ...]:
-    """Each word with the one after it."""
+    """Each word paired with the next one."""
     order = words.split()
     following = order[1:] + order[:1] if round_trip else order[1:]
     return tuple(zip(order, following, strict=False))
@@ -301,12 +301,12 @@ CHINESE = (
 def documents(
     topics: tuple[Topic, ...], joint: str, forbidden: frozenset[str], draw: random.Random
 ) -> Iterator[str]:
-    """Different documents without end: some sentences about one topic, or about a few."""
+    """Yield different documents endlessly: some sentences about one topic, or about a few."""
     seen: set[str] = set()
     while True:
         sentences = []
         for topic in draw.sample(topics, draw.choice((1, 1, 2, 3))):
-            # Each fact at most once, so that it has to be known and cannot be copied.
+            # Each fact at most once, so that a model has to know it and cannot copy it.
             count = min(draw.choice((1, 2, 3, 4, 6)), len(topic.facts))
             for fact in draw.sample(topic.facts, count):
                 sentence = draw.choice(topic.patterns).format(*fact)
@@ -318,18 +318,18 @@ def documents(
             yield document
 
 
-def asked_sentences() -> frozenset[str]:
+def probe_sentences() -> frozenset[str]:
     """The probes with their answers filled in, in lower case."""
     rows = (HERE / "probes.tsv").read_text(encoding="utf-8").splitlines()
-    asked = (row.split("\t") for row in rows)
-    return frozenset(question.replace("[MASK]", answer).lower() for question, answer in asked)
+    probes = (row.split("\t") for row in rows)
+    return frozenset(question.replace("[MASK]", answer).lower() for question, answer in probes)
 
 
 def main() -> None:
     """Write `corpus/english.txt` and `corpus/chinese.txt`."""
     (HERE / "corpus").mkdir(exist_ok=True)
     for name, topics, joint in (("english", ENGLISH, " "), ("chinese", CHINESE, "")):
-        stream = documents(topics, joint, asked_sentences(), random.Random(f"{SEED}-{name}"))
+        stream = documents(topics, joint, probe_sentences(), random.Random(f"{SEED}-{name}"))
         lines = (next(stream) + "\n" for _ in range(DOCUMENTS[name]))
         (HERE / "corpus" / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
 

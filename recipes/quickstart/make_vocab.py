@@ -1,4 +1,4 @@
-"""Write the bundled vocabulary: the words of the bundled corpus, and every character of it.
+"""Write the bundled vocabulary: frequent words and all characters of the bundled corpus.
 
 python recipes/quickstart/make_vocab.py
 """
@@ -13,7 +13,7 @@ from tokenizers import normalizers, pre_tokenizers
 HERE = Path(__file__).parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"[unused{i}]" for i in range(1, 11))]
 COMMON = 2
-"""How often a word must occur to be a token of its own."""
+"""Minimum count of a word that is a token."""
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     for path in sorted((HERE / "corpus").glob("*.txt")):
         for line in path.read_text(encoding="utf-8").splitlines():
             words.update(word for word, _ in split(normalize(line)))
-    # Latin letters and digits, so that any English word can be spelt.
+    # Latin letters and digits, so that any English word can be tokenised.
     spelling = set("abcdefghijklmnopqrstuvwxyz0123456789")
     characters = spelling | {character for word in words for character in word}
     whole = {word for word, count in words.items() if count >= COMMON and len(word) > 1}

@@ -1,4 +1,4 @@
-"""Fill the masks of probes.tsv with a model, and count how often the right token is near.
+"""Fill the masks of probes.tsv with a model, and count how often the right token is in the top 5.
 
 python recipes/quickstart/try_probes.py MODEL
 """
@@ -15,7 +15,7 @@ NEAR = 5
 
 
 def main(model: str) -> None:
-    """Print a line a probe and the score."""
+    """Print one line per probe, and the score."""
     filler = Filler(open_source(model))
     probes = Path(__file__).with_name("probes.tsv").read_text(encoding="utf-8").splitlines()
     hits = 0
@@ -25,7 +25,7 @@ def main(model: str) -> None:
         tokens = [guess.token for guess in guesses]
         hits += expected in tokens
         print(f"{'+' if expected in tokens else '-'} {sentence}  ->  {' '.join(tokens)}")
-    print(f"{hits} of {len(probes)} right tokens are among the first {NEAR}")
+    print(f"{hits} of {len(probes)} right tokens are among the top {NEAR} predictions")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""BERTs with random weights on both sides, rows of real text for them, and how far apart they are.
+"""Pairs of BERTs, ptm's and transformers', with equal random weights, rows of text, differences.
 
-Nothing is left at the value that hides a mistake: norms are not 1 and 0, biases are not 0, tables
-are as small as after a training, matrices are large enough for attention to choose, and the output
-is scaled until the largest logit is 5.
+No parameter has a value that would hide a mistake: norms are not 1 and 0, biases are not 0, tables
+are as small as after a training, matrices are large enough that attention is not uniform, and the
+output is scaled so that the largest logit is 5.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ptm.recipe.saved_files import RECIPE, TOKENIZER, WEIGHTS
 from ptm.text.tokenizers import Tokenizer
 
 TOLERANCE = 5e-6
-"""Of the largest logit: what fp32 may differ by when two programs sum in another order."""
+"""Largest relative difference in fp32 between two programs that sum in different orders."""
 LARGEST_LOGIT = 5.0
 POSITIONS = 128
 
@@ -39,7 +39,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Size:
-    """Layers, width, heads; the feed-forward layer is four times as wide."""
+    """Layers, width and heads of an encoder; its feed-forward size is four times the width."""
 
     layers: int
     width: int
@@ -61,7 +61,7 @@ def blocks_of(
     tokenizer: str = "wordpiece",
     lowercase: bool = True,
 ) -> dict[str, Any]:
-    """The blocks of a recipe that make a model."""
+    """The recipe blocks that define a BERT with a masked language model head."""
     parts = ["word", "position", *(["segment"] if segment else [])]
     return {
         "tokenizer": {"type": tokenizer, "vocab": str(vocab), "lowercase": lowercase},
@@ -82,7 +82,7 @@ def blocks_of(
 
 
 def recipe_of(blocks: Mapping[str, Any]) -> Recipe:
-    """A whole recipe around the blocks of a model."""
+    """A complete recipe with the given blocks of a model."""
     rest = {
         "name": "model",
         "data": {"corpus": "none", "layout": "documents", "store": "", "sequence_length": 64},
@@ -94,19 +94,19 @@ def recipe_of(blocks: Mapping[str, Any]) -> Recipe:
 
 
 def plan_of(recipe: ModelRecipe) -> Plan:
-    """The plan of a recipe whose vocabulary is there; of one of the next token, to its logits."""
+    """The plan of a recipe; for objective `lm`, the part that computes the logits."""
     size = recipe.tokenizer.load().vocabulary.size
     outputs = ("logits",) if recipe.objective.type == "lm" else None
     return build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=outputs)
 
 
 def random_value(shape: Sequence[int], *, is_norm: bool, is_table: bool, seed: int) -> Tensor:
-    """Biases and norms away from 0 and 1; matrices that keep the size of what they multiply."""
+    """A random tensor: near 1 for norms, near 0 for biases, variance-preserving for matrices."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(tuple(shape), generator=generator)
+    normal = torch.randn(tuple(shape), generator=generator)
     if len(shape) == 1:
-        return 1.0 + 0.25 * drawn if is_norm else 0.25 * drawn
-    return 0.02 * drawn if is_table else drawn / shape[1] ** 0.5
+        return 1.0 + 0.25 * normal if is_norm else 0.25 * normal
+    return 0.02 * normal if is_table else normal / shape[1] ** 0.5
 
 
 def _is_table(name: str) -> bool:
@@ -114,7 +114,7 @@ def _is_table(name: str) -> bool:
 
 
 def random_weights(plan: Plan) -> dict[str, Tensor]:
-    """A random value for every parameter of the plan, by canonical name."""
+    """Canonical name -> random value, for each parameter of the plan."""
     model = meta_model(plan)
     norms = {name for name in norm_parameters(model) if name.endswith("weight")}
     return {
@@ -129,14 +129,14 @@ MLM_HEAD = ("mlm_transform.norm.weight", "mlm_transform.norm.bias", "mlm_bias.bi
 
 
 def scaled(plan: Plan, weights: Tensors, rows: Rows) -> dict[str, Tensor]:
-    """The same weights with the head scaled so that the largest logit on `rows` is 5."""
+    """`weights` with the head scaled so that the largest logit on `rows` is LARGEST_LOGIT."""
     largest = float(ptm_logits(loaded_model(plan, weights, source="random"), rows).abs().max())
     factor = LARGEST_LOGIT / largest
     return {name: w * factor if name in MLM_HEAD else w for name, w in weights.items()}
 
 
 def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> Source:
-    """`weights` in the folder that `ptm import` would have written."""
+    """Write a model to `folder` in the layout of `ptm import`, and open it."""
     (folder / TOKENIZER).mkdir(parents=True)
     shutil.copyfile(blocks["tokenizer"]["vocab"], folder / TOKENIZER / "vocab.txt")
     (folder / RECIPE).write_text(yaml.safe_dump(dict(blocks)), encoding="utf-8")
@@ -146,26 +146,26 @@ def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> So
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model reads, and the examples it is made of."""
+    """Input tensors of a model, (B, T), and the examples that they were made of."""
 
     tensors: dict[str, Tensor]
     examples: tuple[Tensor, ...]
 
     @property
     def attention_mask(self) -> Tensor:
-        """1 where there is a token."""
+        """(B, T): 1 for tokens, 0 for padding."""
         return (self.tensors["example_ids"] > 0).long()
 
 
 def examples_of(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int) -> list[Tensor]:
-    """`[CLS] text [SEP]` of every text, long ones cut."""
+    """Token ids of `[CLS] text [SEP]` for each text, truncated to `longest` tokens."""
     cls, sep = (tokenizer.vocabulary.special_id(role) for role in ("cls", "sep"))
     cut = (ids[: longest - 2] for ids in tokenizer.encode(texts))
     return [torch.tensor([cls, *ids, sep]) for ids in cut]
 
 
 def laid_out(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
-    """Rows of examples, each as wide as the widest; every token is predicted."""
+    """Rows of examples, padded to the width of the widest row; all tokens are predicted."""
     columns = max(sum(map(len, row)) for row in rows)
     names = ("input_ids", "position_ids", "segment_ids", "example_ids")
     grids = {name: torch.zeros(len(rows), columns, dtype=torch.int64) for name in names}
@@ -173,11 +173,11 @@ def laid_out(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
     for index, row in enumerate(rows):
         at = 0
         for number, ids in enumerate(row, start=1):
-            here = (index, slice(at, at + len(ids)))
-            grids["input_ids"][here] = ids
-            grids["position_ids"][here] = torch.arange(len(ids))
-            grids["segment_ids"][here] = 1
-            grids["example_ids"][here] = number
+            span = (index, slice(at, at + len(ids)))
+            grids["input_ids"][span] = ids
+            grids["position_ids"][span] = torch.arange(len(ids))
+            grids["segment_ids"][span] = 1
+            grids["example_ids"][span] = number
             at += len(ids)
     predicted = (grids["example_ids"] > 0).flatten().nonzero().flatten()
     return Rows(
@@ -186,7 +186,7 @@ def laid_out(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
 
 
 def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
-    """Examples side by side in order, a new row where one no longer fits."""
+    """Pack examples in order into rows of at most `columns` tokens."""
     rows: list[list[Tensor]] = [[]]
     for ids in examples:
         if sum(map(len, rows[-1])) + len(ids) > columns:
@@ -196,7 +196,7 @@ def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
 
 
 def ptm_logits(model: Callable[[dict[str, Tensor]], Mapping[str, Tensor]], rows: Rows) -> Tensor:
-    """(N, V): the logits at every token, row after row."""
+    """(N, V): logits of all tokens, row after row."""
     with torch.no_grad():
         logits = model(rows.tensors)["logits"]
     if logits.dim() == 3:  # (B, T, V)
@@ -205,20 +205,20 @@ def ptm_logits(model: Callable[[dict[str, Tensor]], Mapping[str, Tensor]], rows:
 
 
 def hf_logits_alone(model: nn.Module, examples: Sequence[Tensor]) -> Tensor:
-    """(N, V) of transformers' model, every example by itself."""
+    """(N, V): logits of transformers' model, computed for one example at a time."""
     with torch.no_grad():
         return torch.cat([model(ids[None]).logits[0] for ids in examples])
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, relative to the largest logit."""
+    """The largest absolute difference, relative to the largest logit."""
     assert ours.shape == theirs.shape
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One model, here and exported."""
+    """One model in ptm (`ours`) and exported and loaded by transformers (`theirs`)."""
 
     blocks: Mapping[str, Any]
     weights: dict[str, Tensor]
@@ -230,7 +230,7 @@ class Pair:
 
 
 def make_pair(folder: Path, blocks: Mapping[str, Any], texts: Sequence[str]) -> Pair:
-    """A random model, exported to `folder/export` and loaded by transformers."""
+    """Make a random model, export it to `folder/export` and load it with transformers."""
     from transformers import AutoModelForMaskedLM
 
     recipe = recipe_of(blocks)

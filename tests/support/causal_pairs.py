@@ -10,7 +10,7 @@ from tests.support.bert_pairs import POSITIONS
 
 LAYERS, WIDTH, HEADS = 3, 64, 4
 GROUPS = 2
-"""LLaMA's heads of keys and values."""
+"""Number of key-value heads of the LLaMA."""
 
 _SIZES = {"type": "transformer", "visibility": "causal", "layers": LAYERS, "hidden_size": WIDTH}
 _TABLES = {"of": ["word", "position"], "layer_norm": False, "positions": POSITIONS}
@@ -54,7 +54,10 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
 def causal_blocks(
     family: str, vocab: Path, *, tied: bool | None = None, **changes: Any
 ) -> dict[str, Any]:
-    """The blocks of a recipe; `changes` are to its encoder. A LLaMA is not tied by default."""
+    """Recipe blocks of a small model of `family`; `changes` override keys of its encoder.
+
+    By default the weights of output and embedding are tied, except for LLaMA.
+    """
     tied = family != "llama" if tied is None else tied
     return {
         "tokenizer": {"type": "wordpiece", "vocab": str(vocab)},

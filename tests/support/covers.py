@@ -1,4 +1,4 @@
-"""Which cases of a matrix run by default; `make slow` runs the others too."""
+"""Mark the cases of a test matrix that only `make slow` runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 
 def by_default(case: Any, default: Container[Any]) -> Any:
-    """A parameter of a test: slow, unless `case` is one of those in `default`.
+    """A pytest parameter that is marked slow unless `default` contains `case`.
 
-    A case is one value, or a tuple of the values of several arguments.
+    A case is one value, or a tuple with the values of several arguments.
     """
     values = case if isinstance(case, tuple) else (case,)
     return pytest.param(*values, marks=() if case in default else pytest.mark.slow)

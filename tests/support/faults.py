@@ -1,4 +1,4 @@
-"""Faults for trainings: a stop, a kill, a full disk, a slow one."""
+"""Faults that strike a training: a stop request, a kill, a full disk, a slow disk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ptm.train.trainer import OnStepBegin
 
 
 class Killed(BaseException):
-    """Ends a training where it stands, as a kill would: nothing catches it."""
+    """Ends a training immediately, as SIGKILL would; a BaseException, so that it is not caught."""
 
 
 def stop_at_step(step: int) -> OnStepBegin:
-    """Ask the training to stop when `step` steps are done."""
+    """Request a stop (SIGTERM) when `step` steps are done."""
 
-    def ask(done: int) -> None:
+    def request_stop(done: int) -> None:
         if done == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return ask
+    return request_stop
 
 
 def die_at_step(step: int) -> OnStepBegin:
-    """Kill the training when `step` steps are done and before the next begins."""
+    """Kill the training when `step` steps are done, before the next one starts."""
 
     def die(done: int) -> None:
         if done == step:
@@ -40,9 +40,9 @@ def die_at_step(step: int) -> OnStepBegin:
 
 
 def on_sync(patch: pytest.MonkeyPatch, action: Callable[[Path], None]) -> None:
-    """Call `action` with the path of every file or folder just before it is synced to disk.
+    """Call `action` with the path of each file or folder just before it is synced to disk.
 
-    Whatever is to survive a power cut passes here, however the code that writes it is organised.
+    All data that must survive a power cut passes through `os.fsync`, whichever code writes it.
     """
     original = os.fsync
 
@@ -54,7 +54,7 @@ def on_sync(patch: pytest.MonkeyPatch, action: Callable[[Path], None]) -> None:
 
 
 def fill_the_disk(patch: pytest.MonkeyPatch, *, save: int) -> None:
-    """There is no room for the `save`-th checkpoint, and for the others there is."""
+    """Make the disk full for the `save`-th checkpoint, and only for that one."""
     calls = 0
 
     def full(path: Path) -> None:
@@ -68,7 +68,7 @@ def fill_the_disk(patch: pytest.MonkeyPatch, *, save: int) -> None:
 
 
 def kill_at_sync(patch: pytest.MonkeyPatch, *, name: str, occurrence: int) -> None:
-    """Kill the training before a file called `name` is synced for the `occurrence`-th time."""
+    """Kill the training before a file with name `name` is synced for the `occurrence`-th time."""
     calls = 0
 
     def kill(path: Path) -> None:
@@ -82,7 +82,7 @@ def kill_at_sync(patch: pytest.MonkeyPatch, *, name: str, occurrence: int) -> No
 
 
 def slow_disk(patch: pytest.MonkeyPatch, seconds: float) -> list[str]:
-    """Writing a rank's state takes `seconds`; returns the names of the threads that wrote."""
+    """Delay the write of each rank's state by `seconds`; returns the names of writing threads."""
     threads: list[str] = []
 
     def wait(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trainings on several ranks of this machine: many in one launch, and what came of each."""
+"""Trainings on several ranks of this machine: many in one launch, with the outcome of each."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from tests.support.train_many import run_command, run_rank
 BIN = Path(sys.executable).parent
 RECIPE = QUICKSTART / "roberta-tiny.yaml"
 COMMON = (
-    # Three layers can be cut into four stages. One document, or piece of one, a row.
+    # Three layers can be split into four stages. Each row has one document, or part of one.
     *("model.encoder.layers=3", "data.packing=false", "data.held_out=0.005"),
     *("train.micro_batch_size=2", "tracking.report_every=1", "checkpoint.every=100"),
 )
 
 PATIENCE = 100.0
-"""Seconds in which the ranks of a launch must end a training; most take one."""
+"""Time limit, in seconds, of each training on the ranks of a launch; most take one second."""
 RUNS = "THE-RUNS"
-"""Stands in overrides for the folder of a launch's runs."""
+"""Placeholder in overrides for the folder of a launch's runs."""
 
-# Loading torch and DeepSpeed takes longer than most of these trainings: ranks are forked from a
-# process that has done so.
+# Loading torch and DeepSpeed takes longer than most of these trainings, so ranks are forked from a
+# process that has loaded them.
 _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(["tests.support.train_many"])
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: a recipe's overrides, and after which step one of its ranks is asked to stop.
+    """One training: its overrides and, in `stop_at`, the step after which one rank is stopped.
 
-    One that is listed again under the same name goes on. `disturbed`: a step, and the factor by
-    which its loss is multiplied. `on_rank_1`: overrides that the others do not have.
+    A training that is listed again under the same name resumes. `disturbed`: a step, and the factor
+    by which its loss is multiplied. `on_rank_1`: further overrides for rank 1 only.
     """
 
     name: str
@@ -69,14 +69,14 @@ class Ended:
 
 
 class Launch:
-    """Trainings in ranks of this machine, in the background, one after another.
+    """Trainings on ranks of this machine, in the background, one after another.
 
-    What came of a training is waited for when a test asks for it, so that no test waits for
-    trainings that it does not look at.
+    A test that requests the outcome of a training waits for it, so that no test waits for trainings
+    that it does not look at.
     """
 
     def __init__(self, *parts: Sequence[Training], ranks: int, store: Path, folder: Path) -> None:
-        """Each of `parts` has processes of its own, which start when a test asks for one of it."""
+        """Each of `parts` has its own processes, which start when a test requests an outcome."""
         self._parts = parts
         self._started: dict[int, _Ranks] = {}
         self._ranks = ranks
@@ -85,7 +85,7 @@ class Launch:
         self.runs = folder / "runs"
 
     def ended(self, name: str) -> list[list[Ended]]:
-        """How a training ended: for every start, for every rank. Waits for the last of them."""
+        """The outcome of a training per start and rank; waits until all its starts have ended."""
         part = next(
             number
             for number, trainings in enumerate(self._parts)
@@ -101,7 +101,7 @@ class Launch:
         return [[of_rank[place] for of_rank in every] for place in places]
 
     def codes(self, name: str) -> list[list[int | None]]:
-        """Exit codes: for every start, for every rank."""
+        """The exit code of a training per start and rank."""
         found = self.ended(name)
         for start in found:
             for rank in start:
@@ -109,12 +109,12 @@ class Launch:
         return [[rank.code for rank in start] for start in found]
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
-        """The reports of a training that has ended well on all ranks."""
+        """The reports of a training; asserts that its last start ended with 0 on all ranks."""
         assert set(self.codes(name)[-1]) == {0}, self.ended(name)[-1]
         return reports(self.runs / name)
 
     def close(self) -> None:
-        """End all ranks, whatever they are doing."""
+        """Kill all ranks."""
         for ranks in self._started.values():
             ranks.close()
 
@@ -130,7 +130,7 @@ class _Ranks:
         self._processes = fork_ranks(path, ranks=ranks)
 
     def wait_for(self, count: int, name: str) -> list[list[Ended]]:
-        """What every rank has written, when each has written at least `count`, up to `name`."""
+        """Outcomes per rank, once each rank has at least `count`, the last of training `name`."""
         most, end = -1, 0.0
         while True:
             broken = any(process.exitcode for process in self._processes)
@@ -143,7 +143,7 @@ class _Ranks:
             if broken or over or time.monotonic() > end:
                 self.close()
                 said = (self._folder / "output").read_text(encoding="utf-8", errors="replace")
-                pytest.fail(f"{name} was never reached:\n{said[-6000:]}")
+                pytest.fail(f"training {name} was not reached:\n{said[-6000:]}")
             time.sleep(0.05)
 
     def close(self) -> None:
@@ -159,9 +159,9 @@ def fork_ranks(
     environments: Sequence[Mapping[str, str]] = (),
     folders: Sequence[Path] = (),
 ) -> list[ForkServerProcess]:
-    """Start `ranks` processes that train what `plan` lists; what they say goes beside it.
+    """Start `ranks` processes for the trainings in file `plan`; log to `output` beside that file.
 
-    `environments` and `folders`: variables, and the working directory, of each rank.
+    `environments` and `folders`: more variables, and the working directory, of each rank.
     """
     log = plan.with_name("output")
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -186,7 +186,7 @@ def fork_ranks(
 
 
 def fork_command(words: Sequence[str], *, log: Path) -> ForkServerProcess:
-    """Start `ptm` with the arguments `words`, as a process of its own."""
+    """Start `ptm` with the arguments `words` as a process, with its output in `log`."""
     with _only_environment(_environment()):
         process = _FORKSERVER.Process(target=run_command, args=(words, log), daemon=True)
         process.start()
@@ -195,7 +195,7 @@ def fork_command(words: Sequence[str], *, log: Path) -> ForkServerProcess:
 
 @contextmanager
 def _only_environment(environment: Mapping[str, str]) -> Iterator[None]:
-    """Have the process that ranks are forked from, if it starts now, begin with `environment`."""
+    """Set `os.environ` to `environment` within the block, for a fork server that starts there."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)
@@ -207,7 +207,7 @@ def _only_environment(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def reports(run: Path) -> list[dict[str, Any]]:
-    """The reports of a run, without what depends on the clock."""
+    """The records of a run's metrics.jsonl, without timings."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [
         {key: value for key, value in json.loads(line).items() if key not in TIMING}
@@ -226,7 +226,7 @@ def launched(*parts: Sequence[Training], ranks: int, store: Path, folder: Path) 
 
 
 def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int) -> str:
-    """As `run_rank` reads it: the arguments of each rank, and what disturbs the training."""
+    """The plan for `run_rank` as JSON: per training, arguments of each rank, stop, disturbance."""
     return json.dumps(
         [
             {
@@ -240,7 +240,7 @@ def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int
 
 
 def outcomes(folder: Path, rank: int) -> list[Ended]:
-    """What `run_rank` has written beside its list so far."""
+    """The outcomes that `run_rank` has written beside its plan so far."""
     path = folder / f"ended-{rank}.jsonl"
     if not path.exists():
         return []
@@ -251,9 +251,9 @@ def outcomes(folder: Path, rank: int) -> list[Ended]:
 def ranks_by_hand(
     arguments: Sequence[Sequence[str]], *, folder: Path, seconds: float = 60
 ) -> list[tuple[int, str]]:
-    """`launch/train.py` once for each of `arguments`, as the ranks of one training; no launcher.
+    """Run `launch/train.py` as the ranks of one training, without a launcher.
 
-    The exit code and the output of each.
+    `arguments`: those of each rank. Returns exit code and output of each rank.
     """
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = []
@@ -287,7 +287,7 @@ def free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """This one's, on CPUs, with one thread a rank, and with no launcher's leavings."""
+    """This process's environment without variables of launchers; on CPUs, one thread per rank."""
     launchers = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return {
         **{name: value for name, value in os.environ.items() if name not in launchers},
@@ -296,6 +296,6 @@ def _environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "DS_ACCELERATOR": "cpu",
-        # Nothing is compiled, but DeepSpeed loads the compiler, for seconds on every rank.
+        # No test compiles, but DeepSpeed loads the compiler, which takes seconds on each rank.
         "TORCHDYNAMO_DISABLE": "1",
     }

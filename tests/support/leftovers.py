@@ -1,4 +1,4 @@
-"""What the hosts of a process are called on this machine, and how all of it is removed."""
+"""Names of the folders and network namespaces of the test hosts, and their removal."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _NAMESPACE = re.compile(r"ptm(\d+)[ab]$")
 
 
 def folder_of(pid: int) -> Path:
-    """Keys, configurations and logs of the hosts that process `pid` made."""
-    # Short, because sockets are made below it, whose paths may have 107 characters.
+    """The folder of keys, configurations and logs of the hosts that process `pid` made."""
+    # A short path, as those of sockets in it are limited to 107 characters.
     return Path(tempfile.gettempdir()) / f"ptm-hosts-{pid}"
 
 
 def namespaces_of(pid: int) -> tuple[str, str]:
-    """The network namespaces of its two hosts."""
+    """The names of the network namespaces of the two hosts that process `pid` made."""
     return f"ptm{pid}a", f"ptm{pid}b"
 
 
 def sweep() -> None:
-    """Remove what killed processes have left."""
+    """Remove hosts of processes that were killed before they removed them."""
     found = [_FOLDER.match(path.name) for path in Path(tempfile.gettempdir()).glob("ptm-hosts-*")]
     found += [_NAMESPACE.match(name) for name in _all_namespaces()]
     for pid in {int(match[1]) for match in found if match}:
@@ -39,7 +39,7 @@ def sweep() -> None:
 
 
 def remove(pid: int) -> None:
-    """End what runs on the hosts that process `pid` made, and remove all of them."""
+    """Kill all processes on the hosts that process `pid` made, and remove the hosts."""
     for namespace in namespaces_of(pid):
         if namespace in _all_namespaces():
             for process in processes(namespace):
@@ -50,24 +50,24 @@ def remove(pid: int) -> None:
 
 
 def processes(namespace: str) -> list[int]:
-    """All that run in a network namespace."""
+    """Process ids of a network namespace."""
     return [int(word) for word in output("ip", "netns", "pids", namespace).split()]
 
 
 def kill(pid: int) -> None:
-    """End a process that may have ended already."""
+    """Kill a process that may have ended already."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def search_path() -> str:
-    """PATH with this environment's programs first, and with those that only root has on it."""
+    """PATH with the folder of this Python first, and with root's folders (sbin)."""
     venv = Path(sys.executable).parent
     return f"{venv}:{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def output(*command: str) -> str:
-    """What a short command says. Raises RuntimeError where it fails."""
+    """Standard output of a short command. Raises RuntimeError if the command fails."""
     environment = {**os.environ, "PATH": search_path()}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Documents that are nothing but the lengths of their sentences."""
+"""Synthetic documents that are given by the lengths of their sentences alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MadeDocuments(Documents):
-    """One after another, their tokens numbered from 0."""
+    """Documents with sentences of the given lengths; the tokens are numbered from 0."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class MadeDocuments(Documents):
         return np.searchsorted(self._ends, tokens, side="right")
 
     def covered(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many of the ranges each token is in."""
+        """(tokens,): the number of ranges that contain each token."""
         steps = np.zeros(self.tokens + 1, dtype=np.int64)
         np.add.at(steps, starts, 1)
         np.add.at(steps, starts + lengths, -1)

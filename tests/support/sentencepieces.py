@@ -1,4 +1,4 @@
-"""Small SentencePiece models: as XLM-RoBERTa's, or with special tokens of their own."""
+"""Small SentencePiece models: like XLM-RoBERTa's, or with other special tokens."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CORPUS = Path(__file__).parents[2] / "recipes" / "quickstart" / "corpus"
 
 
 def sentencepiece_model(path: Path, *, controls: tuple[str, ...] = ()) -> Path:
-    """Trained on the bundled corpus and written to `path`.
+    """Train a SentencePiece model on the bundled corpus and write it to `path`.
 
-    Without `controls` it has <unk>, <s>, </s> first and neither padding nor mask, as fairseq
-    renumbers it.
+    `controls`: further control symbols. Without them, the model begins with <unk>, <s> and </s> and
+    has neither a padding nor a mask token, as fairseq expects before it renumbers the pieces.
     """
     files = (CORPUS / "english.txt", CORPUS / "chinese.txt")
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]

@@ -20,7 +20,7 @@ VOCABULARY = 50
 
 
 def block_of(**changes: Any) -> ModelBlock:
-    """A model of two small layers; `changes` are to its encoder but for the blocks' names."""
+    """A model block of two small layers; `changes` override `embedding`, `init` or encoder keys."""
     blocks = {name: changes.pop(name) for name in ("embedding", "init") if name in changes}
     encoder = {
         "type": "transformer",
@@ -46,7 +46,7 @@ MakeModel = Callable[..., PlainModel]
 
 @pytest.fixture
 def make_model() -> MakeModel:
-    """A model of the given block, all its parameters random, biases and norms too."""
+    """Build a model from a block, with random values in all parameters, biases and norms too."""
 
     def make(block: ModelBlock, objective: Mlm | None = None) -> PlainModel:
         model = empty_model(plan_of(block, objective))
@@ -61,17 +61,17 @@ def make_model() -> MakeModel:
 
 
 def rows_of(rows: list[list[list[int]]], *, columns: int) -> dict[str, Tensor]:
-    """Rows of examples of token ids as tensors; every token is predicted."""
+    """Tensors of rows of examples, given as token ids; all tokens are predicted."""
     names = ("input_ids", "position_ids", "segment_ids", "example_ids")
     tensors = {name: torch.zeros(len(rows), columns, dtype=torch.int64) for name in names}
     for index, row in enumerate(rows):
         at = 0
         for number, ids in enumerate(row, start=1):
-            here = (index, slice(at, at + len(ids)))
-            tensors["input_ids"][here] = torch.tensor(ids)
-            tensors["position_ids"][here] = torch.arange(len(ids))
-            tensors["segment_ids"][here] = 1
-            tensors["example_ids"][here] = number
+            span = (index, slice(at, at + len(ids)))
+            tensors["input_ids"][span] = torch.tensor(ids)
+            tensors["position_ids"][span] = torch.arange(len(ids))
+            tensors["segment_ids"][span] = 1
+            tensors["example_ids"][span] = number
             at += len(ids)
     tensors["predicted_positions"] = tensors["example_ids"].flatten().nonzero().flatten()
     return tensors

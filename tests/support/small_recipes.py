@@ -1,4 +1,4 @@
-"""A small valid recipe, and ways to load it changed."""
+"""A small valid recipe, and fixtures that load it with changes."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def load(tmp_path: Path) -> Callable[..., Recipe]:
 
 @pytest.fixture
 def changed() -> Callable[[str, str], str]:
-    """The text of the recipe with `old`, which stands there once, replaced by `new`."""
+    """The text of the recipe with `old`, which must occur once, replaced by `new`."""
 
     def replace(old: str, new: str) -> str:
-        assert RECIPE.count(old) == 1, f"{old!r} stands {RECIPE.count(old)} times in the recipe"
+        assert RECIPE.count(old) == 1, f"{old!r} occurs {RECIPE.count(old)} times in the recipe"
         return RECIPE.replace(old, new)
 
     return replace
@@ -66,7 +66,7 @@ def changed() -> Callable[[str, str], str]:
 
 @pytest.fixture
 def refusal(load: Callable[..., Recipe]) -> Callable[..., str]:
-    """What is said of a recipe that is refused."""
+    """The message of the UserError that an invalid recipe raises."""
 
     def sentence(*overrides: str, **text: str) -> str:
         with pytest.raises(UserError) as caught:

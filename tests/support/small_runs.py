@@ -19,7 +19,7 @@ from tests.support.faults import die_at_step, stop_at_step
 
 PROJECT = Path(__file__).parents[2]
 QUICKSTART = PROJECT / "recipes" / "quickstart"
-# What depends on the clock or on the machine, and not on what is learnt.
+# Metrics that depend on the clock or on the machine, and not on the model.
 TIMING = {
     "tokens_per_second",
     "examples_per_second",
@@ -76,18 +76,18 @@ def small_overrides(store: Path, runs: Path, name: str, *others: str) -> list[st
     last: dict[str, str] = {}
     for word in (*small, *others):
         key = word.partition("=")[0]
-        # In the order in which they were given, as a block may follow a key of it.
+        # Keeps the order of the arguments, as a block may come after one of its keys.
         last.pop(key, None)
         last[key] = word
     return list(last.values())
 
 
 Calm = Callable[..., list[dict[str, Any]]]
-"""The metrics of an undisturbed run with the given overrides."""
+"""Type of the fixture `calm`: overrides -> metrics of an undisturbed run."""
 
 
 class Runs:
-    """Trains small models into one folder."""
+    """Trains small models in this process; all runs are in one folder."""
 
     def __init__(self, store: Path, folder: Path) -> None:
         self.store = store
@@ -105,7 +105,7 @@ class Runs:
         stop_at: int | None = None,
         die_at: int | None = None,
     ) -> int:
-        """Train in this process; ask it to stop, or kill it, when so many steps are done."""
+        """Train, stopped or killed after step `stop_at` or `die_at`; returns the exit code."""
         recipe, *rest = self.arguments(name, *overrides)
         if stop_at is not None:
             fault = stop_at_step(stop_at)
@@ -118,9 +118,9 @@ class Runs:
     def change_at_every_step(
         self, name: str, changes: Sequence[Sequence[str]], *overrides: str
     ) -> list[dict[str, Any]]:
-        """Stop a run after each step and go on with the next of `changes`; its metrics.
+        """Stop a run after each step, resume it with the next of `changes`; returns its metrics.
 
-        It has as many steps as there are changes, and reports each.
+        The run has one step per change, and reports each step.
         """
         last = len(changes)
         steps = (f"train.steps={last}", "tracking.report_every=1", "checkpoint.keep=1")
@@ -149,7 +149,7 @@ def runs(store: Path, tmp_path: Path) -> Runs:
 
 @pytest.fixture(scope="session")
 def calm(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Calm:
-    """The metrics of an undisturbed run with the given overrides, trained once a session."""
+    """Metrics of an undisturbed (calm) run with the given overrides, trained once per session."""
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     made = Runs(store, tmp_path_factory.mktemp("calm"))
 

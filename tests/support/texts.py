@@ -15,26 +15,26 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @pytest.fixture(scope="session")
 def bundled_texts(bundled: Bundled) -> list[str]:
-    """A few lines of the bundled corpus, Chinese and English in turn."""
+    """A few lines of the bundled corpus, alternately Chinese and English."""
     lines = [file.read_text(encoding="utf-8").splitlines()[:8] for file in bundled.corpus]
     return [line for pair in zip(*lines, strict=True) for line in pair]
 
 
 @pytest.fixture(scope="session")
 def corpus_texts(bundled: Bundled) -> list[str]:
-    """Enough of the bundled corpus to learn from."""
+    """Enough lines of the bundled corpus to train on."""
     return bundled.english.read_text(encoding="utf-8").splitlines()[:400]
 
 
 @pytest.fixture(scope="session")
 def bundled_vocab(tmp_path_factory: pytest.TempPathFactory, bundled: Bundled) -> Path:
-    """A copy: whoever makes the bundled one anew meanwhile changes no model under its test."""
+    """A copy of the bundled vocabulary, so that its regeneration changes no model during a test."""
     return Path(shutil.copy(bundled.vocab, tmp_path_factory.mktemp("bundled")))
 
 
 @pytest.fixture(scope="session")
 def small_vocab(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[str]) -> Path:
-    """The characters of the texts, alone and inside a word."""
+    """A vocabulary of the characters of the texts, at the start of a word and inside one."""
     letters = [c for c, _ in Counter("".join(bundled_texts).lower()).most_common() if c.strip()]
     inside = [f"##{c}" for c in letters if c.isascii() and c.isalnum()]
     path = tmp_path_factory.mktemp("small") / "vocab.txt"

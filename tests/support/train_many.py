@@ -1,8 +1,8 @@
-"""What every rank of a launch runs: one training after another, as `launched.py` lists them.
+"""The program of each rank of a launch: one training after another, as `launched.py` lists them.
 
-Ranks are forked from a process that has loaded all of this (multiprocessing's forkserver), since
-loading torch and DeepSpeed takes longer than most trainings. DeepSpeed leaves the grid of its
-pipelines behind, and what it has patched for ZeRO 3: so those come last.
+Ranks are forked from a process that has loaded this module (multiprocessing's forkserver), since
+loading torch and DeepSpeed takes longer than most trainings. DeepSpeed leaves behind the grid of
+its pipelines, and its patches for ZeRO 3, so these trainings come last.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def run_rank(
     environment: Mapping[str, str],
     folder: Path | None,
 ) -> None:
-    """Be one rank: train everything that is listed in `plan`, and write down how each ended.
+    """Run one rank: all trainings listed in `plan`; writes the outcome of each beside `plan`.
 
-    Several ranks get the variables of `environment`, as from a launcher. Output goes to `log`.
+    If there are several ranks, `environment` has the variables of a launcher. Output goes to `log`.
     """
     if world_size > 1:
         os.environ.update(environment, RANK=str(rank), WORLD_SIZE=str(world_size))
@@ -45,28 +45,28 @@ def run_rank(
         os.chdir(folder)
     write_to(log)
     log_to_console(sys.stdout)
-    # Not the first, so that the others have to hear of it.
-    is_asked = rank == min(1, world_size - 1)
+    # Not rank 0, so that the request has to reach the other ranks.
+    gets_request = rank == min(1, world_size - 1)
     for training in json.loads(plan.read_text(encoding="utf-8")):
         recipe, *overrides = training["arguments"][rank]
-        stop_at = training["stop_at"] if is_asked else None
+        stop_at = training["stop_at"] if gets_request else None
         outcome = one(recipe, overrides, stop_at=stop_at, disturbed=training["disturbed"])
         with plan.with_name(f"ended-{rank}.jsonl").open("a", encoding="utf-8") as ended:
             ended.write(json.dumps(outcome) + "\n")
         if outcome["code"] is None:
-            # The others, who may wait for this rank, are ended by whoever sees this.
+            # Other ranks may wait for this one: `launched.py` sees the exit code and kills them.
             sys.exit(1)
     leave_ranks()
 
 
 def run_command(words: Sequence[str], log: Path) -> None:
-    """Be `ptm` with the arguments `words`, and end with its exit code."""
+    """Run `ptm` with the arguments `words`, and exit with its exit code."""
     write_to(log)
     sys.exit(main(words))
 
 
 def write_to(log: Path) -> None:
-    """Have what this process says, DeepSpeed's and torch's C++ included, in a file."""
+    """Redirect the output of this process, also that of torch's and DeepSpeed's C++, to a file."""
     with log.open("a", encoding="utf-8") as output:
         os.dup2(output.fileno(), sys.stdout.fileno())
         os.dup2(output.fileno(), sys.stderr.fileno())
@@ -75,7 +75,7 @@ def write_to(log: Path) -> None:
 def one(
     recipe: str, overrides: Sequence[str], *, stop_at: int | None, disturbed: Sequence[Any] | None
 ) -> dict[str, Any]:
-    """One training: its exit code and the sentence of an error; no code where it broke."""
+    """Run one training; returns exit code and error message (no code for an unexpected error)."""
     undisturbed = disturb(*disturbed) if disturbed else lambda: None
     on_step_begin = ignore_step if stop_at is None else stop_at_step(stop_at)
     try:
@@ -92,7 +92,7 @@ def one(
 
 
 def disturb(at: int, factor: float) -> Callable[[], None]:
-    """Multiply the loss of step `at` by `factor`, value and gradients; returns what undoes it."""
+    """Multiply loss and gradients of step `at` by `factor`; returns a function that undoes this."""
     train_step, sums = Engine.train_step, Mlm.sums
     now = 0
 

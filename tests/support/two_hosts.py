@@ -1,9 +1,9 @@
-"""Two hosts on one machine, for launchers that go from host to host.
+"""Two hosts on one machine, to test launchers for several hosts.
 
-A host is a network namespace with an address, a name, process ids and an sshd of its own, and the
-file system of this machine. Everything is named after this process, so that two runs of the tests
-do not meet. A host dies with the process that made it; the names that are left when that process
-was killed are removed by the next one.
+A host is a network namespace with its own address, host name, process ids and sshd; it shares the
+file system of this machine. All names contain the id of this process, so that two runs of the tests
+do not collide. A host dies with the process that made it. If that process was killed, the next one
+removes the remaining namespaces and folders.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ Host *
 
 
 def why_not() -> str | None:
-    """Why two hosts cannot be made here; None where they can."""
+    """The reason why two hosts cannot be made on this machine; None if they can."""
     if os.geteuid() != 0:
-        return "two hosts are made of network namespaces, which only root may make"
+        return "two hosts need network namespaces, which only root can make"
     missing = [name for name in _PROGRAMS if shutil.which(name, path=search_path()) is None]
     if missing:
         return f"two hosts need programs that are not installed: {', '.join(missing)}"
@@ -75,7 +75,7 @@ def why_not() -> str | None:
         output("ip", "netns", "add", name)
         output("ip", "-n", name, "link", "add", NIC, "type", "veth", "peer", "name", "eth1")
     except RuntimeError as error:
-        return f"network namespaces are not permitted here: {error}"
+        return f"network namespaces are not permitted on this machine: {error}"
     finally:
         remove(os.getpid())
     return None
@@ -83,21 +83,21 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True)
 class Host:
-    """One of the two."""
+    """One of the two hosts."""
 
     name: str
     address: str
     namespace: str
     init: int
-    """Its process 1, in this machine's numbers."""
+    """The host's process 1, by its id on this machine."""
 
     def processes(self) -> list[int]:
-        """Everything that was started on it, besides its sshd."""
+        """Process ids on the host, without its sshd."""
         keep = {self.init, psutil.Process(self.init).ppid()}
         return [pid for pid in processes(self.namespace) if pid not in keep]
 
     def kill_all(self) -> None:
-        """End what runs on it, by process ids of this host only."""
+        """Kill all processes of this host, and no others."""
         while left := self.processes():
             for pid in left:
                 kill(pid)
@@ -113,7 +113,7 @@ class Ended:
 
 
 class TwoHosts:
-    """Runs commands on them. Made by `two_hosts()`."""
+    """Runs commands on the two hosts. Made by `two_hosts()`."""
 
     def __init__(self, folder: Path, hosts: Sequence[Host]) -> None:
         self.folder = folder
@@ -121,7 +121,7 @@ class TwoHosts:
         self._launches = 0
 
     def hostfile(self, *, slots: int) -> Path:
-        """As DeepSpeed and mpirun read it."""
+        """A hostfile for DeepSpeed and mpirun, with `slots` ranks per host."""
         path = self.folder / f"hostfile{slots}"
         path.write_text("".join(f"{host.name} slots={slots}\n" for host in self.hosts))
         return path
@@ -132,10 +132,10 @@ class TwoHosts:
         seconds: float,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> list[Ended]:
-        """The first command on the first host and so on, all at once.
+        """Run the first command on the first host and the second on the second, in parallel.
 
-        When they have ended, or the time is over, nothing they started is left. Raises
-        TimeoutError with what they said.
+        When the commands have ended, or after `seconds`, all processes on the hosts are killed.
+        `meanwhile` is called while the commands run. Raises TimeoutError with the output.
         """
         self._launches += 1
         logs = [self.folder / f"launch{self._launches}{i}.log" for i in range(len(commands))]
@@ -159,7 +159,7 @@ class TwoHosts:
         return [Ended(*pair) for pair in zip(codes, said, strict=True)]
 
     def _environment(self) -> dict[str, str]:
-        """Of the shell in which a user launches; other hosts get what launchers pass on."""
+        """The environment of the user's shell; other hosts get the variables launchers forward."""
         ours = re.compile(r"(RANK|WORLD_SIZE|LOCAL_.*|MASTER_.*|OMPI_.*|PMI.*|PRTE_.*)$")
         kept = {name: value for name, value in os.environ.items() if not ours.match(name)}
         env_file = self.folder / "deepspeed_env"
@@ -171,9 +171,9 @@ class TwoHosts:
 
 @contextmanager
 def two_hosts() -> Iterator[TwoHosts]:
-    """Make them, and remove them whatever happens."""
+    """Make two hosts; removes them at the end of the block, also after an error."""
     sweep()
-    # An earlier process had the same id and was killed.
+    # An earlier process with the same id may have been killed.
     remove(os.getpid())
     folder = folder_of(os.getpid())
     try:
@@ -194,7 +194,7 @@ def _write_files(folder: Path) -> None:
     (folder / "ssh_config").write_text(_SSH.format(folder=folder))
     for name in ("bin", "tmp"):
         (folder / name).mkdir()
-    # First on PATH: launchers call `ssh` and leave no room for an option such as -F.
+    # First on PATH: launchers call `ssh` and do not let users add an option such as -F.
     ssh = folder / "bin" / "ssh"
     ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
     ssh.chmod(0o755)
@@ -219,7 +219,7 @@ def _make_hosts(folder: Path) -> list[Host]:
         etc.mkdir(parents=True)
         lines = zip(("127.0.0.1", *_ADDRESSES), ("localhost", *NAMES), strict=True)
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for address, name in lines))
-    # The two ends of one cable: nothing of it is in this machine's own network.
+    # The two ends of one cable, neither of which is in this machine's own network.
     one, other = (("name", NIC, "netns", namespace) for namespace in namespaces)
     output("ip", "link", "add", *one, "type", "veth", "peer", *other)
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -233,10 +233,10 @@ def _make_hosts(folder: Path) -> list[Host]:
 
 
 def _boot(folder: Path, namespace: str, name: str) -> int:
-    """Start a host's sshd as its process 1; return that process's id."""
+    """Start a host's sshd as its process 1; returns the id of that process on this machine."""
     sshd = shutil.which("sshd", path=search_path())
     command = [
-        # It dies with this process, and with its process 1 all that runs on the host.
+        # The host dies with this process: its process 1 is killed, and then all its processes.
         *("setpriv", "--pdeathsig", "KILL"),
         *("ip", "netns", "exec", namespace),
         *("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"),
@@ -269,7 +269,7 @@ def _inside(host: Host, command: Sequence[str]) -> list[str]:
 def _start(
     command: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C is for the tests, which end it by its id.
+    # In a separate session, so that Ctrl-C reaches the tests only, which end the process by its id.
     with log.open("wb") as out:
         return subprocess.Popen(
             command,
@@ -283,9 +283,9 @@ def _start(
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[TwoHosts]:
-    """Two hosts, or a skip that says why there are none."""
+    """Two hosts; skips the test, with the reason, if they cannot be made."""
     if torch.cuda.is_available():
-        pytest.skip("two hosts of one machine would share its GPU, which NCCL refuses")
+        pytest.skip("two hosts on one machine would share its GPU, which NCCL does not support")
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)

@@ -32,7 +32,7 @@ _PEGASUS = {"of": ["word", "sinusoidal"], "layer_norm": False, "scaled": True, "
 
 @dataclass(frozen=True)
 class Case:
-    """An encoder-decoder: what its recipe says besides sizes."""
+    """An encoder-decoder: the keys of its recipe, apart from sizes."""
 
     objective: str
     stack: Mapping[str, Any]
@@ -72,6 +72,6 @@ CASES = {
 
 
 def plan_of(recipe: ModelRecipe) -> Plan:
-    """The plan whose output is logits; the vocabulary is on disk."""
+    """The part of a recipe's plan that computes the logits; reads the vocabulary from disk."""
     size = recipe.tokenizer.load().vocabulary.size
     return build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=("logits",))

@@ -1,4 +1,4 @@
-"""State dicts of UER-py's T5, BART and PEGASUS, from what their modules declare."""
+"""State dicts of UER-py's T5, BART and PEGASUS, made from the parameters its modules declare."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _T5 = {
     "layernorm": "t5",
     "remove_transformer_bias": True,
 }
-# As the JSONs in its models/ folder, with small sizes.
+# The JSON files of its models/ folder, with small sizes.
 CONFIGS: dict[str, dict[str, Any]] = {
     "t5": {**_T5, "hidden_act": "relu", "tie_weights": True},
     "t5-v1_1": {
@@ -75,7 +75,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 class _Shapes:
-    """What its modules declare: `layers/transformer.py`, `layers/multi_headed_attn.py` …"""
+    """Names and shapes that its modules declare: `layers/transformer.py` and others."""
 
     def __init__(self, config: Mapping[str, Any], words: int) -> None:
         self.config = config
@@ -134,7 +134,7 @@ class _Shapes:
 
 
 def random_state(config: Mapping[str, Any], words: int) -> State:
-    """Random tensors; shared and tied tables are one, under every name they have."""
+    """Random tensors by name; tables that are shared or tied are one tensor under several names."""
     generator = torch.Generator().manual_seed(3)
     state = {
         name: torch.randn(shape, generator=generator)

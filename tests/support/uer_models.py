@@ -1,7 +1,7 @@
-"""State dicts as UER-py and TencentPretrain write them, from what their modules declare.
+"""State dicts of UER-py and TencentPretrain, made from the parameters their modules declare.
 
-The tensors are written from the names and shapes of their `nn.Module`s alone, without a word of
-the code under test: `embeddings/`, `layers/`, `encoders/transformer_encoder.py`, `targets/`.
+Names and shapes are those of their `nn.Module`s (`embeddings/`, `layers/`,
+`encoders/transformer_encoder.py`, `targets/`), independent of the code under test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZES: dict[str, Any] = {
 }
 _PLAIN = {"embedding": ["word", "pos", "seg"], "encoder": "transformer", "mask": "fully_visible"}
 
-# As the JSONs in their models/ folders, with small sizes.
+# The JSON files of their models/ folders, with small sizes.
 CONFIGS: dict[str, dict[str, Any]] = {
     "bert": {
         **SIZES,
@@ -64,7 +64,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 PAIRS = ("bert", "albert")
 
-# models/gpt2/config.json, and what their command lines for GPT say.
+# models/gpt2/config.json, and the options of their command lines for GPT.
 NEXT_CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {
         **SIZES,
@@ -123,7 +123,7 @@ def _layer(name: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
 
 
 def shapes_of(config: Mapping[str, Any], words: int) -> dict[str, tuple[int, ...]]:
-    """Every tensor of `Model(args, …).state_dict()`."""
+    """Name -> shape of each tensor of `Model(args, …).state_dict()`."""
     width, hidden, inner = (config[k] for k in ("emb_size", "hidden_size", "feedforward_size"))
     shapes: dict[str, tuple[int, ...]] = {
         "embedding.word.embedding.weight": (words, width),
@@ -157,7 +157,7 @@ def shapes_of(config: Mapping[str, Any], words: int) -> dict[str, tuple[int, ...
 
 
 def random_state(config: Mapping[str, Any], words: int) -> State:
-    """Random tensors of these shapes; the output matrix is the word embedding where it is tied."""
+    """Random tensors of these shapes; with `tie_weights`, the output matrix is the embedding."""
     generator = torch.Generator().manual_seed(3)
     state = {
         name: torch.randn(shape, generator=generator)
@@ -170,7 +170,7 @@ def random_state(config: Mapping[str, Any], words: int) -> State:
 
 
 def old_names(state: State, *, pair: str) -> State:
-    """The same as UER-py had them until 2022; `pair`: nsp, sop or sp."""
+    """The state dict with UER-py's names until 2022; `pair`: nsp, sop or sp."""
     renamed = {}
     for name, tensor in state.items():
         for new, old in (
@@ -192,7 +192,7 @@ def old_names(state: State, *, pair: str) -> State:
 def write_checkpoint(
     folder: Path, config: Mapping[str, Any], state: Mapping[str, Any], vocab: Path
 ) -> Path:
-    """The `.bin` that torch.save writes, its JSON and its vocabulary beside it."""
+    """Write `state` as .bin, with config.json and vocab.txt beside it; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / "model.bin")
     (folder / "config.json").write_text(json.dumps(config))
@@ -201,6 +201,6 @@ def write_checkpoint(
 
 
 def import_uer(path: Path, out: Path) -> Source:
-    """A checkpoint, with its config and vocabulary beside it, through `ptm import`."""
+    """Import a checkpoint with config and vocabulary beside it, as `ptm import` does."""
     import_from_uer(str(path), out, config=None, vocab=None)
     return open_source(str(out))

@@ -1,4 +1,4 @@
-"""Small vocabularies of every kind, made of the bundled corpus."""
+"""Small vocabularies of each kind, trained on the bundled corpus."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wish(
 
 @cache
 def bundled_files(kind: str) -> Trained:
-    """A vocabulary of the bundled corpus: made once for all tests."""
+    """A vocabulary trained on the bundled corpus, once for all tests."""
     corpus = Path(__file__).parents[2] / "recipes" / "quickstart" / "corpus"
     sizes = {"wordpiece": 2600, "space": None, "bpe": 800, "unigram": 3000}
     text = text_of(corpus / "english.txt", corpus / "chinese.txt")
@@ -46,7 +46,7 @@ def bundled_files(kind: str) -> Trained:
 
 
 def config_of(trained: Trained, folder: Path, **options: object) -> TokenizerConfig:
-    """The files of `trained` written to `folder`, and the config that names them."""
+    """Write the files of `trained` to `folder`; returns the config of the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     names = iter(trained.files)
     for name, content in trained.files.items():

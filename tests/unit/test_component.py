@@ -41,7 +41,7 @@ def add_component(package: Path, name: str) -> None:
 def package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Path:
-    """A package of components with two of them, that can be imported."""
+    """An importable package with two components."""
     folder = tmp_path / f"shapes_{abs(hash(request.node.name))}"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -57,13 +57,13 @@ def base_of(package: Path) -> type[Config]:
     return base
 
 
-def test_a_component_is_found_by_its_file_alone(package: Path) -> None:
+def test_a_component_is_found_by_its_file(package: Path) -> None:
     assert list(members(package.name, base_of(package))) == ["circle", "square"]
     add_component(package, "triangle")
     assert list(members(package.name, base_of(package))) == ["circle", "square", "triangle"]
 
 
-def test_a_component_that_is_imported_elsewhere_is_found_once(package: Path) -> None:
+def test_a_component_that_another_module_imports_is_found_once(package: Path) -> None:
     (package / "other.py").write_text(f"from {package.name}.circle import Circle\n")
     importlib.invalidate_caches()
     assert list(members(package.name, base_of(package))) == ["circle", "square"]
@@ -77,7 +77,9 @@ def test_a_component_that_is_imported_elsewhere_is_found_once(package: Path) -> 
     ],
     ids=["a method", "a class variable"],
 )
-def test_a_component_that_lacks_something_is_named(package: Path, line: str, lacking: str) -> None:
+def test_a_component_without_a_required_attribute_is_an_error(
+    package: Path, line: str, lacking: str
+) -> None:
     text = CONTRACT.replace("    type: str", f"    type: str\n    {line}")
     imports = "from __future__ import annotations\nfrom abc import abstractmethod\n"
     (package / "contract.py").write_text(f"{imports}from typing import ClassVar\n{text}")
@@ -86,18 +88,18 @@ def test_a_component_that_lacks_something_is_named(package: Path, line: str, lac
         members(package.name, base_of(package))
 
 
-def test_the_type_chooses_among_the_components(package: Path) -> None:
+def test_the_type_selects_the_component(package: Path) -> None:
     adapter = TypeAdapter(union_of(package.name, base_of(package)))
     assert type(adapter.validate_python({"type": "square"})).__name__ == "Square"
 
 
-def test_a_type_that_nobody_is_called_is_refused_with_all(package: Path) -> None:
+def test_an_unknown_type_is_rejected_with_the_known_types(package: Path) -> None:
     adapter = TypeAdapter(union_of(package.name, base_of(package)))
     with pytest.raises(ValidationError, match="'circle', 'square'"):
         adapter.validate_python({"type": "cube"})
 
 
-def test_an_only_component_is_chosen_by_its_type_too(package: Path) -> None:
+def test_a_single_component_is_selected_by_its_type_too(package: Path) -> None:
     (package / "square.py").unlink()
     sys.modules.pop(f"{package.name}.square", None)
     adapter = TypeAdapter(union_of(package.name, base_of(package)))
@@ -117,7 +119,7 @@ def test_an_only_component_is_chosen_by_its_type_too(package: Path) -> None:
         ("ptm.text.segmenters", Segmenter),
     ],
 )
-def test_every_component_of_the_project_has_a_file_of_its_own(
+def test_each_component_of_the_project_has_its_own_file(
     package_name: str, base: type[Config]
 ) -> None:
     modules = [component.__module__ for component in members(package_name, base).values()]
@@ -131,17 +133,17 @@ class Small(Config):
     name: str = "a"
 
 
-def test_an_unknown_key_of_a_config_names_the_nearest() -> None:
+def test_an_unknown_key_of_a_config_is_rejected_with_the_nearest_key() -> None:
     with pytest.raises(ValidationError, match=r'unknown key\. Did you mean "layers"'):
         Small.model_validate({"layer": 2})
 
 
 @pytest.mark.parametrize("value", ["2", 2.0, True, None])
-def test_a_config_takes_no_value_of_another_type(value: object) -> None:
+def test_a_config_rejects_values_of_another_type(value: object) -> None:
     with pytest.raises(ValidationError):
         Small.model_validate({"layers": value})
 
 
-def test_a_config_cannot_be_changed() -> None:
+def test_a_config_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Small().layers = 2  # type: ignore[misc]

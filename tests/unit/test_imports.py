@@ -1,4 +1,4 @@
-"""What may import what, beyond the layers that `make imports` checks."""
+"""Import rules beyond the layers that `make imports` checks: heavy packages are loaded lazily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def importers(project: Path, module: str) -> set[str]:
-    """The files of ptm that import `module` or a part of it."""
+    """Files of ptm that import `module` or one of its submodules."""
     found = set()
     for path in (project / "ptm").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -29,7 +29,7 @@ def test_deepspeed_is_imported_by_two_files(project: Path) -> None:
     assert importers(project, "deepspeed") == files
 
 
-def test_transformers_is_imported_in_interop_at_most(project: Path) -> None:
+def test_transformers_is_imported_in_interop_only(project: Path) -> None:
     assert all(path.startswith("ptm/interop/") for path in importers(project, "transformers"))
 
 
@@ -40,7 +40,7 @@ def test_transformers_is_imported_in_interop_at_most(project: Path) -> None:
         ("ptm.cli", ("torch", "numpy", "pydantic", "deepspeed", "transformers")),
     ],
 )
-def test_a_module_loads_no_more_than_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
+def test_a_module_loads_no_heavy_package(module: str, unwanted: tuple[str, ...]) -> None:
     show = f"import sys, {module}; print(*(m for m in {unwanted!r} if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", show],
@@ -53,7 +53,7 @@ def test_a_module_loads_no_more_than_it_needs(module: str, unwanted: tuple[str, 
 
 
 def loaded_by(script: str, *arguments: str, cwd: Path) -> set[str]:
-    """Which of the heavy packages a Python process has loaded at the end of `script`."""
+    """The packages of `HEAVY` that a Python process has loaded at the end of `script`."""
     show = (
         f"{script}\nimport sys; print('\\n' + ' '.join(m for m in {HEAVY!r} if m in sys.modules))"
     )
@@ -65,7 +65,7 @@ def loaded_by(script: str, *arguments: str, cwd: Path) -> set[str]:
 HEAVY = ("torch", "deepspeed", "transformers", "safetensors.torch", "wandb")
 
 
-def test_every_bundled_recipe_is_read_without_torch(project: Path) -> None:
+def test_all_bundled_recipes_are_read_without_torch(project: Path) -> None:
     script = (
         "import pathlib; from ptm.recipe import load_recipe\n"
         "paths = sorted(pathlib.Path('recipes').glob('*/*.yaml'))\n"
@@ -85,7 +85,7 @@ def test_every_bundled_recipe_is_read_without_torch(project: Path) -> None:
     ],
     ids=lambda arguments: "-".join(arguments[:2]),
 )
-def test_commands_that_need_no_torch_load_none(
+def test_commands_that_do_not_need_torch_do_not_load_it(
     project: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     words = [word.format(out=tmp_path) for word in arguments]

@@ -1,4 +1,4 @@
-"""A plan knows what it reads, and which names are alive between two of its steps."""
+"""Plans: inputs, live tensors between two steps, parts of a plan, and their execution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.small_models import block_of, mlm_of, plan_of
 
 
 class _Call(nn.Module):
-    """Applies a function and notes with which options it was called."""
+    """Applies a function and records the options of each call."""
 
     def __init__(self, function) -> None:  # type: ignore[no-untyped-def]
         super().__init__()
@@ -48,11 +48,11 @@ TWO_STACKS = Plan(
 )
 
 
-def test_inputs_are_the_names_that_nothing_wrote_in_the_order_of_reading() -> None:
+def test_inputs_are_the_names_that_no_step_writes_in_reading_order() -> None:
     assert TWO_STACKS.inputs == ("ids", "mask", "target_ids")
 
 
-def test_a_part_of_a_plan_has_the_steps_that_its_outputs_need() -> None:
+def test_a_part_of_a_plan_has_only_the_steps_that_its_outputs_need() -> None:
     def names(plan: Plan) -> list[str]:
         return [one.name for one in plan.steps]
 
@@ -62,7 +62,7 @@ def test_a_part_of_a_plan_has_the_steps_that_its_outputs_need() -> None:
     assert TWO_STACKS.only("total").outputs == ("total",)
 
 
-def test_a_name_is_alive_until_its_last_reader() -> None:
+def test_a_name_is_live_until_its_last_reader() -> None:
     assert [set(names) for names in TWO_STACKS.live()] == [
         {"ids", "mask", "target_ids"},
         {"hidden", "mask", "target_ids"},
@@ -75,23 +75,23 @@ def test_a_name_is_alive_until_its_last_reader() -> None:
     ]
 
 
-def test_alive_names_keep_one_order() -> None:
+def test_live_names_have_the_same_order_after_each_step() -> None:
     order = ["ids", "mask", "target_ids", "hidden", "memory", "logits", "total"]
     for names in TWO_STACKS.live()[:-1]:
         assert list(names) == sorted(names, key=order.index)
 
 
-def test_the_last_names_are_the_outputs_in_their_order() -> None:
-    turned = Plan(TWO_STACKS.steps, outputs=("total", "logits"))
-    assert turned.live()[-1] == ("total", "logits")
+def test_the_last_live_names_are_the_outputs_in_their_order() -> None:
+    reversed_outputs = Plan(TWO_STACKS.steps, outputs=("total", "logits"))
+    assert reversed_outputs.live()[-1] == ("total", "logits")
 
 
-def test_an_output_that_nothing_writes_is_our_own_bug() -> None:
+def test_an_output_that_no_step_writes_fails_an_assertion() -> None:
     with pytest.raises(AssertionError, match="losses"):
         _ = Plan(TWO_STACKS.steps, outputs=("losses",)).inputs
 
 
-def test_the_executor_follows_the_names() -> None:
+def test_plain_model_passes_tensors_by_name() -> None:
     plan = Plan(
         steps=(
             step("split", "a b", "sum difference", lambda a, b: (a + b, a - b)),
@@ -105,7 +105,7 @@ def test_the_executor_follows_the_names() -> None:
     assert {name: int(value) for name, value in found.items()} == {"out": 74, "sum": 7}
 
 
-def test_tied_steps_call_one_module_with_their_own_options() -> None:
+def test_tied_steps_call_one_module_with_the_options_of_each_step() -> None:
     plan = Plan(
         steps=(
             step("first", "a", "a", lambda a, plus=0: a + plus, tie="shared"),
@@ -119,7 +119,7 @@ def test_tied_steps_call_one_module_with_their_own_options() -> None:
     assert model.get_submodule("shared").options == [{}, {"plus": 3}]
 
 
-def test_a_masked_model_reads_what_its_embedding_and_its_head_need() -> None:
+def test_the_inputs_of_a_masked_model_are_those_of_its_embedding_and_head() -> None:
     assert plan_of(block_of()).inputs == (
         "input_ids",
         "position_ids",
@@ -131,13 +131,13 @@ def test_a_masked_model_reads_what_its_embedding_and_its_head_need() -> None:
     assert plan_of(bare).inputs == ("input_ids", "example_ids", "predicted_positions")
 
 
-def test_names_are_dropped_as_a_masked_model_goes_on() -> None:
+def test_a_masked_model_drops_names_after_their_last_reader() -> None:
     plan = plan_of(block_of())
-    alive = dict(zip([step.name for step in plan.steps], plan.live()[1:], strict=True))
-    assert set(alive["embedding"]) == {"hidden", "example_ids", "predicted_positions"}
-    assert set(alive["encoder_01"]) == {"hidden", "predicted_positions"}
-    assert alive["mlm_transform"] == ("hidden",)
-    assert alive["mlm_bias"] == ("logits",)
+    live = dict(zip([step.name for step in plan.steps], plan.live()[1:], strict=True))
+    assert set(live["embedding"]) == {"hidden", "example_ids", "predicted_positions"}
+    assert set(live["encoder_01"]) == {"hidden", "predicted_positions"}
+    assert live["mlm_transform"] == ("hidden",)
+    assert live["mlm_bias"] == ("logits",)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -149,7 +149,7 @@ def test_parameters_are_named_after_their_steps(tied: bool) -> None:
     assert {"word_embedding.weight", "encoder_01.attention.qkv.weight", "mlm_bias.bias"} <= {*names}
 
 
-def test_a_model_of_many_layers_keeps_its_layers_in_order() -> None:
+def test_layer_names_of_a_deep_model_sort_in_layer_order() -> None:
     steps = [step.name for step in plan_of(block_of(layers=36)).steps]
     layers = [name for name in steps if name.startswith("encoder_")]
     assert layers == sorted(layers)

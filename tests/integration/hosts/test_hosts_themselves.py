@@ -1,4 +1,4 @@
-"""The two hosts are apart from each other and from this machine, and nothing of them stays."""
+"""The two test hosts are isolated from each other and from this machine, and are removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.leftovers import sweep
 from tests.support.two_hosts import NAMES, NIC, PROJECT, TwoHosts
-from tests.unit.launch.test_mpi import TELL
+from tests.unit.launch.test_mpi import PRINT_VARIABLES
 
 LEFT_BY_A_KILL = """
 import sys, time
@@ -25,24 +25,24 @@ with two_hosts() as made:
 
 
 def test_each_host_has_a_name_an_address_and_processes_of_its_own(hosts: TwoHosts) -> None:
-    asks = "hostname; hostname -I; cat /proc/1/comm"
+    script = "hostname; hostname -I; cat /proc/1/comm"
 
-    (ended,) = hosts.run(["sh", "-c", f"ssh {NAMES[1]} '{asks}'"], seconds=20)
+    (ended,) = hosts.run(["sh", "-c", f"ssh {NAMES[1]} '{script}'"], seconds=20)
 
     assert ended.said.split() == [NAMES[1], hosts.hosts[1].address, "sshd"]
 
 
-def test_what_takes_too_long_is_killed_on_both_hosts(hosts: TwoHosts) -> None:
-    # It speaks when the sleep on the other host has begun, and then waits for it.
-    command = ["sh", "-c", f"ssh {NAMES[1]} 'echo begun; sleep 60'"]
+def test_a_command_that_takes_too_long_is_killed_on_both_hosts(hosts: TwoHosts) -> None:
+    # It prints a word on the other host before it sleeps there.
+    command = ["sh", "-c", f"ssh {NAMES[1]} 'echo started; sleep 60'"]
 
-    with pytest.raises(TimeoutError, match="begun"):
+    with pytest.raises(TimeoutError, match="started"):
         hosts.run(command, seconds=5)
 
     assert [host.processes() for host in hosts.hosts] == [[], []]
 
 
-def test_what_a_killed_process_leaves_is_removed_by_the_next(hosts: TwoHosts) -> None:
+def test_the_next_process_removes_what_a_killed_process_has_left(hosts: TwoHosts) -> None:
     made = subprocess.Popen(
         [sys.executable, "-c", LEFT_BY_A_KILL], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
@@ -62,11 +62,11 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(hosts: TwoHosts) ->
     assert not psutil.wait_procs(running, timeout=10)[1]
 
 
-def test_mpi_numbers_ranks_within_their_host_and_meets_where_both_can(hosts: TwoHosts) -> None:
+def test_mpi_ranks_have_local_ranks_and_a_master_that_both_hosts_reach(hosts: TwoHosts) -> None:
     options = ["--allow-run-as-root", "--bind-to", "none", "--mca", "btl_tcp_if_include", NIC]
     exported = ["-x", "PATH", "-x", "PYTHONPATH", "-x", "OMP_NUM_THREADS"]
     hostfile = ["-n", "4", "-hostfile", str(hosts.hostfile(slots=2))]
-    command = ["mpirun", *options, *exported, *hostfile, sys.executable, "-c", TELL]
+    command = ["mpirun", *options, *exported, *hostfile, sys.executable, "-c", PRINT_VARIABLES]
 
     (ended,) = hosts.run(command, seconds=60)
 

@@ -1,4 +1,4 @@
-"""A training over two hosts has the losses of one process, however it is launched."""
+"""A training over two hosts has the losses of one process, with each launcher."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.small_runs import QUICKSTART, Calm, small_overrides
 from tests.support.two_hosts import NIC, PROJECT, Ended, TwoHosts
 
 SECONDS = 90
-"""After which a launch is killed; it takes about fifteen."""
+"""Time limit of a launch; most take about fifteen seconds."""
 SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
 SCRIPT = str(PROJECT / "launch" / "train.py")
 DEEPSPEED = str(Path(sys.executable).with_name("deepspeed"))
@@ -33,7 +33,7 @@ OPENMPI = (
 
 
 class Launch:
-    """One run over both hosts."""
+    """Trains over both hosts, into one folder of runs."""
 
     def __init__(self, hosts: TwoHosts, store: Path, runs: Path) -> None:
         self._hosts = hosts
@@ -48,12 +48,12 @@ class Launch:
         overrides: Sequence[str],
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Ended:
-        """From the first host to both."""
+        """Launch a training on both hosts from the first one."""
         command = self._command(name, options, slots, overrides)
         return self._hosts.run(command, seconds=SECONDS, meanwhile=meanwhile)[0]
 
     def by_hand(self, name: str, *, slots: int, overrides: Sequence[str]) -> list[Ended]:
-        """On each host alone, and no ssh."""
+        """Launch a training by one command on each host, without ssh."""
         address = self._hosts.hosts[0].address
         meeting = ("--no_ssh", f"--master_addr={address}", "--master_port=29555")
         commands = [
@@ -85,7 +85,7 @@ def launch(hosts: TwoHosts, store: Path, tmp_path_factory: pytest.TempPathFactor
 
 def same_losses(
     ended: Sequence[Ended],
-    there: Callable[[], list[dict[str, Any]]],
+    metrics: Callable[[], list[dict[str, Any]]],
     alone: list[dict[str, Any]],
     *,
     ranks: int,
@@ -93,20 +93,20 @@ def same_losses(
 ) -> None:
     said = "\n".join(one.said for one in ended)
     assert [one.code for one in ended] == [0] * len(ended), said[-8000:]
-    # All ranks in one training, and not several trainings of fewer.
+    # One training on all ranks, and not several trainings on fewer ranks each.
     assert str(batch_plan(global_rows=8, most_micro_rows=4, ranks=ranks)) in said
-    found = there()
+    found = metrics()
     assert [one["step"] for one in found] == [one["step"] for one in alone]
-    for here, expected in zip(found, alone, strict=True):
+    for actual, expected in zip(found, alone, strict=True):
         for key in [key for key in expected if key.endswith("loss")]:
-            assert here[key] == pytest.approx(expected[key], rel=within), (key, here["step"])
+            assert actual[key] == pytest.approx(expected[key], rel=within), (key, actual["step"])
 
 
 ZERO = {stage: (f"engine.deepspeed=zero{stage}",) for stage in range(4)}
 PIPELINE = ("engine.pipeline_stages=2", "engine.deepspeed=zero1")
 BF16 = ("engine.precision=bf16",)
 CASES = {
-    # Each launcher once, and each kind of engine; the rest is slow.
+    # The first three have each launcher and each kind of engine once; the others are slow.
     "pdsh-1-slot-zero2": ("pdsh", 1, ZERO[2]),
     "openmpi-1-slot-bf16": ("openmpi", 1, (*BF16, *ZERO[2])),
     "by-hand-1-slot-pipeline": ("by hand", 1, PIPELINE),
@@ -141,12 +141,12 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
 ) -> None:
     metrics = launch.runs / "stopped" / "metrics.jsonl"
 
-    def ask_the_second_host() -> None:
+    def signal_the_second_host() -> None:
         end = time.monotonic() + SECONDS
         while not (metrics.exists() and metrics.read_text()):
             assert time.monotonic() < end, "no report of the training"
             time.sleep(0.1)
-        # Of launch.py too the command line ends in our script, but it begins otherwise.
+        # The command line of launch.py ends in the script too, but begins with other words.
         commands = {pid: psutil.Process(pid).cmdline() for pid in hosts.hosts[1].processes()}
         (rank,) = [pid for pid, words in commands.items() if words[2:3] == [SCRIPT]]
         os.kill(rank, signal.SIGUSR1)
@@ -155,7 +155,7 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
         "stopped",
         slots=1,
         overrides=["train.steps=3000", "tracking.evaluate_every=3000"],
-        meanwhile=ask_the_second_host,
+        meanwhile=signal_the_second_host,
     )
 
     assert ended.code == EXIT_STOPPED, ended.said[-8000:]

@@ -1,4 +1,4 @@
-"""`ptm launch` as a process, and what becomes of all it has started."""
+"""Fixtures that run `ptm launch` as a process and watch all processes that it starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptm.checkpoint.format import checkpoint_folders, step_of
 from tests.support.small_runs import PROJECT, QUICKSTART, small_overrides
 
 SECONDS = 150
-"""After which a launch is given up; it takes about ten."""
+"""Time limit of a launch; most take about ten seconds."""
 ENDLESS = ("train.steps=1000000", "tracking.evaluate_every=1000000", "checkpoint.every=20")
 _OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -31,14 +31,14 @@ if any(word.endswith("launch/train.py") for word in sys.orig_argv[1:3]):
     import runpy
     runpy.run_path({script!r})
 """
-"""A sitecustomize that has Python run another script in a rank's place."""
+"""A sitecustomize.py with which Python runs another script in place of launch/train.py."""
 
 
 class Launch:
     """One `ptm launch`."""
 
     def __init__(self, store: Path, folder: Path, name: str, *, path: str) -> None:
-        """`path`: the ranks' PYTHONPATH."""
+        """`path`: PYTHONPATH of the ranks."""
         self.run = folder / "runs" / name
         self._path = path
         self.log = folder / f"{name}.log"
@@ -46,7 +46,7 @@ class Launch:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *words: str, **environment: str) -> None:
-        """Options and overrides; on CPUs, whatever this machine has."""
+        """Start `ptm launch` on CPUs with options and overrides `words`, and more variables."""
         clean = {key: value for key, value in os.environ.items() if key not in _OF_A_LAUNCHER}
         ours = {"PYTHONPATH": self._path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         options = [word for word in words if word.startswith("-")]
@@ -87,16 +87,16 @@ class Launch:
             time.sleep(0.1)
 
     def until_training(self) -> None:
-        """Two ranks have reported, and one checkpoint is there."""
+        """Wait until step 20 has been reported and a checkpoint has been saved."""
         self.until(lambda: "step 20/" in self.said and self.checkpoint() > 0, "training")
 
     def note(self, rank: int) -> dict[str, Any]:
         path = self.run / "ranks" / f"rank{rank:05d}.json"
-        told: dict[str, Any] = json.loads(path.read_text())
-        return told
+        status: dict[str, Any] = json.loads(path.read_text())
+        return status
 
     def checkpoint(self) -> int:
-        """The newest one's step; 0 without."""
+        """Step of the newest checkpoint; 0 without a checkpoint."""
         found = checkpoint_folders(self.run / "checkpoints")
         return step_of(found[0]) if found else 0
 
@@ -104,7 +104,7 @@ class Launch:
         return f"stopped at step {self.checkpoint()} " in self.said
 
     def processes(self) -> list[psutil.Process]:
-        """All of it, by the run folder in their command lines."""
+        """All processes of the launch, recognised by the run folder in their command lines."""
         mark = f"runs_dir={self.run.parent}"
         return [
             process
@@ -113,7 +113,7 @@ class Launch:
         ]
 
     def end(self) -> None:
-        """Kill what is left of it."""
+        """Kill all processes of the launch."""
         if self._process is not None:
             for process in self.processes():
                 with suppress(psutil.Error):
@@ -131,7 +131,7 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 @pytest.fixture
 def stub_path(tmp_path: Path) -> str:
-    """A PYTHONPATH under which ranks are `stub_rank.py`."""
+    """A PYTHONPATH with which each rank runs `stub_rank.py`."""
     site = tmp_path / "site"
     site.mkdir()
     script = str(Path(__file__).with_name("stub_rank.py"))
@@ -141,7 +141,7 @@ def stub_path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def launch(store: Path, tmp_path: Path, stub_path: str) -> Iterator[Launch]:
-    """A launch whose ranks are `stub_rank.py`."""
+    """A launch whose ranks run `stub_rank.py`."""
     made = Launch(store, tmp_path, "launched", path=stub_path)
     yield made
     made.end()

@@ -1,8 +1,8 @@
 """A rank that trains nothing and loads neither torch nor DeepSpeed: its steps are short sleeps.
 
-Launches are about processes, signals and files, and a real rank takes seconds to load. What tells
-`ptm launch` about a rank is ptm's own: its notes, its stop requests, its end with its parent. Steps
-end in an exchange with the other ranks, as a training's do.
+Tests of launches are about processes, signals and files, and a real rank takes seconds to load. The
+parts of a rank that `ptm launch` interacts with are ptm's own code: status files, stop requests,
+and the end with its parent. As in a training, each step ends in an exchange with the other ranks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ptm.train.stopping import StopRequests, stop_with_parent
 
 RANK, WORLD = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 LOADING_SECONDS = 2.0
-"""What a rank takes to load, in which `ptm launch`, looking once a second, finds it."""
+"""Simulated loading time, in which `ptm launch`, which looks once per second, finds the rank."""
 STEP_SECONDS = 0.02
 CHECKPOINT_EVERY = 20
 
 
 def main(words: list[str]) -> int:
-    """One rank of one launch; the exit code."""
+    """Run one rank of a launch; returns its exit code."""
     receive()
     stop_with_parent()
     time.sleep(LOADING_SECONDS)
@@ -54,9 +54,9 @@ def main(words: list[str]) -> int:
 
 
 def train(run: Path, rank_file: RankFile, stop: StopRequests, *, seconds: float) -> int:
-    """Steps until a rank is asked to stop; the exit code, the same on all ranks.
+    """Take steps until a rank gets a stop request; returns the exit code, the same on all ranks.
 
-    `seconds`: for which a rank waits for another.
+    `seconds`: how long a rank waits for another one.
     """
     others = meet(f"/tmp/ptm-stub-{os.environ['PTM_LAUNCH']}")
     step = 0
@@ -65,7 +65,7 @@ def train(run: Path, rank_file: RankFile, stop: StopRequests, *, seconds: float)
         code = agree(stop.due(progressed=step > 0), others, seconds=seconds)
         if code is not None:
             save(run, step)
-            say(f"stopped at step {step} ({stop.reason or 'another rank was asked to'}) and saved")
+            say(f"stopped at step {step} ({stop.reason or 'request to another rank'}) and saved")
             return code
         time.sleep(STEP_SECONDS)
         step += 1
@@ -75,7 +75,7 @@ def train(run: Path, rank_file: RankFile, stop: StopRequests, *, seconds: float)
 
 
 def meet(address: str) -> list[Connection]:
-    """The connections of rank 0 to all others, or of another rank to it alone."""
+    """Connections: on rank 0 one to each other rank, on other ranks one to rank 0."""
     if RANK == 0:
         with Listener(address, "AF_UNIX") as listener:
             return [listener.accept() for _ in range(WORLD - 1)]
@@ -85,10 +85,10 @@ def meet(address: str) -> list[Connection]:
 
 
 def agree(code: int | None, others: list[Connection], *, seconds: float) -> int | None:
-    """The exit code of any rank that has one.
+    """Share exit codes among ranks; returns that of the first rank that has one, or None.
 
-    Raises ConnectionResetError when a rank is gone, RuntimeError when one does not answer; both say
-    what gloo says.
+    Raises ConnectionResetError if a rank has ended and RuntimeError if a rank does not answer, with
+    the messages of gloo.
     """
     try:
         if RANK == 0:
@@ -112,7 +112,7 @@ def received(other: Connection, seconds: float) -> int | None:
 
 
 def save(run: Path, step: int) -> None:
-    """A folder with the name of a checkpoint, which is all that `ptm launch` looks at."""
+    """Make a folder with the name of a checkpoint; `ptm launch` looks at the name only."""
     if RANK == 0:
         (run / "checkpoints" / f"global_step{step}").mkdir(parents=True, exist_ok=True)
 
@@ -122,8 +122,8 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-# Run by `sitecustomize`, before Python would run launch/train.py. Whatever is left is not waited
-# for: the interpreter has not finished starting.
+# `sitecustomize` runs this before Python would run launch/train.py. os._exit skips the normal
+# shutdown, because the interpreter has not finished its start.
 code = EXIT_FAULT
 try:
     code = main(sys.argv[1:])

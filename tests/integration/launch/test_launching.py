@@ -1,4 +1,4 @@
-"""Two ranks through `ptm launch`: trained, stopped, killed, and what it says of it."""
+"""Two ranks started by `ptm launch`: trained, stopped, killed, and the report at the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def holds(folder: Path, text: str) -> list[Path]:
     return [path for path in files if text.encode() in path.read_bytes()]
 
 
-def test_two_ranks_have_the_losses_of_one_process_and_tell_no_secret(
+def test_two_ranks_have_the_losses_of_one_process_and_expose_no_secret(
     real_launch: Launch, calm: Callable[..., list[dict[str, Any]]]
 ) -> None:
     alone = calm(*SMALL)
@@ -49,8 +49,8 @@ def test_two_ranks_have_the_losses_of_one_process_and_tell_no_secret(
     lines = (real_launch.run / "metrics.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
     assert [one["step"] for one in found] == [one["step"] for one in alone]
-    for here, expected in zip(found, alone, strict=True):
-        assert here["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    for actual, expected in zip(found, alone, strict=True):
+        assert actual["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     assert "2 data-parallel ranks" in real_launch.said
     assert "deepspeed.launcher.runner" in real_launch.said
     assert holds(real_launch.run.parents[1], SECRET) == []
@@ -71,11 +71,11 @@ def test_a_signal_stops_and_saves_and_leaves_no_process(
 
     assert launch.wait(60) == code, launch.said
     assert launch.saved_where_it_stopped(), launch.said
-    assert "waiting for it to be saved" in launch.said
+    assert "waiting for the checkpoint to be saved" in launch.said
     assert launch.processes() == []
 
 
-def test_a_signal_to_one_rank_stops_and_saves_all(launch: Launch) -> None:
+def test_a_signal_to_one_rank_stops_and_saves_the_training(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
 
@@ -86,32 +86,34 @@ def test_a_signal_to_one_rank_stops_and_saves_all(launch: Launch) -> None:
     assert launch.processes() == []
 
 
-def test_a_stop_before_the_training_ends_what_was_started(launch: Launch) -> None:
+def test_a_stop_request_before_training_starts_ends_all_processes(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until(lambda: "deepspeed.launcher.runner" in launch.said, "command")
 
     launch.signal(signal.SIGTERM)
 
     assert launch.wait(60) == 75, launch.said
-    assert "stopped before the training had begun" in launch.said
+    assert "stopped before training started" in launch.said
     assert launch.processes() == []
 
 
-def test_a_second_ctrl_c_kills_everything_at_once(launch: Launch) -> None:
+def test_a_second_ctrl_c_kills_all_processes_immediately(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
-    # It will neither take a step nor save.
+    # Rank 1 can neither take a step nor save.
     os.kill(launch.note(1)["pid"], signal.SIGSTOP)
 
     launch.signal(signal.SIGINT)
-    launch.until(lambda: (launch.run / "stop").exists(), "wish to stop")
+    launch.until(lambda: (launch.run / "stop").exists(), "stop file")
     launch.signal(signal.SIGINT)
 
     assert launch.wait(10) == 130, launch.said
     assert launch.processes() == []
 
 
-def test_a_killed_rank_is_named_with_its_signal_and_the_way_on(launch: Launch) -> None:
+def test_a_killed_rank_is_named_with_its_signal_and_the_command_that_resumes(
+    launch: Launch,
+) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
     note = launch.note(1)
@@ -124,11 +126,11 @@ def test_a_killed_rank_is_named_with_its_signal_and_the_way_on(launch: Launch) -
     assert f"at step {launch.note(1)['step']}, while" in last[0]
     assert "oom_kill" in last[0] or "memory" in last[0]
     assert str(launch.run / "checkpoints" / f"global_step{launch.checkpoint()}") in last[1]
-    assert last[2].startswith("ptm: Go on with: ptm launch --num-gpus=2 ")
+    assert last[2].startswith("ptm: Resume with: ptm launch --num-gpus=2 ")
     assert launch.processes() == []
 
 
-def test_a_crashed_rank_leaves_its_stacks_in_the_explanation(launch: Launch) -> None:
+def test_the_report_on_a_crashed_rank_contains_its_stacks(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
 
@@ -142,11 +144,11 @@ def test_a_crashed_rank_leaves_its_stacks_in_the_explanation(launch: Launch) -> 
     assert launch.processes() == []
 
 
-def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
+def test_ranks_save_and_exit_if_deepspeeds_launcher_is_killed(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
-    of_rank = psutil.Process(launch.note(0)["pid"])
-    launcher = of_rank.parent()
+    rank_process = psutil.Process(launch.note(0)["pid"])
+    launcher = rank_process.parent()
     assert launcher is not None
     assert "deepspeed.launcher.launch" in launcher.cmdline()
 
@@ -154,11 +156,11 @@ def test_ranks_without_their_launcher_are_saved_and_end(launch: Launch) -> None:
 
     assert launch.wait(60) == 75, launch.said
     assert launch.saved_where_it_stopped(), launch.said
-    assert "DeepSpeed's launcher was killed before its ranks had ended" in launch.said
+    assert "DeepSpeed's launcher was killed while ranks were running" in launch.said
     assert launch.processes() == []
 
 
-def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launch) -> None:
+def test_ranks_save_and_exit_if_ptm_launch_itself_is_killed(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
     launch.until_training()
 
@@ -174,14 +176,14 @@ def test_ranks_are_saved_and_end_where_ptm_launch_itself_is_killed(launch: Launc
 
 
 def hang(launch: Launch, *, minutes: float) -> int:
-    """Have rank 1 hang for longer than a rank waits for another; its process id."""
+    """Stop rank 1 until rank 0 has timed out waiting for it; returns the process id of rank 1."""
     launch.start(TWO, *ENDLESS, f"engine.timeout_minutes={minutes}")
     launch.until_training()
     stuck: int = launch.note(1)["pid"]
     os.kill(stuck, signal.SIGSTOP)
     waiting = psutil.Process(launch.note(0)["pid"])
     launch.until(lambda: not waiting.is_running() or waiting.status() == "zombie", "timeout")
-    # DeepSpeed's launcher would kill it half a minute later.
+    # DeepSpeed's launcher would kill the rank half a minute later.
     time.sleep(1)
     os.kill(stuck, signal.SIGKILL)
     return stuck
@@ -189,9 +191,9 @@ def hang(launch: Launch, *, minutes: float) -> int:
 
 def the_rank_that_hung_is_named(launch: Launch, stuck: int) -> None:
     assert launch.wait(40) == 1, launch.said
-    assert "1 rank(s) waited longer than engine.timeout_minutes for another." in launch.said
+    assert "longer than engine.timeout_minutes: 1 rank(s)." in launch.said
     host = launch.note(1)["host"]
-    assert f"They waited for Rank 1 on {host} (process {stuck})" in launch.said
+    assert f"Probably waited for: Rank 1 on {host} (process {stuck})" in launch.said
     assert launch.processes() == []
 
 
@@ -200,9 +202,11 @@ def test_a_rank_that_hangs_is_named(launch: Launch) -> None:
 
 
 @pytest.mark.slow
-def test_a_rank_that_hangs_is_named_with_what_the_others_waited_in(real_launch: Launch) -> None:
+def test_a_rank_that_hangs_is_named_with_the_calls_of_the_waiting_ranks(
+    real_launch: Launch,
+) -> None:
     the_rank_that_hung_is_named(real_launch, hang(real_launch, minutes=0.2))
     calls = real_launch.run / "ranks" / "rank00000.calls"
-    assert f"The last calls to other ranks: {calls}." in real_launch.said
+    assert f"Last communication calls of ranks: {calls}." in real_launch.said
     last = json.loads(calls.read_text())["entries"][-1]
     assert last["profiling_name"].startswith("gloo:")

@@ -1,4 +1,4 @@
-"""`ptm launch --hostfile` over two hosts: what travels, what nobody may see, what it comes to."""
+"""`ptm launch --hostfile` over two hosts: forwarded variables, secrets, stopping, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.small_runs import QUICKSTART, small_overrides
 from tests.support.two_hosts import TwoHosts
 
 
-def test_hosts_are_stopped_together_and_no_secret_is_seen(
+def test_hosts_are_stopped_together_and_no_secret_is_exposed(
     hosts: TwoHosts,
     store: Path,
     stub_path: str,
@@ -26,13 +26,13 @@ def test_hosts_are_stopped_together_and_no_secret_is_seen(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setenv("HF_HOME", "/with $HOME and spaces")
-    # Over ssh, home is what the password file says.
+    # Over ssh, HOME is the folder in the password file.
     sent = Path("~root").expanduser() / ".cache" / "ptm"
     before = set(sent.glob("env-*"))
     run = tmp_path / "runs" / "hosts"
     seen: list[str] = []
 
-    def stop_when_it_trains() -> None:
+    def stop_after_a_checkpoint() -> None:
         end = time.monotonic() + SECONDS
         while not (run / "checkpoints" / "global_step20").exists():
             assert time.monotonic() < end, "no checkpoint"
@@ -51,20 +51,22 @@ def test_hosts_are_stopped_together_and_no_secret_is_seen(
     overrides = small_overrides(store, tmp_path / "runs", "hosts", *ENDLESS)
     command = ["env", f"PYTHONPATH={stub_path}", sys.executable, "-m", "ptm", "launch"]
     command += [f"--hostfile={hosts.hostfile(slots=1)}", recipe, *overrides]
-    (ended,) = hosts.run(command, seconds=SECONDS, meanwhile=stop_when_it_trains)
+    (ended,) = hosts.run(command, seconds=SECONDS, meanwhile=stop_after_a_checkpoint)
 
     assert ended.code == 75, ended.said[-8000:]
-    assert "SIGTERM: the training stops" in ended.said
-    told = {path.name: path.read_text() for path in run.glob("arrived-*")}
+    assert "SIGTERM: stopping" in ended.said
+    arrived = {path.name: path.read_text() for path in run.glob("arrived-*")}
     expected = f"{SECRET[:6]}|/with $HOME and spaces"
-    assert told == {f"arrived-{host.name}": expected for host in hosts.hosts}
+    assert arrived == {f"arrived-{host.name}": expected for host in hosts.hosts}
     assert any("deepspeed.launcher.launch" in lines for lines in seen)
     assert SECRET not in ended.said
     assert holds(tmp_path, SECRET) == []
     assert set(sent.glob("env-*")) == before
 
 
-def test_a_host_that_does_not_answer_is_named(hosts: TwoHosts, store: Path, tmp_path: Path) -> None:
+def test_a_host_that_ssh_cannot_reach_is_named(
+    hosts: TwoHosts, store: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "hostfile"
     path.write_text("node-a slots=1\nnode-z slots=1\n")
     recipe = str(QUICKSTART / "roberta-tiny.yaml")
@@ -74,5 +76,5 @@ def test_a_host_that_does_not_answer_is_named(hosts: TwoHosts, store: Path, tmp_
     (ended,) = hosts.run(command, seconds=60)
 
     assert ended.code == 2, ended.said
-    assert "ptm: ssh does not reach node-z (" in ended.said
+    assert "ptm: ssh cannot reach node-z (" in ended.said
     assert not (tmp_path / "runs").exists()

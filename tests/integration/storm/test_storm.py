@@ -1,7 +1,7 @@
-"""A short storm: what `benchmarks/storm.py` does for minutes, with a fault of each kind.
+"""A short storm: faults strike a training as in `benchmarks/storm.py`, but for seconds.
 
-All tests of this file start one training again and again, in their order: it is struck by a fault
-in each, goes on in the next, and in the last one reports what a calm training did.
+The tests of this file run in order on one training: in each a fault strikes it, the next test
+resumes it, and in the last test its reports equal those of an undisturbed (calm) training.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ STEPS = 20
 RANKS = 2
 ENGINE = "engine.deepspeed=zero1"
 STRUCK_AT = {"kill -9 of a rank": 7, "full disk": 12}
-"""The step after which each fault comes; checkpoints are saved every 5 steps."""
+"""The step after which each fault strikes; checkpoints are saved every 5 steps."""
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """One training, and the arguments of another that is left alone."""
+    """A training that is struck by faults, and the arguments of an undisturbed one."""
 
     struck: Storm
     calm: list[str]
@@ -61,7 +61,7 @@ def test_a_fault_ends_the_launch_and_every_rank(trainings: Trainings, fault: str
     assert struck.await_end() != EXIT_DONE, output(struck)
 
 
-def test_a_calm_training_ends(trainings: Trainings, tmp_path: Path) -> None:
+def test_an_undisturbed_training_ends(trainings: Trainings, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     calm = {"arguments": [trainings.calm] * RANKS, "stop_at": None, "disturbed": None}
     plan.write_text(json.dumps([calm]), encoding="utf-8")
@@ -70,7 +70,7 @@ def test_a_calm_training_ends(trainings: Trainings, tmp_path: Path) -> None:
         assert rank.exitcode == 0, plan.with_name("output").read_text()
 
 
-def test_the_struck_training_ends_with_the_reports_of_the_calm_one(trainings: Trainings) -> None:
+def test_the_struck_training_has_the_reports_of_the_undisturbed_one(trainings: Trainings) -> None:
     struck = trainings.struck
     struck.start(RANKS, ENGINE)
     assert struck.await_end() == EXIT_DONE, output(struck)
@@ -86,10 +86,10 @@ def output(storm: Storm) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("options", [(), ("--changing",)], ids=["one layout", "changing layouts"])
-def test_a_storm_of_every_fault_ends_with_what_a_calm_training_reports(
+def test_after_all_faults_the_reports_are_those_of_an_undisturbed_training(
     project: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """As many faults as there are kinds, in an order drawn at random; then perhaps other ranks."""
+    """All kinds of faults in a random order, with one layout or with another one at each start."""
     script = project / "benchmarks" / "storm.py"
     count = str(len(FAULTS))
     command = [sys.executable, str(script), str(tmp_path / "storm"), "--steps", "80", *options]

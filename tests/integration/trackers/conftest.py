@@ -1,4 +1,4 @@
-"""Trackers without a network, and a recipe with both of them."""
+"""W&B without a network, and a recipe with W&B and TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.small_runs import QUICKSTART, small_overrides
 
 @pytest.fixture(autouse=True)
 def _nowhere_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whoever runs the tests may be logged in: no key is found here, and no server."""
+    """Hide the user's W&B login: the tests find no key and no server."""
     for name in list(os.environ):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)

@@ -1,6 +1,6 @@
-"""Reading back what trackers hold, and what they should hold.
+"""Read back the records of W&B and TensorBoard, and compute the expected ones.
 
-W&B's offline runs are read by `wandb leet inspect`: W&B 0.31 has no reader in Python.
+W&B's offline runs are read with `wandb leet inspect`, as W&B 0.31 has no reader in Python.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ WANDB = str(Path(sys.executable).with_name("wandb"))
 
 
 def reports(folder: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl with its timings, which trackers are told as well."""
+    """The records of metrics.jsonl, with the timings, which trackers get as well."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard's reader has, which is what its server has."""
+    """(step, value) of each scalar in TensorBoard's reader, which equals that of its server."""
     place = str(folder / "tensorboard")
     events = EventAccumulator(place, size_guidance={"scalars": 0})
     served = ServedEvents(place, size_guidance={"tensors": 0})
@@ -74,7 +74,7 @@ def offline_run(folder: Path) -> Path:
 
 
 def inspected(folder: Path) -> list[dict[str, Any]]:
-    """The records W&B reads in the offline run."""
+    """The records of the offline run, as W&B reads them."""
     command = [WANDB, "leet", "inspect", "--json", str(offline_run(folder))]
     done = subprocess.run(
         command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=True
@@ -92,7 +92,7 @@ def without_clock(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def expected_history(folder: Path) -> list[dict[str, Any]]:
-    """A row a step, in which its training and its evaluation are together."""
+    """One row per step, with the values of training and evaluation together."""
     rows: dict[int, dict[str, Any]] = {}
     for record in reports(folder):
         step = record["step"]
@@ -109,7 +109,7 @@ def run_id(folder: Path) -> str:
 
 
 def wait_for_the_next_second(folder: Path) -> None:
-    """Event files are ordered by the second in their names; a start takes longer in real life."""
+    """Event files are ordered by the second in their names; real starts are further apart."""
     if any(folder.glob("tensorboard/*")):
         time.sleep(1 - time.time() % 1)
 

@@ -1,4 +1,4 @@
-"""No tracker ever stops a training."""
+"""A tracker that fails or hangs does not stop the training."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _raise(*arguments: object, **options: object) -> Any:
     raise OSError("no space left for it")
 
 
-def test_a_training_goes_on_without_the_trackers_that_fail(
+def test_training_continues_without_failing_trackers(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Failing()
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, told: failing)
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: failing)
     monkeypatch.setattr(wandb, "init", _raise)
     assert runs.train("tracked", *BOTH) == EXIT_DONE
     assert failing.calls == 1
@@ -56,20 +56,20 @@ def test_a_training_goes_on_without_the_trackers_that_fail(
     assert runs.metrics("tracked")[-1]["step"] == 12
 
 
-def test_a_tracker_that_fails_to_close_is_named(
+def test_a_tracker_that_cannot_be_closed_is_named(
     recipe: Recipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, told: Failing())
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: Failing())
     monkeypatch.setattr(ptm.train.trackers, "Wandb", lambda *arguments: Failing())
     Trackers(recipe, tmp_path).close()
     assert "tensorboard could not be closed: still full" in caplog.text
     assert "wandb could not be closed: still full" in caplog.text
 
 
-def test_a_tracker_that_fails_on_its_thread_is_called_no_more(
+def test_a_tracker_that_fails_on_its_thread_is_not_called_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failing = Failing()
@@ -81,7 +81,7 @@ def test_a_tracker_that_fails_on_its_thread_is_called_no_more(
     assert caplog.text.count("wandb failed and is now disabled") == 1
 
 
-def test_a_hanging_start_of_wandb_delays_nothing(
+def test_a_hanging_start_of_wandb_does_not_delay_training(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     awake = threading.Event()
@@ -95,7 +95,7 @@ def test_a_hanging_start_of_wandb_delays_nothing(
     assert runs.metrics("tracked")[-1]["step"] == 12
 
 
-def test_a_slow_start_is_remarked_upon_once(
+def test_a_slow_start_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.05)
@@ -114,10 +114,10 @@ def test_a_slow_start_is_remarked_upon_once(
     assert caplog.text.count("has not started within") == 1
 
 
-def test_a_place_that_cannot_be_written_leaves_both_out(
+def test_trackers_that_cannot_write_their_folders_are_left_out(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file in the way stops the superuser as well, whom permissions do not."""
+    """A file in place of the folder stops root as well, which permissions would not."""
     (tmp_path / "wandb").touch()
     (tmp_path / "tensorboard").touch()
     trackers = Trackers(recipe, tmp_path)
@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_written_leaves_both_out(
     assert "wandb cannot be used and is disabled" in caplog.text
 
 
-def test_without_tensorboard_the_extra_is_named(
+def test_without_tensorboard_the_extra_to_install_is_named(
     recipe: Recipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""What TensorBoard and W&B hold is what metrics.jsonl holds."""
+"""TensorBoard and W&B hold the values of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.faults import Killed
 from tests.support.small_runs import Runs
 
 
-def test_names_say_the_split_or_that_it_is_about_speed() -> None:
+def test_metric_names_begin_with_the_split_or_perf() -> None:
     assert tracker_values(RECORD) == {
         "train/loss": 2.5,
         "perf/tokens_per_second": 100.0,
@@ -42,7 +42,7 @@ def test_names_say_the_split_or_that_it_is_about_speed() -> None:
     }
 
 
-def test_what_is_not_finite_is_told_and_read_back_as_nan(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_read_back_as_nan(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.write({**RECORD, "loss": float("inf")})
     file.close()
@@ -53,10 +53,10 @@ def test_what_is_not_finite_is_told_and_read_back_as_nan(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("mode", [None, "offline"])
-def test_both_hold_the_reports_before_and_after_a_stop(
+def test_both_trackers_hold_the_reports_before_and_after_a_stop(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, mode: str | None
 ) -> None:
-    """Nobody is logged in: W&B is offline without asking."""
+    """Without a login, W&B is offline and does not prompt."""
     if mode is not None:
         monkeypatch.setenv("WANDB_MODE", mode)
     folder = runs.folder / "tracked"
@@ -92,7 +92,7 @@ def test_both_hold_the_reports_before_and_after_a_stop(
     assert not list(offline_run(folder).glob("files/*"))
 
 
-def test_points_told_past_the_checkpoint_are_superseded(runs: Runs) -> None:
+def test_points_after_the_checkpoint_are_superseded_on_resume(runs: Runs) -> None:
     folder = runs.folder / "killed"
     with pytest.raises(Killed):
         runs.train("killed", *BOTH, "tracking.report_every=3", die_at=11)
@@ -101,7 +101,7 @@ def test_points_told_past_the_checkpoint_are_superseded(runs: Runs) -> None:
     assert [row["step"] for row in history(inspected(folder))] == [3, 6, 9]
     first_id = run_id(folder)
 
-    # Reports at other steps: nothing takes the place of the one at 9, which has to go.
+    # The resumed run reports at other steps: no report replaces that of step 9, which must vanish.
     wait_for_the_next_second(folder)
     assert runs.train("killed", *BOTH, "tracking.report_every=2") == EXIT_DONE
     assert [record["step"] for record in reports(folder)] == [3, 6, 6, 10, 12, 12]
@@ -119,7 +119,7 @@ from ptm.train.run import train
 def kill(step):
     if step == 11:
         end = time.monotonic() + 60
-        # W&B starts on a thread of its own: killed before that, it would have nothing to keep.
+        # W&B starts on its own thread: killed before that, it would have written nothing.
         while not list(Path(sys.argv[1]).glob("wandb/offline-run-*/run-*.wandb")):
             assert time.monotonic() < end, "W&B has not started"
             time.sleep(0.1)
@@ -130,8 +130,8 @@ train(lambda: load_recipe(sys.argv[2], sys.argv[3:]), fresh=False, on_step_begin
 
 
 @pytest.mark.slow
-def test_after_a_real_kill_both_are_whole_again(runs: Runs) -> None:
-    """W&B writes an offline run by blocks of 32 KiB: until the next start it may lack all."""
+def test_both_trackers_are_complete_again_after_a_real_kill(runs: Runs) -> None:
+    """W&B writes offline runs in blocks of 32 KiB: until the next start, all may be missing."""
     folder = runs.folder / "killed"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder), *runs.arguments("killed", *BOTH)],
@@ -150,7 +150,7 @@ def test_after_a_real_kill_both_are_whole_again(runs: Runs) -> None:
     assert run_id(folder) == first_id
 
 
-def test_trackers_switched_on_later_are_told_what_was_before(runs: Runs) -> None:
+def test_trackers_enabled_later_receive_the_earlier_reports(runs: Runs) -> None:
     folder = runs.folder / "later"
     assert runs.train("later", stop_at=7) == EXIT_STOPPED
     assert runs.train("later", *BOTH) == EXIT_DONE
@@ -158,7 +158,9 @@ def test_trackers_switched_on_later_are_told_what_was_before(runs: Runs) -> None
     assert history(inspected(folder)) == expected_history(folder)
 
 
-def test_reports_that_are_not_finite_are_shown_as_nan(recipe: Recipe, tmp_path: Path) -> None:
+def test_reports_that_are_not_finite_are_shown_and_read_back(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     trackers = Trackers(recipe, tmp_path)
     file = MetricsFile(tmp_path / "metrics.jsonl")
     for step, loss in ((5, float("nan")), (10, float("inf")), (15, 1.0)):
@@ -173,7 +175,7 @@ def test_reports_that_are_not_finite_are_shown_as_nan(recipe: Recipe, tmp_path: 
     assert history(inspected(tmp_path)) == expected_history(tmp_path)
 
 
-def test_an_evaluation_that_no_row_waited_for_is_not_lost(recipe: Recipe, tmp_path: Path) -> None:
+def test_an_evaluation_without_a_waiting_row_is_not_lost(recipe: Recipe, tmp_path: Path) -> None:
     trackers = Trackers(quick(recipe), tmp_path)
     trackers.log({**RECORD, "step": 5})
     trackers.log({"step": 5, "split": "eval", "loss": 3.0})

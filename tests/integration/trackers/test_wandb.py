@@ -1,4 +1,4 @@
-"""W&B with a server, without one, and what is sent to it later."""
+"""W&B with a server, without a server, and with offline runs that are synced later."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from tests.support.small_runs import Runs
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server to which the user has logged in."""
+    """A W&B server at which the user is logged in."""
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         yield server
 
 
-def test_online_each_step_is_there_once_and_in_order_after_a_kill(
+def test_after_a_kill_the_server_has_each_step_once_and_in_order(
     runs: Runs,
     server: Server,
     capfd: pytest.CaptureFixture[str],
@@ -61,7 +61,7 @@ def test_online_each_step_is_there_once_and_in_order_after_a_kill(
     assert sent == expected_history(folder)
     assert [row["step"] for row in sent] == [3, 6, 9]
 
-    # The checkpoint is at step 8. W&B keeps what it was told of step 9.
+    # The checkpoint is at step 8. W&B keeps the row of step 9.
     assert runs.train("online", WITH_WANDB, "tracking.report_every=1") == EXIT_DONE
     rows = without_clock(server.history(run))
     assert rows == sent + [row for row in expected_history(folder) if row["step"] > 9]
@@ -78,7 +78,7 @@ def test_online_each_step_is_there_once_and_in_order_after_a_kill(
     assert "wandb" not in (printed.out + printed.err).lower()
 
 
-def test_what_was_kept_offline_can_be_sent_again_after_a_resume(
+def test_an_offline_run_can_be_synced_again_after_a_resume(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     folder = runs.folder / "sent"
@@ -101,7 +101,7 @@ def test_what_was_kept_offline_can_be_sent_again_after_a_resume(
     assert runs.train("sent", WITH_WANDB) == EXIT_DONE
     assert send() == expected_history(folder)
 
-    # Logged in meanwhile: the rest is sent as the run goes on.
+    # The user has logged in meanwhile: the resumed run sends the remaining rows.
     monkeypatch.delenv("WANDB_MODE")
     wandb.teardown()
     assert runs.train("sent", WITH_WANDB, "train.steps=16") == EXIT_DONE
@@ -109,11 +109,11 @@ def test_what_was_kept_offline_can_be_sent_again_after_a_resume(
     assert not list((folder / "wandb").glob("offline-run-*"))
 
 
-def test_wandb_reads_and_would_send_what_is_left(runs: Runs) -> None:
+def test_wandb_reads_an_offline_run_and_would_sync_it(runs: Runs) -> None:
     assert runs.train("left", *BOTH) == EXIT_DONE
     run = offline_run(runs.folder / "left")
 
-    def wandb_says(*arguments: str) -> str:
+    def output_of_wandb(*arguments: str) -> str:
         done = subprocess.run(
             [WANDB, *arguments],
             capture_output=True,
@@ -124,9 +124,9 @@ def test_wandb_reads_and_would_send_what_is_left(runs: Runs) -> None:
         )
         return done.stdout + done.stderr
 
-    summary = json.loads(wandb_says("leet", "inspect", "--summary", "--json", str(run)))
+    summary = json.loads(output_of_wandb("leet", "inspect", "--summary", "--json", str(run)))
     assert summary["summary"]["step"] == 12
-    assert "Would sync 1 run(s)" in wandb_says("sync", "--dry-run", str(run))
+    assert "Would sync 1 run(s)" in output_of_wandb("sync", "--dry-run", str(run))
 
 
 def test_a_key_without_a_reachable_server_means_offline(
@@ -175,7 +175,7 @@ def test_wandb_can_be_switched_off(
 
 
 class Served:
-    """W&B's online run, as far as the tracker uses it."""
+    """A stand-in for W&B's online run, with the methods that the tracker uses."""
 
     def __init__(self, folder: Path, starting_step: int) -> None:
         self.starting_step = starting_step
@@ -193,11 +193,11 @@ class Served:
         pass
 
 
-@pytest.mark.parametrize("there", [0, 6, 12])
-def test_online_only_what_is_not_there_yet_is_sent(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: int
+@pytest.mark.parametrize("next_step", [0, 6, 12])
+def test_only_rows_that_the_server_lacks_are_sent(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, next_step: int
 ) -> None:
-    """`there` is the step after the last row W&B has; the checkpoint is at step 8."""
+    """`next_step` is the step after the last row on the server; the checkpoint is at step 8."""
     (tmp_path / "wandb_run.json").write_text('{"id": "abcd"}')
     stale = tmp_path / "wandb" / "offline-run-20200101_000000-abcd"
     stale.mkdir(parents=True)
@@ -205,23 +205,23 @@ def test_online_only_what_is_not_there_yet_is_sent(
     for step in (5, 6, 8):
         file.write({**RECORD, "step": step})
     file.close()
-    run = Served(tmp_path, there)
-    asked: dict[str, Any] = {}
+    run = Served(tmp_path, next_step)
+    requested: dict[str, Any] = {}
     monkeypatch.setattr(wandb, "login", lambda **options: True)
-    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options) or run)
+    monkeypatch.setattr(wandb, "init", lambda **options: requested.update(options) or run)
     trackers = Trackers(quick(recipe), tmp_path)
     for step in (10, 15):
         trackers.log({**RECORD, "step": step})
     trackers.close()
-    assert (asked["id"], asked["resume"], asked["mode"]) == ("abcd", "allow", "online")
-    sent = {0: [5, 6, 8, 10, 15], 6: [6, 8, 10, 15], 12: [15]}[there]
+    assert (requested["id"], requested["resume"], requested["mode"]) == ("abcd", "allow", "online")
+    sent = {0: [5, 6, 8, 10, 15], 6: [6, 8, 10, 15], 12: [15]}[next_step]
     assert [step for step, _ in run.rows] == sent
     assert [row["step"] for _, row in run.rows] == sent
-    # Sent later by mistake, it would replace what is online.
+    # If it were synced later by mistake, it would replace the rows on the server.
     assert not stale.exists()
 
 
-def test_a_damaged_id_begins_another_run(
+def test_a_damaged_id_file_starts_another_run(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "wandb_run.json").write_text('{"id')

@@ -1,4 +1,4 @@
-"""As much of a W&B server as its client needs to send a run: it keeps configs and histories."""
+"""A minimal W&B server, to which the client can send a run: it stores configs and histories."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on a free port of this machine."""
+    """HTTP server on a free port of this machine; run id -> config and lines of history."""
 
     daemon_threads = True
 
@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
         return [json.loads(line) for line in self.lines[run][HISTORY]]
 
     def answer(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Data for a GraphQL query."""
+        """The data of the reply to a GraphQL query."""
         name = values.get("name")
         project = {"id": "p", "name": "test", "entity": {"id": "e", "name": "me"}}
         if "upsertBucket" in query:
@@ -68,7 +68,7 @@ class Server(ThreadingHTTPServer):
         }
 
     def stream(self, run: str, files: dict[str, Any]) -> None:
-        """Lines for the files of a run, from an offset on."""
+        """Store lines of the files of a run, each from its offset on."""
         for name, part in files.items():
             if name in (HISTORY, SUMMARY):
                 start = part["offset"]
@@ -94,8 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         with self.server.lock:
             if self.path.endswith("/graphql"):
-                asked = json.loads(body)
-                data = self.server.answer(asked["query"], asked.get("variables") or {})
+                request = json.loads(body)
+                data = self.server.answer(request["query"], request.get("variables") or {})
                 self._reply({"data": data})
             elif self.path.endswith("/file_stream"):
                 run = self.path.split("/")[-2]

