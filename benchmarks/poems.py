@@ -17,16 +17,18 @@ import numpy as np
 
 from ptm.data.documents import held_out_documents
 from ptm.inference.decoding import Sampling
-from ptm.inference.generate import Choice, Generator
+from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import RowSet
+from ptm.loading.rows import PackedDataset
 from ptm.train.inputs import evaluation_rows
 
 LINES = 3
 _ENDS = re.compile("[，。？！；]")
 
 
-def first_lines(rows: RowSet, generator: Generator, *, share: float, count: int) -> list[str]:
+def first_lines(
+    rows: PackedDataset, generator: Generator, *, share: float, count: int
+) -> list[str]:
     """First lines of up to `count` held-out poems, evenly spread, with five or seven characters.
 
     `share`: the share of documents that is held out.
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = evaluation_rows(recipe, generator.tokenizer)["eval"]
     lines = first_lines(rows, generator, share=recipe.data.held_out, count=parsed.count)
     sampling = Sampling(top_p=0.9) if parsed.sample else None
-    written = generator.generate(lines, Choice(longest=40, sampling=sampling))
+    written = generator.generate(lines, GenerationConfig(longest=40, sampling=sampling))
     kept = [keeps_length(*pair) for pair in zip(lines, written, strict=True)]
     for line, text in list(zip(lines, written, strict=True))[:5]:
         print(f"{line} {text}")

@@ -24,11 +24,11 @@ import torch
 
 import ptm.train.run
 import ptm.train.trainer
-from ptm.engines.ranks import leave_ranks, objects_of_all
+from ptm.engines.ranks import all_gather_objects, destroy_process_group
 from ptm.errors import EXIT_DONE
 from ptm.recipe import load_recipe
 from ptm.train.run import train
-from ptm.train.saving.schedule import Checkpoints
+from ptm.train.saving.schedule import CheckpointManager
 
 MEGABYTE = 1 << 20
 
@@ -76,19 +76,19 @@ def main(recipe: str, overrides: list[str]) -> int:
     trainer = ptm.train.trainer.Trainer
     ptm.train.run._trainer = measured(marks, "start", ptm.train.run._trainer)
     trainer._train_one = measured(marks, "step", trainer._train_one)  # type: ignore[method-assign]
-    save = measured(marks, "save", Checkpoints.save)
+    save = measured(marks, "save", CheckpointManager.save)
 
-    def save_and_gather(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
+    def save_and_gather(self: CheckpointManager, *arguments: Any, **options: Any) -> Any:
         saved = save(self, *arguments, **options)
-        all_marks[:] = objects_of_all(marks, self._saver._ranks)
+        all_marks[:] = all_gather_objects(marks, self._saver._ranks)
         return saved
 
-    Checkpoints.save = save_and_gather  # type: ignore[method-assign]
+    CheckpointManager.save = save_and_gather  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     if os.environ.get("RANK", "0") == "0" and code == EXIT_DONE:
         largest = {key: max(one[key] for one in all_marks) // MEGABYTE for key in all_marks[0]}
         print("MEMORY", json.dumps({"ranks": len(all_marks), "megabytes": largest}), flush=True)
-    leave_ranks()
+    destroy_process_group()
     return code
 
 

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ptm.train.saving.resume
 from ptm.engines.fragments import EngineState
-from ptm.engines.ranks import gathered, join_ranks, leave_ranks
+from ptm.engines.ranks import all_gather, destroy_process_group, init_process_group
 from ptm.recipe import load_recipe
 from ptm.train.run import train
 from ptm.train.saving.writer import Saver, _Begun
@@ -82,15 +82,15 @@ def main(recipe: str, overrides: list[str]) -> int:
     steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
     longer = [*overrides, f"train.steps={int(steps) + 1}"]
     code = code or train(lambda: load_recipe(recipe, longer), fresh=False)
-    ranks = join_ranks()
+    ranks = init_process_group()
     saves["step"] = saves.pop("trained") / int(steps)
     figures = {**saves, "verified": spent["verified"], "loaded": spent["loaded"]}
     figures |= {f"{name}, MB": size for name, size in grown.items()}
-    every = gathered(figures, ranks)
+    every = all_gather(figures, ranks)
     if ranks.first:
         largest = {name: round(max(row[name] for row in every), 2) for name in figures}
         print("SECONDS", json.dumps({"ranks": ranks.world, **largest}), flush=True)
-    leave_ranks()
+    destroy_process_group()
     return code
 
 

@@ -16,7 +16,7 @@ class UserError(Exception):
     """A mistake that only the user can fix: printed without traceback, exit code 2."""
 
 
-class AgreedError(UserError):
+class SharedError(UserError):
     """A UserError that every rank raises, after the ranks have exchanged it."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """An operation: one call of one module, which reads and writes named tensors.
 
     Operations with the same `tie` share one module, built by the first of them, and differ only in
@@ -44,7 +44,7 @@ class Step:
         """The prefix of the canonical names of this operation's parameters."""
         return self.tie or self.name
 
-    def renamed(self, names: Mapping[str, str]) -> Step:
+    def renamed(self, names: Mapping[str, str]) -> Operation:
         """A copy that reads and writes other tensors; `names` maps old names to new ones."""
         return replace(
             self,
@@ -57,7 +57,7 @@ class Step:
 class Plan:
     """A whole model: operations in order, and the names of the tensors it returns."""
 
-    steps: tuple[Step, ...]
+    operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
 
     @cached_property
@@ -67,7 +67,7 @@ class Plan:
 
         modules: dict[str, nn.Module] = {}
         with torch.device("meta"):
-            for step in self.steps:
+            for step in self.operations:
                 if step.key not in modules:
                     modules[step.key] = step.build()
         return {
@@ -81,7 +81,7 @@ class Plan:
         """The names of the tensors that a batch must provide: read before any operation writes."""
         written: set[str] = set()
         needed: list[str] = []
-        for step in self.steps:
+        for step in self.operations:
             needed += [name for name in step.reads if name not in written and name not in needed]
             written.update(step.writes)
         missing = [name for name in self.outputs if name not in written]
@@ -91,16 +91,16 @@ class Plan:
     def only(self, *outputs: str) -> Plan:
         """The plan with these outputs and only the operations that they depend on."""
         needed, kept = set(outputs), []
-        for step in reversed(self.steps):
+        for step in reversed(self.operations):
             if needed.intersection(step.writes):
                 needed = (needed - set(step.writes)) | set(step.reads)
                 kept.append(step)
-        return Plan(steps=tuple(reversed(kept)), outputs=outputs)
+        return Plan(operations=tuple(reversed(kept)), outputs=outputs)
 
     def after(self, name: str) -> Plan:
         """The plan of the operations after the last one that writes `name`."""
-        last = max(index for index, step in enumerate(self.steps) if name in step.writes)
-        return Plan(steps=self.steps[last + 1 :], outputs=self.outputs)
+        last = max(index for index, step in enumerate(self.operations) if name in step.writes)
+        return Plan(operations=self.operations[last + 1 :], outputs=self.outputs)
 
     def live(self) -> tuple[tuple[str, ...], ...]:
         """Liveness: entry i has the names that operation i or a later one reads, in a fixed order.
@@ -108,11 +108,11 @@ class Plan:
         The last entry is the outputs. A name is dropped right after its last reader.
         """
         order = list(self.inputs)
-        for step in self.steps:
+        for step in self.operations:
             order += [name for name in step.writes if name not in order]
         needed = set(self.outputs)
         alive = [self.outputs]
-        for step in reversed(self.steps):
+        for step in reversed(self.operations):
             needed = (needed - set(step.writes)) | set(step.reads)
             alive.append(tuple(name for name in order if name in needed))
         return tuple(reversed(alive))

@@ -39,7 +39,7 @@ BANNED = {
 _WORD = re.compile(
     "|".join(rf"(?P<p{i}>{expression})" for i, expression in enumerate(BANNED)), re.IGNORECASE
 )
-# A word ends where a letter does not follow: `refuse_twins` holds two.
+# A word ends where a letter does not follow: `check_duplicate_overrides` holds two.
 _BEFORE, _AFTER = re.compile(r"[A-Za-z]$"), re.compile(r"^[a-z]", re.IGNORECASE)
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints on disk: format, reading, writing and verification."""
+"""CheckpointManager on disk: format, reading, writing and verification."""

@@ -76,7 +76,7 @@ def texts_of(parsed: argparse.Namespace, *, action: str) -> tuple[list[str], lis
     return texts, places
 
 
-def refuse_twins(overrides: Iterable[str]) -> None:
+def check_duplicate_overrides(overrides: Iterable[str]) -> None:
     """Raise UserError if two overrides have the same key."""
     first: dict[str, str] = {}
     for word in overrides:

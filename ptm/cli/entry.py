@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import Protocol, TextIO, cast
 
 from ptm.cli import commands
-from ptm.cli.arguments import refuse_twins
-from ptm.cli.once import say
+from ptm.cli.arguments import check_duplicate_overrides
+from ptm.cli.once import report_error_once
 from ptm.errors import (
     EXIT_DONE,
     EXIT_FAULT,
     EXIT_INTERRUPTED,
     EXIT_USER,
-    AgreedError,
+    SharedError,
     TrainingError,
     UserError,
 )
@@ -55,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # With --json, stdout holds nothing but JSON.
     log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
-        refuse_twins(getattr(parsed, "overrides", ()))
+        check_duplicate_overrides(getattr(parsed, "overrides", ()))
         return cast(int, parsed.command(parsed))
     except UserError as error:
-        say(f"ptm: {error}", on_all=isinstance(error, AgreedError))
+        report_error_once(f"ptm: {error}", on_all=isinstance(error, SharedError))
         return EXIT_USER
     except TrainingError as error:
-        say(f"ptm: {error}", on_all=True)
+        report_error_once(f"ptm: {error}", on_all=True)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("ptm: interrupted", file=sys.stderr)
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        say(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
+        report_error_once(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
         return EXIT_USER
 
 

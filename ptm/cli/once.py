@@ -16,7 +16,7 @@ SECONDS = 2.0
 """How long other ranks of the host suppress the same message."""
 
 
-def say(sentence: str, *, on_all: bool) -> None:
+def report_error_once(sentence: str, *, on_all: bool) -> None:
     """Print an error on stderr, once per launch (`on_all`) or once per host.
 
     With `on_all` every rank of the launch calls this, and rank 0 prints. Otherwise perhaps only

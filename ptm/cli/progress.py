@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ptm.durations import clock
 
 if TYPE_CHECKING:
-    from ptm.store.preprocess import Progress
-    from ptm.text.vocabulary_training.text import Reading
+    from ptm.store.preprocess import PreprocessingProgress
+    from ptm.text.vocabulary_training.text import ReadProgress
 
 
 class ProgressLine:
@@ -22,7 +22,7 @@ class ProgressLine:
         self._next = 0.0 if self._terminal else self._SECONDS_WITHOUT_TERMINAL
         self._open = False
 
-    def show(self, progress: Progress | Reading) -> None:
+    def show(self, progress: PreprocessingProgress | ReadProgress) -> None:
         """Print the progress if the last line is old enough."""
         if progress.seconds < self._next:
             return

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ptm.component import Config, PositiveFloat, PositiveInt
 from ptm.nn.model_shape import Activation, HeadShape, ModelShape, NormKind
-from ptm.plan import Step
+from ptm.plan import Operation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,7 +118,9 @@ class TransformerStack(Config):
             self.hidden_size, self.feed_forward_size, activation=self.activation, bias=self.bias
         )
 
-    def bias_step(self, name: str, *, reads: str, bidirectional: bool) -> tuple[Step, ...]:
+    def position_bias_operations(
+        self, name: str, *, reads: str, bidirectional: bool
+    ) -> tuple[Operation, ...]:
         """The operation from example ids `reads` (B, T) to position biases `name` (1, H, T, T).
 
         Empty without `position_bias`.
@@ -134,13 +136,13 @@ class TransformerStack(Config):
             max_distance=self.position_bias.max_distance,
             bidirectional=bidirectional,
         )
-        return (Step(name, build, (reads,), (name,)),)
+        return (Operation(name, build, (reads,), (name,)),)
 
-    def last_norm(self, name: str, shape: ModelShape) -> tuple[Step, ...]:
+    def last_norm(self, name: str, shape: ModelShape) -> tuple[Operation, ...]:
         """The norm after the last layer, which a pre-norm stack needs; else empty."""
         if not self.pre_norm:
             return ()
         from ptm.nn.layers import build_norm
 
         build = partial(build_norm, shape, self.hidden_size)
-        return (Step(name, build, ("hidden",), ("hidden",)),)
+        return (Operation(name, build, ("hidden",), ("hidden",)),)

@@ -18,7 +18,7 @@ from ptm.store.format import TokenStore
 
 
 @dataclass(frozen=True)
-class Texts:
+class TokenSpans:
     """The token ids of some examples, one after another, without special tokens.
 
     `tokens` (N): token ids. `parts` (E, K): length of each part of an example (a half, a sentence,
@@ -27,25 +27,25 @@ class Texts:
     """
 
     tokens: I64
-    parts: I64
+    part_lengths: I64
     word_starts: Flags | None
     labels: I64 | None = None
 
     @property
     def lengths(self) -> I64:
         """Tokens per example (E)."""
-        return np.asarray(self.parts.sum(axis=1))
+        return np.asarray(self.part_lengths.sum(axis=1))
 
     @staticmethod
-    def joined(several: Sequence[Texts]) -> Texts:
+    def joined(several: Sequence[TokenSpans]) -> TokenSpans:
         """Concatenate token spans of one kind (same K, word starts and labels)."""
         if len(several) == 1:
             return several[0]
         words = [texts.word_starts for texts in several if texts.word_starts is not None]
         labels = [texts.labels for texts in several if texts.labels is not None]
-        return Texts(
+        return TokenSpans(
             np.concatenate([texts.tokens for texts in several]),
-            np.concatenate([texts.parts for texts in several]),
+            np.concatenate([texts.part_lengths for texts in several]),
             np.concatenate(words) if words else None,
             np.concatenate(labels) if labels else None,
         )
@@ -78,7 +78,7 @@ class Examples(ABC):
         return {}
 
     @abstractmethod
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         """Read the tokens of the examples `index` from the store."""
 
 
@@ -87,25 +87,25 @@ ExamplesType = type[Examples]
 
 
 @dataclass(frozen=True)
-class Pieces(Examples):
+class DocumentChunks(Examples):
     """Each example is one range of tokens: a document, or a chunk of a long one."""
 
     starts: I64
     lengths: I64
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         words = store.word_starts(starts, lengths) if store.info.has_word_starts else None
-        return Texts(store.tokens(starts, lengths), lengths[:, None], words)
+        return TokenSpans(store.tokens(starts, lengths), lengths[:, None], words)
 
 
-def cut_documents(starts: I64, lengths: I64, longest: int) -> Pieces:
+def chunk_documents(starts: I64, lengths: I64, longest: int) -> DocumentChunks:
     """Return every document as examples of at most `longest` tokens; long ones are split."""
     pieces = -(-lengths // longest)
     number = ragged_arange(pieces)
     begins = np.repeat(starts, pieces) + number * longest
     rest = np.repeat(lengths, pieces) - number * longest
-    return Pieces(begins, np.minimum(rest, longest))
+    return DocumentChunks(begins, np.minimum(rest, longest))
 
 
 def _nothing() -> I64:
@@ -113,7 +113,7 @@ def _nothing() -> I64:
 
 
 @dataclass(frozen=True)
-class Joined(Examples):
+class ConcatenatedDocuments(Examples):
     """Each example is `longest` tokens of the stream of all documents, a separator after each.
 
     The last example may be shorter. `starts` (D): start of each document in the store. `ends` (D):
@@ -148,7 +148,7 @@ class Joined(Examples):
         rest = self._total - index * self._stride
         return np.asarray(np.minimum(int(self.longest[0]), rest))
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         lengths = self._lengths_of(index)
         # For each of N tokens: position in the stream, document, position in the store.
         stream = ragged_ranges(index * self._stride, lengths)
@@ -164,10 +164,10 @@ class Joined(Examples):
         if store.info.has_word_starts:
             words = np.ones(stream.size, dtype=bool)
             words[~is_separator] = store.word_starts(position[~is_separator], one)
-        return Texts(tokens, lengths[:, None], words)
+        return TokenSpans(tokens, lengths[:, None], words)
 
 
-def join_documents(
+def concatenate_documents(
     starts: I64,
     lengths: I64,
     longest: int,
@@ -175,7 +175,7 @@ def join_documents(
     separator: int,
     overlap: int = 0,
     closed: bool = False,
-) -> Joined:
+) -> ConcatenatedDocuments:
     """Concatenate all documents and split the stream every `longest` tokens.
 
     See Liu et al. 2019 (RoBERTa), section 4.2. `separator`: token id between documents. `overlap`:
@@ -183,4 +183,4 @@ def join_documents(
     """
     numbers = (longest, separator, overlap, int(closed))
     arrays = (np.array([number], dtype=np.int64) for number in numbers)
-    return Joined(starts, np.cumsum(lengths + 1), *arrays)
+    return ConcatenatedDocuments(starts, np.cumsum(lengths + 1), *arrays)

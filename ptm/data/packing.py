@@ -25,7 +25,7 @@ class RowSize:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedRows:
     """Examples packed into rows: row r holds `examples[ends[r-1]:ends[r]]`.
 
     `examples` (E): indices of examples. `ends` (R).
@@ -47,12 +47,14 @@ class Rows:
         return np.asarray(self.examples[index]), counts
 
 
-def one_a_row(examples: int) -> Rows:
+def one_per_row(examples: int) -> PackedRows:
     """Return rows of one example each: no packing."""
-    return Rows(np.arange(examples, dtype=np.int64), np.arange(1, examples + 1, dtype=np.int64))
+    return PackedRows(
+        np.arange(examples, dtype=np.int64), np.arange(1, examples + 1, dtype=np.int64)
+    )
 
 
-def pack_sides(lengths: I64, size: RowSize) -> Rows:
+def pack_sides(lengths: I64, size: RowSize) -> PackedRows:
     """Pack examples with one or two sides into rows; every example is in exactly one row.
 
     `lengths` (E, S): tokens on each side. An example counts by the side of which it fills the
@@ -66,7 +68,7 @@ def pack_sides(lengths: I64, size: RowSize) -> Rows:
     return pack(shares.max(axis=1), capacity)
 
 
-def pack(lengths: I64, capacity: int) -> Rows:
+def pack(lengths: I64, capacity: int) -> PackedRows:
     """Pack examples into rows of at most `capacity` tokens; every example is in exactly one row.
 
     `lengths` (E): tokens per example, at most `capacity`. Deterministic.
@@ -88,7 +90,7 @@ def pack(lengths: I64, capacity: int) -> Rows:
         row_parts.append(np.stack(columns, axis=1).ravel())
         size_parts.append(np.full(repeats, len(pattern), dtype=np.int64))
     empty = np.empty(0, dtype=np.int64)
-    return Rows(
+    return PackedRows(
         np.concatenate([empty, *row_parts]), np.cumsum(np.concatenate([empty, *size_parts]))
     )
 

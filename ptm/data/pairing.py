@@ -48,7 +48,7 @@ def next_sentence_pairs(
     Raises UserError if all documents have the same text or none has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    refuse_unstructured(documents, sentences, lacking="pairs of sentences")
+    check_has_sentences(documents, sentences, lacking="pairs of sentences")
     others = _Others(documents.hashes)
     if not others.everywhere:
         raise UserError(_alone(documents, sentences.counts.size))
@@ -92,7 +92,7 @@ def sentence_order_pairs(
     Raises UserError if no document has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    refuse_unstructured(documents, sentences, lacking="pairs of sentences")
+    check_has_sentences(documents, sentences, lacking="pairs of sentences")
     # Names and shapes as in `next_sentence_pairs`.
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
     targets = _targets(sentences.counts.size, longest, short_probability, drawn)
@@ -258,7 +258,7 @@ def _pairs(
     )
 
 
-def refuse_unstructured(documents: Documents, sentences: Sentences, *, lacking: str) -> None:
+def check_has_sentences(documents: Documents, sentences: Sentences, *, lacking: str) -> None:
     """Raise UserError if no document has two sentences.
 
     `lacking`: what the objective needs and cannot find, as a noun phrase for the message.

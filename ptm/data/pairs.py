@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptm.arrays import I64, ragged_arange
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, TokenSpans
 from ptm.rng import U64, draws
 from ptm.store.format import TokenStore
 
@@ -42,12 +42,12 @@ class Pairs(Examples):
     def left_out(self) -> Mapping[str, int]:
         return {word: int(n) for word, n in zip(_LEFT_OUT, self.counts, strict=True) if n}
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         starts = np.stack([self.first_starts[index], self.second_starts[index]], axis=1)
         parts = np.stack([self.first_lengths[index], self.second_lengths[index]], axis=1)
         ranges = starts.ravel(), parts.ravel()
         words = store.word_starts(*ranges) if store.info.has_word_starts else None
-        return Texts(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
+        return TokenSpans(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,17 @@ def truncated(
 def _cut(halves: Halves, kept: I64, keys: U64) -> Halves:
     """Keep `kept` (E) tokens of each half; a coin toss per removed token decides front or back."""
     removed = halves.lengths - kept
-    return Halves(halves.starts + heads(removed, keys), kept)
+    return Halves(halves.starts + count_heads(removed, keys), kept)
 
 
-def heads(tosses: I64, keys: U64) -> I64:
+def count_heads(flips: I64, keys: U64) -> I64:
     """Return the number of heads among `tosses` (E) fair coin tosses per example (E)."""
     # One random bit per toss: `words` (E) words of 64 bits per example; owner, number, bits (W).
-    words = -(-tosses // 64)
-    owner = np.repeat(np.arange(tosses.size), words)
+    words = -(-flips // 64)
+    owner = np.repeat(np.arange(flips.size), words)
     number = ragged_arange(words)
     bits = draws(keys[owner], number)
     # Shift the unused bits out of each example's last word, then count bits byte by byte.
-    unused = np.clip(64 * (number + 1) - tosses[owner], 0, 63).astype(np.uint64)
+    unused = np.clip(64 * (number + 1) - flips[owner], 0, 63).astype(np.uint64)
     ones = _ONES[(bits >> unused).view(np.uint8)].reshape(-1, 8).sum(axis=1)
-    return np.bincount(owner, weights=ones, minlength=tosses.size).astype(np.int64)
+    return np.bincount(owner, weights=ones, minlength=flips.size).astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_arange, ragged_ranges
-from ptm.data.packing import Rows, RowSize
+from ptm.data.packing import PackedRows, RowSize
 
 DECODER = "decoder_"
 """Prefix of the names of a decoder's tensors."""
@@ -33,7 +33,7 @@ class Placement:
 
     example: I64
     row: I64
-    number: I64
+    slot: I64
     lengths: I64
     epoch: I64
     rows: int
@@ -75,7 +75,7 @@ class Placement:
         return Placement(
             example=np.concatenate([part.example for part in moved]),
             row=np.concatenate([part.row for part in moved]),
-            number=np.concatenate([part.number for part in moved]),
+            slot=np.concatenate([part.slot for part in moved]),
             lengths=np.concatenate([part.lengths for part in moved]),
             epoch=np.concatenate([part.epoch for part in moved]),
             rows=sum(part.rows for part in moved),
@@ -83,14 +83,14 @@ class Placement:
             target_columns=several[0].target_columns,
         )
 
-    def grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
+    def to_grid(self, values: NDArray[np.int64], *, fill: int) -> NDArray[np.int64]:
         """Lay out `values` (N) as (B, T), with `fill` in cells without a token."""
         cells = np.full(self.rows * self.columns, fill, dtype=np.int64)
         cells[self.cells] = values
         return cells.reshape(self.rows, self.columns)
 
 
-def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) -> Placement:
+def place(rows: PackedRows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) -> Placement:
     """Lay out the rows `chosen` (B) with their `epochs` (B).
 
     `lengths` (all examples, sides): tokens of each example; side 0 is the source.
@@ -101,7 +101,7 @@ def place(rows: Rows, chosen: I64, epochs: I64, *, lengths: I64, size: RowSize) 
     return Placement(
         example=examples,
         row=row,
-        number=number,
+        slot=number,
         lengths=np.asarray(lengths[examples, 0]),
         epoch=np.repeat(epochs, counts),
         rows=chosen.size,
@@ -121,10 +121,10 @@ def row_tensors(
     """
     if segments is None:
         segments = np.ones_like(ids)
-    number = np.repeat(placement.number, placement.lengths)
+    number = np.repeat(placement.slot, placement.lengths)
     return {
-        f"{side}input_ids": placement.grid(ids, fill=pad),
-        f"{side}position_ids": placement.grid(placement.positions, fill=0),
-        f"{side}segment_ids": placement.grid(segments, fill=0),
-        f"{side}example_ids": placement.grid(number, fill=0),
+        f"{side}input_ids": placement.to_grid(ids, fill=pad),
+        f"{side}position_ids": placement.to_grid(placement.positions, fill=0),
+        f"{side}segment_ids": placement.to_grid(segments, fill=0),
+        f"{side}example_ids": placement.to_grid(number, fill=0),
     }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, ragged_arange, ragged_ranges, visited
 from ptm.data.documents import Sentences
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, TokenSpans
 from ptm.store.format import TokenStore
 
 _LEFT_OUT = (
@@ -79,7 +79,7 @@ class SentenceGroups(Examples):
     def left_out(self) -> Mapping[str, int]:
         return {word: int(n) for word, n in zip(_LEFT_OUT, self.counts, strict=True) if n}
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         begins = np.where(index > 0, self.ends[index - 1], 0)
         counts = self.ends[index] - begins
         parts = np.zeros((index.size, int(counts.max(initial=1))), dtype=np.int64)
@@ -87,7 +87,7 @@ class SentenceGroups(Examples):
             ragged_ranges(begins, counts)
         ]
         tokens = store.tokens(np.asarray(self.starts[index]), parts.sum(axis=1))
-        return Texts(tokens, parts, None)
+        return TokenSpans(tokens, parts, None)
 
 
 def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
@@ -121,7 +121,7 @@ def full_groups(sentences: Sentences, longest: int) -> Groups:
     return Groups(first, np.diff(first, append=every.size))
 
 
-def kept_company(sentences: Sentences, groups: Groups) -> Groups:
+def merge_single_sentences(sentences: Sentences, groups: Groups) -> Groups:
     """Move a sentence from the group before to a document's single last one, if it has over two."""
     lonely = (groups.counts == 1) & (groups.first != sentences.first[sentences.owner[groups.first]])
     lonely[1:] &= groups.counts[:-1] > 2
@@ -133,7 +133,7 @@ def kept_company(sentences: Sentences, groups: Groups) -> Groups:
     return Groups(first, counts)
 
 
-def without_lonely(sentences: Sentences, groups: Groups) -> tuple[Groups, I64]:
+def drop_single_sentences(sentences: Sentences, groups: Groups) -> tuple[Groups, I64]:
     """Return the groups of two or more sentences, and counts (4) of the others by `_LEFT_OUT`."""
     alone = groups.counts == 1
     of = groups.first[alone]
@@ -143,7 +143,7 @@ def without_lonely(sentences: Sentences, groups: Groups) -> tuple[Groups, I64]:
     return groups.chosen(~alone), np.array(left_out, dtype=np.int64)
 
 
-def sides_of_groups(examples: Examples) -> I64:
+def split_group_sides(examples: Examples) -> I64:
     """Return the maximum tokens of each example on both sides after noise (E, 2)."""
     assert isinstance(examples, SentenceGroups), "expected SentenceGroups"
     return np.stack([examples.source, examples.target], axis=1)

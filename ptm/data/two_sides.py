@@ -9,14 +9,14 @@ import numpy as np
 
 from ptm.arrays import I64
 from ptm.data.documents import Sentences
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, TokenSpans
 from ptm.store.format import TokenStore
 
 _SIDES = ("source", "target")
 
 
 @dataclass(frozen=True)
-class TwoSides(Examples):
+class SourceTargetPairs(Examples):
     """Each example is a range of tokens of the source and one of the target (E each).
 
     `cut` (4): number of pairs with a truncated source, tokens cut off, and the same for targets.
@@ -45,17 +45,17 @@ class TwoSides(Examples):
             if pairs
         }
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         """Read the tokens of the examples `index`, source and target of each.
 
         Raises UserError for token ids outside the vocabulary of their side.
         """
         starts = np.stack([self.source_starts[index], self.target_starts[index]], axis=1)
         parts = np.stack([self.source_lengths[index], self.target_lengths[index]], axis=1)
-        texts = Texts(store.tokens(starts.ravel(), parts.ravel()), parts, None)
-        sources, targets = sides_of(texts)
-        store.refuse_foreign(sources.tokens, store.info.vocabulary_size)
-        store.refuse_foreign(targets.tokens, store.info.target_size)
+        texts = TokenSpans(store.tokens(starts.ravel(), parts.ravel()), parts, None)
+        sources, targets = split_sides(texts)
+        store.check_token_ids(sources.tokens, store.info.vocabulary_size)
+        store.check_token_ids(targets.tokens, store.info.target_size)
         return texts
 
 
@@ -65,10 +65,10 @@ def side_lengths(sentences: Sentences) -> I64:
     return sentences.lengths.reshape(-1, 2)
 
 
-def beginnings(sentences: Sentences, kept: I64) -> TwoSides:
+def truncate(sentences: Sentences, kept: I64) -> SourceTargetPairs:
     """Return pairs truncated at their ends to `kept` (E, 2) tokens per side."""
     starts, cut = sentences.starts.reshape(-1, 2), side_lengths(sentences) - kept
-    return TwoSides(
+    return SourceTargetPairs(
         source_starts=starts[:, 0],
         source_lengths=kept[:, 0],
         target_starts=starts[:, 1],
@@ -77,7 +77,7 @@ def beginnings(sentences: Sentences, kept: I64) -> TwoSides:
     )
 
 
-def shared_room(lengths: I64, room: int) -> I64:
+def share_budget(lengths: I64, room: int) -> I64:
     """Return the tokens to keep of source and target (E, 2) so that both fit into `room` tokens.
 
     Each side may fill half of the room; what one side does not need goes to the other. `room` is
@@ -88,10 +88,10 @@ def shared_room(lengths: I64, room: int) -> I64:
     return np.asarray(np.minimum(lengths, np.maximum(half, room - others)))
 
 
-def sides_of(texts: Texts) -> tuple[Texts, Texts]:
+def split_sides(texts: TokenSpans) -> tuple[TokenSpans, TokenSpans]:
     """Split pairs into sources and targets, each with one part per example."""
-    target = np.repeat(np.tile([False, True], len(texts.parts)), texts.parts.ravel())
+    target = np.repeat(np.tile([False, True], len(texts.part_lengths)), texts.part_lengths.ravel())
     return (
-        Texts(texts.tokens[~target], texts.parts[:, :1], None),
-        Texts(texts.tokens[target], texts.parts[:, 1:], None),
+        TokenSpans(texts.tokens[~target], texts.part_lengths[:, :1], None),
+        TokenSpans(texts.tokens[target], texts.part_lengths[:, 1:], None),
     )

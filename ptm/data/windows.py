@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptm.arrays import I64, ragged_arange
-from ptm.data.examples import Examples, Texts
+from ptm.data.examples import Examples, TokenSpans
 from ptm.store.format import TokenStore
 
 BEGINS, ENDS = 1, 2
@@ -30,10 +30,10 @@ class Windows(Examples):
         """Tokens of each window including start and end tokens (W)."""
         return np.asarray(self.lengths + ((self.labels & BEGINS) > 0) + ((self.labels & ENDS) > 0))
 
-    def texts(self, store: TokenStore, index: I64) -> Texts:
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         starts, lengths = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         labels = np.asarray(self.labels[index])
-        return Texts(store.tokens(starts, lengths), lengths[:, None], None, labels)
+        return TokenSpans(store.tokens(starts, lengths), lengths[:, None], None, labels)
 
 
 def document_windows(starts: I64, lengths: I64, size: int, *, start_token: bool) -> Windows:

@@ -17,9 +17,9 @@ from ptm.components.objectives import Objective
 from ptm.components.optimizers.base import RATE
 from ptm.engines.ds_config import clips_itself, zero_stage
 from ptm.engines.fragments import EngineState
-from ptm.engines.loss import normalised, zeros
+from ptm.engines.loss import scaled_metrics, zero_metrics
 from ptm.engines.offload import offload_folders
-from ptm.engines.ranks import Ranks, barrier, summed
+from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
 from ptm.engines.teachers import Teachers
 from ptm.errors import TrainingError
 from ptm.loading.batches import StepBatch
@@ -54,7 +54,7 @@ class StepResult:
     no weight was updated. `loss`, `grad_norm`: values of the global batch.
     """
 
-    shares: Mapping[str, Tensor]
+    local_metrics: Mapping[str, Tensor]
     skipped: bool
     loss: float
     grad_norm: float
@@ -88,7 +88,7 @@ class Engine(ABC):
         decay = recipe.optimizer.layer_decay
         self._rates = {} if decay is None else rate_factors(plan, decay)
         self._optimizer = recipe.optimizer
-        self._deepspeed = self._started(recipe.engine, plan, config)
+        self._deepspeed = self._build_engine(recipe.engine, plan, config)
         self.state = EngineState(
             self._deepspeed,
             plan=plan,
@@ -101,7 +101,7 @@ class Engine(ABC):
             self.state.forget_dummy_updates()
 
     @abstractmethod
-    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
+    def _build_engine(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         """Build the DeepSpeed engine; weights are set later through `self.state`."""
 
     def _built_optimizer(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
@@ -116,7 +116,7 @@ class Engine(ABC):
         """Map the name of each of this rank's module parameters to its canonical name."""
 
     @abstractmethod
-    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+    def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
         """Run forward, backward and update; return this rank's metric shares (see StepResult)."""
 
     @abstractmethod
@@ -135,7 +135,7 @@ class Engine(ABC):
         """Remove the files of NVMe offload. Collective; called once training has ended."""
         if self._folders:
             barrier(self._ranks)
-        for folder in self._folders if self._ranks.first_on_host else ():
+        for folder in self._folders if self._ranks.is_local_main else ():
             shutil.rmtree(folder, ignore_errors=True)
 
     def train_step(
@@ -153,7 +153,7 @@ class Engine(ABC):
         Raises TrainingError if fp16 gradients overflow at the minimum loss scale.
         """
         self._loss_limit = loss_limit
-        self._weights = self._objective.weights_at(step)
+        self._weights = self._objective.loss_weights(step)
         scaler = self.state.scaler_state()
         self._deepspeed.train()
         # Dropout depends on seed, step and rank only, so a resumed run draws the same masks.
@@ -162,7 +162,7 @@ class Engine(ABC):
             group["lr"] = learning_rate * group[RATE]
         skipped_before = self._deepspeed.skipped_steps
         try:
-            shares = self._run(batch, totals)
+            shares = self._forward_backward(batch, totals)
         except Exception as error:
             if "loss scale already at minimum" not in str(error):
                 raise
@@ -178,15 +178,15 @@ class Engine(ABC):
         elif "grad_norm" not in shares:
             norm = self._deepspeed.get_global_grad_norm()
             shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
-        shares["grad_norm"] = shares["grad_norm"] / self._ranks.world
+        shares["grad_norm"] = shares["grad_norm"] / self._ranks.world_size
         mine = {name: float(shares[name]) for name in ("loss", "grad_norm")}
-        whole = summed(mine, self._ranks)
+        whole = all_reduce_sum(mine, self._ranks)
         if skipped and whole["loss"] > loss_limit:
-            # `_fit_to_learn` made the gradients overflow on purpose: keep the loss scale.
+            # `_poison_if_spiking` made the gradients overflow on purpose: keep the loss scale.
             self.state.set_scaler(scaler)
         return StepResult(shares, skipped, whole["loss"], whole["grad_norm"])
 
-    def _fit_to_learn(
+    def _poison_if_spiking(
         self, loss: Tensor, before: Tensor | float, group: Any | None = None
     ) -> Tensor:
         """Return the last micro-batch's `loss`, or infinity if the step's loss is over the limit.
@@ -197,19 +197,19 @@ class Engine(ABC):
         if not math.isfinite(self._loss_limit):
             return loss
         total = torch.as_tensor(loss.detach() + before, dtype=torch.float64).cpu()
-        if self._ranks.data_ranks > 1:
+        if self._ranks.data_parallel_size > 1:
             dist.all_reduce(total, group=group)
         return loss if float(total) <= self._loss_limit else loss * math.inf
 
-    def _shares(
+    def _scaled_metrics(
         self,
         outputs: Mapping[str, Tensor],
         tensors: Mapping[str, Tensor],
         counts: Mapping[str, float],
     ) -> dict[str, Tensor]:
         """A micro-batch's summands of the loss and of each metric's mean over the global batch."""
-        sums = self._objective.sums(outputs, tensors)
-        return normalised(sums, counts, self._objective, self._weights)
+        sums = self._objective.metric_sums(outputs, tensors)
+        return scaled_metrics(sums, counts, self._objective, self._weights)
 
-    def _no_shares(self) -> dict[str, Tensor]:
-        return zeros(self._objective, self._ranks.device)
+    def _zero_metrics(self) -> dict[str, Tensor]:
+        return zero_metrics(self._objective, self._ranks.device)

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ptm.errors import UserError
-from ptm.model.plain_model import run_step
-from ptm.plan import Plan, Step
+from ptm.model.plain_model import run_operation
+from ptm.plan import Operation, Plan
 
 State = tuple[Tensor, ...]
 
@@ -44,7 +44,7 @@ def join_deepspeed(*, cuda: bool) -> None:
     deepspeed.init_distributed(verbose=False)
 
 
-def refuse_config(config: dict[str, Any], name: str) -> None:
+def check_config(config: dict[str, Any], name: str) -> None:
     """Raise UserError if DeepSpeed rejects a value of `config`, read from the file `name`."""
     # DeepSpeedConfig divides train_batch_size by world size, which is wrong under pipeline
     # parallelism.
@@ -93,16 +93,20 @@ def pipeline(
     live = plan.live()
     layers = [
         _layer(step, live[index], live[index + 1], recompute=recompute)
-        for index, step in enumerate(plan.steps)
+        for index, step in enumerate(plan.operations)
     ]
     # DeepSpeed prints the partition; `ptm` logs it itself.
     with redirect_stdout(StringIO()):
         return _Stages(layers, bounds=tuple(bounds), loss_fn=loss)
 
 
-def _layer(step: Step, before: tuple[str, ...], after: tuple[str, ...], *, recompute: bool) -> Any:
+def _layer(
+    step: Operation, before: tuple[str, ...], after: tuple[str, ...], *, recompute: bool
+) -> Any:
     def call(module: _Held, state: State) -> State:
-        return run_step(step, module.held, state, before=before, after=after, recompute=recompute)
+        return run_operation(
+            step, module.held, state, before=before, after=after, recompute=recompute
+        )
 
     if step.tie is None:
         return LayerSpec(_Layer, step, call)
@@ -114,7 +118,7 @@ def _layer(step: Step, before: tuple[str, ...], after: tuple[str, ...], *, recom
 class _Held(nn.Module):
     """The module of one plan step, as attribute `held`."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Operation) -> None:
         super().__init__()
         self.held = step.build()
 
@@ -122,7 +126,7 @@ class _Held(nn.Module):
 class _Layer(_Held):
     """A plan step as a pipeline layer: maps the tensors alive before it to those alive after it."""
 
-    def __init__(self, step: Step, call: Callable[[_Held, State], State]) -> None:
+    def __init__(self, step: Operation, call: Callable[[_Held, State], State]) -> None:
         super().__init__(step)
         self._call = call
 
@@ -157,6 +161,6 @@ def canonical_names(plan: Plan, stages: Any) -> dict[str, str]:
         if parts[0] == "tied_modules":
             key, rest = parts[1], parts[3:]
         else:
-            key, rest = plan.steps[int(parts[0])].key, parts[2:]
+            key, rest = plan.operations[int(parts[0])].key, parts[2:]
         names[own] = ".".join([key, *rest])
     return names

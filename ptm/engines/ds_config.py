@@ -13,7 +13,7 @@ from typing import Any
 
 import ptm
 from ptm.components.optimizers import Optimizer
-from ptm.engines.offload import refuse_offload, with_own_folders
+from ptm.engines.offload import check_offload, with_own_folders
 from ptm.errors import UserError, nearest
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
@@ -86,11 +86,11 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
                 f"{path}: {key} = {json.dumps(config[key])} belongs to the recipe ({owner}). "
                 f"Remove it from {path.name}."
             )
-    _refuse_stage(config, path)
-    _refuse_absent(config, path)
-    refuse_offload(config, path)
-    _refuse_pipeline(recipe.engine, config)
-    _refuse_cut_parameters(recipe.engine, recipe.optimizer, config)
+    _check_zero_stage(config, path)
+    _check_unsupported(config, path)
+    check_offload(config, path)
+    _check_pipeline(recipe.engine, config)
+    _check_whole_parameters(recipe.engine, recipe.optimizer, config)
     owned = _owned_by_recipe(recipe.engine, recipe.train, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
@@ -101,7 +101,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     return with_own_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
 
-def _refuse_stage(config: dict[str, Any], path: Path) -> None:
+def _check_zero_stage(config: dict[str, Any], path: Path) -> None:
     block = config.get("zero_optimization", {})
     stage = block.get("stage", 0) if isinstance(block, dict) else block
     if not isinstance(block, dict) or isinstance(stage, bool) or stage not in (0, 1, 2, 3):
@@ -111,7 +111,7 @@ def _refuse_stage(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def _refuse_absent(config: dict[str, Any], path: Path) -> None:
+def _check_unsupported(config: dict[str, Any], path: Path) -> None:
     for block, keys in _ABSENT.items():
         given = config.get(block, {}) if block else config
         for key in keys:
@@ -123,7 +123,7 @@ def _refuse_absent(config: dict[str, Any], path: Path) -> None:
                 )
 
 
-def _refuse_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
+def _check_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
     stages, stage = engine.pipeline_stages, zero_stage(config)
     if stages > 1 and stage != 1:
         why = (
@@ -138,7 +138,7 @@ def _refuse_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
         )
 
 
-def _refuse_cut_parameters(
+def _check_whole_parameters(
     engine: EngineBlock, optimizer: Optimizer, config: dict[str, Any]
 ) -> None:
     stage = zero_stage(config)
@@ -167,8 +167,8 @@ def clips_itself(engine: EngineBlock, stage: int) -> bool:
 def _owned_by_recipe(engine: EngineBlock, train: TrainBlock, batch: BatchPlan) -> dict[str, Any]:
     precision, scale = engine.precision, engine.loss_scale
     owned: dict[str, Any] = {
-        "train_batch_size": batch.global_rows,
-        "train_micro_batch_size_per_gpu": batch.micro_rows,
+        "train_batch_size": batch.global_batch_size,
+        "train_micro_batch_size_per_gpu": batch.micro_batch_size,
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_clipping": train.gradient_clipping,
         "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
@@ -213,18 +213,18 @@ def _merged(
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        config = json.loads(text, object_pairs_hook=partial(_without_twins, path))
+        config = json.loads(text, object_pairs_hook=partial(_reject_duplicate_keys, path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path}: not a DeepSpeed configuration: expected a JSON object.")
-    _refuse_unknown(config, "", path)
+    _check_keys(config, "", path)
     return config
 
 
-def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return one JSON object. Raises UserError if a key occurs twice in it."""
     found: dict[str, Any] = {}
     for key, value in pairs:
@@ -234,7 +234,7 @@ def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
+def _check_keys(block: dict[str, Any], at: str, path: Path) -> None:
     known = known_keys().get(at)
     if known is None:
         return
@@ -243,7 +243,7 @@ def _refuse_unknown(block: dict[str, Any], at: str, path: Path) -> None:
         if key not in known:
             raise UserError(f"{path}: {dotted} is not a DeepSpeed key.{nearest(key, known)}")
         if isinstance(value, dict):
-            _refuse_unknown(value, dotted, path)
+            _check_keys(value, dotted, path)
 
 
 @cache

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ptm.checkpoint.format import WEIGHT
 from ptm.engines.deepspeed import gathered_to_write
 from ptm.engines.ranks import Ranks
-from ptm.model.initial_weights import FirstWeights
+from ptm.model.initial_weights import InitialWeights
 from ptm.plan import Plan
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -43,7 +43,7 @@ Values = Callable[[str, str, int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Owned:
+class LocalFragment:
     """`count` elements of parameter `name` from `start`, stored in `flat` from `at`."""
 
     name: str
@@ -81,21 +81,21 @@ class EngineState:
             if not parameter.requires_grad
         }
 
-    def _share_of(self, name: str, parameter: Any) -> Owned:
+    def _share_of(self, name: str, parameter: Any) -> LocalFragment:
         """This data rank's range of a frozen parameter, in host memory, filled by `write`."""
         whole: int = getattr(parameter, "ds_numel", parameter.numel())
-        size = -(-whole // self._ranks.data_ranks)
-        start = min(self._ranks.data_rank * size, whole)
+        size = -(-whole // self._ranks.data_parallel_size)
+        start = min(self._ranks.data_parallel_rank * size, whole)
         count = min(size, whole - start)
-        return Owned(name, start, torch.zeros(count), 0, count)
+        return LocalFragment(name, start, torch.zeros(count), 0, count)
 
-    def kinds_of(self, fragment: Owned) -> tuple[str, ...]:
+    def state_names(self, fragment: LocalFragment) -> tuple[str, ...]:
         """The names of a fragment's saved tensors: WEIGHT and, unless frozen, optimizer states."""
         if fragment.name in self._frozen:
             return (WEIGHT,)
         return (WEIGHT, *self._states(tuple(fragment.flat.shape)))
 
-    def _extent(self, fragment: Owned, kind: str) -> tuple[int, int]:
+    def _extent(self, fragment: LocalFragment, kind: str) -> tuple[int, int]:
         """Start and number of the values of `kind` that belong to a fragment.
 
         One value per element of the fragment. States per row or column belong to it as a whole;
@@ -112,12 +112,12 @@ class EngineState:
         """Shape of every parameter of the whole model by canonical name, on any rank or stage."""
         return dict(self._plan.parameter_shapes)
 
-    def owned(self) -> Iterator[Owned]:
+    def local_fragments(self) -> Iterator[LocalFragment]:
         """Yield the fragments that this rank saves, in the same order in every run of a layout.
 
         Use each fragment before taking the next: values on NVMe are in memory only until then.
         """
-        learning = self._held() if self._stage > 0 or self._ranks.first else ()
+        learning = self._updated_fragments() if self._stage > 0 or self._ranks.is_main else ()
         for fragment in chain(learning, self._frozen.values()):
             # A tied module is saved by the first of its stages only.
             if fragment.count and not getattr(
@@ -125,18 +125,18 @@ class EngineState:
             ):
                 yield fragment
 
-    def _held(self) -> Iterator[Owned]:
+    def _updated_fragments(self) -> Iterator[LocalFragment]:
         """Yield the fragments that this rank updates, also those that another rank saves."""
         if self._stage == 3:
-            yield from self._held_at_stage_3()
+            yield from self._fragments_stage_3()
         elif self._stage in (1, 2):
-            yield from self._held_at_stage_1_2()
+            yield from self._fragments_stage_1_2()
         else:
-            yield from self._held_at_stage_0()
+            yield from self._fragments_stage_0()
 
-    def _held_at_stage_0(self) -> Iterator[Owned]:
+    def _fragments_stage_0(self) -> Iterator[LocalFragment]:
         for name, _, master in self._masters():
-            yield Owned(name, 0, master, 0, master.numel())
+            yield LocalFragment(name, 0, master, 0, master.numel())
 
     def _masters(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Stage 0: yield (canonical name, parameter, its fp32 master weights)."""
@@ -150,7 +150,7 @@ class EngineState:
             for parameter, master in zip(working, masters, strict=True):
                 yield self._names[id(parameter)], parameter, master
 
-    def _held_at_stage_1_2(self) -> Iterator[Owned]:
+    def _fragments_stage_1_2(self) -> Iterator[LocalFragment]:
         optimizer = self._engine.optimizer
         groups = getattr(optimizer, "bit16_groups", None) or optimizer.bf16_groups
         for group, parameters in zip(optimizer.param_groups, groups, strict=True):
@@ -160,19 +160,19 @@ class EngineState:
                 if mapping is not None:
                     here, there = mapping.hp_fragment_address, mapping.lp_fragment_address
                     name = self._names[id(parameter)]
-                    yield Owned(name, there.start, flat, here.start, here.numel)
+                    yield LocalFragment(name, there.start, flat, here.start, here.numel)
 
-    def _held_at_stage_3(self, *, to_write: bool = False) -> Iterator[Owned]:
+    def _fragments_stage_3(self, *, to_write: bool = False) -> Iterator[LocalFragment]:
         optimizer = self._engine.optimizer
         for index, parameters in enumerate(optimizer.fp16_groups):
             with self._in_memory(index, to_write=to_write):
                 flat, at = optimizer.fp32_partitioned_groups_flat[index], 0
                 for parameter in parameters:
                     size = parameter.ds_tensor.ds_numel
-                    start = self._ranks.data_rank * size
+                    start = self._ranks.data_parallel_rank * size
                     count = max(0, min(size, parameter.ds_numel - start))
                     if count:
-                        yield Owned(self._names[id(parameter)], start, flat, at, count)
+                        yield LocalFragment(self._names[id(parameter)], start, flat, at, count)
                     at += size
 
     @contextmanager
@@ -203,7 +203,7 @@ class EngineState:
         assert isinstance(optimizer, torch.optim.Optimizer)
         return optimizer
 
-    def read(self, fragment: Owned, kind: str) -> Tensor:
+    def read(self, fragment: LocalFragment, kind: str) -> Tensor:
         """Return a fragment's fp32 values of `kind` as a flat view; zeros before any update."""
         at, count = self._extent(fragment, kind)
         if kind == WEIGHT:
@@ -215,17 +215,17 @@ class EngineState:
             source = state[kind]
         return source.reshape(-1)[at : at + count]
 
-    def begin(self, first: FirstWeights, learnt: Mapping[str, Tensor]) -> None:
+    def initialise(self, initial: InitialWeights, loaded: Mapping[str, Tensor]) -> None:
         """Set every parameter to its tensor in `learnt` (a warm start), or to its initial value."""
 
         @lru_cache(maxsize=1)
         def whole(name: str) -> Tensor:
-            return (learnt[name] if name in learnt else first[name]).reshape(-1)
+            return (loaded[name] if name in loaded else initial[name]).reshape(-1)
 
         def values(name: str, kind: str, start: int, count: int) -> Tensor:
             return whole(name)[start : start + count]
 
-        self.write(values, names=first.names, updates=0)
+        self.write(values, names=initial.names, updates=0)
 
     def write(self, values: Values, *, names: Collection[str], updates: int) -> None:
         """Set this rank's fragments of the parameters `names` from `values`.
@@ -236,12 +236,12 @@ class EngineState:
         self._write_frozen(values, names)
         if self._stage == 3:
             with torch.no_grad():
-                for fragment in self._held_at_stage_3(to_write=True):
+                for fragment in self._fragments_stage_3(to_write=True):
                     if fragment.name in names:
                         self._write_fragment(fragment, values, updates)
             return
-        held: defaultdict[str, list[Owned]] = defaultdict(list)
-        for fragment in self._held():
+        held: defaultdict[str, list[LocalFragment]] = defaultdict(list)
+        for fragment in self._updated_fragments():
             held[fragment.name].append(fragment)
         with torch.no_grad():
             for name, parameter in self._named.items():
@@ -260,14 +260,14 @@ class EngineState:
             with whole, torch.no_grad():
                 self._write_working_copy(name, parameter, values)
 
-    def _write_fragment(self, fragment: Owned, values: Values, updates: int) -> None:
+    def _write_fragment(self, fragment: LocalFragment, values: Values, updates: int) -> None:
         state, flat = self._torch_optimizer().state, fragment.flat
         if updates:
             if not state.get(flat):
                 shapes = self._states(tuple(flat.shape))
                 state[flat] = {kind: flat.new_zeros(shape) for kind, shape in shapes.items()}
             state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
-        for kind in self.kinds_of(fragment) if updates else (WEIGHT,):
+        for kind in self.state_names(fragment) if updates else (WEIGHT,):
             target = flat if kind == WEIGHT else state[flat][kind]
             at, count = self._extent(fragment, kind)
             target.view(-1)[at : at + count].copy_(

@@ -14,7 +14,7 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 
 
-def normalised(
+def scaled_metrics(
     sums: Mapping[str, Tensor],
     counts: Mapping[str, float],
     objective: Objective,
@@ -34,13 +34,13 @@ def normalised(
     return {"loss": sum(weighted, start=torch.zeros((), device=device)), **values}
 
 
-def zeros(objective: Objective, device: torch.device) -> dict[str, Tensor]:
+def zero_metrics(objective: Objective, device: torch.device) -> dict[str, Tensor]:
     """Return zeros for the loss and every metric, for ranks that compute no loss."""
     names = ("loss", *(metric.name for metric in objective.metrics))
     return {name: torch.zeros((), device=device) for name in names}
 
 
-def added(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+def accumulate(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Add detached `values` to `totals` by name, in place."""
     for name, value in values.items():
         value = value.detach()

@@ -32,7 +32,7 @@ def metric_sums(
                 moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
                 if teachers is not None:
                     moved |= teachers.targets(moved)
-                for name, value in objective.sums(model(moved), moved).items():
+                for name, value in objective.metric_sums(model(moved), moved).items():
                     sums[name] += float(value)
     return sums
 
@@ -45,14 +45,14 @@ def means_of(
     Perplexity is the exponential of the metric `objective.perplexity_of`, or of the loss.
     """
     means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
-    weights = objective.weights_at(step)
+    weights = objective.loss_weights(step)
     loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
     judged = loss if objective.perplexity_of is None else means[objective.perplexity_of]
     perplexity = math.exp(judged) if judged < 700 else math.inf
     return {"loss": loss, **means, "perplexity": perplexity}
 
 
-class Counted:
+class CountingIterator:
     """Iterate over `batches` and add up their counts in `counts` on the way."""
 
     def __init__(self, batches: Iterable[StepBatch], objective: Objective) -> None:

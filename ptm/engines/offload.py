@@ -16,7 +16,7 @@ _DEVICES = ("none", "cpu", "nvme")
 _TENSORS = 4
 
 
-def refuse_offload(config: dict[str, Any], path: Path) -> None:
+def check_offload(config: dict[str, Any], path: Path) -> None:
     """Raise UserError for offload settings that DeepSpeed ignores or fails on without a reason."""
     block = config.get("zero_optimization", {})
     stage = int(block.get("stage", 0))
@@ -49,7 +49,7 @@ def refuse_offload(config: dict[str, Any], path: Path) -> None:
             "parameters, so checkpoints would be wrong. Remove it."
         )
     if optimizer != "none":
-        _refuse_options(block["offload_optimizer"], path)
+        _check_options(block["offload_optimizer"], path)
     for key, device in zip(_KEYS, (optimizer, parameters), strict=True):
         folder = block[key].get("nvme_path") if device == "nvme" else "."
         if not folder or not isinstance(folder, str):
@@ -121,7 +121,7 @@ def _device(block: dict[str, Any], key: str, path: Path) -> str:
     return str(device)
 
 
-def _refuse_options(block: dict[str, Any], path: Path) -> None:
+def _check_options(block: dict[str, Any], path: Path) -> None:
     at = f"{path}: zero_optimization.offload_optimizer"
     if block.get("ratio", 1.0) != 1.0 or block.get("super_offload"):
         raise UserError(

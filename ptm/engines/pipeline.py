@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
-from ptm.engines.loss import added
-from ptm.engines.ranks import gathered
+from ptm.engines.loss import accumulate
+from ptm.engines.ranks import all_gather
 from ptm.loading.batches import StepBatch
 from ptm.model.stages import stage_bounds
 from ptm.nn.flex_attention import use_flex_attention
@@ -29,7 +29,7 @@ _EVALUATED_TOGETHER = 32
 class PipelineEngine(Engine):
     """A plan cut into pipeline stages; this rank runs the steps of one stage."""
 
-    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
+    def _build_engine(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         self._plan = plan
         self._capacity = 0
         self._counts: Mapping[str, float] = {}
@@ -37,9 +37,10 @@ class PipelineEngine(Engine):
         self._micro_batches_seen = 0
         ranks = self._ranks
         self._last_stage = dist.new_group(
-            list(range(ranks.world - ranks.data_ranks, ranks.world)), backend="gloo"
+            list(range(ranks.world_size - ranks.data_parallel_size, ranks.world_size)),
+            backend="gloo",
         )
-        bounds = stage_bounds(plan, self._ranks.stages, frozen=self._frozen)
+        bounds = stage_bounds(plan, self._ranks.pipeline_stages, frozen=self._frozen)
         model = pipeline(
             plan,
             bounds,
@@ -69,20 +70,20 @@ class PipelineEngine(Engine):
         named = dict(zip(self._plan.outputs, outputs, strict=True))
         tensors = dict(zip(self._objective.targets, targets, strict=True))
         if not torch.is_grad_enabled():
-            sums = self._objective.sums(named, tensors)
-            added(self._seen, {name: value.double() for name, value in sums.items()})
+            sums = self._objective.metric_sums(named, tensors)
+            accumulate(self._seen, {name: value.double() for name, value in sums.items()})
             return next(iter(sums.values()))
-        values = self._shares(named, tensors, self._counts)
+        values = self._scaled_metrics(named, tensors, self._counts)
         loss = values["loss"]
         self._micro_batches_seen += 1
         if self._micro_batches_seen == self._batch.accumulation:
-            loss = self._fit_to_learn(loss, self._seen["loss"], self._last_stage)
-        added(self._seen, values)
+            loss = self._poison_if_spiking(loss, self._seen["loss"], self._last_stage)
+        accumulate(self._seen, values)
         # Undo DeepSpeed's division by accumulation steps and data ranks: `loss` is normalised.
         return loss * (self._batch.accumulation * self._batch.ranks)
 
-    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
-        self._counts, self._seen, self._micro_batches_seen = totals.counts, self._no_shares(), 0
+    def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        self._counts, self._seen, self._micro_batches_seen = totals.counts, self._zero_metrics(), 0
         self._fit_buffers(totals.capacity)
         self._deepspeed.train_batch(self._micro_batches(batch))
         return self._seen
@@ -97,7 +98,7 @@ class PipelineEngine(Engine):
         for micro_batch in batch.micro_batches:
             tensors = {
                 name: F.pad(tensor, (0, self._capacity - tensor.numel()))
-                if name in self._objective.padded
+                if name in self._objective.ragged_tensors
                 else tensor
                 for name, tensor in micro_batch.items()
             }
@@ -121,7 +122,7 @@ class PipelineEngine(Engine):
     def _evaluate(self, portion: Sequence[StepBatch]) -> None:
         self._seen = {}
         mine = {"capacity": max(batch.capacity for batch in portion)}
-        every = gathered(mine, self._ranks)
+        every = all_gather(mine, self._ranks)
         self._fit_buffers(int(max(row["capacity"] for row in every)))
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
         # Middle stages load no rows: all stages count one micro-batch per batch.

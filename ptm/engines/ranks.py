@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from ptm.engines.deepspeed import join_deepspeed
-from ptm.errors import AgreedError, UserError
+from ptm.errors import SharedError, UserError
 from ptm.recipe.batch import launched_ranks
 
 Backend = Literal["auto", "nccl", "gloo"]
@@ -35,58 +35,60 @@ _ONE_GIGABYTE = 2**30
 class Ranks:
     """This process's rank, device and place in the process group.
 
-    With pipeline stages, the ranks of a stage are consecutive: rank = stage * data_ranks +
-    data_rank. Ranks with the same data rank load the same rows.
+    With pipeline stages, the ranks of a stage are consecutive: rank = stage * data_parallel_size +
+    data_parallel_rank. Ranks with the same data rank load the same rows.
     """
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
-    stages: int = 1
+    pipeline_stages: int = 1
     local_rank: int = 0
 
     def __str__(self) -> str:
-        stages = f" in {self.stages} stages" if self.stages > 1 else ""
-        ranks = "1 rank" if self.world == 1 else f"{self.world} ranks"
+        stages = f" in {self.pipeline_stages} stages" if self.pipeline_stages > 1 else ""
+        ranks = "1 rank" if self.world_size == 1 else f"{self.world_size} ranks"
         return f"{ranks}{stages} on {'GPUs' if self.device.type == 'cuda' else 'CPUs'}"
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is rank 0, which writes the run's shared files."""
         return self.rank == 0
 
     @property
-    def first_on_host(self) -> bool:
+    def is_local_main(self) -> bool:
         """Whether this is the first rank of its host, which does the work done once per host."""
         return self.local_rank == 0
 
     @property
-    def data_ranks(self) -> int:
+    def data_parallel_size(self) -> int:
         """The data-parallel size: number of ranks per pipeline stage."""
-        return self.world // self.stages
+        return self.world_size // self.pipeline_stages
 
     @property
-    def data_rank(self) -> int:
+    def data_parallel_rank(self) -> int:
         """This rank's index within its stage, which selects its rows."""
-        return self.rank % self.data_ranks
+        return self.rank % self.data_parallel_size
 
     @property
-    def stage(self) -> int:
+    def pipeline_stage(self) -> int:
         """The index of this rank's pipeline stage."""
-        return self.rank // self.data_ranks
+        return self.rank // self.data_parallel_size
 
     @property
-    def reads_rows(self) -> bool:
+    def loads_data(self) -> bool:
         """Whether this rank loads rows: the first stage needs inputs, the last one targets."""
-        return self.stage in (0, self.stages - 1)
+        return self.pipeline_stage in (0, self.pipeline_stages - 1)
 
 
-def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: float = 30) -> Ranks:
+def init_process_group(
+    backend: Backend = "auto", *, stages: int = 1, timeout_minutes: float = 30
+) -> Ranks:
     """Initialise the process group: the launcher's, or one of this process alone.
 
     Raises UserError if `backend` does not fit the devices or a rank has no GPU.
     """
-    keep_large_blocks()
+    keep_large_allocations()
     cuda = torch.cuda.is_available()
     if backend == "gloo" and cuda:
         raise UserError(
@@ -110,12 +112,14 @@ def join_ranks(backend: Backend = "auto", *, stages: int = 1, timeout_minutes: f
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         # Small collectives on the CPU use gloo, so that they never wait for a GPU.
-        _join("cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes))
+        _init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes)
+        )
     join_deepspeed(cuda=cuda)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
 
 
-def limit_waiting(*, timeout_minutes: float) -> None:
+def set_timeout(*, timeout_minutes: float) -> None:
     """Set the timeout of collectives in all process groups.
 
     DeepSpeed creates groups of its own with torch's default of half an hour.
@@ -125,7 +129,7 @@ def limit_waiting(*, timeout_minutes: float) -> None:
             distributed_c10d._set_pg_timeout(timedelta(minutes=timeout_minutes), group)
 
 
-def record_flights(traces: Path) -> None:
+def enable_flight_recorder(traces: Path) -> None:
     """Enable torch's flight recorder, which keeps each rank's last 2,000 collective calls.
 
     When a call times out, torch writes the NCCL calls to files whose paths start with `traces`;
@@ -139,7 +143,7 @@ def record_flights(traces: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def flights() -> bytes | None:
+def dump_flight_recorder() -> bytes | None:
     """Return this rank's last collective calls as JSON; None if torch has not recorded any."""
     dump = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)
     if dump is None or not dist.is_initialized():
@@ -148,7 +152,7 @@ def flights() -> bytes | None:
     return found
 
 
-def _join(backend: str, timeout: timedelta) -> None:
+def _init_process_group(backend: str, timeout: timedelta) -> None:
     # DeepSpeed requires it even without a launcher.
     os.environ.setdefault("LOCAL_RANK", "0")
     if launched_ranks() > 1:
@@ -159,91 +163,91 @@ def _join(backend: str, timeout: timedelta) -> None:
     dist.init_process_group(backend, store=alone, rank=0, world_size=1)
 
 
-def gathered(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]]:
+def all_gather(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]]:
     """All-gather `values` (the same names on every rank); one dict per rank. On the CPU."""
-    if ranks.world == 1:
+    if ranks.world_size == 1:
         return [dict(values)]
     mine = torch.tensor(list(values.values()), dtype=torch.float64)
-    every = torch.empty(ranks.world, mine.numel(), dtype=torch.float64)
+    every = torch.empty(ranks.world_size, mine.numel(), dtype=torch.float64)
     dist.all_gather(list(every.unbind()), mine)
     return [dict(zip(values, row, strict=True)) for row in every.tolist()]
 
 
-def summed(values: Mapping[str, float], ranks: Ranks) -> dict[str, float]:
+def all_reduce_sum(values: Mapping[str, float], ranks: Ranks) -> dict[str, float]:
     """Return each value summed over all ranks, in rank order. Collective, on the CPU."""
-    every = gathered(values, ranks)
+    every = all_gather(values, ranks)
     return {name: sum(row[name] for row in every) for name in values}
 
 
-def objects_of_all(value: T, ranks: Ranks) -> Sequence[T]:
+def all_gather_objects(value: T, ranks: Ranks) -> Sequence[T]:
     """All-gather small picklable objects; one entry per rank. Collective."""
-    if ranks.world == 1:
+    if ranks.world_size == 1:
         return [value]
-    every: list[Any] = [None] * ranks.world
+    every: list[Any] = [None] * ranks.world_size
     dist.all_gather_object(every, value)
     return every
 
 
-def agreed(ranks: Ranks, work: Callable[[], T]) -> T:
+def run_on_all_ranks(ranks: Ranks, work: Callable[[], T]) -> T:
     """Run `work` on every rank and return its result; if it fails on any rank, raise on all.
 
     Collective. All ranks raise the same error, that of the lowest rank that failed: an OSError, or
-    a UserError as AgreedError. The message names rank and host unless all ranks failed alike.
+    a UserError as SharedError. The message names rank and host unless all ranks failed alike.
     """
-    return agreed_by(ranks, work, asked=True)  # type: ignore[return-value]
+    return run_on_ranks(ranks, work, takes_part=True)  # type: ignore[return-value]
 
 
-def agreed_by(ranks: Ranks, work: Callable[[], T], *, asked: bool) -> T | None:
+def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T | None:
     """Like `agreed`, but run `work` only on ranks with `asked`; return None on the others."""
     problem: UserError | OSError | None = None
     result: T | None = None
     try:
-        result = work() if asked else None
+        result = work() if takes_part else None
     except (UserError, OSError) as error:
         problem = error
-    if ranks.world == 1:
+    if ranks.world_size == 1:
         if problem is not None:
             raise problem
         return result
-    mine = None if problem is None else _told(problem)
-    every = objects_of_all((asked, mine, socket.gethostname()), ranks)
+    mine = None if problem is None else _portable_error(problem)
+    every = all_gather_objects((takes_part, mine, socket.gethostname()), ranks)
     failed = [(rank, told, host) for rank, (_, told, host) in enumerate(every) if told is not None]
     if failed:
         rank, (number, text), host = failed[0]
         alike = len({told for _, told, _ in failed}) == 1
         if not alike or len(failed) < sum(was_asked for was_asked, _, _ in every):
             text = f"rank {rank} on {host}: {text}"
-        raise AgreedError(text) if number is None else OSError(number, text)
+        raise SharedError(text) if number is None else OSError(number, text)
     return result
 
 
-def _told(problem: UserError | OSError) -> tuple[int | None, str]:
+def _portable_error(error: UserError | OSError) -> tuple[int | None, str]:
     """Return `problem` in picklable form: errno (None for a UserError) and message."""
-    if isinstance(problem, UserError):
-        return None, str(problem)
-    where = f"{problem.filename}: " if problem.filename else ""
-    return problem.errno or 0, f"{where}{problem.strerror or problem}"
+    if isinstance(error, UserError):
+        return None, str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return error.errno or 0, f"{where}{error.strerror or error}"
 
 
-def of_first(ranks: Ranks, work: Callable[[], T]) -> T:
+def broadcast_from_rank0(ranks: Ranks, work: Callable[[], T]) -> T:
     """Run `work` on rank 0 and return its result on all ranks; if it fails, raise on all."""
-    mine = agreed_by(ranks, work, asked=ranks.first)
-    return objects_of_all(mine, ranks)[0]  # type: ignore[return-value]
+    mine = run_on_ranks(ranks, work, takes_part=ranks.is_main)
+    return all_gather_objects(mine, ranks)[0]  # type: ignore[return-value]
 
 
 def barrier(ranks: Ranks) -> None:
     """Wait for every rank."""
-    if ranks.world > 1:
+    if ranks.world_size > 1:
         dist.barrier()
 
 
-def leave_ranks() -> None:
+def destroy_process_group() -> None:
     """Destroy the process group, so that its threads end with the training."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def keep_large_blocks() -> None:
+def keep_large_allocations() -> None:
     """On a CPU, make glibc reuse large memory blocks from step to step.
 
     By default glibc maps every block above 32 MB anew and unmaps it when it is freed. The logits

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import partitioned, start_engine
-from ptm.engines.loss import added
+from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import metric_sums
 from ptm.loading.batches import StepBatch
 from ptm.model.plain_model import PlainModel, empty_model
@@ -22,7 +22,7 @@ from ptm.recipe.blocks import EngineBlock
 class PlainEngine(Engine):
     """The whole plan as one module under ZeRO 0 to 3."""
 
-    def _started(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
+    def _build_engine(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         recompute = block.activation_checkpointing
         if self._stage == 3:
             with partitioned(config):
@@ -47,7 +47,7 @@ class PlainEngine(Engine):
         module: PlainModel = self._deepspeed.module
         return module
 
-    def _run(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+    def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
         # Undo DeepSpeed's division by accumulation steps and ranks: the loss is normalised.
         scale: float = self._batch.accumulation * self._batch.ranks
         if self._loss_scale is not None:
@@ -60,15 +60,15 @@ class PlainEngine(Engine):
             }
             if self._teachers is not None:
                 moved |= self._teachers.targets(moved)
-            values = self._shares(self._deepspeed(moved), moved, totals.counts)
+            values = self._scaled_metrics(self._deepspeed(moved), moved, totals.counts)
             loss = values["loss"]
             if index == len(batch.micro_batches):
-                loss = self._fit_to_learn(loss, shares.get("loss", 0.0))
+                loss = self._poison_if_spiking(loss, shares.get("loss", 0.0))
             self._deepspeed.backward(loss * scale)
             if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
                 shares["grad_norm"] = self._clip_gradients()
             self._deepspeed.step()
-            added(shares, values)
+            accumulate(shares, values)
         if self._loss_scale is not None:
             shares["grad_norm"] = torch.tensor(self._loss_scale.after_step())
         return shares

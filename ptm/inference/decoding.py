@@ -36,9 +36,9 @@ class Sampling:
     Nucleus sampling (Holtzman et al. 2020).
     """
 
-    def choose(self, logits: Tensor, dice: torch.Generator) -> Tensor:
+    def sample(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one token per row: logits (B, V) -> token ids (B,)."""
-        return torch.multinomial(self.probabilities(logits), 1, generator=dice)[:, 0]
+        return torch.multinomial(self.probabilities(logits), 1, generator=generator)[:, 0]
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (B, V) -> probabilities (B, V) to sample from."""
@@ -164,21 +164,21 @@ def _left_padded(rows: Sequence[Tensor], fill: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Limits:
+class StopRule:
     """When generation stops."""
 
     end: int
     """Id of the token that ends a text."""
-    longest: int
+    max_new_tokens: int
     """Maximum number of new tokens."""
     pad: int
     """Id of the padding token, for shorter prompts and for rows that have ended."""
 
 
-def continued(
+def generate_tokens(
     model: PlainModel,
     prompts: Sequence[Prompt],
-    limits: Limits,
+    limits: StopRule,
     *,
     sampling: Sampling | None = None,
     seed: int = 0,
@@ -191,11 +191,11 @@ def continued(
     dice = torch.Generator().manual_seed(seed)
     with continuation(model, prompts, pad=limits.pad) as text:
         going = torch.ones(len(prompts), dtype=torch.bool)
-        for length in range(1, limits.longest + 1):
+        for length in range(1, limits.max_new_tokens + 1):
             if sampling is None:
                 tokens = text.logits.argmax(dim=-1)
             else:
-                tokens = sampling.choose(text.logits, dice)
+                tokens = sampling.sample(text.logits, dice)
             going &= tokens != limits.end
             if not going.any():
                 return
@@ -204,7 +204,7 @@ def continued(
                 for token, here in zip(tokens.tolist(), going.tolist(), strict=True)
             ]
             # The last token is not read: no logits are needed, and its position may not exist.
-            if length < limits.longest:
+            if length < limits.max_new_tokens:
                 text.read(torch.where(going, tokens, limits.pad))
 
 
@@ -224,8 +224,8 @@ class _Ended:
         return len(self.texts) == self.most and self.texts[-1][0] >= score
 
 
-def searched(
-    model: PlainModel, prompt: Prompt, limits: Limits, *, beams: int, length_penalty: float
+def beam_search(
+    model: PlainModel, prompt: Prompt, limits: StopRule, *, beams: int, length_penalty: float
 ) -> list[int]:
     """Return the token ids of the best text found by beam search (Wu et al. 2016, section 7).
 
@@ -236,8 +236,8 @@ def searched(
     with continuation(model, [prompt], pad=limits.pad) as text:
         scores = torch.zeros(1)
         written: list[list[int]] = [[]]
-        for length in range(1, limits.longest + 1):
-            grown = _grown(scores, text.logits, beams=beams)
+        for length in range(1, limits.max_new_tokens + 1):
+            grown = _extend_beams(scores, text.logits, beams=beams)
             for score, row in grown.ended(limits.end):
                 ended.add(score / length**length_penalty, written[row])
             scores, rows, tokens = grown.going(limits.end)
@@ -245,7 +245,7 @@ def searched(
                 [*written[row], token]
                 for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)
             ]
-            if length == limits.longest:
+            if length == limits.max_new_tokens:
                 for score, ids in zip(scores.tolist(), written, strict=True):
                     ended.add(score / length**length_penalty, ids)
             elif ended.beats(float(scores[0]) / length**length_penalty):
@@ -257,7 +257,7 @@ def searched(
 
 
 @dataclass(frozen=True)
-class _Grown:
+class _Beams:
     """Candidates of one beam search step, best first: score, row that is continued and new token.
 
     There are 2 * beams of them. At most one per row is the end token, so at least `beams` continue.
@@ -280,10 +280,10 @@ class _Grown:
         return self.scores[on], self.rows[on], self.tokens[on]
 
 
-def _grown(scores: Tensor, logits: Tensor, *, beams: int) -> _Grown:
+def _extend_beams(scores: Tensor, logits: Tensor, *, beams: int) -> _Beams:
     """Extend the texts by one token, given their scores (rows,) and next logits (rows, V)."""
     # total (rows, V): log probability of every text with every next token.
     total = scores[:, None] + logits.log_softmax(dim=-1)
     best = total.flatten().topk(min(2 * beams, total.numel()))
     rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")
-    return _Grown(best.values, rows, best.indices % total.shape[1], beams)
+    return _Beams(best.values, rows, best.indices % total.shape[1], beams)

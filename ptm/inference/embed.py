@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, read_texts, text_batches
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.model.build import encoder_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
@@ -38,7 +38,7 @@ class Embedder:
     raise UserError for a text that is empty, not valid UTF-8 or longer than the model reads.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModelSource) -> None:
         self._recipe: ModelRecipe = source.recipe()
         self._tokenizer: Tokenizer = self._recipe.tokenizer.load()
         plan = encoder_plan(self._recipe.model, vocabulary_size=self._tokenizer.vocabulary.size)
@@ -52,7 +52,7 @@ class Embedder:
         vectors = np.zeros((len(ids), self._recipe.model.encoder.hidden_size), dtype=np.float32)
         for batch, hidden in self._hidden(ids):
             real = batch.tensors["example_ids"].to(self._device) != 0
-            vectors[list(batch.numbers)] = pooled(hidden, real, pooling).cpu().numpy()
+            vectors[list(batch.text_indices)] = pooled(hidden, real, pooling).cpu().numpy()
         return vectors
 
     def tokens(self, texts: Sequence[str], *, places: Sequence[str]) -> list[TokenVectors]:
@@ -62,7 +62,9 @@ class Embedder:
         found: dict[int, TokenVectors] = {}
         for batch, hidden in self._hidden(ids):
             array = hidden.cpu().numpy()
-            for number, length, vectors in zip(batch.numbers, batch.lengths, array, strict=True):
+            for number, length, vectors in zip(
+                batch.text_indices, batch.lengths, array, strict=True
+            ):
                 tokens = tuple(names[token] for token in ids[number])
                 found[number] = TokenVectors(tokens, vectors[:length].copy())
         return [found[number] for number in range(len(ids))]

@@ -9,7 +9,7 @@ import torch
 
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, quoted, read_texts, text_batches
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
@@ -27,11 +27,14 @@ class Guess:
 class Filler:
     """A masked language model that fills masks."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModelSource) -> None:
         """Raises UserError if the model has no head that predicts masked tokens."""
         self._recipe: ModelRecipe = source.recipe()
         objective = self._recipe.objective
-        if "mask" not in objective.special_roles or "predicted_positions" not in objective.padded:
+        if (
+            "mask" not in objective.special_roles
+            or "predicted_positions" not in objective.ragged_tensors
+        ):
             raise UserError(
                 f"{source.folder}: a model trained with objective {objective.type} cannot fill "
                 "masks."
@@ -82,7 +85,7 @@ class Filler:
         best = logits.float().softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
         tokens = self.tokenizer.vocabulary.tokens
         return [
-            (batch.numbers[r], [Guess(tokens[i], p) for i, p in zip(ids, row_p, strict=True)])
+            (batch.text_indices[r], [Guess(tokens[i], p) for i, p in zip(ids, row_p, strict=True)])
             for r, ids, row_p in zip(
                 row.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
             )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ptm.components.objectives.base import Prompt
 from ptm.errors import UserError
-from ptm.inference.decoding import Limits, Sampling, continued, searched
+from ptm.inference.decoding import Sampling, StopRule, beam_search, generate_tokens
 from ptm.inference.text_batches import quoted
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
@@ -21,10 +21,10 @@ _TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Choice:
+class GenerationConfig:
     """Options of generation: greedy by default, sampling or beam search."""
 
-    longest: int
+    max_new_tokens: int
     """Maximum number of new tokens per text."""
     sampling: Sampling | None = None
     """None: not sampled; the most likely token is taken."""
@@ -39,7 +39,7 @@ class Choice:
 class Generator:
     """Generates text with a model."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModelSource) -> None:
         """Raises UserError if the model's objective does not generate text."""
         self._folder = source.folder
         self._recipe: ModelRecipe = source.recipe()
@@ -49,7 +49,7 @@ class Generator:
         self._vocabularies = Vocabularies(
             self.tokenizer.vocabulary, self.target_tokenizer.vocabulary
         )
-        self._refuse_mute()
+        self._check_can_generate()
         plan = build_plan(
             self._recipe.model,
             self._recipe.objective,
@@ -64,20 +64,20 @@ class Generator:
         """Whether the model is an encoder-decoder, which generates a target for a source."""
         return self._recipe.model.decoder is not None
 
-    def generate(self, texts: Sequence[str], choice: Choice) -> list[str]:
+    def generate(self, texts: Sequence[str], choice: GenerationConfig) -> list[str]:
         """Return the generated continuation (or target) of each text.
 
         Raises UserError for a text that is not valid UTF-8 or longer than the model reads.
         """
         return self.write([self.prompt(text) for text in texts], choice)
 
-    def write(self, prompts: Sequence[Prompt], choice: Choice) -> list[str]:
+    def write(self, prompts: Sequence[Prompt], choice: GenerationConfig) -> list[str]:
         """Return the text generated after each prompt, without the prompt."""
         limits = self._limits(prompts, choice)
         if choice.beams > 1:
             return [
                 self.target_tokenizer.decode(
-                    searched(
+                    beam_search(
                         self._model,
                         prompt,
                         limits,
@@ -91,7 +91,7 @@ class Generator:
         for first in range(0, len(prompts), _TOGETHER):
             some = prompts[first : first + _TOGETHER]
             rows: list[list[int]] = [[] for _ in some]
-            steps = continued(
+            steps = generate_tokens(
                 self._model, some, limits, sampling=choice.sampling, seed=choice.seed + first
             )
             for tokens in steps:
@@ -101,12 +101,12 @@ class Generator:
             written += [self.target_tokenizer.decode(row) for row in rows]
         return written
 
-    def stream(self, text: str, choice: Choice) -> Iterator[str]:
+    def stream(self, text: str, choice: GenerationConfig) -> Iterator[str]:
         """Yield the generated text in pieces, as soon as each is complete."""
         prompt = self.prompt(text)
         ids: list[int] = []
         said = ""
-        steps = continued(
+        steps = generate_tokens(
             self._model,
             [prompt],
             self._limits([prompt], choice),
@@ -156,21 +156,21 @@ class Generator:
             )
         return prompt
 
-    def _limits(self, prompts: Sequence[Prompt], choice: Choice) -> Limits:
+    def _limits(self, prompts: Sequence[Prompt], choice: GenerationConfig) -> StopRule:
         """Return the stop conditions. The length is limited by the model's number of positions."""
         model = self._recipe.model
         embedding = model.embedding if model.decoder is None else model.decoder_embedding
-        room = choice.longest
+        room = choice.max_new_tokens
         if embedding.longest_sequence is not None:
             begun = max(len(prompt.begin) for prompt in prompts)
             # The last generated token is not read, so it needs no position.
             room = min(room, embedding.longest_sequence - begun + 1)
         vocabulary = self._vocabularies.target
-        return Limits(
-            end=vocabulary.special_id("sep"), longest=room, pad=vocabulary.special_id("pad")
+        return StopRule(
+            end=vocabulary.special_id("sep"), max_new_tokens=room, pad=vocabulary.special_id("pad")
         )
 
-    def _refuse_mute(self) -> None:
+    def _check_can_generate(self) -> None:
         objective = self._recipe.objective
         if objective.prompt((), self._vocabularies) is None:
             raise UserError(

@@ -20,7 +20,7 @@ _TOKENS_A_BATCH = 8192
 class TextBatch:
     """A batch of texts: their indices in the list (`numbers`) and token counts (`lengths`)."""
 
-    numbers: tuple[int, ...]
+    text_indices: tuple[int, ...]
     lengths: tuple[int, ...]
     tensors: dict[str, Tensor]
 

@@ -22,11 +22,11 @@ from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.recipe import DataRecipe, ModelRecipe, recipe_from_data
 from ptm.recipe.model_recipe import TokenizerRecipe
-from ptm.recipe.source import Source
+from ptm.recipe.source import RecipeSource
 from ptm.rng import seed_of
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.files import block_with_copies
-from ptm.text.vocabulary_training import Trained
+from ptm.text.vocabulary_training import TrainedVocabulary
 
 NewRows = Literal["pieces", "mean", "normal"]
 """Initial values of the rows of new tokens.
@@ -58,7 +58,7 @@ class Adapted:
     """Values in the whole adapted model."""
 
 
-def write_vocabulary(out: Path, trained: Trained) -> dict[str, Any]:
+def write_vocabulary(out: Path, trained: TrainedVocabulary) -> dict[str, Any]:
     """Write the vocabulary files and their `tokenizer` block to the new folder `out`.
 
     Returns the block. Raises UserError if `out` exists or cannot be written.
@@ -91,7 +91,7 @@ def find_tokenizer(path: str, options: Sequence[str] = ()) -> TokenizerConfig:
 def _block_at(path: str) -> dict[str, Any]:
     place = Path(path)
     if (place / _BLOCK).is_file():
-        block = Source.read(str(place / _BLOCK)).data
+        block = RecipeSource.read(str(place / _BLOCK)).data
         return block_with_copies(block, place)
     if place.is_dir():
         if (place / "tokenizer_config.json").exists() and not (place / "config.json").exists():
@@ -100,7 +100,7 @@ def _block_at(path: str) -> dict[str, Any]:
     if not place.is_file():
         raise UserError(f'"{path}": no such vocabulary, model or recipe.')
     if place.suffix in (".yaml", ".yml"):
-        data = Source.read(path).data
+        data = RecipeSource.read(path).data
         if not isinstance(data.get("tokenizer"), dict):
             raise UserError(f"{path}: has no `tokenizer` block.")
         return dict(data["tokenizer"])
@@ -126,7 +126,7 @@ def adapt(
     new = config.load()
     shortest = recipe.objective.shortest_row
     size = recipe.data.row_size if isinstance(recipe, DataRecipe) else RowSize(shortest, shortest)
-    recipe.objective.refuse_unfit(new.vocabulary, size)
+    recipe.objective.check_vocabulary(new.vocabulary, size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
         raise UserError(
             f"{vocabulary}: has the same tokens as {path}, in the same order; nothing to adapt."

@@ -20,7 +20,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises UserError if `out` exists or cannot be written.
     """
-    refuse_existing(out)
+    check_absent(out)
     aside = out.with_name(f"{out.name}.partial")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -34,7 +34,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def refuse_existing(out: Path) -> None:
+def check_absent(out: Path) -> None:
     """Raise UserError if `out` exists. Call it before any expensive work."""
     if out.exists():
         raise UserError(f"{out}: exists already. Choose another folder or remove this one.")

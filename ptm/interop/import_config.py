@@ -46,7 +46,7 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.described_by(config):
             try:
-                return family.blocks(config, {})
+                return family.to_recipe(config, {})
             except UserError as error:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
     known = ", ".join(family.name for family in families())

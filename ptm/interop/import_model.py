@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.folders import new_folder, refuse_existing
+from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.uer.import_model import UerCheckpoint
@@ -39,7 +39,7 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     `source` is a folder in Hugging Face format or a Hub id. Raises UserError if it cannot be read
     or is not supported, or if `out` exists.
     """
-    refuse_existing(out)
+    check_absent(out)
     where = Path(source) if Path(source).is_dir() else hub_folder(source)
     folder = HuggingFaceFolder(where)
     data = folder.recipe_data()
@@ -48,7 +48,7 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
         data["objective"] = read_recipe_data(where / RECIPE)["objective"]
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
-    _refuse_other_shapes(recipe, tensors, source)
+    _check_shapes(recipe, tensors, source)
     left_out = folder.left_out(tensors, recipe)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
     return Imported(_parameters(tensors), tuple(left_out))
@@ -68,11 +68,11 @@ def import_from_uer(
     the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
     file is missing or the model is not supported, or if `out` exists.
     """
-    refuse_existing(out)
+    check_absent(out)
     checkpoint = UerCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
     data = checkpoint.blocks()
     tensors = checkpoint.tensors()
-    _refuse_other_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
+    _check_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from the UER-py checkpoint {source}")
     return Imported(_parameters(tensors))
 
@@ -101,7 +101,7 @@ def write_imported(
         save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
 
 
-def _refuse_other_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
+def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
     """Raise UserError unless the tensors have the names and shapes that the recipe requires.
 
     Parameters of the head may be missing.
@@ -117,7 +117,7 @@ def _refuse_other_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source
             f"{vocabulary.special_id('pad')} in the vocabulary."
         )
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
-    head = {step.key for step in recipe.objective.steps(head_shape(recipe.model, size))} - {
+    head = {step.key for step in recipe.objective.operations(head_shape(recipe.model, size))} - {
         WORD_KEY
     }
     for name, shape in plan.parameter_shapes.items():

@@ -33,7 +33,7 @@ def joined(
     return torch.cat(parts)
 
 
-def refuse_no_table(tensors: Mapping[str, Tensor], name: str) -> None:
+def check_word_embedding(tensors: Mapping[str, Tensor], name: str) -> None:
     """Raise UserError if the tensor `name` exists and is not two-dimensional."""
     if name in tensors and tensors[name].dim() != 2:
         raise UserError(
@@ -42,7 +42,7 @@ def refuse_no_table(tensors: Mapping[str, Tensor], name: str) -> None:
         )
 
 
-def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
+def check_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Raise UserError naming the first tensor, by name, that holds NaN or infinity."""
     for name in sorted(tensors):
         finite = torch.isfinite(tensors[name])

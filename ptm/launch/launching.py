@@ -27,7 +27,7 @@ from ptm.launch.environment import (
     without_secrets,
 )
 from ptm.launch.hosts import names_here
-from ptm.launch.notes import Note, Notes
+from ptm.launch.notes import Notes, RankStatus
 from ptm.launch.preflight import Prepared, prepare, search_path
 from ptm.launch.processes import (
     RankWatch,
@@ -37,8 +37,8 @@ from ptm.launch.processes import (
     ranks_here,
 )
 from ptm.launch.shell import on_host, on_hosts
-from ptm.launch.verdict import Evidence, agreed_code, explanation
-from ptm.launch.watchdog import Tether
+from ptm.launch.verdict import LaunchOutcome, common_exit_code, explanation
+from ptm.launch.watchdog import Watchdog
 
 Tell = Callable[[str], None]
 
@@ -59,14 +59,14 @@ def launch(options: Options, tell: Tell) -> int:
     """
     prepared = prepare(options)
     launching = _Launching(prepared, tell)
-    with _Asked() as asked:
+    with _StopSignals() as asked:
         try:
             return launching.run(asked)
         finally:
             launching.clean()
 
 
-class _Asked:
+class _StopSignals:
     """Context manager that records SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as requests to stop."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Asked:
         """Whether Ctrl-C came as a second signal: kill without saving."""
         self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> _Asked:
+    def __enter__(self) -> _StopSignals:
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._take)
@@ -112,17 +112,17 @@ class _Launching:
         self._watch = RankWatch(self._id, here)
         self._notes = Notes(prepared.run, self._id, self._hosts if prepared.node_local else ())
         self._folder: Path | None = None
-        self._tether: Tether | None = None
+        self._tether: Watchdog | None = None
         self._sent = False
         self._told_to_stop = False
         self._ended_early = False
 
-    def run(self, asked: _Asked) -> int:
+    def run(self, asked: _StopSignals) -> int:
         """Start the launcher, wait for it and its ranks, report; return the exit code."""
         environment = self._environment()
         self._tell(shlex.join(self._prepared.command))
         killed_before = processes_killed_for_memory()
-        self._tether = Tether(self._id, self._prepared.stop_file, self._hosts)
+        self._tether = Watchdog(self._id, self._prepared.stop_file, self._hosts)
         launcher = subprocess.Popen(
             self._prepared.command,
             env=environment,
@@ -141,7 +141,7 @@ class _Launching:
     def clean(self) -> None:
         """Stop the watchdog, and remove the files that were written for the ranks to read."""
         if self._tether is not None:
-            self._tether.let_go()
+            self._tether.disarm()
         self._watch.close()
         self._remove_sent()
         if self._folder is not None:
@@ -188,7 +188,7 @@ class _Launching:
             self._sent = False
             on_hosts(self._hosts, f'rm -f "$HOME/.cache/ptm/{sent_name(self._id)}"')
 
-    def _mind(self, launcher: subprocess.Popen[bytes], asked: _Asked) -> bool:
+    def _mind(self, launcher: subprocess.Popen[bytes], asked: _StopSignals) -> bool:
         """Wait until launcher and ranks have ended; False if they are to be killed instead."""
         next_look = 0.0
         while True:
@@ -255,11 +255,11 @@ class _Launching:
             self._stop(EXIT_STOPPED, launcher)
         return True
 
-    def _all_notes(self) -> dict[int, Note]:
+    def _all_notes(self) -> dict[int, RankStatus]:
         return self._notes.everywhere() if self._prepared.node_local else self._notes.here()
 
-    def _end(self, code: int, killed_before: int | None, asked: _Asked) -> int:
-        evidence = Evidence(
+    def _end(self, code: int, killed_before: int | None, asked: _StopSignals) -> int:
+        evidence = LaunchOutcome(
             self._all_notes(),
             self._watch.deaths,
             self._ranks,
@@ -267,7 +267,7 @@ class _Launching:
             killed_before,
             self._host_of_rank,
         )
-        agreed = agreed_code(evidence)
+        agreed = common_exit_code(evidence)
         if agreed is not None:
             if agreed == EXIT_STOPPED and not self._told_to_stop and code != agreed:
                 # After a stop request to a rank, the launcher would have exited with 75 too.

@@ -15,7 +15,7 @@ _ENDED = "ended"
 
 
 @dataclass(frozen=True)
-class Note:
+class RankStatus:
     """The last status that a rank wrote to its file."""
 
     rank: int
@@ -44,7 +44,7 @@ class Notes:
         self._launch = launch
         self._hosts = hosts
 
-    def here(self) -> dict[int, Note]:
+    def here(self) -> dict[int, RankStatus]:
         """Rank -> status, from the run folder on this host."""
         texts = []
         for path in sorted(self._folder.glob("rank*.json")):
@@ -54,7 +54,7 @@ class Notes:
                 continue
         return self._of(texts)
 
-    def everywhere(self) -> dict[int, Note]:
+    def everywhere(self) -> dict[int, RankStatus]:
         """Rank -> status, from the run folders on this host and on `hosts`."""
         where = shlex.quote(str(self._folder))
         script = f'for f in {where}/rank*.json; do cat "$f" && echo; done 2>/dev/null; exit 0'
@@ -63,13 +63,13 @@ class Notes:
             found.update(self._of(said.out.splitlines()))
         return found
 
-    def _of(self, texts: Sequence[str]) -> dict[int, Note]:
+    def _of(self, texts: Sequence[str]) -> dict[int, RankStatus]:
         found = {}
         for text in texts:
             try:
                 told = json.loads(text)
                 if told.pop("launch") == self._launch:
-                    found[told["rank"]] = Note(**told)
+                    found[told["rank"]] = RankStatus(**told)
             except (ValueError, KeyError, TypeError):
                 continue
         return found

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ptm.errors import UserError
 from ptm.launch.command import Options, Target, command_of, target_of
-from ptm.launch.shell import Said, on_hosts
+from ptm.launch.shell import CommandResult, on_hosts
 
 _PORT = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
 _HOW_TO_INSTALL = {
@@ -45,11 +45,11 @@ def prepare(options: Options) -> Prepared:
     if options.master_port is not None and not 0 < options.master_port < 65536:
         raise UserError(f"--master-port {options.master_port} is not a port (1 to 65535).")
     target = target_of(options)
-    _refuse_missing_programs(options, target)
+    _check_programs(options, target)
     with _looking_at(target) as look:
         run, stop_file, node_local = _check_recipe(options, target)
         said = look.result()
-    _refuse_unreachable(said)
+    _check_hosts_reachable(said)
     address, port = _meeting_point(options, target, said)
     return Prepared(
         options,
@@ -61,7 +61,7 @@ def prepare(options: Options) -> Prepared:
     )
 
 
-def _refuse_missing_programs(options: Options, target: Target) -> None:
+def _check_programs(options: Options, target: Target) -> None:
     if target.local:
         return
     programs = {"pdsh": ("ssh", "pdsh"), "openmpi": ("ssh", "mpirun", "ompi_info")}
@@ -81,7 +81,7 @@ def search_path() -> str:
 
 
 @contextmanager
-def _looking_at(target: Target) -> Iterator[Future[dict[str, Said]]]:
+def _looking_at(target: Target) -> Iterator[Future[dict[str, CommandResult]]]:
     """Query each host in the background for a free port and its addresses."""
     python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_PORT)}"
     script = f"cd {shlex.quote(str(Path.cwd()))} && {python} && hostname -I"
@@ -89,7 +89,7 @@ def _looking_at(target: Target) -> Iterator[Future[dict[str, Said]]]:
         yield pool.submit(on_hosts, target.hosts, script)
 
 
-def _refuse_unreachable(said: Mapping[str, Said]) -> None:
+def _check_hosts_reachable(said: Mapping[str, CommandResult]) -> None:
     silent = {host: one.error for host, one in said.items() if not one.reached}
     if silent:
         reasons = "; ".join(f"{host} ({_last_line(why)})" for host, why in silent.items())
@@ -124,11 +124,13 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     batches_of(recipe.train, recipe.engine, ranks=target.ranks)
     open_inputs(recipe, ranks=target.ranks)
     folder = RunFolder(recipe)
-    folder.refuse(fresh=options.fresh)
+    folder.check_writable(fresh=options.fresh)
     return folder.path.absolute(), folder.stop_file.absolute(), recipe.checkpoint.node_local
 
 
-def _meeting_point(options: Options, target: Target, said: Mapping[str, Said]) -> tuple[str, int]:
+def _meeting_point(
+    options: Options, target: Target, said: Mapping[str, CommandResult]
+) -> tuple[str, int]:
     """Address and port at which rank 0 listens for the other ranks."""
     if target.local:
         return "127.0.0.1", options.master_port or _free_port()

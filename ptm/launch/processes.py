@@ -31,7 +31,7 @@ exit 0"""
 
 
 @dataclass(frozen=True)
-class Death:
+class RankExit:
     """How a rank on this host ended; `signal` and `code` are -1 if unknown."""
 
     rank: int
@@ -128,7 +128,7 @@ class RankWatch:
         """pidfd of a running rank -> rank and process id."""
         self._seen: set[int] = set()
         self._next = 0.0
-        self.deaths: list[Death] = []
+        self.deaths: list[RankExit] = []
 
     def wait(self, seconds: float) -> None:
         """Look for new ranks, then wait up to `seconds` for one of the known ranks to end."""
@@ -162,7 +162,7 @@ class RankWatch:
             self._open[descriptor] = (rank, pid)
 
 
-def _death(rank: int, pid: int) -> Death:
+def _death(rank: int, pid: int) -> RankExit:
     """How the process of a rank ended, from /proc.
 
     Works only until the launcher, which polls once a second, reaps the process. psutil reports exit
@@ -173,6 +173,6 @@ def _death(rank: int, pid: int) -> Death:
     except OSError:
         stat = []
     if len(stat) <= _EXIT_CODE or stat[0] not in "ZX":
-        return Death(rank, pid, -1, -1)
+        return RankExit(rank, pid, -1, -1)
     status = int(stat[_EXIT_CODE])
-    return Death(rank, pid, status & 0x7F, status >> 8)
+    return RankExit(rank, pid, status & 0x7F, status >> 8)

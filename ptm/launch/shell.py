@@ -14,7 +14,7 @@ _AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """Exit code, output and error output of a command on a host."""
 
     code: int
@@ -38,7 +38,7 @@ def on_host(
     *,
     given: str = "",
     seconds: float = 15,
-) -> Said:
+) -> CommandResult:
     """Run an sh script on `host` with `given` as standard input, which `ps` does not show."""
     command = command_on(host, script)
     try:
@@ -51,10 +51,10 @@ def on_host(
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        return Said(_NO_ANSWER, "", f"no answer within {seconds:g} s")
+        return CommandResult(_NO_ANSWER, "", f"no answer within {seconds:g} s")
     except FileNotFoundError:
-        return Said(_NO_ANSWER, "", "ssh is not installed on this host")
-    return Said(
+        return CommandResult(_NO_ANSWER, "", "ssh is not installed on this host")
+    return CommandResult(
         done.returncode,
         done.stdout.decode(errors="replace"),
         done.stderr.decode(errors="replace").strip(),
@@ -63,7 +63,7 @@ def on_host(
 
 def on_hosts(
     hosts: Iterable[str], script: str, *, given: str = "", seconds: float = 15
-) -> dict[str, Said]:
+) -> dict[str, CommandResult]:
     """Run an sh script on all of `hosts` in parallel, as `on_host` does; host -> result."""
     names = list(hosts)
     if not names:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
 from ptm.launch.causes import name_of, why
-from ptm.launch.notes import Note, Notes
-from ptm.launch.processes import Death
+from ptm.launch.notes import Notes, RankStatus
+from ptm.launch.processes import RankExit
 
 _SAID_BY_RANKS = (EXIT_DONE, EXIT_USER, EXIT_STOPPED, EXIT_INTERRUPTED)
 _CONSEQUENCE = re.compile(
@@ -25,11 +25,11 @@ _MOST_STACK = 60
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LaunchOutcome:
     """Everything known about a launch after all its processes have ended."""
 
-    notes: Mapping[int, Note]
-    deaths: Sequence[Death]
+    notes: Mapping[int, RankStatus]
+    deaths: Sequence[RankExit]
     """Exits of the ranks on this host, in order of time."""
     ranks: int
     launcher_code: int
@@ -40,7 +40,7 @@ class Evidence:
     """Host of each rank, as named in the hostfile."""
 
 
-def agreed_code(evidence: Evidence) -> int | None:
+def common_exit_code(evidence: LaunchOutcome) -> int | None:
     """The exit code that all ranks share; None for a failure."""
     notes = evidence.notes
     if not notes and evidence.launcher_code == EXIT_USER:
@@ -53,7 +53,7 @@ def agreed_code(evidence: Evidence) -> int | None:
     return code if not others and code in _SAID_BY_RANKS else None
 
 
-def explanation(evidence: Evidence, notes: Notes, run: Path, again: str) -> list[str]:
+def explanation(evidence: LaunchOutcome, notes: Notes, run: Path, again: str) -> list[str]:
     """The report on a failed launch: failed rank and cause, newest checkpoint, next command."""
     lines = _what_happened(evidence, notes)
     newest = _newest_checkpoint(run)
@@ -62,7 +62,7 @@ def explanation(evidence: Evidence, notes: Notes, run: Path, again: str) -> list
     return lines
 
 
-def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
+def _what_happened(evidence: LaunchOutcome, notes: Notes) -> list[str]:
     found = evidence.notes
     first_failed = _failed_first(evidence)
     killed = _killed_first(evidence)
@@ -102,7 +102,7 @@ def _what_happened(evidence: Evidence, notes: Notes) -> list[str]:
     return [f"The ranks ended with different exit codes (rank: code): {codes}."]
 
 
-def _killed_first(evidence: Evidence) -> Death | None:
+def _killed_first(evidence: LaunchOutcome) -> RankExit | None:
     """The first rank killed by a signal, other than the launcher's SIGTERM after a failed rank."""
     for death in evidence.deaths:
         if death.signal > 0 and (death.signal != signal.SIGTERM or death is evidence.deaths[0]):
@@ -110,7 +110,7 @@ def _killed_first(evidence: Evidence) -> Death | None:
     return None
 
 
-def _failed_first(evidence: Evidence) -> Note | None:
+def _failed_first(evidence: LaunchOutcome) -> RankStatus | None:
     """The first rank to fail by itself, or else the first to fail because of another rank."""
     failed = [note for note in evidence.notes.values() if note.ended and note.error]
     failed.sort(key=lambda note: (_is_consequence(note), note.time))
@@ -122,11 +122,11 @@ def is_consequence(error: str) -> bool:
     return bool(_CONSEQUENCE.search(error))
 
 
-def _is_consequence(note: Note) -> bool:
+def _is_consequence(note: RankStatus) -> bool:
     return is_consequence(note.error or "")
 
 
-def _killed(evidence: Evidence, notes: Notes, rank: int, number: int, pid: int) -> list[str]:
+def _killed(evidence: LaunchOutcome, notes: Notes, rank: int, number: int, pid: int) -> list[str]:
     note = evidence.notes.get(rank)
     host = note.host if note else evidence.hosts[rank]
     reason = why(number, host=host, pid=pid, killed_before=evidence.killed_before)
@@ -140,11 +140,11 @@ def _crashed_thread(stacks: Sequence[str]) -> list[str]:
     return [*takewhile(str.strip, stacks[begin : begin + _MOST_STACK])]
 
 
-def _failed(evidence: Evidence, note: Note) -> str:
+def _failed(evidence: LaunchOutcome, note: RankStatus) -> str:
     return f"{_who(evidence, note.rank)} failed{_at(note)}: {_said(note)}"
 
 
-def _hung(evidence: Evidence, timed_out: Sequence[Note]) -> list[str]:
+def _hung(evidence: LaunchOutcome, timed_out: Sequence[RankStatus]) -> list[str]:
     waiting = {note.rank for note in timed_out}
     others = [note for note in evidence.notes.values() if note.rank not in waiting]
     oldest = min(others or timed_out, key=lambda note: (note.step, note.time))
@@ -163,20 +163,20 @@ def _last_calls(notes: Notes) -> list[str]:
     return [f"Last communication calls of ranks: {', '.join(map(str, files))}."] if files else []
 
 
-def _who(evidence: Evidence, rank: int) -> str:
+def _who(evidence: LaunchOutcome, rank: int) -> str:
     note = evidence.notes.get(rank)
     if note is None:
         return f"Rank {rank} on {evidence.hosts[rank]}"
     return f"Rank {rank} on {note.host} (process {note.pid})"
 
 
-def _at(note: Note | None) -> str:
+def _at(note: RankStatus | None) -> str:
     if note is None:
         return " before training started"
     return f" at step {note.step}" if note.ended else f" at step {note.step}, while {note.phase}"
 
 
-def _said(note: Note) -> str:
+def _said(note: RankStatus) -> str:
     lines = (note.error or "").strip().splitlines()
     return lines[0] if lines else f"exit code {note.code}"
 

@@ -28,8 +28,8 @@ _SECONDS = 5.0
 """How long the shell may take to exit after a normal end."""
 
 
-class Tether:
-    """Stops the ranks if `ptm launch` dies; call `let_go` on a normal exit."""
+class Watchdog:
+    """Stops the ranks if `ptm launch` dies; call `disarm` on a normal exit."""
 
     def __init__(self, launch: str, stop_file: Path, hosts: Sequence[str]) -> None:
         """`hosts`: the hosts of the launch, that of rank 0 first; empty for this machine alone."""
@@ -48,7 +48,7 @@ class Tether:
             start_new_session=True,
         )
 
-    def let_go(self) -> None:
+    def disarm(self) -> None:
         """Disarm the watchdog: the launch has ended normally."""
         with suppress(OSError, subprocess.TimeoutExpired):
             self._shell.communicate(b"over\n", timeout=_SECONDS)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
-from ptm.loading.rows import RowSet
+from ptm.loading.rows import PackedDataset
 from ptm.recipe import BatchPlan
 
 _CAPACITY_MULTIPLE = 64
@@ -44,7 +44,7 @@ def no_rows(objective: Objective) -> StepBatch:
 class TrainStream:
     """One data rank's share of the rows of each training step, in shuffled order."""
 
-    def __init__(self, rows: RowSet, batch: BatchPlan, *, data_rank: int) -> None:
+    def __init__(self, rows: PackedDataset, batch: BatchPlan, *, data_rank: int) -> None:
         if not len(rows):
             raise UserError("data.held_out leaves no document to train on. Make it smaller.")
         self._rows = rows
@@ -56,37 +56,39 @@ class TrainStream:
 
         Rows are counted over the endless sequence of shuffled epochs.
         """
-        share = self._batch.global_rows // self._batch.ranks
+        share = self._batch.global_batch_size // self._batch.ranks
         mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
-        parts = self._rows.micro_batches(mine, size=self._batch.micro_rows)
+        parts = self._rows.micro_batches(mine, size=self._batch.micro_batch_size)
         return step_batch(parts, self._rows.objective)
 
     def steps(self, first_row: int) -> Iterator[StepBatch]:
         """Yield steps from `first_row` on, without end."""
         while True:
             yield self.step(first_row)
-            first_row += self._batch.global_rows
+            first_row += self._batch.global_batch_size
 
 
-def described_rows(rows: RowSet, batch: BatchPlan, first_row: int, *, text: bool) -> dict[str, Any]:
+def described_rows(
+    rows: PackedDataset, batch: BatchPlan, first_row: int, *, text: bool
+) -> dict[str, Any]:
     """Describe the global batch that starts at `first_row`: epoch, rows, examples.
 
     With `text`, also the examples' texts.
     """
-    numbers = np.arange(first_row, first_row + batch.global_rows, dtype=np.int64)
-    epochs, chosen = rows.located(numbers)
-    placement = rows.placed(chosen, epochs)
+    numbers = np.arange(first_row, first_row + batch.global_batch_size, dtype=np.int64)
+    epochs, chosen = rows.locate(numbers)
+    placement = rows.layout(chosen, epochs)
     examples = placement.example.tolist()
     found = {"epoch": int(epochs[0]), "rows": chosen.tolist(), "examples": examples}
     return {**found, "texts": rows.words(placement)} if text else found
 
 
 def evaluation_batches(
-    rows: RowSet, micro_rows: int, *, data_rank: int = 0, data_ranks: int = 1
+    rows: PackedDataset, micro_rows: int, *, data_rank: int = 0, data_ranks: int = 1
 ) -> Iterator[StepBatch]:
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
-    Every data rank gets the same number of batches. All have `micro_rows` rows: the last ones are
+    Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones are
     filled with rows of zeros, which add nothing to sums and counts.
     """
     for first in range(0, len(rows), micro_rows * data_ranks):
@@ -114,10 +116,10 @@ def step_batch(
 ) -> StepBatch:
     """Convert micro-batches to tensors of equal shapes and add up their counts.
 
-    `micro_rows`: if given, micro-batches are filled up to this number of rows.
+    `micro_batch_size`: if given, micro-batches are filled up to this number of rows.
     """
     longest = max(
-        (part.tensors[name].size for part in parts for name in objective.padded), default=0
+        (part.tensors[name].size for part in parts for name in objective.ragged_tensors), default=0
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
     names = parts[0].counts.keys()
@@ -125,7 +127,9 @@ def step_batch(
         micro_batches=tuple(
             _tensors(
                 {
-                    name: _lengthened(array, capacity if name in objective.padded else micro_rows)
+                    name: _lengthened(
+                        array, capacity if name in objective.ragged_tensors else micro_rows
+                    )
                     for name, array in part.tensors.items()
                 }
             )

@@ -24,7 +24,7 @@ from ptm.data.index_cache import (
     kept_number,
     only_one,
 )
-from ptm.data.packing import Rows, one_a_row, pack_sides
+from ptm.data.packing import PackedRows, one_per_row, pack_sides
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL
 from ptm.rng import seed_of
@@ -35,7 +35,7 @@ TRAIN = "train"
 
 
 @dataclass(frozen=True)
-class RowIndex:
+class EpochIndex:
     """One variant: its E examples, their tokens in a row (E, sides), and the packed rows.
 
     Sides: source, and target if the objective needs a decoder.
@@ -43,10 +43,10 @@ class RowIndex:
 
     examples: Examples
     lengths: I64
-    rows: Rows
+    rows: PackedRows
 
 
-class RowIndexes:
+class EpochIndexes:
     """The row indexes of one split, by variant. Thread-safe.
 
     Old variants are dropped from memory and disk, but their numbers of rows stay on disk, so that
@@ -64,8 +64,8 @@ class RowIndexes:
         self._split = split
         # A named evaluation set uses its whole store.
         self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
-        self._drawings = recipe.objective.index_drawings
-        self._opening: dict[int, Future[RowIndex]] = {}
+        self._drawings = recipe.objective.index_variants
+        self._opening: dict[int, Future[EpochIndex]] = {}
         self._claiming, self._counting = threading.Lock(), threading.Lock()
         self._ends: I64 = np.empty(0, dtype=np.int64)
 
@@ -74,23 +74,23 @@ class RowIndexes:
         """Whether epochs have different indexes."""
         return self._drawings != 1
 
-    def drawing_of(self, epochs: I64) -> I64:
+    def variant_of(self, epochs: I64) -> I64:
         """Return the variant that each epoch uses."""
         return epochs if self._drawings is None else epochs % self._drawings
 
-    def at(self, drawing: int) -> RowIndex:
+    def at(self, variant: int) -> EpochIndex:
         """Return the index of a variant; build it, or wait for the thread that is building it."""
-        future, mine = self._claimed(drawing)
+        future, mine = self._claimed(variant)
         if mine:
-            self._open_into(future, drawing)
+            self._open_into(future, variant)
         return future.result()
 
-    def prepare(self, drawing: int) -> None:
+    def prefetch(self, variant: int) -> None:
         """Start to build the index of a variant in a thread, unless it is built or in progress."""
-        future, mine = self._claimed(drawing)
+        future, mine = self._claimed(variant)
         if mine:
             threading.Thread(
-                target=self._open_into, args=(future, drawing), name="ptm-index", daemon=True
+                target=self._open_into, args=(future, variant), name="ptm-index", daemon=True
             ).start()
 
     def epoch_ends(self, position: int) -> I64:
@@ -99,58 +99,58 @@ class RowIndexes:
             with self._counting:
                 while not self._ends.size or self._ends[-1] <= position:
                     before = int(self._ends[-1]) if self._ends.size else 0
-                    drawing = int(self.drawing_of(np.array(self._ends.size)))
+                    drawing = int(self.variant_of(np.array(self._ends.size)))
                     self._ends = np.append(self._ends, before + self._row_count(drawing))
         return self._ends
 
-    def _claimed(self, drawing: int) -> tuple[Future[RowIndex], bool]:
+    def _claimed(self, variant: int) -> tuple[Future[EpochIndex], bool]:
         """Return the future of an index and whether the caller must fulfil it."""
         with self._claiming:
-            if drawing in self._opening:
-                return self._opening[drawing], False
+            if variant in self._opening:
+                return self._opening[variant], False
             if self._drawings is None:
-                past = [one for one in self._opening if 0 < one < drawing - 1]
+                past = [one for one in self._opening if 0 < one < variant - 1]
                 for one in past:
                     del self._opening[one]
-            future = self._opening[drawing] = Future[RowIndex]()
+            future = self._opening[variant] = Future[EpochIndex]()
             return future, True
 
-    def _open_into(self, future: Future[RowIndex], drawing: int) -> None:
+    def _open_into(self, future: Future[EpochIndex], variant: int) -> None:
         try:
-            future.set_result(self._opened(drawing))
+            future.set_result(self._opened(variant))
         except BaseException as error:
             future.set_exception(error)
 
-    def _opened(self, drawing: int) -> RowIndex:
-        objective, key = self._objective, self._key(drawing)
+    def _opened(self, variant: int) -> EpochIndex:
+        objective, key = self._objective, self._key(variant)
         if self.change:
             with only_one(self._store.folder, self._fingerprint, self._key(None)):
-                arrays = self._cached(drawing)
+                arrays = self._cached(variant)
                 rows = len(arrays["row_ends"])
                 keep_number(self._store.folder, self._fingerprint, f"{key}-rows", rows)
-            if self._drawings is None and drawing > 2:
-                forget_arrays(self._store.folder, self._fingerprint, self._key(drawing - 2))
+            if self._drawings is None and variant > 2:
+                forget_arrays(self._store.folder, self._fingerprint, self._key(variant - 2))
         else:
-            arrays = self._cached(drawing)
+            arrays = self._cached(variant)
         examples = objective.index_type.from_arrays(
             {name[3:]: array for name, array in arrays.items() if name.startswith("ex_")}
         )
-        return RowIndex(
+        return EpochIndex(
             examples=examples,
             lengths=objective.row_lengths(examples),
-            rows=Rows(arrays["row_examples"], arrays["row_ends"]),
+            rows=PackedRows(arrays["row_examples"], arrays["row_ends"]),
         )
 
-    def _row_count(self, drawing: int) -> int:
-        key = f"{self._key(drawing)}-rows"
+    def _row_count(self, variant: int) -> int:
+        key = f"{self._key(variant)}-rows"
         kept = kept_number(self._store.folder, self._fingerprint, key)
-        return len(self.at(drawing).rows) if kept is None else kept
+        return len(self.at(variant).rows) if kept is None else kept
 
     @property
     def _fingerprint(self) -> str:
         return self._store.info.fingerprint
 
-    def _key(self, drawing: int | None) -> str:
+    def _key(self, variant: int | None) -> str:
         """The cache key of an index: all that it depends on; with None, without the variant."""
         data = self._data
         packing = "packed" if data.packing else "single"
@@ -160,17 +160,17 @@ class RowIndexes:
         key = f"{self._objective.index_key}-{length}-{packing}-{self._share!r}-{self._split}"
         if not self.change:
             return key
-        return f"{key}-{self._seed}" if drawing is None else f"{key}-{self._seed}-{drawing}"
+        return f"{key}-{self._seed}" if variant is None else f"{key}-{self._seed}-{variant}"
 
-    def _cached(self, drawing: int) -> Arrays:
+    def _cached(self, variant: int) -> Arrays:
         return cached_arrays(
             self._store.folder,
             self._fingerprint,
-            self._key(drawing),
-            lambda: self._built(drawing),
+            self._key(variant),
+            lambda: self._built(variant),
         )
 
-    def _built(self, drawing: int) -> Arrays:
+    def _built(self, variant: int) -> Arrays:
         data, store, objective = self._data, self._store, self._objective
         held_out = held_out_documents(store.document_hashes, self._share)
         evaluates = self._split != TRAIN
@@ -178,9 +178,9 @@ class RowIndexes:
             Documents(store, held_out if evaluates else ~held_out, held_out=evaluates),
             size=data.row_size,
             vocabularies=self._vocabularies,
-            seed=seed_of(self._seed, "index", self._split, drawing),
+            seed=seed_of(self._seed, "index", self._split, variant),
         )
         lengths = objective.row_lengths(examples)
-        rows = pack_sides(lengths, data.row_size) if data.packing else one_a_row(len(lengths))
+        rows = pack_sides(lengths, data.row_size) if data.packing else one_per_row(len(lengths))
         kept = {f"ex_{name}": array for name, array in examples.to_arrays().items()}
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}

@@ -9,23 +9,23 @@ import numpy as np
 
 from ptm.arrays import I64
 from ptm.components.objectives import MicroBatch, Objective
-from ptm.components.objectives.base import Drawing
-from ptm.data.examples import Texts
+from ptm.components.objectives.base import RandomSource
+from ptm.data.examples import TokenSpans
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
 from ptm.errors import UserError
-from ptm.loading.index import TRAIN, RowIndex, RowIndexes
+from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.recipe import DataRecipe
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-__all__ = ["TRAIN", "RowSet", "open_rows", "open_store", "store_of", "vocabularies_of"]
+__all__ = ["TRAIN", "PackedDataset", "open_rows", "open_store", "store_of", "vocabularies_of"]
 
 
 @dataclass(frozen=True)
-class RowSet:
+class PackedDataset:
     """The packed rows of one split of a store, with all that is needed to build tensors from them.
 
     `len`, `lengths`, `fill` and `left_out` describe variant 0 of the row index.
@@ -34,12 +34,12 @@ class RowSet:
     store: TokenStore
     objective: Objective
     vocabularies: Vocabularies
-    indexes: RowIndexes
+    indexes: EpochIndexes
     size: RowSize
-    drawing: Drawing
+    random_source: RandomSource
 
     @property
-    def _first(self) -> RowIndex:
+    def _first(self) -> EpochIndex:
         return self.indexes.at(0)
 
     def __len__(self) -> int:
@@ -62,9 +62,9 @@ class RowSet:
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
-    def located(self, positions: I64) -> tuple[I64, I64]:
+    def locate(self, positions: I64) -> tuple[I64, I64]:
         """Map ascending `positions` in the sequence of shuffled epochs to (epochs, rows)."""
-        seed = self.drawing.seed
+        seed = self.random_source.seed
         if not self.indexes.change:
             return rows_at(positions, len(self), seed=seed)
         return rows_between(positions, self.indexes.epoch_ends(int(positions[-1])), seed=seed)
@@ -75,16 +75,16 @@ class RowSet:
             return position // len(self)
         return int(np.searchsorted(self.indexes.epoch_ends(position), position, side="right"))
 
-    def prepare(self, position: int) -> None:
+    def prefetch(self, position: int) -> None:
         """From the middle of an epoch on, start to build the index of the next one."""
         if not self.indexes.change:
             return
         ends, epoch = self.indexes.epoch_ends(position), self.epoch_of(position)
         begin = int(ends[epoch - 1]) if epoch else 0
         if 2 * position >= begin + int(ends[epoch]):
-            self.indexes.prepare(int(self.indexes.drawing_of(np.array(epoch + 1))))
+            self.indexes.prefetch(int(self.indexes.variant_of(np.array(epoch + 1))))
 
-    def placed(self, rows: I64, epochs: I64) -> Placement:
+    def layout(self, rows: I64, epochs: I64) -> Placement:
         """Return the layout of a micro-batch of `rows`, with the variants of their `epochs`."""
         parts = []
         for drawing, here in self._runs(epochs):
@@ -100,9 +100,9 @@ class RowSet:
             )
         return Placement.joined(parts)
 
-    def texts(self, placement: Placement) -> Texts:
+    def texts(self, placement: Placement) -> TokenSpans:
         """Return the token spans of the examples in `placement`."""
-        return Texts.joined(
+        return TokenSpans.joined(
             [
                 self.indexes.at(drawing).examples.texts(self.store, placement.example[here])
                 for drawing, here in self._runs(placement.epoch)
@@ -111,7 +111,7 @@ class RowSet:
 
     def _runs(self, epochs: I64) -> Iterator[tuple[int, slice]]:
         """Yield (variant, slice) of each run of consecutive `epochs` with the same variant."""
-        drawings = self.indexes.drawing_of(epochs)
+        drawings = self.indexes.variant_of(epochs)
         cuts = np.flatnonzero(np.diff(drawings)) + 1
         for begin, end in zip([0, *cuts], [*cuts, drawings.size], strict=True):
             yield int(drawings[begin]), slice(int(begin), int(end))
@@ -120,10 +120,10 @@ class RowSet:
         """Return the examples in `placement` as readable text, parts joined by the separator."""
         texts = self.texts(placement)
         source, target = self.vocabularies.source, self.vocabularies.target
-        of_parts = [source, *[target] * (texts.parts.shape[1] - 1)]
+        of_parts = [source, *[target] * (texts.part_lengths.shape[1] - 1)]
         between = f" {source.specials['sep']} " if len(of_parts) > 1 else ""
         found, end = [], 0
-        for parts in texts.parts:
+        for parts in texts.part_lengths:
             words = []
             for vocabulary, count in zip(of_parts, parts.tolist(), strict=True):
                 tokens = texts.tokens[end : end + count].tolist()
@@ -139,8 +139,8 @@ class RowSet:
         Positions count over the endless sequence of shuffled epochs. From the middle of an epoch
         on, the index of the next one is built in the background.
         """
-        epochs, rows = self.located(positions)
-        self.prepare(int(positions[-1]))
+        epochs, rows = self.locate(positions)
+        self.prefetch(int(positions[-1]))
         return [
             self.micro_batch(rows[at : at + size], epochs[at : at + size])
             for at in range(0, positions.size, size)
@@ -148,26 +148,29 @@ class RowSet:
 
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
         """Collate `rows` into tensors, with the variants and random draws of their `epochs`."""
-        placement = self.placed(rows, epochs)
+        placement = self.layout(rows, epochs)
         return self.objective.collate(
-            self.texts(placement), placement, vocabularies=self.vocabularies, drawing=self.drawing
+            self.texts(placement),
+            placement,
+            vocabularies=self.vocabularies,
+            random_source=self.random_source,
         )
 
 
-def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> RowSet:
+def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> PackedDataset:
     """Open the rows of `split`: TRAIN, `eval`, or the name of an evaluation set (a whole store).
 
     Raises UserError if the store does not fit the recipe.
     """
     store = open_store(recipe, tokenizer, split=split)
     vocabularies = vocabularies_of(recipe, tokenizer)
-    rows = RowSet(
+    rows = PackedDataset(
         store=store,
-        objective=recipe.objective.prepared(tokenizer),
+        objective=recipe.objective.with_files(tokenizer),
         vocabularies=vocabularies,
-        indexes=RowIndexes(recipe, store, vocabularies, split=split),
+        indexes=EpochIndexes(recipe, store, vocabularies, split=split),
         size=recipe.data.row_size,
-        drawing=Drawing(recipe.seed, split),
+        random_source=RandomSource(recipe.seed, split),
     )
     rows.indexes.at(0)
     return rows
@@ -212,7 +215,7 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
             f"{recipe.objective.type} needs. Set data.sentence_splitting: true and run "
             f"`ptm preprocess RECIPE` with another {key} or with --fresh."
         )
-    recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
+    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
     return store
 
 

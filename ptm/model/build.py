@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptm.components.objectives import Objective
 from ptm.data.placement import DECODER_SIDE
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Plan, Step
+from ptm.plan import Operation, Plan
 from ptm.recipe.model_block import ModelBlock
 
 _MEMORY = {"hidden": "memory"}
@@ -31,19 +31,19 @@ def build_plan(
             computes its loss from.
     """
     shape = head_shape(model, vocabulary_size, target_vocabulary_size)
-    steps = (*_encoder_steps(model, vocabulary_size), *objective.steps(shape))
+    steps = (*_encoder_operations(model, vocabulary_size), *objective.operations(shape))
     if model.decoder is not None:
         steps = (
-            *(step.renamed(_MEMORY) for step in _encoder_steps(model, vocabulary_size)),
+            *(step.renamed(_MEMORY) for step in _encoder_operations(model, vocabulary_size)),
             *(
                 step.renamed(DECODER_SIDE)
-                for step in model.decoder_embedding.steps(shape, side="target_")
+                for step in model.decoder_embedding.operations(shape, side="target_")
             ),
-            *model.decoder.steps(shape),
-            *objective.steps(shape),
+            *model.decoder.operations(shape),
+            *objective.operations(shape),
         )
     outputs = objective.outputs if outputs is None else outputs
-    return Plan(steps=steps, outputs=outputs).only(*outputs)
+    return Plan(operations=steps, outputs=outputs).only(*outputs)
 
 
 def head_shape(
@@ -57,9 +57,9 @@ def head_shape(
 
 def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
     """The plan of embedding and encoder without a head; its output is `hidden`."""
-    return Plan(steps=_encoder_steps(model, vocabulary_size), outputs=("hidden",))
+    return Plan(operations=_encoder_operations(model, vocabulary_size), outputs=("hidden",))
 
 
-def _encoder_steps(model: ModelBlock, vocabulary_size: int) -> tuple[Step, ...]:
+def _encoder_operations(model: ModelBlock, vocabulary_size: int) -> tuple[Operation, ...]:
     shape = model.shape(vocabulary_size)
-    return (*model.embedding.steps(shape), *model.encoder.steps(shape))
+    return (*model.embedding.operations(shape), *model.encoder.operations(shape))

@@ -30,7 +30,7 @@ def norm_parameters(module: nn.Module) -> Iterator[str]:
                 yield f"{name}.{parameter}" if name else parameter
 
 
-def first_value(
+def initial_value(
     name: str,
     shape: Iterable[int],
     *,
@@ -56,7 +56,7 @@ def first_value(
     return torch.empty(shape).normal_(0.0, std, generator=generator)
 
 
-class FirstWeights:
+class InitialWeights:
     """The initial value of every parameter of a plan by canonical name, computed on access."""
 
     def __init__(self, plan: Plan, block: ModelBlock, *, seed: int) -> None:
@@ -82,7 +82,7 @@ class FirstWeights:
         stack: Encoder | Decoder = self._block.encoder
         if self._block.decoder is not None and name.startswith("decoder_"):
             stack = self._block.decoder
-        return first_value(
+        return initial_value(
             name,
             self._shapes[name],
             seed=self._seed,
@@ -95,7 +95,7 @@ class FirstWeights:
 
 def initialise(model: PlainModel, block: ModelBlock, *, seed: int) -> None:
     """Set every parameter of `model`, in place, to its initial value."""
-    first = FirstWeights(model.plan, block, seed=seed)
+    first = InitialWeights(model.plan, block, seed=seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(first[name])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ptm.errors import UserError
-from ptm.plan import Plan, Step
+from ptm.plan import Operation, Plan
 
 
 class PlainModel(nn.Module):
@@ -26,7 +26,7 @@ class PlainModel(nn.Module):
         self.plan = plan
         self.recompute = recompute
         self._live = plan.live()
-        for step in plan.steps:
+        for step in plan.operations:
             if step.key not in self._modules:
                 self.add_module(step.key, step.build())
 
@@ -42,9 +42,9 @@ class PlainModel(nn.Module):
         self, plan: Plan, live: tuple[tuple[str, ...], ...], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         state = tuple(tensors[name] for name in live[0])
-        for index, step in enumerate(plan.steps):
+        for index, step in enumerate(plan.operations):
             module = self.get_submodule(step.key)
-            state = run_step(
+            state = run_operation(
                 step,
                 module,
                 state,
@@ -78,8 +78,8 @@ def parameter_count(plan: Plan) -> int:
     return sum(math.prod(shape) for shape in plan.parameter_shapes.values())
 
 
-def run_step(
-    step: Step,
+def run_operation(
+    step: Operation,
     module: nn.Module,
     state: Sequence[Tensor],
     *,

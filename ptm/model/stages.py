@@ -14,12 +14,12 @@ Sizes = tuple[int, int]
 """Number of parameters in matrices, and in vectors (biases and norms)."""
 
 
-def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...]:
+def operation_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...]:
     """The number of parameters of each operation; a tied module counts at each of its operations.
 
     `without` has the canonical names of parameters that are not counted.
     """
-    of_modules: dict[str, list[tuple[int, ...]]] = {step.key: [] for step in plan.steps}
+    of_modules: dict[str, list[tuple[int, ...]]] = {step.key: [] for step in plan.operations}
     for name, shape in plan.parameter_shapes.items():
         if name not in without:
             of_modules[name.partition(".")[0]].append(shape)
@@ -30,7 +30,7 @@ def step_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...
         )
         for key, shapes in of_modules.items()
     }
-    return tuple(sizes[step.key] for step in plan.steps)
+    return tuple(sizes[step.key] for step in plan.operations)
 
 
 def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:
@@ -44,7 +44,7 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
     Raises UserError if the plan cannot be cut into that many stages, or if all matrices or all
     vectors of a stage are `frozen` (canonical names).
     """
-    sizes = step_sizes(plan)
+    sizes = operation_sizes(plan)
     bounds = balanced(sizes, stages)
     if bounds is None:
         most = next(n for n in range(min(stages, len(sizes)), 0, -1) if balanced(sizes, n))
@@ -54,16 +54,16 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
             "Set fewer stages, or use a deeper model."
         )
     if frozen:
-        _refuse_frozen_stage(plan, bounds, step_sizes(plan, without=frozen))
+        _check_every_stage_trains(plan, bounds, operation_sizes(plan, without=frozen))
     return bounds
 
 
-def _refuse_frozen_stage(plan: Plan, bounds: Sequence[int], learning: Sequence[Sizes]) -> None:
+def _check_every_stage_trains(plan: Plan, bounds: Sequence[int], learning: Sequence[Sizes]) -> None:
     for stage, (first, after) in enumerate(pairwise(bounds)):
         if not all(sum(kind) for kind in zip(*learning[first:after], strict=True)):
             raise UserError(
-                f"train.freeze leaves pipeline stage {stage} ({plan.steps[first].name} to "
-                f"{plan.steps[after - 1].name}) without a trainable matrix, or without a trainable "
+                f"train.freeze leaves pipeline stage {stage} ({plan.operations[first].name} to "
+                f"{plan.operations[after - 1].name}) without a trainable matrix, or without a trainable "
                 "bias or norm; DeepSpeed's other stages would wait forever for its gradients. "
                 "Freeze less, or set engine.pipeline_stages: 1."
             )

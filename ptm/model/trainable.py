@@ -19,7 +19,7 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
     for index, pattern in enumerate(patterns):
         matched = [name for name in names if fnmatchcase(name, pattern)]
         if not matched:
-            known = names if "." in pattern else {step.key for step in plan.steps}
+            known = names if "." in pattern else {step.key for step in plan.operations}
             raise UserError(
                 f'train.freeze.{index}: "{pattern}" matches no parameter of this model.'
                 f"{nearest(pattern, known)} A pattern must match the whole name: "
@@ -47,7 +47,7 @@ def rate_factors(plan: Plan, decay: float) -> dict[str, float]:
     # For each module, the number of blocks up to and including its first operation.
     begun: dict[str, int] = {}
     blocks = 0
-    for step in plan.steps:
+    for step in plan.operations:
         if step.key not in begun:
             blocks += step.block
             begun[step.key] = blocks

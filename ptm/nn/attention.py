@@ -12,7 +12,7 @@ from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import rotate
-from ptm.nn.visibility import Sight, same_example
+from ptm.nn.visibility import AttentionPattern, same_example
 
 # B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
 # in cross-attention and with a cache: Q query tokens, K key tokens per row.
@@ -43,7 +43,7 @@ class Projections(nn.Module):
         return merged
 
 
-class Kernel(Protocol):
+class AttentionKernel(Protocol):
     """An implementation of self-attention that replaces scaled dot product attention."""
 
     def __call__(
@@ -64,14 +64,14 @@ class Kernel(Protocol):
 
 
 class SelfAttention(Projections):
-    """Multi-head self-attention within examples, masked by the attention pattern `sight`.
+    """Multi-head self-attention within examples, masked by the attention pattern `pattern`.
 
     `theta` is the base of rotary positions; None for no rotary positions.
     """
 
     cache: KeyValueCache | None = None
     """Keys and values of earlier calls, during generation."""
-    kernel: Kernel | None = None
+    kernel: AttentionKernel | None = None
     """Used instead of torch's scaled dot product attention, except with a cache."""
 
     def __init__(
@@ -79,12 +79,12 @@ class SelfAttention(Projections):
         shape: HeadShape,
         *,
         dropout: float,
-        sight: Sight,
+        pattern: AttentionPattern,
         theta: float | None = None,
     ) -> None:
         super().__init__(shape)
         self.dropout = dropout
-        self.sight = sight
+        self.pattern = pattern
         self.theta = theta
 
     def forward(
@@ -126,11 +126,11 @@ class SelfAttention(Projections):
             key, value, key_ids, segment_ids = self.cache.extended(
                 key, value, example_ids, segment_ids
             )
-        mask = self.sight.mask(example_ids, key_ids, segment_ids)
+        mask = self.pattern.mask(example_ids, key_ids, segment_ids)
         if position_bias is not None:
             mask = position_bias.masked_fill(~mask, float("-inf"))
         return self.merge(
-            attended(query, key, value, mask, dropout=self._dropout, scale=self.shape.scale)
+            scaled_attention(query, key, value, mask, dropout=self._dropout, scale=self.shape.scale)
         )
 
     @property
@@ -166,7 +166,7 @@ class CrossAttention(nn.Module):
         # because a softmax over nothing is NaN.
         mask = mask | ~mask.any(dim=-1, keepdim=True)
         dropout = self.dropout if self.training else 0.0
-        mixed = attended(query, key, value, mask, dropout=dropout, scale=self.shape.scale)
+        mixed = scaled_attention(query, key, value, mask, dropout=dropout, scale=self.shape.scale)
         merged: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return merged
 
@@ -187,7 +187,7 @@ def heads_of(projected: Tensor, size: int) -> Tensor:
     return projected.view(*projected.shape[:-1], -1, size).transpose(1, 2)
 
 
-def attended(
+def scaled_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, dropout: float, scale: float
 ) -> Tensor:
     """Scaled dot product attention; G may divide H (grouped-query attention).
@@ -213,10 +213,10 @@ class ResidualAttention(Projections):
     infinity is passed from one layer to the next.
     """
 
-    def __init__(self, shape: HeadShape, *, dropout: float, sight: Sight) -> None:
+    def __init__(self, shape: HeadShape, *, dropout: float, pattern: AttentionPattern) -> None:
         super().__init__(shape)
         self.dropout = Dropout(dropout)
-        self.sight = sight
+        self.pattern = pattern
 
     def forward(
         self, hidden: Tensor, example_ids: Tensor, before: Tensor | None = None
@@ -226,7 +226,7 @@ class ResidualAttention(Projections):
         scores = (query * self.shape.scale) @ key.transpose(-2, -1)
         if before is not None:
             scores = scores + before
-        hidden_keys = ~self.sight.mask(example_ids, example_ids, None)
+        hidden_keys = ~self.pattern.mask(example_ids, example_ids, None)
         seen = scores.masked_fill(hidden_keys, float("-inf"))
         weights = seen.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
         return self.merge(self.dropout(weights) @ value), scores

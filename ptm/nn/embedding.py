@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ptm.nn.layers import Dropout, build_norm
 from ptm.nn.model_shape import WORD, ModelShape
 from ptm.nn.vocabulary_loss import target_sums
-from ptm.plan import Step
+from ptm.plan import Operation
 
 
 class WordEmbedding(nn.Module):
@@ -41,14 +41,18 @@ class WordEmbedding(nn.Module):
         return F.embedding(tokens, self.weight)
 
 
-def word_step(shape: ModelShape, *, name: str = WORD) -> Step:
+def word_operation(shape: ModelShape, *, name: str = WORD) -> Operation:
     """The operation input_ids (B, T) -> hidden (B, T, E), the first of every model."""
-    return Step(name, lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=shape.word_key)
+    return Operation(
+        name, lambda: WordEmbedding(shape), ("input_ids",), ("hidden",), tie=shape.word_key
+    )
 
 
-def tied_unembedding_step(name: str, shape: ModelShape, *, reads: str, writes: str) -> Step:
+def tied_unembedding_operation(
+    name: str, shape: ModelShape, *, reads: str, writes: str
+) -> Operation:
     """The operation hidden -> logits with the matrix of the word embedding."""
-    return Step(
+    return Operation(
         name,
         lambda: WordEmbedding(shape),
         (reads,),

@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ptm.nn.attention import SelfAttention
-from ptm.nn.visibility import Sight
+from ptm.nn.visibility import AttentionPattern
 
 # B rows, T tokens per row, H query heads, G key and value heads, S head size.
 
@@ -27,7 +27,7 @@ def use_flex_attention(model: nn.Module) -> None:
     masks = BlockMasks()
     for module in model.modules():
         if isinstance(module, SelfAttention):
-            module.kernel = FlexKernel(masks, module.sight, scale=module.shape.scale)
+            module.kernel = FlexKernel(masks, module.pattern, scale=module.shape.scale)
 
 
 class BlockMasks:
@@ -36,20 +36,22 @@ class BlockMasks:
     def __init__(self) -> None:
         self._found: Any = WeakTensorKeyDictionary()
 
-    def of(self, sight: Sight, example_ids: Tensor, segment_ids: Tensor | None) -> BlockMask:
-        """The block mask of `sight` for example ids (B, T) and, for `prefix`, segments (B, T)."""
+    def of(
+        self, pattern: AttentionPattern, example_ids: Tensor, segment_ids: Tensor | None
+    ) -> BlockMask:
+        """The block mask of `pattern` for example ids (B, T) and, for `prefix`, segments (B, T)."""
         known = self._found.setdefault(example_ids, {})
-        if sight not in known:
-            known[sight] = _block_mask(sight, example_ids, segment_ids)
-        return cast(BlockMask, known[sight])
+        if pattern not in known:
+            known[pattern] = _block_mask(pattern, example_ids, segment_ids)
+        return cast(BlockMask, known[pattern])
 
 
 class FlexKernel:
     """Replaces scaled dot product attention in one layer."""
 
-    def __init__(self, masks: BlockMasks, sight: Sight, *, scale: float) -> None:
+    def __init__(self, masks: BlockMasks, pattern: AttentionPattern, *, scale: float) -> None:
         self._masks = masks
-        self._sight = sight
+        self._pattern = pattern
         self._scale = scale
 
     def __call__(
@@ -67,7 +69,7 @@ class FlexKernel:
             key,
             value,
             score_mod=None if position_bias is None else _added(position_bias),
-            block_mask=self._masks.of(self._sight, example_ids, segment_ids),
+            block_mask=self._masks.of(self._pattern, example_ids, segment_ids),
             scale=self._scale,
             enable_gqa=query.shape[1] != key.shape[1],
         )
@@ -89,11 +91,13 @@ def _added(bias: Tensor) -> Callable[..., Tensor]:
     return score
 
 
-def _block_mask(sight: Sight, example_ids: Tensor, segment_ids: Tensor | None) -> BlockMask:
+def _block_mask(
+    pattern: AttentionPattern, example_ids: Tensor, segment_ids: Tensor | None
+) -> BlockMask:
     segments = example_ids if segment_ids is None else segment_ids
 
     def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return sight.allows(
+        return pattern.allows(
             example_ids[row, query], example_ids[row, key], query - key, segments[row, key]
         )
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ptm.nn.layers import activate, build_norm
 from ptm.nn.model_shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
-from ptm.plan import Step
+from ptm.plan import Operation
 
 # B rows, T tokens per row, D width, E embedding size, V vocabulary size, C classes,
 # P predicted positions or examples (padded to a fixed capacity).
@@ -108,12 +108,12 @@ class Pooler(nn.Module):
         return pooled
 
 
-def pair_steps(shape: ModelShape) -> tuple[Step, ...]:
+def pair_operations(shape: ModelShape) -> tuple[Operation, ...]:
     """The operations hidden (B, T, D), pair_positions (P) -> pair_logits (P, 2)."""
     width = shape.hidden_size
     return (
-        Step("pooler", lambda: Pooler(width), ("hidden", "pair_positions"), ("pooled",)),
-        Step(
+        Operation("pooler", lambda: Pooler(width), ("hidden", "pair_positions"), ("pooled",)),
+        Operation(
             "pair_classifier",
             lambda: nn.Linear(width, _CLASSES),
             ("pooled",),

@@ -15,7 +15,7 @@ def build_norm(shape: ModelShape, width: int) -> nn.Module:
     `layer` is LayerNorm (Ba et al. 2016), with a weight and, if the model has biases, a bias; `rms`
     is RMSNorm (Zhang and Sennrich 2019), with a weight only.
     """
-    if shape.norm_kind == "rms":
+    if shape.norm == "rms":
         return nn.RMSNorm(width, eps=shape.norm_epsilon)
     return nn.LayerNorm(width, eps=shape.norm_epsilon, bias=shape.bias)
 

@@ -35,7 +35,7 @@ class ModelShape:
     attention_dropout: float
     activation: str
     norm_epsilon: float
-    norm_kind: NormKind = "layer"
+    norm: NormKind = "layer"
     bias: bool = True
     """Whether linear layers and norms have biases."""
     word_key: str = WORD_KEY

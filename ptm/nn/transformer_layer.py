@@ -53,12 +53,12 @@ class _SelfAttending(ResidualLayer):
         self.feed_forward = feed_forward
         self.feed_forward_norm = build_norm(shape, width)
 
-    def attended(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
+    def self_attention(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
         """The self-attention branch: (B, T, D), ids (B, T), extra inputs -> (B, T, D)."""
         read = self.before(self.attention_norm, hidden)
         return self.after(self.attention_norm, hidden, self.attention(read, example_ids, **told))
 
-    def fed_forward(self, hidden: Tensor) -> Tensor:
+    def feed_forward_branch(self, hidden: Tensor) -> Tensor:
         """The feed-forward branch: (B, T, D) -> (B, T, D)."""
         lowered = self.feed_forward(self.before(self.feed_forward_norm, hidden))
         return self.after(self.feed_forward_norm, hidden, lowered)
@@ -78,15 +78,15 @@ class TransformerLayer(_SelfAttending):
         *,
         pre_norm: bool,
         first_norm: bool = True,
-        told: tuple[str, ...] = (),
+        extra_inputs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(attention, feed_forward, shape, pre_norm=pre_norm, first_norm=first_norm)
-        self.told = told
+        self.extra_inputs = extra_inputs
 
     def forward(self, hidden: Tensor, example_ids: Tensor, *told: Tensor) -> Tensor:
         """(B, T, D), example ids (B, T), extra inputs of attention -> (B, T, D)."""
-        named = dict(zip(self.told, told, strict=True))
-        return self.fed_forward(self.attended(hidden, example_ids, **named))
+        named = dict(zip(self.extra_inputs, told, strict=True))
+        return self.feed_forward_branch(self.self_attention(hidden, example_ids, **named))
 
 
 class DecoderLayer(_SelfAttending):
@@ -100,12 +100,12 @@ class DecoderLayer(_SelfAttending):
         shape: ModelShape,
         *,
         pre_norm: bool,
-        told: tuple[str, ...] = (),
+        extra_inputs: tuple[str, ...] = (),
     ) -> None:
         super().__init__(attention, feed_forward, shape, pre_norm=pre_norm)
         self.cross_attention = cross_attention
         self.cross_attention_norm = build_norm(shape, shape.hidden_size)
-        self.told = told
+        self.extra_inputs = extra_inputs
 
     def forward(
         self,
@@ -116,11 +116,11 @@ class DecoderLayer(_SelfAttending):
         *told: Tensor,
     ) -> Tensor:
         """(B, T, D), ids (B, T), memory (B, K, D), its ids (B, K), extra inputs -> (B, T, D)."""
-        named = dict(zip(self.told, told, strict=True))
-        hidden = self.attended(hidden, example_ids, **named)
+        named = dict(zip(self.extra_inputs, told, strict=True))
+        hidden = self.self_attention(hidden, example_ids, **named)
         read = self.before(self.cross_attention_norm, hidden)
         crossed = self.cross_attention(read, example_ids, memory, memory_ids)
-        return self.fed_forward(self.after(self.cross_attention_norm, hidden, crossed))
+        return self.feed_forward_branch(self.after(self.cross_attention_norm, hidden, crossed))
 
 
 class ResidualAttentionLayer(_SelfAttending):
@@ -136,7 +136,7 @@ class ResidualAttentionLayer(_SelfAttending):
         """(B, T, D), ids (B, T), scores (B, H, T, T) -> (B, T, D) and, unless `last`, scores."""
         read = self.before(self.attention_norm, hidden)
         attended, scores = self.attention(read, example_ids, before)
-        hidden = self.fed_forward(self.after(self.attention_norm, hidden, attended))
+        hidden = self.feed_forward_branch(self.after(self.attention_norm, hidden, attended))
         return hidden if last else (hidden, scores)
 
 

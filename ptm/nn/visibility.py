@@ -22,7 +22,7 @@ def same_example(query_ids: Tensor, key_ids: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sight:
+class AttentionPattern:
     """An attention pattern: which keys of its example a query attends to.
 
     The tokens of an example are contiguous, so distances in the row are distances in the example.

@@ -14,15 +14,15 @@ from ptm.recipe.blocks import EngineBlock, TrainBlock
 class BatchPlan:
     """Rows per step = data-parallel ranks x gradient accumulation x rows per micro-batch."""
 
-    global_rows: int
+    global_batch_size: int
     ranks: int
     accumulation: int
-    micro_rows: int
+    micro_batch_size: int
 
     def __str__(self) -> str:
         return (
-            f"{self.global_rows} rows per step = {self.ranks} data-parallel ranks x "
-            f"{self.accumulation} accumulated x {self.micro_rows} rows per micro-batch"
+            f"{self.global_batch_size} rows per step = {self.ranks} data-parallel ranks x "
+            f"{self.accumulation} accumulated x {self.micro_batch_size} rows per micro-batch"
         )
 
 
@@ -50,32 +50,35 @@ def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
     return ranks // stages
 
 
-def batch_plan(*, global_rows: int, most_micro_rows: int, ranks: int) -> BatchPlan:
+def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int) -> BatchPlan:
     """The plan with the least accumulation whose micro-batches hold at most `most_micro_rows` rows.
 
     Raises UserError if the global batch does not divide over the ranks.
     """
-    if global_rows % ranks:
-        lower, upper = global_rows - global_rows % ranks, global_rows + ranks - global_rows % ranks
+    if global_batch_size % ranks:
+        lower, upper = (
+            global_batch_size - global_batch_size % ranks,
+            global_batch_size + ranks - global_batch_size % ranks,
+        )
         fix = f"{lower} or {upper}" if lower else f"{upper}"
-        fewer = max(n for n in range(1, ranks) if global_rows % n == 0)
+        fewer = max(n for n in range(1, ranks) if global_batch_size % n == 0)
         raise UserError(
-            f"train.global_batch_size = {global_rows} does not divide over {ranks} data-parallel "
-            f"ranks ({global_rows} / {ranks} = {global_rows / ranks:.3f} rows per rank). Set it to "
+            f"train.global_batch_size = {global_batch_size} does not divide over {ranks} data-parallel "
+            f"ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} rows per rank). Set it to "
             f"{fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
         )
-    rows = global_rows // ranks
+    rows = global_batch_size // ranks
     accumulation = next(
-        n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most_micro_rows
+        n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= max_micro_batch_size
     )
-    return BatchPlan(global_rows, ranks, accumulation, rows // accumulation)
+    return BatchPlan(global_batch_size, ranks, accumulation, rows // accumulation)
 
 
 def batches_of(train: TrainBlock, engine: EngineBlock, *, ranks: int | None = None) -> BatchPlan:
     """The recipe's batch plan over `ranks` ranks, by default over those that a launcher started."""
     return batch_plan(
-        global_rows=train.global_batch_size,
-        most_micro_rows=train.micro_batch_size,
+        global_batch_size=train.global_batch_size,
+        max_micro_batch_size=train.micro_batch_size,
         ranks=data_parallel_ranks(engine.pipeline_stages, ranks),
     )
 

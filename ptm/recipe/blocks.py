@@ -28,7 +28,7 @@ class EarlyStopping(Config):
     """A metric of the evaluation: `loss`, `mlm_accuracy`, or `news/loss` of a named set."""
     patience: PositiveInt = 3
     """The number of consecutive evaluations without an improvement after which training ends."""
-    minimum_change: NonNegativeFloat = 0.0
+    min_delta: NonNegativeFloat = 0.0
     """The smallest change that counts as an improvement."""
 
 
@@ -45,7 +45,7 @@ class AnomalyBlock(Config):
     """The number of preceding steps that a step is compared with."""
     limit: PositiveInt = 10
     """A run with more anomalies than this ends, whatever the policy."""
-    text: bool = False
+    record_text: bool = False
     """Whether events.jsonl holds the texts of the batch besides the numbers of its examples."""
 
 
@@ -144,7 +144,7 @@ class CheckpointBlock(Config):
     best: str | None = None
     """A metric of the evaluation (`loss`, `mlm_accuracy`): the checkpoint with its best value is
     also kept."""
-    write_behind: bool = True
+    async_save: bool = True
     """Copy the state to host memory and write it while training continues (not with NVMe
     offload)."""
     node_local: bool = False
@@ -166,7 +166,7 @@ class WandbBlock(Config):
 class TrackingBlock(Config):
     """Intervals of logging and evaluation; W&B and TensorBoard."""
 
-    report_every: PositiveInt = 100
+    log_every: PositiveInt = 100
     """Steps between two records in metrics.jsonl, on the console and in the trackers."""
     evaluate_every: PositiveInt = 1000
     """Steps between two evaluations. The last step is always evaluated."""

@@ -17,7 +17,7 @@ from ptm.recipe.blocks import Recipe
 from ptm.recipe.former_keys import FORMAT, FORMAT_KEY, convert, take_format
 from ptm.recipe.model_recipe import ModelRecipe
 from ptm.recipe.rules import problems
-from ptm.recipe.source import Key, Source, is_text
+from ptm.recipe.source import Key, RecipeSource, is_text
 from ptm.recipe.suggestions import key_hint, value_hint
 
 C = TypeVar("C", bound=Config)
@@ -29,7 +29,7 @@ def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
     A resolved recipe that an earlier version wrote is converted to today's keys. Raises UserError
     with one line per mistake.
     """
-    source = Source.read(path)
+    source = RecipeSource.read(path)
     number = take_format(source.data, name=path)
     if number is not None:
         source.data = convert(source.data, format_number=number)
@@ -46,7 +46,7 @@ def recipe_from_data(
     Keys of `data` that a whole `Recipe` has and `kind` lacks are dropped; those of `overrides` are
     errors. Raises UserError with one line per mistake.
     """
-    source = Source(_only_known(deepcopy(dict(data)), kind, whole=Recipe), name, {})
+    source = RecipeSource(_only_known(deepcopy(dict(data)), kind, whole=Recipe), name, {})
     for argument in overrides:
         source.override(argument)
     return _validated(source, kind)
@@ -70,7 +70,7 @@ def _is_config(annotation: Any) -> TypeGuard[type[Config]]:
     return isinstance(annotation, type) and issubclass(annotation, Config)
 
 
-def _validated(source: Source, kind: type[C]) -> C:
+def _validated(source: RecipeSource, kind: type[C]) -> C:
     try:
         recipe = kind.model_validate(source.data)
     except ValidationError as error:
@@ -84,7 +84,7 @@ def _validated(source: Source, kind: type[C]) -> C:
     return recipe
 
 
-def _sentence(error: dict[str, Any], source: Source) -> str:
+def _sentence(error: dict[str, Any], source: RecipeSource) -> str:
     """One pydantic error as `file:line: dotted.path: what was wrong`."""
     key = _written_path(error["loc"], source.data)
     context = error.get("ctx", {})

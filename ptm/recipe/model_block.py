@@ -98,6 +98,6 @@ class ModelBlock(Config):
             attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
             activation=stack.activation_name,
             norm_epsilon=stack.epsilon,
-            norm_kind=stack.norm_kind,
+            norm=stack.norm_kind,
             bias=stack.has_biases,
         )

@@ -149,7 +149,7 @@ def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> 
 def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
     data, embedding = recipe.data, recipe.model.embedding
     yield from _too_long("data.sequence_length", data.sequence_length, embedding, "model.embedding")
-    if "segment" in embedding.of and embedding.segments < recipe.objective.segments:
+    if "segment" in embedding.parts and embedding.segments < recipe.objective.segments:
         yield Problem(
             "model.embedding.segments",
             f"{embedding.segments} is less than the {recipe.objective.segments} segments of an "
@@ -191,11 +191,11 @@ def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Prob
 def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.engine.pipeline_stages == 1:
         return
-    if recipe.objective.no_stages is not None:
+    if recipe.objective.pipeline_obstacle is not None:
         yield Problem(
             "engine.pipeline_stages",
             f"objective.type = {recipe.objective.type} does not support pipeline stages: "
-            f"{recipe.objective.no_stages}. Set engine.pipeline_stages: 1.",
+            f"{recipe.objective.pipeline_obstacle}. Set engine.pipeline_stages: 1.",
         )
     if recipe.optimizer.needs_whole_parameters:
         yield Problem(

@@ -21,7 +21,7 @@ from ptm.errors import UserError
 Key = tuple[str | int, ...]
 
 _MOST_DEPTH, _MOST_ALIASES, _MOST_VALUES = 32, 64, 10_000
-"""Limits far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
+"""StopRule far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
 
 
 class _NotPlainError(YAMLError):
@@ -80,7 +80,7 @@ def _events(text: str) -> Iterator[Any]:
         raise YAMLError(str(error)) from error
 
 
-class Source:
+class RecipeSource:
     """The data of a recipe and the place where each key was written."""
 
     def __init__(self, data: dict[str, Any], name: str, lines: Mapping[Key, int]) -> None:
@@ -90,7 +90,7 @@ class Source:
         self._overrides: list[tuple[Key, str]] = []
 
     @classmethod
-    def read(cls, path: str) -> Source:
+    def read(cls, path: str) -> RecipeSource:
         """Read a recipe file. Raises UserError if it cannot be read or is not a mapping."""
         try:
             text = Path(path).read_text(encoding="utf-8")

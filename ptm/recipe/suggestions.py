@@ -55,7 +55,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "name": ("run_name", "exp_name", "experiment_name"),
     "runs_dir": ("output_dir", "output_model_path", "save_dir", "save_folder", "out_dir"),
     "seed": ("random_seed", "data_seed"),
-    # Checkpoints and tracking
+    # CheckpointManager and tracking
     "checkpoint.every": (
         *("save_steps", "save_interval", "save_checkpoint_steps", "save_every"),
         *("checkpoint_interval", "save_freq"),
@@ -153,7 +153,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "objective.short_probability": ("short_seq_prob",),
     "objective.label_smoothing": ("label_smoothing_factor",),
     "objective.head.tied": ("tie_word_embeddings", "tie_weights", "tie_embeddings"),
-    "objective.concatenate": ("full_sentences", "group_texts", "concat"),
+    "objective.concatenate": ("concatenate", "group_texts", "concat"),
     "objective.add_bos": ("add_bos_token", "add_special_tokens", "prepend_bos"),
     "objective.noise.mean_length": ("mean_noise_span_length",),
     "objective.noise.rate": ("noise_density", "corruption_rate"),

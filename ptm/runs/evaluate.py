@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from ptm.engines.metric_sums import Counted, means_of, metric_sums
-from ptm.engines.ranks import keep_large_blocks
+from ptm.engines.metric_sums import CountingIterator, means_of, metric_sums
+from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.loading.batches import evaluation_batches
 from ptm.loading.rows import store_of, vocabularies_of
 from ptm.model.build import build_plan
@@ -24,7 +24,7 @@ from ptm.train.inputs import evaluation_rows
 logger = logging.getLogger(__name__)
 
 
-def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
+def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, Any]:
     """Metrics on the held-out documents of the store that the recipe or `overrides` name.
 
     The metrics of a named evaluation set have its name as prefix: `news/loss`. A student is
@@ -36,7 +36,7 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
         raise UserError(
             "data.held_out = 0 leaves nothing to evaluate on. Set for example data.held_out=0.01."
         )
-    recipe = recipe.model_copy(update={"objective": recipe.objective.alone})
+    recipe = recipe.model_copy(update={"objective": recipe.objective.without_teachers})
     data = recipe.data
     logger.info(
         "layout %s, rows of %s tokens, objective %s",
@@ -53,17 +53,17 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
         vocabulary_size=vocabularies.source.size,
         target_vocabulary_size=vocabularies.target.size,
     )
-    keep_large_blocks()
+    keep_large_allocations()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = batch_plan(
-        global_rows=recipe.train.global_batch_size,
-        most_micro_rows=recipe.train.micro_batch_size,
+        global_batch_size=recipe.train.global_batch_size,
+        max_micro_batch_size=recipe.train.micro_batch_size,
         ranks=1,
-    ).micro_rows
+    ).micro_batch_size
     found: dict[str, Any] = {"source": str(source.folder)}
     for name, rows in sets.items():
-        batches = Counted(evaluation_batches(rows, size), recipe.objective)
+        batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
         sums = metric_sums(model.to(device), recipe.objective, batches, device)
         figures = {
             "store": store_of(recipe, name)[1],
@@ -76,7 +76,7 @@ def evaluate_source(source: Source, overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def recipe_with_store(source: Source, overrides: Sequence[str]) -> DataRecipe:
+def recipe_with_store(source: ModelSource, overrides: Sequence[str]) -> DataRecipe:
     """The part of a recipe that an evaluation needs. Raises UserError if it names no store."""
     recipe = source.data_recipe(overrides)
     if not recipe.data.store:

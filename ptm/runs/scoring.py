@@ -15,9 +15,9 @@ from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
 from ptm.errors import UserError
-from ptm.inference.generate import Choice, Generator
-from ptm.interop.sources.base import Source
-from ptm.loading.rows import RowSet
+from ptm.inference.generate import GenerationConfig, Generator
+from ptm.interop.sources.base import ModelSource
+from ptm.loading.rows import PackedDataset
 from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.recipe.data_block import metric_key
 from ptm.runs.evaluate import recipe_with_store
@@ -37,9 +37,9 @@ class HeldOut:
 
 
 def written_scores(
-    source: Source,
+    source: ModelSource,
     overrides: Sequence[str],
-    choice: Choice,
+    choice: GenerationConfig,
     *,
     count: int | None,
     report: Callable[[int], None] = lambda done: None,
@@ -120,7 +120,7 @@ def _package(name: str) -> ModuleType:
         ) from error
 
 
-def _held_out(rows: RowSet, generator: Generator) -> Iterator[HeldOut]:
+def _held_out(rows: PackedDataset, generator: Generator) -> Iterator[HeldOut]:
     for first in range(0, len(rows), _ROWS_TOGETHER):
         chosen = np.arange(first, min(first + _ROWS_TOGETHER, len(rows)), dtype=np.int64)
         batch = rows.micro_batch(chosen, np.zeros_like(chosen))

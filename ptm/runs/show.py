@@ -13,7 +13,7 @@ from ptm.errors import UserError
 from ptm.loading.rows import TRAIN, open_rows, open_store
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
-from ptm.model.stages import stage_bounds, step_sizes
+from ptm.model.stages import stage_bounds, operation_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import Recipe
@@ -36,7 +36,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
     )
-    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.steps)} model operations"
+    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
     yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
     if recipe.optimizer.layer_decay is not None:
         yield from _rates(plan, recipe.optimizer.layer_decay)
@@ -76,9 +76,9 @@ def _rates(plan: Plan, decay: float) -> Iterator[str]:
 
 def _stages(plan: Plan, stages: int, freeze: Sequence[str]) -> Iterator[str]:
     bounds = stage_bounds(plan, stages, frozen=frozen_parameters(plan, freeze))
-    sizes = step_sizes(plan)
+    sizes = operation_sizes(plan)
     for stage, (first, after) in enumerate(pairwise(bounds)):
-        names = [step.name for step in plan.steps[first:after]]
+        names = [step.name for step in plan.operations[first:after]]
         what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         count = sum(sum(sizes[index]) for index in range(first, after))
         yield f"stage {stage}: {what}, {count:,} parameters"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptm.components.objectives.base import BatchView, MicroBatch
 from ptm.data.placement import DECODER
-from ptm.loading.rows import RowSet
+from ptm.loading.rows import PackedDataset
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 _ROWS_SHOWN = 2
@@ -17,7 +17,7 @@ _ROWS_SHOWN = 2
 Tensors = Mapping[str, NDArray[np.int64]]
 
 
-def decoded_rows(rows: RowSet) -> Iterator[str]:
+def decoded_rows(rows: PackedDataset) -> Iterator[str]:
     """Describe the first rows, one line per example."""
     chosen = np.arange(min(_ROWS_SHOWN, len(rows)), dtype=np.int64)
     batch = rows.micro_batch(chosen, np.zeros_like(chosen))

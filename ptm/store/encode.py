@@ -40,7 +40,7 @@ class EncodedTexts:
     """Whether each token starts a word (T); None without a segmenter."""
 
 
-class TextEncoder:
+class TextTokenizer:
     """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Counts:
     """Tokens of the sources, with layout `pairs`."""
 
 
-class BlockEncoder:
+class BlockTokenizer:
     """Turns a block into the arrays of a shard."""
 
     def __init__(
@@ -138,8 +138,8 @@ class BlockEncoder:
         target = target_tokenizer.load(key="target_tokenizer") if target_tokenizer else source
         largest = max(source.vocabulary.size, target.vocabulary.size)
         dtype = np.uint16 if largest <= 2**16 else np.uint32
-        self._encode = TextEncoder(source, segmenter, dtype)
-        self._encode_targets = TextEncoder(target, None, dtype)
+        self._encode = TextTokenizer(source, segmenter, dtype)
+        self._encode_targets = TextTokenizer(target, None, dtype)
         self._layout = layout
         self._splits = sentence_splitting
 
@@ -193,7 +193,7 @@ def _shard_name(block: Block) -> str:
     return f"shard-{block.file:05d}-{block.number:06d}"
 
 
-def write_block(encode: BlockEncoder, block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
+def write_block(encode: BlockTokenizer, block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
     """Encode a block and write it as one shard of the folder `partial`.
 
     SHARD.json, with shard info and counts, is renamed into place last: if it exists, so does the

@@ -270,10 +270,10 @@ class TokenStore:
         not in the vocabulary, which means that the store is damaged.
         """
         tokens = self._gather("tokens", starts, lengths)
-        self.refuse_foreign(tokens, max(self.info.vocabulary_size, self.info.target_size))
+        self.check_token_ids(tokens, max(self.info.vocabulary_size, self.info.target_size))
         return tokens
 
-    def refuse_foreign(self, tokens: I64, vocabulary_size: int) -> None:
+    def check_token_ids(self, tokens: I64, vocabulary_size: int) -> None:
         """Raise UserError if an id is not below `vocabulary_size`."""
         if tokens.size and int(tokens.max()) >= vocabulary_size:
             raise UserError(

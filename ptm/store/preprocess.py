@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from ptm.errors import UserError
-from ptm.store.encode import BlockEncoder, Counts, finished_shard
+from ptm.store.encode import BlockTokenizer, Counts, finished_shard
 from ptm.store.format import MANIFEST, ShardInfo, StoreInfo, write_manifest
 from ptm.store.staging import (
     WORK,
-    cleared_if_refused,
+    check_own_folder,
+    clear_on_user_error,
     continue_or_clear,
     existing,
     make_folder,
     publish,
-    refuse_foreign,
 )
-from ptm.store.workers import Encoders
-from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, refuse_other_encoding
+from ptm.store.workers import TokenizerPool
+from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_encoding
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
@@ -40,8 +40,8 @@ _BLOCKS = 64
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of preprocessing: totals so far, and seconds since the start."""
+class PreprocessingProgress:
+    """SaveProgress of preprocessing: totals so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int
@@ -63,9 +63,9 @@ class Preprocessing:
     target_tokenizer: TokenizerConfig | None = None
     """Tokenizer of the targets with layout `pairs`; None: `tokenizer`."""
 
-    def encoder(self) -> BlockEncoder:
+    def encoder(self) -> BlockTokenizer:
         """The encoder that turns blocks into shards; called once per worker process."""
-        return BlockEncoder(
+        return BlockTokenizer(
             self.tokenizer,
             self.segmenter,
             self.layout,
@@ -97,7 +97,7 @@ def preprocess(
     *,
     workers: int,
     fresh: bool,
-    report: Callable[[Progress], None],
+    report: Callable[[PreprocessingProgress], None],
 ) -> StoreInfo:
     """Create `store` and return its manifest; return at once if it exists with the same content.
 
@@ -111,8 +111,8 @@ def preprocess(
     if (store / MANIFEST).exists() and not fresh:
         return existing(store, description)
     partial = store.with_name(store.name + ".partial")
-    refuse_foreign(store, MANIFEST)
-    refuse_foreign(partial, WORK)
+    check_own_folder(store, MANIFEST)
+    check_own_folder(partial, WORK)
     make_folder(partial)
     with (partial / "lock").open("w") as lock:
         try:
@@ -121,12 +121,12 @@ def preprocess(
             raise UserError(
                 f"{partial}: another `ptm preprocess` is writing to this folder."
             ) from error
-        with cleared_if_refused(partial):
+        with clear_on_user_error(partial):
             continue_or_clear(partial, description, fresh=fresh)
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
             tokens = sum(shard.tokens for shard in shards)
             pairs = work.layout == "pairs"
-            refuse_useless(work.corpus, counts, tokens=tokens, pairs=pairs)
+            check_corpus(work.corpus, counts, tokens=tokens, pairs=pairs)
             info = StoreInfo(
                 tokenizer=tokenizer.fingerprint,
                 vocabulary_size=tokenizer.vocabulary.size,
@@ -145,7 +145,11 @@ def preprocess(
 
 
 def _encode_all(
-    work: Preprocessing, partial: Path, *, workers: int, report: Callable[[Progress], None]
+    work: Preprocessing,
+    partial: Path,
+    *,
+    workers: int,
+    report: Callable[[PreprocessingProgress], None],
 ) -> tuple[list[ShardInfo], list[Counts]]:
     """Encode all blocks; return their shards and counts in the order of the corpus."""
     began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
@@ -159,11 +163,11 @@ def _encode_all(
         documents += result[0].documents
         tokens += result[0].tokens
         read = int(read_before[block.file]) + block.bytes_read
-        report(Progress(read, total, documents, tokens, time.perf_counter() - began))
+        report(PreprocessingProgress(read, total, documents, tokens, time.perf_counter() - began))
 
     # A small corpus is encoded sooner than a worker process starts.
     small = total < 2 * _SMALLEST_BLOCK and not any(file.compressed for file in work.corpus)
-    with Encoders(work.encoder, partial, workers=1 if small else workers) as encoders:
+    with TokenizerPool(work.encoder, partial, workers=1 if small else workers) as encoders:
         for block in _blocks(work):
             finished = finished_shard(partial, block)
             if finished is not None:
@@ -197,7 +201,7 @@ def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]
     return {**lines, "pairs_with_an_empty_side": empty, **sides}
 
 
-def refuse_useless(
+def check_corpus(
     corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int, pairs: bool
 ) -> None:
     """Raise UserError if a file has too many undecodable lines or the corpus has no text."""
@@ -210,7 +214,7 @@ def refuse_useless(
                 first = before + c.first_invalid + 1
                 break
             before += c.lines
-        refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
+        check_encoding(file.path, lines=lines, invalid=invalid, first=first)
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
         empty = sum(c.empty_documents for c in counts)

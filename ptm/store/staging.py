@@ -19,7 +19,7 @@ WORK = "work.json"
 
 
 @contextmanager
-def cleared_if_refused(partial: Path) -> Iterator[None]:
+def clear_on_user_error(partial: Path) -> Iterator[None]:
     """Remove `partial` if the body raises UserError, as the input is wrong.
 
     Finished shards are kept if a worker is killed or a write fails, since the run can be resumed;
@@ -39,7 +39,7 @@ def cleared_if_refused(partial: Path) -> Iterator[None]:
         ) from error
 
 
-def refuse_foreign(folder: Path, ours: str) -> None:
+def check_own_folder(folder: Path, ours: str) -> None:
     """Raise UserError unless `folder` is absent, empty or contains the file `ours`."""
     if not folder.exists():
         return

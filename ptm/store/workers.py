@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.store.encode import BlockEncoder, Counts, write_block
+from ptm.store.encode import BlockTokenizer, Counts, write_block
 from ptm.store.format import ShardInfo
 from ptm.text.corpus import Block
 
@@ -27,14 +27,14 @@ class WorkerKilledError(UserError):
 _Note = Callable[[Block, tuple[ShardInfo, Counts]], None]
 
 
-class Encoders:
+class TokenizerPool:
     """Encodes blocks in this process (one worker) or in a pool of worker processes.
 
     At most `workers` + 1 blocks are in flight, which bounds the memory.
     """
 
     def __init__(
-        self, make_encoder: Callable[[], BlockEncoder], partial: Path, *, workers: int
+        self, make_encoder: Callable[[], BlockTokenizer], partial: Path, *, workers: int
     ) -> None:
         """`make_encoder` is called once per process; shards are written to the folder `partial`."""
         self._partial = partial
@@ -52,7 +52,7 @@ class Encoders:
                 initargs=(make_encoder, os.getpid()),
             )
 
-    def __enter__(self) -> Encoders:
+    def __enter__(self) -> TokenizerPool:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -88,10 +88,10 @@ class Encoders:
                 ) from error
 
 
-_worker_encoder: BlockEncoder | None = None
+_worker_encoder: BlockTokenizer | None = None
 
 
-def _start_worker(make_encoder: Callable[[], BlockEncoder], parent: int) -> None:
+def _start_worker(make_encoder: Callable[[], BlockTokenizer], parent: int) -> None:
     global _worker_encoder
     # One process per core: threads inside each would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -15,7 +15,7 @@ _EXAMPLES = 8
 
 
 @dataclass(frozen=True)
-class Figures:
+class Coverage:
     """Counts over one text, tokenised by one tokenizer."""
 
     characters: int
@@ -24,7 +24,7 @@ class Figures:
     unknown: int
     """How many of the tokens are the unknown token."""
 
-    def story(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The counts and their ratios, as a dict to print."""
         return {
             "characters": self.characters,
@@ -60,7 +60,7 @@ def _ordinary(tokenizer: Tokenizer, tokens: list[str]) -> list[str]:
     return list(islice((token for token in tokens if ids[token] in ordinary), _EXAMPLES))
 
 
-def figures(tokenizers: tuple[Tokenizer, ...], text: TrainingText) -> list[Figures]:
+def coverage(tokenizers: tuple[Tokenizer, ...], text: TrainingText) -> list[Coverage]:
     """Tokenise `text` with each tokenizer and count. Raises UserError if there is no text."""
     characters = 0
     tokens, unknown = [0] * len(tokenizers), [0] * len(tokenizers)
@@ -72,7 +72,7 @@ def figures(tokenizers: tuple[Tokenizer, ...], text: TrainingText) -> list[Figur
             for ids in tokenizer.encode(lines):
                 tokens[index] += len(ids)
                 unknown[index] += ids.count(unk)
-    return [Figures(characters, t, u) for t, u in zip(tokens, unknown, strict=True)]
+    return [Coverage(characters, t, u) for t, u in zip(tokens, unknown, strict=True)]
 
 
 def _batches(lines: Iterator[str]) -> Iterator[list[str]]:

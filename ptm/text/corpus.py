@@ -244,7 +244,7 @@ class Lines:
     """Index in the block, from 0, of the first line that is not UTF-8."""
 
 
-def refuse_other_encoding(path: str, *, lines: int, invalid: int, first: int) -> None:
+def check_encoding(path: str, *, lines: int, invalid: int, first: int) -> None:
     """Raise UserError if more than 1 % of a file's lines are not UTF-8.
 
     `lines` and `invalid` are counts, `first` is the number (from 1) of the first invalid line.

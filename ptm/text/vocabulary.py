@@ -92,7 +92,7 @@ class Vocabulary:
         )
         return flags
 
-    def refuse_capitals(self, text_of: Callable[[str], str]) -> None:
+    def check_lowercase(self, text_of: Callable[[str], str]) -> None:
         """Raise UserError if lowercased text can never produce many of the tokens.
 
         More than a tenth of the cased words must have capitals: many lowercase vocabularies contain
@@ -120,7 +120,7 @@ def sentinel(number: int) -> str:
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Source and target vocabulary; the same object unless the recipe has a `target_tokenizer`."""
+    """RecipeSource and target vocabulary; the same object unless the recipe has a `target_tokenizer`."""
 
     source: Vocabulary
     target: Vocabulary

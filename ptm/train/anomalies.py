@@ -17,7 +17,7 @@ from ptm.engines.base import StepResult
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import AnomalyBlock
 from ptm.train.run_folder import EVENTS, RunFolder
-from ptm.train.saving.schedule import Checkpoints
+from ptm.train.saving.schedule import CheckpointManager
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class AnomalyPolicy:
         self,
         rule: AnomalyBlock,
         folder: RunFolder,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointManager,
         *,
         fp16: bool,
         first: bool,

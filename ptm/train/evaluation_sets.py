@@ -8,10 +8,10 @@ from itertools import repeat
 
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
-from ptm.engines.metric_sums import Counted, means_of
-from ptm.engines.ranks import Ranks, summed
+from ptm.engines.metric_sums import CountingIterator, means_of
+from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, evaluation_batches, no_rows
-from ptm.loading.rows import RowSet
+from ptm.loading.rows import PackedDataset
 from ptm.recipe.data_block import metric_key
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class EvaluationSets:
 
     def __init__(
         self,
-        sets: Mapping[str, RowSet],
+        sets: Mapping[str, PackedDataset],
         objective: Objective,
         engine: Engine,
         ranks: Ranks,
@@ -42,12 +42,16 @@ class EvaluationSets:
         """The objective's metrics on each set, with the loss weights of `step`."""
         return {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
 
-    def _metrics_of(self, rows: RowSet, *, step: int) -> dict[str, float]:
-        batches = Counted(self._batches(rows), self._objective)
+    def _metrics_of(self, rows: PackedDataset, *, step: int) -> dict[str, float]:
+        batches = CountingIterator(self._batches(rows), self._objective)
         sums = self._engine.sums(batches)
         # Only stage 0 counts: the last stage reads the same rows.
-        counts = batches.counts if self._ranks.stage == 0 else dict.fromkeys(batches.counts, 0.0)
-        every = summed(
+        counts = (
+            batches.counts
+            if self._ranks.pipeline_stage == 0
+            else dict.fromkeys(batches.counts, 0.0)
+        )
+        every = all_reduce_sum(
             {
                 **{f"sum {name}": value for name, value in sums.items()},
                 **{f"count {name}": value for name, value in counts.items()},
@@ -61,14 +65,14 @@ class EvaluationSets:
             step=step,
         )
 
-    def _batches(self, rows: RowSet) -> Iterator[StepBatch]:
+    def _batches(self, rows: PackedDataset) -> Iterator[StepBatch]:
         """The batches of this rank; every rank has the same number."""
         ranks, size = self._ranks, self._micro_rows
-        if not ranks.reads_rows:
-            count = -(-len(rows) // (size * ranks.data_ranks))
+        if not ranks.loads_data:
+            count = -(-len(rows) // (size * ranks.data_parallel_size))
             return repeat(no_rows(self._objective), count)
         return evaluation_batches(
-            rows, size, data_rank=ranks.data_rank, data_ranks=ranks.data_ranks
+            rows, size, data_rank=ranks.data_parallel_rank, data_ranks=ranks.data_parallel_size
         )
 
     def tell_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:

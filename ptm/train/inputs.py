@@ -12,7 +12,7 @@ from ptm.engines.offload import lacking_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, RowSet, open_rows
+from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, DataRecipe, Recipe
@@ -22,20 +22,20 @@ from ptm.train.validate import check_parts
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TrainingInputs:
     """Opened inputs of a training, besides its recipe."""
 
     tokenizer: Tokenizer
     plan: Plan
     batch: BatchPlan
     ds_config: dict[str, Any]
-    train: RowSet
-    evaluation: dict[str, RowSet]
+    train: PackedDataset
+    evaluation: dict[str, PackedDataset]
     teachers: Teachers | None
     steps: int
 
 
-def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
+def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     """Open the inputs of a recipe. Raises UserError if one is missing or does not fit.
 
     `ranks`: number of ranks that will be started; by default, the number already launched.
@@ -50,7 +50,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     # Read the objective's files once, for all splits.
-    recipe = recipe.model_copy(update={"objective": recipe.objective.prepared(tokenizer)})
+    recipe = recipe.model_copy(update={"objective": recipe.objective.with_files(tokenizer)})
     if recipe.engine.attention == "flex" and not torch.cuda.is_available():
         raise UserError(
             "engine.attention = flex trains only on GPUs, and no GPU is available. "
@@ -59,7 +59,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
-    return Inputs(
+    return TrainingInputs(
         tokenizer=tokenizer,
         plan=build_plan(
             recipe.model,
@@ -76,7 +76,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> Inputs:
     )
 
 
-def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, RowSet]:
+def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:
     """Rows of each evaluation set, by name. Raises UserError if one cannot be read or is empty."""
     found = {}
     for name in recipe.data.evaluation_names:

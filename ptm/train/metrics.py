@@ -14,10 +14,10 @@ import torch
 
 from ptm.durations import clock
 from ptm.engines.base import StepResult
-from ptm.engines.ranks import Ranks, summed
+from ptm.engines.ranks import Ranks, all_reduce_sum
 
 
-class Window:
+class MetricWindow:
     """Sums of the step metrics since the last report.
 
     Each rank adds up its local metrics on the device; a report reduces them over all ranks. The
@@ -29,7 +29,7 @@ class Window:
         self._ranks = ranks
         # Saved sums are already reduced over ranks, so rank 0 alone takes them back.
         self._sums: dict[str, torch.Tensor] = {
-            name: torch.tensor(value if ranks.first else 0.0, dtype=torch.float64)
+            name: torch.tensor(value if ranks.is_main else 0.0, dtype=torch.float64)
             for name, value in (state["sums"] if state else {}).items()
         }
         self._steps: int = state["steps"] if state else 0
@@ -37,14 +37,16 @@ class Window:
 
     def add(self, result: StepResult) -> None:
         """Add one step."""
-        for name, value in result.shares.items():
+        for name, value in result.local_metrics.items():
             value = value.detach().double()
             self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
         self._steps += 1
         self._skipped += result.skipped
 
     def _over_ranks(self) -> dict[str, float]:
-        return summed({name: float(total) for name, total in self._sums.items()}, self._ranks)
+        return all_reduce_sum(
+            {name: float(total) for name, total in self._sums.items()}, self._ranks
+        )
 
     def means(self) -> dict[str, float]:
         """Mean of every metric over the steps of the window. Collective."""
@@ -59,7 +61,7 @@ class Window:
         return {"sums": self._over_ranks(), "steps": self._steps, "skipped": self._skipped}
 
 
-class Speed:
+class Throughput:
     """Throughput since the last report. Not saved in checkpoints."""
 
     def __init__(self) -> None:

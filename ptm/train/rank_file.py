@@ -78,9 +78,9 @@ class RankFile:
         if "torch" not in sys.modules:
             # Without torch, no collective can have been called.
             return
-        from ptm.engines.ranks import flights
+        from ptm.engines.ranks import dump_flight_recorder
 
-        found = flights()
+        found = dump_flight_recorder()
         if found is None:
             return
         # Best effort: the process may be killed at any moment, and the disk may be full.

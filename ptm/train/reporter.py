@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ptm.engines.base import StepResult, StepTotals
-from ptm.engines.ranks import Ranks, gathered
-from ptm.train.metrics import MetricsFile, Speed, Window, console_line, peak_memory
+from ptm.engines.ranks import Ranks, all_gather
+from ptm.train.metrics import MetricsFile, MetricWindow, Throughput, console_line, peak_memory
 from ptm.train.run_folder import RunFolder
 from ptm.train.trackers import Trackers
 
@@ -32,17 +32,17 @@ class Reporter:
     ) -> None:
         """`steps`: of the whole run. `higher`: whether a higher value of a metric is better."""
         self._higher = higher
-        self.speed = Speed()
+        self.speed = Throughput()
         self._path = folder.metrics
         self._ranks = ranks
         self._trackers = trackers
         self._steps = steps
-        self._window = Window(ranks)
+        self._window = MetricWindow(ranks)
         self._file: MetricsFile | None = None
 
     def resume(self, window: Mapping[str, Any]) -> None:
         """Restore the metric sums that a checkpoint saved between two reports."""
-        self._window = Window(self._ranks, window)
+        self._window = MetricWindow(self._ranks, window)
 
     def window_state(self) -> dict[str, Any]:
         """Metric sums for the checkpoint. Collective."""
@@ -50,7 +50,7 @@ class Reporter:
 
     def open(self) -> None:
         """Open metrics.jsonl, on rank 0."""
-        self._file = MetricsFile(self._path) if self._ranks.first else None
+        self._file = MetricsFile(self._path) if self._ranks.is_main else None
 
     def close(self) -> None:
         """Close metrics.jsonl."""
@@ -70,9 +70,11 @@ class Reporter:
         `progress`: step, split, epoch and counts so far. `state`: learning rate, loss scale and
         skipped steps. `waited`: seconds that this rank waited for data.
         """
-        # Reading the means waits for the device, so read the clock afterwards.
+        # ReadProgress the means waits for the device, so read the clock afterwards.
         means = self._window.means()
-        every = gathered({"memory": peak_memory(self._ranks.device), "waited": waited}, self._ranks)
+        every = all_gather(
+            {"memory": peak_memory(self._ranks.device), "waited": waited}, self._ranks
+        )
         record = {
             **progress,
             **{name: means[name] for name in sorted(means, key=lambda name: name != "loss")},
@@ -81,7 +83,7 @@ class Reporter:
             "memory_bytes": int(max(row["memory"] for row in every)),
         }
         self.tell(record)
-        self._window = Window(self._ranks)
+        self._window = MetricWindow(self._ranks)
 
     def tell(self, *records: Mapping[str, Any]) -> None:
         """Write finished reports, on rank 0."""

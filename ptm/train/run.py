@@ -12,33 +12,33 @@ from dataclasses import replace
 import ptm
 from ptm.checkpoint.format import Checkpoint
 from ptm.checkpoint.verification import digest_of
-from ptm.engines.deepspeed import refuse_config
+from ptm.engines.deepspeed import check_config
 from ptm.engines.pipeline import PipelineEngine
 from ptm.engines.ranks import (
     Ranks,
-    agreed,
-    agreed_by,
-    join_ranks,
-    limit_waiting,
-    objects_of_all,
-    record_flights,
+    all_gather_objects,
+    enable_flight_recorder,
+    init_process_group,
+    run_on_all_ranks,
+    run_on_ranks,
+    set_timeout,
 )
 from ptm.engines.zero import PlainEngine
 from ptm.errors import EXIT_DONE, UserError
-from ptm.model.initial_weights import FirstWeights
+from ptm.model.initial_weights import InitialWeights
 from ptm.model.plain_model import parameter_count
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import launched_ranks
 from ptm.recipe.blocks import CheckpointBlock
-from ptm.train.inputs import Inputs, open_inputs
+from ptm.train.inputs import TrainingInputs, open_inputs
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder, log_to
-from ptm.train.saving.resume import checkpoint_to_go_on_from
+from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
-from ptm.train.trainer import Data, OnStepBegin, Trainer, ignore_step
-from ptm.train.warm_start.load import Start, weights_to_start_from
+from ptm.train.trainer import OnStepBegin, Trainer, TrainingData, ignore_step
+from ptm.train.warm_start.load import WarmStart, load_warm_start
 
 logger = logging.getLogger(__name__)
 
@@ -62,17 +62,17 @@ def train(
     if launched_ranks() == 1:
         # With a single rank, check the inputs before starting DeepSpeed.
         recipe = load()
-        refuse_too_few_ranks(recipe.engine.pipeline_stages)
+        check_rank_count(recipe.engine.pipeline_stages)
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
-            ranks = join_ranks(recipe.engine.backend)
+            ranks = init_process_group(recipe.engine.backend)
             return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
     ranks = _join(load)
-    recipe = agreed(ranks, load)
-    ranks = replace(ranks, stages=recipe.engine.pipeline_stages)
+    recipe = run_on_all_ranks(ranks, load)
+    ranks = replace(ranks, pipeline_stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
         inputs = _open_in_turn(recipe, ranks)
-        agreed(ranks, lambda: refuse_different(recipe, inputs, ranks))
+        run_on_all_ranks(ranks, lambda: check_same_on_all_ranks(recipe, inputs, ranks))
         return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
 
 
@@ -84,17 +84,17 @@ def _join(load: Callable[[], Recipe]) -> Ranks:
     try:
         recipe = load()
     except UserError:
-        return join_ranks()
-    record_flights(RunFolder(recipe).path / RANKS / TRACES)
+        return init_process_group()
+    enable_flight_recorder(RunFolder(recipe).path / RANKS / TRACES)
     engine = recipe.engine
-    return join_ranks(engine.backend, timeout_minutes=engine.timeout_minutes)
+    return init_process_group(engine.backend, timeout_minutes=engine.timeout_minutes)
 
 
-def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
+def _open_in_turn(recipe: Recipe, ranks: Ranks) -> TrainingInputs:
     """Open the inputs on one rank per host, which computes and caches indexes, then on the rest."""
-    first = agreed_by(ranks, lambda: open_inputs(recipe), asked=ranks.first_on_host)
+    first = run_on_ranks(ranks, lambda: open_inputs(recipe), takes_part=ranks.is_local_main)
     # They opened on one rank of each host, so a further error concerns a single rank.
-    other = agreed(ranks, lambda: None if ranks.first_on_host else open_inputs(recipe))
+    other = run_on_all_ranks(ranks, lambda: None if ranks.is_local_main else open_inputs(recipe))
     found = first or other
     assert found is not None, "each rank opens its inputs in one of the two turns"
     return found
@@ -102,39 +102,41 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> Inputs:
 
 def _train(
     recipe: Recipe,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     ranks: Ranks,
     stop: StopRequests,
     *,
     fresh: bool,
     on_step_begin: OnStepBegin,
 ) -> int:
-    agreed(ranks, lambda: refuse_config(inputs.ds_config, recipe.engine.deepspeed))
+    run_on_all_ranks(ranks, lambda: check_config(inputs.ds_config, recipe.engine.deepspeed))
     folder = RunFolder(recipe)
     try:
-        agreed_by(ranks, lambda: folder.take(fresh=fresh), asked=_keeps(recipe.checkpoint, ranks))
-        if ranks.first:
+        run_on_ranks(
+            ranks, lambda: folder.take(fresh=fresh), takes_part=_keeps(recipe.checkpoint, ranks)
+        )
+        if ranks.is_main:
             stop.watch(folder.stop_file)
         with (
-            log_to(folder.log, active=ranks.first),
-            RankFile(folder.path, rank=ranks.rank, world_size=ranks.world) as rank_file,
+            log_to(folder.log, active=ranks.is_main),
+            RankFile(folder.path, rank=ranks.rank, world_size=ranks.world_size) as rank_file,
         ):
             code = _train_in(folder, recipe, inputs, ranks, stop, rank_file, on_step_begin)
             rank_file.code = code
             return code
     finally:
-        folder.leave()
+        folder.release()
 
 
 def _keeps(block: CheckpointBlock, ranks: Ranks) -> bool:
     """Whether this rank manages a run folder: a shared one, or the one of its host."""
-    return ranks.first_on_host if block.node_local else ranks.first
+    return ranks.is_local_main if block.node_local else ranks.is_main
 
 
 def _train_in(
     folder: RunFolder,
     recipe: Recipe,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     ranks: Ranks,
     stop: StopRequests,
     rank_file: RankFile,
@@ -143,14 +145,16 @@ def _train_in(
     """Train inside the locked run folder; return the exit code."""
     # Collective: all ranks find the same checkpoint or raise the same error.
     node_local = recipe.checkpoint.node_local
-    checkpoint = agreed(
-        ranks, lambda: checkpoint_to_go_on_from(folder, inputs, ranks, node_local=node_local)
+    checkpoint = run_on_all_ranks(
+        ranks, lambda: checkpoint_to_resume(folder, inputs, ranks, node_local=node_local)
     )
     parameters = parameter_count(inputs.plan)
-    hosts = Counter(objects_of_all(socket.gethostname(), ranks))
+    hosts = Counter(all_gather_objects(socket.gethostname(), ranks))
     # Load warm-start weights before recipe.yaml is written: a wrong init_from leaves no run behind.
-    start = None if checkpoint else agreed(ranks, lambda: _start(recipe, inputs))
-    agreed(ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts))
+    start = None if checkpoint else run_on_all_ranks(ranks, lambda: _start(recipe, inputs))
+    run_on_all_ranks(
+        ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts)
+    )
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
         logger.info("%s: the run has already finished, at step %d", folder.path, checkpoint.step)
         return EXIT_DONE
@@ -168,12 +172,12 @@ def _train_in(
     if inputs.train.left_out:
         logger.info("left out of the examples of the first epoch: %s", inputs.train.left_out)
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
-    first = FirstWeights(inputs.plan, recipe.model, seed=recipe.seed)
+    first = InitialWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:
         trainer.resume(checkpoint)
         logger.info("resuming from step %d (%s)", checkpoint.step, checkpoint.folder)
     elif start is not None:
-        trainer.start_fresh(first, start.weights, start.story())
+        trainer.start_fresh(first, start.weights, start.provenance())
         logger.info("%s", start)
     else:
         trainer.start_fresh(first)
@@ -183,12 +187,12 @@ def _train_in(
         trainer.close()
 
 
-def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
+def _start(recipe: Recipe, inputs: TrainingInputs) -> WarmStart | None:
     """Load the weights that `init_from` names, if any. Raises UserError if they do not fit."""
     source = recipe.start
     if source is None:
         return None
-    return weights_to_start_from(
+    return load_warm_start(
         source.source,
         inputs.plan,
         inputs.tokenizer,
@@ -202,14 +206,14 @@ def _start(recipe: Recipe, inputs: Inputs) -> Start | None:
 def _describe(
     folder: RunFolder,
     recipe: Recipe,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     ranks: Ranks,
     checkpoint: Checkpoint | None,
     parameters: int,
     hosts: Mapping[str, int],
 ) -> None:
     if _keeps(recipe.checkpoint, ranks):
-        folder.refuse_full_disk(_BYTES_AN_ELEMENT * parameters)
+        folder.check_free_space(_BYTES_AN_ELEMENT * parameters)
         # Without a checkpoint, drop step 0 too: its evaluation is repeated.
         folder.cut_history(checkpoint.step if checkpoint else -1)
         folder.describe(
@@ -218,28 +222,28 @@ def _describe(
 
 
 def _trainer(
-    folder: RunFolder, recipe: Recipe, inputs: Inputs, ranks: Ranks, rank_file: RankFile
+    folder: RunFolder, recipe: Recipe, inputs: TrainingInputs, ranks: Ranks, rank_file: RankFile
 ) -> Trainer:
-    kind = PipelineEngine if ranks.stages > 1 else PlainEngine
+    kind = PipelineEngine if ranks.pipeline_stages > 1 else PlainEngine
     teachers = inputs.teachers
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks, teachers=teachers)
-    if ranks.world > 1:
-        limit_waiting(timeout_minutes=recipe.engine.timeout_minutes)
+    if ranks.world_size > 1:
+        set_timeout(timeout_minutes=recipe.engine.timeout_minutes)
     return Trainer(
         recipe,
         steps=inputs.steps,
         batch=inputs.batch,
-        data=Data(inputs.train, inputs.evaluation),
+        data=TrainingData(inputs.train, inputs.evaluation),
         engine=engine,
         folder=folder,
         ranks=ranks,
-        trackers=Trackers(recipe, folder.path) if ranks.first else None,
+        trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
         rank_file=rank_file,
         teachers=teachers.fingerprints if teachers else (),
     )
 
 
-def refuse_too_few_ranks(stages: int) -> None:
+def check_rank_count(stages: int) -> None:
     """Raise UserError if a model has several pipeline stages, but only one rank was started."""
     if stages > 1:
         raise UserError(
@@ -249,7 +253,7 @@ def refuse_too_few_ranks(stages: int) -> None:
         )
 
 
-def refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
+def check_same_on_all_ranks(recipe: Recipe, inputs: TrainingInputs, ranks: Ranks) -> None:
     """Raise UserError if the recipe or inputs differ from those of rank 0. Collective."""
     mine = {
         "the recipe": digest_of(recipe_yaml(recipe).encode()),
@@ -263,7 +267,7 @@ def refuse_different(recipe: Recipe, inputs: Inputs, ranks: Ranks) -> None:
         "ds_configs": digest_of(json.dumps(inputs.ds_config, sort_keys=True).encode()),
         "the version of ptm": ptm.__version__,
     }
-    first = objects_of_all(mine, ranks)[0]
+    first = all_gather_objects(mine, ranks)[0]
     different = [name for name, value in mine.items() if value != first[name]]
     if different:
         raise UserError(

@@ -89,7 +89,7 @@ class RunFolder:
             logger.info("the old run was set aside as %s", aside)
         self._acquire()
         try:
-            self._refuse_other_recipe()
+            self._check_same_recipe()
         except UserError:
             self._release()
             raise
@@ -98,22 +98,22 @@ class RunFolder:
         if self.checkpoints.exists():
             clear_leftovers(self.checkpoints)
 
-    def refuse(self, *, fresh: bool) -> None:
+    def check_writable(self, *, fresh: bool) -> None:
         """Raise the UserErrors of `take` that can be found without changing the folder.
 
         For the launcher: the ranks take the folder themselves.
         """
         if not self._lock_file.exists():
-            self._refuse_unwritable()
+            self._check_permissions()
             return
-        self._lock_or_refuse()
+        self._lock_exclusively()
         try:
             if not fresh:
-                self._refuse_other_recipe()
+                self._check_same_recipe()
         finally:
             self._release()
 
-    def _refuse_unwritable(self) -> None:
+    def _check_permissions(self) -> None:
         there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
@@ -124,12 +124,12 @@ class RunFolder:
         return self.path / "lock"
 
     def _acquire(self) -> None:
-        self._lock_or_refuse()
+        self._lock_exclusively()
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._lock.flush()
 
-    def _lock_or_refuse(self) -> None:
+    def _lock_exclusively(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._lock_file.open("a+", encoding="utf-8")
@@ -153,11 +153,11 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Release the lock."""
         self._release()
 
-    def _refuse_other_recipe(self) -> None:
+    def _check_same_recipe(self) -> None:
         written = self.path / "recipe.yaml"
         if not written.exists():
             return
@@ -208,7 +208,7 @@ class RunFolder:
             aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
             aside.replace(path)
 
-    def refuse_full_disk(self, needed: int) -> None:
+    def check_free_space(self, needed: int) -> None:
         """Raise UserError if a checkpoint of `needed` bytes does not fit on the disk."""
         free = shutil.disk_usage(self.path).free
         if free < needed:

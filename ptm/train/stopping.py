@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ptm.engines.base import StepTotals
-from ptm.engines.ranks import Ranks, gathered
+from ptm.engines.ranks import Ranks, all_gather
 from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 from ptm.loading.batches import StepBatch
 
@@ -136,7 +136,7 @@ class Patience:
         if self._rule is None:
             return
         value = metrics[self._rule.metric]
-        by = self._rule.minimum_change
+        by = self._rule.min_delta
         better = is_better(value, self.best, higher=self._higher, by=by)
         self.best = value if better else self.best
         self.misses = 0 if better else self.misses + 1
@@ -159,10 +159,10 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StepSummary:
     """Step totals, stop request and save progress of all ranks.
 
-    `code`: the exit code if any rank has a request to stop. `saving`: the `Progress` of each rank.
+    `code`: the exit code if any rank has a request to stop. `saving`: the `SaveProgress` of each rank.
     """
 
     totals: StepTotals
@@ -170,18 +170,20 @@ class Heard:
     saving: tuple[float, ...]
 
 
-def hear_all(batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float) -> Heard:
+def all_gather_step(
+    batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float
+) -> StepSummary:
     """All-gather this rank's batch counts, stop request and save progress. Collective.
 
     The engine communicates once more, after the step, for the loss and the gradient norm.
     """
     # Only stage 0 counts: the last stage reads the same rows.
-    counts = batch.counts if ranks.stage == 0 else dict.fromkeys(batch.counts, 0)
-    every = gathered(
+    counts = batch.counts if ranks.pipeline_stage == 0 else dict.fromkeys(batch.counts, 0)
+    every = all_gather(
         {
             **{f"count {name}": float(count) for name, count in counts.items()},
-            "examples": batch.examples if ranks.stage == 0 else 0,
-            "tokens": batch.tokens if ranks.stage == 0 else 0,
+            "examples": batch.examples if ranks.pipeline_stage == 0 else 0,
+            "tokens": batch.tokens if ranks.pipeline_stage == 0 else 0,
             "capacity": batch.capacity,
             "code": -1 if code is None else code,
             "saving": saving,
@@ -195,4 +197,4 @@ def hear_all(batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float)
         examples=int(sum(row["examples"] for row in every)),
         tokens=int(sum(row["tokens"] for row in every)),
     )
-    return Heard(totals, asked if asked >= 0 else None, tuple(row["saving"] for row in every))
+    return StepSummary(totals, asked if asked >= 0 else None, tuple(row["saving"] for row in every))

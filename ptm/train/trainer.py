@@ -17,8 +17,8 @@ from ptm.engines.ranks import Ranks
 from ptm.errors import EXIT_DONE, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, described_rows, no_rows
 from ptm.loading.prefetch import Prefetcher
-from ptm.loading.rows import TRAIN, RowSet
-from ptm.model.initial_weights import FirstWeights
+from ptm.loading.rows import TRAIN, PackedDataset
+from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomalies import AnomalyPolicy
@@ -27,8 +27,8 @@ from ptm.train.progress import Position
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
-from ptm.train.saving.schedule import Checkpoints
-from ptm.train.stopping import Best, Patience, StopRequests, hear_all
+from ptm.train.saving.schedule import CheckpointManager
+from ptm.train.stopping import Best, Patience, StopRequests, all_gather_step
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ def ignore_step(step: int) -> None:
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """Training rows, and evaluation rows by set name."""
 
-    train: RowSet
-    evaluation: Mapping[str, RowSet]
+    train: PackedDataset
+    evaluation: Mapping[str, PackedDataset]
 
 
 class Trainer:
@@ -58,7 +58,7 @@ class Trainer:
         *,
         steps: int,
         batch: BatchPlan,
-        data: Data,
+        data: TrainingData,
         engine: Engine,
         folder: RunFolder,
         ranks: Ranks,
@@ -82,7 +82,7 @@ class Trainer:
         self._begin_judging()
         self._begun_at = 0
         self._skipped_before = 0
-        self._checkpoints = Checkpoints(
+        self._checkpoints = CheckpointManager(
             recipe.checkpoint,
             folder,
             engine,
@@ -95,10 +95,10 @@ class Trainer:
             folder,
             self._checkpoints,
             fp16=recipe.engine.precision == "fp16",
-            first=ranks.first,
+            first=ranks.is_main,
         )
         self._evaluation = EvaluationSets(
-            data.evaluation, recipe.objective, engine, ranks, micro_rows=batch.micro_rows
+            data.evaluation, recipe.objective, engine, ranks, micro_rows=batch.micro_batch_size
         )
         self._measured: dict[str, float] = {}
         self._started_from: dict[str, Any] | None = None
@@ -115,16 +115,16 @@ class Trainer:
 
     def start_fresh(
         self,
-        first: FirstWeights,
-        learnt: Mapping[str, Tensor] | None = None,
-        story: dict[str, Any] | None = None,
+        initial: InitialWeights,
+        loaded: Mapping[str, Tensor] | None = None,
+        provenance: dict[str, Any] | None = None,
     ) -> None:
         """Start at step 0 with initial weights, replaced by the warm-start weights given.
 
         `story`: provenance of the warm-start weights, for run.json.
         """
-        self._engine.state.begin(first, learnt or {})
-        self._started_from = story
+        self._engine.state.initialise(initial, loaded or {})
+        self._started_from = provenance
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Restore the state of `checkpoint`."""
@@ -152,12 +152,12 @@ class Trainer:
             self._reporter.close()
 
     def _batches(self) -> Iterator[StepBatch]:
-        if not self._ranks.reads_rows:
+        if not self._ranks.loads_data:
             return repeat(no_rows(self._recipe.objective))
         stream = TrainStream(
             self._data.train,
             self._batch,
-            data_rank=self._ranks.data_rank,
+            data_rank=self._ranks.data_parallel_rank,
         )
         return stream.steps(self._position.row)
 
@@ -175,7 +175,7 @@ class Trainer:
                 return self._stopped(code, stop.reason)
             rate = self._train_one(batch, totals)
             step, last = self._position.step, self._position.step == self._steps
-            if step % tracking.report_every == 0 or last:
+            if step % tracking.log_every == 0 or last:
                 self._report(rate, batches)
             best = False
             if self._evaluation and (step % tracking.evaluate_every == 0 or last):
@@ -193,7 +193,7 @@ class Trainer:
     def _agree(self, batch: StepBatch, stop: StopRequests) -> tuple[StepTotals, int | None]:
         """Step totals over all ranks, and the exit code if any rank has a request to stop."""
         code = stop.due(progressed=self._position.step > self._begun_at)
-        heard = hear_all(batch, self._ranks, code=code, saving=self._checkpoints.progress)
+        heard = all_gather_step(batch, self._ranks, code=code, saving=self._checkpoints.progress)
         self._checkpoints.finish_if_written(heard.saving)
         return heard.totals, heard.code
 
@@ -219,9 +219,9 @@ class Trainer:
             learning_rate=rate,
             loss_limit=self._anomalies.loss_limit,
         )
-        self._position = at.after(totals, rows=self._batch.global_rows)
+        self._position = at.after(totals, rows=self._batch.global_batch_size)
         self._reporter.add(result, totals)
-        text = self._recipe.train.anomalies.text
+        text = self._recipe.train.anomalies.record_text
         if self._anomalies.wants_rollback(
             result,
             step=self._position.step,

@@ -59,9 +59,9 @@ def _check_files(recipe: Recipe, *, verify: bool) -> None:
         of_targets.require(recipe.objective.special_roles)
     if recipe.tokenizer.is_here:
         tokenizer = recipe.tokenizer.load()
-        recipe.objective.refuse_unfit(tokenizer.vocabulary, recipe.data.row_size)
+        recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
         if all(Path(file).is_file() for file in recipe.objective.input_files):
-            recipe.objective.prepared(tokenizer)
+            recipe.objective.with_files(tokenizer)
         both_here = target is None or target.is_here
         if both_here and Path(recipe.data.store).exists():
             store = open_store(recipe, tokenizer)

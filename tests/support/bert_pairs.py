@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import norm_parameters
@@ -135,7 +135,7 @@ def scaled(plan: Plan, weights: Tensors, rows: Rows) -> dict[str, Tensor]:
     return {name: w * factor if name in MLM_HEAD else w for name, w in weights.items()}
 
 
-def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> Source:
+def write_model(folder: Path, blocks: Mapping[str, Any], weights: Tensors) -> ModelSource:
     """Write a model to `folder` in the layout of `ptm import`, and open it."""
     (folder / TOKENIZER).mkdir(parents=True)
     shutil.copyfile(blocks["tokenizer"]["vocab"], folder / TOKENIZER / "vocab.txt")

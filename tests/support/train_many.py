@@ -18,7 +18,7 @@ from typing import Any
 from ptm.cli.entry import log_to_console, main
 from ptm.components.objectives.mlm import Mlm
 from ptm.engines.base import Engine
-from ptm.engines.ranks import leave_ranks
+from ptm.engines.ranks import destroy_process_group
 from ptm.errors import TrainingError, UserError
 from ptm.recipe import load_recipe
 from ptm.train.run import train
@@ -56,7 +56,7 @@ def run_rank(
         if outcome["code"] is None:
             # Other ranks may wait for this one: `launched.py` sees the exit code and kills them.
             sys.exit(1)
-    leave_ranks()
+    destroy_process_group()
 
 
 def run_command(words: Sequence[str], log: Path) -> None:
@@ -93,7 +93,7 @@ def one(
 
 def disturb(at: int, factor: float) -> Callable[[], None]:
     """Multiply loss and gradients of step `at` by `factor`; returns a function that undoes this."""
-    train_step, sums = Engine.train_step, Mlm.sums
+    train_step, sums = Engine.train_step, Mlm.metric_sums
     now = 0
 
     def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:
@@ -107,7 +107,7 @@ def disturb(at: int, factor: float) -> Callable[[], None]:
         return {**found, "mlm_loss": found["mlm_loss"] * (factor if counts else 1.0)}
 
     def undo() -> None:
-        Engine.train_step, Mlm.sums = train_step, sums  # type: ignore[method-assign]
+        Engine.train_step, Mlm.metric_sums = train_step, sums  # type: ignore[method-assign]
 
-    Engine.train_step, Mlm.sums = noted, disturbed  # type: ignore[method-assign]
+    Engine.train_step, Mlm.metric_sums = noted, disturbed  # type: ignore[method-assign]
     return undo

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ptm.interop.import_model import import_from_uer
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 
 State = dict[str, Tensor]
@@ -200,7 +200,7 @@ def write_checkpoint(
     return folder / "model.bin"
 
 
-def import_uer(path: Path, out: Path) -> Source:
+def import_uer(path: Path, out: Path) -> ModelSource:
     """Import a checkpoint with config and vocabulary beside it, as `ptm import` does."""
     import_from_uer(str(path), out, config=None, vocab=None)
     return open_source(str(out))

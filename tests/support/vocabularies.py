@@ -11,7 +11,12 @@ from ptm.text.tokenizers.bpe import Bpe
 from ptm.text.tokenizers.sentencepiece import SentencePiece
 from ptm.text.tokenizers.space import Space
 from ptm.text.tokenizers.wordpiece import WordPiece
-from ptm.text.vocabulary_training import Trained, TrainingText, Wish, trainers
+from ptm.text.vocabulary_training import (
+    TrainedVocabulary,
+    TrainingText,
+    VocabularyRequest,
+    trainers,
+)
 
 KINDS: dict[str, type[TokenizerConfig]] = {
     "wordpiece": WordPiece,
@@ -32,12 +37,12 @@ def wish(
     min_count: int | None = None,
     lowercase: bool = False,
     extra: tuple[str, ...] = (),
-) -> Wish:
-    return Wish(size=size, min_count=min_count, lowercase=lowercase, extra=extra)
+) -> VocabularyRequest:
+    return VocabularyRequest(size=size, min_count=min_count, lowercase=lowercase, extra=extra)
 
 
 @cache
-def bundled_files(kind: str) -> Trained:
+def bundled_files(kind: str) -> TrainedVocabulary:
     """A vocabulary trained on the bundled corpus, once for all tests."""
     corpus = Path(__file__).parents[2] / "recipes" / "quickstart" / "corpus"
     sizes = {"wordpiece": 2600, "space": None, "bpe": 800, "unigram": 3000}
@@ -45,7 +50,7 @@ def bundled_files(kind: str) -> Trained:
     return trainers()[kind].train(text, wish(sizes[kind]))
 
 
-def config_of(trained: Trained, folder: Path, **options: object) -> TokenizerConfig:
+def config_of(trained: TrainedVocabulary, folder: Path, **options: object) -> TokenizerConfig:
     """Write the files of `trained` to `folder`; returns the config of the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     names = iter(trained.files)

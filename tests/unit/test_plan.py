@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.model.plain_model import PlainModel
-from ptm.plan import Plan, Step
+from ptm.plan import Operation, Plan
 from tests.support.small_models import block_of, mlm_of, plan_of
 
 
@@ -24,8 +24,8 @@ class _Call(nn.Module):
         return self.function(*tensors, **options)
 
 
-def step(name: str, reads: str, writes: str, function=None, **more) -> Step:  # type: ignore[no-untyped-def]
-    return Step(
+def step(name: str, reads: str, writes: str, function=None, **more) -> Operation:  # type: ignore[no-untyped-def]
+    return Operation(
         name,
         lambda: _Call(function or (lambda *tensors: tensors[0])),
         tuple(reads.split()),
@@ -35,7 +35,7 @@ def step(name: str, reads: str, writes: str, function=None, **more) -> Step:  # 
 
 
 TWO_STACKS = Plan(
-    steps=(
+    operations=(
         step("embed", "ids", "hidden"),
         step("encode", "hidden mask", "hidden"),
         step("keep", "hidden", "memory"),
@@ -54,7 +54,7 @@ def test_inputs_are_the_names_that_no_step_writes_in_reading_order() -> None:
 
 def test_a_part_of_a_plan_has_only_the_steps_that_its_outputs_need() -> None:
     def names(plan: Plan) -> list[str]:
-        return [one.name for one in plan.steps]
+        return [one.name for one in plan.operations]
 
     assert names(TWO_STACKS.only("memory")) == ["embed", "encode", "keep"]
     assert names(TWO_STACKS.only("total")) == ["count"]
@@ -82,18 +82,18 @@ def test_live_names_have_the_same_order_after_each_step() -> None:
 
 
 def test_the_last_live_names_are_the_outputs_in_their_order() -> None:
-    reversed_outputs = Plan(TWO_STACKS.steps, outputs=("total", "logits"))
+    reversed_outputs = Plan(TWO_STACKS.operations, outputs=("total", "logits"))
     assert reversed_outputs.live()[-1] == ("total", "logits")
 
 
 def test_an_output_that_no_step_writes_fails_an_assertion() -> None:
     with pytest.raises(AssertionError, match="losses"):
-        _ = Plan(TWO_STACKS.steps, outputs=("losses",)).inputs
+        _ = Plan(TWO_STACKS.operations, outputs=("losses",)).inputs
 
 
 def test_plain_model_passes_tensors_by_name() -> None:
     plan = Plan(
-        steps=(
+        operations=(
             step("split", "a b", "sum difference", lambda a, b: (a + b, a - b)),
             step("swap", "difference sum", "a", lambda d, s: 10 * d + s),
             step("last", "a b", "out", lambda a, b: a * b),
@@ -107,7 +107,7 @@ def test_plain_model_passes_tensors_by_name() -> None:
 
 def test_tied_steps_call_one_module_with_the_options_of_each_step() -> None:
     plan = Plan(
-        steps=(
+        operations=(
             step("first", "a", "a", lambda a, plus=0: a + plus, tie="shared"),
             step("second", "a", "a", lambda a, plus=0: a - 99, tie="shared", options={"plus": 3}),
         ),
@@ -133,7 +133,7 @@ def test_the_inputs_of_a_masked_model_are_those_of_its_embedding_and_head() -> N
 
 def test_a_masked_model_drops_names_after_their_last_reader() -> None:
     plan = plan_of(block_of())
-    live = dict(zip([step.name for step in plan.steps], plan.live()[1:], strict=True))
+    live = dict(zip([step.name for step in plan.operations], plan.live()[1:], strict=True))
     assert set(live["embedding"]) == {"hidden", "example_ids", "predicted_positions"}
     assert set(live["encoder_01"]) == {"hidden", "predicted_positions"}
     assert live["mlm_transform"] == ("hidden",)
@@ -150,7 +150,7 @@ def test_parameters_are_named_after_their_steps(tied: bool) -> None:
 
 
 def test_layer_names_of_a_deep_model_sort_in_layer_order() -> None:
-    steps = [step.name for step in plan_of(block_of(layers=36)).steps]
+    steps = [step.name for step in plan_of(block_of(layers=36)).operations]
     layers = [name for name in steps if name.startswith("encoder_")]
     assert layers == sorted(layers)
     assert len(layers) == 36

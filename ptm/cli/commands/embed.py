@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    _refuse(parsed)
+    _check_options(parsed)
     texts, places = texts_of(parsed, action="embed")
     from ptm.inference.embed import Embedder
     from ptm.interop.sources.open import open_source
@@ -57,7 +57,7 @@ def run(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _refuse(parsed: argparse.Namespace) -> None:
+def _check_options(parsed: argparse.Namespace) -> None:
     if parsed.tokens and parsed.pooling:
         raise UserError(
             "--tokens gives one vector per token and --pooling one per text. Use only one of them."

@@ -12,7 +12,7 @@ from ptm.cli.arguments import add_json, add_overrides, add_source, add_step
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
-    from ptm.inference.generate import Choice
+    from ptm.inference.generate import GenerationConfig
 
 NAME = "evaluate"
 HELP = "compute the held-out metrics of a run, an export or an import"
@@ -68,9 +68,9 @@ def run(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _generation_config(parsed: argparse.Namespace) -> Choice | None:
+def _generation_config(parsed: argparse.Namespace) -> GenerationConfig | None:
     """The generation options of --write, None without it."""
-    from ptm.inference.generate import Choice
+    from ptm.inference.generate import GenerationConfig
 
     options = {"--write": parsed.write, "--beams": parsed.beams, "--length": parsed.length}
     for name, number in options.items():
@@ -83,7 +83,7 @@ def _generation_config(parsed: argparse.Namespace) -> Choice | None:
                 f"{given[0]} has an effect only with --write. Add --write or leave it out."
             )
         return None
-    return Choice(longest=parsed.length or _LONGEST, beams=parsed.beams or 1)
+    return GenerationConfig(max_new_tokens=parsed.length or _LONGEST, beams=parsed.beams or 1)
 
 
 class _GenerationProgress:

@@ -11,7 +11,7 @@ from ptm.cli.arguments import add_json, add_source, texts_of
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
-    from ptm.inference.generate import Choice, Generator
+    from ptm.inference.generate import GenerationConfig, Generator
 
 NAME = "generate"
 HELP = "generate text: the continuation of a text, its translation or its summary"
@@ -78,7 +78,7 @@ def run(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _stream(generator: Generator, text: str, config: Choice) -> None:
+def _stream(generator: Generator, text: str, config: GenerationConfig) -> None:
     """Print each piece of the text as soon as it is generated."""
     if not generator.has_decoder:
         print(text, end="", flush=True)
@@ -87,17 +87,17 @@ def _stream(generator: Generator, text: str, config: Choice) -> None:
     print()
 
 
-def _generation_config(parsed: argparse.Namespace) -> Choice:
-    _refuse(parsed)
+def _generation_config(parsed: argparse.Namespace) -> GenerationConfig:
+    _check_options(parsed)
     from ptm.inference.decoding import Sampling
-    from ptm.inference.generate import Choice
+    from ptm.inference.generate import GenerationConfig
 
     sampling = None
     if _samples(parsed):
         temperature = 1.0 if parsed.temperature is None else parsed.temperature
         sampling = Sampling(temperature, parsed.top_k, parsed.top_p)
-    return Choice(
-        longest=parsed.length,
+    return GenerationConfig(
+        max_new_tokens=parsed.length,
         sampling=sampling,
         seed=parsed.seed,
         beams=parsed.beams,
@@ -111,7 +111,7 @@ def _samples(parsed: argparse.Namespace) -> bool:
     return parsed.sample or any(option is not None for option in options)
 
 
-def _refuse(parsed: argparse.Namespace) -> None:
+def _check_options(parsed: argparse.Namespace) -> None:
     at_least_one = {"--length": parsed.length, "--top-k": parsed.top_k, "--beams": parsed.beams}
     for name, number in at_least_one.items():
         if number is not None and number < 1:

@@ -81,11 +81,11 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _config_only(parsed: argparse.Namespace) -> int:
-    from ptm.interop.folders import refuse_existing
+    from ptm.interop.folders import check_absent
     from ptm.interop.import_config import recipe_blocks
 
     if parsed.out is not None:
-        refuse_existing(parsed.out)
+        check_absent(parsed.out)
     text = recipe_blocks(Path(parsed.source))
     if parsed.out is None:
         print(text, end="")

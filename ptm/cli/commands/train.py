@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.launch.environment import receive
 
     receive()
-    from ptm.engines.ranks import leave_ranks
+    from ptm.engines.ranks import destroy_process_group
     from ptm.launch.mpi import discover_mpi
     from ptm.launch.slurm import discover_slurm
     from ptm.launch.verdict import is_consequence
@@ -46,4 +46,4 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}", file=sys.stderr)
         return EXIT_FAULT
     finally:
-        leave_ranks()
+        destroy_process_group()

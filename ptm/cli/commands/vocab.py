@@ -140,7 +140,7 @@ def _train(parsed: argparse.Namespace) -> int:
     import yaml
 
     from ptm.interop.adapt_vocabulary import write_vocabulary
-    from ptm.text.vocabulary_training import Wish, trainers
+    from ptm.text.vocabulary_training import VocabularyRequest, trainers
 
     for option in ("size", "min_count"):
         value = getattr(parsed, option)
@@ -151,7 +151,7 @@ def _train(parsed: argparse.Namespace) -> int:
     line = ProgressLine()
     text = _text(parsed.corpus, parsed.megabytes, line)
     lowercase = parsed.type in ("wordpiece", "space")
-    wish = Wish(
+    wish = VocabularyRequest(
         size=parsed.size,
         min_count=parsed.min_count,
         lowercase=lowercase if parsed.lowercase is None else parsed.lowercase,
@@ -200,14 +200,14 @@ def _adapt(parsed: argparse.Namespace) -> int:
 
 def _compare(parsed: argparse.Namespace) -> int:
     from ptm.interop.adapt_vocabulary import find_tokenizer
-    from ptm.text.compare_vocabularies import compare, figures
+    from ptm.text.compare_vocabularies import compare, coverage
 
     both = (find_tokenizer(parsed.a).load(), find_tokenizer(parsed.b).load())
     result: dict[str, Any] = {"vocabularies": [parsed.a, parsed.b], **compare(*both)}
     if parsed.corpus:
         line = ProgressLine()
         text = _text(parsed.corpus, parsed.megabytes, line)
-        result["corpus"] = [found.story() for found in figures(both, text)]
+        result["corpus"] = [found.summary() for found in coverage(both, text)]
         line.end()
     if parsed.json:
         print(json.dumps(result, ensure_ascii=False))

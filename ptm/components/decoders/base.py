@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from ptm.component import Config, PositiveInt
 from ptm.nn.model_shape import ModelShape, NormKind
-from ptm.plan import Step
+from ptm.plan import Operation
 
 
 class Decoder(Config):
@@ -36,7 +36,7 @@ class Decoder(Config):
         """Whether linear layers and norms have biases, in the embedding and the head too."""
 
     @abstractmethod
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """The operations hidden, decoder_example_ids, memory, example_ids -> hidden.
 
         Shapes: hidden (B, T, D), decoder_example_ids (B, T), memory (the encoder's output)

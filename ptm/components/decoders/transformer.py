@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ptm.components.decoders.base import Decoder
 from ptm.components.transformer_stack import TransformerStack
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,15 +32,17 @@ class TransformerDecoder(TransformerStack, Decoder):
             "feed_forward.down.weight",
         )
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         # One operation per layer; a pre-norm stack needs a norm after the last layer.
         told = {"position_bias": _POSITION_BIAS} if self.position_bias else {}
         reads = ("hidden", "decoder_example_ids", "memory", "example_ids", *told.values())
         build = partial(self._layer, shape, told=tuple(told))
         return (
-            *self.bias_step(_POSITION_BIAS, reads="decoder_example_ids", bidirectional=False),
+            *self.position_bias_operations(
+                _POSITION_BIAS, reads="decoder_example_ids", bidirectional=False
+            ),
             *(
-                Step(f"decoder_{index:02}", build, reads, ("hidden",), block=True)
+                Operation(f"decoder_{index:02}", build, reads, ("hidden",), block=True)
                 for index in range(self.layers)
             ),
             *self.last_norm("decoder_norm", shape),
@@ -49,14 +51,14 @@ class TransformerDecoder(TransformerStack, Decoder):
     def _layer(self, shape: ModelShape, *, told: tuple[str, ...]) -> nn.Module:
         from ptm.nn.attention import CrossAttention, SelfAttention
         from ptm.nn.transformer_layer import DecoderLayer
-        from ptm.nn.visibility import Sight
+        from ptm.nn.visibility import AttentionPattern
 
         dropout = shape.attention_dropout
         return DecoderLayer(
-            SelfAttention(self.head_shape, dropout=dropout, sight=Sight("causal")),
+            SelfAttention(self.head_shape, dropout=dropout, pattern=AttentionPattern("causal")),
             CrossAttention(self.head_shape, dropout=dropout),
             self.built_feed_forward(),
             shape,
             pre_norm=self.pre_norm,
-            told=told,
+            extra_inputs=told,
         )

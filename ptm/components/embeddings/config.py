@@ -12,7 +12,7 @@ from ptm.component import Config, Listed, NonNegativeInt, PositiveInt, classes_i
 from ptm.components.embeddings.base import EmbeddingPart
 from ptm.errors import nearest
 from ptm.nn.model_shape import WORD, ModelShape, SinusoidalOrder
-from ptm.plan import Step
+from ptm.plan import Operation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def embedding_parts() -> dict[str, type[EmbeddingPart]]:
 class EmbeddingConfig(Config):
     """The input embedding: the summed parts, and the norm, scale and width of the sum."""
 
-    of: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
+    parts: Annotated[tuple[str, ...], Listed] = (WORD, "position", "segment")
     """The summed parts; `word` is required."""
     layer_norm: bool = True
     """Whether the sum is normalised, with the encoder's kind of norm."""
@@ -70,7 +70,7 @@ class EmbeddingConfig(Config):
         if self.position_offset and not self.learns_positions:
             raise ValueError(
                 f"position_offset = {self.position_offset} needs a position table, but of = "
-                f"{list(self.of)} has no `position`; add it, or leave position_offset out"
+                f"{list(self.parts)} has no `position`; add it, or leave position_offset out"
             )
         if self.position_offset >= self.positions:
             raise ValueError(
@@ -82,26 +82,26 @@ class EmbeddingConfig(Config):
     @property
     def learns_positions(self) -> bool:
         """Whether there is a trained position table, which limits the length of a sequence."""
-        return "position" in self.of
+        return "position" in self.parts
 
     @property
     def longest_sequence(self) -> int | None:
         """The maximum number of tokens per example; None without a position table."""
         return self.positions - self.position_offset if self.learns_positions else None
 
-    def steps(self, shape: ModelShape, *, side: str = "") -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape, *, side: str = "") -> tuple[Operation, ...]:
         """The operations from input_ids and the ids that the parts read to hidden (B, T, D).
 
         `side` is a prefix of the operations' names.
         """
-        from ptm.nn.embedding import word_step
+        from ptm.nn.embedding import word_operation
 
-        parts = {name: embedding_parts()[name] for name in self.of if name != WORD}
+        parts = {name: embedding_parts()[name] for name in self.parts if name != WORD}
         reads = ("hidden", *(part.reads for part in parts.values()))
         build = partial(self._summed, parts, shape)
         return (
-            word_step(shape, name=f"{side}{WORD}"),
-            Step(f"{side}embedding", build, reads, ("hidden",)),
+            word_operation(shape, name=f"{side}{WORD}"),
+            Operation(f"{side}embedding", build, reads, ("hidden",)),
         )
 
     def _summed(self, parts: Mapping[str, type[EmbeddingPart]], shape: ModelShape) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ptm.component import Config, PositiveInt
 from ptm.nn.model_shape import ModelShape, NormKind, Visibility
-from ptm.plan import Step
+from ptm.plan import Operation
 
 
 class Encoder(Config):
@@ -43,7 +43,7 @@ class Encoder(Config):
         return True
 
     @abstractmethod
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """The operations hidden (B, T, D), example_ids (B, T) -> hidden (B, T, D)."""
 
     @abstractmethod

@@ -17,12 +17,12 @@ from ptm.component import Config, PositiveFloat, PositiveInt
 from ptm.components.encoders.base import Encoder
 from ptm.components.transformer_stack import TransformerStack
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ptm.nn.visibility import Sight
+    from ptm.nn.visibility import AttentionPattern
 
 _POSITION_BIAS = "encoder_position_bias"
 
@@ -135,13 +135,13 @@ class Transformer(TransformerStack, Encoder):
     def residual_outputs(self) -> tuple[str, ...]:
         return ("attention.output.weight", "feed_forward.down.weight")
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         # One operation per layer; a pre-norm stack needs a norm after the last layer.
         return (
-            *self.bias_step(
+            *self.position_bias_operations(
                 _POSITION_BIAS, reads="example_ids", bidirectional=self.visibility == "full"
             ),
-            *(self._step(index, shape) for index in range(self.layers)),
+            *(self._operation(index, shape) for index in range(self.layers)),
             *self.last_norm("encoder_norm", shape),
         )
 
@@ -158,7 +158,7 @@ class Transformer(TransformerStack, Encoder):
         return self.global_every is not None and index % self.global_every == 0
 
     @property
-    def _told(self) -> dict[str, str]:
+    def _extra_inputs(self) -> dict[str, str]:
         """Further inputs of self-attention: keyword argument -> name of the plan's tensor."""
         told = {}
         if self.rotary:
@@ -169,8 +169,12 @@ class Transformer(TransformerStack, Encoder):
             told["position_bias"] = _POSITION_BIAS
         return told
 
-    def _step(self, index: int, shape: ModelShape) -> Step:
-        reads, writes, options = ["hidden", "example_ids", *self._told.values()], ["hidden"], {}
+    def _operation(self, index: int, shape: ModelShape) -> Operation:
+        reads, writes, options = (
+            ["hidden", "example_ids", *self._extra_inputs.values()],
+            ["hidden"],
+            {},
+        )
         if self.residual_attention:
             last = index == self.layers - 1
             options["last"] = last
@@ -180,7 +184,7 @@ class Transformer(TransformerStack, Encoder):
             # passed on must receive a gradient.
             if not last:
                 writes.append("scores")
-        return Step(
+        return Operation(
             f"encoder_{index:02}",
             partial(self._layer, index, shape),
             tuple(reads),
@@ -193,13 +197,13 @@ class Transformer(TransformerStack, Encoder):
     def _layer(self, index: int, shape: ModelShape) -> nn.Module:
         from ptm.nn.attention import ResidualAttention, SelfAttention
         from ptm.nn.transformer_layer import ResidualAttentionLayer, TransformerLayer
-        from ptm.nn.visibility import Sight
+        from ptm.nn.visibility import AttentionPattern
 
-        sight = Sight(self.visibility, None if self.is_global(index) else self.window)
+        pattern = AttentionPattern(self.visibility, None if self.is_global(index) else self.window)
         first_norm = self.first_norm or index > 0
         if self.residual_attention:
             return ResidualAttentionLayer(
-                ResidualAttention(self.head_shape, dropout=shape.attention_dropout, sight=sight),
+                ResidualAttention(self.head_shape, dropout=shape.attention_dropout, pattern=pattern),
                 self.built_feed_forward(),
                 shape,
                 pre_norm=self.pre_norm,
@@ -209,18 +213,18 @@ class Transformer(TransformerStack, Encoder):
             SelfAttention(
                 self.head_shape,
                 dropout=shape.attention_dropout,
-                sight=sight,
-                theta=self._theta(sight),
+                pattern=pattern,
+                theta=self._theta(pattern),
             ),
             self.built_feed_forward(),
             shape,
             pre_norm=self.pre_norm,
             first_norm=first_norm,
-            told=tuple(self._told),
+            extra_inputs=tuple(self._extra_inputs),
         )
 
-    def _theta(self, sight: Sight) -> float | None:
+    def _theta(self, pattern: AttentionPattern) -> float | None:
         if self.rotary is None:
             return None
-        local = self.rotary.local_theta if sight.window is not None else None
+        local = self.rotary.local_theta if pattern.window is not None else None
         return local or self.rotary.theta

@@ -7,18 +7,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64, owner_of
-from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
 from ptm.components.objectives.noise import AnyInfilling, Noised, infilled
 from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
-from ptm.data.pairing import refuse_unstructured
+from ptm.data.pairing import check_has_sentences
 from ptm.data.sentence_groups import (
     SentenceGroups,
     cut_sentences,
     full_groups,
-    sides_of_groups,
+    split_group_sides,
 )
 from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
@@ -35,7 +35,7 @@ class Bart(Denoising):
     needs_sentences: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        return with_specials(sides_of_groups(examples))
+        return with_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
@@ -49,12 +49,12 @@ class Bart(Denoising):
         Raises UserError if noise permutes sentences but no document has two.
         """
         if self.noise.permute_sentences and not documents.held_out:
-            refuse_unstructured(
+            check_has_sentences(
                 documents,
                 documents.sentences,
                 lacking="an order of sentences to permute (objective.noise.permute_sentences)",
             )
-        longest = min(size.source - AROUND.source, size.target - AROUND.target)
+        longest = min(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, longest)
         groups = full_groups(sentences, longest)
         parts = groups.lengths(sentences)
@@ -70,7 +70,7 @@ class Bart(Denoising):
             counts=np.zeros(4, dtype=np.int64),
         )
 
-    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Return the text with shuffled sentences and masked spans, and the original text."""
         mask_id = vocabulary.special_id("mask")
-        return infilled(texts.tokens, texts.parts, self.noise, keys, mask_id=mask_id)
+        return infilled(texts.tokens, texts.part_lengths, self.noise, keys, mask_id=mask_id)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from ptm.arrays import I64
 from ptm.component import Config
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
@@ -86,7 +86,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class RandomSource:
     """The source of the random choices in a batch, beside epoch and example index."""
 
     seed: int
@@ -108,7 +108,7 @@ class Objective(Config):
     """Roles of the special tokens that the vocabulary must have."""
     targets: ClassVar[tuple[str, ...]]
     """Names of the tensors that `sums` reads. A row of zeros in every tensor adds nothing."""
-    padded: ClassVar[tuple[str, ...]] = ()
+    ragged_tensors: ClassVar[tuple[str, ...]] = ()
     """Names of the ragged tensors (P), which are padded with zeros; all others are (B, T)."""
     view: ClassVar[BatchView]
     """Tensors that `ptm show --batch` prints."""
@@ -118,7 +118,7 @@ class Objective(Config):
     """Number of texts per example that `segment_ids` distinguish."""
     perplexity_of: ClassVar[str | None] = None
     """The metric whose exponential is the perplexity; None: the loss."""
-    no_stages: ClassVar[str | None] = None
+    pipeline_obstacle: ClassVar[str | None] = None
     """Why the objective cannot be trained with pipeline stages; None if it can."""
     needs_decoder: ClassVar[bool] = False
     """Whether an example has a source for an encoder and a target for a decoder."""
@@ -127,7 +127,7 @@ class Objective(Config):
     shortest_row: ClassVar[int] = 3
     """The smallest usable `data.sequence_length`, in tokens."""
 
-    def weights_at(self, step: int) -> Mapping[str, float]:
+    def loss_weights(self, step: int) -> Mapping[str, float]:
         """Return the loss weight of every metric after `step` updates; metrics left out weigh 0."""
         return {metric.name: metric.weight for metric in self.metrics}
 
@@ -154,7 +154,7 @@ class Objective(Config):
         return "documents" if "documents" in self.layouts else self.layouts[0]
 
     @property
-    def alone(self) -> Objective:
+    def without_teachers(self) -> Objective:
         """The objective without its teachers, by which the trained model is evaluated."""
         return self
 
@@ -194,11 +194,11 @@ class Objective(Config):
         """Identifies the contents of the files of a `prepared` objective; empty without files."""
         return ""
 
-    def prepared(self, tokenizer: Tokenizer) -> Self:
+    def with_files(self, tokenizer: Tokenizer) -> Self:
         """Return the objective with its files read. Raises UserError if a file is unusable."""
         return self
 
-    def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
+    def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
         """Raise UserError if the vocabulary lacks tokens that rows of this size need."""
         vocabulary.require(self.special_roles)
 
@@ -210,7 +210,7 @@ class Objective(Config):
         """
 
     @property
-    def index_drawings(self) -> int | None:
+    def index_variants(self) -> int | None:
         """Number of different indexes that the epochs cycle through; None: one per epoch."""
         return 1
 
@@ -228,16 +228,16 @@ class Objective(Config):
     @abstractmethod
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of the examples with these `texts`, in the rows of `placement`."""
 
     @abstractmethod
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head as operations of the plan, from `hidden` to `outputs`."""
 
     @property
@@ -246,7 +246,7 @@ class Objective(Config):
         """Names of the tensors that the head writes and `sums` reads."""
 
     @abstractmethod
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the sum of every metric over this micro-batch (scalars, fp32)."""

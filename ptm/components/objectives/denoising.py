@@ -14,23 +14,23 @@ from typing import ClassVar
 import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
+from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
 from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.components.objectives.noise import Noised
 from ptm.components.objectives.redraw import Redraw
-from ptm.data.examples import Texts
+from ptm.data.examples import TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
-AROUND = RowSize(source=2, target=1)
+MAX_SPECIALS = RowSize(source=2, target=1)
 """The maximum number of special tokens on each side."""
 
 
 def with_specials(sides: I64) -> I64:
     """Add the maximum number of special tokens to the lengths of source and target (E, 2)."""
-    return np.asarray(sides + np.array([AROUND.source, AROUND.target]))
+    return np.asarray(sides + np.array([MAX_SPECIALS.source, MAX_SPECIALS.target]))
 
 
 class Denoising(Redraw, NextTokenObjective):
@@ -41,20 +41,20 @@ class Denoising(Redraw, NextTokenObjective):
     needs_decoder: ClassVar[bool] = True
 
     @abstractmethod
-    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Return source and target of the texts; `keys` (E): one random stream per text."""
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of both sides, with the noise of each example's epoch."""
-        seed = seed_of(drawing.seed, "noise", drawing.purpose)
-        keys = stream_keys(seed, self.drawing_of(placement.epoch), placement.example)
+        seed = seed_of(random_source.seed, "noise", random_source.purpose)
+        keys = stream_keys(seed, self.variant_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
         return _both_sides(noised, placement, vocabularies.source)
 
@@ -72,12 +72,12 @@ def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) ->
     """Return the tensors of both sides: encoder input, decoder input and its targets."""
     pad, end = vocabulary.special_id("pad"), vocabulary.special_id("sep")
     begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
-    source, source_lengths = surrounded(
+    source, source_lengths = add_affixes(
         noised.source, noised.source_lengths, before=begins, after=(end,)
     )
     start = begins or (pad,)
-    read, target_lengths = surrounded(noised.target, noised.target_lengths, before=start)
-    given, _ = surrounded(noised.target, noised.target_lengths, after=(end,))
+    read, target_lengths = add_affixes(noised.target, noised.target_lengths, before=start)
+    given, _ = add_affixes(noised.target, noised.target_lengths, after=(end,))
     here = placement.side(source_lengths, placement.columns)
     there = placement.side(target_lengths, placement.target_columns)
     return MicroBatch(
@@ -93,7 +93,7 @@ def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) ->
     )
 
 
-def surrounded(
+def add_affixes(
     tokens: I64, lengths: I64, *, before: tuple[int, ...] = (), after: tuple[int, ...] = ()
 ) -> tuple[I64, I64]:
     """Return every text with the tokens `before` and `after` added, and the new lengths (E)."""

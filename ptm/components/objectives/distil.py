@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import model_validator
 
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat, PositiveInt
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch
+from ptm.components.objectives.base import Metric, MicroBatch, RandomSource
 from ptm.components.objectives.mlm import Mlm
-from ptm.data.examples import Texts
+from ptm.data.examples import TokenSpans
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Distil(Mlm):
     weights: DistilWeights = DistilWeights()
 
     perplexity_of: ClassVar[str | None] = "mlm_loss"
-    no_stages: ClassVar[str | None] = (
+    pipeline_obstacle: ClassVar[str | None] = (
         "the outputs of a teacher have no gradient, and DeepSpeed cannot send tensors without a "
         "gradient between stages"
     )
@@ -104,7 +104,7 @@ class Distil(Mlm):
         cosine = (_COSINE,) if self.compares_hidden_states else ()
         return (*soft, *Mlm.metrics, *cosine)
 
-    def weights_at(self, step: int) -> Mapping[str, float]:
+    def loss_weights(self, step: int) -> Mapping[str, float]:
         weights = {
             "soft_loss": self.weights.soft,
             "mlm_loss": self.weights.mlm,
@@ -116,39 +116,43 @@ class Distil(Mlm):
         }
 
     @property
-    def alone(self) -> Mlm:
+    def without_teachers(self) -> Mlm:
         """The objective `mlm` of the student, for evaluation and use without teachers."""
         return Mlm(
             type="mlm",
-            full_sentences=self.full_sentences,
+            concatenate=self.concatenate,
             masking=self.masking,
             head=self.head,
         )
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of `mlm`; the cosine loss is averaged over all real tokens."""
-        batch = super().collate(texts, placement, vocabularies=vocabularies, drawing=drawing)
+        batch = super().collate(
+            texts, placement, vocabularies=vocabularies, random_source=random_source
+        )
         if not self.compares_hidden_states:
             return batch
         return replace(batch, counts={**batch.counts, "tokens": batch.tokens})
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> logits (P, V), encoded (B, T, D).
 
         `encoded` is the output of the last layer, needed by the cosine loss only.
         """
         from torch import nn
 
-        kept = Step("encoded", nn.Identity, ("hidden",), ("encoded",))
+        kept = Operation("encoded", nn.Identity, ("hidden",), ("encoded",))
         return (
-            (kept, *super().steps(shape)) if self.compares_hidden_states else super().steps(shape)
+            (kept, *super().operations(shape))
+            if self.compares_hidden_states
+            else super().operations(shape)
         )
 
     @property
@@ -177,7 +181,7 @@ class Distil(Mlm):
             found["teacher_directions"] = sum(directions) / torch.tensor(float(len(outputs)))
         return found
 
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the sums of T² KL(teachers ‖ student), 1 - cosine, and the MLM metrics.
@@ -187,7 +191,7 @@ class Distil(Mlm):
         """
         from torch.nn import functional as F
 
-        found = super().sums(outputs, tensors)
+        found = super().metric_sums(outputs, tensors)
         if self.has_soft_targets:
             mine = F.log_softmax(outputs["logits"].float() / self.temperature, dim=-1)
             theirs = tensors["teacher_log_probabilities"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
 from ptm.components.objectives.noise import Noised
 from ptm.components.objectives.noise.gaps import (
     gap_counts,
@@ -20,16 +20,16 @@ from ptm.components.objectives.noise.gaps import (
     without_gaps,
 )
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
-from ptm.data.pairing import refuse_unstructured
+from ptm.data.pairing import check_has_sentences
 from ptm.data.sentence_groups import (
     SentenceGroups,
     cut_sentences,
+    drop_single_sentences,
     full_groups,
-    kept_company,
-    sides_of_groups,
-    without_lonely,
+    merge_single_sentences,
+    split_group_sides,
 )
 from ptm.errors import UserError
 from ptm.rng import U64
@@ -56,7 +56,7 @@ class Gsg(Denoising):
     index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
     needs_sentences: ClassVar[bool] = True
-    shortest_row: ClassVar[int] = AROUND.source + 2
+    shortest_row: ClassVar[int] = MAX_SPECIALS.source + 2
 
     @model_validator(mode="after")
     def _options_are_used(self) -> Gsg:
@@ -75,7 +75,7 @@ class Gsg(Denoising):
         return self
 
     def row_lengths(self, examples: Examples) -> I64:
-        return with_specials(sides_of_groups(examples))
+        return with_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
@@ -90,11 +90,11 @@ class Gsg(Denoising):
         Left out and counted: documents of one sentence, and last sentences of a document that fit
         no group. Raises UserError if no document has two sentences.
         """
-        refuse_unstructured(documents, documents.sentences, lacking="sentences to take out")
-        room = RowSize(size.source - AROUND.source, size.target - AROUND.target)
+        check_has_sentences(documents, documents.sentences, lacking="sentences to take out")
+        room = RowSize(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, self._longest_sentence(room))
-        groups = kept_company(sentences, full_groups(sentences, room.source))
-        groups, left_out = without_lonely(sentences, groups)
+        groups = merge_single_sentences(sentences, full_groups(sentences, room.source))
+        groups, left_out = drop_single_sentences(sentences, groups)
         # Halve groups until the longest possible target of each fits. `_longest_sentence` makes
         # sure that no half has a single sentence.
         while True:
@@ -113,21 +113,23 @@ class Gsg(Denoising):
             counts=left_out,
         )
 
-    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Return the text with a mask token per removed sentence, and the removed sentences."""
         marks = [mark for mark in GAP_MARKS if mark in vocabulary.ids]
         mask_id = vocabulary.ids[marks[0]] if marks else vocabulary.special_id("mask")
-        return without_gaps(texts.tokens, texts.parts, self._gaps(texts, keys), mask_id=mask_id)
+        return without_gaps(
+            texts.tokens, texts.part_lengths, self._gaps(texts, keys), mask_id=mask_id
+        )
 
-    def _gaps(self, texts: Texts, keys: U64) -> NDArray[np.bool_]:
+    def _gaps(self, texts: TokenSpans, keys: U64) -> NDArray[np.bool_]:
         """Return flags (E, K) of the sentences to remove; K is the maximum per text."""
         if self.selection == "lead":
-            return lead_sentences(texts.parts, self.rate)
+            return lead_sentences(texts.part_lengths, self.rate)
         if self.selection == "random":
-            return random_sentences(texts.parts, self.rate, keys)
+            return random_sentences(texts.part_lengths, self.rate, keys)
         return principal_sentences(
             texts.tokens,
-            texts.parts,
+            texts.part_lengths,
             self.rate,
             sequential=self.sequential,
             unique=self.unique,
@@ -144,7 +146,7 @@ class Gsg(Denoising):
         longest = min(room.source // 2, room.target // of_three)
         if longest < 1:
             raise UserError(
-                f"data.target_sequence_length = {room.target + AROUND.target} has no room for a "
+                f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room for a "
                 "sentence. Increase it."
             )
         return longest

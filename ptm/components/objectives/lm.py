@@ -8,10 +8,16 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
+from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
 from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Joined, Texts, join_documents
+from ptm.data.examples import (
+    ConcatenatedDocuments,
+    Examples,
+    ExamplesType,
+    TokenSpans,
+    concatenate_documents,
+)
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
 from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
@@ -25,7 +31,7 @@ class Lm(NextTokenObjective):
     concatenate: bool = False
     """Concatenate all documents, each followed by the end token, and fill every row, instead of one
     document, or one chunk of a long document, per example."""
-    start: bool = True
+    add_bos: bool = True
     """Put the start token before every document, so that its first token is predicted. Unused with
     `concatenate`, where the end token of the previous document has this role."""
 
@@ -38,7 +44,7 @@ class Lm(NextTokenObjective):
 
     @property
     def _starts(self) -> bool:
-        return self.start and not self.concatenate
+        return self.add_bos and not self.concatenate
 
     def row_lengths(self, examples: Examples) -> I64:
         # A window's last token is only a target.
@@ -47,13 +53,13 @@ class Lm(NextTokenObjective):
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        return Joined if self.concatenate else Windows
+        return ConcatenatedDocuments if self.concatenate else Windows
 
     @property
     def index_key(self) -> str:
         if self.concatenate:
             return "lm-joined"
-        return "lm-started" if self.start else "lm"
+        return "lm-started" if self.add_bos else "lm"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
@@ -63,8 +69,8 @@ class Lm(NextTokenObjective):
         Neighbouring windows overlap by one token.
         """
         if not self.concatenate:
-            return document_windows(*documents.ranges, size.source, start_token=self.start)
-        return join_documents(
+            return document_windows(*documents.ranges, size.source, start_token=self.add_bos)
+        return concatenate_documents(
             *documents.ranges,
             size.source + 1,
             separator=vocabularies.source.special_id("sep"),
@@ -74,11 +80,11 @@ class Lm(NextTokenObjective):
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors: inputs are the windows without the last token, targets one later."""
         vocabulary = vocabularies.source
@@ -110,7 +116,7 @@ class Lm(NextTokenObjective):
         return Prompt(begin=tuple(text))
 
 
-def streams(texts: Texts, vocabulary: Vocabulary) -> tuple[I64, I64]:
+def streams(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64, I64]:
     """Return the windows (N) with start and end tokens as their labels require, and their lengths.
 
     Texts without labels are complete windows already.

@@ -12,13 +12,13 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import Config
-from ptm.components.objectives.base import BatchView, Drawing, Metric, MicroBatch, Objective
+from ptm.components.objectives.base import BatchView, Metric, MicroBatch, Objective, RandomSource
 from ptm.components.objectives.masking import Maskable, Masking
 from ptm.components.objectives.masking.token import TokenMasking
-from ptm.data.examples import Texts
+from ptm.data.examples import TokenSpans
 from ptm.data.placement import Placement, row_tensors
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MASKED_ROLES = ("pad", "unk", "cls", "sep", "mask")
 MASKED_TARGETS = ("predicted_ids", "predicted_weights")
-MASKED_PADDED = ("predicted_positions", *MASKED_TARGETS)
+MASKED_RAGGED = ("predicted_positions", *MASKED_TARGETS)
 MASKED_VIEW = BatchView(hidden=("predicted_positions", *MASKED_TARGETS))
 MASKED_METRICS = (
     Metric("mlm_loss", count="predicted", weight=1.0),
@@ -43,25 +43,25 @@ class MlmHead(Config):
     bias: bool = True
 
 
-def surrounded_length(text_lengths: I64, *, parts: int) -> I64:
+def length_with_special_tokens(text_lengths: I64, *, parts: int) -> I64:
     """Return the lengths (E) of examples of `parts` texts with their [CLS] and [SEP] tokens."""
     return np.asarray(text_lengths) + parts + 1
 
 
-def surrounded(texts: Texts, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
+def add_special_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
     """Add special tokens: [CLS] text [SEP], or [CLS] text [SEP] text [SEP].
 
     Returns the tokens, and for each token (N) the number of its text within the example, from 1.
     [CLS] belongs to the first text, a [SEP] to the text before it.
     """
-    examples, count = texts.parts.shape
-    lengths = surrounded_length(texts.lengths, parts=count)
+    examples, count = texts.part_lengths.shape
+    lengths = length_with_special_tokens(texts.lengths, parts=count)
     first = exclusive_cumsum(lengths)
     # Each text with its [SEP] (E, K), and the index right after that [SEP] (E, K).
-    with_separators = texts.parts + 1
+    with_separators = texts.part_lengths + 1
     after = first[:, None] + 1 + np.cumsum(with_separators, axis=1)
     # The indexes of all text tokens.
-    inner = ragged_ranges((after - with_separators).ravel(), texts.parts.ravel())
+    inner = ragged_ranges((after - with_separators).ravel(), texts.part_lengths.ravel())
     ids = np.empty(int(lengths.sum()), dtype=np.int64)
     ids[first] = vocabulary.special_id("cls")
     ids[after - 1] = vocabulary.special_id("sep")
@@ -84,21 +84,21 @@ def surrounded(texts: Texts, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
 
 
 def masked_batch(
-    texts: Texts,
+    texts: TokenSpans,
     placement: Placement,
     masking: Masking,
     *,
     vocabulary: Vocabulary,
-    drawing: Drawing,
+    random_source: RandomSource,
 ) -> MicroBatch:
     """Return the tensors of the texts with special tokens, masked, in the rows of `placement`."""
-    text, segments = surrounded(texts, vocabulary)
+    text, segments = add_special_tokens(texts, vocabulary)
     masked = masking.apply(
         text,
         example=placement.example,
         epoch=placement.epoch,
-        seed=drawing.seed,
-        purpose=drawing.purpose,
+        seed=random_source.seed,
+        purpose=random_source.purpose,
         vocabulary=vocabulary,
     )
     at = np.flatnonzero(masked.predicted)
@@ -118,22 +118,24 @@ def masked_batch(
     )
 
 
-def masked_steps(head: MlmHead, shape: ModelShape) -> tuple[Step, ...]:
+def masked_operations(head: MlmHead, shape: ModelShape) -> tuple[Operation, ...]:
     """Return the masked-LM head: hidden (B, T, D) -> logits (P, V) at the predicted positions."""
-    from ptm.nn.embedding import tied_unembedding_step
+    from ptm.nn.embedding import tied_unembedding_operation
     from ptm.nn.heads import OutputBias, PredictedTransform, Unembedding
 
-    transform = Step(
+    transform = Operation(
         "mlm_transform",
         lambda: PredictedTransform(shape),
         ("hidden", "predicted_positions"),
         ("hidden",),
     )
     if head.tied:
-        unembed = tied_unembedding_step("mlm_unembed", shape, reads="hidden", writes="logits")
+        unembed = tied_unembedding_operation("mlm_unembed", shape, reads="hidden", writes="logits")
     else:
-        unembed = Step("mlm_unembed", lambda: Unembedding(shape), ("hidden",), ("logits",))
-    bias = Step("mlm_bias", lambda: OutputBias(shape.vocabulary_size), ("logits",), ("logits",))
+        unembed = Operation("mlm_unembed", lambda: Unembedding(shape), ("hidden",), ("logits",))
+    bias = Operation(
+        "mlm_bias", lambda: OutputBias(shape.vocabulary_size), ("logits",), ("logits",)
+    )
     return (transform, unembed, bias) if head.bias else (transform, unembed)
 
 
@@ -166,8 +168,8 @@ class MaskedObjective(Objective):
     def fingerprint(self) -> str:
         return self.masking.fingerprint
 
-    def prepared(self, tokenizer: Tokenizer) -> Self:
-        return self.model_copy(update={"masking": self.masking.prepared(tokenizer)})
+    def with_files(self, tokenizer: Tokenizer) -> Self:
+        return self.model_copy(update={"masking": self.masking.with_files(tokenizer)})
 
     def has_head(self, names: Collection[str]) -> bool:
         # Every masked-LM head has this transform before its output layer.

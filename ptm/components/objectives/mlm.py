@@ -9,39 +9,39 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptm.arrays import I64
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch
+from ptm.components.objectives.base import Metric, MicroBatch, RandomSource
 from ptm.components.objectives.masked_tokens import (
     MASKED_METRICS,
-    MASKED_PADDED,
+    MASKED_RAGGED,
     MASKED_ROLES,
     MASKED_TARGETS,
     MaskedObjective,
     MlmHead,
+    length_with_special_tokens,
     masked_batch,
-    masked_steps,
+    masked_operations,
     masked_sums,
-    surrounded_length,
 )
 from ptm.data.documents import Documents
 from ptm.data.examples import (
+    ConcatenatedDocuments,
+    DocumentChunks,
     Examples,
     ExamplesType,
-    Joined,
-    Pieces,
-    Texts,
-    cut_documents,
-    join_documents,
+    TokenSpans,
+    chunk_documents,
+    concatenate_documents,
 )
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_AROUND = 2
+_NUM_SPECIALS = 2
 """Special tokens per example: [CLS] before and [SEP] after the text."""
 
 
@@ -49,7 +49,7 @@ class Mlm(MaskedObjective):
     """Predict masked tokens."""
 
     type: Literal["mlm"]
-    full_sentences: bool = False
+    concatenate: bool = False
     """Join all documents with [SEP] and fill every row, instead of one document per example."""
     head: MlmHead = MlmHead()
 
@@ -58,52 +58,56 @@ class Mlm(MaskedObjective):
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
     targets: ClassVar[tuple[str, ...]] = MASKED_TARGETS
-    padded: ClassVar[tuple[str, ...]] = MASKED_PADDED
+    ragged_tensors: ClassVar[tuple[str, ...]] = MASKED_RAGGED
 
     def row_lengths(self, examples: Examples) -> I64:
-        return surrounded_length(examples.lengths, parts=1)[:, None]
+        return length_with_special_tokens(examples.lengths, parts=1)[:, None]
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        return Joined if self.full_sentences else Pieces
+        return ConcatenatedDocuments if self.concatenate else DocumentChunks
 
     @property
     def index_key(self) -> str:
         # Masks are drawn later and do not depend on the index.
-        return "joined" if self.full_sentences else "pieces"
+        return "joined" if self.concatenate else "pieces"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return documents cut into chunks of at most a row, or concatenated and cut into rows."""
-        longest = size.source - _AROUND
-        if self.full_sentences:
+        longest = size.source - _NUM_SPECIALS
+        if self.concatenate:
             separator = vocabularies.source.special_id("sep")
-            return join_documents(*documents.ranges, longest, separator=separator)
-        return cut_documents(*documents.ranges, longest)
+            return concatenate_documents(*documents.ranges, longest, separator=separator)
+        return chunk_documents(*documents.ranges, longest)
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of [CLS] text [SEP], masked."""
         return masked_batch(
-            texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
+            texts,
+            placement,
+            self.masking,
+            vocabulary=vocabularies.source,
+            random_source=random_source,
         )
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the masked-LM head: hidden (B, T, D) -> logits (P, V)."""
-        return masked_steps(self.head, shape)
+        return masked_operations(self.head, shape)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return ("logits",)
 
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         return masked_sums(outputs, tensors)

@@ -18,7 +18,7 @@ from ptm.component import Config
 from ptm.components.objectives.base import BatchView, Metric, Objective
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,14 +49,14 @@ def target_tensors(
     `weights`: 1 for targets that count in the loss, else 0.
     """
     return {
-        "target_ids": placement.grid(targets, fill=0),
-        "target_weights": placement.grid(weights, fill=0),
+        "target_ids": placement.to_grid(targets, fill=0),
+        "target_weights": placement.to_grid(weights, fill=0),
     }
 
 
-def next_token_steps(
+def next_token_operations(
     head: LmHead, shape: ModelShape, *, smoothing: float = 0.0
-) -> tuple[Step, ...]:
+) -> tuple[Operation, ...]:
     """Return the head: hidden (B, T, D), target_ids, target_weights (B, T) -> sums (scalars).
 
     The sums are `loss_sum`, `nll_sum` (without smoothing) and `hit_sum` (correct predictions).
@@ -69,21 +69,21 @@ def next_token_steps(
     from ptm.nn.heads import BiasVector, Scaled, Unembedding
 
     width, size = shape.hidden_size, shape.vocabulary_size
-    before: tuple[Step, ...] = ()
+    before: tuple[Operation, ...] = ()
     if shape.embedding_size != width:
         narrow = partial(nn.Linear, width, shape.embedding_size, bias=False)
-        before += (Step("lm_projection", narrow, ("hidden",), ("hidden",)),)
+        before += (Operation("lm_projection", narrow, ("hidden",), ("hidden",)),)
     if head.scaled:
-        before += (Step("lm_scale", lambda: Scaled(width**-0.5), ("hidden",), ("hidden",)),)
+        before += (Operation("lm_scale", lambda: Scaled(width**-0.5), ("hidden",), ("hidden",)),)
     bias: tuple[str, ...] = ()
     if head.bias:
         bias = ("output_bias",)
-        before += (Step("lm_bias", lambda: BiasVector(size), ("hidden",), bias),)
+        before += (Operation("lm_bias", lambda: BiasVector(size), ("hidden",), bias),)
     matrix = WordEmbedding if head.tied else Unembedding
     tie = shape.word_key if head.tied else "lm_unembed"
     return (
         *before,
-        Step(
+        Operation(
             "lm_loss",
             lambda: matrix(shape),
             ("hidden", "target_ids", "target_weights", *bias),
@@ -91,7 +91,7 @@ def next_token_steps(
             tie=tie,
             options={"smoothing": smoothing},
         ),
-        Step(
+        Operation(
             "lm_logits",
             lambda: matrix(shape),
             ("hidden", *bias),
@@ -119,15 +119,15 @@ class NextTokenObjective(Objective):
     def needs_word_starts(self) -> bool:
         return False
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> sums of loss and hits, or logits (B, T, V)."""
-        return next_token_steps(self.head, shape)
+        return next_token_operations(self.head, shape)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return NEXT_OUTPUTS
 
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}

@@ -11,18 +11,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.components.objectives.base import Drawing, MicroBatch, Prompt
-from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
+from ptm.components.objectives.masked_tokens import add_special_tokens
 from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
-from ptm.data.two_sides import TwoSides, beginnings, shared_room, side_lengths
+from ptm.data.two_sides import SourceTargetPairs, share_budget, side_lengths, truncate
 from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.text.vocabulary import Vocabularies
 
-_AROUND = 2
+_NUM_SPECIALS = 2
 """Special tokens in the input [CLS] source [SEP] target; the last [SEP] is only a target."""
 
 
@@ -31,15 +31,15 @@ class PrefixLm(NextTokenObjective):
 
     type: Literal["prefixlm"]
 
-    index_type: ClassVar[ExamplesType] = TwoSides
+    index_type: ClassVar[ExamplesType] = SourceTargetPairs
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
     segments: ClassVar[int] = 2
-    shortest_row: ClassVar[int] = _AROUND + 2
+    shortest_row: ClassVar[int] = _NUM_SPECIALS + 2
 
     def row_lengths(self, examples: Examples) -> I64:
-        return np.asarray(examples.lengths)[:, None] + _AROUND
+        return np.asarray(examples.lengths)[:, None] + _NUM_SPECIALS
 
     @property
     def index_key(self) -> str:
@@ -50,23 +50,25 @@ class PrefixLm(NextTokenObjective):
     ) -> Examples:
         """Return all pairs; if a pair is too long for a row, its sides are cut at their ends."""
         sentences = documents.sentences
-        return beginnings(sentences, shared_room(side_lengths(sentences), size.source - _AROUND))
+        return truncate(
+            sentences, share_budget(side_lengths(sentences), size.source - _NUM_SPECIALS)
+        )
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors: input [CLS] source [SEP] target, loss over target [SEP].
 
         The source and its special tokens are the first segment.
         """
         vocabulary = vocabularies.source
-        whole, segments = surrounded(texts, vocabulary)
-        lengths = texts.lengths + _AROUND + 1
+        whole, segments = add_special_tokens(texts, vocabulary)
+        lengths = texts.lengths + _NUM_SPECIALS + 1
         # All tokens of an example but the last are input; the next token is the target.
         read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
         weights = (segments[read + 1] != PREFIX_SEGMENT).astype(np.int64)

@@ -21,7 +21,7 @@ class Redraw(Config):
     duplicates: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _drawings_are_used(self) -> Self:
+    def _duplicates_are_used(self) -> Self:
         if self.dynamic and self.duplicates > 1:
             raise ValueError(
                 f"duplicates = {self.duplicates} has no effect with dynamic: true, which draws a "
@@ -29,6 +29,6 @@ class Redraw(Config):
             )
         return self
 
-    def drawing_of(self, epoch: I64) -> I64:
+    def variant_of(self, epoch: I64) -> I64:
         """Return the variant that each epoch uses."""
         return epoch if self.dynamic else epoch % self.duplicates

@@ -13,27 +13,27 @@ import numpy as np
 
 from ptm.arrays import I64
 from ptm.component import Probability
-from ptm.components.objectives.base import BatchView, Drawing, Metric, MicroBatch
+from ptm.components.objectives.base import BatchView, Metric, MicroBatch, RandomSource
 from ptm.components.objectives.masked_tokens import (
     MASKED_METRICS,
-    MASKED_PADDED,
+    MASKED_RAGGED,
     MASKED_ROLES,
     MASKED_TARGETS,
     MASKED_VIEW,
     MaskedObjective,
     MlmHead,
+    length_with_special_tokens,
     masked_batch,
-    masked_steps,
+    masked_operations,
     masked_sums,
-    surrounded_length,
 )
 from ptm.components.objectives.redraw import Redraw
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.pairs import Pairs
 from ptm.data.placement import Placement
 from ptm.errors import UserError
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SentencePairs(Redraw, MaskedObjective):
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = MASKED_ROLES
     targets: ClassVar[tuple[str, ...]] = (*MASKED_TARGETS, *_PAIR_TARGETS)
-    padded: ClassVar[tuple[str, ...]] = (*MASKED_PADDED, "pair_positions", *_PAIR_TARGETS)
+    ragged_tensors: ClassVar[tuple[str, ...]] = (*MASKED_RAGGED, "pair_positions", *_PAIR_TARGETS)
     segments: ClassVar[int] = 2
     perplexity_of: ClassVar[str | None] = "mlm_loss"
     view: ClassVar[BatchView] = replace(MASKED_VIEW, labels="pair_labels")
@@ -75,10 +75,10 @@ class SentencePairs(Redraw, MaskedObjective):
     shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
 
     def row_lengths(self, examples: Examples) -> I64:
-        return surrounded_length(examples.lengths, parts=2)[:, None]
+        return length_with_special_tokens(examples.lengths, parts=2)[:, None]
 
     @property
-    def index_drawings(self) -> int | None:
+    def index_variants(self) -> int | None:
         return None if self.dynamic else self.duplicates
 
     @property
@@ -98,16 +98,20 @@ class SentencePairs(Redraw, MaskedObjective):
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of [CLS] first [SEP] second [SEP], masked, and the pair labels."""
         assert texts.labels is not None, "pairs have labels"
         masked = masked_batch(
-            texts, placement, self.masking, vocabulary=vocabularies.source, drawing=drawing
+            texts,
+            placement,
+            self.masking,
+            vocabulary=vocabularies.source,
+            random_source=random_source,
         )
         tensors = {
             **masked.tensors,
@@ -117,17 +121,17 @@ class SentencePairs(Redraw, MaskedObjective):
         }
         return replace(masked, tensors=tensors, counts={**masked.counts, "pairs": masked.examples})
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return both heads: hidden (B, T, D) -> pair_logits (P, 2), logits (P, V)."""
-        from ptm.nn.heads import pair_steps
+        from ptm.nn.heads import pair_operations
 
-        return (*pair_steps(shape), *masked_steps(self.head, shape))
+        return (*pair_operations(shape), *masked_operations(self.head, shape))
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return ("logits", "pair_logits")
 
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         from ptm.nn.heads import class_sums

@@ -9,27 +9,27 @@ import numpy as np
 from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.components.objectives.base import Drawing, Metric, MicroBatch, Prompt
-from ptm.components.objectives.masked_tokens import surrounded
+from ptm.components.objectives.base import Metric, MicroBatch, Prompt, RandomSource
+from ptm.components.objectives.masked_tokens import add_special_tokens
 from ptm.components.objectives.next_tokens import (
     NEXT_METRICS,
     NextTokenObjective,
-    next_token_steps,
+    next_token_operations,
     target_tensors,
 )
 from ptm.data.documents import Documents
-from ptm.data.examples import Examples, ExamplesType, Texts
+from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.placement import DECODER, Placement, row_tensors
-from ptm.data.two_sides import TwoSides, beginnings, side_lengths, sides_of
+from ptm.data.two_sides import SourceTargetPairs, side_lengths, split_sides, truncate
 from ptm.nn.model_shape import ModelShape
-from ptm.plan import Step
+from ptm.plan import Operation
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_AROUND = np.array([2, 1])
+_NUM_SPECIALS = np.array([2, 1])
 """Special tokens per side: the encoder reads [CLS] source [SEP], the decoder [CLS] target."""
 
 
@@ -41,7 +41,7 @@ class Seq2Seq(NextTokenObjective):
     """Share of every target that is spread over the vocabulary (section 5.4)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
-    index_type: ClassVar[ExamplesType] = TwoSides
+    index_type: ClassVar[ExamplesType] = SourceTargetPairs
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
@@ -49,8 +49,8 @@ class Seq2Seq(NextTokenObjective):
     needs_decoder: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        assert isinstance(examples, TwoSides), "the examples are not source-target pairs"
-        return np.asarray(examples.sides + _AROUND)
+        assert isinstance(examples, SourceTargetPairs), "the examples are not source-target pairs"
+        return np.asarray(examples.sides + _NUM_SPECIALS)
 
     @property
     def index_key(self) -> str:
@@ -61,21 +61,21 @@ class Seq2Seq(NextTokenObjective):
     ) -> Examples:
         """Return all pairs; a side that is too long for its row is cut at its end."""
         sentences = documents.sentences
-        longest = np.array([size.source, size.target]) - _AROUND
-        return beginnings(sentences, np.minimum(side_lengths(sentences), longest))
+        longest = np.array([size.source, size.target]) - _NUM_SPECIALS
+        return truncate(sentences, np.minimum(side_lengths(sentences), longest))
 
     def collate(
         self,
-        texts: Texts,
+        texts: TokenSpans,
         placement: Placement,
         *,
         vocabularies: Vocabularies,
-        drawing: Drawing,
+        random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of encoder ([CLS] source [SEP]) and decoder ([CLS] target [SEP])."""
-        sources, targets = sides_of(texts)
-        source = surrounded(sources, vocabularies.source)[0].ids
-        stream = surrounded(targets, vocabularies.target)[0].ids
+        sources, targets = split_sides(texts)
+        source = add_special_tokens(sources, vocabularies.source)[0].ids
+        stream = add_special_tokens(targets, vocabularies.target)[0].ids
         # The decoder reads [CLS] target; its targets are one token later: target [SEP].
         lengths = targets.lengths + 2
         read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
@@ -101,16 +101,16 @@ class Seq2Seq(NextTokenObjective):
             source=(source.special_id("cls"), *text, source.special_id("sep")),
         )
 
-    def steps(self, shape: ModelShape) -> tuple[Step, ...]:
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> sums of loss, NLL and hits, or logits (B, T, V)."""
-        return next_token_steps(self.head, shape, smoothing=self.label_smoothing)
+        return next_token_operations(self.head, shape, smoothing=self.label_smoothing)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return ("loss_sum", "nll_sum", "hit_sum")
 
-    def sums(
+    def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return loss (with label smoothing), hits and NLL (without), summed over all targets."""
-        return {**super().sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}
+        return {**super().metric_sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}

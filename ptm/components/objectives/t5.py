@@ -7,18 +7,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import AROUND, Denoising, with_specials
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
 from ptm.components.objectives.noise import AnySpanNoise, Noised, corrupted
-from ptm.components.objectives.noise.t5_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.data.documents import Documents
 from ptm.data.examples import (
+    ConcatenatedDocuments,
+    DocumentChunks,
     Examples,
     ExamplesType,
-    Joined,
-    Pieces,
-    Texts,
-    cut_documents,
-    join_documents,
+    TokenSpans,
+    chunk_documents,
+    concatenate_documents,
 )
 from ptm.data.packing import RowSize
 from ptm.errors import UserError
@@ -30,18 +30,18 @@ class T5(Denoising):
     """Predict the spans that sentinels replace."""
 
     type: Literal["t5"]
-    noise: AnySpanNoise = PaperSpans()
-    full_sentences: bool = False
+    noise: AnySpanNoise = T5Spans()
+    concatenate: bool = False
     """Join all documents and fill every row, instead of one document per example. The separator is
     [CLS] if the vocabulary has it, since the end token [SEP] marks the end of the output."""
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep")
-    shortest_row: ClassVar[int] = AROUND.source + 2
+    shortest_row: ClassVar[int] = MAX_SPECIALS.source + 2
 
-    def refuse_unfit(self, vocabulary: Vocabulary, size: RowSize) -> None:
+    def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
         """Raise UserError if the vocabulary has too few sentinels for the longest text."""
-        super().refuse_unfit(vocabulary, size)
+        super().check_vocabulary(vocabulary, size)
         needed = int(self.noise.most_sentinels(np.array([self._longest(size)]))[0])
         there = vocabulary.sentinels.size
         if there < needed:
@@ -58,26 +58,26 @@ class T5(Denoising):
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
-        return Joined if self.full_sentences else Pieces
+        return ConcatenatedDocuments if self.concatenate else DocumentChunks
 
     @property
     def index_key(self) -> str:
         # Noise is drawn later, but its options decide how long a text may be.
         options = "-".join(str(value) for value in self.noise.model_dump().values())
-        return f"t5-{'joined' if self.full_sentences else 'pieces'}-{options}"
+        return f"t5-{'joined' if self.concatenate else 'pieces'}-{options}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return documents cut into chunks that fit both sides, each alone or all concatenated."""
         longest = self._longest(size)
-        if self.full_sentences:
+        if self.concatenate:
             vocabulary = vocabularies.source
             separator = vocabulary.special_id("cls" if vocabulary.has("cls") else "sep")
-            return join_documents(*documents.ranges, longest, separator=separator)
-        return cut_documents(*documents.ranges, longest)
+            return concatenate_documents(*documents.ranges, longest, separator=separator)
+        return chunk_documents(*documents.ranges, longest)
 
-    def noised(self, texts: Texts, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
         """Return the text with sentinels for its noise spans, and each sentinel with its span."""
         spans = self.noise.draw(texts.lengths, keys)
         return corrupted(texts.tokens, texts.lengths, spans, vocabulary.sentinels)
@@ -89,7 +89,7 @@ class T5(Denoising):
         """
         # Every token of a text is on one of the sides, so no longer text can fit.
         lengths = np.arange(1, size.source + size.target)
-        room = [size.source - AROUND.source, size.target - AROUND.target]
+        room = [size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target]
         fits = (self.noise.longest_sides(lengths) <= room).all(axis=1)
         longest = int(np.argmin(fits))
         if longest < 2:

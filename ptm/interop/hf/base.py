@@ -21,26 +21,26 @@ class Family(ABC):
     """One architecture of transformers, converted in both directions."""
 
     name: str
-    base: str
+    base_prefix: str
     """Prefix of the encoder's tensor names in a model with a head; a bare encoder lacks it."""
-    marks: tuple[str, ...]
+    signature_tensors: tuple[str, ...]
     """Full names of tensors that together identify a checkpoint of this family."""
     causal: bool = False
     """Whether the model predicts the next token (otherwise masked tokens)."""
-    decodes: bool = False
+    is_encoder_decoder: bool = False
     """Whether the model is an encoder-decoder."""
     buffers: str | None = None
     """Regular expression for the names of constants that old checkpoints store with the weights."""
 
     @property
-    def loader(self) -> str:
+    def auto_class(self) -> str:
         """The auto class of transformers that loads the model with its head."""
-        if self.decodes:
+        if self.is_encoder_decoder:
             return "AutoModelForSeq2SeqLM"
         return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
 
     @abstractmethod
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         """Why a model cannot be exported as this family; None if it can.
 
         The reason completes "NAME: ..." in an error message, without a full stop.
@@ -67,11 +67,15 @@ class Family(ABC):
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Config and tensors of the bare encoder: an export with its head removed."""
         architecture = re.sub(r"(For\w+|LMHeadModel)$", "Model", config["architectures"][0])
-        kept = {n.removeprefix(self.base): t for n, t in tensors.items() if n.startswith(self.base)}
+        kept = {
+            n.removeprefix(self.base_prefix): t
+            for n, t in tensors.items()
+            if n.startswith(self.base_prefix)
+        }
         return {**config, "architectures": [architecture]}, kept
 
     @abstractmethod
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         """The name that a checkpoint's tensor has in a current model with a head.
 
         Adds the prefix that bare encoders lack and replaces names of old versions.
@@ -81,9 +85,9 @@ class Family(ABC):
         """Whether a tensor is a constant rather than a weight."""
         return self.buffers is not None and re.search(self.buffers, name) is not None
 
-    def has_marks(self, names: Collection[str]) -> bool:
+    def has_signature_tensors(self, names: Collection[str]) -> bool:
         """Whether a checkpoint, bare or with a head, has all tensors of `marks`."""
-        return set(self.marks) <= {self.full_name(name) for name in names}
+        return set(self.signature_tensors) <= {self.qualified_name(name) for name in names}
 
     @abstractmethod
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
@@ -97,7 +101,7 @@ class Family(ABC):
         return config.get("model_type") == self.name
 
     @abstractmethod
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """The `model` and `objective` blocks of a recipe.
 
         `tensors` is empty for a config without weights. Raises UserError for an unsupported value,

@@ -17,7 +17,7 @@ _ROW = 128
 """Default sequence length for evaluating a model that comes without a `data` block."""
 
 
-class Source(ABC):
+class ModelSource(ABC):
     """A saved model with its recipe and tokenizer."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Source(ABC):
     def description(self) -> str:
         """Return a short phrase that describes the model, such as `step 1000`."""
 
-    def figures(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Return measured values by name, formatted for the model card."""
         return {}
 

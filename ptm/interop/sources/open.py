@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.errors import UserError
 from ptm.interop.hub import hub_folder, looks_like_hub_id
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.run import AveragedSource, RunSource
 from ptm.recipe.saved_files import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def open_source(
     path: str, *, step: int | str | None = None, average: int | None = None, download: bool = True
-) -> Source:
+) -> ModelSource:
     """Return the model at `path`, a folder or a Hub model id.
 
     For runs, `step` selects a checkpoint (a step or "best"; the newest by default) and `average`
@@ -55,7 +55,7 @@ def open_source(
     )
 
 
-class ImportedSource(Source):
+class ImportedSource(ModelSource):
     """An output folder of `ptm import`: canonical weights, recipe blocks, tokenizer files."""
 
     def recipe_data(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class ImportedSource(Source):
         return "imported"
 
 
-class HuggingFaceSource(Source):
+class HuggingFaceSource(ModelSource):
     """An export of `ptm`, or any Hugging Face folder of a supported family."""
 
     def __init__(self, folder: HuggingFaceFolder) -> None:

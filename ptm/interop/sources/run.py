@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ptm.checkpoint.format import BEST, Checkpoint, checkpoint_folders, newest_checkpoint, step_of
 from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.errors import UserError
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data, with_own_tokenizers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class RunSource(Source):
+class RunSource(ModelSource):
     """A run at its newest complete checkpoint, or at the checkpoint `step`."""
 
     def __init__(self, folder: Path, *, step: int | str | None) -> None:
@@ -32,7 +32,7 @@ class RunSource(Source):
     def description(self) -> str:
         return f"step {self._checkpoint.step}"
 
-    def figures(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Return the step and the last evaluation at or before it."""
         before = [r for r in read_metrics(self.folder) if r["step"] <= self._checkpoint.step]
         found = {"steps": str(self._checkpoint.step)}
@@ -79,7 +79,7 @@ class AveragedSource(RunSource):
         steps = ", ".join(str(checkpoint.step) for checkpoint in reversed(self._checkpoints))
         return f"mean of the checkpoints at steps {steps}"
 
-    def figures(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Return the step alone: evaluations measured single checkpoints, not their mean."""
         return {"steps": str(self._checkpoint.step)}
 

@@ -13,9 +13,9 @@ from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.uer.next_tokens import (
+    check_mask,
+    check_output,
     is_causal,
-    refuse_other_mask,
-    refuse_other_output,
 )
 from ptm.recipe.model_block import ModelBlock
 
@@ -90,7 +90,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
                 f"{key} = {json.dumps(config[key])} is not supported. Supported: "
                 f"{' or '.join(json.dumps(value) for value in supported)}."
             )
-    refuse_other_mask(config)
+    check_mask(config)
     causal = is_causal(config)
     hidden, size = config["hidden_size"], config.get("emb_size", config["hidden_size"])
     factorised = bool(config.get("factorized_embedding_parameterization"))
@@ -184,9 +184,9 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
             f"{objective.type}. They need a transformer with a masked-token or next-token "
             "objective."
         )
-    _refuse_what_it_cannot_say(model, encoder)
+    _check_expressible(model, encoder)
     if isinstance(objective, Lm):
-        refuse_other_output(model, objective.head)
+        check_output(model, objective.head)
     parts = {ours: theirs for theirs, ours in _PARTS.items()}
     config = {
         "emb_size": embedding.size or encoder.hidden_size,
@@ -198,7 +198,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "max_seq_length": embedding.positions,
         "dropout": model.dropout,
         "data_processor": objective.type if pairs or causal else "mlm",
-        "embedding": [parts[name] for name in embedding.of],
+        "embedding": [parts[name] for name in embedding.parts],
         "encoder": "transformer",
         "mask": "causal" if causal else "fully_visible",
         "target": ["lm"] if causal else ["mlm", "sp"] if pairs else ["mlm"],
@@ -216,7 +216,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
     return config if encoder.norm_position == "post" else {**config, "layernorm_positioning": "pre"}
 
 
-def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
+def _check_expressible(model: ModelBlock, encoder: Transformer) -> None:
     """Raise UserError naming the first option that UER-py configs cannot express."""
     can = {
         "encoder.visibility": encoder.visibility in ("full", "causal"),
@@ -231,7 +231,7 @@ def _refuse_what_it_cannot_say(model: ModelBlock, encoder: Transformer) -> None:
         "encoder.rotary": encoder.rotary is None,
         "encoder.window": encoder.window is None,
         "encoder.shared_groups": encoder.shared_groups in (None, 1),
-        "embedding.of": set(model.embedding.of) <= set(_PARTS.values())
+        "embedding.of": set(model.embedding.parts) <= set(_PARTS.values())
         and model.embedding.learns_positions,
         "embedding.segments": model.embedding.segments <= 2,
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.folders import new_folder
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer
@@ -22,7 +22,7 @@ _ROWS = 3
 """Rows of every UER-py segment table: padding, first and second segment."""
 
 
-def export_to_uer(source: Source, out: Path) -> None:
+def export_to_uer(source: ModelSource, out: Path) -> None:
     """Write model.bin, config.json, recipe.yaml and the vocabulary to the new folder `out`.
 
     Raises UserError if `out` exists or UER-py cannot express the model.

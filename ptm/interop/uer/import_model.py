@@ -25,9 +25,9 @@ from ptm.interop.uer.names import (
     modern,
     output_of,
 )
-from ptm.interop.uer.next_tokens import refuse_other_target, said_by_tensors
-from ptm.interop.weight_checks import refuse_no_table, refuse_non_finite
-from ptm.recipe.source import Source
+from ptm.interop.uer.next_tokens import check_target, target_in_tensors
+from ptm.interop.weight_checks import check_finite, check_word_embedding
+from ptm.recipe.source import RecipeSource
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
 _LATE = 2
@@ -106,7 +106,7 @@ class UerCheckpoint:
             return config
         if output_of(self._theirs) != NEXT or {"mask", "target"} & config.keys():
             return config
-        return {**said_by_tensors(self._theirs), **config}
+        return {**target_in_tensors(self._theirs), **config}
 
     @cached_property
     def _theirs(self) -> dict[str, Tensor]:
@@ -118,10 +118,10 @@ class UerCheckpoint:
                 f"tensor {WORDS} (tensors: {shown})."
             )
         found = {name: tensor.float() for name, tensor in tensors.items()}
-        refuse_non_finite(found, source=str(self.weights))
+        check_finite(found, source=str(self.weights))
         try:
             for part in ("word", "pos", "seg"):
-                refuse_no_table(found, f"embedding.{part}.embedding.weight")
+                check_word_embedding(found, f"embedding.{part}.embedding.weight")
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         return found
@@ -174,7 +174,7 @@ class UerCheckpoint:
             return two_stacks.blocks_of(self.config, tied=self._tied)
         pairs = "target.sp.linear_1.weight" in self._theirs
         blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
-        refuse_other_target(self.config, causal=output_of(self._theirs) == NEXT)
+        check_target(self.config, causal=output_of(self._theirs) == NEXT)
         return blocks
 
     def tensors(self) -> dict[str, Tensor]:
@@ -203,7 +203,7 @@ class UerCheckpoint:
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
     """Parse `tokenizer.KEY=VALUE` overrides into keys of the `tokenizer` block.
 
-    Checkpoints do not record these options. Raises UserError for any other override.
+    CheckpointManager do not record these options. Raises UserError for any other override.
     """
     found = {}
     for text in overrides:
@@ -214,7 +214,7 @@ def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
                 f'"{text}": an import accepts only tokenizer.KEY=VALUE, such as '
                 "tokenizer.lowercase=false. All else is in the checkpoint and its config."
             )
-        source = Source({}, "options", {})
+        source = RecipeSource({}, "options", {})
         source.override(text)
         found[option] = source.data[block][option]
     return found

@@ -19,7 +19,7 @@ def is_causal(config: Mapping[str, Any]) -> bool:
     return config.get("target") in _TARGET
 
 
-def said_by_tensors(names: Collection[str]) -> dict[str, Any]:
+def target_in_tensors(names: Collection[str]) -> dict[str, Any]:
     """Return config keys of a next-token model, inferred from its tensor names.
 
     In older versions of UER-py these were command-line options and are absent from the config.
@@ -35,7 +35,7 @@ def said_by_tensors(names: Collection[str]) -> dict[str, Any]:
     }
 
 
-def refuse_other_target(config: Mapping[str, Any], *, causal: bool) -> None:
+def check_target(config: Mapping[str, Any], *, causal: bool) -> None:
     """Raise UserError if the config's target contradicts the tensors.
 
     `causal`: whether the tensors have the output layer of target `lm`.
@@ -48,7 +48,7 @@ def refuse_other_target(config: Mapping[str, Any], *, causal: bool) -> None:
         )
 
 
-def refuse_other_mask(config: Mapping[str, Any]) -> None:
+def check_mask(config: Mapping[str, Any]) -> None:
     """Raise UserError unless mask "causal" and target "lm" occur together."""
     mask = config.get("mask", "fully_visible")
     if (mask == "causal") is not is_causal(config):
@@ -58,7 +58,7 @@ def refuse_other_mask(config: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_other_output(model: ModelBlock, head: LmHead) -> None:
+def check_output(model: ModelBlock, head: LmHead) -> None:
     """Raise UserError if UER-py's output layer cannot represent the model's."""
     if head.scaled:
         raise UserError("UER-py configs cannot express objective.head.scaled = true.")

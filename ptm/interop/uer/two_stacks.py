@@ -10,7 +10,7 @@ from ptm.component import Config
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.shared.encoder_decoder import Stacks
-from ptm.interop.hf.shared.naming import unsaid
+from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.interop.uer.config import our_activation, their_activation
 from ptm.recipe.model_block import ModelBlock
 
@@ -150,11 +150,11 @@ def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
 
 def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
     """Return the UER-py config of a `ptm` model. Raises UserError if UER-py cannot express it."""
-    _refuse_what_it_cannot_say(model, objective)
+    _check_expressible(model, objective)
     stacks = Stacks.of(model, objective)
     encoder, embedding = stacks.encoder, model.embedding
     parts = {ours: theirs for theirs, ours in _PARTS.items()}
-    names = [parts[name] for name in embedding.of]
+    names = [parts[name] for name in embedding.parts]
     config = {
         "emb_size": encoder.hidden_size,
         "feedforward_size": encoder.feed_forward_size,
@@ -195,13 +195,13 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
     return config
 
 
-def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
+def _check_expressible(model: ModelBlock, objective: Objective) -> None:
     """Raise UserError naming the first option that UER-py configs cannot express."""
     assert model.decoder is not None, "the model must have a decoder"
     encoder, decoder, here = model.encoder, model.decoder, model.embedding
     there = model.decoder_embedding.model_dump(exclude={"shared"})
     parts: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
-    reasons = [unsaid(part, name, said=_ALIKE) for name, part in parts.items()]
+    reasons = [unsupported_option(part, name, expressible=_ALIKE) for name, part in parts.items()]
     for key in _ALIKE:
         mine, other = getattr(encoder, key, None), getattr(decoder, key, None)
         if mine != other:
@@ -211,7 +211,9 @@ def _refuse_what_it_cannot_say(model: ModelBlock, objective: Objective) -> None:
             reasons.append(f"it has model.embedding.{key} = {value} on one side only")
     if not model.decoder_embedding.shared:
         reasons.append("it has model.target_embedding.shared = False")
-    reasons.append(unsaid(here, "model.embedding", said=_said_of_embedding(model)))
+    reasons.append(
+        unsupported_option(here, "model.embedding", expressible=_said_of_embedding(model))
+    )
     reasons += _other_arithmetic(model, objective)
     found = next((reason for reason in reasons if reason is not None), None)
     if found is not None:
@@ -222,7 +224,7 @@ def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
     """Return the options of the embedding that UER-py configs can express."""
     return (
         *("of", "layer_norm", "positions", "position_offset"),
-        *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.of else ()),
+        *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.parts else ()),
         *(("size",) if model.embedding.size == model.encoder.hidden_size else ()),
     )
 
@@ -232,7 +234,7 @@ def _other_arithmetic(model: ModelBlock, objective: Objective) -> list[str | Non
     stacks = Stacks.of(model, objective)
     encoder, embedding = stacks.encoder, model.embedding
     bias = encoder.position_bias
-    waves = "sinusoidal" in embedding.of
+    waves = "sinusoidal" in embedding.parts
     wrong = {
         f"model.encoder.bias = {encoder.bias}": encoder.bias is not (encoder.norm == "layer"),
         f"model.encoder.attention_scale = {encoder.attention_scale}": encoder.attention_scale

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
 from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles
-from ptm.text.tokenizers.tokenizer import Encoder, PipelineEncoder, Tokenizer
+from ptm.text.tokenizers.tokenizer import PipelineEncoder, TokenEncoder, Tokenizer
 from ptm.text.vocabulary import ROLES, Vocabulary
 
 _FIRST_UNSPACED = "\u2e80"
@@ -88,7 +88,7 @@ class TokenizerConfig(Config):
         It does not recognise special tokens in the text.
         """
 
-    def encoder(self, vocabulary: Vocabulary) -> Encoder:
+    def encoder(self, vocabulary: Vocabulary) -> TokenEncoder:
         """The encoder that turns text into ids; by default the `backend` pipeline."""
         return PipelineEncoder(self.backend(vocabulary))
 
@@ -156,7 +156,7 @@ class TokenizerConfig(Config):
                 "file."
             )
         if self.lowercase:
-            vocabulary.refuse_capitals(self.text_of)
+            vocabulary.check_lowercase(self.text_of)
         return Tokenizer(config=self, vocabulary=vocabulary, encoder=self.encoder(vocabulary))
 
     def _named_specials(self) -> dict[str, str]:

@@ -136,7 +136,9 @@ def _read_tokens(path: str) -> tuple[str, ...]:
     if Path(path).suffix != ".json" and lines[:1] != ["{"]:
         return tokens_of_lines(lines, path)
     try:
-        ids = json.loads("\n".join(lines), object_pairs_hook=lambda pairs: _no_twins(pairs, path))
+        ids = json.loads(
+            "\n".join(lines), object_pairs_hook=lambda pairs: _reject_duplicate_keys(pairs, path)
+        )
     except ValueError as error:
         raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
     if not isinstance(ids, dict) or not all(type(index) is int for index in ids.values()):
@@ -158,7 +160,7 @@ def _read_tokens(path: str) -> tuple[str, ...]:
     return tuple(by_id[index] for index in range(len(ids)))
 
 
-def _no_twins(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
     """`dict(pairs)`, but a duplicate key raises UserError; `json` would keep the last silently."""
     found: dict[str, Any] = {}
     for token, index in pairs:

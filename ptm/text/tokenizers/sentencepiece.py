@@ -26,7 +26,7 @@ from ptm.text.tokenizers.sentencepiece_file import (
     read_sentencepiece,
 )
 from ptm.text.tokenizers.specials import BERT_SPECIALS, ROBERTA_SPECIALS
-from ptm.text.tokenizers.tokenizer import Encoder, Offsets
+from ptm.text.tokenizers.tokenizer import Offsets, TokenEncoder
 from ptm.text.vocabulary import Vocabulary, sentinel
 
 FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
@@ -70,11 +70,11 @@ class SentencePiece(TokenizerConfig):
         reserved = file.reserved
         tokens = tuple(_SENTINEL.sub(r"\1", token) for token in file.tokens)
         if self.ids == "fairseq":
-            self._refuse_unlike_fairseq(file)
+            self._check_fairseq_layout(file)
             tokens = (*FAIRSEQ_FIRST, *tokens[3:], FAIRSEQ_LAST)
             specials = {**ROBERTA_SPECIALS, **self._named_specials()}
         elif self.ids == "pegasus":
-            self._refuse_unlike_pegasus(file)
+            self._check_pegasus_layout(file)
             tokens = (*tokens[:2], *_PEGASUS_MARKS, *tokens[2:])
             specials = {**specials, "mask": "<mask_2>", **self._named_specials()}
             reserved |= {*_PEGASUS_MARKS}
@@ -93,7 +93,7 @@ class SentencePiece(TokenizerConfig):
         vocabulary.require(("unk",))
         return vocabulary
 
-    def _refuse_unlike_pegasus(self, file: SentencePieceFile) -> None:
+    def _check_pegasus_layout(self, file: SentencePieceFile) -> None:
         if file.tokens[:3] != PEGASUS_FIRST or "<mask_1>" in file.tokens:
             raise UserError(
                 f"{self.model}: the first pieces are {', '.join(file.tokens[:3])}, but "
@@ -112,7 +112,7 @@ class SentencePiece(TokenizerConfig):
         roles["unk"] = file.tokens[file.unknown]
         return roles if file.padding is None else {**roles, "pad": file.tokens[file.padding]}
 
-    def _refuse_unlike_fairseq(self, file: SentencePieceFile) -> None:
+    def _check_fairseq_layout(self, file: SentencePieceFile) -> None:
         first = ("<unk>", "<s>", "</s>")
         if file.tokens[:3] != first or {"<pad>", FAIRSEQ_LAST} & set(file.tokens):
             raise UserError(
@@ -144,7 +144,7 @@ class SentencePiece(TokenizerConfig):
     def rules(self) -> list[Any]:
         return [hashlib.sha256(read_sentencepiece(self.model).data).hexdigest(), self.ids]
 
-    def encoder(self, vocabulary: Vocabulary) -> Encoder:
+    def encoder(self, vocabulary: Vocabulary) -> TokenEncoder:
         """The `sentencepiece` package itself: exact, and several times as fast as the pipeline."""
         file = self._without_symbols(vocabulary)
         unknown = vocabulary.special_id("unk")

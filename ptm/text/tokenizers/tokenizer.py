@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Offsets = list[tuple[int, int]]
 
 
-class Encoder(Protocol):
+class TokenEncoder(Protocol):
     """Turns text into ids. Special tokens are neither added nor recognised in the text."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -53,7 +53,7 @@ class Tokenizer:
 
     config: TokenizerConfig
     vocabulary: Vocabulary
-    encoder: Encoder
+    encoder: TokenEncoder
 
     @cached_property
     def fingerprint(self) -> str:

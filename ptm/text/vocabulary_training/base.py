@@ -12,7 +12,7 @@ from ptm.text.vocabulary_training.text import TrainingText
 
 
 @dataclass(frozen=True)
-class Wish:
+class VocabularyRequest:
     """The options of a vocabulary training, from the command line."""
 
     size: int | None
@@ -47,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedVocabulary:
     """A trained vocabulary: its files and its `tokenizer` block."""
 
     files: dict[str, bytes]
@@ -58,13 +58,13 @@ class Trained:
     """Number of tokens."""
 
 
-class Trainer(ABC):
+class VocabularyTrainer(ABC):
     """Trains one type of vocabulary. `name` is the value of `--type`."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def train(self, text: TrainingText, wish: Wish) -> Trained:
+    def train(self, text: TrainingText, request: VocabularyRequest) -> TrainedVocabulary:
         """Train a vocabulary on `text`. The same text and options give the same bytes.
 
         Raises UserError if the options are invalid for this type or do not fit the text.

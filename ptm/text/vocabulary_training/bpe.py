@@ -10,32 +10,36 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from ptm.text.tokenizers.bpe import byte_letters, merges_text
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
-from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
-from ptm.text.vocabulary_training.text import TrainingText, refuse_small
+from ptm.text.vocabulary_training.base import (
+    TrainedVocabulary,
+    VocabularyRequest,
+    VocabularyTrainer,
+)
+from ptm.text.vocabulary_training.text import TrainingText, check_size
 
 MIN_COUNT = 2
 _ORDER = ("cls", "pad", "sep", "unk", "mask")
 """RoBERTa's order of the special tokens: padding has id 1."""
 
 
-class ByteBpe(Trainer):
+class ByteBpe(VocabularyTrainer):
     """Starts from all 256 bytes and merges the most frequent pairs."""
 
     name: ClassVar[str] = "bpe"
 
-    def train(self, text: TrainingText, wish: Wish) -> Trained:
+    def train(self, text: TrainingText, request: VocabularyRequest) -> TrainedVocabulary:
         """Memory grows with the text that is read: unspaced text has words as long as clauses."""
-        size = wish.needed_size(self.name)
-        specials = wish.specials(ROBERTA_SPECIALS, _ORDER)
+        size = request.needed_size(self.name)
+        specials = request.specials(ROBERTA_SPECIALS, _ORDER)
         letters = list(byte_letters())
-        refuse_small(size, specials=len(specials), alphabet=len(letters), advice="Make it larger.")
+        check_size(size, specials=len(specials), alphabet=len(letters), advice="Make it larger.")
         pipeline = tokenizers.Tokenizer(models.BPE())
-        if wish.lowercase:
+        if request.lowercase:
             pipeline.normalizer = normalizers.Lowercase()
         pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
             vocab_size=size,
-            min_frequency=MIN_COUNT if wish.min_count is None else wish.min_count,
+            min_frequency=MIN_COUNT if request.min_count is None else request.min_count,
             special_tokens=[*specials, *letters],
             initial_alphabet=letters,
             show_progress=False,
@@ -44,11 +48,11 @@ class ByteBpe(Trainer):
         ids = pipeline.get_vocab(with_added_tokens=True)
         merges = json.loads(pipeline.to_str())["model"]["merges"]
         vocab = json.dumps(dict(sorted(ids.items(), key=lambda pair: pair[1])), ensure_ascii=False)
-        return Trained(
+        return TrainedVocabulary(
             files={
                 "vocab.json": vocab.encode("utf-8"),
                 "merges.txt": merges_text([(left, right) for left, right in merges]).encode(),
             },
-            block={"type": "bpe", "vocab": None, "merges": None, "lowercase": wish.lowercase},
+            block={"type": "bpe", "vocab": None, "merges": None, "lowercase": request.lowercase},
             size=len(ids),
         )

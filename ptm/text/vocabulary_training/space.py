@@ -6,22 +6,28 @@ from typing import ClassVar
 
 from ptm.errors import UserError
 from ptm.text.tokenizers.specials import BERT_SPECIALS
-from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.base import (
+    TrainedVocabulary,
+    VocabularyRequest,
+    VocabularyTrainer,
+)
 from ptm.text.vocabulary_training.text import TrainingText, count
 
 MIN_COUNT = 2
 
 
-class Words(Trainer):
+class Words(VocabularyTrainer):
     """Words separated by white space, the most frequent first."""
 
     name: ClassVar[str] = "space"
 
-    def train(self, text: TrainingText, wish: Wish) -> Trained:
+    def train(self, text: TrainingText, request: VocabularyRequest) -> TrainedVocabulary:
         """Keep words with at least `min_count` occurrences, up to `size`; ties by spelling."""
-        specials = wish.specials(BERT_SPECIALS, BERT_SPECIALS)
-        counts = count((line.lower() if wish.lowercase else line).split() for line in text.lines())
-        least = MIN_COUNT if wish.min_count is None else wish.min_count
+        specials = request.specials(BERT_SPECIALS, BERT_SPECIALS)
+        counts = count(
+            (line.lower() if request.lowercase else line).split() for line in text.lines()
+        )
+        least = MIN_COUNT if request.min_count is None else request.min_count
         special = set(specials)
         frequent = [word for word, n in counts.items() if n >= least and word not in special]
         if not frequent:
@@ -30,15 +36,15 @@ class Words(Trainer):
                 f'"{counts.most_common(1)[0][0]}", occurs {counts.most_common(1)[0][1]} times.'
             )
         frequent.sort(key=lambda word: (-counts[word], word))
-        if wish.size is not None:
-            if wish.size <= len(specials):
+        if request.size is not None:
+            if request.size <= len(specials):
                 raise UserError(
-                    f"--size {wish.size} leaves no room for words beside the special tokens."
+                    f"--size {request.size} leaves no room for words beside the special tokens."
                 )
-            frequent = frequent[: wish.size - len(specials)]
+            frequent = frequent[: request.size - len(specials)]
         tokens = [*specials, *frequent]
-        return Trained(
+        return TrainedVocabulary(
             files={"vocab.txt": "".join(f"{token}\n" for token in tokens).encode("utf-8")},
-            block={"type": "space", "vocab": None, "lowercase": wish.lowercase},
+            block={"type": "space", "vocab": None, "lowercase": request.lowercase},
             size=len(tokens),
         )

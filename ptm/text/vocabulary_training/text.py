@@ -1,4 +1,4 @@
-"""Reading the training text of a vocabulary in blocks, and counting its words."""
+"""ReadProgress the training text of a vocabulary in blocks, and counting its words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ptm.errors import UserError
-from ptm.text.corpus import CorpusFile, CorpusReader, parse_block, refuse_other_encoding
+from ptm.text.corpus import CorpusFile, CorpusReader, check_encoding, parse_block
 
 _BLOCK = 2**20
 MOST_WORDS = 5_000_000
@@ -18,8 +18,8 @@ _OF_COMPRESSED = 4
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Progress of reading the text: bytes and documents so far, and seconds since the start."""
+class ReadProgress:
+    """SaveProgress of reading the text: bytes and documents so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int
@@ -34,7 +34,7 @@ class TrainingText:
     corpus: Sequence[CorpusFile]
     limit: int
     """About how many bytes of text are read; bounds the memory of a training."""
-    report: Callable[[Reading], None]
+    report: Callable[[ReadProgress], None]
 
     @property
     def share(self) -> float:
@@ -64,8 +64,8 @@ class TrainingText:
                         documents += 1
                         yield from document
                 seconds = time.monotonic() - begun
-                self.report(Reading(before + block.bytes_read, total, documents, seconds))
-            refuse_other_encoding(file.path, lines=lines, invalid=invalid, first=first)
+                self.report(ReadProgress(before + block.bytes_read, total, documents, seconds))
+            check_encoding(file.path, lines=lines, invalid=invalid, first=first)
             before += file.bytes
         if not documents:
             names = ", ".join(file.path for file in self.corpus)
@@ -88,7 +88,7 @@ def count(words: Iterable[Sequence[str]]) -> Counter[str]:
     return counts
 
 
-def refuse_small(size: int, *, specials: int, alphabet: int, advice: str) -> None:
+def check_size(size: int, *, specials: int, alphabet: int, advice: str) -> None:
     """Raise UserError if `size` is too small for the special tokens and the single characters."""
     if size < specials + alphabet:
         raise UserError(

@@ -12,7 +12,11 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from ptm.errors import UserError
 from ptm.text.tokenizers.sentencepiece import lowered
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
-from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
+from ptm.text.vocabulary_training.base import (
+    TrainedVocabulary,
+    VocabularyRequest,
+    VocabularyTrainer,
+)
 from ptm.text.vocabulary_training.text import TrainingText
 
 _COVERAGE = 0.9995
@@ -23,31 +27,31 @@ _BESIDE_FILE = 2
 """Number of tokens that fairseq's numbering adds to the file's: <pad> and <mask>."""
 
 
-class Unigram(Trainer):
+class Unigram(VocabularyTrainer):
     """Trains with SentencePiece's own trainer."""
 
     name: ClassVar[str] = "unigram"
 
-    def train(self, text: TrainingText, wish: Wish) -> Trained:
+    def train(self, text: TrainingText, request: VocabularyRequest) -> TrainedVocabulary:
         """Memory is several times the text that is read."""
-        size = wish.needed_size(self.name)
-        if wish.min_count is not None:
+        size = request.needed_size(self.name)
+        if request.min_count is not None:
             raise UserError(
                 "--min-count is not supported for --type unigram, which weighs pieces itself."
             )
-        wish.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
-        if size <= len(ROBERTA_SPECIALS) + len(wish.extra):
+        request.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
+        if size <= len(ROBERTA_SPECIALS) + len(request.extra):
             raise UserError(f"--size {size} leaves no room for pieces beside the special tokens.")
         model, refused = io.BytesIO(), list[UserError]()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=_encoded(text, refused, lowercase=wish.lowercase),
+                sentence_iterator=_encoded(text, refused, lowercase=request.lowercase),
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=size - _BESIDE_FILE,
                 hard_vocab_limit=False,
                 character_coverage=_COVERAGE,
-                control_symbols=list(wish.extra),
+                control_symbols=list(request.extra),
                 max_sentence_length=2**28,
                 num_threads=_THREADS,
                 minloglevel=2,
@@ -58,13 +62,13 @@ class Unigram(Trainer):
         if refused:
             raise refused[0]
         data = model.getvalue()
-        return Trained(
+        return TrainedVocabulary(
             files={"sentencepiece.model": data},
             block={
                 "type": "sentencepiece",
                 "model": None,
                 "ids": "fairseq",
-                "lowercase": wish.lowercase,
+                "lowercase": request.lowercase,
             },
             size=len(SentencePieceProcessor(model_proto=data)) + _BESIDE_FILE,
         )

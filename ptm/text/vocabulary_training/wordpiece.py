@@ -12,23 +12,27 @@ from ptm.errors import UserError
 from ptm.text.tokenizers.specials import BERT_SPECIALS
 from ptm.text.tokenizers.wordpiece import CONTINUATION, WordPiece
 from ptm.text.vocabulary import Vocabulary
-from ptm.text.vocabulary_training.base import Trained, Trainer, Wish
-from ptm.text.vocabulary_training.text import TrainingText, count, refuse_small
+from ptm.text.vocabulary_training.base import (
+    TrainedVocabulary,
+    VocabularyRequest,
+    VocabularyTrainer,
+)
+from ptm.text.vocabulary_training.text import TrainingText, check_size, count
 
 MIN_COUNT = 2
 
 
-class WordPieces(Trainer):
+class WordPieces(VocabularyTrainer):
     """Starts from characters with at least `min_count` occurrences and merges frequent pairs."""
 
     name: ClassVar[str] = "wordpiece"
 
-    def train(self, text: TrainingText, wish: Wish) -> Trained:
+    def train(self, text: TrainingText, request: VocabularyRequest) -> TrainedVocabulary:
         """Reads the text twice: to count the characters, then to train the pieces."""
-        size = wish.needed_size(self.name)
-        least = MIN_COUNT if wish.min_count is None else wish.min_count
-        specials = wish.specials(BERT_SPECIALS, BERT_SPECIALS)
-        pipeline = _pipeline(lowercase=wish.lowercase)
+        size = request.needed_size(self.name)
+        least = MIN_COUNT if request.min_count is None else request.min_count
+        specials = request.specials(BERT_SPECIALS, BERT_SPECIALS)
+        pipeline = _pipeline(lowercase=request.lowercase)
         first, inside = _characters(text, pipeline)
         whole = first + inside
         kept = {c for c, n in whole.items() if n >= least}
@@ -36,7 +40,7 @@ class WordPieces(Trainer):
             raise UserError(f"--min-count {least}: no character of the corpus occurs that often.")
         alphabet = [c for c in _by_count(whole) if c in kept and first[c]]
         alphabet += [f"{CONTINUATION}{c}" for c in _by_count(inside) if c in kept]
-        refuse_small(
+        check_size(
             size,
             specials=len(specials),
             alphabet=len(alphabet),
@@ -56,9 +60,9 @@ class WordPieces(Trainer):
         pipeline.train_from_iterator(text.lines(), trainer=trainer)
         ids = pipeline.get_vocab(with_added_tokens=True)
         tokens = sorted(ids, key=ids.__getitem__)
-        return Trained(
+        return TrainedVocabulary(
             files={"vocab.txt": "".join(f"{token}\n" for token in tokens).encode("utf-8")},
-            block={"type": "wordpiece", "vocab": None, "lowercase": wish.lowercase},
+            block={"type": "wordpiece", "vocab": None, "lowercase": request.lowercase},
             size=len(tokens),
         )
 

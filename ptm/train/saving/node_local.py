@@ -1,4 +1,4 @@
-"""Checkpoints on local disks: found across hosts, then completed on each host.
+"""CheckpointManager on local disks: found across hosts, then completed on each host.
 
 Every rank writes to the disk of its host. To resume, hosts send each other the files they lack. A
 run may therefore continue on other hosts or with another layout, as long as every file of one
@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from ptm.checkpoint.format import MANIFEST, RUN, Checkpoint, checkpoint_folders, step_of
 from ptm.checkpoint.verification import DamagedCheckpointError, digest_of
-from ptm.engines.ranks import Ranks, agreed, objects_of_all
+from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
 from ptm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -42,12 +42,12 @@ def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
     A checkpoint is whole if each of its files is whole on some host. Returns None if no host has a
     checkpoint. Raises UserError if there are checkpoints, but none is whole.
     """
-    every = objects_of_all(_found(folder) if ranks.first_on_host else {}, ranks)
+    every = all_gather_objects(_found(folder) if ranks.is_local_main else {}, ranks)
     names = {name for found in every for name in found}
     for name in sorted(names, key=lambda name: step_of(Path(name)), reverse=True):
         holders = _holders([found.get(name) for found in every])
         if holders is not None:
-            agreed(ranks, partial(_send, folder / name, holders, ranks))
+            run_on_all_ranks(ranks, partial(_send, folder / name, holders, ranks))
             return Checkpoint.open(folder / name, verify=False)
         logger.warning("checkpoint skipped: the hosts together do not have all its files: %s", name)
     if names:
@@ -95,15 +95,15 @@ def _holders(found: list[_Found | None]) -> dict[str, list[int]] | None:
 
 def _send(folder: Path, holders: dict[str, list[int]], ranks: Ranks) -> None:
     """Send every file to the hosts that lack it. Collective."""
-    if ranks.first_on_host:
+    if ranks.is_local_main:
         folder.mkdir(parents=True, exist_ok=True)
     firsts = [
-        rank for rank, first in enumerate(objects_of_all(ranks.first_on_host, ranks)) if first
+        rank for rank, first in enumerate(all_gather_objects(ranks.is_local_main, ranks)) if first
     ]
     for file, having in holders.items():
         if set(having) >= set(firsts):
             continue
-        lacks = ranks.first_on_host and ranks.rank not in having
+        lacks = ranks.is_local_main and ranks.rank not in having
         _broadcast(folder / file, source=having[0], ranks=ranks, writes=lacks)
 
 
@@ -113,7 +113,7 @@ def _broadcast(path: Path, *, source: int, ranks: Ranks, writes: bool) -> None:
     Raises OSError if it cannot be stored, after all ranks have received it.
     """
     sends = ranks.rank == source
-    size = objects_of_all(path.stat().st_size if sends else 0, ranks)[source]
+    size = all_gather_objects(path.stat().st_size if sends else 0, ranks)[source]
     aside = path.with_name(f"{path.name}.partial")
     problem: OSError | None = None
     with ExitStack() as files:

@@ -6,44 +6,46 @@ import logging
 from pathlib import Path
 
 from ptm.checkpoint.format import Checkpoint, checkpoint_folders, newest_checkpoint, problem_with
-from ptm.engines.ranks import Ranks, objects_of_all, of_first
+from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 from ptm.errors import UserError
-from ptm.train.inputs import Inputs
+from ptm.train.inputs import TrainingInputs
 from ptm.train.run_folder import RunFolder
 from ptm.train.saving.node_local import gather_newest_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
-def checkpoint_to_go_on_from(
-    folder: RunFolder, inputs: Inputs, ranks: Ranks, *, node_local: bool
+def checkpoint_to_resume(
+    folder: RunFolder, inputs: TrainingInputs, ranks: Ranks, *, node_local: bool
 ) -> Checkpoint | None:
     """Return the newest whole checkpoint of a run folder, or None. Collective.
 
     `node_local`: each host stores the files of its own ranks. Raises UserError if the checkpoint
     was trained on other data, files or teachers, or is past the recipe's last step.
     """
-    if node_local and ranks.world > 1:
+    if node_local and ranks.world_size > 1:
         checkpoint = gather_newest_checkpoint(folder.checkpoints, ranks)
     else:
         checkpoint = _newest_checkpoint(folder, ranks)
     if checkpoint is not None:
-        _refuse_other_data(checkpoint, inputs)
+        _check_same_data(checkpoint, inputs)
     return checkpoint
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
     """The newest whole checkpoint; each rank verifies a share of its files."""
-    names = of_first(ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)])
+    names = broadcast_from_rank0(
+        ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)]
+    )
 
     def problem(path: Path) -> str | None:
-        every = objects_of_all(problem_with(path, ranks.rank, ranks.world), ranks)
+        every = all_gather_objects(problem_with(path, ranks.rank, ranks.world_size), ranks)
         return next((found for found in every if found is not None), None)
 
     return newest_checkpoint(folder.checkpoints, names, problem)
 
 
-def _refuse_other_data(checkpoint: Checkpoint, inputs: Inputs) -> None:
+def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
     store, steps = inputs.train.store, inputs.steps
     if checkpoint.run["store"] != store.info.fingerprint:
         raise UserError(

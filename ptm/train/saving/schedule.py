@@ -13,15 +13,15 @@ from ptm.engines.base import Engine
 from ptm.engines.ranks import Ranks
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import CheckpointBlock
-from ptm.train.metrics import Speed
+from ptm.train.metrics import Throughput
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
-from ptm.train.saving.writer import Progress, Saver
+from ptm.train.saving.writer import SaveProgress, Saver
 
 logger = logging.getLogger(__name__)
 
 
-class Checkpoints:
+class CheckpointManager:
     """Saves checkpoints, asynchronously if `checkpoint.write_behind` is set and the engine allows.
 
     All ranks call the same methods in the same order.
@@ -34,7 +34,7 @@ class Checkpoints:
         engine: Engine,
         ranks: Ranks,
         *,
-        speed: Speed,
+        speed: Throughput,
         rank_file: RankFile,
     ) -> None:
         self.saved_step: int | None = None
@@ -42,7 +42,7 @@ class Checkpoints:
         self._folder = folder.checkpoints
         self._speed = speed
         self._rank_file = rank_file
-        self._behind = block.write_behind and engine.state_is_in_memory
+        self._behind = block.async_save and engine.state_is_in_memory
         self._saver = Saver(
             self._folder,
             engine.state,
@@ -52,7 +52,7 @@ class Checkpoints:
         )
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> SaveProgress:
         """This rank's progress with the checkpoint being written."""
         return self._saver.progress
 
@@ -81,7 +81,7 @@ class Checkpoints:
 
     def finish_if_written(self, every: Iterable[float]) -> None:
         """Finish the checkpoint if the progress of `every` rank is WRITTEN or FAILED."""
-        if all(progress >= Progress.WRITTEN for progress in every):
+        if all(progress >= SaveProgress.WRITTEN for progress in every):
             self.finish()
 
     def newest(self) -> Checkpoint | None:

@@ -41,10 +41,10 @@ from ptm.checkpoint.writing import (
     write_synced,
 )
 from ptm.engines.fragments import EngineState
-from ptm.engines.ranks import Ranks, agreed, objects_of_all
+from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
 
 
-class Progress(IntEnum):
+class SaveProgress(IntEnum):
     """A rank's progress with a checkpoint; all-gathered once per step."""
 
     IDLE = 0
@@ -70,13 +70,13 @@ class Saver:
         self._state = state
         self._ranks = ranks
         self._keeping = keeping
-        self._writes = ranks.first_on_host if node_local else ranks.first
+        self._writes = ranks.is_local_main if node_local else ranks.is_main
         self._begun: _Begun | None = None
 
     @property
-    def progress(self) -> Progress:
-        """Progress with the checkpoint being written; IDLE without one."""
-        return Progress.IDLE if self._begun is None else self._begun.progress
+    def progress(self) -> SaveProgress:
+        """SaveProgress with the checkpoint being written; IDLE without one."""
+        return SaveProgress.IDLE if self._begun is None else self._begun.progress
 
     @property
     def step(self) -> int | None:
@@ -97,7 +97,7 @@ class Saver:
                 shutil.rmtree(aside, ignore_errors=True)
                 aside.mkdir(parents=True)
 
-        agreed(self._ranks, prepare)
+        run_on_all_ranks(self._ranks, prepare)
         self._begun = _Begun(step, dict(run), aside, best=best)
         file = aside / f"rank{self._ranks.rank:05d}.bin"
         if not behind:
@@ -116,8 +116,8 @@ class Saver:
         Without `copy`, the values may share memory with the engine's state.
         """
         at = 0
-        for owned in self._state.owned():
-            for kind in self._state.kinds_of(owned):
+        for owned in self._state.local_fragments():
+            for kind in self._state.state_names(owned):
                 found = self._state.read(owned, kind)
                 values = found.to("cpu", torch.float32, copy=copy).contiguous()
                 yield Fragment(owned.name, kind, owned.start, values.numel(), at), values
@@ -132,10 +132,10 @@ class Saver:
         assert begun is not None, "no checkpoint is being written"
         self._begun = None
         try:
-            entry = agreed(self._ranks, begun.result)
-            entries = objects_of_all(entry, self._ranks)
+            entry = run_on_all_ranks(self._ranks, begun.result)
+            entries = all_gather_objects(entry, self._ranks)
             target = begun.aside.with_suffix("")
-            agreed(self._ranks, lambda: self._place(begun, target, entries))
+            run_on_all_ranks(self._ranks, lambda: self._place(begun, target, entries))
         except OSError:
             if self._writes:
                 clear_leftovers(self._folder)
@@ -168,10 +168,10 @@ class _Begun:
         self._problem: BaseException | None = None
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> SaveProgress:
         if self._problem is not None:
-            return Progress.FAILED
-        return Progress.WRITING if self._entry is None else Progress.WRITTEN
+            return SaveProgress.FAILED
+        return SaveProgress.WRITING if self._entry is None else SaveProgress.WRITTEN
 
     def write(self, file: Path, pieces: Iterable[tuple[Fragment, Tensor]]) -> None:
         """Write the fragments; keep the manifest entry, or the error, for `result`."""

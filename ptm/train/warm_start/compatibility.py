@@ -14,27 +14,27 @@ _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
 """Keys of an encoder or decoder that may differ: a PrefixLM may start from a BERT."""
 
 
-def refuse_other_arithmetic(
+def check_compatible(
     path: str, theirs: ModelBlock, ours: ModelBlock, shared: Collection[str]
 ) -> None:
     """Raise UserError if a shared tensor would be used in another computation than in training.
 
     `path`: the source that `theirs` describes. `shared`: names of the tensors in both models.
     """
-    _refuse_other_stack(path, "encoder", theirs.encoder, ours.encoder)
+    _check_stack(path, "encoder", theirs.encoder, ours.encoder)
     if theirs.decoder is not None and ours.decoder is not None:
-        _refuse_other_stack(path, "decoder", theirs.decoder, ours.decoder)
+        _check_stack(path, "decoder", theirs.decoder, ours.decoder)
     sides = {"embedding": (theirs.embedding, ours.embedding)}
     if theirs.decoder is not None and ours.decoder is not None:
         sides["target_embedding"] = (theirs.decoder_embedding, ours.decoder_embedding)
     for name, (there, here) in sides.items():
         if f"{name}.position.weight" in shared:
-            _refuse_other_first_position(path, name, there, here)
+            _check_first_position(path, name, there, here)
     if f"{WORD_KEY}.weight" in shared:
-        _refuse_other_words(path, theirs.embedding, ours.embedding)
+        _check_word_embedding(path, theirs.embedding, ours.embedding)
 
 
-def _refuse_other_stack(path: str, name: str, theirs: Config, ours: Config) -> None:
+def _check_stack(path: str, name: str, theirs: Config, ours: Config) -> None:
     there, here = theirs.model_dump(), ours.model_dump()
     if there["type"] != here["type"]:
         return
@@ -47,7 +47,7 @@ def _refuse_other_stack(path: str, name: str, theirs: Config, ours: Config) -> N
             )
 
 
-def _refuse_other_first_position(
+def _check_first_position(
     path: str, name: str, theirs: EmbeddingConfig, ours: EmbeddingConfig
 ) -> None:
     """Check that position 0 reads the same row of the position table as in training."""
@@ -60,10 +60,10 @@ def _refuse_other_first_position(
         )
 
 
-def _refuse_other_words(path: str, theirs: EmbeddingConfig, ours: EmbeddingConfig) -> None:
+def _check_word_embedding(path: str, theirs: EmbeddingConfig, ours: EmbeddingConfig) -> None:
     """Check that the scale of words and the order of sinusoidal positions are as in training."""
     keys = ["scaled"]
-    if "sinusoidal" in theirs.of and "sinusoidal" in ours.of:
+    if "sinusoidal" in theirs.parts and "sinusoidal" in ours.parts:
         keys.append("sinusoidal_order")
     for key in keys:
         there, here = getattr(theirs, key), getattr(ours, key)

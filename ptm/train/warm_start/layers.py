@@ -18,7 +18,7 @@ def layers_in(names: Iterable[str]) -> list[int]:
     return sorted({int(match[1]) for name in names if (match := _LAYER.match(name))})
 
 
-def refuse_layers(
+def check_layers(
     path: str, chosen: Sequence[int], *, there: Sequence[int], here: Sequence[int]
 ) -> None:
     """Check that the chosen layers exist in the source and are as many as the recipe has."""
@@ -35,7 +35,7 @@ def refuse_layers(
         )
 
 
-def names_left(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
+def unused_names(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
     """Tensor names of the layers that were not chosen; empty if `chosen` is empty."""
     matches = [match for name in names if (match := _LAYER.match(name))] if chosen else []
     return {match.string for match in matches if int(match[1]) not in chosen}

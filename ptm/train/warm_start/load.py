@@ -13,18 +13,18 @@ from ptm.interop.sources.open import open_source
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.train.warm_start.compatibility import refuse_other_arithmetic
+from ptm.train.warm_start.compatibility import check_compatible
 from ptm.train.warm_start.layers import (
+    check_layers,
     chosen_layers,
     layers_in,
     layers_taken,
-    names_left,
-    refuse_layers,
+    unused_names,
 )
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """Warm-start weights.
 
     `fresh`: parameters that keep their initial values. `left`: source tensors that are not used.
@@ -32,33 +32,33 @@ class Start:
 
     source: str
     weights: dict[str, Tensor]
-    fresh: tuple[str, ...]
-    left: tuple[str, ...]
+    new_names: tuple[str, ...]
+    unused_names: tuple[str, ...]
     layers: tuple[int, ...] = ()
     """If layers were chosen: the source layers that became layers 0, 1, ... of the encoder."""
 
-    def story(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Provenance of the weights, for run.json."""
         return {
             "source": self.source,
             "loaded": sorted(self.weights),
             **({"layers": list(self.layers)} if self.layers else {}),
-            "fresh": list(self.fresh),
-            "left": list(self.left),
+            "fresh": list(self.new_names),
+            "left": list(self.unused_names),
         }
 
     def __str__(self) -> str:
-        taken = layers_taken(self.weights, fresh=self.fresh, left=self.left)
+        taken = layers_taken(self.weights, fresh=self.new_names, left=self.unused_names)
         if self.layers:
             taken = f"encoder layers {', '.join(map(str, self.layers))} of the source"
         return (
             f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
-            f"initialised: {', '.join(self.fresh) or 'none'}; "
-            f"unused source tensors: {', '.join(self.left) or 'none'}"
+            f"initialised: {', '.join(self.new_names) or 'none'}; "
+            f"unused source tensors: {', '.join(self.unused_names) or 'none'}"
         )
 
 
-def weights_to_start_from(
+def load_warm_start(
     path: str,
     plan: Plan,
     tokenizer: Tokenizer,
@@ -67,7 +67,7 @@ def weights_to_start_from(
     target: TokenizerConfig | None = None,
     every: int | None = None,
     layers: Sequence[int] = (),
-) -> Start:
+) -> WarmStart:
     """Load the tensors of the model at `path` that the plan of `model` has too.
 
     `target`: the recipe's target_tokenizer. `every`, `layers`: load every n-th encoder layer of the
@@ -85,12 +85,12 @@ def weights_to_start_from(
             "its own vocabulary, or adapt it to this "
             f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
-    _refuse_other_targets(path, recipe.target_tokenizer, target)
+    _check_target_tokenizer(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()
     shapes = plan.parameter_shapes
     if every is not None or layers:
         layers = layers or layers_in(found)[::every]
-        refuse_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
+        check_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
         found = chosen_layers(found, layers)
     shared = {name: tensor for name, tensor in found.items() if name in shapes}
     for name, tensor in shared.items():
@@ -101,17 +101,19 @@ def weights_to_start_from(
             )
     if not any(name.startswith("encoder") for name in shared):
         raise UserError(f"init_from: {path}: it has no encoder layer in common with this recipe.")
-    refuse_other_arithmetic(path, recipe.model, model, shared)
-    return Start(
+    check_compatible(path, recipe.model, model, shared)
+    return WarmStart(
         source=path,
         weights=shared,
-        fresh=tuple(sorted(shapes.keys() - shared.keys())),
-        left=tuple(sorted(names_left(everything, layers) | (found.keys() - shapes.keys()))),
+        new_names=tuple(sorted(shapes.keys() - shared.keys())),
+        unused_names=tuple(
+            sorted(unused_names(everything, layers) | (found.keys() - shapes.keys()))
+        ),
         layers=tuple(layers),
     )
 
 
-def _refuse_other_targets(
+def _check_target_tokenizer(
     path: str, theirs: TokenizerConfig | None, ours: TokenizerConfig | None
 ) -> None:
     """Raise UserError if both models have a target vocabulary and the two differ."""

@@ -36,7 +36,7 @@ def same(found: Reports, expected: Reports) -> None:
 def test_micro_batches_differ_five_fold_in_predicted_tokens(store: Path, tmp_path: Path) -> None:
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
-    assert (inputs.batch.accumulation, inputs.batch.micro_rows) == (4, 2)
+    assert (inputs.batch.accumulation, inputs.batch.micro_batch_size) == (4, 2)
     stream = TrainStream(inputs.train, inputs.batch, data_rank=0).steps(0)
     unlike = 0
     for _, batch in zip(range(STEPS), stream, strict=False):

@@ -94,7 +94,7 @@ def same_losses(
     said = "\n".join(one.said for one in ended)
     assert [one.code for one in ended] == [0] * len(ended), said[-8000:]
     # One training on all ranks, and not several trainings on fewer ranks each.
-    assert str(batch_plan(global_rows=8, most_micro_rows=4, ranks=ranks)) in said
+    assert str(batch_plan(global_batch_size=8, max_micro_batch_size=4, ranks=ranks)) in said
     found = metrics()
     assert [one["step"] for one in found] == [one["step"] for one in alone]
     for actual, expected in zip(found, alone, strict=True):

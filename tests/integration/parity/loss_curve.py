@@ -16,10 +16,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from ptm.engines.base import StepTotals
-from ptm.engines.ranks import Ranks, join_ranks, leave_ranks
+from ptm.engines.ranks import Ranks, destroy_process_group, init_process_group
 from ptm.engines.zero import PlainEngine
 from ptm.loading.batches import TrainStream
-from ptm.model.initial_weights import FirstWeights
+from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import load_recipe
 from ptm.train.inputs import open_inputs
 
@@ -29,7 +29,7 @@ def train(folder: Path, configuration: str, ranks: Ranks) -> None:
     recipe = load_recipe(str(folder / "recipe.yaml"), [f"engine.deepspeed={configuration}"])
     inputs = open_inputs(recipe)
     engine = PlainEngine(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks)
-    engine.state.begin(FirstWeights(inputs.plan, recipe.model, seed=recipe.seed), {})
+    engine.state.initialise(InitialWeights(inputs.plan, recipe.model, seed=recipe.seed), {})
     if not (folder / "first.safetensors").exists():
         weights = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
         save_file(weights, folder / "first.safetensors")
@@ -40,7 +40,7 @@ def train(folder: Path, configuration: str, ranks: Ranks) -> None:
         totals = StepTotals(batch.counts, batch.capacity, batch.examples, batch.tokens)
         result = engine.train_step(batch, totals, step=step, learning_rate=rate)
         for name, series in curve.items():
-            series.append(float(result.shares[name]))
+            series.append(float(result.local_metrics[name]))
     (folder / f"{configuration}.json").write_text(json.dumps(curve), encoding="utf-8")
 
 
@@ -48,11 +48,11 @@ def main() -> None:
     parser = ArgumentParser()
     parser.add_argument("trainings", nargs="+", metavar="CONFIGURATION=FOLDER")
     options = parser.parse_args()
-    ranks = join_ranks()
+    ranks = init_process_group()
     for training in options.trainings:
         configuration, _, folder = training.partition("=")
         train(Path(folder), configuration, ranks)
-    leave_ranks()
+    destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel
 
 from ptm.interop.hf.io.folder import HuggingFaceFolder
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from tests.integration.parity.cases import (
     EXPORTS,
@@ -90,7 +90,7 @@ def without_recipe(folder: Path, out: Path) -> Path:
     return Path(shutil.copytree(folder, out, ignore=ignored))
 
 
-def assert_same_blocks(source: Source, model: ExportedModel) -> None:
+def assert_same_blocks(source: ModelSource, model: ExportedModel) -> None:
     found, expected = source.recipe(), model.recipe
     parts = ["embedding", "encoder", "decoder"]
     if expected.model.decoder is not None:

@@ -157,7 +157,7 @@ def test_encoder_options_without_a_config_key_are_unsupported_in_all_bert_like_f
     small_vocab: Path, changes: Changes
 ) -> None:
     recipe = recipe_of(with_changes(BERT.recipe(small_vocab), changes))
-    reasons = {f.name: f.refusal(recipe.model, recipe.objective) for f in families()}
+    reasons = {f.name: f.unsupported_reason(recipe.model, recipe.objective) for f in families()}
     assert all(reasons[name] is not None for name in ("bert", "roberta", "ernie", "distilbert"))
 
 

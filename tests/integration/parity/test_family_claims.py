@@ -79,7 +79,7 @@ def test_an_ernie_without_tasks_is_exported_as_a_bert_with_the_same_logits(
 ) -> None:
     theirs = saved(Import(ERNIE, "no_tasks", {"use_task_id": False}))
     source = open_source(str(theirs.folder))
-    assert "task" not in source.recipe().model.embedding.of
+    assert "task" not in source.recipe().model.embedding.parts
     export_to_huggingface(source, tmp_path / "out", weights_format="safetensors")
     out = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
     assert out.config.model_type == "bert"

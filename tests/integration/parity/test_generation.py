@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ptm.components.objectives.base import Prompt
-from ptm.inference.decoding import Limits, continued
+from ptm.inference.decoding import StopRule, generate_tokens
 from tests.integration.parity.cases import PLAIN_EXPORTS, causal
 from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
 from tests.integration.parity.cases.inputs import OneSided, two_sided
@@ -36,9 +36,9 @@ PROMPTS = [(8, 1), pytest.param(50, 3, marks=pytest.mark.slow)]
 def generated(model: ExportedModel, prompts: list[Prompt], *, longest: int) -> list[list[int]]:
     """The tokens that ptm generates, all prompts in one batch."""
     vocabulary = model.recipe.tokenizer.load().vocabulary
-    limits = Limits(vocabulary.special_id("sep"), longest, vocabulary.special_id("pad"))
+    limits = StopRule(vocabulary.special_id("sep"), longest, vocabulary.special_id("pad"))
     rows: list[list[int]] = [[] for _ in prompts]
-    for tokens in continued(model.ours, prompts, limits):
+    for tokens in generate_tokens(model.ours, prompts, limits):
         for row, token in zip(rows, tokens, strict=True):
             if token is not None:
                 row.append(token)

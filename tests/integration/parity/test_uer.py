@@ -1,4 +1,4 @@
-"""Checkpoints of UER-py and TencentPretrain are imported and exported without any change."""
+"""CheckpointManager of UER-py and TencentPretrain are imported and exported without any change."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Inject = Callable[[float], None]
 def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
     """Multiply the loss of step AT by a factor: its value and its gradients."""
     now = 0
-    train_step, sums = ptm.engines.base.Engine.train_step, Mlm.sums
+    train_step, sums = ptm.engines.base.Engine.train_step, Mlm.metric_sums
     factors: dict[str, float] = {}
 
     def noted(self: Any, *arguments: Any, step: int, **options: Any) -> Any:

@@ -82,7 +82,7 @@ def test_accuracy_is_better_when_higher() -> None:
 
 def test_early_stopping_ends_the_run_permanently(runs: Runs) -> None:
     # A change this large is never reached, so the second evaluation is the last.
-    rule = "train.early_stopping={metric: loss, patience: 1, minimum_change: 100}"
+    rule = "train.early_stopping={metric: loss, patience: 1, min_delta: 100}"
     early = (rule, "tracking.evaluate_every=2")
     assert runs.train("early", *early) == EXIT_DONE
     assert runs.metrics("early")[-1]["step"] == 4

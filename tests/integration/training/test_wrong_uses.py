@@ -211,7 +211,9 @@ def test_the_best_step_of_a_run_without_a_best_checkpoint_is_rejected(
     run: Path, assert_rejected: AssertRejected
 ) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
-    assert_rejected(*words, match=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to")
+    assert_rejected(
+        *words, match=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "launch", "validate"])

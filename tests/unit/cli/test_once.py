@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ptm.cli import entry, main
-from ptm.errors import EXIT_USER, AgreedError, UserError
+from ptm.errors import EXIT_USER, SharedError, UserError
 
 ONE_OF_TWO = """\
 import os, sys
@@ -44,8 +44,8 @@ def test_two_ranks_with_two_mistakes_say_both(capfd: pytest.CaptureFixture[str])
         (None, UserError("wrong"), True),
         ("0", UserError("wrong"), True),
         ("1", UserError("wrong"), True),
-        ("0", AgreedError("wrong"), True),
-        ("1", AgreedError("wrong"), False),
+        ("0", SharedError("wrong"), True),
+        ("1", SharedError("wrong"), False),
     ],
 )
 def test_a_mistake_of_a_single_rank_is_not_silent(
@@ -59,7 +59,7 @@ def test_a_mistake_of_a_single_rank_is_not_silent(
         raise error
 
     monkeypatch.setattr("ptm.cli.once.SECONDS", 0.0)
-    monkeypatch.setattr(entry, "refuse_twins", fail)
+    monkeypatch.setattr(entry, "check_duplicate_overrides", fail)
     if rank is None:
         monkeypatch.delenv("RANK", raising=False)
     else:

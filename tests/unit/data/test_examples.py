@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptm.data.examples import Joined, Pieces, cut_documents, join_documents
+from ptm.data.examples import (
+    ConcatenatedDocuments,
+    DocumentChunks,
+    chunk_documents,
+    concatenate_documents,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +46,7 @@ def without_last_separator(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
 def test_the_concatenated_chunks_are_the_documents(
     lengths: NDArray[np.int64], longest: int
 ) -> None:
-    pieces = cut_documents(starts_of(lengths), lengths, longest)
+    pieces = chunk_documents(starts_of(lengths), lengths, longest)
     tokens = [
         token
         for start, length in zip(pieces.starts, pieces.lengths, strict=True)
@@ -55,7 +60,7 @@ def test_no_chunk_is_empty_too_long_or_across_documents(
     lengths: NDArray[np.int64], longest: int
 ) -> None:
     starts = starts_of(lengths)
-    pieces = cut_documents(starts, lengths, longest)
+    pieces = chunk_documents(starts, lengths, longest)
     assert ((pieces.lengths >= 1) & (pieces.lengths <= longest)).all()
     first = np.searchsorted(starts, pieces.starts, side="right")
     last = np.searchsorted(starts, pieces.starts + pieces.lengths - 1, side="right")
@@ -66,13 +71,13 @@ def test_no_chunk_is_empty_too_long_or_across_documents(
 def test_documents_are_split_into_as_few_chunks_as_possible(
     lengths: NDArray[np.int64], longest: int
 ) -> None:
-    pieces = cut_documents(starts_of(lengths), lengths, longest)
+    pieces = chunk_documents(starts_of(lengths), lengths, longest)
     assert pieces.lengths.size == sum(-(-int(length) // longest) for length in lengths)
 
 
 def test_chunks_of_real_documents_hold_every_token_once(real_store: TokenStore) -> None:
     starts, lengths = real_store.document_ranges
-    pieces = cut_documents(starts, lengths, 50)
+    pieces = chunk_documents(starts, lengths, 50)
     texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
     assert (texts.tokens == real_store.tokens(starts, lengths)).all()
     assert texts.word_starts is not None
@@ -83,19 +88,19 @@ def test_chunks_of_real_documents_hold_every_token_once(real_store: TokenStore) 
 def test_concatenated_documents_hold_every_token_once_with_separators_between(
     real_store: TokenStore, longest: int
 ) -> None:
-    examples = join_documents(*real_store.document_ranges, longest, separator=SEPARATOR)
+    examples = concatenate_documents(*real_store.document_ranges, longest, separator=SEPARATOR)
     texts = examples.texts(real_store, np.arange(examples.lengths.size))
     assert np.array_equal(without_last_separator(texts.tokens), joined_stream(real_store))
 
 
 def test_all_concatenated_examples_but_the_last_are_full(real_store: TokenStore) -> None:
-    lengths = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR).lengths
+    lengths = concatenate_documents(*real_store.document_ranges, 126, separator=SEPARATOR).lengths
     assert (lengths[:-1] == 126).all()
     assert 1 <= lengths[-1] <= 126
 
 
 def test_a_concatenated_example_is_the_same_alone_and_in_a_batch(real_store: TokenStore) -> None:
-    examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
+    examples = concatenate_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
     whole = examples.texts(real_store, np.arange(examples.lengths.size)).tokens
     for index in (0, 5, examples.lengths.size - 1):
         alone = examples.texts(real_store, np.array([index])).tokens
@@ -105,7 +110,7 @@ def test_a_concatenated_example_is_the_same_alone_and_in_a_batch(real_store: Tok
 def test_separators_and_first_tokens_of_documents_start_words(
     real_store: TokenStore,
 ) -> None:
-    examples = join_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
+    examples = concatenate_documents(*real_store.document_ranges, 126, separator=SEPARATOR)
     texts = examples.texts(real_store, np.arange(examples.lengths.size))
     assert texts.word_starts is not None
     separators = np.flatnonzero(without_last_separator(texts.tokens) == SEPARATOR)
@@ -114,15 +119,15 @@ def test_separators_and_first_tokens_of_documents_start_words(
     assert texts.word_starts[separators + 1].all()
 
 
-@pytest.mark.parametrize("kind", [Pieces, Joined])
+@pytest.mark.parametrize("kind", [DocumentChunks, ConcatenatedDocuments])
 def test_an_index_is_rebuilt_from_its_arrays(
-    real_store: TokenStore, kind: type[Pieces] | type[Joined]
+    real_store: TokenStore, kind: type[DocumentChunks] | type[ConcatenatedDocuments]
 ) -> None:
     ranges = real_store.document_ranges
-    examples: Pieces | Joined = (
-        cut_documents(*ranges, 20)
-        if kind is Pieces
-        else join_documents(*ranges, 20, separator=SEPARATOR)
+    examples: DocumentChunks | ConcatenatedDocuments = (
+        chunk_documents(*ranges, 20)
+        if kind is DocumentChunks
+        else concatenate_documents(*ranges, 20, separator=SEPARATOR)
     )
     again = kind.from_arrays(examples.to_arrays())
     index = np.arange(0, examples.lengths.size, 7)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptm.data.examples import cut_documents
-from ptm.data.packing import Rows, RowSize, one_a_row, pack, pack_sides
+from ptm.data.examples import chunk_documents
+from ptm.data.packing import PackedRows, RowSize, one_per_row, pack, pack_sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ LENGTHS = st.lists(st.integers(1, CAPACITY), max_size=80).map(
 )
 
 
-def row_totals(rows: Rows, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def row_totals(rows: PackedRows, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     ends = np.cumsum(lengths[rows.examples])[rows.ends - 1]
     return np.diff(ends, prepend=0)
 
@@ -63,13 +63,13 @@ def test_members_are_the_examples_of_the_given_rows(lengths: NDArray[np.int64]) 
 
 
 def test_real_documents_fill_rows_of_128_tokens_to_99_percent(real_store: TokenStore) -> None:
-    lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
+    lengths = chunk_documents(*real_store.document_ranges, 126).lengths + 2
     rows = pack(lengths, 128)
     assert lengths.sum() / (len(rows) * 128) >= 0.99
 
 
 def test_packing_is_deterministic(real_store: TokenStore) -> None:
-    lengths = cut_documents(*real_store.document_ranges, 126).lengths + 2
+    lengths = chunk_documents(*real_store.document_ranges, 126).lengths + 2
     first, second = pack(lengths, 128), pack(lengths.copy(), 128)
     assert (first.examples == second.examples).all()
     assert (first.ends == second.ends).all()
@@ -81,7 +81,7 @@ def test_an_example_longer_than_a_row_is_an_internal_error() -> None:
 
 
 def test_without_packing_every_example_is_a_row() -> None:
-    examples, counts = one_a_row(3).members(np.array([2, 0]))
+    examples, counts = one_per_row(3).members(np.array([2, 0]))
     assert (examples.tolist(), counts.tolist()) == ([2, 0], [1, 1])
 
 

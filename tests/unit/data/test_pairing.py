@@ -18,7 +18,7 @@ from ptm.data.pairing import (
     next_sentence_pairs,
     sentence_order_pairs,
 )
-from ptm.data.pairs import Halves, Pairs, heads, truncated
+from ptm.data.pairs import Halves, Pairs, count_heads, truncated
 from ptm.errors import UserError
 from ptm.rng import stream_keys
 from tests.support.made_documents import MadeDocuments
@@ -279,7 +279,7 @@ def test_truncation_equals_google_truncate_seq_pair(first: int, second: int, lon
 @pytest.mark.parametrize("tosses", [1, 63, 64, 65, 200])
 def test_heads_have_mean_and_variance_of_fair_coin_tosses(tosses: int) -> None:
     keys = stream_keys(5, np.arange(4000))
-    found = heads(np.full(4000, tosses), keys)
+    found = count_heads(np.full(4000, tosses), keys)
     assert found.min() >= 0
     assert found.max() <= tosses
     assert abs(found.mean() - tosses / 2) < 4 * (tosses / 4 / 4000) ** 0.5
@@ -287,8 +287,8 @@ def test_heads_have_mean_and_variance_of_fair_coin_tosses(tosses: int) -> None:
 
 
 def test_zero_tosses_give_zero_heads() -> None:
-    assert heads(np.array([0, 3, 0]), stream_keys(5, np.arange(3)))[[0, 2]].tolist() == [0, 0]
-    assert heads(np.zeros(2, np.int64), stream_keys(5, np.arange(2))).tolist() == [0, 0]
+    assert count_heads(np.array([0, 3, 0]), stream_keys(5, np.arange(3)))[[0, 2]].tolist() == [0, 0]
+    assert count_heads(np.zeros(2, np.int64), stream_keys(5, np.arange(2))).tolist() == [0, 0]
 
 
 # Determinism

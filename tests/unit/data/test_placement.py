@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptm.data.packing import Rows, RowSize
+from ptm.data.packing import PackedRows, RowSize
 from ptm.data.placement import Placement, place
 
 # Row 0 holds examples 2 and 0, row 1 holds example 1.
-ROWS = Rows(np.array([2, 0, 1]), np.array([2, 3]))
+ROWS = PackedRows(np.array([2, 0, 1]), np.array([2, 3]))
 LENGTHS = np.array([2, 4, 3])
 
 
@@ -18,7 +18,7 @@ def placed(*rows: int) -> Placement:
 def test_examples_follow_one_another_in_their_row() -> None:
     placement = placed(0, 1)
     letters = np.array([20, 21, 22, 0, 1, 10, 11, 12, 13])
-    assert placement.grid(letters, fill=-1).tolist() == [
+    assert placement.to_grid(letters, fill=-1).tolist() == [
         [20, 21, 22, 0, 1, -1],
         [10, 11, 12, 13, -1, -1],
     ]
@@ -29,7 +29,7 @@ def test_positions_restart_at_every_example() -> None:
 
 
 def test_examples_are_numbered_from_one_in_every_row() -> None:
-    assert placed(0, 1, 0).number.tolist() == [1, 2, 1, 1, 2]
+    assert placed(0, 1, 0).slot.tolist() == [1, 2, 1, 1, 2]
 
 
 def test_an_example_has_the_epoch_of_its_row() -> None:

@@ -1,4 +1,4 @@
-"""Source-target pairs as examples: the tokens of each side that fit into a row."""
+"""RecipeSource-target pairs as examples: the tokens of each side that fit into a row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.data.documents import Documents
-from ptm.data.two_sides import beginnings, shared_room, side_lengths
+from ptm.data.two_sides import share_budget, side_lengths, truncate
 from ptm.errors import UserError
 from ptm.store.format import TokenStore
 
 if TYPE_CHECKING:
     from tests.conftest import BuildStore
 
-# Source and target lengths: (1, 3), (4, 1), (2, 2).
+# RecipeSource and target lengths: (1, 3), (4, 1), (2, 2).
 TEXT = "a\tb c d\nf g h i\tj\nk l\tm n\n"
 
 
@@ -39,10 +39,10 @@ def test_whole_sides_are_read_in_any_order(
     store: TokenStore, words: Callable[[np.ndarray], str]
 ) -> None:
     sentences = Documents(store).sentences
-    examples = beginnings(sentences, side_lengths(sentences))
+    examples = truncate(sentences, side_lengths(sentences))
     texts = examples.texts(store, np.array([2, 0, 1]))
     assert words(texts.tokens) == "klmn" + "abcd" + "fghij"
-    assert texts.parts.tolist() == [[2, 2], [1, 3], [4, 1]]
+    assert texts.part_lengths.tolist() == [[2, 2], [1, 3], [4, 1]]
     assert examples.lengths.tolist() == [4, 5, 4]
     assert examples.left_out == {}
 
@@ -51,7 +51,7 @@ def test_sides_are_truncated_at_their_ends_and_counted(
     store: TokenStore, words: Callable[[np.ndarray], str]
 ) -> None:
     sentences = Documents(store).sentences
-    examples = beginnings(sentences, np.minimum(side_lengths(sentences), [2, 1]))
+    examples = truncate(sentences, np.minimum(side_lengths(sentences), [2, 1]))
     texts = examples.texts(store, np.arange(3))
     assert words(texts.tokens) == "ab" + "fgj" + "klm"
     assert examples.left_out == {
@@ -62,7 +62,7 @@ def test_sides_are_truncated_at_their_ends_and_counted(
 
 def test_chosen_pairs_stay_whole(store: TokenStore, words: Callable[[np.ndarray], str]) -> None:
     sentences = Documents(store, np.array([False, True, False])).sentences
-    examples = beginnings(sentences, side_lengths(sentences))
+    examples = truncate(sentences, side_lengths(sentences))
     assert words(examples.texts(store, np.array([0])).tokens) == "fghij"
 
 
@@ -74,7 +74,7 @@ def test_a_token_id_outside_the_vocabulary_of_its_side_is_an_error(store: TokenS
     manifest.write_text(json.dumps(data))
     damaged = TokenStore.open(store.folder)
     sentences = Documents(damaged).sentences
-    examples = beginnings(sentences, side_lengths(sentences))
+    examples = truncate(sentences, side_lengths(sentences))
     with pytest.raises(UserError, match="contains token id 20, but its vocabulary has 19 tokens"):
         examples.texts(damaged, np.array([2]))
 
@@ -84,7 +84,7 @@ def test_a_token_id_outside_the_vocabulary_of_its_side_is_an_error(store: TokenS
 
 def test_room_that_one_side_does_not_need_goes_to_the_other() -> None:
     lengths = np.array([[1, 9], [9, 1], [9, 9], [3, 3], [4, 4]])
-    assert shared_room(lengths, 7).tolist() == [[1, 6], [6, 1], [4, 3], [3, 3], [4, 3]]
+    assert share_budget(lengths, 7).tolist() == [[1, 6], [6, 1], [4, 3], [3, 3], [4, 3]]
 
 
 @given(
@@ -94,6 +94,6 @@ def test_room_that_one_side_does_not_need_goes_to_the_other() -> None:
 def test_pairs_are_truncated_only_if_too_long_and_no_side_becomes_empty(
     lengths: list[tuple[int, int]], room: int
 ) -> None:
-    kept = shared_room(np.array(lengths), room)
+    kept = share_budget(np.array(lengths), room)
     assert (kept >= 1).all()
     assert (kept.sum(axis=1) == np.minimum(np.sum(lengths, axis=1), room)).all()

@@ -18,7 +18,7 @@ from ptm.recipe import Recipe, batch_plan
 Load = Callable[..., Recipe]
 Config = dict[str, Any]
 
-BATCH = batch_plan(global_rows=8, most_micro_rows=4, ranks=1)
+BATCH = batch_plan(global_batch_size=8, max_micro_batch_size=4, ranks=1)
 
 
 @pytest.fixture

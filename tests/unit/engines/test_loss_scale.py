@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.engines.deepspeed import start_engine
-from ptm.engines.ranks import join_ranks
+from ptm.engines.ranks import init_process_group
 from ptm.engines.zero import MissingLossScale
 
 WINDOW = 2
@@ -26,7 +26,7 @@ class Descent:
     """One matrix trained by SGD with learning rate 1, so that an update equals the gradient."""
 
     def __init__(self, *, power: int, clipping: float, minimum: float) -> None:
-        join_ranks()
+        init_process_group()
         config = {
             "train_batch_size": 1,
             "gradient_clipping": clipping,

@@ -14,7 +14,7 @@ from ptm.components.embeddings import EmbeddingConfig
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives.base import Prompt
 from ptm.components.objectives.lm import Lm
-from ptm.inference.decoding import Limits, Sampling, continued, searched
+from ptm.inference.decoding import Sampling, StopRule, beam_search, generate_tokens
 from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel
 from ptm.nn.model_shape import Visibility
@@ -28,7 +28,7 @@ def random_model(*, decoder: bool, words: int = WORDS, seed: int = 1) -> PlainMo
     torch.manual_seed(seed)
     visibility: Visibility = "full" if decoder else "causal"
     block = ModelBlock(
-        embedding=EmbeddingConfig(of=("word", "position")),
+        embedding=EmbeddingConfig(parts=("word", "position")),
         encoder=Transformer(type="transformer", visibility=visibility, **SIZES),
         decoder=TransformerDecoder(type="transformer", **SIZES) if decoder else None,
     )
@@ -67,7 +67,7 @@ PROMPTS = {
 
 
 def rows_of(model: PlainModel, prompts: list[Prompt], *, longest: int) -> list[list[int]]:
-    steps = continued(model, prompts, Limits(END, longest, PAD))
+    steps = generate_tokens(model, prompts, StopRule(END, longest, PAD))
     return [[t for t in tokens if t is not None] for tokens in zip(*steps, strict=True)]
 
 
@@ -103,8 +103,8 @@ def test_wide_beam_search_finds_the_best_of_all_texts(decoder: bool) -> None:
                 )
                 scored[text] = total / max(1, len(ids)) ** 0.8
         best = max(scored, key=lambda text: scored[text])
-        limits = Limits(END, longest, PAD)
-        found = searched(model, prompt, limits, beams=200, length_penalty=0.8)
+        limits = StopRule(END, longest, PAD)
+        found = beam_search(model, prompt, limits, beams=200, length_penalty=0.8)
         assert tuple(found) == best
 
 
@@ -112,8 +112,8 @@ def test_the_seed_determines_the_sampled_text() -> None:
     model = random_model(decoder=False)
 
     def drawn(seed: int) -> list[list[int | None]]:
-        limits = Limits(END, 10, PAD)
-        return list(continued(model, PROMPTS[False], limits, sampling=Sampling(), seed=seed))
+        limits = StopRule(END, 10, PAD)
+        return list(generate_tokens(model, PROMPTS[False], limits, sampling=Sampling(), seed=seed))
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
@@ -132,6 +132,6 @@ def test_temperature_top_k_and_top_p_shape_the_distribution() -> None:
 
 def test_sampled_tokens_follow_the_distribution() -> None:
     logits = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, -1)
-    drawn = Sampling(top_p=0.9).choose(logits, torch.Generator().manual_seed(0))
+    drawn = Sampling(top_p=0.9).sample(logits, torch.Generator().manual_seed(0))
     shares = torch.bincount(drawn, minlength=3) / 4000
     torch.testing.assert_close(shares, torch.tensor([2 / 3, 1 / 3, 0.0]), atol=0.03, rtol=0)

@@ -11,7 +11,7 @@ import pytest
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.inference.decoding import Sampling
-from ptm.inference.generate import Choice, Generator
+from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from tests.support.bert_pairs import random_weights, recipe_of, write_model
@@ -60,7 +60,7 @@ WRITERS = ["lm", "prefixlm", "seq2seq", "bart"]
 @pytest.mark.parametrize("kind", WRITERS)
 def test_batched_single_and_streamed_texts_are_equal(sources: Path, kind: str) -> None:
     generator = Generator(open_source(str(sources / kind)))
-    choice = Choice(longest=12)
+    choice = GenerationConfig(max_new_tokens=12)
     together = generator.generate(TEXTS, choice)
     assert together == [generator.generate([text], choice)[0] for text in TEXTS]
     assert together == ["".join(generator.stream(text, choice)) for text in TEXTS]
@@ -70,7 +70,9 @@ def test_batched_single_and_streamed_texts_are_equal(sources: Path, kind: str) -
 def test_the_seed_determines_the_sampled_text(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "lm")))
     drawn = [
-        generator.generate(TEXTS, Choice(longest=12, sampling=Sampling(), seed=seed))
+        generator.generate(
+            TEXTS, GenerationConfig(max_new_tokens=12, sampling=Sampling(), seed=seed)
+        )
         for seed in (1, 1, 2)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -79,19 +81,23 @@ def test_the_seed_determines_the_sampled_text(sources: Path) -> None:
 def test_beam_search_returns_one_text_per_prompt(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "seq2seq")))
     for beams in (2, 5):
-        assert len(generator.generate(TEXTS, Choice(longest=8, beams=beams))) == len(TEXTS)
+        assert len(
+            generator.generate(TEXTS, GenerationConfig(max_new_tokens=8, beams=beams))
+        ) == len(TEXTS)
 
 
 def test_no_text_is_longer_than_the_positions(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "lm")))
-    ids = generator.tokenizer.encode(generator.generate(["A"], Choice(longest=500)))[0]
+    ids = generator.tokenizer.encode(
+        generator.generate(["A"], GenerationConfig(max_new_tokens=500))
+    )[0]
     assert len(ids) <= 40
 
 
 def test_a_text_that_is_too_long_is_rejected(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "seq2seq")))
     with pytest.raises(UserError, match="including special tokens; the model reads at most 40"):
-        generator.generate(["wet " * 60], Choice(longest=4))
+        generator.generate(["wet " * 60], GenerationConfig(max_new_tokens=4))
 
 
 def test_a_masked_language_model_is_rejected(sources: Path) -> None:

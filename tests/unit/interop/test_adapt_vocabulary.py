@@ -15,9 +15,9 @@ from ptm.inference.fill import Filler
 from ptm.interop.adapt_vocabulary import adapt, find_tokenizer, rows_of, vocabulary_tensors
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.import_model import import_from_huggingface
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
-from ptm.train.warm_start.load import weights_to_start_from
+from ptm.train.warm_start.load import load_warm_start
 from tests.support.bert_pairs import (
     TINY,
     blocks_of,
@@ -37,7 +37,7 @@ def vocab(path: Path, *tokens: str) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Source:
+def model(tmp_path: Path) -> ModelSource:
     """A model with an untied output matrix."""
     old = vocab(tmp_path / "vocab.txt", *"我们在北京看书", "the", "##s")
     blocks = blocks_of(old, TINY, tied=False)
@@ -49,7 +49,7 @@ def words(tmp_path: Path) -> Path:
     return vocab(tmp_path / "words.txt", "看书", "我", "the", "北京", "new", "在")
 
 
-def adapted(tmp_path: Path, words: Path, new_rows: str = "pieces") -> Source:
+def adapted(tmp_path: Path, words: Path, new_rows: str = "pieces") -> ModelSource:
     out = tmp_path / f"adapted-{new_rows}"
     adapt(
         str(tmp_path / "model"),
@@ -61,7 +61,7 @@ def adapted(tmp_path: Path, words: Path, new_rows: str = "pieces") -> Source:
     return open_source(str(out))
 
 
-def rows(source: Source, name: str, *tokens: str) -> torch.Tensor:
+def rows(source: ModelSource, name: str, *tokens: str) -> torch.Tensor:
     ids = source.recipe().tokenizer.load().vocabulary.ids
     return source.tensors()[name][[ids[token] for token in tokens]]
 
@@ -69,7 +69,7 @@ def rows(source: Source, name: str, *tokens: str) -> torch.Tensor:
 @pytest.mark.parametrize("name", BOUND)
 @pytest.mark.parametrize("new_rows", ["pieces", "mean", "normal"])
 def test_kept_rows_are_copied_exactly(
-    model: Source, words: Path, tmp_path: Path, name: str, new_rows: str
+    model: ModelSource, words: Path, tmp_path: Path, name: str, new_rows: str
 ) -> None:
     kept = (*SPECIALS, "我", "the", "在")
     made = adapted(tmp_path, words, new_rows)
@@ -78,7 +78,7 @@ def test_kept_rows_are_copied_exactly(
 
 @pytest.mark.parametrize("name", BOUND)
 def test_new_rows_are_the_mean_of_their_pieces_or_of_kept_rows(
-    model: Source, words: Path, tmp_path: Path, name: str
+    model: ModelSource, words: Path, tmp_path: Path, name: str
 ) -> None:
     made = adapted(tmp_path, words)
     read, book = rows(model, name, "看", "书")
@@ -90,7 +90,7 @@ def test_new_rows_are_the_mean_of_their_pieces_or_of_kept_rows(
 
 
 def test_normal_rows_have_the_standard_deviation_and_are_reproducible(
-    model: Source, words: Path, tmp_path: Path
+    model: ModelSource, words: Path, tmp_path: Path
 ) -> None:
     new = rows(adapted(tmp_path, words, "normal"), "word_embedding.weight", "看书", "北京", "new")
     assert float(new.std()) == pytest.approx(0.02, rel=0.1)
@@ -100,7 +100,7 @@ def test_normal_rows_have_the_standard_deviation_and_are_reproducible(
     assert torch.equal(rows(again, "word_embedding.weight", "看书", "北京", "new"), new)
 
 
-def test_all_other_tensors_are_unchanged(model: Source, words: Path, tmp_path: Path) -> None:
+def test_all_other_tensors_are_unchanged(model: ModelSource, words: Path, tmp_path: Path) -> None:
     made, before = adapted(tmp_path, words).tensors(), model.tensors()
     assert made.keys() == before.keys()
     for name in before.keys() - set(BOUND):
@@ -109,7 +109,9 @@ def test_all_other_tensors_are_unchanged(model: Source, words: Path, tmp_path: P
     assert vocabulary_tensors(recipe, recipe.tokenizer.load().vocabulary.size) == set(BOUND)
 
 
-def test_special_tokens_with_other_names_keep_their_rows(model: Source, tmp_path: Path) -> None:
+def test_special_tokens_with_other_names_keep_their_rows(
+    model: ModelSource, tmp_path: Path
+) -> None:
     path = tmp_path / "renamed.txt"
     path.write_text("<s>\n<pad>\n</s>\n<unk>\n<mask>\n看\n")
     names = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
@@ -120,13 +122,15 @@ def test_special_tokens_with_other_names_keep_their_rows(model: Source, tmp_path
 
 
 @pytest.mark.parametrize("size", [1, 40])
-def test_vocabularies_may_be_smaller_or_larger(model: Source, tmp_path: Path, size: int) -> None:
+def test_vocabularies_may_be_smaller_or_larger(
+    model: ModelSource, tmp_path: Path, size: int
+) -> None:
     words = vocab(tmp_path / "words.txt", "看", *(f"w{i}" for i in range(size - 1)))
     assert adapted(tmp_path, words, "mean").tensors()["mlm_bias.bias"].shape == (5 + size,)
 
 
 def test_an_adapted_model_can_be_filled_exported_and_imported(
-    model: Source, words: Path, tmp_path: Path
+    model: ModelSource, words: Path, tmp_path: Path
 ) -> None:
     made = adapted(tmp_path, words)
     assert len(Filler(made).fill("我 [MASK] 看书", count=3)[0]) == 3
@@ -139,7 +143,7 @@ def test_an_adapted_model_can_be_filled_exported_and_imported(
 
 
 def test_an_adapted_model_has_its_own_copy_of_the_vocabulary(
-    model: Source, words: Path, tmp_path: Path
+    model: ModelSource, words: Path, tmp_path: Path
 ) -> None:
     made = adapted(tmp_path, words)
     words.unlink()
@@ -147,7 +151,7 @@ def test_an_adapted_model_has_its_own_copy_of_the_vocabulary(
 
 
 def test_training_starts_from_the_adapted_model_only(
-    model: Source, words: Path, tmp_path: Path
+    model: ModelSource, words: Path, tmp_path: Path
 ) -> None:
     adapted(tmp_path, words)
     recipe = recipe_of(
@@ -156,14 +160,16 @@ def test_training_starts_from_the_adapted_model_only(
     plan, tokenizer = plan_of(recipe), recipe.tokenizer.load()
 
     def start(path: Path) -> object:
-        return weights_to_start_from(str(path), plan, tokenizer, recipe.model)
+        return load_warm_start(str(path), plan, tokenizer, recipe.model)
 
     start(tmp_path / "adapted-pieces")
     with pytest.raises(UserError, match=r"ptm vocab adapt .*model OUT --vocab .*words\.txt"):
         start(tmp_path / "model")
 
 
-def test_vocabularies_without_common_tokens_are_rejected(model: Source, tmp_path: Path) -> None:
+def test_vocabularies_without_common_tokens_are_rejected(
+    model: ModelSource, tmp_path: Path
+) -> None:
     words = vocab(tmp_path / "words.txt", "жук", "кот")
     for new_rows in ("pieces", "mean"):
         with pytest.raises(UserError, match=r"no token in common with .*words\.txt except special"):
@@ -172,7 +178,7 @@ def test_vocabularies_without_common_tokens_are_rejected(model: Source, tmp_path
 
 
 def test_a_vocabulary_without_the_mask_is_rejected_with_a_suggestion(
-    model: Source, tmp_path: Path
+    model: ModelSource, tmp_path: Path
 ) -> None:
     path = tmp_path / "words.txt"
     path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASKED]\n看\n")
@@ -180,7 +186,7 @@ def test_a_vocabulary_without_the_mask_is_rejected_with_a_suggestion(
         adapted(tmp_path, path)
 
 
-def test_the_same_vocabulary_is_rejected(model: Source, tmp_path: Path) -> None:
+def test_the_same_vocabulary_is_rejected(model: ModelSource, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has the same tokens as .*nothing to adapt"):
         adapted(tmp_path, tmp_path / "vocab.txt")
 
@@ -203,7 +209,7 @@ def test_an_unknown_option_is_rejected_with_a_suggestion(words: Path) -> None:
 
 
 def test_train_adapt_and_compare_from_the_command_line(
-    model: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: ModelSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("我 在 北京 看书\n我们 在 北京 龘\n", encoding="utf-8")
@@ -249,7 +255,7 @@ def test_an_invalid_option_exits_with_2_and_writes_nothing(
     assert not made.exists()
 
 
-def test_rows_of_maps_new_ids_to_old_ids(model: Source, words: Path) -> None:
+def test_rows_of_maps_new_ids_to_old_ids(model: ModelSource, words: Path) -> None:
     found = rows_of(
         model.recipe().tokenizer.load(), find_tokenizer(str(words), ["type=space"]).load()
     )

@@ -148,7 +148,7 @@ def test_an_import_uses_a_start_token_if_its_tokenizer_adds_one(
     import_from_huggingface(str(tmp_path / "export"), tmp_path / "imported")
     objective = open_source(str(tmp_path / "imported")).recipe().objective
     assert isinstance(objective, Lm)
-    assert objective.start == start
+    assert objective.add_bos == start
 
 
 def test_an_imported_ptm_export_keeps_its_objective(tmp_path: Path, small_vocab: Path) -> None:

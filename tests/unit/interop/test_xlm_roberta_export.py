@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.sources.base import Source
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from ptm.model.plain_model import loaded_model
 from ptm.recipe.saved_files import RECIPE, WEIGHTS
@@ -33,7 +33,7 @@ from tests.support.sentencepieces import sentencepiece_model
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[str]) -> Source:
+def source(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[str]) -> ModelSource:
     folder = tmp_path_factory.mktemp("xlm")
     model = sentencepiece_model(folder / "trained.model")
     blocks = blocks_of(model, TINY, epsilon=1e-5)
@@ -49,14 +49,14 @@ def source(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[str]) -
 
 
 @pytest.fixture(scope="module")
-def export(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export(source: ModelSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "export"
     export_to_huggingface(source, out, weights_format="safetensors")
     return out
 
 
 def test_ids_and_logits_equal_transformers(
-    source: Source, export: Path, bundled_texts: list[str]
+    source: ModelSource, export: Path, bundled_texts: list[str]
 ) -> None:
     theirs, info = AutoModelForMaskedLM.from_pretrained(export, output_loading_info=True)
     assert isinstance(theirs, XLMRobertaForMaskedLM)
@@ -74,7 +74,9 @@ def test_ids_and_logits_equal_transformers(
     assert difference(logits, hf_logits_alone(theirs.eval(), examples)) <= TOLERANCE
 
 
-def test_the_export_is_read_back_unchanged(source: Source, export: Path, tmp_path: Path) -> None:
+def test_the_export_is_read_back_unchanged(
+    source: ModelSource, export: Path, tmp_path: Path
+) -> None:
     (export / "recipe.yaml").rename(tmp_path / "recipe.yaml")
     back = open_source(str(export))
     weights = source.tensors()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ptm.launch.notes import Note, Notes
-from ptm.launch.processes import Death
-from ptm.launch.verdict import Evidence, agreed_code, explanation
+from ptm.launch.notes import Notes, RankStatus
+from ptm.launch.processes import RankExit
+from ptm.launch.verdict import LaunchOutcome, common_exit_code, explanation
 
 RESET = "RuntimeError: gloo: Connection reset by peer"
 UNRECORDED = (
@@ -17,19 +17,19 @@ UNRECORDED = (
 )
 
 
-def note(rank: int, **changes: object) -> Note:
-    made = Note(rank, f"node-{rank}", 100 + rank, 10.0, "ended", 8, code=0)
+def note(rank: int, **changes: object) -> RankStatus:
+    made = RankStatus(rank, f"node-{rank}", 100 + rank, 10.0, "ended", 8, code=0)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def evidence(
-    *notes: Note, deaths: tuple[Death, ...] = (), code: int = 1, ranks: int = 2
-) -> Evidence:
+    *notes: RankStatus, deaths: tuple[RankExit, ...] = (), code: int = 1, ranks: int = 2
+) -> LaunchOutcome:
     found = {one.rank: one for one in notes}
-    return Evidence(found, deaths, ranks, code, 0, [f"node-{rank}" for rank in range(ranks)])
+    return LaunchOutcome(found, deaths, ranks, code, 0, [f"node-{rank}" for rank in range(ranks)])
 
 
-def report(found: Evidence, run: Path) -> str:
+def report(found: LaunchOutcome, run: Path) -> str:
     return "\n".join(explanation(found, Notes(run, "1"), run, "ptm launch r.yaml"))
 
 
@@ -38,7 +38,7 @@ def report(found: Evidence, run: Path) -> str:
 def test_the_exit_code_of_all_ranks_overrides_that_of_the_launcher(
     code: int, launcher: int
 ) -> None:
-    assert agreed_code(evidence(note(0, code=code), note(1, code=code), code=launcher)) == code
+    assert common_exit_code(evidence(note(0, code=code), note(1, code=code), code=launcher)) == code
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_the_exit_code_of_all_ranks_overrides_that_of_the_launcher(
         pytest.param(evidence(code=0), id="no rank started and the launcher exited with 0"),
     ],
 )
-def test_any_other_end_is_a_failure(found: Evidence) -> None:
-    assert agreed_code(found) is None
+def test_any_other_end_is_a_failure(found: LaunchOutcome) -> None:
+    assert common_exit_code(found) is None
 
 
 def test_wrong_input_found_before_the_run_folder_exists_is_exit_code_2() -> None:
-    assert agreed_code(evidence(code=2)) == 2
+    assert common_exit_code(evidence(code=2)) == 2
 
 
 def test_the_rank_that_failed_first_is_named_and_not_the_ranks_it_brought_down(
@@ -88,7 +88,7 @@ def test_an_unobserved_signal_is_derived_from_the_exit_code_of_the_launcher(
 def test_of_two_killed_ranks_the_first_is_named(tmp_path: Path) -> None:
     # DeepSpeed's launcher kills the ranks that wait for a dead one after 30 seconds.
     waiting = [note(rank, phase="training", code=None) for rank in range(2)]
-    deaths = (Death(1, 101, 7, 0), Death(0, 100, 9, 0))
+    deaths = (RankExit(1, 101, 7, 0), RankExit(0, 100, 9, 0))
 
     text = report(evidence(*waiting, deaths=deaths), tmp_path)
 
@@ -100,7 +100,7 @@ def test_the_rank_that_other_ranks_waited_for_is_named(tmp_path: Path) -> None:
     timed_out = "RuntimeError: Timed out waiting 1800000ms for recv operation to complete"
     waiting = note(0, code=1, step=9, error=timed_out)
     stuck = note(1, phase="evaluating", step=8, time=1.0, code=None)
-    deaths = (Death(0, 100, 0, 1), Death(1, 101, 9, 0))
+    deaths = (RankExit(0, 100, 0, 1), RankExit(1, 101, 9, 0))
 
     text = report(evidence(waiting, stuck, deaths=deaths, code=1), tmp_path)
 
@@ -111,7 +111,7 @@ def test_the_rank_that_other_ranks_waited_for_is_named(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_fails_before_training_starts_is_named(tmp_path: Path) -> None:
-    deaths = (Death(1, 101, 0, 1), Death(0, 100, 15, 0))
+    deaths = (RankExit(1, 101, 0, 1), RankExit(0, 100, 15, 0))
 
     text = report(evidence(deaths=deaths, code=1), tmp_path)
 

@@ -12,7 +12,7 @@ import pytest
 from ptm.components.objectives.bert import Bert
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.loading.batches import TrainStream, described_rows
-from ptm.loading.rows import TRAIN, RowSet, open_rows
+from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
 from ptm.recipe.data_block import EVAL
@@ -77,15 +77,15 @@ def recipe_of(store: Path, *overrides: str) -> Recipe:
     )
 
 
-def rows_of(store: Path, *overrides: str, split: str = TRAIN) -> RowSet:
+def rows_of(store: Path, *overrides: str, split: str = TRAIN) -> PackedDataset:
     recipe = recipe_of(store, *overrides)
     return open_rows(recipe, recipe.tokenizer.load(), split=split)
 
 
-def seen(rows: RowSet, positions: range) -> list[dict[str, Any]]:
+def seen(rows: PackedDataset, positions: range) -> list[dict[str, Any]]:
     """Return epoch and tensors of each position."""
     numbers = np.array(positions)
-    epochs, chosen = rows.located(numbers)
+    epochs, chosen = rows.locate(numbers)
     return [
         {"epoch": int(epoch), **rows.micro_batch(chosen[[at]], epochs[[at]]).tensors}
         for at, epoch in enumerate(epochs)
@@ -100,11 +100,11 @@ def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
     )
 
 
-def contents(rows: RowSet, epoch: int) -> list[str]:
+def contents(rows: PackedDataset, epoch: int) -> list[str]:
     """Return the sorted texts of an epoch's examples."""
-    count = len(rows.indexes.at(int(rows.indexes.drawing_of(np.array(epoch)))).rows)
+    count = len(rows.indexes.at(int(rows.indexes.variant_of(np.array(epoch)))).rows)
     every = np.arange(count)
-    return sorted(rows.words(rows.placed(every, np.full(count, epoch))))
+    return sorted(rows.words(rows.layout(every, np.full(count, epoch))))
 
 
 def drawings_on_disk(store: Path) -> set[str]:
@@ -124,7 +124,7 @@ def test_epochs_differ_in_pairs_and_number_of_rows(own_store: Path) -> None:
 def test_every_row_occurs_once_per_epoch(own_store: Path) -> None:
     rows = rows_of(own_store)
     ends = rows.indexes.epoch_ends(3 * len(rows))
-    epochs, chosen = rows.located(np.arange(int(ends[2])))
+    epochs, chosen = rows.locate(np.arange(int(ends[2])))
     for epoch, (begin, end) in enumerate(zip([0, *ends[:2]], ends[:3], strict=True)):
         assert (epochs[begin:end] == epoch).all()
         assert np.array_equal(np.sort(chosen[begin:end]), np.arange(end - begin))
@@ -145,7 +145,7 @@ def test_a_micro_batch_across_an_epoch_boundary_equals_its_single_rows(own_store
     rows = rows_of(own_store)
     end = int(rows.indexes.epoch_ends(0)[0])
     positions = range(end - 3, end + 3)
-    epochs, chosen = rows.located(np.array(positions))
+    epochs, chosen = rows.locate(np.array(positions))
     assert epochs.tolist() == [0, 0, 0, 1, 1, 1]
     together, alone = rows.micro_batch(chosen, epochs), seen(rows, positions)
     for name in ("input_ids", "segment_ids", "example_ids"):
@@ -189,9 +189,9 @@ def test_a_resume_does_not_rebuild_indexes_of_past_epochs(
 
 def test_the_next_epochs_index_is_built_in_the_second_half_of_an_epoch(own_store: Path) -> None:
     rows = rows_of(own_store)
-    rows.prepare(len(rows) // 2 - 1)
+    rows.prefetch(len(rows) // 2 - 1)
     assert drawings_on_disk(own_store) == {"0"}
-    rows.prepare(len(rows) // 2 + 1)
+    rows.prefetch(len(rows) // 2 + 1)
     for thread in threading.enumerate():
         if thread.name == "ptm-index":
             thread.join()
@@ -207,9 +207,9 @@ def test_an_error_in_the_background_is_raised_when_the_index_is_needed(
         raise UserError("the disk is full")
 
     monkeypatch.setattr(Bert, "index", fail)
-    rows.indexes.prepare(1)
+    rows.indexes.prefetch(1)
     with pytest.raises(UserError, match="the disk is full"):
-        rows.located(np.array([len(rows)]))
+        rows.locate(np.array([len(rows)]))
 
 
 def test_held_out_pairs_are_always_the_same(own_store: Path) -> None:
@@ -220,7 +220,7 @@ def test_held_out_pairs_are_always_the_same(own_store: Path) -> None:
     one, other = rows.micro_batch(every, zeros), again.micro_batch(every, zeros)
     assert all(np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
     trained = set(contents(rows_of(own_store), 0))
-    assert not trained & set(rows.words(rows.placed(every, zeros)))
+    assert not trained & set(rows.words(rows.layout(every, zeros)))
 
 
 def test_the_cache_name_of_an_unchanging_index_is_stable(own_store: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptm.model.initial_weights import first_value, norm_parameters
+from ptm.model.initial_weights import initial_value, norm_parameters
 
 
 def drawn(name: str = "encoder_00.x.weight", *, seed: int = 7, is_norm: bool = False) -> Tensor:
-    return first_value(name, (300, 400), seed=seed, is_norm=is_norm, std=0.02)
+    return initial_value(name, (300, 400), seed=seed, is_norm=is_norm, std=0.02)
 
 
 def test_the_same_name_and_seed_give_the_same_value_independent_of_earlier_draws() -> None:
@@ -35,7 +35,7 @@ def test_another_name_or_seed_gives_an_unrelated_value() -> None:
 
 @pytest.mark.parametrize("std", [0.02, 0.1])
 def test_values_are_normal_with_the_given_deviation(std: float) -> None:
-    value = first_value("a.weight", (300, 400), seed=0, is_norm=False, std=std)
+    value = initial_value("a.weight", (300, 400), seed=0, is_norm=False, std=std)
     count = value.numel()
     assert float(value.std()) == pytest.approx(std, rel=5 / (2 * count) ** 0.5)
     assert float(value.mean()) == pytest.approx(0.0, abs=5 * std / count**0.5)
@@ -52,7 +52,7 @@ def test_norm_weights_are_initialised_to_one_and_biases_to_zero() -> None:
 
 def test_residual_outputs_are_scaled_down_by_the_root_of_the_number_of_branches() -> None:
     plain = drawn("encoder_00.feed_forward.down.weight")
-    scaled = first_value(
+    scaled = initial_value(
         "encoder_00.feed_forward.down.weight",
         (300, 400),
         seed=7,

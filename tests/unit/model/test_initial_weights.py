@@ -59,7 +59,7 @@ def test_initial_weights_do_not_depend_on_other_layers_and_parts(changes: dict[s
 
 def test_initial_weights_do_not_depend_on_the_build_order() -> None:
     plan = plan_of(block_of())
-    turned = first(block_of(), plan=Plan(tuple(reversed(plan.steps)), outputs=()))
+    turned = first(block_of(), plan=Plan(tuple(reversed(plan.operations)), outputs=()))
     one = first(block_of())
     assert list(turned) != list(one)
     assert all(torch.equal(one[name], turned[name]) for name in one)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.model.initial_weights import initialise
-from ptm.model.plain_model import empty_model, loaded_model, run_step
+from ptm.model.plain_model import empty_model, loaded_model, run_operation
 from ptm.plan import Plan
 from tests.support.small_models import (
     VOCABULARY,
@@ -133,9 +133,9 @@ def boundaries(plan: Plan, rows: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.0, 0.1)
     live, state, crossed = plan.live(), tuple(rows[n] for n in plan.inputs), []
-    for index, step in enumerate(plan.steps):
+    for index, step in enumerate(plan.operations):
         module = model.get_submodule(step.key)
-        state = run_step(step, module, state, before=live[index], after=live[index + 1])
+        state = run_operation(step, module, state, before=live[index], after=live[index + 1])
         for tensor in state:
             if tensor.is_floating_point() and tensor.requires_grad:
                 tensor.retain_grad()
@@ -194,7 +194,7 @@ def test_a_model_overfits_one_batch(kind: str) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     for _ in range(200):
         optimizer.zero_grad()
-        sums = objective.sums(model(tensors), tensors)
+        sums = objective.metric_sums(model(tensors), tensors)
         (sums["mlm_loss"] / len(targets)).backward()
         optimizer.step()
     assert float(sums["mlm_accuracy"]) / len(targets) > 0.9

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptm.errors import UserError
 from ptm.model.plain_model import parameter_count
-from ptm.model.stages import Sizes, balanced, stage_bounds, step_sizes
+from ptm.model.stages import Sizes, balanced, operation_sizes, stage_bounds
 from tests.support.small_models import block_of, mlm_of, plan_of
 
 # Kinds of operations: layers with matrices and vectors, norms without matrices, matrices without
@@ -66,28 +66,28 @@ def test_every_part_needs_a_matrix() -> None:
 
 def test_a_tied_matrix_counts_at_each_of_its_operations() -> None:
     plan = plan_of(block_of(layers=2))
-    tied = [step.tie for step in plan.steps]
+    tied = [step.tie for step in plan.operations]
     assert sum(tie is not None for tie in tied) == 2
-    sizes = step_sizes(plan)
+    sizes = operation_sizes(plan)
     first, last = (size for size, tie in zip(sizes, tied, strict=True) if tie is not None)
     assert first == last
     assert sum(map(sum, sizes)) == parameter_count(plan) + sum(first)
     untied = plan_of(block_of(layers=2), mlm_of(tied=False))
-    assert sum(map(sum, step_sizes(untied))) == parameter_count(untied)
+    assert sum(map(sum, operation_sizes(untied))) == parameter_count(untied)
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
 def test_every_stage_of_a_model_has_matrices_and_vectors(stages: int) -> None:
     plan = plan_of(block_of(layers=3))
     bounds = stage_bounds(plan, stages)
-    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(plan.steps), stages + 1)
-    assert all(m and v for m, v in parts_of(list(step_sizes(plan)), bounds))
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(plan.operations), stages + 1)
+    assert all(m and v for m, v in parts_of(list(operation_sizes(plan)), bounds))
 
 
 @pytest.mark.parametrize("stages", [9, 100])
 def test_too_many_stages_are_rejected_with_the_maximum(stages: int) -> None:
     plan = plan_of(block_of(layers=2))
-    most = max(n for n in range(1, 9) if balanced(step_sizes(plan), n))
+    most = max(n for n in range(1, 9) if balanced(operation_sizes(plan), n))
     with pytest.raises(UserError) as error:
         stage_bounds(plan, stages)
     assert str(error.value) == (

@@ -8,7 +8,7 @@ import torch
 from ptm.nn.attention import SelfAttention
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.visibility import Sight
+from ptm.nn.visibility import AttentionPattern
 
 LENGTH = 128
 
@@ -29,14 +29,21 @@ def packed() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("groups", [4, 2])
 @pytest.mark.parametrize(
-    "sight", [Sight(), Sight("causal"), Sight("prefix"), Sight(window=16), Sight("causal", 8)]
+    "sight",
+    [
+        AttentionPattern(),
+        AttentionPattern("causal"),
+        AttentionPattern("prefix"),
+        AttentionPattern(window=16),
+        AttentionPattern("causal", 8),
+    ],
 )
 def test_flex_attention_equals_scaled_dot_product_attention(
-    sight: Sight, groups: int, biased: bool
+    sight: AttentionPattern, groups: int, biased: bool
 ) -> None:
     torch.manual_seed(0)
     shape = HeadShape(64, 4, groups, 16, scaled=not biased)
-    layer = SelfAttention(shape, dropout=0.0, sight=sight).eval()
+    layer = SelfAttention(shape, dropout=0.0, pattern=sight).eval()
     hidden, (ids, segments) = torch.randn(2, LENGTH, 64), packed()
     bias = torch.randn(1, 4, LENGTH, LENGTH) if biased else None
     extra = {"segment_ids": segments, "position_bias": bias}

@@ -39,7 +39,7 @@ def model_of(options: dict[str, Any]) -> PlainModel:
             **options,
         }
     )
-    block = ModelBlock(embedding=EmbeddingConfig(of=("word", "position")), encoder=encoder)
+    block = ModelBlock(embedding=EmbeddingConfig(parts=("word", "position")), encoder=encoder)
     plan = build_plan(block, Lm(type="lm"), vocabulary_size=VOCABULARY, outputs=("logits",))
     model = PlainModel(plan).eval()
     for parameter in model.parameters():

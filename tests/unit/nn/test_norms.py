@@ -20,7 +20,7 @@ def shape(kind: NormKind, *, epsilon: float, bias: bool) -> ModelShape:
         attention_dropout=0.0,
         activation="gelu",
         norm_epsilon=epsilon,
-        norm_kind=kind,
+        norm=kind,
         bias=bias,
     )
 

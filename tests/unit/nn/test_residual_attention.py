@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ptm.model.plain_model import PlainModel
 from ptm.nn.attention import ResidualAttention, SelfAttention
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.visibility import Sight
+from ptm.nn.visibility import AttentionPattern
 from tests.support.small_models import MakeModel, block_of, logits_of, plan_of, rows_of
 
 LAYERS, WIDTH, HEADS = 3, 32, 2
@@ -79,7 +79,7 @@ def test_the_scores_of_the_previous_layer_change_the_logits(
 def test_a_single_layer_equals_plain_self_attention() -> None:
     torch.manual_seed(0)
     ours, plain = (
-        kind(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
+        kind(SHAPE, dropout=0.0, pattern=AttentionPattern(window=4)).eval()
         for kind in (ResidualAttention, SelfAttention)
     )
     plain.load_state_dict(ours.state_dict())
@@ -91,16 +91,18 @@ def test_a_single_layer_equals_plain_self_attention() -> None:
 
 
 def test_the_last_layer_does_not_write_scores() -> None:
-    steps = [s for s in plan_of(block_of(layers=3, residual_attention=True)).steps if s.block]
+    steps = [s for s in plan_of(block_of(layers=3, residual_attention=True)).operations if s.block]
     assert ["scores" in step.reads for step in steps] == [False, True, True]
     assert ["scores" in step.writes for step in steps] == [True, True, False]
-    (only,) = [s for s in plan_of(block_of(layers=1, residual_attention=True)).steps if s.block]
+    (only,) = [
+        s for s in plan_of(block_of(layers=1, residual_attention=True)).operations if s.block
+    ]
     assert only.writes == ("hidden",)
 
 
 def test_attention_dropout_applies_only_in_training() -> None:
     torch.manual_seed(0)
-    layer = ResidualAttention(SHAPE, dropout=0.5, sight=Sight())
+    layer = ResidualAttention(SHAPE, dropout=0.5, pattern=AttentionPattern())
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
     assert not torch.equal(layer(hidden, ones)[0], layer(hidden, ones)[0])
     layer.eval()

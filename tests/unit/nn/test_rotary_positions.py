@@ -9,7 +9,7 @@ from torch import Tensor
 from ptm.nn.attention import SelfAttention
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import rotate
-from ptm.nn.visibility import Sight
+from ptm.nn.visibility import AttentionPattern
 
 SIZE, THETA = 8, 50.0
 
@@ -42,7 +42,9 @@ def test_rotation_preserves_norms_and_position_0() -> None:
 @pytest.fixture
 def layer() -> SelfAttention:
     torch.manual_seed(0)
-    layer = SelfAttention(HeadShape(16, 2, 2, 8), dropout=0.0, sight=Sight(), theta=THETA).eval()
+    layer = SelfAttention(
+        HeadShape(16, 2, 2, 8), dropout=0.0, pattern=AttentionPattern(), theta=THETA
+    ).eval()
     torch.nn.init.normal_(layer.qkv.weight)
     return layer
 

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
 from ptm.nn.model_shape import HeadShape, Visibility
-from ptm.nn.visibility import Sight, same_example
+from ptm.nn.visibility import AttentionPattern, same_example
 
 WIDTH, HEADS = 24, 3
 SHAPE = HeadShape(WIDTH, HEADS, HEADS, WIDTH // HEADS)
-FULL = Sight()
+FULL = AttentionPattern()
 
 
 @pytest.fixture
 def layer() -> SelfAttention:
     torch.manual_seed(0)
-    layer = SelfAttention(SHAPE, dropout=0.0, sight=FULL).double().eval()
+    layer = SelfAttention(SHAPE, dropout=0.0, pattern=FULL).double().eval()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(0.0, 0.5)
@@ -79,7 +79,7 @@ def test_the_mask_is_true_within_examples_and_within_padding() -> None:
 
 def test_attention_dropout_applies_only_in_training() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(SHAPE, dropout=0.5, sight=FULL)
+    layer = SelfAttention(SHAPE, dropout=0.5, pattern=FULL)
     hidden, ones = torch.randn(1, 16, WIDTH), torch.ones(1, 16, dtype=torch.int64)
     layer.eval()
     assert torch.equal(layer(hidden, ones), layer(hidden, ones))
@@ -89,7 +89,7 @@ def test_attention_dropout_applies_only_in_training() -> None:
 
 def test_a_window_has_half_its_tokens_on_either_side() -> None:
     ones = torch.ones(1, 5, dtype=torch.int64)
-    mask = Sight(window=2).mask(ones, ones, None)[0, 0]
+    mask = AttentionPattern(window=2).mask(ones, ones, None)[0, 0]
     assert mask.int().tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
@@ -101,7 +101,7 @@ def test_a_window_has_half_its_tokens_on_either_side() -> None:
 
 def test_a_window_ends_with_its_example() -> None:
     ids = torch.tensor([[1, 1, 2, 2, 0]])
-    mask = Sight(window=2).mask(ids, ids, None)[0, 0]
+    mask = AttentionPattern(window=2).mask(ids, ids, None)[0, 0]
     assert mask.int().tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -113,7 +113,7 @@ def test_a_window_ends_with_its_example() -> None:
 
 def test_a_token_affects_only_outputs_within_the_window() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(SHAPE, dropout=0.0, sight=Sight(window=4)).eval()
+    layer = SelfAttention(SHAPE, dropout=0.0, pattern=AttentionPattern(window=4)).eval()
     hidden, ones = torch.randn(1, 9, WIDTH), torch.ones(1, 9, dtype=torch.int64)
     changed = hidden.clone()
     changed[0, 4] += 1.0
@@ -124,7 +124,7 @@ def test_a_token_affects_only_outputs_within_the_window() -> None:
 def test_unscaled_attention_equals_scaled_attention_with_larger_queries(
     layer: SelfAttention,
 ) -> None:
-    unscaled = SelfAttention(replace(SHAPE, scaled=False), dropout=0.0, sight=FULL).double()
+    unscaled = SelfAttention(replace(SHAPE, scaled=False), dropout=0.0, pattern=FULL).double()
     unscaled.load_state_dict(layer.state_dict())
     hidden, ones = torch.randn(1, 7, WIDTH).double(), torch.ones(1, 7, dtype=torch.int64)
     with torch.no_grad():
@@ -134,13 +134,13 @@ def test_unscaled_attention_equals_scaled_attention_with_larger_queries(
 
 
 def test_bias_false_removes_all_biases() -> None:
-    layer = SelfAttention(replace(SHAPE, bias=False), dropout=0.0, sight=FULL)
+    layer = SelfAttention(replace(SHAPE, bias=False), dropout=0.0, pattern=FULL)
     assert [name for name, _ in layer.named_parameters()] == ["qkv.weight", "output.weight"]
 
 
 def test_a_causal_mask_allows_earlier_tokens_of_the_example() -> None:
     ids = torch.tensor([[1, 1, 2, 2, 0]])
-    mask = Sight("causal").mask(ids, ids, None)[0, 0]
+    mask = AttentionPattern("causal").mask(ids, ids, None)[0, 0]
     assert mask.int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -153,7 +153,7 @@ def test_a_causal_mask_allows_earlier_tokens_of_the_example() -> None:
 def test_a_prefix_mask_allows_the_whole_prefix_and_earlier_tokens() -> None:
     ids = torch.tensor([[1, 1, 1, 1, 2, 2]])
     segments = torch.tensor([[1, 1, 2, 2, 1, 2]])
-    mask = Sight("prefix").mask(ids, ids, segments)[0, 0]
+    mask = AttentionPattern("prefix").mask(ids, ids, segments)[0, 0]
     assert mask.int().tolist() == [
         [1, 1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
@@ -167,22 +167,22 @@ def test_a_prefix_mask_allows_the_whole_prefix_and_earlier_tokens() -> None:
 @pytest.mark.parametrize("visibility", ["causal", "prefix"])
 def test_a_causal_window_looks_back_only(visibility: Visibility) -> None:
     ones = torch.ones(1, 4, dtype=torch.int64)
-    mask = Sight(visibility, window=2).mask(ones, ones, 2 * ones)[0, 0]
+    mask = AttentionPattern(visibility, window=2).mask(ones, ones, 2 * ones)[0, 0]
     assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
 
 
 def test_queries_are_the_last_of_the_keys() -> None:
     ones = torch.ones(1, 5, dtype=torch.int64)
-    whole = Sight("causal").mask(ones, ones, None)
-    assert torch.equal(Sight("causal").mask(ones[:, 3:], ones, None), whole[:, :, 3:])
+    whole = AttentionPattern("causal").mask(ones, ones, None)
+    assert torch.equal(AttentionPattern("causal").mask(ones[:, 3:], ones, None), whole[:, :, 3:])
 
 
 def test_query_heads_in_a_group_share_keys_and_values() -> None:
     """Grouped-query attention equals multi-head attention with repeated keys and values."""
     torch.manual_seed(0)
     heads, groups, size = 4, 2, 6
-    grouped = SelfAttention(HeadShape(24, heads, groups, size), dropout=0.0, sight=FULL).eval()
-    whole = SelfAttention(HeadShape(24, heads, heads, size), dropout=0.0, sight=FULL).eval()
+    grouped = SelfAttention(HeadShape(24, heads, groups, size), dropout=0.0, pattern=FULL).eval()
+    whole = SelfAttention(HeadShape(24, heads, heads, size), dropout=0.0, pattern=FULL).eval()
     with torch.no_grad():
         for name in ("weight", "bias"):
             query, key, value = getattr(grouped.qkv, name).split([24, 12, 12])
@@ -197,6 +197,6 @@ def test_query_heads_in_a_group_share_keys_and_values() -> None:
 
 
 def test_the_head_size_may_differ_from_width_divided_by_heads() -> None:
-    layer = SelfAttention(HeadShape(24, 3, 3, 16), dropout=0.0, sight=FULL)
+    layer = SelfAttention(HeadShape(24, 3, 3, 16), dropout=0.0, pattern=FULL)
     assert layer.qkv.weight.shape == (3 * 48, 24)
     assert layer(torch.randn(1, 4, 24), torch.ones(1, 4, dtype=torch.int64)).shape == (1, 4, 24)

@@ -61,8 +61,8 @@ def test_words_are_no_booleans(load: Load, word: str) -> None:
 
 
 def test_an_anchor_may_be_used_again(load: Load, changed: Changed) -> None:
-    text = changed("steps: 100", "steps: &many 100") + "tracking: {report_every: *many}\n"
-    assert load(text=text).tracking.report_every == 100
+    text = changed("steps: 100", "steps: &many 100") + "tracking: {log_every: *many}\n"
+    assert load(text=text).tracking.log_every == 100
 
 
 # Unknown keys
@@ -242,7 +242,7 @@ def test_a_bad_override_is_refused_by_its_own_words(
 
 
 def test_a_key_that_an_override_gives_twice_is_refused(refusal: Refusal) -> None:
-    assert "given twice" in refusal("tracking={report_every: 1, report_every: 2}")
+    assert "given twice" in refusal("tracking={log_every: 1, log_every: 2}")
 
 
 def test_a_missing_key_is_not_laid_upon_an_override_of_another(

@@ -8,7 +8,7 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.recipe import load_recipe, recipe_yaml
-from ptm.recipe.source import Source
+from ptm.recipe.source import RecipeSource
 
 BOMB = "x0: &x0 [a]\n" + "".join(
     f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}, *x{n - 1}]\n" for n in range(1, 21)
@@ -35,20 +35,20 @@ def test_what_no_recipe_needs_is_refused_with_its_line(
     path = tmp_path / "r.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        Source.read(str(path))
+        RecipeSource.read(str(path))
 
 
 def test_values_are_those_of_yaml_1_2(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("a: 1e-4\nb: no\nc: 010\nd: 1:30\ne: 0o17\nf: ~\ng: &x 3\nh: *x\n")
     expected = {"a": 1e-4, "b": "no", "c": 10, "d": "1:30", "e": 15, "f": None, "g": 3, "h": 3}
-    assert Source.read(str(path)).data == expected
+    assert RecipeSource.read(str(path)).data == expected
 
 
 @pytest.mark.parametrize("value", ["!!str 3", "*x", '"\\UFFFFFFFF"', "[[["])
 def test_an_override_is_refused_by_its_words(value: str) -> None:
     with pytest.raises(UserError, match='"name='):
-        Source({}, "recipe", {}).override(f"name={value}")
+        RecipeSource({}, "recipe", {}).override(f"name={value}")
 
 
 @pytest.mark.parametrize("name", ["0o17", "1e5", "2024", "1.0.0", "v1"])

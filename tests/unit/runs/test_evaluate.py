@@ -16,7 +16,7 @@ from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.runs.evaluate import evaluate_source
 from ptm.text.tokenizers import Tokenizer
-from ptm.train.warm_start.load import weights_to_start_from
+from ptm.train.warm_start.load import load_warm_start
 from tests.conftest import BuildStore
 from tests.support.bert_pairs import plan_of, random_weights, recipe_of, write_model
 from tests.support.causal_pairs import causal_blocks
@@ -68,7 +68,7 @@ def test_the_perplexity_of_an_export_follows_from_transformers_loss(
 def start(source: Path, blocks: dict[str, Any]) -> Any:
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(source), plan_of(recipe), tokenizer, recipe.model)
+    return load_warm_start(str(source), plan_of(recipe), tokenizer, recipe.model)
 
 
 def test_a_training_starts_from_an_export_of_its_own_family_only(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptm.data.documents import held_out_documents
 from ptm.errors import UserError
 from ptm.store.format import StoreInfo, TokenStore
-from ptm.store.preprocess import Preprocessing, Progress, preprocess
+from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.char import Char
@@ -29,7 +29,7 @@ def make(
     target_size: int | None = None,
     workers: int = 1,
     fresh: bool = False,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[PreprocessingProgress], None] = lambda _: None,
 ) -> StoreInfo:
     work = Preprocessing(
         corpus=find_corpus([str(corpus)]),
@@ -195,9 +195,9 @@ def test_a_stopped_run_is_resumed_to_the_same_store(
     corpus = write(tmp_path / "pairs.txt", ("a" + " " * 98 + "\t看书\n") * 11_000)
     whole = make(tmp_path / "whole", corpus, tiny_vocab, target=other_vocab)
     assert len(whole.shards) > 2
-    seen: list[Progress] = []
+    seen: list[PreprocessingProgress] = []
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: PreprocessingProgress) -> None:
         seen.append(progress)
         if len(seen) == 2:
             raise KeyboardInterrupt

@@ -16,7 +16,7 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.store.format import StoreInfo, TokenStore
-from ptm.store.preprocess import Preprocessing, Progress, preprocess
+from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
 from ptm.text.corpus import find_corpus
 from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers.wordpiece import WordPiece
@@ -34,7 +34,7 @@ def make(
     *,
     workers: int = 1,
     fresh: bool = False,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[PreprocessingProgress], None] = lambda _: None,
     **options: Any,
 ) -> StoreInfo:
     paths = [str(path) for path in ([corpus] if isinstance(corpus, Path) else corpus)]
@@ -275,7 +275,7 @@ def test_a_file_at_the_path_of_the_store_is_an_error(
 def test_a_second_preprocessing_of_the_same_store_is_an_error(
     tmp_path: Path, small_corpus: Path, tiny_vocab: Path
 ) -> None:
-    def again(_: Progress) -> None:
+    def again(_: PreprocessingProgress) -> None:
         with pytest.raises(UserError, match="another `ptm preprocess` is writing"):
             make(tmp_path / "store", small_corpus, tiny_vocab)
 
@@ -285,11 +285,11 @@ def test_a_second_preprocessing_of_the_same_store_is_an_error(
 # Stopped runs
 
 
-def stop_after(shards: int) -> Callable[[Progress], None]:
+def stop_after(shards: int) -> Callable[[PreprocessingProgress], None]:
     """A `report` function that raises KeyboardInterrupt after `shards` shards."""
     seen = 0
 
-    def report(_: Progress) -> None:
+    def report(_: PreprocessingProgress) -> None:
         nonlocal seen
         seen += 1
         if seen == shards:

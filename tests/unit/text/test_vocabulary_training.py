@@ -12,7 +12,7 @@ import pytest
 from ptm.cli import main
 from ptm.errors import EXIT_USER, UserError
 from ptm.text.vocabulary_training import TrainingText, trainers
-from ptm.text.vocabulary_training.text import Reading, count
+from ptm.text.vocabulary_training.text import ReadProgress, count
 from tests.support.vocabularies import bundled_files, config_of, text_of, wish
 
 KINDS = ("wordpiece", "bpe", "unigram", "space")
@@ -169,7 +169,7 @@ def test_plain_and_compressed_files_are_read_as_one_text(tmp_path: Path) -> None
 def test_of_a_large_corpus_evenly_spread_blocks_are_read(tmp_path: Path) -> None:
     path = tmp_path / "large.txt"
     path.write_text("".join(f"{number:07}\n" for number in range(2**20)))  # 8 MiB
-    reports: list[Reading] = []
+    reports: list[ReadProgress] = []
     whole = text_of(path)
     part = TrainingText(corpus=whole.corpus, limit=2 * 2**20, report=reports.append)
     numbers = [int(line) for line in part.lines()]

@@ -106,7 +106,7 @@ def test_the_characters_of_a_latin_word_are_one_word(char: Tokenizer) -> None:
     assert ["".join(word) for word in words] == ["book", "看书", "42"]
 
 
-# Pieces
+# DocumentChunks
 
 
 def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:

@@ -83,7 +83,7 @@ class MaskingConfig(Redraw, HiddenTokens):
         """A hash of the content of `input_files`, empty without files. Needs `prepared` first."""
         return ""
 
-    def prepared(self, tokenizer: Tokenizer) -> Self:
+    def with_files(self, tokenizer: Tokenizer) -> Self:
         """A copy with `input_files` read, or `self` without files.
 
         Raises UserError if a file cannot be read or has nothing usable.
@@ -112,7 +112,7 @@ class MaskingConfig(Redraw, HiddenTokens):
 
         `purpose` separates the random streams of, for example, training and evaluation.
         """
-        keys = stream_keys(seed_of(seed, "masking", purpose), self.drawing_of(epoch), example)
+        keys = stream_keys(seed_of(seed, "masking", purpose), self.variant_of(epoch), example)
         predicted, group = self.choose(text, keys)
         replacement = Replacement(
             mask_share=self.mask,

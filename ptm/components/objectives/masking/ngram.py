@@ -25,7 +25,7 @@ class NgramMasking(MaskingConfig):
     max_ngram: Annotated[int, Field(ge=1, le=100)] = 3
     whole_words: bool = False
     """Whether n counts whole words instead of tokens."""
-    per: Literal["token", "word"] = "token"
+    replace_per: Literal["token", "word"] = "token"
     """Whether mask, random or unchanged is drawn once per token or once per n-gram (`word`)."""
 
     @property
@@ -35,4 +35,4 @@ class NgramMasking(MaskingConfig):
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
         basic = basic_units(text, whole_words=self.whole_words)
         units = ngram_units(basic, cutting_keys(keys), self.max_ngram)
-        return chosen_groups(self, text, units, keys, one_fate=self.per == "word")
+        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")

@@ -46,7 +46,7 @@ class PhraseMasking(MaskingConfig):
     whole_words: bool = False
     """Whether the units outside phrases are words instead of tokens. Phrases then match whole words
     only."""
-    per: Literal["token", "word"] = "token"
+    replace_per: Literal["token", "word"] = "token"
     """Whether mask, random or unchanged is drawn once per token or once per unit (`word`)."""
 
     _lexicons: tuple[Lexicon, ...] = PrivateAttr(default=())
@@ -79,7 +79,7 @@ class PhraseMasking(MaskingConfig):
         assert self._lexicons, "the lexicons have not been read"
         return "-".join(lexicon.fingerprint for lexicon in self._lexicons)
 
-    def prepared(self, tokenizer: Tokenizer) -> Self:
+    def with_files(self, tokenizer: Tokenizer) -> Self:
         if self._lexicons:
             return self
         ready = self.model_copy()
@@ -110,4 +110,4 @@ class PhraseMasking(MaskingConfig):
                 begins if self.whole_words else ~lexicon.continuations[text.ids],
             )
         units = word_units(~text.special, begins & ~inner, text.owner, text.examples)
-        return chosen_groups(self, text, units, keys, one_fate=self.per == "word")
+        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")

@@ -14,7 +14,7 @@ class WholeWordMasking(MaskingConfig):
     """Masks words drawn at random until `rate` of the example's tokens is predicted."""
 
     unit: Literal["whole_word"]
-    per: Literal["token", "word"] = "token"
+    replace_per: Literal["token", "word"] = "token"
     """Whether mask, random or unchanged is drawn once per token or once per word."""
 
     @property
@@ -23,4 +23,4 @@ class WholeWordMasking(MaskingConfig):
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
         units = basic_units(text, whole_words=True)
-        return chosen_groups(self, text, units, keys, one_fate=self.per == "word")
+        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")

@@ -88,7 +88,7 @@ def principal_sentences(
 def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noised:
     """Remove the sentences flagged in `gaps` (E, K).
 
-    Source: the text with one mask token per removed sentence. Target: the removed sentences.
+    RecipeSource: the text with one mask token per removed sentence. Target: the removed sentences.
     """
     ends = np.cumsum(parts.ravel()).reshape(parts.shape)
     owner, column = np.nonzero(gaps)

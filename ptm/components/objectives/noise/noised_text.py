@@ -16,7 +16,7 @@ from ptm.arrays import I64, ragged_ranges
 
 @dataclass(frozen=True)
 class Noised:
-    """Source (encoder input) and target (decoder output) of E examples.
+    """RecipeSource (encoder input) and target (decoder output) of E examples.
 
     `source` (N), `target` (M): tokens, one example after another; `source_lengths`,
     `target_lengths` (E).

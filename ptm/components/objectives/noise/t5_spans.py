@@ -18,7 +18,7 @@ from ptm.rng import U64, draws, substream, uniform
 _NOISE, _REST, _ROLL = 0, 1, 4
 
 
-class PaperSpans(SpanNoise):
+class T5Spans(SpanNoise):
     """T5's `random_spans_noise_mask`: the number of spans depends on the text length only.
 
     Without `random_roll`, a text begins with a kept token and ends with noise; if it is so short

@@ -21,10 +21,10 @@ from ptm.interop.hf.shared.naming import (
     KINDS,
     SEGMENTS,
     Naming,
+    check_table_sizes,
     from_theirs,
-    refuse_other_rows,
     to_theirs,
-    unsaid,
+    unsupported_option,
 )
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -67,33 +67,33 @@ _NAMING = Naming(
 )
 
 # Options that the config can express.
-_SAID_OF_ENCODER = ("activation", "norm_epsilon", "shared_groups")
-_SAID_OF_EMBEDDING = ("of", "size", "positions", "segments")
+_EXPRESSIBLE_ENCODER = ("activation", "norm_epsilon", "shared_groups")
+_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions", "segments")
 
 
 class Albert(Family):
     """`AlbertForMaskedLM`, or `AlbertForPreTraining` with objective `albert` (sentence order)."""
 
     name = "albert"
-    base = "albert."
-    marks = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
+    base_prefix = "albert."
+    signature_tensors = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         # Post-norm as in BERT, with layers shared or a projected embedding.
         encoder, embedding = model.encoder, model.embedding
         if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
             return "the encoder is not a post-norm transformer"
-        if not set(embedding.of) <= {"word", "position", "segment"}:
-            return f"model.embedding.of = [{', '.join(embedding.of)}]"
+        if not set(embedding.parts) <= {"word", "position", "segment"}:
+            return f"model.embedding.of = [{', '.join(embedding.parts)}]"
         if not embedding.layer_norm or not embedding.learns_positions:
             return "the embedding has no layer norm or no learned positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
             return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
         if not isinstance(objective, Mlm | AlbertObjective):
             return f"objective.type = {objective.type}"
-        return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER) or unsaid(
-            embedding, "model.embedding", said=_SAID_OF_EMBEDDING
-        )
+        return unsupported_option(
+            encoder, "model.encoder", expressible=_EXPRESSIBLE_ENCODER
+        ) or unsupported_option(embedding, "model.embedding", expressible=_EXPRESSIBLE_EMBEDDING)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -132,13 +132,13 @@ class Albert(Family):
             width=model.embedding.size or width,
         )
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_marks(names)
+        return self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         if config.get("inner_group_num", 1) != 1:
             raise UserError(
                 f"config.json: inner_group_num = {config['inner_group_num']} is not supported; "
@@ -159,12 +159,12 @@ class Albert(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         groups = config.get("num_hidden_groups", 1)
-        _refuse_more_layers(theirs, groups)
+        _check_layer_count(theirs, groups)
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        refuse_other_rows(theirs, config, sizes)
+        check_table_sizes(theirs, config, sizes)
         found = from_theirs(
             theirs,
             _NAMING,
@@ -188,7 +188,7 @@ def _groups(encoder: Transformer) -> set[str]:
     return {encoder.group(index) or f"encoder_{index:02}" for index in range(encoder.layers)}
 
 
-def _refuse_more_layers(theirs: Tensors, groups: int) -> None:
+def _check_layer_count(theirs: Tensors, groups: int) -> None:
     """Raise UserError if the weights have more groups or layers per group than the config."""
     for part, said in (
         (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),

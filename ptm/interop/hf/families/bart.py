@@ -21,7 +21,7 @@ from ptm.text.vocabulary import Vocabulary
 _FIRST = 2
 """The row of position 0 in every BART's position embedding."""
 _FIXED = bart_stacks.fixed(
-    "post", {"of": ("word", "position"), "layer_norm": True}, said=("position_offset",)
+    "post", {"of": ("word", "position"), "layer_norm": True}, expressible=("position_offset",)
 )
 _OUTSIDE = {
     ours: theirs
@@ -44,15 +44,15 @@ class Bart(Family):
     """`BartForConditionalGeneration`."""
 
     name = "bart"
-    decodes = True
-    base = "model."
-    marks = (
+    is_encoder_decoder = True
+    base_prefix = "model."
+    signature_tensors = (
         "model.encoder.layernorm_embedding.weight",
         "model.decoder.layers.0.encoder_attn.q_proj.weight",
     )
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        return bart_stacks.refusal(model, objective, _FIXED)
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return bart_stacks.unsupported_reason(model, objective, _FIXED)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -74,15 +74,15 @@ class Bart(Family):
             )
         return found
 
-    def full_name(self, name: str) -> str:
-        return bart_stacks.full_name(name)
+    def qualified_name(self, name: str) -> str:
+        return bart_stacks.qualified_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other families have the same tensor names.
-        return self.described_by(config) and self.has_marks(names)
+        return self.described_by(config) and self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.refuse_other_values(config, _ONLY)
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        bart_stacks.check_fixed_values(config, _ONLY)
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "post", "norm_epsilon": bart_stacks.EPSILON},
@@ -96,7 +96,7 @@ class Bart(Family):
         return {**found, "objective": {"type": "bart", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         if "model.encoder.layer_norm.weight" in theirs:
             raise UserError(
                 "config.json: model_type is bart, but the encoder ends in a norm "

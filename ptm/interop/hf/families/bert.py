@@ -17,7 +17,7 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, Naming, from_theirs, refuse_other_rows, to_theirs
+from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, from_theirs, to_theirs
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -63,16 +63,18 @@ class Bert(Family):
     """`BertForMaskedLM`, or `BertForPreTraining` for a model with a pair head."""
 
     name = "bert"
-    base = "bert."
-    marks = (
+    base_prefix = "bert."
+    signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",
         "bert.encoder.layer.0.attention.output.LayerNorm.weight",
     )
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word", "position", "segment")
-        return post_norm.refusal(model, objective, parts=parts, said=("segments",))
+        return post_norm.unsupported_reason(
+            model, objective, parts=parts, expressible=("segments",)
+        )
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -94,7 +96,7 @@ class Bert(Family):
             width=model.encoder.hidden_size,
         )
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return modern_name(name, "bert")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
@@ -103,7 +105,7 @@ class Bert(Family):
             return False
         if any("task_type_embeddings" in name for name in names):
             return False
-        return self.has_marks(names)
+        return self.has_signature_tensors(names)
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
         # ERNIE 1.0 has no model_type; a roberta with padding id 0 numbers positions as BERT does.
@@ -112,7 +114,7 @@ class Bert(Family):
             return config.get("pad_token_id") == 0
         return named == "bert" or (named is None and "num_hidden_layers" in config)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
         return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
@@ -150,7 +152,7 @@ def bert_tensors(
         "vocab_size": naming.tables["word_embedding.weight"],
         "type_vocab_size": naming.tables[SEGMENTS],
     }
-    refuse_other_rows(theirs, config, sizes)
+    check_table_sizes(theirs, config, sizes)
     found = from_theirs(
         theirs,
         naming,

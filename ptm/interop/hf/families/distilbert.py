@@ -10,7 +10,7 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import Naming, from_theirs, refuse_other_rows, to_theirs
+from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_theirs, to_theirs
 from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -44,11 +44,13 @@ class DistilBert(Family):
     """`DistilBertForMaskedLM`."""
 
     name = "distilbert"
-    base = "distilbert."
-    marks = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
+    base_prefix = "distilbert."
+    signature_tensors = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = post_norm.refusal(model, objective, parts=("word", "position"), said=("segments",))
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = post_norm.unsupported_reason(
+            model, objective, parts=("word", "position"), expressible=("segments",)
+        )
         if reason is not None:
             return reason
         if post_norm.plain_encoder(model).norm_epsilon != _EPSILON:
@@ -89,13 +91,13 @@ class DistilBert(Family):
     ) -> dict[str, Tensor]:
         return to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_marks(names)
+        return self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         # `sinusoidal_pos_embds` only initialises the position embedding, so it is not read.
         tied = config.get("tie_word_embeddings", True)
         return {
@@ -122,7 +124,7 @@ class DistilBert(Family):
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
-        refuse_other_rows(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
+        check_table_sizes(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
         return from_theirs(
             theirs,
             _NAMING,

@@ -23,7 +23,7 @@ from ptm.interop.hf.families.bert import (
     with_segments,
 )
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, Naming, refuse_other_rows, to_theirs
+from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, to_theirs
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -37,14 +37,16 @@ class Ernie(Family):
     """`ErnieForMaskedLM`, or `ErnieForPreTraining` for a model with a pair head."""
 
     name = "ernie"
-    base = "ernie."
-    marks = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
+    base_prefix = "ernie."
+    signature_tensors = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        if "task" not in model.embedding.of:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        if "task" not in model.embedding.parts:
             return "model.embedding.of has no task, so the model is a BERT"
         parts = ("word", "position", "segment", "task")
-        return post_norm.refusal(model, objective, parts=parts, said=("segments", "tasks"))
+        return post_norm.unsupported_reason(
+            model, objective, parts=parts, expressible=("segments", "tasks")
+        )
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -68,7 +70,7 @@ class Ernie(Family):
             width=model.encoder.hidden_size,
         )
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return modern_name(name, "ernie")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
@@ -77,7 +79,7 @@ class Ernie(Family):
             "embeddings.task_type_embeddings.weight" in names
         )
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         theirs = {modern_name(name, "ernie") for name in tensors}
         if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
             raise UserError(
@@ -93,7 +95,7 @@ class Ernie(Family):
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         rows = {"task_type_vocab_size": _TASKS.removeprefix("ernie.")}
-        refuse_other_rows({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
+        check_table_sizes({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
         return bert_tensors(tensors, config, _naming(config), prefix="ernie")
 
 

@@ -22,15 +22,15 @@ _OUTSIDE = {
     "encoder_norm.bias": "transformer.ln_f.bias",
 }
 _FIXED = {"norm_position": "pre", "norm": "layer", "feed_forward": "dense", "bias": True}
-_SAID = ("activation", "norm_epsilon", "attention_scale")
+_EXPRESSIBLE = ("activation", "norm_epsilon", "attention_scale")
 
 
 class Gpt2(Family):
     """`GPT2LMHeadModel`."""
 
     name = "gpt2"
-    base = gpt_naming.PREFIX
-    marks = (
+    base_prefix = gpt_naming.PREFIX
+    signature_tensors = (
         "transformer.wte.weight",
         "transformer.h.0.attn.c_attn.weight",
         "transformer.ln_f.weight",
@@ -38,9 +38,11 @@ class Gpt2(Family):
     causal = True
     buffers = gpt_naming.BUFFERS
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word", "position")
-        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        reason = causal.unsupported_reason(
+            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
+        )
         return reason or causal.whole_heads(model)
 
     def config(
@@ -69,14 +71,16 @@ class Gpt2(Family):
     ) -> dict[str, Tensor]:
         return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
-    def full_name(self, name: str) -> str:
-        return gpt_naming.full_name(name)
+    def qualified_name(self, name: str) -> str:
+        return gpt_naming.qualified_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Models with the same names and another computation have another model_type.
-        return config.get("model_type", self.name) == self.name and self.has_marks(names)
+        return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
+            names
+        )
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         for key in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
             if config.get(key):
                 raise UserError(f"config.json: {key}: true is not supported.")

@@ -14,7 +14,7 @@ from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import causal
-from ptm.interop.hf.shared.naming import refuse_layers_beyond, refuse_other_rows
+from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
 from ptm.interop.weight_checks import joined
 from ptm.recipe.model_block import ModelBlock
@@ -33,15 +33,15 @@ _GATED = ("mlp.gate_proj", "mlp.up_proj")
 _BIASES = ("attention_bias", "mlp_bias")
 
 _FIXED = {"norm_position": "pre", "norm": "rms", "feed_forward": "gated"}
-_SAID = ("activation", "norm_epsilon", "bias", "rotary")
+_EXPRESSIBLE = ("activation", "norm_epsilon", "bias", "rotary")
 
 
 class Llama(Family):
     """`LlamaForCausalLM`."""
 
     name = "llama"
-    base = "model."
-    marks = (
+    base_prefix = "model."
+    signature_tensors = (
         "model.embed_tokens.weight",
         "model.layers.0.self_attn.q_proj.weight",
         "model.layers.0.mlp.gate_proj.weight",
@@ -49,9 +49,11 @@ class Llama(Family):
     causal = True
     buffers = r"rotary_emb\.inv_freq$"
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word",)
-        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        reason = causal.unsupported_reason(
+            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
+        )
         if reason is None and causal.plain_encoder(model).rotary is None:
             return "model.encoder.rotary is not set"
         return reason
@@ -92,14 +94,16 @@ class Llama(Family):
             found[_OUTPUT] = tensors[_OUR_OUTPUT]
         return found
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return name if name.startswith(("model.", "lm_head.", "score.")) else f"model.{name}"
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Models with the same names and another computation have another model_type.
-        return config.get("model_type", self.name) == self.name and self.has_marks(names)
+        return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
+            names
+        )
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         return {
             "model": {
                 "dropout": 0.0,
@@ -116,10 +120,10 @@ class Llama(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         encoder = _validated(_encoder(config))
-        refuse_layers_beyond(theirs, _LAYER, encoder.layers)
-        refuse_other_rows(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
+        check_layer_count(theirs, _LAYER, encoder.layers)
+        check_table_sizes(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
         found = {ours: theirs[name] for ours, name in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
             found[ours] = joined(theirs, names, width=encoder.hidden_size, rows=rows)

@@ -12,7 +12,7 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
-from ptm.interop.hf.shared.naming import unsaid
+from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ _INSIDE = (
 
 # Options that every ModernBERT has, and the options that the config can express.
 _FIXED = {"feed_forward": "gated", "norm_position": "pre", "first_norm": False, "norm": "layer"}
-_SAID_OF_ENCODER = (
+_EXPRESSIBLE_ENCODER = (
     *_FIXED,
     *("activation", "norm_epsilon", "bias", "rotary", "window", "global_every"),
 )
@@ -51,10 +51,10 @@ class ModernBert(Family):
     """`ModernBertForMaskedLM`."""
 
     name = "modernbert"
-    base = "model."
-    marks = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
+    base_prefix = "model."
+    signature_tensors = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         encoder, embedding = model.encoder, model.embedding
         if not isinstance(encoder, Transformer) or encoder.rotary is None:
             return "the encoder is not a transformer with rotary positions"
@@ -63,13 +63,13 @@ class ModernBert(Family):
                 return f"model.encoder.{key} = {getattr(encoder, key)}"
         if encoder.window is not None and encoder.global_every is None:
             return "every layer has windowed attention (model.encoder.global_every is not set)"
-        if embedding.of != ("word",) or not embedding.layer_norm:
+        if embedding.parts != ("word",) or not embedding.layer_norm:
             return "the embedding is not a word embedding with a layer norm"
         if embedding.size not in (None, encoder.hidden_size):
             return "model.embedding.size is not model.encoder.hidden_size"
         if not isinstance(objective, Mlm):
             return f"objective.type = {objective.type}"
-        return unsaid(encoder, "model.encoder", said=_SAID_OF_ENCODER)
+        return unsupported_option(encoder, "model.encoder", expressible=_EXPRESSIBLE_ENCODER)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -123,13 +123,13 @@ class ModernBert(Family):
             found["decoder.bias"] = tensors["mlm_bias.bias"]
         return found
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_marks(names)
+        return self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         theta, local_theta = _thetas(config)
         every = _global_every(config)
         encoder = {

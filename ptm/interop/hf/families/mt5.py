@@ -16,7 +16,7 @@ class MT5(T5):
     name = "mt5"
     _usual_feed_forward = "gated-gelu"
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         # T5 computes the same function, and its config can express more.
         return "such models are exported as t5"
 

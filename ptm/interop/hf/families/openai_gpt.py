@@ -19,7 +19,7 @@ _OUTSIDE = {
     gpt_naming.POSITIONS: "transformer.positions_embed.weight",
 }
 _FIXED = {"norm_position": "post", "norm": "layer", "feed_forward": "dense", "bias": True}
-_SAID = ("activation", "norm_epsilon")
+_EXPRESSIBLE = ("activation", "norm_epsilon")
 _TYPE = "openai-gpt"
 
 # Its "gelu" is the tanh approximation.
@@ -32,14 +32,16 @@ class OpenAIGpt(Family):
     """`OpenAIGPTLMHeadModel`."""
 
     name = "openai_gpt"
-    base = gpt_naming.PREFIX
-    marks = ("transformer.tokens_embed.weight", "transformer.h.0.attn.c_attn.weight")
+    base_prefix = gpt_naming.PREFIX
+    signature_tensors = ("transformer.tokens_embed.weight", "transformer.h.0.attn.c_attn.weight")
     causal = True
     buffers = gpt_naming.BUFFERS
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word", "position")
-        reason = causal.refusal(model, objective, parts=parts, fixed=_FIXED, said=_SAID)
+        reason = causal.unsupported_reason(
+            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
+        )
         if reason is not None:
             return reason
         encoder = causal.plain_encoder(model)
@@ -76,16 +78,16 @@ class OpenAIGpt(Family):
     ) -> dict[str, Tensor]:
         return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
-    def full_name(self, name: str) -> str:
-        return gpt_naming.full_name(name)
+    def qualified_name(self, name: str) -> str:
+        return gpt_naming.qualified_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_marks(names)
+        return self.has_signature_tensors(names)
 
     def described_by(self, config: Mapping[str, Any]) -> bool:
         return config.get("model_type") == _TYPE
 
-    def blocks(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         hidden = config["n_embd"]
         return {
             "model": {

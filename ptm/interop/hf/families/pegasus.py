@@ -15,14 +15,14 @@ from ptm.interop.hf.shared import bart_stacks
 from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
 from ptm.interop.hf.shared.encoder_decoder import module
 from ptm.interop.hf.shared.naming import KINDS
-from ptm.interop.weight_checks import refuse_no_table
+from ptm.interop.weight_checks import check_word_embedding
 from ptm.nn.model_shape import SinusoidalOrder
 from ptm.nn.positions import SinusoidalPositions
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _FIXED = bart_stacks.fixed(
-    "pre", {"of": ("word", "sinusoidal"), "layer_norm": False}, said=("sinusoidal_order",)
+    "pre", {"of": ("word", "sinusoidal"), "layer_norm": False}, expressible=("sinusoidal_order",)
 )
 _OUTSIDE = {
     ours: theirs
@@ -45,15 +45,15 @@ class Pegasus(Family):
     """`PegasusForConditionalGeneration`."""
 
     name = "pegasus"
-    decodes = True
-    base = "model."
-    marks = (
+    is_encoder_decoder = True
+    base_prefix = "model."
+    signature_tensors = (
         "model.encoder.layer_norm.weight",
         "model.decoder.layers.0.encoder_attn.q_proj.weight",
     )
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = bart_stacks.refusal(model, objective, _FIXED)
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = bart_stacks.unsupported_reason(model, objective, _FIXED)
         if reason is not None:
             return reason
         here, there = model.embedding.sinusoidal_order, model.decoder_embedding.sinusoidal_order
@@ -83,15 +83,15 @@ class Pegasus(Family):
         table = _table(*shape, order=embedding.sinusoidal_order)
         return {**found, **{_name(side): table for side in SIDES}}
 
-    def full_name(self, name: str) -> str:
-        return bart_stacks.full_name(name)
+    def qualified_name(self, name: str) -> str:
+        return bart_stacks.qualified_name(name)
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other families have the same tensor names.
-        return self.described_by(config) and self.has_marks(names)
+        return self.described_by(config) and self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.refuse_other_values(config, _ONLY)
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+        bart_stacks.check_fixed_values(config, _ONLY)
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "pre", "norm_epsilon": bart_stacks.EPSILON},
@@ -100,7 +100,7 @@ class Pegasus(Family):
                 "layer_norm": False,
                 "positions": config["max_position_embeddings"],
                 "sinusoidal_order": _order(
-                    {self.full_name(name): tensor for name, tensor in tensors.items()}
+                    {self.qualified_name(name): tensor for name, tensor in tensors.items()}
                 ),
             },
         )
@@ -108,7 +108,7 @@ class Pegasus(Family):
         return {**found, "objective": {"type": "gsg", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.full_name(name): tensor for name, tensor in tensors.items()}
+        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         # ptm computes positions; their tables are only checked.
         _order(theirs)
         return bart_stacks.from_theirs(theirs, config, _OUTSIDE)
@@ -122,7 +122,7 @@ def _order(theirs: Tensors) -> SinusoidalOrder:
     orders: tuple[SinusoidalOrder, ...] = get_args(SinusoidalOrder)
     tables = {name: theirs[name] for name in map(_name, SIDES) if name in theirs}
     for name, table in tables.items():
-        refuse_no_table(theirs, name)
+        check_word_embedding(theirs, name)
         fitting = [order for order in orders if _is_close(table, order)]
         if not fitting:
             raise UserError(

@@ -17,7 +17,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import bert_naming, modern_name, with_segments
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, from_theirs, refuse_other_rows, to_theirs
+from ptm.interop.hf.shared.naming import SEGMENTS, check_table_sizes, from_theirs, to_theirs
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -33,12 +33,12 @@ class Roberta(Family):
     """`RobertaForMaskedLM`."""
 
     name = "roberta"
-    base = "roberta."
-    marks = ("roberta.encoder.layer.0.attention.self.query.weight",)
+    base_prefix = "roberta."
+    signature_tensors = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts, said = ("word", "position", "segment"), ("segments", "position_offset")
-        reason = post_norm.refusal(model, objective, parts=parts, said=said)
+        reason = post_norm.unsupported_reason(model, objective, parts=parts, expressible=said)
         if reason is not None:
             return reason
         if model.embedding.position_offset == 0:
@@ -82,7 +82,7 @@ class Roberta(Family):
             width=model.encoder.hidden_size,
         )
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return modern_name(name, "roberta")
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
@@ -101,7 +101,7 @@ class Roberta(Family):
         # With padding id 0, positions are numbered as in BERT.
         return config.get("model_type") == "roberta" and config.get("pad_token_id", 1) != 0
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         if config.get("hidden_act", "gelu") != "gelu":
             raise UserError(
                 f'config.json: hidden_act "{config["hidden_act"]}" is not supported; only "gelu" '
@@ -117,7 +117,7 @@ class Roberta(Family):
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        refuse_other_rows(theirs, config, sizes)
+        check_table_sizes(theirs, config, sizes)
         return from_theirs(
             theirs,
             _NAMING,
@@ -132,4 +132,4 @@ class Roberta(Family):
 
 
 def _has_segments(model: ModelBlock) -> bool:
-    return "segment" in model.embedding.of
+    return "segment" in model.embedding.parts

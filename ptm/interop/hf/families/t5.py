@@ -17,7 +17,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import encoder_decoder
 from ptm.interop.hf.shared.encoder_decoder import OUTPUT, WORDS, Fixed, Stacks, module, special_ids
-from ptm.interop.hf.shared.naming import refuse_other_rows
+from ptm.interop.hf.shared.naming import check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -31,8 +31,8 @@ _STACK = {"norm": "rms", "norm_position": "pre", "bias": False, "attention_scale
 _FIXED = Fixed(
     stack=_STACK,
     embedding={"of": ("word",), "layer_norm": False, "scaled": False},
-    said=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
-    said_of_embedding=("positions",),
+    expressible=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
+    expressible_of_embedding=("positions",),
 )
 _ALIKE = (
     *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm_epsilon"),
@@ -44,15 +44,15 @@ class T5(Family):
     """`T5ForConditionalGeneration`."""
 
     name = "t5"
-    decodes = True
-    base = ""
-    marks = (
+    is_encoder_decoder = True
+    base_prefix = ""
+    signature_tensors = (
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         "decoder.block.0.layer.1.EncDecAttention.q.weight",
     )
 
-    def refusal(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = encoder_decoder.refusal(model, objective, _FIXED, alike=_ALIKE)
+    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = encoder_decoder.unsupported_reason(model, objective, _FIXED, alike=_ALIKE)
         if reason is not None:
             return reason
         stacks = Stacks.of(model, objective)
@@ -110,14 +110,14 @@ class T5(Family):
         # A tied output that is not scaled is written as an untied copy, see `config`.
         return found if stacks.head.scaled else {_OUTPUT: tensors[WORDS], **found}
 
-    def full_name(self, name: str) -> str:
+    def qualified_name(self, name: str) -> str:
         return name
 
     def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other descendants of T5 have the same tensor names.
-        return self.described_by(config) and self.has_marks(names)
+        return self.described_by(config) and self.has_signature_tensors(names)
 
-    def blocks(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         feed_forward, activation = _feed_forward(config, usual=self._usual_feed_forward)
         stack: dict[str, Any] = {
             "type": "transformer",
@@ -158,7 +158,7 @@ class T5(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         layers = config["num_layers"]
         decoder_layers = config.get("num_decoder_layers") or layers
-        encoder_decoder.refuse_layers_beyond(
+        encoder_decoder.check_layer_count(
             tensors,
             {
                 "num_layers": ("encoder.block.", layers),
@@ -166,10 +166,10 @@ class T5(Family):
             },
         )
         scaled = self._is_scaled(config)
-        encoder_decoder.refuse_other_copies(
+        encoder_decoder.check_tied_copies(
             tensors, _WORDS, (*_COPIES, _OUTPUT) if scaled else _COPIES
         )
-        refuse_other_rows(tensors, config, {"vocab_size": _WORDS})
+        check_table_sizes(tensors, config, {"vocab_size": _WORDS})
         gated = _feed_forward(config, usual=self._usual_feed_forward)[0] == "gated"
         found = encoder_decoder.from_theirs(
             tensors, _parts(layers, decoder_layers, gated=gated), optional=(OUTPUT,)

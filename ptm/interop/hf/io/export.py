@@ -14,8 +14,8 @@ from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
-from ptm.interop.hf.io.tokenizer import Around, write_json, write_tokenizer
-from ptm.interop.sources.base import Source
+from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
+from ptm.interop.sources.base import ModelSource
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 
 _OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
@@ -39,7 +39,7 @@ _TASKS = {
 
 
 def export_to_huggingface(
-    source: Source, out: Path, *, weights_format: Literal["safetensors", "bin"]
+    source: ModelSource, out: Path, *, weights_format: Literal["safetensors", "bin"]
 ) -> None:
     """Write the model of `source` as a Hugging Face folder; `out` appears only when complete.
 
@@ -62,9 +62,9 @@ def export_to_huggingface(
         config, tensors = family.bare(config, tensors)
     embedding = recipe.model.embedding
     longest = embedding.longest_sequence or embedding.positions
-    loader = "AutoModel" if headless else family.loader
+    loader = "AutoModel" if headless else family.auto_class
     starts = "cls" in recipe.objective.special_roles
-    around = Around(before=starts, after=False) if family.causal else Around()
+    around = SpecialTokens(before=starts, after=False) if family.causal else SpecialTokens()
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
@@ -85,13 +85,13 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
         torch.save(whole, folder / "pytorch_model.bin")
 
 
-def model_card(recipe: ModelRecipe, source: Source, *, name: str, loader: str) -> str:
+def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: str) -> str:
     """The README.md of an export: how to load it, its origin, metrics and recipe."""
     task, note = _TASKS[loader]
     made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from imported weights"
-    figures = source.figures()
+    figures = source.provenance()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
-    table = f"## Figures\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
+    table = f"## Coverage\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
         f"Pretrained with ptm, {made} (objective `{recipe.objective.type}`, "
@@ -112,9 +112,9 @@ def family_for(recipe: ModelRecipe, *, source: str) -> Family:
     refusals, fitting = [], []
     kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
-        if (family.causal, family.decodes) != kind:
+        if (family.causal, family.is_encoder_decoder) != kind:
             continue
-        refusal = family.refusal(recipe.model, recipe.objective)
+        refusal = family.unsupported_reason(recipe.model, recipe.objective)
         if refusal is None:
             fitting.append(family)
         else:

@@ -18,7 +18,7 @@ from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
-from ptm.interop.weight_checks import refuse_non_finite
+from ptm.interop.weight_checks import check_finite
 from ptm.recipe import ModelRecipe
 
 _WORDS = "word_embedding.weight"
@@ -79,8 +79,8 @@ class HuggingFaceFolder:
         named = f'model_type "{self.config.get("model_type")}"'
         for family in families():
             if family.described_by(self.config):
-                there = {family.full_name(name) for name in self.tensors}
-                lacking = [name for name in family.marks if name not in there]
+                there = {family.qualified_name(name) for name in self.tensors}
+                lacking = [name for name in family.signature_tensors if name not in there]
                 if lacking:
                     return f"config.json has {named}, but the weights lack {lacking[0]}"
         known = ", ".join(family.name for family in families())
@@ -102,7 +102,7 @@ class HuggingFaceFolder:
                 f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
         if not all(tensor.isfinite().all() for tensor in found.values()):
-            refuse_non_finite(self.tensors, source=str(self.folder))
+            check_finite(self.tensors, source=str(self.folder))
         return found
 
     def left_out(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
@@ -117,7 +117,7 @@ class HuggingFaceFolder:
         return sorted(
             name
             for name, tensor in self.tensors.items()
-            if self.family.full_name(name) not in back
+            if self.family.qualified_name(name) not in back
             and not self.family.is_buffer(name)
             and not any(torch.equal(tensor, other) for other in by_word)
         )
@@ -128,7 +128,7 @@ class HuggingFaceFolder:
         Raises UserError for a config or tokenizer that is not supported or damaged.
         """
         try:
-            blocks = self.family.blocks(self.config, self.tensors)
+            blocks = self.family.to_recipe(self.config, self.tensors)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:

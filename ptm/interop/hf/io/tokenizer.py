@@ -23,7 +23,7 @@ _FILES = {"llama": {"spiece.model": "tokenizer.model"}}
 
 
 @dataclass(frozen=True)
-class Around:
+class SpecialTokens:
     """The special tokens that AutoTokenizer adds around a text by default."""
 
     before: bool = True
@@ -38,7 +38,7 @@ def write_tokenizer(
     *,
     positions: int,
     config: Mapping[str, Any],
-    around: Around = Around(),
+    around: SpecialTokens = SpecialTokens(),
 ) -> None:
     """Write the vocabulary, tokenizer.json and the settings that AutoTokenizer reads.
 
@@ -105,7 +105,7 @@ def _marks(vocabulary: Vocabulary) -> list[str]:
 
 
 def _template(
-    vocabulary: Vocabulary, around: Around, *, double: bool, second: int
+    vocabulary: Vocabulary, around: SpecialTokens, *, double: bool, second: int
 ) -> processors.PostProcessor:
     """The template that adds special tokens to one text and to a pair of texts.
 

@@ -57,7 +57,7 @@ class HuggingFaceTokenizer:
         elif kind == "sentencepiece":
             files = self._sentencepiece_files(options)
         else:
-            self._refuse_other_wordpieces(lowercase=options["lowercase"])
+            self._check_wordpiece_options(lowercase=options["lowercase"])
             files = {"vocab": self._vocab_file()}
         # A null setting counts as absent.
         settings = {key: value for key, value in self._settings.items() if value is not None}
@@ -70,7 +70,7 @@ class HuggingFaceTokenizer:
         if kind == "sentencepiece":
             block["special_tokens"] = _with_padding(block)
         if kind not in _LISTS:
-            self._refuse_other_ids(block)
+            self._check_ids(block)
         return block
 
     def _kind(self) -> str:
@@ -110,7 +110,7 @@ class HuggingFaceTokenizer:
             return bool(said)
         return any(step["type"] == "Lowercase" for step in self._pipeline.normalizers())
 
-    def _refuse_other_wordpieces(self, *, lowercase: bool) -> None:
+    def _check_wordpiece_options(self, *, lowercase: bool) -> None:
         bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
         settings = {
             "strip_accents": bert.get("strip_accents"),
@@ -160,7 +160,7 @@ class HuggingFaceTokenizer:
         else:
             options.setdefault("prefix_space", bool(self._settings.get("add_prefix_space")))
         if all(path.exists() for path in names.values()):
-            self._refuse_ends_of_words(names["vocab"])
+            self._check_end_of_word(names["vocab"])
             return names
         if (
             not isinstance(self._pipeline.model.get("vocab"), dict)
@@ -175,7 +175,7 @@ class HuggingFaceTokenizer:
             ),
         }
 
-    def _refuse_ends_of_words(self, vocab: Path) -> None:
+    def _check_end_of_word(self, vocab: Path) -> None:
         if any(token.endswith(_END_OF_WORD) for token in self._read(vocab.name)):
             raise UserError(
                 f"{vocab}: the tokens mark the ends of words with {_END_OF_WORD}, as those of "
@@ -216,7 +216,7 @@ class HuggingFaceTokenizer:
             path = self._written("extracted.model", content)
         return {"model": path}
 
-    def _refuse_other_ids(self, block: dict[str, Any]) -> None:
+    def _check_ids(self, block: dict[str, Any]) -> None:
         """Raise UserError if `tokenizer.json` gives other ids for plain text than the block."""
         path = self.folder / "tokenizer.json"
         if not path.exists():

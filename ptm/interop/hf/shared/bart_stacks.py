@@ -20,7 +20,7 @@ from ptm.interop.hf.shared.encoder_decoder import (
     Stacks,
     module,
 )
-from ptm.interop.hf.shared.naming import KINDS, refuse_other_rows
+from ptm.interop.hf.shared.naming import KINDS, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -49,7 +49,9 @@ SIDES = {"encoder": "embedding", "decoder": "target_embedding"}
 """The two stacks, and ptm's name of the embedding before each."""
 
 
-def fixed(norm_position: str, embedding: Mapping[str, Any], *, said: Collection[str]) -> Fixed:
+def fixed(
+    norm_position: str, embedding: Mapping[str, Any], *, expressible: Collection[str]
+) -> Fixed:
     """Options that every model of the family has, and options that its config can express.
 
     `embedding`: fixed options of both embeddings. `said`: embedding options that the config can
@@ -58,14 +60,14 @@ def fixed(norm_position: str, embedding: Mapping[str, Any], *, said: Collection[
     return Fixed(
         stack={"norm_position": norm_position, "norm_epsilon": EPSILON},
         embedding=embedding,
-        said=("activation",),
-        said_of_embedding=("positions", "scaled", *said),
+        expressible=("activation",),
+        expressible_of_embedding=("positions", "scaled", *expressible),
     )
 
 
-def refusal(model: ModelBlock, objective: Objective, options: Fixed) -> str | None:
+def unsupported_reason(model: ModelBlock, objective: Objective, options: Fixed) -> str | None:
     """Why a model does not fit a family with these options; None if it does."""
-    reason = encoder_decoder.refusal(model, objective, options, alike=("activation",))
+    reason = encoder_decoder.unsupported_reason(model, objective, options, alike=("activation",))
     if reason is not None:
         return reason
     here, there = model.embedding, model.decoder_embedding
@@ -131,13 +133,13 @@ def to_theirs(
     return found
 
 
-def full_name(name: str) -> str:
+def qualified_name(name: str) -> str:
     """The name with the prefix `model.`, which bare models lack."""
     whole = ("model.", "lm_head.", BIAS)
     return name if name.startswith(whole) else f"model.{name}"
 
 
-def refuse_other_values(config: Mapping[str, Any], only: Mapping[str, Any]) -> None:
+def check_fixed_values(config: Mapping[str, Any], only: Mapping[str, Any]) -> None:
     """Raise UserError if a config key of `only` is present with another value.
 
     Configs of early versions have such switches; other values mean another architecture.
@@ -189,13 +191,13 @@ def from_theirs(theirs: Tensors, config: Mapping[str, Any], outside: Parts) -> d
     vocabulary contradict the config.
     """
     layers = {side: config[f"{side}_layers"] for side in SIDES}
-    encoder_decoder.refuse_layers_beyond(
+    encoder_decoder.check_layer_count(
         theirs,
         {f"{side}_layers": (f"model.{side}.layers.", count) for side, count in layers.items()},
     )
     tied = bool(config.get("tie_word_embeddings", True))
-    encoder_decoder.refuse_other_copies(theirs, _WORDS, (*_COPIES, _OUTPUT) if tied else _COPIES)
-    refuse_other_rows(theirs, config, {"vocab_size": _WORDS})
+    encoder_decoder.check_tied_copies(theirs, _WORDS, (*_COPIES, _OUTPUT) if tied else _COPIES)
+    check_table_sizes(theirs, config, {"vocab_size": _WORDS})
     parts = {**_parts(layers), **outside}
     found = encoder_decoder.from_theirs(theirs, parts, optional=(OUTPUT,))
     if tied:

@@ -9,22 +9,22 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.next_tokens import LmHead
-from ptm.interop.hf.shared.naming import unsaid
+from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-_SAID_OF_HEADS = ("head_size", "key_value_heads")
-_SAID_OF_EMBEDDING = ("of", "size", "positions", "layer_norm")
+_EXPRESSIBLE_HEADS = ("head_size", "key_value_heads")
+_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions", "layer_norm")
 _SHOWN = {True: "true", False: "false"}
 
 
-def refusal(
+def unsupported_reason(
     model: ModelBlock,
     objective: Objective,
     *,
     parts: Collection[str],
     fixed: Mapping[str, Any],
-    said: Collection[str],
+    expressible: Collection[str],
 ) -> str | None:
     """Why a model is not a causal transformer of the family; None if it is.
 
@@ -41,15 +41,15 @@ def refusal(
             return f"model.encoder.{key} = {_shown(getattr(encoder, key))}"
     if embedding.layer_norm:
         return "the embedding has a norm (model.embedding.layer_norm = true)"
-    if set(embedding.of) != set(parts):
-        return f"model.embedding.of = [{', '.join(embedding.of)}], not [{', '.join(parts)}]"
+    if set(embedding.parts) != set(parts):
+        return f"model.embedding.of = [{', '.join(embedding.parts)}], not [{', '.join(parts)}]"
     if embedding.size not in (None, encoder.hidden_size):
         return "model.embedding.size is not model.encoder.hidden_size"
-    known = ("visibility", *fixed, *said, *_SAID_OF_HEADS)
+    known = ("visibility", *fixed, *expressible, *_EXPRESSIBLE_HEADS)
     return (
-        unsaid(embedding, "model.embedding", said=_SAID_OF_EMBEDDING)
-        or unsaid(encoder, "model.encoder", said=known)
-        or unsaid(objective.head, "objective.head", said=("tied",))
+        unsupported_option(embedding, "model.embedding", expressible=_EXPRESSIBLE_EMBEDDING)
+        or unsupported_option(encoder, "model.encoder", expressible=known)
+        or unsupported_option(objective.head, "objective.head", expressible=("tied",))
     )
 
 

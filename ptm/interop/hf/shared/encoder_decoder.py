@@ -15,7 +15,7 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
-from ptm.interop.hf.shared.naming import unsaid
+from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -30,13 +30,13 @@ WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_b
 class Fixed:
     """Options that every model of a family has, of both stacks and of both embeddings.
 
-    `said`, `said_of_embedding`: the options of each that the family's config can express.
+    `said`, `expressible_of_embedding`: the options of each that the family's config can express.
     """
 
     stack: Mapping[str, Any]
     embedding: Mapping[str, Any]
-    said: Collection[str]
-    said_of_embedding: Collection[str]
+    expressible: Collection[str]
+    expressible_of_embedding: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Stacks:
         return Stacks(model.encoder, model.decoder, head)
 
 
-def refusal(
+def unsupported_reason(
     model: ModelBlock, objective: Objective, fixed: Fixed, *, alike: Collection[str] = ()
 ) -> str | None:
     """Why a model is not an encoder-decoder transformer with the options `fixed`; None if it is.
@@ -69,7 +69,7 @@ def refusal(
         return "it is not an encoder-decoder transformer"
     stacks: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
     for name, stack in stacks.items():
-        found = _other(stack, name, fixed.stack, fixed.said)
+        found = _other(stack, name, fixed.stack, fixed.expressible)
         if found is not None:
             return found
     for key in alike:
@@ -83,7 +83,7 @@ def refusal(
     for name, embedding in embeddings.items():
         if embedding.size not in (None, encoder.hidden_size):
             return f"{name}.size = {embedding.size}, not model.encoder.hidden_size"
-        found = _other(embedding, name, fixed.embedding, (*fixed.said_of_embedding, "size"))
+        found = _other(embedding, name, fixed.embedding, (*fixed.expressible_of_embedding, "size"))
         if found is not None:
             return found
     if not isinstance(getattr(objective, "head", None), LmHead):
@@ -91,11 +91,13 @@ def refusal(
     return None
 
 
-def _other(part: Config, name: str, fixed: Mapping[str, Any], said: Collection[str]) -> str | None:
+def _other(
+    part: Config, name: str, fixed: Mapping[str, Any], expressible: Collection[str]
+) -> str | None:
     for key, value in fixed.items():
         if getattr(part, key) != value:
             return f"{name}.{key} = {getattr(part, key)}, not {value}"
-    return unsaid(part, name, said=(*fixed, *said))
+    return unsupported_option(part, name, expressible=(*fixed, *expressible))
 
 
 def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
@@ -143,7 +145,7 @@ def from_theirs(theirs: Tensors, parts: Parts, *, optional: Collection[str]) -> 
     return found
 
 
-def refuse_layers_beyond(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) -> None:
+def check_layer_count(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) -> None:
     """Raise UserError if the weights have more layers than the config.
 
     `layers`: config key to the prefix of a layer's names and the number of layers.
@@ -154,7 +156,7 @@ def refuse_layers_beyond(theirs: Tensors, layers: Mapping[str, tuple[str, int]])
             raise UserError(f"config.json: {key} = {count}, but the weights have {beyond[0]}.")
 
 
-def refuse_other_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:
+def check_tied_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:
     """Raise UserError if a tensor that must be tied to the word embedding differs from it."""
     for name in copies:
         if name in theirs and not torch.equal(theirs[name], theirs[words]):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.hf.base import Tensors
-from ptm.interop.hf.shared.naming import refuse_layers_beyond, refuse_other_rows
+from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
 
 PREFIX = "transformer."
 BUFFERS = r"\.attn\.(masked_)?bias$"
@@ -61,11 +61,11 @@ def from_theirs(
 
     Raises KeyError for another missing tensor, UserError for tensors that contradict the config.
     """
-    theirs = {full_name(name): tensor for name, tensor in tensors.items()}
+    theirs = {qualified_name(name): tensor for name, tensor in tensors.items()}
     layers = config["n_layer"]
-    refuse_layers_beyond(theirs, _LAYER, layers)
+    check_layer_count(theirs, _LAYER, layers)
     sizes = {"vocab_size": outside[WORDS], "n_positions": outside[POSITIONS]}
-    refuse_other_rows(theirs, config, sizes)
+    check_table_sizes(theirs, config, sizes)
     found = {ours: theirs[name] for ours, name in outside.items()}
     for ours, name, transposed in _inside(layers):
         if transposed and theirs[name].dim() != 2:
@@ -78,7 +78,7 @@ def from_theirs(
     return found
 
 
-def full_name(name: str) -> str:
+def qualified_name(name: str) -> str:
     """The name with the prefix `transformer.`, which bare models and OpenAI's own files lack."""
     return (
         name

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptm.component import Config
 from ptm.errors import UserError
-from ptm.interop.weight_checks import joined, refuse_no_table
+from ptm.interop.weight_checks import check_word_embedding, joined
 
 Tensors = Mapping[str, Tensor]
 KINDS = ("weight", "bias")
@@ -84,7 +84,7 @@ def from_theirs(
     Raises KeyError for another missing tensor, UserError for layers beyond `layers` and for a
     query, key or value that is not of the hidden size `width`.
     """
-    refuse_layers_beyond(theirs, naming.layer, layers)
+    check_layer_count(theirs, naming.layer, layers)
     found = {o: theirs[t] for o, t in naming.tables.items()}
     if SEGMENTS in found:
         padding = torch.zeros(1, found[SEGMENTS].shape[1])
@@ -107,7 +107,7 @@ def from_theirs(
     return found
 
 
-def refuse_layers_beyond(theirs: Tensors, layer: str, layers: int) -> None:
+def check_layer_count(theirs: Tensors, layer: str, layers: int) -> None:
     """Raise UserError if the weights have a layer (prefix `layer`) beyond the config's `layers`."""
     beyond = sorted(name for name in theirs if name.startswith(f"{layer}{layers}."))
     if beyond:
@@ -116,7 +116,7 @@ def refuse_layers_beyond(theirs: Tensors, layer: str, layers: int) -> None:
         )
 
 
-def refuse_other_rows(
+def check_table_sizes(
     theirs: Tensors, config: Mapping[str, object], sizes: Mapping[str, str]
 ) -> None:
     """Raise UserError if the rows of an embedding matrix are not those of its config key.
@@ -124,14 +124,14 @@ def refuse_other_rows(
     `sizes`: config key to the name of the matrix.
     """
     for key, name in sizes.items():
-        refuse_no_table(theirs, name)
+        check_word_embedding(theirs, name)
         if name in theirs and config.get(key, len(theirs[name])) != len(theirs[name]):
             raise UserError(
                 f"config.json: {key} = {config[key]}, but {name} has {len(theirs[name])} rows."
             )
 
 
-def unsaid(part: Config, name: str, *, said: Collection[str]) -> str | None:
+def unsupported_option(part: Config, name: str, *, expressible: Collection[str]) -> str | None:
     """The first option of `part` that the family cannot express, as a reason; None without any.
 
     `said`: options that the family's config can express. All others must have their defaults, so
@@ -139,6 +139,6 @@ def unsaid(part: Config, name: str, *, said: Collection[str]) -> str | None:
     """
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
-        if key not in said and not field.is_required() and value != field.default:
+        if key not in expressible and not field.is_required() and value != field.default:
             return f"{name}.{key} = {value}"
     return None

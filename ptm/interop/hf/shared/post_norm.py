@@ -9,7 +9,7 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
-from ptm.interop.hf.shared.naming import unsaid
+from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -23,12 +23,16 @@ ACTIVATIONS: Mapping[str, str] = {
 """ptm's names of activations to transformers'."""
 
 # Options that a config of these families can express.
-_SAID = ("activation", "norm_epsilon")
-_SAID_OF_EMBEDDING = ("of", "size", "positions")
+_EXPRESSIBLE = ("activation", "norm_epsilon")
+_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions")
 
 
-def refusal(
-    model: ModelBlock, objective: Objective, *, parts: Collection[str], said: Collection[str] = ()
+def unsupported_reason(
+    model: ModelBlock,
+    objective: Objective,
+    *,
+    parts: Collection[str],
+    expressible: Collection[str] = (),
 ) -> str | None:
     """Why a model is not a post-norm encoder with a masked-token head; None if it is.
 
@@ -42,12 +46,12 @@ def refusal(
         return "the embedding has no layer norm or no learned positions"
     if embedding.size not in (None, encoder.hidden_size):
         return "model.embedding.size is not model.encoder.hidden_size"
-    for name in embedding.of:
+    for name in embedding.parts:
         if name not in parts:
             return f"model.embedding.of includes {name}"
-    found = unsaid(embedding, "model.embedding", said=(*_SAID_OF_EMBEDDING, *said)) or unsaid(
-        encoder, "model.encoder", said=_SAID
-    )
+    found = unsupported_option(
+        embedding, "model.embedding", expressible=(*_EXPRESSIBLE_EMBEDDING, *expressible)
+    ) or unsupported_option(encoder, "model.encoder", expressible=_EXPRESSIBLE)
     if found is not None:
         return found
     if not isinstance(getattr(objective, "head", None), MlmHead):
@@ -57,7 +61,7 @@ def refusal(
 
 def has_pair_head(model: ModelBlock, objective: Objective) -> bool:
     """Whether the objective classifies sentence pairs (next sentence, sentence order)."""
-    return any(step.name == "pair_classifier" for step in objective.steps(model.shape(1)))
+    return any(step.name == "pair_classifier" for step in objective.operations(model.shape(1)))
 
 
 def masked_head(objective: Objective) -> MlmHead:

@@ -32,9 +32,9 @@ T5: dict[str, Any] = {
 
 def block_of(options: dict[str, Any], *, of: tuple[str, ...], shared: bool = True) -> ModelBlock:
     return ModelBlock(
-        embedding=EmbeddingConfig(of=of),
+        embedding=EmbeddingConfig(parts=of),
         encoder=Transformer(type="transformer", **SIZES, **options),
-        target_embedding=TargetEmbeddingConfig(of=of, shared=shared),
+        target_embedding=TargetEmbeddingConfig(parts=of, shared=shared),
         decoder=TransformerDecoder(type="transformer", **SIZES, **options),
     )
 

@@ -92,9 +92,9 @@ def test_a_window_without_global_every_applies_to_all_layers() -> None:
 
 def test_layers_of_a_group_share_one_module() -> None:
     plan = plan_of(block_of(layers=6, shared_groups=3))
-    ties = [step.tie for step in plan.steps if step.block]
+    ties = [step.tie for step in plan.operations if step.block]
     assert ties == [f"encoder_group_{group:02}" for group in (0, 0, 1, 1, 2, 2)]
-    names = [step.name for step in plan.steps if step.block]
+    names = [step.name for step in plan.operations if step.block]
     assert names == [f"encoder_{index:02}" for index in range(6)]
 
 

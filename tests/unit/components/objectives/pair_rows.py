@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptm.components.objectives.base import Drawing, MicroBatch
+from ptm.components.objectives.base import MicroBatch, RandomSource
 from ptm.components.objectives.sentence_pairs import SentencePairs
 from ptm.data.documents import Documents
-from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
+from ptm.data.packing import PackedRows, RowSize, one_per_row, pack_sides
 from ptm.data.pairs import Pairs
 from ptm.data.placement import place
 from ptm.text.vocabulary import Vocabularies
@@ -43,7 +43,7 @@ class PairRows:
         self.pairs = examples
         self.lengths = objective.row_lengths(examples)
         count = len(self.lengths)
-        self.rows: Rows = pack_sides(self.lengths, SIZE) if packing else one_a_row(count)
+        self.rows: PackedRows = pack_sides(self.lengths, SIZE) if packing else one_per_row(count)
 
     def batch(self, rows: list[int] | range, *, epoch: int = 0) -> MicroBatch:
         chosen = np.array(rows, dtype=np.int64)
@@ -54,7 +54,7 @@ class PairRows:
             self.pairs.texts(self.store, placement.example),
             placement,
             vocabularies=Vocabularies.one(self.vocabulary),
-            drawing=Drawing(7, "train"),
+            random_source=RandomSource(7, "train"),
         )
 
     def crowded_rows(self, count: int) -> list[int]:

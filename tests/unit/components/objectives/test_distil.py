@@ -85,14 +85,14 @@ def test_the_terms_match_a_plain_implementation(
 ) -> None:
     objective = distil(temperature=temperature)
     student, teachers = outputs(0), [outputs(seed) for seed in range(1, count + 1)]
-    sums = objective.sums(student, batch | objective.teacher_targets(teachers))
+    sums = objective.metric_sums(student, batch | objective.teacher_targets(teachers))
     expected = plain(student, teachers, batch, temperature)
     assert {name: float(sums[name]) for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_teacher_terms_are_zero_if_the_student_equals_its_teacher(batch: dict[str, Tensor]) -> None:
     objective = distil()
-    sums = objective.sums(outputs(1), batch | objective.teacher_targets([outputs(1)]))
+    sums = objective.metric_sums(outputs(1), batch | objective.teacher_targets([outputs(1)]))
     assert float(sums["soft_loss"]) == pytest.approx(0.0, abs=1e-5)
     assert float(sums["cosine_loss"]) == pytest.approx(0.0, abs=1e-5)
     assert float(sums["mlm_loss"]) > 1
@@ -104,7 +104,7 @@ def test_padding_does_not_contribute_to_the_loss(batch: dict[str, Tensor]) -> No
     other["logits"][4:] += 100 * torch.rand(2, VOCABULARY)
     other["encoded"][:, 5:] *= -1
     found, changed = (
-        objective.sums(outputs(0), batch | objective.teacher_targets([one]))
+        objective.metric_sums(outputs(0), batch | objective.teacher_targets([one]))
         for one in (teacher, other)
     )
     assert all(torch.equal(found[name], changed[name]) for name in found)
@@ -118,7 +118,7 @@ def test_the_gradient_of_softened_outputs_does_not_shrink_with_the_temperature(
         objective = distil(temperature=temperature)
         student = outputs(0)
         student["logits"].requires_grad_()
-        sums = objective.sums(student, batch | objective.teacher_targets([outputs(1)]))
+        sums = objective.metric_sums(student, batch | objective.teacher_targets([outputs(1)]))
         sums["soft_loss"].backward()
         assert student["logits"].grad is not None
         norms.append(float(student["logits"].grad.norm()))
@@ -128,14 +128,14 @@ def test_the_gradient_of_softened_outputs_does_not_shrink_with_the_temperature(
 def test_weights_follow_their_schedules() -> None:
     weights = {"soft": {"start": 4.0, "end": 0.0, "steps": 10}, "mlm": 2, "cosine": 1}
     objective = distil(weights=weights)
-    soft = [objective.weights_at(step)["soft_loss"] for step in (0, 5, 10, 1000)]
+    soft = [objective.loss_weights(step)["soft_loss"] for step in (0, 5, 10, 1000)]
     assert soft == [4.0, 2.0, 0.0, 0.0]
-    assert {objective.weights_at(step)["mlm_loss"] for step in (0, 5, 1000)} == {2.0}
-    assert "mlm_accuracy" not in objective.weights_at(0)
+    assert {objective.loss_weights(step)["mlm_loss"] for step in (0, 5, 1000)} == {2.0}
+    assert "mlm_accuracy" not in objective.loss_weights(0)
 
 
 def test_the_default_weights_are_five_two_and_one() -> None:
-    assert distil().weights_at(0) == {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
+    assert distil().loss_weights(0) == {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
 
 
 def test_a_term_of_weight_zero_is_not_computed(batch: dict[str, Tensor]) -> None:
@@ -143,7 +143,9 @@ def test_a_term_of_weight_zero_is_not_computed(batch: dict[str, Tensor]) -> None
     assert objective.outputs == ("logits",)
     targets = objective.teacher_targets([outputs(1)])
     assert set(targets) == {"teacher_log_probabilities"}
-    assert set(objective.sums(outputs(0), batch | targets)) == {m.name for m in objective.metrics}
+    assert set(objective.metric_sums(outputs(0), batch | targets)) == {
+        m.name for m in objective.metrics
+    }
 
 
 @pytest.mark.parametrize(

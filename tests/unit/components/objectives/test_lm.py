@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ptm.components.objectives.base import Drawing, MicroBatch
+from ptm.components.objectives.base import MicroBatch, RandomSource
 from ptm.components.objectives.lm import Lm
 from ptm.data.documents import Documents
 from ptm.data.packing import RowSize, pack_sides
@@ -20,7 +20,7 @@ LENGTH = 32
 SIZE = RowSize(LENGTH, LENGTH)
 KINDS = {
     "started": Lm(type="lm"),
-    "unstarted": Lm(type="lm", start=False),
+    "unstarted": Lm(type="lm", add_bos=False),
     "joined": Lm(type="lm", concatenate=True),
 }
 
@@ -37,7 +37,7 @@ def whole(objective: Lm, store: TokenStore, vocabulary: Vocabulary) -> MicroBatc
         examples.texts(store, placement.example),
         placement,
         vocabularies=both,
-        drawing=Drawing(7, "train"),
+        random_source=RandomSource(7, "train"),
     )
 
 

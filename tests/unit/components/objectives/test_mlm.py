@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ptm.components.objectives.base import Drawing, MicroBatch
+from ptm.components.objectives.base import MicroBatch, RandomSource
 from ptm.components.objectives.mlm import Mlm
 from ptm.data.documents import Documents
-from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
+from ptm.data.packing import PackedRows, RowSize, one_per_row, pack_sides
 from ptm.data.placement import place
 from ptm.text.vocabulary import Vocabularies
 
@@ -40,7 +40,7 @@ class Batches:
         )
         self.lengths = objective.row_lengths(self.examples)
         count = len(self.lengths)
-        self.rows: Rows = pack_sides(self.lengths, SIZE) if packing else one_a_row(count)
+        self.rows: PackedRows = pack_sides(self.lengths, SIZE) if packing else one_per_row(count)
 
     def some_rows(self, count: int) -> list[int]:
         """Evenly spaced rows, with one example and with many."""
@@ -59,7 +59,7 @@ class Batches:
             self.examples.texts(self.store, placement.example),
             placement,
             vocabularies=Vocabularies.one(self.vocabulary),
-            drawing=Drawing(7, "train"),
+            random_source=RandomSource(7, "train"),
         )
 
 
@@ -91,7 +91,7 @@ def packed(real_store: TokenStore, vocabulary: Vocabulary) -> Batches:
 
 @pytest.fixture(scope="module")
 def joined(real_store: TokenStore, vocabulary: Vocabulary) -> Batches:
-    return Batches(real_store, vocabulary, Mlm(type="mlm", full_sentences=True))
+    return Batches(real_store, vocabulary, Mlm(type="mlm", concatenate=True))
 
 
 # One document per example
@@ -219,7 +219,7 @@ def test_every_full_row_has_predicted_tokens(
     # The text fills exactly two rows: a third row would hold only a separator.
     store = build_store(tmp_path, "a " * (2 * (LENGTH - 2)), vocab=real_text.vocab)
     vocabulary = real_text.tokenizer.vocabulary
-    rows = Batches(store, vocabulary, Mlm(type="mlm", full_sentences=True))
+    rows = Batches(store, vocabulary, Mlm(type="mlm", concatenate=True))
     assert all(rows.batch([row]).counts["predicted"] for row in range(len(rows.rows)))
 
 
@@ -234,8 +234,8 @@ def test_padded_predictions_do_not_count_in_loss_and_accuracy() -> None:
         "predicted_weights": torch.tensor([1, 1, 0, 0]),
     }
     objective = Mlm(type="mlm")
-    sums = objective.sums({"logits": logits}, targets)
+    sums = objective.metric_sums({"logits": logits}, targets)
     first_two = {name: tensor[:2] for name, tensor in targets.items()}
-    shorter = objective.sums({"logits": logits[:2]}, first_two)
+    shorter = objective.metric_sums({"logits": logits[:2]}, first_two)
     assert sums["mlm_loss"] == pytest.approx(shorter["mlm_loss"].item())
     assert sums["mlm_accuracy"] == shorter["mlm_accuracy"] == 1

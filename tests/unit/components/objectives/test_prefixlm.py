@@ -118,7 +118,7 @@ def test_a_source_token_affects_all_outputs_of_its_pair_only(
 def test_the_loss_is_over_target_tokens_only(make_rows: MakeRows) -> None:
     rows = make_rows()
     tensors = tensors_of(rows.batch([0]))
-    sums = rows.objective.sums(rows.model(BLOCK)(tensors), tensors)
+    sums = rows.objective.metric_sums(rows.model(BLOCK)(tensors), tensors)
     logits = rows.model(BLOCK, "logits")(tensors)["logits"][0, [2, 3, 4, 5, 9, 10]]
     ids = rows.vocabularies.source.ids
     wanted = torch.tensor([ids[token] for token in ("b", "c", "d", "[SEP]", "h", "[SEP]")])

@@ -9,14 +9,14 @@ import pytest
 
 from ptm.arrays import I64
 from ptm.components.objectives.bart import Bart
-from ptm.components.objectives.base import Drawing, Objective
+from ptm.components.objectives.base import Objective, RandomSource
 from ptm.components.objectives.gsg import Gsg
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.mlm import Mlm
 from ptm.components.objectives.prefixlm import PrefixLm
 from ptm.components.objectives.seq2seq import Seq2Seq
 from ptm.components.objectives.t5 import T5
-from ptm.data.examples import Texts
+from ptm.data.examples import TokenSpans
 from ptm.data.placement import Placement
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
@@ -29,7 +29,7 @@ PAD, CLS, SEP = 0, 2, 3
 def row_of(objective: Objective, parts: list[list[int]], labels: int | None = None) -> Any:
     """The tensors of one example in a row of its own."""
     lengths = [len(part) for part in parts]
-    texts = Texts(
+    texts = TokenSpans(
         np.array([token for part in parts for token in part], dtype=np.int64),
         np.array([lengths]),
         None,
@@ -43,7 +43,7 @@ def row_of(objective: Objective, parts: list[list[int]], labels: int | None = No
         read = lengths[0] + 2
     placement = Placement(0 * one, 0 * one, one, read * one, 0 * one, 1, 40, 40)
     return objective.collate(
-        texts, placement, vocabularies=BOTH, drawing=Drawing(7, "train")
+        texts, placement, vocabularies=BOTH, random_source=RandomSource(7, "train")
     ).tensors
 
 

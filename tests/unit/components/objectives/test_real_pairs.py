@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ptm.components.objectives.prefixlm import PrefixLm
 from ptm.components.objectives.seq2seq import Seq2Seq
 from ptm.data.packing import RowSize
-from ptm.data.two_sides import sides_of
+from ptm.data.two_sides import split_sides
 from ptm.text.tokenizers.wordpiece import WordPiece
 from ptm.text.vocabulary import Vocabularies
 from tests.unit.components.objectives.two_side_rows import TwoSideRows
@@ -65,7 +65,7 @@ def test_every_pair_is_input_and_target_as_stored(rows: TwoSideRows) -> None:
     side = "decoder_" if isinstance(rows.objective, Seq2Seq) else ""
     texts = rows.examples.texts(rows.store, rows.rows.examples)
     sources, targets = (
-        np.split(one.tokens, np.cumsum(one.lengths)[:-1]) for one in sides_of(texts)
+        np.split(one.tokens, np.cumsum(one.lengths)[:-1]) for one in split_sides(texts)
     )
     separator = rows.vocabularies.target.special_id("sep")
     predicted = by_example(batch, side, "target_ids")

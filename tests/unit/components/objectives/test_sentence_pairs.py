@@ -136,7 +136,7 @@ def test_head_parameters_have_canonical_names(packed: PairRows) -> None:
     assert names["pooler.dense.bias"].shape == (32,)
     assert names["pair_classifier.weight"].shape == (2, 32)
     assert names["pair_classifier.bias"].shape == (2,)
-    steps = [step.name for step in model_of(packed).plan.steps]
+    steps = [step.name for step in model_of(packed).plan.operations]
     assert steps.index("pooler") + 1 == steps.index("pair_classifier")
     assert steps.index("pair_classifier") + 1 == steps.index("mlm_transform")
 
@@ -156,7 +156,7 @@ def test_a_packed_row_equals_its_examples_alone(packed: PairRows) -> None:
         ours["pair_logits"][:real], theirs["pair_logits"][:real], rtol=1e-5, atol=1e-6
     )
     sums, sums_alone = (
-        packed.objective.sums(*both) for both in ((ours, together), (theirs, single))
+        packed.objective.metric_sums(*both) for both in ((ours, together), (theirs, single))
     )
     for name, value in sums.items():
         assert value.item() == pytest.approx(sums_alone[name].item(), rel=1e-5), name
@@ -167,12 +167,14 @@ def test_padded_pairs_do_not_count_in_loss_and_accuracy(packed: PairRows) -> Non
     count = int(tensors["pair_weights"].sum())
     assert count < tensors["pair_weights"].numel()
     outputs = model_of(packed)(tensors)
-    sums = packed.objective.sums(outputs, tensors)
+    sums = packed.objective.metric_sums(outputs, tensors)
     cut = {
         **tensors,
         **{name: tensors[name][:count] for name in ("pair_labels", "pair_weights")},
     }
-    shorter = packed.objective.sums({**outputs, "pair_logits": outputs["pair_logits"][:count]}, cut)
+    shorter = packed.objective.metric_sums(
+        {**outputs, "pair_logits": outputs["pair_logits"][:count]}, cut
+    )
     name = packed.objective.pair_name
     assert sums[f"{name}_loss"].item() == pytest.approx(shorter[f"{name}_loss"].item())
     assert sums[f"{name}_accuracy"] == shorter[f"{name}_accuracy"] <= count
@@ -186,13 +188,13 @@ def test_one_batch_can_be_memorised(packed: PairRows) -> None:
     assert set(tensors["pair_labels"].tolist()) == {0, 1}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(120):
-        sums = objective.sums(model(tensors), tensors)
+        sums = objective.metric_sums(model(tensors), tensors)
         terms = (m.weight * sums[m.name] / counts[m.count] for m in objective.metrics)
         loss = sum(terms, start=torch.zeros(()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    sums = objective.sums(model(tensors), tensors)
+    sums = objective.metric_sums(model(tensors), tensors)
     accuracies = [m for m in objective.metrics if m.name.endswith("accuracy")]
     assert len(accuracies) == 2
     for metric in accuracies:

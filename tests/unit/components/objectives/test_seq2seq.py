@@ -171,7 +171,7 @@ def test_a_pair_has_the_same_logits_packed_and_alone(make_rows: MakeRows) -> Non
 def test_the_loss_is_over_all_target_tokens(make_rows: MakeRows, smoothing: float) -> None:
     rows = make_rows(smoothing=smoothing)
     tensors = tensors_of(rows.batch([0]))
-    sums = rows.objective.sums(rows.model(BLOCK)(tensors), tensors)
+    sums = rows.objective.metric_sums(rows.model(BLOCK)(tensors), tensors)
     logits = rows.model(BLOCK, "logits")(tensors)["logits"][0, :6]
     wanted = tensors["target_ids"][0, :6]
     nll = F.cross_entropy(logits, wanted, reduction="sum")

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptm.components.objectives.base import Drawing, MicroBatch, Objective
+from ptm.components.objectives.base import MicroBatch, Objective, RandomSource
 from ptm.data.documents import Documents
-from ptm.data.packing import Rows, RowSize, one_a_row, pack_sides
+from ptm.data.packing import PackedRows, RowSize, one_per_row, pack_sides
 from ptm.data.placement import place
-from ptm.data.two_sides import TwoSides
+from ptm.data.two_sides import SourceTargetPairs
 from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel
 from ptm.recipe.model_block import ModelBlock
@@ -47,11 +47,11 @@ class TwoSideRows:
         self.objective = objective
         self.size = size
         examples = objective.index(Documents(store), size=size, vocabularies=vocabularies, seed=7)
-        assert isinstance(examples, TwoSides)
+        assert isinstance(examples, SourceTargetPairs)
         self.examples = examples
         self.lengths = objective.row_lengths(examples)
         count = len(self.lengths)
-        self.rows: Rows = pack_sides(self.lengths, size) if packing else one_a_row(count)
+        self.rows: PackedRows = pack_sides(self.lengths, size) if packing else one_per_row(count)
 
     def batch(self, rows: list[int] | range) -> MicroBatch:
         chosen = np.array(rows, dtype=np.int64)
@@ -62,7 +62,7 @@ class TwoSideRows:
             self.examples.texts(self.store, placement.example),
             placement,
             vocabularies=self.vocabularies,
-            drawing=Drawing(7, "train"),
+            random_source=RandomSource(7, "train"),
         )
 
     def model(self, block: ModelBlock, *outputs: str) -> PlainModel:
@@ -112,7 +112,10 @@ def losses_while_learning(
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     found = []
     for _ in range(steps):
-        loss = rows.objective.sums(model(tensors), tensors)["lm_loss"] / batch.counts["predicted"]
+        loss = (
+            rows.objective.metric_sums(model(tensors), tensors)["lm_loss"]
+            / batch.counts["predicted"]
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

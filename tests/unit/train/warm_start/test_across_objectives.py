@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.import_model import import_from_uer
-from ptm.train.warm_start.load import Start, weights_to_start_from
+from ptm.train.warm_start.load import WarmStart, load_warm_start
 from tests.support.bert_pairs import (
     Size,
     blocks_of,
@@ -48,10 +48,10 @@ def written(folder: Path, blocks: dict[str, Any]) -> dict[str, Tensor]:
     return weights
 
 
-def started(folder: Path, blocks: dict[str, Any]) -> Start:
+def started(folder: Path, blocks: dict[str, Any]) -> WarmStart:
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
+    return load_warm_start(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
 def test_a_roberta_starts_from_a_bert_without_its_pair_head(
@@ -59,8 +59,8 @@ def test_a_roberta_starts_from_a_bert_without_its_pair_head(
 ) -> None:
     weights = written(tmp_path / "bert", blocks_with(small_vocab, objective={"type": "bert"}))
     found = started(tmp_path / "bert", blocks_with(small_vocab))
-    assert set(found.left) == PAIR_HEAD
-    assert found.fresh == ()
+    assert set(found.unused_names) == PAIR_HEAD
+    assert found.new_names == ()
     assert all(torch.equal(found.weights[name], weights[name]) for name in found.weights)
 
 
@@ -69,8 +69,8 @@ def test_a_bert_starts_from_a_roberta_with_a_new_pair_head(
 ) -> None:
     written(tmp_path / "roberta", blocks_with(small_vocab))
     found = started(tmp_path / "roberta", blocks_with(small_vocab, objective={"type": "bert"}))
-    assert set(found.fresh) == PAIR_HEAD
-    assert found.left == ()
+    assert set(found.new_names) == PAIR_HEAD
+    assert found.unused_names == ()
     assert "pooler.dense.weight" in str(found)
 
 
@@ -79,9 +79,12 @@ def test_a_prefix_language_model_starts_from_a_bert(tmp_path: Path, small_vocab:
     blocks = blocks_with(small_vocab, encoder={"visibility": "prefix"})
     blocks |= {"objective": {"type": "prefixlm"}, "data": {**DATA, "layout": "pairs"}}
     found = started(tmp_path / "bert", blocks)
-    assert found.fresh == ()
-    assert {name.split(".")[0] for name in found.left} >= {"mlm_transform", "pair_classifier"}
-    assert {*found.weights} | {*found.left} == {*weights}
+    assert found.new_names == ()
+    assert {name.split(".")[0] for name in found.unused_names} >= {
+        "mlm_transform",
+        "pair_classifier",
+    }
+    assert {*found.weights} | {*found.unused_names} == {*weights}
 
 
 def test_a_model_starts_from_an_imported_uer_checkpoint(tmp_path: Path, small_vocab: Path) -> None:
@@ -92,8 +95,8 @@ def test_a_model_starts_from_an_imported_uer_checkpoint(tmp_path: Path, small_vo
     encoder = {"hidden_size": 24, "feed_forward_size": 40}
     blocks = blocks_with(small_vocab, encoder=encoder, embedding={"positions": 30})
     found = started(tmp_path / "bert", blocks)
-    assert found.fresh == ()
-    assert set(found.left) == PAIR_HEAD
+    assert found.new_names == ()
+    assert set(found.unused_names) == PAIR_HEAD
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_an_albert_loads_the_group_of_another_albert_but_a_bert_does_not(
     shared = {"shared_groups": 1}
     written(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
     found = started(tmp_path / "albert", blocks_with(small_vocab, encoder=shared))
-    assert found.fresh == ()
+    assert found.new_names == ()
     assert "encoder groups 0)" in str(found)
     with pytest.raises(UserError, match="no encoder layer in common"):
         started(tmp_path / "albert", blocks_with(small_vocab))

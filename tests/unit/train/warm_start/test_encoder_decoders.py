@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from ptm.errors import UserError
-from ptm.train.warm_start.load import Start, weights_to_start_from
+from ptm.train.warm_start.load import WarmStart, load_warm_start
 from tests.support.bert_pairs import random_weights, recipe_of, write_model
 from tests.support.two_sided import CASES, plan_of
 
 
-def started(folder: Path, blocks: dict[str, Any]) -> Start:
+def started(folder: Path, blocks: dict[str, Any]) -> WarmStart:
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
+    return load_warm_start(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
 def written(folder: Path, blocks: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -34,7 +34,7 @@ def test_a_model_starts_from_another_of_its_family(
     blocks = CASES[name].blocks(small_vocab)
     weights = written(tmp_path / "source", blocks)
     found = started(tmp_path / "source", blocks)
-    assert (found.fresh, found.left) == ((), ())
+    assert (found.new_names, found.unused_names) == ((), ())
     assert found.weights.keys() == weights.keys()
     assert "(encoder layers 0-1; decoder layers 0-2)" in str(found)
 
@@ -63,17 +63,17 @@ def test_an_encoder_starts_from_the_encoder_of_an_encoder_decoder(
     blocks = CASES[name].blocks(small_vocab)
     weights = written(tmp_path / "source", blocks)
     found = started(tmp_path / "source", encoder_alone(blocks))
-    assert all(n.startswith("mlm_") for n in found.fresh)
-    assert all(n.startswith(("decoder_", "target_embedding.", "lm_")) for n in found.left)
+    assert all(n.startswith("mlm_") for n in found.new_names)
+    assert all(n.startswith(("decoder_", "target_embedding.", "lm_")) for n in found.unused_names)
     assert all(torch.equal(weights[n], tensor) for n, tensor in found.weights.items())
-    assert found.weights.keys() | set(found.left) == weights.keys()
+    assert found.weights.keys() | set(found.unused_names) == weights.keys()
 
 
 def test_an_encoder_decoder_starts_from_an_encoder(tmp_path: Path, small_vocab: Path) -> None:
     blocks = CASES["bart"].blocks(small_vocab)
     written(tmp_path / "source", encoder_alone(blocks))
     found = started(tmp_path / "source", blocks)
-    assert all(n.startswith(("decoder_", "target_embedding.", "lm_")) for n in found.fresh)
+    assert all(n.startswith(("decoder_", "target_embedding.", "lm_")) for n in found.new_names)
     assert "encoder layers 0-1)" in str(found)
 
 

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
 from ptm.interop.import_model import import_from_huggingface
-from ptm.train.warm_start.load import Start, weights_to_start_from
+from ptm.train.warm_start.load import WarmStart, load_warm_start
 from tests.support.bert_pairs import (
     Size,
     blocks_of,
@@ -48,14 +48,14 @@ def model_at(
     return weights
 
 
-def start(folder: Path, vocab: Path, **changes: Any) -> Start:
+def start(folder: Path, vocab: Path, **changes: Any) -> WarmStart:
     """The warm start from `folder` of a small model's recipe with `changes`."""
     encoder = changes.pop("encoder", {})
     blocks = blocks_of(vocab, changes.pop("size", SMALL), **changes)
     blocks["model"]["encoder"].update(encoder)
     recipe = recipe_of(blocks)
     tokenizer = recipe.tokenizer.load()
-    return weights_to_start_from(str(folder), plan_of(recipe), tokenizer, recipe.model)
+    return load_warm_start(str(folder), plan_of(recipe), tokenizer, recipe.model)
 
 
 def other_vocabulary(vocab: Path, path: Path, *, same_size: bool) -> Path:
@@ -69,7 +69,7 @@ def other_vocabulary(vocab: Path, path: Path, *, same_size: bool) -> Path:
 def test_all_tensors_of_the_same_model_are_loaded(tmp_path: Path, small_vocab: Path) -> None:
     weights = model_at(tmp_path / "model", small_vocab)
     found = start(tmp_path / "model", small_vocab)
-    assert found.fresh == found.left == ()
+    assert found.new_names == found.unused_names == ()
     assert found.weights.keys() == weights.keys()
     assert all(torch.equal(found.weights[name], weights[name]) for name in weights)
 
@@ -79,7 +79,7 @@ def test_all_tensors_of_an_export_are_loaded(tmp_path: Path, small_vocab: Path) 
     source = write_model(tmp_path / "model", blocks, random_weights(plan_of(recipe_of(blocks))))
     export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
     found = start(tmp_path / "export", small_vocab)
-    assert found.fresh == found.left == ()
+    assert found.new_names == found.unused_names == ()
 
 
 def test_the_head_keeps_its_initial_values_if_the_source_is_a_bare_encoder(
@@ -100,19 +100,19 @@ def test_the_head_keeps_its_initial_values_if_the_source_is_a_bare_encoder(
     import_from_huggingface(str(tmp_path / "theirs"), tmp_path / "import")
     for folder in ("theirs", "import"):
         found = start(tmp_path / folder, small_vocab)
-        assert found.fresh == HEAD
-        assert found.left == ()
+        assert found.new_names == HEAD
+        assert found.unused_names == ()
         queries = found.weights["encoder_01.attention.qkv.weight"][:32]
         assert torch.equal(queries, theirs.encoder.layer[1].attention.self.query.weight)
     assert "mlm_transform.dense.weight" in str(found)
-    assert found.story()["fresh"] == list(HEAD)
+    assert found.provenance()["fresh"] == list(HEAD)
 
 
 def test_a_deeper_model_loads_the_layers_of_the_source(tmp_path: Path, small_vocab: Path) -> None:
     model_at(tmp_path / "model", small_vocab)
     found = start(tmp_path / "model", small_vocab, size=Size(4, 32, 2))
-    assert {name.split(".")[0] for name in found.fresh} == {"encoder_02", "encoder_03"}
-    assert found.left == ()
+    assert {name.split(".")[0] for name in found.new_names} == {"encoder_02", "encoder_03"}
+    assert found.unused_names == ()
 
 
 def test_a_shallower_model_does_not_use_the_last_layers_of_the_source(
@@ -120,15 +120,15 @@ def test_a_shallower_model_does_not_use_the_last_layers_of_the_source(
 ) -> None:
     model_at(tmp_path / "model", small_vocab, size=Size(4, 32, 2))
     found = start(tmp_path / "model", small_vocab)
-    assert {name.split(".")[0] for name in found.left} == {"encoder_02", "encoder_03"}
-    assert found.fresh == ()
+    assert {name.split(".")[0] for name in found.unused_names} == {"encoder_02", "encoder_03"}
+    assert found.new_names == ()
 
 
 def test_an_untied_output_matrix_keeps_its_initial_values_if_the_source_ties_it(
     tmp_path: Path, small_vocab: Path
 ) -> None:
     model_at(tmp_path / "tied", small_vocab)
-    assert start(tmp_path / "tied", small_vocab, tied=False).fresh == ("mlm_unembed.weight",)
+    assert start(tmp_path / "tied", small_vocab, tied=False).new_names == ("mlm_unembed.weight",)
 
 
 def test_tensors_that_the_recipe_does_not_have_are_not_used(
@@ -136,7 +136,7 @@ def test_tensors_that_the_recipe_does_not_have_are_not_used(
 ) -> None:
     model_at(tmp_path / "untied", small_vocab, tied=False)
     found = start(tmp_path / "untied", small_vocab, segment=False)
-    assert found.left == ("embedding.segment.weight", "mlm_unembed.weight")
+    assert found.unused_names == ("embedding.segment.weight", "mlm_unembed.weight")
 
 
 @pytest.mark.parametrize(

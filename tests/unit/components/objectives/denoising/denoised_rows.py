@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ptm.components.objectives.base import Drawing, MicroBatch
+from ptm.components.objectives.base import MicroBatch, RandomSource
 from ptm.data.documents import Documents
-from ptm.data.packing import RowSize, one_a_row, pack_sides
+from ptm.data.packing import RowSize, one_per_row, pack_sides
 from ptm.data.placement import place
 from ptm.loading.batches import step_batch
 from ptm.model.build import build_plan
@@ -65,7 +65,7 @@ class DenoisedRows:
         # Serialise, as when the index is read from disk.
         self.examples = objective.index_type.from_arrays(index.to_arrays())
         self.lengths = objective.row_lengths(self.examples)
-        self.rows = pack_sides(self.lengths, size) if packing else one_a_row(len(self.lengths))
+        self.rows = pack_sides(self.lengths, size) if packing else one_per_row(len(self.lengths))
 
     def batch(self, rows: list[int] | range, *, epoch: int = 0, seed: int = 7) -> MicroBatch:
         chosen = np.array(rows, dtype=np.int64)
@@ -76,7 +76,7 @@ class DenoisedRows:
             self.examples.texts(self.store, placement.example),
             placement,
             vocabularies=self.vocabularies,
-            drawing=Drawing(seed, "train"),
+            random_source=RandomSource(seed, "train"),
         )
 
     def members(self, rows: list[int] | range) -> NDArray[np.int64]:

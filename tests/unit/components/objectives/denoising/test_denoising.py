@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES: dict[str, Denoising] = {
     "t5": T5(type="t5"),
-    "t5-joined": T5(type="t5", full_sentences=True),
+    "t5-joined": T5(type="t5", concatenate=True),
     "bart": Bart(type="bart"),
     "gsg": Gsg(type="gsg", selection="random"),
 }
@@ -120,7 +120,7 @@ def test_every_epoch_has_new_noise(rows: DenoisedRows) -> None:
     assert first == again
     long = [pair for pair in zip(first, second, strict=True) if len(pair[0].source) > 40]
     assert sum(one != other for one, other in long) > len(long) / 2
-    assert rows.objective.index_drawings == 1, "the examples are fixed; only the noise changes"
+    assert rows.objective.index_variants == 1, "the examples are fixed; only the noise changes"
 
 
 def test_epochs_cycle_through_the_duplicates(rows: DenoisedRows) -> None:
@@ -184,7 +184,7 @@ def test_one_batch_can_be_memorised(small: DenoisedRows) -> None:
     tensors, count = small.tensors(chosen), small.batch(chosen).counts["predicted"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(80):
-        sums = small.objective.sums(model(tensors), tensors)
+        sums = small.objective.metric_sums(model(tensors), tensors)
         optimizer.zero_grad()
         (sums["lm_loss"] / count).backward()
         optimizer.step()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ptm.components.objectives.noise.geometric_spans import GeometricSpans
-from ptm.components.objectives.noise.t5_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.components.objectives.noise.token_spans import TokenSpans
 from ptm.components.objectives.t5 import T5
 from ptm.data.packing import RowSize
@@ -24,7 +24,7 @@ KINDS = {
     "paper": T5(type="t5"),
     "seed": T5(type="t5", noise=GeometricSpans(spans="geometric", geometric_p=0.3, max_length=5)),
     "token": T5(type="t5", noise=TokenSpans(spans="token")),
-    "joined": T5(type="t5", full_sentences=True),
+    "joined": T5(type="t5", concatenate=True),
 }
 every_kind = pytest.mark.parametrize("objective", KINDS.values(), ids=KINDS.keys())
 
@@ -39,7 +39,7 @@ def test_every_text_is_restored_from_source_and_target(
     texts = rows.texts(rows.all_rows())
     for example, text in zip(examples, texts, strict=True):
         assert restored(example.source[1:-1], example.given[:-1], sentinel) == text
-    separators = real_store.info.documents - 1 if objective.full_sentences else 0
+    separators = real_store.info.documents - 1 if objective.concatenate else 0
     assert sum(map(len, texts)) == real_store.info.tokens + separators
 
 
@@ -47,7 +47,7 @@ def test_a_small_example_has_the_expected_tensors(
     build_store: BuildStore, letters: Path, letter_vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     store = build_store(tmp_path / "store", "a b c d e f\n", vocab=letters)
-    objective = T5(type="t5", noise=PaperSpans(rate=0.5, mean_length=3.0))
+    objective = T5(type="t5", noise=T5Spans(rate=0.5, mean_length=3.0))
     rows = DenoisedRows(store, letter_vocabulary, objective, size=RowSize(8, 8))
     tensors = rows.batch([0]).tensors
     ids = letter_vocabulary.ids
@@ -84,7 +84,7 @@ def test_joined_rows_are_full(sentence_store: TokenStore, vocabulary: Vocabulary
 def test_joined_documents_are_separated_by_cls_not_by_the_end_token(
     sentence_store: TokenStore, vocabulary: Vocabulary
 ) -> None:
-    rows = DenoisedRows(sentence_store, vocabulary, T5(type="t5", full_sentences=True))
+    rows = DenoisedRows(sentence_store, vocabulary, T5(type="t5", concatenate=True))
     texts = rows.examples.texts(sentence_store, np.arange(20))
     assert (texts.tokens == vocabulary.special_id("cls")).any()
     assert not (texts.tokens == vocabulary.special_id("sep")).any()
@@ -100,18 +100,18 @@ def test_too_few_sentinels_are_rejected_naming_both_numbers() -> None:
     sentence = error_message(28, KINDS["paper"], RowSize(512, 512))
     assert "has only 28 sentinels" in sentence
     assert "data.sequence_length = 512 need up to 29 with objective.noise.spans = paper" in sentence
-    KINDS["paper"].refuse_unfit(words_with(29), RowSize(512, 512))
+    KINDS["paper"].check_vocabulary(words_with(29), RowSize(512, 512))
 
 
 def test_token_noise_needs_sentinels_for_the_maximum_number_of_spans() -> None:
     # 510 tokens with 76 noise tokens, each possibly a span of its own.
     assert "need up to 77" in error_message(76, KINDS["token"], RowSize(512, 512))
-    KINDS["token"].refuse_unfit(words_with(77), RowSize(512, 512))
+    KINDS["token"].check_vocabulary(words_with(77), RowSize(512, 512))
 
 
 def test_a_target_length_without_room_is_rejected() -> None:
     # The target of a text of two tokens: two sentinels, one token and the end token.
-    KINDS["paper"].refuse_unfit(words_with(9), RowSize(64, 4))
+    KINDS["paper"].check_vocabulary(words_with(9), RowSize(64, 4))
     sentence = error_message(9, KINDS["paper"], RowSize(64, 3))
     assert "data.target_sequence_length = 3 with data.sequence_length = 64 has no room" in sentence
 
@@ -127,5 +127,5 @@ def words_with(sentinels: int) -> Vocabulary:
 
 def error_message(sentinels: int, objective: T5, size: RowSize = SIZE) -> str:
     with pytest.raises(UserError) as caught:
-        objective.refuse_unfit(words_with(sentinels), size)
+        objective.check_vocabulary(words_with(sentinels), size)
     return str(caught.value)

@@ -12,7 +12,7 @@ from ptm.components.objectives.masking.ngram import NgramMasking
 from ptm.components.objectives.masking.span import SpanMasking
 from ptm.components.objectives.masking.token import TokenMasking
 from ptm.components.objectives.masking.whole_word import WholeWordMasking
-from ptm.data.examples import cut_documents
+from ptm.data.examples import chunk_documents
 from ptm.rng import stream_keys
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def vocabulary(real_text: RealText) -> Vocabulary:
 @pytest.fixture(scope="module")
 def text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
     """All real documents, the long ones cut into chunks."""
-    pieces = cut_documents(*real_store.document_ranges, LENGTH)
+    pieces = chunk_documents(*real_store.document_ranges, LENGTH)
     texts = pieces.texts(real_store, np.arange(pieces.lengths.size))
     assert texts.word_starts is not None
     return surrounded(texts.tokens, texts.lengths, texts.word_starts, vocabulary)
@@ -72,7 +72,7 @@ def text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
 @pytest.fixture(scope="module")
 def long_text(real_store: TokenStore, vocabulary: Vocabulary) -> Maskable:
     """The real documents and their chunks that have 40 tokens or more."""
-    pieces = cut_documents(*real_store.document_ranges, LENGTH)
+    pieces = chunk_documents(*real_store.document_ranges, LENGTH)
     texts = pieces.texts(real_store, np.flatnonzero(pieces.lengths >= 40))
     assert texts.word_starts is not None
     return surrounded(texts.tokens, texts.lengths, texts.word_starts, vocabulary)
@@ -268,10 +268,10 @@ def mixed_replacements(masking: MaskingConfig, text: Maskable, vocabulary: Vocab
 @pytest.mark.parametrize(
     "masking",
     [
-        WholeWordMasking(unit="whole_word", per="word"),
+        WholeWordMasking(unit="whole_word", replace_per="word"),
         KINDS["spans"],
         KINDS["spans of words"],
-        NgramMasking(unit="ngram", whole_words=True, per="word"),
+        NgramMasking(unit="ngram", whole_words=True, replace_per="word"),
     ],
     ids=["words", "spans", "spans of words", "ngrams of words"],
 )

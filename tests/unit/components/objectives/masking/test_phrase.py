@@ -51,7 +51,7 @@ def masking_of(folder: Path, tokenizer: Tokenizer, **options: Any) -> PhraseMask
         "weights": {"token": 1, "phrase": 1, "entity": 2},
         **options,
     }
-    return PhraseMasking.model_validate(block).prepared(tokenizer)
+    return PhraseMasking.model_validate(block).with_files(tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +344,7 @@ def test_the_lexicons_are_input_files_and_their_phrases_give_the_fingerprint(
     folder: Path, tokenizer: Tokenizer, masking: PhraseMasking, tmp_path: Path
 ) -> None:
     assert masking.input_files == (str(folder / "phrases.txt"), str(folder / "entities.txt"))
-    assert masking.prepared(tokenizer) is masking
+    assert masking.with_files(tokenizer) is masking
     copy = tmp_path / "copy.txt"
     copy.write_text("\r\n".join(["", *reversed(PHRASES), PHRASES[0]]), encoding="utf-8")
     assert masking_of(folder, tokenizer, lexicon=str(copy)).fingerprint == masking.fingerprint

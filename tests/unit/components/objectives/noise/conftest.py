@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ptm.data.examples import cut_documents
+from ptm.data.examples import chunk_documents
 from ptm.rng import U64, stream_keys
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def keys_of(examples: int | NDArray[np.int64], epoch: int = 0) -> U64:
 @pytest.fixture(scope="module")
 def pieces(real_store: TokenStore, real_text: RealText) -> RealTexts:
     """All documents, cut into chunks of at most LENGTH tokens."""
-    index = cut_documents(*real_store.document_ranges, LENGTH)
+    index = chunk_documents(*real_store.document_ranges, LENGTH)
     texts = index.texts(real_store, np.arange(index.lengths.size))
-    return RealTexts(texts.tokens, texts.parts, real_text.tokenizer.vocabulary.size)
+    return RealTexts(texts.tokens, texts.part_lengths, real_text.tokenizer.vocabulary.size)
 
 
 @pytest.fixture(scope="module")

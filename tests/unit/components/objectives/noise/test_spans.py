@@ -9,15 +9,15 @@ from pydantic import ValidationError
 
 from ptm.components.objectives.noise import Noised, SpanNoise, Spans, corrupted
 from ptm.components.objectives.noise.geometric_spans import GeometricSpans
-from ptm.components.objectives.noise.t5_spans import PaperSpans
+from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.components.objectives.noise.token_spans import TokenSpans
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 
 KINDS: dict[str, SpanNoise] = {
-    "paper": PaperSpans(),
-    "paper, half": PaperSpans(rate=0.5, mean_length=1.0),
-    "paper, rolled": PaperSpans(random_roll=True),
-    "rolled, half": PaperSpans(rate=0.5, mean_length=1.0, random_roll=True),
+    "paper": T5Spans(),
+    "paper, half": T5Spans(rate=0.5, mean_length=1.0),
+    "paper, rolled": T5Spans(random_roll=True),
+    "rolled, half": T5Spans(rate=0.5, mean_length=1.0, random_roll=True),
     "geometric": GeometricSpans(spans="geometric"),
     "seed": GeometricSpans(spans="geometric", geometric_p=0.3, max_length=5),
     "geometric, half": GeometricSpans(spans="geometric", rate=0.5, geometric_p=0.9),
@@ -103,7 +103,7 @@ def test_exactly_the_rate_of_the_tokens_is_noise(noise: SpanNoise, pieces: RealT
 
 def test_the_number_of_paper_spans_follows_from_the_mean_length(pieces: RealTexts) -> None:
     lengths = pieces.lengths
-    spans = PaperSpans().draw(lengths, keys_of(lengths.size))
+    spans = T5Spans().draw(lengths, keys_of(lengths.size))
     hidden = spans.hidden(lengths.size)
     expected = [max(1, round(n / 3)) if n else 0 for n in hidden.tolist()]
     assert spans.counts(lengths.size).tolist() == expected
@@ -114,7 +114,7 @@ def test_the_number_of_paper_spans_follows_from_the_mean_length(pieces: RealText
 def test_sides_of_512_and_114_hold_568_tokens_as_in_the_reference() -> None:
     # T5 cuts texts to 568 tokens for sides of 512 and 114, each with an end token, but without a
     # closing sentinel.
-    source, target = PaperSpans().longest_sides(np.array([568]))[0]
+    source, target = T5Spans().longest_sides(np.array([568]))[0]
     assert (source + 1, target - 1 + 1) == (512, 114)
 
 
@@ -138,7 +138,7 @@ def test_sides_are_never_longer_than_their_bounds(noise: SpanNoise, pieces: Real
     assert (sides <= bounds).all()
     counts = noise.draw(pieces.lengths, keys_of(pieces.lengths.size)).counts(pieces.lengths.size)
     assert (counts < noise.most_sentinels(pieces.lengths)).all()
-    if isinstance(noise, PaperSpans) and not noise.random_roll:
+    if isinstance(noise, T5Spans) and not noise.random_roll:
         assert np.array_equal(sides, bounds)
 
 
@@ -157,7 +157,7 @@ def test_with_paper_spans_a_text_begins_with_a_kept_token_and_ends_with_noise(
     pieces: RealTexts,
 ) -> None:
     lengths = pieces.lengths
-    spans = PaperSpans().draw(lengths, keys_of(lengths.size))
+    spans = T5Spans().draw(lengths, keys_of(lengths.size))
     ends = np.cumsum(lengths)
     assert not np.isin((ends - lengths)[lengths > 1], spans.starts).any()
     assert np.isin(ends[lengths > 1], spans.starts + spans.lengths).all()
@@ -173,14 +173,14 @@ def masks(noise: SpanNoise, length: int, draws: int) -> Counter[tuple[int, ...]]
 
 def test_all_segmentations_of_paper_spans_are_equally_likely() -> None:
     # 9 tokens, 3 of them noise, 2 spans: 2 ways to cut the noise, 5 to cut the kept tokens.
-    found = masks(PaperSpans(rate=0.34, mean_length=1.5), 9, 20_000)
+    found = masks(T5Spans(rate=0.34, mean_length=1.5), 9, 20_000)
     assert len(found) == 10
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
 
 def test_a_random_roll_moves_the_noise_to_every_position() -> None:
     # 6 tokens, 2 of them noise in one span, which may wrap around the end.
-    found = masks(PaperSpans(rate=0.34, random_roll=True), 6, 12_000)
+    found = masks(T5Spans(rate=0.34, random_roll=True), 6, 12_000)
     assert set(found) == {(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)}
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
