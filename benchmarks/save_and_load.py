@@ -28,7 +28,7 @@ from ptm.engines.fragments import EngineState
 from ptm.engines.ranks import all_gather, destroy_process_group, init_process_group
 from ptm.recipe import load_recipe
 from ptm.train.run import train
-from ptm.train.saving.writer import Saver, _Begun
+from ptm.train.saving.writer import CheckpointWriter, _PendingCheckpoint
 from ptm.train.trainer import Trainer
 
 spent: defaultdict[str, float] = defaultdict(float)
@@ -69,9 +69,9 @@ def weighed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main(recipe: str, overrides: list[str]) -> int:
-    Saver.begin = weighed("saving", timed("held up", Saver.begin))  # type: ignore[method-assign]
-    Saver.finish = timed("held up", Saver.finish)  # type: ignore[method-assign]
-    _Begun.write = timed("written", _Begun.write)  # type: ignore[method-assign]
+    CheckpointWriter.begin = weighed("saving", timed("held up", CheckpointWriter.begin))  # type: ignore[method-assign]
+    CheckpointWriter.finish = timed("held up", CheckpointWriter.finish)  # type: ignore[method-assign]
+    _PendingCheckpoint.write = timed("written", _PendingCheckpoint.write)  # type: ignore[method-assign]
     trained = timed("trained", Trainer._train_one)
     Trainer._train_one = trained  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ptm.cli import main
-from ptm.launch.command import unpacked
+from ptm.launch.command import decode_arguments
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *unpacked(sys.argv[1:])]))
+    sys.exit(main(["train", *decode_arguments(sys.argv[1:])]))

@@ -3,7 +3,7 @@
 import sys
 
 from ptm.cli import main
-from ptm.launch.command import unpacked
+from ptm.launch.command import decode_arguments
 
 if __name__ == "__main__":
-    raise SystemExit(main(unpacked(sys.argv[1:])))
+    raise SystemExit(main(decode_arguments(sys.argv[1:])))

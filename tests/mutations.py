@@ -58,8 +58,8 @@ MUTATIONS = {
     ),
     "a stopped training exits with 0": Mutation(
         "ptm/train/trainer.py",
-        "        return code\n\n    def _train_one",
-        "        return EXIT_DONE\n\n    def _train_one",
+        "        return code\n\n    def _train_step",
+        "        return EXIT_DONE\n\n    def _train_step",
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
     "a last document without a line end is lost": Mutation(

@@ -168,7 +168,7 @@ class Checkpoint:
         return self.values(name, WEIGHT, 0, int(np.prod(shape))).view(shape)
 
 
-def problem_with(folder: Path, part: int = 0, parts: int = 1) -> str | None:
+def damage_of(folder: Path, part: int = 0, parts: int = 1) -> str | None:
     """Return why a checkpoint is damaged, or None; checks state files as `Checkpoint.verify`."""
     try:
         Checkpoint.open(folder, verify=False).verify(part, parts)
@@ -180,7 +180,7 @@ def problem_with(folder: Path, part: int = 0, parts: int = 1) -> str | None:
 def newest_checkpoint(
     folder: Path,
     names: Sequence[str] | None = None,
-    problem: Callable[[Path], str | None] = problem_with,
+    problem: Callable[[Path], str | None] = damage_of,
 ) -> Checkpoint | None:
     """Return the newest undamaged checkpoint in `folder`; None if it has no checkpoints.
 

@@ -28,7 +28,7 @@ _BEFORE = ".before"
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Retention:
     """Which checkpoints to keep: the newest `newest`, and steps that are multiples of `every`.
 
     The checkpoint named in the file `best` is kept as well.
@@ -70,7 +70,7 @@ def write_manifest(
     sync_folder(aside)
 
 
-def drop_old(folder: Path, keeping: Keeping) -> None:
+def remove_old_checkpoints(folder: Path, keeping: Retention) -> None:
     """Remove checkpoints that `keeping` does not keep.
 
     Each is renamed before it is removed, so that no folder with a checkpoint's name is incomplete.
@@ -86,7 +86,7 @@ def drop_old(folder: Path, keeping: Keeping) -> None:
         shutil.rmtree(doomed)
 
 
-def put_in_place(aside: Path, target: Path) -> None:
+def replace_folder(aside: Path, target: Path) -> None:
     """Rename `aside` to `target`, replacing a checkpoint of that name.
 
     The old one is renamed first, so that the old or the new one exists at any time.

@@ -25,7 +25,7 @@ class PositionBias(Config):
     """All distances from this one on share a bucket."""
 
     @model_validator(mode="after")
-    def _distances_grow(self) -> PositionBias:
+    def _check_buckets(self) -> PositionBias:
         if self.buckets % 4:
             raise ValueError(f"buckets = {self.buckets} must be a multiple of 4")
         if self.max_distance <= self.buckets // 2:
@@ -63,7 +63,7 @@ class TransformerStack(Config):
     """Relative position bias (T5); none if left out."""
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
+    def _check_heads(self) -> Self:
         width, heads = self.hidden_size, self.heads
         if self.head_size is None and width % heads:
             raise ValueError(
@@ -109,7 +109,7 @@ class TransformerStack(Config):
             scaled=self.attention_scale,
         )
 
-    def built_feed_forward(self) -> nn.Module:
+    def build_feed_forward(self) -> nn.Module:
         """Build the feed-forward module of one layer."""
         from ptm.nn.transformer_layer import FeedForward, GatedFeedForward
 
@@ -138,7 +138,7 @@ class TransformerStack(Config):
         )
         return (Operation(name, build, (reads,), (name,)),)
 
-    def last_norm(self, name: str, shape: ModelShape) -> tuple[Operation, ...]:
+    def final_norm(self, name: str, shape: ModelShape) -> tuple[Operation, ...]:
         """The norm after the last layer, which a pre-norm stack needs; else empty."""
         if not self.pre_norm:
             return ()

@@ -27,14 +27,14 @@ def cached_arrays(store: Path, fingerprint: str, key: str, build: Callable[[], A
     while True:
         if not folder.is_dir():
             _write(folder, build())
-        # Another process may remove the folder (`forget_arrays`) at any moment: build it again.
+        # Another process may remove the folder (`remove_arrays`) at any moment: build it again.
         with suppress(FileNotFoundError):
             found = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
             if found:
                 return found
 
 
-def forget_arrays(store: Path, fingerprint: str, key: str) -> None:
+def remove_arrays(store: Path, fingerprint: str, key: str) -> None:
     """Remove the arrays of `key` from disk, if present; arrays that are open stay usable."""
     folder = _folder(store) / f"{fingerprint[:16]}-{key}"
     if not folder.is_dir():
@@ -48,8 +48,8 @@ def forget_arrays(store: Path, fingerprint: str, key: str) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def kept_number(store: Path, fingerprint: str, key: str) -> int | None:
-    """Return the number that `keep_number` stored under `key`, or None."""
+def stored_number(store: Path, fingerprint: str, key: str) -> int | None:
+    """Return the number that `store_number` stored under `key`, or None."""
     try:
         return int((_folder(store) / f"{fingerprint[:16]}-{key}.number").read_text())
     except (FileNotFoundError, ValueError):
@@ -57,7 +57,7 @@ def kept_number(store: Path, fingerprint: str, key: str) -> int | None:
         return None
 
 
-def keep_number(store: Path, fingerprint: str, key: str, number: int) -> None:
+def store_number(store: Path, fingerprint: str, key: str, number: int) -> None:
     """Store a number under `key` beside the arrays."""
     path = _folder(store) / f"{fingerprint[:16]}-{key}.number"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def keep_number(store: Path, fingerprint: str, key: str, number: int) -> None:
 
 
 @contextmanager
-def only_one(store: Path, fingerprint: str, key: str) -> Iterator[None]:
+def build_lock(store: Path, fingerprint: str, key: str) -> Iterator[None]:
     """Hold a lock that processes on this store share, so that only one of them builds `key`."""
     path = _folder(store) / f"{fingerprint[:16]}-{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,10 +48,10 @@ def next_sentence_pairs(
     Raises UserError if all documents have the same text or none has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    check_has_sentences(documents, sentences, lacking="pairs of sentences")
-    others = _Others(documents.hashes)
-    if not others.everywhere:
-        raise UserError(_alone(documents, sentences.counts.size))
+    check_has_sentences(documents, sentences, needed="pairs of sentences")
+    others = _OtherDocuments(documents.hashes)
+    if not others.exist_for_all:
+        raise UserError(_no_other_document(documents, sentences.counts.size))
     # tokens (S + 1): tokens before each sentence. owner (S): document of each sentence.
     # targets, last (D): chunk size in tokens and last sentence of each document.
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
@@ -92,7 +92,7 @@ def sentence_order_pairs(
     Raises UserError if no document has two sentences.
     """
     sentences, drawn = documents.sentences, _Draws(seed)
-    check_has_sentences(documents, sentences, lacking="pairs of sentences")
+    check_has_sentences(documents, sentences, needed="pairs of sentences")
     # Names and shapes as in `next_sentence_pairs`.
     tokens = np.concatenate([_ZERO, np.cumsum(sentences.lengths)])
     targets = _targets(sentences.counts.size, longest, short_probability, drawn)
@@ -119,7 +119,7 @@ def sentence_order_pairs(
         )
         for own, other in (halves, halves[::-1])
     )
-    lonely = sentences.counts == 1
+    single = sentences.counts == 1
     return _pairs(
         first,
         second,
@@ -127,8 +127,8 @@ def sentence_order_pairs(
         longest,
         chunks,
         drawn,
-        lonely=int(lonely.sum()),
-        lonely_tokens=int(sentences.lengths[sentences.first[lonely]].sum()),
+        single=int(single.sum()),
+        single_tokens=int(sentences.lengths[sentences.first[single]].sum()),
     )
 
 
@@ -153,7 +153,7 @@ class _Range:
     size: I64
 
 
-class _Others:
+class _OtherDocuments:
     """Draws for a document a random one of another text, uniformly."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
@@ -167,7 +167,7 @@ class _Others:
         )
 
     @property
-    def everywhere(self) -> bool:
+    def exist_for_all(self) -> bool:
         """Whether a document of another text exists for every document."""
         return bool((self._same.size < self._order.size).all())
 
@@ -232,8 +232,8 @@ def _pairs(
     chunks: I64,
     drawn: _Draws,
     *,
-    lonely: int = 0,
-    lonely_tokens: int = 0,
+    single: int = 0,
+    single_tokens: int = 0,
 ) -> Pairs:
     """Truncate the halves to `longest` tokens and count what is left out.
 
@@ -254,11 +254,11 @@ def _pairs(
         second.starts,
         second.lengths,
         labels.astype(np.int64),
-        np.array([lonely, lonely_tokens, cut], dtype=np.int64),
+        np.array([single, single_tokens, cut], dtype=np.int64),
     )
 
 
-def check_has_sentences(documents: Documents, sentences: Sentences, *, lacking: str) -> None:
+def check_has_sentences(documents: Documents, sentences: Sentences, *, needed: str) -> None:
     """Raise UserError if no document has two sentences.
 
     `lacking`: what the objective needs and cannot find, as a noun phrase for the message.
@@ -276,12 +276,12 @@ def check_has_sentences(documents: Documents, sentences: Sentences, *, lacking: 
         )
     raise UserError(
         f"{documents.store.folder}: each document is a single sentence "
-        f"({_counted(documents, sentences.counts.size)}), but the objective needs {lacking}. "
+        f"({_counted(documents, sentences.counts.size)}), but the objective needs {needed}. "
         f"{fix}."
     )
 
 
-def _alone(documents: Documents, count: int) -> str:
+def _no_other_document(documents: Documents, count: int) -> str:
     """The message for a corpus without two documents of different text."""
     found = (
         f"{documents.store.folder}: next-sentence prediction takes sentences from other documents, "

@@ -123,10 +123,12 @@ def full_groups(sentences: Sentences, longest: int) -> Groups:
 
 def merge_single_sentences(sentences: Sentences, groups: Groups) -> Groups:
     """Move a sentence from the group before to a document's single last one, if it has over two."""
-    lonely = (groups.counts == 1) & (groups.first != sentences.first[sentences.owner[groups.first]])
-    lonely[1:] &= groups.counts[:-1] > 2
+    single_last = (groups.counts == 1) & (
+        groups.first != sentences.first[sentences.owner[groups.first]]
+    )
+    single_last[1:] &= groups.counts[:-1] > 2
     first, counts = groups.first.copy(), groups.counts.copy()
-    at = np.flatnonzero(lonely)
+    at = np.flatnonzero(single_last)
     counts[at - 1] -= 1
     counts[at] += 1
     first[at] -= 1

@@ -29,7 +29,7 @@ from ptm.plan import Operation, Plan
 State = tuple[Tensor, ...]
 
 
-def join_deepspeed(*, cuda: bool) -> None:
+def init_deepspeed(*, cuda: bool) -> None:
     """Initialise DeepSpeed's communication on the existing process group."""
     deepspeed.utils.logger.setLevel(logging.WARNING)
     # Its warnings go to train.log (ptm/train/run_folder.py), not to the console.
@@ -78,7 +78,7 @@ def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
     return context
 
 
-def gathered_to_write(parameter: nn.Parameter) -> AbstractContextManager[Any]:
+def gather_for_writing(parameter: nn.Parameter) -> AbstractContextManager[Any]:
     """ZeRO 3: context with the gathered parameter; rank 0's new value is broadcast at its end."""
     context: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
         [parameter], modifier_rank=0
@@ -103,19 +103,19 @@ def pipeline(
 def _layer(
     step: Operation, before: tuple[str, ...], after: tuple[str, ...], *, recompute: bool
 ) -> Any:
-    def call(module: _Held, state: State) -> State:
+    def call(module: _StepModule, state: State) -> State:
         return run_operation(
             step, module.held, state, before=before, after=after, recompute=recompute
         )
 
     if step.tie is None:
-        return LayerSpec(_Layer, step, call)
+        return LayerSpec(_StepLayer, step, call)
     with torch.device("meta"):
-        shared = [name for name, _ in _Held(step).named_parameters()]
-    return TiedLayerSpec(step.tie, _Held, step, forward_fn=call, tied_weight_attr=shared)
+        shared = [name for name, _ in _StepModule(step).named_parameters()]
+    return TiedLayerSpec(step.tie, _StepModule, step, forward_fn=call, tied_weight_attr=shared)
 
 
-class _Held(nn.Module):
+class _StepModule(nn.Module):
     """The module of one plan step, as attribute `held`."""
 
     def __init__(self, step: Operation) -> None:
@@ -123,10 +123,10 @@ class _Held(nn.Module):
         self.held = step.build()
 
 
-class _Layer(_Held):
+class _StepLayer(_StepModule):
     """A plan step as a pipeline layer: maps the tensors alive before it to those alive after it."""
 
-    def __init__(self, step: Operation, call: Callable[[_Held, State], State]) -> None:
+    def __init__(self, step: Operation, call: Callable[[_StepModule, State], State]) -> None:
         super().__init__(step)
         self._call = call
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import ptm
 from ptm.components.optimizers import Optimizer
-from ptm.engines.offload import check_offload, with_own_folders
+from ptm.engines.offload import check_offload, with_run_folders
 from ptm.errors import UserError, nearest
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
@@ -33,7 +33,7 @@ _OWNED = {
     "checkpoint": "checkpoint",
 }
 # DeepSpeed features that `ptm` does not support: they would fail later or change the training.
-_ABSENT = {
+_UNSUPPORTED = {
     "": (
         "autotuning",
         "comet",
@@ -98,7 +98,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
     if clips_itself(recipe.engine, zero_stage(config)):
         merged["gradient_clipping"] = 0.0
-    return with_own_folders(merged, Path(recipe.runs_dir) / recipe.name)
+    return with_run_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
 
 def _check_zero_stage(config: dict[str, Any], path: Path) -> None:
@@ -112,7 +112,7 @@ def _check_zero_stage(config: dict[str, Any], path: Path) -> None:
 
 
 def _check_unsupported(config: dict[str, Any], path: Path) -> None:
-    for block, keys in _ABSENT.items():
+    for block, keys in _UNSUPPORTED.items():
         given = config.get(block, {}) if block else config
         for key in keys:
             if given.get(key):

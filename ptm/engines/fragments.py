@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.checkpoint.format import WEIGHT
-from ptm.engines.deepspeed import gathered_to_write
+from ptm.engines.deepspeed import gather_for_writing
 from ptm.engines.ranks import Ranks
 from ptm.model.initial_weights import InitialWeights
 from ptm.plan import Plan
@@ -76,12 +76,12 @@ class EngineState:
         self._named = {names[own]: parameter for own, parameter in module.named_parameters()}
         self._names = {id(parameter): name for name, parameter in self._named.items()}
         self._frozen = {
-            name: self._share_of(name, parameter)
+            name: self._frozen_fragment(name, parameter)
             for name, parameter in self._named.items()
             if not parameter.requires_grad
         }
 
-    def _share_of(self, name: str, parameter: Any) -> LocalFragment:
+    def _frozen_fragment(self, name: str, parameter: Any) -> LocalFragment:
         """This data rank's range of a frozen parameter, in host memory, filled by `write`."""
         whole: int = getattr(parameter, "ds_numel", parameter.numel())
         size = -(-whole // self._ranks.data_parallel_size)
@@ -95,7 +95,7 @@ class EngineState:
             return (WEIGHT,)
         return (WEIGHT, *self._states(tuple(fragment.flat.shape)))
 
-    def _extent(self, fragment: LocalFragment, kind: str) -> tuple[int, int]:
+    def _value_range(self, fragment: LocalFragment, kind: str) -> tuple[int, int]:
         """Start and number of the values of `kind` that belong to a fragment.
 
         One value per element of the fragment. States per row or column belong to it as a whole;
@@ -117,8 +117,8 @@ class EngineState:
 
         Use each fragment before taking the next: values on NVMe are in memory only until then.
         """
-        learning = self._updated_fragments() if self._stage > 0 or self._ranks.is_main else ()
-        for fragment in chain(learning, self._frozen.values()):
+        trained = self._updated_fragments() if self._stage > 0 or self._ranks.is_main else ()
+        for fragment in chain(trained, self._frozen.values()):
             # A tied module is saved by the first of its stages only.
             if fragment.count and not getattr(
                 self._named[fragment.name], "ds_pipe_replicated", False
@@ -158,9 +158,14 @@ class EngineState:
             for parameter in parameters:
                 mapping = parameter._hp_mapping
                 if mapping is not None:
-                    here, there = mapping.hp_fragment_address, mapping.lp_fragment_address
+                    master_range, parameter_range = (
+                        mapping.hp_fragment_address,
+                        mapping.lp_fragment_address,
+                    )
                     name = self._names[id(parameter)]
-                    yield LocalFragment(name, there.start, flat, here.start, here.numel)
+                    yield LocalFragment(
+                        name, parameter_range.start, flat, master_range.start, master_range.numel
+                    )
 
     def _fragments_stage_3(self, *, to_write: bool = False) -> Iterator[LocalFragment]:
         optimizer = self._engine.optimizer
@@ -205,7 +210,7 @@ class EngineState:
 
     def read(self, fragment: LocalFragment, kind: str) -> Tensor:
         """Return a fragment's fp32 values of `kind` as a flat view; zeros before any update."""
-        at, count = self._extent(fragment, kind)
+        at, count = self._value_range(fragment, kind)
         if kind == WEIGHT:
             source = fragment.flat.detach()
         else:
@@ -256,7 +261,7 @@ class EngineState:
                 continue
             share.flat.copy_(values(name, WEIGHT, share.start, share.count))
             parameter: Any = self._named[name]
-            whole = gathered_to_write(parameter) if self._stage == 3 else nullcontext()
+            whole = gather_for_writing(parameter) if self._stage == 3 else nullcontext()
             with whole, torch.no_grad():
                 self._write_working_copy(name, parameter, values)
 
@@ -269,7 +274,7 @@ class EngineState:
             state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
         for kind in self.state_names(fragment) if updates else (WEIGHT,):
             target = flat if kind == WEIGHT else state[flat][kind]
-            at, count = self._extent(fragment, kind)
+            at, count = self._value_range(fragment, kind)
             target.view(-1)[at : at + count].copy_(
                 values(fragment.name, kind, fragment.start, count)
             )

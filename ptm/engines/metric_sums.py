@@ -37,7 +37,7 @@ def metric_sums(
     return sums
 
 
-def means_of(
+def metric_means(
     sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective, *, step: int = 0
 ) -> dict[str, float]:
     """Return each metric's sum divided by its count, `loss` (weighted as at `step`), `perplexity`.

@@ -65,7 +65,7 @@ def check_offload(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def lacking_for_offload(config: dict[str, Any]) -> str | None:
+def missing_for_offload(config: dict[str, Any]) -> str | None:
     """Return as a sentence what this machine lacks for the NVMe offload in `config`, or None."""
     folders = offload_folders(config)
     for folder in folders:
@@ -85,7 +85,7 @@ def lacking_for_offload(config: dict[str, Any]) -> str | None:
     return None
 
 
-def with_own_folders(config: dict[str, Any], run: Path) -> dict[str, Any]:
+def with_run_folders(config: dict[str, Any], run: Path) -> dict[str, Any]:
     """Return `config` with each nvme_path replaced by a subfolder of it that only `run` uses.
 
     Runs that share a folder would overwrite each other's weights.

@@ -22,7 +22,7 @@ from ptm.plan import Plan
 from ptm.recipe.blocks import EngineBlock
 
 Tensors = tuple[Tensor, ...]
-_EVALUATED_TOGETHER = 32
+_MICRO_BATCHES_PER_EVAL_CALL = 32
 """Micro-batches of an evaluation that pass the pipeline in one call."""
 
 
@@ -84,11 +84,11 @@ class PipelineEngine(Engine):
 
     def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
         self._counts, self._seen, self._micro_batches_seen = totals.counts, self._zero_metrics(), 0
-        self._fit_buffers(totals.capacity)
+        self._resize_buffers(totals.capacity)
         self._deepspeed.train_batch(self._micro_batches(batch))
         return self._seen
 
-    def _fit_buffers(self, capacity: int) -> None:
+    def _resize_buffers(self, capacity: int) -> None:
         """If the padded size changes, make the stages exchange activation shapes again."""
         if capacity != self._capacity:
             self._deepspeed.reset_activation_shape()
@@ -113,7 +113,7 @@ class PipelineEngine(Engine):
         self._seen = {metric.name: torch.zeros(()) for metric in self._objective.metrics}
         totals = dict.fromkeys(self._seen, 0.0)
         remaining = iter(batches)
-        while portion := list(islice(remaining, _EVALUATED_TOGETHER)):
+        while portion := list(islice(remaining, _MICRO_BATCHES_PER_EVAL_CALL)):
             self._evaluate(portion)
             for name, value in self._seen.items():
                 totals[name] += float(value)
@@ -123,7 +123,7 @@ class PipelineEngine(Engine):
         self._seen = {}
         mine = {"capacity": max(batch.capacity for batch in portion)}
         every = all_gather(mine, self._ranks)
-        self._fit_buffers(int(max(row["capacity"] for row in every)))
+        self._resize_buffers(int(max(row["capacity"] for row in every)))
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
         # Middle stages load no rows: all stages count one micro-batch per batch.
         self._deepspeed.eval_batch(

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from ptm.engines.deepspeed import join_deepspeed
+from ptm.engines.deepspeed import init_deepspeed
 from ptm.errors import SharedError, UserError
 from ptm.recipe.batch import launched_ranks
 
@@ -115,7 +115,7 @@ def init_process_group(
         _init_process_group(
             "cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes)
         )
-    join_deepspeed(cuda=cuda)
+    init_deepspeed(cuda=cuda)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
 
 
@@ -211,11 +211,15 @@ def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T 
         return result
     mine = None if problem is None else _portable_error(problem)
     every = all_gather_objects((takes_part, mine, socket.gethostname()), ranks)
-    failed = [(rank, told, host) for rank, (_, told, host) in enumerate(every) if told is not None]
+    failed = [
+        (rank, failure, host)
+        for rank, (_, failure, host) in enumerate(every)
+        if failure is not None
+    ]
     if failed:
         rank, (number, text), host = failed[0]
-        alike = len({told for _, told, _ in failed}) == 1
-        if not alike or len(failed) < sum(was_asked for was_asked, _, _ in every):
+        alike = len({failure for _, failure, _ in failed}) == 1
+        if not alike or len(failed) < sum(ran for ran, _, _ in every):
             text = f"rank {rank} on {host}: {text}"
         raise SharedError(text) if number is None else OSError(number, text)
     return result

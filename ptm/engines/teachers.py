@@ -53,7 +53,7 @@ def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
         return None
     models, fingerprints = [], []
     for path in objective.teacher_sources:
-        theirs = fitting_recipe(path, recipe, tokenizer)
+        theirs = compatible_teacher_recipe(path, recipe, tokenizer)
         head = theirs.objective.head  # type: ignore[attr-defined]
         plan = build_plan(
             theirs.model,
@@ -69,7 +69,7 @@ def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
     return Teachers(objective, models, fingerprints)
 
 
-def fitting_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> ModelRecipe:
+def compatible_teacher_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> ModelRecipe:
     """Return the recipe of the teacher at `path`. Raises UserError if it does not fit `recipe`."""
     try:
         theirs = open_source(path).recipe()
@@ -82,12 +82,12 @@ def fitting_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> Model
             f"{tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so it predicts other "
             "tokens. Give the student the teacher's vocabulary."
         )
-    for problem in _misfits(theirs, recipe):
+    for problem in _incompatibilities(theirs, recipe):
         raise UserError(f"objective.teacher: {path}: {problem}")
     return theirs
 
 
-def _misfits(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
+def _incompatibilities(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
     objective, embedding = recipe.objective, theirs.model.embedding
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (
@@ -99,9 +99,9 @@ def _misfits(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
             f"its encoder has {theirs.model.encoder.visibility} visibility, but objective "
             f"{objective.type} needs {' or '.join(objective.visibilities)} visibility."
         )
-    if recipe.data.packing and not theirs.model.encoder.separates_examples:
+    if recipe.data.packing and not theirs.model.encoder.supports_packing:
         yield "its encoder cannot separate the examples of a packed row. Set data.packing: false."
-    longest = embedding.longest_sequence
+    longest = embedding.max_sequence_length
     if longest is not None and longest < recipe.data.sequence_length:
         yield (
             f"it has {longest} positions, but data.sequence_length = "

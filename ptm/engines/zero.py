@@ -32,10 +32,10 @@ class PlainEngine(Engine):
         if block.attention == "flex":
             use_flex_attention(model)
         engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
-        self._loss_scale: MissingLossScale | None = None
+        self._loss_scale: Fp16LossScaleFix | None = None
         if self._stage == 0 and block.precision == "fp16":
             minimum = block.loss_scale.minimum
-            self._loss_scale = MissingLossScale(engine, minimum=minimum)
+            self._loss_scale = Fp16LossScaleFix(engine, minimum=minimum)
         return engine
 
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:
@@ -99,7 +99,7 @@ class PlainEngine(Engine):
         )
 
 
-class MissingLossScale:
+class Fp16LossScaleFix:
     """Fixes fp16 at ZeRO 0, where DeepSpeed unscales gradients of a loss that it never scaled.
 
     Multiply the loss by `value`. DeepSpeed's updates of the loss scale are held back until

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
 from ptm.model.plain_model import PlainModel
-from ptm.nn.key_value_cache import KeyValueCache, remembering
+from ptm.nn.key_value_cache import KeyValueCache, use_cache
 
 # B: rows, one per text; T: tokens per row; V: vocabulary size.
 
@@ -107,15 +107,15 @@ def continuation(
     padded on the left, so that the next token of every row is in the same column.
     """
     given = _encoded(model, prompts, pad=pad)
-    begun = _left_padded([torch.tensor(prompt.begin) for prompt in prompts], pad)
+    prompt_ids = _left_padded([torch.tensor(prompt.begin) for prompt in prompts], pad)
     real = _left_padded([torch.ones(len(prompt.begin)) for prompt in prompts], 0).long()
     tensors = {
-        "input_ids": begun,
+        "input_ids": prompt_ids,
         "position_ids": (real.cumsum(dim=1) - 1).clamp(min=0),
         "segment_ids": real * prompts[0].segment,
         "example_ids": real,
     }
-    with remembering(model) as caches:
+    with use_cache(model) as caches:
         yield Continuation(
             model=model,
             caches=caches,
@@ -188,28 +188,28 @@ def generate_tokens(
     Decoding is greedy unless `sampling` is given. Rows that have ended yield None; the end token
     itself is not yielded.
     """
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with continuation(model, prompts, pad=limits.pad) as text:
-        going = torch.ones(len(prompts), dtype=torch.bool)
+        active = torch.ones(len(prompts), dtype=torch.bool)
         for length in range(1, limits.max_new_tokens + 1):
             if sampling is None:
                 tokens = text.logits.argmax(dim=-1)
             else:
-                tokens = sampling.sample(text.logits, dice)
-            going &= tokens != limits.end
-            if not going.any():
+                tokens = sampling.sample(text.logits, generator)
+            active &= tokens != limits.end
+            if not active.any():
                 return
             yield [
-                token if here else None
-                for token, here in zip(tokens.tolist(), going.tolist(), strict=True)
+                token if is_active else None
+                for token, is_active in zip(tokens.tolist(), active.tolist(), strict=True)
             ]
             # The last token is not read: no logits are needed, and its position may not exist.
             if length < limits.max_new_tokens:
-                text.read(torch.where(going, tokens, limits.pad))
+                text.read(torch.where(active, tokens, limits.pad))
 
 
 @dataclass
-class _Ended:
+class _FinishedTexts:
     """The `most` best finished texts of one prompt, as (score, tokens), best first."""
 
     most: int
@@ -232,7 +232,7 @@ def beam_search(
     The score of a text is its log probability divided by length ** `length_penalty`; the length
     includes the end token.
     """
-    ended = _Ended(beams)
+    ended = _FinishedTexts(beams)
     with continuation(model, [prompt], pad=limits.pad) as text:
         scores = torch.zeros(1)
         written: list[list[int]] = [[]]
@@ -240,7 +240,7 @@ def beam_search(
             grown = _extend_beams(scores, text.logits, beams=beams)
             for score, row in grown.ended(limits.end):
                 ended.add(score / length**length_penalty, written[row])
-            scores, rows, tokens = grown.going(limits.end)
+            scores, rows, tokens = grown.active(limits.end)
             written = [
                 [*written[row], token]
                 for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)
@@ -274,7 +274,7 @@ class _Beams:
         rows, scores = self.rows[: self.beams][best], self.scores[: self.beams][best]
         return list(zip(scores.tolist(), rows.tolist(), strict=True))
 
-    def going(self, end: int) -> tuple[Tensor, Tensor, Tensor]:
+    def active(self, end: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores, rows and tokens of the best `beams` candidates that do not end."""
         on = (self.tokens != end).nonzero()[: self.beams, 0]
         return self.scores[on], self.rows[on], self.tokens[on]

@@ -73,13 +73,13 @@ class Embedder:
         for text, place in zip(texts, places, strict=True):
             if not text.strip():
                 raise UserError(f"{place}: the text is empty.")
-        longest = self._recipe.model.embedding.longest_sequence
+        longest = self._recipe.model.embedding.max_sequence_length
         return read_texts(texts, self._tokenizer, places=places, longest=longest)
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:
         """Yield batches of the texts with their last hidden states (B, T, D), fp32."""
         pad = self._tokenizer.vocabulary.special_id("pad")
-        padded = self._recipe.model.encoder.separates_examples
+        padded = self._recipe.model.encoder.supports_packing
         for batch in text_batches(ids, pad=pad, padded=padded):
             tensors = {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}
             with torch.no_grad():

@@ -59,7 +59,7 @@ class Filler:
             texts,
             self.tokenizer,
             places=[quoted(text) for text in texts],
-            longest=self._recipe.model.embedding.longest_sequence,
+            longest=self._recipe.model.embedding.max_sequence_length,
         )
         mask = vocabulary.special_id("mask")
         for text, tokens in zip(texts, ids, strict=True):
@@ -68,7 +68,7 @@ class Filler:
                     f"{quoted(text)}: has no {vocabulary.specials['mask']}. Write it where a token "
                     "is to be predicted."
                 )
-        pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.separates_examples
+        pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.supports_packing
         guesses: list[list[list[Guess]]] = [[] for _ in texts]
         for batch in text_batches(ids, pad=pad, padded=separates):
             for number, guess in self._guesses(batch, mask, count):

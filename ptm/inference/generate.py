@@ -16,7 +16,7 @@ from ptm.recipe import ModelRecipe
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-_TOGETHER = 16
+_BATCH_SIZE = 16
 """Number of texts per batch."""
 
 
@@ -88,8 +88,8 @@ class Generator:
                 for prompt in prompts
             ]
         written: list[str] = []
-        for first in range(0, len(prompts), _TOGETHER):
-            some = prompts[first : first + _TOGETHER]
+        for first in range(0, len(prompts), _BATCH_SIZE):
+            some = prompts[first : first + _BATCH_SIZE]
             rows: list[list[int]] = [[] for _ in some]
             steps = generate_tokens(
                 self._model, some, limits, sampling=choice.sampling, seed=choice.seed + first
@@ -105,7 +105,7 @@ class Generator:
         """Yield the generated text in pieces, as soon as each is complete."""
         prompt = self.prompt(text)
         ids: list[int] = []
-        said = ""
+        emitted = ""
         steps = generate_tokens(
             self._model,
             [prompt],
@@ -119,10 +119,10 @@ class Generator:
             whole = self.target_tokenizer.decode(ids)
             # A trailing U+FFFD may be an incomplete character; hold it back until its bytes arrive.
             ready = whole.rstrip("\ufffd")
-            if ready.startswith(said) and len(ready) > len(said):
-                yield ready[len(said) :]
-                said = ready
-        rest = self.target_tokenizer.decode(ids)[len(said) :]
+            if ready.startswith(emitted) and len(ready) > len(emitted):
+                yield ready[len(emitted) :]
+                emitted = ready
+        rest = self.target_tokenizer.decode(ids)[len(emitted) :]
         if rest:
             yield rest
 
@@ -148,7 +148,7 @@ class Generator:
                 "start token and needs a text to continue."
             )
         read = prompt.begin if prompt.source is None else prompt.source
-        longest = self._recipe.model.embedding.longest_sequence
+        longest = self._recipe.model.embedding.max_sequence_length
         if longest is not None and len(read) > longest:
             raise UserError(
                 f"{quoted(text)}: the text has {len(read)} tokens including special tokens; the "
@@ -161,10 +161,10 @@ class Generator:
         model = self._recipe.model
         embedding = model.embedding if model.decoder is None else model.decoder_embedding
         room = choice.max_new_tokens
-        if embedding.longest_sequence is not None:
-            begun = max(len(prompt.begin) for prompt in prompts)
+        if embedding.max_sequence_length is not None:
+            prompt_length = max(len(prompt.begin) for prompt in prompts)
             # The last generated token is not read, so it needs no position.
-            room = min(room, embedding.longest_sequence - begun + 1)
+            room = min(room, embedding.max_sequence_length - prompt_length + 1)
         vocabulary = self._vocabularies.target
         return StopRule(
             end=vocabulary.special_id("sep"), max_new_tokens=room, pad=vocabulary.special_id("pad")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.text.tokenizers import Tokenizer
 
-_TOKENS_A_BATCH = 8192
+_TOKENS_PER_BATCH = 8192
 """Maximum number of tokens per batch, padding included."""
 
 
@@ -42,7 +42,7 @@ def read_texts(
                 f"{place.encode('utf-8', 'replace').decode()}: is not valid UTF-8 at character "
                 f"{error.start}."
             ) from error
-        ids = tokenizer.encode_marked(text)
+        ids = tokenizer.encode_with_masks(text)
         if longest is not None and len(ids) > longest:
             raise UserError(
                 f"{place}: the text has {len(ids)} tokens including special tokens; the model "
@@ -68,14 +68,14 @@ def text_batches(
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
     while order:
         longest = len(texts[order[0]])
-        chosen = order[: max(1, _TOKENS_A_BATCH // longest)]
+        chosen = order[: max(1, _TOKENS_PER_BATCH // longest)]
         if not padded:
             chosen = [number for number in chosen if len(texts[number]) == longest]
         order = order[len(chosen) :]
         yield _batch([texts[number] for number in chosen], tuple(chosen), pad)
 
 
-def _batch(texts: Sequence[Sequence[int]], numbers: tuple[int, ...], pad: int) -> TextBatch:
+def _batch(texts: Sequence[Sequence[int]], indices: tuple[int, ...], pad: int) -> TextBatch:
     # real (B, T): where row i has a token, not padding.
     lengths = np.array([len(ids) for ids in texts])
     position = np.arange(lengths.max())
@@ -89,4 +89,4 @@ def _batch(texts: Sequence[Sequence[int]], numbers: tuple[int, ...], pad: int) -
         "segment_ids": ones,
         "example_ids": ones,
     }
-    return TextBatch(numbers, tuple(lengths.tolist()), tensors)
+    return TextBatch(indices, tuple(lengths.tolist()), tensors)

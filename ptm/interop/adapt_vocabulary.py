@@ -42,7 +42,7 @@ _STD = 0.02
 
 @dataclass(frozen=True)
 class Adapted:
-    """Counts of vocabulary rows in an adapted model."""
+    """BlockCounts of vocabulary rows in an adapted model."""
 
     size: int
     """Tokens in the new vocabulary."""
@@ -124,7 +124,7 @@ def adapt(
     old = recipe.tokenizer.load()
     config = find_tokenizer(vocabulary, options)
     new = config.load()
-    shortest = recipe.objective.shortest_row
+    shortest = recipe.objective.min_sequence_length
     size = recipe.data.row_size if isinstance(recipe, DataRecipe) else RowSize(shortest, shortest)
     recipe.objective.check_vocabulary(new.vocabulary, size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
@@ -132,7 +132,7 @@ def adapt(
             f"{vocabulary}: has the same tokens as {path}, in the same order; nothing to adapt."
         )
     rows = rows_of(old, new)
-    pieces = _pieces(old, new, rows) if new_rows == "pieces" else {}
+    pieces = _pieces_of_new_tokens(old, new, rows) if new_rows == "pieces" else {}
     ordinary = np.isin(np.flatnonzero(rows >= 0), new.vocabulary.ordinary_ids)
     if not ordinary.any() and not pieces:
         raise UserError(
@@ -142,7 +142,7 @@ def adapt(
     whole = source.tensors()
     bound = vocabulary_tensors(recipe, old.vocabulary.size)
     tensors = {
-        name: _adapted(name, tensor, rows, new_rows=new_rows, pieces=pieces)
+        name: _adapt_tensor(name, tensor, rows, new_rows=new_rows, pieces=pieces)
         if name in bound
         else tensor
         for name, tensor in whole.items()
@@ -176,7 +176,9 @@ def rows_of(old: Tokenizer, new: Tokenizer) -> NDArray[np.int64]:
     return rows
 
 
-def _pieces(old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]) -> dict[int, list[int]]:
+def _pieces_of_new_tokens(
+    old: Tokenizer, new: Tokenizer, rows: NDArray[np.int64]
+) -> dict[int, list[int]]:
     """Map new ids without an old row to the old ids of the token's text.
 
     Unknown and special pieces are dropped; a token of which no piece is left is absent.
@@ -214,7 +216,7 @@ def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
     return {name for name, shape in smaller.items() if larger[name] != shape}
 
 
-def _adapted(
+def _adapt_tensor(
     name: str,
     tensor: Tensor,
     rows: NDArray[np.int64],
@@ -235,12 +237,12 @@ def _adapted(
     else:
         filled = taken.mean(dim=0).expand(shape).clone()
     if pieces:
-        filled[list(pieces)] = _means(tensor, list(pieces.values()))
+        filled[list(pieces)] = _group_means(tensor, list(pieces.values()))
     filled[kept] = taken
     return filled
 
 
-def _means(tensor: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+def _group_means(tensor: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     """(V, …) -> (G, …): for each group of row numbers, the mean of these rows."""
     lengths = torch.tensor([len(group) for group in groups])
     group_of = torch.repeat_interleave(torch.arange(len(groups)), lengths)

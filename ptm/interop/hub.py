@@ -8,7 +8,7 @@ from pathlib import Path
 from ptm.errors import UserError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_SMALL = (
+_CONFIG_AND_TOKENIZER = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -48,12 +48,12 @@ def hub_folder(name: str, *, download: bool = True) -> Path:
             "model id on the Hugging Face Hub (NAME or OWNER/NAME)."
         )
     for weights in _WEIGHTS:
-        folder = _snapshot(name, (*_SMALL, *weights), download=download)
+        folder = _snapshot(name, (*_CONFIG_AND_TOKENIZER, *weights), download=download)
         if any(list(folder.glob(pattern)) for pattern in weights):
             return folder
     raise UserError(
         f'"{name}": the copy in {folder} has neither model.safetensors nor pytorch_model.bin; '
-        f"{_by_hand(name)}"
+        f"{_download_hint(name)}"
     )
 
 
@@ -76,7 +76,7 @@ def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
     except GatedRepoError as error:
         raise UserError(
             f'"{name}" is available only to users who have accepted its terms: log in with '
-            f"`hf auth login`, or {_by_hand(name)}"
+            f"`hf auth login`, or {_download_hint(name)}"
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f'"{name}" is neither a local folder nor a model on the Hub.') from error
@@ -88,11 +88,11 @@ def _snapshot(name: str, patterns: tuple[str, ...], *, download: bool) -> Path:
             ) from error
         raise UserError(
             f'"{name}" is neither a local folder nor in the Hub cache, and the Hub cannot be '
-            f"reached (no network, or HF_HUB_OFFLINE is set): {_by_hand(name)}"
+            f"reached (no network, or HF_HUB_OFFLINE is set): {_download_hint(name)}"
         ) from error
 
 
-def _by_hand(name: str) -> str:
+def _download_hint(name: str) -> str:
     return (
         f"download config.json, the tokenizer files and model.safetensors (or pytorch_model.bin) "
         f"from https://huggingface.co/{name} to a folder and pass that folder."

@@ -44,7 +44,7 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     for family in families():
-        if family.described_by(config):
+        if family.matches_config(config):
             try:
                 return family.to_recipe(config, {})
             except UserError as error:

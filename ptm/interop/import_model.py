@@ -49,7 +49,7 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
     _check_shapes(recipe, tensors, source)
-    left_out = folder.left_out(tensors, recipe)
+    left_out = folder.dropped_tensors(tensors, recipe)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
     return Imported(_parameters(tensors), tuple(left_out))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ptm.errors import UserError
 
 
-def joined(
+def concatenated(
     tensors: Mapping[str, Tensor],
     names: Sequence[str],
     *,
@@ -24,11 +24,11 @@ def joined(
     """
     parts = [tensors[name] for name in names]
     for name, part, count in zip(names, parts, rows or [width] * len(names), strict=True):
-        asked = (count,) if name.endswith("bias") else (count, width)
-        if tuple(part.shape) != asked:
+        expected = (count,) if name.endswith("bias") else (count, width)
+        if tuple(part.shape) != expected:
             raise UserError(
                 f"{name} has the shape {tuple(part.shape)}, but the hidden size {width} in "
-                f"config.json requires {asked}."
+                f"config.json requires {expected}."
             )
     return torch.cat(parts)
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from ptm.launch.hosts import names_here
-from ptm.launch.shell import on_host
+from ptm.launch.hosts import local_host_names
+from ptm.launch.shell import run_on_host
 
 _V2 = Path("/sys/fs/cgroup")
 _V1 = Path("/sys/fs/cgroup/memory")
@@ -45,7 +45,7 @@ def _cgroup(controller: str) -> str:
     return next((path.lstrip("/") for _, names, path in found if names == controller), "")
 
 
-def name_of(number: int) -> str:
+def signal_name(number: int) -> str:
     """Number and name of a signal, as in `9 (SIGKILL)`."""
     try:
         return f"{number} ({signal.Signals(number).name})"
@@ -71,7 +71,7 @@ def why(number: int, *, host: str, pid: int, killed_before: int | None) -> str:
 
 def _out_of_memory(host: str, pid: int, before: int | None) -> str:
     text = "The usual cause is that the host or its container ran out of memory"
-    here = host in names_here()
+    here = host in local_host_names()
     after = processes_killed_for_memory() if here else None
     if before is not None and after is not None:
         if after > before:
@@ -84,15 +84,15 @@ def _out_of_memory(host: str, pid: int, before: int | None) -> str:
                 ", but the kernel has killed no process for lack of memory since the launch "
                 "(oom_kill): the signal came from a user or another program"
             )
-    line = _kernel_said(host, pid, here=here)
+    line = _kernel_log_line(host, pid, here=here)
     return f"{text}. AttentionKernel log: {line}" if line else f"{text}."
 
 
-def _kernel_said(host: str, pid: int, *, here: bool) -> str:
+def _kernel_log_line(host: str, pid: int, *, here: bool) -> str:
     """The line of the kernel log about the killed process; empty if absent or not readable."""
     wanted = f"Killed process {pid} "
     if not here:
-        return on_host(host, f"dmesg 2>/dev/null | grep '{wanted}' | tail -n 1").out.strip()
+        return run_on_host(host, f"dmesg 2>/dev/null | grep '{wanted}' | tail -n 1").out.strip()
     try:
         done = subprocess.run(
             ["dmesg"], capture_output=True, text=True, errors="replace", timeout=10
@@ -103,7 +103,7 @@ def _kernel_said(host: str, pid: int, *, here: bool) -> str:
 
 
 def _shared_memory(host: str) -> str:
-    if host not in names_here():
+    if host not in local_host_names():
         return f"check `df /dev/shm` on {host}"
     try:
         usage = shutil.disk_usage(_SHM)

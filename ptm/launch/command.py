@@ -15,14 +15,14 @@ from typing import Literal
 
 import ptm
 from ptm.errors import UserError
-from ptm.launch.hosts import Slots, chosen, is_this_machine, read_hostfile
+from ptm.launch.hosts import Slots, chosen, is_local_host, read_hostfile
 
 Launcher = Literal["pdsh", "openmpi"]
 _JOB_HOSTFILE = Path("/job/hostfile")
 """The hostfile that DeepSpeed reads if no other is given."""
 _SAFE = re.compile(r"[\w@+=:,./-]*", re.ASCII)
 
-_WORDS = "--words="
+_ENCODED = "--words="
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Target:
         return [] if self.local else list(self.slots)
 
 
-def target_of(options: Options) -> Target:
+def resolve_target(options: Options) -> Target:
     """Select hosts and slots from the options and the hostfile.
 
     Raises UserError for an invalid hostfile and for options that contradict each other or it.
@@ -86,7 +86,7 @@ def target_of(options: Options) -> Target:
     if options.hostfile is None:
         if options.launcher != "pdsh" or options.launcher_args:
             raise UserError("--launcher and --launcher-args need --hostfile FILE.")
-        ids = _gpus_here()
+        ids = _local_gpus()
         wanted = (options.include, options.exclude, options.num_gpus)
         if ids:
             return Target(chosen({"localhost": ids}, *wanted), local=True, gpus=True)
@@ -105,13 +105,13 @@ def target_of(options: Options) -> Target:
                 "mpirun uses the whole hostfile. Write another hostfile, or use --launcher pdsh."
             )
         return Target(slots, local=False, gpus=False)
-    if len(slots) == 1 and is_this_machine(next(iter(slots))):
+    if len(slots) == 1 and is_local_host(next(iter(slots))):
         (ids,) = slots.values()
-        return Target({"localhost": ids}, local=True, gpus=bool(_gpus_here()))
+        return Target({"localhost": ids}, local=True, gpus=bool(_local_gpus()))
     return Target(slots, local=False, gpus=False)
 
 
-def _gpus_here() -> list[int]:
+def _local_gpus() -> list[int]:
     """Indexes of this machine's GPUs that CUDA_VISIBLE_DEVICES leaves visible."""
     import torch
 
@@ -128,7 +128,7 @@ def _gpus_here() -> list[int]:
     return [int(word) for word in words][:count]
 
 
-def command_of(options: Options, target: Target, *, address: str, port: int) -> list[str]:
+def launcher_command(options: Options, target: Target, *, address: str, port: int) -> list[str]:
     """The command that starts DeepSpeed's launcher; rank 0 listens at `address` and `port`."""
     # At level "error", the launcher logs each rank's command line after any exit code but 0, and 75
     # (stopped and saved) is no error.
@@ -157,7 +157,7 @@ def command_of(options: Options, target: Target, *, address: str, port: int) -> 
     rest = [options.recipe, *options.overrides, *(["--fresh"] if options.fresh else [])]
     if not target.local and options.launcher == "pdsh" and not all(map(_SAFE.fullmatch, rest)):
         # The shells of the other hosts would split or expand these arguments.
-        rest = [packed(rest)]
+        rest = [encode_arguments(rest)]
     return [*words, *rest]
 
 
@@ -169,17 +169,17 @@ def _program() -> list[str]:
     return ["--no_local_rank", "--module", "ptm", "train"]
 
 
-def packed(words: Sequence[str]) -> str:
+def encode_arguments(words: Sequence[str]) -> str:
     """Encode arguments as a single one that no shell, and not pdsh, splits or expands."""
-    return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()
+    return _ENCODED + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()
 
 
-def unpacked(words: Sequence[str]) -> list[str]:
+def decode_arguments(words: Sequence[str]) -> list[str]:
     """Decode arguments encoded by `packed`, keep others, drop the --local_rank DeepSpeed adds."""
     found: list[str] = []
     for word in words:
-        if word.startswith(_WORDS):
-            found += json.loads(base64.urlsafe_b64decode(word.removeprefix(_WORDS)))
+        if word.startswith(_ENCODED):
+            found += json.loads(base64.urlsafe_b64decode(word.removeprefix(_ENCODED)))
         elif not word.startswith("--local_rank"):
             found.append(word)
     return found

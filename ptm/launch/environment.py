@@ -29,7 +29,7 @@ SENT = "PTM_ENV_FILE"
 _NAMES = {"PATH", "LD_LIBRARY_PATH", "TOKENIZERS_PARALLELISM"}
 _PREFIXES = ("PYTHON", "OMP_", "TORCH_", "NCCL_", "GLOO_", "CUDA_", "HF_", "WANDB_", "PTM_", "DS_")
 _PROXIES = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
-_STAY = {
+_NEVER_FORWARDED = {
     *("CUDA_VISIBLE_DEVICES", "DS_ENV_FILE", LAUNCH, SENT),
     # These concern interactive use of Python on the launching host only.
     *("PYTHONSTARTUP", "PYTHONINSPECT"),
@@ -89,7 +89,7 @@ def forwarded(environment: Mapping[str, str]) -> Forwarded:
     """
     found = Forwarded()
     for name, value in environment.items():
-        if _travels(name, value):
+        if _is_forwarded(name, value):
             found.add(name, value)
     for folder in (Path.home(), Path.cwd()):
         path = folder / environment.get("DS_ENV_FILE", ".deepspeed_env")
@@ -99,12 +99,12 @@ def forwarded(environment: Mapping[str, str]) -> Forwarded:
     return found
 
 
-def _travels(name: str, value: str) -> bool:
+def _is_forwarded(name: str, value: str) -> bool:
     if name == "CUDA_VISIBLE_DEVICES":
         # The hostfile selects the GPUs of each host, but an empty value hides all of them.
         return not value
     known = name in _NAMES or name.lower() in _PROXIES or name.startswith(_PREFIXES)
-    return known and name not in _STAY
+    return known and name not in _NEVER_FORWARDED
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

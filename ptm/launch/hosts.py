@@ -104,12 +104,12 @@ def _parts(
         yield host, sorted(set(slots)) if colon else list(hosts[host])
 
 
-def is_this_machine(host: str) -> bool:
+def is_local_host(host: str) -> bool:
     """Whether `host` is this machine, by its host name or a loopback address."""
-    return host in (*_LOCAL, *names_here())
+    return host in (*_LOCAL, *local_host_names())
 
 
-def names_here() -> tuple[str, str]:
+def local_host_names() -> tuple[str, str]:
     """This machine's host name, in full and without its domain."""
     name = socket.gethostname()
     return name, name.partition(".")[0]

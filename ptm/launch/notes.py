@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm.launch.shell import on_hosts
+from ptm.launch.shell import run_on_hosts
 
 FOLDER = "ranks"
 _ENDED = "ended"
@@ -35,7 +35,7 @@ class RankStatus:
         return self.phase == _ENDED
 
 
-class Notes:
+class RankStatusFiles:
     """Reads the status files of one launch; ignores those of earlier launches."""
 
     def __init__(self, run: Path, launch: str, hosts: Sequence[str] = ()) -> None:
@@ -59,17 +59,17 @@ class Notes:
         where = shlex.quote(str(self._folder))
         script = f'for f in {where}/rank*.json; do cat "$f" && echo; done 2>/dev/null; exit 0'
         found = self.here()
-        for said in on_hosts(self._hosts, script).values():
-            found.update(self._of(said.out.splitlines()))
+        for result in run_on_hosts(self._hosts, script).values():
+            found.update(self._of(result.out.splitlines()))
         return found
 
     def _of(self, texts: Sequence[str]) -> dict[int, RankStatus]:
         found = {}
         for text in texts:
             try:
-                told = json.loads(text)
-                if told.pop("launch") == self._launch:
-                    found[told["rank"]] = RankStatus(**told)
+                fields = json.loads(text)
+                if fields.pop("launch") == self._launch:
+                    found[fields["rank"]] = RankStatus(**fields)
             except (ValueError, KeyError, TypeError):
                 continue
         return found

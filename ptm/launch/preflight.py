@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.launch.command import Options, Target, command_of, target_of
-from ptm.launch.shell import CommandResult, on_hosts
+from ptm.launch.command import Options, Target, launcher_command, resolve_target
+from ptm.launch.shell import CommandResult, run_on_hosts
 
 _PORT = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
 _HOW_TO_INSTALL = {
@@ -44,17 +44,17 @@ def prepare(options: Options) -> Prepared:
     """Check options, programs, recipe, inputs, batch size and hosts. Raises UserError."""
     if options.master_port is not None and not 0 < options.master_port < 65536:
         raise UserError(f"--master-port {options.master_port} is not a port (1 to 65535).")
-    target = target_of(options)
+    target = resolve_target(options)
     _check_programs(options, target)
-    with _looking_at(target) as look:
+    with _probe_hosts(target) as look:
         run, stop_file, node_local = _check_recipe(options, target)
-        said = look.result()
-    _check_hosts_reachable(said)
-    address, port = _meeting_point(options, target, said)
+        results = look.result()
+    _check_hosts_reachable(results)
+    address, port = _master_endpoint(options, target, results)
     return Prepared(
         options,
         target,
-        command_of(options, target, address=address, port=port),
+        launcher_command(options, target, address=address, port=port),
         run,
         stop_file,
         node_local,
@@ -81,23 +81,23 @@ def search_path() -> str:
 
 
 @contextmanager
-def _looking_at(target: Target) -> Iterator[Future[dict[str, CommandResult]]]:
+def _probe_hosts(target: Target) -> Iterator[Future[dict[str, CommandResult]]]:
     """Query each host in the background for a free port and its addresses."""
     python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_PORT)}"
     script = f"cd {shlex.quote(str(Path.cwd()))} && {python} && hostname -I"
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(on_hosts, target.hosts, script)
+        yield pool.submit(run_on_hosts, target.hosts, script)
 
 
-def _check_hosts_reachable(said: Mapping[str, CommandResult]) -> None:
-    silent = {host: one.error for host, one in said.items() if not one.reached}
+def _check_hosts_reachable(results: Mapping[str, CommandResult]) -> None:
+    silent = {host: one.error for host, one in results.items() if not one.reached}
     if silent:
         reasons = "; ".join(f"{host} ({_last_line(why)})" for host, why in silent.items())
         raise UserError(
             f"ssh cannot reach {reasons}. `ssh -o BatchMode=yes {next(iter(silent))} true` must "
             "succeed without a prompt."
         )
-    for host, one in said.items():
+    for host, one in results.items():
         if one.code:
             raise UserError(
                 f"{host}: {_last_line(one.error)}. Each host needs this folder ({Path.cwd()}) and "
@@ -128,13 +128,13 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     return folder.path.absolute(), folder.stop_file.absolute(), recipe.checkpoint.node_local
 
 
-def _meeting_point(
-    options: Options, target: Target, said: Mapping[str, CommandResult]
+def _master_endpoint(
+    options: Options, target: Target, results: Mapping[str, CommandResult]
 ) -> tuple[str, int]:
     """Address and port at which rank 0 listens for the other ranks."""
     if target.local:
         return "127.0.0.1", options.master_port or _free_port()
-    words = said[target.hosts[0]].out.split()
+    words = results[target.hosts[0]].out.split()
     address = options.master_addr or (words[1] if len(words) > 1 else target.hosts[0])
     return address, options.master_port or int(words[0])
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from ptm.launch.environment import LAUNCH
-from ptm.launch.shell import on_hosts
+from ptm.launch.shell import run_on_hosts
 
 _RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK")
 _PROGRAMS = ("launch/train.py", "ptm")
@@ -61,7 +61,7 @@ class _Process:
         return any(word.endswith(_PROGRAMS) for word in words[1:4]) and "--world_info" not in words
 
 
-def processes_here(launch: str) -> list[_Process]:
+def local_processes(launch: str) -> list[_Process]:
     """All processes of a launch on this host."""
     found = []
     for process in psutil.process_iter():
@@ -74,10 +74,10 @@ def processes_here(launch: str) -> list[_Process]:
     return found
 
 
-def ranks_here(launch: str) -> dict[int, int]:
+def local_ranks(launch: str) -> dict[int, int]:
     """Rank -> process id of the ranks that run on this host, without their child processes."""
     found: dict[int, int] = {}
-    ours = {process.pid: process for process in processes_here(launch)}
+    ours = {process.pid: process for process in local_processes(launch)}
     for process in ours.values():
         rank = process.rank
         if rank is None or not process.is_program:
@@ -88,32 +88,32 @@ def ranks_here(launch: str) -> dict[int, int]:
     return found
 
 
-def kill_here(launch: str, number: int) -> None:
+def kill_local(launch: str, number: int) -> None:
     """Send a signal to all processes of a launch on this host."""
-    for process in processes_here(launch):
+    for process in local_processes(launch):
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
 
-def kill_everywhere(launch: str, number: int, hosts: Iterable[str]) -> None:
+def kill_all(launch: str, number: int, hosts: Iterable[str]) -> None:
     """Send a signal to all processes of a launch on this host and on `hosts`."""
-    kill_here(launch, number)
+    kill_local(launch, number)
     what = f'kill -{number} "${{p%/environ}}"'
-    on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what=what))
+    run_on_hosts(hosts, _EACH.format(name=LAUNCH, launch=launch, what=what))
     if number == signal.SIGKILL:
         # A launcher may have started more processes since the first call.
-        kill_here(launch, number)
+        kill_local(launch, number)
 
 
-def any_of(launch: str) -> str:
+def list_processes_script(launch: str) -> str:
     """An sh script that prints the process ids of a launch on the host that runs it."""
     return _EACH.format(name=LAUNCH, launch=launch, what='echo "$p"')
 
 
 def hosts_with_processes(launch: str, hosts: Iterable[str]) -> list[str]:
     """Those of `hosts` that run processes of a launch; a host that ssh cannot reach is left out."""
-    said = on_hosts(hosts, any_of(launch))
-    return [host for host, one in said.items() if one.code == 0 and one.out.strip()]
+    results = run_on_hosts(hosts, list_processes_script(launch))
+    return [host for host, one in results.items() if one.code == 0 and one.out.strip()]
 
 
 class RankWatch:
@@ -128,7 +128,7 @@ class RankWatch:
         """pidfd of a running rank -> rank and process id."""
         self._seen: set[int] = set()
         self._next = 0.0
-        self.deaths: list[RankExit] = []
+        self.exits: list[RankExit] = []
 
     def wait(self, seconds: float) -> None:
         """Look for new ranks, then wait up to `seconds` for one of the known ranks to end."""
@@ -142,7 +142,7 @@ class RankWatch:
         for descriptor, _ in poll.poll(seconds * 1000):
             rank, pid = self._open.pop(descriptor)
             os.close(descriptor)
-            self.deaths.append(_death(rank, pid))
+            self.exits.append(_rank_exit(rank, pid))
 
     def close(self) -> None:
         """Stop watching; close all file descriptors."""
@@ -151,7 +151,7 @@ class RankWatch:
         self._open.clear()
 
     def _find(self) -> None:
-        for rank, pid in ranks_here(self._launch).items():
+        for rank, pid in local_ranks(self._launch).items():
             if rank in self._seen:
                 continue
             try:
@@ -162,7 +162,7 @@ class RankWatch:
             self._open[descriptor] = (rank, pid)
 
 
-def _death(rank: int, pid: int) -> RankExit:
+def _rank_exit(rank: int, pid: int) -> RankExit:
     """How the process of a rank ended, from /proc.
 
     Works only until the launcher, which polls once a second, reaps the process. psutil reports exit

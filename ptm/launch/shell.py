@@ -27,12 +27,12 @@ class CommandResult:
         return self.code != _NO_ANSWER
 
 
-def command_on(host: str | None, script: str) -> list[str]:
+def shell_command(host: str | None, script: str) -> list[str]:
     """The command that runs an sh script on `host`, or on this machine if `host` is None."""
     return ["sh", "-c", script] if host is None else [*_SSH, host, script]
 
 
-def on_host(
+def run_on_host(
     host: str,
     script: str,
     *,
@@ -40,7 +40,7 @@ def on_host(
     seconds: float = 15,
 ) -> CommandResult:
     """Run an sh script on `host` with `given` as standard input, which `ps` does not show."""
-    command = command_on(host, script)
+    command = shell_command(host, script)
     try:
         done = subprocess.run(
             command,
@@ -61,13 +61,15 @@ def on_host(
     )
 
 
-def on_hosts(
+def run_on_hosts(
     hosts: Iterable[str], script: str, *, given: str = "", seconds: float = 15
 ) -> dict[str, CommandResult]:
-    """Run an sh script on all of `hosts` in parallel, as `on_host` does; host -> result."""
+    """Run an sh script on all of `hosts` in parallel, as `run_on_host` does; host -> result."""
     names = list(hosts)
     if not names:
         return {}
     with ThreadPoolExecutor(min(len(names), _AT_ONCE)) as pool:
-        said = pool.map(lambda host: on_host(host, script, given=given, seconds=seconds), names)
-        return dict(zip(names, said, strict=True))
+        results = pool.map(
+            lambda host: run_on_host(host, script, given=given, seconds=seconds), names
+        )
+        return dict(zip(names, results, strict=True))

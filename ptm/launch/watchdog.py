@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ptm.errors import EXIT_STOPPED
-from ptm.launch.processes import any_of
-from ptm.launch.shell import command_on
+from ptm.launch.processes import list_processes_script
+from ptm.launch.shell import shell_command
 
 _SCRIPT = """\
 read -r word && exit 0
@@ -34,13 +34,13 @@ class Watchdog:
     def __init__(self, launch: str, stop_file: Path, hosts: Sequence[str]) -> None:
         """`hosts`: the hosts of the launch, that of rank 0 first; empty for this machine alone."""
         script = _SCRIPT.format(
-            any_left=any_of(launch),
+            any_left=list_processes_script(launch),
             code=EXIT_STOPPED,
             aside=shlex.quote(f"{stop_file}.{launch}"),
             file=shlex.quote(str(stop_file)),
         )
         self._shell = subprocess.Popen(
-            command_on(hosts[0] if hosts else None, script),
+            shell_command(hosts[0] if hosts else None, script),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -35,7 +35,7 @@ class StepBatch:
     capacity: int
 
 
-def no_rows(objective: Objective) -> StepBatch:
+def empty_batch(objective: Objective) -> StepBatch:
     """Return the empty batch of a rank that loads no rows (a middle pipeline stage)."""
     counts = {metric.count: 0 for metric in objective.metrics}
     return StepBatch(micro_batches=(), counts=counts, examples=0, tokens=0, capacity=0)
@@ -68,7 +68,7 @@ class TrainStream:
             first_row += self._batch.global_batch_size
 
 
-def described_rows(
+def describe_rows(
     rows: PackedDataset, batch: BatchPlan, first_row: int, *, text: bool
 ) -> dict[str, Any]:
     """Describe the global batch that starts at `first_row`: epoch, rows, examples.
@@ -97,11 +97,11 @@ def evaluation_batches(
         if chosen.size:
             part = rows.micro_batch(chosen, np.zeros_like(chosen))
         else:
-            part = _nothing_of(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
+            part = _zeros_like(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
         yield step_batch([part], rows.objective, micro_rows=micro_rows)
 
 
-def _nothing_of(part: MicroBatch) -> MicroBatch:
+def _zeros_like(part: MicroBatch) -> MicroBatch:
     return MicroBatch(
         tensors={name: np.zeros_like(array) for name, array in part.tensors.items()},
         counts=dict.fromkeys(part.counts, 0),
@@ -127,7 +127,7 @@ def step_batch(
         micro_batches=tuple(
             _tensors(
                 {
-                    name: _lengthened(
+                    name: _pad_rows(
                         array, capacity if name in objective.ragged_tensors else micro_rows
                     )
                     for name, array in part.tensors.items()
@@ -142,7 +142,7 @@ def step_batch(
     )
 
 
-def _lengthened(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
+def _pad_rows(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
     """Return `array` padded with zeros along its first axis up to `length`."""
     if length is None or len(array) == length:
         return array

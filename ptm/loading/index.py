@@ -18,11 +18,11 @@ from ptm.data.documents import Documents, held_out_documents
 from ptm.data.examples import Examples
 from ptm.data.index_cache import (
     Arrays,
+    build_lock,
     cached_arrays,
-    forget_arrays,
-    keep_number,
-    kept_number,
-    only_one,
+    remove_arrays,
+    store_number,
+    stored_number,
 )
 from ptm.data.packing import PackedRows, one_per_row, pack_sides
 from ptm.recipe import DataRecipe
@@ -65,8 +65,8 @@ class EpochIndexes:
         # A named evaluation set uses its whole store.
         self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
         self._drawings = recipe.objective.index_variants
-        self._opening: dict[int, Future[EpochIndex]] = {}
-        self._claiming, self._counting = threading.Lock(), threading.Lock()
+        self._futures: dict[int, Future[EpochIndex]] = {}
+        self._claim_lock, self._count_lock = threading.Lock(), threading.Lock()
         self._ends: I64 = np.empty(0, dtype=np.int64)
 
     @property
@@ -80,14 +80,14 @@ class EpochIndexes:
 
     def at(self, variant: int) -> EpochIndex:
         """Return the index of a variant; build it, or wait for the thread that is building it."""
-        future, mine = self._claimed(variant)
+        future, mine = self._claim(variant)
         if mine:
             self._open_into(future, variant)
         return future.result()
 
     def prefetch(self, variant: int) -> None:
         """Start to build the index of a variant in a thread, unless it is built or in progress."""
-        future, mine = self._claimed(variant)
+        future, mine = self._claim(variant)
         if mine:
             threading.Thread(
                 target=self._open_into, args=(future, variant), name="ptm-index", daemon=True
@@ -96,23 +96,23 @@ class EpochIndexes:
     def epoch_ends(self, position: int) -> I64:
         """Return the cumulative rows at the end of each epoch, up to the epoch of `position`."""
         if not self._ends.size or self._ends[-1] <= position:
-            with self._counting:
+            with self._count_lock:
                 while not self._ends.size or self._ends[-1] <= position:
                     before = int(self._ends[-1]) if self._ends.size else 0
                     drawing = int(self.variant_of(np.array(self._ends.size)))
                     self._ends = np.append(self._ends, before + self._row_count(drawing))
         return self._ends
 
-    def _claimed(self, variant: int) -> tuple[Future[EpochIndex], bool]:
+    def _claim(self, variant: int) -> tuple[Future[EpochIndex], bool]:
         """Return the future of an index and whether the caller must fulfil it."""
-        with self._claiming:
-            if variant in self._opening:
-                return self._opening[variant], False
+        with self._claim_lock:
+            if variant in self._futures:
+                return self._futures[variant], False
             if self._drawings is None:
-                past = [one for one in self._opening if 0 < one < variant - 1]
+                past = [one for one in self._futures if 0 < one < variant - 1]
                 for one in past:
-                    del self._opening[one]
-            future = self._opening[variant] = Future[EpochIndex]()
+                    del self._futures[one]
+            future = self._futures[variant] = Future[EpochIndex]()
             return future, True
 
     def _open_into(self, future: Future[EpochIndex], variant: int) -> None:
@@ -124,12 +124,12 @@ class EpochIndexes:
     def _opened(self, variant: int) -> EpochIndex:
         objective, key = self._objective, self._key(variant)
         if self.change:
-            with only_one(self._store.folder, self._fingerprint, self._key(None)):
+            with build_lock(self._store.folder, self._fingerprint, self._key(None)):
                 arrays = self._cached(variant)
                 rows = len(arrays["row_ends"])
-                keep_number(self._store.folder, self._fingerprint, f"{key}-rows", rows)
+                store_number(self._store.folder, self._fingerprint, f"{key}-rows", rows)
             if self._drawings is None and variant > 2:
-                forget_arrays(self._store.folder, self._fingerprint, self._key(variant - 2))
+                remove_arrays(self._store.folder, self._fingerprint, self._key(variant - 2))
         else:
             arrays = self._cached(variant)
         examples = objective.index_type.from_arrays(
@@ -143,7 +143,7 @@ class EpochIndexes:
 
     def _row_count(self, variant: int) -> int:
         key = f"{self._key(variant)}-rows"
-        kept = kept_number(self._store.folder, self._fingerprint, key)
+        kept = stored_number(self._store.folder, self._fingerprint, key)
         return len(self.at(variant).rows) if kept is None else kept
 
     @property

@@ -28,7 +28,7 @@ __all__ = ["TRAIN", "PackedDataset", "open_rows", "open_store", "store_of", "voc
 class PackedDataset:
     """The packed rows of one split of a store, with all that is needed to build tensors from them.
 
-    `len`, `lengths`, `fill` and `left_out` describe variant 0 of the row index.
+    `len`, `lengths`, `fill` and `dropped_tensors` describe variant 0 of the row index.
     """
 
     store: TokenStore
@@ -58,7 +58,7 @@ class PackedDataset:
 
     @property
     def left_out(self) -> str:
-        """Counts of what the objective left out of the examples, as text; "" if nothing."""
+        """BlockCounts of what the objective left out of the examples, as text; "" if nothing."""
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
@@ -180,7 +180,7 @@ def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
     """Return the vocabularies of source and target; `tokenizer` is that of the source."""
     target = recipe.target_tokenizer
     if target is None:
-        return Vocabularies.one(tokenizer.vocabulary)
+        return Vocabularies.shared(tokenizer.vocabulary)
     return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
 
 

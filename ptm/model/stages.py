@@ -45,9 +45,11 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
     vectors of a stage are `frozen` (canonical names).
     """
     sizes = operation_sizes(plan)
-    bounds = balanced(sizes, stages)
+    bounds = balanced_partition(sizes, stages)
     if bounds is None:
-        most = next(n for n in range(min(stages, len(sizes)), 0, -1) if balanced(sizes, n))
+        most = next(
+            n for n in range(min(stages, len(sizes)), 0, -1) if balanced_partition(sizes, n)
+        )
         raise UserError(
             f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
             "because every stage needs a matrix and a bias or norm of its own. "
@@ -69,7 +71,7 @@ def _check_every_stage_trains(plan: Plan, bounds: Sequence[int], learning: Seque
             )
 
 
-def balanced(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
+def balanced_partition(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:
     """Cut `sizes` into contiguous parts that each have matrices and vectors, as evenly as possible.
 
     The largest part is as small as possible; on a tie, the next largest parts decide. Returns the

@@ -45,12 +45,13 @@ def rate_factors(plan: Plan, decay: float) -> dict[str, float]:
     block.
     """
     # For each module, the number of blocks up to and including its first operation.
-    begun: dict[str, int] = {}
+    blocks_so_far: dict[str, int] = {}
     blocks = 0
     for step in plan.operations:
-        if step.key not in begun:
+        if step.key not in blocks_so_far:
             blocks += step.block
-            begun[step.key] = blocks
+            blocks_so_far[step.key] = blocks
     return {
-        name: decay ** (blocks - begun[name.partition(".")[0]]) for name in plan.parameter_shapes
+        name: decay ** (blocks - blocks_so_far[name.partition(".")[0]])
+        for name in plan.parameter_shapes
     }

@@ -60,7 +60,7 @@ class AdafactorUpdates(torch.optim.Optimizer):
                 state[name] = parameter.new_zeros(shape)
             state["step"] = parameter.new_zeros(())
         assert parameter.grad is not None
-        update = self._normalised(parameter.grad, state)
+        update = self._precondition(parameter.grad, state)
         update /= (_root_mean_square(update) / self._clip_threshold).clamp_(min=1.0)
         if self._scale_parameter:
             rate = rate * _root_mean_square(parameter).clamp_(min=self._epsilon2)
@@ -71,21 +71,21 @@ class AdafactorUpdates(torch.optim.Optimizer):
             parameter *= 1 - weight_decay * rate
         parameter -= update
 
-    def _normalised(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
+    def _precondition(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Update the second moment with `gradient`; return the gradient divided by its root."""
         state["step"] += 1
         # The weight of the newest squared gradient: 1 - beta2 of this step.
-        newest = state["step"] ** self._decay_rate
+        newest_weight = state["step"] ** self._decay_rate
         squared = gradient.square().add_(self._epsilon1)
         if "exp_avg_sq" in state:
             return torch.mul(
-                gradient, state["exp_avg_sq"].lerp_(squared, newest).rsqrt(), out=squared
+                gradient, state["exp_avg_sq"].lerp_(squared, newest_weight).rsqrt(), out=squared
             )
-        rows = state["exp_avg_sq_row"].lerp_(squared.mean(dim=-1), newest)
-        columns = state["exp_avg_sq_col"].lerp_(squared.mean(dim=-2), newest)
-        of_rows = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
+        rows = state["exp_avg_sq_row"].lerp_(squared.mean(dim=-1), newest_weight)
+        columns = state["exp_avg_sq_col"].lerp_(squared.mean(dim=-2), newest_weight)
+        row_factor = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
         # Reuse the memory of `squared`: the gradient of an embedding is large.
-        return torch.mul(gradient, of_rows, out=squared).mul_(columns.rsqrt().unsqueeze(-2))
+        return torch.mul(gradient, row_factor, out=squared).mul_(columns.rsqrt().unsqueeze(-2))
 
 
 def _root_mean_square(values: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.positions import rotate
+from ptm.nn.positions import apply_rotary
 from ptm.nn.visibility import AttentionPattern, same_example
 
 # B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
 # in cross-attention and with a cache: Q query tokens, K key tokens per row.
 
 
-class Projections(nn.Module):
+class AttentionProjections(nn.Module):
     """The projections to the queries, keys and values of all heads, and the output projection."""
 
     def __init__(self, shape: HeadShape) -> None:
@@ -33,7 +33,7 @@ class Projections(nn.Module):
         shape = self.shape
         sizes = (shape.query_width, shape.key_width, shape.key_width)
         query, key, value = (
-            heads_of(part, shape.head_size) for part in self.qkv(hidden).split(sizes, dim=-1)
+            split_heads(part, shape.head_size) for part in self.qkv(hidden).split(sizes, dim=-1)
         )
         return query, key, value
 
@@ -63,7 +63,7 @@ class AttentionKernel(Protocol):
         ...
 
 
-class SelfAttention(Projections):
+class SelfAttention(AttentionProjections):
     """Multi-head self-attention within examples, masked by the attention pattern `pattern`.
 
     `theta` is the base of rotary positions; None for no rotary positions.
@@ -108,8 +108,8 @@ class SelfAttention(Projections):
         query, key, value = self.split(hidden)
         if self.theta is not None:
             assert position_ids is not None, "rotary positions need position_ids"
-            query = rotate(query, position_ids, theta=self.theta)
-            key = rotate(key, position_ids, theta=self.theta)
+            query = apply_rotary(query, position_ids, theta=self.theta)
+            key = apply_rotary(key, position_ids, theta=self.theta)
         if self.kernel is not None and self.cache is None:
             return self.merge(
                 self.kernel(
@@ -123,7 +123,7 @@ class SelfAttention(Projections):
             )
         key_ids = example_ids
         if self.cache is not None:
-            key, value, key_ids, segment_ids = self.cache.extended(
+            key, value, key_ids, segment_ids = self.cache.append(
                 key, value, example_ids, segment_ids
             )
         mask = self.pattern.mask(example_ids, key_ids, segment_ids)
@@ -159,7 +159,7 @@ class CrossAttention(nn.Module):
 
         Padding attends to padding.
         """
-        query = heads_of(self.query(hidden), self.shape.head_size)
+        query = split_heads(self.query(hidden), self.shape.head_size)
         key, value = self._memory(memory, memory_ids)
         mask = same_example(example_ids, memory_ids)
         # An example, or padding, may have no token on the encoder's side: attend to all keys then,
@@ -175,14 +175,15 @@ class CrossAttention(nn.Module):
         if self.cache is not None and not self.cache.is_empty:
             return self.cache.content[:2]
         key, value = (
-            heads_of(part, self.shape.head_size) for part in self.key_value(memory).chunk(2, dim=-1)
+            split_heads(part, self.shape.head_size)
+            for part in self.key_value(memory).chunk(2, dim=-1)
         )
         if self.cache is not None:
-            self.cache.extended(key, value, memory_ids, None)
+            self.cache.append(key, value, memory_ids, None)
         return key, value
 
 
-def heads_of(projected: Tensor, size: int) -> Tensor:
+def split_heads(projected: Tensor, size: int) -> Tensor:
     """Split the heads of `size` S: (B, T, heads x S) -> (B, heads, T, S)."""
     return projected.view(*projected.shape[:-1], -1, size).transpose(1, 2)
 
@@ -206,7 +207,7 @@ def scaled_attention(
     )
 
 
-class ResidualAttention(Projections):
+class ResidualAttention(AttentionProjections):
     """Softmax over this layer's scores plus the previous layer's (RealFormer, He et al. 2020).
 
     The scores that are passed on are not masked. Each layer masks other examples itself, so no

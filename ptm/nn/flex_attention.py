@@ -64,11 +64,11 @@ class FlexKernel:
         segment_ids: Tensor | None,
         position_bias: Tensor | None,
     ) -> Tensor:
-        mixed: Tensor = _kernel(query.device.type)(
+        mixed: Tensor = _compiled_flex_attention(query.device.type)(
             query,
             key,
             value,
-            score_mod=None if position_bias is None else _added(position_bias),
+            score_mod=None if position_bias is None else _bias_score_mod(position_bias),
             block_mask=self._masks.of(self._pattern, example_ids, segment_ids),
             scale=self._scale,
             enable_gqa=query.shape[1] != key.shape[1],
@@ -77,14 +77,14 @@ class FlexKernel:
 
 
 @cache
-def _kernel(device: str) -> Callable[..., Any]:
+def _compiled_flex_attention(device: str) -> Callable[..., Any]:
     """FlexAttention, compiled on CUDA; elsewhere the eager reference implementation."""
     if device != "cuda":
         return flex_attention
     return torch.compile(flex_attention, dynamic=False)
 
 
-def _added(bias: Tensor) -> Callable[..., Tensor]:
+def _bias_score_mod(bias: Tensor) -> Callable[..., Tensor]:
     def score(score: Tensor, row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return score + bias[0, head, query, key]
 

@@ -34,7 +34,7 @@ class KeyValueCache:
         key, value, example_ids, *segments = self._seen
         return key, value, example_ids, segments[0] if segments else None
 
-    def extended(
+    def append(
         self, key: Tensor, value: Tensor, example_ids: Tensor, segment_ids: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Append these tokens to the cache and return the whole content."""
@@ -56,7 +56,7 @@ class KeyValueCache:
 
 
 @runtime_checkable
-class Cached(Protocol):
+class SupportsCache(Protocol):
     """A module that can use a cache."""
 
     cache: KeyValueCache | None
@@ -64,12 +64,12 @@ class Cached(Protocol):
 
 
 @contextmanager
-def remembering(model: nn.Module) -> Iterator[Sequence[KeyValueCache]]:
+def use_cache(model: nn.Module) -> Iterator[Sequence[KeyValueCache]]:
     """Context manager: all attention of `model` also attends to the tokens of earlier calls in it.
 
     Yields the caches, one per module.
     """
-    modules = [module for module in model.modules() if isinstance(module, Cached)]
+    modules = [module for module in model.modules() if isinstance(module, SupportsCache)]
     caches = [KeyValueCache() for _ in modules]
     for module, cache in zip(modules, caches, strict=True):
         module.cache = cache

@@ -59,7 +59,7 @@ class RelativePositionBias(nn.Module):
         are masked.
         """
         queries = example_ids.shape[1]
-        keys = queries + self._seen_before(example_ids)
+        keys = queries + self._append_to_cache(example_ids)
         place = torch.arange(keys, device=example_ids.device)
         bucket = relative_buckets(
             place[None, :] - place[keys - queries :, None],
@@ -70,17 +70,17 @@ class RelativePositionBias(nn.Module):
         # Contiguous, because it may be sent to another pipeline stage.
         return nn.functional.embedding(bucket, self.weight).permute(2, 0, 1)[None].contiguous()
 
-    def _seen_before(self, example_ids: Tensor) -> int:
+    def _append_to_cache(self, example_ids: Tensor) -> int:
         """The number of tokens of earlier calls; counts those of this one in the cache."""
         if self.cache is None:
             return 0
         before = self.cache.length
         nothing = example_ids.new_empty((*example_ids.shape, 0))
-        self.cache.extended(nothing, nothing, example_ids, None)
+        self.cache.append(nothing, nothing, example_ids, None)
         return before
 
 
-def rotate(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
+def apply_rotary(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:
     """Rotate each pair (i, i + S/2) of (B, H, T, S) by the angle position (B, T) x theta^(-2i / S).
 
     Computed in fp32, because half precision cannot represent the angles of late positions; returned

@@ -31,7 +31,7 @@ class ResidualLayer(nn.Module):
         return joined
 
 
-class _SelfAttending(ResidualLayer):
+class _SelfAttentionLayer(ResidualLayer):
     """The branches of self-attention and feed-forward.
 
     Without `first_norm`, the attention branch has no norm.
@@ -53,10 +53,12 @@ class _SelfAttending(ResidualLayer):
         self.feed_forward = feed_forward
         self.feed_forward_norm = build_norm(shape, width)
 
-    def self_attention(self, hidden: Tensor, example_ids: Tensor, **told: Tensor) -> Tensor:
+    def self_attention(self, hidden: Tensor, example_ids: Tensor, **extra_inputs: Tensor) -> Tensor:
         """The self-attention branch: (B, T, D), ids (B, T), extra inputs -> (B, T, D)."""
         read = self.before(self.attention_norm, hidden)
-        return self.after(self.attention_norm, hidden, self.attention(read, example_ids, **told))
+        return self.after(
+            self.attention_norm, hidden, self.attention(read, example_ids, **extra_inputs)
+        )
 
     def feed_forward_branch(self, hidden: Tensor) -> Tensor:
         """The feed-forward branch: (B, T, D) -> (B, T, D)."""
@@ -64,7 +66,7 @@ class _SelfAttending(ResidualLayer):
         return self.after(self.feed_forward_norm, hidden, lowered)
 
 
-class TransformerLayer(_SelfAttending):
+class TransformerLayer(_SelfAttentionLayer):
     """Self-attention, then feed-forward.
 
     `told` names the extra inputs of self-attention (`position_ids` …), in the order of the call.
@@ -83,13 +85,13 @@ class TransformerLayer(_SelfAttending):
         super().__init__(attention, feed_forward, shape, pre_norm=pre_norm, first_norm=first_norm)
         self.extra_inputs = extra_inputs
 
-    def forward(self, hidden: Tensor, example_ids: Tensor, *told: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, example_ids: Tensor, *extra_inputs: Tensor) -> Tensor:
         """(B, T, D), example ids (B, T), extra inputs of attention -> (B, T, D)."""
-        named = dict(zip(self.extra_inputs, told, strict=True))
+        named = dict(zip(self.extra_inputs, extra_inputs, strict=True))
         return self.feed_forward_branch(self.self_attention(hidden, example_ids, **named))
 
 
-class DecoderLayer(_SelfAttending):
+class DecoderLayer(_SelfAttentionLayer):
     """Self-attention, cross-attention, then feed-forward; `told` as in `TransformerLayer`."""
 
     def __init__(
@@ -113,17 +115,17 @@ class DecoderLayer(_SelfAttending):
         example_ids: Tensor,
         memory: Tensor,
         memory_ids: Tensor,
-        *told: Tensor,
+        *extra_inputs: Tensor,
     ) -> Tensor:
         """(B, T, D), ids (B, T), memory (B, K, D), its ids (B, K), extra inputs -> (B, T, D)."""
-        named = dict(zip(self.extra_inputs, told, strict=True))
+        named = dict(zip(self.extra_inputs, extra_inputs, strict=True))
         hidden = self.self_attention(hidden, example_ids, **named)
         read = self.before(self.cross_attention_norm, hidden)
         crossed = self.cross_attention(read, example_ids, memory, memory_ids)
         return self.feed_forward_branch(self.after(self.cross_attention_norm, hidden, crossed))
 
 
-class ResidualAttentionLayer(_SelfAttending):
+class ResidualAttentionLayer(_SelfAttentionLayer):
     """RealFormer's layer: takes the attention scores of the previous layer, passes on its own."""
 
     def forward(

@@ -76,31 +76,37 @@ class _VocabularySums(torch.autograd.Function):
         weights: Tensor,
         smoothing: float,
         chunk: int,
-        learns: bool,
+        needs_gradient: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        needed = ctx.needs_input_grad[:3] if learns else (False, False, False)
-        of_hidden = torch.empty_like(hidden) if needed[0] else None
-        of_weight = torch.zeros_like(weight, dtype=wide) if needed[1] else None
-        of_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and needed[2] else None
-        counted = (weights != 0).to(wide)
+        compute_dtype = torch.promote_types(hidden.dtype, torch.float32)
+        needed = ctx.needs_input_grad[:3] if needs_gradient else (False, False, False)
+        grad_hidden = torch.empty_like(hidden) if needed[0] else None
+        grad_weight = torch.zeros_like(weight, dtype=compute_dtype) if needed[1] else None
+        grad_bias = (
+            torch.zeros_like(bias, dtype=compute_dtype) if bias is not None and needed[2] else None
+        )
+        counted = (weights != 0).to(compute_dtype)
         targets = targets.masked_fill(counted == 0, 0)
-        sums = hidden.new_zeros(3, dtype=wide)
+        sums = hidden.new_zeros(3, dtype=compute_dtype)
         for start in range(0, hidden.shape[0], chunk):
-            here = slice(start, start + chunk)
-            logits = F.linear(hidden[here], weight, bias).to(wide)
-            totals = _judge(logits, targets[here], counted[here], sums, smoothing=smoothing)
+            chunk_rows = slice(start, start + chunk)
+            logits = F.linear(hidden[chunk_rows], weight, bias).to(compute_dtype)
+            totals = _accumulate_sums(
+                logits, targets[chunk_rows], counted[chunk_rows], sums, smoothing=smoothing
+            )
             if not any(needed):
                 continue
-            _turn_into_gradient(logits, targets[here], counted[here], totals, smoothing=smoothing)
-            if of_bias is not None:
-                of_bias += logits.sum(dim=0)
-            of_logits = logits.to(hidden.dtype)
-            if of_hidden is not None:
-                torch.mm(of_logits, weight, out=of_hidden[here])
-            if of_weight is not None:
-                _add_product(of_weight, of_logits.t(), hidden[here])
-        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+            _exponentials_to_gradient(
+                logits, targets[chunk_rows], counted[chunk_rows], totals, smoothing=smoothing
+            )
+            if grad_bias is not None:
+                grad_bias += logits.sum(dim=0)
+            grad_logits = logits.to(hidden.dtype)
+            if grad_hidden is not None:
+                torch.mm(grad_logits, weight, out=grad_hidden[chunk_rows])
+            if grad_weight is not None:
+                _add_product(grad_weight, grad_logits.t(), hidden[chunk_rows])
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtype = hidden.dtype
         loss, nll, hits = sums[0].clone(), sums[1].clone(), sums[2].clone()
         ctx.mark_non_differentiable(nll, hits)
@@ -110,14 +116,14 @@ class _VocabularySums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         # In place: with a large vocabulary, a copy would be the largest tensor of all.
-        found = [
+        gradients = [
             None if gradient is None else gradient.mul_(scale).to(ctx.dtype)
             for gradient in ctx.saved_tensors
         ]
-        return (*found, None, None, None, None, None)
+        return (*gradients, None, None, None, None, None)
 
 
-def _judge(
+def _accumulate_sums(
     logits: Tensor, targets: Tensor, counted: Tensor, sums: Tensor, *, smoothing: float
 ) -> Tensor:
     """Add loss, nll and hits of `logits` (C, V) to `sums` (3), in place.
@@ -128,16 +134,18 @@ def _judge(
     logits -= largest[:, None]
     # chosen: the logits of the targets; apart: the label smoothing term of the loss (C).
     chosen = logits.gather(1, targets[:, None]).squeeze(1)
-    apart = smoothing * (chosen - logits.mean(dim=-1)) if smoothing else torch.zeros_like(chosen)
+    smoothing_loss = (
+        smoothing * (chosen - logits.mean(dim=-1)) if smoothing else torch.zeros_like(chosen)
+    )
     totals = logits.exp_().sum(dim=-1)
     nll = totals.log() - chosen
-    judged = torch.stack([nll + apart, nll, (likeliest == targets).to(nll.dtype)])
+    per_position = torch.stack([nll + smoothing_loss, nll, (likeliest == targets).to(nll.dtype)])
     # Not a product with `counted`: an ignored position may be infinite.
-    sums += judged.masked_fill(counted == 0, 0.0).sum(dim=1)
+    sums += per_position.masked_fill(counted == 0, 0.0).sum(dim=1)
     return totals
 
 
-def _turn_into_gradient(
+def _exponentials_to_gradient(
     exponentials: Tensor, targets: Tensor, counted: Tensor, totals: Tensor, *, smoothing: float
 ) -> None:
     """Turn the exponentials (C, V), in place, into the gradient of the loss by the logits.

@@ -72,11 +72,11 @@ def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
             "layout documents is a whole document. Set it to true, or use the layout sentences "
             "for a corpus with one sentence per line.",
         )
-    if recipe.data.sequence_length < objective.shortest_row:
+    if recipe.data.sequence_length < objective.min_sequence_length:
         yield Problem(
             "data.sequence_length",
             f"{recipe.data.sequence_length} is too short for objective.type = {objective.type}: it "
-            f"must be at least {objective.shortest_row}.",
+            f"must be at least {objective.min_sequence_length}.",
         )
     if objective.needs_word_starts and recipe.data.segmenter is None:
         yield Problem(
@@ -135,7 +135,7 @@ def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
 
 
 def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> Iterator[Problem]:
-    longest = embedding.longest_sequence
+    longest = embedding.max_sequence_length
     if longest is not None and length > longest:
         offset = embedding.position_offset
         less = f" minus position_offset = {offset}" if offset else ""
@@ -155,7 +155,7 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"{embedding.segments} is less than the {recipe.objective.segments} segments of an "
             f"example of objective.type = {recipe.objective.type}.",
         )
-    if data.packing and not recipe.model.encoder.separates_examples:
+    if data.packing and not recipe.model.encoder.supports_packing:
         yield Problem(
             "data.packing",
             f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. "

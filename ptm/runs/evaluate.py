@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ptm.engines.metric_sums import CountingIterator, means_of, metric_sums
+from ptm.engines.metric_sums import CountingIterator, metric_means, metric_sums
 from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
@@ -70,7 +70,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
             "rows": len(rows),
             "examples": int(rows.lengths.size),
             "tokens": int(rows.lengths.sum()),
-            **means_of(sums, batches.counts, recipe.objective),
+            **metric_means(sums, batches.counts, recipe.objective),
         }
         found |= {metric_key(name, key): value for key, value in figures.items()}
     return found

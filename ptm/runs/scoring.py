@@ -36,7 +36,7 @@ class HeldOut:
     reference: str
 
 
-def written_scores(
+def generation_scores(
     source: ModelSource,
     overrides: Sequence[str],
     choice: GenerationConfig,
@@ -63,7 +63,7 @@ def written_scores(
     done = 0
     for name, rows in evaluation_rows(recipe, generator.tokenizer).items():
         references, written = [], []
-        for some in _portions(_held_out(rows, generator), count):
+        for some in _chunks(_held_out(rows, generator), count):
             references += [example.reference for example in some]
             written += generator.write([example.prompt for example in some], choice)
             done += len(some)
@@ -125,10 +125,10 @@ def _held_out(rows: PackedDataset, generator: Generator) -> Iterator[HeldOut]:
         chosen = np.arange(first, min(first + _ROWS_TOGETHER, len(rows)), dtype=np.int64)
         batch = rows.micro_batch(chosen, np.zeros_like(chosen))
         for row in range(chosen.size):
-            yield from _of_row(batch, row, generator)
+            yield from _examples_in_row(batch, row, generator)
 
 
-def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldOut]:
+def _examples_in_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldOut]:
     tensors = {name: array[row] for name, array in batch.tensors.items() if array.ndim > 1}
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
     end = generator.target_tokenizer.vocabulary.special_id("sep")
@@ -153,7 +153,7 @@ def _of_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldO
         yield HeldOut(prompt, reference)
 
 
-def _portions(examples: Iterator[HeldOut], count: int | None) -> Iterator[list[HeldOut]]:
+def _chunks(examples: Iterator[HeldOut], count: int | None) -> Iterator[list[HeldOut]]:
     """The first `count` examples (all if None), in lists of up to `_ROWS_TOGETHER`."""
     taken: list[HeldOut] = []
     for number, example in enumerate(examples):

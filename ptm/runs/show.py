@@ -85,7 +85,7 @@ def _stages(plan: Plan, stages: int, freeze: Sequence[str]) -> Iterator[str]:
 
 
 def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
-    if tokenizer.is_here:
+    if tokenizer.files_exist:
         return tokenizer.load().vocabulary.size
     if tokenizer.size is None:
         raise UserError(
@@ -98,7 +98,7 @@ def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
 def _length(recipe: Recipe) -> Iterator[str]:
     train = recipe.train
     target = recipe.target_tokenizer
-    here = recipe.tokenizer.is_here and (target is None or target.is_here)
+    here = recipe.tokenizer.files_exist and (target is None or target.files_exist)
     if not Path(recipe.data.store).exists() or not here:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
         yield f"length: {what}; the number of rows per epoch is known once the store exists"

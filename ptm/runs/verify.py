@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm.checkpoint.format import checkpoint_folders, problem_with
+from ptm.checkpoint.format import checkpoint_folders, damage_of
 from ptm.errors import UserError
 
 
 @dataclass(frozen=True)
-class Verified:
+class CheckpointStatus:
     """A checkpoint, and its problem, or None if it is whole."""
 
     name: str
     problem: str | None
 
 
-def verified(run: Path) -> Iterator[Verified]:
+def verify_checkpoints(run: Path) -> Iterator[CheckpointStatus]:
     """Verify each checkpoint of `run`, the newest first. Raises UserError without any."""
     if not run.is_dir():
         raise UserError(f'"{run}" is not a folder. Give the folder of a run, runs/NAME.')
@@ -27,6 +27,6 @@ def verified(run: Path) -> Iterator[Verified]:
         raise UserError(f"{run}: the run has no checkpoint.")
     for folder in folders:
         try:
-            yield Verified(folder.name, problem_with(folder))
+            yield CheckpointStatus(folder.name, damage_of(folder))
         except UserError as error:
-            yield Verified(folder.name, str(error))
+            yield CheckpointStatus(folder.name, str(error))

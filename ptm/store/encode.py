@@ -22,9 +22,9 @@ from ptm.text.pair_lines import parse_pairs
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.text.words import WordFinder
+from ptm.text.words import WordStartEncoder
 
-_CHARACTERS_A_CALL = 2**18
+_CHARACTERS_PER_CALL = 2**18
 """Characters per call of the tokenizer; bounds the memory of its results."""
 
 
@@ -47,7 +47,7 @@ class TextTokenizer:
         self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
     ) -> None:
         self._tokenizer = tokenizer
-        self._words = WordFinder(tokenizer, segmenter) if segmenter else None
+        self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
         self._dtype = dtype
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
@@ -56,7 +56,7 @@ class TextTokenizer:
         ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
         starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
         lengths: list[int] = []
-        for batch in _batches(texts, _CHARACTERS_A_CALL):
+        for batch in _batches(texts, _CHARACTERS_PER_CALL):
             if self._words is not None:
                 found = self._words.encode(batch)
                 ids += [tokens.astype(self._dtype) for tokens, _ in found]
@@ -73,7 +73,7 @@ class TextTokenizer:
         )
 
 
-def interleaved(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
+def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
     """Interleave the tokens of P pairs: source, target, source, target …
 
     A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P.
@@ -103,8 +103,8 @@ def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Counts of one block."""
+class BlockCounts:
+    """BlockCounts of one block."""
 
     file: int
     """Index of the file in the corpus."""
@@ -143,7 +143,7 @@ class BlockTokenizer:
         self._layout = layout
         self._splits = sentence_splitting
 
-    def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], Counts]:
+    def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
         """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
         pairs = self._layout == "pairs"
         parsed = parse_pairs(block) if pairs else parse_block(block.data, self._layout)
@@ -170,7 +170,7 @@ class BlockTokenizer:
         }
         if starts is not None:
             arrays["word_starts"] = np.packbits(starts)
-        counts = Counts(
+        counts = BlockCounts(
             file=block.file,
             lines=parsed.lines,
             blank=parsed.blank,
@@ -186,14 +186,16 @@ class BlockTokenizer:
 
     def _encode_pairs(self, pairs: list[list[str]]) -> EncodedTexts:
         sources = self._encode([source for source, _ in pairs])
-        return interleaved(sources, self._encode_targets([target for _, target in pairs]))
+        return interleave(sources, self._encode_targets([target for _, target in pairs]))
 
 
 def _shard_name(block: Block) -> str:
     return f"shard-{block.file:05d}-{block.number:06d}"
 
 
-def write_block(encode: BlockTokenizer, block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
+def write_block(
+    encode: BlockTokenizer, block: Block, partial: Path
+) -> tuple[ShardInfo, BlockCounts]:
     """Encode a block and write it as one shard of the folder `partial`.
 
     SHARD.json, with shard info and counts, is renamed into place last: if it exists, so does the
@@ -202,23 +204,23 @@ def write_block(encode: BlockTokenizer, block: Block, partial: Path) -> tuple[Sh
     arrays, counts = encode(block)
     name = _shard_name(block)
     shard = write_shard(partial / f"{name}.bin", arrays)
-    note = partial / f"{name}.json"
-    unfinished = note.with_suffix(".tmp")
+    info_file = partial / f"{name}.json"
+    unfinished = info_file.with_suffix(".tmp")
     text = json.dumps(
         {"shard": asdict(shard), "counts": asdict(counts), "block": _digest(block.data)}
     )
     unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(note)
+    unfinished.rename(info_file)
     return shard, counts
 
 
-def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | None:
+def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, BlockCounts] | None:
     """The shard of `block` from a stopped run; None unless it is whole and of the same text."""
-    note = partial / f"{_shard_name(block)}.json"
-    if not note.exists():
+    info_file = partial / f"{_shard_name(block)}.json"
+    if not info_file.exists():
         return None
     try:
-        data = json.loads(note.read_text(encoding="utf-8"))
+        data = json.loads(info_file.read_text(encoding="utf-8"))
         shard = shard_from_json(data["shard"])
     except (ValueError, KeyError, TypeError):
         # Truncated by a power cut: encode the block again.
@@ -227,7 +229,7 @@ def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, Counts] | No
     whole = path.exists() and path.stat().st_size == shard.bytes
     if not whole or data["block"] != _digest(block.data):
         return None
-    return shard, Counts(**data["counts"])
+    return shard, BlockCounts(**data["counts"])
 
 
 def _digest(data: bytes) -> str:

@@ -76,7 +76,7 @@ class StoreInfo:
     corpus: tuple[Mapping[str, Any], ...]
     """The corpus files, with sizes and modification times."""
     report: Mapping[str, int]
-    """Counts of lines, empty documents etc. over the corpus."""
+    """BlockCounts of lines, empty documents etc. over the corpus."""
     format: int = FORMAT
     sentence_splitting: bool = False
     """Whether the documents of layout `documents` were split into sentences."""
@@ -160,7 +160,7 @@ class TokenStore:
         self.info = info
         counts = [shard.tokens for shard in info.shards]
         # Global position of each shard's first token; the last entry is T.
-        self._token_base = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._shard_starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self._maps: dict[tuple[int, str], NDArray[Any]] = {}
 
     @classmethod
@@ -230,7 +230,7 @@ class TokenStore:
             )
         return self._maps[shard, name]
 
-    def _all(self, name: str) -> NDArray[Any]:
+    def _concatenated(self, name: str) -> NDArray[Any]:
         return np.concatenate([self._section(i, name) for i in range(len(self.info.shards))])
 
     @cached_property
@@ -242,7 +242,7 @@ class TokenStore:
             last_sentence = np.asarray(self._section(index, "document_ends")) - 1
             ends = np.asarray(sentence_ends)[last_sentence]
             begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-            starts.append(begins + self._token_base[index])
+            starts.append(begins + self._shard_starts[index])
             lengths.append(ends - begins)
         return np.concatenate(starts), np.concatenate(lengths)
 
@@ -253,7 +253,7 @@ class TokenStore:
         for index in range(len(self.info.shards)):
             ends = np.asarray(self._section(index, "sentence_ends"))
             begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-            starts.append(begins + self._token_base[index])
+            starts.append(begins + self._shard_starts[index])
             lengths.append(ends - begins)
             counts.append(np.diff(self._section(index, "document_ends"), prepend=0))
         return np.concatenate(starts), np.concatenate(lengths), np.concatenate(counts)
@@ -261,7 +261,7 @@ class TokenStore:
     @cached_property
     def document_hashes(self) -> NDArray[np.uint64]:
         """Hash of every document's token ids (D); equal documents have equal hashes."""
-        return self._all("document_hashes")
+        return self._concatenated("document_hashes")
 
     def tokens(self, starts: I64, lengths: I64) -> I64:
         """Token ids of R ranges, concatenated (sum of `lengths`).
@@ -291,12 +291,12 @@ class TokenStore:
         gathered = np.empty(int(lengths.sum()), dtype=np.int64)
         ends = np.cumsum(lengths)
         # The shard of each range (R): ranges never cross shard boundaries.
-        owner = np.searchsorted(self._token_base, starts, side="right") - 1
+        owner = np.searchsorted(self._shard_starts, starts, side="right") - 1
         for shard in np.unique(owner[lengths > 0]):
-            mine = owner == shard
+            in_shard = owner == shard
             # Positions of the values in the shard, and in the result.
-            source = ragged_ranges(starts[mine] - self._token_base[shard], lengths[mine])
-            target = ragged_ranges((ends - lengths)[mine], lengths[mine])
+            source = ragged_ranges(starts[in_shard] - self._shard_starts[shard], lengths[in_shard])
+            target = ragged_ranges((ends - lengths)[in_shard], lengths[in_shard])
             section = self._section(int(shard), name)
             if name == "word_starts":
                 # packbits puts the first token into the highest bit of a byte.

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from ptm.errors import UserError
-from ptm.store.encode import BlockTokenizer, Counts, finished_shard
+from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
 from ptm.store.format import MANIFEST, ShardInfo, StoreInfo, write_manifest
 from ptm.store.staging import (
-    WORK,
+    WORK_FILE,
     check_own_folder,
     clear_on_user_error,
-    continue_or_clear,
-    existing,
     make_folder,
+    matching_manifest,
     publish,
+    resume_or_clear,
 )
 from ptm.store.workers import TokenizerPool
 from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_encoding
@@ -79,7 +79,7 @@ class Preprocessing:
         total = sum(file.bytes for file in self.corpus)
         return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
 
-    def description(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
+    def fingerprint_inputs(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
         """The settings and inputs as JSON values; equal descriptions give equal stores."""
         return {
             "tokenizer": tokenizer.fingerprint,
@@ -107,12 +107,12 @@ def preprocess(
     """
     tokenizer = work.tokenizer.load()
     target = work.target_tokenizer.load(key="target_tokenizer") if work.target_tokenizer else None
-    description = work.description(tokenizer, target)
+    description = work.fingerprint_inputs(tokenizer, target)
     if (store / MANIFEST).exists() and not fresh:
-        return existing(store, description)
+        return matching_manifest(store, description)
     partial = store.with_name(store.name + ".partial")
     check_own_folder(store, MANIFEST)
-    check_own_folder(partial, WORK)
+    check_own_folder(partial, WORK_FILE)
     make_folder(partial)
     with (partial / "lock").open("w") as lock:
         try:
@@ -122,7 +122,7 @@ def preprocess(
                 f"{partial}: another `ptm preprocess` is writing to this folder."
             ) from error
         with clear_on_user_error(partial):
-            continue_or_clear(partial, description, fresh=fresh)
+            resume_or_clear(partial, description, fresh=fresh)
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
             tokens = sum(shard.tokens for shard in shards)
             pairs = work.layout == "pairs"
@@ -150,14 +150,14 @@ def _encode_all(
     *,
     workers: int,
     report: Callable[[PreprocessingProgress], None],
-) -> tuple[list[ShardInfo], list[Counts]]:
+) -> tuple[list[ShardInfo], list[BlockCounts]]:
     """Encode all blocks; return their shards and counts in the order of the corpus."""
     began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
-    done: dict[tuple[int, int], tuple[ShardInfo, Counts]] = {}
+    done: dict[tuple[int, int], tuple[ShardInfo, BlockCounts]] = {}
     read_before = np.concatenate([[0], np.cumsum([file.bytes for file in work.corpus])])
     documents = tokens = 0
 
-    def note(block: Block, result: tuple[ShardInfo, Counts]) -> None:
+    def record(block: Block, result: tuple[ShardInfo, BlockCounts]) -> None:
         nonlocal documents, tokens
         done[block.file, block.number] = result
         documents += result[0].documents
@@ -171,10 +171,10 @@ def _encode_all(
         for block in _blocks(work):
             finished = finished_shard(partial, block)
             if finished is not None:
-                note(block, finished)
+                record(block, finished)
             else:
-                encoders.submit(block, note)
-        encoders.drain(note)
+                encoders.submit(block, record)
+        encoders.drain(record)
     ordered = [done[key] for key in sorted(done)]
     return [shard for shard, _ in ordered], [counts for _, counts in ordered]
 
@@ -186,7 +186,7 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
         ).blocks()
 
 
-def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]:
+def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str, int]:
     """The manifest's `report`. `pairs_of`: the number of tokens with layout `pairs`, else None."""
     lines = {
         "lines": sum(c.lines for c in counts),
@@ -202,7 +202,7 @@ def _totals(counts: Sequence[Counts], *, pairs_of: int | None) -> dict[str, int]
 
 
 def check_corpus(
-    corpus: Sequence[CorpusFile], counts: Sequence[Counts], *, tokens: int, pairs: bool
+    corpus: Sequence[CorpusFile], counts: Sequence[BlockCounts], *, tokens: int, pairs: bool
 ) -> None:
     """Raise UserError if a file has too many undecodable lines or the corpus has no text."""
     for index, file in enumerate(corpus):

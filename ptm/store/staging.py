@@ -14,7 +14,7 @@ from ptm.errors import UserError
 from ptm.store.format import MANIFEST, StoreInfo, TokenStore
 from ptm.store.workers import WorkerKilledError
 
-WORK = "work.json"
+WORK_FILE = "work.json"
 """File with the settings and inputs of an unfinished store."""
 
 
@@ -60,7 +60,7 @@ def make_folder(folder: Path) -> None:
         raise UserError(f'data.store: cannot create "{folder}": {error.strerror}.') from error
 
 
-def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
+def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
     """The manifest of a finished store. Raises UserError if it does not fit `description`."""
     info = TokenStore.open(store).info
     was = {
@@ -81,9 +81,9 @@ def existing(store: Path, description: dict[str, Any]) -> StoreInfo:
     return info
 
 
-def continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
+def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
     """Keep the shards of a stopped run with the same `description`; remove all others."""
-    note = partial / WORK
+    note = partial / WORK_FILE
     same = False
     if note.exists() and not fresh:
         try:
@@ -93,7 +93,7 @@ def continue_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool
     if same:
         return
     for path in partial.iterdir():
-        if path.name not in ("lock", WORK):
+        if path.name not in ("lock", WORK_FILE):
             path.unlink()
     note.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 

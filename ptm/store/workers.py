@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.store.encode import BlockTokenizer, Counts, write_block
+from ptm.store.encode import BlockCounts, BlockTokenizer, write_block
 from ptm.store.format import ShardInfo
 from ptm.text.corpus import Block
 
@@ -24,7 +24,7 @@ class WorkerKilledError(UserError):
     """A worker process was killed. Finished shards are valid: the same command resumes the run."""
 
 
-_Note = Callable[[Block, tuple[ShardInfo, Counts]], None]
+_OnFinished = Callable[[Block, tuple[ShardInfo, BlockCounts]], None]
 
 
 class TokenizerPool:
@@ -40,7 +40,7 @@ class TokenizerPool:
         self._partial = partial
         self._pool: ProcessPoolExecutor | None = None
         self._limit = workers + 1
-        self._pending: dict[Future[tuple[ShardInfo, Counts]], Block] = {}
+        self._pending: dict[Future[tuple[ShardInfo, BlockCounts]], Block] = {}
         if workers == 1:
             self._encode = make_encoder()
         else:
@@ -59,28 +59,28 @@ class TokenizerPool:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, block: Block, note: _Note) -> None:
+    def submit(self, block: Block, on_finished: _OnFinished) -> None:
         """Encode `block` now, or as soon as a worker is free.
 
         `note` is called for each finished block, in this process. Raises WorkerKilledError.
         """
         if self._pool is None:
-            note(block, write_block(self._encode, block, self._partial))
+            on_finished(block, write_block(self._encode, block, self._partial))
             return
         self._pending[self._pool.submit(_encode_in_worker, block, self._partial)] = block
         if len(self._pending) >= self._limit:
-            self._collect(note)
+            self._collect(on_finished)
 
-    def drain(self, note: _Note) -> None:
+    def drain(self, on_finished: _OnFinished) -> None:
         """Wait for all submitted blocks. Raises WorkerKilledError."""
         while self._pending:
-            self._collect(note)
+            self._collect(on_finished)
 
-    def _collect(self, note: _Note) -> None:
+    def _collect(self, on_finished: _OnFinished) -> None:
         for future in wait(self._pending, return_when=FIRST_COMPLETED).done:
             block = self._pending.pop(future)
             try:
-                note(block, future.result())
+                on_finished(block, future.result())
             except BrokenProcessPool as error:
                 raise WorkerKilledError(
                     "a preprocessing worker was killed, most often because memory ran out. "
@@ -105,6 +105,6 @@ def _start_worker(make_encoder: Callable[[], BlockTokenizer], parent: int) -> No
     _worker_encoder = make_encoder()
 
 
-def _encode_in_worker(block: Block, partial: Path) -> tuple[ShardInfo, Counts]:
+def _encode_in_worker(block: Block, partial: Path) -> tuple[ShardInfo, BlockCounts]:
     assert _worker_encoder is not None, "the worker was not started"
     return write_block(_worker_encoder, block, partial)

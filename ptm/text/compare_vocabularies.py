@@ -10,13 +10,13 @@ from typing import Any
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary_training import TrainingText
 
-_LINES_A_CALL = 2000
+_LINES_PER_CALL = 2000
 _EXAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts over one text, tokenised by one tokenizer."""
+    """BlockCounts over one text, tokenised by one tokenizer."""
 
     characters: int
     """Characters of the text that are not white space."""
@@ -76,5 +76,5 @@ def coverage(tokenizers: tuple[Tokenizer, ...], text: TrainingText) -> list[Cove
 
 
 def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(lines, _LINES_A_CALL)):
+    while batch := list(islice(lines, _LINES_PER_CALL)):
         yield batch

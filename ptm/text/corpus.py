@@ -26,8 +26,8 @@ Layout = Literal["documents", "sentences", "pairs"]
 # A document this large means that the file has no document boundaries at all.
 LARGEST_DOCUMENT = 256 * 2**20
 _COMPRESSED = (".gz", ".xz", ".zst")
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF8_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # With a larger share of undecodable lines the file is in another encoding, not merely flawed.
 _INVALID_SHARE = 0.01
@@ -121,7 +121,7 @@ class CorpusReader:
             while True:
                 chunk = self._read(stream)
                 if number == 0 and not pending:
-                    chunk = self._without_mark(chunk)
+                    chunk = self._strip_byte_order_mark(chunk)
                 if b"\0" in chunk:
                     raise UserError(
                         f"{self._file.path}: the file contains NUL bytes, so it is not text. "
@@ -175,13 +175,13 @@ class CorpusReader:
             return cast(BinaryIO, _ZstandardFile(raw))
         return raw
 
-    def _without_mark(self, chunk: bytes) -> bytes:
-        if chunk.startswith(_UTF16_MARKS):
+    def _strip_byte_order_mark(self, chunk: bytes) -> bytes:
+        if chunk.startswith(_UTF16_BYTE_ORDER_MARKS):
             raise UserError(
                 f"{self._file.path}: the file is UTF-16 text (it starts with a UTF-16 byte-order "
                 "mark). Convert it to UTF-8, e.g. `iconv -f UTF-16 -t UTF-8`."
             )
-        return chunk.removeprefix(_UTF8_MARK)
+        return chunk.removeprefix(_UTF8_BYTE_ORDER_MARK)
 
     def _last_boundary(self, data: bytes) -> int:
         """The offset in `data` after its last whole document; 0 if it has no whole document."""
@@ -203,7 +203,7 @@ class _ZstandardFile:
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
+        self._started = False
         self._ready = bytearray()
 
     def read(self, size: int) -> bytes:
@@ -211,7 +211,7 @@ class _ZstandardFile:
         while len(self._ready) < size:
             chunk = self._raw.read(self._CHUNK)
             if not chunk:
-                if self._begun and not self._frame.eof:
+                if self._started and not self._frame.eof:
                     raise EOFError("the compressed data are truncated")
                 break
             self._feed(chunk)
@@ -223,13 +223,13 @@ class _ZstandardFile:
         while chunk:
             if self._frame.eof:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._begun = True
+            self._started = True
             self._ready += self._frame.decompress(chunk)
             chunk = self._frame.unused_data if self._frame.eof else b""
 
 
 @dataclass(frozen=True)
-class Lines:
+class ParsedBlock:
     """The decoded documents of a block, and counts of its lines."""
 
     documents: list[list[str]]
@@ -267,7 +267,7 @@ class DecodedLines:
     """Index, from 0, of the first line that is not UTF-8."""
 
 
-def decoded_lines(data: bytes) -> DecodedLines:
+def decode_lines(data: bytes) -> DecodedLines:
     """Decode the lines of a block. The last line may lack its newline."""
     raw_lines = data.split(b"\n")
     if raw_lines and not raw_lines[-1]:
@@ -284,12 +284,12 @@ def decoded_lines(data: bytes) -> DecodedLines:
     return DecodedLines(texts, invalid, first_invalid)
 
 
-def parse_block(data: bytes, layout: Layout) -> Lines:
+def parse_block(data: bytes, layout: Layout) -> ParsedBlock:
     """Decode a block with layout `documents` or `sentences`.
 
     Lines that are not UTF-8 are left out and counted.
     """
-    lines = decoded_lines(data)
+    lines = decode_lines(data)
     documents: list[list[str]] = []
     current: list[str] = []
     blank = 0
@@ -308,4 +308,4 @@ def parse_block(data: bytes, layout: Layout) -> Lines:
             current.append(line)
     if current:
         documents.append(current)
-    return Lines(documents, len(lines.texts), blank, lines.invalid, lines.first_invalid)
+    return ParsedBlock(documents, len(lines.texts), blank, lines.invalid, lines.first_invalid)

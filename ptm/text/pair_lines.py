@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from ptm.errors import UserError
-from ptm.text.corpus import Block, Lines, decoded_lines
+from ptm.text.corpus import Block, ParsedBlock, decode_lines
 
 _CHARACTERS_SHOWN = 40
 
 
-def parse_pairs(block: Block) -> Lines:
+def parse_pairs(block: Block) -> ParsedBlock:
     """Parse the pairs of a block as documents of two sentences; either may be empty.
 
     Lines that are not UTF-8 are left out and counted. Raises UserError, naming file and line, if a
     line is not a pair.
     """
-    lines = decoded_lines(block.data)
+    lines = decode_lines(block.data)
     pairs: list[list[str]] = []
     blank = 0
     for number, line in enumerate(lines.texts):
@@ -25,12 +25,14 @@ def parse_pairs(block: Block) -> Lines:
             continue
         columns = line.split("\t")
         if len(columns) != 2:
-            raise UserError(_no_pair(f"{block.path}:{block.first_line + number}", line, columns))
+            raise UserError(
+                _not_a_pair_message(f"{block.path}:{block.first_line + number}", line, columns)
+            )
         pairs.append([column.strip() for column in columns])
-    return Lines(pairs, len(lines.texts), blank, lines.invalid, lines.first_invalid)
+    return ParsedBlock(pairs, len(lines.texts), blank, lines.invalid, lines.first_invalid)
 
 
-def _no_pair(place: str, line: str, columns: list[str]) -> str:
+def _not_a_pair_message(place: str, line: str, columns: list[str]) -> str:
     begin = line.strip()[:_CHARACTERS_SHOWN]
     what = (
         f'{place}: "{begin}" is not a pair. With data.layout: pairs each line is '

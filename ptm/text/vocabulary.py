@@ -101,7 +101,7 @@ class Vocabulary:
         special = {*self.specials.values(), *self.reserved}
         ordinary = (token for token in self.tokens if token not in special)
         words = [word for word in map(text_of, ordinary) if len(word) > 1]
-        capitals = [word for word in words if _capital(word)]
+        capitals = [word for word in words if _has_capitals(word)]
         if len(capitals) > _FEW_CAPITALS * (len(capitals) + sum(map(str.islower, words))):
             raise UserError(
                 f"{self.source}: tokens with capitals: {len(capitals)} (such as "
@@ -126,17 +126,17 @@ class Vocabularies:
     target: Vocabulary
 
     @staticmethod
-    def one(vocabulary: Vocabulary) -> Vocabularies:
+    def shared(vocabulary: Vocabulary) -> Vocabularies:
         """Use `vocabulary` for source and target."""
         return Vocabularies(vocabulary, vocabulary)
 
 
-def _capital(token: str) -> bool:
+def _has_capitals(token: str) -> bool:
     plain = _UNUSED.fullmatch(token) or _SPECIAL_LOOKING.fullmatch(token)
     return token != token.lower() and not plain
 
 
-def lines_of(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
     """Read the lines of a UTF-8 file. Only a newline (or CR LF) ends a line.
 
     Raises UserError naming the file if it cannot be read or decoded.
@@ -152,10 +152,10 @@ def lines_of(path: str) -> list[str]:
 
 def read_vocabulary(path: str) -> tuple[str, ...]:
     """Read a `vocab.txt` with one token per line. Raises UserError naming file and line."""
-    return tokens_of_lines(lines_of(path), path)
+    return parse_tokens(read_lines(path), path)
 
 
-def tokens_of_lines(lines: Sequence[str], path: str) -> tuple[str, ...]:
+def parse_tokens(lines: Sequence[str], path: str) -> tuple[str, ...]:
     """The lines as tokens by id; empty lines at the end are dropped.
 
     Raises UserError if no token is left or a token occurs twice. `path` is named in the messages.

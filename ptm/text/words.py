@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.text.segmenters import Segmenter
-from ptm.text.segmenters.base import Cut
+from ptm.text.segmenters.base import SegmentFunction
 from ptm.text.tokenizers import Tokenizer
 
 # The code points that BertNormalizer of the tokenizers library treats as Chinese characters.
@@ -56,12 +56,12 @@ def word_boundaries(words: Sequence[str], length: int) -> NDArray[np.bool_]:
     return boundaries[:length]
 
 
-class WordFinder:
+class WordStartEncoder:
     """Tokenises texts and marks the tokens that start words."""
 
     def __init__(self, tokenizer: Tokenizer, segmenter: Segmenter) -> None:
         self._tokenizer = tokenizer
-        self._cut: Cut = segmenter.load()
+        self._cut: SegmentFunction = segmenter.load()
 
     def encode(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
         """For each text: token ids (N), and whether each token starts a word (N)."""
@@ -75,11 +75,11 @@ class WordFinder:
                 # The first character of each token (N). An implied piece, such as the `▁` that is
                 # prepended to a text, may have an offset past the last character: clamp it.
                 first = np.minimum(np.array(offsets, dtype=np.int64)[:, 0], len(text) - 1)
-                begins = self._begins(text, tokens, first, begins)
+                begins = self._word_starts(text, tokens, first, begins)
             found.append((tokens, begins))
         return found
 
-    def _begins(
+    def _word_starts(
         self,
         text: str,
         tokens: NDArray[np.int64],
@@ -92,7 +92,7 @@ class WordFinder:
         piece itself starts a word.
         """
         boundary = word_boundaries(list(self._cut(text)), len(text))
-        if self._tokenizer.config.splits_words:
+        if self._tokenizer.config.has_unmarked_pieces:
             begins = boundary[first]
         else:
             chinese = chinese_characters(text)
@@ -103,11 +103,11 @@ class WordFinder:
             if self._tokenizer.config.WORD_MARK is not None:
                 # Text right after a Chinese character starts a word although it has no mark.
                 begins |= ~chinese[first] & chinese[first - 1] & (first > 0)
-                begins = self._joined(tokens, first, begins)
+                begins = self._merge_into_characters(tokens, first, begins)
         begins[0] = True
         return begins
 
-    def _joined(
+    def _merge_into_characters(
         self, tokens: NDArray[np.int64], first: NDArray[np.int64], begins: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Remove word starts inside a character or right after a bare mark.

@@ -44,7 +44,7 @@ class Anomaly:
         )
 
 
-class Watch:
+class AnomalyDetector:
     """Detects anomalies by comparing each step with a window of previous steps.
 
     The windows and the count of anomalies are saved in checkpoints.
@@ -69,7 +69,7 @@ class Watch:
             return math.inf
         return statistics.fmean(window) + self._rule.sigmas * _deviation(window)
 
-    def judge(self, *, loss: float, grad_norm: float | None, overflow: bool) -> Anomaly | None:
+    def check(self, *, loss: float, grad_norm: float | None, overflow: bool) -> Anomaly | None:
         """Return the anomaly of a step, or None. An anomalous step does not enter the windows.
 
         `grad_norm`: None if no weight was updated. `overflow`: the gradients were not finite,
@@ -146,22 +146,22 @@ class AnomalyPolicy:
         self._run = folder.path
         self._checkpoints = checkpoints
         self._first = first
-        self._watch = Watch(self._rule)
+        self._detector = AnomalyDetector(self._rule)
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Restore the state that a checkpoint saved."""
-        self._watch = Watch(self._rule, state)
+        self._detector = AnomalyDetector(self._rule, state)
 
     def state(self) -> dict[str, Any]:
         """State for the checkpoint."""
-        return self._watch.state()
+        return self._detector.state()
 
     @property
     def loss_limit(self) -> float:
         """Loss above which the engine skips a step; infinite unless the policy is `skip`."""
-        return self._watch.loss_limit
+        return self._detector.loss_limit
 
-    def wants_rollback(
+    def should_roll_back(
         self, result: StepResult, *, step: int, rows: Callable[[], Mapping[str, Any]]
     ) -> bool:
         """Check the `step` that was just done; return whether to roll back to a checkpoint.
@@ -169,14 +169,14 @@ class AnomalyPolicy:
         `rows` returns a description of the step's rows. Raises TrainingError if the anomaly ends
         the training.
         """
-        anomaly = self._watch.judge(
+        anomaly = self._detector.check(
             loss=result.loss,
             grad_norm=None if result.skipped else result.grad_norm,
             overflow=result.skipped and not self._fp16,
         )
         if anomaly is None:
             return False
-        action = "stop" if self._watch.exhausted else self._rule.policy
+        action = "stop" if self._detector.exhausted else self._rule.policy
         if self._first:
             write_event(self._run, anomaly, step=step, action=action, batch=rows())
         what = f"step {step}: {anomaly} (see {self._run / EVENTS} for its examples)"
@@ -185,17 +185,17 @@ class AnomalyPolicy:
         elif action == "skip":
             logger.warning("%s; %s", what, "step skipped" if result.skipped else "step not skipped")
         else:
-            raise TrainingError(f"{what}. {self._way_on()}")
+            raise TrainingError(f"{what}. {self._advice()}")
         return action == "rollback"
 
-    def _way_on(self) -> str:
+    def _advice(self) -> str:
         """Advice for the user after an anomaly has ended the training."""
         self._checkpoints.finish()
         saved = self._checkpoints.saved_step
         there = "There is no checkpoint yet" if saved is None else f"Step {saved} is saved"
-        if self._watch.exhausted:
+        if self._detector.exhausted:
             return (
-                f"{there}. This was anomaly {self._watch.count}, and train.anomalies.limit is "
+                f"{there}. This was anomaly {self._detector.count}, and train.anomalies.limit is "
                 f"{self._rule.limit}. Raise the limit, or lower optimizer.learning_rate, which may "
                 "be too high."
             )

@@ -8,9 +8,9 @@ from itertools import repeat
 
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
-from ptm.engines.metric_sums import CountingIterator, means_of
+from ptm.engines.metric_sums import CountingIterator, metric_means
 from ptm.engines.ranks import Ranks, all_reduce_sum
-from ptm.loading.batches import StepBatch, evaluation_batches, no_rows
+from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
 from ptm.loading.rows import PackedDataset
 from ptm.recipe.data_block import metric_key
 
@@ -58,7 +58,7 @@ class EvaluationSets:
             },
             self._ranks,
         )
-        return means_of(
+        return metric_means(
             {name: every[f"sum {name}"] for name in sums},
             {name: every[f"count {name}"] for name in counts},
             self._objective,
@@ -70,12 +70,12 @@ class EvaluationSets:
         ranks, size = self._ranks, self._micro_rows
         if not ranks.loads_data:
             count = -(-len(rows) // (size * ranks.data_parallel_size))
-            return repeat(no_rows(self._objective), count)
+            return repeat(empty_batch(self._objective), count)
         return evaluation_batches(
             rows, size, data_rank=ranks.data_parallel_rank, data_ranks=ranks.data_parallel_size
         )
 
-    def tell_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    def log_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
         """Log the metrics before and after the training of warm-start weights.
 
         Both mappings are keyed by `metric_key`.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ptm.engines.ds_config import ds_config
-from ptm.engines.offload import lacking_for_offload
+from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
@@ -46,7 +46,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     check_parts(recipe)
     if recipe.start is not None:
         open_source(recipe.start.source)
-    lacking = lacking_for_offload(config)
+    lacking = missing_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     # Read the objective's files once, for all splits.

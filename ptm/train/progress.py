@@ -8,7 +8,7 @@ from ptm.engines.base import StepTotals
 
 
 @dataclass(frozen=True)
-class Position:
+class RunPosition:
     """SaveProgress of a run: global batches and rows consumed; examples and tokens without padding."""
 
     step: int = 0
@@ -16,9 +16,9 @@ class Position:
     examples: int = 0
     tokens: int = 0
 
-    def after(self, totals: StepTotals, *, rows: int) -> Position:
+    def after(self, totals: StepTotals, *, rows: int) -> RunPosition:
         """The position after one more step, of `rows` rows."""
-        return Position(
+        return RunPosition(
             step=self.step + 1,
             row=self.row + rows,
             examples=self.examples + totals.examples,

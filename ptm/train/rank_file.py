@@ -30,7 +30,7 @@ class RankFile:
 
     def __init__(self, run: Path, *, rank: int, world_size: int) -> None:
         self._path = run / FOLDER / f"rank{rank:05d}.json"
-        self._told: dict[str, Any] = {
+        self._identity: dict[str, Any] = {
             "rank": rank,
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -53,9 +53,9 @@ class RankFile:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        said = None if error is None else f"{type(error).__name__}: {error}"
+        fields = None if error is None else f"{type(error).__name__}: {error}"
         code = EXIT_USER if isinstance(error, UserError) else EXIT_FAULT if error else self.code
-        self._write(phase="ended", step=self._step, code=code, error=said)
+        self._write(phase="ended", step=self._step, code=code, error=fields)
         if code == EXIT_FAULT and self._several:
             self._write_flights()
         if self._stacks is not None:
@@ -87,11 +87,11 @@ class RankFile:
         with suppress(OSError):
             self._path.with_suffix(".calls").write_bytes(found)
 
-    def _write(self, **said: Any) -> None:
+    def _write(self, **fields: Any) -> None:
         """Replace the file. A full disk must not stop the training."""
         aside = self._path.with_suffix(".partial")
         try:
-            aside.write_text(json.dumps({**self._told, "time": time.time(), **said}))
+            aside.write_text(json.dumps({**self._identity, "time": time.time(), **fields}))
             aside.replace(self._path)
         except OSError:
             return

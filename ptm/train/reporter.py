@@ -62,7 +62,7 @@ class Reporter:
         self._window.add(result)
         self.speed.add(tokens=totals.tokens, examples=totals.examples)
 
-    def tell_steps(
+    def report_steps(
         self, progress: Mapping[str, Any], state: Mapping[str, Any], *, waited: float
     ) -> None:
         """Report the steps since the last report. Collective.
@@ -82,10 +82,10 @@ class Reporter:
             **self.speed.rates(waited=max(row["waited"] for row in every)),
             "memory_bytes": int(max(row["memory"] for row in every)),
         }
-        self.tell(record)
+        self.write(record)
         self._window = MetricWindow(self._ranks)
 
-    def tell(self, *records: Mapping[str, Any]) -> None:
+    def write(self, *records: Mapping[str, Any]) -> None:
         """Write finished reports, on rank 0."""
         if self._file is None:
             return

@@ -42,7 +42,7 @@ from ptm.train.warm_start.load import WarmStart, load_warm_start
 
 logger = logging.getLogger(__name__)
 
-_BYTES_AN_ELEMENT = 12
+_BYTES_PER_PARAMETER = 12
 """A checkpoint holds the fp32 weights and two optimizer moments."""
 
 
@@ -113,7 +113,9 @@ def _train(
     folder = RunFolder(recipe)
     try:
         run_on_ranks(
-            ranks, lambda: folder.take(fresh=fresh), takes_part=_keeps(recipe.checkpoint, ranks)
+            ranks,
+            lambda: folder.acquire(fresh=fresh),
+            takes_part=_manages_folder(recipe.checkpoint, ranks),
         )
         if ranks.is_main:
             stop.watch(folder.stop_file)
@@ -128,7 +130,7 @@ def _train(
         folder.release()
 
 
-def _keeps(block: CheckpointBlock, ranks: Ranks) -> bool:
+def _manages_folder(block: CheckpointBlock, ranks: Ranks) -> bool:
     """Whether this rank manages a run folder: a shared one, or the one of its host."""
     return ranks.is_local_main if block.node_local else ranks.is_main
 
@@ -212,8 +214,8 @@ def _describe(
     parameters: int,
     hosts: Mapping[str, int],
 ) -> None:
-    if _keeps(recipe.checkpoint, ranks):
-        folder.check_free_space(_BYTES_AN_ELEMENT * parameters)
+    if _manages_folder(recipe.checkpoint, ranks):
+        folder.check_free_space(_BYTES_PER_PARAMETER * parameters)
         # Without a checkpoint, drop step 0 too: its evaluation is repeated.
         folder.cut_history(checkpoint.step if checkpoint else -1)
         folder.describe(

@@ -76,7 +76,7 @@ class RunFolder:
         """Creating this file stops the run, as a signal does."""
         return self.path / "stop"
 
-    def take(self, *, fresh: bool) -> None:
+    def acquire(self, *, fresh: bool) -> None:
         """Lock the folder. With `fresh`, first set the existing run aside.
 
         Raises UserError if it cannot be created, is in use, or holds the run of another recipe.

@@ -21,7 +21,7 @@ from ptm.loading.batches import StepBatch
 if TYPE_CHECKING:
     from ptm.recipe.blocks import EarlyStopping
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,13 +37,13 @@ class StopRequests:
         self._deadline = time.monotonic() + wall_time_hours * 3600 if wall_time_hours else None
         self._previous: dict[int, Any] = {}
         self._file: Path | None = None
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
     def __enter__(self) -> StopRequests:
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
             # Leave SIGHUP ignored under nohup.
             if signal.getsignal(number) != signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._asked)
+                self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -54,7 +54,7 @@ class StopRequests:
         """Stop when `file` appears, with exit code 130 if the file contains it, else 75."""
         self._file = file
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_INTERRUPTED:
             # Safe, because an unfinished checkpoint is still in a `.partial` folder.
             os._exit(EXIT_INTERRUPTED)
@@ -66,17 +66,17 @@ class StopRequests:
         now = time.monotonic()
         if self.exit_code is None and self._deadline and now >= self._deadline and progressed:
             self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours is used up"
-        if self.exit_code is None and self._file is not None and now >= self._next_look:
-            self._next_look = now + _SECONDS_BETWEEN_LOOKS
-            self._look(self._file)
+        if self.exit_code is None and self._file is not None and now >= self._next_poll:
+            self._next_poll = now + _POLL_SECONDS
+            self._read_stop_file(self._file)
         return self.exit_code
 
-    def _look(self, file: Path) -> None:
+    def _read_stop_file(self, file: Path) -> None:
         try:
-            asked = file.read_text(encoding="utf-8").strip()
+            requested = file.read_text(encoding="utf-8").strip()
         except OSError:
             return
-        self.exit_code = EXIT_INTERRUPTED if asked == str(EXIT_INTERRUPTED) else EXIT_STOPPED
+        self.exit_code = EXIT_INTERRUPTED if requested == str(EXIT_INTERRUPTED) else EXIT_STOPPED
         self.reason = f"{file} was created"
 
 
@@ -95,7 +95,7 @@ def is_better(value: float, best: float | None, *, higher: bool, by: float = 0.0
     return best is None or sign * (value - best) > by
 
 
-class Best:
+class BestMetric:
     """Tracks the best value of the metric `checkpoint.best`. Saved in checkpoints."""
 
     def __init__(self, metric: str | None, value: float | None, *, higher: bool) -> None:
@@ -116,7 +116,7 @@ class Best:
 
 
 class Patience:
-    """Counts evaluations without improvement, for early stopping. Saved in checkpoints."""
+    """BlockCounts evaluations without improvement, for early stopping. Saved in checkpoints."""
 
     def __init__(
         self,
@@ -190,11 +190,13 @@ def all_gather_step(
         },
         ranks,
     )
-    asked = int(max(row["code"] for row in every))
+    requested = int(max(row["code"] for row in every))
     totals = StepTotals(
         counts={name: sum(row[f"count {name}"] for row in every) for name in counts},
         capacity=int(max(row["capacity"] for row in every)),
         examples=int(sum(row["examples"] for row in every)),
         tokens=int(sum(row["tokens"] for row in every)),
     )
-    return StepSummary(totals, asked if asked >= 0 else None, tuple(row["saving"] for row in every))
+    return StepSummary(
+        totals, requested if requested >= 0 else None, tuple(row["saving"] for row in every)
+    )

@@ -15,7 +15,7 @@ from ptm.checkpoint.format import Checkpoint
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.ranks import Ranks
 from ptm.errors import EXIT_DONE, TrainingError
-from ptm.loading.batches import StepBatch, TrainStream, described_rows, no_rows
+from ptm.loading.batches import StepBatch, TrainStream, describe_rows, empty_batch
 from ptm.loading.prefetch import Prefetcher
 from ptm.loading.rows import TRAIN, PackedDataset
 from ptm.model.initial_weights import InitialWeights
@@ -23,12 +23,12 @@ from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
-from ptm.train.progress import Position
+from ptm.train.progress import RunPosition
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
 from ptm.train.saving.schedule import CheckpointManager
-from ptm.train.stopping import Best, Patience, StopRequests, all_gather_step
+from ptm.train.stopping import BestMetric, Patience, StopRequests, all_gather_step
 from ptm.train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
@@ -75,12 +75,12 @@ class Trainer:
         self._ranks = ranks
         self._trackers = trackers
         self._rank_file = rank_file
-        self._position = Position()
+        self._position = RunPosition()
         self._reporter = Reporter(
             folder, ranks, trackers, steps=steps, higher=recipe.objective.higher_is_better
         )
-        self._begin_judging()
-        self._begun_at = 0
+        self._track_evaluations()
+        self._first_step = 0
         self._skipped_before = 0
         self._checkpoints = CheckpointManager(
             recipe.checkpoint,
@@ -104,13 +104,13 @@ class Trainer:
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
 
-    def _begin_judging(
+    def _track_evaluations(
         self, *, best: float | None = None, patience: Mapping[str, Any] | None = None
     ) -> None:
         """Set up the best metric and early stopping; `best` and `patience`: saved state."""
         higher = self._recipe.objective.higher_is_better
         metric, rule = self._recipe.checkpoint.best, self._recipe.train.early_stopping
-        self._best = Best(metric, best, higher=metric is not None and higher(metric))
+        self._best = BestMetric(metric, best, higher=metric is not None and higher(metric))
         self._patience = Patience(rule, patience, higher=rule is not None and higher(rule.metric))
 
     def start_fresh(
@@ -129,19 +129,19 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Restore the state of `checkpoint`."""
         run = checkpoint.run
-        self._position = Position(**run["position"])
+        self._position = RunPosition(**run["position"])
         self._reporter.resume(run["window"])
         self._skipped_before = run["skipped"]
-        self._begin_judging(best=run["best"], patience=run["patience"])
+        self._track_evaluations(best=run["best"], patience=run["patience"])
         self._anomalies.resume(run["watch"])
-        self._take_state(checkpoint)
+        self._load_state(checkpoint)
         self._checkpoints.saved_step = self._position.step
         self._started_from = run["started_from"]
 
     def run(self, stop: StopRequests, on_step_begin: OnStepBegin = ignore_step) -> int:
         """Train; return the exit code."""
         self._reporter.open()
-        self._begun_at = self._position.step
+        self._first_step = self._position.step
         batches = Prefetcher(self._batches())
         try:
             code = self._loop(batches, stop, on_step_begin)
@@ -153,7 +153,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[StepBatch]:
         if not self._ranks.loads_data:
-            return repeat(no_rows(self._recipe.objective))
+            return repeat(empty_batch(self._recipe.objective))
         stream = TrainStream(
             self._data.train,
             self._batch,
@@ -170,32 +170,34 @@ class Trainer:
             on_step_begin(self._position.step)
             batch = batches.next()
             self._rank_file.note("training", self._position.step)
-            totals, code = self._agree(batch, stop)
+            totals, code = self._all_gather_step(batch, stop)
             if code is not None:
                 return self._stopped(code, stop.reason)
-            rate = self._train_one(batch, totals)
+            rate = self._train_step(batch, totals)
             step, last = self._position.step, self._position.step == self._steps
             if step % tracking.log_every == 0 or last:
                 self._report(rate, batches)
             best = False
             if self._evaluation and (step % tracking.evaluate_every == 0 or last):
-                best = self._judge_evaluation(self._evaluate())
+                best = self._record_evaluation(self._evaluate())
             ends = last or self._patience.exhausted
             due = step % every == 0 or ends or best
             if due and not self._save(wait=ends, best=best) and ends:
                 raise self._checkpoints.unsaved(step)
         before = (self._started_from or {}).get("before", {})
-        self._evaluation.tell_changes(before, self._measured)
+        self._evaluation.log_changes(before, self._measured)
         if self._patience.exhausted:
             logger.info("training ended at step %d: %s", self._position.step, self._patience)
         return EXIT_DONE
 
-    def _agree(self, batch: StepBatch, stop: StopRequests) -> tuple[StepTotals, int | None]:
+    def _all_gather_step(
+        self, batch: StepBatch, stop: StopRequests
+    ) -> tuple[StepTotals, int | None]:
         """Step totals over all ranks, and the exit code if any rank has a request to stop."""
-        code = stop.due(progressed=self._position.step > self._begun_at)
-        heard = all_gather_step(batch, self._ranks, code=code, saving=self._checkpoints.progress)
-        self._checkpoints.finish_if_written(heard.saving)
-        return heard.totals, heard.code
+        code = stop.due(progressed=self._position.step > self._first_step)
+        summary = all_gather_step(batch, self._ranks, code=code, saving=self._checkpoints.progress)
+        self._checkpoints.finish_if_written(summary.saving)
+        return summary.totals, summary.code
 
     def _stopped(self, code: int, reason: str) -> int:
         """Save and return the exit code."""
@@ -208,7 +210,7 @@ class Trainer:
         )
         return code
 
-    def _train_one(self, batch: StepBatch, totals: StepTotals) -> float:
+    def _train_step(self, batch: StepBatch, totals: StepTotals) -> float:
         at = self._position
         factor = self._recipe.schedule.factor(at.step, self._steps)
         rate = self._recipe.optimizer.rate(at.step) * factor
@@ -222,10 +224,10 @@ class Trainer:
         self._position = at.after(totals, rows=self._batch.global_batch_size)
         self._reporter.add(result, totals)
         text = self._recipe.train.anomalies.record_text
-        if self._anomalies.wants_rollback(
+        if self._anomalies.should_roll_back(
             result,
             step=self._position.step,
-            rows=lambda: described_rows(self._data.train, self._batch, at.row, text=text),
+            rows=lambda: describe_rows(self._data.train, self._batch, at.row, text=text),
         ):
             self._roll_back()
         return rate
@@ -244,7 +246,7 @@ class Trainer:
                 f"step {self._position.step}: there is no checkpoint to roll back to yet. Start "
                 "again with a lower optimizer.learning_rate or a smaller checkpoint.every."
             )
-        self._take_state(checkpoint)
+        self._load_state(checkpoint)
         # The step count is not reset, so the updates that were undone count as skipped.
         lost = self._position.step - checkpoint.run["updates"] - self._skipped_steps
         self._skipped_before += lost
@@ -252,7 +254,7 @@ class Trainer:
             "rolled back to the weights of step %d; lost steps: %d", checkpoint.step, lost
         )
 
-    def _take_state(self, checkpoint: Checkpoint) -> None:
+    def _load_state(self, checkpoint: Checkpoint) -> None:
         self._engine.state.write(
             checkpoint.values, names=checkpoint.shapes.keys(), updates=checkpoint.run["updates"]
         )
@@ -284,7 +286,7 @@ class Trainer:
             "loss_scale": self._engine.state.loss_scale,
             "skipped_steps": self._skipped_steps,
         }
-        self._reporter.tell_steps(self._progress(TRAIN), state, waited=batches.waited)
+        self._reporter.report_steps(self._progress(TRAIN), state, waited=batches.waited)
         batches.waited = 0.0
         self._reporter.speed.restart()
 
@@ -293,7 +295,7 @@ class Trainer:
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
         found = self._evaluation.metrics(step=self._position.step)
-        self._reporter.tell(
+        self._reporter.write(
             *({**self._progress(name), **metrics} for name, metrics in found.items())
         )
         self._reporter.speed.pause(time.perf_counter() - began)
@@ -304,7 +306,7 @@ class Trainer:
         }
         return self._measured
 
-    def _judge_evaluation(self, metrics: Mapping[str, float]) -> bool:
+    def _record_evaluation(self, metrics: Mapping[str, float]) -> bool:
         """Record an evaluation; return whether `checkpoint.best` is the best so far."""
         self._patience.note(metrics)
         return self._best.note(metrics)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptm.engines.ds_config import ds_config
-from ptm.engines.offload import lacking_for_offload
+from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.rows import open_store, store_of
@@ -15,7 +15,7 @@ from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
 from ptm.text.corpus import find_corpus
 
-_SOME_VOCABULARY = 1000
+_PLACEHOLDER_VOCABULARY_SIZE = 1000
 
 
 def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
@@ -26,7 +26,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
     missing = list(_missing_inputs(recipe))
-    lacking = lacking_for_offload(config)
+    lacking = missing_for_offload(config)
     if lacking is not None:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
@@ -44,7 +44,7 @@ def check_parts(recipe: Recipe) -> None:
         from ptm.model.trainable import frozen_parameters
 
         # Neither check depends on the vocabulary size.
-        size = recipe.tokenizer.size or _SOME_VOCABULARY
+        size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
         plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
         frozen = frozen_parameters(plan, freeze)
         if stages > 1:
@@ -54,15 +54,15 @@ def check_parts(recipe: Recipe) -> None:
 def _check_files(recipe: Recipe, *, verify: bool) -> None:
     """Raise UserError if a file on this machine does not fit. `verify`: compare checksums too."""
     target = recipe.target_tokenizer
-    if target is not None and target.is_here:
+    if target is not None and target.files_exist:
         of_targets = target.load(key="target_tokenizer").vocabulary
         of_targets.require(recipe.objective.special_roles)
-    if recipe.tokenizer.is_here:
+    if recipe.tokenizer.files_exist:
         tokenizer = recipe.tokenizer.load()
         recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
         if all(Path(file).is_file() for file in recipe.objective.input_files):
             recipe.objective.with_files(tokenizer)
-        both_here = target is None or target.is_here
+        both_here = target is None or target.files_exist
         if both_here and Path(recipe.data.store).exists():
             store = open_store(recipe, tokenizer)
             if verify:
@@ -72,9 +72,9 @@ def _check_files(recipe: Recipe, *, verify: bool) -> None:
                 open_store(recipe, tokenizer, split=name)
         for path in recipe.objective.teacher_sources:
             if Path(path).exists():
-                from ptm.engines.teachers import fitting_recipe
+                from ptm.engines.teachers import compatible_teacher_recipe
 
-                fitting_recipe(path, recipe, tokenizer)
+                compatible_teacher_recipe(path, recipe, tokenizer)
 
 
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:

@@ -164,7 +164,7 @@ def examples_of(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int) -> 
     return [torch.tensor([cls, *ids, sep]) for ids in cut]
 
 
-def laid_out(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
+def lay_out_rows(rows: Sequence[Sequence[Tensor]], *, pad: int = 0) -> Rows:
     """Rows of examples, padded to the width of the widest row; all tokens are predicted."""
     columns = max(sum(map(len, row)) for row in rows)
     names = ("input_ids", "position_ids", "segment_ids", "example_ids")
@@ -192,7 +192,7 @@ def packed(examples: Sequence[Tensor], *, columns: int) -> Rows:
         if sum(map(len, rows[-1])) + len(ids) > columns:
             rows.append([])
         rows[-1].append(ids)
-    return laid_out(rows)
+    return lay_out_rows(rows)
 
 
 def ptm_logits(model: Callable[[dict[str, Tensor]], Mapping[str, Tensor]], rows: Rows) -> Tensor:

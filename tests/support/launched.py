@@ -65,7 +65,7 @@ class Ended:
     """How a training ended on one rank."""
 
     code: int | None
-    said: str
+    message: str
 
 
 class Launch:
@@ -105,7 +105,7 @@ class Launch:
         found = self.ended(name)
         for start in found:
             for rank in start:
-                assert rank.code is not None, rank.said
+                assert rank.code is not None, rank.message
         return [[rank.code for rank in start] for start in found]
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
@@ -142,8 +142,8 @@ class _Ranks:
                 most, end = sum(map(len, every)), time.monotonic() + PATIENCE
             if broken or over or time.monotonic() > end:
                 self.close()
-                said = (self._folder / "output").read_text(encoding="utf-8", errors="replace")
-                pytest.fail(f"training {name} was not reached:\n{said[-6000:]}")
+                message = (self._folder / "output").read_text(encoding="utf-8", errors="replace")
+                pytest.fail(f"training {name} was not reached:\n{message[-6000:]}")
             time.sleep(0.05)
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ def changed() -> Callable[[str, str], str]:
 
 
 @pytest.fixture
-def refusal(load: Callable[..., Recipe]) -> Callable[..., str]:
+def error_of(load: Callable[..., Recipe]) -> Callable[..., str]:
     """The message of the UserError that an invalid recipe raises."""
 
     def sentence(*overrides: str, **text: str) -> str:

@@ -62,7 +62,7 @@ Host *
 """
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """The reason why two hosts cannot be made on this machine; None if they can."""
     if os.geteuid() != 0:
         return "two hosts need network namespaces, which only root can make"
@@ -109,7 +109,7 @@ class Ended:
     """A launch that has ended."""
 
     code: int
-    said: str
+    message: str
 
 
 class TwoHosts:
@@ -155,8 +155,8 @@ class TwoHosts:
                 host.kill_all()
             for process in started:
                 process.wait()
-        said = [log.read_text(errors="replace") for log in logs]
-        return [Ended(*pair) for pair in zip(codes, said, strict=True)]
+        message = [log.read_text(errors="replace") for log in logs]
+        return [Ended(*pair) for pair in zip(codes, message, strict=True)]
 
     def _environment(self) -> dict[str, str]:
         """The environment of the user's shell; other hosts get the variables launchers forward."""
@@ -258,7 +258,7 @@ def _await_sshd(hosts: TwoHosts) -> None:
     (ended,) = hosts.run(["sh", "-c", script], seconds=30)
     if ended.code:
         logs = "".join((hosts.folder / f"sshd_{name}.log").read_text() for name in NAMES)
-        raise RuntimeError(f"no ssh from host to host: {ended.said}{logs}")
+        raise RuntimeError(f"no ssh from host to host: {ended.message}{logs}")
 
 
 def _inside(host: Host, command: Sequence[str]) -> list[str]:
@@ -286,7 +286,7 @@ def hosts() -> Iterator[TwoHosts]:
     """Two hosts; skips the test, with the reason, if they cannot be made."""
     if torch.cuda.is_available():
         pytest.skip("two hosts on one machine would share its GPU, which NCCL does not support")
-    reason = why_not()
+    reason = unavailable_reason()
     if reason is not None:
         pytest.skip(reason)
     with two_hosts() as made:

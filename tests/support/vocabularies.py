@@ -31,7 +31,7 @@ def text_of(*paths: Path, limit: int = 10**9) -> TrainingText:
     return TrainingText(corpus=corpus, limit=limit, report=lambda _: None)
 
 
-def wish(
+def request(
     size: int | None = None,
     *,
     min_count: int | None = None,
@@ -47,7 +47,7 @@ def bundled_files(kind: str) -> TrainedVocabulary:
     corpus = Path(__file__).parents[2] / "recipes" / "quickstart" / "corpus"
     sizes = {"wordpiece": 2600, "space": None, "bpe": 800, "unigram": 3000}
     text = text_of(corpus / "english.txt", corpus / "chinese.txt")
-    return trainers()[kind].train(text, wish(sizes[kind]))
+    return trainers()[kind].train(text, request(sizes[kind]))
 
 
 def config_of(trained: TrainedVocabulary, folder: Path, **options: object) -> TokenizerConfig:

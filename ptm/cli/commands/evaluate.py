@@ -49,9 +49,9 @@ def run(parsed: argparse.Namespace) -> int:
     source = open_source(parsed.source, step=parsed.step)
     result = evaluate_source(source, parsed.overrides)
     if config is not None:
-        from ptm.runs.scoring import written_scores
+        from ptm.runs.scoring import generation_scores
 
-        result |= written_scores(
+        result |= generation_scores(
             source,
             parsed.overrides,
             config,

@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Exit with 2 if the newest checkpoint is damaged."""
-    from ptm.runs.verify import verified
+    from ptm.runs.verify import verify_checkpoints
 
     newest_is_complete = True
-    for index, one in enumerate(verified(parsed.run)):
+    for index, one in enumerate(verify_checkpoints(parsed.run)):
         print(f"{one.name}  {one.problem or 'complete'}", flush=True)
         newest_is_complete = newest_is_complete and not (index == 0 and one.problem)
     return EXIT_DONE if newest_is_complete else EXIT_USER

@@ -34,9 +34,9 @@ class TransformerDecoder(TransformerStack, Decoder):
 
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         # One operation per layer; a pre-norm stack needs a norm after the last layer.
-        told = {"position_bias": _POSITION_BIAS} if self.position_bias else {}
-        reads = ("hidden", "decoder_example_ids", "memory", "example_ids", *told.values())
-        build = partial(self._layer, shape, told=tuple(told))
+        extra_inputs = {"position_bias": _POSITION_BIAS} if self.position_bias else {}
+        reads = ("hidden", "decoder_example_ids", "memory", "example_ids", *extra_inputs.values())
+        build = partial(self._layer, shape, extra_inputs=tuple(extra_inputs))
         return (
             *self.position_bias_operations(
                 _POSITION_BIAS, reads="decoder_example_ids", bidirectional=False
@@ -45,10 +45,10 @@ class TransformerDecoder(TransformerStack, Decoder):
                 Operation(f"decoder_{index:02}", build, reads, ("hidden",), block=True)
                 for index in range(self.layers)
             ),
-            *self.last_norm("decoder_norm", shape),
+            *self.final_norm("decoder_norm", shape),
         )
 
-    def _layer(self, shape: ModelShape, *, told: tuple[str, ...]) -> nn.Module:
+    def _layer(self, shape: ModelShape, *, extra_inputs: tuple[str, ...]) -> nn.Module:
         from ptm.nn.attention import CrossAttention, SelfAttention
         from ptm.nn.transformer_layer import DecoderLayer
         from ptm.nn.visibility import AttentionPattern
@@ -57,8 +57,8 @@ class TransformerDecoder(TransformerStack, Decoder):
         return DecoderLayer(
             SelfAttention(self.head_shape, dropout=dropout, pattern=AttentionPattern("causal")),
             CrossAttention(self.head_shape, dropout=dropout),
-            self.built_feed_forward(),
+            self.build_feed_forward(),
             shape,
             pre_norm=self.pre_norm,
-            extra_inputs=told,
+            extra_inputs=extra_inputs,
         )

@@ -54,7 +54,7 @@ class EmbeddingConfig(Config):
 
     @field_validator("of")
     @classmethod
-    def _known_parts(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_parts(cls, of: tuple[str, ...]) -> tuple[str, ...]:
         known = {WORD, *embedding_parts()}
         for name in of:
             if name not in known:
@@ -66,8 +66,8 @@ class EmbeddingConfig(Config):
         return of
 
     @model_validator(mode="after")
-    def _offset_leaves_positions(self) -> EmbeddingConfig:
-        if self.position_offset and not self.learns_positions:
+    def _check_position_offset(self) -> EmbeddingConfig:
+        if self.position_offset and not self.has_position_table:
             raise ValueError(
                 f"position_offset = {self.position_offset} needs a position table, but of = "
                 f"{list(self.parts)} has no `position`; add it, or leave position_offset out"
@@ -80,14 +80,14 @@ class EmbeddingConfig(Config):
         return self
 
     @property
-    def learns_positions(self) -> bool:
+    def has_position_table(self) -> bool:
         """Whether there is a trained position table, which limits the length of a sequence."""
         return "position" in self.parts
 
     @property
-    def longest_sequence(self) -> int | None:
+    def max_sequence_length(self) -> int | None:
         """The maximum number of tokens per example; None without a position table."""
-        return self.positions - self.position_offset if self.learns_positions else None
+        return self.positions - self.position_offset if self.has_position_table else None
 
     def operations(self, shape: ModelShape, *, side: str = "") -> tuple[Operation, ...]:
         """The operations from input_ids and the ids that the parts read to hidden (B, T, D).

@@ -18,7 +18,7 @@ class Encoder(Config):
     visibility: Visibility = "full"
     """Which tokens of its example a token may attend to."""
 
-    separates_examples: ClassVar[bool]
+    supports_packing: ClassVar[bool]
     """Whether examples packed into one row do not influence each other (possible with attention,
     not with recurrence)."""
 

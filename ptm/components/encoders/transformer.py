@@ -56,10 +56,10 @@ class Transformer(TransformerStack, Encoder):
     """Number of groups of consecutive layers that share their weights (ALBERT). If left out, every
     layer has its own."""
 
-    separates_examples: ClassVar[bool] = True
+    supports_packing: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _consistent(self) -> Transformer:
+    def _check_rotary_and_first_norm(self) -> Transformer:
         if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
                 "rotary positions need an even head size, but it is "
@@ -74,7 +74,7 @@ class Transformer(TransformerStack, Encoder):
         return self
 
     @model_validator(mode="after")
-    def _windows_make_sense(self) -> Transformer:
+    def _check_windows(self) -> Transformer:
         if self.window is not None and self.window % 2:
             raise ValueError(
                 f"window = {self.window} is odd, but half of it is on either side; "
@@ -93,7 +93,7 @@ class Transformer(TransformerStack, Encoder):
         return self
 
     @model_validator(mode="after")
-    def _layers_can_be_shared(self) -> Transformer:
+    def _check_shared_groups(self) -> Transformer:
         groups = self.shared_groups
         if groups is not None and self.layers % groups:
             raise ValueError(f"shared_groups = {groups} does not divide layers = {self.layers}")
@@ -110,7 +110,7 @@ class Transformer(TransformerStack, Encoder):
         return self
 
     @model_validator(mode="after")
-    def _scores_can_be_handed_on(self) -> Transformer:
+    def _check_residual_attention(self) -> Transformer:
         if not self.residual_attention:
             return self
         if self.rotary:
@@ -142,7 +142,7 @@ class Transformer(TransformerStack, Encoder):
                 _POSITION_BIAS, reads="example_ids", bidirectional=self.visibility == "full"
             ),
             *(self._operation(index, shape) for index in range(self.layers)),
-            *self.last_norm("encoder_norm", shape),
+            *self.final_norm("encoder_norm", shape),
         )
 
     def group(self, index: int) -> str | None:
@@ -160,14 +160,14 @@ class Transformer(TransformerStack, Encoder):
     @property
     def _extra_inputs(self) -> dict[str, str]:
         """Further inputs of self-attention: keyword argument -> name of the plan's tensor."""
-        told = {}
+        extra_inputs = {}
         if self.rotary:
-            told["position_ids"] = "position_ids"
+            extra_inputs["position_ids"] = "position_ids"
         if self.visibility == "prefix":
-            told["segment_ids"] = "segment_ids"
+            extra_inputs["segment_ids"] = "segment_ids"
         if self.position_bias:
-            told["position_bias"] = _POSITION_BIAS
-        return told
+            extra_inputs["position_bias"] = _POSITION_BIAS
+        return extra_inputs
 
     def _operation(self, index: int, shape: ModelShape) -> Operation:
         reads, writes, options = (
@@ -203,8 +203,10 @@ class Transformer(TransformerStack, Encoder):
         first_norm = self.first_norm or index > 0
         if self.residual_attention:
             return ResidualAttentionLayer(
-                ResidualAttention(self.head_shape, dropout=shape.attention_dropout, pattern=pattern),
-                self.built_feed_forward(),
+                ResidualAttention(
+                    self.head_shape, dropout=shape.attention_dropout, pattern=pattern
+                ),
+                self.build_feed_forward(),
                 shape,
                 pre_norm=self.pre_norm,
                 first_norm=first_norm,
@@ -216,7 +218,7 @@ class Transformer(TransformerStack, Encoder):
                 pattern=pattern,
                 theta=self._theta(pattern),
             ),
-            self.built_feed_forward(),
+            self.build_feed_forward(),
             shape,
             pre_norm=self.pre_norm,
             first_norm=first_norm,

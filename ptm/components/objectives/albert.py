@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ptm.components.objectives.base import Metric
-from ptm.components.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
+from ptm.components.objectives.sentence_pairs import NUM_PAIR_SPECIALS, SentencePairs, pair_metrics
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples
 from ptm.data.packing import RowSize
@@ -21,7 +21,7 @@ class Albert(SentencePairs):
 
     type: Literal["albert"]
 
-    pair_name: ClassVar[str] = "sop"
+    metric_prefix: ClassVar[str] = "sop"
     metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("sop")
 
     def index(
@@ -30,7 +30,7 @@ class Albert(SentencePairs):
         """Return chunks of sentences cut into two halves; half of the chunks have them swapped."""
         return sentence_order_pairs(
             documents,
-            longest=size.source - SPECIALS_IN_A_PAIR,
+            longest=size.source - NUM_PAIR_SPECIALS,
             short_probability=self.short_probability,
             seed=seed,
         )

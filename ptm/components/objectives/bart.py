@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64, owner_of
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
-from ptm.components.objectives.noise import AnyInfilling, Noised, infilled
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.noise import AnyInfilling, NoisedTexts, infill
 from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -35,7 +35,7 @@ class Bart(Denoising):
     needs_sentences: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        return with_specials(split_group_sides(examples))
+        return add_max_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
@@ -52,7 +52,7 @@ class Bart(Denoising):
             check_has_sentences(
                 documents,
                 documents.sentences,
-                lacking="an order of sentences to permute (objective.noise.permute_sentences)",
+                needed="an order of sentences to permute (objective.noise.permute_sentences)",
             )
         longest = min(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, longest)
@@ -70,7 +70,7 @@ class Bart(Denoising):
             counts=np.zeros(4, dtype=np.int64),
         )
 
-    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
         """Return the text with shuffled sentences and masked spans, and the original text."""
         mask_id = vocabulary.special_id("mask")
-        return infilled(texts.tokens, texts.part_lengths, self.noise, keys, mask_id=mask_id)
+        return infill(texts.tokens, texts.part_lengths, self.noise, keys, mask_id=mask_id)

@@ -124,7 +124,7 @@ class Objective(Config):
     """Whether an example has a source for an encoder and a target for a decoder."""
     needs_sentences: ClassVar[bool] = False
     """Whether the store must hold the sentence boundaries of documents."""
-    shortest_row: ClassVar[int] = 3
+    min_sequence_length: ClassVar[int] = 3
     """The smallest usable `data.sequence_length`, in tokens."""
 
     def loss_weights(self, step: int) -> Mapping[str, float]:
@@ -147,7 +147,7 @@ class Objective(Config):
         """
 
     @property
-    def usual_layout(self) -> str:
+    def default_layout(self) -> str:
         """The default corpus layout: sentences if they are needed, else documents if supported."""
         if self.needs_sentences:
             return "sentences"

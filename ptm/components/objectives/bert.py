@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ptm.components.objectives.base import Metric
-from ptm.components.objectives.sentence_pairs import SPECIALS_IN_A_PAIR, SentencePairs, pair_metrics
+from ptm.components.objectives.sentence_pairs import NUM_PAIR_SPECIALS, SentencePairs, pair_metrics
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples
 from ptm.data.packing import RowSize
@@ -21,7 +21,7 @@ class Bert(SentencePairs):
 
     type: Literal["bert"]
 
-    pair_name: ClassVar[str] = "nsp"
+    metric_prefix: ClassVar[str] = "nsp"
     metrics: ClassVar[tuple[Metric, ...]] = pair_metrics("nsp")
 
     def index(
@@ -30,7 +30,7 @@ class Bert(SentencePairs):
         """Return chunks of sentences; half of them get a second half from another document."""
         return next_sentence_pairs(
             documents,
-            longest=size.source - SPECIALS_IN_A_PAIR,
+            longest=size.source - NUM_PAIR_SPECIALS,
             short_probability=self.short_probability,
             seed=seed,
         )

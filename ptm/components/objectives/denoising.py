@@ -16,7 +16,7 @@ import numpy as np
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
 from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
-from ptm.components.objectives.noise import Noised
+from ptm.components.objectives.noise import NoisedTexts
 from ptm.components.objectives.redraw import Redraw
 from ptm.data.examples import TokenSpans
 from ptm.data.packing import RowSize
@@ -28,7 +28,7 @@ MAX_SPECIALS = RowSize(source=2, target=1)
 """The maximum number of special tokens on each side."""
 
 
-def with_specials(sides: I64) -> I64:
+def add_max_specials(sides: I64) -> I64:
     """Add the maximum number of special tokens to the lengths of source and target (E, 2)."""
     return np.asarray(sides + np.array([MAX_SPECIALS.source, MAX_SPECIALS.target]))
 
@@ -41,7 +41,7 @@ class Denoising(Redraw, NextTokenObjective):
     needs_decoder: ClassVar[bool] = True
 
     @abstractmethod
-    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
         """Return source and target of the texts; `keys` (E): one random stream per text."""
 
     def collate(
@@ -56,7 +56,7 @@ class Denoising(Redraw, NextTokenObjective):
         seed = seed_of(random_source.seed, "noise", random_source.purpose)
         keys = stream_keys(seed, self.variant_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
-        return _both_sides(noised, placement, vocabularies.source)
+        return _encoder_decoder_batch(noised, placement, vocabularies.source)
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
         """Return the text as encoder input and the first token of the decoder."""
@@ -68,7 +68,9 @@ class Denoising(Redraw, NextTokenObjective):
         )
 
 
-def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) -> MicroBatch:
+def _encoder_decoder_batch(
+    noised: NoisedTexts, placement: Placement, vocabulary: Vocabulary
+) -> MicroBatch:
     """Return the tensors of both sides: encoder input, decoder input and its targets."""
     pad, end = vocabulary.special_id("pad"), vocabulary.special_id("sep")
     begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
@@ -78,13 +80,13 @@ def _both_sides(noised: Noised, placement: Placement, vocabulary: Vocabulary) ->
     start = begins or (pad,)
     read, target_lengths = add_affixes(noised.target, noised.target_lengths, before=start)
     given, _ = add_affixes(noised.target, noised.target_lengths, after=(end,))
-    here = placement.side(source_lengths, placement.columns)
-    there = placement.side(target_lengths, placement.target_columns)
+    source_placement = placement.side(source_lengths, placement.columns)
+    target_placement = placement.side(target_lengths, placement.target_columns)
     return MicroBatch(
         tensors={
-            **row_tensors(source, here, pad=pad),
-            **row_tensors(read, there, pad=pad, side=DECODER),
-            **target_tensors(given, np.ones_like(given), there),
+            **row_tensors(source, source_placement, pad=pad),
+            **row_tensors(read, target_placement, pad=pad, side=DECODER),
+            **target_tensors(given, np.ones_like(given), target_placement),
         },
         counts={"predicted": int(given.size)},
         rows=placement.rows,

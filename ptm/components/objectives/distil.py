@@ -52,7 +52,7 @@ class DistilWeights(Config):
     cosine: Weight = 1.0
 
     @model_validator(mode="after")
-    def _something_is_taught(self) -> DistilWeights:
+    def _check_weights(self) -> DistilWeights:
         if self.soft == 0 and self.cosine == 0:
             raise ValueError(
                 "with soft = 0 and cosine = 0 the teacher has no effect. Set one of them above 0 "
@@ -79,7 +79,7 @@ class Distil(Mlm):
     )
 
     @model_validator(mode="after")
-    def _has_teachers(self) -> Distil:
+    def _check_teachers(self) -> Distil:
         if (self.teacher is None) == (not self.teachers):
             raise ValueError("give exactly one of teacher and teachers")
         return self
@@ -198,8 +198,8 @@ class Distil(Mlm):
             # KL as the sum of p (log p - log q) + (q - p). The added term sums to 0 over the
             # vocabulary, makes every entry small if p is near q, and cancels the rounding errors
             # of the normalisers inside the log probabilities.
-            apart = (mine.exp() - theirs.exp() * (1.0 + mine - theirs)).sum(dim=-1)
-            predicted = (apart * tensors["predicted_weights"]).sum()
+            divergence = (mine.exp() - theirs.exp() * (1.0 + mine - theirs)).sum(dim=-1)
+            predicted = (divergence * tensors["predicted_weights"]).sum()
             found["soft_loss"] = self.temperature**2 * predicted
         if self.compares_hidden_states:
             mine = F.normalize(outputs["encoded"].float(), dim=-1)

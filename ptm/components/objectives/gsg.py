@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
-from ptm.components.objectives.noise import Noised
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.noise import NoisedTexts
 from ptm.components.objectives.noise.gaps import (
     gap_counts,
     lead_sentences,
-    longest_gap_sides,
+    max_gap_side_lengths,
     principal_sentences,
     random_sentences,
-    without_gaps,
+    remove_sentences,
 )
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -35,7 +35,7 @@ from ptm.errors import UserError
 from ptm.rng import U64
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
-GAP_MARKS = ("[MASK1]", "<mask_1>")
+GAP_TOKENS = ("[MASK1]", "<mask_1>")
 """Tokens that replace a sentence; the mask token is used if the vocabulary has neither."""
 
 
@@ -56,10 +56,10 @@ class Gsg(Denoising):
     index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
     needs_sentences: ClassVar[bool] = True
-    shortest_row: ClassVar[int] = MAX_SPECIALS.source + 2
+    min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
 
     @model_validator(mode="after")
-    def _options_are_used(self) -> Gsg:
+    def _check_options(self) -> Gsg:
         if self.selection != "random" and self.duplicates > 1:
             raise ValueError(
                 f"duplicates = {self.duplicates} has no effect with selection: {self.selection}, "
@@ -75,7 +75,7 @@ class Gsg(Denoising):
         return self
 
     def row_lengths(self, examples: Examples) -> I64:
-        return with_specials(split_group_sides(examples))
+        return add_max_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
@@ -90,7 +90,7 @@ class Gsg(Denoising):
         Left out and counted: documents of one sentence, and last sentences of a document that fit
         no group. Raises UserError if no document has two sentences.
         """
-        check_has_sentences(documents, documents.sentences, lacking="sentences to take out")
+        check_has_sentences(documents, documents.sentences, needed="sentences to take out")
         room = RowSize(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, self._longest_sentence(room))
         groups = merge_single_sentences(sentences, full_groups(sentences, room.source))
@@ -99,7 +99,7 @@ class Gsg(Denoising):
         # sure that no half has a single sentence.
         while True:
             parts = groups.lengths(sentences)
-            sides = longest_gap_sides(parts, groups.counts, self.rate)
+            sides = max_gap_side_lengths(parts, groups.counts, self.rate)
             too_long = sides[:, 1] > room.target
             if not too_long.any():
                 break
@@ -113,15 +113,15 @@ class Gsg(Denoising):
             counts=left_out,
         )
 
-    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
         """Return the text with a mask token per removed sentence, and the removed sentences."""
-        marks = [mark for mark in GAP_MARKS if mark in vocabulary.ids]
+        marks = [mark for mark in GAP_TOKENS if mark in vocabulary.ids]
         mask_id = vocabulary.ids[marks[0]] if marks else vocabulary.special_id("mask")
-        return without_gaps(
-            texts.tokens, texts.part_lengths, self._gaps(texts, keys), mask_id=mask_id
+        return remove_sentences(
+            texts.tokens, texts.part_lengths, self._selected_sentences(texts, keys), mask_id=mask_id
         )
 
-    def _gaps(self, texts: TokenSpans, keys: U64) -> NDArray[np.bool_]:
+    def _selected_sentences(self, texts: TokenSpans, keys: U64) -> NDArray[np.bool_]:
         """Return flags (E, K) of the sentences to remove; K is the maximum per text."""
         if self.selection == "lead":
             return lead_sentences(texts.part_lengths, self.rate)

@@ -40,10 +40,10 @@ class Lm(NextTokenObjective):
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("pad", "cls", "sep") if self._starts else ("pad", "sep")
+        return ("pad", "cls", "sep") if self._uses_start_token else ("pad", "sep")
 
     @property
-    def _starts(self) -> bool:
+    def _uses_start_token(self) -> bool:
         return self.add_bos and not self.concatenate
 
     def row_lengths(self, examples: Examples) -> I64:
@@ -88,7 +88,7 @@ class Lm(NextTokenObjective):
     ) -> MicroBatch:
         """Return the tensors: inputs are the windows without the last token, targets one later."""
         vocabulary = vocabularies.source
-        stream, lengths = streams(texts, vocabulary)
+        stream, lengths = with_boundary_tokens(texts, vocabulary)
         first = exclusive_cumsum(lengths)
         read = ragged_ranges(first, lengths - 1)
         return MicroBatch(
@@ -109,14 +109,14 @@ class Lm(NextTokenObjective):
         end token of a previous document.
         """
         vocabulary = vocabularies.source
-        if self._starts:
+        if self._uses_start_token:
             return Prompt(begin=(vocabulary.special_id("cls"), *text))
         if self.concatenate and not text:
             return Prompt(begin=(vocabulary.special_id("sep"),))
         return Prompt(begin=tuple(text))
 
 
-def streams(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64, I64]:
+def with_boundary_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64, I64]:
     """Return the windows (N) with start and end tokens as their labels require, and their lengths.
 
     Texts without labels are complete windows already.

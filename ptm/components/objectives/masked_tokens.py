@@ -83,7 +83,7 @@ def add_special_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[Maska
     return maskable, np.repeat(number.ravel(), with_separators.ravel())
 
 
-def masked_batch(
+def masked_lm_batch(
     texts: TokenSpans,
     placement: Placement,
     masking: Masking,
@@ -139,7 +139,9 @@ def masked_operations(head: MlmHead, shape: ModelShape) -> tuple[Operation, ...]
     return (transform, unembed, bias) if head.bias else (transform, unembed)
 
 
-def masked_sums(outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def masked_lm_sums(
+    outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return cross entropy and correct predictions, summed over the predicted positions."""
     from ptm.nn.heads import class_sums
 

@@ -18,9 +18,9 @@ from ptm.components.objectives.masked_tokens import (
     MaskedObjective,
     MlmHead,
     length_with_special_tokens,
-    masked_batch,
+    masked_lm_batch,
+    masked_lm_sums,
     masked_operations,
-    masked_sums,
 )
 from ptm.data.documents import Documents
 from ptm.data.examples import (
@@ -91,7 +91,7 @@ class Mlm(MaskedObjective):
         random_source: RandomSource,
     ) -> MicroBatch:
         """Return the tensors of [CLS] text [SEP], masked."""
-        return masked_batch(
+        return masked_lm_batch(
             texts,
             placement,
             self.masking,
@@ -110,4 +110,4 @@ class Mlm(MaskedObjective):
     def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        return masked_sums(outputs, tensors)
+        return masked_lm_sums(outputs, tensors)

@@ -36,7 +36,7 @@ class PrefixLm(NextTokenObjective):
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
     segments: ClassVar[int] = 2
-    shortest_row: ClassVar[int] = _NUM_SPECIALS + 2
+    min_sequence_length: ClassVar[int] = _NUM_SPECIALS + 2
 
     def row_lengths(self, examples: Examples) -> I64:
         return np.asarray(examples.lengths)[:, None] + _NUM_SPECIALS

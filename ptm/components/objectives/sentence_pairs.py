@@ -23,9 +23,9 @@ from ptm.components.objectives.masked_tokens import (
     MaskedObjective,
     MlmHead,
     length_with_special_tokens,
-    masked_batch,
+    masked_lm_batch,
+    masked_lm_sums,
     masked_operations,
-    masked_sums,
 )
 from ptm.components.objectives.redraw import Redraw
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -39,7 +39,7 @@ from ptm.text.vocabulary import Vocabularies
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPECIALS_IN_A_PAIR = 3
+NUM_PAIR_SPECIALS = 3
 """Special tokens per example: [CLS] before the first half, [SEP] after each half."""
 _PAIR_TARGETS = ("pair_labels", "pair_weights")
 
@@ -60,7 +60,7 @@ class SentencePairs(Redraw, MaskedObjective):
     """Share of the documents whose pairs get a random length below a full row."""
     head: MlmHead = MlmHead()
 
-    pair_name: ClassVar[str]
+    metric_prefix: ClassVar[str]
     """Prefix of the names of the pair metrics."""
     index_type: ClassVar[ExamplesType] = Pairs
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
@@ -72,7 +72,7 @@ class SentencePairs(Redraw, MaskedObjective):
     perplexity_of: ClassVar[str | None] = "mlm_loss"
     view: ClassVar[BatchView] = replace(MASKED_VIEW, labels="pair_labels")
     needs_sentences: ClassVar[bool] = True
-    shortest_row: ClassVar[int] = SPECIALS_IN_A_PAIR + 2
+    min_sequence_length: ClassVar[int] = NUM_PAIR_SPECIALS + 2
 
     def row_lengths(self, examples: Examples) -> I64:
         return length_with_special_tokens(examples.lengths, parts=2)[:, None]
@@ -83,7 +83,7 @@ class SentencePairs(Redraw, MaskedObjective):
 
     @property
     def index_key(self) -> str:
-        return f"{self.pair_name}-{self.short_probability!r}"
+        return f"{self.metric_prefix}-{self.short_probability!r}"
 
     def has_head(self, names: Collection[str]) -> bool:
         """Return whether the masked-LM head exists. Raises UserError for a pair head alone."""
@@ -106,7 +106,7 @@ class SentencePairs(Redraw, MaskedObjective):
     ) -> MicroBatch:
         """Return the tensors of [CLS] first [SEP] second [SEP], masked, and the pair labels."""
         assert texts.labels is not None, "pairs have labels"
-        masked = masked_batch(
+        masked = masked_lm_batch(
             texts,
             placement,
             self.masking,
@@ -139,5 +139,5 @@ class SentencePairs(Redraw, MaskedObjective):
         loss, hits = class_sums(
             outputs["pair_logits"], tensors["pair_labels"], tensors["pair_weights"]
         )
-        of_pairs = {f"{self.pair_name}_loss": loss, f"{self.pair_name}_accuracy": hits}
-        return {**masked_sums(outputs, tensors), **of_pairs}
+        of_pairs = {f"{self.metric_prefix}_loss": loss, f"{self.metric_prefix}_accuracy": hits}
+        return {**masked_lm_sums(outputs, tensors), **of_pairs}

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, with_specials
-from ptm.components.objectives.noise import AnySpanNoise, Noised, corrupted
+from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.noise import AnySpanNoise, NoisedTexts, corrupt_spans
 from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.data.documents import Documents
 from ptm.data.examples import (
@@ -37,15 +37,17 @@ class T5(Denoising):
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep")
-    shortest_row: ClassVar[int] = MAX_SPECIALS.source + 2
+    min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
 
     def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
         """Raise UserError if the vocabulary has too few sentinels for the longest text."""
         super().check_vocabulary(vocabulary, size)
-        needed = int(self.noise.most_sentinels(np.array([self._longest(size)]))[0])
-        there = vocabulary.sentinels.size
-        if there < needed:
-            has = f"only {there} sentinel{'s' * (there > 1)}" if there else "no sentinels"
+        needed = int(self.noise.max_sentinels(np.array([self._longest(size)]))[0])
+        available = vocabulary.sentinels.size
+        if available < needed:
+            has = (
+                f"only {available} sentinel{'s' * (available > 1)}" if available else "no sentinels"
+            )
             raise UserError(
                 f"{vocabulary.source}: the vocabulary has {has} (<extra_id_0>, <extra_id_1> …), "
                 f"but texts of data.sequence_length = {size.source} need up to {needed} with "
@@ -54,7 +56,7 @@ class T5(Denoising):
             )
 
     def row_lengths(self, examples: Examples) -> I64:
-        return with_specials(self.noise.longest_sides(np.asarray(examples.lengths)))
+        return add_max_specials(self.noise.max_side_lengths(np.asarray(examples.lengths)))
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
@@ -77,10 +79,10 @@ class T5(Denoising):
             return concatenate_documents(*documents.ranges, longest, separator=separator)
         return chunk_documents(*documents.ranges, longest)
 
-    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> Noised:
+    def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
         """Return the text with sentinels for its noise spans, and each sentinel with its span."""
         spans = self.noise.draw(texts.lengths, keys)
-        return corrupted(texts.tokens, texts.lengths, spans, vocabulary.sentinels)
+        return corrupt_spans(texts.tokens, texts.lengths, spans, vocabulary.sentinels)
 
     def _longest(self, size: RowSize) -> int:
         """Return the length of the longest text that fits both sides after noise.
@@ -90,7 +92,7 @@ class T5(Denoising):
         # Every token of a text is on one of the sides, so no longer text can fit.
         lengths = np.arange(1, size.source + size.target)
         room = [size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target]
-        fits = (self.noise.longest_sides(lengths) <= room).all(axis=1)
+        fits = (self.noise.max_side_lengths(lengths) <= room).all(axis=1)
         longest = int(np.argmin(fits))
         if longest < 2:
             raise UserError(

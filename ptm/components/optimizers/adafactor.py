@@ -49,7 +49,7 @@ class Adafactor(Optimizer):
     needs_whole_parameters: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _one_thing_says_the_rate(self) -> Adafactor:
+    def _check_learning_rate(self) -> Adafactor:
         if self.relative_step and self.learning_rate != 1.0:
             raise ValueError(
                 f"learning_rate = {self.learning_rate:g} and relative_step = true both set the "

@@ -19,13 +19,13 @@ class Schedule(Config):
     """Length of the warm-up: below 1 a share of all steps, else a number of steps."""
 
     @staticmethod
-    def counted(amount: float, steps: int) -> int:
+    def to_steps(amount: float, steps: int) -> int:
         """`amount` as a number of steps; below 1 it is a share of `steps`."""
         return round(amount * steps) if amount < 1 else int(amount)
 
     def warmup_steps(self, steps: int) -> int:
         """The number of warm-up steps in a run of `steps`."""
-        return self.counted(self.warmup, steps)
+        return self.to_steps(self.warmup, steps)
 
     def decay_steps(self, steps: int) -> int:
         """The number of steps reserved for a decay at the end of a run of `steps`."""

@@ -28,7 +28,7 @@ class Wsd(Schedule):
     """The factor at the end."""
 
     @model_validator(mode="after")
-    def _decay_is_whole(self) -> Wsd:
+    def _check_decay(self) -> Wsd:
         if self.decay >= 1 and self.decay != int(self.decay):
             raise ValueError(
                 f"decay = {self.decay:g} must be a share of all steps (below 1) or a whole number "
@@ -38,14 +38,14 @@ class Wsd(Schedule):
 
     def decay_steps(self, steps: int) -> int:
         # At least one, so that a run ends at the floor.
-        return max(1, self.counted(self.decay, steps))
+        return max(1, self.to_steps(self.decay, steps))
 
     def after_warmup(self, step: int, steps: int) -> float:
         decay = self.decay_steps(steps)
         done = min(max(0.0, (step - (steps - decay)) / decay), 1.0)
-        return self.floor + (1 - self.floor) * self._height(done)
+        return self.floor + (1 - self.floor) * self._curve(done)
 
-    def _height(self, done: float) -> float:
+    def _curve(self, done: float) -> float:
         if self.shape == "cosine":
             return 0.5 * (1 + math.cos(math.pi * done))
         return 1.0 - (math.sqrt(done) if self.shape == "sqrt" else done)

@@ -29,7 +29,7 @@ class Family(ABC):
     """Whether the model predicts the next token (otherwise masked tokens)."""
     is_encoder_decoder: bool = False
     """Whether the model is an encoder-decoder."""
-    buffers: str | None = None
+    buffer_pattern: str | None = None
     """Regular expression for the names of constants that old checkpoints store with the weights."""
 
     @property
@@ -46,7 +46,7 @@ class Family(ABC):
         The reason completes "NAME: ..." in an error message, without a full stop.
         """
 
-    def preference(self, recipe: ModelRecipe) -> int:
+    def priority(self, recipe: ModelRecipe) -> int:
         """Rank among the families that can hold a model; the export uses the highest."""
         return 0
 
@@ -62,7 +62,7 @@ class Family(ABC):
     ) -> dict[str, Tensor]:
         """Canonical tensors, renamed and reshaped as transformers expects them."""
 
-    def bare(
+    def without_head(
         self, config: Mapping[str, Any], tensors: Tensors
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Config and tensors of the bare encoder: an export with its head removed."""
@@ -83,20 +83,20 @@ class Family(ABC):
 
     def is_buffer(self, name: str) -> bool:
         """Whether a tensor is a constant rather than a weight."""
-        return self.buffers is not None and re.search(self.buffers, name) is not None
+        return self.buffer_pattern is not None and re.search(self.buffer_pattern, name) is not None
 
     def has_signature_tensors(self, names: Collection[str]) -> bool:
         """Whether a checkpoint, bare or with a head, has all tensors of `marks`."""
         return set(self.signature_tensors) <= {self.qualified_name(name) for name in names}
 
     @abstractmethod
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         """Whether a checkpoint with tensors `names` is of this family.
 
         Tensor names decide; the config's model_type is used only between families that share them.
         """
 
-    def described_by(self, config: Mapping[str, Any]) -> bool:
+    def matches_config(self, config: Mapping[str, Any]) -> bool:
         """Whether a config without weights is of this family."""
         return config.get("model_type") == self.name
 

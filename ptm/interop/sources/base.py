@@ -13,7 +13,7 @@ from ptm.recipe import DataRecipe, ModelRecipe, Recipe, recipe_from_data
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ROW = 128
+_DEFAULT_SEQUENCE_LENGTH = 128
 """Default sequence length for evaluating a model that comes without a `data` block."""
 
 
@@ -67,13 +67,13 @@ class ModelSource(ABC):
         """
         data = self.recipe_data()
         recipe = self.recipe()
-        longest = recipe.model.embedding.longest_sequence or recipe.model.embedding.positions
-        unsaid = {
+        longest = recipe.model.embedding.max_sequence_length or recipe.model.embedding.positions
+        defaults = {
             "corpus": [],
             "store": "",
-            "layout": recipe.objective.usual_layout,
-            "sequence_length": min(longest, _ROW),
+            "layout": recipe.objective.default_layout,
+            "sequence_length": min(longest, _DEFAULT_SEQUENCE_LENGTH),
         }
-        data["data"] = {**unsaid, **data.get("data", {})}
+        data["data"] = {**defaults, **data.get("data", {})}
         kind = Recipe if "train" in data else DataRecipe
         return recipe_from_data(data, kind, name=str(self.folder), overrides=overrides)

@@ -88,17 +88,20 @@ class HuggingFaceSource(ModelSource):
             return found
         whole: dict[str, Any] = {**found, **read_recipe_data(written)}
         for stack in ("encoder", "decoder"):
-            here, there = found["model"].get(stack, {}), whole["model"].get(stack) or {}
-            for key, value in here.items():
-                if there.get(key) != value:
+            from_config, from_recipe = (
+                found["model"].get(stack, {}),
+                whole["model"].get(stack) or {},
+            )
+            for key, value in from_config.items():
+                if from_recipe.get(key) != value:
                     raise UserError(
                         f"{self.folder}: config.json and recipe.yaml disagree: {stack}.{key} is "
-                        f"{value} in config.json and {there.get(key)} in recipe.yaml."
+                        f"{value} in config.json and {from_recipe.get(key)} in recipe.yaml."
                     )
         return {
             **whole,
             "tokenizer": found["tokenizer"],
-            "model": _with_tables_as(whole["model"], found["model"]),
+            "model": _with_position_tables_of(whole["model"], found["model"]),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -108,13 +111,15 @@ class HuggingFaceSource(ModelSource):
         return f"Hugging Face {self._hub.family.name} model"
 
 
-def _with_tables_as(written: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def _with_position_tables_of(written: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe's `model` block with the position tables that the exported weights have.
 
     An exported table may start at another row than the trained one: BART's starts at row 2.
     """
-    there = found["embedding"]
-    tables = {key: there[key] for key in ("positions", "position_offset") if key in there}
+    from_recipe = found["embedding"]
+    tables = {
+        key: from_recipe[key] for key in ("positions", "position_offset") if key in from_recipe
+    }
     changed = {
         key: {**written[key], **tables}
         for key in ("embedding", "target_embedding")

@@ -55,14 +55,14 @@ class AveragedSource(RunSource):
             raise UserError(f"--average = {count}: must be at least 1.")
         last = self._checkpoint.step
         paths = checkpoint_folders(folder / "checkpoints")
-        there = [step_of(path) for path in paths if step_of(path) <= last]
-        if count > len(there):
+        available = [step_of(path) for path in paths if step_of(path) <= last]
+        if count > len(available):
             raise UserError(
                 f"{folder}: --average = {count} needs as many checkpoints up to step {last}, but "
-                f"the run has {len(there)} ({', '.join(map(str, reversed(there)))}). "
+                f"the run has {len(available)} ({', '.join(map(str, reversed(available)))}). "
                 "checkpoint.keep in its recipe sets how many are kept."
             )
-        earlier = [_checkpoint(folder / "checkpoints", step) for step in there[1:count]]
+        earlier = [_checkpoint(folder / "checkpoints", step) for step in available[1:count]]
         self._checkpoints = (self._checkpoint, *earlier)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -101,8 +101,12 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
         step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"
     if not path.is_dir():
-        there = ", ".join(p.name.removeprefix("global_step") for p in checkpoint_folders(folder))
-        raise UserError(f"{folder.parent}: has no checkpoint at step {step}. Available: {there}.")
+        available = ", ".join(
+            p.name.removeprefix("global_step") for p in checkpoint_folders(folder)
+        )
+        raise UserError(
+            f"{folder.parent}: has no checkpoint at step {step}. Available: {available}."
+        )
     try:
         return Checkpoint.open(path)
     except DamagedCheckpointError as error:

@@ -111,7 +111,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
         "hidden_size": hidden,
         "heads": config["heads_num"],
         "feed_forward_size": config["feedforward_size"],
-        "activation": our_activation(config),
+        "activation": activation_from_uer(config),
         "norm_position": config.get("layernorm_positioning", "post"),
         "norm_epsilon": _EPSILON,
         "attention_scale": not config.get("remove_attention_scale", False),
@@ -149,7 +149,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
     }
 
 
-def our_activation(config: Mapping[str, Any]) -> str:
+def activation_from_uer(config: Mapping[str, Any]) -> str:
     """Return `ptm`'s name of the config's activation. Raises UserError if it is not supported."""
     named = config.get("hidden_act", "gelu")
     if named not in _ACTIVATIONS:
@@ -159,7 +159,7 @@ def our_activation(config: Mapping[str, Any]) -> str:
     return _ACTIVATIONS[named]
 
 
-def their_activation(activation: str) -> str:
+def activation_to_uer(activation: str) -> str:
     """Return UER-py's name of an activation. Raises UserError if UER-py does not have it."""
     for theirs, ours in _ACTIVATIONS.items():
         if ours == activation:
@@ -168,10 +168,10 @@ def their_activation(activation: str) -> str:
 
 
 def _parts(config: Mapping[str, Any]) -> list[str]:
-    said = config.get("embedding", ["word", "pos", "seg"])
-    if isinstance(said, str):
-        said = ["word", "pos", "seg"] if said == "bert" else said.split("_")
-    return [_PARTS[part] for part in said]
+    options = config.get("embedding", ["word", "pos", "seg"])
+    if isinstance(options, str):
+        options = ["word", "pos", "seg"] if options == "bert" else options.split("_")
+    return [_PARTS[part] for part in options]
 
 
 def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "emb_size": embedding.size or encoder.hidden_size,
         "feedforward_size": encoder.feed_forward_size,
         "hidden_size": encoder.hidden_size,
-        "hidden_act": their_activation(encoder.activation),
+        "hidden_act": activation_to_uer(encoder.activation),
         "heads_num": encoder.heads,
         "layers_num": encoder.layers,
         "max_seq_length": embedding.positions,
@@ -204,7 +204,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "target": ["lm"] if causal else ["mlm", "sp"] if pairs else ["mlm"],
         "tie_weights": getattr(head, "tied", False),
     }
-    said = {
+    options = {
         "factorized_embedding_parameterization": embedding.size not in (None, encoder.hidden_size),
         "parameter_sharing": encoder.shared_groups is not None,
         "remove_embedding_layernorm": not embedding.layer_norm,
@@ -212,7 +212,7 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "has_residual_attention": encoder.residual_attention,
         "has_lmtarget_bias": causal and getattr(head, "bias", False),
     }
-    config |= {key: True for key, value in said.items() if value}
+    config |= {key: True for key, value in options.items() if value}
     return config if encoder.norm_position == "post" else {**config, "layernorm_positioning": "pre"}
 
 
@@ -232,7 +232,7 @@ def _check_expressible(model: ModelBlock, encoder: Transformer) -> None:
         "encoder.window": encoder.window is None,
         "encoder.shared_groups": encoder.shared_groups in (None, 1),
         "embedding.of": set(model.embedding.parts) <= set(_PARTS.values())
-        and model.embedding.learns_positions,
+        and model.embedding.has_position_table,
         "embedding.segments": model.embedding.segments <= 2,
     }
     for path, possible in can.items():

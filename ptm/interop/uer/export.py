@@ -35,7 +35,7 @@ def export_to_uer(source: ModelSource, out: Path) -> None:
             "every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
         )
     try:
-        config, theirs = _written(recipe, tensors)
+        config, theirs = _converted(recipe, tensors)
     except UserError as error:
         raise UserError(f"{source.folder}: {error}") from error
     vocabulary = recipe.tokenizer.load().vocabulary
@@ -49,7 +49,7 @@ def export_to_uer(source: ModelSource, out: Path) -> None:
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
 
 
-def _written(
+def _converted(
     recipe: ModelRecipe, tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return UER-py's config and state dict. Raises UserError if UER-py cannot express them."""
@@ -60,10 +60,10 @@ def _written(
     config = uer_config(model, objective, pairs="pair_classifier.weight" in tensors)
     layers = Layers(config["layers_num"], shared=bool(config.get("parameter_sharing")))
     output = NEXT if is_causal(config) else MASKED
-    return config, to_uer(_as_theirs(tensors, recipe), layers, output)
+    return config, to_uer(_with_uer_tables(tensors, recipe), layers, output)
 
 
-def _as_theirs(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:
+def _with_uer_tables(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:
     """Move the positions to start at row 0 and pad the segment table to three rows."""
     found = dict(tensors)
     offset = recipe.model.embedding.position_offset

@@ -22,15 +22,15 @@ from ptm.interop.uer.names import (
     WORDS,
     Layers,
     from_uer,
-    modern,
     output_of,
+    with_current_names,
 )
 from ptm.interop.uer.next_tokens import check_target, target_in_tensors
 from ptm.interop.weight_checks import check_finite, check_word_embedding
 from ptm.recipe.source import RecipeSource
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 
-_LATE = 2
+_XLM_ROBERTA_OFFSET = 2
 """Row of the first position in an XLM-RoBERTa's table."""
 _ADDED_BY_FAIRSEQ = 2
 """Tokens of fairseq's numbering that are not pieces of the SentencePiece file."""
@@ -97,20 +97,20 @@ class UerCheckpoint:
         weights have.
         """
         config = uer_config.read_uer_config(self.config_path)
-        if any(name.startswith("decoder.") for name in self._theirs):
+        if any(name.startswith("decoder.") for name in self._uer_tensors):
             if not two_stacks.decodes(config):
                 raise UserError(
                     f"{self.weights}: has a decoder, but {self.config_path} does not describe one. "
                     "Use a config as in UER-py's models/ folder since 2022."
                 )
             return config
-        if output_of(self._theirs) != NEXT or {"mask", "target"} & config.keys():
+        if output_of(self._uer_tensors) != NEXT or {"mask", "target"} & config.keys():
             return config
-        return {**target_in_tensors(self._theirs), **config}
+        return {**target_in_tensors(self._uer_tensors), **config}
 
     @cached_property
-    def _theirs(self) -> dict[str, Tensor]:
-        tensors = modern(read_weights(self.weights))
+    def _uer_tensors(self) -> dict[str, Tensor]:
+        tensors = with_current_names(read_weights(self.weights))
         if WORDS not in tensors:
             shown = ", ".join(sorted(tensors)[:5]) or "none"
             raise UserError(
@@ -129,9 +129,9 @@ class UerCheckpoint:
     @cached_property
     def _tied(self) -> bool:
         """Whether the output matrix equals the word embedding; checkpoints store both if tied."""
-        name = output_of(self._theirs).matrix
-        output = self._theirs.get(name)
-        tied = output is None or torch.equal(output, self._theirs[WORDS])
+        name = output_of(self._uer_tensors).matrix
+        output = self._uer_tensors.get(name)
+        tied = output is None or torch.equal(output, self._uer_tensors[WORDS])
         if self.config.get("tie_weights") and not tied:
             raise UserError(
                 f"{self.weights}: {name} differs from {WORDS}, but {self.config_path} has "
@@ -140,15 +140,19 @@ class UerCheckpoint:
         return tied
 
     @property
-    def _positions_begin_late(self) -> bool:
+    def _has_xlm_roberta_positions(self) -> bool:
         """Whether the position table is XLM-RoBERTa's, moved to row 0 and padded with zero rows."""
-        positions = self._theirs.get("embedding.pos.embedding.weight")
-        return positions is not None and len(positions) > _LATE and not positions[-_LATE:].any()
+        positions = self._uer_tensors.get("embedding.pos.embedding.weight")
+        return (
+            positions is not None
+            and len(positions) > _XLM_ROBERTA_OFFSET
+            and not positions[-_XLM_ROBERTA_OFFSET:].any()
+        )
 
     @property
     def _one_segment(self) -> bool:
         """Whether the row of the second segment (row 2) is all zeros, so that it is unused."""
-        segments = self._theirs.get("embedding.seg.embedding.weight")
+        segments = self._uer_tensors.get("embedding.seg.embedding.weight")
         return segments is not None and len(segments) > 2 and not segments[2].any()
 
     def blocks(self) -> dict[str, Any]:
@@ -162,19 +166,19 @@ class UerCheckpoint:
             raise UserError(f"{self.config_path}: the key {error} is missing.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
-        if self._positions_begin_late and not two_stacks.decodes(self.config):
-            blocks["model"]["embedding"]["position_offset"] = _LATE
+        if self._has_xlm_roberta_positions and not two_stacks.decodes(self.config):
+            blocks["model"]["embedding"]["position_offset"] = _XLM_ROBERTA_OFFSET
             if self._one_segment:
                 blocks["model"]["embedding"]["segments"] = 1
-        tokenizer = {**_tokenizer(self.vocab, words=len(self._theirs[WORDS])), **self.options}
+        tokenizer = {**_tokenizer(self.vocab, words=len(self._uer_tensors[WORDS])), **self.options}
         return {"tokenizer": tokenizer, **blocks}
 
     def _model_blocks(self) -> dict[str, Any]:
         if two_stacks.decodes(self.config):
             return two_stacks.blocks_of(self.config, tied=self._tied)
-        pairs = "target.sp.linear_1.weight" in self._theirs
+        pairs = "target.sp.linear_1.weight" in self._uer_tensors
         blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
-        check_target(self.config, causal=output_of(self._theirs) == NEXT)
+        check_target(self.config, causal=output_of(self._uer_tensors) == NEXT)
         return blocks
 
     def tensors(self) -> dict[str, Tensor]:
@@ -187,17 +191,19 @@ class UerCheckpoint:
             raise UserError(
                 f"{self.weights}: the tensor {error} is missing; {self.config_path} requires it."
             ) from error
-        if self._positions_begin_late and not two_stacks.decodes(self.config):
-            found[POSITIONS] = found[POSITIONS].roll(_LATE, dims=0)
+        if self._has_xlm_roberta_positions and not two_stacks.decodes(self.config):
+            found[POSITIONS] = found[POSITIONS].roll(_XLM_ROBERTA_OFFSET, dims=0)
             if self._one_segment:
                 found[SEGMENTS] = found[SEGMENTS][:2]
         return found
 
     def _canonical(self) -> dict[str, Tensor]:
         if two_stacks.decodes(self.config):
-            return two_stack_names.from_uer(self._theirs, self.config, tied=self._tied)
+            return two_stack_names.from_uer(self._uer_tensors, self.config, tied=self._tied)
         layers = Layers(self.config["layers_num"], shared=uer_config.is_shared(self.config))
-        return from_uer(self._theirs, layers, width=self.config["hidden_size"], tied=self._tied)
+        return from_uer(
+            self._uer_tensors, layers, width=self.config["hidden_size"], tied=self._tied
+        )
 
 
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.weight_checks import joined
+from ptm.interop.weight_checks import concatenated
 
 Tensors = Mapping[str, Tensor]
 WORDS = "embedding.word.embedding.weight"
@@ -119,7 +119,7 @@ def _modules(linear: Mapping[str, str], norms: Mapping[str, str]) -> Iterator[tu
         yield f"{ours}.bias", f"{theirs}.beta"
 
 
-def modern(tensors: Tensors) -> dict[str, Tensor]:
+def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
     """Rename the tensors to the names that UER-py uses since 2022."""
     found = {}
     for name, tensor in tensors.items():
@@ -146,7 +146,7 @@ def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict
     for ours, prefix in layers.prefixes():
         for kind in ("weight", "bias"):
             names = [f"{prefix}{_ATTENTION}.{part}.{kind}" for part in range(3)]
-            found[f"{ours}attention.qkv.{kind}"] = joined(rest, names, width=width)
+            found[f"{ours}attention.qkv.{kind}"] = concatenated(rest, names, width=width)
             rest = {name: tensor for name, tensor in rest.items() if name not in names}
     output = output_of(theirs)
     if output.matrix in rest:

@@ -41,10 +41,10 @@ def check_target(config: Mapping[str, Any], *, causal: bool) -> None:
     `causal`: whether the tensors have the output layer of target `lm`.
     """
     if is_causal(config) is not causal:
-        there = "lm" if causal else "mlm"
+        expected_target = "lm" if causal else "mlm"
         raise UserError(
             f"target = {json.dumps(config.get('target'))} contradicts the weights, which have the "
-            f"output layer of target {there}."
+            f"output layer of target {expected_target}."
         )
 
 

@@ -15,10 +15,16 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.components.objectives.next_tokens import LmHead
 from ptm.errors import UserError
-from ptm.interop.hf.shared.encoder_decoder import OUTPUT, OUTPUT_BIAS, Parts, from_theirs, to_theirs
+from ptm.interop.hf.shared.encoder_decoder import (
+    OUTPUT,
+    OUTPUT_BIAS,
+    NameMap,
+    rename_and_concatenate,
+    split_and_rename,
+)
 from ptm.interop.hf.shared.encoder_decoder import WORDS as OUR_WORDS
 from ptm.interop.uer.names import NEXT, WORDS, Tensors
-from ptm.interop.uer.two_stacks import FIRST
+from ptm.interop.uer.two_stacks import FIRST_POSITION_ROW
 from ptm.recipe.model_block import ModelBlock
 
 _TARGET_WORDS = "tgt_embedding.word.embedding.weight"
@@ -47,13 +53,13 @@ def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[
     if beyond:
         shown = ", ".join(beyond[:5]) + (" …" if len(beyond) > 5 else "")
         raise UserError(f"does not match its config. Unexpected tensors: {shown}.")
-    found = from_theirs(theirs, parts, optional=())
+    found = rename_and_concatenate(theirs, parts, optional=())
     if tied:
         found.pop(OUTPUT)
     for name in _POSITIONS:
         if name in found:
             table = found[name]
-            found[name] = torch.cat((table.new_zeros(FIRST, table.shape[1]), table))
+            found[name] = torch.cat((table.new_zeros(FIRST_POSITION_ROW, table.shape[1]), table))
     return found
 
 
@@ -72,7 +78,7 @@ def to_uer(
     rest.setdefault(OUTPUT, rest[OUR_WORDS])
     parts = dict(_parts(config))
     assert rest.keys() == parts.keys(), f"names that do not match: {rest.keys() ^ parts.keys()}"
-    return {**to_theirs(rest, parts), _TARGET_WORDS: rest[OUR_WORDS]}
+    return {**split_and_rename(rest, parts), _TARGET_WORDS: rest[OUR_WORDS]}
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -101,7 +107,7 @@ def _layer(
     ours: str, theirs: str, config: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     gated = config.get("feed_forward") == "gated"
-    modules: Parts = {
+    modules: NameMap = {
         "attention.qkv": tuple(f"self_attn.linear_layers.{part}" for part in range(3)),
         "attention.output": ("self_attn.final_linear",),
         **(

@@ -11,10 +11,10 @@ from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.shared.encoder_decoder import Stacks
 from ptm.interop.hf.shared.naming import unsupported_option
-from ptm.interop.uer.config import our_activation, their_activation
+from ptm.interop.uer.config import activation_from_uer, activation_to_uer
 from ptm.recipe.model_block import ModelBlock
 
-FIRST = 2
+FIRST_POSITION_ROW = 2
 """Row of position 0 in imported models, as in transformers' BART; in UER-py it is row 0."""
 _PARTS = {"word": "word", "pos": "position", "seg": "segment", "sinusoidalpos": "sinusoidal"}
 _OBJECTIVES = ("t5", "bart", "gsg")
@@ -43,7 +43,7 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "use_alibi": (False,),
 }
 # Options in which encoder and decoder must agree.
-_ALIKE = (
+_COMMON_OPTIONS = (
     *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm"),
     *("norm_position", "norm_epsilon", "bias", "attention_scale", "position_bias"),
 )
@@ -114,7 +114,7 @@ def _stack(config: Mapping[str, Any]) -> dict[str, Any]:
         "heads": config["heads_num"],
         "feed_forward_size": config["feedforward_size"],
         "feed_forward": config.get("feed_forward", "dense"),
-        "activation": our_activation(config),
+        "activation": activation_from_uer(config),
         "norm": "rms" if rms else "layer",
         "norm_position": config.get("layernorm_positioning", "post"),
         "norm_epsilon": _RMS_EPSILON if rms else _EPSILON,
@@ -142,7 +142,11 @@ def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"of": [_PARTS[part] for part in parts], "layer_norm": normal}
     longest = config.get("max_seq_length", 512)
     if "pos" in parts:
-        return {**found, "positions": longest + FIRST, "position_offset": FIRST}
+        return {
+            **found,
+            "positions": longest + FIRST_POSITION_ROW,
+            "position_offset": FIRST_POSITION_ROW,
+        }
     if "sinusoidalpos" in parts:
         return {**found, "positions": longest, "scaled": True, "sinusoidal_order": "uer"}
     return {**found, "positions": longest}
@@ -159,7 +163,7 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
         "emb_size": encoder.hidden_size,
         "feedforward_size": encoder.feed_forward_size,
         "hidden_size": encoder.hidden_size,
-        "hidden_act": their_activation(encoder.activation),
+        "hidden_act": activation_to_uer(encoder.activation),
         "heads_num": encoder.heads,
         "layers_num": encoder.layers,
         "decoder_layers_num": stacks.decoder.layers,
@@ -201,8 +205,10 @@ def _check_expressible(model: ModelBlock, objective: Objective) -> None:
     encoder, decoder, here = model.encoder, model.decoder, model.embedding
     there = model.decoder_embedding.model_dump(exclude={"shared"})
     parts: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
-    reasons = [unsupported_option(part, name, expressible=_ALIKE) for name, part in parts.items()]
-    for key in _ALIKE:
+    reasons = [
+        unsupported_option(part, name, expressible=_COMMON_OPTIONS) for name, part in parts.items()
+    ]
+    for key in _COMMON_OPTIONS:
         mine, other = getattr(encoder, key, None), getattr(decoder, key, None)
         if mine != other:
             reasons.append(f"it has model.encoder.{key} = {mine} but model.decoder.{key} = {other}")
@@ -212,15 +218,17 @@ def _check_expressible(model: ModelBlock, objective: Objective) -> None:
     if not model.decoder_embedding.shared:
         reasons.append("it has model.target_embedding.shared = False")
     reasons.append(
-        unsupported_option(here, "model.embedding", expressible=_said_of_embedding(model))
+        unsupported_option(
+            here, "model.embedding", expressible=_expressible_embedding_options(model)
+        )
     )
-    reasons += _other_arithmetic(model, objective)
+    reasons += _uncoupled_options(model, objective)
     found = next((reason for reason in reasons if reason is not None), None)
     if found is not None:
         raise UserError(f"UER-py configs cannot express this model: {found}.")
 
 
-def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
+def _expressible_embedding_options(model: ModelBlock) -> tuple[str, ...]:
     """Return the options of the embedding that UER-py configs can express."""
     return (
         *("of", "layer_norm", "positions", "position_offset"),
@@ -229,7 +237,7 @@ def _said_of_embedding(model: ModelBlock) -> tuple[str, ...]:
     )
 
 
-def _other_arithmetic(model: ModelBlock, objective: Objective) -> list[str | None]:
+def _uncoupled_options(model: ModelBlock, objective: Objective) -> list[str | None]:
     """Return the options that UER-py couples to others and that this model sets independently."""
     stacks = Stacks.of(model, objective)
     encoder, embedding = stacks.encoder, model.embedding

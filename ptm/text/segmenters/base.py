@@ -10,7 +10,7 @@ from pathlib import Path
 from ptm.component import Config
 from ptm.errors import UserError
 
-Cut = Callable[[str], Iterable[str]]
+SegmentFunction = Callable[[str], Iterable[str]]
 
 
 class Segmenter(Config):
@@ -21,7 +21,7 @@ class Segmenter(Config):
     """Path of a user dictionary: one word per line, optionally followed by frequency and tag."""
 
     @abstractmethod
-    def load(self) -> Cut:
+    def load(self) -> SegmentFunction:
         """Load the function that cuts a text into words.
 
         Raises UserError if the dictionary cannot be read or a package is not installed.
@@ -32,7 +32,7 @@ class Segmenter(Config):
         """Paths of the files that are read when this segmenter is loaded."""
         return (self.dictionary,) if self.dictionary else ()
 
-    def checked_dictionary(self) -> str | None:
+    def readable_dictionary(self) -> str | None:
         """The dictionary's path. Raises UserError if the file cannot be read as UTF-8 text."""
         if self.dictionary is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ptm.text.segmenters.base import Cut, Segmenter
+from ptm.text.segmenters.base import Segmenter, SegmentFunction
 
 
 class Jieba(Segmenter):
@@ -12,7 +12,7 @@ class Jieba(Segmenter):
 
     type: Literal["jieba"]
 
-    def load(self) -> Cut:
+    def load(self) -> SegmentFunction:
         import logging
 
         import jieba
@@ -20,8 +20,8 @@ class Jieba(Segmenter):
         jieba.setLogLevel(logging.WARNING)
         # A separate tokenizer: the module's global one would keep the user dictionary.
         tokenizer = jieba.Tokenizer()
-        dictionary = self.checked_dictionary()
+        dictionary = self.readable_dictionary()
         if dictionary is not None:
             tokenizer.load_userdict(dictionary)
-        cut: Cut = tokenizer.cut
+        cut: SegmentFunction = tokenizer.cut
         return cut

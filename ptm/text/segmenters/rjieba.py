@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from ptm.errors import UserError
-from ptm.text.segmenters.base import Cut, Segmenter
+from ptm.text.segmenters.base import Segmenter, SegmentFunction
 
 
 class RJieba(Segmenter):
@@ -23,7 +23,7 @@ class RJieba(Segmenter):
             )
         return self
 
-    def load(self) -> Cut:
+    def load(self) -> SegmentFunction:
         try:
             import rjieba
         except ImportError as error:
@@ -31,5 +31,5 @@ class RJieba(Segmenter):
                 "data.segmenter.type: rjieba needs the package rjieba: `pip install rjieba`, "
                 "or set data.segmenter.type: jieba."
             ) from error
-        cut: Cut = rjieba.cut
+        cut: SegmentFunction = rjieba.cut
         return cut

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from ptm.text.segmenters.base import Cut, Segmenter
+from ptm.text.segmenters.base import Segmenter, SegmentFunction
 
 _PIECES = re.compile(r"\s+|\S+")
 
@@ -25,5 +25,5 @@ class Space(Segmenter):
             )
         return self
 
-    def load(self) -> Cut:
+    def load(self) -> SegmentFunction:
         return _PIECES.findall

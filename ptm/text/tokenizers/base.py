@@ -51,7 +51,7 @@ class TokenizerConfig(Config):
         return value
 
     @model_validator(mode="after")
-    def _names_that_can_lie_in_one_folder(self) -> TokenizerConfig:
+    def _distinct_file_names(self) -> TokenizerConfig:
         names = [Path(file).name for file in self.input_files]
         for name in names:
             if names.count(name) > 1:
@@ -73,7 +73,7 @@ class TokenizerConfig(Config):
         return (*(getattr(self, name) for name in self.FILES), *maps)
 
     @property
-    def is_here(self) -> bool:
+    def files_exist(self) -> bool:
         """Whether all of `input_files` exist on this machine."""
         return all(Path(file).is_file() for file in self.input_files)
 
@@ -92,7 +92,7 @@ class TokenizerConfig(Config):
         """The encoder that turns text into ids; by default the `backend` pipeline."""
         return PipelineEncoder(self.backend(vocabulary))
 
-    def rules(self) -> list[Any]:
+    def fingerprint_extras(self) -> list[Any]:
         """Other settings that change the ids, as JSON values; part of the tokenizer's fingerprint.
 
         Besides type, `lowercase`, special tokens and vocabulary, which are always part of it.
@@ -107,7 +107,7 @@ class TokenizerConfig(Config):
     def text_of(self, token: str) -> str:
         """The text of an ordinary token, without word and piece marks."""
 
-    def joined(self, tokens: Sequence[str]) -> str:
+    def decode_ordinary(self, tokens: Sequence[str]) -> str:
         """Decode a sequence of ordinary tokens to text.
 
         By default spaces are put between words of letters and digits, except in scripts that are
@@ -116,13 +116,13 @@ class TokenizerConfig(Config):
         text = ""
         for token in tokens:
             piece = self.text_of(token)
-            if text and not self.continues_word(token) and self._spaced(text[-1], piece[:1]):
+            if text and not self.continues_word(token) and self._needs_space(text[-1], piece[:1]):
                 text += " "
             text += piece
         return text
 
     @property
-    def splits_words(self) -> bool:
+    def has_unmarked_pieces(self) -> bool:
         """Whether words are split into unmarked tokens, so that only a segmenter can find them."""
         return False
 
@@ -177,7 +177,7 @@ class TokenizerConfig(Config):
         return special_roles(named)
 
     @staticmethod
-    def _spaced(before: str, after: str) -> bool:
+    def _needs_space(before: str, after: str) -> bool:
         """Whether to put a space between two words with these neighbouring characters."""
         closes = before.isalnum() or before in ".,;:!?)"
         return closes and after.isalnum() and max(before, after) < _FIRST_UNSPACED

@@ -14,11 +14,11 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from ptm.errors import UserError
 from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
-from ptm.text.vocabulary import Vocabulary, lines_of, tokens_of_lines
+from ptm.text.vocabulary import Vocabulary, parse_tokens, read_lines
 
 SPACE = "Ġ"
 """The letter for the byte of a space."""
-ONE_FOR_ALL = "<|endoftext|>"
+END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token, used as start, end and padding."""
 _VERSION = "#version"
 
@@ -61,9 +61,9 @@ class Bpe(TokenizerConfig):
         The latter if the vocabulary has <|endoftext|> but neither <s> nor </s>.
         """
         there = set(tokens)
-        if ONE_FOR_ALL not in there or there & {self.SPECIALS["cls"], self.SPECIALS["sep"]}:
+        if END_OF_TEXT not in there or there & {self.SPECIALS["cls"], self.SPECIALS["sep"]}:
             return dict(self.SPECIALS)
-        return {**self.SPECIALS, **dict.fromkeys(("pad", "unk", "cls", "sep"), ONE_FOR_ALL)}
+        return {**self.SPECIALS, **dict.fromkeys(("pad", "unk", "cls", "sep"), END_OF_TEXT)}
 
     def continues_word(self, token: str) -> bool:
         """Whether the token lacks the space mark, as in fairseq's whole-word masking."""
@@ -76,7 +76,7 @@ class Bpe(TokenizerConfig):
         # Bytes that are only a part of a character are dropped.
         return bytes(letters[c] for c in token).decode("utf-8", "ignore").strip()
 
-    def joined(self, tokens: Sequence[str]) -> str:
+    def decode_ordinary(self, tokens: Sequence[str]) -> str:
         # The bytes are concatenated before decoding: a character may span several tokens.
         letters = byte_letters()
         pieces = (
@@ -91,8 +91,8 @@ class Bpe(TokenizerConfig):
         # As in transformers.
         return True
 
-    def rules(self) -> list[Any]:
-        return [lines_of(self.merges), self.prefix_space]
+    def fingerprint_extras(self) -> list[Any]:
+        return [read_lines(self.merges), self.prefix_space]
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         unknown = vocabulary.specials["unk"]
@@ -132,9 +132,9 @@ def byte_letters() -> dict[str, int]:
 
 def _read_tokens(path: str) -> tuple[str, ...]:
     """Read the tokens of a `vocab.json`, or of a text file with one token per line."""
-    lines = lines_of(path)
+    lines = read_lines(path)
     if Path(path).suffix != ".json" and lines[:1] != ["{"]:
-        return tokens_of_lines(lines, path)
+        return parse_tokens(lines, path)
     try:
         ids = json.loads(
             "\n".join(lines), object_pairs_hook=lambda pairs: _reject_duplicate_keys(pairs, path)
@@ -181,7 +181,7 @@ def read_merges(path: str, vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """
     merges: list[tuple[str, str]] = []
     ids = vocabulary.ids
-    lines = lines_of(path)
+    lines = read_lines(path)
     for number, line in enumerate(lines, start=1):
         if not line or (number == 1 and line.startswith(_VERSION)):
             continue

@@ -17,7 +17,7 @@ class Char(VocabFileTokenizer):
     type: Literal["char"]
 
     @property
-    def splits_words(self) -> bool:
+    def has_unmarked_pieces(self) -> bool:
         return True
 
     def continues_word(self, token: str) -> bool:

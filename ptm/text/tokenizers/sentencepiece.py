@@ -22,7 +22,7 @@ from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.sentencepiece_file import (
     SPACE,
     SentencePieceFile,
-    pipeline_of,
+    build_pipeline,
     read_sentencepiece,
 )
 from ptm.text.tokenizers.specials import BERT_SPECIALS, ROBERTA_SPECIALS
@@ -66,7 +66,7 @@ class SentencePiece(TokenizerConfig):
 
     def read(self) -> Vocabulary:
         file = read_sentencepiece(self.model)
-        specials = {**self._usual_specials(file), **self._named_specials()}
+        specials = {**self._default_specials(file), **self._named_specials()}
         reserved = file.reserved
         tokens = tuple(_SENTINEL.sub(r"\1", token) for token in file.tokens)
         if self.ids == "fairseq":
@@ -101,7 +101,7 @@ class SentencePiece(TokenizerConfig):
                 f"{', '.join(PEGASUS_FIRST)} and has no <mask_1>. Set tokenizer.ids: file."
             )
 
-    def _usual_specials(self, file: SentencePieceFile) -> dict[str, str]:
+    def _default_specials(self, file: SentencePieceFile) -> dict[str, str]:
         """Special tokens by role: padding and unknown from the file, the others by BERT's or
         RoBERTa's name, whichever the file has."""
         there = set(file.tokens)
@@ -127,7 +127,7 @@ class SentencePiece(TokenizerConfig):
     def text_of(self, token: str) -> str:
         return token.replace(SPACE, " ").strip()
 
-    def joined(self, tokens: Sequence[str]) -> str:
+    def decode_ordinary(self, tokens: Sequence[str]) -> str:
         # The bytes are concatenated before decoding: a character may span several byte pieces.
         pieces = (
             bytes([int(token[3:5], 16)]) if _BYTE.fullmatch(token) else token.encode("utf-8")
@@ -141,7 +141,7 @@ class SentencePiece(TokenizerConfig):
         # As in transformers.
         return True
 
-    def rules(self) -> list[Any]:
+    def fingerprint_extras(self) -> list[Any]:
         return [hashlib.sha256(read_sentencepiece(self.model).data).hexdigest(), self.ids]
 
     def encoder(self, vocabulary: Vocabulary) -> TokenEncoder:
@@ -160,7 +160,7 @@ class SentencePiece(TokenizerConfig):
 
         There the library rounds differently and may choose another one.
         """
-        return pipeline_of(
+        return build_pipeline(
             self._without_symbols(vocabulary),
             tokens=vocabulary.tokens[: vocabulary.size - self.unused],
             unknown=vocabulary.special_id("unk"),
@@ -205,26 +205,28 @@ class _Processor:
         return [ours if index == theirs else index + self._shift for index in found]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        read = [lowered(text) for text in texts] if self._lowercase else list(texts)
+        read = [lowercase_characters(text) for text in texts] if self._lowercase else list(texts)
         # One thread, as the preprocessing workers already use all cores.
         return [self._ids(found) for found in self._processor.encode(read, num_threads=1)]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
         found = []
         for text in texts:
-            read = lowered(text) if self._lowercase else text
+            read = lowercase_characters(text) if self._lowercase else text
             mapped = self._processor.encode_as_offset_mapping(read)
             offsets = [(start, end) for start, end in mapped["offsets"]]
             if len(read) != len(text):
                 # Lowercasing changed the length (İ becomes two characters): `at` maps each index of
                 # the lowercased text to its character in the original one.
-                at = [index for index, c in enumerate(text) for _ in lowered(c)] + [len(text)]
+                at = [index for index, c in enumerate(text) for _ in lowercase_characters(c)] + [
+                    len(text)
+                ]
                 offsets = [(at[start], at[end]) for start, end in offsets]
             found.append((self._ids(mapped["ids"]), offsets))
         return found
 
 
-def lowered(text: str) -> str:
+def lowercase_characters(text: str) -> str:
     """Lowercase each character by itself, as the `tokenizers` library does."""
     # str.lower depends on context for one letter only: Σ at the end of a word becomes ς.
     return "".join(c.lower() for c in text) if "Σ" in text else text.lower()

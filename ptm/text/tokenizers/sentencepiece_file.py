@@ -119,7 +119,7 @@ def _no_model(path: str, data: bytes) -> str:
     )
 
 
-def pipeline_of(
+def build_pipeline(
     file: SentencePieceFile,
     *,
     tokens: Sequence[str],

@@ -21,7 +21,7 @@ class Space(VocabFileTokenizer):
     def continues_word(self, token: str) -> bool:
         return False
 
-    def joined(self, tokens: Sequence[str]) -> str:
+    def decode_ordinary(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:

@@ -15,7 +15,7 @@ BERT_SPECIALS = {
     "mask": "[MASK]",
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_ALSO_CALLED = {"cls": ("bos",), "sep": ("eos",)}
+_FALLBACK_NAMES = {"cls": ("bos",), "sep": ("eos",)}
 
 
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
@@ -25,7 +25,7 @@ def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
     """
     roles = {}
     for role in ROLES:
-        for name in (role, *_ALSO_CALLED.get(role, ())):
+        for name in (role, *_FALLBACK_NAMES.get(role, ())):
             value = named.get(f"{name}_token")
             # transformers writes a token as a string or as an object with the string in `content`.
             token = value.get("content") if isinstance(value, dict) else value

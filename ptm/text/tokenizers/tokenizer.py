@@ -64,7 +64,7 @@ class Tokenizer:
             sorted(self.vocabulary.specials.items()),
             self.vocabulary.tokens,
         ]
-        rules = self.config.rules()
+        rules = self.config.fingerprint_extras()
         text = json.dumps([*parts, rules] if rules else parts, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -86,7 +86,7 @@ class Tokenizer:
         """Ids of each text, and for each id its character range [start, end) in the text."""
         return self.encoder.encode_with_offsets(texts)
 
-    def encode_marked(self, text: str) -> list[int]:
+    def encode_with_masks(self, text: str) -> list[int]:
         """Ids of `[CLS] text [SEP]`, with mask tokens in the text recognised.
 
         [CLS] is omitted if the vocabulary lacks it; without [MASK] the text is all plain text.
@@ -125,5 +125,5 @@ class Tokenizer:
             if not special[token]:
                 ordinary.append(tokens[token])
                 continue
-            text, ordinary = text + self.config.joined(ordinary) + tokens[token], []
-        return text + self.config.joined(ordinary)
+            text, ordinary = text + self.config.decode_ordinary(ordinary) + tokens[token], []
+        return text + self.config.decode_ordinary(ordinary)

@@ -13,7 +13,7 @@ from ptm.text.corpus import CorpusFile, CorpusReader, check_encoding, parse_bloc
 
 _BLOCK = 2**20
 MOST_WORDS = 5_000_000
-_OF_COMPRESSED = 4
+_TEXT_PER_COMPRESSED_BYTE = 4
 """Estimated bytes of text per byte of a compressed file."""
 
 
@@ -39,7 +39,7 @@ class TrainingText:
     @property
     def share(self) -> float:
         """The fraction of the corpus that is read, in (0, 1]."""
-        sizes = (f.bytes * (_OF_COMPRESSED if f.compressed else 1) for f in self.corpus)
+        sizes = (f.bytes * (_TEXT_PER_COMPRESSED_BYTE if f.compressed else 1) for f in self.corpus)
         return min(1.0, self.limit / sum(sizes))
 
     def lines(self) -> Iterator[str]:
@@ -47,7 +47,12 @@ class TrainingText:
 
         Raises UserError if a file is in another encoding or the corpus has no text.
         """
-        begun, before, documents, total = time.monotonic(), 0, 0, sum(f.bytes for f in self.corpus)
+        started, before, documents, total = (
+            time.monotonic(),
+            0,
+            0,
+            sum(f.bytes for f in self.corpus),
+        )
         number, share = 0, self.share
         for index, file in enumerate(self.corpus):
             reader = CorpusReader(file, index=index, layout="documents", block_bytes=_BLOCK)
@@ -63,7 +68,7 @@ class TrainingText:
                     for document in parsed.documents:
                         documents += 1
                         yield from document
-                seconds = time.monotonic() - begun
+                seconds = time.monotonic() - started
                 self.report(ReadProgress(before + block.bytes_read, total, documents, seconds))
             check_encoding(file.path, lines=lines, invalid=invalid, first=first)
             before += file.bytes

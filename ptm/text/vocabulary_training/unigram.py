@@ -10,7 +10,7 @@ from typing import ClassVar
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from ptm.errors import UserError
-from ptm.text.tokenizers.sentencepiece import lowered
+from ptm.text.tokenizers.sentencepiece import lowercase_characters
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
 from ptm.text.vocabulary_training.base import (
     TrainedVocabulary,
@@ -23,7 +23,7 @@ _COVERAGE = 0.9995
 """Share of the text's characters that are in the vocabulary; the rarest are not. XLM-R's value."""
 _THREADS = 4
 """Fixed, since the sums of floats, and thus the model, depend on it."""
-_BESIDE_FILE = 2
+_FAIRSEQ_EXTRA_TOKENS = 2
 """Number of tokens that fairseq's numbering adds to the file's: <pad> and <mask>."""
 
 
@@ -42,13 +42,13 @@ class Unigram(VocabularyTrainer):
         request.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
         if size <= len(ROBERTA_SPECIALS) + len(request.extra):
             raise UserError(f"--size {size} leaves no room for pieces beside the special tokens.")
-        model, refused = io.BytesIO(), list[UserError]()
+        model, errors = io.BytesIO(), list[UserError]()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=_encoded(text, refused, lowercase=request.lowercase),
+                sentence_iterator=_encoded(text, errors, lowercase=request.lowercase),
                 model_writer=model,
                 model_type="unigram",
-                vocab_size=size - _BESIDE_FILE,
+                vocab_size=size - _FAIRSEQ_EXTRA_TOKENS,
                 hard_vocab_limit=False,
                 character_coverage=_COVERAGE,
                 control_symbols=list(request.extra),
@@ -57,10 +57,10 @@ class Unigram(VocabularyTrainer):
                 minloglevel=2,
             )
         except RuntimeError as error:
-            if not refused:
+            if not errors:
                 raise UserError(_reason(size, str(error))) from error
-        if refused:
-            raise refused[0]
+        if errors:
+            raise errors[0]
         data = model.getvalue()
         return TrainedVocabulary(
             files={"sentencepiece.model": data},
@@ -70,24 +70,24 @@ class Unigram(VocabularyTrainer):
                 "ids": "fairseq",
                 "lowercase": request.lowercase,
             },
-            size=len(SentencePieceProcessor(model_proto=data)) + _BESIDE_FILE,
+            size=len(SentencePieceProcessor(model_proto=data)) + _FAIRSEQ_EXTRA_TOKENS,
         )
 
 
-def _encoded(text: TrainingText, refused: list[UserError], *, lowercase: bool) -> Iterator[str]:
+def _encoded(text: TrainingText, errors: list[UserError], *, lowercase: bool) -> Iterator[str]:
     """Yield the lines. SentencePiece loses exceptions, so a UserError is appended to `refused`."""
     try:
         for line in text.lines():
-            yield lowered(line) if lowercase else line
+            yield lowercase_characters(line) if lowercase else line
     except UserError as error:
-        refused.append(error)
+        errors.append(error)
 
 
 def _reason(size: int, error: str) -> str:
     """The message for `error`, an exception text of SentencePiece's trainer."""
     found = re.search(r"smaller than required_chars\. (\d+) vs (\d+)", error)
     if found:
-        needed = int(found[2]) + _BESIDE_FILE
+        needed = int(found[2]) + _FAIRSEQ_EXTRA_TOKENS
         return (
             f"--size {size} is too small: the special tokens and {_COVERAGE:.2%} of the text's "
             f"characters need {needed}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ptm.checkpoint.format import Checkpoint, checkpoint_folders, newest_checkpoint, problem_with
+from ptm.checkpoint.format import Checkpoint, checkpoint_folders, damage_of, newest_checkpoint
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 from ptm.errors import UserError
 from ptm.train.inputs import TrainingInputs
@@ -39,7 +39,7 @@ def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
     )
 
     def problem(path: Path) -> str | None:
-        every = all_gather_objects(problem_with(path, ranks.rank, ranks.world_size), ranks)
+        every = all_gather_objects(damage_of(path, ranks.rank, ranks.world_size), ranks)
         return next((found for found in every if found is not None), None)
 
     return newest_checkpoint(folder.checkpoints, names, problem)

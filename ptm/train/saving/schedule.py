@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ptm.checkpoint.format import Checkpoint
-from ptm.checkpoint.writing import Keeping
+from ptm.checkpoint.writing import Retention
 from ptm.engines.base import Engine
 from ptm.engines.ranks import Ranks
 from ptm.errors import TrainingError
@@ -16,7 +16,7 @@ from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.metrics import Throughput
 from ptm.train.rank_file import RankFile
 from ptm.train.run_folder import RunFolder
-from ptm.train.saving.writer import SaveProgress, Saver
+from ptm.train.saving.writer import CheckpointWriter, SaveProgress
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +42,19 @@ class CheckpointManager:
         self._folder = folder.checkpoints
         self._speed = speed
         self._rank_file = rank_file
-        self._behind = block.async_save and engine.state_is_in_memory
-        self._saver = Saver(
+        self._asynchronous = block.async_save and engine.state_is_in_memory
+        self._writer = CheckpointWriter(
             self._folder,
             engine.state,
             ranks,
-            Keeping(block.keep, block.keep_every),
+            Retention(block.keep, block.keep_every),
             node_local=block.node_local,
         )
 
     @property
     def progress(self) -> SaveProgress:
         """This rank's progress with the checkpoint being written."""
-        return self._saver.progress
+        return self._writer.progress
 
     def save(
         self, step: int, run: Callable[[], dict[str, Any]], *, wait: bool, best: bool = False
@@ -69,15 +69,15 @@ class CheckpointManager:
             return fine
 
         def write() -> int | None:
-            self._saver.begin(step, run(), behind=self._behind, best=best)
-            return self._saver.finish() if wait or not self._behind else None
+            self._writer.start(step, run(), asynchronous=self._asynchronous, best=best)
+            return self._writer.finish() if wait or not self._asynchronous else None
 
         return self._try(write, step)
 
     def finish(self) -> bool:
         """Wait for the checkpoint being written, if any; return False if it failed."""
-        step = self._saver.step
-        return True if step is None else self._try(self._saver.finish, step)
+        step = self._writer.step
+        return True if step is None else self._try(self._writer.finish, step)
 
     def finish_if_written(self, every: Iterable[float]) -> None:
         """Finish the checkpoint if the progress of `every` rank is WRITTEN or FAILED."""

@@ -30,11 +30,11 @@ from ptm.checkpoint.format import (
     Fragment,
 )
 from ptm.checkpoint.writing import (
-    Keeping,
+    Retention,
     clear_leftovers,
-    drop_old,
-    put_in_place,
+    remove_old_checkpoints,
     replace_file,
+    replace_folder,
     sync_folder,
     write_fragments,
     write_manifest,
@@ -53,7 +53,7 @@ class SaveProgress(IntEnum):
     FAILED = 3
 
 
-class Saver:
+class CheckpointWriter:
     """Writes the checkpoints of one run. All ranks call the same methods in the same order."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Saver:
         folder: Path,
         state: EngineState,
         ranks: Ranks,
-        keeping: Keeping,
+        keeping: Retention,
         *,
         node_local: bool = False,
     ) -> None:
@@ -71,25 +71,27 @@ class Saver:
         self._ranks = ranks
         self._keeping = keeping
         self._writes = ranks.is_local_main if node_local else ranks.is_main
-        self._begun: _Begun | None = None
+        self._pending: _PendingCheckpoint | None = None
 
     @property
     def progress(self) -> SaveProgress:
         """SaveProgress with the checkpoint being written; IDLE without one."""
-        return SaveProgress.IDLE if self._begun is None else self._begun.progress
+        return SaveProgress.IDLE if self._pending is None else self._pending.progress
 
     @property
     def step(self) -> int | None:
         """Step of the checkpoint being written, or None."""
-        return None if self._begun is None else self._begun.step
+        return None if self._pending is None else self._pending.step
 
-    def begin(self, step: int, run: Mapping[str, Any], *, behind: bool, best: bool = False) -> None:
+    def start(
+        self, step: int, run: Mapping[str, Any], *, asynchronous: bool, best: bool = False
+    ) -> None:
         """Start writing `global_step<step>`. Collective.
 
         `behind`: a thread writes a copy while training continues; otherwise the part of this rank
         is written on return. Raises OSError if the folder cannot be created.
         """
-        assert self._begun is None, "a checkpoint is already being written"
+        assert self._pending is None, "a checkpoint is already being written"
         aside = self._folder / f"global_step{step}.partial"
 
         def prepare() -> None:
@@ -98,17 +100,17 @@ class Saver:
                 aside.mkdir(parents=True)
 
         run_on_all_ranks(self._ranks, prepare)
-        self._begun = _Begun(step, dict(run), aside, best=best)
+        self._pending = _PendingCheckpoint(step, dict(run), aside, best=best)
         file = aside / f"rank{self._ranks.rank:05d}.bin"
-        if not behind:
-            self._begun.write(file, self._pieces(copy=False))
+        if not asynchronous:
+            self._pending.write(file, self._pieces(copy=False))
             return
         copied = list(self._pieces(copy=True))
         # Daemon thread: if the program ends first, its files are still in the `.partial` folder.
-        self._begun.thread = threading.Thread(
-            target=self._begun.write, args=(file, copied), name="ptm-save", daemon=True
+        self._pending.thread = threading.Thread(
+            target=self._pending.write, args=(file, copied), name="ptm-save", daemon=True
         )
-        self._begun.thread.start()
+        self._pending.thread.start()
 
     def _pieces(self, *, copy: bool) -> Iterator[tuple[Fragment, Tensor]]:
         """This rank's fragments and their values, as fp32 in host memory.
@@ -128,34 +130,36 @@ class Saver:
 
         Raises OSError if a rank could not write; the `.partial` folder is then removed.
         """
-        begun = self._begun
-        assert begun is not None, "no checkpoint is being written"
-        self._begun = None
+        pending = self._pending
+        assert pending is not None, "no checkpoint is being written"
+        self._pending = None
         try:
-            entry = run_on_all_ranks(self._ranks, begun.result)
+            entry = run_on_all_ranks(self._ranks, pending.result)
             entries = all_gather_objects(entry, self._ranks)
-            target = begun.aside.with_suffix("")
-            run_on_all_ranks(self._ranks, lambda: self._place(begun, target, entries))
+            target = pending.aside.with_suffix("")
+            run_on_all_ranks(self._ranks, lambda: self._place(pending, target, entries))
         except OSError:
             if self._writes:
                 clear_leftovers(self._folder)
             raise
-        return begun.step
+        return pending.step
 
-    def _place(self, begun: _Begun, target: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    def _place(
+        self, pending: _PendingCheckpoint, target: Path, entries: Sequence[Mapping[str, Any]]
+    ) -> None:
         if not self._writes:
             return
-        write_synced(begun.aside / RUN, json.dumps(begun.run, indent=1))
-        write_manifest(begun.aside, self._state.shapes(), entries)
-        put_in_place(begun.aside, target)
+        write_synced(pending.aside / RUN, json.dumps(pending.run, indent=1))
+        write_manifest(pending.aside, self._state.shapes(), entries)
+        replace_folder(pending.aside, target)
         sync_folder(self._folder)
         replace_file(self._folder / LATEST, target.name)
-        if begun.best:
+        if pending.best:
             replace_file(self._folder / BEST, target.name)
-        drop_old(self._folder, self._keeping)
+        remove_old_checkpoints(self._folder, self._keeping)
 
 
-class _Begun:
+class _PendingCheckpoint:
     """One rank's part of a checkpoint that is being written."""
 
     def __init__(self, step: int, run: dict[str, Any], aside: Path, *, best: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ptm.recipe import Recipe
 from ptm.train.trackers.background import Background
 from ptm.train.trackers.base import Tracker
-from ptm.train.trackers.metric_names import reports_so_far, tracker_values
+from ptm.train.trackers.metric_names import read_past_reports, tracker_values
 from ptm.train.trackers.tensorboard import TensorBoard
 from ptm.train.trackers.wandb import Wandb
 
@@ -32,16 +32,17 @@ class Trackers:
         if not recipe.tracking.tensorboard and block is None:
             return
         try:
-            told = reports_so_far(folder / "metrics.jsonl")
+            past_reports = read_past_reports(folder / "metrics.jsonl")
         except Exception as error:
             logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
             return
         if recipe.tracking.tensorboard:
-            self._start("tensorboard", lambda: TensorBoard(folder / "tensorboard", told))
+            self._start("tensorboard", lambda: TensorBoard(folder / "tensorboard", past_reports))
         if block is not None:
             # On its own thread, as it may wait for the network.
             self._start(
-                "wandb", lambda: Background("wandb", lambda: Wandb(block, recipe, folder, told))
+                "wandb",
+                lambda: Background("wandb", lambda: Wandb(block, recipe, folder, past_reports)),
             )
 
     def _start(self, name: str, make: Callable[[], Tracker]) -> None:

@@ -12,7 +12,7 @@ from ptm.train.trackers.base import Tracker
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds until a warning if the tracker has not started, and the longest wait at the end."""
 
 
@@ -37,21 +37,21 @@ class Background:
             return
         self._reports.put((values, step))
         waited = time.monotonic() - self._began
-        if not self._ready.is_set() and not self._remarked and waited > PATIENCE:
+        if not self._ready.is_set() and not self._remarked and waited > TIMEOUT_SECONDS:
             self._remarked = True
             logger.warning(
                 "%s has not started within %.0f s; training continues", self._name, waited
             )
 
     def close(self) -> None:
-        """Wait up to `PATIENCE` seconds for the tracker to receive all reports and close."""
+        """Wait up to `TIMEOUT_SECONDS` seconds for the tracker to receive all reports and close."""
         self._reports.put(None)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT_SECONDS)
         if self._thread.is_alive():
             logger.warning(
                 "%s did not finish within %.0f s and is abandoned; metrics.jsonl has every report",
                 self._name,
-                PATIENCE,
+                TIMEOUT_SECONDS,
             )
 
     def _work(self) -> None:

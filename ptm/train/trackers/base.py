@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-Told = Sequence[tuple[int, Mapping[str, float]]]
+PastReports = Sequence[tuple[int, Mapping[str, float]]]
 """Steps and values of the reports before this start, in chronological order."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptm.train.trackers.base import Told
+from ptm.train.trackers.base import PastReports
 
 _PERFORMANCE = {
     "tokens_per_second",
@@ -34,7 +34,7 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def reports_so_far(metrics: Path) -> Told:
+def read_past_reports(metrics: Path) -> PastReports:
     """Steps and values of all reports in a run's metrics.jsonl."""
     if not metrics.exists():
         return []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptm.train.trackers.base import Told
+from ptm.train.trackers.base import PastReports
 
 
 class TensorBoard:
     """One event file per start of the program; points past the checkpoint are purged."""
 
-    def __init__(self, folder: Path, told: Told) -> None:
+    def __init__(self, folder: Path, past_reports: PastReports) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -20,11 +20,11 @@ class TensorBoard:
             ) from error
         there = any(folder.glob("events.out.tfevents.*"))
         # Later points come from a start that was killed past its checkpoint: purge them.
-        last = told[-1][0] if told else 0
+        last = past_reports[-1][0] if past_reports else 0
         # The first start also writes a purge step: TensorBoard acts only from the second one on.
         self._writer = SummaryWriter(str(folder), purge_step=last + 1 if there else 0)
         if not there:
-            for step, values in told:
+            for step, values in past_reports:
                 self._add(values, step)
             self._writer.flush()
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ptm.recipe import Recipe
 from ptm.recipe.blocks import WandbBlock
-from ptm.train.trackers.base import Told
+from ptm.train.trackers.base import PastReports
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,9 @@ class Wandb:
     again.
     """
 
-    def __init__(self, block: WandbBlock, recipe: Recipe, folder: Path, told: Told) -> None:
+    def __init__(
+        self, block: WandbBlock, recipe: Recipe, folder: Path, past_reports: PastReports
+    ) -> None:
         self._recipe = recipe
         self._committed = -1
         mode: _Mode = _mode()
@@ -69,7 +71,7 @@ class Wandb:
         # W&B has the steps below this one: offline none, online those of earlier starts.
         self._first: int = self._run.starting_step
         rows: dict[int, dict[str, float]] = {}
-        for step, values in told:
+        for step, values in past_reports:
             rows.setdefault(step, {}).update(values)
         for step, row in rows.items():
             self._send(row, step, commit=True)

@@ -15,27 +15,27 @@ _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
 
 
 def check_compatible(
-    path: str, theirs: ModelBlock, ours: ModelBlock, shared: Collection[str]
+    path: str, source: ModelBlock, recipe: ModelBlock, shared: Collection[str]
 ) -> None:
     """Raise UserError if a shared tensor would be used in another computation than in training.
 
     `path`: the source that `theirs` describes. `shared`: names of the tensors in both models.
     """
-    _check_stack(path, "encoder", theirs.encoder, ours.encoder)
-    if theirs.decoder is not None and ours.decoder is not None:
-        _check_stack(path, "decoder", theirs.decoder, ours.decoder)
-    sides = {"embedding": (theirs.embedding, ours.embedding)}
-    if theirs.decoder is not None and ours.decoder is not None:
-        sides["target_embedding"] = (theirs.decoder_embedding, ours.decoder_embedding)
+    _check_stack(path, "encoder", source.encoder, recipe.encoder)
+    if source.decoder is not None and recipe.decoder is not None:
+        _check_stack(path, "decoder", source.decoder, recipe.decoder)
+    sides = {"embedding": (source.embedding, recipe.embedding)}
+    if source.decoder is not None and recipe.decoder is not None:
+        sides["target_embedding"] = (source.decoder_embedding, recipe.decoder_embedding)
     for name, (there, here) in sides.items():
         if f"{name}.position.weight" in shared:
             _check_first_position(path, name, there, here)
     if f"{WORD_KEY}.weight" in shared:
-        _check_word_embedding(path, theirs.embedding, ours.embedding)
+        _check_word_embedding(path, source.embedding, recipe.embedding)
 
 
-def _check_stack(path: str, name: str, theirs: Config, ours: Config) -> None:
-    there, here = theirs.model_dump(), ours.model_dump()
+def _check_stack(path: str, name: str, source: Config, recipe: Config) -> None:
+    there, here = source.model_dump(), recipe.model_dump()
     if there["type"] != here["type"]:
         return
     for key in sorted(there.keys() - _MAY_DIFFER):
@@ -48,10 +48,10 @@ def _check_stack(path: str, name: str, theirs: Config, ours: Config) -> None:
 
 
 def _check_first_position(
-    path: str, name: str, theirs: EmbeddingConfig, ours: EmbeddingConfig
+    path: str, name: str, source: EmbeddingConfig, recipe: EmbeddingConfig
 ) -> None:
     """Check that position 0 reads the same row of the position table as in training."""
-    there, here = theirs.position_offset, ours.position_offset
+    there, here = source.position_offset, recipe.position_offset
     if there != here:
         raise UserError(
             f"init_from: {path}: the positions were trained with model.{name}.position_offset = "
@@ -60,13 +60,13 @@ def _check_first_position(
         )
 
 
-def _check_word_embedding(path: str, theirs: EmbeddingConfig, ours: EmbeddingConfig) -> None:
+def _check_word_embedding(path: str, source: EmbeddingConfig, recipe: EmbeddingConfig) -> None:
     """Check that the scale of words and the order of sinusoidal positions are as in training."""
     keys = ["scaled"]
-    if "sinusoidal" in theirs.parts and "sinusoidal" in ours.parts:
+    if "sinusoidal" in source.parts and "sinusoidal" in recipe.parts:
         keys.append("sinusoidal_order")
     for key in keys:
-        there, here = getattr(theirs, key), getattr(ours, key)
+        there, here = getattr(source, key), getattr(recipe, key)
         if there != here:
             raise UserError(
                 f"init_from: {path}: the {WORD} vectors were trained with model.embedding.{key} = "

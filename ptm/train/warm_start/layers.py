@@ -41,7 +41,7 @@ def unused_names(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
     return {match.string for match in matches if int(match[1]) not in chosen}
 
 
-def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
+def select_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
     """`found` with the chosen `layers` renumbered from 0 and all other layers removed."""
     renamed = {}
     for name, tensor in found.items():
@@ -54,25 +54,25 @@ def chosen_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[st
     return renamed
 
 
-def layers_taken(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[str]) -> str:
+def describe_layers(loaded: Iterable[str], *, fresh: Iterable[str], left: Iterable[str]) -> str:
     """Describe the layers loaded, those left at their initial values, and unused source layers.
 
     Returns text such as `encoder layers 0-1, layers 2-3 initialised`. A model that shares its
     layers has groups instead.
     """
-    told = (tuple(loaded), tuple(fresh), tuple(left))
-    kind = "groups" if any(name.startswith("encoder_group_") for name in told[0]) else "layers"
+    groups = (tuple(loaded), tuple(fresh), tuple(left))
+    kind = "groups" if any(name.startswith("encoder_group_") for name in groups[0]) else "layers"
     parts = []
     for stack in ("encoder", "decoder"):
-        taken, new, over = (_layers(names, stack) for names in told)
+        taken, new, over = (_layers(names, stack) for names in groups)
         if not taken:
             continue
-        said = f"{stack} {kind} {_ranges(taken)}"
+        text = f"{stack} {kind} {_ranges(taken)}"
         if new - taken:
-            said += f", {kind} {_ranges(new - taken)} initialised"
+            text += f", {kind} {_ranges(new - taken)} initialised"
         if over - taken:
-            said += f", source {kind} {_ranges(over - taken)} unused"
-        parts.append(said)
+            text += f", source {kind} {_ranges(over - taken)} unused"
+        parts.append(text)
     return "; ".join(parts)
 
 

@@ -16,9 +16,9 @@ from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 from ptm.train.warm_start.compatibility import check_compatible
 from ptm.train.warm_start.layers import (
     check_layers,
-    chosen_layers,
+    describe_layers,
     layers_in,
-    layers_taken,
+    select_layers,
     unused_names,
 )
 
@@ -48,7 +48,7 @@ class WarmStart:
         }
 
     def __str__(self) -> str:
-        taken = layers_taken(self.weights, fresh=self.new_names, left=self.unused_names)
+        taken = describe_layers(self.weights, fresh=self.new_names, left=self.unused_names)
         if self.layers:
             taken = f"encoder layers {', '.join(map(str, self.layers))} of the source"
         return (
@@ -91,7 +91,7 @@ def load_warm_start(
     if every is not None or layers:
         layers = layers or layers_in(found)[::every]
         check_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
-        found = chosen_layers(found, layers)
+        found = select_layers(found, layers)
     shared = {name: tensor for name, tensor in found.items() if name in shapes}
     for name, tensor in shared.items():
         if tuple(tensor.shape) != shapes[name]:

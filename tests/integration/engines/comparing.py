@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.integration.engines.trainings import EXACT, IN_USE, REFUSED
+from tests.integration.engines.trainings import EXACT, IN_USE, INVALID
 from tests.support.launched import Training
 
 COARSE = ("bf16", "fp16", "overflow")
@@ -39,7 +39,7 @@ def exact_ones(trainings: Sequence[Training]) -> list[str]:
         for training in trainings
         if set(EXACT) <= set(training.overrides)
         and training.stop_at is None
-        and training.name not in (*REFUSED, IN_USE)
+        and training.name not in (*INVALID, IN_USE)
         and not training.name.startswith(COARSE)
         and not any(override.startswith("runs_dir=") for override in training.overrides)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.engines.trainings import UNLIKE
+from tests.integration.engines.trainings import ABNORMAL_STEP
 from tests.support.launched import Launch, reports
 
 ENGINES = ("zero2", "stages2")
@@ -32,12 +32,12 @@ def test_a_skipped_step_changes_no_weight_on_any_rank(
     name = f"{kind}-{engine}"
     assert two_ranks.codes(name) == [[0, 0]]
     found = event(two_ranks, name)
-    assert (found["step"], found["what"], found["action"]) == (UNLIKE, "loss", "skip")
+    assert (found["step"], found["what"], found["action"]) == (ABNORMAL_STEP, "loss", "skip")
     records = trained(two_ranks, name)
-    assert [one["skipped_steps"] for one in records[UNLIKE - 2 :]] == [0, 1, 1, 1]
-    after = records[UNLIKE]["loss"]
+    assert [one["skipped_steps"] for one in records[ABNORMAL_STEP - 2 :]] == [0, 1, 1, 1]
+    after = records[ABNORMAL_STEP]["loss"]
     assert math.isfinite(after)
-    assert after == pytest.approx(records[UNLIKE - 2]["loss"], rel=0.15)
+    assert after == pytest.approx(records[ABNORMAL_STEP - 2]["loss"], rel=0.15)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -46,7 +46,7 @@ def test_a_rollback_happens_on_all_ranks(two_ranks: Launch, engine: str) -> None
     assert two_ranks.codes(name) == [[0, 0]]
     assert event(two_ranks, name)["action"] == "rollback"
     # Steps 5 to 8 are lost: the weights are back at step 4.
-    assert trained(two_ranks, name)[UNLIKE]["skipped_steps"] == 4
+    assert trained(two_ranks, name)[ABNORMAL_STEP]["skipped_steps"] == 4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -54,6 +54,6 @@ def test_a_stop_ends_all_ranks_with_the_same_message(two_ranks: Launch, engine: 
     name = f"stop-nan-{engine}"
     assert two_ranks.codes(name) == [[1, 1]]
     ((first, second),) = two_ranks.ended(name)
-    assert first.said == second.said
-    assert first.said.startswith(f"step {UNLIKE}: the loss is nan")
-    assert "Step 4 is saved" in first.said
+    assert first.message == second.message
+    assert first.message.startswith(f"step {ABNORMAL_STEP}: the loss is nan")
+    assert "Step 4 is saved" in first.message

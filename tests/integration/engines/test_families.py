@@ -66,12 +66,12 @@ class Files:
 
     def overrides(self, recipe: Path) -> tuple[str, ...]:
         """Return overrides for the paths that a recipe leaves open and for a short training."""
-        said = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-        kind, layout = said["tokenizer"]["type"], said["data"]["layout"]
-        words = "words" if "segmenter" in said["data"] else "plain"
-        split = "split" if said["data"].get("sentence_splitting") else "whole"
-        sides = "two" if "target_tokenizer" in said else "one"
-        ids = said["tokenizer"].get("ids", "file")
+        settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        kind, layout = settings["tokenizer"]["type"], settings["data"]["layout"]
+        words = "words" if "segmenter" in settings["data"] else "plain"
+        split = "split" if settings["data"].get("sentence_splitting") else "whole"
+        sides = "two" if "target_tokenizer" in settings else "one"
+        ids = settings["tokenizer"].get("ids", "file")
         found = [
             *self.tokenizer(kind),
             f"data.corpus={self.folder / layout}.txt",
@@ -83,11 +83,11 @@ class Files:
         ]
         if words == "words":
             found.append("data.segmenter={type: rjieba}")
-        if "target_tokenizer" in said:
-            found += self.tokenizer(said["target_tokenizer"]["type"], key="target_tokenizer")
-        if "decoder" in said["model"]:
+        if "target_tokenizer" in settings:
+            found += self.tokenizer(settings["target_tokenizer"]["type"], key="target_tokenizer")
+        if "decoder" in settings["model"]:
             found.append("data.target_sequence_length=64")
-        masking = said["objective"].get("masking", {})
+        masking = settings["objective"].get("masking", {})
         for key in ("lexicon", "entities"):
             if key in masking:
                 found.append(f"objective.masking.{key}={PROJECT / masking[key]}")

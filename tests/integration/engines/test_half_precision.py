@@ -67,7 +67,7 @@ def test_fp16_clips_alike_at_stages_0_and_1(one_rank: Launch) -> None:
 def test_without_missing_loss_scale_fp16_at_stage_0_clips_wrongly(
     one_rank: Launch, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ptm.engines.zero, "MissingLossScale", lambda *_, **__: None)
+    monkeypatch.setattr(ptm.engines.zero, "Fp16LossScaleFix", lambda *_, **__: None)
     faulty = exact("faulty", zero(0), *HALF["fp16"], *CLIPPED)
     recipe, *overrides = faulty.arguments(store, tmp_path)
     assert train(lambda: load_recipe(recipe, overrides), fresh=False) == EXIT_DONE
@@ -123,6 +123,6 @@ def test_an_overflow_at_the_minimum_scale_ends_the_training(one_rank: Launch, st
     name = f"alone-floor-zero{stage}"
     assert one_rank.codes(name) == [[EXIT_FAULT]]
     (((ended,),)) = one_rank.ended(name)
-    assert ended.said.startswith("step 1: fp16 gradients overflow even at the minimum")
-    assert "2.68435e+08" in ended.said
-    assert "engine.precision: bf16" in ended.said
+    assert ended.message.startswith("step 1: fp16 gradients overflow even at the minimum")
+    assert "2.68435e+08" in ended.message
+    assert "engine.precision: bf16" in ended.message

@@ -34,6 +34,6 @@ def test_a_rank_that_times_out_dumps_its_last_calls(store: Path, tmp_path: Path)
             rank.kill()
             rank.join()
     (ended,) = outcomes(tmp_path, 0)
-    assert "time" in ended.said.lower(), ended.said
+    assert "time" in ended.message.lower(), ended.message
     last = json.loads((run / "ranks" / "rank00000.calls").read_text())["entries"][-1]
     assert last["profiling_name"].startswith("gloo:")

@@ -16,7 +16,7 @@ from tests.integration.engines.trainings import (
     SAVERS,
     STEPS,
     copy_saved,
-    goes_on,
+    resumed_in,
 )
 from tests.support.launched import Launch, launched, reports
 
@@ -45,7 +45,7 @@ def shrunk(
 ) -> Iterator[Launch]:
     """One process that resumes trainings of two ranks."""
     folder = tmp_path_factory.mktemp("shrunk")
-    trainings = [goes_on(*pair, ranks=1) for pair in SHRUNK]
+    trainings = [resumed_in(*pair, ranks=1) for pair in SHRUNK]
     with launched(trainings, ranks=1, store=store, folder=folder) as launch:
         for before, after in SHRUNK:
             copy_saved(two_ranks, before, after, runs=launch.runs)
@@ -77,7 +77,7 @@ def test_every_engine_resumes_from_every_other(
     # In an order that DeepSpeed can run within one process.
     order = list(LOADERS[ranks])
     pairs = sorted(PAIRS[ranks], key=lambda pair: order.index(pair[1]))
-    trainings = [goes_on(*pair, ranks=ranks) for pair in pairs]
+    trainings = [resumed_in(*pair, ranks=ranks) for pair in pairs]
     with launched(trainings, ranks=ranks, store=store, folder=tmp_path) as launch:
         for before, after in pairs:
             copy_saved(two_ranks, before, after, runs=launch.runs)

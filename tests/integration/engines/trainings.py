@@ -112,12 +112,12 @@ ONE_RANK = [
     exact("alone-overflow-zero3", zero(3), *OVERFLOWING),
 ]
 
-REFUSED = {
+INVALID = {
     "uneven": ("train.global_batch_size=7",),
     "too-many-stages": stages(3),
     "pipeline-with-zero2": (zero(2), "engine.pipeline_stages=2"),
 }
-WRONG_ON_ONE_RANK = {
+INVALID_ON_ONE_RANK = {
     "another-seed": "seed=8",
     "a-seed-that-is-no-number": "seed=x",
     "no-store": "data.store=/nowhere/at/all",
@@ -126,7 +126,7 @@ IN_USE = "in-use"
 """Its run folder is locked by the tests before any rank starts."""
 
 # The step with an abnormal loss.
-UNLIKE = 8
+ABNORMAL_STEP = 8
 POLICIES = {
     "skip-nan": ("skip", math.nan),
     "skip-spike": ("skip", 100.0),
@@ -144,7 +144,7 @@ def disturbed(engine: str, *overrides: str) -> list[Training]:
                 *(*overrides, *DROPPING, "checkpoint.every=4"),
                 f"train.anomalies={{policy: {policy}, sigmas: 6, window: 6}}",
             ),
-            disturbed=(UNLIKE, factor),
+            disturbed=(ABNORMAL_STEP, factor),
         )
         for name, (policy, factor) in POLICIES.items()
     ]
@@ -198,7 +198,7 @@ def saved(*names: str) -> list[Training]:
     ]
 
 
-def goes_on(before: str, after: str, *, ranks: int) -> Training:
+def resumed_in(before: str, after: str, *, ranks: int) -> Training:
     """Resume `saved-{before}` under the engine `after`, in the copy made by `copy_saved`."""
     folder = f"{before}-{after}"
     moved = (f"name=saved-{before}", f"runs_dir={RUNS}/{folder}")
@@ -206,8 +206,11 @@ def goes_on(before: str, after: str, *, ranks: int) -> Training:
 
 
 TWO_RANKS = [
-    *(exact(name, *overrides) for name, overrides in REFUSED.items()),
-    *(Training(name, (zero(1),), on_rank_1=(wrong,)) for name, wrong in WRONG_ON_ONE_RANK.items()),
+    *(exact(name, *overrides) for name, overrides in INVALID.items()),
+    *(
+        Training(name, (zero(1),), on_rank_1=(wrong,))
+        for name, wrong in INVALID_ON_ONE_RANK.items()
+    ),
     exact(IN_USE, zero(1)),
     *disturbed("zero2", zero(2)),
     *saved("zero0", "zero1", "zero2"),
@@ -245,7 +248,7 @@ TWO_RANKS_REST = stopped("zero0", "zero2", "bf16")
 
 
 def copy_saved(saver: Launch, before: str, after: str, *, runs: Path) -> None:
-    """Copy the run `saved-{before}` to the folder in `runs` where `goes_on` resumes it."""
+    """Copy the run `saved-{before}` to the folder in `runs` where `resumed_in` resumes it."""
     name = f"saved-{before}"
     assert saver.codes(name) == [[EXIT_STOPPED] * 2]
     shutil.copytree(saver.runs / name, runs / f"{before}-{after}" / name)
@@ -255,11 +258,11 @@ GROWN = [(name, name) for name in SAVERS]
 """(engine on two ranks, engine that resumes its training on four ranks)."""
 FOUR_RANKS = [
     *(exact(f"zero{stage}", zero(stage)) for stage in range(3)),
-    *(goes_on(*pair, ranks=4) for pair in GROWN[:3]),
+    *(resumed_in(*pair, ranks=4) for pair in GROWN[:3]),
     exact("zero3", zero(3)),
-    goes_on("zero3", "zero3", ranks=4),
+    resumed_in("zero3", "zero3", ranks=4),
     exact("stages4", *stages(4)),
     exact("stages2x2", *stages(2)),
     exact("clipped-stages2x2", *stages(2), *CLIPPED),
-    goes_on("stages2", "stages2", ranks=4),
+    resumed_in("stages2", "stages2", ranks=4),
 ]

@@ -29,7 +29,7 @@ def test_each_host_has_a_name_an_address_and_processes_of_its_own(hosts: TwoHost
 
     (ended,) = hosts.run(["sh", "-c", f"ssh {NAMES[1]} '{script}'"], seconds=20)
 
-    assert ended.said.split() == [NAMES[1], hosts.hosts[1].address, "sshd"]
+    assert ended.message.split() == [NAMES[1], hosts.hosts[1].address, "sshd"]
 
 
 def test_a_command_that_takes_too_long_is_killed_on_both_hosts(hosts: TwoHosts) -> None:
@@ -70,8 +70,8 @@ def test_mpi_ranks_have_local_ranks_and_a_master_that_both_hosts_reach(hosts: Tw
 
     (ended,) = hosts.run(command, seconds=60)
 
-    assert ended.code == 0, ended.said
-    lines = [json.loads(line) for line in ended.said.splitlines() if line.startswith("{")]
+    assert ended.code == 0, ended.message
+    lines = [json.loads(line) for line in ended.message.splitlines() if line.startswith("{")]
     found = sorted(lines, key=lambda one: int(one["RANK"]))
     assert [one["RANK"] for one in found] == ["0", "1", "2", "3"]
     assert [one["LOCAL_RANK"] for one in found] == ["0", "1", "0", "1"]

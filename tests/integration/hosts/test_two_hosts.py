@@ -91,10 +91,10 @@ def same_losses(
     ranks: int,
     within: float = 1e-5,
 ) -> None:
-    said = "\n".join(one.said for one in ended)
-    assert [one.code for one in ended] == [0] * len(ended), said[-8000:]
+    message = "\n".join(one.message for one in ended)
+    assert [one.code for one in ended] == [0] * len(ended), message[-8000:]
     # One training on all ranks, and not several trainings on fewer ranks each.
-    assert str(batch_plan(global_batch_size=8, max_micro_batch_size=4, ranks=ranks)) in said
+    assert str(batch_plan(global_batch_size=8, max_micro_batch_size=4, ranks=ranks)) in message
     found = metrics()
     assert [one["step"] for one in found] == [one["step"] for one in alone]
     for actual, expected in zip(found, alone, strict=True):
@@ -158,7 +158,7 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training_of_all(
         meanwhile=signal_the_second_host,
     )
 
-    assert ended.code == EXIT_STOPPED, ended.said[-8000:]
+    assert ended.code == EXIT_STOPPED, ended.message[-8000:]
     saved = newest_checkpoint(launch.runs / "stopped" / "checkpoints")
     assert saved is not None
     assert saved.step == launch.losses("stopped")[-1]["step"]

@@ -67,14 +67,14 @@ class Launch:
         return self._process
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     def wait(self, seconds: float = SECONDS) -> int:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"not done after {seconds} seconds:\n{self.said}") from None
+            raise AssertionError(f"not done after {seconds} seconds:\n{self.output}") from None
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -82,13 +82,13 @@ class Launch:
     def until(self, true: Callable[[], Any], what: str) -> None:
         end = time.monotonic() + SECONDS
         while not true():
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < end, f"no {what}:\n{self.said}"
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < end, f"no {what}:\n{self.output}"
             time.sleep(0.1)
 
     def until_training(self) -> None:
         """Wait until step 20 has been reported and a checkpoint has been saved."""
-        self.until(lambda: "step 20/" in self.said and self.checkpoint() > 0, "training")
+        self.until(lambda: "step 20/" in self.output and self.checkpoint() > 0, "training")
 
     def note(self, rank: int) -> dict[str, Any]:
         path = self.run / "ranks" / f"rank{rank:05d}.json"
@@ -101,7 +101,7 @@ class Launch:
         return step_of(found[0]) if found else 0
 
     def saved_where_it_stopped(self) -> bool:
-        return f"stopped at step {self.checkpoint()} " in self.said
+        return f"stopped at step {self.checkpoint()} " in self.output
 
     def processes(self) -> list[psutil.Process]:
         """All processes of the launch, recognised by the run folder in their command lines."""

@@ -16,7 +16,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from ptm.errors import EXIT_FAULT
-from ptm.launch.command import unpacked
+from ptm.launch.command import decode_arguments
 from ptm.launch.environment import receive
 from ptm.launch.verdict import is_consequence
 from ptm.train.rank_file import RankFile
@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     receive()
     stop_with_parent()
     time.sleep(LOADING_SECONDS)
-    settings = dict(word.partition("=")[::2] for word in unpacked(words))
+    settings = dict(word.partition("=")[::2] for word in decode_arguments(words))
     run = Path(settings["runs_dir"]) / settings["name"]
     run.mkdir(parents=True, exist_ok=True)
     arrived = (os.environ.get("WANDB_API_KEY", "")[:6], os.environ.get("HF_HOME", ""))

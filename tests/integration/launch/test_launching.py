@@ -45,14 +45,14 @@ def test_two_ranks_have_the_losses_of_one_process_and_expose_no_secret(
         assert SECRET not in command_lines()
         time.sleep(1)
 
-    assert real_launch.wait() == 0, real_launch.said
+    assert real_launch.wait() == 0, real_launch.output
     lines = (real_launch.run / "metrics.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
     assert [one["step"] for one in found] == [one["step"] for one in alone]
     for actual, expected in zip(found, alone, strict=True):
         assert actual["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-    assert "2 data-parallel ranks" in real_launch.said
-    assert "deepspeed.launcher.runner" in real_launch.said
+    assert "2 data-parallel ranks" in real_launch.output
+    assert "deepspeed.launcher.runner" in real_launch.output
     assert holds(real_launch.run.parents[1], SECRET) == []
 
 
@@ -69,9 +69,9 @@ def test_a_signal_stops_and_saves_and_leaves_no_process(
 
     launch.signal(number)
 
-    assert launch.wait(60) == code, launch.said
-    assert launch.saved_where_it_stopped(), launch.said
-    assert "waiting for the checkpoint to be saved" in launch.said
+    assert launch.wait(60) == code, launch.output
+    assert launch.saved_where_it_stopped(), launch.output
+    assert "waiting for the checkpoint to be saved" in launch.output
     assert launch.processes() == []
 
 
@@ -81,19 +81,19 @@ def test_a_signal_to_one_rank_stops_and_saves_the_training(launch: Launch) -> No
 
     os.kill(launch.note(1)["pid"], signal.SIGTERM)
 
-    assert launch.wait(60) == 75, launch.said
-    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.wait(60) == 75, launch.output
+    assert launch.saved_where_it_stopped(), launch.output
     assert launch.processes() == []
 
 
 def test_a_stop_request_before_training_starts_ends_all_processes(launch: Launch) -> None:
     launch.start(TWO, *ENDLESS)
-    launch.until(lambda: "deepspeed.launcher.runner" in launch.said, "command")
+    launch.until(lambda: "deepspeed.launcher.runner" in launch.output, "command")
 
     launch.signal(signal.SIGTERM)
 
-    assert launch.wait(60) == 75, launch.said
-    assert "stopped before training started" in launch.said
+    assert launch.wait(60) == 75, launch.output
+    assert "stopped before training started" in launch.output
     assert launch.processes() == []
 
 
@@ -107,7 +107,7 @@ def test_a_second_ctrl_c_kills_all_processes_immediately(launch: Launch) -> None
     launch.until(lambda: (launch.run / "stop").exists(), "stop file")
     launch.signal(signal.SIGINT)
 
-    assert launch.wait(10) == 130, launch.said
+    assert launch.wait(10) == 130, launch.output
     assert launch.processes() == []
 
 
@@ -120,8 +120,8 @@ def test_a_killed_rank_is_named_with_its_signal_and_the_command_that_resumes(
 
     os.kill(note["pid"], signal.SIGKILL)
 
-    assert launch.wait(30) == 1, launch.said
-    last = [line for line in launch.said.splitlines() if line.startswith("ptm: ")][-3:]
+    assert launch.wait(30) == 1, launch.output
+    last = [line for line in launch.output.splitlines() if line.startswith("ptm: ")][-3:]
     assert f"Rank 1 on {note['host']} (process {note['pid']}) was killed by signal 9" in last[0]
     assert f"at step {launch.note(1)['step']}, while" in last[0]
     assert "oom_kill" in last[0] or "memory" in last[0]
@@ -136,9 +136,9 @@ def test_the_report_on_a_crashed_rank_contains_its_stacks(launch: Launch) -> Non
 
     os.kill(launch.note(0)["pid"], signal.SIGSEGV)
 
-    assert launch.wait(30) == 1, launch.said
-    assert "was killed by signal 11 (SIGSEGV)" in launch.said
-    after = launch.said.partition("was killed by signal 11")[2]
+    assert launch.wait(30) == 1, launch.output
+    assert "was killed by signal 11 (SIGSEGV)" in launch.output
+    after = launch.output.partition("was killed by signal 11")[2]
     assert "most recent call first" in after
     assert "stub_rank.py" in after
     assert launch.processes() == []
@@ -154,9 +154,9 @@ def test_ranks_save_and_exit_if_deepspeeds_launcher_is_killed(launch: Launch) ->
 
     launcher.kill()
 
-    assert launch.wait(60) == 75, launch.said
-    assert launch.saved_where_it_stopped(), launch.said
-    assert "DeepSpeed's launcher was killed while ranks were running" in launch.said
+    assert launch.wait(60) == 75, launch.output
+    assert launch.saved_where_it_stopped(), launch.output
+    assert "DeepSpeed's launcher was killed while ranks were running" in launch.output
     assert launch.processes() == []
 
 
@@ -169,9 +169,9 @@ def test_ranks_save_and_exit_if_ptm_launch_itself_is_killed(launch: Launch) -> N
     assert launch.wait(10) == -signal.SIGKILL
     end = time.monotonic() + 40
     while launch.processes():
-        assert time.monotonic() < end, launch.said
+        assert time.monotonic() < end, launch.output
         time.sleep(0.2)
-    assert launch.saved_where_it_stopped(), launch.said
+    assert launch.saved_where_it_stopped(), launch.output
     assert launch.note(0)["code"] == launch.note(1)["code"] == 75
 
 
@@ -190,10 +190,10 @@ def hang(launch: Launch, *, minutes: float) -> int:
 
 
 def the_rank_that_hung_is_named(launch: Launch, stuck: int) -> None:
-    assert launch.wait(40) == 1, launch.said
-    assert "longer than engine.timeout_minutes: 1 rank(s)." in launch.said
+    assert launch.wait(40) == 1, launch.output
+    assert "longer than engine.timeout_minutes: 1 rank(s)." in launch.output
     host = launch.note(1)["host"]
-    assert f"Probably waited for: Rank 1 on {host} (process {stuck})" in launch.said
+    assert f"Probably waited for: Rank 1 on {host} (process {stuck})" in launch.output
     assert launch.processes() == []
 
 
@@ -207,6 +207,6 @@ def test_a_rank_that_hangs_is_named_with_the_calls_of_the_waiting_ranks(
 ) -> None:
     the_rank_that_hung_is_named(real_launch, hang(real_launch, minutes=0.2))
     calls = real_launch.run / "ranks" / "rank00000.calls"
-    assert f"Last communication calls of ranks: {calls}." in real_launch.said
+    assert f"Last communication calls of ranks: {calls}." in real_launch.output
     last = json.loads(calls.read_text())["entries"][-1]
     assert last["profiling_name"].startswith("gloo:")

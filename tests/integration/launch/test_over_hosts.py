@@ -53,13 +53,13 @@ def test_hosts_are_stopped_together_and_no_secret_is_exposed(
     command += [f"--hostfile={hosts.hostfile(slots=1)}", recipe, *overrides]
     (ended,) = hosts.run(command, seconds=SECONDS, meanwhile=stop_after_a_checkpoint)
 
-    assert ended.code == 75, ended.said[-8000:]
-    assert "SIGTERM: stopping" in ended.said
+    assert ended.code == 75, ended.message[-8000:]
+    assert "SIGTERM: stopping" in ended.message
     arrived = {path.name: path.read_text() for path in run.glob("arrived-*")}
     expected = f"{SECRET[:6]}|/with $HOME and spaces"
     assert arrived == {f"arrived-{host.name}": expected for host in hosts.hosts}
     assert any("deepspeed.launcher.launch" in lines for lines in seen)
-    assert SECRET not in ended.said
+    assert SECRET not in ended.message
     assert holds(tmp_path, SECRET) == []
     assert set(sent.glob("env-*")) == before
 
@@ -75,6 +75,6 @@ def test_a_host_that_ssh_cannot_reach_is_named(
 
     (ended,) = hosts.run(command, seconds=60)
 
-    assert ended.code == 2, ended.said
-    assert "ptm: ssh cannot reach node-z (" in ended.said
+    assert ended.code == 2, ended.message
+    assert "ptm: ssh cannot reach node-z (" in ended.message
     assert not (tmp_path / "runs").exists()

@@ -34,7 +34,7 @@ from tests.support.bert_pairs import (
     difference,
     examples_of,
     hf_logits_alone,
-    laid_out,
+    lay_out_rows,
     packed,
     plan_of,
     ptm_logits,
@@ -63,7 +63,7 @@ def test_a_row_as_long_as_the_position_table_has_the_same_logits(
     tokenizer = bert.recipe.tokenizer.load()
     (ids,) = examples_of(tokenizer, ["".join(bundled_texts)], longest=128)
     assert len(ids) == bert.recipe.model.embedding.positions
-    ours = ptm_logits(bert.ours, laid_out([[ids]]))
+    ours = ptm_logits(bert.ours, lay_out_rows([[ids]]))
     assert difference(ours, hf_logits_alone(bert.theirs, [ids])) <= TOLERANCE
 
 

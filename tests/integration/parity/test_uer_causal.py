@@ -15,7 +15,7 @@ from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import (
-    laid_out,
+    lay_out_rows,
     plan_of,
     ptm_logits,
     random_weights,
@@ -105,7 +105,7 @@ def test_an_import_has_the_logits_of_uer_pys_modules(
     model = loaded_model(plan_of(source.recipe()), source.tensors(), source="imported")
     ids = torch.arange(5, 25)
     expected = reference(state, config, ids)
-    found = ptm_logits(model, laid_out([[ids]]))
+    found = ptm_logits(model, lay_out_rows([[ids]]))
     # UER-py's norm divides by the deviation over n - 1, ptm's over n: 2 % at this width.
     bound = 0.05 * float(expected.abs().max())
     assert float((found - expected).abs().max()) < bound

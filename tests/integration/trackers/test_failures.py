@@ -85,7 +85,7 @@ def test_a_hanging_start_of_wandb_does_not_delay_training(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     awake = threading.Event()
-    monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.2)
+    monkeypatch.setattr(ptm.train.trackers.background, "TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(wandb, "init", lambda **options: awake.wait(60) and _raise())
     began = time.monotonic()
     assert runs.train("tracked", WITH_WANDB) == EXIT_DONE
@@ -98,7 +98,7 @@ def test_a_hanging_start_of_wandb_does_not_delay_training(
 def test_a_slow_start_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ptm.train.trackers.background, "PATIENCE", 0.05)
+    monkeypatch.setattr(ptm.train.trackers.background, "TIMEOUT_SECONDS", 0.05)
     awake = threading.Event()
 
     def make() -> Any:

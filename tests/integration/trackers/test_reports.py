@@ -14,7 +14,7 @@ from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.metrics import MetricsFile
 from ptm.train.trackers import Trackers, tracker_values
-from ptm.train.trackers.metric_names import reports_so_far
+from ptm.train.trackers.metric_names import read_past_reports
 from tests.integration.trackers.reading import (
     BOTH,
     RECORD,
@@ -46,7 +46,7 @@ def test_values_that_are_not_finite_are_read_back_as_nan(tmp_path: Path) -> None
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.write({**RECORD, "loss": float("inf")})
     file.close()
-    ((step, values),) = reports_so_far(tmp_path / "metrics.jsonl")
+    ((step, values),) = read_past_reports(tmp_path / "metrics.jsonl")
     assert step == 10
     assert np.isnan(values["train/loss"])
     assert values["train/tokens"] == 7.0

@@ -13,7 +13,7 @@ import ptm.engines.base
 from ptm.components.objectives.mlm import Mlm
 from ptm.errors import EXIT_DONE, TrainingError
 from ptm.recipe.blocks import AnomalyBlock
-from ptm.train.anomalies import Watch
+from ptm.train.anomalies import AnomalyDetector
 from tests.support.covers import by_default
 from tests.support.small_runs import Runs
 
@@ -142,28 +142,28 @@ def test_a_run_continues_past_an_anomaly_under_another_policy(runs: Runs, inject
 
 
 def test_too_many_anomalies_end_the_training_under_any_policy() -> None:
-    watch = Watch(AnomalyBlock(policy="skip", limit=2))
+    watch = AnomalyDetector(AnomalyBlock(policy="skip", limit=2))
     for count in (1, 2, 3):
-        assert watch.judge(loss=math.nan, grad_norm=None, overflow=True) is not None
+        assert watch.check(loss=math.nan, grad_norm=None, overflow=True) is not None
         assert watch.exhausted is (count == 3)
 
 
 def test_a_spike_is_compared_with_normal_previous_steps_only() -> None:
-    watch = Watch(AnomalyBlock(sigmas=4, window=8))
+    watch = AnomalyDetector(AnomalyBlock(sigmas=4, window=8))
     losses = [5.0, 5.1, 4.9, 5.0, 5.05, 4.95, 5.0, 5.0]
-    assert all(watch.judge(loss=x, grad_norm=1.0, overflow=False) is None for x in losses)
-    found = watch.judge(loss=7.0, grad_norm=1.0, overflow=False)
+    assert all(watch.check(loss=x, grad_norm=1.0, overflow=False) is None for x in losses)
+    found = watch.check(loss=7.0, grad_norm=1.0, overflow=False)
     assert found is not None
     assert "standard deviations above the mean 5 of the previous steps" in str(found)
     # The spike has not entered the window.
-    assert watch.judge(loss=7.0, grad_norm=1.0, overflow=False) is not None
-    assert watch.judge(loss=5.1, grad_norm=50.0, overflow=False).what == "gradient norm"  # type: ignore[union-attr]
-    again = Watch(AnomalyBlock(sigmas=4, window=8), watch.state())
-    assert again.judge(loss=7.0, grad_norm=1.0, overflow=False) is not None
+    assert watch.check(loss=7.0, grad_norm=1.0, overflow=False) is not None
+    assert watch.check(loss=5.1, grad_norm=50.0, overflow=False).what == "gradient norm"  # type: ignore[union-attr]
+    again = AnomalyDetector(AnomalyBlock(sigmas=4, window=8), watch.state())
+    assert again.check(loss=7.0, grad_norm=1.0, overflow=False) is not None
     assert again.count == 4
 
 
 def test_a_falling_loss_is_not_an_anomaly() -> None:
-    watch = Watch(AnomalyBlock(sigmas=3, window=10))
+    watch = AnomalyDetector(AnomalyBlock(sigmas=3, window=10))
     for step in range(200):
-        assert watch.judge(loss=9 * 0.98**step, grad_norm=1.0, overflow=False) is None
+        assert watch.check(loss=9 * 0.98**step, grad_norm=1.0, overflow=False) is None

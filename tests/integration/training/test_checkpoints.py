@@ -183,7 +183,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
         patch.setattr(Path, "rename", killed(Path.rename))
         patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
         with pytest.raises(KeyboardInterrupt):
-            ptm.checkpoint.writing.put_in_place(aside, target)
+            ptm.checkpoint.writing.replace_folder(aside, target)
 
     ptm.checkpoint.writing.clear_leftovers(tmp_path)
 

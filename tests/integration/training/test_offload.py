@@ -18,7 +18,7 @@ from deepspeed.ops.op_builder import AsyncIOBuilder
 from ptm.cli import main
 from ptm.engines import async_io
 from ptm.engines.base import Engine
-from ptm.engines.offload import offload_folders, with_own_folders
+from ptm.engines.offload import offload_folders, with_run_folders
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
 from tests.support.covers import by_default
 from tests.support.faults import Killed
@@ -245,8 +245,8 @@ def test_a_stopped_or_killed_run_on_nvme_resumes_with_identical_metrics(
 def test_two_runs_of_one_name_have_separate_nvme_folders(tmp_path: Path) -> None:
     entry = {"device": "nvme", "nvme_path": str(tmp_path)}
     config = {"zero_optimization": {"stage": 3, "offload_optimizer": entry, "offload_param": entry}}
-    first = offload_folders(with_own_folders(config, tmp_path / "one" / "run"))
-    second = offload_folders(with_own_folders(config, tmp_path / "two" / "run"))
+    first = offload_folders(with_run_folders(config, tmp_path / "one" / "run"))
+    second = offload_folders(with_run_folders(config, tmp_path / "two" / "run"))
     assert len(first) == len(second) == 1
     assert not first & second
     assert {path.parent for path in first | second} == {tmp_path}

@@ -9,11 +9,11 @@ import pytest
 
 from ptm.data.index_cache import (
     Arrays,
+    build_lock,
     cached_arrays,
-    forget_arrays,
-    keep_number,
-    kept_number,
-    only_one,
+    remove_arrays,
+    store_number,
+    stored_number,
 )
 
 PRINT = "0123456789abcdef" * 2
@@ -81,8 +81,8 @@ def test_a_read_only_store_is_indexed_in_the_cache_folder(
 def test_removed_arrays_are_gone_from_disk_but_usable_while_open(tmp_path: Path) -> None:
     build, calls = counting([1, 2])
     held = cached_arrays(tmp_path, PRINT, "key", build)
-    forget_arrays(tmp_path, PRINT, "key")
-    forget_arrays(tmp_path, PRINT, "key")
+    remove_arrays(tmp_path, PRINT, "key")
+    remove_arrays(tmp_path, PRINT, "key")
     assert not list((tmp_path / "index").iterdir())
     assert held["values"].tolist() == [1, 2]
     assert cached_arrays(tmp_path, PRINT, "key", build)["values"].tolist() == [1, 2]
@@ -90,21 +90,21 @@ def test_removed_arrays_are_gone_from_disk_but_usable_while_open(tmp_path: Path)
 
 
 def test_a_stored_number_is_read_and_a_truncated_one_is_none(tmp_path: Path) -> None:
-    assert kept_number(tmp_path, PRINT, "rows") is None
-    keep_number(tmp_path, PRINT, "rows", 42)
-    assert kept_number(tmp_path, PRINT, "rows") == 42
+    assert stored_number(tmp_path, PRINT, "rows") is None
+    store_number(tmp_path, PRINT, "rows", 42)
+    assert stored_number(tmp_path, PRINT, "rows") == 42
     next((tmp_path / "index").iterdir()).write_text("")
-    assert kept_number(tmp_path, PRINT, "rows") is None
+    assert stored_number(tmp_path, PRINT, "rows") is None
 
 
 def test_the_lock_makes_a_second_process_wait(tmp_path: Path) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with only_one(tmp_path, PRINT, "key"):
+        with build_lock(tmp_path, PRINT, "key"):
             order.append("second")
 
-    with only_one(tmp_path, PRINT, "key"):
+    with build_lock(tmp_path, PRINT, "key"):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(0.05)

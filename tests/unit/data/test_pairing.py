@@ -108,11 +108,11 @@ def test_order_pairs_use_every_sentence_once_except_in_single_sentence_documents
     pairs = made(sentence_order_pairs, documents, longest=500, short=1.0, seed=seed)
     used = documents.covered(pairs.first_starts, pairs.first_lengths)
     used += documents.covered(pairs.second_starts, pairs.second_lengths)
-    lonely = [len(document) == 1 for document in corpus]
-    expected = ~np.repeat(lonely, [sum(document) for document in corpus])
+    single = [len(document) == 1 for document in corpus]
+    expected = ~np.repeat(single, [sum(document) for document in corpus])
     assert (used == expected).all()
     counted = pairs.left_out.get("documents of one sentence", 0)
-    assert counted == sum(lonely)
+    assert counted == sum(single)
     tokens = pairs.left_out.get("tokens in documents of one sentence", 0)
     assert tokens == (used == 0).sum()
 

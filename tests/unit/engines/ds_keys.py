@@ -16,18 +16,18 @@ class _Recorder(dict[str, Any]):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.asked: set[str] = set()
+        self.read_keys: set[str] = set()
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
+        self.read_keys.add(key)
         return super().get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        self.asked.add(str(key))
+        self.read_keys.add(str(key))
         return super().__contains__(key)
 
     def __getitem__(self, key: str) -> Any:
-        self.asked.add(key)
+        self.read_keys.add(key)
         return super().__getitem__(key)
 
     def keys(self) -> Any:
@@ -67,9 +67,9 @@ def installed_keys() -> dict[str, list[str]]:
     from deepspeed.runtime.swap_tensor.aio_config import AIO_DEFAULT_DICT
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    asked = _Recorder({"train_batch_size": 1})
-    DeepSpeedConfig(asked)
-    keys = {"": sorted(asked.asked)}
+    read_keys = _Recorder({"train_batch_size": 1})
+    DeepSpeedConfig(read_keys)
+    keys = {"": sorted(read_keys.read_keys)}
     todo: list[tuple[str, type[Any]]] = [
         ("zero_optimization", DeepSpeedZeroConfig),
         ("bf16", DeepSpeedBF16Config),

@@ -256,7 +256,7 @@ def validate(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     """Returns the error of `ptm validate` for a JSON with this ZeRO block; "" if it is valid."""
     load()
 
-    def said(block: object) -> str:
+    def message(block: object) -> str:
         path = tmp_path / "ds.json"
         path.write_text(json.dumps({"zero_optimization": block}))
         code = main(["validate", str(tmp_path / "recipe.yaml"), f"engine.deepspeed={path}"])
@@ -266,7 +266,7 @@ def validate(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         )
         return captured.err.replace(str(path), "ds.json")
 
-    return said
+    return message
 
 
 @pytest.mark.parametrize("case", OFFLOAD)
@@ -274,9 +274,9 @@ def test_offload_that_is_ignored_or_fails_later_is_rejected_with_one_sentence(
     validate: Callable[..., str], case: str
 ) -> None:
     block, expected = OFFLOAD[case]
-    (said,) = validate(block).splitlines()
-    assert said.startswith("ptm: ds.json: ")
-    assert expected in said
+    (message,) = validate(block).splitlines()
+    assert message.startswith("ptm: ds.json: ")
+    assert expected in message
 
 
 @pytest.mark.parametrize(("key", "value"), [("nvme_path", 5), ("buffer_count", "8")])

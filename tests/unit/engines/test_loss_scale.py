@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ptm.engines.deepspeed import start_engine
 from ptm.engines.ranks import init_process_group
-from ptm.engines.zero import MissingLossScale
+from ptm.engines.zero import Fp16LossScaleFix
 
 WINDOW = 2
 
@@ -45,10 +45,10 @@ class Descent:
         nn.init.zeros_(model.weight)
         self.engine: Any = start_engine(model, torch.optim.SGD(model.parameters(), lr=1.0), config)
         self.minimum = minimum
-        self.scale: MissingLossScale | None = None
+        self.scale: Fp16LossScaleFix | None = None
 
     def cured(self) -> Descent:
-        self.scale = MissingLossScale(self.engine, minimum=self.minimum)
+        self.scale = Fp16LossScaleFix(self.engine, minimum=self.minimum)
         return self
 
     @property
@@ -87,7 +87,7 @@ def test_a_gradient_is_as_large_as_in_fp32(build: Build, size: float) -> None:
 
 
 def test_deepspeed_alone_still_unscales_gradients_of_an_unscaled_loss(build: Build) -> None:
-    """If this fails, DeepSpeed has fixed the bug: remove MissingLossScale."""
+    """If this fails, DeepSpeed has fixed the bug: remove Fp16LossScaleFix."""
     update, _ = build().update(1.0)
     assert torch.allclose(update, gradient(1.0) / 1024, rtol=2e-3)
 

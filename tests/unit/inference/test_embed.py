@@ -171,9 +171,9 @@ def test_inputs_that_cannot_be_embedded_are_rejected_in_one_line(
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert main(["embed", str(pair.folder), "--file", str(file), *options]) == EXIT_USER
-    said = capsys.readouterr().err
-    assert message.format(file=file) in said
-    assert len(said.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message.format(file=file) in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_text_that_is_not_utf8_is_rejected(

@@ -132,7 +132,7 @@ def test_guesses_are_sorted_and_their_probabilities_sum_to_one(pair: Pair) -> No
 
 
 def test_the_probability_is_the_softmax_at_the_masked_position(pair: Pair) -> None:
-    ids = torch.tensor([pair.tokenizer.encode_marked("red [MASK] blue")])
+    ids = torch.tensor([pair.tokenizer.encode_with_masks("red [MASK] blue")])
     mask = int((ids[0] == pair.tokenizer.vocabulary.special_id("mask")).nonzero())
     with torch.no_grad():
         expected = pair.theirs(ids).logits[0, mask].softmax(dim=-1)

@@ -195,8 +195,8 @@ def test_the_same_vocabulary_is_rejected(model: ModelSource, tmp_path: Path) -> 
     ("name", "said"),
     [("nowhere", r'"nowhere": no such vocabulary'), ("x.model", r"no such vocabulary")],
 )
-def test_a_missing_vocabulary_is_rejected(name: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_missing_vocabulary_is_rejected(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         find_tokenizer(name)
 
 
@@ -244,14 +244,14 @@ def test_train_adapt_and_compare_from_the_command_line(
     ],
 )
 def test_an_invalid_option_exits_with_2_and_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("a a b b\n")
     made = tmp_path / "made"
     command = ["vocab", "train", str(corpus), "--type", "space", "--out", str(made), *options]
     assert main(command) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not made.exists()
 
 

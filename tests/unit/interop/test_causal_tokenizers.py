@@ -197,8 +197,8 @@ def test_the_two_files_of_gpt2_are_enough(
 
 def test_bos_and_eos_are_the_start_and_end_tokens(tmp_path: Path, gpt2_files: Path) -> None:
     shutil.copytree(gpt2_files, tmp_path / "theirs")
-    said = {"bos_token": "<", "eos_token": {"content": END}, "cls_token": None}
-    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(said))
+    settings = {"bos_token": "<", "eos_token": {"content": END}, "cls_token": None}
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(settings))
     specials = read_back(tmp_path / "theirs").vocabulary.specials
     assert (specials["cls"], specials["sep"]) == ("<", END)
 
@@ -250,7 +250,7 @@ def test_a_llama_tokenizer_json_gives_the_ids_of_its_model(
     assert theirs(texts[:8], add_special_tokens=False)["input_ids"] == ours.encode(texts[:8])
 
 
-def refused(folder: Path) -> str:
+def tokenizer_error(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
         _ = HuggingFaceTokenizer(folder, {}).block
     assert "\n" not in str(caught.value)
@@ -260,7 +260,7 @@ def refused(folder: Path) -> str:
 def test_the_word_based_bpe_of_the_first_gpt_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
-    assert "</w>" in refused(tmp_path)
+    assert "</w>" in tokenizer_error(tmp_path)
 
 
 def test_byte_level_bpe_with_another_splitting_is_rejected(tmp_path: Path) -> None:
@@ -273,11 +273,11 @@ def test_byte_level_bpe_with_another_splitting_is_rejected(tmp_path: Path) -> No
         ]
     )
     pipeline.save(str(tmp_path / "tokenizer.json"))
-    assert "not GPT-2's byte-level" in refused(tmp_path)
+    assert "not GPT-2's byte-level" in tokenizer_error(tmp_path)
 
 
 def test_character_bpe_without_an_unknown_token_is_rejected(tmp_path: Path) -> None:
     pipeline = tokenizers.Tokenizer(models.BPE({"▁": 0, "b": 1}, []))
     pipeline.pre_tokenizer = pre_tokenizers.Metaspace()
     PreTrainedTokenizerFast(tokenizer_object=pipeline).save_pretrained(tmp_path)
-    assert "no unknown token" in refused(tmp_path)
+    assert "no unknown token" in tokenizer_error(tmp_path)

@@ -50,8 +50,8 @@ def test_a_transformers_config_becomes_recipe_blocks(
     embedding: dict[str, Any],
     encoder: dict[str, Any],
 ) -> None:
-    said = {"model_type": config.model_type, **config.to_dict()}
-    blocks = blocks_from(tmp_path / "config.json", said, capsys)
+    with_type = {"model_type": config.model_type, **config.to_dict()}
+    blocks = blocks_from(tmp_path / "config.json", with_type, capsys)
     assert blocks["model"]["embedding"].items() >= embedding.items()
     assert blocks["model"]["encoder"].items() >= encoder.items()
     recipe = recipe_of({**blocks_of(small_vocab, TINY), **blocks})

@@ -86,7 +86,7 @@ def test_the_same_special_tokens_are_added(
     ours, theirs = exported(tmp_path, bundled_vocab, kind=kind, lowercase=lowercase)
     for text in bundled_texts:
         found = theirs(text)
-        assert found["input_ids"] == ours.encode_marked(text)
+        assert found["input_ids"] == ours.encode_with_masks(text)
         assert set(found["attention_mask"]) == {1}
 
 
@@ -102,7 +102,7 @@ def test_a_mask_in_the_text_becomes_the_mask_token(
         "a[MASK]b[MASK][MASK]",
         " [MASK] ",
     ):
-        assert theirs(text)["input_ids"] == ours.encode_marked(text), text
+        assert theirs(text)["input_ids"] == ours.encode_with_masks(text), text
 
 
 @each_kind
@@ -151,7 +151,7 @@ def test_special_tokens_with_other_names_keep_their_roles(
     for role, token in names.items():
         assert getattr(theirs, f"{role}_token") == token
     for text in (*bundled_texts, "a <mask> b"):
-        assert theirs(text)["input_ids"] == ours.encode_marked(text)
+        assert theirs(text)["input_ids"] == ours.encode_with_masks(text)
     back = open_source(str(tmp_path / "export")).recipe().tokenizer.load()
     assert back.vocabulary.specials == names
 

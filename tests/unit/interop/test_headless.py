@@ -146,6 +146,6 @@ def test_only_the_first_of_many_left_out_tensors_are_named(
     (tmp_path / "theirs" / "model.safetensors").unlink()
     torch.save(weights, tmp_path / "theirs" / "pytorch_model.bin")
     imported(tmp_path / "theirs", tmp_path / "in")
-    said = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().out.splitlines()[-1]
     named = ", ".join(f"cls.other.{index}" for index in range(6))
-    assert said.endswith(f": {named} and 3 more")
+    assert line.endswith(f": {named} and 3 more")

@@ -86,17 +86,17 @@ def test_only_the_files_that_are_needed_are_downloaded(
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pickles are downloaded only if the model has no safetensors."""
-    asked = []
+    requests = []
 
     def download(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
-        asked.append((name, allow_patterns))
+        requests.append((name, allow_patterns))
         return str(theirs)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert hub_folder("someone/tiny-bert") == theirs
     (theirs / "model.safetensors").rename(theirs / "pytorch_model.bin")
     assert hub_folder("someone/tiny-bert") == theirs
-    first, second, third = (patterns for _, patterns in asked)
+    first, second, third = (patterns for _, patterns in requests)
     assert first == second
     assert "config.json" in first
     assert "model.safetensors" in first

@@ -55,7 +55,7 @@ def folder(tmp_path: Path, config: BertConfig, small_vocab: Path) -> Path:
     return folder
 
 
-def refusal(folder: Path, tmp_path: Path) -> str:
+def import_error(folder: Path, tmp_path: Path) -> str:
     """Return the error message of a failing import, which must leave no files behind."""
     with pytest.raises(UserError) as caught:
         import_from_huggingface(str(folder), tmp_path / "out")
@@ -108,7 +108,7 @@ def test_a_pickle_with_code_is_rejected_and_not_run(
         torch.save(payload, folder / "pytorch_model.bin")
     else:
         (folder / "pytorch_model.bin").write_bytes(pickle.dumps(payload, protocol=2))
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert "pytorch_model.bin" in text
     assert "code" in text
     assert not written.exists()
@@ -129,7 +129,7 @@ def test_a_file_without_weights_is_rejected(
 ) -> None:
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(content)
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert name in text
     assert "code" not in text, "the file contains no code"
 
@@ -142,25 +142,25 @@ def test_a_truncated_file_is_rejected(folder: Path, tmp_path: Path, name: str) -
         torch.save(whole, folder / name)
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: len(data) // 2])
-    assert name in refusal(folder, tmp_path)
+    assert name in import_error(folder, tmp_path)
 
 
 def test_a_bin_file_that_is_not_a_dictionary_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save([torch.zeros(3)], folder / "pytorch_model.bin")
-    assert "dictionary" in refusal(folder, tmp_path)
+    assert "dictionary" in import_error(folder, tmp_path)
 
 
 def test_a_folder_without_weights_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert "model.safetensors" in text
     assert "pytorch_model.bin" in text
 
 
 def test_a_folder_without_a_vocabulary_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "vocab.txt").unlink()
-    assert "vocab" in refusal(folder, tmp_path)
+    assert "vocab" in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1, 2]"], ids=["missing", "damaged", "a-list"])
@@ -171,11 +171,11 @@ def test_a_folder_without_a_config_is_rejected(
         (folder / "config.json").unlink()
     else:
         (folder / "config.json").write_text(content)
-    assert "config.json" in refusal(folder, tmp_path)
+    assert "config.json" in import_error(folder, tmp_path)
 
 
 def test_a_missing_folder_is_rejected(tmp_path: Path) -> None:
-    assert "bert-base-chinese" in refusal(Path("bert-base-chinese"), tmp_path)
+    assert "bert-base-chinese" in import_error(Path("bert-base-chinese"), tmp_path)
 
 
 def test_an_existing_folder_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_an_unsupported_family_is_rejected_by_its_name(
     )
     GPTNeoXForCausalLM(other).save_pretrained(folder)
     shutil.copyfile(small_vocab, folder / "vocab.txt")
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert "gpt_neox" in text
     assert "bert" in text
 
@@ -210,7 +210,7 @@ def test_tensors_that_match_no_family_are_rejected_with_the_missing_tensor(
 ) -> None:
     name = "bert.encoder.layer.0.attention.output.LayerNorm.weight"
     edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert f'config.json has model_type "bert", but the weights lack {name}' in text
     assert "supported: " not in text
 
@@ -235,7 +235,7 @@ def test_a_roberta_is_not_taken_for_a_bert(
     build = RobertaModel if bare else RobertaForMaskedLM
     build(RobertaConfig(**sizes)).save_pretrained(folder)
     shutil.copyfile(small_vocab, folder / "vocab.txt")
-    assert "roberta" in refusal(folder, tmp_path)
+    assert "roberta" in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_config_that_is_not_supported_or_does_not_fit_is_rejected(
     folder: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
     edit_config(folder, **changes)
-    assert named in refusal(folder, tmp_path)
+    assert named in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_config_with_other_sizes_than_the_weights_is_rejected(
     folder: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     edit_config(folder, **changes)
-    refusal(folder, tmp_path)
+    import_error(folder, tmp_path)
 
 
 def test_a_vocabulary_of_another_size_than_the_weights_is_rejected(
@@ -279,7 +279,7 @@ def test_a_vocabulary_of_another_size_than_the_weights_is_rejected(
 ) -> None:
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     (folder / "vocab.txt").write_text("\n".join(lines[:-3]) + "\n", encoding="utf-8")
-    assert "vocab" in refusal(folder, tmp_path)
+    assert "vocab" in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -294,14 +294,14 @@ def test_a_vocabulary_of_another_size_than_the_weights_is_rejected(
 )
 def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path, name: str) -> None:
     edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
-    assert name in refusal(folder, tmp_path)
+    assert name in import_error(folder, tmp_path)
 
 
 def test_a_missing_norm_of_the_embedding_is_named(folder: Path, tmp_path: Path) -> None:
     """It is not part of the head, which may be missing: every BERT has it."""
     name = "bert.embeddings.LayerNorm.weight"
     edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != name})
-    assert name in refusal(folder, tmp_path)
+    assert name in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_missing_norm_of_the_embedding_is_named(folder: Path, tmp_path: Path) 
 def test_a_damaged_index_of_shards_is_rejected(folder: Path, tmp_path: Path, index: str) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(index)
-    refusal(folder, tmp_path)
+    import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["weight", "bias"])
@@ -326,7 +326,7 @@ def test_a_query_of_another_shape_is_named_with_the_required_shape(
 ) -> None:
     name = f"bert.encoder.layer.0.attention.self.query.{kind}"
     edit_weights(folder, lambda weights: {**weights, name: weights[name][:24].clone()})
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert str(folder) in text
     assert f"{name} has the shape {(24, 32) if kind == 'weight' else (24,)}" in text
     assert f"requires {(32, 32) if kind == 'weight' else (32,)}" in text
@@ -344,7 +344,7 @@ def test_an_embedding_table_of_one_dimension_is_rejected(
     folder: Path, tmp_path: Path, name: str
 ) -> None:
     edit_weights(folder, lambda weights: {**weights, name: torch.zeros(3)})
-    assert "(3,)" in refusal(folder, tmp_path)
+    assert "(3,)" in import_error(folder, tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -359,7 +359,7 @@ def test_nan_and_infinity_are_rejected_with_the_name_of_the_first_tensor(
         return weights
 
     edit_weights(folder, spoilt)
-    text = refusal(folder, tmp_path)
+    text = import_error(folder, tmp_path)
     assert f"{names[1]} holds NaN or infinity (1 of 64 values)" in text
 
 
@@ -372,7 +372,7 @@ def test_an_index_that_leads_out_of_the_folder_is_rejected(
     name = up.format(shard.name, here=tmp_path)
     index = {"weight_map": {"bert.embeddings.LayerNorm.bias": name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert f'weight_map names "{name}"' in refusal(folder, tmp_path)
+    assert f'weight_map names "{name}"' in import_error(folder, tmp_path)
 
 
 def test_a_folder_whose_shards_are_links_is_imported(folder: Path, tmp_path: Path) -> None:
@@ -386,7 +386,9 @@ def test_a_folder_whose_shards_are_links_is_imported(folder: Path, tmp_path: Pat
 
 def test_a_config_error_names_the_folder(folder: Path, tmp_path: Path) -> None:
     edit_config(folder, position_embedding_type="relative_key")
-    assert refusal(folder, tmp_path).startswith(f"{folder}: config.json: position_embedding_type")
+    assert import_error(folder, tmp_path).startswith(
+        f"{folder}: config.json: position_embedding_type"
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -422,4 +424,4 @@ def test_a_zip_file_that_is_not_a_checkpoint_is_rejected(folder: Path, tmp_path:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("readme.txt", "hello")
     (folder / "pytorch_model.bin").write_bytes(buffer.getvalue())
-    assert "pytorch_model.bin" in refusal(folder, tmp_path)
+    assert "pytorch_model.bin" in import_error(folder, tmp_path)

@@ -75,10 +75,10 @@ def test_special_tokens_are_added_to_single_texts_and_pairs(
     tmp_path: Path, kind: str, family: str
 ) -> None:
     ours, theirs = exported(tmp_path, kind, family)
-    assert theirs("the 我")["input_ids"] == ours.encode_marked("the 我")
+    assert theirs("the 我")["input_ids"] == ours.encode_with_masks("the 我")
     found = theirs("the 我", "a")
     ids, between = found["input_ids"], 2 if "roberta" in family else 1
-    first, second = ours.encode_marked("the 我"), ours.encode_marked("a")
+    first, second = ours.encode_with_masks("the 我"), ours.encode_with_masks("a")
     sep = ours.vocabulary.special_id("sep")
     assert ids == [*first, *([sep] * (between - 1)), *second[1:]]
     segments = found.get("token_type_ids")
@@ -102,7 +102,7 @@ def test_a_mask_in_the_text_becomes_the_mask_token(tmp_path: Path, kind: str, fa
         text = text.replace("{}", mask)
         if kind == "space":
             text = text.replace(mask, f" {mask} ")
-        assert theirs(text)["input_ids"] == ours.encode_marked(text), text
+        assert theirs(text)["input_ids"] == ours.encode_with_masks(text), text
 
 
 @each_pair

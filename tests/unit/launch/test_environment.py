@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
-from ptm.launch.command import Options, command_of, packed, target_of, unpacked
+from ptm.launch.command import (
+    Options,
+    decode_arguments,
+    encode_arguments,
+    launcher_command,
+    resolve_target,
+)
 from ptm.launch.environment import SENT, forwarded, receive, without_secrets
 
 SECRETS = {
@@ -103,9 +109,9 @@ def test_only_the_owner_can_read_the_variables_sent_to_ranks(
 def test_arguments_that_a_shell_would_change_are_encoded_as_one_safe_argument() -> None:
     words = ["a recipe.yaml", "model={a: 1}", "data.corpus=*.txt", "name=%h", "--fresh", "中文"]
 
-    word = packed(words)
+    word = encode_arguments(words)
 
-    assert unpacked(["--local_rank=0", word]) == words
+    assert decode_arguments(["--local_rank=0", word]) == words
     printed = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, check=True)
     assert printed.stdout.decode() == word
 
@@ -116,10 +122,10 @@ def test_the_command_for_other_hosts_encodes_arguments_that_a_shell_would_change
     (tmp_path / "hosts").write_text("far slots=2\n")
     options = Options("r.yaml", ["data.corpus=*.txt"], hostfile="hosts", num_gpus=1)
 
-    command = command_of(options, target_of(options), address="10.0.0.1", port=2345)
+    command = launcher_command(options, resolve_target(options), address="10.0.0.1", port=2345)
 
     assert "--force_multi" in command
-    assert unpacked(command[-1:]) == ["r.yaml", "data.corpus=*.txt"]
+    assert decode_arguments(command[-1:]) == ["r.yaml", "data.corpus=*.txt"]
     assert command[command.index("--master_port") + 1] == "2345"
 
 

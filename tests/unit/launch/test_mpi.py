@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
-from ptm.launch.mpi import discover_mpi, master_of
+from ptm.launch.mpi import discover_mpi, master_endpoint
 from tests.support.small_runs import PROJECT
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -109,6 +109,6 @@ def test_without_a_route_the_first_address_is_used_or_an_error_requests_one(
 
     if address is None:
         with pytest.raises(UserError, match="Set MASTER_ADDR"):
-            master_of(hosts)
+            master_endpoint(hosts)
     else:
-        assert master_of(hosts) == (address, "23456")
+        assert master_endpoint(hosts) == (address, "23456")

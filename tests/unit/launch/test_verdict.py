@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ptm.launch.notes import Notes, RankStatus
+from ptm.launch.notes import RankStatus, RankStatusFiles
 from ptm.launch.processes import RankExit
-from ptm.launch.verdict import LaunchOutcome, common_exit_code, explanation
+from ptm.launch.verdict import LaunchOutcome, common_exit_code, failure_report
 
 RESET = "RuntimeError: gloo: Connection reset by peer"
 UNRECORDED = (
@@ -23,14 +23,14 @@ def note(rank: int, **changes: object) -> RankStatus:
 
 
 def evidence(
-    *notes: RankStatus, deaths: tuple[RankExit, ...] = (), code: int = 1, ranks: int = 2
+    *notes: RankStatus, exits: tuple[RankExit, ...] = (), code: int = 1, ranks: int = 2
 ) -> LaunchOutcome:
     found = {one.rank: one for one in notes}
-    return LaunchOutcome(found, deaths, ranks, code, 0, [f"node-{rank}" for rank in range(ranks)])
+    return LaunchOutcome(found, exits, ranks, code, 0, [f"node-{rank}" for rank in range(ranks)])
 
 
 def report(found: LaunchOutcome, run: Path) -> str:
-    return "\n".join(explanation(found, Notes(run, "1"), run, "ptm launch r.yaml"))
+    return "\n".join(failure_report(found, RankStatusFiles(run, "1"), run, "ptm launch r.yaml"))
 
 
 @pytest.mark.parametrize("code", [0, 2, 75, 130])
@@ -88,9 +88,9 @@ def test_an_unobserved_signal_is_derived_from_the_exit_code_of_the_launcher(
 def test_of_two_killed_ranks_the_first_is_named(tmp_path: Path) -> None:
     # DeepSpeed's launcher kills the ranks that wait for a dead one after 30 seconds.
     waiting = [note(rank, phase="training", code=None) for rank in range(2)]
-    deaths = (RankExit(1, 101, 7, 0), RankExit(0, 100, 9, 0))
+    exits = (RankExit(1, 101, 7, 0), RankExit(0, 100, 9, 0))
 
-    text = report(evidence(*waiting, deaths=deaths), tmp_path)
+    text = report(evidence(*waiting, exits=exits), tmp_path)
 
     assert "Rank 1 on node-1 (process 101) was killed by signal 7 (SIGBUS)" in text
     assert "/dev/shm" in text
@@ -100,9 +100,9 @@ def test_the_rank_that_other_ranks_waited_for_is_named(tmp_path: Path) -> None:
     timed_out = "RuntimeError: Timed out waiting 1800000ms for recv operation to complete"
     waiting = note(0, code=1, step=9, error=timed_out)
     stuck = note(1, phase="evaluating", step=8, time=1.0, code=None)
-    deaths = (RankExit(0, 100, 0, 1), RankExit(1, 101, 9, 0))
+    exits = (RankExit(0, 100, 0, 1), RankExit(1, 101, 9, 0))
 
-    text = report(evidence(waiting, stuck, deaths=deaths, code=1), tmp_path)
+    text = report(evidence(waiting, stuck, exits=exits, code=1), tmp_path)
 
     # DeepSpeed's launcher killed rank 1 half a minute after rank 0 had failed.
     assert "longer than engine.timeout_minutes: 1 rank(s)" in text
@@ -111,9 +111,9 @@ def test_the_rank_that_other_ranks_waited_for_is_named(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_fails_before_training_starts_is_named(tmp_path: Path) -> None:
-    deaths = (RankExit(1, 101, 0, 1), RankExit(0, 100, 15, 0))
+    exits = (RankExit(1, 101, 0, 1), RankExit(0, 100, 15, 0))
 
-    text = report(evidence(deaths=deaths, code=1), tmp_path)
+    text = report(evidence(exits=exits, code=1), tmp_path)
 
     assert UNRECORDED in text
 
@@ -131,5 +131,5 @@ def test_status_files_of_an_earlier_launch_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "ranks" / "rank00000.json").write_text(text % "old")
     (tmp_path / "ranks" / "rank00001.json").write_text(text[:30])
 
-    assert Notes(tmp_path, "new").here() == {}
-    assert Notes(tmp_path, "old").here()[0].step == 3
+    assert RankStatusFiles(tmp_path, "new").here() == {}
+    assert RankStatusFiles(tmp_path, "old").here()[0].step == 3

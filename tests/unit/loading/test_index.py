@@ -11,7 +11,7 @@ import pytest
 
 from ptm.components.objectives.bert import Bert
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
-from ptm.loading.batches import TrainStream, described_rows
+from ptm.loading.batches import TrainStream, describe_rows
 from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
@@ -235,7 +235,7 @@ def test_the_cache_name_of_an_unchanging_index_is_stable(own_store: Path) -> Non
 def test_a_description_has_both_halves_of_every_pair(own_store: Path) -> None:
     recipe = recipe_of(own_store)
     rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
-    found = described_rows(rows, batches_of(recipe.train, recipe.engine), len(rows) - 4, text=True)
+    found = describe_rows(rows, batches_of(recipe.train, recipe.engine), len(rows) - 4, text=True)
     assert found["epoch"] == 0
     assert len(found["texts"]) == len(found["examples"])
     assert all(text.count(" [SEP] ") == 1 for text in found["texts"])

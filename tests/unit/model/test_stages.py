@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptm.errors import UserError
 from ptm.model.plain_model import parameter_count
-from ptm.model.stages import Sizes, balanced, operation_sizes, stage_bounds
+from ptm.model.stages import Sizes, balanced_partition, operation_sizes, stage_bounds
 from tests.support.small_models import block_of, mlm_of, plan_of
 
 # Kinds of operations: layers with matrices and vectors, norms without matrices, matrices without
@@ -36,7 +36,7 @@ def possible(sizes: list[Sizes], parts: int) -> list[tuple[int, ...]]:
 
 @given(sizes=STEPS, parts=st.integers(1, 5))
 def test_the_largest_part_is_the_smallest_possible(sizes: list[Sizes], parts: int) -> None:
-    bounds = balanced(sizes, parts)
+    bounds = balanced_partition(sizes, parts)
     others = possible(sizes, parts)
     if bounds is None:
         assert others == []
@@ -50,18 +50,18 @@ def test_the_largest_part_is_the_smallest_possible(sizes: list[Sizes], parts: in
 @given(sizes=STEPS)
 def test_a_single_part_is_the_whole_plan(sizes: list[Sizes]) -> None:
     whole = all(sum(kind) for kind in zip(*sizes, strict=True))
-    assert balanced(sizes, 1) == ((0, len(sizes)) if whole else None)
+    assert balanced_partition(sizes, 1) == ((0, len(sizes)) if whole else None)
 
 
 def test_equal_layers_are_distributed_evenly() -> None:
-    assert balanced([(8, 1)] * 6, 3) == (0, 2, 4, 6)
+    assert balanced_partition([(8, 1)] * 6, 3) == (0, 2, 4, 6)
 
 
 def test_every_part_needs_a_matrix() -> None:
     # By size alone, the large vector would be a part of its own.
     sizes = [(4, 1), (4, 1), (0, 10)]
-    assert balanced(sizes, 2) == (0, 1, 3)
-    assert balanced(sizes, 3) is None
+    assert balanced_partition(sizes, 2) == (0, 1, 3)
+    assert balanced_partition(sizes, 3) is None
 
 
 def test_a_tied_matrix_counts_at_each_of_its_operations() -> None:
@@ -87,7 +87,7 @@ def test_every_stage_of_a_model_has_matrices_and_vectors(stages: int) -> None:
 @pytest.mark.parametrize("stages", [9, 100])
 def test_too_many_stages_are_rejected_with_the_maximum(stages: int) -> None:
     plan = plan_of(block_of(layers=2))
-    most = max(n for n in range(1, 9) if balanced(operation_sizes(plan), n))
+    most = max(n for n in range(1, 9) if balanced_partition(operation_sizes(plan), n))
     with pytest.raises(UserError) as error:
         stage_bounds(plan, stages)
     assert str(error.value) == (

@@ -13,7 +13,7 @@ from ptm.components.objectives.lm import Lm
 from ptm.components.transformer_stack import PositionBias
 from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel
-from ptm.nn.key_value_cache import remembering
+from ptm.nn.key_value_cache import use_cache
 from ptm.recipe.model_block import ModelBlock
 
 VOCABULARY = 50
@@ -68,7 +68,7 @@ def test_decoding_token_by_token_equals_one_call(options: dict[str, Any]) -> Non
     model, tensors = model_of(options), inputs(2, 11)
     with torch.no_grad():
         whole = model(tensors)["logits"]
-        with remembering(model):
+        with use_cache(model):
             cuts = [(0, 5), *((at, at + 1) for at in range(5, 11))]
             found = [model(part(tensors, *cut))["logits"] for cut in cuts]
         torch.testing.assert_close(torch.cat(found, dim=1), whole, rtol=1e-4, atol=1e-5)
@@ -78,7 +78,7 @@ def test_decoding_token_by_token_equals_one_call(options: dict[str, Any]) -> Non
 def test_left_padded_rows_have_the_same_logits_as_alone() -> None:
     model, tensors = model_of({"rotary": Rotary()}), inputs(1, 6)
     padded = {name: torch.nn.functional.pad(tensor, (3, 0)) for name, tensor in tensors.items()}
-    with torch.no_grad(), remembering(model):
+    with torch.no_grad(), use_cache(model):
         found = [model(part(padded, *cut))["logits"] for cut in [(0, 7), (7, 8), (8, 9)]]
     with torch.no_grad():
         alone = model(tensors)["logits"]
@@ -92,7 +92,7 @@ def test_reordered_rows_continue_from_their_own_cache() -> None:
     )
     chosen = torch.tensor([2, 0, 0])
     with torch.no_grad():
-        with remembering(model) as caches:
+        with use_cache(model) as caches:
             model(part(tensors, 0, 6))
             for cache in caches:
                 cache.reorder(chosen)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.positions import rotate
+from ptm.nn.positions import apply_rotary
 from ptm.nn.visibility import AttentionPattern
 
 SIZE, THETA = 8, 50.0
@@ -27,15 +27,15 @@ def by_complex_numbers(heads: Tensor, position_ids: Tensor) -> Tensor:
 def test_rotation_equals_multiplication_of_complex_numbers() -> None:
     torch.manual_seed(0)
     heads, places = torch.randn(2, 3, 5, SIZE), torch.randint(0, 40, (2, 5))
-    found = rotate(heads, places, theta=THETA)
+    found = apply_rotary(heads, places, theta=THETA)
     expected = by_complex_numbers(heads.double(), places)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_rotation_preserves_norms_and_position_0() -> None:
     heads = torch.randn(1, 1, 4, SIZE)
-    assert torch.equal(rotate(heads, torch.zeros(1, 4), theta=THETA), heads)
-    turned = rotate(heads, torch.arange(4)[None], theta=THETA)
+    assert torch.equal(apply_rotary(heads, torch.zeros(1, 4), theta=THETA), heads)
+    turned = apply_rotary(heads, torch.arange(4)[None], theta=THETA)
     torch.testing.assert_close(turned.norm(dim=-1), heads.norm(dim=-1))
 
 
@@ -61,7 +61,7 @@ def test_shifting_all_positions_changes_nothing(layer: SelfAttention) -> None:
 
 def test_half_precision_is_rotated_in_fp32() -> None:
     heads, places = torch.randn(1, 1, 4, SIZE), 1000 + torch.arange(4)[None]
-    found = rotate(heads.bfloat16(), places, theta=THETA)
+    found = apply_rotary(heads.bfloat16(), places, theta=THETA)
     assert found.dtype == torch.bfloat16
-    exact = rotate(heads.bfloat16().float(), places, theta=THETA)
+    exact = apply_rotary(heads.bfloat16().float(), places, theta=THETA)
     torch.testing.assert_close(found, exact.bfloat16(), rtol=0, atol=0)

@@ -78,16 +78,16 @@ def test_an_anchor_may_be_used_again(load: Load, changed: Changed) -> None:
     ],
 )
 def test_an_unknown_key_is_named_with_file_line_path_and_nearest(
-    refusal: Refusal, changed: Changed, old: str, new: str, line: int, path: str, hint: str
+    error_of: Refusal, changed: Changed, old: str, new: str, line: int, path: str, hint: str
 ) -> None:
-    sentence = refusal(text=changed(old, new))
+    sentence = error_of(text=changed(old, new))
     assert f'recipe.yaml:{line}: {path}: unknown key. Did you mean "{hint}"?' in sentence
 
 
 def test_an_unknown_key_like_no_other_is_answered_with_all(
-    refusal: Refusal, changed: Changed
+    error_of: Refusal, changed: Changed
 ) -> None:
-    sentence = refusal(text=changed("seed: 7", "xyzzy: 7"))
+    sentence = error_of(text=changed("seed: 7", "xyzzy: 7"))
     assert "xyzzy: unknown key. Known here: checkpoint, data, engine" in sentence
 
 
@@ -118,19 +118,19 @@ def test_an_unknown_key_like_no_other_is_answered_with_all(
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(
-    refusal: Refusal, changed: Changed, old: str, new: str, expected: str
+    error_of: Refusal, changed: Changed, old: str, new: str, expected: str
 ) -> None:
-    assert expected in refusal(text=changed(old, new))
+    assert expected in error_of(text=changed(old, new))
 
 
-def test_all_mistakes_are_named_at_once(refusal: Refusal, changed: Changed) -> None:
+def test_all_mistakes_are_named_at_once(error_of: Refusal, changed: Changed) -> None:
     text = changed("steps: 100", "steps: -1").replace("seed: 7", "seed: x")
-    lines = refusal(text=text).splitlines()
+    lines = error_of(text=text).splitlines()
     assert [line.split(": ")[1] for line in lines] == ["seed", "train.steps"]
 
 
-def test_a_value_that_repeats_is_given_once(refusal: Refusal, changed: Changed) -> None:
-    lines = refusal(text=changed("rate: 0.15", "rate: x")).splitlines()
+def test_a_value_that_repeats_is_given_once(error_of: Refusal, changed: Changed) -> None:
+    lines = error_of(text=changed("rate: 0.15", "rate: x")).splitlines()
     assert len(lines) == len(set(lines)) == 1
 
 
@@ -153,13 +153,13 @@ def test_a_value_that_repeats_is_given_once(refusal: Refusal, changed: Changed) 
     ],
 )
 def test_what_is_not_yaml_is_refused_with_its_line(
-    refusal: Refusal, text: str, expected: str
+    error_of: Refusal, text: str, expected: str
 ) -> None:
-    assert expected in refusal(text=text)
+    assert expected in error_of(text=text)
 
 
-def test_a_recipe_that_holds_itself_is_refused(refusal: Refusal, changed: Changed) -> None:
-    assert "recipe.yaml:2: " in refusal(text=changed("seed: 7", "seed: &seed {a: *seed}"))
+def test_a_recipe_that_holds_itself_is_refused(error_of: Refusal, changed: Changed) -> None:
+    assert "recipe.yaml:2: " in error_of(text=changed("seed: 7", "seed: &seed {a: *seed}"))
 
 
 def test_a_missing_recipe_is_refused_by_name(tmp_path: Path) -> None:
@@ -185,9 +185,9 @@ def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_key_that_is_given_twice_is_refused_with_both_lines(
-    refusal: Refusal, changed: Changed, old: str, new: str, expected: str
+    error_of: Refusal, changed: Changed, old: str, new: str, expected: str
 ) -> None:
-    assert refusal(text=changed(old, new)).endswith(expected)
+    assert error_of(text=changed(old, new)).endswith(expected)
 
 
 # Overrides
@@ -236,26 +236,26 @@ def test_an_override_mends_what_the_file_has_wrong(load: Load, changed: Changed)
     ],
 )
 def test_a_bad_override_is_refused_by_its_own_words(
-    refusal: Refusal, override: str, expected: str
+    error_of: Refusal, override: str, expected: str
 ) -> None:
-    assert expected in refusal(override)
+    assert expected in error_of(override)
 
 
-def test_a_key_that_an_override_gives_twice_is_refused(refusal: Refusal) -> None:
-    assert "given twice" in refusal("tracking={log_every: 1, log_every: 2}")
+def test_a_key_that_an_override_gives_twice_is_refused(error_of: Refusal) -> None:
+    assert "given twice" in error_of("tracking={log_every: 1, log_every: 2}")
 
 
 def test_a_missing_key_is_not_laid_upon_an_override_of_another(
-    refusal: Refusal, changed: Changed
+    error_of: Refusal, changed: Changed
 ) -> None:
-    sentence = refusal("train.steps=5", text=changed("  micro_batch_size: 8\n", ""))
+    sentence = error_of("train.steps=5", text=changed("  micro_batch_size: 8\n", ""))
     assert "recipe.yaml:24: train.micro_batch_size: is required" in sentence
 
 
 def test_a_wrong_value_in_the_file_is_not_laid_upon_an_override(
-    refusal: Refusal, changed: Changed
+    error_of: Refusal, changed: Changed
 ) -> None:
-    sentence = refusal(
+    sentence = error_of(
         "train.steps=5", text=changed("global_batch_size: 8", "global_batch_size: x")
     )
     assert "recipe.yaml:26: train.global_batch_size:" in sentence

@@ -12,7 +12,7 @@ from ptm.errors import UserError
 from ptm.store.format import TokenStore, document_hashes
 from ptm.text.corpus import Layout
 from ptm.text.segmenters.rjieba import RJieba
-from ptm.text.words import WordFinder
+from ptm.text.words import WordStartEncoder
 
 if TYPE_CHECKING:
     from tests.conftest import BuildStore, RealText
@@ -52,7 +52,7 @@ def test_a_store_returns_the_ids_of_every_document(
 def test_a_store_returns_the_word_starts_of_every_document(
     real_text: RealText, real_store: TokenStore
 ) -> None:
-    found = WordFinder(real_text.tokenizer, RJieba(type="rjieba")).encode(real_text.documents)
+    found = WordStartEncoder(real_text.tokenizer, RJieba(type="rjieba")).encode(real_text.documents)
     starts, lengths = real_store.document_ranges
     expected = np.concatenate([begins for _, begins in found])
     assert real_store.word_starts(starts, lengths).tolist() == expected.tolist()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ptm.errors import UserError
 from ptm.text import corpus
-from ptm.text.corpus import Block, CorpusReader, Layout, Lines, find_corpus, parse_block
+from ptm.text.corpus import Block, CorpusReader, Layout, ParsedBlock, find_corpus, parse_block
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
@@ -284,7 +284,7 @@ def test_bytes_read_increase_to_the_size_of_the_file(suffix: str, corpus_file: W
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_line_that_is_not_utf_8_is_left_out_and_counted(layout: Layout) -> None:
-    parsed: Lines = parse_block(b"good\n\xff\xff\nbetter\n\xfe\n", layout)
+    parsed: ParsedBlock = parse_block(b"good\n\xff\xff\nbetter\n\xfe\n", layout)
     sentences = [sentence for document in parsed.documents for sentence in document]
     assert sentences == ["good", "better"]
     assert (parsed.lines, parsed.invalid, parsed.first_invalid) == (4, 2, 1)

@@ -131,7 +131,7 @@ def test_a_special_token_that_is_a_user_defined_symbol_is_plain_text(tmp_path: P
     (found,) = tokenizer.encode(["a [MASK] the [NEW]"])
     assert ids["[MASK]"] not in found
     assert ids["[NEW]"] in found
-    assert ids["[MASK]"] in tokenizer.encode_marked("a [MASK] the")
+    assert ids["[MASK]"] in tokenizer.encode_with_masks("a [MASK] the")
 
 
 def test_padding_and_unknown_tokens_are_read_from_the_file(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ def test_a_tokenizer_loaded_from_copies_has_the_same_fingerprint(kind: str, tmp_
     names = tmp_path / "names.json"
     names.write_text("{}")
     config = bundled_config(kind, tmp_path / "files", special_tokens=str(names))
-    was_here, before = config.is_here, config.load().fingerprint
+    was_here, before = config.files_exist, config.load().fingerprint
     assert was_here
     copies = tmp_path / "copies"
     copy_files(config, copies)
     shutil.rmtree(tmp_path / "files")
-    assert not config.is_here
+    assert not config.files_exist
     adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(AnyTokenizer)
     block = block_with_copies(config.model_dump(mode="json"), copies)
     assert adapter.validate_python(block).load().fingerprint == before

@@ -142,7 +142,9 @@ def test_special_tokens_written_in_the_corpus_are_plain_text(
 
 def test_masks_in_a_text_to_fill_are_mask_tokens(tiny_vocab: Path) -> None:
     tokenizer = wordpiece(tiny_vocab)
-    tokens = [tokenizer.vocabulary.tokens[i] for i in tokenizer.encode_marked("a [MASK] b[MASK]")]
+    tokens = [
+        tokenizer.vocabulary.tokens[i] for i in tokenizer.encode_with_masks("a [MASK] b[MASK]")
+    ]
     assert tokens == ["[CLS]", "a", "[MASK]", "b", "[MASK]", "[SEP]"]
 
 

@@ -13,7 +13,7 @@ from ptm.cli import main
 from ptm.errors import EXIT_USER, UserError
 from ptm.text.vocabulary_training import TrainingText, trainers
 from ptm.text.vocabulary_training.text import ReadProgress, count
-from tests.support.vocabularies import bundled_files, config_of, text_of, wish
+from tests.support.vocabularies import bundled_files, config_of, request, text_of
 
 KINDS = ("wordpiece", "bpe", "unigram", "space")
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -42,7 +42,7 @@ def test_the_same_text_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
     size = None if kind == "space" else 400
     lines = [f"{a} {b} {a}{b}" for a in "abcdefgh" for b in ("ing", "我们", "看书", "xyz")]
     made = [
-        trainers()[kind].train(corpus(tmp_path, "\n".join(lines), "c.txt"), wish(size))
+        trainers()[kind].train(corpus(tmp_path, "\n".join(lines), "c.txt"), request(size))
         for _ in range(2)
     ]
     assert made[0].files == made[1].files
@@ -56,20 +56,22 @@ def test_wordpieces_do_not_depend_on_the_order_of_the_text(
     one = corpus(tmp_path, "\n".join(bundled_lines), "one.txt")
     other = corpus(tmp_path, "\n".join(shuffled), "other.txt")
     for kind in ("wordpiece", "bpe"):
-        made = [trainers()[kind].train(text, wish(900)).files for text in (one, other)]
+        made = [trainers()[kind].train(text, request(900)).files for text in (one, other)]
         assert made[0] == made[1], kind
 
 
 @pytest.mark.parametrize("size", [40, 45, 52])
 def test_a_vocabulary_of_pieces_has_exactly_the_requested_size(tmp_path: Path, size: int) -> None:
     text = corpus(tmp_path, ENGLISH + "mats cats dogs mating dogged catty\n" * 4)
-    assert trainers()["wordpiece"].train(text, wish(size)).size == size
-    assert trainers()["bpe"].train(text, wish(size + 240)).size == size + 240
+    assert trainers()["wordpiece"].train(text, request(size)).size == size
+    assert trainers()["bpe"].train(text, request(size + 240)).size == size + 240
 
 
 def test_every_frequent_chinese_character_is_a_token_of_its_own(tmp_path: Path) -> None:
     text = corpus(tmp_path, "我们在北京看书abc\n我们看书abd\n" * 3 + "龘\n")
-    tokens = trainers()["wordpiece"].train(text, wish(100)).files["vocab.txt"].decode().split("\n")
+    tokens = (
+        trainers()["wordpiece"].train(text, request(100)).files["vocab.txt"].decode().split("\n")
+    )
     chinese = [token for token in tokens if any("\u4e00" <= c <= "\u9fff" for c in token)]
     assert sorted(chinese) == sorted("我们在北京看书")
     assert "abc" in tokens
@@ -78,14 +80,16 @@ def test_every_frequent_chinese_character_is_a_token_of_its_own(tmp_path: Path) 
 
 def test_frequent_characters_come_first(tmp_path: Path) -> None:
     text = corpus(tmp_path, "我我我我们们们在在\n")
-    tokens = trainers()["wordpiece"].train(text, wish(100)).files["vocab.txt"].decode().split("\n")
+    tokens = (
+        trainers()["wordpiece"].train(text, request(100)).files["vocab.txt"].decode().split("\n")
+    )
     assert tokens[5:8] == ["我", "们", "在"]
 
 
 def test_byte_level_bpe_starts_with_the_ids_of_roberta_and_has_all_256_letters(
     tmp_path: Path,
 ) -> None:
-    trained = trainers()["bpe"].train(corpus(tmp_path, ENGLISH), wish(300))
+    trained = trainers()["bpe"].train(corpus(tmp_path, ENGLISH), request(300))
     tokenizer = config_of(trained, tmp_path / "bpe").load()
     assert tokenizer.vocabulary.tokens[:5] == ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     assert "Ġthe" in tokenizer.vocabulary.ids
@@ -94,16 +98,16 @@ def test_byte_level_bpe_starts_with_the_ids_of_roberta_and_has_all_256_letters(
 
 def test_words_that_occur_min_count_times_are_ordered_by_frequency(tmp_path: Path) -> None:
     text = corpus(tmp_path, "b a b c c c\nd [MASK] [MASK] [MASK]\n")
-    tokens = trainers()["space"].train(text, wish(min_count=2)).files["vocab.txt"].decode()
+    tokens = trainers()["space"].train(text, request(min_count=2)).files["vocab.txt"].decode()
     assert tokens.split("\n") == [*["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "c", "b", ""]
-    assert trainers()["space"].train(text, wish(7, min_count=1)).size == 7
+    assert trainers()["space"].train(text, request(7, min_count=1)).size == 7
 
 
 def test_lowercase_vocabularies_have_no_capitals(tmp_path: Path) -> None:
     text = corpus(tmp_path, ENGLISH.upper())
     for kind in KINDS:
         size = {"wordpiece": 60, "bpe": 300, "unigram": 40}.get(kind)
-        trained = trainers()[kind].train(text, wish(size, lowercase=True))
+        trained = trainers()[kind].train(text, request(size, lowercase=True))
         tokenizer = config_of(trained, tmp_path / kind).load()
         assert tokenizer.config.lowercase, kind
         unknown = tokenizer.vocabulary.special_id("unk")
@@ -113,7 +117,7 @@ def test_lowercase_vocabularies_have_no_capitals(tmp_path: Path) -> None:
 @each_kind
 def test_extra_special_tokens_are_in_the_vocabulary(kind: str, tmp_path: Path) -> None:
     size = {"wordpiece": 60, "bpe": 300, "unigram": 40}.get(kind)
-    trained = trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(size, extra=("<e1>",)))
+    trained = trainers()[kind].train(corpus(tmp_path, ENGLISH), request(size, extra=("<e1>",)))
     tokenizer = config_of(trained, tmp_path / kind).load()
     assert "<e1>" in tokenizer.vocabulary.ids
 
@@ -124,7 +128,7 @@ def test_duplicate_special_tokens_are_an_error(kind: str, tmp_path: Path, twice:
     mask = "[MASK]" if kind in ("wordpiece", "space") else "<mask>"
     extra = ("<e>", "<e>") if twice else (mask,)
     with pytest.raises(UserError, match=r"is already a special token"):
-        trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(500, extra=extra))
+        trainers()[kind].train(corpus(tmp_path, ENGLISH), request(500, extra=extra))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
@@ -132,26 +136,26 @@ def test_a_size_smaller_than_the_alphabet_is_an_error_with_the_size_needed(
     kind: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"--size 14 is too small: .* need \d+"):
-        trainers()[kind].train(corpus(tmp_path, ENGLISH), wish(14))
+        trainers()[kind].train(corpus(tmp_path, ENGLISH), request(14))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 def test_a_missing_size_is_an_error_for_types_that_require_it(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--size \(number of tokens\) is required"):
-        trainers()[kind].train(corpus(tmp_path, ENGLISH), wish())
+        trainers()[kind].train(corpus(tmp_path, ENGLISH), request())
 
 
 @each_kind
 def test_a_corpus_without_text_is_an_error(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"corpus\.txt: the corpus has no text"):
-        trainers()[kind].train(corpus(tmp_path, "\n \n\t\n"), wish(500))
+        trainers()[kind].train(corpus(tmp_path, "\n \n\t\n"), request(500))
 
 
 def test_a_min_count_that_no_word_reaches_is_an_error_with_the_most_frequent_word(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(UserError, match=r'"the", occurs 24 times'):
-        trainers()["space"].train(corpus(tmp_path, ENGLISH), wish(min_count=25))
+        trainers()["space"].train(corpus(tmp_path, ENGLISH), request(min_count=25))
 
 
 def test_plain_and_compressed_files_are_read_as_one_text(tmp_path: Path) -> None:

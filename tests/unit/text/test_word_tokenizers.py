@@ -72,7 +72,7 @@ def test_a_word_that_equals_a_special_token_is_unknown(tmp_path: Path) -> None:
 
 def test_masks_in_a_text_to_fill_are_mask_tokens(tmp_path: Path) -> None:
     tokenizer = space(tmp_path, "a")
-    assert tokenizer.encode_marked("a [MASK] a") == [2, 5, 4, 5, 3]
+    assert tokenizer.encode_with_masks("a [MASK] a") == [2, 5, 4, 5, 3]
 
 
 # Byte-level BPE
@@ -157,7 +157,7 @@ def test_special_tokens_in_a_text_are_plain_text(bpe: Tokenizer) -> None:
 
 
 def test_the_space_before_a_mask_is_part_of_the_mask(bpe: Tokenizer) -> None:
-    marked = bpe.encode_marked("the <mask> is")
+    marked = bpe.encode_with_masks("the <mask> is")
     assert marked == [0, *bpe.encode(["the"])[0], 4, *bpe.encode([" is"])[0], 2]
 
 

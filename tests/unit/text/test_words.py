@@ -12,22 +12,22 @@ from pydantic import ValidationError
 
 from ptm.errors import UserError
 from ptm.text.segmenters import Segmenter
-from ptm.text.segmenters.base import Cut
+from ptm.text.segmenters.base import SegmentFunction
 from ptm.text.segmenters.jieba import Jieba
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.char import Char
 from ptm.text.tokenizers.wordpiece import WordPiece
-from ptm.text.words import WordFinder, chinese_characters
+from ptm.text.words import WordStartEncoder, chinese_characters
 
 if TYPE_CHECKING:
     from tests.conftest import RealText
 
 
 @cache
-def loaded(kind: str) -> Cut:
-    """Cached, since jieba takes a second to read its dictionary."""
+def loaded(kind: str) -> SegmentFunction:
+    """SupportsCache, since jieba takes a second to read its dictionary."""
     segmenters = {"jieba": Jieba, "rjieba": RJieba, "space": Space}
     return segmenters[kind](type=kind).load()
 
@@ -37,7 +37,7 @@ class Once(Segmenter):
 
     type: Literal["jieba", "rjieba", "space"]
 
-    def load(self) -> Cut:
+    def load(self) -> SegmentFunction:
         return loaded(self.type)
 
 
@@ -47,7 +47,7 @@ segmenters = pytest.mark.parametrize("segmenter", [JIEBA, RJIEBA, SPACE], ids=la
 
 def words_of(tokenizer: Tokenizer, segmenter: Segmenter, text: str) -> list[list[str]]:
     """The tokens of `text`, one list per word."""
-    ((ids, begins),) = WordFinder(tokenizer, segmenter).encode([text])
+    ((ids, begins),) = WordStartEncoder(tokenizer, segmenter).encode([text])
     words: list[list[str]] = []
     for index, begin in zip(ids, begins, strict=True):
         if begin:
@@ -81,7 +81,7 @@ def test_chinese_characters_are_grouped_into_the_words_of_jieba(
 def test_words_of_real_chinese_start_with_those_of_the_segmenter(real_text: RealText) -> None:
     cut = RJIEBA.load()
     texts = [text for text in real_text.documents if chinese_characters(text).any()][:150]
-    finder = WordFinder(real_text.tokenizer, RJIEBA)
+    finder = WordStartEncoder(real_text.tokenizer, RJIEBA)
     encoded = real_text.tokenizer.encode_with_offsets(texts)
     for text, (_, begins), (_, offsets) in zip(texts, finder.encode(texts), encoded, strict=True):
         starts = set(np.cumsum([0, *(len(word) for word in cut(text))]).tolist())
@@ -118,7 +118,7 @@ def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:
 def test_a_continuation_never_starts_a_word_of_real_text(
     real_text: RealText, segmenter: Segmenter
 ) -> None:
-    finder = WordFinder(real_text.tokenizer, segmenter)
+    finder = WordStartEncoder(real_text.tokenizer, segmenter)
     for ids, begins in finder.encode(real_text.documents[:40]):
         assert not begins[real_text.tokenizer.continuations[ids]].any()
 
@@ -134,14 +134,14 @@ def test_a_continuation_of_rare_characters_never_starts_a_word(tmp_path: Path) -
 
 @segmenters
 def test_the_first_token_of_a_text_starts_a_word(real_text: RealText, segmenter: Segmenter) -> None:
-    finder = WordFinder(real_text.tokenizer, segmenter)
+    finder = WordStartEncoder(real_text.tokenizer, segmenter)
     assert all(begins[0] for ids, begins in finder.encode(real_text.documents[:40]) if len(ids))
 
 
 @segmenters
 def test_token_ids_are_the_same_with_a_segmenter(real_text: RealText, segmenter: Segmenter) -> None:
     texts = real_text.documents[:40]
-    found = WordFinder(real_text.tokenizer, segmenter).encode(texts)
+    found = WordStartEncoder(real_text.tokenizer, segmenter).encode(texts)
     assert [ids.tolist() for ids, _ in found] == real_text.tokenizer.encode(texts)
 
 
@@ -176,17 +176,19 @@ def test_concatenated_words_of_any_text_are_the_text(segmenter: Segmenter) -> No
 
 
 @pytest.fixture(scope="module")
-def cut_with_dictionary(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+def cut_with_dictionary(tmp_path_factory: pytest.TempPathFactory) -> SegmentFunction:
     path = tmp_path_factory.mktemp("dictionary") / "words.txt"
     path.write_text("我们在北京 1000\n", encoding="utf-8")
     return Jieba(type="jieba", dictionary=str(path)).load()
 
 
-def test_words_of_a_user_dictionary_are_found(cut_with_dictionary: Cut) -> None:
+def test_words_of_a_user_dictionary_are_found(cut_with_dictionary: SegmentFunction) -> None:
     assert list(cut_with_dictionary("我们在北京")) == ["我们在北京"]
 
 
-def test_a_user_dictionary_does_not_affect_other_segmenters(cut_with_dictionary: Cut) -> None:
+def test_a_user_dictionary_does_not_affect_other_segmenters(
+    cut_with_dictionary: SegmentFunction,
+) -> None:
     list(cut_with_dictionary("我们在北京"))
     assert list(Jieba(type="jieba").load()("我们在北京")) == ["我们", "在", "北京"]
 

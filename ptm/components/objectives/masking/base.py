@@ -56,7 +56,7 @@ class HiddenTokens(Config):
     """Maximum number of predicted tokens per example (BERT's max_predictions_per_seq)."""
 
     @model_validator(mode="after")
-    def _shares_add_up(self) -> Self:
+    def _check_shares(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
             raise ValueError(
                 f"mask = {self.mask} and random = {self.random} add up to more than 1; "

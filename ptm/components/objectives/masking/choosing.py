@@ -42,7 +42,7 @@ def choose_level(keys: U64, weights: Sequence[float]) -> I64:
     return np.searchsorted(shares, point, side="right")
 
 
-def cutting_keys(keys: U64) -> U64:
+def ngram_keys(keys: U64) -> U64:
     """The random streams (E) for the cutting of examples into n-grams."""
     return substream(keys, _CUT)
 
@@ -192,19 +192,19 @@ def basic_units(text: Maskable, *, whole_words: bool) -> Units:
     return word_units(~text.special, text.word_starts, text.owner, text.examples)
 
 
-def chosen_groups(
-    masking: MaskingConfig, text: Maskable, units: Units, keys: U64, *, one_fate: bool
+def choose_and_group(
+    masking: MaskingConfig, text: Maskable, units: Units, keys: U64, *, replace_together: bool
 ) -> tuple[Flags, I64]:
     """The result of `MaskingConfig.choose` if whole `units` are drawn until the budget is met.
 
     With `one_fate`, the tokens of a unit form one group; else every token is a group of its own.
     """
     chosen = choose_units(units, keys, rate=masking.rate, limit=masking.max_predictions)
-    group = units.of_token if one_fate else None
-    return of_tokens(units, chosen), place_in_example(text.owner, group)
+    group = units.of_token if replace_together else None
+    return unit_flags_to_tokens(units, chosen), position_in_example(text.owner, group)
 
 
-def of_tokens(units: Units, chosen: Flags) -> Flags:
+def unit_flags_to_tokens(units: Units, chosen: Flags) -> Flags:
     """Convert flags of units (U) into flags of tokens (N); False for tokens outside units."""
     flags = np.zeros(units.of_token.size, dtype=bool)
     inside = units.of_token >= 0
@@ -212,7 +212,7 @@ def of_tokens(units: Units, chosen: Flags) -> Flags:
     return flags
 
 
-def place_in_example(owner: I64, group: I64 | None = None) -> I64:
+def position_in_example(owner: I64, group: I64 | None = None) -> I64:
     """The place of each token within its example (N), which is the same in any batch.
 
     With `group` (N; ascending numbers over the batch, -1 for none), all tokens of a group get the

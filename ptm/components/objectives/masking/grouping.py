@@ -48,11 +48,11 @@ class PhraseTrie:
         node = np.zeros(lengths.size, dtype=np.int64)
         edges, ends = [], []
         for depth in range(int(lengths.max(initial=0))):
-            going = np.flatnonzero(lengths > depth)
-            steps = node[going] * vocabulary + ids[first[going] + depth]
-            table, node[going] = np.unique(steps, return_inverse=True)
+            continuing = np.flatnonzero(lengths > depth)
+            steps = node[continuing] * vocabulary + ids[first[continuing] + depth]
+            table, node[continuing] = np.unique(steps, return_inverse=True)
             ending = np.zeros(table.size, dtype=bool)
-            ending[node[going[lengths[going] == depth + 1]]] = True
+            ending[node[continuing[lengths[continuing] == depth + 1]]] = True
             edges.append(table)
             ends.append(ending)
         return cls(vocabulary, tuple(edges), tuple(ends))
@@ -83,7 +83,7 @@ class PhraseTrie:
             yield depth + 1, at[ending[node]]
 
 
-def phrase_tokens(phrases: PhraseTrie, ids: I64, segment: I64, may_begin: Flags) -> Flags:
+def inner_phrase_tokens(phrases: PhraseTrie, ids: I64, segment: I64, may_begin: Flags) -> Flags:
     """Flag every token that is inside a phrase and is not its first token (N).
 
     Phrases are chosen greedily so that they do not overlap: the longest first, among equally long
@@ -97,14 +97,14 @@ def phrase_tokens(phrases: PhraseTrie, ids: I64, segment: I64, may_begin: Flags)
         may_begin: Whether a phrase may begin at a token, and another end before it (N).
     """
     # ends_well[i]: whether a phrase may end right before token i (N + 1).
-    ends_well = np.append(may_begin, True)
-    ends_well[1:-1] |= segment[1:] != segment[:-1]
+    may_end = np.append(may_begin, True)
+    may_end[1:-1] |= segment[1:] != segment[:-1]
     inner, taken = np.zeros((2, ids.size), dtype=bool)
     begins = np.flatnonzero(may_begin & (segment >= 0))
     for length, starts in reversed(list(phrases.matches(ids, begins))):
         # Drop matches that cross a segment or end at a wrong place, then those that overlap a
         # longer phrase: no token of a match may be taken yet.
-        whole = (segment[starts] == segment[starts + length - 1]) & ends_well[starts + length]
+        whole = (segment[starts] == segment[starts + length - 1]) & may_end[starts + length]
         starts = starts[whole]
         before = np.append(0, np.cumsum(taken))
         starts = starts[before[starts] == before[starts + length]]
@@ -112,8 +112,8 @@ def phrase_tokens(phrases: PhraseTrie, ids: I64, segment: I64, may_begin: Flags)
             continue
         # Leftmost first: apart[i] is the next match that does not overlap match i, and the matches
         # met on the way from match 0 are kept.
-        apart = np.searchsorted(starts, starts + length)
-        starts = starts[visited(apart, np.zeros(1, dtype=np.int64))]
+        next_disjoint = np.searchsorted(starts, starts + length)
+        starts = starts[visited(next_disjoint, np.zeros(1, dtype=np.int64))]
         held = starts[:, None] + np.arange(length)
         taken[held] = True
         inner[held[:, 1:]] = True

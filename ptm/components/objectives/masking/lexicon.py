@@ -40,14 +40,14 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     comma, which differ in some tokenizers. Raises UserError if the file cannot be read or has no
     usable phrase.
     """
-    lines = [line.strip() for line in _text(path).split("\n")]
+    lines = [line.strip() for line in _read_text(path).split("\n")]
     phrases = list(dict.fromkeys(line for line in lines if line))
     if not phrases:
         raise UserError(f"{path}: the lexicon is empty. Write one phrase per line.")
     vocabulary = tokenizer.vocabulary
     usable: list[list[int]] = []
     unknown = single = 0
-    for forms in _forms(phrases, tokenizer):
+    for forms in _encodings(phrases, tokenizer):
         known = [ids for ids in forms if not vocabulary.is_special[ids].any()]
         whole = [ids for ids in known if len(ids) > 1]
         unknown += not known
@@ -71,7 +71,7 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     return Lexicon(PhraseTrie.of(usable, vocabulary.size), np.asarray(tokenizer.continuations))
 
 
-def _forms(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], ...]]:
+def _encodings(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], ...]]:
     """Yield the ids of each phrase at the beginning of a text, after a space and after a comma."""
     after_space = tokenizer.encode([f" {phrase}" for phrase in phrases])
     after_comma = tokenizer.encode_with_offsets([f",{phrase}" for phrase in phrases])
@@ -83,7 +83,7 @@ def _forms(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int]
         yield first, second, inside
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ptm.arrays import I64, Flags
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import basic_units, chosen_groups, cutting_keys
+from ptm.components.objectives.masking.choosing import basic_units, choose_and_group, ngram_keys
 from ptm.components.objectives.masking.grouping import ngram_units
 from ptm.rng import U64
 
@@ -34,5 +34,7 @@ class NgramMasking(MaskingConfig):
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
         basic = basic_units(text, whole_words=self.whole_words)
-        units = ngram_units(basic, cutting_keys(keys), self.max_ngram)
-        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")
+        units = ngram_units(basic, ngram_keys(keys), self.max_ngram)
+        return choose_and_group(
+            self, text, units, keys, replace_together=self.replace_per == "word"
+        )

@@ -10,8 +10,8 @@ from pydantic import PrivateAttr, model_validator
 from ptm.arrays import I64, Flags
 from ptm.component import Config, NonNegativeFloat
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import choose_level, chosen_groups
-from ptm.components.objectives.masking.grouping import phrase_tokens
+from ptm.components.objectives.masking.choosing import choose_and_group, choose_level
+from ptm.components.objectives.masking.grouping import inner_phrase_tokens
 from ptm.components.objectives.masking.lexicon import Lexicon, read_lexicon
 from ptm.components.objectives.masking.units import word_units
 from ptm.rng import U64
@@ -52,7 +52,7 @@ class PhraseMasking(MaskingConfig):
     _lexicons: tuple[Lexicon, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
-    def _levels_have_their_files(self) -> PhraseMasking:
+    def _check_levels(self) -> PhraseMasking:
         weights = self.weights
         if weights.phrase == 0 and weights.entity == 0:
             raise ValueError(
@@ -96,18 +96,20 @@ class PhraseMasking(MaskingConfig):
             assert text.word_starts is not None, "the store has no word starts"
             begins = text.word_starts
         # A phrase is within one segment (N): the tokens between two special tokens or examples.
-        broken = text.special.copy()
-        broken[1:] |= text.owner[1:] != text.owner[:-1]
-        segment = np.cumsum(broken)
+        segment_begins = text.special.copy()
+        segment_begins[1:] |= text.owner[1:] != text.owner[:-1]
+        segment = np.cumsum(segment_begins)
         # Tokens inside a phrase but not at its start (N): they start no unit of their own.
         inner = np.zeros(text.ids.size, dtype=bool)
         for number, lexicon in enumerate(self._lexicons, start=1):
             mine = ~text.special & (level == number)
-            inner |= phrase_tokens(
+            inner |= inner_phrase_tokens(
                 lexicon.phrases,
                 text.ids,
                 np.where(mine, segment, -1),
                 begins if self.whole_words else ~lexicon.continuations[text.ids],
             )
         units = word_units(~text.special, begins & ~inner, text.owner, text.examples)
-        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")
+        return choose_and_group(
+            self, text, units, keys, replace_together=self.replace_per == "word"
+        )

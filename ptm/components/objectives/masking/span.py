@@ -10,7 +10,11 @@ from pydantic import Field
 from ptm.arrays import I64, Flags
 from ptm.component import PositiveInt
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import basic_units, choose_spans, place_in_example
+from ptm.components.objectives.masking.choosing import (
+    basic_units,
+    choose_spans,
+    position_in_example,
+)
 from ptm.rng import U64
 
 
@@ -43,4 +47,4 @@ class SpanMasking(MaskingConfig):
         inside = units.of_token >= 0
         span_of_token = np.full(units.of_token.size, -1, dtype=np.int64)
         span_of_token[inside] = spans[units.of_token[inside]]
-        return span_of_token >= 0, place_in_example(text.owner, span_of_token)
+        return span_of_token >= 0, position_in_example(text.owner, span_of_token)

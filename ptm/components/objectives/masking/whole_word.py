@@ -6,7 +6,7 @@ from typing import Literal
 
 from ptm.arrays import I64, Flags
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
-from ptm.components.objectives.masking.choosing import basic_units, chosen_groups
+from ptm.components.objectives.masking.choosing import basic_units, choose_and_group
 from ptm.rng import U64
 
 
@@ -23,4 +23,6 @@ class WholeWordMasking(MaskingConfig):
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:
         units = basic_units(text, whole_words=True)
-        return chosen_groups(self, text, units, keys, one_fate=self.replace_per == "word")
+        return choose_and_group(
+            self, text, units, keys, replace_together=self.replace_per == "word"
+        )

@@ -6,9 +6,9 @@ One file per kind; the unions of configs are built by scanning this package.
 from typing import TYPE_CHECKING
 
 from ptm.component import union_of
-from ptm.components.objectives.noise.infilling import Infilling, infilled
-from ptm.components.objectives.noise.noised_text import Noised, Spans
-from ptm.components.objectives.noise.spans import SpanNoise, corrupted
+from ptm.components.objectives.noise.infilling import Infilling, infill
+from ptm.components.objectives.noise.noised_text import NoisedTexts, Spans
+from ptm.components.objectives.noise.spans import SpanNoise, corrupt_spans
 
 if TYPE_CHECKING:
     AnyInfilling = Infilling
@@ -21,9 +21,9 @@ __all__ = [
     "AnyInfilling",
     "AnySpanNoise",
     "Infilling",
-    "Noised",
+    "NoisedTexts",
     "SpanNoise",
     "Spans",
-    "corrupted",
-    "infilled",
+    "corrupt_spans",
+    "infill",
 ]

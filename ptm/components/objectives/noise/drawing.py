@@ -16,7 +16,7 @@ from ptm.rng import U64, draws, substream, uniform
 _DRAW, _SHUFFLE = range(2)
 
 
-def some_of(keys: U64, sizes: I64, counts: I64) -> Flags:
+def random_subset(keys: U64, sizes: I64, counts: I64) -> Flags:
     """Choose `counts` (E) of `sizes` (E) positions, all subsets equally likely.
 
     Returns flags over all positions, one example after another (sum of sizes).
@@ -29,7 +29,7 @@ def some_of(keys: U64, sizes: I64, counts: I64) -> Flags:
     return chosen
 
 
-def compositions(keys: U64, items: I64, segments: I64) -> I64:
+def random_segmentation(keys: U64, items: I64, segments: I64) -> I64:
     """Cut `items` (E) into `segments` (E) non-empty parts, all ways equally likely.
 
     Returns the lengths of the parts, one example after another (sum of segments). This is T5's
@@ -38,7 +38,7 @@ def compositions(keys: U64, items: I64, segments: I64) -> I64:
     """
     items = np.where(segments > 0, items, 0)
     # A new part may begin at any item but the first: choose segments - 1 of items - 1 positions.
-    cut = some_of(keys, np.maximum(items - 1, 0), segments - 1)
+    cut = random_subset(keys, np.maximum(items - 1, 0), segments - 1)
     first = np.cumsum(items)[segments > 0] - items[segments > 0]
     # `begins` flags the first item of every part: the first item of an example and the cuts.
     begins = np.ones(int(items.sum()), dtype=bool)
@@ -60,7 +60,7 @@ def geometric_table(p: float, longest: int) -> NDArray[np.float64]:
     return np.concatenate([[0.0], geometric_lengths(p, longest)])
 
 
-def span_lengths(keys: U64, budgets: I64, table: NDArray[np.float64]) -> tuple[I64, I64]:
+def draw_span_lengths(keys: U64, budgets: I64, table: NDArray[np.float64]) -> tuple[I64, I64]:
     """Draw span lengths that add up to exactly `budgets` (E) tokens in each example.
 
     `table`: probabilities of the lengths 0, 1, … Returns owner and length of every span (S).

@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, Flags, index_within, owner_of
-from ptm.components.objectives.noise.noised_text import Noised, Spans, noise_tokens, replaced
+from ptm.components.objectives.noise.noised_text import (
+    NoisedTexts,
+    Spans,
+    noise_token_counts,
+    replace_spans,
+)
 from ptm.components.objectives.noise.rouge import WordCounts
 from ptm.rng import U64, draws, substream, uniform
 
@@ -21,10 +26,10 @@ _GAPS = 0
 
 def gap_counts(sentences: I64, rate: float) -> I64:
     """Return the number of sentences to remove from each text (E): at least one, never all."""
-    return noise_tokens(sentences, rate)
+    return noise_token_counts(sentences, rate)
 
 
-def longest_gap_sides(lengths: I64, sentences: I64, rate: float) -> I64:
+def max_gap_side_lengths(lengths: I64, sentences: I64, rate: float) -> I64:
     """Return the maximum tokens (E, 2) of source and target over all choices of sentences.
 
     `lengths` (S): tokens of all sentences. `sentences` (E): number of sentences per text.
@@ -56,7 +61,7 @@ def random_sentences(parts: I64, rate: float, keys: U64) -> Flags:
     """Return flags (E, K) of random sentences, all equally likely."""
     present = parts > 0
     scores = uniform(draws(substream(keys, _GAPS)[:, None], np.arange(parts.shape[1])))
-    return _best(scores, present, gap_counts(present.sum(axis=1), rate))
+    return _top_k(scores, present, gap_counts(present.sum(axis=1), rate))
 
 
 def principal_sentences(
@@ -75,17 +80,17 @@ def principal_sentences(
     words = WordCounts.of(tokens, parts)
     nothing = np.zeros(words.total.size, dtype=np.int64)
     if not sequential:
-        return _best(words.scores(nothing, unique=unique), present, counts)
+        return _top_k(words.scores(nothing, unique=unique), present, counts)
     taken, selected = np.zeros(parts.shape, dtype=bool), nothing
     for step in range(int(counts.max(initial=0))):
         scores = words.scores(selected, unique=unique)
-        new = _best(scores, present & ~taken, (counts > step).astype(np.int64))
+        new = _top_k(scores, present & ~taken, (counts > step).astype(np.int64))
         taken |= new
-        selected = words.with_sentences(selected, new)
+        selected = words.add_sentences(selected, new)
     return taken
 
 
-def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noised:
+def remove_sentences(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> NoisedTexts:
     """Remove the sentences flagged in `gaps` (E, K).
 
     RecipeSource: the text with one mask token per removed sentence. Target: the removed sentences.
@@ -94,11 +99,13 @@ def without_gaps(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> Noise
     owner, column = np.nonzero(gaps)
     spans = Spans(owner, (ends - parts)[owner, column], parts[owner, column])
     masks = np.full(owner.size, mask_id, dtype=np.int64)
-    source, source_lengths = replaced(tokens, parts.sum(axis=1), spans, masks)
-    return Noised(source, source_lengths, tokens[spans.tokens], spans.hidden(parts.shape[0]))
+    source, source_lengths = replace_spans(tokens, parts.sum(axis=1), spans, masks)
+    return NoisedTexts(
+        source, source_lengths, tokens[spans.tokens], spans.noise_counts(parts.shape[0])
+    )
 
 
-def _best(scores: NDArray[np.float64], allowed: Flags, counts: I64) -> Flags:
+def _top_k(scores: NDArray[np.float64], allowed: Flags, counts: I64) -> Flags:
     """Return flags (E, K) of the `counts` (E) best allowed scores; ties: the earlier is chosen."""
     order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
     best = np.zeros(scores.shape, dtype=bool)

@@ -16,10 +16,15 @@ from pydantic import Field
 from ptm.arrays import I64, exclusive_cumsum, index_within, ragged_ranges, sum_before
 from ptm.component import Config
 from ptm.components.objectives.noise.drawing import (
-    some_of,
-    span_lengths,
+    draw_span_lengths,
+    random_subset,
 )
-from ptm.components.objectives.noise.noised_text import Noised, Spans, noise_tokens, replaced
+from ptm.components.objectives.noise.noised_text import (
+    NoisedTexts,
+    Spans,
+    noise_token_counts,
+    replace_spans,
+)
 from ptm.rng import U64, draws, substream
 
 _ORDER, _LENGTHS, _PLACES = range(3)
@@ -48,12 +53,12 @@ class Infilling(Config):
         Together they cover exactly `rate` of the tokens. All orders of spans and kept tokens are
         equally likely; spans may be adjacent, and empty spans may be anywhere.
         """
-        hidden = noise_tokens(lengths, self.rate)
-        owner, sizes = span_lengths(substream(keys, _LENGTHS), hidden, self.table)
+        noise_counts = noise_token_counts(lengths, self.rate)
+        owner, sizes = draw_span_lengths(substream(keys, _LENGTHS), noise_counts, self.table)
         counts = np.bincount(owner, minlength=lengths.size)
         # A text is a sequence of slots, each a kept token or a span: choose the slots of the spans.
-        slots = lengths - hidden + counts
-        used = some_of(substream(keys, _PLACES), slots, counts)
+        slots = lengths - noise_counts + counts
+        used = random_subset(substream(keys, _PLACES), slots, counts)
         slot = index_within(np.repeat(np.arange(lengths.size), slots))[used]
         # Slots before a span are kept tokens or earlier spans.
         kept_before = slot - index_within(owner)
@@ -61,7 +66,7 @@ class Infilling(Config):
         return Spans(owner, first[owner] + kept_before + sum_before(sizes, owner), sizes)
 
 
-def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
+def shuffle_sentences(tokens: I64, parts: I64, keys: U64) -> I64:
     """Return the tokens (N) with the sentences of each text in random order.
 
     `parts` (E, K): tokens of each sentence, 0 after the last one.
@@ -74,14 +79,14 @@ def permuted(tokens: I64, parts: I64, keys: U64) -> I64:
     return np.asarray(tokens[ragged_ranges(starts[order], lengths[order])])
 
 
-def infilled(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> Noised:
+def infill(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> NoisedTexts:
     """Shuffle the sentences of each text, then mask spans. The target is the original text.
 
     `tokens` (N), `parts` (E, K): as for `permuted`.
     """
     lengths = parts.sum(axis=1)
-    shuffled = permuted(tokens, parts, keys) if noise.permute_sentences else tokens
+    shuffled = shuffle_sentences(tokens, parts, keys) if noise.permute_sentences else tokens
     spans = noise.draw(lengths, keys)
     masks = np.full(spans.owner.size, mask_id, dtype=np.int64)
-    source, source_lengths = replaced(shuffled, lengths, spans, masks)
-    return Noised(source, source_lengths, tokens, lengths)
+    source, source_lengths = replace_spans(shuffled, lengths, spans, masks)
+    return NoisedTexts(source, source_lengths, tokens, lengths)

@@ -15,7 +15,7 @@ from ptm.arrays import I64, ragged_ranges
 
 
 @dataclass(frozen=True)
-class Noised:
+class NoisedTexts:
     """RecipeSource (encoder input) and target (decoder output) of E examples.
 
     `source` (N), `target` (M): tokens, one example after another; `source_lengths`,
@@ -44,7 +44,7 @@ class Spans:
         """Return the number of spans in every example (E)."""
         return np.bincount(self.owner, minlength=examples).astype(np.int64)
 
-    def hidden(self, examples: int) -> I64:
+    def noise_counts(self, examples: int) -> I64:
         """Return the number of tokens within spans in every example (E)."""
         return np.bincount(self.owner, weights=self.lengths, minlength=examples).astype(np.int64)
 
@@ -54,18 +54,18 @@ class Spans:
         return ragged_ranges(self.starts, self.lengths)
 
 
-def replaced(tokens: I64, lengths: I64, spans: Spans, stand_ins: I64) -> tuple[I64, I64]:
+def replace_spans(tokens: I64, lengths: I64, spans: Spans, replacements: I64) -> tuple[I64, I64]:
     """Replace each span by one token of `stand_ins` (S); return the texts and their lengths (E)."""
     kept = np.ones(tokens.size, dtype=bool)
     kept[spans.tokens] = False
     # Number of kept tokens before each token: the index of a span in the kept tokens.
     kept_before = np.concatenate([[0], np.cumsum(kept)])
-    source = np.insert(tokens[kept], kept_before[spans.starts], stand_ins)
+    source = np.insert(tokens[kept], kept_before[spans.starts], replacements)
     examples = lengths.size
-    return source, lengths - spans.hidden(examples) + spans.counts(examples)
+    return source, lengths - spans.noise_counts(examples) + spans.counts(examples)
 
 
-def noise_tokens(lengths: I64, rate: float) -> I64:
+def noise_token_counts(lengths: I64, rate: float) -> I64:
     """Return the noise tokens of each text (E): `rate` of them, rounded; at least 1, never all."""
     rounded = np.rint(rate * lengths).astype(np.int64)
     return np.asarray(np.minimum(np.maximum(rounded, 1), np.maximum(lengths - 1, 0)))

@@ -61,32 +61,32 @@ class WordCounts:
             # F1 = 2 * overlap / (tokens of selection and rest), and these are all tokens of the
             # text. The overlap is `base` before the move, and changes by `gain`.
             gain = np.minimum(more, less) - np.minimum(chosen, rest)
-            base = self._of_texts(np.minimum(selected, self.total - selected))
-            overlap = self._of_sentences(gain) + base
-            return np.asarray(2 * overlap / np.maximum(self._of_texts(self.total), 1))
+            base = self._sum_per_text(np.minimum(selected, self.total - selected))
+            overlap = self._sum_per_sentence(gain) + base
+            return np.asarray(2 * overlap / np.maximum(self._sum_per_text(self.total), 1))
         # As above, with sets: the overlap is the number of words on both sides, the denominator
         # the sum of the two set sizes. Each is its value before the move plus the change by it.
         left = self.total - selected
-        overlap = self._of_texts((selected > 0) & (left > 0)) + self._of_sentences(
+        overlap = self._sum_per_text((selected > 0) & (left > 0)) + self._sum_per_sentence(
             (less > 0).astype(np.int64) - ((chosen > 0) & (rest > 0))
         )
-        sizes = self._of_texts((selected > 0).astype(np.int64) + (left > 0)) + self._of_sentences(
-            (chosen == 0).astype(np.int64) - ((rest > 0) & (less == 0))
-        )
+        sizes = self._sum_per_text(
+            (selected > 0).astype(np.int64) + (left > 0)
+        ) + self._sum_per_sentence((chosen == 0).astype(np.int64) - ((rest > 0) & (less == 0)))
         return np.asarray(2 * overlap / np.maximum(sizes, 1))
 
-    def with_sentences(self, selected: I64, flags: NDArray[np.bool_]) -> I64:
+    def add_sentences(self, selected: I64, flags: NDArray[np.bool_]) -> I64:
         """Return `selected` (T) plus the counts of the flagged sentences (E, K)."""
         new = flags.ravel()[self.sentence]
         added = np.bincount(self.term[new], self.count[new], minlength=self.total.size)
         return selected + added.astype(np.int64)
 
-    def _of_texts(self, values: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _sum_per_text(self, values: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.float64]:
         """Sum values of terms (T) per text: (E, 1)."""
         sums = np.bincount(self.text, values.astype(np.float64), minlength=self.texts)
         return np.asarray(sums[:, None], dtype=np.float64)
 
-    def _of_sentences(self, values: I64) -> NDArray[np.float64]:
+    def _sum_per_sentence(self, values: I64) -> NDArray[np.float64]:
         """Sum values of pairs (P) per sentence: (E, K)."""
         sums = np.bincount(self.sentence, values, minlength=self.texts * self.sentences)
         return np.asarray(sums.reshape(self.texts, self.sentences), dtype=np.float64)

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, sum_before
 from ptm.components.objectives.noise.drawing import (
-    compositions,
+    random_segmentation,
 )
-from ptm.components.objectives.noise.noised_text import Spans, noise_tokens
+from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
 from ptm.components.objectives.noise.spans import SpanNoise
 from ptm.rng import U64, draws, substream, uniform
 
@@ -33,24 +33,24 @@ class T5Spans(SpanNoise):
     random_roll: bool = False
     """Rotate the noise mask of a text by a random offset."""
 
-    def hidden(self, lengths: I64) -> I64:
-        return noise_tokens(lengths, self.rate)
+    def noise_counts(self, lengths: I64) -> I64:
+        return noise_token_counts(lengths, self.rate)
 
-    def most_spans(self, lengths: I64) -> I64:
+    def max_spans(self, lengths: I64) -> I64:
         # The rotation may cut one span in two.
         counts = self._counts(lengths)
-        return np.minimum(counts + 1, self.hidden(lengths)) if self.random_roll else counts
+        return np.minimum(counts + 1, self.noise_counts(lengths)) if self.random_roll else counts
 
     def _counts(self, lengths: I64) -> I64:
-        hidden = self.hidden(lengths)
-        spans = np.maximum(np.rint(hidden / self.mean_length).astype(np.int64), 1)
-        return np.asarray(np.minimum(spans, np.minimum(hidden, lengths - hidden)))
+        noise_counts = self.noise_counts(lengths)
+        spans = np.maximum(np.rint(noise_counts / self.mean_length).astype(np.int64), 1)
+        return np.asarray(np.minimum(spans, np.minimum(noise_counts, lengths - noise_counts)))
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
         # Noise and kept tokens are each cut into as many segments, which alternate.
-        hidden, spans = self.hidden(lengths), self._counts(lengths)
-        noise = compositions(substream(keys, _NOISE), hidden, spans)
-        rest = compositions(substream(keys, _REST), lengths - hidden, spans)
+        noise_counts, spans = self.noise_counts(lengths), self._counts(lengths)
+        noise = random_segmentation(substream(keys, _NOISE), noise_counts, spans)
+        rest = random_segmentation(substream(keys, _REST), lengths - noise_counts, spans)
         owner = np.repeat(np.arange(lengths.size), spans)
         first = exclusive_cumsum(lengths)
         # A span begins after the segments before it and its own kept segment.
@@ -58,11 +58,13 @@ class T5Spans(SpanNoise):
         if self.random_roll:
             point = uniform(draws(substream(keys, _ROLL), np.zeros(1, dtype=np.int64)))
             shift = (point * lengths).astype(np.int64)[owner]
-            owner, places, noise = _rolled(owner, places, noise, shift, lengths[owner])
+            owner, places, noise = _roll_spans(owner, places, noise, shift, lengths[owner])
         return Spans(owner, first[owner] + places, noise)
 
 
-def _rolled(owner: I64, places: I64, sizes: I64, shift: I64, lengths: I64) -> tuple[I64, I64, I64]:
+def _roll_spans(
+    owner: I64, places: I64, sizes: I64, shift: I64, lengths: I64
+) -> tuple[I64, I64, I64]:
     """Rotate spans within their texts by `shift`; return owner, place and size of each, in order.
 
     All arrays have one entry per span (S). `places`: first tokens within the texts; `lengths`:

@@ -8,10 +8,10 @@ import numpy as np
 
 from ptm.arrays import I64, owner_of
 from ptm.components.objectives.noise.drawing import (
-    some_of,
+    random_subset,
 )
-from ptm.components.objectives.noise.noised_text import Spans, noise_tokens
-from ptm.components.objectives.noise.spans import HalfAtMost, SpanNoise
+from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
+from ptm.components.objectives.noise.spans import RateUpToHalf, SpanNoise
 from ptm.rng import U64, substream
 
 _PLACES = 3
@@ -21,18 +21,18 @@ class TokenSpans(SpanNoise):
     """Random single tokens; adjacent ones are merged into one span (section 3.3.2)."""
 
     spans: Literal["token"]
-    rate: HalfAtMost = 0.15
+    rate: RateUpToHalf = 0.15
     """Share of the tokens that is noise."""
 
-    def hidden(self, lengths: I64) -> I64:
-        return noise_tokens(lengths, self.rate)
+    def noise_counts(self, lengths: I64) -> I64:
+        return noise_token_counts(lengths, self.rate)
 
-    def most_spans(self, lengths: I64) -> I64:
+    def max_spans(self, lengths: I64) -> I64:
         # No two noise tokens may be adjacent.
-        return self.hidden(lengths)
+        return self.noise_counts(lengths)
 
     def draw(self, lengths: I64, keys: U64) -> Spans:
-        noise = some_of(substream(keys, _PLACES), lengths, self.hidden(lengths))
+        noise = random_subset(substream(keys, _PLACES), lengths, self.noise_counts(lengths))
         owner = owner_of(lengths)
         # A span begins at every noise token that does not follow another one in its text.
         begins = noise.copy()

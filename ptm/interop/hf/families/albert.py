@@ -22,8 +22,8 @@ from ptm.interop.hf.shared.naming import (
     SEGMENTS,
     Naming,
     check_table_sizes,
-    from_theirs,
-    to_theirs,
+    from_hf_names,
+    to_hf_names,
     unsupported_option,
 )
 from ptm.recipe.model_block import ModelBlock
@@ -85,7 +85,7 @@ class Albert(Family):
             return "the encoder is not a post-norm transformer"
         if not set(embedding.parts) <= {"word", "position", "segment"}:
             return f"model.embedding.of = [{', '.join(embedding.parts)}]"
-        if not embedding.layer_norm or not embedding.learns_positions:
+        if not embedding.layer_norm or not embedding.has_position_table:
             return "the embedding has no layer norm or no learned positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
             return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
@@ -126,7 +126,7 @@ class Albert(Family):
         }
         groups = _groups(post_norm.plain_encoder(model))
         return with_segments(
-            to_theirs({**same, **by_layer}, _NAMING, layers=len(groups)),
+            to_hf_names({**same, **by_layer}, _NAMING, layers=len(groups)),
             name=_NAMING.tables[SEGMENTS],
             rows=model.embedding.segments,
             width=model.embedding.size or width,
@@ -135,7 +135,7 @@ class Albert(Family):
     def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         return self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Albert(Family):
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
         check_table_sizes(theirs, config, sizes)
-        found = from_theirs(
+        found = from_hf_names(
             theirs,
             _NAMING,
             layers=groups,

@@ -13,12 +13,12 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import bart_stacks
 from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
-from ptm.interop.hf.shared.encoder_decoder import module
+from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-_FIRST = 2
+_OFFSET = 2
 """The row of position 0 in every BART's position embedding."""
 _FIXED = bart_stacks.fixed(
     "post", {"of": ("word", "position"), "layer_norm": True}, expressible=("position_offset",)
@@ -26,12 +26,12 @@ _FIXED = bart_stacks.fixed(
 _OUTSIDE = {
     ours: theirs
     for side, embedding in SIDES.items()
-    for ours, theirs in module(
+    for ours, theirs in module_names(
         f"{embedding}.norm", [f"model.{side}.layernorm_embedding"], KINDS
     ).items()
 }
 # Switches of early configs; another value is another architecture (mBART, for one).
-_ONLY = {
+_FIXED_KEYS = {
     "normalize_before": False,
     "add_final_layer_norm": False,
     "normalize_embedding": True,
@@ -66,10 +66,10 @@ class Bart(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        found = bart_stacks.to_theirs(tensors, model, objective, _OUTSIDE)
+        found = bart_stacks.to_hf_names(tensors, model, objective, _OUTSIDE)
         embeddings = (model.embedding, model.decoder_embedding)
         for (side, ours), embedding in zip(SIDES.items(), embeddings, strict=True):
-            found[POSITIONS.format(side=side)] = _beginning_late(
+            found[POSITIONS.format(side=side)] = _with_unused_rows(
                 tensors[f"{ours}.position.weight"], offset=embedding.position_offset
             )
         return found
@@ -77,19 +77,19 @@ class Bart(Family):
     def qualified_name(self, name: str) -> str:
         return bart_stacks.qualified_name(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other families have the same tensor names.
-        return self.described_by(config) and self.has_signature_tensors(names)
+        return self.matches_config(config) and self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.check_fixed_values(config, _ONLY)
+        bart_stacks.check_fixed_values(config, _FIXED_KEYS)
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "post", "norm_epsilon": bart_stacks.EPSILON},
             embedding={
                 "of": ["word", "position"],
-                "positions": config["max_position_embeddings"] + _FIRST,
-                "position_offset": _FIRST,
+                "positions": config["max_position_embeddings"] + _OFFSET,
+                "position_offset": _OFFSET,
             },
         )
         head = found.pop("head")
@@ -102,14 +102,14 @@ class Bart(Family):
                 "config.json: model_type is bart, but the encoder ends in a norm "
                 "(model.encoder.layer_norm.weight), as in mBART; that is not supported."
             )
-        found = bart_stacks.from_theirs(theirs, config, _OUTSIDE)
+        found = bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
         for side, ours in SIDES.items():
             found[f"{ours}.position.weight"] = theirs[POSITIONS.format(side=side)]
         return found
 
 
-def _beginning_late(table: Tensor, *, offset: int) -> Tensor:
+def _with_unused_rows(table: Tensor, *, offset: int) -> Tensor:
     """The position embedding with two unused rows before position 0, which is at row `offset`."""
-    if offset == _FIRST:
+    if offset == _OFFSET:
         return table
-    return torch.cat((table.new_zeros(_FIRST, table.shape[1]), table[offset:]))
+    return torch.cat((table.new_zeros(_OFFSET, table.shape[1]), table[offset:]))

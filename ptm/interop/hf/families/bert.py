@@ -17,7 +17,13 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, from_theirs, to_theirs
+from ptm.interop.hf.shared.naming import (
+    SEGMENTS,
+    Naming,
+    check_table_sizes,
+    from_hf_names,
+    to_hf_names,
+)
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -90,7 +96,7 @@ class Bert(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
             rows=model.embedding.segments,
             width=model.encoder.hidden_size,
@@ -99,7 +105,7 @@ class Bert(Family):
     def qualified_name(self, name: str) -> str:
         return modern_name(name, "bert")
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # A bare RobertaModel has the same names, but its positions start after the padding id.
         if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
             return False
@@ -107,7 +113,7 @@ class Bert(Family):
             return False
         return self.has_signature_tensors(names)
 
-    def described_by(self, config: Mapping[str, Any]) -> bool:
+    def matches_config(self, config: Mapping[str, Any]) -> bool:
         # ERNIE 1.0 has no model_type; a roberta with padding id 0 numbers positions as BERT does.
         named = config.get("model_type")
         if named == "roberta":
@@ -153,7 +159,7 @@ def bert_tensors(
         "type_vocab_size": naming.tables[SEGMENTS],
     }
     check_table_sizes(theirs, config, sizes)
-    found = from_theirs(
+    found = from_hf_names(
         theirs,
         naming,
         layers=config["num_hidden_layers"],

@@ -10,7 +10,7 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_theirs, to_theirs
+from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_hf_names, to_hf_names
 from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ class DistilBert(Family):
             return "the model has a pair head"
         return None
 
-    def preference(self, recipe: ModelRecipe) -> int:
+    def priority(self, recipe: ModelRecipe) -> int:
         # Before BERT, which would need an added segment embedding of zeros.
         return 1
 
@@ -89,12 +89,12 @@ class DistilBert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        return to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
+        return to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         return self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class DistilBert(Family):
                     "hidden_size": config["dim"],
                     "heads": config["n_heads"],
                     "feed_forward_size": config["hidden_dim"],
-                    "activation": post_norm.our_activation(config, "activation"),
+                    "activation": post_norm.activation_from_config(config, "activation"),
                     "norm_epsilon": _EPSILON,
                 },
                 "init": {"std": float(config.get("initializer_range", 0.02))},
@@ -125,7 +125,7 @@ class DistilBert(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         check_table_sizes(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
-        return from_theirs(
+        return from_hf_names(
             theirs,
             _NAMING,
             layers=config["n_layers"],

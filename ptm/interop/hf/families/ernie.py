@@ -23,7 +23,7 @@ from ptm.interop.hf.families.bert import (
     with_segments,
 )
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, to_theirs
+from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, to_hf_names
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -64,7 +64,7 @@ class Ernie(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_theirs(tensors, _WITH_TASK, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _WITH_TASK, layers=post_norm.plain_encoder(model).layers),
             name=_WITH_TASK.tables[SEGMENTS],
             rows=model.embedding.segments,
             width=model.encoder.hidden_size,
@@ -73,7 +73,7 @@ class Ernie(Family):
     def qualified_name(self, name: str) -> str:
         return modern_name(name, "ernie")
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # A bare ErnieModel has BERT's names but for the task embedding.
         return any(name.startswith("ernie.encoder.layer.0.") for name in names) or (
             "embeddings.task_type_embeddings.weight" in names

@@ -11,7 +11,7 @@ from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import causal, gpt_naming
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -36,14 +36,14 @@ class Gpt2(Family):
         "transformer.ln_f.weight",
     )
     causal = True
-    buffers = gpt_naming.BUFFERS
+    buffer_pattern = gpt_naming.BUFFERS
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word", "position")
         reason = causal.unsupported_reason(
             model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
         )
-        return reason or causal.whole_heads(model)
+        return reason or causal.nonstandard_heads_reason(model)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -69,12 +69,12 @@ class Gpt2(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
+        return gpt_naming.to_hf_names(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
         return gpt_naming.qualified_name(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Models with the same names and another computation have another model_type.
         return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
             names
@@ -101,7 +101,7 @@ class Gpt2(Family):
                     "hidden_size": hidden,
                     "heads": config["n_head"],
                     "feed_forward_size": config.get("n_inner") or 4 * hidden,
-                    "activation": our_activation(
+                    "activation": activation_from_config(
                         {"activation_function": "gelu_new", **config}, "activation_function"
                     ),
                     **_FIXED,
@@ -117,4 +117,4 @@ class Gpt2(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        return gpt_naming.from_theirs(tensors, _OUTSIDE, config)
+        return gpt_naming.from_hf_names(tensors, _OUTSIDE, config)

@@ -15,8 +15,8 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import causal
 from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
-from ptm.interop.weight_checks import joined
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
+from ptm.interop.weight_checks import concatenated
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -47,7 +47,7 @@ class Llama(Family):
         "model.layers.0.mlp.gate_proj.weight",
     )
     causal = True
-    buffers = r"rotary_emb\.inv_freq$"
+    buffer_pattern = r"rotary_emb\.inv_freq$"
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word",)
@@ -97,7 +97,7 @@ class Llama(Family):
     def qualified_name(self, name: str) -> str:
         return name if name.startswith(("model.", "lm_head.", "score.")) else f"model.{name}"
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Models with the same names and another computation have another model_type.
         return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
             names
@@ -126,7 +126,7 @@ class Llama(Family):
         check_table_sizes(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
         found = {ours: theirs[name] for ours, name in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
-            found[ours] = joined(theirs, names, width=encoder.hidden_size, rows=rows)
+            found[ours] = concatenated(theirs, names, width=encoder.hidden_size, rows=rows)
         if not config.get("tie_word_embeddings", False) and _OUTPUT in theirs:
             found[_OUR_OUTPUT] = theirs[_OUTPUT]
         return found
@@ -168,10 +168,10 @@ def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises UserError for an unsupported value.
     """
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    said = {key: bool(config.get(key, False)) for key in _BIASES}
-    if len(set(said.values())) > 1:
-        told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
-        raise UserError(f"config.json: {told}; these must all be true or all be false.")
+    biases = {key: bool(config.get(key, False)) for key in _BIASES}
+    if len(set(biases.values())) > 1:
+        shown = ", ".join(f"{key} = {str(value).lower()}" for key, value in biases.items())
+        raise UserError(f"config.json: {shown}; these must all be true or all be false.")
     encoder = {
         "type": "transformer",
         "visibility": "causal",
@@ -180,9 +180,9 @@ def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
         "heads": heads,
         "feed_forward_size": config["intermediate_size"],
         **_FIXED,
-        "activation": our_activation({"hidden_act": "silu", **config}, "hidden_act"),
+        "activation": activation_from_config({"hidden_act": "silu", **config}, "hidden_act"),
         "norm_epsilon": float(config.get("rms_norm_eps", 1e-6)),
-        "bias": said["mlp_bias"],
+        "bias": biases["mlp_bias"],
         "rotary": {"theta": _theta(config), "local_theta": None},
     }
     groups, size = config.get("num_key_value_heads"), config.get("head_dim")
@@ -205,8 +205,8 @@ def _validated(encoder: Mapping[str, Any]) -> Transformer:
 def _theta(config: Mapping[str, Any]) -> float:
     """The base of the rotary positions. Raises UserError if they are scaled or partial."""
     # Older configs have rope_scaling, newer ones rope_parameters.
-    said = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
-    for rope in said:
+    ropes = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
+    for rope in ropes:
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default":
             raise UserError(
@@ -218,4 +218,4 @@ def _theta(config: Mapping[str, Any]) -> float:
                 f"config.json: partial_rotary_factor = {rope['partial_rotary_factor']} is not "
                 "supported; only 1.0 is."
             )
-    return float(said[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    return float(ropes[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)

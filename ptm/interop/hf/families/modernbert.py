@@ -13,7 +13,7 @@ from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared.naming import unsupported_option
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -126,7 +126,7 @@ class ModernBert(Family):
     def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         return self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -200,16 +200,16 @@ def _activation(config: Mapping[str, Any]) -> str:
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
             f'differs from hidden_activation "{named}"; they must be the same.'
         )
-    return our_activation(config, "hidden_activation")
+    return activation_from_config(config, "hidden_activation")
 
 
 def _has_biases(config: Mapping[str, Any]) -> bool:
     """Whether the modules have biases. Raises UserError if only some have."""
-    said = {key: bool(config.get(key, False)) for key in _BIASES}
-    if len(set(said.values())) > 1:
-        told = ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
-        raise UserError(f"config.json: {told}; these must all be true or all be false.")
-    return said["norm_bias"]
+    biases = {key: bool(config.get(key, False)) for key in _BIASES}
+    if len(set(biases.values())) > 1:
+        shown = ", ".join(f"{key} = {str(value).lower()}" for key, value in biases.items())
+        raise UserError(f"config.json: {shown}; these must all be true or all be false.")
+    return biases["norm_bias"]
 
 
 def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
@@ -222,14 +222,14 @@ def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
         ("full_attention", "global_rope_theta", 160_000.0),
         ("sliding_attention", "local_rope_theta", 10_000.0),
     ):
-        said = (config.get("rope_parameters") or {}).get(kind) or {}
-        if said.get("rope_type", "default") != "default" or config.get("rope_scaling"):
+        rope = (config.get("rope_parameters") or {}).get(kind) or {}
+        if rope.get("rope_type", "default") != "default" or config.get("rope_scaling"):
             raise UserError(
                 "config.json: scaled rotary positions (rope_scaling, or a rope_type other than "
                 '"default") are not supported.'
             )
         # Older configs may have null.
-        thetas.append(float(said.get("rope_theta") or config.get(key) or usual))
+        thetas.append(float(rope.get("rope_theta") or config.get(key) or usual))
     return thetas[0], thetas[1]
 
 

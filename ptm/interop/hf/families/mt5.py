@@ -14,7 +14,7 @@ class MT5(T5):
     """`MT5ForConditionalGeneration`, whose output is never scaled; imported only."""
 
     name = "mt5"
-    _usual_feed_forward = "gated-gelu"
+    _default_feed_forward = "gated-gelu"
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         # T5 computes the same function, and its config can express more.

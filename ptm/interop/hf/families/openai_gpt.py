@@ -24,7 +24,7 @@ _TYPE = "openai-gpt"
 
 # Its "gelu" is the tanh approximation.
 _ACTIVATIONS = {"gelu_tanh": "gelu", "relu": "relu", "silu": "silu"}
-_TIMES = 4
+_FEED_FORWARD_FACTOR = 4
 """Feed-forward size per hidden size, fixed in transformers."""
 
 
@@ -35,7 +35,7 @@ class OpenAIGpt(Family):
     base_prefix = gpt_naming.PREFIX
     signature_tensors = ("transformer.tokens_embed.weight", "transformer.h.0.attn.c_attn.weight")
     causal = True
-    buffers = gpt_naming.BUFFERS
+    buffer_pattern = gpt_naming.BUFFERS
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         parts = ("word", "position")
@@ -47,12 +47,12 @@ class OpenAIGpt(Family):
         encoder = causal.plain_encoder(model)
         if encoder.activation not in _ACTIVATIONS:
             return f"model.encoder.activation = {encoder.activation}"
-        if encoder.feed_forward_size != _TIMES * encoder.hidden_size:
+        if encoder.feed_forward_size != _FEED_FORWARD_FACTOR * encoder.hidden_size:
             return (
-                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not {_TIMES} "
+                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not {_FEED_FORWARD_FACTOR} "
                 f"times the hidden_size of {encoder.hidden_size}"
             )
-        return causal.whole_heads(model)
+        return causal.nonstandard_heads_reason(model)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -76,15 +76,15 @@ class OpenAIGpt(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        return gpt_naming.to_theirs(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
+        return gpt_naming.to_hf_names(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
         return gpt_naming.qualified_name(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         return self.has_signature_tensors(names)
 
-    def described_by(self, config: Mapping[str, Any]) -> bool:
+    def matches_config(self, config: Mapping[str, Any]) -> bool:
         return config.get("model_type") == _TYPE
 
     def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class OpenAIGpt(Family):
                     "layers": config["n_layer"],
                     "hidden_size": hidden,
                     "heads": config["n_head"],
-                    "feed_forward_size": _TIMES * hidden,
+                    "feed_forward_size": _FEED_FORWARD_FACTOR * hidden,
                     "activation": _activation(config),
                     **_FIXED,
                     "norm_epsilon": float(config.get("layer_norm_epsilon", 1e-5)),
@@ -115,7 +115,7 @@ class OpenAIGpt(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        return gpt_naming.from_theirs(tensors, _OUTSIDE, config)
+        return gpt_naming.from_hf_names(tensors, _OUTSIDE, config)
 
 
 def _activation(config: Mapping[str, Any]) -> str:

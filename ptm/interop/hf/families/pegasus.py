@@ -13,7 +13,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import bart_stacks
 from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
-from ptm.interop.hf.shared.encoder_decoder import module
+from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.interop.weight_checks import check_word_embedding
 from ptm.nn.model_shape import SinusoidalOrder
@@ -27,10 +27,10 @@ _FIXED = bart_stacks.fixed(
 _OUTSIDE = {
     ours: theirs
     for side in SIDES
-    for ours, theirs in module(f"{side}_norm", [f"model.{side}.layer_norm"], KINDS).items()
+    for ours, theirs in module_names(f"{side}_norm", [f"model.{side}.layer_norm"], KINDS).items()
 }
 # Switches of early configs; another value is another architecture.
-_ONLY = {
+_FIXED_KEYS = {
     "normalize_before": True,
     "add_final_layer_norm": True,
     "normalize_embedding": False,
@@ -77,7 +77,7 @@ class Pegasus(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         # transformers loads the position table from the checkpoint, so either order works.
-        found = bart_stacks.to_theirs(tensors, model, objective, _OUTSIDE)
+        found = bart_stacks.to_hf_names(tensors, model, objective, _OUTSIDE)
         embedding = model.embedding
         shape = (embedding.positions, model.encoder.hidden_size)
         table = _table(*shape, order=embedding.sinusoidal_order)
@@ -86,12 +86,12 @@ class Pegasus(Family):
     def qualified_name(self, name: str) -> str:
         return bart_stacks.qualified_name(name)
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other families have the same tensor names.
-        return self.described_by(config) and self.has_signature_tensors(names)
+        return self.matches_config(config) and self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.check_fixed_values(config, _ONLY)
+        bart_stacks.check_fixed_values(config, _FIXED_KEYS)
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "pre", "norm_epsilon": bart_stacks.EPSILON},
@@ -111,7 +111,7 @@ class Pegasus(Family):
         theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         # ptm computes positions; their tables are only checked.
         _order(theirs)
-        return bart_stacks.from_theirs(theirs, config, _OUTSIDE)
+        return bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
 
 
 def _order(theirs: Tensors) -> SinusoidalOrder:

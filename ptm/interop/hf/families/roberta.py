@@ -17,7 +17,7 @@ from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import bert_naming, modern_name, with_segments
 from ptm.interop.hf.shared import post_norm
-from ptm.interop.hf.shared.naming import SEGMENTS, check_table_sizes, from_theirs, to_theirs
+from ptm.interop.hf.shared.naming import SEGMENTS, check_table_sizes, from_hf_names, to_hf_names
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -76,7 +76,7 @@ class Roberta(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_theirs(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
             rows=1,
             width=model.encoder.hidden_size,
@@ -85,8 +85,8 @@ class Roberta(Family):
     def qualified_name(self, name: str) -> str:
         return modern_name(name, "roberta")
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        if self._of_xlm(config):
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        if self._is_xlm(config):
             return False
         if any(name.startswith("roberta.encoder.layer.0.") for name in names):
             return True
@@ -97,7 +97,7 @@ class Roberta(Family):
             and "encoder.layer.0.attention.self.query.weight" in names
         )
 
-    def described_by(self, config: Mapping[str, Any]) -> bool:
+    def matches_config(self, config: Mapping[str, Any]) -> bool:
         # With padding id 0, positions are numbered as in BERT.
         return config.get("model_type") == "roberta" and config.get("pad_token_id", 1) != 0
 
@@ -118,7 +118,7 @@ class Roberta(Family):
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
         check_table_sizes(theirs, config, sizes)
-        return from_theirs(
+        return from_hf_names(
             theirs,
             _NAMING,
             layers=config["num_hidden_layers"],
@@ -126,7 +126,7 @@ class Roberta(Family):
             tied=config.get("tie_word_embeddings", True),
         )
 
-    def _of_xlm(self, config: Mapping[str, Any]) -> bool:
+    def _is_xlm(self, config: Mapping[str, Any]) -> bool:
         """Whether the model_type is XLM-RoBERTa's, whose tensors have the same names."""
         return config.get("model_type") == "xlm-roberta"
 

@@ -16,9 +16,16 @@ from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import encoder_decoder
-from ptm.interop.hf.shared.encoder_decoder import OUTPUT, WORDS, Fixed, Stacks, module, special_ids
+from ptm.interop.hf.shared.encoder_decoder import (
+    OUTPUT,
+    WORDS,
+    FamilyOptions,
+    Stacks,
+    module_names,
+    special_ids,
+)
 from ptm.interop.hf.shared.naming import check_table_sizes
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -28,7 +35,7 @@ _POSITIONS = 512
 """Sequence length of an import whose config has no n_positions; T5 has no position embedding."""
 
 _STACK = {"norm": "rms", "norm_position": "pre", "bias": False, "attention_scale": False}
-_FIXED = Fixed(
+_FIXED = FamilyOptions(
     stack=_STACK,
     embedding={"of": ("word",), "layer_norm": False, "scaled": False},
     expressible=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
@@ -106,19 +113,19 @@ class T5(Family):
         stacks = Stacks.of(model, objective)
         gated = stacks.encoder.feed_forward == "gated"
         parts = _parts(stacks.encoder.layers, stacks.decoder.layers, gated=gated)
-        found = encoder_decoder.to_theirs(tensors, parts)
+        found = encoder_decoder.split_and_rename(tensors, parts)
         # A tied output that is not scaled is written as an untied copy, see `config`.
         return found if stacks.head.scaled else {_OUTPUT: tensors[WORDS], **found}
 
     def qualified_name(self, name: str) -> str:
         return name
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
         # Other descendants of T5 have the same tensor names.
-        return self.described_by(config) and self.has_signature_tensors(names)
+        return self.matches_config(config) and self.has_signature_tensors(names)
 
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        feed_forward, activation = _feed_forward(config, usual=self._usual_feed_forward)
+        feed_forward, activation = _feed_forward(config, usual=self._default_feed_forward)
         stack: dict[str, Any] = {
             "type": "transformer",
             "hidden_size": config["d_model"],
@@ -170,20 +177,20 @@ class T5(Family):
             tensors, _WORDS, (*_COPIES, _OUTPUT) if scaled else _COPIES
         )
         check_table_sizes(tensors, config, {"vocab_size": _WORDS})
-        gated = _feed_forward(config, usual=self._usual_feed_forward)[0] == "gated"
-        found = encoder_decoder.from_theirs(
+        gated = _feed_forward(config, usual=self._default_feed_forward)[0] == "gated"
+        found = encoder_decoder.rename_and_concatenate(
             tensors, _parts(layers, decoder_layers, gated=gated), optional=(OUTPUT,)
         )
         if scaled or _is_tied(tensors):
             found.pop(OUTPUT, None)
         return found
 
-    _usual_feed_forward = "relu"
+    _default_feed_forward = "relu"
 
     def _is_scaled(self, config: Mapping[str, Any]) -> bool:
         """Whether the output is scaled: by default, unless config.json declares it untied."""
-        said = config.get("scale_decoder_outputs", config.get("tie_word_embeddings"))
-        return said is not False
+        scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings"))
+        return scaled is not False
 
 
 def _is_tied(tensors: Tensors) -> bool:
@@ -205,17 +212,17 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
 
     `usual`: the value of `feed_forward_proj` if the config has none.
     """
-    said = str(config.get("feed_forward_proj", usual))
-    kind, _, activation = said.rpartition("-")
+    projection = str(config.get("feed_forward_proj", usual))
+    kind, _, activation = projection.rpartition("-")
     if kind not in ("", "gated"):
         raise UserError(
-            f'config.json: feed_forward_proj "{said}" is not supported; it must be ACTIVATION or '
+            f'config.json: feed_forward_proj "{projection}" is not supported; it must be ACTIVATION or '
             "gated-ACTIVATION."
         )
-    if said == "gated-gelu":
+    if projection == "gated-gelu":
         return "gated", "gelu_tanh"
     key = "feed_forward_proj"
-    return "gated" if kind else "dense", our_activation({key: activation}, key)
+    return "gated" if kind else "dense", activation_from_config({key: activation}, key)
 
 
 def _parts(layers: int, decoder_layers: int, *, gated: bool) -> dict[str, tuple[str, ...]]:
@@ -262,4 +269,4 @@ def _layer(ours: str, theirs: str, *, crosses: bool, gated: bool) -> dict[str, t
 
 
 def _weight(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
-    return module(ours, theirs, ("weight",))
+    return module_names(ours, theirs, ("weight",))

@@ -14,14 +14,14 @@ class XLMRoberta(Roberta):
 
     name = "xlm_roberta"
 
-    def preference(self, recipe: ModelRecipe) -> int:
+    def priority(self, recipe: ModelRecipe) -> int:
         # Before RoBERTa for a SentencePiece tokenizer, after it for others.
         return 1 if recipe.tokenizer.type == "sentencepiece" else -1
 
-    def recognises(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self._of_xlm(config) and any(
+    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        return self._is_xlm(config) and any(
             "encoder.layer.0.attention.self.query.weight" in name for name in names
         )
 
-    def described_by(self, config: Mapping[str, Any]) -> bool:
-        return self._of_xlm(config)
+    def matches_config(self, config: Mapping[str, Any]) -> bool:
+        return self._is_xlm(config)

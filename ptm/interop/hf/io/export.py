@@ -18,14 +18,14 @@ from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokeniz
 from ptm.interop.sources.base import ModelSource
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 
-_OF_GENERATION = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
-_ALONE = (
+_GENERATION_KEYS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_ENCODER_NOTE = (
     "`AutoModel` loads the encoder without its head. Masked language modelling trains no pooler; "
     "for a family that has one, pass `add_pooling_layer=False`."
 )
 _TASKS = {
-    "AutoModel": ("feature-extraction", _ALONE),
-    "AutoModelForMaskedLM": ("fill-mask", _ALONE),
+    "AutoModel": ("feature-extraction", _ENCODER_NOTE),
+    "AutoModelForMaskedLM": ("fill-mask", _ENCODER_NOTE),
     "AutoModelForCausalLM": (
         "text-generation",
         "`AutoModel` loads the model without its output layer.",
@@ -59,20 +59,22 @@ def export_to_huggingface(
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
     headless = not source.has_head(ours.keys())
     if headless:
-        config, tensors = family.bare(config, tensors)
+        config, tensors = family.without_head(config, tensors)
     embedding = recipe.model.embedding
-    longest = embedding.longest_sequence or embedding.positions
+    longest = embedding.max_sequence_length or embedding.positions
     loader = "AutoModel" if headless else family.auto_class
     starts = "cls" in recipe.objective.special_roles
-    around = SpecialTokens(before=starts, after=False) if family.causal else SpecialTokens()
+    special_tokens = SpecialTokens(before=starts, after=False) if family.causal else SpecialTokens()
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
         if recipe.model.decoder is not None:
-            said = {key: config[key] for key in _OF_GENERATION}
-            write_json(aside / "generation_config.json", said)
+            generation = {key: config[key] for key in _GENERATION_KEYS}
+            write_json(aside / "generation_config.json", generation)
         _write_weights(aside, tensors, weights_format)
-        write_tokenizer(aside, tokenizer, positions=longest, config=config, around=around)
+        write_tokenizer(
+            aside, tokenizer, positions=longest, config=config, special_tokens=special_tokens
+        )
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
 
@@ -109,19 +111,19 @@ def family_for(recipe: ModelRecipe, *, source: str) -> Family:
 
     Raises UserError with each family's reason if none can hold the model.
     """
-    refusals, fitting = [], []
+    reasons, fitting = [], []
     kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
         if (family.causal, family.is_encoder_decoder) != kind:
             continue
-        refusal = family.unsupported_reason(recipe.model, recipe.objective)
-        if refusal is None:
+        reason = family.unsupported_reason(recipe.model, recipe.objective)
+        if reason is None:
             fitting.append(family)
         else:
-            refusals.append(f"{family.name}: {refusal}")
+            reasons.append(f"{family.name}: {reason}")
     if not fitting:
         raise UserError(
             f"{source}: no supported family of transformers can hold the model "
-            f"({'; '.join(refusals)})."
+            f"({'; '.join(reasons)})."
         )
-    return max(fitting, key=lambda family: family.preference(recipe))
+    return max(fitting, key=lambda family: family.priority(recipe))

@@ -64,21 +64,21 @@ class HuggingFaceFolder:
     def family(self) -> Family:
         """The family that recognises the tensors. Raises UserError if none does."""
         for family in families():
-            if family.recognises(self.config, self.tensors.keys()):
+            if family.matches_checkpoint(self.config, self.tensors.keys()):
                 return family
         raise UserError(
-            f"{self.folder}: the tensors are not those of a supported family ({self._lacking})."
+            f"{self.folder}: the tensors are not those of a supported family ({self._mismatch_reason})."
         )
 
     @property
-    def _lacking(self) -> str:
+    def _mismatch_reason(self) -> str:
         """A reason: the first tensor that the config's family requires and the weights lack.
 
         For a config of no supported family, its model_type and the supported families.
         """
         named = f'model_type "{self.config.get("model_type")}"'
         for family in families():
-            if family.described_by(self.config):
+            if family.matches_config(self.config):
                 there = {family.qualified_name(name) for name in self.tensors}
                 lacking = [name for name in family.signature_tensors if name not in there]
                 if lacking:
@@ -105,7 +105,7 @@ class HuggingFaceFolder:
             check_finite(self.tensors, source=str(self.folder))
         return found
 
-    def left_out(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
+    def dropped_tensors(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
         """Names of the folder's tensors that an import drops; `tensors`: result of `canonical`.
 
         These are the tensors that an export of `tensors` would not write again. Constants and
@@ -138,7 +138,7 @@ class HuggingFaceFolder:
                 f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
         if blocks["objective"]["type"] == "lm":
-            blocks["objective"]["start"] = self._tokenizer.puts_start
+            blocks["objective"]["start"] = self._tokenizer.adds_start
         return {"tokenizer": dict(self._tokenizer.block), **blocks}
 
     @cached_property

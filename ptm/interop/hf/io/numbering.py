@@ -14,7 +14,7 @@ _T5_SENTINELS = 100
 """Sentinels that T5's tokenizer adds by default."""
 
 
-def numbering(
+def sentencepiece_ids(
     path: Path | None,
     model: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -27,24 +27,24 @@ def numbering(
     fills the vocabulary up to the config's vocab_size. Raises UserError for an offset that is not
     PEGASUS's default.
     """
-    said = " ".join(str(s) for s in (settings.get("tokenizer_class"), config.get("model_type")))
-    said = said.lower().replace("-", "")
+    kind = " ".join(str(s) for s in (settings.get("tokenizer_class"), config.get("model_type")))
+    kind = kind.lower().replace("-", "")
     pieces = read_sentencepiece(str(path)).tokens if path else _pieces(model)
-    if _is_fairseq(model, said):
+    if _is_fairseq(model, kind):
         return {"ids": "fairseq"}
     ids, added = "file", 0
     sentinels: dict[str, Any] = {}
-    if "pegasus" in said and path is not None:
+    if "pegasus" in kind and path is not None:
         ids, added = "pegasus", int(settings.get("offset", PEGASUS_OFFSET))
         if added != PEGASUS_OFFSET:
             raise UserError(
                 f"{path}: offset = {added} in tokenizer_config.json is not supported, since token "
                 f"ids would differ; only PEGASUS's default of {PEGASUS_OFFSET} is."
             )
-    elif "t5" in said and not any("<extra_id_0>" in piece for piece in pieces):
+    elif "t5" in kind and not any("<extra_id_0>" in piece for piece in pieces):
         added = int(settings.get("extra_ids", _T5_SENTINELS))
         sentinels = {"sentinels": added}
-    elif "t5" not in said and "pegasus" not in said:
+    elif "t5" not in kind and "pegasus" not in kind:
         return {"ids": ids}
     rows = config.get("vocab_size", 0)
     return {"ids": ids, **sentinels, "unused": max(0, rows - len(pieces) - added)}
@@ -55,8 +55,8 @@ def _pieces(model: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(piece for piece, _ in found) if isinstance(found, list) else ()
 
 
-def _is_fairseq(model: Mapping[str, Any], said: str) -> bool:
+def _is_fairseq(model: Mapping[str, Any], kind: str) -> bool:
     pieces = _pieces(model)
     if model.get("type") == "Unigram" and pieces:
         return pieces[:4] == FAIRSEQ_FIRST
-    return "xlmroberta" in said
+    return "xlmroberta" in kind

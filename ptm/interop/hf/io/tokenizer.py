@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import AddedToken, processors
 
-from ptm.components.objectives.gsg import GAP_MARKS
+from ptm.components.objectives.gsg import GAP_TOKENS
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabulary
 
@@ -38,7 +38,7 @@ def write_tokenizer(
     *,
     positions: int,
     config: Mapping[str, Any],
-    around: SpecialTokens = SpecialTokens(),
+    special_tokens: SpecialTokens = SpecialTokens(),
 ) -> None:
     """Write the vocabulary, tokenizer.json and the settings that AutoTokenizer reads.
 
@@ -62,7 +62,7 @@ def write_tokenizer(
     )
     backend.post_processor = _template(
         vocabulary,
-        around,
+        special_tokens,
         double=config.get("model_type") in _DOUBLE_SEPARATORS,
         second=1 if segments else 0,
     )
@@ -72,7 +72,7 @@ def write_tokenizer(
         for role, token in vocabulary.specials.items()
         if token in vocabulary.ids
     }
-    if not around.after:
+    if not special_tokens.after:
         named |= {
             theirs: named[f"{role}_token"]
             for role, theirs in (("cls", "bos_token"), ("sep", "eos_token"))
@@ -81,7 +81,7 @@ def write_tokenizer(
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
-        "tokenizer_class": ours.huggingface_class if around.after else _PIPELINE_CLASS,
+        "tokenizer_class": ours.huggingface_class if special_tokens.after else _PIPELINE_CLASS,
         "do_lower_case": ours.lowercase,
         "tokenize_chinese_chars": True,
         "strip_accents": None,
@@ -100,22 +100,22 @@ def _marks(vocabulary: Vocabulary) -> list[str]:
     """Special tokens without a role that an objective inserts: sentinels and gap-sentence masks."""
     sentinels = [vocabulary.tokens[index] for index in vocabulary.sentinels]
     taken = {*vocabulary.specials.values()}
-    gaps = [mark for mark in GAP_MARKS if mark in vocabulary.ids and mark not in taken]
+    gaps = [mark for mark in GAP_TOKENS if mark in vocabulary.ids and mark not in taken]
     return [*sentinels, *gaps]
 
 
 def _template(
-    vocabulary: Vocabulary, around: SpecialTokens, *, double: bool, second: int
+    vocabulary: Vocabulary, special_tokens: SpecialTokens, *, double: bool, second: int
 ) -> processors.PostProcessor:
     """The template that adds special tokens to one text and to a pair of texts.
 
     `double`: whether two end tokens separate a pair. `second`: the segment id of the second text.
     """
-    begins = around.before and vocabulary.has("cls")
-    used = [role for role, chosen in (("cls", begins), ("sep", around.after)) if chosen]
+    begins = special_tokens.before and vocabulary.has("cls")
+    used = [role for role, chosen in (("cls", begins), ("sep", special_tokens.after)) if chosen]
     specials = [(vocabulary.specials[role], vocabulary.special_id(role)) for role in used]
     first = [vocabulary.specials["cls"]] if begins else []
-    end = [vocabulary.specials["sep"]] if around.after else []
+    end = [vocabulary.specials["sep"]] if special_tokens.after else []
     return processors.TemplateProcessing(
         single=[*first, "$A", *end],
         pair=[

@@ -14,18 +14,18 @@ import tokenizers
 from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
-from ptm.interop.hf.io.numbering import numbering
+from ptm.interop.hf.io.numbering import sentencepiece_ids
 from ptm.interop.hf.io.tokenizer import OPTIONS
-from ptm.interop.hf.io.tokenizer_json import PipelineFile
+from ptm.interop.hf.io.tokenizer_json import TokenizerJson
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.specials import special_roles
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
-_LISTS = ("wordpiece", "char", "space")
+_WORD_LIST_TYPES = ("wordpiece", "char", "space")
 _END_OF_WORD = "</w>"
 _MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
-_EXTRA = re.compile(r"^extra(\d+)$", re.MULTILINE)
+_UER_SENTINEL = re.compile(r"^extra(\d+)$", re.MULTILINE)
 _EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 _PROBES = (
     "Hello World, it's the naïve café’s 3,456 Übungen!",
@@ -50,7 +50,7 @@ class HuggingFaceTokenizer:
         """
         kind = self._kind()
         options = dict(self._settings.get(OPTIONS) or {"type": kind})
-        if "lowercase" not in options or kind in _LISTS:
+        if "lowercase" not in options or kind in _WORD_LIST_TYPES:
             options["lowercase"] = self._lowercase(kind)
         if kind == "bpe":
             files = self._bpe_files(options)
@@ -69,21 +69,21 @@ class HuggingFaceTokenizer:
         }
         if kind == "sentencepiece":
             block["special_tokens"] = _with_padding(block)
-        if kind not in _LISTS:
+        if kind not in _WORD_LIST_TYPES:
             self._check_ids(block)
         return block
 
     def _kind(self) -> str:
-        said = self._settings.get(OPTIONS, {}).get("type") or self._settings.get("ptm_type")
-        if said:
-            return str(said)
+        declared = self._settings.get(OPTIONS, {}).get("type") or self._settings.get("ptm_type")
+        if declared:
+            return str(declared)
         if self._sentencepiece_file is not None:
             return "sentencepiece"
         if (self.folder / "vocab.txt").exists():
             return "wordpiece"
         if (self.folder / "vocab.json").exists() and (self.folder / "merges.txt").exists():
             return "bpe"
-        if self._pipeline.merges_characters:
+        if self._pipeline.is_sentencepiece_bpe:
             return "sentencepiece"
         model = self._pipeline.model.get("type")
         if model not in _MODELS:
@@ -99,15 +99,15 @@ class HuggingFaceTokenizer:
         return self._read("tokenizer_config.json")
 
     @cached_property
-    def _pipeline(self) -> PipelineFile:
-        return PipelineFile(self._read("tokenizer.json"))
+    def _pipeline(self) -> TokenizerJson:
+        return TokenizerJson(self._read("tokenizer.json"))
 
     def _lowercase(self, kind: str) -> bool:
         bert = next((n for n in self._pipeline.normalizers() if n["type"] == "BertNormalizer"), {})
-        usual = kind in _LISTS
+        usual = kind in _WORD_LIST_TYPES
         if usual:
-            said = self._settings.get("do_lower_case", bert.get("lowercase", True))
-            return bool(said)
+            setting = self._settings.get("do_lower_case", bert.get("lowercase", True))
+            return bool(setting)
         return any(step["type"] == "Lowercase" for step in self._pipeline.normalizers())
 
     def _check_wordpiece_options(self, *, lowercase: bool) -> None:
@@ -135,7 +135,7 @@ class HuggingFaceTokenizer:
                 "vocabulary is needed."
             )
         tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
-        return self._written("vocab.txt", tokens.encode("utf-8"))
+        return self._temporary_file("vocab.txt", tokens.encode("utf-8"))
 
     def _with_sentinels(self, vocab: Path) -> Path:
         """The vocabulary with sentinels named as in ptm.
@@ -143,9 +143,11 @@ class HuggingFaceTokenizer:
         UER-py's T5 models on the Hub name them extra0; ptm names them <extra_id_0>.
         """
         text = vocab.read_text(encoding="utf-8")
-        if self._config.get("model_type") != "t5" or not _EXTRA.search(text):
+        if self._config.get("model_type") != "t5" or not _UER_SENTINEL.search(text):
             return vocab
-        return self._written("vocab.txt", _EXTRA.sub(r"<extra_id_\1>", text).encode("utf-8"))
+        return self._temporary_file(
+            "vocab.txt", _UER_SENTINEL.sub(r"<extra_id_\1>", text).encode("utf-8")
+        )
 
     def _bpe_files(self, options: dict[str, Any]) -> dict[str, Path]:
         names = {"vocab": self.folder / "vocab.json", "merges": self.folder / "merges.txt"}
@@ -169,8 +171,10 @@ class HuggingFaceTokenizer:
             raise UserError(f"{self.folder}: vocab.json or merges.txt is missing.")
         tokens = {token: i for i, token in enumerate(self._pipeline.tokens())}
         return {
-            "vocab": self._written("vocab.json", json.dumps(tokens, ensure_ascii=False).encode()),
-            "merges": self._written(
+            "vocab": self._temporary_file(
+                "vocab.json", json.dumps(tokens, ensure_ascii=False).encode()
+            ),
+            "merges": self._temporary_file(
                 "merges.txt", merges_text(self._pipeline.merges()).encode("utf-8")
             ),
         }
@@ -183,13 +187,13 @@ class HuggingFaceTokenizer:
             )
 
     @property
-    def puts_start(self) -> bool:
+    def adds_start(self) -> bool:
         """Whether the tokenizer adds the start token before a text by default, as LLaMA's does."""
-        said = self._settings.get("add_bos_token")
-        if said is not None:
-            return bool(said)
+        setting = self._settings.get("add_bos_token")
+        if setting is not None:
+            return bool(setting)
         if self._pipeline:
-            return self._pipeline.puts_start
+            return self._pipeline.adds_start
         return self._config.get("model_type") == "llama"
 
     @cached_property
@@ -199,7 +203,7 @@ class HuggingFaceTokenizer:
 
     def _sentencepiece_files(self, options: dict[str, Any]) -> dict[str, Path]:
         if OPTIONS not in self._settings:
-            options |= numbering(
+            options |= sentencepiece_ids(
                 self._sentencepiece_file, self._pipeline.model, self._settings, self._config
             )
             if str(self._settings.get("tokenizer_class", "")).startswith("Albert"):
@@ -213,7 +217,7 @@ class HuggingFaceTokenizer:
                 content = self._pipeline.sentencepiece(fairseq=options["ids"] == "fairseq")
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
-            path = self._written("extracted.model", content)
+            path = self._temporary_file("extracted.model", content)
         return {"model": path}
 
     def _check_ids(self, block: dict[str, Any]) -> None:
@@ -239,7 +243,7 @@ class HuggingFaceTokenizer:
                     f"ptm would split it into {shown} …."
                 )
 
-    def _written(self, name: str, content: bytes) -> Path:
+    def _temporary_file(self, name: str, content: bytes) -> Path:
         """Write a temporary file, kept until the process ends since a returned block names it."""
         folder = tempfile.TemporaryDirectory(prefix="ptm-tokenizer-")
         _EXTRACTS.append(folder)

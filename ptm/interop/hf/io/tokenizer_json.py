@@ -12,7 +12,7 @@ from ptm.text.tokenizers.sentencepiece_file import SPACE, bpe_model, unigram_mod
 _AS_SENTENCEPIECE = ("Precompiled", "Strip", "NFC", "Lowercase")
 
 
-class PipelineFile:
+class TokenizerJson:
     """The content of a `tokenizer.json`; empty if the file is absent."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class PipelineFile:
         return next((step for step in steps if step.get("type") == kind), {})
 
     @property
-    def puts_start(self) -> bool:
+    def adds_start(self) -> bool:
         """Whether the post-processor adds a special token before a text."""
         step = self.content.get("post_processor") or {}
         steps = step.get("processors", [step])
@@ -66,7 +66,7 @@ class PipelineFile:
         return [(left, right) for left, right in pairs]
 
     @property
-    def merges_characters(self) -> bool:
+    def is_sentencepiece_bpe(self) -> bool:
         """Whether the model is SentencePiece's byte-pair encoding (as LLaMA's), not byte-level."""
         steps = (*self.normalizers(), self.pre_tokenizer("Metaspace"))
         marks_spaces = any(SPACE in step.values() for step in steps)
@@ -79,7 +79,7 @@ class PipelineFile:
         `fairseq`: whether the ids are in the order of XLM-R. Raises UserError if no SentencePiece
         model is equivalent.
         """
-        return self._merged() if self.merges_characters else self._unigrams(fairseq=fairseq)
+        return self._merged() if self.is_sentencepiece_bpe else self._unigrams(fairseq=fairseq)
 
     def _unigrams(self, *, fairseq: bool) -> bytes:
         steps = self.normalizers()

@@ -15,13 +15,13 @@ from ptm.interop.hf.shared.encoder_decoder import (
     OUTPUT,
     OUTPUT_BIAS,
     WORDS,
-    Fixed,
-    Parts,
+    FamilyOptions,
+    NameMap,
     Stacks,
-    module,
+    module_names,
 )
 from ptm.interop.hf.shared.naming import KINDS, check_table_sizes
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, our_activation
+from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -39,7 +39,7 @@ _LAYER = {
     "feed_forward.down": ("fc2",),
     "feed_forward_norm": ("final_layer_norm",),
 }
-_CROSSING = {
+_CROSS_ATTENTION = {
     "cross_attention.query": ("encoder_attn.q_proj",),
     "cross_attention.key_value": tuple(f"encoder_attn.{part}_proj" for part in "kv"),
     "cross_attention.output": ("encoder_attn.out_proj",),
@@ -51,13 +51,13 @@ SIDES = {"encoder": "embedding", "decoder": "target_embedding"}
 
 def fixed(
     norm_position: str, embedding: Mapping[str, Any], *, expressible: Collection[str]
-) -> Fixed:
+) -> FamilyOptions:
     """Options that every model of the family has, and options that its config can express.
 
     `embedding`: fixed options of both embeddings. `said`: embedding options that the config can
     express beside `positions` and `scaled`.
     """
-    return Fixed(
+    return FamilyOptions(
         stack={"norm_position": norm_position, "norm_epsilon": EPSILON},
         embedding=embedding,
         expressible=("activation",),
@@ -65,7 +65,9 @@ def fixed(
     )
 
 
-def unsupported_reason(model: ModelBlock, objective: Objective, options: Fixed) -> str | None:
+def unsupported_reason(
+    model: ModelBlock, objective: Objective, options: FamilyOptions
+) -> str | None:
     """Why a model does not fit a family with these options; None if it does."""
     reason = encoder_decoder.unsupported_reason(model, objective, options, alike=("activation",))
     if reason is not None:
@@ -113,8 +115,8 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
     }
 
 
-def to_theirs(
-    tensors: Tensors, model: ModelBlock, objective: Objective, outside: Parts
+def to_hf_names(
+    tensors: Tensors, model: ModelBlock, objective: Objective, outside: NameMap
 ) -> dict[str, Tensor]:
     """All tensors but the positions, under transformers' names.
 
@@ -123,7 +125,7 @@ def to_theirs(
     """
     stacks = Stacks.of(model, objective)
     layers = {"encoder": stacks.encoder.layers, "decoder": stacks.decoder.layers}
-    found = encoder_decoder.to_theirs(tensors, {**_parts(layers), **outside})
+    found = encoder_decoder.split_and_rename(tensors, {**_parts(layers), **outside})
     if not stacks.head.tied:
         # transformers ties the three word embeddings only if the output is tied too.
         found |= dict.fromkeys(_COPIES, tensors[WORDS])
@@ -166,7 +168,7 @@ def blocks_of(
             "layers": config[f"{side}_layers"],
             "heads": config[f"{side}_attention_heads"],
             "feed_forward_size": config[f"{side}_ffn_dim"],
-            "activation": our_activation(config, "activation_function"),
+            "activation": activation_from_config(config, "activation_function"),
             **stack,
         }
         for side in SIDES
@@ -184,7 +186,9 @@ def blocks_of(
     }
 
 
-def from_theirs(theirs: Tensors, config: Mapping[str, Any], outside: Parts) -> dict[str, Tensor]:
+def from_hf_names(
+    theirs: Tensors, config: Mapping[str, Any], outside: NameMap
+) -> dict[str, Tensor]:
     """All tensors but the positions under canonical names; `theirs` has full names.
 
     A checkpoint without an output bias gets zeros. Raises UserError where layers, tied tensors or
@@ -199,7 +203,7 @@ def from_theirs(theirs: Tensors, config: Mapping[str, Any], outside: Parts) -> d
     encoder_decoder.check_tied_copies(theirs, _WORDS, (*_COPIES, _OUTPUT) if tied else _COPIES)
     check_table_sizes(theirs, config, {"vocab_size": _WORDS})
     parts = {**_parts(layers), **outside}
-    found = encoder_decoder.from_theirs(theirs, parts, optional=(OUTPUT,))
+    found = encoder_decoder.rename_and_concatenate(theirs, parts, optional=(OUTPUT,))
     if tied:
         found.pop(OUTPUT, None)
     words = found[WORDS]
@@ -213,6 +217,6 @@ def _parts(layers: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     for side, count in layers.items():
         for index in range(count):
             ours, theirs = f"{side}_{index:02}.", f"model.{side}.layers.{index}."
-            for mine, names in (_LAYER | _CROSSING if side == "decoder" else _LAYER).items():
-                parts |= module(f"{ours}{mine}", [f"{theirs}{name}" for name in names], KINDS)
+            for mine, names in (_LAYER | _CROSS_ATTENTION if side == "decoder" else _LAYER).items():
+                parts |= module_names(f"{ours}{mine}", [f"{theirs}{name}" for name in names], KINDS)
     return parts

@@ -53,7 +53,7 @@ def unsupported_reason(
     )
 
 
-def whole_heads(model: ModelBlock) -> str | None:
+def nonstandard_heads_reason(model: ModelBlock) -> str | None:
     """Why the attention is not plain multi-head attention of the hidden size; None if it is."""
     encoder = plain_encoder(model)
     shape = encoder.head_shape

@@ -20,14 +20,14 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 Tensors = Mapping[str, Tensor]
-Parts = Mapping[str, tuple[str, ...]]
+NameMap = Mapping[str, tuple[str, ...]]
 """Canonical name to the names of transformers' tensors that, concatenated by rows, make it up."""
 
 WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_bias.bias"
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FamilyOptions:
     """Options that every model of a family has, of both stacks and of both embeddings.
 
     `said`, `expressible_of_embedding`: the options of each that the family's config can express.
@@ -58,7 +58,7 @@ class Stacks:
 
 
 def unsupported_reason(
-    model: ModelBlock, objective: Objective, fixed: Fixed, *, alike: Collection[str] = ()
+    model: ModelBlock, objective: Objective, fixed: FamilyOptions, *, alike: Collection[str] = ()
 ) -> str | None:
     """Why a model is not an encoder-decoder transformer with the options `fixed`; None if it is.
 
@@ -115,7 +115,7 @@ def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
     }
 
 
-def to_theirs(tensors: Tensors, parts: Parts) -> dict[str, Tensor]:
+def split_and_rename(tensors: Tensors, parts: NameMap) -> dict[str, Tensor]:
     """The canonical tensors of `parts`, split by rows and renamed; missing ones are left out."""
     return {
         name: piece
@@ -125,8 +125,10 @@ def to_theirs(tensors: Tensors, parts: Parts) -> dict[str, Tensor]:
     }
 
 
-def from_theirs(theirs: Tensors, parts: Parts, *, optional: Collection[str]) -> dict[str, Tensor]:
-    """The inverse of `to_theirs`; `optional`: canonical names that may be missing.
+def rename_and_concatenate(
+    theirs: Tensors, parts: NameMap, *, optional: Collection[str]
+) -> dict[str, Tensor]:
+    """The inverse of `to_hf_names`; `optional`: canonical names that may be missing.
 
     Raises KeyError for another missing tensor, UserError for parts of different shapes.
     """
@@ -165,7 +167,7 @@ def check_tied_copies(theirs: Tensors, words: str, copies: Collection[str]) -> N
             )
 
 
-def module(
+def module_names(
     ours: str, theirs: Collection[str], kinds: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """Names of a module's tensors (`kinds`: weight, bias), canonical name to transformers'."""

@@ -44,7 +44,7 @@ def _inside(layers: int) -> Iterator[tuple[str, str, bool]]:
                 yield f"{ours}{mine}.{kind}", f"{theirs}{name}.{kind}", False
 
 
-def to_theirs(tensors: Tensors, outside: Mapping[str, str], *, layers: int) -> dict[str, Tensor]:
+def to_hf_names(tensors: Tensors, outside: Mapping[str, str], *, layers: int) -> dict[str, Tensor]:
     """Canonical tensors under transformers' names; `outside`: names of tensors outside layers."""
     found = {theirs: tensors[ours] for ours, theirs in outside.items()}
     for ours, theirs, transposed in _inside(layers):
@@ -54,10 +54,10 @@ def to_theirs(tensors: Tensors, outside: Mapping[str, str], *, layers: int) -> d
     return found
 
 
-def from_theirs(
+def from_hf_names(
     tensors: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    """The inverse of `to_theirs`; the output matrix of an untied head may be missing.
+    """The inverse of `to_hf_names`; the output matrix of an untied head may be missing.
 
     Raises KeyError for another missing tensor, UserError for tensors that contradict the config.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptm.component import Config
 from ptm.errors import UserError
-from ptm.interop.weight_checks import check_word_embedding, joined
+from ptm.interop.weight_checks import check_word_embedding, concatenated
 
 Tensors = Mapping[str, Tensor]
 KINDS = ("weight", "bias")
@@ -50,7 +50,7 @@ class Naming:
                 yield f"encoder_{index:02}.{ours}", f"{self.layer}{index}.{theirs}"
 
 
-def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Tensor]:
+def to_hf_names(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Tensor]:
     """Encoder and head under transformers' names; absent embedding matrices are left out.
 
     A model without an output bias gets zeros.
@@ -76,10 +76,10 @@ def to_theirs(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, Ten
     return found
 
 
-def from_theirs(
+def from_hf_names(
     theirs: Tensors, naming: Naming, *, layers: int, width: int, tied: bool
 ) -> dict[str, Tensor]:
-    """The inverse of `to_theirs`; tensors not in `naming` are left out, a head may be missing.
+    """The inverse of `to_hf_names`; tensors not in `naming` are left out, a head may be missing.
 
     Raises KeyError for another missing tensor, UserError for layers beyond `layers` and for a
     query, key or value that is not of the hidden size `width`.
@@ -92,7 +92,9 @@ def from_theirs(
     for index in range(layers):
         for kind in KINDS:
             names = [f"{naming.layer}{index}.{part}.{kind}" for part in naming.attention]
-            found[f"encoder_{index:02}.attention.qkv.{kind}"] = joined(theirs, names, width=width)
+            found[f"encoder_{index:02}.attention.qkv.{kind}"] = concatenated(
+                theirs, names, width=width
+            )
     for ours, name in (*naming.modules_of(layers), *naming.head.items()):
         for kind in KINDS:
             if f"{name}.{kind}" in theirs or ours not in naming.head:

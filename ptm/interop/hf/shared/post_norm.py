@@ -42,7 +42,7 @@ def unsupported_reason(
     encoder, embedding = model.encoder, model.embedding
     if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
         return "the encoder is not a post-norm transformer"
-    if not embedding.layer_norm or not embedding.learns_positions:
+    if not embedding.layer_norm or not embedding.has_position_table:
         return "the embedding has no layer norm or no learned positions"
     if embedding.size not in (None, encoder.hidden_size):
         return "model.embedding.size is not model.encoder.hidden_size"
@@ -99,7 +99,7 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
     }
 
 
-def our_activation(config: Mapping[str, Any], key: str) -> str:
+def activation_from_config(config: Mapping[str, Any], key: str) -> str:
     """ptm's name of the config's activation under `key`. Raises UserError for an unknown one."""
     named = config.get(key, "gelu")
     for ours, theirs in ACTIVATIONS.items():
@@ -140,7 +140,7 @@ def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str,
                 "hidden_size": config["hidden_size"],
                 "heads": config["num_attention_heads"],
                 "feed_forward_size": config["intermediate_size"],
-                "activation": our_activation(config, "hidden_act"),
+                "activation": activation_from_config(config, "hidden_act"),
                 "norm_epsilon": float(config.get("layer_norm_eps", 1e-12)),
             },
             "init": {"std": float(config.get("initializer_range", 0.02))},

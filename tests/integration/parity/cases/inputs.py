@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tests.support.bert_pairs import POSITIONS, Rows, laid_out, packed, ptm_logits
+from tests.support.bert_pairs import POSITIONS, Rows, lay_out_rows, packed, ptm_logits
 
 Batch = dict[str, Tensor]
 Model = Callable[[Batch], Mapping[str, Tensor]]
@@ -52,7 +52,7 @@ class OneSided:
 
     @cached_property
     def _padded(self) -> Rows:
-        return laid_out([[ids] for ids in self.examples], pad=self.pad)
+        return lay_out_rows([[ids] for ids in self.examples], pad=self.pad)
 
     @property
     def padded(self) -> Batch:
@@ -63,7 +63,7 @@ class OneSided:
         return packed(self.examples, columns=POSITIONS).tensors
 
     def single(self, index: int) -> Batch:
-        return laid_out([[self.examples[index]]]).tensors
+        return lay_out_rows([[self.examples[index]]]).tensors
 
     def ptm_logits(self, model: Model, batch: Batch) -> Tensor:
         return ptm_logits(model, Rows(batch, self.examples))
@@ -90,7 +90,7 @@ class TwoSided:
     def rows(self, rows: Sequence[Sequence[int]]) -> Batch:
         """RecipeSource and target tensors; each row holds the examples with these indexes."""
         source, target = (
-            laid_out([[side[index] for index in row] for row in rows]).tensors
+            lay_out_rows([[side[index] for index in row] for row in rows]).tensors
             for side in (self.sources, self.targets)
         )
         names = ("input_ids", "position_ids", "segment_ids", "example_ids")

@@ -15,7 +15,7 @@ from ptm.components.objectives.lm import Lm
 from ptm.components.transformer_stack import PositionBias
 from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel
-from ptm.nn.key_value_cache import remembering
+from ptm.nn.key_value_cache import use_cache
 from ptm.recipe.model_block import ModelBlock
 
 WORDS = 60
@@ -123,7 +123,7 @@ def test_decoding_token_by_token_equals_one_call(model: PlainModel) -> None:
     decoder = {name for name in tensors if name.startswith("decoder_")}
     with torch.no_grad():
         whole = model(tensors)["logits"][:, :5]
-        with remembering(model):
+        with use_cache(model):
             # The encoder would cache too, so only the decoder's part of the plan is called again.
             found = []
             memory = random_memory(model, tensors)

@@ -27,9 +27,9 @@ def test_position_0_is_the_row_after_the_offset() -> None:
 
 
 def test_the_offset_reduces_the_longest_sequence() -> None:
-    assert config_of(positions=514, position_offset=2).longest_sequence == 512
-    assert config_of().longest_sequence == 512
-    assert config_of(of=["word", "sinusoidal"]).longest_sequence is None
+    assert config_of(positions=514, position_offset=2).max_sequence_length == 512
+    assert config_of().max_sequence_length == 512
+    assert config_of(of=["word", "sinusoidal"]).max_sequence_length is None
 
 
 def test_the_segment_table_has_one_row_more_than_segments() -> None:

@@ -37,7 +37,7 @@ class PairRows:
         self.vocabulary = vocabulary
         self.objective = objective
         examples = objective.index(
-            Documents(store), size=SIZE, vocabularies=Vocabularies.one(vocabulary), seed=7
+            Documents(store), size=SIZE, vocabularies=Vocabularies.shared(vocabulary), seed=7
         )
         assert isinstance(examples, Pairs)
         self.pairs = examples
@@ -53,7 +53,7 @@ class PairRows:
         return self.objective.collate(
             self.pairs.texts(self.store, placement.example),
             placement,
-            vocabularies=Vocabularies.one(self.vocabulary),
+            vocabularies=Vocabularies.shared(self.vocabulary),
             random_source=RandomSource(7, "train"),
         )
 

@@ -27,7 +27,7 @@ KINDS = {
 
 def whole(objective: Lm, store: TokenStore, vocabulary: Vocabulary) -> MicroBatch:
     """All rows of a store at once."""
-    both = Vocabularies.one(vocabulary)
+    both = Vocabularies.shared(vocabulary)
     examples = objective.index(Documents(store), size=SIZE, vocabularies=both, seed=7)
     lengths = objective.row_lengths(examples)
     rows = pack_sides(lengths, SIZE)

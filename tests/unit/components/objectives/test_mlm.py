@@ -36,7 +36,7 @@ class Batches:
         self.vocabulary = vocabulary
         self.objective = objective
         self.examples: Examples = objective.index(
-            Documents(store), size=SIZE, vocabularies=Vocabularies.one(vocabulary), seed=7
+            Documents(store), size=SIZE, vocabularies=Vocabularies.shared(vocabulary), seed=7
         )
         self.lengths = objective.row_lengths(self.examples)
         count = len(self.lengths)
@@ -58,7 +58,7 @@ class Batches:
         return self.objective.collate(
             self.examples.texts(self.store, placement.example),
             placement,
-            vocabularies=Vocabularies.one(self.vocabulary),
+            vocabularies=Vocabularies.shared(self.vocabulary),
             random_source=RandomSource(7, "train"),
         )
 

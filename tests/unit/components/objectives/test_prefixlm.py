@@ -41,7 +41,7 @@ def make_rows(build_store: BuildStore, tmp_path: Path, tiny_vocab: Path) -> Make
         vocabulary = WordPiece(type="wordpiece", vocab=str(tiny_vocab)).load().vocabulary
         return TwoSideRows(
             store,
-            Vocabularies.one(vocabulary),
+            Vocabularies.shared(vocabulary),
             PrefixLm(type="prefixlm"),
             RowSize(size, size),
             packing=packing,

@@ -22,7 +22,7 @@ from ptm.text.vocabulary import Vocabularies, Vocabulary
 
 ROLES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 WORDS = (*ROLES.values(), *(f"<extra_id_{n}>" for n in range(8)), *"abcdefghijkl")
-BOTH = Vocabularies.one(Vocabulary(WORDS, ROLES, "vocab.txt"))
+BOTH = Vocabularies.shared(Vocabulary(WORDS, ROLES, "vocab.txt"))
 PAD, CLS, SEP = 0, 2, 3
 
 

@@ -175,7 +175,7 @@ def test_padded_pairs_do_not_count_in_loss_and_accuracy(packed: PairRows) -> Non
     shorter = packed.objective.metric_sums(
         {**outputs, "pair_logits": outputs["pair_logits"][:count]}, cut
     )
-    name = packed.objective.pair_name
+    name = packed.objective.metric_prefix
     assert sums[f"{name}_loss"].item() == pytest.approx(shorter[f"{name}_loss"].item())
     assert sums[f"{name}_accuracy"] == shorter[f"{name}_accuracy"] <= count
 

@@ -60,7 +60,7 @@ class DenoisedRows:
     ) -> None:
         self.store, self.vocabulary = store, vocabulary
         self.objective, self.size = objective, size
-        self.vocabularies = Vocabularies.one(vocabulary)
+        self.vocabularies = Vocabularies.shared(vocabulary)
         index = objective.index(Documents(store), size=size, vocabularies=self.vocabularies, seed=7)
         # Serialise, as when the index is read from disk.
         self.examples = objective.index_type.from_arrays(index.to_arrays())

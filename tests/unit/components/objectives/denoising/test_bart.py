@@ -91,7 +91,7 @@ def test_held_out_documents_of_one_sentence_are_accepted(
     found = Bart(type="bart").index(
         Documents(store, held_out=True),
         size=RowSize(16, 16),
-        vocabularies=Vocabularies.one(letter_vocabulary),
+        vocabularies=Vocabularies.shared(letter_vocabulary),
         seed=7,
     )
     assert found.lengths.tolist() == [2, 2]

@@ -159,7 +159,7 @@ def test_no_group_is_too_long_for_either_side(
     index = Gsg(type="gsg", rate=rate).index(
         Documents(sentence_store),
         size=RowSize(64, 24),
-        vocabularies=Vocabularies.one(vocabulary),
+        vocabularies=Vocabularies.shared(vocabulary),
         seed=7,
     )
     assert isinstance(index, SentenceGroups)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.arrays import visited
-from ptm.components.objectives.masking.grouping import PhraseTrie, ngram_units, phrase_tokens
+from ptm.components.objectives.masking.grouping import PhraseTrie, inner_phrase_tokens, ngram_units
 from ptm.components.objectives.masking.units import Units, token_units, word_units
 from ptm.rng import stream_keys
 
@@ -30,7 +30,7 @@ def inside(
 ) -> list[bool]:
     ids = np.array([4 if token is None else token for token in text], dtype=np.int64)
     broken = ids == 4
-    flags = phrase_tokens(
+    flags = inner_phrase_tokens(
         PhraseTrie.of(phrases, VOCABULARY),
         ids,
         np.where(broken, -1, np.cumsum(broken)),
@@ -84,7 +84,7 @@ def test_a_phrase_never_contains_a_token_between_segments() -> None:
 
 def test_a_phrase_ends_with_its_segment() -> None:
     # Like the border between two examples without a special token.
-    flags = phrase_tokens(
+    flags = inner_phrase_tokens(
         PhraseTrie.of([[0, 1]], VOCABULARY),
         np.array([0, 1, 0, 1]),
         np.array([0, 1, 1, 1]),

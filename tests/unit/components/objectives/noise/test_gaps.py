@@ -10,10 +10,10 @@ import pytest
 from ptm.components.objectives.noise.gaps import (
     gap_counts,
     lead_sentences,
-    longest_gap_sides,
+    max_gap_side_lengths,
     principal_sentences,
     random_sentences,
-    without_gaps,
+    remove_sentences,
 )
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 
@@ -147,7 +147,7 @@ def test_principal_may_take_the_last_sentence(sequential: bool, unique: bool) ->
 def test_the_text_is_restored_from_source_and_target(documents: RealTexts) -> None:
     each = documents.each
     for gaps in selections(documents).values():
-        result = without_gaps(documents.tokens, documents.parts, gaps, mask_id=MASK)
+        result = remove_sentences(documents.tokens, documents.parts, gaps, mask_id=MASK)
         sources = split(result.source, result.source_lengths)
         targets = split(result.target, result.target_lengths)
         for index, sentences in enumerate(documents.sentences):
@@ -166,7 +166,7 @@ def test_the_text_is_restored_from_source_and_target(documents: RealTexts) -> No
 def test_source_and_target_keep_the_order_of_a_small_example() -> None:
     gaps = np.array([[True, False, False, True], [False, True, False, False]])
     parts = np.array([[2, 1, 1, 2], [1, 2, 1, 0]])
-    result = without_gaps(np.arange(10), parts, gaps, mask_id=MASK)
+    result = remove_sentences(np.arange(10), parts, gaps, mask_id=MASK)
     assert result.source.tolist() == [MASK, 2, 3, MASK, 6, MASK, 9]
     assert result.source_lengths.tolist() == [4, 3]
     assert result.target.tolist() == [0, 1, 4, 5, 7, 8]
@@ -175,16 +175,16 @@ def test_source_and_target_keep_the_order_of_a_small_example() -> None:
 
 def test_sides_are_never_longer_than_their_bounds(documents: RealTexts) -> None:
     parts = documents.parts
-    bounds = longest_gap_sides(parts[parts > 0], (parts > 0).sum(axis=1), RATE)
+    bounds = max_gap_side_lengths(parts[parts > 0], (parts > 0).sum(axis=1), RATE)
     for gaps in selections(documents).values():
-        result = without_gaps(documents.tokens, documents.parts, gaps, mask_id=MASK)
+        result = remove_sentences(documents.tokens, documents.parts, gaps, mask_id=MASK)
         assert (result.source_lengths <= bounds[:, 0]).all()
         assert (result.target_lengths <= bounds[:, 1]).all()
 
 
 def test_the_bounds_of_the_sides_are_tight() -> None:
     lengths, sentences = np.array([4, 1, 2, 9, 3, 5]), np.array([4, 2])
-    sides = longest_gap_sides(lengths, sentences, 0.5)
+    sides = max_gap_side_lengths(lengths, sentences, 0.5)
     assert sides.tolist() == [[16 - 3 + 2, 13], [8 - 3 + 1, 5]]
 
 

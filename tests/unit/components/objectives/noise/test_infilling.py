@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ptm.components.objectives.noise import Infilling, Noised, infilled
+from ptm.components.objectives.noise import Infilling, NoisedTexts, infill
 from ptm.components.objectives.noise.geometric_infilling import GeometricInfilling
-from ptm.components.objectives.noise.infilling import permuted
+from ptm.components.objectives.noise.infilling import shuffle_sentences
 from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from tests.unit.components.objectives.noise.conftest import RealTexts, keys_of, split
 
@@ -20,15 +20,15 @@ KINDS: dict[str, Infilling] = {
 every_kind = pytest.mark.parametrize("noise", KINDS.values(), ids=KINDS.keys())
 
 
-def noised(noise: Infilling, texts: RealTexts, epoch: int = 0) -> Noised:
+def noised(noise: Infilling, texts: RealTexts, epoch: int = 0) -> NoisedTexts:
     keys = keys_of(texts.lengths.size, epoch)
-    return infilled(texts.tokens, texts.parts, noise, keys, mask_id=MASK)
+    return infill(texts.tokens, texts.parts, noise, keys, mask_id=MASK)
 
 
 def orders(texts: RealTexts, epoch: int = 0) -> list[list[int]]:
     """The tokens of the texts with their sentences shuffled."""
     keys = keys_of(texts.lengths.size, epoch)
-    return split(permuted(texts.tokens, texts.parts, keys), texts.lengths)
+    return split(shuffle_sentences(texts.tokens, texts.parts, keys), texts.lengths)
 
 
 # Nothing is lost
@@ -47,9 +47,9 @@ def test_unmasked_tokens_are_those_of_the_permuted_text_in_order(
 ) -> None:
     result = noised(noise, documents)
     spans = noise.draw(documents.lengths, keys_of(documents.lengths.size))
-    hidden = np.zeros(documents.tokens.size, dtype=bool)
-    hidden[spans.tokens] = True
-    flags = split(hidden, documents.lengths)
+    noise_counts = np.zeros(documents.tokens.size, dtype=bool)
+    noise_counts[spans.tokens] = True
+    flags = split(noise_counts, documents.lengths)
     sources = split(result.source, result.source_lengths)
     for source, text, masked in zip(sources, orders(documents), flags, strict=True):
         expected = [token for token, gone in zip(text, masked, strict=True) if not gone]
@@ -94,7 +94,9 @@ def test_all_orders_of_sentences_are_equally_likely() -> None:
     texts = 12_000
     tokens = np.tile([1, 2, 2, 3], texts)
     parts = np.tile([1, 2, 0, 1], (texts, 1))
-    found = Counter(map(tuple, split(permuted(tokens, parts, keys_of(texts)), np.full(texts, 4))))
+    found = Counter(
+        map(tuple, split(shuffle_sentences(tokens, parts, keys_of(texts)), np.full(texts, 4)))
+    )
     assert len(found) == 6
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
@@ -167,7 +169,7 @@ def test_all_orders_of_spans_and_kept_tokens_are_equally_likely() -> None:
     texts = 20_000
     lengths = np.full(texts, 5)
     spans = noise.draw(lengths, keys_of(texts))
-    found = Counter(map(tuple, split(spans.tokens % 5, spans.hidden(texts))))
+    found = Counter(map(tuple, split(spans.tokens % 5, spans.noise_counts(texts))))
     assert len(found) == 10
     assert all(count == pytest.approx(2000, abs=220) for count in found.values())
 
@@ -180,7 +182,7 @@ def test_a_text_has_the_same_noise_in_any_batch(noise: Infilling, documents: Rea
     chosen = np.array([21, 2, 40])
     whole, some = noised(noise, documents), documents.some(chosen)
     sources = split(whole.source, whole.source_lengths)
-    result = infilled(some.tokens, some.parts, noise, keys_of(chosen), mask_id=MASK)
+    result = infill(some.tokens, some.parts, noise, keys_of(chosen), mask_id=MASK)
     assert split(result.source, result.source_lengths) == [sources[one] for one in chosen]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ptm.components.objectives.noise import Noised, SpanNoise, Spans, corrupted
+from ptm.components.objectives.noise import NoisedTexts, SpanNoise, Spans, corrupt_spans
 from ptm.components.objectives.noise.geometric_spans import GeometricSpans
 from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.components.objectives.noise.token_spans import TokenSpans
@@ -28,11 +28,11 @@ every_kind = pytest.mark.parametrize("noise", KINDS.values(), ids=KINDS.keys())
 SENTINELS = 200
 
 
-def noised(noise: SpanNoise, texts: RealTexts, epoch: int = 0) -> Noised:
+def noised(noise: SpanNoise, texts: RealTexts, epoch: int = 0) -> NoisedTexts:
     spans = noise.draw(texts.lengths, keys_of(texts.lengths.size, epoch))
     # Sentinels follow all other tokens, as in a vocabulary file.
     sentinels = texts.vocabulary_size + np.arange(SENTINELS)
-    return corrupted(texts.tokens, texts.lengths, spans, sentinels)
+    return corrupt_spans(texts.tokens, texts.lengths, spans, sentinels)
 
 
 def restored(source: list[int], target: list[int], first_sentinel: int) -> list[int]:
@@ -82,7 +82,7 @@ def test_sentinels_are_used_in_order_and_one_more_closes_the_target(
 def test_the_example_of_the_paper_is_reproduced() -> None:
     # "Thank you for inviting me to your party last week": "for inviting" and "last" are noise.
     spans = Spans(np.array([0, 0]), np.array([2, 8]), np.array([2, 1]))
-    result = corrupted(np.arange(10), np.array([10]), spans, np.array([90, 91, 92]))
+    result = corrupt_spans(np.arange(10), np.array([10]), spans, np.array([90, 91, 92]))
     assert result.source.tolist() == [0, 1, 90, 4, 5, 6, 7, 91, 9]
     assert result.target.tolist() == [90, 2, 3, 91, 8, 92]
     assert (result.source_lengths.tolist(), result.target_lengths.tolist()) == ([9], [6])
@@ -97,24 +97,24 @@ def test_exactly_the_rate_of_the_tokens_is_noise(noise: SpanNoise, pieces: RealT
     spans = noise.draw(lengths, keys_of(lengths.size))
     rate = noise.model_dump()["rate"]
     expected = [min(max(round(rate * n), 1), n - 1) for n in lengths.tolist()]
-    assert spans.hidden(lengths.size).tolist() == expected
-    assert noise.hidden(lengths).tolist() == expected
+    assert spans.noise_counts(lengths.size).tolist() == expected
+    assert noise.noise_counts(lengths).tolist() == expected
 
 
 def test_the_number_of_paper_spans_follows_from_the_mean_length(pieces: RealTexts) -> None:
     lengths = pieces.lengths
     spans = T5Spans().draw(lengths, keys_of(lengths.size))
-    hidden = spans.hidden(lengths.size)
-    expected = [max(1, round(n / 3)) if n else 0 for n in hidden.tolist()]
+    noise_counts = spans.noise_counts(lengths.size)
+    expected = [max(1, round(n / 3)) if n else 0 for n in noise_counts.tolist()]
     assert spans.counts(lengths.size).tolist() == expected
     long = lengths >= 100
-    assert hidden[long].sum() / sum(np.array(expected)[long]) == pytest.approx(3, abs=0.1)
+    assert noise_counts[long].sum() / sum(np.array(expected)[long]) == pytest.approx(3, abs=0.1)
 
 
 def test_sides_of_512_and_114_hold_568_tokens_as_in_the_reference() -> None:
     # T5 cuts texts to 568 tokens for sides of 512 and 114, each with an end token, but without a
     # closing sentinel.
-    source, target = T5Spans().longest_sides(np.array([568]))[0]
+    source, target = T5Spans().max_side_lengths(np.array([568]))[0]
     assert (source + 1, target - 1 + 1) == (512, 114)
 
 
@@ -132,12 +132,12 @@ def test_geometric_lengths_have_their_mean(
 
 @every_kind
 def test_sides_are_never_longer_than_their_bounds(noise: SpanNoise, pieces: RealTexts) -> None:
-    bounds = noise.longest_sides(pieces.lengths)
+    bounds = noise.max_side_lengths(pieces.lengths)
     result = noised(noise, pieces)
     sides = np.stack([result.source_lengths, result.target_lengths], axis=1)
     assert (sides <= bounds).all()
     counts = noise.draw(pieces.lengths, keys_of(pieces.lengths.size)).counts(pieces.lengths.size)
-    assert (counts < noise.most_sentinels(pieces.lengths)).all()
+    assert (counts < noise.max_sentinels(pieces.lengths)).all()
     if isinstance(noise, T5Spans) and not noise.random_roll:
         assert np.array_equal(sides, bounds)
 
@@ -167,7 +167,7 @@ def masks(noise: SpanNoise, length: int, draws: int) -> Counter[tuple[int, ...]]
     """How often each set of positions is drawn as noise."""
     lengths = np.full(draws, length)
     spans = noise.draw(lengths, keys_of(draws))
-    places = split(spans.tokens % length, spans.hidden(draws))
+    places = split(spans.tokens % length, spans.noise_counts(draws))
     return Counter(tuple(place) for place in places)
 
 
@@ -203,7 +203,7 @@ def test_geometric_spans_may_be_anywhere_in_a_text() -> None:
 def test_a_text_of_one_token_is_kept(noise: SpanNoise) -> None:
     lengths = np.array([1, 2, 1])
     spans = noise.draw(lengths, keys_of(3))
-    result = corrupted(np.arange(4), lengths, spans, np.array([10, 11]))
+    result = corrupt_spans(np.arange(4), lengths, spans, np.array([10, 11]))
     assert result.source_lengths.tolist() == [1, 2, 1]
     assert result.target_lengths.tolist() == [1, 3, 1]
     assert result.source[[0, 3]].tolist() == [0, 3]
