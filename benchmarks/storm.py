@@ -358,7 +358,7 @@ def small_training(folder: Path, *, steps: int, dropout: bool) -> list[str]:
         "train.micro_batch_size=2",
         "checkpoint.every=5",
         "checkpoint.keep=3",
-        "tracking.report_every=1",
+        "tracking.log_every=1",
         f"tracking.evaluate_every={max(1, steps // 5)}",
     ]
     ptm = [str(BIN / "ptm"), "preprocess", *arguments, "name=none"]

@@ -74,7 +74,8 @@ class Examples(ABC):
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """BlockCounts of what the examples leave out: description for the user -> count, if not 0."""
+        """BlockCounts of what the examples leave out: description for the user -> count, if not
+        0."""
         return {}
 
     @abstractmethod

@@ -167,7 +167,7 @@ class Generator:
             room = min(room, embedding.max_sequence_length - prompt_length + 1)
         vocabulary = self._vocabularies.target
         return StopRule(
-            end=vocabulary.special_id("sep"), max_new_tokens=room, pad=vocabulary.special_id("pad")
+            end=vocabulary.special_id("eos"), max_new_tokens=room, pad=vocabulary.special_id("pad")
         )
 
     def _check_can_generate(self) -> None:

@@ -95,7 +95,8 @@ def _what_happened(outcome: LaunchOutcome, notes: RankStatusFiles) -> list[str]:
             return _killed(outcome, notes, rank, number, pid)
         code = dead.code if dead and dead.code > 0 else outcome.launcher_code
         return [
-            f"{_describe_rank(outcome, rank)} exited without recording a reason{_at(found.get(rank))} (exit "
+            f"{_describe_rank(outcome, rank)} exited without recording a "
+            f"reason{_at(found.get(rank))} (exit "
             f"code {code}). See its output above."
         ]
     if first_failed is not None:
@@ -158,8 +159,14 @@ def _report_timeout(outcome: LaunchOutcome, timed_out: Sequence[RankStatus]) -> 
     ]
     missing = [rank for rank in range(outcome.ranks) if rank not in outcome.notes]
     if missing:
-        return [*lines, f"{_describe_rank(outcome, missing[0])} never started: others waited for it."]
-    return [*lines, f"Probably waited for: {_describe_rank(outcome, oldest.rank)}, last seen{_at(oldest)}."]
+        return [
+            *lines,
+            f"{_describe_rank(outcome, missing[0])} never started: others waited for it.",
+        ]
+    return [
+        *lines,
+        f"Probably waited for: {_describe_rank(outcome, oldest.rank)}, last seen{_at(oldest)}.",
+    ]
 
 
 def _last_calls(notes: RankStatusFiles) -> list[str]:

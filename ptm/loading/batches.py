@@ -88,7 +88,8 @@ def evaluation_batches(
 ) -> Iterator[StepBatch]:
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
-    Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones are
+    Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones
+    are
     filled with rows of zeros, which add nothing to sums and counts.
     """
     for first in range(0, len(rows), micro_rows * data_ranks):

@@ -63,8 +63,10 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
         fix = f"{lower} or {upper}" if lower else f"{upper}"
         fewer = max(n for n in range(1, ranks) if global_batch_size % n == 0)
         raise UserError(
-            f"train.global_batch_size = {global_batch_size} does not divide over {ranks} data-parallel "
-            f"ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} rows per rank). Set it to "
+            f"train.global_batch_size = {global_batch_size} does not divide over {ranks} "
+            f"data-parallel "
+            f"ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} rows per "
+            f"rank). Set it to "
             f"{fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
         )
     rows = global_batch_size // ranks

@@ -131,7 +131,7 @@ def _held_out(rows: PackedDataset, generator: Generator) -> Iterator[HeldOut]:
 def _examples_in_row(batch: MicroBatch, row: int, generator: Generator) -> Iterator[HeldOut]:
     tensors = {name: array[row] for name, array in batch.tensors.items() if array.ndim > 1}
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
-    end = generator.target_tokenizer.vocabulary.special_id("sep")
+    end = generator.target_tokenizer.vocabulary.special_id("eos")
     # Examples packed in the row are numbered from 1 in `example_ids`; 0 is padding.
     for example in range(1, int(tensors["example_ids"].max()) + 1):
         here = tensors[f"{side}example_ids"] == example

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ptm.errors import UserError, nearest
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
+COUNTERPARTS = {"bos": "cls", "eos": "sep"}
+"""Roles of models that predict the next token; by default each has the token of the other role."""
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+")
 _SENTINEL = re.compile(r"<extra_id_\d+>")
 _SPECIAL_LOOKING = re.compile(r"[\[<][A-Za-z/_]+[\]>]")
@@ -26,7 +28,11 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
     specials: Mapping[str, str]
-    """Role (`pad`, `unk`, `cls`, `sep`, `mask`) to token; a token may be absent from `tokens`."""
+    """Role (`pad`, `unk`, `cls`, `sep`, `mask`) to token; a token may be absent from `tokens`.
+
+    `bos` and `eos` are included only if they differ from `cls` and `sep`, so that the fingerprint
+    of a tokenizer does not depend on which of the names a recipe uses.
+    """
     source: str
     """The file that it was read from; named in messages."""
     reserved: frozenset[str] = frozenset()
@@ -44,9 +50,14 @@ class Vocabulary:
         """Number of tokens."""
         return len(self.tokens)
 
+    def special_token(self, role: str) -> str:
+        """The special token of `role`, whether or not the vocabulary has it."""
+        token = self.specials.get(role)
+        return self.specials[COUNTERPARTS[role]] if token is None else token
+
     def special_id(self, role: str) -> int:
         """Id of the special token of `role`. Raises UserError if the vocabulary lacks it."""
-        token = self.specials[role]
+        token = self.special_token(role)
         if token not in self.ids:
             raise UserError(
                 f"{self.source}: the vocabulary has no {token} (the {role} token), which is "
@@ -62,7 +73,7 @@ class Vocabulary:
 
     def has(self, role: str) -> bool:
         """Whether the vocabulary has the special token of `role`."""
-        return self.specials[role] in self.ids
+        return self.special_token(role) in self.ids
 
     @cached_property
     def sentinels(self) -> NDArray[np.int64]:
@@ -120,7 +131,8 @@ def sentinel(number: int) -> str:
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """RecipeSource and target vocabulary; the same object unless the recipe has a `target_tokenizer`."""
+    """RecipeSource and target vocabulary; the same object unless the recipe has a
+    `target_tokenizer`."""
 
     source: Vocabulary
     target: Vocabulary

@@ -162,7 +162,8 @@ class Patience:
 class StepSummary:
     """Step totals, stop request and save progress of all ranks.
 
-    `code`: the exit code if any rank has a request to stop. `saving`: the `SaveProgress` of each rank.
+    `code`: the exit code if any rank has a request to stop. `saving`: the `SaveProgress` of each
+    rank.
     """
 
     totals: StepTotals

@@ -66,7 +66,7 @@ def blocks_of(
     return {
         "tokenizer": {"type": tokenizer, "vocab": str(vocab), "lowercase": lowercase},
         "model": {
-            "embedding": {"of": parts, "positions": POSITIONS},
+            "embedding": {"parts": parts, "positions": POSITIONS},
             "encoder": {
                 "type": "transformer",
                 "layers": size.layers,

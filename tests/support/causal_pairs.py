@@ -13,11 +13,11 @@ GROUPS = 2
 """Number of key-value heads of the LLaMA."""
 
 _SIZES = {"type": "transformer", "visibility": "causal", "layers": LAYERS, "hidden_size": WIDTH}
-_TABLES = {"of": ["word", "position"], "layer_norm": False, "positions": POSITIONS}
+_TABLES = {"parts": ["word", "position"], "layer_norm": False, "positions": POSITIONS}
 EMBEDDINGS: Mapping[str, Mapping[str, Any]] = {
     "gpt2": _TABLES,
     "openai_gpt": _TABLES,
-    "llama": {"of": ["word"], "layer_norm": False, "positions": POSITIONS},
+    "llama": {"parts": ["word"], "layer_norm": False, "positions": POSITIONS},
 }
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "gpt2": {

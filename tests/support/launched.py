@@ -26,7 +26,7 @@ RECIPE = QUICKSTART / "roberta-tiny.yaml"
 COMMON = (
     # Three layers can be split into four stages. Each row has one document, or part of one.
     *("model.encoder.layers=3", "data.packing=false", "data.held_out=0.005"),
-    *("train.micro_batch_size=2", "tracking.report_every=1", "checkpoint.every=100"),
+    *("train.micro_batch_size=2", "tracking.log_every=1", "checkpoint.every=100"),
 )
 
 PATIENCE = 100.0

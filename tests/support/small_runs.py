@@ -70,7 +70,7 @@ def small_overrides(store: Path, runs: Path, name: str, *others: str) -> list[st
         "train.micro_batch_size=4",
         "checkpoint.every=4",
         "checkpoint.keep=5",
-        "tracking.report_every=5",
+        "tracking.log_every=5",
         "tracking.evaluate_every=6",
     ]
     last: dict[str, str] = {}
@@ -123,7 +123,7 @@ class Runs:
         The run has one step per change, and reports each step.
         """
         last = len(changes)
-        steps = (f"train.steps={last}", "tracking.report_every=1", "checkpoint.keep=1")
+        steps = (f"train.steps={last}", "tracking.log_every=1", "checkpoint.keep=1")
         for step, change in enumerate(changes, start=1):
             stop_at = step if step < last else None
             code = self.train(name, *overrides, *steps, *change, stop_at=stop_at)

@@ -25,9 +25,9 @@ _T5 = {
     "position_bias": {"buckets": 16, "max_distance": 20},
 }
 _GATED = {**_T5, "feed_forward": "gated", "activation": "gelu_tanh", "head_size": 24}
-_WORDS = {"of": ["word"], "layer_norm": False}
-_BART = {"of": ["word", "position"], "positions": 66, "position_offset": 2}
-_PEGASUS = {"of": ["word", "sinusoidal"], "layer_norm": False, "scaled": True, "positions": 64}
+_WORDS = {"parts": ["word"], "layer_norm": False}
+_BART = {"parts": ["word", "position"], "positions": 66, "position_offset": 2}
+_PEGASUS = {"parts": ["word", "sinusoidal"], "layer_norm": False, "scaled": True, "positions": 64}
 
 
 @dataclass(frozen=True)

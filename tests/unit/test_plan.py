@@ -127,7 +127,7 @@ def test_the_inputs_of_a_masked_model_are_those_of_its_embedding_and_head() -> N
         "example_ids",
         "predicted_positions",
     )
-    bare = block_of(embedding={"of": ["word"]})
+    bare = block_of(embedding={"parts": ["word"]})
     assert plan_of(bare).inputs == ("input_ids", "example_ids", "predicted_positions")
 
 

@@ -15,7 +15,7 @@ class EmbeddingPart(ABC):
     """One vector per token, added to the word embedding."""
 
     name: ClassVar[str]
-    """The name in the recipe's `model.embedding.of` and in parameter names."""
+    """The name in the recipe's `model.embedding.parts` and in parameter names."""
     reads: ClassVar[str]
     """The name of the integer tensor (B, T) that is embedded."""
 

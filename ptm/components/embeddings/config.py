@@ -52,7 +52,7 @@ class EmbeddingConfig(Config):
     cosines alternate (Vaswani et al. 2017). uer: interleaved, but positions count from 2 and the
     wavelengths include both ends of their range."""
 
-    @field_validator("of")
+    @field_validator("parts")
     @classmethod
     def _check_parts(cls, of: tuple[str, ...]) -> tuple[str, ...]:
         known = {WORD, *embedding_parts()}

@@ -1,4 +1,5 @@
-"""TokenizerPool, one class per file. `AnyEncoder` is their union, collected by scanning this package."""
+"""TokenizerPool, one class per file. `AnyEncoder` is their union, collected by scanning this
+package."""
 
 from typing import TYPE_CHECKING
 

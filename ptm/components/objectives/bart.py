@@ -31,7 +31,7 @@ class Bart(Denoising):
     noise: AnyInfilling = PoissonInfilling()
 
     index_type: ClassVar[ExamplesType] = SentenceGroups
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "eos", "mask")
     needs_sentences: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:

@@ -61,10 +61,10 @@ class Denoising(Redraw, NextTokenObjective):
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
         """Return the text as encoder input and the first token of the decoder."""
         vocabulary = vocabularies.source
-        begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
+        begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
         return Prompt(
             begin=begins or (vocabulary.special_id("pad"),),
-            source=(*begins, *text, vocabulary.special_id("sep")),
+            source=(*begins, *text, vocabulary.special_id("eos")),
         )
 
 
@@ -72,8 +72,8 @@ def _encoder_decoder_batch(
     noised: NoisedTexts, placement: Placement, vocabulary: Vocabulary
 ) -> MicroBatch:
     """Return the tensors of both sides: encoder input, decoder input and its targets."""
-    pad, end = vocabulary.special_id("pad"), vocabulary.special_id("sep")
-    begins = (vocabulary.special_id("cls"),) if vocabulary.has("cls") else ()
+    pad, end = vocabulary.special_id("pad"), vocabulary.special_id("eos")
+    begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
     source, source_lengths = add_affixes(
         noised.source, noised.source_lengths, before=begins, after=(end,)
     )

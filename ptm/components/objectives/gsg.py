@@ -54,7 +54,7 @@ class Gsg(Denoising):
     """Count every distinct token once in the scores of principal sentences (Uniq; else Orig)."""
 
     index_type: ClassVar[ExamplesType] = SentenceGroups
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep", "mask")
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "eos", "mask")
     needs_sentences: ClassVar[bool] = True
     min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
 
@@ -146,7 +146,8 @@ class Gsg(Denoising):
         longest = min(room.source // 2, room.target // of_three)
         if longest < 1:
             raise UserError(
-                f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room for a "
+                f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room "
+                f"for a "
                 "sentence. Increase it."
             )
         return longest

@@ -40,7 +40,7 @@ class Lm(NextTokenObjective):
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("pad", "cls", "sep") if self._uses_start_token else ("pad", "sep")
+        return ("pad", "bos", "eos") if self._uses_start_token else ("pad", "eos")
 
     @property
     def _uses_start_token(self) -> bool:
@@ -73,7 +73,7 @@ class Lm(NextTokenObjective):
         return concatenate_documents(
             *documents.ranges,
             size.source + 1,
-            separator=vocabularies.source.special_id("sep"),
+            separator=vocabularies.source.special_id("eos"),
             overlap=1,
             closed=True,
         )
@@ -110,9 +110,9 @@ class Lm(NextTokenObjective):
         """
         vocabulary = vocabularies.source
         if self._uses_start_token:
-            return Prompt(begin=(vocabulary.special_id("cls"), *text))
+            return Prompt(begin=(vocabulary.special_id("bos"), *text))
         if self.concatenate and not text:
-            return Prompt(begin=(vocabulary.special_id("sep"),))
+            return Prompt(begin=(vocabulary.special_id("eos"),))
         return Prompt(begin=tuple(text))
 
 
@@ -129,6 +129,6 @@ def with_boundary_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64
     stream = np.empty(int(lengths.sum()), dtype=np.int64)
     stream[ragged_ranges(first + begins, texts.lengths)] = texts.tokens
     if begins.any():
-        stream[first[begins]] = vocabulary.special_id("cls")
-    stream[(first + lengths - 1)[ends]] = vocabulary.special_id("sep")
+        stream[first[begins]] = vocabulary.special_id("bos")
+    stream[(first + lengths - 1)[ends]] = vocabulary.special_id("eos")
     return stream, lengths

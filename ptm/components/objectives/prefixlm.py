@@ -34,7 +34,7 @@ class PrefixLm(NextTokenObjective):
     index_type: ClassVar[ExamplesType] = SourceTargetPairs
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos")
     segments: ClassVar[int] = 2
     min_sequence_length: ClassVar[int] = _NUM_SPECIALS + 2
 
@@ -88,7 +88,7 @@ class PrefixLm(NextTokenObjective):
         """Return [CLS] text [SEP] as the first segment."""
         vocabulary = vocabularies.source
         return Prompt(
-            begin=(vocabulary.special_id("cls"), *text, vocabulary.special_id("sep")),
+            begin=(vocabulary.special_id("bos"), *text, vocabulary.special_id("eos")),
             segment=PREFIX_SEGMENT,
             next_segment=PREFIX_SEGMENT + 1,
         )

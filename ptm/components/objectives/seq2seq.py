@@ -44,7 +44,7 @@ class Seq2Seq(NextTokenObjective):
     index_type: ClassVar[ExamplesType] = SourceTargetPairs
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "cls", "sep")
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos")
     perplexity_of: ClassVar[str | None] = "lm_nll"
     needs_decoder: ClassVar[bool] = True
 
@@ -97,8 +97,8 @@ class Seq2Seq(NextTokenObjective):
         """Return [CLS] text [SEP] for the encoder and [CLS] for the decoder."""
         source, target = vocabularies.source, vocabularies.target
         return Prompt(
-            begin=(target.special_id("cls"),),
-            source=(source.special_id("cls"), *text, source.special_id("sep")),
+            begin=(target.special_id("bos"),),
+            source=(source.special_id("bos"), *text, source.special_id("eos")),
         )
 
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:

@@ -36,7 +36,7 @@ class T5(Denoising):
     [CLS] if the vocabulary has it, since the end token [SEP] marks the end of the output."""
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
-    special_roles: ClassVar[tuple[str, ...]] = ("pad", "sep")
+    special_roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
     min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
 
     def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
@@ -64,8 +64,13 @@ class T5(Denoising):
 
     @property
     def index_key(self) -> str:
-        # Noise is drawn later, but its options decide how long a text may be.
-        options = "-".join(str(value) for value in self.noise.model_dump().values())
+        # Noise is drawn later, but its options decide how long a text may be. Caches of format 1
+        # have
+        # the kind's former name in their key, and are still read.
+        values = self.noise.model_dump()
+        if values["spans"] == "t5":
+            values["spans"] = "paper"
+        options = "-".join(str(value) for value in values.values())
         return f"t5-{'joined' if self.concatenate else 'pieces'}-{options}"
 
     def index(
@@ -75,7 +80,7 @@ class T5(Denoising):
         longest = self._longest(size)
         if self.concatenate:
             vocabulary = vocabularies.source
-            separator = vocabulary.special_id("cls" if vocabulary.has("cls") else "sep")
+            separator = vocabulary.special_id("bos" if vocabulary.has("bos") else "eos")
             return concatenate_documents(*documents.ranges, longest, separator=separator)
         return chunk_documents(*documents.ranges, longest)
 

@@ -119,7 +119,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
         "shared_groups": 1 if is_shared(config) else None,
     }
     embedding = {
-        "of": _parts(config),
+        "parts": _parts(config),
         "layer_norm": not config.get("remove_embedding_layernorm", False),
         "positions": config.get("max_seq_length", 512),
         "size": size if factorised else None,
@@ -231,7 +231,7 @@ def _check_expressible(model: ModelBlock, encoder: Transformer) -> None:
         "encoder.rotary": encoder.rotary is None,
         "encoder.window": encoder.window is None,
         "encoder.shared_groups": encoder.shared_groups in (None, 1),
-        "embedding.of": set(model.embedding.parts) <= set(_PARTS.values())
+        "embedding.parts": set(model.embedding.parts) <= set(_PARTS.values())
         and model.embedding.has_position_table,
         "embedding.segments": model.embedding.segments <= 2,
     }

@@ -139,7 +139,7 @@ def _embedding(config: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
             'layernorm = "t5" without remove_embedding_layernorm = true is not supported: the '
             "embedding and the layers would have norms of two kinds."
         )
-    found: dict[str, Any] = {"of": [_PARTS[part] for part in parts], "layer_norm": normal}
+    found: dict[str, Any] = {"parts": [_PARTS[part] for part in parts], "layer_norm": normal}
     longest = config.get("max_seq_length", 512)
     if "pos" in parts:
         return {
@@ -231,7 +231,7 @@ def _check_expressible(model: ModelBlock, objective: Objective) -> None:
 def _expressible_embedding_options(model: ModelBlock) -> tuple[str, ...]:
     """Return the options of the embedding that UER-py configs can express."""
     return (
-        *("of", "layer_norm", "positions", "position_offset"),
+        *("parts", "layer_norm", "positions", "position_offset"),
         *(("scaled", "sinusoidal_order") if "sinusoidal" in model.embedding.parts else ()),
         *(("size",) if model.embedding.size == model.encoder.hidden_size else ()),
     )

@@ -14,10 +14,11 @@ from pydantic import Field, field_validator, model_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
-from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles
+from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles, with_counterparts
 from ptm.text.tokenizers.tokenizer import PipelineEncoder, TokenEncoder, Tokenizer
-from ptm.text.vocabulary import ROLES, Vocabulary
+from ptm.text.vocabulary import COUNTERPARTS, ROLES, Vocabulary
 
+_ROLES = (*ROLES, *COUNTERPARTS)
 _FIRST_UNSPACED = "\u2e80"
 """Scripts from this code point on are mostly written without spaces."""
 
@@ -44,9 +45,9 @@ class TokenizerConfig(Config):
     def _known_roles(cls, value: dict[str, str] | str) -> dict[str, str] | str:
         if isinstance(value, dict):
             for role in value:
-                if role not in ROLES:
+                if role not in _ROLES:
                     raise ValueError(
-                        f'"{role}" is not a role of a special token.{nearest(role, ROLES)}'
+                        f'"{role}" is not a role of a special token.{nearest(role, _ROLES)}'
                     )
         return value
 
@@ -162,7 +163,7 @@ class TokenizerConfig(Config):
     def _named_specials(self) -> dict[str, str]:
         """Role to token, as given in the recipe or in the file that `special_tokens` names."""
         if isinstance(self.special_tokens, dict):
-            return self.special_tokens
+            return with_counterparts(self.special_tokens)
         path = Path(self.special_tokens)
         try:
             named = json.loads(path.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ptm.text.vocabulary import ROLES
+from ptm.text.vocabulary import COUNTERPARTS, ROLES
 
 BERT_SPECIALS = {
     "pad": "[PAD]",
@@ -15,7 +15,7 @@ BERT_SPECIALS = {
     "mask": "[MASK]",
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_FALLBACK_NAMES = {"cls": ("bos",), "sep": ("eos",)}
+_FALLBACK_NAMES = {role: (other,) for other, role in COUNTERPARTS.items()}
 
 
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
@@ -32,4 +32,19 @@ def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(token, str):
                 roles[role] = token
                 break
+    return roles
+
+
+def with_counterparts(named: Mapping[str, str]) -> dict[str, str]:
+    """Role to token, where `bos` also names `cls`, and `eos` also names `sep`, unless both are
+    given.
+
+    A `bos` or `eos` that equals its counterpart is left out (see `Vocabulary.specials`).
+    """
+    roles = dict(named)
+    for role, other in COUNTERPARTS.items():
+        if role in roles:
+            roles.setdefault(other, roles[role])
+            if roles[role] == roles[other]:
+                del roles[role]
     return roles

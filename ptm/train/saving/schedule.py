@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointManager:
-    """Saves checkpoints, asynchronously if `checkpoint.write_behind` is set and the engine allows.
+    """Saves checkpoints, asynchronously if `checkpoint.async_save` is set and the engine allows.
 
     All ranks call the same methods in the same order.
     """

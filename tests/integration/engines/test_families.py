@@ -79,7 +79,7 @@ class Files:
             *("data.sequence_length=64", "train.global_batch_size=8", "train.micro_batch_size=4"),
             # Rounding differences grow with the learning rate, at ReLU's kinks in particular.
             "optimizer.learning_rate=1.0e-4",
-            *("data.held_out=0.02", "tracking.report_every=1", "checkpoint.every=100"),
+            *("data.held_out=0.02", "tracking.log_every=1", "checkpoint.every=100"),
         ]
         if words == "words":
             found.append("data.segmenter={type: rjieba}")

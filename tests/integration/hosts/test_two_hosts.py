@@ -23,7 +23,7 @@ from tests.support.two_hosts import NIC, PROJECT, Ended, TwoHosts
 
 SECONDS = 90
 """Time limit of a launch; most take about fifteen seconds."""
-SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
+SMALL = ("train.steps=6", "tracking.log_every=1", "checkpoint.every=6")
 SCRIPT = str(PROJECT / "launch" / "train.py")
 DEEPSPEED = str(Path(sys.executable).with_name("deepspeed"))
 OPENMPI = (

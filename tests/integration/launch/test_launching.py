@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.launch.conftest import ENDLESS, Launch
 
-SMALL = ("train.steps=6", "tracking.report_every=1", "checkpoint.every=6")
+SMALL = ("train.steps=6", "tracking.log_every=1", "checkpoint.every=6")
 SECRET = "sekret123"
 TWO = "--num-gpus=2"
 

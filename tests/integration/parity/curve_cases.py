@@ -149,7 +149,7 @@ CASES = {
         steps=60,
         rate=2e-3,
         head={},
-        embedding={"of": ["word", "position"], "layer_norm": False},
+        embedding={"parts": ["word", "position"], "layer_norm": False},
         encoder={
             "visibility": "causal",
             "activation": "gelu_tanh",
@@ -163,7 +163,7 @@ CASES = {
         steps=60,
         rate=2e-3,
         head={"tied": False},
-        embedding={"of": ["word"], "layer_norm": False},
+        embedding={"parts": ["word"], "layer_norm": False},
         encoder={
             "visibility": "causal",
             "key_value_heads": 1,

@@ -95,7 +95,7 @@ def test_both_trackers_hold_the_reports_before_and_after_a_stop(
 def test_points_after_the_checkpoint_are_superseded_on_resume(runs: Runs) -> None:
     folder = runs.folder / "killed"
     with pytest.raises(Killed):
-        runs.train("killed", *BOTH, "tracking.report_every=3", die_at=11)
+        runs.train("killed", *BOTH, "tracking.log_every=3", die_at=11)
     assert [record["step"] for record in reports(folder)] == [3, 6, 6, 9]
     assert [step for step, _ in scalars(folder)["train/loss"]] == [3, 6, 9]
     assert [row["step"] for row in history(inspected(folder))] == [3, 6, 9]
@@ -103,7 +103,7 @@ def test_points_after_the_checkpoint_are_superseded_on_resume(runs: Runs) -> Non
 
     # The resumed run reports at other steps: no report replaces that of step 9, which must vanish.
     wait_for_the_next_second(folder)
-    assert runs.train("killed", *BOTH, "tracking.report_every=2") == EXIT_DONE
+    assert runs.train("killed", *BOTH, "tracking.log_every=2") == EXIT_DONE
     assert [record["step"] for record in reports(folder)] == [3, 6, 6, 10, 12, 12]
     assert scalars(folder) == expected_scalars(folder)
     assert history(inspected(folder)) == expected_history(folder)
@@ -143,7 +143,7 @@ def test_both_trackers_are_complete_again_after_a_real_kill(runs: Runs) -> None:
     assert [record["step"] for record in reports(folder)] == [5, 6, 10]
     assert scalars(folder) == expected_scalars(folder)
     first_id = run_id(folder)
-    assert runs.train("killed", *BOTH, "tracking.report_every=3") == EXIT_DONE
+    assert runs.train("killed", *BOTH, "tracking.log_every=3") == EXIT_DONE
     assert [record["step"] for record in reports(folder)] == [5, 6, 9, 12, 12]
     assert scalars(folder) == expected_scalars(folder)
     assert history(inspected(folder)) == expected_history(folder)

@@ -54,7 +54,7 @@ def test_after_a_kill_the_server_has_each_step_once_and_in_order(
 ) -> None:
     folder = runs.folder / "online"
     with pytest.raises(Killed):
-        runs.train("online", WITH_WANDB, "tracking.report_every=3", die_at=11)
+        runs.train("online", WITH_WANDB, "tracking.log_every=3", die_at=11)
     (run,) = server.lines
     assert run == run_id(folder)
     sent = without_clock(server.history(run))
@@ -62,12 +62,12 @@ def test_after_a_kill_the_server_has_each_step_once_and_in_order(
     assert [row["step"] for row in sent] == [3, 6, 9]
 
     # The checkpoint is at step 8. W&B keeps the row of step 9.
-    assert runs.train("online", WITH_WANDB, "tracking.report_every=1") == EXIT_DONE
+    assert runs.train("online", WITH_WANDB, "tracking.log_every=1") == EXIT_DONE
     rows = without_clock(server.history(run))
     assert rows == sent + [row for row in expected_history(folder) if row["step"] > 9]
     assert [row["step"] for row in rows] == [3, 6, 9, 10, 11, 12]
     assert list(server.lines) == [run]
-    recipe = load_recipe(*split(runs.arguments("online", WITH_WANDB, "tracking.report_every=1")))
+    recipe = load_recipe(*split(runs.arguments("online", WITH_WANDB, "tracking.log_every=1")))
     config = {k: v["value"] for k, v in server.configs[run].items() if k != "_wandb"}
     expected = recipe.model_dump(mode="json")
     assert expected["tokenizer"].pop("special_tokens") == {}  # W&B sends no empty mapping

@@ -73,7 +73,7 @@ def test_the_weights_after_a_stop_equal_those_of_an_undisturbed_run(runs: Runs) 
 
 def test_the_relative_step_size_is_multiplied_by_the_schedule(runs: Runs) -> None:
     warming = "optimizer={type: adafactor, warmup_init: true}"
-    short = ("schedule={type: linear, warmup: 0}", "train.steps=4", "tracking.report_every=2")
+    short = ("schedule={type: linear, warmup: 0}", "train.steps=4", "tracking.log_every=2")
     assert runs.train("warming", *ADAFACTOR, warming, *short) == EXIT_DONE
     rates = [line["learning_rate"] for line in runs.metrics("warming") if line["split"] == "train"]
     assert rates == pytest.approx([2e-6 * 0.75, 4e-6 * 0.25])

@@ -83,7 +83,7 @@ def test_a_skipped_step_changes_nothing(runs: Runs, inject: Inject, engine: str,
     deepspeed, _, precision = engine.partition("-")
     options = (
         *(f"engine.deepspeed={deepspeed}", f"engine.precision={precision}"),
-        *(f"train.anomalies={{policy: skip, {SPIKES}}}", "tracking.report_every=1"),
+        *(f"train.anomalies={{policy: skip, {SPIKES}}}", "tracking.log_every=1"),
     )
     inject(FACTORS[kind])
     assert runs.train("skipped", *options) == EXIT_DONE
@@ -104,7 +104,7 @@ def test_a_rollback_restores_the_weights_and_continues_with_the_next_data(
     runs: Runs, inject: Inject, factor: float
 ) -> None:
     policy = f"train.anomalies={{policy: rollback, {SPIKES}}}"
-    options = (policy, "checkpoint.every=6", "tracking.report_every=1", "model.dropout=0.0")
+    options = (policy, "checkpoint.every=6", "tracking.log_every=1", "model.dropout=0.0")
     inject(factor)
     assert runs.train("back", *options) == EXIT_DONE
     (event,) = events(runs, "back")
@@ -127,7 +127,7 @@ def test_a_rollback_without_a_checkpoint_raises_an_error(runs: Runs, inject: Inj
 
 def test_the_texts_of_a_batch_are_recorded_if_configured(runs: Runs, inject: Inject) -> None:
     inject(math.nan)
-    assert runs.train("texts", "train.anomalies={policy: skip, text: true}") == EXIT_DONE
+    assert runs.train("texts", "train.anomalies={policy: skip, record_text: true}") == EXIT_DONE
     (event,) = events(runs, "texts")
     assert len(event["texts"]) == len(event["examples"])
     assert all(text for text in event["texts"])

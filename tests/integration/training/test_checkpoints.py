@@ -80,8 +80,8 @@ def test_training_continues_while_a_checkpoint_is_written(
     threads = slow_disk(monkeypatch, 0.5)
     spent = {}
     for name, behind in (("behind", "true"), ("waiting", "false")):
-        options = ("checkpoint.every=100", "checkpoint.best=loss", "tracking.report_every=1")
-        assert runs.train(name, *options, f"checkpoint.write_behind={behind}") == EXIT_DONE
+        options = ("checkpoint.every=100", "checkpoint.best=loss", "tracking.log_every=1")
+        assert runs.train(name, *options, f"checkpoint.async_save={behind}") == EXIT_DONE
         lines = (runs.folder / name / "metrics.jsonl").read_text().splitlines()
         reports = [json.loads(line) for line in lines]
         spent[name] = [r["save_seconds"] for r in reports if r["split"] == "train"]
@@ -154,7 +154,7 @@ def test_every_precision_resumes_from_every_other_with_close_losses(runs: Runs, 
     assert len(set(pairwise(CHANGES))) == 3 * 2
     overrides = ("model.dropout=0.0", "checkpoint.every=100", "tracking.evaluate_every=100")
     found = runs.change_at_every_step("moved", [PRECISIONS[name] for name in CHANGES], *overrides)
-    expected = calm(*overrides, f"train.steps={len(CHANGES)}", "tracking.report_every=1")
+    expected = calm(*overrides, f"train.steps={len(CHANGES)}", "tracking.log_every=1")
     for record, other in zip(found, expected, strict=True):
         assert record["loss"] == pytest.approx(other["loss"], rel=1e-3), record["step"]
 

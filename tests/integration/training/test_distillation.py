@@ -18,7 +18,7 @@ from ptm.runs.evaluate import evaluate_source
 from ptm.train.validate import check_recipe
 from tests.support.small_runs import Runs
 
-SHORT = ("train.steps=4", "tracking.report_every=1", "data.held_out=0.05", "checkpoint.every=2")
+SHORT = ("train.steps=4", "tracking.log_every=1", "data.held_out=0.05", "checkpoint.every=2")
 TERMS = {"soft_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0}
 
 

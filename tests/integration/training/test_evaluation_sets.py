@@ -17,7 +17,7 @@ from ptm.train.trackers import tracker_values
 from ptm.train.validate import check_recipe
 from tests.support.small_runs import QUICKSTART, Runs
 
-SHORT = ("train.steps=4", "tracking.report_every=2", "tracking.evaluate_every=2")
+SHORT = ("train.steps=4", "tracking.log_every=2", "tracking.evaluate_every=2")
 
 
 @pytest.fixture

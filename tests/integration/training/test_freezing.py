@@ -21,7 +21,7 @@ FREEZE = 'train.freeze=["word_embedding*", "encoder_00.attention*"]'
 # All parameters that FREEZE leaves trainable.
 OTHERS = 'train.freeze=["embedding*", "encoder_00.feed_forward*", "mlm_*"]'
 SHORT = (
-    *("train.steps=4", "tracking.report_every=1", "checkpoint.every=2", "data.held_out=0"),
+    *("train.steps=4", "tracking.log_every=1", "checkpoint.every=2", "data.held_out=0"),
     *("model.dropout=0.0", "schedule.warmup=0"),
 )
 STAGES = (0, 1, 2, 3)

@@ -49,7 +49,7 @@ LEARNING = (
     "train.global_batch_size=16",
     "train.micro_batch_size=16",
     "checkpoint.every=400",
-    "tracking.report_every=100",
+    "tracking.log_every=100",
     "tracking.evaluate_every=400",
 )
 

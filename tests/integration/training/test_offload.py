@@ -30,7 +30,7 @@ Moved = Callable[..., Metrics]
 
 OFFLOADED = ("zero2-offload", "zero3-offload")
 STAGES = ("zero0", "zero1", "zero2", "zero3")
-SHORT = ("train.steps=6", "tracking.report_every=1", "data.held_out=0", "checkpoint.every=100")
+SHORT = ("train.steps=6", "tracking.log_every=1", "data.held_out=0", "checkpoint.every=100")
 # With the default initial loss scale of fp16, all of these few steps would be skipped.
 SMALL_SCALE = "engine.loss_scale.initial_power=8"
 WALKS = {

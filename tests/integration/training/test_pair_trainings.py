@@ -50,7 +50,7 @@ def arguments(folder: Path) -> Arguments:
             *("data.held_out=0.1", "data.sequence_length=64"),
             *("model.encoder.layers=1", "model.encoder.hidden_size=32", "model.encoder.heads=2"),
             *("train.steps=4", "train.global_batch_size=4", "train.micro_batch_size=4"),
-            *("checkpoint.every=2", "tracking.report_every=2", "tracking.evaluate_every=4"),
+            *("checkpoint.every=2", "tracking.log_every=2", "tracking.evaluate_every=4"),
         ]
         if family == "translation":
             overrides += [

@@ -19,7 +19,7 @@ from tests.support.launched import fork_command
 from tests.support.small_runs import Calm, Runs
 
 OVERRIDES = (
-    *("train.steps=160", "checkpoint.every=20", "tracking.report_every=10"),
+    *("train.steps=160", "checkpoint.every=20", "tracking.log_every=10"),
     "tracking.evaluate_every=40",
 )
 # The step of the checkpoint after which the signal is sent, and the expected exit code.

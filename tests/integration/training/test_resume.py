@@ -120,7 +120,7 @@ def test_every_zero_stage_resumes_from_every_other_with_the_same_losses(
     overrides = ("model.dropout=0.0", "checkpoint.every=100", "tracking.evaluate_every=100")
     changes = [(f"engine.deepspeed=zero{stage}",) for stage in STAGES]
     found = runs.change_at_every_step("moved", changes, *overrides)
-    expected = calm(*overrides, f"train.steps={len(STAGES)}", "tracking.report_every=1")
+    expected = calm(*overrides, f"train.steps={len(STAGES)}", "tracking.log_every=1")
     assert [one["step"] for one in found] == [one["step"] for one in expected]
     for record, other in zip(found, expected, strict=True):
         assert record["loss"] == pytest.approx(other["loss"], rel=1e-5), record["step"]
@@ -155,7 +155,7 @@ def test_another_recipe_in_the_same_folder_is_rejected_with_the_differences(runs
 
 def test_keys_that_may_differ_do_not_prevent_a_resume(runs: Runs) -> None:
     assert runs.train("same") == EXIT_DONE
-    changed = ["train.micro_batch_size=8", "checkpoint.every=3", "tracking.report_every=2"]
+    changed = ["train.micro_batch_size=8", "checkpoint.every=3", "tracking.log_every=2"]
     assert runs.train("same", *changed, "engine.deepspeed=zero0") == EXIT_DONE
 
 

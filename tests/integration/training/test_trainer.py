@@ -110,12 +110,12 @@ def test_init_from_records_which_tensors_were_loaded(runs: Runs) -> None:
 
 
 def test_init_from_starts_with_the_loss_of_the_source(runs: Runs) -> None:
-    longer = ("train.steps=60", "tracking.evaluate_every=60", "tracking.report_every=1")
+    longer = ("train.steps=60", "tracking.evaluate_every=60", "tracking.log_every=1")
     assert runs.train("first", *longer) == EXIT_DONE
     source_loss = runs.metrics("first")[-1]["loss"]
     for stage in range(4):
         name = f"from-{stage}"
-        start = (f"init_from={runs.folder / 'first'}", "tracking.report_every=1", "train.steps=2")
+        start = (f"init_from={runs.folder / 'first'}", "tracking.log_every=1", "train.steps=2")
         assert runs.train(name, *start, f"engine.deepspeed=zero{stage}") == EXIT_DONE
         # The first update has learning rate 0, so the second report also has the source's loss.
         assert runs.metrics(name)[0]["loss"] == pytest.approx(source_loss, rel=0.1)

@@ -33,7 +33,7 @@ SHORT = (
     "model.dropout=0.0",
     "train.steps=4",
     "checkpoint.every=100",
-    "tracking.report_every=1",
+    "tracking.log_every=1",
     "tracking.evaluate_every=100",
 )
 

@@ -84,7 +84,7 @@ def blocks_of(kind: str, files: Path, vocab: Path) -> dict[str, Any]:
 
 def exported(folder: Path, blocks: dict[str, Any], *, start: bool = True) -> tuple[Tokenizer, Any]:
     """Return our tokenizer and the one that transformers loads from an export of a model."""
-    blocks["objective"]["start"] = start
+    blocks["objective"]["add_bos"] = start
     recipe = recipe_of(blocks)
     write_imported(folder / "model", blocks, random_weights(plan_of(recipe)), heading="random")
     source = open_source(str(folder / "model"))

@@ -37,7 +37,7 @@ def blocks_from(path: Path, config: TheirConfig, capsys: pytest.CaptureFixture[s
         (BertConfig(), {"positions": 512}, {"layers": 12, "hidden_size": 768}),
         (RobertaConfig(max_position_embeddings=514), {"position_offset": 2}, {"heads": 12}),
         (XLMRobertaConfig(max_position_embeddings=514), {"positions": 514}, {"layers": 12}),
-        (DistilBertConfig(), {"of": ["word", "position"]}, {"layers": 6}),
+        (DistilBertConfig(), {"parts": ["word", "position"]}, {"layers": 6}),
         (ErnieConfig(use_task_id=True), {"tasks": 3}, {"feed_forward_size": 3072}),
     ],
     ids=["bert", "roberta", "xlm_roberta", "distilbert", "ernie"],

@@ -45,8 +45,8 @@ def test_another_seed_changes_all_weights_except_norms_and_biases() -> None:
         {"norm_position": "pre"},
         {"heads": 4},
         {"activation": "relu"},
-        {"embedding": {"of": ["word", "position"]}},
-        {"embedding": {"of": ["segment", "position", "word"]}},
+        {"embedding": {"parts": ["word", "position"]}},
+        {"embedding": {"parts": ["segment", "position", "word"]}},
     ],
     ids=["deeper", "pre-norm", "heads", "activation", "fewer-parts", "parts-in-another-order"],
 )

@@ -202,7 +202,7 @@ WITH_DROPOUT = (
     "data.held_out=0",
     "train.steps=3",
     "checkpoint.every=100",
-    "tracking.report_every=1",
+    "tracking.log_every=1",
 )
 
 

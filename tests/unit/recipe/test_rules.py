@@ -56,7 +56,7 @@ def test_fewer_segments_than_an_example_has_texts_are_refused(
 
 
 def test_positions_without_a_table_have_no_end(load: Load) -> None:
-    recipe = load("data.sequence_length=4096", "model.embedding.of=[word, sinusoidal]")
+    recipe = load("data.sequence_length=4096", "model.embedding.parts=[word, sinusoidal]")
     assert recipe.data.sequence_length == 4096
 
 

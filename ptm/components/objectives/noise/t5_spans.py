@@ -25,7 +25,7 @@ class T5Spans(SpanNoise):
     that it has one span, that span is its end in every epoch. A text of one token has no noise.
     """
 
-    spans: Literal["paper"] = "paper"
+    spans: Literal["t5"] = "t5"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens that is noise."""
     mean_length: Annotated[float, Field(ge=1)] = 3.0

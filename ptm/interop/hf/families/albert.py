@@ -68,7 +68,7 @@ _NAMING = Naming(
 
 # Options that the config can express.
 _EXPRESSIBLE_ENCODER = ("activation", "norm_epsilon", "shared_groups")
-_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions", "segments")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions", "segments")
 
 
 class Albert(Family):
@@ -84,7 +84,7 @@ class Albert(Family):
         if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
             return "the encoder is not a post-norm transformer"
         if not set(embedding.parts) <= {"word", "position", "segment"}:
-            return f"model.embedding.of = [{', '.join(embedding.parts)}]"
+            return f"model.embedding.parts = [{', '.join(embedding.parts)}]"
         if not embedding.layer_norm or not embedding.has_position_table:
             return "the embedding has no layer norm or no learned positions"
         if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):

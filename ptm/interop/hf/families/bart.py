@@ -21,7 +21,7 @@ from ptm.text.vocabulary import Vocabulary
 _OFFSET = 2
 """The row of position 0 in every BART's position embedding."""
 _FIXED = bart_stacks.fixed(
-    "post", {"of": ("word", "position"), "layer_norm": True}, expressible=("position_offset",)
+    "post", {"parts": ("word", "position"), "layer_norm": True}, expressible=("position_offset",)
 )
 _OUTSIDE = {
     ours: theirs
@@ -87,7 +87,7 @@ class Bart(Family):
             config,
             stack={"norm_position": "post", "norm_epsilon": bart_stacks.EPSILON},
             embedding={
-                "of": ["word", "position"],
+                "parts": ["word", "position"],
                 "positions": config["max_position_embeddings"] + _OFFSET,
                 "position_offset": _OFFSET,
             },

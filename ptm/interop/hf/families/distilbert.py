@@ -105,7 +105,7 @@ class DistilBert(Family):
                 "dropout": float(config.get("dropout", 0.1)),
                 "attention_dropout": float(config.get("attention_dropout", 0.1)),
                 "embedding": {
-                    "of": ["word", "position"],
+                    "parts": ["word", "position"],
                     "positions": config["max_position_embeddings"],
                 },
                 "encoder": {

@@ -42,7 +42,7 @@ class Ernie(Family):
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         if "task" not in model.embedding.parts:
-            return "model.embedding.of has no task, so the model is a BERT"
+            return "model.embedding.parts has no task, so the model is a BERT"
         parts = ("word", "position", "segment", "task")
         return post_norm.unsupported_reason(
             model, objective, parts=parts, expressible=("segments", "tasks")
@@ -89,7 +89,7 @@ class Ernie(Family):
         pairs = has_pairs(config, theirs, _PLAIN)
         blocks = post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
         if _naming(config) is _WITH_TASK:
-            blocks["model"]["embedding"]["of"].append("task")
+            blocks["model"]["embedding"]["parts"].append("task")
             blocks["model"]["embedding"]["tasks"] = config.get("task_type_vocab_size", 3)
         return blocks
 

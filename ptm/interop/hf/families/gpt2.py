@@ -90,7 +90,7 @@ class Gpt2(Family):
                 "dropout": float(config.get("resid_pdrop", 0.1)),
                 "attention_dropout": float(config.get("attn_pdrop", 0.1)),
                 "embedding": {
-                    "of": ["word", "position"],
+                    "parts": ["word", "position"],
                     "layer_norm": False,
                     "positions": config["n_positions"],
                 },

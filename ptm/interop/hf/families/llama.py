@@ -109,7 +109,7 @@ class Llama(Family):
                 "dropout": 0.0,
                 "attention_dropout": float(config.get("attention_dropout") or 0.0),
                 "embedding": {
-                    "of": ["word"],
+                    "parts": ["word"],
                     "layer_norm": False,
                     "positions": config["max_position_embeddings"],
                 },

@@ -150,7 +150,7 @@ class ModernBert(Family):
             "model": {
                 "dropout": float(config.get("mlp_dropout", 0.0)),
                 "attention_dropout": float(config.get("attention_dropout", 0.0)),
-                "embedding": {"of": ["word"], "positions": config["max_position_embeddings"]},
+                "embedding": {"parts": ["word"], "positions": config["max_position_embeddings"]},
                 "encoder": encoder,
                 "init": {
                     "std": float(config.get("initializer_range", 0.02)),

@@ -49,7 +49,8 @@ class OpenAIGpt(Family):
             return f"model.encoder.activation = {encoder.activation}"
         if encoder.feed_forward_size != _FEED_FORWARD_FACTOR * encoder.hidden_size:
             return (
-                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not {_FEED_FORWARD_FACTOR} "
+                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not "
+                f"{_FEED_FORWARD_FACTOR} "
                 f"times the hidden_size of {encoder.hidden_size}"
             )
         return causal.nonstandard_heads_reason(model)
@@ -94,7 +95,7 @@ class OpenAIGpt(Family):
                 "dropout": float(config.get("resid_pdrop", 0.1)),
                 "attention_dropout": float(config.get("attn_pdrop", 0.1)),
                 "embedding": {
-                    "of": ["word", "position"],
+                    "parts": ["word", "position"],
                     "layer_norm": False,
                     "positions": config["n_positions"],
                 },

@@ -22,7 +22,7 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _FIXED = bart_stacks.fixed(
-    "pre", {"of": ("word", "sinusoidal"), "layer_norm": False}, expressible=("sinusoidal_order",)
+    "pre", {"parts": ("word", "sinusoidal"), "layer_norm": False}, expressible=("sinusoidal_order",)
 )
 _OUTSIDE = {
     ours: theirs
@@ -96,7 +96,7 @@ class Pegasus(Family):
             config,
             stack={"norm_position": "pre", "norm_epsilon": bart_stacks.EPSILON},
             embedding={
-                "of": ["word", "sinusoidal"],
+                "parts": ["word", "sinusoidal"],
                 "layer_norm": False,
                 "positions": config["max_position_embeddings"],
                 "sinusoidal_order": _order(

@@ -37,7 +37,7 @@ _POSITIONS = 512
 _STACK = {"norm": "rms", "norm_position": "pre", "bias": False, "attention_scale": False}
 _FIXED = FamilyOptions(
     stack=_STACK,
-    embedding={"of": ("word",), "layer_norm": False, "scaled": False},
+    embedding={"parts": ("word",), "layer_norm": False, "scaled": False},
     expressible=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
     expressible_of_embedding=("positions",),
 )
@@ -149,7 +149,7 @@ class T5(Family):
             "model": {
                 "dropout": float(config.get("dropout_rate", 0.1)),
                 "embedding": {
-                    "of": ["word"],
+                    "parts": ["word"],
                     "layer_norm": False,
                     "positions": config.get("n_positions", _POSITIONS),
                 },
@@ -216,7 +216,8 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
     kind, _, activation = projection.rpartition("-")
     if kind not in ("", "gated"):
         raise UserError(
-            f'config.json: feed_forward_proj "{projection}" is not supported; it must be ACTIVATION or '
+            f'config.json: feed_forward_proj "{projection}" is not supported; it must be '
+            f"ACTIVATION or "
             "gated-ACTIVATION."
         )
     if projection == "gated-gelu":

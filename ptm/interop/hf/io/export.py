@@ -63,8 +63,12 @@ def export_to_huggingface(
     embedding = recipe.model.embedding
     longest = embedding.max_sequence_length or embedding.positions
     loader = "AutoModel" if headless else family.auto_class
-    starts = "cls" in recipe.objective.special_roles
-    special_tokens = SpecialTokens(before=starts, after=False) if family.causal else SpecialTokens()
+    special_tokens = SpecialTokens()
+    if family.causal:
+        starts = "bos" in recipe.objective.special_roles
+        special_tokens = SpecialTokens(start="bos" if starts else None, end=None)
+    elif family.is_encoder_decoder:
+        special_tokens = SpecialTokens(start="bos", end="eos")
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)

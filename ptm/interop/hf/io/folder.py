@@ -67,7 +67,8 @@ class HuggingFaceFolder:
             if family.matches_checkpoint(self.config, self.tensors.keys()):
                 return family
         raise UserError(
-            f"{self.folder}: the tensors are not those of a supported family ({self._mismatch_reason})."
+            f"{self.folder}: the tensors are not those of a supported family "
+            f"({self._mismatch_reason})."
         )
 
     @property
@@ -138,7 +139,7 @@ class HuggingFaceFolder:
                 f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
         if blocks["objective"]["type"] == "lm":
-            blocks["objective"]["start"] = self._tokenizer.adds_start
+            blocks["objective"]["add_bos"] = self._tokenizer.adds_start
         return {"tokenizer": dict(self._tokenizer.block), **blocks}
 
     @cached_property

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, processors
 
 from ptm.components.objectives.gsg import GAP_TOKENS
 from ptm.text.tokenizers import Tokenizer
-from ptm.text.vocabulary import Vocabulary
+from ptm.text.vocabulary import COUNTERPARTS, Vocabulary
 
 OPTIONS = "ptm_tokenizer"
 """Key of tokenizer_config.json that holds the recipe's `tokenizer` block without its files."""
@@ -26,10 +26,10 @@ _FILES = {"llama": {"spiece.model": "tokenizer.model"}}
 class SpecialTokens:
     """The special tokens that AutoTokenizer adds around a text by default."""
 
-    before: bool = True
-    """Whether to add the start token."""
-    after: bool = True
-    """Whether to add the end token; after it a causal model would not continue a prompt."""
+    start: str | None = "cls"
+    """Role of the token before the text; None: no token."""
+    end: str | None = "sep"
+    """Role of the token after the text; None for causal models, which continue a prompt."""
 
 
 def write_tokenizer(
@@ -43,7 +43,7 @@ def write_tokenizer(
     """Write the vocabulary, tokenizer.json and the settings that AutoTokenizer reads.
 
     `positions`: the longest sequence. `config`: content of the model's config.json, which decides
-    how two texts are separated. `around`: special tokens to add by default.
+    how two texts are separated. `special_tokens`: special tokens to add by default.
     """
     vocabulary, ours = tokenizer.vocabulary, tokenizer.config
     renamed = _FILES.get(config.get("model_type", ""), {})
@@ -72,16 +72,16 @@ def write_tokenizer(
         for role, token in vocabulary.specials.items()
         if token in vocabulary.ids
     }
-    if not special_tokens.after:
+    if special_tokens.end is None:
         named |= {
-            theirs: named[f"{role}_token"]
-            for role, theirs in (("cls", "bos_token"), ("sep", "eos_token"))
-            if f"{role}_token" in named
+            f"{role}_token": vocabulary.special_token(role)
+            for role in COUNTERPARTS
+            if vocabulary.has(role)
         }
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
-        "tokenizer_class": ours.huggingface_class if special_tokens.after else _PIPELINE_CLASS,
+        "tokenizer_class": ours.huggingface_class if special_tokens.end else _PIPELINE_CLASS,
         "do_lower_case": ours.lowercase,
         "tokenize_chinese_chars": True,
         "strip_accents": None,
@@ -111,11 +111,12 @@ def _template(
 
     `double`: whether two end tokens separate a pair. `second`: the segment id of the second text.
     """
-    begins = special_tokens.before and vocabulary.has("cls")
-    used = [role for role, chosen in (("cls", begins), ("sep", special_tokens.after)) if chosen]
-    specials = [(vocabulary.specials[role], vocabulary.special_id(role)) for role in used]
-    first = [vocabulary.specials["cls"]] if begins else []
-    end = [vocabulary.specials["sep"]] if special_tokens.after else []
+    starts = special_tokens.start is not None and vocabulary.has(special_tokens.start)
+    start_role = special_tokens.start if starts else None
+    used = [role for role in (start_role, special_tokens.end) if role is not None]
+    specials = [(vocabulary.special_token(role), vocabulary.special_id(role)) for role in used]
+    first = [vocabulary.special_token(start_role)] if start_role else []
+    end = [vocabulary.special_token(special_tokens.end)] if special_tokens.end else []
     return processors.TemplateProcessing(
         single=[*first, "$A", *end],
         pair=[

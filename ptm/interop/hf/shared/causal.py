@@ -14,7 +14,7 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _EXPRESSIBLE_HEADS = ("head_size", "key_value_heads")
-_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions", "layer_norm")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions", "layer_norm")
 _SHOWN = {True: "true", False: "false"}
 
 
@@ -42,7 +42,7 @@ def unsupported_reason(
     if embedding.layer_norm:
         return "the embedding has a norm (model.embedding.layer_norm = true)"
     if set(embedding.parts) != set(parts):
-        return f"model.embedding.of = [{', '.join(embedding.parts)}], not [{', '.join(parts)}]"
+        return f"model.embedding.parts = [{', '.join(embedding.parts)}], not [{', '.join(parts)}]"
     if embedding.size not in (None, encoder.hidden_size):
         return "model.embedding.size is not model.encoder.hidden_size"
     known = ("visibility", *fixed, *expressible, *_EXPRESSIBLE_HEADS)
@@ -84,12 +84,13 @@ def shared_config(
     model: ModelBlock, objective: Objective, vocabulary: Vocabulary
 ) -> dict[str, Any]:
     """The config keys that all three families share; ids of absent special tokens are null."""
-    ids = {role: vocabulary.ids.get(token) for role, token in vocabulary.specials.items()}
+    roles = ("bos", "eos", "pad")
+    ids = {role: vocabulary.ids.get(vocabulary.special_token(role)) for role in roles}
     return {
         "vocab_size": vocabulary.size,
         "initializer_range": model.init.std,
-        "bos_token_id": ids["cls"],
-        "eos_token_id": ids["sep"],
+        "bos_token_id": ids["bos"],
+        "eos_token_id": ids["eos"],
         "pad_token_id": ids["pad"],
         "tie_word_embeddings": token_head(objective).tied,
         "torch_dtype": "float32",

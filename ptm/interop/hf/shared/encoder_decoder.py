@@ -103,14 +103,14 @@ def _other(
 def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
     """Config keys of the special token ids.
 
-    The decoder starts with the `cls` token, or with padding if the vocabulary has no `cls`.
+    The decoder starts with the `bos` token, or with padding if the vocabulary has no `bos`.
     """
     pad = vocabulary.special_id("pad")
-    begin = vocabulary.special_id("cls") if vocabulary.has("cls") else None
+    begin = vocabulary.special_id("bos") if vocabulary.has("bos") else None
     return {
         "pad_token_id": pad,
         "bos_token_id": begin,
-        "eos_token_id": vocabulary.special_id("sep"),
+        "eos_token_id": vocabulary.special_id("eos"),
         "decoder_start_token_id": pad if begin is None else begin,
     }
 

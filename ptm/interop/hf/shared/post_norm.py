@@ -24,7 +24,7 @@ ACTIVATIONS: Mapping[str, str] = {
 
 # Options that a config of these families can express.
 _EXPRESSIBLE = ("activation", "norm_epsilon")
-_EXPRESSIBLE_EMBEDDING = ("of", "size", "positions")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions")
 
 
 def unsupported_reason(
@@ -48,7 +48,7 @@ def unsupported_reason(
         return "model.embedding.size is not model.encoder.hidden_size"
     for name in embedding.parts:
         if name not in parts:
-            return f"model.embedding.of includes {name}"
+            return f"model.embedding.parts includes {name}"
     found = unsupported_option(
         embedding, "model.embedding", expressible=(*_EXPRESSIBLE_EMBEDDING, *expressible)
     ) or unsupported_option(encoder, "model.encoder", expressible=_EXPRESSIBLE)
@@ -130,7 +130,7 @@ def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str,
             "dropout": float(config.get("hidden_dropout_prob", 0.1)),
             "attention_dropout": float(config.get("attention_probs_dropout_prob", 0.1)),
             "embedding": {
-                "of": ["word", "position", "segment"],
+                "parts": ["word", "position", "segment"],
                 "positions": config["max_position_embeddings"],
                 "segments": config.get("type_vocab_size", 2),
             },

@@ -28,7 +28,7 @@ def _albert(vocab: Path) -> Blocks:
     return {
         "tokenizer": {"type": "wordpiece", "vocab": str(vocab)},
         "model": {
-            "embedding": {"of": ["word", "position", "segment"], "size": 32, "positions": 128},
+            "embedding": {"parts": ["word", "position", "segment"], "size": 32, "positions": 128},
             "encoder": {
                 "type": "transformer",
                 "layers": 4,

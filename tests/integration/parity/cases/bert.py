@@ -94,7 +94,7 @@ XLM_ROBERTA = Family(
 DISTILBERT = Family(
     name="distilbert",
     hf_class=DistilBertForMaskedLM,
-    recipe=_tiny({"of": ["word", "position"]}, {"activation": "relu"}),
+    recipe=_tiny({"parts": ["word", "position"]}, {"activation": "relu"}),
     config_class=DistilBertConfig,
     sizes={
         "dim": TINY.width,
@@ -110,7 +110,7 @@ ERNIE = Family(
     name="ernie",
     hf_class=ErnieForMaskedLM,
     recipe=_tiny(
-        {"of": ["word", "position", "segment", "task"], "segments": 4, "tasks": 3},
+        {"parts": ["word", "position", "segment", "task"], "segments": 4, "tasks": 3},
         {"activation": "gelu_tanh"},
     ),
     config_class=ErnieConfig,
@@ -130,7 +130,7 @@ def sizes_of(size: Size) -> dict[str, int]:
 
 
 _ATTENTIONS: tuple[Literal["sdpa", "eager"], ...] = ("sdpa", "eager")
-NO_SEGMENT = {"of": ["word", "position"]}
+NO_SEGMENT = {"parts": ["word", "position"]}
 
 EXPORTS = (
     Export(BERT),

@@ -29,7 +29,7 @@ def _modernbert(vocab: Path) -> Blocks:
     return {
         "tokenizer": {"type": "wordpiece", "vocab": str(vocab)},
         "model": {
-            "embedding": {"of": ["word"], "positions": 1024},
+            "embedding": {"parts": ["word"], "positions": 1024},
             "encoder": {
                 "type": "transformer",
                 "layers": LAYERS,

@@ -30,11 +30,11 @@ T5: dict[str, Any] = {
 }
 
 
-def block_of(options: dict[str, Any], *, of: tuple[str, ...], shared: bool = True) -> ModelBlock:
+def block_of(options: dict[str, Any], *, parts: tuple[str, ...], shared: bool = True) -> ModelBlock:
     return ModelBlock(
-        embedding=EmbeddingConfig(parts=of),
+        embedding=EmbeddingConfig(parts=parts),
         encoder=Transformer(type="transformer", **SIZES, **options),
-        target_embedding=TargetEmbeddingConfig(parts=of, shared=shared),
+        target_embedding=TargetEmbeddingConfig(parts=parts, shared=shared),
         decoder=TransformerDecoder(type="transformer", **SIZES, **options),
     )
 
@@ -57,8 +57,8 @@ def random_model(block: ModelBlock, *, target_words: int = WORDS) -> PlainModel:
 @pytest.fixture(params=["bart", "t5"])
 def model(request: pytest.FixtureRequest) -> PlainModel:
     if request.param == "bart":
-        return random_model(block_of({}, of=("word", "position", "segment")))
-    return random_model(block_of(T5, of=("word",)))
+        return random_model(block_of({}, parts=("word", "position", "segment")))
+    return random_model(block_of(T5, parts=("word",)))
 
 
 def side(examples: list[list[int]], columns: int, prefix: str = "") -> dict[str, Tensor]:
@@ -145,8 +145,8 @@ def decoder_logits(model: PlainModel, tensors: dict[str, Tensor]) -> Tensor:
 
 
 def test_source_and_target_share_a_word_table_or_have_two() -> None:
-    shared = random_model(block_of({}, of=("word",)))
-    apart = random_model(block_of({}, of=("word",), shared=False), target_words=33)
+    shared = random_model(block_of({}, parts=("word",)))
+    apart = random_model(block_of({}, parts=("word",), shared=False), target_words=33)
     tables = [name for name, _ in shared.named_parameters() if "word_embedding" in name]
     assert tables == ["word_embedding.weight"]
     sizes = {n: tuple(p.shape) for n, p in apart.named_parameters() if "word_embedding" in n}

@@ -29,7 +29,7 @@ def test_position_0_is_the_row_after_the_offset() -> None:
 def test_the_offset_reduces_the_longest_sequence() -> None:
     assert config_of(positions=514, position_offset=2).max_sequence_length == 512
     assert config_of().max_sequence_length == 512
-    assert config_of(of=["word", "sinusoidal"]).max_sequence_length is None
+    assert config_of(parts=["word", "sinusoidal"]).max_sequence_length is None
 
 
 def test_the_segment_table_has_one_row_more_than_segments() -> None:
@@ -38,7 +38,7 @@ def test_the_segment_table_has_one_row_more_than_segments() -> None:
 
 
 def test_every_token_gets_the_row_of_task_0() -> None:
-    table = Task.build(config_of(of=["word", "task"], tasks=5), 4)
+    table = Task.build(config_of(parts=["word", "task"], tasks=5), 4)
     assert table.weight.shape == (5, 4)
     added = torch.zeros(2, 3, 4) + table(torch.ones(2, 3, dtype=torch.int64))
     row = table.get_parameter("weight")[0]
@@ -48,7 +48,7 @@ def test_every_token_gets_the_row_of_task_0() -> None:
 @pytest.mark.parametrize(
     ("changes", "both"),
     [
-        ({"of": ["word", "sinusoidal"], "position_offset": 2}, ("position_offset = 2", "word")),
+        ({"parts": ["word", "sinusoidal"], "position_offset": 2}, ("position_offset = 2", "word")),
         ({"positions": 8, "position_offset": 8}, ("position_offset = 8", "positions = 8")),
     ],
 )

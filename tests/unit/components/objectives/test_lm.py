@@ -101,11 +101,11 @@ def test_joined_rows_are_full(real_store: TokenStore, real_text: RealText) -> No
 
 
 def test_joined_documents_need_no_start_token() -> None:
-    assert KINDS["started"].special_roles == ("pad", "cls", "sep")
+    assert KINDS["started"].special_roles == ("pad", "bos", "eos")
     for kind in ("unstarted", "joined"):
-        assert KINDS[kind].special_roles == ("pad", "sep")
+        assert KINDS[kind].special_roles == ("pad", "eos")
 
 
 def test_an_unknown_key_is_rejected() -> None:
     with pytest.raises(ValidationError, match="unknown key"):
-        Lm(type="lm", full_sentences=True)  # type: ignore[call-arg]
+        Lm(type="lm", unknown=True)  # type: ignore[call-arg]

@@ -30,7 +30,7 @@ MakeRows = Callable[..., TwoSideRows]
 
 # Sources of 3 and 4 tokens and targets of 4 and 2 tokens, special tokens included.
 TEXT = "a\tb c d\nf g\th\n"
-EMBEDDING = {"of": ["word", "position"]}
+EMBEDDING = {"parts": ["word", "position"]}
 BLOCK = ModelBlock.model_validate(
     {
         "dropout": 0.0,

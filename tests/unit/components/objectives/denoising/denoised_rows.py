@@ -30,7 +30,7 @@ LAYERS = {"type": "transformer", "layers": 2, "hidden_size": 32, "heads": 2}
 BLOCK = ModelBlock.model_validate(
     {
         "dropout": 0.0,
-        "embedding": {"of": ["word", "position"], "positions": 64},
+        "embedding": {"parts": ["word", "position"], "positions": 64},
         "encoder": {**LAYERS, "feed_forward_size": 64},
         "decoder": {**LAYERS, "feed_forward_size": 64},
     }

@@ -99,7 +99,7 @@ def test_too_few_sentinels_are_rejected_naming_both_numbers() -> None:
     # 567 tokens with 85 noise tokens in 28 spans, and one closing sentinel.
     sentence = error_message(28, KINDS["paper"], RowSize(512, 512))
     assert "has only 28 sentinels" in sentence
-    assert "data.sequence_length = 512 need up to 29 with objective.noise.spans = paper" in sentence
+    assert "data.sequence_length = 512 need up to 29 with objective.noise.spans = t5" in sentence
     KINDS["paper"].check_vocabulary(words_with(29), RowSize(512, 512))
 
 

@@ -132,7 +132,7 @@ def units_of(text: Maskable, phrases: tuple[str, ...], tokenizer: Tokenizer) -> 
 def levels(masking: PhraseMasking, text: Maskable, tokenizer: Tokenizer) -> list[str]:
     """The level of every example, derived from its groups; "unclear" if it lacks phrases."""
     keys = stream_keys(1, np.arange(text.examples))
-    _, group = masking.model_copy(update={"per": "word"}).choose(text, keys)
+    _, group = masking.model_copy(update={"replace_per": "word"}).choose(text, keys)
     names = {"phrase": PHRASES, "entity": ENTITIES}
     places = {name: units_of(text, phrases, tokenizer) for name, phrases in names.items()}
     result = []
@@ -211,7 +211,7 @@ def test_a_phrase_does_not_match_if_its_last_word_continues(
     (phrase, longer) = tokenizer.encode(["we go", "we goer"])
     assert longer[: len(phrase)] == phrase
     always = masking_of(
-        folder, tokenizer, weights={"phrase": 1, "token": 0}, entities=None, per="word"
+        folder, tokenizer, weights={"phrase": 1, "token": 0}, entities=None, replace_per="word"
     )
     for ids, together in ((phrase, True), (longer, False)):
         text = maskable_of([ids], tokenizer)
@@ -223,7 +223,7 @@ def test_a_phrase_ends_with_its_example_even_without_a_special_token(
     folder: Path, tokenizer: Tokenizer
 ) -> None:
     options: dict[str, Any] = {"weights": {"phrase": 1, "token": 0}, "entities": None}
-    masking = masking_of(folder, tokenizer, per="word", **options)
+    masking = masking_of(folder, tokenizer, replace_per="word", **options)
     for halves, groups in ((["大小多少"], [0, 0, 0, 0]), (["大小", "多少"], [0, 1, 0, 1])):
         text = maskable_of(tokenizer.encode(halves), tokenizer)
         keys = stream_keys(1, np.arange(text.examples))
@@ -236,7 +236,7 @@ def test_whole_words_align_phrases_with_words_and_mask_words_whole(
     options: dict[str, Any] = {
         "weights": {"phrase": 1, "token": 0},
         "entities": None,
-        "per": "word",
+        "replace_per": "word",
     }
     masking = masking_of(folder, tokenizer, whole_words=True, **options)
     assert masking.needs_word_starts
@@ -290,7 +290,9 @@ def test_replacement_is_drawn_per_phrase_or_per_token(
     folder: Path, tokenizer: Tokenizer, text: Maskable, per: str, share: float
 ) -> None:
     weights = {"token": 0, "phrase": 1}
-    masking = masking_of(folder, tokenizer, weights=weights, entities=None, per=per, rate=0.5)
+    masking = masking_of(
+        folder, tokenizer, weights=weights, entities=None, replace_per=per, rate=0.5
+    )
     masked = applied(masking, text, tokenizer)
     hidden = masked.inputs == tokenizer.vocabulary.special_id("mask")
     mixed = []
