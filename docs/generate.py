@@ -193,12 +193,13 @@ class _Page:
             self.block(where, kinds, level + 1)
 
 
-def _tag_of(config: type[Config]) -> tuple[str, str] | None:  # type: ignore[return]
+def _tag_of(config: type[Config]) -> tuple[str, str] | None:
     """The discriminator of a config and its value, None for a config without one."""
     for key in _DISCRIMINATORS:
         field = config.model_fields.get(key)
         if field is not None and get_origin(field.annotation) is Literal:
             return key, str(get_args(field.annotation)[0])
+    return None
 
 
 def _same(one: type[Config], other: type[Config], name: str) -> bool:

@@ -1,7 +1,7 @@
 """Ragged arrays: the values of many examples, one example after another, in one flat array.
 
-Two descriptions of the same cut are used. `lengths` (E) says how many values each example has;
-`owner` (N) says, for each of the N values, which example it belongs to (ascending). Everything is
+Two descriptions of the same cut are used. `lengths` (E) is the number of values of each example;
+`owner` (N) is the example of each of the N values (ascending). Everything is
 int64 and vectorised over all examples: no function loops over them.
 """
 

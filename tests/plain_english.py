@@ -17,7 +17,7 @@ PLACES = ("ptm", "launch", "tests", "benchmarks", "recipes", "docs", "README.md"
 # Expression -> what to write instead. Names with underscores are searched as words too.
 BANNED = {
     r"refus(e|es|ed|al|als|ing)": "check_..., reject, 'is not supported', 'raises UserError'",
-    r"told|tells?|telling|untold": "pass, give, notify, log, report, name",
+    r"told|tells?(?!\()|telling|untold": "pass, give, notify, log, report, name",
     r"hears?|heard|hearing": "receive, all_gather",
     r"said|unsaid|says": "declared, given, documented; the sentence without it",
     r"asked|asks": "requested, called, queried",

@@ -82,22 +82,6 @@ class TransformerStack(Config):
         return self.norm_position == "pre"
 
     @property
-    def activation_name(self) -> str:
-        return self.activation
-
-    @property
-    def epsilon(self) -> float:
-        return self.norm_epsilon
-
-    @property
-    def norm_kind(self) -> NormKind:
-        return self.norm
-
-    @property
-    def has_biases(self) -> bool:
-        return self.bias
-
-    @property
     def head_shape(self) -> HeadShape:
         """Number and sizes of the heads of every attention module."""
         return HeadShape(

@@ -237,7 +237,7 @@ def _pairs(
 ) -> Pairs:
     """Truncate the halves to `longest` tokens and count what is left out.
 
-    `lonely`, `lonely_tokens`: single-sentence documents and their tokens.
+    `single`, `single_tokens`: single-sentence documents and their tokens.
     """
     before = int(first.lengths.sum() + second.lengths.sum())
     first, second = truncated(
@@ -261,7 +261,7 @@ def _pairs(
 def check_has_sentences(documents: Documents, sentences: Sentences, *, needed: str) -> None:
     """Raise UserError if no document has two sentences.
 
-    `lacking`: what the objective needs and cannot find, as a noun phrase for the message.
+    `needed`: what the objective needs and cannot find, as a noun phrase for the message.
     """
     if not sentences.counts.size or int(sentences.counts.max()) > 1:
         return

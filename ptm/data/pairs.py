@@ -91,7 +91,7 @@ def _cut(halves: Halves, kept: I64, keys: U64) -> Halves:
 
 
 def count_heads(flips: I64, keys: U64) -> I64:
-    """Return the number of heads among `tosses` (E) fair coin tosses per example (E)."""
+    """Return the number of heads among `flips` (E) fair coin tosses per example (E)."""
     # One random bit per toss: `words` (E) words of 64 bits per example; owner, number, bits (W).
     words = -(-flips // 64)
     owner = np.repeat(np.arange(flips.size), words)

@@ -221,7 +221,7 @@ class EngineState:
         return source.reshape(-1)[at : at + count]
 
     def initialise(self, initial: InitialWeights, loaded: Mapping[str, Tensor]) -> None:
-        """Set every parameter to its tensor in `learnt` (a warm start), or to its initial value."""
+        """Set every parameter to its tensor in `loaded` (a warm start), or to its initial value."""
 
         @lru_cache(maxsize=1)
         def whole(name: str) -> Tensor:

@@ -133,7 +133,8 @@ def enable_flight_recorder(traces: Path) -> None:
     """Enable torch's flight recorder, which keeps each rank's last 2,000 collective calls.
 
     When a call times out, torch writes the NCCL calls to files whose paths start with `traces`;
-    `flights` returns the gloo calls. Does not override environment variables that are set.
+    `dump_flight_recorder` returns the gloo calls. Does not override environment variables that are
+    set.
     """
     for name, value in {
         "TORCH_FR_BUFFER_SIZE": "2000",
@@ -198,7 +199,8 @@ def run_on_all_ranks(ranks: Ranks, work: Callable[[], T]) -> T:
 
 
 def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T | None:
-    """Like `agreed`, but run `work` only on ranks with `asked`; return None on the others."""
+    """Like `run_on_all_ranks`, but run `work` only on ranks with `takes_part`; return None on the
+    others."""
     problem: UserError | OSError | None = None
     result: T | None = None
     try:

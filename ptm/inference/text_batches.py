@@ -18,7 +18,7 @@ _TOKENS_PER_BATCH = 8192
 
 @dataclass(frozen=True)
 class TextBatch:
-    """A batch of texts: their indices in the list (`numbers`) and token counts (`lengths`)."""
+    """A batch of texts: their indices in the list (`text_indices`) and token counts (`lengths`)."""
 
     text_indices: tuple[int, ...]
     lengths: tuple[int, ...]

@@ -175,7 +175,8 @@ def encode_arguments(words: Sequence[str]) -> str:
 
 
 def decode_arguments(words: Sequence[str]) -> list[str]:
-    """Decode arguments encoded by `packed`, keep others, drop the --local_rank DeepSpeed adds."""
+    """Decode arguments encoded by `encode_arguments`, keep others, drop the --local_rank DeepSpeed
+    adds."""
     found: list[str] = []
     for word in words:
         if word.startswith(_ENCODED):

@@ -56,7 +56,7 @@ _LAUNCHER_KILLED = (
 def launch(options: Options, echo: Echo) -> int:
     """Train on the ranks that `options` select; return their common exit code, or EXIT_FAULT.
 
-    `tell` is called with each line for the user. Raises UserError for an invalid recipe, option or
+    `echo` is called with each line for the user. Raises UserError for an invalid recipe, option or
     host before any process is started.
     """
     prepared = prepare(options)

@@ -117,7 +117,7 @@ def hosts_with_processes(launch: str, hosts: Iterable[str]) -> list[str]:
 
 
 class RankWatch:
-    """Watches the ranks on this host; `deaths` records how each ended, in order."""
+    """Watches the ranks on this host; `exits` records how each ended, in order."""
 
     _SECONDS = 1.0
 

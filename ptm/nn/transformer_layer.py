@@ -69,7 +69,8 @@ class _SelfAttentionLayer(ResidualLayer):
 class TransformerLayer(_SelfAttentionLayer):
     """Self-attention, then feed-forward.
 
-    `told` names the extra inputs of self-attention (`position_ids` …), in the order of the call.
+    `extra_inputs` names the extra inputs of self-attention (`position_ids` …), in the order of the
+    call.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class TransformerLayer(_SelfAttentionLayer):
 
 
 class DecoderLayer(_SelfAttentionLayer):
-    """Self-attention, cross-attention, then feed-forward; `told` as in `TransformerLayer`."""
+    """Self-attention, cross-attention, then feed-forward; `extra_inputs` as in
+    `TransformerLayer`."""
 
     def __init__(
         self,

@@ -51,7 +51,8 @@ def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
 
 
 def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int) -> BatchPlan:
-    """The plan with the least accumulation whose micro-batches hold at most `most_micro_rows` rows.
+    """The plan with the least accumulation whose micro-batches hold at most `max_micro_batch_size`
+    rows.
 
     Raises UserError if the global batch does not divide over the ranks.
     """

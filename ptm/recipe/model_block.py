@@ -96,8 +96,8 @@ class ModelBlock(Config):
             positions=embedding.positions,
             dropout=self.dropout,
             attention_dropout=self.dropout if attention_dropout is None else attention_dropout,
-            activation=stack.activation_name,
-            norm_epsilon=stack.epsilon,
-            norm=stack.norm_kind,
-            bias=stack.has_biases,
+            activation=stack.activation,
+            norm_epsilon=stack.norm_epsilon,
+            norm=stack.norm,
+            bias=stack.bias,
         )

@@ -1,6 +1,6 @@
 """Recipes of less than a training: an architecture, a model with its tokenizers, its data.
 
-`Recipe` (in `blocks`) adds the blocks that only training needs. A function takes the smallest
+`Recipe` (in `to_recipe`) adds the blocks that only training needs. A function takes the smallest
 recipe that has the blocks it reads.
 """
 

@@ -62,7 +62,7 @@ class TokenizerPool:
     def submit(self, block: Block, on_finished: _OnFinished) -> None:
         """Encode `block` now, or as soon as a worker is free.
 
-        `note` is called for each finished block, in this process. Raises WorkerKilledError.
+        `on_finished` is called for each finished block, in this process. Raises WorkerKilledError.
         """
         if self._pool is None:
             on_finished(block, write_block(self._encode, block, self._partial))

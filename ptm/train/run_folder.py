@@ -49,7 +49,7 @@ _PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
 class RunFolder:
-    """`runs/<name>`, locked from `take` until `leave`."""
+    """`runs/<name>`, locked from `acquire` until `release`."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.path = Path(recipe.runs_dir) / recipe.name
@@ -99,7 +99,7 @@ class RunFolder:
             clear_leftovers(self.checkpoints)
 
     def check_writable(self, *, fresh: bool) -> None:
-        """Raise the UserErrors of `take` that can be found without changing the folder.
+        """Raise the UserErrors of `acquire` that can be found without changing the folder.
 
         For the launcher: the ranks take the folder themselves.
         """

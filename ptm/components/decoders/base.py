@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
-from ptm.component import Config, PositiveInt
-from ptm.nn.model_shape import ModelShape, NormKind
+from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.nn.model_shape import Activation, ModelShape, NormKind
 from ptm.plan import Operation
 
 
@@ -15,25 +16,12 @@ class Decoder(Config):
     type: str
     hidden_size: PositiveInt
 
-    @property
-    @abstractmethod
-    def activation_name(self) -> str:
-        """The activation function of the layers."""
-
-    @property
-    @abstractmethod
-    def epsilon(self) -> float:
-        """Epsilon of the norms, in the decoder's embedding too."""
-
-    @property
-    @abstractmethod
-    def norm_kind(self) -> NormKind:
-        """The kind of norm, in the decoder's embedding too."""
-
-    @property
-    @abstractmethod
-    def has_biases(self) -> bool:
-        """Whether linear layers and norms have biases, in the embedding and the head too."""
+    if TYPE_CHECKING:
+        # Fields that every decoder declares with its own defaults; embedding and head follow them.
+        activation: Activation
+        norm: NormKind
+        norm_epsilon: PositiveFloat
+        bias: bool
 
     @abstractmethod
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ptm.component import Config, PositiveInt
-from ptm.nn.model_shape import ModelShape, NormKind, Visibility
+from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.nn.model_shape import Activation, ModelShape, NormKind, Visibility
 from ptm.plan import Operation
 
 
@@ -22,25 +22,12 @@ class Encoder(Config):
     """Whether examples packed into one row do not influence each other (possible with attention,
     not with recurrence)."""
 
-    @property
-    @abstractmethod
-    def activation_name(self) -> str:
-        """The activation function, of the encoder and of a head on it."""
-
-    @property
-    @abstractmethod
-    def epsilon(self) -> float:
-        """Epsilon of the norms, in the embedding and the head too."""
-
-    @property
-    def norm_kind(self) -> NormKind:
-        """The kind of norm, in the embedding and the head too."""
-        return "layer"
-
-    @property
-    def has_biases(self) -> bool:
-        """Whether linear layers and norms have biases, in the embedding and the head too."""
-        return True
+    if TYPE_CHECKING:
+        # Fields that every encoder declares with its own defaults; embedding and head follow them.
+        activation: Activation
+        norm: NormKind
+        norm_epsilon: PositiveFloat
+        bias: bool
 
     @abstractmethod
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:

@@ -107,7 +107,8 @@ class Objective(Config):
     special_roles: ClassVar[tuple[str, ...]]
     """Roles of the special tokens that the vocabulary must have."""
     targets: ClassVar[tuple[str, ...]]
-    """Names of the tensors that `sums` reads. A row of zeros in every tensor adds nothing."""
+    """Names of the tensors that `metric_sums` reads. A row of zeros in every tensor adds
+    nothing."""
     ragged_tensors: ClassVar[tuple[str, ...]] = ()
     """Names of the ragged tensors (P), which are padded with zeros; all others are (B, T)."""
     view: ClassVar[BatchView]
@@ -186,12 +187,12 @@ class Objective(Config):
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Files that the options name and `prepared` reads."""
+        """Files that the options name and `with_files` reads."""
         return ()
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the contents of the files of a `prepared` objective; empty without files."""
+        """Identifies the contents of the files, after `with_files`; empty without files."""
         return ""
 
     def with_files(self, tokenizer: Tokenizer) -> Self:
@@ -243,7 +244,7 @@ class Objective(Config):
     @property
     @abstractmethod
     def outputs(self) -> tuple[str, ...]:
-        """Names of the tensors that the head writes and `sums` reads."""
+        """Names of the tensors that the head writes and `metric_sums` reads."""
 
     @abstractmethod
     def metric_sums(

@@ -54,7 +54,7 @@ class Family(ABC):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        """The content of `config.json`, for a model that `refusal` accepts."""
+        """The content of `config.json`, for a model that `unsupported_reason` accepts."""
 
     @abstractmethod
     def to_huggingface(
@@ -86,7 +86,7 @@ class Family(ABC):
         return self.buffer_pattern is not None and re.search(self.buffer_pattern, name) is not None
 
     def has_signature_tensors(self, names: Collection[str]) -> bool:
-        """Whether a checkpoint, bare or with a head, has all tensors of `marks`."""
+        """Whether a checkpoint, bare or with a head, has all tensors of `signature_tensors`."""
         return set(self.signature_tensors) <= {self.qualified_name(name) for name in names}
 
     @abstractmethod

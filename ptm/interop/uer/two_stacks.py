@@ -179,7 +179,7 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
         "target": ["lm"],
         "tie_weights": stacks.head.tied,
     }
-    said: dict[str, tuple[bool, Any]] = {
+    options: dict[str, tuple[bool, Any]] = {
         "attention_head_size": (
             encoder.head_shape.query_width != encoder.hidden_size,
             encoder.head_size,
@@ -193,7 +193,7 @@ def config_of(model: ModelBlock, objective: Objective) -> dict[str, Any]:
         "relative_position_embedding": (encoder.position_bias is not None, True),
         "has_lmtarget_bias": (stacks.head.bias, True),
     }
-    config |= {key: value for key, (is_so, value) in said.items() if is_so}
+    config |= {key: value for key, (is_so, value) in options.items() if is_so}
     if encoder.position_bias is not None:
         config["relative_attention_buckets_num"] = encoder.position_bias.buckets
     return config

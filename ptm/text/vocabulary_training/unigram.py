@@ -75,7 +75,7 @@ class Unigram(VocabularyTrainer):
 
 
 def _encoded(text: TrainingText, errors: list[UserError], *, lowercase: bool) -> Iterator[str]:
-    """Yield the lines. SentencePiece loses exceptions, so a UserError is appended to `refused`."""
+    """Yield the lines. SentencePiece loses exceptions, so a UserError is appended to `errors`."""
     try:
         for line in text.lines():
             yield lowercase_characters(line) if lowercase else line

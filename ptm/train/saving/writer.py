@@ -88,7 +88,8 @@ class CheckpointWriter:
     ) -> None:
         """Start writing `global_step<step>`. Collective.
 
-        `behind`: a thread writes a copy while training continues; otherwise the part of this rank
+        `asynchronous`: a thread writes a copy while training continues; otherwise the part of this
+        rank
         is written on return. Raises OSError if the folder cannot be created.
         """
         assert self._pending is None, "a checkpoint is already being written"

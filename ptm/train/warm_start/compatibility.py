@@ -19,7 +19,7 @@ def check_compatible(
 ) -> None:
     """Raise UserError if a shared tensor would be used in another computation than in training.
 
-    `path`: the source that `theirs` describes. `shared`: names of the tensors in both models.
+    `path`: the source that `source` describes. `shared`: names of the tensors in both models.
     """
     _check_stack(path, "encoder", source.encoder, recipe.encoder)
     if source.decoder is not None and recipe.decoder is not None:

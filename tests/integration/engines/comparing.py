@@ -9,7 +9,8 @@ from tests.integration.engines.trainings import EXACT, IN_USE, INVALID
 from tests.support.launched import Training
 
 COARSE = ("bf16", "fp16", "overflow")
-# Trainings with one of these words in their name are compared with `alone-WORD`, not `alone`.
+# Trainings with one of these words in their name are compared with `alone-WORD`, not
+# `without_teachers`.
 OTHERWISE = ("untied", "clipped", "distil", "frozen", "shared")
 Reports = list[dict[str, Any]]
 

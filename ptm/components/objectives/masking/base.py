@@ -80,7 +80,7 @@ class MaskingConfig(Redraw, HiddenTokens):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the content of `input_files`, empty without files. Needs `prepared` first."""
+        """A hash of the content of `input_files`, empty without files. Requires `with_files`."""
         return ""
 
     def with_files(self, tokenizer: Tokenizer) -> Self:

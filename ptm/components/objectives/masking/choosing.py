@@ -197,7 +197,8 @@ def choose_and_group(
 ) -> tuple[Flags, I64]:
     """The result of `MaskingConfig.choose` if whole `units` are drawn until the budget is met.
 
-    With `one_fate`, the tokens of a unit form one group; else every token is a group of its own.
+    With `replace_together`, the tokens of a unit form one group; else every token is a group of its
+    own.
     """
     chosen = choose_units(units, keys, rate=masking.rate, limit=masking.max_predictions)
     group = units.of_token if replace_together else None

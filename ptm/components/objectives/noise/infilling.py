@@ -82,7 +82,7 @@ def shuffle_sentences(tokens: I64, parts: I64, keys: U64) -> I64:
 def infill(tokens: I64, parts: I64, noise: Infilling, keys: U64, *, mask_id: int) -> NoisedTexts:
     """Shuffle the sentences of each text, then mask spans. The target is the original text.
 
-    `tokens` (N), `parts` (E, K): as for `permuted`.
+    `tokens` (N), `parts` (E, K): as for `shuffle_sentences`.
     """
     lengths = parts.sum(axis=1)
     shuffled = shuffle_sentences(tokens, parts, keys) if noise.permute_sentences else tokens

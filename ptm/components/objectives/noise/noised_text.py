@@ -1,7 +1,8 @@
 """Texts with noise: spans of tokens are removed, and one token replaces each span.
 
 All functions work on ragged arrays: the tokens of many examples one after another, as in
-`ptm.data.examples.Texts`. Randomness is an argument: `keys` (one stream per example), so that an
+`ptm.data.examples.TokenSpans`. Randomness is an argument: `keys` (one stream per example), so that
+an
 example with a given key is noised alike in any batch. Start and end tokens are added later.
 """
 
@@ -55,7 +56,8 @@ class Spans:
 
 
 def replace_spans(tokens: I64, lengths: I64, spans: Spans, replacements: I64) -> tuple[I64, I64]:
-    """Replace each span by one token of `stand_ins` (S); return the texts and their lengths (E)."""
+    """Replace each span by one token of `replacements` (S); return the texts and their lengths
+    (E)."""
     kept = np.ones(tokens.size, dtype=bool)
     kept[spans.tokens] = False
     # Number of kept tokens before each token: the index of a span in the kept tokens.

@@ -190,13 +190,13 @@ def _groups(encoder: Transformer) -> set[str]:
 
 def _check_layer_count(theirs: Tensors, groups: int) -> None:
     """Raise UserError if the weights have more groups or layers per group than the config."""
-    for part, said in (
+    for part, setting in (
         (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
         (".albert_layers.1.", "inner_group_num = 1"),
     ):
         beyond = sorted(name for name in theirs if part in name)
         if beyond:
-            raise UserError(f"config.json: {said}, but the weights have {beyond[0]}.")
+            raise UserError(f"config.json: {setting}, but the weights have {beyond[0]}.")
 
 
 def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:

@@ -37,8 +37,10 @@ class Roberta(Family):
     signature_tensors = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
     def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts, said = ("word", "position", "segment"), ("segments", "position_offset")
-        reason = post_norm.unsupported_reason(model, objective, parts=parts, expressible=said)
+        parts, expressible = ("word", "position", "segment"), ("segments", "position_offset")
+        reason = post_norm.unsupported_reason(
+            model, objective, parts=parts, expressible=expressible
+        )
         if reason is not None:
             return reason
         if model.embedding.position_offset == 0:

@@ -54,7 +54,8 @@ def fixed(
 ) -> FamilyOptions:
     """Options that every model of the family has, and options that its config can express.
 
-    `embedding`: fixed options of both embeddings. `said`: embedding options that the config can
+    `embedding`: fixed options of both embeddings. `expressible`: embedding options that the config
+    can
     express beside `positions` and `scaled`.
     """
     return FamilyOptions(

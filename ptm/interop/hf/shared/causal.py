@@ -29,7 +29,7 @@ def unsupported_reason(
     """Why a model is not a causal transformer of the family; None if it is.
 
     `parts`: parts of the embedding. `fixed`: options of `model.encoder` that every model of the
-    family has. `said`: options of `model.encoder` that the family's config can express.
+    family has. `expressible`: options of `model.encoder` that the family's config can express.
     """
     encoder, embedding = model.encoder, model.embedding
     if not isinstance(encoder, Transformer):
@@ -69,13 +69,13 @@ def _shown(value: object) -> object:
 
 
 def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `refusal` accepted."""
+    """The encoder of a model that `unsupported_reason` accepted."""
     assert isinstance(model.encoder, Transformer), "the encoder was checked before"
     return model.encoder
 
 
 def token_head(objective: Objective) -> LmHead:
-    """The head of an objective that `refusal` accepted."""
+    """The head of an objective that `unsupported_reason` accepted."""
     assert isinstance(objective, Lm), "the objective was checked before"
     return objective.head
 

@@ -30,7 +30,8 @@ WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_b
 class FamilyOptions:
     """Options that every model of a family has, of both stacks and of both embeddings.
 
-    `said`, `expressible_of_embedding`: the options of each that the family's config can express.
+    `expressible`, `expressible_of_embedding`: the options of each that the family's config can
+    express.
     """
 
     stack: Mapping[str, Any]
@@ -41,7 +42,7 @@ class FamilyOptions:
 
 @dataclass(frozen=True)
 class Stacks:
-    """The two stacks and the head of a model that `refusal` accepted."""
+    """The two stacks and the head of a model that `unsupported_reason` accepted."""
 
     encoder: Transformer
     decoder: TransformerDecoder

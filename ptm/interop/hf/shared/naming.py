@@ -136,7 +136,8 @@ def check_table_sizes(
 def unsupported_option(part: Config, name: str, *, expressible: Collection[str]) -> str | None:
     """The first option of `part` that the family cannot express, as a reason; None without any.
 
-    `said`: options that the family's config can express. All others must have their defaults, so
+    `expressible`: options that the family's config can express. All others must have their
+    defaults, so
     an option added later is unsupported until a family lists it.
     """
     for key, field in type(part).model_fields.items():

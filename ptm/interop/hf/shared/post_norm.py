@@ -36,7 +36,7 @@ def unsupported_reason(
 ) -> str | None:
     """Why a model is not a post-norm encoder with a masked-token head; None if it is.
 
-    `parts`: parts that the embedding may have. `said`: options of `model.embedding` that the
+    `parts`: parts that the embedding may have. `expressible`: options of `model.embedding` that the
     family's config can express.
     """
     encoder, embedding = model.encoder, model.embedding
@@ -65,14 +65,14 @@ def has_pair_head(model: ModelBlock, objective: Objective) -> bool:
 
 
 def masked_head(objective: Objective) -> MlmHead:
-    """The head of an objective that `refusal` accepted."""
+    """The head of an objective that `unsupported_reason` accepted."""
     head = getattr(objective, "head", None)
     assert isinstance(head, MlmHead), "the objective was checked before"
     return head
 
 
 def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `refusal` accepted."""
+    """The encoder of a model that `unsupported_reason` accepted."""
     assert isinstance(model.encoder, Transformer), "the encoder was checked before"
     return model.encoder
 
