@@ -183,12 +183,14 @@ class _Page:
             field = config.model_fields[name]
             kinds = [kind for kind, _ in configs_in(field.annotation)]
             in_mapping = any(mapped for _, mapped in configs_in(field.annotation))
+            where = f"{path}.{name}{'.NAME' if in_mapping else ''}"
+            meaning = meanings.get(name) or (f"See `{where}`." if kinds else "")
             self.lines.append(
                 f"| `{name}` | {type_text(field.annotation, field.metadata)} | "
-                f"{default_text(field)} | {_cell(meanings.get(name, ''))} |"
+                f"{default_text(field)} | {_cell(meaning)} |"
             )
             if kinds:
-                inner.append((f"{path}.{name}{'.NAME' if in_mapping else ''}", kinds))
+                inner.append((where, kinds))
         for where, kinds in inner:
             self.block(where, kinds, level + 1)
 

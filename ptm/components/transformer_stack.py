@@ -40,20 +40,30 @@ class TransformerStack(Config):
     """A stack of layers of attention and feed-forward."""
 
     hidden_size: PositiveInt
+    """Width of the residual stream."""
     layers: PositiveInt
+    """Number of layers."""
     heads: PositiveInt
+    """Number of attention heads."""
     head_size: PositiveInt | None = None
     """Width of a head; hidden_size / heads if left out."""
     key_value_heads: PositiveInt | None = None
     """Number of key and value heads, each shared by a group of query heads (grouped-query
     attention); the same as `heads` if left out."""
     feed_forward_size: PositiveInt
+    """Width of the feed-forward layer."""
     feed_forward: Literal["dense", "gated"] = "dense"
     """gated: activation(gate) * up, with one more matrix (GEGLU, SwiGLU)."""
     activation: Activation = "gelu"
+    """Activation of the feed-forward layers and of the head; gelu_tanh is the tanh
+    approximation."""
     norm: NormKind = "layer"
+    """layer: LayerNorm; rms: RMSNorm (LLaMA, T5). Embedding and head use the same kind."""
     norm_position: Literal["post", "pre"] = "post"
+    """post: after each residual sum (BERT); pre: before each branch, with a norm at the end
+    (GPT-2)."""
     norm_epsilon: PositiveFloat = 1e-12
+    """Epsilon of all norms."""
     bias: bool = True
     """Whether linear layers and norms have biases, in the embedding and the head too. The output
     layer is not affected."""

@@ -46,6 +46,7 @@ class Transformer(TransformerStack, Encoder):
     residual_attention: bool = False
     """Add the attention scores of each layer to those of the next (RealFormer)."""
     rotary: Rotary | None = None
+    """Rotary position embeddings; none: without them."""
     window: PositiveInt | None = None
     """Number of tokens around itself that a token attends to, half on either side; all tokens of
     the example if left out."""

@@ -33,8 +33,11 @@ class Ramp(Config):
     """A weight that changes linearly from `start` to `end` over `steps` updates, then stays."""
 
     start: NonNegativeFloat
+    """Weight at the first step."""
     end: NonNegativeFloat
+    """Weight from step `steps` on."""
     steps: PositiveInt
+    """Number of steps over which the weight changes linearly."""
 
     def at(self, step: int) -> float:
         """Return the weight after `step` updates."""
@@ -48,8 +51,11 @@ class DistilWeights(Config):
     """Weights of the loss terms; a term of weight 0 is not computed."""
 
     soft: Weight = 5.0
+    """Weight of the loss against the teachers' distributions."""
     mlm: Weight = 2.0
+    """Weight of the masked language modelling loss."""
     cosine: Weight = 1.0
+    """Weight of the cosine loss between hidden states; 0 for a teacher of another width."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> DistilWeights:
@@ -70,6 +76,7 @@ class Distil(Mlm):
     teachers: Annotated[tuple[str, ...], Listed] = ()
     """Several teachers: the student learns the mean of their softened distributions."""
     temperature: PositiveFloat = 2.0
+    """Temperature of the softmax of student and teachers in the soft loss."""
     weights: DistilWeights = DistilWeights()
 
     perplexity_of: ClassVar[str | None] = "mlm_loss"

@@ -41,6 +41,7 @@ class MlmHead(Config):
     tied: bool = True
     """Whether the output matrix is the word embedding."""
     bias: bool = True
+    """Whether the output layer has a bias."""
 
 
 def length_with_special_tokens(text_lengths: I64, *, parts: int) -> I64:

@@ -37,6 +37,7 @@ class LmHead(Config):
     tied: bool = True
     """Whether the output matrix is the word embedding (the decoder's, if it has its own)."""
     bias: bool = False
+    """Whether the output layer has a bias."""
     scaled: bool = False
     """Divide the hidden states by the square root of the hidden size (T5 with a tied head)."""
 

@@ -19,6 +19,7 @@ class Redraw(Config):
     dynamic: bool = True
     """Draw new random choices every epoch; false: cycle through `duplicates` fixed variants."""
     duplicates: PositiveInt = 1
+    """With `dynamic: false`: the number of different variants that epochs cycle through."""
 
     @model_validator(mode="after")
     def _duplicates_are_used(self) -> Self:

@@ -28,6 +28,7 @@ class Adafactor(Optimizer):
     learning_rate: PositiveFloat = 1.0
     """Required with `relative_step: false`, else not allowed."""
     weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay. Biases and norms do not decay."""
     relative_step: bool = True
     """Use the learning rate min(1e-2, 1 / sqrt(step)), before the schedule (section 9)."""
     warmup_init: bool = False

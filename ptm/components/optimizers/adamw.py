@@ -22,8 +22,11 @@ class AdamW(Optimizer):
 
     type: Literal["adamw"]
     beta1: Beta = 0.9
+    """Decay rate of the first moment."""
     beta2: Beta = 0.999
+    """Decay rate of the second moment."""
     epsilon: PositiveFloat = 1e-8
+    """Added to the root of the second moment."""
 
     def states(self, shape: Shape) -> Mapping[str, Shape]:
         return {"exp_avg": shape, "exp_avg_sq": shape}

@@ -24,7 +24,9 @@ class Optimizer(Config):
 
     type: str
     learning_rate: PositiveFloat
+    """Peak learning rate, which the schedule scales."""
     weight_decay: NonNegativeFloat = 0.01
+    """Decoupled weight decay. Biases and norms do not decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     """Layer-wise learning rate decay: the rate of a layer relative to that of the layer above."""
 

@@ -37,6 +37,7 @@ class TokenizerConfig(Config):
     size: PositiveInt | None = None
     """Number of tokens. Allows checking a recipe without the file; must agree with the file."""
     lowercase: bool = True
+    """Whether text is lowercased before it is tokenised."""
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
     """Role to token, where it is not the default; or path of a special_tokens_map.json."""
 

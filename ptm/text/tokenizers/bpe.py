@@ -39,6 +39,7 @@ class Bpe(TokenizerConfig):
     merges: str
     """Path of `merges.txt`, with one pair per line."""
     lowercase: bool = False
+    """Whether text is lowercased before it is tokenised."""
     prefix_space: bool = False
     """Whether a text is tokenised as if it started with a space."""
 

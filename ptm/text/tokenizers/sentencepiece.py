@@ -58,6 +58,7 @@ class SentencePiece(TokenizerConfig):
     """How pieces are numbered. file: as in the model file; fairseq: as in XLM-R (Conneau et al.
     2019); pegasus: as in PEGASUS, whose masks are <mask_1> and <mask_2> (Zhang et al. 2019)."""
     lowercase: bool = False
+    """Whether text is lowercased before it is tokenised."""
     sentinels: Annotated[int, Field(ge=0, le=1000)] = 0
     """How many sentinels to append after the file's pieces, in T5's order, with
     <extra_id_0> last. T5 has 100. 0 if the file has sentinels of its own."""

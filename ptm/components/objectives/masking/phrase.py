@@ -22,8 +22,11 @@ class LevelWeights(Config):
     """Relative probability that an example is masked at each level."""
 
     token: NonNegativeFloat = 1.0
+    """Weight of masking single tokens."""
     phrase: NonNegativeFloat = 1.0
+    """Weight of masking phrases of the lexicon."""
     entity: NonNegativeFloat = 0.0
+    """Weight of masking entities."""
 
 
 class PhraseMasking(MaskingConfig):

@@ -18,7 +18,9 @@ class GeometricInfilling(Infilling):
 
     lengths: Literal["geometric"]
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Parameter of the geometric distribution of span lengths."""
     max_length: PositiveInt = 3
+    """Longest span, in tokens."""
 
     @property
     def table(self) -> NDArray[np.float64]:

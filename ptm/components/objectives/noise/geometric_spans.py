@@ -28,7 +28,9 @@ class GeometricSpans(SpanNoise):
     rate: RateUpToHalf = 0.15
     """Share of the tokens that is noise."""
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Parameter of the geometric distribution of span lengths."""
     max_length: PositiveInt = 10
+    """Longest span, in tokens."""
 
     def noise_counts(self, lengths: I64) -> I64:
         return noise_token_counts(lengths, self.rate)

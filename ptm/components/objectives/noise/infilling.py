@@ -37,6 +37,7 @@ class Infilling(Config):
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the tokens that is masked."""
     permute_sentences: bool = True
+    """Whether the order of sentences is shuffled."""
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ class PoissonInfilling(Infilling):
 
     lengths: Literal["poisson"] = "poisson"
     mean_length: Annotated[float, Field(ge=2, le=100)] = 3.0
+    """Mean of the Poisson distribution of span lengths, in tokens."""
 
     @property
     def table(self) -> NDArray[np.float64]:
