@@ -10,12 +10,13 @@ RUN    := runs/quickstart
 WORKERS := 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
-.PHONY: quickstart test lint types imports tests slow mutations clean help
+.PHONY: quickstart test lint types imports tests slow mutations docs clean help
 
 help:
 	@echo "make quickstart   install, then pretrain, evaluate, export and try a tiny RoBERTa"
 	@echo "make test         install with the tools, then lint, types, import rules and tests"
 	@echo "make slow         the tests that take minutes, and whole matrices"
+	@echo "make docs         the generated pages of docs/, from the code"
 	@echo "make mutations    mistakes put into a copy of the code, which the tests must notice"
 
 $(VENV)/python: 
@@ -58,6 +59,7 @@ test: lint types imports tests
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tests/plain_english.py
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
@@ -73,6 +75,9 @@ slow: $(VENV)/installed-dev
 
 mutations: $(VENV)/installed-dev
 	$(BIN)/python tests/mutations.py
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
