@@ -75,12 +75,12 @@ def main(recipe: str, overrides: list[str]) -> int:
     all_marks: list[dict[str, int]] = []
     trainer = ptm.train.trainer.Trainer
     ptm.train.run._trainer = measured(marks, "start", ptm.train.run._trainer)
-    trainer._train_one = measured(marks, "step", trainer._train_one)  # type: ignore[method-assign]
+    trainer._train_step = measured(marks, "step", trainer._train_step)  # type: ignore[method-assign]
     save = measured(marks, "save", CheckpointManager.save)
 
     def save_and_gather(self: CheckpointManager, *arguments: Any, **options: Any) -> Any:
         saved = save(self, *arguments, **options)
-        all_marks[:] = all_gather_objects(marks, self._saver._ranks)
+        all_marks[:] = all_gather_objects(marks, self._writer._ranks)
         return saved
 
     CheckpointManager.save = save_and_gather  # type: ignore[method-assign]

@@ -69,15 +69,15 @@ def weighed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main(recipe: str, overrides: list[str]) -> int:
-    CheckpointWriter.begin = weighed("saving", timed("held up", CheckpointWriter.begin))  # type: ignore[method-assign]
+    CheckpointWriter.start = weighed("saving", timed("held up", CheckpointWriter.start))  # type: ignore[method-assign]
     CheckpointWriter.finish = timed("held up", CheckpointWriter.finish)  # type: ignore[method-assign]
     _PendingCheckpoint.write = timed("written", _PendingCheckpoint.write)  # type: ignore[method-assign]
-    trained = timed("trained", Trainer._train_one)
-    Trainer._train_one = trained  # type: ignore[method-assign]
+    trained = timed("trained", Trainer._train_step)
+    Trainer._train_step = trained  # type: ignore[method-assign]
     code = train(lambda: load_recipe(recipe, overrides), fresh=True)
     load = weighed("loading", timed("loaded", EngineState.write))
     EngineState.write = load  # type: ignore[method-assign]
-    ptm.train.saving.resume.problem_with = timed("verified", ptm.train.saving.resume.problem_with)
+    ptm.train.saving.resume.damage_of = timed("verified", ptm.train.saving.resume.damage_of)
     saves = dict(spent)
     steps = next(word.partition("=")[2] for word in overrides if word.startswith("train.steps="))
     longer = [*overrides, f"train.steps={int(steps) + 1}"]
@@ -87,9 +87,9 @@ def main(recipe: str, overrides: list[str]) -> int:
     figures = {**saves, "verified": spent["verified"], "loaded": spent["loaded"]}
     figures |= {f"{name}, MB": size for name, size in grown.items()}
     every = all_gather(figures, ranks)
-    if ranks.first:
+    if ranks.is_main:
         largest = {name: round(max(row[name] for row in every), 2) for name in figures}
-        print("SECONDS", json.dumps({"ranks": ranks.world, **largest}), flush=True)
+        print("SECONDS", json.dumps({"ranks": ranks.world_size, **largest}), flush=True)
     destroy_process_group()
     return code
 

@@ -40,18 +40,18 @@ MUTATIONS = {
     ),
     "the last fragment of a rank is not saved": Mutation(
         "ptm/train/saving/writer.py",
-        "for owned in self._state.owned():",
-        "for owned in list(self._state.owned())[:-1]:",
+        "for owned in self._state.local_fragments():",
+        "for owned in list(self._state.local_fragments())[:-1]:",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),
     ),
     "the causal mask is shifted by one": Mutation(
-        "ptm/nn/visibility.py",
+        "ptm/nn/attention_mask.py",
         "return seen & (before >= 0)\n",
         "return seen & (before >= -1)\n",
         ("tests/unit/model/test_no_leaks.py",),
     ),
     "examples of a row attend to each other": Mutation(
-        "ptm/nn/visibility.py",
+        "ptm/nn/attention_mask.py",
         "return (query_ids[:, :, None] == key_ids[:, None, :])[:, None]",
         "return ((query_ids[:, :, None] > 0) == (key_ids[:, None, :] > 0))[:, None]",
         ("tests/unit/nn/test_self_attention.py",),
@@ -76,7 +76,7 @@ MUTATIONS = {
     ),
     "overrides go to other hosts unescaped": Mutation(
         "ptm/launch/command.py",
-        "return _WORDS + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
+        "return _ENCODED + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
         "return ' '.join(words)",
         ("tests/unit/launch/test_environment.py",),
     ),
@@ -106,12 +106,12 @@ MUTATIONS = {
     ),
     "a fragment of ZeRO 1 and 2 is recorded with offset 0": Mutation(
         "ptm/engines/fragments.py",
-        "yield Owned(name, there.start, flat, here.start, here.numel)",
-        "yield Owned(name, 0, flat, here.start, here.numel)",
+        "name, parameter_range.start, flat, master_range.start, master_range.numel",
+        "name, 0, flat, master_range.start, master_range.numel",
         ("tests/integration/engines/test_exports.py -k fragments_cover",),
     ),
     "a damaged checkpoint is not noticed": Mutation(
-        "ptm/checkpoint/format.py",
+        "ptm/checkpoint/verification.py",
         'if digest.hexdigest() != entry["blake2b"]:',
         'if digest.hexdigest() == "":',
         ("tests/integration/training/test_resume.py -k damaged_checkpoint",),

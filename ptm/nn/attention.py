@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptm.nn.attention_mask import AttentionPattern, same_example
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import apply_rotary
-from ptm.nn.visibility import AttentionPattern, same_example
 
 # B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
 # in cross-attention and with a cache: Q query tokens, K key tokens per row.

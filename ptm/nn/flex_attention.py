@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ptm.nn.attention import SelfAttention
-from ptm.nn.visibility import AttentionPattern
+from ptm.nn.attention_mask import AttentionPattern
 
 # B rows, T tokens per row, H query heads, G key and value heads, S head size.
 

@@ -133,8 +133,8 @@ class Small(Config):
     name: str = "a"
 
 
-def test_an_unknown_key_of_a_config_is_rejected_with_the_nearest_key() -> None:
-    with pytest.raises(ValidationError, match=r'unknown key\. Did you mean "layers"'):
+def test_an_unknown_key_of_a_config_is_rejected() -> None:
+    with pytest.raises(ValidationError, match='unknown key "layer"'):
         Small.model_validate({"layer": 2})
 
 

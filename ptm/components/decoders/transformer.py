@@ -50,8 +50,8 @@ class TransformerDecoder(TransformerStack, Decoder):
 
     def _layer(self, shape: ModelShape, *, extra_inputs: tuple[str, ...]) -> nn.Module:
         from ptm.nn.attention import CrossAttention, SelfAttention
+        from ptm.nn.attention_mask import AttentionPattern
         from ptm.nn.transformer_layer import DecoderLayer
-        from ptm.nn.visibility import AttentionPattern
 
         dropout = shape.attention_dropout
         return DecoderLayer(

@@ -22,7 +22,7 @@ from ptm.plan import Operation
 if TYPE_CHECKING:
     from torch import nn
 
-    from ptm.nn.visibility import AttentionPattern
+    from ptm.nn.attention_mask import AttentionPattern
 
 _POSITION_BIAS = "encoder_position_bias"
 
@@ -197,8 +197,8 @@ class Transformer(TransformerStack, Encoder):
 
     def _layer(self, index: int, shape: ModelShape) -> nn.Module:
         from ptm.nn.attention import ResidualAttention, SelfAttention
+        from ptm.nn.attention_mask import AttentionPattern
         from ptm.nn.transformer_layer import ResidualAttentionLayer, TransformerLayer
-        from ptm.nn.visibility import AttentionPattern
 
         pattern = AttentionPattern(self.visibility, None if self.is_global(index) else self.window)
         first_norm = self.first_norm or index > 0

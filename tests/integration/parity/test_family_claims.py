@@ -61,7 +61,7 @@ def test_a_modernbert_config_has_the_values_of_the_recipe(modernbert_export: Exp
 
 def test_a_modernbert_import_has_no_longest_sequence(imported: BuildImport) -> None:
     embedding: Any = imported(PLAIN_IMPORTS[MODERNBERT]).recipe.model.embedding
-    assert embedding.longest_sequence is None
+    assert embedding.max_sequence_length is None
 
 
 def test_a_tied_matrix_stored_under_two_names_is_read_once(

@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the process group for other tests: DeepSpeed cannot create a second one in a process."""
-    monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
+    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
 
 
 def metrics_of(folder: Path) -> list[dict[str, object]]:

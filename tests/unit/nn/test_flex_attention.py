@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ptm.nn.attention import SelfAttention
+from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.flex_attention import use_flex_attention
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.visibility import AttentionPattern
 
 LENGTH = 128
 
@@ -29,7 +29,7 @@ def packed() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("groups", [4, 2])
 @pytest.mark.parametrize(
-    "sight",
+    "pattern",
     [
         AttentionPattern(),
         AttentionPattern("causal"),

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ptm.model.plain_model import PlainModel
 from ptm.nn.attention import ResidualAttention, SelfAttention
+from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.visibility import AttentionPattern
 from tests.support.small_models import MakeModel, block_of, logits_of, plan_of, rows_of
 
 LAYERS, WIDTH, HEADS = 3, 32, 2

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
+from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.positions import apply_rotary
-from ptm.nn.visibility import AttentionPattern
 
 SIZE, THETA = 8, 50.0
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ptm.nn.attention import SelfAttention
+from ptm.nn.attention_mask import AttentionPattern, same_example
 from ptm.nn.model_shape import HeadShape, Visibility
-from ptm.nn.visibility import AttentionPattern, same_example
 
 WIDTH, HEADS = 24, 3
 SHAPE = HeadShape(WIDTH, HEADS, HEADS, WIDTH // HEADS)

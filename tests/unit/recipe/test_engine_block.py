@@ -31,7 +31,7 @@ def refused(
 ) -> Said:
     """What a command says of a recipe that it refuses: one sentence, and nothing is written."""
     # DeepSpeed cannot join a second group in one process: other tests go on with this one.
-    monkeypatch.setattr("ptm.engines.ranks.leave_ranks", lambda: None)
+    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
 
     def sentence(command: str, *overrides: str) -> str:
         name, *options = command.split()

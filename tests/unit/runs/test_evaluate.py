@@ -80,8 +80,8 @@ def test_a_training_starts_from_an_export_of_its_own_family_only(
     export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
     warm_start = start(tmp_path / "export", blocks)
     assert warm_start.weights.keys() == weights.keys()
-    assert warm_start.fresh == warm_start.left == ()
+    assert warm_start.new_names == warm_start.unused_names == ()
     untied = causal_blocks("gpt2", small_vocab, tied=False)
-    assert start(tmp_path / "export", untied).fresh == ("lm_unembed.weight",)
+    assert start(tmp_path / "export", untied).new_names == ("lm_unembed.weight",)
     with pytest.raises(UserError, match=r"norm_position = pre"):
         start(tmp_path / "export", causal_blocks("openai_gpt", small_vocab, feed_forward_size=96))

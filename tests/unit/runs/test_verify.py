@@ -32,7 +32,7 @@ def test_whole_checkpoints_are_reported_as_whole(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(run)]) == EXIT_DONE
-    expected = [f"global_step{step}  whole" for step in (12, 8, 4)]
+    expected = [f"global_step{step}  complete" for step in (12, 8, 4)]
     assert capsys.readouterr().out.splitlines() == expected
 
 
@@ -47,7 +47,7 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_sets_the_exit_code(
 
     lines = capsys.readouterr().out.splitlines()
     assert f"global_step{step}  {file}: the checksum differs from the manifest" in lines
-    assert sum(line.endswith("  whole") for line in lines) == 2
+    assert sum(line.endswith("  complete") for line in lines) == 2
 
 
 def test_a_checkpoint_of_a_later_version_does_not_hide_the_others(
@@ -61,7 +61,7 @@ def test_a_checkpoint_of_a_later_version_does_not_hide_the_others(
 
     lines = capsys.readouterr().out.splitlines()
     assert "global_step12: written by a later version of ptm (format 2" in lines[0]
-    assert lines[1:] == ["global_step8  whole", "global_step4  whole"]
+    assert lines[1:] == ["global_step8  complete", "global_step4  complete"]
 
 
 def test_a_folder_without_a_checkpoint_is_rejected(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ptm.component import PositiveInt
-from ptm.components.objectives.noise.drawing import geometric_table
 from ptm.components.objectives.noise.infilling import Infilling
+from ptm.components.objectives.noise.sampling import geometric_table
 
 
 class GeometricInfilling(Infilling):

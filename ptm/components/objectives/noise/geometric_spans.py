@@ -9,12 +9,12 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, sum_before
 from ptm.component import PositiveInt
-from ptm.components.objectives.noise.drawing import (
+from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
+from ptm.components.objectives.noise.sampling import (
     draw_span_lengths,
     geometric_table,
     random_subset,
 )
-from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
 from ptm.components.objectives.noise.spans import RateUpToHalf, SpanNoise
 from ptm.rng import U64, substream
 

@@ -15,16 +15,13 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, ragged_ranges, sum_before
 from ptm.component import Config
-from ptm.components.objectives.noise.drawing import (
-    draw_span_lengths,
-    random_subset,
-)
 from ptm.components.objectives.noise.noised_text import (
     NoisedTexts,
     Spans,
     noise_token_counts,
     replace_spans,
 )
+from ptm.components.objectives.noise.sampling import draw_span_lengths, random_subset
 from ptm.rng import U64, draws, substream
 
 _ORDER, _LENGTHS, _PLACES = range(3)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ptm.components.objectives.noise.drawing import poisson_table
 from ptm.components.objectives.noise.infilling import Infilling
+from ptm.components.objectives.noise.sampling import poisson_table
 
 
 class PoissonInfilling(Infilling):

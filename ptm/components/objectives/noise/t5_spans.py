@@ -8,10 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, sum_before
-from ptm.components.objectives.noise.drawing import (
-    random_segmentation,
-)
 from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
+from ptm.components.objectives.noise.sampling import random_segmentation
 from ptm.components.objectives.noise.spans import SpanNoise
 from ptm.rng import U64, draws, substream, uniform
 

@@ -7,10 +7,8 @@ from typing import Literal
 import numpy as np
 
 from ptm.arrays import I64, owner_of
-from ptm.components.objectives.noise.drawing import (
-    random_subset,
-)
 from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
+from ptm.components.objectives.noise.sampling import random_subset
 from ptm.components.objectives.noise.spans import RateUpToHalf, SpanNoise
 from ptm.rng import U64, substream
 

@@ -77,7 +77,7 @@ def test_only_the_first_layer_may_lack_a_norm() -> None:
 def test_every_third_layer_is_global_and_the_others_have_a_window() -> None:
     model = meta_model(plan_of(block_of(layers=7, **MODERN)))
     seen = [getattr(model, f"encoder_{index:02}").attention for index in range(7)]
-    assert [layer.sight.window for layer in seen] == [None, 8, 8, None, 8, 8, None]
+    assert [layer.pattern.window for layer in seen] == [None, 8, 8, None, 8, 8, None]
     assert [layer.theta for layer in seen] == [160000, 10000, 10000, 160000, 10000, 10000, 160000]
 
 

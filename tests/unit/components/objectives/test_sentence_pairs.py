@@ -209,8 +209,8 @@ def test_duplicates_are_rejected_with_dynamic_pairs(kind: Any) -> None:
     name = kind.__name__.lower()
     with pytest.raises(ValidationError, match="duplicates = 3 has no effect with dynamic: true"):
         kind(type=name, duplicates=3)
-    assert kind(type=name).index_drawings is None
-    assert kind(type=name, dynamic=False, duplicates=3).index_drawings == 3
+    assert kind(type=name).index_variants is None
+    assert kind(type=name, dynamic=False, duplicates=3).index_variants == 3
 
 
 def test_metrics_have_the_expected_names_counts_and_weights() -> None:
