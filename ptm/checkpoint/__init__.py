@@ -1,1 +1,1 @@
-"""CheckpointManager on disk: format, reading, writing and verification."""
+"""Checkpoints on disk: format, reading, writing and verification."""

@@ -75,7 +75,7 @@ class Examples(ABC):
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """BlockCounts of what the examples leave out: description for the user -> count, if not
+        """Counts of what the examples leave out: description for the user -> count, if not
         0."""
         return {}
 

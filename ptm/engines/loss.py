@@ -1,6 +1,6 @@
 """Loss normalisation: each metric is divided by its count over the global batch, then weighted.
 
-BlockCounts are all-reduced before the step, so every token has the same weight whatever the
+Counts are all-reduced before the step, so every token has the same weight whatever the
 gradient accumulation and the number of ranks.
 """
 

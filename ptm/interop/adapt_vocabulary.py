@@ -42,7 +42,7 @@ _STD = 0.02
 
 @dataclass(frozen=True)
 class Adapted:
-    """BlockCounts of vocabulary rows in an adapted model."""
+    """Counts of vocabulary rows in an adapted model."""
 
     size: int
     """Tokens in the new vocabulary."""

@@ -85,7 +85,7 @@ def _out_of_memory(host: str, pid: int, before: int | None) -> str:
                 "(oom_kill): the signal came from a user or another program"
             )
     line = _kernel_log_line(host, pid, here=here)
-    return f"{text}. AttentionKernel log: {line}" if line else f"{text}."
+    return f"{text}. Kernel log: {line}" if line else f"{text}."
 
 
 def _kernel_log_line(host: str, pid: int, *, here: bool) -> str:

@@ -58,7 +58,7 @@ class PackedDataset:
 
     @property
     def left_out(self) -> str:
-        """BlockCounts of what the objective left out of the examples, as text; "" if nothing."""
+        """Counts of what the objective left out of the examples, as text; "" if nothing."""
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 

@@ -32,7 +32,7 @@ def launched_ranks() -> int:
 
 
 def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
-    """Data-parallel size of `ranks` ranks, by default of those that a launcher started.
+    """Data-parallel size of `ranks` ranks, by default of the launched ranks.
 
     Without a launcher there is one rank per stage. Raises UserError if the number of ranks is not a
     multiple of the stages.

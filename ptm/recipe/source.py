@@ -21,7 +21,7 @@ from ptm.errors import UserError
 Key = tuple[str | int, ...]
 
 _MOST_DEPTH, _MOST_ALIASES, _MOST_VALUES = 32, 64, 10_000
-"""StopRule far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
+"""Limits far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
 
 
 class _NotPlainError(YAMLError):

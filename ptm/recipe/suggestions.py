@@ -55,7 +55,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "name": ("run_name", "exp_name", "experiment_name"),
     "runs_dir": ("output_dir", "output_model_path", "save_dir", "save_folder", "out_dir"),
     "seed": ("random_seed", "data_seed"),
-    # CheckpointManager and tracking
+    # Checkpoints and tracking
     "checkpoint.every": (
         *("save_steps", "save_interval", "save_checkpoint_steps", "save_every"),
         *("checkpoint_interval", "save_freq"),

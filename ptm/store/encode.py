@@ -104,7 +104,7 @@ def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class BlockCounts:
-    """BlockCounts of one block."""
+    """Counts of one block."""
 
     file: int
     """Index of the file in the corpus."""

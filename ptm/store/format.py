@@ -76,7 +76,7 @@ class StoreInfo:
     corpus: tuple[Mapping[str, Any], ...]
     """The corpus files, with sizes and modification times."""
     report: Mapping[str, int]
-    """BlockCounts of lines, empty documents etc. over the corpus."""
+    """Counts of lines, empty documents etc. over the corpus."""
     format: int = FORMAT
     sentence_splitting: bool = False
     """Whether the documents of layout `documents` were split into sentences."""

@@ -41,7 +41,7 @@ _BLOCKS = 64
 
 @dataclass(frozen=True)
 class PreprocessingProgress:
-    """SaveProgress of preprocessing: totals so far, and seconds since the start."""
+    """Progress of preprocessing: totals so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int

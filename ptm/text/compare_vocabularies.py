@@ -16,7 +16,7 @@ _EXAMPLES = 8
 
 @dataclass(frozen=True)
 class Coverage:
-    """BlockCounts over one text, tokenised by one tokenizer."""
+    """Counts over one text, tokenised by one tokenizer."""
 
     characters: int
     """Characters of the text that are not white space."""

@@ -131,7 +131,7 @@ def sentinel(number: int) -> str:
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """RecipeSource and target vocabulary; the same object unless the recipe has a
+    """Source and target vocabulary; the same object unless the recipe has a
     `target_tokenizer`."""
 
     source: Vocabulary

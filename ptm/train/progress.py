@@ -9,7 +9,7 @@ from ptm.engines.base import StepTotals
 
 @dataclass(frozen=True)
 class RunPosition:
-    """SaveProgress of a run: global batches and rows consumed; examples and tokens without
+    """Progress of a run: global batches and rows consumed; examples and tokens without
     padding."""
 
     step: int = 0

@@ -70,7 +70,7 @@ class Reporter:
         `progress`: step, split, epoch and counts so far. `state`: learning rate, loss scale and
         skipped steps. `waited`: seconds that this rank waited for data.
         """
-        # ReadProgress the means waits for the device, so read the clock afterwards.
+        # Reading the means waits for the device, so read the clock afterwards.
         means = self._window.means()
         every = all_gather(
             {"memory": peak_memory(self._ranks.device), "waited": waited}, self._ranks

@@ -116,7 +116,7 @@ class BestMetric:
 
 
 class Patience:
-    """BlockCounts evaluations without improvement, for early stopping. Saved in checkpoints."""
+    """Counts evaluations without improvement, for early stopping. Saved in checkpoints."""
 
     def __init__(
         self,

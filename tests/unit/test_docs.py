@@ -15,7 +15,8 @@ from ptm.recipe.keys import configs_in, keys_of
 @pytest.fixture(scope="module")
 def generate(project: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", project / "docs/generate.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

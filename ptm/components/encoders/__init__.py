@@ -1,4 +1,4 @@
-"""TokenizerPool, one class per file. `AnyEncoder` is their union, collected by scanning this
+"""Encoders, one class per file. `AnyEncoder` is their union, collected by scanning this
 package."""
 
 from typing import TYPE_CHECKING

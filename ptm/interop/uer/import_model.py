@@ -209,7 +209,7 @@ class UerCheckpoint:
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
     """Parse `tokenizer.KEY=VALUE` overrides into keys of the `tokenizer` block.
 
-    CheckpointManager do not record these options. Raises UserError for any other override.
+    Checkpoints do not record these options. Raises UserError for any other override.
     """
     found = {}
     for text in overrides:

@@ -56,7 +56,7 @@ class SentencePieceFile:
 
     @cached_property
     def reserved(self) -> frozenset[str]:
-        """DocumentChunks that text is never tokenised to: unknown, control and unused ones."""
+        """Pieces that text is never tokenised to: unknown, control and unused ones."""
         kinds = (_UNKNOWN, _CONTROL, _UNUSED)
         return frozenset(piece.piece for piece in self.proto.pieces if piece.type in kinds)
 

@@ -1,4 +1,4 @@
-"""ReadProgress the training text of a vocabulary in blocks, and counting its words."""
+"""Reading the training text of a vocabulary in blocks, and counting its words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT_PER_COMPRESSED_BYTE = 4
 
 @dataclass(frozen=True)
 class ReadProgress:
-    """SaveProgress of reading the text: bytes and documents so far, and seconds since the start."""
+    """Progress of reading the text: bytes and documents so far, and seconds since the start."""
 
     bytes_read: int
     bytes_total: int

@@ -1,4 +1,4 @@
-"""CheckpointManager on local disks: found across hosts, then completed on each host.
+"""Checkpoints on local disks: found across hosts, then completed on each host.
 
 Every rank writes to the disk of its host. To resume, hosts send each other the files they lack. A
 run may therefore continue on other hosts or with another layout, as long as every file of one

@@ -75,7 +75,7 @@ class CheckpointWriter:
 
     @property
     def progress(self) -> SaveProgress:
-        """SaveProgress with the checkpoint being written; IDLE without one."""
+        """Progress with the checkpoint being written; IDLE without one."""
         return SaveProgress.IDLE if self._pending is None else self._pending.progress
 
     @property

@@ -1,4 +1,4 @@
-"""CheckpointManager of every layout hold the same model, and one process can resume from any of
+"""Checkpoints of every layout hold the same model, and one process can resume from any of
 them."""
 
 from __future__ import annotations

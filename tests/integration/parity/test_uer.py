@@ -1,4 +1,4 @@
-"""CheckpointManager of UER-py and TencentPretrain are imported and exported without any change."""
+"""Checkpoints of UER-py and TencentPretrain are imported and exported without any change."""
 
 from __future__ import annotations
 

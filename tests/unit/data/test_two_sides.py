@@ -1,4 +1,4 @@
-"""RecipeSource-target pairs as examples: the tokens of each side that fit into a row."""
+"""Source-target pairs as examples: the tokens of each side that fit into a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptm.store.format import TokenStore
 if TYPE_CHECKING:
     from tests.conftest import BuildStore
 
-# RecipeSource and target lengths: (1, 3), (4, 1), (2, 2).
+# Source and target lengths: (1, 3), (4, 1), (2, 2).
 TEXT = "a\tb c d\nf g h i\tj\nk l\tm n\n"
 
 

@@ -192,7 +192,7 @@ def test_the_same_vocabulary_is_rejected(model: ModelSource, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("nowhere", r'"nowhere": no such vocabulary'), ("x.model", r"no such vocabulary")],
 )
 def test_a_missing_vocabulary_is_rejected(name: str, message: str) -> None:
@@ -236,7 +236,7 @@ def test_train_adapt_and_compare_from_the_command_line(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--size", "0"], "--size 0: must be at least 1"),
         (["--megabytes", "0"], "--megabytes 0: must be above 0"),

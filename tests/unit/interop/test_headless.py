@@ -1,4 +1,4 @@
-"""TokenizerPool without a head: exported without one; imports name the tensors they leave out."""
+"""Encoders without a head: exported without one; imports name the tensors they leave out."""
 
 from __future__ import annotations
 

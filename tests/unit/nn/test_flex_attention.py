@@ -39,11 +39,11 @@ def packed() -> tuple[torch.Tensor, torch.Tensor]:
     ],
 )
 def test_flex_attention_equals_scaled_dot_product_attention(
-    sight: AttentionPattern, groups: int, biased: bool
+    pattern: AttentionPattern, groups: int, biased: bool
 ) -> None:
     torch.manual_seed(0)
     shape = HeadShape(64, 4, groups, 16, scaled=not biased)
-    layer = SelfAttention(shape, dropout=0.0, pattern=sight).eval()
+    layer = SelfAttention(shape, dropout=0.0, pattern=pattern).eval()
     hidden, (ids, segments) = torch.randn(2, LENGTH, 64), packed()
     bias = torch.randn(1, 4, LENGTH, LENGTH) if biased else None
     extra = {"segment_ids": segments, "position_bias": bias}

@@ -19,7 +19,7 @@ THREE_CHUNKS = 4 * VOCABULARY + 5
 
 @dataclass(frozen=True)
 class Case:
-    """TrainingInputs that require gradients; some positions are ignored."""
+    """Inputs that require gradients; some positions are ignored."""
 
     hidden: Tensor
     weight: Tensor

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @cache
 def loaded(kind: str) -> SegmentFunction:
-    """SupportsCache, since jieba takes a second to read its dictionary."""
+    """Cached, since jieba takes a second to read its dictionary."""
     segmenters = {"jieba": Jieba, "rjieba": RJieba, "space": Space}
     return segmenters[kind](type=kind).load()
 
@@ -106,7 +106,7 @@ def test_the_characters_of_a_latin_word_are_one_word(char: Tokenizer) -> None:
     assert ["".join(word) for word in words] == ["book", "看书", "42"]
 
 
-# DocumentChunks
+# Pieces
 
 
 def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:

@@ -93,7 +93,7 @@ def principal_sentences(
 def remove_sentences(tokens: I64, parts: I64, gaps: Flags, *, mask_id: int) -> NoisedTexts:
     """Remove the sentences flagged in `gaps` (E, K).
 
-    RecipeSource: the text with one mask token per removed sentence. Target: the removed sentences.
+    Source: the text with one mask token per removed sentence. Target: the removed sentences.
     """
     ends = np.cumsum(parts.ravel()).reshape(parts.shape)
     owner, column = np.nonzero(gaps)

@@ -17,7 +17,7 @@ from ptm.arrays import I64, ragged_ranges
 
 @dataclass(frozen=True)
 class NoisedTexts:
-    """RecipeSource (encoder input) and target (decoder output) of E examples.
+    """Source (encoder input) and target (decoder output) of E examples.
 
     `source` (N), `target` (M): tokens, one example after another; `source_lengths`,
     `target_lengths` (E).

@@ -97,7 +97,7 @@ def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: s
     made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from imported weights"
     figures = source.provenance()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
-    table = f"## Coverage\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
+    table = f"## Metrics\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
         f"Pretrained with ptm, {made} (objective `{recipe.objective.type}`, "

@@ -88,7 +88,7 @@ class TwoSided:
     targets: tuple[Tensor, ...]
 
     def rows(self, rows: Sequence[Sequence[int]]) -> Batch:
-        """RecipeSource and target tensors; each row holds the examples with these indexes."""
+        """Source and target tensors; each row holds the examples with these indexes."""
         source, target = (
             lay_out_rows([[side[index] for index in row] for row in rows]).tensors
             for side in (self.sources, self.targets)

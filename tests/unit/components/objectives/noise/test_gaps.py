@@ -141,7 +141,7 @@ def test_principal_may_take_the_last_sentence(sequential: bool, unique: bool) ->
     assert gaps.tolist() == [[False, False, False, True]]
 
 
-# RecipeSource and target
+# Source and target
 
 
 def test_the_text_is_restored_from_source_and_target(documents: RealTexts) -> None:
