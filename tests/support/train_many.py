@@ -82,11 +82,11 @@ def one(
         code = train(
             lambda: load_recipe(recipe, overrides), fresh=False, on_step_begin=on_step_begin
         )
-        return {"code": code, "error": ""}
+        return {"code": code, "message": ""}
     except (UserError, TrainingError) as error:
-        return {"code": 2 if isinstance(error, UserError) else 1, "error": str(error)}
+        return {"code": 2 if isinstance(error, UserError) else 1, "message": str(error)}
     except Exception:
-        return {"code": None, "error": traceback.format_exc()}
+        return {"code": None, "message": traceback.format_exc()}
     finally:
         undisturbed()
 
