@@ -48,7 +48,8 @@ class StepTotals:
 class StepResult:
     """Measurements of one training step.
 
-    `shares`: this rank's summand of the loss, of the gradient norm and of every metric of the
+    `local_metrics`: this rank's summand of the loss, of the gradient norm and of every metric of
+    the
     objective; the sum over all ranks is the value. Scalars stay on the device, so that reading
     them does not synchronise before the next report. `skipped`: the gradients were not finite and
     no weight was updated. `loss`, `grad_norm`: values of the global batch.
@@ -117,7 +118,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
-        """Run forward, backward and update; return this rank's metric shares (see StepResult)."""
+        """Run forward, backward and update; return this rank's metrics (see StepResult)."""
 
     @abstractmethod
     def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
@@ -162,7 +163,7 @@ class Engine(ABC):
             group["lr"] = learning_rate * group[RATE]
         skipped_before = self._deepspeed.skipped_steps
         try:
-            shares = self._forward_backward(batch, totals)
+            metrics = self._forward_backward(batch, totals)
         except Exception as error:
             if "loss scale already at minimum" not in str(error):
                 raise
@@ -174,17 +175,17 @@ class Engine(ABC):
             ) from error
         skipped = self._deepspeed.skipped_steps > skipped_before
         if skipped:
-            shares["grad_norm"] = torch.zeros(())
-        elif "grad_norm" not in shares:
+            metrics["grad_norm"] = torch.zeros(())
+        elif "grad_norm" not in metrics:
             norm = self._deepspeed.get_global_grad_norm()
-            shares["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
-        shares["grad_norm"] = shares["grad_norm"] / self._ranks.world_size
-        mine = {name: float(shares[name]) for name in ("loss", "grad_norm")}
+            metrics["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32)
+        metrics["grad_norm"] = metrics["grad_norm"] / self._ranks.world_size
+        mine = {name: float(metrics[name]) for name in ("loss", "grad_norm")}
         whole = all_reduce_sum(mine, self._ranks)
         if skipped and whole["loss"] > loss_limit:
             # `_poison_if_spiking` made the gradients overflow on purpose: keep the loss scale.
             self.state.set_scaler(scaler)
-        return StepResult(shares, skipped, whole["loss"], whole["grad_norm"])
+        return StepResult(metrics, skipped, whole["loss"], whole["grad_norm"])
 
     def _poison_if_spiking(
         self, loss: Tensor, before: Tensor | float, group: Any | None = None

@@ -228,7 +228,7 @@ def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T 
 
 
 def _portable_error(error: UserError | OSError) -> tuple[int | None, str]:
-    """Return `problem` in picklable form: errno (None for a UserError) and message."""
+    """Return `error` in picklable form: errno (None for a UserError) and message."""
     if isinstance(error, UserError):
         return None, str(error)
     where = f"{error.filename}: " if error.filename else ""

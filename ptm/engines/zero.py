@@ -52,7 +52,7 @@ class PlainEngine(Engine):
         scale: float = self._batch.accumulation * self._batch.ranks
         if self._loss_scale is not None:
             scale *= self._loss_scale.value
-        shares: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         for index, micro_batch in enumerate(batch.micro_batches, start=1):
             moved = {
                 name: tensor.to(self._ranks.device, non_blocking=True)
@@ -63,15 +63,15 @@ class PlainEngine(Engine):
             values = self._scaled_metrics(self._deepspeed(moved), moved, totals.counts)
             loss = values["loss"]
             if index == len(batch.micro_batches):
-                loss = self._poison_if_spiking(loss, shares.get("loss", 0.0))
+                loss = self._poison_if_spiking(loss, metrics.get("loss", 0.0))
             self._deepspeed.backward(loss * scale)
             if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
-                shares["grad_norm"] = self._clip_gradients()
+                metrics["grad_norm"] = self._clip_gradients()
             self._deepspeed.step()
-            accumulate(shares, values)
+            accumulate(metrics, values)
         if self._loss_scale is not None:
-            shares["grad_norm"] = torch.tensor(self._loss_scale.after_step())
-        return shares
+            metrics["grad_norm"] = torch.tensor(self._loss_scale.after_step())
+        return metrics
 
     def _clip_gradients(self) -> Tensor:
         """Clip gradients as DeepSpeed does from stage 1 on; return the norm before clipping."""

@@ -44,12 +44,12 @@ def empty_batch(objective: Objective) -> StepBatch:
 class TrainStream:
     """One data rank's share of the rows of each training step, in shuffled order."""
 
-    def __init__(self, rows: PackedDataset, batch: BatchPlan, *, data_rank: int) -> None:
+    def __init__(self, rows: PackedDataset, batch: BatchPlan, *, data_parallel_rank: int) -> None:
         if not len(rows):
             raise UserError("data.held_out leaves no document to train on. Make it smaller.")
         self._rows = rows
         self._batch = batch
-        self._data_rank = data_rank
+        self._data_rank = data_parallel_rank
 
     def step(self, first_row: int) -> StepBatch:
         """Return the step whose global batch starts at `first_row`.
@@ -84,7 +84,11 @@ def describe_rows(
 
 
 def evaluation_batches(
-    rows: PackedDataset, micro_rows: int, *, data_rank: int = 0, data_ranks: int = 1
+    rows: PackedDataset,
+    micro_batch_size: int,
+    *,
+    data_parallel_rank: int = 0,
+    data_parallel_size: int = 1,
 ) -> Iterator[StepBatch]:
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
@@ -92,14 +96,14 @@ def evaluation_batches(
     are
     filled with rows of zeros, which add nothing to sums and counts.
     """
-    for first in range(0, len(rows), micro_rows * data_ranks):
-        begin = first + data_rank * micro_rows
-        chosen = np.arange(begin, min(begin + micro_rows, len(rows)), dtype=np.int64)
+    for first in range(0, len(rows), micro_batch_size * data_parallel_size):
+        begin = first + data_parallel_rank * micro_batch_size
+        chosen = np.arange(begin, min(begin + micro_batch_size, len(rows)), dtype=np.int64)
         if chosen.size:
             part = rows.micro_batch(chosen, np.zeros_like(chosen))
         else:
             part = _zeros_like(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
-        yield step_batch([part], rows.objective, micro_rows=micro_rows)
+        yield step_batch([part], rows.objective, micro_batch_size=micro_batch_size)
 
 
 def _zeros_like(part: MicroBatch) -> MicroBatch:
@@ -113,7 +117,7 @@ def _zeros_like(part: MicroBatch) -> MicroBatch:
 
 
 def step_batch(
-    parts: list[MicroBatch], objective: Objective, *, micro_rows: int | None = None
+    parts: list[MicroBatch], objective: Objective, *, micro_batch_size: int | None = None
 ) -> StepBatch:
     """Convert micro-batches to tensors of equal shapes and add up their counts.
 
@@ -129,7 +133,7 @@ def step_batch(
             _tensors(
                 {
                     name: _pad_rows(
-                        array, capacity if name in objective.ragged_tensors else micro_rows
+                        array, capacity if name in objective.ragged_tensors else micro_batch_size
                     )
                     for name, array in part.tensors.items()
                 }

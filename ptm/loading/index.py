@@ -64,7 +64,7 @@ class EpochIndexes:
         self._split = split
         # A named evaluation set uses its whole store.
         self._share = recipe.data.held_out if split in (TRAIN, EVAL) else 1.0
-        self._drawings = recipe.objective.index_variants
+        self._variants = recipe.objective.index_variants
         self._futures: dict[int, Future[EpochIndex]] = {}
         self._claim_lock, self._count_lock = threading.Lock(), threading.Lock()
         self._ends: I64 = np.empty(0, dtype=np.int64)
@@ -72,11 +72,11 @@ class EpochIndexes:
     @property
     def change(self) -> bool:
         """Whether epochs have different indexes."""
-        return self._drawings != 1
+        return self._variants != 1
 
     def variant_of(self, epochs: I64) -> I64:
         """Return the variant that each epoch uses."""
-        return epochs if self._drawings is None else epochs % self._drawings
+        return epochs if self._variants is None else epochs % self._variants
 
     def at(self, variant: int) -> EpochIndex:
         """Return the index of a variant; build it, or wait for the thread that is building it."""
@@ -99,8 +99,8 @@ class EpochIndexes:
             with self._count_lock:
                 while not self._ends.size or self._ends[-1] <= position:
                     before = int(self._ends[-1]) if self._ends.size else 0
-                    drawing = int(self.variant_of(np.array(self._ends.size)))
-                    self._ends = np.append(self._ends, before + self._row_count(drawing))
+                    variant = int(self.variant_of(np.array(self._ends.size)))
+                    self._ends = np.append(self._ends, before + self._row_count(variant))
         return self._ends
 
     def _claim(self, variant: int) -> tuple[Future[EpochIndex], bool]:
@@ -108,7 +108,7 @@ class EpochIndexes:
         with self._claim_lock:
             if variant in self._futures:
                 return self._futures[variant], False
-            if self._drawings is None:
+            if self._variants is None:
                 past = [one for one in self._futures if 0 < one < variant - 1]
                 for one in past:
                     del self._futures[one]
@@ -128,7 +128,7 @@ class EpochIndexes:
                 arrays = self._cached(variant)
                 rows = len(arrays["row_ends"])
                 store_number(self._store.folder, self._fingerprint, f"{key}-rows", rows)
-            if self._drawings is None and variant > 2:
+            if self._variants is None and variant > 2:
                 remove_arrays(self._store.folder, self._fingerprint, self._key(variant - 2))
         else:
             arrays = self._cached(variant)

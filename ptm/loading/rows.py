@@ -86,35 +86,35 @@ class PackedDataset:
 
     def layout(self, rows: I64, epochs: I64) -> Placement:
         """Return the layout of a micro-batch of `rows`, with the variants of their `epochs`."""
-        parts = []
-        for drawing, here in self._runs(epochs):
-            index = self.indexes.at(drawing)
-            parts.append(
+        placements = []
+        for variant, part in self._runs(epochs):
+            index = self.indexes.at(variant)
+            placements.append(
                 place(
                     index.rows,
-                    rows[here],
-                    epochs[here],
+                    rows[part],
+                    epochs[part],
                     lengths=index.lengths,
                     size=self.size,
                 )
             )
-        return Placement.joined(parts)
+        return Placement.joined(placements)
 
     def texts(self, placement: Placement) -> TokenSpans:
         """Return the token spans of the examples in `placement`."""
         return TokenSpans.joined(
             [
-                self.indexes.at(drawing).examples.texts(self.store, placement.example[here])
-                for drawing, here in self._runs(placement.epoch)
+                self.indexes.at(variant).examples.texts(self.store, placement.example[part])
+                for variant, part in self._runs(placement.epoch)
             ]
         )
 
     def _runs(self, epochs: I64) -> Iterator[tuple[int, slice]]:
         """Yield (variant, slice) of each run of consecutive `epochs` with the same variant."""
-        drawings = self.indexes.variant_of(epochs)
-        cuts = np.flatnonzero(np.diff(drawings)) + 1
-        for begin, end in zip([0, *cuts], [*cuts, drawings.size], strict=True):
-            yield int(drawings[begin]), slice(int(begin), int(end))
+        variants = self.indexes.variant_of(epochs)
+        cuts = np.flatnonzero(np.diff(variants)) + 1
+        for begin, end in zip([0, *cuts], [*cuts, variants.size], strict=True):
+            yield int(variants[begin]), slice(int(begin), int(end))
 
     def words(self, placement: Placement) -> list[str]:
         """Return the examples in `placement` as readable text, parts joined by the separator."""

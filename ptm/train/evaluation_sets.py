@@ -27,13 +27,13 @@ class EvaluationSets:
         engine: Engine,
         ranks: Ranks,
         *,
-        micro_rows: int,
+        micro_batch_size: int,
     ) -> None:
         self._sets = sets
         self._objective = objective
         self._engine = engine
         self._ranks = ranks
-        self._micro_rows = micro_rows
+        self._micro_batch_size = micro_batch_size
 
     def __len__(self) -> int:
         return len(self._sets)
@@ -67,12 +67,15 @@ class EvaluationSets:
 
     def _batches(self, rows: PackedDataset) -> Iterator[StepBatch]:
         """The batches of this rank; every rank has the same number."""
-        ranks, size = self._ranks, self._micro_rows
+        ranks, size = self._ranks, self._micro_batch_size
         if not ranks.loads_data:
             count = -(-len(rows) // (size * ranks.data_parallel_size))
             return repeat(empty_batch(self._objective), count)
         return evaluation_batches(
-            rows, size, data_rank=ranks.data_parallel_rank, data_ranks=ranks.data_parallel_size
+            rows,
+            size,
+            data_parallel_rank=ranks.data_parallel_rank,
+            data_parallel_size=ranks.data_parallel_size,
         )
 
     def log_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:

@@ -98,7 +98,11 @@ class Trainer:
             first=ranks.is_main,
         )
         self._evaluation = EvaluationSets(
-            data.evaluation, recipe.objective, engine, ranks, micro_rows=batch.micro_batch_size
+            data.evaluation,
+            recipe.objective,
+            engine,
+            ranks,
+            micro_batch_size=batch.micro_batch_size,
         )
         self._measured: dict[str, float] = {}
         self._started_from: dict[str, Any] | None = None
@@ -121,7 +125,7 @@ class Trainer:
     ) -> None:
         """Start at step 0 with initial weights, replaced by the warm-start weights given.
 
-        `story`: provenance of the warm-start weights, for run.json.
+        `provenance`: provenance of the warm-start weights, for run.json.
         """
         self._engine.state.initialise(initial, loaded or {})
         self._started_from = provenance
@@ -157,7 +161,7 @@ class Trainer:
         stream = TrainStream(
             self._data.train,
             self._batch,
-            data_rank=self._ranks.data_parallel_rank,
+            data_parallel_rank=self._ranks.data_parallel_rank,
         )
         return stream.steps(self._position.row)
 

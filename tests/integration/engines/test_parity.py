@@ -37,7 +37,7 @@ def test_micro_batches_differ_five_fold_in_predicted_tokens(store: Path, tmp_pat
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
     assert (inputs.batch.accumulation, inputs.batch.micro_batch_size) == (4, 2)
-    stream = TrainStream(inputs.train, inputs.batch, data_rank=0).steps(0)
+    stream = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0).steps(0)
     unlike = 0
     for _, batch in zip(range(STEPS), stream, strict=False):
         predicted = [int(part["predicted_weights"].sum()) for part in batch.micro_batches]
@@ -50,7 +50,7 @@ def test_a_mean_of_micro_batch_means_would_be_far_off(store: Path, tmp_path: Pat
     """`same` would detect a loss that averages the means of micro-batches."""
     recipe, *overrides = ONE_RANK[0].arguments(store, tmp_path)
     inputs = open_inputs(load_recipe(recipe, overrides))
-    batch = TrainStream(inputs.train, inputs.batch, data_rank=0).step(0)
+    batch = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0).step(0)
     predicted = np.array([int(part["predicted_weights"].sum()) for part in batch.micro_batches])
     apart = np.abs(predicted / predicted.sum() - 1 / len(predicted))
     assert apart.max() > 0.1

@@ -33,7 +33,7 @@ def train(folder: Path, configuration: str, ranks: Ranks) -> None:
     if not (folder / "first.safetensors").exists():
         weights = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
         save_file(weights, folder / "first.safetensors")
-    stream = TrainStream(inputs.train, inputs.batch, data_rank=0)
+    stream = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0)
     curve: dict[str, list[float]] = {"loss": [], "grad_norm": []}
     for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
         rate = recipe.optimizer.learning_rate * recipe.schedule.factor(step, inputs.steps)

@@ -192,7 +192,7 @@ def their_curve(
     )
     schedule = get_linear_schedule_with_warmup(optimizer, case.warmup, case.steps)
     inputs = open_inputs(trained.recipe)
-    stream = TrainStream(inputs.train, inputs.batch, data_rank=0)
+    stream = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0)
     curve = Curve([], [])
     for _, batch in zip(range(case.steps), stream.steps(0), strict=False):
         parts = [case.arguments(part) for part in batch.micro_batches]

@@ -245,9 +245,11 @@ def test_data_ranks_split_the_rows_of_a_step(own_store: Path) -> None:
     recipe = recipe_of(own_store)
     inputs = open_inputs(recipe)
     at = int(inputs.train.indexes.epoch_ends(0)[0]) - 3
-    whole = TrainStream(inputs.train, inputs.batch, data_rank=0).step(at)
+    whole = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0).step(at)
     two = open_inputs(recipe, ranks=2)
-    halves = [TrainStream(two.train, two.batch, data_rank=rank).step(at) for rank in (0, 1)]
+    halves = [
+        TrainStream(two.train, two.batch, data_parallel_rank=rank).step(at) for rank in (0, 1)
+    ]
     for name, count in whole.counts.items():
         assert count == sum(half.counts[name] for half in halves)
     ids = [part["input_ids"] for half in halves for part in half.micro_batches]
