@@ -154,9 +154,9 @@ def test_plain_output_shows_texts_and_cosine_similarities(
         ("a\n\nb\n", [], r"{file}:2: the text is empty"),
         (b"a\xff", [], r"{file}: is not UTF-8 text at byte 1"),
         (None, [], r"{file}: cannot be read: No such file"),
-        ("a", ["--out", "vectors.txt"], r'"vectors.txt" does not end in .npy'),
+        ("a", ["--out", "vectors.txt"], r'"vectors.txt" must end in .npy'),
         ("a", ["--out", "/nowhere/at/all.npy"], r'"/nowhere/at" is not a folder'),
-        ("a", ["--tokens", "--pooling", "max"], r"leave out one"),
+        ("a", ["--tokens", "--pooling", "max"], r"Use only one of them"),
     ],
 )
 def test_inputs_that_cannot_be_embedded_are_rejected_in_one_line(
@@ -187,4 +187,6 @@ def test_a_text_that_is_not_utf8_is_rejected(
 
 def test_a_missing_text_is_rejected(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(pair.folder)]) == EXIT_USER
-    assert "nothing to embed" in capsys.readouterr().err
+    assert (
+        "there is no text to embed: give a TEXT, or a --file of texts." in capsys.readouterr().err
+    )

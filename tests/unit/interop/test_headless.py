@@ -129,7 +129,7 @@ def test_an_import_names_the_tensors_that_it_leaves_out(
     imported(tmp_path / "theirs", tmp_path / "in")
     poolers = sorted(name for name in model.state_dict() if "pooler" in name)
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert lines == [f"left out, as there is no place for it here: {', '.join(poolers)}"] * bool(
+    assert lines == [f"not imported, no equivalent in this model: {', '.join(poolers)}"] * bool(
         poolers
     )
 

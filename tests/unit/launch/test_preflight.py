@@ -138,9 +138,9 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(
         (["--num-gpus=3"], "does not divide over 3 data-parallel ranks"),
         (
             ["--num-gpus=3", "engine.pipeline_stages=2"],
-            "3 ranks cannot be shared out over 2 stages",
+            "3 ranks do not divide evenly into 2 stages",
         ),
-        (["engine.pipeline_stages=2"], "1 ranks cannot be shared out over 2 stages"),
+        (["engine.pipeline_stages=2"], "1 ranks do not divide evenly into 2 stages"),
         (["--num-gpus=0"], "must be at least 1"),
         (["--master-port=70000"], "is not a port"),
         (["--launcher=openmpi"], "need --hostfile"),
