@@ -74,7 +74,7 @@ def test_an_override_of_an_evaluation_is_checked_like_one_of_a_training(
 
 def test_the_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "runs/old"]) == EXIT_DONE
-    assert "global_step4  whole" in capsys.readouterr().out
+    assert "global_step4  complete" in capsys.readouterr().out
 
 
 def test_the_export_is_unchanged(folder: Path) -> None:
