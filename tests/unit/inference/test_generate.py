@@ -119,7 +119,7 @@ def test_the_command_prints_text_and_continuation_or_only_the_target(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--beams", "3"], "beam search is supported only for encoder-decoder models"),
+        (["--beams", "3"], "--beams = 3: beam search is supported only for encoder-decoder models"),
         (["--beams", "2", "--sample"], "--beams searches for the most likely text"),
         (["--temperature", "0"], "--temperature = 0: must be above 0"),
         (["--top-p", "1.5"], "--top-p = 1.5: must be above 0 and at most 1"),
@@ -137,7 +137,10 @@ def test_invalid_options_are_rejected(
 
 def test_a_missing_text_is_rejected(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(sources / "lm")]) == EXIT_USER
-    assert "there is no text to generate from" in capsys.readouterr().err
+    assert (
+        "there is no text to generate from: give a TEXT, or a --file of texts."
+        in capsys.readouterr().err
+    )
 
 
 def test_an_empty_file_is_rejected(
