@@ -65,10 +65,8 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
         fewer = max(n for n in range(1, ranks) if global_batch_size % n == 0)
         raise UserError(
             f"train.global_batch_size = {global_batch_size} does not divide over {ranks} "
-            f"data-parallel "
-            f"ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} rows per "
-            f"rank). Set it to "
-            f"{fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
+            f"data-parallel ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} "
+            f"rows per rank). Set it to {fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
         )
     rows = global_batch_size // ranks
     accumulation = next(

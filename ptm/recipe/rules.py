@@ -115,8 +115,7 @@ def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
             yield Problem(
                 "data.target_sequence_length",
                 f"is used only with a decoder, and objective.type = {recipe.objective.type} has "
-                f"none: "
-                "leave it out.",
+                "none: leave it out.",
             )
         return
     if model.decoder is None:
@@ -159,8 +158,7 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
         yield Problem(
             "data.packing",
             f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. "
-            f"Set "
-            "packing: false.",
+            "Set packing: false.",
         )
     if data.sentence_splitting and data.layout != "documents":
         yield Problem(
@@ -201,16 +199,14 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             "engine.pipeline_stages",
             f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which flattens parameters, "
-            f"but "
-            f"optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
+            f"but optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
             "pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
             "optimizer.layer_decay",
             "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if "
-            "their "
-            "groups differ. Set engine.pipeline_stages: 1.",
+            "their groups differ. Set engine.pipeline_stages: 1.",
         )
 
 

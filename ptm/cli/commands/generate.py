@@ -62,10 +62,8 @@ def run(parsed: argparse.Namespace) -> int:
     if config.beams > 1 and not generator.has_decoder:
         raise UserError(
             f"--beams = {config.beams}: beam search is supported only for encoder-decoder models, "
-            f"and "
-            f"{parsed.source} is not one: the most likely continuation of a prompt is seldom a "
-            f"good "
-            "one. Leave it out, or use --sample."
+            f"and {parsed.source} is not one: the most likely continuation of a prompt is seldom a "
+            "good one. Leave it out, or use --sample."
         )
     if len(texts) == 1 and config.beams == 1 and not parsed.json:
         _stream(generator, texts[0], config)
@@ -120,8 +118,7 @@ def _check_options(parsed: argparse.Namespace) -> None:
     if temperature is not None and not 0 < temperature < float("inf"):
         raise UserError(
             f"--temperature = {temperature:g}: must be above 0. For the most likely token leave "
-            f"out "
-            "--sample, --temperature, --top-k and --top-p."
+            "out --sample, --temperature, --top-k and --top-p."
         )
     if share is not None and not 0 < share <= 1:
         raise UserError(f"--top-p = {share:g}: must be above 0 and at most 1.")

@@ -63,9 +63,8 @@ class Transformer(TransformerStack, Encoder):
     def _check_rotary_and_first_norm(self) -> Transformer:
         if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
-                "rotary positions need an even head size, but it is "
-                f"{self.head_shape.head_size} (head_size, or hidden_size = "
-                f"{self.hidden_size} divided by heads = {self.heads})"
+                f"rotary positions need an even head size, but it is {self.head_shape.head_size} "
+                f"(head_size, or hidden_size = {self.hidden_size} divided by heads = {self.heads})"
             )
         if not self.first_norm and self.norm_position == "post":
             raise ValueError(

@@ -147,7 +147,6 @@ class Gsg(Denoising):
         if longest < 1:
             raise UserError(
                 f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room "
-                f"for a "
-                "sentence. Increase it."
+                "for a sentence. Increase it."
             )
         return longest

@@ -53,8 +53,8 @@ class WarmStart:
             taken = f"encoder layers {', '.join(map(str, self.layers))} of the source"
         return (
             f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
-            f"initialised: {', '.join(self.new_names) or 'none'}; "
-            f"unused source tensors: {', '.join(self.unused_names) or 'none'}"
+            f"initialised: {', '.join(self.new_names) or 'none'}; unused source tensors: "
+            f"{', '.join(self.unused_names) or 'none'}"
         )
 
 
@@ -80,10 +80,9 @@ def load_warm_start(
     theirs = recipe.tokenizer.load()
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"init_from: {path}: its vocabulary has other tokens than "
-            f"{tokenizer.config.source}, so its embeddings would belong to other words. Use "
-            "its own vocabulary, or adapt it to this "
-            f"one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
+            f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.source}, "
+            "so its embeddings would belong to other words. Use its own vocabulary, or adapt it to "
+            f"this one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
     _check_target_tokenizer(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()

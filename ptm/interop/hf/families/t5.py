@@ -217,8 +217,7 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
     if kind not in ("", "gated"):
         raise UserError(
             f'config.json: feed_forward_proj "{projection}" is not supported; it must be '
-            f"ACTIVATION or "
-            "gated-ACTIVATION."
+            "ACTIVATION or gated-ACTIVATION."
         )
     if projection == "gated-gelu":
         return "gated", "gelu_tanh"
