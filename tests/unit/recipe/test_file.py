@@ -120,11 +120,11 @@ def test_an_unknown_key_that_resembles_no_other_is_rejected_with_all_keys(
             "layout: document",
             'data.layout: "document" is not supported. Did you mean "documents"?',
         ),
-        ("type: mlm", "type: mlmm", 'objective.type: "mlmm" is not supported. Did you mean "mlm"?'),
+        ("type: mlm", "type: mml", 'objective.type: "mml" is not supported. Did you mean "mlm"?'),
         (
             "type: mlm",
-            "type: mml",
-            'recipe.yaml:18: objective.type: "mml" is not supported. Choose one of: albert, bart, '
+            "type: xyz",
+            'recipe.yaml:18: objective.type: "xyz" is not supported. Choose one of: albert, bart, '
             "bert, distil, gsg, lm, mlm, prefixlm, seq2seq, t5.",
         ),
         ("unit: token", "unit: tokem", 'unit: "tokem" is not supported. Did you mean "token"?'),
