@@ -12,7 +12,7 @@ from tests.integration.engines.trainings import IN_USE, INVALID, INVALID_ON_ONE_
 from tests.support.launched import Launch, Training, ranks_by_hand
 
 EXPECTED = {
-    "another-seed": "the recipe here differ",
+    "another-seed": "not the same as on rank 0: the recipe",
     "a-seed-that-is-no-number": "seed",
     "no-store": "/nowhere/at/all",
 }
@@ -53,7 +53,7 @@ def test_two_ranks_print_an_error_once(store: Path, tmp_path: Path) -> None:
 SENTENCES = {
     "uneven": ("train.global_batch_size = 7 does not divide over 2", "Set it to 6 or 8"),
     "too-many-stages": (
-        "engine.pipeline_stages = 3: 2 ranks cannot",
+        "engine.pipeline_stages = 3: 2 ranks do not divide evenly",
         "Start a multiple of 3 ranks",
     ),
     "pipeline-with-zero2": ("cannot be combined with ZeRO stage 2", "Pipelines run with ZeRO 1"),

@@ -47,7 +47,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
         return {**found, "mlm_loss": found["mlm_loss"] * factor}
 
     monkeypatch.setattr(ptm.engines.base.Engine, "train_step", noted)
-    monkeypatch.setattr(Mlm, "sums", disturbed)
+    monkeypatch.setattr(Mlm, "metric_sums", disturbed)
     return lambda factor: factors.update(now=factor)
 
 

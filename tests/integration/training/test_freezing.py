@@ -139,7 +139,7 @@ def test_a_pattern_without_a_match_is_rejected_before_anything_starts(runs: Runs
 
 def test_pipeline_stages_with_layer_decay_are_rejected() -> None:
     stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
-    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* set engine"):
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* Set engine"):
         load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
 
 

@@ -131,7 +131,7 @@ def test_a_target_vocabulary_without_a_special_token_is_rejected_by_name(
     path = folder / "targets.txt"
     path.write_text(path.read_text(encoding="utf-8").replace("[SEP]", "[END]"), encoding="utf-8")
     assert main(["preprocess", *arguments("translation")]) == EXIT_DONE
-    with pytest.raises(UserError, match=r"no \[SEP\] .* target_tokenizer\.special_tokens\.sep"):
+    with pytest.raises(UserError, match=r"no \[SEP\] .* target_tokenizer\.special_tokens\.eos"):
         trained(arguments("translation"))
 
 
@@ -161,7 +161,7 @@ def test_the_number_of_truncated_tokens_is_reported(
     assert main(["preprocess", *short]) == EXIT_DONE
     assert "60 pairs, " in capsys.readouterr().out
     assert main(["show", *short]) == EXIT_DONE
-    assert "target tokens at the ends of " in capsys.readouterr().out
+    assert "target tokens cut off (pairs too long for a row: " in capsys.readouterr().out
 
 
 def test_show_decodes_each_side_with_its_own_vocabulary(

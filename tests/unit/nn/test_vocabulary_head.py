@@ -37,6 +37,7 @@ def test_only_the_masked_positions_are_transformed_in_their_order() -> None:
 
 def test_a_tied_matrix_embeds_and_scores_with_the_same_rows() -> None:
     words = WordEmbedding(SHAPE)
+    torch.nn.init.normal_(words.weight)
     embedded = words(torch.tensor([[3, 10]]))
     assert torch.equal(embedded[0], words.weight[[3, 10]])
     scores = words(embedded[0], unembed=True)
