@@ -102,6 +102,6 @@ class T5(Denoising):
         if longest < 2:
             raise UserError(
                 f"data.target_sequence_length = {size.target} with data.sequence_length = "
-                f"{size.source} has no room for a text of two tokens after noise. Increase them."
+                f"{size.source} has no room for a text of two tokens after noise. Increase both."
             )
         return longest

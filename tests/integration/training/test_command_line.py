@@ -97,7 +97,7 @@ MISTAKES = {
     "no lexicon": (
         ["train"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
-        r"/nowhere.txt: cannot read the lexicon: No such file",
+        r"/nowhere.txt: cannot be read: No such file",
     ),
     "no lexicon among the inputs": (
         ["validate", "--inputs"],
@@ -180,7 +180,7 @@ def test_evaluate_export_import_and_fill_agree(
     filled = json.loads(capsys.readouterr().out)
     assert len(filled["masks"][0]) == 5
     assert main(["export", run, export, "--to", "hf"]) == EXIT_USER
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["fill", export, "no mask here"]) == EXIT_USER
     assert main(["report", run]) == EXIT_DONE
     assert "<svg" in (Path(run) / "report.html").read_text()

@@ -152,7 +152,7 @@ def test_plain_output_shows_texts_and_cosine_similarities(
     [
         ("a\n" + "红" * 127 + "\n", [], r"{file}:2: the text has 129 tokens"),
         ("a\n\nb\n", [], r"{file}:2: the text is empty"),
-        (b"a\xff", [], r"{file}: is not UTF-8 text at byte 1"),
+        (b"a\xff", [], r"{file}: the file is not valid UTF-8 at byte 1"),
         (None, [], r"{file}: cannot be read: No such file"),
         ("a", ["--out", "vectors.txt"], r'"vectors.txt" must end in .npy'),
         ("a", ["--out", "/nowhere/at/all.npy"], r'"/nowhere/at" is not a folder'),

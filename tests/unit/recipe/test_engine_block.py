@@ -153,7 +153,7 @@ def test_a_pipeline_with_another_zero_stage_is_refused_naming_zero_1(
 ) -> None:
     said = refused("validate", "engine.pipeline_stages=2", f"engine.deepspeed=zero{stage}")
     assert f"engine.pipeline_stages = 2 cannot be combined with ZeRO stage {stage}" in said
-    assert "Pipelines run with ZeRO 1: set engine.pipeline_stages: 1 or engine.deepspeed" in said
+    assert "Pipeline stages need ZeRO 1. Set engine.pipeline_stages: 1 or engine.deepspeed" in said
 
 
 @pytest.mark.parametrize("name", ["zero1", "pipeline"])
@@ -176,14 +176,16 @@ def test_too_many_stages_are_refused_with_the_most_that_are_possible(
 ) -> None:
     # Embedding, layers, the head's transformation, and the output with its bias.
     plan = plan_of(block_of(layers=layers))
-    with pytest.raises(UserError, match=rf"= 64: this model can be cut into at most {most} stages"):
+    with pytest.raises(
+        UserError, match=rf"= 64: this model can be split into at most {most} stages"
+    ):
         stage_bounds(plan, 64)
     assert len(stage_bounds(plan, most)) == most + 1
 
 
 def test_too_many_stages_are_refused_before_any_launch(refused: Said) -> None:
     said = refused("validate", "engine.pipeline_stages=64", "engine.deepspeed=pipeline")
-    assert "engine.pipeline_stages = 64: this model can be cut into" in said
+    assert "engine.pipeline_stages = 64: this model can be split into" in said
 
 
 def test_show_tells_which_steps_each_stage_gets(

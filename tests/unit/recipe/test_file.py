@@ -143,12 +143,12 @@ def test_a_value_that_repeats_is_given_once(error_of: Refusal, changed: Changed)
         ("", "is not a recipe: expected `key: value` lines"),
         ("- a\n- b\n", "is not a recipe: expected `key: value` lines"),
         ("just words\n", "is not a recipe: expected `key: value` lines"),
-        ("name: a\n\tseed: 1\n", "recipe.yaml:2: is not YAML: "),
-        ("name: [a\nseed: 1\n", "is not YAML: "),
-        ("name: a\x01\n", "is not YAML: "),
-        ("name: *nobody\n", "recipe.yaml:1: is not YAML: "),
+        ("name: a\n\tseed: 1\n", "recipe.yaml:2: the file is not valid YAML: "),
+        ("name: [a\nseed: 1\n", "the file is not valid YAML: "),
+        ("name: a\x01\n", "the file is not valid YAML: "),
+        ("name: *nobody\n", "recipe.yaml:1: the file is not valid YAML: "),
         ("name: !!python/object:os.system a\n", "recipe.yaml:1: "),
-        ("name: a\n---\nname: b\n", "is not YAML: "),
+        ("name: a\n---\nname: b\n", "the file is not valid YAML: "),
         ("seed: 2024-13-45\n", "recipe.yaml:1: "),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_missing_recipe_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes("name: 中\n".encode("gb18030"))
-    with pytest.raises(UserError, match=r"recipe\.yaml: is not UTF-8 text at byte 6"):
+    with pytest.raises(UserError, match=r"recipe\.yaml: the file is not valid UTF-8 at byte 6"):
         load_recipe(f"{tmp_path}/recipe.yaml")
 
 

@@ -143,7 +143,7 @@ def test_split_documents_suit_masked_tokens_too(load: Load) -> None:
 
 def test_rows_without_room_for_a_pair_are_refused(error_of: Refusal) -> None:
     overrides = ("objective={type: bert}", "data.layout=sentences", "data.sequence_length=4")
-    assert "it must be at least 5" in error_of(*overrides)
+    assert "Set 5 or more" in error_of(*overrides)
 
 
 def test_a_target_tokenizer_for_texts_without_targets_is_refused(error_of: Refusal) -> None:
