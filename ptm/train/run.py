@@ -52,7 +52,7 @@ def train(
     fresh: bool,
     on_step_begin: OnStepBegin = ignore_step,
 ) -> int:
-    """Train from the start, or resume from the newest whole checkpoint; return the exit code.
+    """Train from the start, or resume from the newest complete checkpoint; return the exit code.
 
     `load` reads the recipe. `on_step_begin` is called on every rank before each step, with the
     number of steps done so far. The process group stays initialised, for another training in the

@@ -37,7 +37,7 @@ class _Found:
 
 
 def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
-    """Copy the newest whole checkpoint to every host and open it. Collective.
+    """Copy the newest complete checkpoint to every host and open it. Collective.
 
     A checkpoint is whole if each of its files is whole on some host. Returns None if no host has a
     checkpoint. Raises UserError if there are checkpoints, but none is whole.

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def checkpoint_to_resume(
     folder: RunFolder, inputs: TrainingInputs, ranks: Ranks, *, node_local: bool
 ) -> Checkpoint | None:
-    """Return the newest whole checkpoint of a run folder, or None. Collective.
+    """Return the newest complete checkpoint of a run folder, or None. Collective.
 
     `node_local`: each host stores the files of its own ranks. Raises UserError if the checkpoint
     was trained on other data, files or teachers, or is past the recipe's last step.
@@ -33,7 +33,7 @@ def checkpoint_to_resume(
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
-    """The newest whole checkpoint; each rank verifies a share of its files."""
+    """The newest complete checkpoint; each rank verifies a share of its files."""
     names = broadcast_from_rank0(
         ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)]
     )

@@ -106,7 +106,11 @@ MISTAKES = {
     ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
     "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size is 99"),
-    "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
+    "no such engine": (
+        ["train"],
+        ["engine.deepspeed=zero9"],
+        r"ds_configs/zero9.json does not exist",
+    ),
     "no corpus": (
         ["preprocess", "--fresh"],
         ["data.corpus=/nowhere/*.txt"],

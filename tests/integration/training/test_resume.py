@@ -189,7 +189,7 @@ def test_a_last_save_that_fails_ends_with_the_reason(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_the_disk(monkeypatch, save=3)
-    expected_message = r"step 12 could not be saved \(.*No space left.*whole checkpoint: step 8"
+    expected_message = r"step 12 could not be saved \(.*No space left.*complete checkpoint: step 8"
     with pytest.raises(TrainingError, match=expected_message):
         runs.train("ending")
     assert runs.train("ending") == EXIT_DONE

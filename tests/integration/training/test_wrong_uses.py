@@ -198,7 +198,7 @@ def test_a_checkpoint_of_a_later_version_is_rejected(
         "train": runs.arguments("model", "train.steps=20"),
         "export": [str(run), str(run / "out"), "--to", "hf"],
     }
-    match = r"global_step12: the checkpoint was written by a later version of ptm \(its format: 2; this version reads formats up to"
+    match = r"global_step12: the checkpoint was written by a later version of ptm \(its format: 2"
     assert_rejected(command, *words[command], match=match)
 
 

@@ -123,7 +123,7 @@ def test_the_command_prints_text_and_continuation_or_only_the_target(
         (["--beams", "2", "--sample"], "--beams searches for the most likely text"),
         (["--temperature", "0"], "--temperature 0: must be above 0"),
         (["--top-p", "1.5"], "--top-p 1.5: must be above 0 and at most 1"),
-        (["--top-k", "0"], "--top-k = 0: must be at least 1"),
+        (["--top-k", "0"], "--top-k 0: must be at least 1"),
         (["--length-penalty", "2"], "--length-penalty has an effect only with --beams"),
         (["--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
@@ -146,4 +146,4 @@ def test_an_empty_file_is_rejected(
     (tmp_path / "none.txt").touch()
     command = ["generate", str(sources / "seq2seq"), "--file", str(tmp_path / "none.txt")]
     assert main(command) == EXIT_USER
-    assert "none.txt: is empty" in capsys.readouterr().err
+    assert "none.txt: the file is empty" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_an_invalid_line_of_a_hostfile_is_reported_with_its_number(
 
     error = error_of(capsys, "--hostfile", str(path), *runs.arguments("hosts"))
 
-    assert f"{path}, line {line}: " in error
+    assert f"{path}:{line}: " in error
     assert message in error
 
 
@@ -177,8 +177,8 @@ def test_slots_are_selected_as_deepspeed_selects_them(tmp_path: Path) -> None:
     ("include", "exclude", "each", "message"),
     [
         ("c", "", None, 'unknown host "c"'),
-        ("a:2", "", None, "a has slots 0, 1, not 2"),
-        ("a:x", "", None, "a has slots 0, 1, not x"),
+        ("a:2", "", None, "a has the slots 0, 1, not 2"),
+        ("a:x", "", None, "a has the slots 0, 1, not x"),
         ("a", "b", None, "Use only one of them"),
         ("a", "", 1, "Use only one of them"),
         ("", "a@b", None, "leaves no slot"),

@@ -1,4 +1,4 @@
-"""The recipe's engine block: what it gives DeepSpeed, and what is refused in a sentence."""
+"""The recipe's engine block: the DeepSpeed config that follows from it, and its errors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ptm.recipe.batch import batches_of
 from tests.support.small_models import block_of, plan_of
 from tests.support.small_runs import Runs
 
-Said = Callable[..., str]
+ErrorOf = Callable[..., str]
 
 
 @pytest.fixture
-def refused(
+def command_error(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Said:
-    """What a command says of a recipe that it refuses: one sentence, and nothing is written."""
-    # DeepSpeed cannot join a second group in one process: other tests go on with this one.
+) -> ErrorOf:
+    """The one-line error of a command for an invalid recipe; the command must write nothing."""
+    # Keep the process group for other tests: DeepSpeed cannot create a second one in a process.
     monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
 
     def sentence(command: str, *overrides: str) -> str:
@@ -38,11 +38,11 @@ def refused(
         capsys.readouterr()
         assert main([name, *runs.arguments("wrong", *overrides), *options]) == EXIT_USER
         captured = capsys.readouterr()
-        (said,) = captured.err.splitlines()
-        assert said.startswith("ptm: ")
+        (message,) = captured.err.splitlines()
+        assert message.startswith("ptm: ")
         assert not captured.out
         assert not runs.folder.exists()
-        return said
+        return message
 
     return sentence
 
@@ -53,13 +53,13 @@ def recipe_with(runs: Runs, *overrides: str) -> Recipe:
 
 
 def merged(runs: Runs, *overrides: str) -> dict[str, Any]:
-    """The configuration that the recipe is trained with."""
+    """The complete DeepSpeed config of the recipe."""
     recipe = recipe_with(runs, *overrides)
     return ds_config(recipe, batches_of(recipe.train, recipe.engine))
 
 
 @pytest.mark.parametrize("stage", range(4))
-def test_fp16_is_written_out_as_the_recipe_gives_it(runs: Runs, stage: int) -> None:
+def test_the_fp16_section_has_the_loss_scale_of_the_recipe(runs: Runs, stage: int) -> None:
     scale = "engine.loss_scale={initial_power: 9, window: 30, hysteresis: 3, minimum: 4}"
     engine = (f"engine.deepspeed=zero{stage}", "engine.precision=fp16", scale)
     config = merged(runs, *engine)
@@ -82,18 +82,18 @@ def test_fp16_is_written_out_as_the_recipe_gives_it(runs: Runs, stage: int) -> N
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_fp16_is_off_in_other_precisions(runs: Runs, precision: str) -> None:
+def test_fp16_is_disabled_in_other_precisions(runs: Runs, precision: str) -> None:
     assert merged(runs, f"engine.precision={precision}")["fp16"] == {"enabled": False}
 
 
-def test_what_deepspeed_does_not_take_is_refused_before_anything_is_written(
-    runs: Runs, refused: Said, tmp_path: Path
+def test_a_config_that_deepspeed_rejects_is_an_error_before_anything_is_written(
+    runs: Runs, command_error: ErrorOf, tmp_path: Path
 ) -> None:
     config = tmp_path / "wrong.json"
     config.write_text(json.dumps({"zero_optimization": {"stage": 1, "reduce_bucket_size": "many"}}))
-    said = refused("train", f"engine.deepspeed={config}")
-    assert "reduce_bucket_size: Input should be a valid integer" in said
-    assert str(config) in said
+    message = command_error("train", f"engine.deepspeed={config}")
+    assert "reduce_bucket_size: Input should be a valid integer" in message
+    assert str(config) in message
 
 
 @pytest.mark.parametrize(
@@ -108,52 +108,56 @@ def test_what_deepspeed_does_not_take_is_refused_before_anything_is_written(
         ("windw", "5", 'Did you mean "window"'),
     ],
 )
-def test_a_loss_scale_outside_its_limits_is_refused(
-    refused: Said, key: str, value: str, limit: str
+def test_a_loss_scale_outside_its_limits_is_rejected(
+    command_error: ErrorOf, key: str, value: str, limit: str
 ) -> None:
-    said = refused("validate", f"engine.loss_scale.{key}={value}")
-    assert f"engine.loss_scale.{key}" in said
-    assert limit in said
+    message = command_error("validate", f"engine.loss_scale.{key}={value}")
+    assert f"engine.loss_scale.{key}" in message
+    assert limit in message
 
 
-def test_fp16_in_the_json_is_refused_as_the_recipes(refused: Said, tmp_path: Path) -> None:
+def test_fp16_in_the_json_is_rejected_because_the_recipe_sets_it(
+    command_error: ErrorOf, tmp_path: Path
+) -> None:
     path = tmp_path / "half.json"
     path.write_text(json.dumps({"fp16": {"enabled": True}}))
-    assert refused("validate", f"engine.deepspeed={path}") == (
+    assert command_error("validate", f"engine.deepspeed={path}") == (
         f'ptm: {path}: fp16 = {{"enabled": true}} belongs to the recipe (engine.precision). '
         "Remove it from half.json."
     )
 
 
-def test_nccl_without_a_gpu_is_refused(refused: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nccl_without_a_gpu_is_rejected(
+    command_error: ErrorOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert refused("train", "engine.backend=nccl") == (
+    assert command_error("train", "engine.backend=nccl") == (
         "ptm: engine.backend = nccl needs GPUs, but torch finds none. Set engine.backend: auto, "
         "which uses gloo on CPUs."
     )
 
 
-def test_gloo_where_there_are_gpus_is_refused(
-    refused: Said, monkeypatch: pytest.MonkeyPatch
+def test_gloo_on_a_machine_with_gpus_is_rejected(
+    command_error: ErrorOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    said = refused("train", "engine.backend=gloo")
-    assert "engine.backend = gloo trains on CPUs, but torch finds GPUs" in said
-    assert "CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu" in said
+    message = command_error("train", "engine.backend=gloo")
+    assert "engine.backend = gloo trains on CPUs, but torch finds GPUs" in message
+    assert "CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu" in message
 
 
-def test_another_backend_is_refused_with_those_there_are(refused: Said) -> None:
-    said = refused("validate", "engine.backend=mpi")
-    assert 'engine.backend: "mpi" is not known here. Known here: auto, gloo, nccl.' in said
+def test_an_unknown_backend_is_rejected_with_the_supported_ones(command_error: ErrorOf) -> None:
+    message = command_error("validate", "engine.backend=mpi")
+    assert 'engine.backend: "mpi" is not supported. Choose one of: auto, gloo, nccl.' in message
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
-def test_a_pipeline_with_another_zero_stage_is_refused_naming_zero_1(
-    refused: Said, stage: int
+def test_a_pipeline_with_another_zero_stage_is_rejected_naming_zero_1(
+    command_error: ErrorOf, stage: int
 ) -> None:
-    said = refused("validate", "engine.pipeline_stages=2", f"engine.deepspeed=zero{stage}")
-    assert f"engine.pipeline_stages = 2 cannot be combined with ZeRO stage {stage}" in said
-    assert "Pipeline stages need ZeRO 1. Set engine.pipeline_stages: 1 or engine.deepspeed" in said
+    message = command_error("validate", "engine.pipeline_stages=2", f"engine.deepspeed=zero{stage}")
+    assert f"engine.pipeline_stages = 2 cannot be combined with ZeRO stage {stage}" in message
+    assert "Pipelines run with ZeRO 1: set engine.pipeline_stages: 1 or engine.deepspeed" in message
 
 
 @pytest.mark.parametrize("name", ["zero1", "pipeline"])
@@ -162,33 +166,29 @@ def test_a_pipeline_with_zero_1_is_valid_before_any_launch(runs: Runs, name: str
     assert main(["validate", *runs.arguments("right", *pipeline)]) == EXIT_DONE
 
 
-def test_a_pipeline_in_one_process_is_refused_with_the_command_that_starts_two(
-    refused: Said,
+def test_a_pipeline_in_one_process_is_rejected_with_the_command_that_starts_two(
+    command_error: ErrorOf,
 ) -> None:
-    said = refused("train", "engine.pipeline_stages=2", "engine.deepspeed=pipeline")
-    assert "needs 2 ranks or a multiple of them, but only one was started" in said
-    assert "`ptm launch --num-gpus 2 RECIPE`" in said
+    message = command_error("train", "engine.pipeline_stages=2", "engine.deepspeed=pipeline")
+    assert "needs 2 ranks or a multiple of them, but only one was started" in message
+    assert "`ptm launch --num-gpus 2 RECIPE`" in message
 
 
 @pytest.mark.parametrize(("layers", "most"), [(1, 4), (4, 7)])
-def test_too_many_stages_are_refused_with_the_most_that_are_possible(
-    layers: int, most: int
-) -> None:
-    # Embedding, layers, the head's transformation, and the output with its bias.
+def test_too_many_stages_are_rejected_with_the_possible_maximum(layers: int, most: int) -> None:
+    # Units: the embedding, each layer, the head's transform, and the output matrix with its bias.
     plan = plan_of(block_of(layers=layers))
-    with pytest.raises(
-        UserError, match=rf"= 64: this model can be split into at most {most} stages"
-    ):
+    with pytest.raises(UserError, match=rf"= 64: this model can be cut into at most {most} stages"):
         stage_bounds(plan, 64)
     assert len(stage_bounds(plan, most)) == most + 1
 
 
-def test_too_many_stages_are_refused_before_any_launch(refused: Said) -> None:
-    said = refused("validate", "engine.pipeline_stages=64", "engine.deepspeed=pipeline")
-    assert "engine.pipeline_stages = 64: this model can be split into" in said
+def test_too_many_stages_are_rejected_before_any_launch(command_error: ErrorOf) -> None:
+    message = command_error("validate", "engine.pipeline_stages=64", "engine.deepspeed=pipeline")
+    assert "engine.pipeline_stages = 64: this model can be cut into" in message
 
 
-def test_show_tells_which_steps_each_stage_gets(
+def test_show_prints_the_layers_of_each_stage(
     runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = ("engine.pipeline_stages=2", "engine.deepspeed=pipeline")
@@ -221,32 +221,32 @@ def test_activation_checkpointing_computes_every_layer_twice_with_the_same_losse
 
     expected = calm(*engine)
     monkeypatch.setattr(TransformerLayer, "forward", counted)
-    assert runs.train("kept", *engine) == EXIT_DONE
+    assert runs.train("stored", *engine) == EXIT_DONE
     once = len(calls)
-    assert runs.train("again", *engine, "engine.activation_checkpointing=true") == EXIT_DONE
+    assert runs.train("recomputed", *engine, "engine.activation_checkpointing=true") == EXIT_DONE
     assert once == 3 * 3 * 2, "steps, layers, micro-batches"
     assert len(calls) - once == 2 * once
-    assert runs.metrics("kept") == expected
-    assert runs.metrics("again") == expected
+    assert runs.metrics("stored") == expected
+    assert runs.metrics("recomputed") == expected
 
 
-def test_activation_checkpointing_keeps_less_for_the_backward_pass(
+def test_activation_checkpointing_saves_fewer_bytes_for_the_backward_pass(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = PlainModel.forward
-    kept: list[int] = []
+    saved: list[int] = []
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[-1] += tensor.nbytes
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        saved[-1] += tensor.nbytes
         return tensor
 
-    def weighed(self: PlainModel, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    def measured(self: PlainModel, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             return forward(self, tensors)
 
-    monkeypatch.setattr(PlainModel, "forward", weighed)
+    monkeypatch.setattr(PlainModel, "forward", measured)
     for recompute in ("false", "true"):
-        kept.append(0)
-        chosen = f"engine.activation_checkpointing={recompute}"
-        assert runs.train(f"recompute-{recompute}", *WITH_DROPOUT, chosen) == EXIT_DONE
-    assert 0 < kept[1] < kept[0] / 3
+        saved.append(0)
+        override = f"engine.activation_checkpointing={recompute}"
+        assert runs.train(f"recompute-{recompute}", *WITH_DROPOUT, override) == EXIT_DONE
+    assert 0 < saved[1] < saved[0] / 3

@@ -1,4 +1,4 @@
-"""What of YAML a recipe is: plain values, each with its line, within bounds."""
+"""The YAML of recipes: plain values, each with its line, within limits."""
 
 from __future__ import annotations
 
@@ -13,29 +13,23 @@ from ptm.recipe.source import RecipeSource
 BOMB = "x0: &x0 [a]\n" + "".join(
     f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}, *x{n - 1}]\n" for n in range(1, 21)
 )
-REFUSED = {
-    "a tag": ("a: !!python/object x\n", ":1: the recipe has the tag .*python/object"),
-    "a directive": ("%YAML 1.1\n---\na: no\n", ":2: the recipe has a directive"),
-    "depth": ("a: " + "[" * 40 + "]" * 40, ":1: the recipe has blocks nested more than 32 deep"),
-    "many aliases": (
-        "a: &x 1\nb: [" + "*x, " * 70 + "]",
-        ":2: the recipe has more than 64 aliases",
-    ),
-    "aliases of aliases": (
-        BOMB,
-        "the recipe has more than 10,000 values after the expansion of aliases",
-    ),
-    "an anchor twice": ("a: &a 1\nb: &a 2\n", ":2: the recipe has the anchor &a twice"),
-    "itself": ("a: &a [*a]\n", ":1: a.0 holds itself"),
-    "an escape that is no character": ('a: "\\UFFFFFFFF"\n', "is not valid YAML"),
-    "a key twice": ("a: 1\na: 2\n", ":2: a is given twice, first in line 1"),
+REJECTED = {
+    "a tag": ("a: !!python/object x\n", ":1: has the tag .*python/object"),
+    "a directive": ("%YAML 1.1\n---\na: no\n", ":2: has a directive"),
+    "depth": ("a: " + "[" * 40 + "]" * 40, ":1: has blocks nested more than 32 deep"),
+    "many aliases": ("a: &x 1\nb: [" + "*x, " * 70 + "]", ":2: has more than 64 aliases"),
+    "aliases of aliases": (BOMB, "has more than 10,000 values once aliases"),
+    "an anchor twice": ("a: &a 1\nb: &a 2\n", ":2: has the anchor &a twice"),
+    "a value in itself": ("a: &a [*a]\n", ":1: a.0 contains itself"),
+    "an escape that is no character": ('a: "\\UFFFFFFFF"\n', "is not YAML"),
+    "a key twice": ("a: 1\na: 2\n", ":2: a is given twice; the first is in line 1"),
     "a list": ("[1]", "is not a recipe"),
     "nothing": ("", "is not a recipe"),
 }
 
 
-@pytest.mark.parametrize(("text", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_no_recipe_needs_is_refused_with_its_line(
+@pytest.mark.parametrize(("text", "sentence"), REJECTED.values(), ids=REJECTED)
+def test_unsupported_yaml_is_rejected_with_its_line(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
     path = tmp_path / "r.yaml"
@@ -44,7 +38,7 @@ def test_what_no_recipe_needs_is_refused_with_its_line(
         RecipeSource.read(str(path))
 
 
-def test_values_are_those_of_yaml_1_2(tmp_path: Path) -> None:
+def test_values_are_read_as_yaml_1_2(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("a: 1e-4\nb: no\nc: 010\nd: 1:30\ne: 0o17\nf: ~\ng: &x 3\nh: *x\n")
     expected = {"a": 1e-4, "b": "no", "c": 10, "d": "1:30", "e": 15, "f": None, "g": 3, "h": 3}
@@ -52,13 +46,15 @@ def test_values_are_those_of_yaml_1_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["!!str 3", "*x", '"\\UFFFFFFFF"', "[[["])
-def test_an_override_is_refused_by_its_words(value: str) -> None:
+def test_an_invalid_override_is_quoted_in_its_error(value: str) -> None:
     with pytest.raises(UserError, match='"name='):
         RecipeSource({}, "recipe", {}).override(f"name={value}")
 
 
 @pytest.mark.parametrize("name", ["0o17", "1e5", "2024", "1.0.0", "v1"])
-def test_a_resolved_recipe_is_read_as_it_was(project: Path, tmp_path: Path, name: str) -> None:
+def test_a_name_that_looks_like_a_number_survives_the_resolved_recipe(
+    project: Path, tmp_path: Path, name: str
+) -> None:
     recipe = load_recipe(str(project / "recipes/bert/tiny.yaml"), [f"name='{name}'"])
     path = tmp_path / "resolved.yaml"
     path.write_text(recipe_yaml(recipe), encoding="utf-8")

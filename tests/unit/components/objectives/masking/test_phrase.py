@@ -372,7 +372,7 @@ def test_phrases_that_cannot_be_masked_are_counted(
         ("龙凤\n天\n凤\n龙\n", r'no usable phrase\. Phrases: 4 \(the first: "龙凤", "天", "凤"\);'),
         ("\n \n", "the lexicon is empty"),
         (b"\xff\xfe", "not valid UTF-8 at byte 0"),
-        (None, "cannot read the lexicon: No such file"),
+        (None, "cannot be read: No such file"),
     ],
 )
 def test_an_unusable_lexicon_is_rejected_with_its_path(
