@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 EXIT_DONE = 0
 EXIT_FAULT = 1
@@ -24,10 +24,21 @@ class TrainingError(Exception):
     """A training that cannot continue; the message gives the reason and a fix. Exit code 1."""
 
 
+def closest(word: str, known: Sequence[str]) -> str | None:
+    """The one of `known` that `word` is probably a misspelling of.
+
+    It differs in few letters for its length (difflib's ratio is at least 0.75), or only in their
+    order.
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+    swapped = [one for one in known if sorted(one) == sorted(word)]
+    return next(iter([*close, *swapped]), None)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean "steps"?` for a name almost equal to `word`, otherwise the list of `known`."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
-    if close:
-        return f' Did you mean "{close[0]}"?'
+    found = closest(word, choices)
+    if found is not None:
+        return f' Did you mean "{found}"?'
     return f" Choose one of: {', '.join(choices)}." if choices else ""

@@ -96,8 +96,7 @@ def _what_happened(outcome: LaunchOutcome, notes: RankStatusFiles) -> list[str]:
         code = dead.code if dead and dead.code > 0 else outcome.launcher_code
         return [
             f"{_describe_rank(outcome, rank)} exited without recording a "
-            f"reason{_at(found.get(rank))} (exit "
-            f"code {code}). See its output above."
+            f"reason{_at(found.get(rank))} (exit code {code}). See its output above."
         ]
     if first_failed is not None:
         return [_failed(outcome, first_failed)]

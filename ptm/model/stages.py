@@ -66,9 +66,8 @@ def _check_every_stage_trains(plan: Plan, bounds: Sequence[int], learning: Seque
             raise UserError(
                 f"train.freeze leaves pipeline stage {stage} ({plan.operations[first].name} to "
                 f"{plan.operations[after - 1].name}) without a trainable matrix, or without a "
-                f"trainable "
-                "bias or norm; DeepSpeed's other stages would wait forever for its gradients. "
-                "Freeze less, or set engine.pipeline_stages: 1."
+                "trainable bias or norm; DeepSpeed's other stages would wait forever for its "
+                "gradients. Freeze less, or set engine.pipeline_stages: 1."
             )
 
 

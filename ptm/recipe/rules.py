@@ -207,8 +207,7 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             "optimizer.layer_decay",
             "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if "
-            "their "
-            "groups differ. Set engine.pipeline_stages: 1.",
+            "their groups differ. Set engine.pipeline_stages: 1.",
         )
 
 

@@ -6,14 +6,11 @@ command lines, Megatron, torchtitan, PyTorch Lightning and DeepSpeed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from ptm.errors import closest
 from ptm.recipe.former_keys import RENAMED_KEYS, RENAMED_VALUES
 from ptm.recipe.keys import recipe_keys
-
-_CLOSE = 0.75
-"""Similarity (difflib's ratio) above which a name is taken for a misspelling of another."""
 
 _ENCODER = "model.encoder"
 _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
@@ -326,14 +323,14 @@ def key_hint(path: Sequence[str], known: Iterable[str]) -> str:
     renamed = RENAMED_KEYS.get(dotted)
     if renamed in choices:
         return f' It is called "{".".join((*path[:-1], renamed))}" now.'
-    misspelled = difflib.get_close_matches(name, choices, n=1, cutoff=_CLOSE)
+    misspelled = closest(name, choices)
     found = _same_meaning(path, choices) or (
         "" if misspelled else _elsewhere(path[:-1], name) or ""
     )
     if found:
         return found
     if misspelled:
-        return f' Did you mean "{misspelled[0]}"?'
+        return f' Did you mean "{misspelled}"?'
     return f" Keys of this block: {', '.join(choices)}." if choices else ""
 
 
@@ -347,9 +344,9 @@ def value_hint(path: Sequence[str], value: str, known: Iterable[str]) -> str:
     same = _VALUES.get(dotted, {}).get(value.lower())
     if same is not None:
         return f" The nearest is {same}."
-    close = difflib.get_close_matches(value, choices, n=1, cutoff=_CLOSE)
-    if close:
-        return f' Did you mean "{close[0]}"?'
+    misspelled = closest(value, choices)
+    if misspelled:
+        return f' Did you mean "{misspelled}"?'
     return f" Choose one of: {', '.join(choices)}." if choices else ""
 
 

@@ -53,8 +53,8 @@ class WarmStart:
             taken = f"encoder layers {', '.join(map(str, self.layers))} of the source"
         return (
             f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
-            f"initialised: {', '.join(self.new_names) or 'none'}; "
-            f"unused source tensors: {', '.join(self.unused_names) or 'none'}"
+            f"initialised: {', '.join(self.new_names) or 'none'}; unused source tensors: "
+            f"{', '.join(self.unused_names) or 'none'}"
         )
 
 

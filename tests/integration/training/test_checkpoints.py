@@ -63,8 +63,8 @@ def test_the_best_checkpoint_is_kept_when_a_run_is_resumed(runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (("checkpoint.best=loss", "data.held_out=0"), "checkpoint.best: needs something to eval"),
-        (("checkpoint.best=nsp_accuracy",), 'checkpoint.best: "nsp_accuracy" is not measured'),
+        (("checkpoint.best=loss", "data.held_out=0"), "checkpoint.best: needs an evaluation set"),
+        (("checkpoint.best=nsp_accuracy",), 'checkpoint.best: "nsp_accuracy" is not a metric of'),
     ],
 )
 def test_a_best_metric_that_is_not_measured_is_rejected(

@@ -84,7 +84,11 @@ MISTAKES = {
         r'model.encoder.layerz: unknown key.*"layers"',
     ),
     "wrong type": (["train"], ["train.steps=many"], r'train.steps: "many": input should be'),
-    "no block": (["validate"], ["train=3"], r"train: 3 stands where a block of keys belongs"),
+    "no block": (
+        ["validate"],
+        ["train=3"],
+        r"train: 3 is not a block of keys, which is expected here",
+    ),
     "negative": (["train"], ["train.steps=-3"], r"train.steps: -3: input should be greater"),
     "batch of nothing": (["train"], ["train.micro_batch_size=0"], r"train.micro_batch_size: 0"),
     "sequence too long": (["train"], ["data.sequence_length=600"], r"longer than model.embedding"),
@@ -116,7 +120,11 @@ MISTAKES = {
         ["data.corpus=/nowhere/*.txt"],
         r'no file matches "/nowhere/\*.txt"',
     ),
-    "no unit": (["train"], ["objective.masking={rate: 0.2}"], r"objective.masking: needs a `unit`"),
+    "no unit": (
+        ["train"],
+        ["objective.masking={rate: 0.2}"],
+        r"objective.masking: the key `unit` is required and missing",
+    ),
     "unknown objective": (["train"], ["objective.type=mml"], r'objective.type.*"mml"'),
     "not KEY=VALUE": (["validate"], ["train.steps"], r"expected KEY=VALUE"),
 }

@@ -180,7 +180,7 @@ def test_a_missing_teacher_does_not_fail_validation(runs: Runs, tmp_path: Path) 
 def test_pipeline_stages_are_rejected_with_the_reason(runs: Runs, teacher: Path) -> None:
     stages = ("engine.deepspeed=pipeline", "engine.pipeline_stages=2")
     recipe, *overrides = runs.arguments("student", taught_by(teacher), *stages)
-    with pytest.raises(UserError, match=r"distil cannot be cut into stages: .* no gradient"):
+    with pytest.raises(UserError, match=r"distil does not support pipeline stages: .* no gradient"):
         load_recipe(recipe, overrides)
 
 
@@ -224,7 +224,7 @@ def test_a_student_starts_from_chosen_layers_of_its_teacher(
             r"layers chosen from .*: 2 \(\[0, 1\]\); layers of .* encoder: 1\. Choose 1\.",
         ),
         ("layers: [2]", "has no encoder layer 2. It has 2 encoder layers, counted from 0"),
-        ("every: 2, layers: [0]", "give either every or layers"),
+        ("every: 2, layers: [0]", "set at most one of every and layers"),
     ],
 )
 def test_layers_that_do_not_fit_are_rejected(

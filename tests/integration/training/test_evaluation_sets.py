@@ -74,7 +74,9 @@ def test_a_named_evaluation_set_is_enough_without_a_held_out_split(runs: Runs, m
 @pytest.mark.parametrize("metric", ["loss", "new/loss"])
 def test_a_metric_that_is_not_measured_is_rejected(runs: Runs, made: str, metric: str) -> None:
     recipe, *overrides = runs.arguments("x", made, "data.held_out=0", f"checkpoint.best={metric}")
-    with pytest.raises(UserError, match=r"is not measured here; choose one of .*news/loss"):
+    with pytest.raises(
+        UserError, match=rf'"{metric}" is not a metric of this recipe. Choose one of: .*news/loss'
+    ):
         load_recipe(recipe, overrides)
 
 
@@ -88,7 +90,9 @@ def test_a_reserved_name_is_rejected(runs: Runs, name: str) -> None:
 
 def test_the_training_store_is_rejected_as_an_evaluation_set(runs: Runs) -> None:
     same = f"data.evaluation={{news: {{corpus: news.txt, store: {runs.store}}}}}"
-    with pytest.raises(UserError, match=r"evaluation.news.store: .* is that of data.store already"):
+    with pytest.raises(
+        UserError, match=r"evaluation.news.store: .* is also the store of data.store"
+    ):
         runs.train("same", same)
 
 

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.recipe import load_recipe
+from ptm.recipe.saved_files import read_recipe_data
 from ptm.train.run import train
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "format1"
@@ -26,10 +27,24 @@ EXPECTED = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files, with the keys of the user's own recipe renamed as the error messages request."""
     copied = tmp_path / "old"
     shutil.copytree(FIXTURE, copied)
+    recipe = copied / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace("{of:", "{parts:").replace("report_every", "log_every"))
     monkeypatch.chdir(copied)
     return copied
+
+
+def test_the_recipe_of_the_user_is_an_error_that_names_the_new_keys() -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(str(FIXTURE / "recipe.yaml"))
+    for former, new in (
+        ("model.embedding.of", "model.embedding.parts"),
+        ("tracking.report_every", "tracking.log_every"),
+    ):
+        assert f'{former}: unknown key. It is called "{new}" now.' in str(caught.value)
 
 
 def resume(*, steps: int) -> int:
@@ -74,7 +89,7 @@ def test_an_override_of_an_evaluation_is_checked_like_one_of_a_training(
 
 def test_the_checkpoint_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "runs/old"]) == EXIT_DONE
-    assert "global_step4  whole" in capsys.readouterr().out
+    assert "global_step4  complete" in capsys.readouterr().out
 
 
 def test_the_export_is_unchanged(folder: Path) -> None:
@@ -82,6 +97,8 @@ def test_the_export_is_unchanged(folder: Path) -> None:
     old, new = (load_file(folder / name / "model.safetensors") for name in ("export", "again"))
     assert old.keys() == new.keys()
     assert all(torch.equal(old[name], new[name]) for name in old)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "recipe.yaml"):
+    recipes = [read_recipe_data(folder / name / "recipe.yaml") for name in ("export", "again")]
+    assert recipes[0] == recipes[1]
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         texts = [(folder / one / name).read_text(encoding="utf-8") for one in ("export", "again")]
         assert texts[0] == texts[1]

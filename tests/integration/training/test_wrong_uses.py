@@ -223,7 +223,11 @@ def test_a_best_metric_without_an_evaluation_is_rejected(
     runs: Runs, assert_rejected: AssertRejected, command: str
 ) -> None:
     words = runs.arguments("new", "checkpoint.best=loss", "data.held_out=0")
-    assert_rejected(command, *words, match="checkpoint.best: needs something to evaluate")
+    assert_rejected(
+        command,
+        *words,
+        match="checkpoint.best: needs an evaluation set: set data.held_out above 0.",
+    )
 
 
 def test_a_failed_warm_start_leaves_the_run_folder_usable(runs: Runs, run: Path) -> None:

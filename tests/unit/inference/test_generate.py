@@ -137,7 +137,7 @@ def test_invalid_options_are_rejected(
 
 def test_a_missing_text_is_rejected(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(sources / "lm")]) == EXIT_USER
-    assert "no text to generate from is given" in capsys.readouterr().err
+    assert "no text to generate from is given. Give TEXT or --file FILE." in capsys.readouterr().err
 
 
 def test_an_empty_file_is_rejected(

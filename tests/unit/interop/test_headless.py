@@ -130,7 +130,8 @@ def test_an_import_names_the_tensors_that_it_leaves_out(
     poolers = sorted(name for name in model.state_dict() if "pooler" in name)
     lines = capsys.readouterr().out.splitlines()[1:]
     assert lines == [
-        f"tensors that were not imported, because this model has no equivalent: {', '.join(poolers)}"
+        "tensors that were not imported, because this model has no equivalent: "
+        f"{', '.join(poolers)}"
     ] * bool(poolers)
 
 

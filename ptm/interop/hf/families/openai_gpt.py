@@ -50,8 +50,7 @@ class OpenAIGpt(Family):
         if encoder.feed_forward_size != _FEED_FORWARD_FACTOR * encoder.hidden_size:
             return (
                 f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not "
-                f"{_FEED_FORWARD_FACTOR} "
-                f"times the hidden_size of {encoder.hidden_size}"
+                f"{_FEED_FORWARD_FACTOR} times the hidden_size of {encoder.hidden_size}"
             )
         return causal.nonstandard_heads_reason(model)
 
