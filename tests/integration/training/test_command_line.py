@@ -87,7 +87,7 @@ MISTAKES = {
     "no block": (
         ["validate"],
         ["train=3"],
-        r"train: 3 is not a block of keys, which is expected here",
+        r"train: 3 is given, but a block of keys is expected",
     ),
     "negative": (["train"], ["train.steps=-3"], r"train.steps: -3: input should be greater"),
     "batch of nothing": (["train"], ["train.micro_batch_size=0"], r"train.micro_batch_size: 0"),
