@@ -171,7 +171,7 @@ class Engine(ABC):
                 f"step {step + 1}: fp16 gradients overflow even at the minimum loss scale "
                 f"({self.state.loss_scale:g}), so fp16 training cannot continue. Lower "
                 "optimizer.learning_rate, lengthen schedule.warmup, or set engine.precision: "
-                "bf16. `ptm train` then resumes from the newest checkpoint."
+                "bf16. The run then resumes from its newest checkpoint."
             ) from error
         skipped = self._deepspeed.skipped_steps > skipped_before
         if skipped:

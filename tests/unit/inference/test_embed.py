@@ -189,6 +189,5 @@ def test_a_text_that_is_not_utf8_is_rejected(
 
 def test_a_missing_text_is_rejected(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(pair.folder)]) == EXIT_USER
-    assert (
-        "there is no text to embed: give a TEXT, or a --file of texts." in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "no text to embed is given. Give TEXT or --file FILE." in error

@@ -160,9 +160,9 @@ def test_the_same_error_is_reported_once(error_of: ErrorOf, changed: Changed) ->
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
-        ("- a\n- b\n", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
-        ("just words\n", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
+        ("", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
+        ("- a\n- b\n", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
+        ("just words\n", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
         ("name: a\n\tseed: 1\n", "recipe.yaml:2: the file is not valid YAML: "),
         ("name: [a\nseed: 1\n", "the file is not valid YAML: "),
         ("name: a\x01\n", "the file is not valid YAML: "),
@@ -198,11 +198,15 @@ def test_a_recipe_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("seed: 7", "name: other", "recipe.yaml:2: name is given twice (first in line 1)."),
+        (
+            "seed: 7",
+            "name: other",
+            "recipe.yaml:2: name is given twice (first in line 1). Remove one of them.",
+        ),
         (
             "    heads: 2",
             "    layers: 3",
-            "recipe.yaml:15: model.encoder.layers is given twice (first in line 13).",
+            "recipe.yaml:15: model.encoder.layers is given twice (first in line 13). Remove one of them.",
         ),
     ],
 )

@@ -67,7 +67,7 @@ def test_sinusoidal_positions_do_not_limit_the_sequence_length(load: Load) -> No
 )
 def test_whole_words_without_a_segmenter_are_rejected(error_of: ErrorOf, masking: str) -> None:
     sentence = error_of(f"objective.masking={masking}")
-    assert "masks whole words, which needs data.segmenter: {type: jieba}" in sentence
+    assert "which needs data.segmenter. Set data.segmenter: {type: jieba}" in sentence
 
 
 def test_whole_words_with_a_segmenter_are_valid(load: Load) -> None:
@@ -164,10 +164,7 @@ def test_a_target_tokenizer_without_the_layout_pairs_is_rejected(error_of: Error
 
 def test_a_segmenter_with_the_layout_pairs_is_rejected(error_of: ErrorOf) -> None:
     sentence = error_of("data.layout=pairs", "data.segmenter.type=rjieba")
-    assert (
-        "data.segmenter: is used only to mask whole words, but no objective with data.layout = pairs masks"
-        in sentence
-    )
+    assert "data.segmenter: is used only to mask whole words, but no objective with" in sentence
 
 
 TRANSLATION = (

@@ -28,7 +28,7 @@ REJECTED = {
     "an anchor twice": ("a: &a 1\nb: &a 2\n", ":2: the recipe has the anchor &a twice"),
     "a value in itself": ("a: &a [*a]\n", ":1: a.0 contains itself"),
     "an escape that is no character": ('a: "\\UFFFFFFFF"\n', "is not valid YAML"),
-    "a key twice": ("a: 1\na: 2\n", ":2: a is given twice \(first in line 1\)"),
+    "a key twice": ("a: 1\na: 2\n", r":2: a is given twice \(first in line 1\)"),
     "a list": ("[1]", "is not a recipe"),
     "nothing": ("", "is not a recipe"),
 }
