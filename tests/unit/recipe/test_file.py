@@ -206,7 +206,8 @@ def test_a_recipe_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
         (
             "    heads: 2",
             "    layers: 3",
-            "recipe.yaml:15: model.encoder.layers is given twice (first in line 13). Remove one of them.",
+            "recipe.yaml:15: model.encoder.layers is given twice (first in line 13). "
+            "Remove one of them.",
         ),
     ],
 )
