@@ -156,7 +156,7 @@ class _Page:
         key = _tag_of(kinds[0])[0]
         self.lines += [f"`{key}` is required: {tags}."]
         if len(kinds) > 1 and common:
-            self.lines += ["", "Keys of every one:", ""]
+            self.lines += ["", "Keys of all variants:", ""]
             self._table(path, kinds[0], common, level, described=False)
         for kind in kinds:
             own = [n for n in kind.model_fields if n not in common or len(kinds) == 1]

@@ -46,7 +46,10 @@ class Operation:
         return self.tie or self.name
 
     def renamed(self, names: Mapping[str, str]) -> Operation:
-        """A copy that reads and writes other tensors; `names` maps old names to new ones."""
+        """A copy that reads and writes other tensors.
+
+        `names` maps old names to new ones; all other names stay.
+        """
         return replace(
             self,
             reads=tuple(names.get(name, name) for name in self.reads),

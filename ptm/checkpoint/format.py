@@ -79,7 +79,9 @@ class Checkpoint:
         try:
             first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
             if json.loads(first)["blake2b"] != digest_of(text.encode()):
-                raise DamagedCheckpointError(f"{folder / MANIFEST}: the checksum does not match")
+                raise DamagedCheckpointError(
+                    f"{folder / MANIFEST}: the file differs from its own checksum"
+                )
             manifest = json.loads(text)
             run_text = (folder / RUN).read_bytes()
         except OSError as error:
@@ -91,8 +93,9 @@ class Checkpoint:
             raise DamagedCheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
         if manifest["format"] > FORMAT:
             raise UserError(
-                f"{folder}: written by a later version of ptm (format {manifest['format']}; this "
-                f"version reads up to {FORMAT}). Install that version, or start anew with --fresh."
+                f"{folder}: the checkpoint was written by a later version of ptm (its format: "
+                f"{manifest['format']}; this version reads formats up to {FORMAT}). Install that "
+                "version, or start from scratch with --fresh."
             )
         if digest_of(run_text) != manifest["run"]:
             raise DamagedCheckpointError(f"{folder / RUN}: the checksum differs from the manifest")
@@ -194,10 +197,10 @@ def newest_checkpoint(
         if found is None:
             return Checkpoint.open(folder / name, verify=False)
         damaged.append(found)
-        logger.warning("skipped a damaged checkpoint: %s", found)
+        logger.warning("damaged checkpoint skipped: %s", found)
     if damaged:
         raise UserError(
-            f"{folder}: all checkpoints are damaged ({'; '.join(damaged)}). "
-            "`ptm train --fresh` sets this run aside and starts anew."
+            f"{folder}: all checkpoints are damaged ({'; '.join(damaged)}). `ptm train RECIPE "
+            "--fresh` renames this run and starts from scratch."
         )
     return None

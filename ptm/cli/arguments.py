@@ -66,13 +66,15 @@ def texts_of(parsed: argparse.Namespace, *, action: str) -> tuple[list[str], lis
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{file}: is not UTF-8 text at byte {error.start}.") from error
+            raise UserError(
+                f"{file}: the file is not valid UTF-8 at byte {error.start}."
+            ) from error
         if lines == [""]:
-            raise UserError(f"{file}: is empty. Write one text per line.")
+            raise UserError(f"{file}: the file is empty. Write one text per line.")
         texts += lines
         places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]
     if not texts:
-        raise UserError(f"there is no text to {action}: give a TEXT, or a --file of texts.")
+        raise UserError(f"no text to {action} is given. Give TEXT or --file FILE.")
     return texts, places
 
 

@@ -31,7 +31,7 @@ class PositionBias(Config):
         if self.max_distance <= self.buckets // 2:
             raise ValueError(
                 f"max_distance = {self.max_distance} must be above half of buckets = "
-                f"{self.buckets}, because that many distances have a bucket of their own"
+                f"{self.buckets}, because up to that many distances have one bucket each"
             )
         return self
 
@@ -77,12 +77,13 @@ class TransformerStack(Config):
         width, heads = self.hidden_size, self.heads
         if self.head_size is None and width % heads:
             raise ValueError(
-                f"hidden_size = {width} is not a multiple of heads = {heads}; "
-                "change one of them, or set head_size"
+                f"hidden_size = {width} is not a multiple of heads = {heads}. Change one of them "
+                "or set head_size."
             )
         if self.key_value_heads is not None and heads % self.key_value_heads:
             raise ValueError(
-                f"heads = {heads} is not a multiple of key_value_heads = {self.key_value_heads}"
+                f"heads = {heads} is not a multiple of key_value_heads = {self.key_value_heads}. "
+                "Change one of them."
             )
         return self
 

@@ -102,7 +102,11 @@ class DocumentChunks(Examples):
 
 
 def chunk_documents(starts: I64, lengths: I64, longest: int) -> DocumentChunks:
-    """Return every document as examples of at most `longest` tokens; long ones are split."""
+    """Return examples of at most `longest` tokens, none across a document boundary.
+
+    `starts` and `lengths`: the token range of each document. A longer document is split into
+    several examples; an empty one gives none.
+    """
     pieces = -(-lengths // longest)
     number = ragged_arange(pieces)
     begins = np.repeat(starts, pieces) + number * longest

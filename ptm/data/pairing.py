@@ -24,7 +24,8 @@ from ptm.rng import U64, draws, seed_of, stream_keys, substream, uniform
 
 _SHORT, _TARGET, _SPLIT, _KIND, _DOCUMENT, _START, _FIRST, _SECOND = range(8)
 _MORE_TO_EVALUATE = (
-    "Raise data.held_out (0: hold out none), or give an evaluation set more documents"
+    "Raise data.held_out, set data.held_out: 0 (no held-out split), or add documents to the "
+    "evaluation set"
 )
 _ZERO = np.zeros(1, dtype=np.int64)
 
@@ -289,7 +290,9 @@ def _no_other_document(documents: Documents, count: int) -> str:
     )
     if documents.held_out:
         return f"{found}{_MORE_TO_EVALUATE}."
-    return found + "Give more documents; in layout `sentences` an empty line ends a document."
+    return (
+        found + "Add documents to the corpus. In layout `sentences` an empty line ends a document."
+    )
 
 
 def _counted(documents: Documents, count: int) -> str:

@@ -169,9 +169,9 @@ class Engine(ABC):
                 raise
             raise TrainingError(
                 f"step {step + 1}: fp16 gradients overflow even at the minimum loss scale "
-                f"({self.state.loss_scale:g}), so fp16 training cannot continue from here. "
-                "Lower optimizer.learning_rate, lengthen schedule.warmup, or set "
-                "engine.precision: bf16; the run resumes from its newest checkpoint."
+                f"({self.state.loss_scale:g}), so fp16 training cannot continue. Lower "
+                "optimizer.learning_rate, lengthen schedule.warmup, or set engine.precision: "
+                "bf16. The run then resumes from its newest checkpoint."
             ) from error
         skipped = self._deepspeed.skipped_steps > skipped_before
         if skipped:

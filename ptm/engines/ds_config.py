@@ -70,7 +70,9 @@ def find_ds_config(name: str) -> Path:
         if (folder / f"{name}.json").is_file():
             return folder / f"{name}.json"
     known = {path.stem for folder in folders for path in folder.glob("*.json")}
-    raise UserError(f"engine.deepspeed: there is no ds_configs/{name}.json.{nearest(name, known)}")
+    raise UserError(
+        f"engine.deepspeed: ds_configs/{name}.json does not exist.{nearest(name, known)}"
+    )
 
 
 def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def _check_pipeline(engine: EngineBlock, config: dict[str, Any]) -> None:
         )
         raise UserError(
             f"engine.pipeline_stages = {stages} cannot be combined with ZeRO stage {stage} "
-            f"(engine.deepspeed = {engine.deepspeed}), {why}. Pipelines run with ZeRO 1: "
-            "set engine.pipeline_stages: 1 or engine.deepspeed: pipeline."
+            f"(engine.deepspeed = {engine.deepspeed}), {why}. Pipeline stages need ZeRO 1. Set "
+            "engine.pipeline_stages: 1 or engine.deepspeed: pipeline."
         )
 
 
@@ -215,11 +217,13 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         config = json.loads(text, object_pairs_hook=partial(_reject_duplicate_keys, path))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from error
+        raise UserError(
+            f"{path}:{error.lineno}: the file is not valid JSON ({error.msg})."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}.") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: not a DeepSpeed configuration: expected a JSON object.")
+        raise UserError(f"{path}: the file is not a DeepSpeed config, which is a JSON object.")
     _check_keys(config, "", path)
     return config
 

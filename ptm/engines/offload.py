@@ -23,30 +23,30 @@ def check_offload(config: dict[str, Any], path: Path) -> None:
     for old, new in (("cpu_offload", "offload_optimizer"), ("cpu_offload_param", "offload_param")):
         if block.get(old):
             raise UserError(
-                f"{path}: zero_optimization.{old} is a former key. Write "
+                f"{path}: zero_optimization.{old} is a key of earlier DeepSpeed versions. Write "
                 f'"{new}": {{"device": "cpu", "pin_memory": true}} instead.'
             )
     optimizer = _device(block, "offload_optimizer", path)
     parameters = _device(block, "offload_param", path)
     if stage == 0 and (optimizer != "none" or parameters != "none"):
         raise UserError(
-            f"{path}: offload needs ZeRO, and DeepSpeed ignores it at "
-            "zero_optimization.stage = 0. Use stage 1, 2 or 3, or remove it."
+            f"{path}: offload needs ZeRO, and DeepSpeed ignores it at zero_optimization.stage = "
+            "0. Set stage 1, 2 or 3, or remove the offload block."
         )
     if stage < 3 and parameters != "none":
         raise UserError(
             f"{path}: zero_optimization.offload_param needs stage 3, and DeepSpeed ignores it at "
-            f"stage {stage}. Use stage 3, or remove it."
+            f"stage {stage}. Set stage 3 or remove offload_param."
         )
     if stage < 3 and optimizer == "nvme":
         raise UserError(
             f'{path}: zero_optimization.offload_optimizer.device = "nvme" needs stage 3, and '
-            f'DeepSpeed ignores it at stage {stage}. Use stage 3, or "cpu".'
+            f'DeepSpeed ignores it at stage {stage}. Set stage 3 or device "cpu".'
         )
     if block.get("round_robin_gradients"):
         raise UserError(
-            f"{path}: zero_optimization.round_robin_gradients = true is not supported: it reorders "
-            "parameters, so checkpoints would be wrong. Remove it."
+            f"{path}: zero_optimization.round_robin_gradients = true is not supported: it "
+            "reorders parameters, so checkpoints would be wrong. Remove the key."
         )
     if optimizer != "none":
         _check_options(block["offload_optimizer"], path)
@@ -60,8 +60,9 @@ def check_offload(config: dict[str, Any], path: Path) -> None:
     if parameters == "nvme" and block.get("stage3_prefetch_bucket_size", 1) != 0:
         raise UserError(
             f'{path}: zero_optimization.offload_param.device = "nvme" works only with '
-            "stage3_prefetch_bucket_size = 0: otherwise DeepSpeed reads a parameter twice at "
-            'once and fails in the second step. Set it to 0, or use "cpu".'
+            "stage3_prefetch_bucket_size = 0: otherwise DeepSpeed reads a parameter twice at the "
+            "same time and fails in the second step. Set stage3_prefetch_bucket_size: 0 or "
+            'device "cpu".'
         )
 
 
@@ -125,13 +126,15 @@ def _check_options(block: dict[str, Any], path: Path) -> None:
     at = f"{path}: zero_optimization.offload_optimizer"
     if block.get("ratio", 1.0) != 1.0 or block.get("super_offload"):
         raise UserError(
-            f"{at}: ratio below 1 and super_offload need one of DeepSpeed's own optimizers. Remove "
-            "them."
+            f"{at}: ratio below 1 and super_offload need one of DeepSpeed's own optimizers, which "
+            "ptm does not use. Remove them."
         )
     wanted = _TENSORS * (1 + bool(block.get("pipeline_read")) + bool(block.get("pipeline_write")))
     count = block.get("buffer_count", 4)
     if not isinstance(count, int) or isinstance(count, bool):
-        raise UserError(f"{at}.buffer_count = {json.dumps(count)} is not a whole number.")
+        raise UserError(
+            f"{at}.buffer_count = {json.dumps(count)} is not a whole number. Set {wanted} or more."
+        )
     if block.get("device") == "nvme" and count < wanted:
         raise UserError(f"{at}.buffer_count = {count} is too small. Set {wanted} or more.")
 

@@ -92,7 +92,7 @@ def init_process_group(
     cuda = torch.cuda.is_available()
     if backend == "gloo" and cuda:
         raise UserError(
-            "engine.backend = gloo trains on CPUs, but torch finds GPUs. Hide them "
+            "engine.backend = gloo trains on CPUs, but torch finds GPUs. Hide the GPUs "
             "(CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu) or set engine.backend: auto."
         )
     if backend == "nccl" and not cuda:
@@ -105,9 +105,9 @@ def init_process_group(
     if cuda:
         if local_rank >= torch.cuda.device_count():
             raise UserError(
-                f"{socket.gethostname()}: started ranks: at least {local_rank + 1}, GPUs: "
-                f"{torch.cuda.device_count()}. Start at most one rank per GPU "
-                "(--num_gpus, slots in the hostfile)."
+                f"{socket.gethostname()}: ranks started on this host: at least {local_rank + 1}; "
+                f"GPUs: {torch.cuda.device_count()}. Start at most one rank per GPU (--num-gpus, "
+                "or slots in the hostfile)."
             )
         torch.cuda.set_device(device)
     if not dist.is_initialized():

@@ -78,9 +78,9 @@ def compatible_teacher_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenize
         raise UserError(f"objective.teacher: {error}") from error
     if vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"objective.teacher: {path}: its vocabulary ({vocabulary.size} tokens) differs from "
-            f"{tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so it predicts other "
-            "tokens. Give the student the teacher's vocabulary."
+            f"objective.teacher: {path}: the teacher's vocabulary ({vocabulary.size} tokens) "
+            f"differs from {tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so the "
+            "teacher predicts other tokens. Use the teacher's vocabulary in this recipe."
         )
     for problem in _incompatibilities(theirs, recipe):
         raise UserError(f"objective.teacher: {path}: {problem}")
@@ -91,27 +91,31 @@ def _incompatibilities(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]
     objective, embedding = recipe.objective, theirs.model.embedding
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (
-            f"it was trained with objective {theirs.objective.type} and has no head that predicts "
-            "masked tokens."
+            f"the teacher was trained with objective {theirs.objective.type} and has no head that "
+            "predicts masked tokens. Give a teacher with a masked-token head."
         )
     if theirs.model.encoder.visibility not in objective.visibilities:
         yield (
-            f"its encoder has {theirs.model.encoder.visibility} visibility, but objective "
-            f"{objective.type} needs {' or '.join(objective.visibilities)} visibility."
+            f"the teacher's encoder has {theirs.model.encoder.visibility} visibility, but "
+            f"objective {objective.type} needs {' or '.join(objective.visibilities)} visibility."
         )
     if recipe.data.packing and not theirs.model.encoder.supports_packing:
-        yield "its encoder cannot separate the examples of a packed row. Set data.packing: false."
+        yield (
+            "the teacher's encoder cannot separate the examples of a packed row. "
+            "Set data.packing: false."
+        )
     longest = embedding.max_sequence_length
     if longest is not None and longest < recipe.data.sequence_length:
         yield (
-            f"it has {longest} positions, but data.sequence_length = "
+            f"the teacher has {longest} positions, but data.sequence_length = "
             f"{recipe.data.sequence_length}. Lower data.sequence_length."
         )
     here, there = recipe.model.encoder.hidden_size, theirs.model.encoder.hidden_size
     if objective.compares_hidden_states and here != there:
         yield (
-            f"its hidden size is {there}, the student's is {here} (model.encoder.hidden_size), so "
-            "their cosine is undefined. Make them equal, or set objective.weights.cosine: 0."
+            f"the teacher's hidden size is {there}, but the student's is {here} "
+            "(model.encoder.hidden_size), so the cosine loss is undefined. Make the sizes equal, "
+            "or set objective.weights.cosine: 0."
         )
 
 

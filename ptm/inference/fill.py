@@ -65,8 +65,8 @@ class Filler:
         for text, tokens in zip(texts, ids, strict=True):
             if mask not in tokens:
                 raise UserError(
-                    f"{quoted(text)}: has no {vocabulary.specials['mask']}. Write it where a token "
-                    "is to be predicted."
+                    f"{quoted(text)}: the text has no {vocabulary.specials['mask']}. Write "
+                    f"{vocabulary.specials['mask']} where a token is to be predicted."
                 )
         pad, separates = vocabulary.special_id("pad"), self._recipe.model.encoder.supports_packing
         guesses: list[list[list[Guess]]] = [[] for _ in texts]

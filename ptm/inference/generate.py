@@ -135,8 +135,8 @@ class Generator:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{text.encode('utf-8', 'replace').decode()}: is not valid UTF-8 at character "
-                f"{error.start}."
+                f"{text.encode('utf-8', 'replace').decode()}: the text is not valid UTF-8 at "
+                f"character {error.start}."
             ) from error
         prompt = self._recipe.objective.prompt(
             self.tokenizer.encode_with_specials(text), self._vocabularies
@@ -145,14 +145,14 @@ class Generator:
         if not prompt.begin:
             raise UserError(
                 f"{quoted(text)}: the text has no tokens, but the model was trained without a "
-                "start token and needs a text to continue."
+                "start token and needs a text to continue. Give a text."
             )
         read = prompt.begin if prompt.source is None else prompt.source
         longest = self._recipe.model.embedding.max_sequence_length
         if longest is not None and len(read) > longest:
             raise UserError(
                 f"{quoted(text)}: the text has {len(read)} tokens including special tokens; the "
-                f"model reads at most {longest}."
+                f"model reads at most {longest}. Shorten the text."
             )
         return prompt
 

@@ -39,14 +39,14 @@ def read_texts(
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{place.encode('utf-8', 'replace').decode()}: is not valid UTF-8 at character "
-                f"{error.start}."
+                f"{place.encode('utf-8', 'replace').decode()}: the text is not valid UTF-8 at "
+                f"character {error.start}."
             ) from error
         ids = tokenizer.encode_with_masks(text)
         if longest is not None and len(ids) > longest:
             raise UserError(
                 f"{place}: the text has {len(ids)} tokens including special tokens; the model "
-                f"reads at most {longest}."
+                f"reads at most {longest}. Shorten the text."
             )
         found.append(ids)
     return found

@@ -98,7 +98,7 @@ def _block_at(path: str) -> dict[str, Any]:
             return dict(HuggingFaceTokenizer(place, {}).block)
         return dict(open_source(path).recipe_data()["tokenizer"])
     if not place.is_file():
-        raise UserError(f'"{path}": no such vocabulary, model or recipe.')
+        raise UserError(f'"{path}": no vocabulary, model or recipe with this path exists.')
     if place.suffix in (".yaml", ".yml"):
         data = RecipeSource.read(path).data
         if not isinstance(data.get("tokenizer"), dict):
@@ -129,7 +129,8 @@ def adapt(
     recipe.objective.check_vocabulary(new.vocabulary, size)
     if new.vocabulary.tokens == old.vocabulary.tokens:
         raise UserError(
-            f"{vocabulary}: has the same tokens as {path}, in the same order; nothing to adapt."
+            f"{vocabulary}: has the same tokens as {path}, in the same order. The model needs no "
+            "adaptation."
         )
     rows = rows_of(old, new)
     pieces = _pieces_of_new_tokens(old, new, rows) if new_rows == "pieces" else {}
@@ -137,7 +138,8 @@ def adapt(
     if not ordinary.any() and not pieces:
         raise UserError(
             f"{path}: has no token in common with {vocabulary} except special tokens, so no "
-            "trained word embedding would be kept. Is tokenizer.lowercase the same in both?"
+            "trained word embedding would be kept. Check that tokenizer.lowercase is the same in "
+            "both."
         )
     whole = source.tensors()
     bound = vocabulary_tensors(recipe, old.vocabulary.size)

@@ -37,7 +37,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 def check_absent(out: Path) -> None:
     """Raise UserError if `out` exists. Call it before any expensive work."""
     if out.exists():
-        raise UserError(f"{out}: exists already. Choose another folder or remove this one.")
+        raise UserError(f"{out}: already exists. Give another folder or remove this one.")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}).") from error
+        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a model config; expected a JSON object.")
+        raise UserError(f"{path}: the file is not a model config, which is a JSON object.")
     return config

@@ -84,9 +84,11 @@ def _parameters(tensors: Mapping[str, Tensor]) -> int:
 def write_imported(
     out: Path, data: Mapping[str, Any], tensors: Mapping[str, Tensor], *, heading: str
 ) -> None:
-    """Write recipe blocks, weights by canonical name and copies of the tokenizer files to `out`.
+    """Write a model to the new folder `out`: recipe, weights and copies of the tokenizer files.
 
-    Raises UserError if `out` exists or cannot be written.
+    `data`: the recipe's blocks. `tensors`: the weights by canonical name. `heading`: a comment for
+    the first line of the recipe. Raises UserError if `data` is not a valid recipe, or if `out`
+    exists or cannot be written.
     """
     recipe = recipe_from_data(data, ModelRecipe, name=str(out))
     tokenizers = {TOKENIZER: recipe.tokenizer, TARGET_TOKENIZER: recipe.target_tokenizer}

@@ -37,8 +37,8 @@ def check_word_embedding(tensors: Mapping[str, Tensor], name: str) -> None:
     """Raise UserError if the tensor `name` exists and is not two-dimensional."""
     if name in tensors and tensors[name].dim() != 2:
         raise UserError(
-            f"{name} has the shape {tuple(tensors[name].shape)}; an embedding table must have two "
-            "dimensions."
+            f"{name} has the shape {tuple(tensors[name].shape)}, but an embedding table must have "
+            "two dimensions."
         )
 
 

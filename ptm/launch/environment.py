@@ -115,7 +115,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise UserError(f"{path}, line {number}: the line is not of the form NAME=VALUE.")
+            raise UserError(f"{path}:{number}: the line is not of the form NAME=VALUE.")
         found[name.strip()] = value.strip()
     return found
 

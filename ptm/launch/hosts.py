@@ -25,14 +25,14 @@ def read_hostfile(path: Path) -> Slots:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"--hostfile {path}: the file cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        raise UserError(f"--hostfile {path}: cannot be read: {reason}.") from error
     found: dict[str, tuple[int, int]] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        at = f"{path}, line {number}"
+        at = f"{path}:{number}"
         match = _LINE.fullmatch(text)
         if match is None:
             raise UserError(f'{at}: "{text}" is not of the form "node-1 slots=8".')
@@ -42,7 +42,7 @@ def read_hostfile(path: Path) -> Slots:
                 f'{at}: slots={slots} is not a positive number of ranks, as in "slots=8".'
             )
         if host.startswith("-"):
-            raise UserError(f'{at}: "{host}" is not a valid host name: it begins with "-".')
+            raise UserError(f'{at}: "{host}" is not a valid host name, because it starts with "-".')
         if host in found:
             raise UserError(
                 f"{at}: {host} is listed twice (first in line {found[host][0]}). List it once, "
@@ -50,7 +50,7 @@ def read_hostfile(path: Path) -> Slots:
             )
         found[host] = (number, int(slots))
     if not found:
-        raise UserError(f'{path}: lists no host. Add lines such as "node-1 slots=8".')
+        raise UserError(f'{path}: the file lists no host. Add lines such as "node-1 slots=8".')
     return {host: list(range(slots)) for host, (_, slots) in found.items()}
 
 
@@ -62,15 +62,15 @@ def chosen(hosts: Mapping[str, list[int]], include: str, exclude: str, each: int
     hosts or slots, or if no slot is left.
     """
     if include and exclude:
-        raise UserError("--include and --exclude cannot be combined: give one of them.")
+        raise UserError("--include and --exclude cannot be combined. Use only one of them.")
     if each is not None and (include or exclude):
         raise UserError(
-            "--num-gpus cannot be combined with --include or --exclude: give one of them."
+            "--num-gpus cannot be combined with --include or --exclude. Use only one of them."
         )
     left: Slots = {host: list(slots) for host, slots in hosts.items()}
     if each is not None:
         if each < 1:
-            raise UserError(f"--num-gpus {each} must be at least 1.")
+            raise UserError(f"--num-gpus {each}: must be at least 1.")
         for host, slots in left.items():
             if each > len(slots):
                 raise UserError(
@@ -100,7 +100,7 @@ def _parts(
         wrong = [word for word, slot in zip(words.split(","), slots, strict=True) if slot < 0]
         if colon and (wrong or not set(slots) <= set(hosts[host])):
             there = ", ".join(map(str, hosts[host]))
-            raise UserError(f"{option} {text}: {host} has slots {there}, not {words}.")
+            raise UserError(f"{option} {text}: {host} has the slots {there}, not {words}.")
         yield host, sorted(set(slots)) if colon else list(hosts[host])
 
 

@@ -122,7 +122,10 @@ class _Launching:
         self._ended_early = False
 
     def run(self, stop_signals: _StopSignals) -> int:
-        """Start the launcher, wait for it and its ranks, report; return the exit code."""
+        """Start the launcher, wait until it and all ranks have ended, and report the outcome.
+
+        Returns the exit code, EXIT_INTERRUPTED if the user had all ranks killed.
+        """
         environment = self._environment()
         self._echo(shlex.join(self._prepared.command))
         killed_before = processes_killed_for_memory()

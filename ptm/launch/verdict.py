@@ -160,7 +160,7 @@ def _report_timeout(outcome: LaunchOutcome, timed_out: Sequence[RankStatus]) -> 
     if missing:
         return [
             *lines,
-            f"{_describe_rank(outcome, missing[0])} never started: others waited for it.",
+            f"{_describe_rank(outcome, missing[0])} never started: other ranks waited for it.",
         ]
     return [
         *lines,

@@ -46,7 +46,7 @@ class TrainStream:
 
     def __init__(self, rows: PackedDataset, batch: BatchPlan, *, data_parallel_rank: int) -> None:
         if not len(rows):
-            raise UserError("data.held_out leaves no document to train on. Make it smaller.")
+            raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
         self._rows = rows
         self._batch = batch
         self._data_rank = data_parallel_rank

@@ -193,7 +193,7 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
         raise UserError(
             f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
             f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
-            f"({tokenizer.vocabulary.size} tokens). Correct {key}, or make a new store with "
+            f"({tokenizer.vocabulary.size} tokens). Correct {key}, or create a new store with "
             "`ptm preprocess RECIPE`."
         )
     _check_targets(recipe, store, key=key)
@@ -238,7 +238,7 @@ def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
         else "the recipe has no target_tokenizer"
     )
     raise UserError(
-        f'{key}: "{store.folder}" was made {made}, but {named}. Correct {key}, or make a new '
+        f'{key}: "{store.folder}" was made {made}, but {named}. Correct {key}, or create a new '
         "store with `ptm preprocess RECIPE`."
     )
 

@@ -117,8 +117,8 @@ def loaded_model(plan: Plan, weights: Mapping[str, Tensor], *, source: str) -> P
                 raise UserError(f"{source}: the weights of {name} are missing.")
             if weights[name].shape != parameter.shape:
                 raise UserError(
-                    f"{source}: {name} has shape {tuple(weights[name].shape)}, but its recipe "
-                    f"gives {tuple(parameter.shape)}."
+                    f"{source}: {name} has shape {tuple(weights[name].shape)}, but the model's "
+                    f"recipe requires {tuple(parameter.shape)}."
                 )
             parameter.copy_(weights[name])
     return model

@@ -51,9 +51,9 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
             n for n in range(min(stages, len(sizes)), 0, -1) if balanced_partition(sizes, n)
         )
         raise UserError(
-            f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
-            "because every stage needs a matrix and a bias or norm of its own. "
-            "Set fewer stages, or use a deeper model."
+            f"engine.pipeline_stages = {stages}: this model can be split into at most {most} "
+            "stages, because every stage needs at least one matrix and one bias or norm. Set "
+            f"engine.pipeline_stages: {most} or less, or use a deeper model."
         )
     if frozen:
         _check_every_stage_trains(plan, bounds, operation_sizes(plan, without=frozen))

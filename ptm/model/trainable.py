@@ -29,7 +29,7 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
     if len(frozen) == len(names):
         raise UserError(
             f"train.freeze = {list(patterns)} matches all {len(names)} parameters, so nothing "
-            "would be trained. Freeze fewer."
+            "would be trained. Freeze fewer parameters."
         )
     return frozenset(frozen)
 

@@ -45,10 +45,10 @@ def vocabulary_sums(
     """Loss, likelihood and hits of the logits `hidden` (N, E) @ `weight` (V, E).T + `bias` (V).
 
     `targets` (N) are token ids. Positions with `weights` (N) of 0 are ignored, whatever their
-    target; other weights all count as 1. `loss` is that of F.cross_entropy with label `smoothing`
-    (Szegedy et al. 2016, section 7). Logits are computed in the precision of the inputs, everything
-    after them in at least fp32. The gradients are computed in the forward pass and allow one
-    backward pass.
+    target; other weights all count as 1. `loss` is the summed F.cross_entropy with label
+    `smoothing` (Szegedy et al. 2016, section 7). Logits are computed in the precision of the
+    inputs, everything after them in at least fp32. The gradients are computed in the forward pass
+    and allow one backward pass.
     """
     loss, nll, hits = _VocabularySums.apply(  # type: ignore[no-untyped-call]
         hidden,

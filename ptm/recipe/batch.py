@@ -44,8 +44,8 @@ def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
     if ranks % stages:
         raise UserError(
             f"engine.pipeline_stages = {stages}: {ranks} ranks do not divide evenly into {stages} "
-            f"stages. Start a multiple of {stages} ranks (`ptm launch --num-gpus {stages} ...`) or "
-            "set another number of stages."
+            f"stages. Start a multiple of {stages} ranks (`ptm launch --num-gpus {stages} "
+            "RECIPE`) or set another number of stages."
         )
     return ranks // stages
 
@@ -64,9 +64,10 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
         fix = f"{lower} or {upper}" if lower else f"{upper}"
         fewer = max(n for n in range(1, ranks) if global_batch_size % n == 0)
         raise UserError(
-            f"train.global_batch_size = {global_batch_size} does not divide over {ranks} "
-            f"data-parallel ranks ({global_batch_size} / {ranks} = {global_batch_size / ranks:.3f} "
-            f"rows per rank). Set it to {fix}, or start {fewer} rank{'s' if fewer > 1 else ''}."
+            f"train.global_batch_size = {global_batch_size} is not a multiple of the {ranks} "
+            f"data-parallel ranks ({global_batch_size} / {ranks} = "
+            f"{global_batch_size / ranks:.3f} rows per rank). Set it to {fix}, or start {fewer} "
+            f"rank{'s' if fewer > 1 else ''}."
         )
     rows = global_batch_size // ranks
     accumulation = next(

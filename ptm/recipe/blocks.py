@@ -25,7 +25,7 @@ class EarlyStopping(Config):
     """Ends the training when a held-out metric has stopped improving."""
 
     metric: str = "loss"
-    """A metric of the evaluation: `loss`, `mlm_accuracy`, or `news/loss` of a named set."""
+    """A metric of the evaluation: `loss`, `mlm_accuracy`, or `news/loss` for the set `news`."""
     patience: PositiveInt = 3
     """The number of consecutive evaluations without an improvement after which training ends."""
     min_delta: NonNegativeFloat = 0.0
@@ -60,7 +60,7 @@ class TrainingLength(Config):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of steps and epochs")
+            raise ValueError("set exactly one of steps and epochs")
         return self
 
 
@@ -77,10 +77,11 @@ class TrainBlock(BatchBlock, TrainingLength):
     """Patterns of canonical parameter names (`encoder_0[0-5]*`). Parameters that match keep their
     initial value."""
     early_stopping: EarlyStopping | None = None
-    """None: train to the end."""
+    """Early stopping on a held-out metric; none: train to the end."""
     anomalies: AnomalyBlock = AnomalyBlock()
     wall_time_hours: PositiveFloat | None = None
-    """After this many hours in one start: save and exit with 75, to be continued."""
+    """Time limit of one start of the run, in hours. The run then saves a checkpoint and exits with
+    75; the same command resumes it."""
 
 
 class LossScaleBlock(Config):
@@ -100,7 +101,7 @@ class LossScaleBlock(Config):
         if self.minimum > 2**self.initial_power:
             raise ValueError(
                 f"minimum = {self.minimum} is above the initial scale, 2 to the power of "
-                f"initial_power = {self.initial_power}"
+                f"initial_power = {self.initial_power}. Lower minimum or raise initial_power."
             )
         return self
 
@@ -115,12 +116,12 @@ class EngineBlock(Config):
     timeout_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
     """How long ranks wait in a collective call before all of them fail."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the computation. Master weights and optimizer states are fp32."""
+    """Precision of the computation. Master weights and optimizer states are fp32."""
     loss_scale: LossScaleBlock = LossScaleBlock()
-    """Used with fp16."""
+    """The loss scale, used only with fp16."""
     pipeline_stages: PositiveInt = 1
-    """The number of parts that the model is split into, each on its own ranks; above 1 with
-    `deepspeed: pipeline`."""
+    """The number of parts that the model is split into, each on its own ranks. A number
+    above 1 needs `deepspeed: pipeline`."""
     attention: Literal["sdpa", "flex"] = "sdpa"
     """sdpa: scaled_dot_product_attention. flex: torch's FlexAttention, which skips masked blocks of
     packed, causal or windowed rows; on GPUs only, and without dropout of attention weights."""
@@ -189,7 +190,7 @@ class InitFrom(Config):
     @model_validator(mode="after")
     def _one_choice(self) -> InitFrom:
         if self.every is not None and self.layers:
-            raise ValueError("give at most one of every and layers")
+            raise ValueError("set at most one of every and layers")
         return self
 
 

@@ -70,8 +70,8 @@ class DataBlock(CorpusBlock):
         taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
         if taken:
             raise ValueError(
-                f'evaluation.{taken[0]}: "{taken[0]}" has a meaning of its own in reports; choose '
-                "another name"
+                f'evaluation.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
+                "another name."
             )
         return self
 
@@ -82,7 +82,7 @@ class DataBlock(CorpusBlock):
             if block.store in stores:
                 raise ValueError(
                     f'evaluation.{name}.store: "{block.store}" is also the store of '
-                    f"{stores[block.store]}: give another folder"
+                    f"{stores[block.store]}. Set another folder."
                 )
             stores[block.store] = f"data.evaluation.{name}"
         return self

@@ -103,7 +103,7 @@ def _sentence(error: dict[str, Any], source: RecipeSource) -> str:
     elif kind == "missing":
         what = "is required and missing."
     elif kind in ("model_type", "model_attributes_type"):
-        what = f"{_shown(error['input'])} is not a block of keys, which is expected here."
+        what = f"{_shown(error['input'])} is given, but a block of keys is expected."
     elif kind == "literal_error":
         known = [choice.strip(" '") for choice in re.split(r",| or ", context["expected"])]
         hint = value_hint(_names(key), str(error["input"]), known)

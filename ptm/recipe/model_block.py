@@ -46,21 +46,21 @@ class ModelBlock(Config):
         if self.decoder is None:
             if self.target_embedding is not None:
                 raise ValueError(
-                    "target_embedding needs a decoder: set decoder too, or leave it out"
+                    "target_embedding needs a decoder. Set decoder or remove target_embedding."
                 )
             return self
         source, target_size = self.encoder.hidden_size, self.decoder.hidden_size
         if source != target_size:
             raise ValueError(
-                f"decoder.hidden_size = {target_size} differs from encoder.hidden_size = {source}: "
-                "make them equal"
+                f"decoder.hidden_size = {target_size} differs from encoder.hidden_size = "
+                f"{source}. Make them equal."
             )
         target = self.decoder_embedding
         if target.shared and target.size not in (self.embedding.size, None):
             raise ValueError(
                 f"target_embedding.size = {target.size} differs from embedding.size = "
-                f"{self.embedding.size}, with which it shares its word vectors: leave it out, or "
-                "set target_embedding.shared: false"
+                f"{self.embedding.size}, but the two share their word vectors. Remove "
+                "target_embedding.size or set target_embedding.shared: false."
             )
         return self
 

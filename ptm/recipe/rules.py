@@ -32,7 +32,7 @@ def problems(recipe: Config) -> Iterator[Problem]:
         yield from _target_problems(recipe)
     if isinstance(recipe, Recipe):
         if not recipe.data.corpus_patterns:
-            yield Problem("data.corpus", "is an empty list: give at least one file.")
+            yield Problem("data.corpus", "is an empty list. Give at least one file.")
         yield from _train_problems(recipe)
         yield from _attention_problems(recipe.model, recipe.engine)
         yield from _pipeline_problems(recipe)
@@ -44,15 +44,15 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
         yield Problem(
             "objective.type",
             f'"{objective.type}" needs model.encoder.visibility: '
-            f"{' or '.join(objective.visibilities)}, but it is {encoder.visibility}.",
+            f"{' or '.join(objective.visibilities)}, but the visibility is {encoder.visibility}.",
         )
     if objective.needs_decoder != (recipe.model.decoder is not None):
         yield Problem(
             "model.decoder",
             f"is missing: objective.type = {objective.type} has a source and a target, and the "
-            "decoder reads the target."
+            "decoder reads the target. Add the block model.decoder."
             if objective.needs_decoder
-            else f"has no use with objective.type = {objective.type}: leave it out.",
+            else f"is not used with objective.type = {objective.type}. Remove it.",
         )
 
 
@@ -61,28 +61,28 @@ def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.data.layout not in objective.layouts:
         yield Problem(
             "data.layout",
-            f'"{recipe.data.layout}" is not supported by objective.type = {objective.type}. Use '
-            f"{' or '.join(objective.layouts)}.",
+            f'"{recipe.data.layout}" is not supported by objective.type = {objective.type}. '
+            f"Supported: {' or '.join(objective.layouts)}.",
         )
     splits = recipe.data.sentence_splitting
     if objective.needs_sentences and recipe.data.layout == "documents" and not splits:
         yield Problem(
             "data.sentence_splitting",
-            f"is false, but objective.type = {objective.type} needs sentences, and a line of the "
-            "layout documents is a whole document. Set it to true, or use the layout sentences "
-            "for a corpus with one sentence per line.",
+            f"is false, but objective.type = {objective.type} needs sentences, and with "
+            "data.layout = documents each line is a whole document. Set data.sentence_splitting: "
+            "true, or data.layout: sentences for a corpus with one sentence per line.",
         )
     if recipe.data.sequence_length < objective.min_sequence_length:
         yield Problem(
             "data.sequence_length",
-            f"{recipe.data.sequence_length} is too short for objective.type = {objective.type}: it "
-            f"must be at least {objective.min_sequence_length}.",
+            f"{recipe.data.sequence_length} is too short for objective.type = {objective.type}. "
+            f"Set {objective.min_sequence_length} or more.",
         )
     if objective.needs_word_starts and recipe.data.segmenter is None:
         yield Problem(
             "objective.masking",
-            "masks whole words, which needs data.segmenter: {type: jieba} for Chinese text, "
-            "{type: space} for text with spaces between words.",
+            "masks whole words, which needs data.segmenter. Set data.segmenter: {type: jieba} "
+            "for Chinese text, {type: space} for text with spaces between words.",
         )
 
 
@@ -91,19 +91,19 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
     if recipe.target_tokenizer is not None and layout != "pairs":
         yield Problem(
             "target_tokenizer",
-            f"is used only with data.layout = pairs, but the layout is {layout}: leave it out.",
+            f"is used only with data.layout = pairs, but the layout is {layout}. Remove it.",
         )
     elif recipe.target_tokenizer is not None and not recipe.objective.needs_decoder:
         yield Problem(
             "target_tokenizer",
-            f"cannot be used with objective.type = {recipe.objective.type}, which reads source and "
-            "target as one text with one vocabulary: leave it out.",
+            f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
+            "and target as one text with one vocabulary. Remove it.",
         )
     if recipe.data.segmenter is not None and layout == "pairs":
         yield Problem(
             "data.segmenter",
-            "is used to mask whole words, and no objective for the layout pairs masks: leave it "
-            "out.",
+            "is used only to mask whole words, but no objective with data.layout = pairs masks "
+            "tokens. Remove it.",
         )
 
 
@@ -115,7 +115,7 @@ def _target_problems(recipe: DataRecipe) -> Iterator[Problem]:
             yield Problem(
                 "data.target_sequence_length",
                 f"is used only with a decoder, and objective.type = {recipe.objective.type} has "
-                "none: leave it out.",
+                "no decoder. Remove it.",
             )
         return
     if model.decoder is None:
@@ -140,8 +140,8 @@ def _too_long(key: str, length: int, embedding: EmbeddingConfig, table: str) -> 
         less = f" minus position_offset = {offset}" if offset else ""
         yield Problem(
             key,
-            f"{length} is longer than {table}.positions = {embedding.positions}{less}. Reduce the "
-            "former or raise the latter.",
+            f"{length} is longer than {table}.positions = {embedding.positions}{less}. Reduce "
+            f"{key} or raise {table}.positions.",
         )
 
 
@@ -152,19 +152,20 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
         yield Problem(
             "model.embedding.segments",
             f"{embedding.segments} is less than the {recipe.objective.segments} segments of an "
-            f"example of objective.type = {recipe.objective.type}.",
+            f"example of objective.type = {recipe.objective.type}. Set "
+            f"{recipe.objective.segments} or more.",
         )
     if data.packing and not recipe.model.encoder.supports_packing:
         yield Problem(
             "data.packing",
             f"an encoder of type {recipe.model.encoder.type} cannot keep packed examples apart. "
-            "Set packing: false.",
+            "Set data.packing: false.",
         )
     if data.sentence_splitting and data.layout != "documents":
         yield Problem(
             "data.sentence_splitting",
-            f"is used only with data.layout = documents, but the layout is {data.layout}: leave it "
-            "out.",
+            f"is used only with data.layout = documents, but the layout is {data.layout}. Remove "
+            "it.",
         )
 
 
@@ -200,7 +201,7 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
             "engine.pipeline_stages",
             f"{recipe.engine.pipeline_stages} stages run with ZeRO 1, which flattens parameters, "
             f"but optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
-            "pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
+            "engine.pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
     if recipe.optimizer.layer_decay is not None:
         yield Problem(
@@ -216,7 +217,8 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             "schedule.warmup",
             f"{schedule.warmup:g} is {schedule.warmup_steps(train.steps)} steps of warm-up, but "
-            f"train.steps is {train.steps}: the full learning rate is never reached.",
+            f"train.steps is {train.steps}, so the full learning rate is never reached. Shorten "
+            "the warm-up.",
         )
     elif train.steps is not None:
         warmup, decay = schedule.warmup_steps(train.steps), schedule.decay_steps(train.steps)
@@ -229,7 +231,8 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
     if schedule.warmup >= 1 and schedule.warmup != int(schedule.warmup):
         yield Problem(
             "schedule.warmup",
-            f"{schedule.warmup:g} is neither a share (below 1) nor a whole number of steps.",
+            f"{schedule.warmup:g} is neither a share of all steps (below 1) nor a whole number of "
+            "steps.",
         )
     rules = {
         "train.early_stopping": train.early_stopping.metric if train.early_stopping else None,
@@ -242,7 +245,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         if metric is None:
             continue
         if not sets:
-            yield Problem(path, "needs an evaluation set: set data.held_out above 0.")
+            yield Problem(path, "needs an evaluation set. Set data.held_out above 0.")
         elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(

@@ -37,9 +37,9 @@ def read_recipe_data(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: is damaged ({error}).") from error
+        raise UserError(f"{path}: the file is damaged ({error}).") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: is damaged: it is not a recipe.")
+        raise UserError(f"{path}: the file is damaged: it is not a recipe.")
     return convert(data, format_number=take_format(data, name=str(path)) or 1)
 
 

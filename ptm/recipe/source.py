@@ -95,21 +95,23 @@ class RecipeSource:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{path}: cannot be read as a recipe: {error.strerror}.") from error
+            raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: is not UTF-8 text at byte {error.start}.") from error
+            raise UserError(
+                f"{path}: the file is not valid UTF-8 at byte {error.start}."
+            ) from error
         try:
             node = _composed(text)
         except _NotPlainError as error:
             line = error.problem_mark.line + 1
-            raise UserError(f"{path}:{line}: has {error.problem}.") from error
+            raise UserError(f"{path}:{line}: the recipe has {error.problem}.") from error
         except YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-            raise UserError(f"{path}{line}: is not YAML: {what}.") from error
+            raise UserError(f"{path}{line}: the file is not valid YAML: {what}.") from error
         if not isinstance(node, MappingNode):
-            raise UserError(f"{path}: is not a recipe: it has no `key: value` lines.")
+            raise UserError(f"{path}: the file is not a recipe: it has no `key: value` lines.")
         lines: dict[Key, int] = {}
         data = _constructed(node, (), lines, path)
         return cls(data, path, lines)
@@ -124,7 +126,7 @@ class RecipeSource:
         except _NotPlainError as error:
             raise UserError(f'"{argument}": the value has {error.problem}.') from error
         except YAMLError as error:
-            raise UserError(f'"{argument}": the value is not YAML.') from error
+            raise UserError(f'"{argument}": the value is not valid YAML.') from error
         value = None if node is None else _constructed(node, (), {}, f'"{argument}"')
         keys = dotted.split(".")
         block: Any = self.data
@@ -158,8 +160,8 @@ def _constructed(
     """Python data of a node. Records the line of every key; `around`: ids of enclosing nodes."""
     if len(lines) > _MOST_VALUES:
         raise UserError(
-            f"{_place(path, node.start_mark.line + 1)}: has more than {_MOST_VALUES:,} values once "
-            "aliases (*name) are expanded."
+            f"{_place(path, node.start_mark.line + 1)}: the recipe has more than {_MOST_VALUES:,} "
+            "values after the expansion of aliases (*name)."
         )
     if id(node) in around:
         raise UserError(
@@ -174,7 +176,8 @@ def _constructed(
                 first = lines[(*at, key)]
                 dotted = ".".join(map(str, (*at, key)))
                 raise UserError(
-                    f"{_place(path, line)}: {dotted} is given twice; the first is in line {first}."
+                    f"{_place(path, line)}: {dotted} is given twice (first in line {first}). "
+                    "Remove one of them."
                 )
             lines[(*at, key)] = line
             data[key] = _constructed(value_node, (*at, key), lines, path, around)

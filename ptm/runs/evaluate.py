@@ -34,7 +34,8 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     recipe = recipe_with_store(source, overrides)
     if not recipe.data.evaluation_names:
         raise UserError(
-            "data.held_out = 0 leaves nothing to evaluate on. Set for example data.held_out=0.01."
+            "data.held_out = 0 leaves nothing to evaluate on. Set, for example, "
+            "data.held_out=0.01."
         )
     recipe = recipe.model_copy(update={"objective": recipe.objective.without_teachers})
     data = recipe.data
@@ -81,7 +82,7 @@ def recipe_with_store(source: ModelSource, overrides: Sequence[str]) -> DataReci
     recipe = source.data_recipe(overrides)
     if not recipe.data.store:
         raise UserError(
-            f"{source.folder}: the model's recipe names no data. Name a store, for example "
+            f"{source.folder}: the model's recipe names no data. Set a store, for example "
             "data.store=stores/book_review (and data.layout, data.sequence_length)."
         )
     return recipe

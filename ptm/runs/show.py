@@ -89,8 +89,8 @@ def _vocabulary_size(tokenizer: TokenizerConfig, key: str) -> int:
         return tokenizer.load().vocabulary.size
     if tokenizer.size is None:
         raise UserError(
-            f'{key}: "{tokenizer.source}" is not a file and {key}.size is not set, so the '
-            f"model size is unknown. Provide the file or set {key}.size."
+            f'{key}: "{tokenizer.source}" is not a file and {key}.size is not set, so the model '
+            f"size is unknown. Add the file or set {key}.size."
         )
     return tokenizer.size
 

@@ -181,14 +181,15 @@ class TokenStore:
             if data["format"] != FORMAT:
                 raise UserError(
                     f"{manifest}: the store has format {data['format']}, but this version of ptm "
-                    f"reads format {FORMAT}. Run `ptm preprocess` again."
+                    f"reads format {FORMAT}. Remove {folder} and run `ptm preprocess RECIPE` "
+                    "again."
                 )
             shards = tuple(shard_from_json(shard) for shard in data["shards"])
             info = StoreInfo(**{**data, "shards": shards, "corpus": tuple(data["corpus"])})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{manifest}: the file is damaged ({error}). Remove the folder and run "
-                "`ptm preprocess` again."
+                f"{manifest}: the file is damaged ({error}). Remove {folder} and run `ptm "
+                "preprocess RECIPE` again."
             ) from error
         store = cls(folder, info)
         store._check_sizes()
@@ -201,8 +202,8 @@ class TokenStore:
             if found != shard.bytes:
                 state = "the shard is missing" if found is None else f"the shard has {found} bytes"
                 raise UserError(
-                    f"{path}: {state} (expected: {shard.bytes} bytes). The store is damaged: "
-                    f"remove {self.folder} and run `ptm preprocess` again."
+                    f"{path}: {state} (expected: {shard.bytes} bytes). The store is damaged. "
+                    f"Remove {self.folder} and run `ptm preprocess RECIPE` again."
                 )
 
     def verify(self) -> None:
@@ -213,8 +214,8 @@ class TokenStore:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             if digest.hexdigest() != shard.blake2b:
                 raise UserError(
-                    f"{path}: the checksum differs from the manifest's. The store is damaged: "
-                    f"remove {self.folder} and run `ptm preprocess` again."
+                    f"{path}: the checksum differs from the manifest. The store is damaged. "
+                    f"Remove {self.folder} and run `ptm preprocess RECIPE` again."
                 )
 
     def _section(self, shard: int, name: str) -> NDArray[Any]:
@@ -278,8 +279,9 @@ class TokenStore:
         if tokens.size and int(tokens.max()) >= vocabulary_size:
             raise UserError(
                 f"{self.folder}: the store contains token id {int(tokens.max())}, but its "
-                f"vocabulary has {vocabulary_size} tokens. The store is damaged: remove it and run "
-                "`ptm preprocess` again (`ptm validate --inputs` compares all checksums)."
+                f"vocabulary has {vocabulary_size} tokens. The store is damaged. Remove it and "
+                "run `ptm preprocess RECIPE` again (`ptm validate RECIPE --inputs` compares all "
+                "checksums)."
             )
 
     def word_starts(self, starts: I64, lengths: I64) -> NDArray[np.bool_]:

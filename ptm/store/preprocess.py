@@ -119,7 +119,8 @@ def preprocess(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(
-                f"{partial}: another `ptm preprocess` is writing to this folder."
+                f"{partial}: another `ptm preprocess` is writing to this folder. Wait until it "
+                "has finished."
             ) from error
         with clear_on_user_error(partial):
             resume_or_clear(partial, description, fresh=fresh)

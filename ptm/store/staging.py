@@ -82,7 +82,11 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
 
 
 def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
-    """Keep the shards of a stopped run with the same `description`; remove all others."""
+    """Keep the finished shards in `partial` if they can be reused; remove them otherwise.
+
+    They can be reused if an interrupted `ptm preprocess` wrote them with the same `description`
+    and `fresh` is false. Otherwise the new `description` is written.
+    """
     note = partial / WORK_FILE
     same = False
     if note.exists() and not fresh:

@@ -153,8 +153,8 @@ class CorpusReader:
             )
         what = "pair" if self._layout == "pairs" else "document"
         return (
-            f"With data.layout: {self._layout} each line is a {what}. Is this a text file with "
-            "line ends?"
+            f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
+            "line ends."
         )
 
     def _read(self, stream: BinaryIO) -> bytes:

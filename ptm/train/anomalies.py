@@ -201,10 +201,10 @@ class AnomalyPolicy:
             )
         if saved is None:
             return (
-                f"{there}. This early, the usual cause is too large a learning rate: start again "
-                "with a lower optimizer.learning_rate or a longer schedule.warmup."
+                f"{there}. This early, the usual cause is too large a learning rate: start from "
+                "scratch with a lower optimizer.learning_rate or a longer schedule.warmup."
             )
         return (
-            f"{there}. To continue past the anomaly, run again with train.anomalies.policy=skip or "
-            "=rollback, or start anew with a lower optimizer.learning_rate."
+            f"{there}. To continue past the anomaly, run again with train.anomalies.policy=skip "
+            "or =rollback, or start from scratch with a lower optimizer.learning_rate."
         )

@@ -49,7 +49,10 @@ class MetricWindow:
         )
 
     def means(self) -> dict[str, float]:
-        """Mean of every metric over the steps of the window. Collective."""
+        """Mean of every metric over the steps of the window, over all ranks. Collective.
+
+        The mean of `grad_norm` is over the steps that were not skipped.
+        """
         counts = {"grad_norm": max(1, self._steps - self._skipped)}
         return {
             name: total / counts.get(name, self._steps)

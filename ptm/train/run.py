@@ -52,7 +52,7 @@ def train(
     fresh: bool,
     on_step_begin: OnStepBegin = ignore_step,
 ) -> int:
-    """Train from the start, or resume from the newest whole checkpoint; return the exit code.
+    """Train from the start, or resume from the newest complete checkpoint; return the exit code.
 
     `load` reads the recipe. `on_step_begin` is called on every rank before each step, with the
     number of steps done so far. The process group stays initialised, for another training in the
@@ -251,7 +251,7 @@ def check_rank_count(stages: int) -> None:
         raise UserError(
             f"engine.pipeline_stages = {stages} needs {stages} ranks or a multiple of them, but "
             f"only one was started. Use `ptm launch --num-gpus {stages} RECIPE`, or set "
-            "engine.pipeline_stages=1."
+            "engine.pipeline_stages: 1."
         )
 
 
@@ -273,5 +273,5 @@ def check_same_on_all_ranks(recipe: Recipe, inputs: TrainingInputs, ranks: Ranks
     different = [name for name, value in mine.items() if value != first[name]]
     if different:
         raise UserError(
-            f"not the same as on rank 0: {' and '.join(different)}. Use the same on all hosts."
+            f"different from rank 0: {' and '.join(different)}. Use the same on all hosts."
         )

@@ -86,7 +86,7 @@ class RunFolder:
             self._release()
             aside = self.path.with_name(f"{self.path.name}.{datetime.now():%Y%m%d-%H%M%S}")
             self.path.rename(aside)
-            logger.info("the old run was set aside as %s", aside)
+            logger.info("the old run was renamed to %s", aside)
         self._acquire()
         try:
             self._check_same_recipe()
@@ -144,8 +144,8 @@ class RunFolder:
             holder = self._lock.read().strip() or "another process"
             self._release()
             raise UserError(
-                f"{self.path}: is in use by {holder}. Wait for it, stop it, or give this run "
-                "another name."
+                f"{self.path}: the run folder is in use by {holder}. Wait for that process, stop "
+                "it, or set another name."
             ) from error
 
     def _release(self) -> None:
@@ -164,7 +164,9 @@ class RunFolder:
         try:
             before = _flat(read_recipe_data(written))
         except UserError as error:
-            raise UserError(f"{error} Use --fresh to set this run aside and start anew.") from error
+            raise UserError(
+                f"{error} Use --fresh to rename this run and start from scratch."
+            ) from error
         now = _flat(self._recipe.model_dump(mode="json"))
         different = [
             f"{key}: {_shown(before.get(key))} in the run, {_shown(now.get(key))} in this recipe"
@@ -173,8 +175,9 @@ class RunFolder:
         ]
         if different:
             raise UserError(
-                f"{self.path}: holds the run of another recipe ({'; '.join(different)}). Use "
-                "another name, or --fresh to set the old run aside."
+                f"{self.path}: the folder contains the run of another recipe "
+                f"({'; '.join(different)}). Set another name, or use --fresh to rename the old "
+                "run and start from scratch."
             )
 
     def describe(
@@ -214,7 +217,8 @@ class RunFolder:
         if free < needed:
             raise UserError(
                 f"{self.path}: the disk has {free / 1e6:.0f} MB free, but one checkpoint needs "
-                f"{needed / 1e6:.0f} MB. Free some space or set runs_dir to another disk."
+                f"{needed / 1e6:.0f} MB. Free some space or set runs_dir to a folder on another "
+                "disk."
             )
 
 

@@ -65,7 +65,7 @@ class StopRequests:
         """Exit code if it is time to stop, or None. The time limit applies once `progressed`."""
         now = time.monotonic()
         if self.exit_code is None and self._deadline and now >= self._deadline and progressed:
-            self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours is used up"
+            self.exit_code, self.reason = EXIT_STOPPED, "train.wall_time_hours has passed"
         if self.exit_code is None and self._file is not None and now >= self._next_poll:
             self._next_poll = now + _POLL_SECONDS
             self._read_stop_file(self._file)

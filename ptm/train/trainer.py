@@ -247,7 +247,7 @@ class Trainer:
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             raise TrainingError(
-                f"step {self._position.step}: there is no checkpoint to roll back to yet. Start "
+                f"step {self._position.step}: no checkpoint to roll back to exists yet. Start "
                 "again with a lower optimizer.learning_rate or a smaller checkpoint.every."
             )
         self._load_state(checkpoint)

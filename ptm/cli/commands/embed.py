@@ -64,9 +64,11 @@ def _check_options(parsed: argparse.Namespace) -> None:
         )
     out: Path | None = parsed.out
     if out is not None and out.suffix != ".npy":
-        raise UserError(f'--out: "{out}" must end in .npy, the format that is written.')
+        raise UserError(f'--out "{out}": the name must end in .npy, the format of the file.')
     if out is not None and not out.parent.is_dir():
-        raise UserError(f'--out: "{out.parent}" is not a folder.')
+        raise UserError(
+            f'--out "{out}": "{out.parent}" is not a folder. Create it or give another path.'
+        )
 
 
 def _sentences(

@@ -75,12 +75,12 @@ def _generation_config(parsed: argparse.Namespace) -> GenerationConfig | None:
     options = {"--write": parsed.write, "--beams": parsed.beams, "--length": parsed.length}
     for name, number in options.items():
         if number is not None and number < 1 and not (name == "--write" and number == 0):
-            raise UserError(f"{name} = {number}: must be at least 1.")
+            raise UserError(f"{name} {number}: must be at least 1.")
     if parsed.write is None:
         given = [name for name, number in options.items() if number is not None]
         if given:
             raise UserError(
-                f"{given[0]} has an effect only with --write. Add --write or leave it out."
+                f"{given[0]} has an effect only with --write. Add --write or remove {given[0]}."
             )
         return None
     return GenerationConfig(max_new_tokens=parsed.length or _LONGEST, beams=parsed.beams or 1)

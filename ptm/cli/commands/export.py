@@ -14,7 +14,7 @@ ORDER = 70
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run, an import or an export")
+    parser.add_argument("run", metavar="RUN", help="a run, an export or an import")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
     parser.add_argument(
         "--to",
@@ -43,8 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     if parsed.to == "uer" and parsed.format is not None:
         raise UserError(
-            f"--format {parsed.format} is an option of --to hf. UER-py reads only .bin; leave it "
-            f"out."
+            f"--format {parsed.format} is an option of --to hf only, because UER-py reads only "
+            ".bin files. Remove --format."
         )
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     if parsed.to == "hf":

@@ -25,7 +25,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.interop.sources.open import open_source
 
     if parsed.count < 1:
-        raise UserError(f"--count = {parsed.count}: must be at least 1.")
+        raise UserError(f"--count {parsed.count}: must be at least 1.")
     filler = Filler(open_source(parsed.source))
     filled = filler.fill_all(parsed.text, count=parsed.count)
     for text, masks in zip(parsed.text, filled, strict=True):

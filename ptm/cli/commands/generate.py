@@ -61,9 +61,9 @@ def run(parsed: argparse.Namespace) -> int:
     generator = Generator(open_source(parsed.source))
     if config.beams > 1 and not generator.has_decoder:
         raise UserError(
-            f"--beams = {config.beams}: beam search is supported only for encoder-decoder models, "
-            f"and {parsed.source} is not one: the most likely continuation of a prompt is seldom a "
-            "good one. Leave it out, or use --sample."
+            f"--beams {config.beams}: {parsed.source} is not an encoder-decoder model. Beam "
+            "search is supported only for encoder-decoder models, because the most likely "
+            "continuation of a prompt is seldom a good one. Remove --beams or use --sample."
         )
     if len(texts) == 1 and config.beams == 1 and not parsed.json:
         _stream(generator, texts[0], config)
@@ -113,21 +113,22 @@ def _check_options(parsed: argparse.Namespace) -> None:
     at_least_one = {"--length": parsed.length, "--top-k": parsed.top_k, "--beams": parsed.beams}
     for name, number in at_least_one.items():
         if number is not None and number < 1:
-            raise UserError(f"{name} = {number}: must be at least 1.")
+            raise UserError(f"{name} {number}: must be at least 1.")
     temperature, share = parsed.temperature, parsed.top_p
     if temperature is not None and not 0 < temperature < float("inf"):
         raise UserError(
-            f"--temperature = {temperature:g}: must be above 0. For the most likely token leave "
-            "out --sample, --temperature, --top-k and --top-p."
+            f"--temperature {temperature:g}: must be above 0. To take the most likely token, "
+            "remove --sample, --temperature, --top-k and --top-p."
         )
     if share is not None and not 0 < share <= 1:
-        raise UserError(f"--top-p = {share:g}: must be above 0 and at most 1.")
+        raise UserError(f"--top-p {share:g}: must be above 0 and at most 1.")
     if parsed.beams > 1 and _samples(parsed):
         raise UserError(
-            "--beams searches for the most likely text and --sample draws one at random. Use only "
-            "one."
+            "--beams searches for the most likely text and --sample draws one at random. Use "
+            "only one of them."
         )
     if parsed.length_penalty is not None and parsed.beams == 1:
         raise UserError(
-            "--length-penalty has an effect only with --beams. Add --beams or leave it out."
+            "--length-penalty has an effect only with --beams. Add --beams or remove "
+            "--length-penalty."
         )

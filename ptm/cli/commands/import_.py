@@ -8,7 +8,7 @@ from pathlib import Path
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "import"
-HELP = "convert weights of transformers or UER-py for init_from and the other commands"
+HELP = "convert a model of transformers or UER-py for init_from and the other commands"
 ORDER = 80
 
 _NAMED = 6
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a transformers folder or Hub id (hf), a checkpoint (uer), a JSON (--config-only)",
+        help="a transformers folder or Hub id (hf), a checkpoint (uer), a config (--config-only)",
     )
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
     parser.add_argument(
@@ -46,18 +46,18 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.config_only:
         return _config_only(parsed)
     if parsed.origin is None:
-        raise UserError("--from is missing: give the format of SOURCE, hf or uer.")
+        raise UserError("--from is missing. Give the format of SOURCE: --from hf or --from uer.")
     if parsed.out is None:
-        raise UserError("OUT is missing: give the folder to write.")
+        raise UserError("OUT is missing. Give the folder to write.")
     if parsed.origin == "hf" and (parsed.config or parsed.vocab):
         raise UserError(
-            "--config and --vocab are options of --from uer. A transformers folder has its own "
-            "files."
+            "--config and --vocab are options of --from uer only, because a transformers folder "
+            "contains both files. Remove them."
         )
     if parsed.origin == "hf" and parsed.overrides:
         raise UserError(
-            f"{parsed.overrides[0]}: tokenizer options are read from the transformers folder. "
-            f"Leave it out."
+            f"{parsed.overrides[0]}: is not supported with --from hf, which reads the tokenizer "
+            "options from the transformers folder. Remove it."
         )
     from ptm.interop.import_model import import_from_huggingface, import_from_uer
     from ptm.interop.uer.import_model import tokenizer_options
@@ -76,7 +76,10 @@ def run(parsed: argparse.Namespace) -> int:
     if imported.left_out:
         shown, more = imported.left_out[:_NAMED], len(imported.left_out) - _NAMED
         rest = f" and {more} more" if more > 0 else ""
-        print(f"not imported, no equivalent in this model: {', '.join(shown)}{rest}")
+        print(
+            "tensors that were not imported, because this model has no equivalent: "
+            f"{', '.join(shown)}{rest}"
+        )
     return EXIT_DONE
 
 

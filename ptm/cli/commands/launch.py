@@ -41,20 +41,30 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*spellings, **how)
 
     add("hostfile", metavar="FILE", help="file with the hosts and the slots (ranks) of each")
-    add("num-gpus", metavar="N", type=int, help="ranks per host (on the CPU if there are no GPUs)")
-    add("include", metavar="HOST:SLOTS", default="", help="use only these, e.g. node-1@node-2:0,2")
-    add("exclude", metavar="HOST:SLOTS", default="", help="use all but these")
+    add("num-gpus", metavar="N", type=int, help="ranks per host; without GPUs, ranks run on CPUs")
+    add(
+        "include",
+        metavar="HOST:SLOTS",
+        default="",
+        help="use only these slots, e.g. node-1@node-2:0,2",
+    )
+    add(
+        "exclude",
+        metavar="HOST:SLOTS",
+        default="",
+        help="use all slots except these, e.g. node-1@node-2:0,2",
+    )
     add(
         "launcher",
         choices=("pdsh", "openmpi"),
         default="pdsh",
-        help="how other hosts are reached (default pdsh)",
+        help="program that starts the ranks on other hosts (default pdsh)",
     )
     add(
         "launcher-args",
         metavar="TEXT",
         default="",
-        help="passed to pdsh or mpirun: --launcher-args=...",
+        help="arguments for pdsh or mpirun, written as --launcher-args=TEXT",
     )
     add("master-addr", metavar="ADDRESS", help="address of rank 0 as seen by the other hosts")
-    add("master-port", metavar="PORT", type=int, help="default: a free port")
+    add("master-port", metavar="PORT", type=int, help="port of rank 0 (default: a free port)")

@@ -15,7 +15,9 @@ ORDER = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument(
-        "--batch", action="store_true", help="decode the first rows of the training data"
+        "--batch",
+        action="store_true",
+        help="also print the first rows of the training data, decoded",
     )
 
 

@@ -63,7 +63,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--lowercase",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="default: yes for wordpiece and space, no for bpe and unigram",
+        help="lowercase the text (default: yes for wordpiece and space, no for bpe and unigram)",
     )
     parser.add_argument(
         "--special",
@@ -88,8 +88,8 @@ def _add_adapt(parser: argparse.ArgumentParser) -> None:
         "--new",
         choices=("pieces", "mean", "normal"),
         default="pieces",
-        help="new embedding rows: mean of the token's old pieces (default), mean of the kept rows, "
-        "or N(0, 0.02)",
+        help="new embedding rows: mean of the token's pieces in the old vocabulary (default), "
+        "mean of the kept rows, or N(0, 0.02)",
     )
     add_json(parser, "print one JSON object")
     parser.add_argument(
@@ -102,7 +102,11 @@ def _add_adapt(parser: argparse.ArgumentParser) -> None:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     for name in ("a", "b"):
-        parser.add_argument(name, metavar=name.upper(), help="as --vocab of `ptm vocab adapt`")
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            help="a folder of `ptm vocab train`, a model, a recipe or a vocabulary file",
+        )
     parser.add_argument(
         "--corpus", metavar="FILE", action="append", default=[], help="a text to tokenise with both"
     )
@@ -147,7 +151,7 @@ def _train(parsed: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} {value}: must be at least 1.")
     if parsed.out.exists():
-        raise UserError(f"{parsed.out}: already exists. Give another folder or remove it.")
+        raise UserError(f"{parsed.out}: already exists. Give another folder or remove this one.")
     line = ProgressLine()
     text = _text(parsed.corpus, parsed.megabytes, line)
     lowercase = parsed.type in ("wordpiece", "space")
@@ -163,7 +167,7 @@ def _train(parsed: argparse.Namespace) -> int:
     part = f", trained on {text.share:.1%} of the corpus" if text.share < 1 else ""
     print(f"# {parsed.out}: {trained.size:,} tokens{part}")
     if parsed.size is not None and trained.size < parsed.size:
-        print(f"# fewer than --size {parsed.size}: the corpus does not yield more")
+        print(f"# fewer tokens than --size {parsed.size}: the corpus does not yield more")
     print(yaml.safe_dump({"tokenizer": block}, sort_keys=False), end="")
     return EXIT_DONE
 
@@ -191,8 +195,8 @@ def _adapt(parsed: argparse.Namespace) -> int:
         + (
             f" as {how}"
             if how
-            else f" ({adapted.from_pieces:,} as the mean of their pieces, {rest:,} of the kept "
-            f"rows)"
+            else f" ({adapted.from_pieces:,} as the mean of their pieces, {rest:,} as the mean of "
+            "the kept rows)"
         )
     )
     return EXIT_DONE
@@ -216,7 +220,8 @@ def _compare(parsed: argparse.Namespace) -> int:
     for index, name in enumerate(result["vocabularies"]):
         shown = " ".join(result["examples"][index])
         print(
-            f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only in this one"
+            f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only in this "
+            "vocabulary"
         )
         if shown:
             print(f"  for example {shown}")

@@ -42,7 +42,8 @@ class EmbeddingConfig(Config):
     """Rows of the position table. Without a position table, the maximum length that an export
     declares."""
     position_offset: NonNegativeInt = 0
-    """The row of position 0 (XLM-R and byte-BPE RoBERTa: 2, after the padding id)."""
+    """Row of the position table for position 0 (XLM-R and byte-BPE RoBERTa: 2, after the padding
+    id)."""
     segments: PositiveInt = 2
     """Number of segments of an example. The segment table has one more row, for padding."""
     tasks: PositiveInt = 3
@@ -54,28 +55,29 @@ class EmbeddingConfig(Config):
 
     @field_validator("parts")
     @classmethod
-    def _check_parts(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
         known = {WORD, *embedding_parts()}
-        for name in of:
+        for name in parts:
             if name not in known:
                 raise ValueError(f'"{name}" is not an embedding part.{nearest(name, known)}')
-        if WORD not in of or len(set(of)) != len(of):
-            raise ValueError(f"must contain {WORD} and no part twice, but is {list(of)}")
-        if "position" in of and "sinusoidal" in of:
-            raise ValueError("position and sinusoidal both encode positions; use one of them")
-        return of
+        if WORD not in parts or len(set(parts)) != len(parts):
+            raise ValueError(f"must contain {WORD} and list no part twice, but is {list(parts)}")
+        if "position" in parts and "sinusoidal" in parts:
+            raise ValueError("position and sinusoidal both encode positions. Use only one of them.")
+        return parts
 
     @model_validator(mode="after")
     def _check_position_offset(self) -> EmbeddingConfig:
         if self.position_offset and not self.has_position_table:
             raise ValueError(
-                f"position_offset = {self.position_offset} needs a position table, but of = "
-                f"{list(self.parts)} has no `position`; add it, or leave position_offset out"
+                f"position_offset = {self.position_offset} needs a position table, but parts = "
+                f"{list(self.parts)} has no position. Add position to parts or remove "
+                "position_offset."
             )
         if self.position_offset >= self.positions:
             raise ValueError(
                 f"position_offset = {self.position_offset} leaves no row for a position, because "
-                f"positions = {self.positions}; positions must be larger than position_offset"
+                f"positions = {self.positions}. Set positions above position_offset."
             )
         return self
 

@@ -46,7 +46,7 @@ class Transformer(TransformerStack, Encoder):
     residual_attention: bool = False
     """Add the attention scores of each layer to those of the next (RealFormer)."""
     rotary: Rotary | None = None
-    """Rotary position embeddings; none: without them."""
+    """Rotary position embeddings, if given."""
     window: PositiveInt | None = None
     """Number of tokens around itself that a token attends to, half on either side; all tokens of
     the example if left out."""
@@ -63,13 +63,14 @@ class Transformer(TransformerStack, Encoder):
     def _check_rotary_and_first_norm(self) -> Transformer:
         if self.rotary and self.head_shape.head_size % 2:
             raise ValueError(
-                f"rotary positions need an even head size, but it is {self.head_shape.head_size} "
-                f"(head_size, or hidden_size = {self.hidden_size} divided by heads = {self.heads})"
+                "rotary position embeddings need an even head size, but the head size is "
+                f"{self.head_shape.head_size} (head_size, or hidden_size = {self.hidden_size} "
+                f"divided by heads = {self.heads}). Change one of them."
             )
         if not self.first_norm and self.norm_position == "post":
             raise ValueError(
-                "first_norm = false is for pre-norm layers, but norm_position is post; set "
-                "norm_position: pre, or leave first_norm out"
+                "first_norm = false is for pre-norm layers, but norm_position is post. Set "
+                "norm_position: pre or remove first_norm."
             )
         return self
 
@@ -77,18 +78,18 @@ class Transformer(TransformerStack, Encoder):
     def _check_windows(self) -> Transformer:
         if self.window is not None and self.window % 2:
             raise ValueError(
-                f"window = {self.window} is odd, but half of it is on either side; "
-                "use an even number"
+                f"window = {self.window} is odd, but half of the window is on either side of a "
+                "token. Set an even number."
             )
         if self.window is None and self.global_every is not None:
             raise ValueError(
-                f"global_every = {self.global_every} makes layers without a window, but there is "
-                "no window; set window too, or leave global_every out"
+                f"global_every = {self.global_every} selects the layers that ignore the window, "
+                "but window is not set. Set window or remove global_every."
             )
         if self.window is None and self.rotary and self.rotary.local_theta is not None:
             raise ValueError(
                 f"rotary.local_theta = {self.rotary.local_theta:g} is for layers with a window, "
-                "but there is no window; set window too, or leave local_theta out"
+                "but window is not set. Set window or remove rotary.local_theta."
             )
         return self
 
@@ -96,7 +97,10 @@ class Transformer(TransformerStack, Encoder):
     def _check_shared_groups(self) -> Transformer:
         groups = self.shared_groups
         if groups is not None and self.layers % groups:
-            raise ValueError(f"shared_groups = {groups} does not divide layers = {self.layers}")
+            raise ValueError(
+                f"shared_groups = {groups} does not divide layers = {self.layers}. Set a divisor "
+                "of layers."
+            )
         if groups is not None and (self.global_every is not None or not self.first_norm):
             which = (
                 "first_norm = false"
@@ -104,8 +108,8 @@ class Transformer(TransformerStack, Encoder):
                 else f"global_every = {self.global_every}"
             )
             raise ValueError(
-                f"{which} makes layers differ, but shared_groups = {groups} shares their weights; "
-                "use one of them"
+                f"{which} makes layers differ, but shared_groups = {groups} shares their weights. "
+                "Use only one of them."
             )
         return self
 
@@ -115,8 +119,8 @@ class Transformer(TransformerStack, Encoder):
             return self
         if self.rotary:
             raise ValueError(
-                "residual_attention = true is not supported with rotary: it needs scores of "
-                "absolute positions"
+                "residual_attention = true is not supported with rotary, because it needs scores "
+                "of absolute positions. Remove one of them."
             )
         others = {
             "position_bias": self.position_bias is not None,
@@ -125,7 +129,9 @@ class Transformer(TransformerStack, Encoder):
         }
         for name, chosen in others.items():
             if chosen:
-                raise ValueError(f"residual_attention = true is not supported with {name}")
+                raise ValueError(
+                    f"residual_attention = true is not supported with {name}. Remove one of them."
+                )
         return self
 
     @property

@@ -52,7 +52,8 @@ class Bart(Denoising):
             check_has_sentences(
                 documents,
                 documents.sentences,
-                needed="an order of sentences to permute (objective.noise.permute_sentences)",
+                needed="several sentences per document, to permute them "
+                "(objective.noise.permute_sentences)",
             )
         longest = min(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, longest)

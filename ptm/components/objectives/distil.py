@@ -62,7 +62,7 @@ class DistilWeights(Config):
         if self.soft == 0 and self.cosine == 0:
             raise ValueError(
                 "with soft = 0 and cosine = 0 the teacher has no effect. Set one of them above 0 "
-                "or use type: mlm."
+                "or set objective.type: mlm."
             )
         return self
 
@@ -88,7 +88,7 @@ class Distil(Mlm):
     @model_validator(mode="after")
     def _check_teachers(self) -> Distil:
         if (self.teacher is None) == (not self.teachers):
-            raise ValueError("give exactly one of teacher and teachers")
+            raise ValueError("set exactly one of teacher and teachers")
         return self
 
     @property

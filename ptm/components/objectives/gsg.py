@@ -44,7 +44,8 @@ class Gsg(Denoising):
 
     type: Literal["gsg"]
     selection: Literal["lead", "random", "principal"] = "principal"
-    """lead: the first sentences; random; principal: best ROUGE-1 F1 against the rest."""
+    """The sentences to remove. lead: the first; random: random ones; principal: those with the best
+    ROUGE-1 F1 against the rest of the text."""
     rate: Annotated[float, Field(gt=0, le=0.5)] = 0.3
     """Share of the sentences that is removed; at least one, never all."""
     sequential: bool = False
@@ -90,7 +91,7 @@ class Gsg(Denoising):
         Left out and counted: documents of one sentence, and last sentences of a document that fit
         no group. Raises UserError if no document has two sentences.
         """
-        check_has_sentences(documents, documents.sentences, needed="sentences to take out")
+        check_has_sentences(documents, documents.sentences, needed="sentences to remove")
         room = RowSize(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
         sentences = cut_sentences(documents.sentences, self._longest_sentence(room))
         groups = merge_single_sentences(sentences, full_groups(sentences, room.source))
@@ -147,6 +148,6 @@ class Gsg(Denoising):
         if longest < 1:
             raise UserError(
                 f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room "
-                "for a sentence. Increase it."
+                "for a sentence. Increase data.target_sequence_length."
             )
         return longest

@@ -38,7 +38,8 @@ class Seq2Seq(NextTokenObjective):
 
     type: Literal["seq2seq"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of every target that is spread over the vocabulary (section 5.4)."""
+    """Share of every target that is spread over the vocabulary (Vaswani et al. 2017, section
+    5.4)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (*NEXT_METRICS, Metric("lm_nll", count="predicted"))
     index_type: ClassVar[ExamplesType] = SourceTargetPairs

@@ -76,7 +76,11 @@ class T5(Denoising):
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Return documents cut into chunks that fit both sides, each alone or all concatenated."""
+        """Cut documents into chunks whose noised source and target fit a row.
+
+        With `concatenate`, the documents are joined first. Raises UserError if the row size has no
+        room for a text of two tokens after noise.
+        """
         longest = self._longest(size)
         if self.concatenate:
             vocabulary = vocabularies.source
@@ -102,6 +106,6 @@ class T5(Denoising):
         if longest < 2:
             raise UserError(
                 f"data.target_sequence_length = {size.target} with data.sequence_length = "
-                f"{size.source} has no room for a text of two tokens after noise. Increase them."
+                f"{size.source} has no room for a text of two tokens after noise. Increase both."
             )
         return longest

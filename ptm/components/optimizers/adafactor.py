@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Adafactor(Optimizer):
-    """The paper's algorithms 4 and 5, with the options of transformers' Adafactor."""
+    """Algorithms 4 and 5 of Shazeer and Stern 2018, with the options of transformers' Adafactor."""
 
     type: Literal["adafactor"]
     learning_rate: PositiveFloat = 1.0
@@ -54,14 +54,14 @@ class Adafactor(Optimizer):
         if self.relative_step and self.learning_rate != 1.0:
             raise ValueError(
                 f"learning_rate = {self.learning_rate:g} and relative_step = true both set the "
-                "learning rate; leave learning_rate out, or set relative_step: false"
+                "learning rate. Remove learning_rate or set relative_step: false."
             )
         if not self.relative_step and "learning_rate" not in self.model_fields_set:
-            raise ValueError("relative_step = false needs a learning_rate; set one")
+            raise ValueError("relative_step = false needs a learning rate. Set learning_rate.")
         if self.warmup_init and not self.relative_step:
             raise ValueError(
-                "warmup_init = true needs relative_step: true, but it is false; use "
-                "schedule.warmup instead"
+                "warmup_init = true needs relative_step: true, but relative_step is false. "
+                "Remove warmup_init and set schedule.warmup."
             )
         return self
 

@@ -31,8 +31,8 @@ class Wsd(Schedule):
     def _check_decay(self) -> Wsd:
         if self.decay >= 1 and self.decay != int(self.decay):
             raise ValueError(
-                f"decay = {self.decay:g} must be a share of all steps (below 1) or a whole number "
-                "of steps"
+                f"decay = {self.decay:g} is neither a share of all steps (below 1) nor a whole "
+                "number of steps"
             )
         return self
 

@@ -39,9 +39,13 @@ def open_source(
             return AveragedSource(folder, step=step, count=average)
         return RunSource(folder, step=step)
     if average is not None:
-        raise UserError(f"{folder}: --average is for runs, and this folder is not a run.")
+        raise UserError(
+            f"{folder}: --average is for runs, but this folder is not a run. Remove --average."
+        )
     if step is not None:
-        raise UserError(f"{folder}: --step is for runs, and this folder is not a run.")
+        raise UserError(
+            f"{folder}: --step is for runs, but this folder is not a run. Remove --step."
+        )
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
         return ImportedSource(folder)
     if (folder / "config.json").exists():
@@ -50,8 +54,8 @@ def open_source(
 
         return HuggingFaceSource(HuggingFaceFolder(folder))
     raise UserError(
-        f"{folder}: is not a model: it has no checkpoints/ (a run), no config.json (an export) "
-        f"and no {WEIGHTS} (an import)."
+        f"{folder}: the folder is not a model: it contains no checkpoints/ (a run), no "
+        f"config.json (an export) and no {WEIGHTS} (an import)."
     )
 
 

@@ -52,15 +52,15 @@ class AveragedSource(RunSource):
     def __init__(self, folder: Path, *, step: int | str | None, count: int) -> None:
         super().__init__(folder, step=step)
         if count < 1:
-            raise UserError(f"--average = {count}: must be at least 1.")
+            raise UserError(f"--average {count}: must be at least 1.")
         last = self._checkpoint.step
         paths = checkpoint_folders(folder / "checkpoints")
         available = [step_of(path) for path in paths if step_of(path) <= last]
         if count > len(available):
             raise UserError(
-                f"{folder}: --average = {count} needs as many checkpoints up to step {last}, but "
-                f"the run has {len(available)} ({', '.join(map(str, reversed(available)))}). "
-                "checkpoint.keep in its recipe sets how many are kept."
+                f"{folder}: --average {count} needs {count} checkpoints up to step {last}, but "
+                f"the run has {len(available)} ({', '.join(map(str, reversed(available)))}). Give "
+                "a smaller number. checkpoint.keep in the recipe sets how many are kept."
             )
         earlier = [_checkpoint(folder / "checkpoints", step) for step in available[1:count]]
         self._checkpoints = (self._checkpoint, *earlier)
@@ -95,8 +95,8 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             name = (folder / BEST).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise UserError(
-                f"{folder.parent}: has no best checkpoint. Set checkpoint.best in its recipe to "
-                "keep one."
+                f"{folder.parent}: the run has no best checkpoint. Set checkpoint.best in its "
+                "recipe to keep one."
             ) from error
         step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"
@@ -105,9 +105,9 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             p.name.removeprefix("global_step") for p in checkpoint_folders(folder)
         )
         raise UserError(
-            f"{folder.parent}: has no checkpoint at step {step}. Available: {available}."
+            f"{folder.parent}: the run has no checkpoint at step {step}. Available: {available}."
         )
     try:
         return Checkpoint.open(path)
     except DamagedCheckpointError as error:
-        raise UserError(f"{error}; use another --step.") from error
+        raise UserError(f"{error}. Give another --step.") from error

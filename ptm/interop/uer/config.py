@@ -57,11 +57,11 @@ def read_uer_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}).") from error
+        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
     if not isinstance(config, dict) or not is_uer_config(config):
         raise UserError(
-            f"{path}: is not a UER-py model config; these are JSON objects with layers_num and "
-            "heads_num."
+            f"{path}: the file is not a UER-py model config, which is a JSON object with "
+            "layers_num and heads_num."
         )
     return config
 

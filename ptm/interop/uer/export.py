@@ -31,8 +31,8 @@ def export_to_uer(source: ModelSource, out: Path) -> None:
     tensors = source.tensors()
     if not source.has_head(tensors.keys()):
         raise UserError(
-            f"{source.folder}: is an encoder without a masked-token or next-token head, which "
-            "every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
+            f"{source.folder}: the model is an encoder without a masked-token or next-token head, "
+            "which every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
         )
     try:
         config, theirs = _converted(recipe, tensors)

@@ -218,7 +218,8 @@ def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
         if not equals or block != "tokenizer" or not option or "." in option:
             raise UserError(
                 f'"{text}": an import accepts only tokenizer.KEY=VALUE, such as '
-                "tokenizer.lowercase=false. All else is in the checkpoint and its config."
+                "tokenizer.lowercase=false. All other settings are read from the checkpoint and "
+                "its config."
             )
         source = RecipeSource({}, "options", {})
         source.override(text)

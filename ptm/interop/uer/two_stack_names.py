@@ -45,7 +45,7 @@ def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[
     """
     if not torch.equal(theirs[_TARGET_WORDS], theirs[WORDS]):
         raise UserError(
-            f"{_TARGET_WORDS} differs from {WORDS}, but its config has share_embedding = true."
+            f"{_TARGET_WORDS} differs from {WORDS}, but the config has share_embedding = true."
         )
     parts = dict(_parts(config))
     known = {name for names in parts.values() for name in names} | {_TARGET_WORDS}

@@ -75,7 +75,8 @@ def blocks_of(config: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
     if config["tgt_embedding"] != parts:
         raise UserError(
             f"embedding = {json.dumps(parts)} and tgt_embedding = "
-            f"{json.dumps(config['tgt_embedding'])} differ; only equal values are supported."
+            f"{json.dumps(config['tgt_embedding'])} differ, which is not supported. Supported: "
+            "equal values."
         )
     stack = _stack(config)
     return {

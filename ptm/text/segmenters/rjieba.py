@@ -19,7 +19,7 @@ class RJieba(Segmenter):
     def _no_dictionary(self) -> RJieba:
         if self.dictionary is not None:
             raise ValueError(
-                "rjieba takes no user dictionary: remove `dictionary` or set `type: jieba`"
+                "rjieba supports no user dictionary. Remove dictionary or set type: jieba."
             )
         return self
 
@@ -28,8 +28,8 @@ class RJieba(Segmenter):
             import rjieba
         except ImportError as error:
             raise UserError(
-                "data.segmenter.type: rjieba needs the package rjieba: `pip install rjieba`, "
-                "or set data.segmenter.type: jieba."
+                "data.segmenter.type: rjieba needs the package rjieba. Install it with `pip "
+                "install rjieba`, or set data.segmenter.type: jieba."
             ) from error
         cut: SegmentFunction = rjieba.cut
         return cut

@@ -21,7 +21,8 @@ class Space(Segmenter):
     def _no_dictionary(self) -> Space:
         if self.dictionary is not None:
             raise ValueError(
-                "`type: space` takes no dictionary: spaces separate the words. Remove `dictionary`"
+                "type: space supports no user dictionary, because spaces separate the words. "
+                "Remove dictionary."
             )
         return self
 

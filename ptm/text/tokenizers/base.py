@@ -39,7 +39,8 @@ class TokenizerConfig(Config):
     lowercase: bool = True
     """Whether text is lowercased before it is tokenised."""
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
-    """Role to token, where it is not the default; or path of a special_tokens_map.json."""
+    """Map of roles to tokens, for the tokens that differ from the defaults; or the path of a
+    special_tokens_map.json."""
 
     @field_validator("special_tokens")
     @classmethod
@@ -58,8 +59,8 @@ class TokenizerConfig(Config):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f'two of the tokenizer\'s files have the name "{name}". A run copies them '
-                    "into one folder, so give them different names"
+                    f'two of the tokenizer\'s files have the name "{name}". A run copies them into '
+                    "one folder. Give them different names."
                 )
         return self
 

@@ -32,7 +32,9 @@ class ByteBpe(VocabularyTrainer):
         size = request.needed_size(self.name)
         specials = request.specials(ROBERTA_SPECIALS, _ORDER)
         letters = list(byte_letters())
-        check_size(size, specials=len(specials), alphabet=len(letters), advice="Make it larger.")
+        check_size(
+            size, specials=len(specials), alphabet=len(letters), advice="Give a larger --size."
+        )
         pipeline = tokenizers.Tokenizer(models.BPE())
         if request.lowercase:
             pipeline.normalizer = normalizers.Lowercase()

@@ -32,14 +32,16 @@ class Words(VocabularyTrainer):
         frequent = [word for word, n in counts.items() if n >= least and word not in special]
         if not frequent:
             raise UserError(
-                f"--min-count {least}: no word of the corpus occurs that often. The most frequent, "
-                f'"{counts.most_common(1)[0][0]}", occurs {counts.most_common(1)[0][1]} times.'
+                f"--min-count {least}: no word of the corpus occurs that often. The most "
+                f'frequent, "{counts.most_common(1)[0][0]}", occurs {counts.most_common(1)[0][1]} '
+                "times. Give a smaller --min-count."
             )
         frequent.sort(key=lambda word: (-counts[word], word))
         if request.size is not None:
             if request.size <= len(specials):
                 raise UserError(
-                    f"--size {request.size} leaves no room for words beside the special tokens."
+                    f"--size {request.size} leaves no room for words beside the special tokens. "
+                    "Give a larger --size."
                 )
             frequent = frequent[: request.size - len(specials)]
         tokens = [*specials, *frequent]

@@ -37,11 +37,15 @@ class Unigram(VocabularyTrainer):
         size = request.needed_size(self.name)
         if request.min_count is not None:
             raise UserError(
-                "--min-count is not supported for --type unigram, which weighs pieces itself."
+                "--min-count is not supported for --type unigram, which selects pieces by their "
+                "probability. Remove --min-count."
             )
         request.specials(ROBERTA_SPECIALS, ROBERTA_SPECIALS)
         if size <= len(ROBERTA_SPECIALS) + len(request.extra):
-            raise UserError(f"--size {size} leaves no room for pieces beside the special tokens.")
+            raise UserError(
+                f"--size {size} leaves no room for pieces beside the special tokens. Give a "
+                "larger --size."
+            )
         model, errors = io.BytesIO(), list[UserError]()
         try:
             SentencePieceTrainer.train(
@@ -90,6 +94,6 @@ def _reason(size: int, error: str) -> str:
         needed = int(found[2]) + _FAIRSEQ_EXTRA_TOKENS
         return (
             f"--size {size} is too small: the special tokens and {_COVERAGE:.2%} of the text's "
-            f"characters need {needed}."
+            f"characters need {needed}. Give a larger --size."
         )
     return f"--size {size}: SentencePiece's trainer failed: {error.splitlines()[-1]}"

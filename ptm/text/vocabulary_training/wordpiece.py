@@ -37,14 +37,17 @@ class WordPieces(VocabularyTrainer):
         whole = first + inside
         kept = {c for c, n in whole.items() if n >= least}
         if not kept:
-            raise UserError(f"--min-count {least}: no character of the corpus occurs that often.")
+            raise UserError(
+                f"--min-count {least}: no character of the corpus occurs that often. Give a "
+                "smaller --min-count."
+            )
         alphabet = [c for c in _by_count(whole) if c in kept and first[c]]
         alphabet += [f"{CONTINUATION}{c}" for c in _by_count(inside) if c in kept]
         check_size(
             size,
             specials=len(specials),
             alphabet=len(alphabet),
-            advice=f"Use a larger --size, or a larger --min-count (now {least}), which drops rare "
+            advice=f"Give a larger --size, or a larger --min-count (now {least}), which drops rare "
             "characters.",
         )
         # Passing the alphabet as special tokens fixes its ids. Otherwise they would depend on the

@@ -37,7 +37,7 @@ class _Found:
 
 
 def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
-    """Copy the newest whole checkpoint to every host and open it. Collective.
+    """Copy the newest complete checkpoint to every host and open it. Collective.
 
     A checkpoint is whole if each of its files is whole on some host. Returns None if no host has a
     checkpoint. Raises UserError if there are checkpoints, but none is whole.
@@ -52,8 +52,9 @@ def gather_newest_checkpoint(folder: Path, ranks: Ranks) -> Checkpoint | None:
         logger.warning("checkpoint skipped: the hosts together do not have all its files: %s", name)
     if names:
         raise UserError(
-            f"{folder}: the hosts together have no whole checkpoint ({', '.join(sorted(names))}). "
-            "Include the host that has the missing files, or start anew with --fresh."
+            f"{folder}: the hosts together have no complete checkpoint "
+            f"({', '.join(sorted(names))}). Include the host that has the missing files, or start "
+            "from scratch with --fresh."
         )
     return None
 

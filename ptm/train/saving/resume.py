@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def checkpoint_to_resume(
     folder: RunFolder, inputs: TrainingInputs, ranks: Ranks, *, node_local: bool
 ) -> Checkpoint | None:
-    """Return the newest whole checkpoint of a run folder, or None. Collective.
+    """Return the newest complete checkpoint of a run folder, or None. Collective.
 
     `node_local`: each host stores the files of its own ranks. Raises UserError if the checkpoint
     was trained on other data, files or teachers, or is past the recipe's last step.
@@ -33,7 +33,7 @@ def checkpoint_to_resume(
 
 
 def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
-    """The newest whole checkpoint; each rank verifies a share of its files."""
+    """The newest complete checkpoint; each rank verifies a share of its files."""
     names = broadcast_from_rank0(
         ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)]
     )
@@ -49,25 +49,27 @@ def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
     store, steps = inputs.train.store, inputs.steps
     if checkpoint.run["store"] != store.info.fingerprint:
         raise UserError(
-            f"{checkpoint.folder}: was trained on other data than data.store = "
-            f'"{store.folder}" holds now. Restore the original store, or use --fresh.'
+            f"{checkpoint.folder}: the checkpoint was trained on other data than data.store = "
+            f'"{store.folder}" contains now. Restore the original store, or start from scratch '
+            "with --fresh."
         )
     if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
         files = " or ".join(inputs.train.objective.input_files)
         raise UserError(
-            f"{checkpoint.folder}: was trained with other content in {files}. Restore the original "
-            "content, or use --fresh."
+            f"{checkpoint.folder}: the checkpoint was trained with another content of {files}. "
+            "Restore the original content, or start from scratch with --fresh."
         )
     teachers = inputs.teachers.fingerprints if inputs.teachers else ()
     if checkpoint.run.get("teachers", []) != list(teachers):
         raise UserError(
-            f"{checkpoint.folder}: was distilled from other weights than objective.teacher holds "
-            "now. Restore the original teacher, or use --fresh."
+            f"{checkpoint.folder}: the checkpoint was distilled from other weights than "
+            "objective.teacher has now. Restore the original teacher, or start from scratch with "
+            "--fresh."
         )
     if steps < checkpoint.step:
         raise UserError(
             f"train.steps = {steps}, but the run is already at step {checkpoint.step} "
-            f"({checkpoint.folder}). Increase train.steps, or use --fresh."
+            f"({checkpoint.folder}). Increase train.steps, or start from scratch with --fresh."
         )
     if steps != checkpoint.run["steps"]:
         logger.info(

@@ -95,8 +95,9 @@ class CheckpointManager:
         """The error that ends a training whose last `step` could not be saved."""
         kept = "none" if self.saved_step is None else f"step {self.saved_step}"
         return TrainingError(
-            f"step {step} could not be saved ({self._failure}). Newest whole checkpoint: {kept}. "
-            "Free disk space or fix the cause of the error, then run the same command to continue."
+            f"step {step} could not be saved ({self._failure}). Newest complete checkpoint: "
+            f"{kept}. Free disk space or fix the cause of the error, then run the same command to "
+            "continue."
         )
 
     def _try(self, work: Callable[[], int | None], step: int) -> bool:
@@ -108,7 +109,8 @@ class CheckpointManager:
             self._failure = error
             kept = "none" if self.saved_step is None else f"step {self.saved_step}"
             logger.error(
-                "the checkpoint of step %d could not be written (%s); newest whole checkpoint: %s",
+                "the checkpoint of step %d could not be written (%s); newest complete "
+                "checkpoint: %s",
                 step,
                 error,
                 kept,

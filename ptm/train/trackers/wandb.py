@@ -88,7 +88,7 @@ class Wandb:
         else:
             logger.info("W&B: %s", self._run.url)
             if self._first > 1 + max(rows, default=0):
-                logger.info("W&B has points up to step %d and keeps them", self._first - 1)
+                logger.info("W&B already has points up to step %d and keeps them", self._first - 1)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Add a report. The training and evaluation reports of one step share a row."""

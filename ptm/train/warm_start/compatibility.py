@@ -42,8 +42,8 @@ def _check_stack(path: str, name: str, source: Config, recipe: Config) -> None:
         if there[key] != here[key]:
             raise UserError(
                 f"init_from: {path}: the weights were trained with model.{name}.{key} = "
-                f"{there[key]}, but this recipe has {here[key]}, for which they are meaningless. "
-                "Use the value of the source."
+                f"{there[key]}, but this recipe has {here[key]}, with which these weights are "
+                "meaningless. Set the value of the source."
             )
 
 
@@ -56,7 +56,7 @@ def _check_first_position(
         raise UserError(
             f"init_from: {path}: the positions were trained with model.{name}.position_offset = "
             f"{there}, but this recipe has {here}, which gives each position the vector of "
-            "another. Use the value of the source."
+            "another. Set the value of the source."
         )
 
 
@@ -70,6 +70,6 @@ def _check_word_embedding(path: str, source: EmbeddingConfig, recipe: EmbeddingC
         if there != here:
             raise UserError(
                 f"init_from: {path}: the {WORD} vectors were trained with model.embedding.{key} = "
-                f"{there}, but this recipe has {here}, for which they are meaningless. Use the "
-                "value of the source."
+                f"{there}, but this recipe has {here}, with which these vectors are meaningless. "
+                "Set the value of the source."
             )

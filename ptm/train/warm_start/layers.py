@@ -25,13 +25,13 @@ def check_layers(
     for layer in chosen:
         if layer not in there:
             raise UserError(
-                f"init_from: {path}: has no encoder layer {layer}; it has {len(there)}, counted "
-                "from 0."
+                f"init_from: {path}: the model has no encoder layer {layer}. It has {len(there)} "
+                "encoder layers, counted from 0."
             )
     if len(chosen) != len(here):
         raise UserError(
-            f"init_from: the chosen layers {list(chosen)} of {path} number {len(chosen)}, but "
-            f"this recipe's encoder has {len(here)}. Choose that many layers."
+            f"init_from: layers chosen from {path}: {len(chosen)} ({list(chosen)}); layers of "
+            f"this recipe's encoder: {len(here)}. Choose {len(here)}."
         )
 
 

@@ -80,9 +80,10 @@ def load_warm_start(
     theirs = recipe.tokenizer.load()
     if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"init_from: {path}: its vocabulary has other tokens than {tokenizer.config.source}, "
-            "so its embeddings would belong to other words. Use its own vocabulary, or adapt it to "
-            f"this one: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
+            f"init_from: {path}: the model's vocabulary has other tokens than "
+            f"{tokenizer.config.source}, so its embeddings would belong to other words. Use the "
+            f"model's vocabulary, or adapt the model to this vocabulary: `ptm vocab adapt {path} "
+            f"OUT --vocab {tokenizer.config.source}`."
         )
     _check_target_tokenizer(path, recipe.target_tokenizer, target)
     everything = found = source.tensors()
@@ -99,7 +100,9 @@ def load_warm_start(
                 f"{shapes[name]} in this recipe."
             )
     if not any(name.startswith("encoder") for name in shared):
-        raise UserError(f"init_from: {path}: it has no encoder layer in common with this recipe.")
+        raise UserError(
+            f"init_from: {path}: the model has no encoder layer in common with this recipe."
+        )
     check_compatible(path, recipe.model, model, shared)
     return WarmStart(
         source=path,
@@ -121,6 +124,7 @@ def _check_target_tokenizer(
     key = "target_tokenizer"
     if theirs.load(key=key).vocabulary.tokens != ours.load(key=key).vocabulary.tokens:
         raise UserError(
-            f"init_from: {path}: its target vocabulary has other tokens than {ours.source}, so its "
-            "embeddings would belong to other words. Set target_tokenizer to its own."
+            f"init_from: {path}: the model's target vocabulary has other tokens than "
+            f"{ours.source}, so its embeddings would belong to other words. Set target_tokenizer "
+            "to that of the model."
         )

@@ -51,12 +51,12 @@ def test_two_ranks_print_an_error_once(store: Path, tmp_path: Path) -> None:
 
 
 SENTENCES = {
-    "uneven": ("train.global_batch_size = 7 does not divide over 2", "Set it to 6 or 8"),
+    "uneven": ("train.global_batch_size = 7 is not a multiple of the 2", "Set it to 6 or 8"),
     "too-many-stages": (
-        "engine.pipeline_stages = 3: 2 ranks do not divide evenly",
-        "Start a multiple of 3 ranks",
+        "engine.pipeline_stages = 3: 2 ranks do not divide",
+        "Start a multiple of 3",
     ),
-    "pipeline-with-zero2": ("cannot be combined with ZeRO stage 2", "Pipelines run with ZeRO 1"),
+    "pipeline-with-zero2": ("cannot be combined with ZeRO stage 2", "Pipeline stages need ZeRO 1"),
 }
 
 

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_lost_a_host_is_rejected(
     first, second = resumed["lost"]
     assert [first.code, second.code] == [EXIT_USER] * 2
     assert first.message == second.message
-    assert "the hosts together have no whole checkpoint (global_step4)" in first.message
+    assert "the hosts together have no complete checkpoint (global_step4)" in first.message
     assert "--fresh" in first.message
     # The remaining files are kept.
     assert hosts.files(0, "lost") == ALL_FILES - {"rank00001.bin"}

@@ -216,7 +216,10 @@ def test_the_commands_name_missing_options_and_report_their_output(
         (["import", source, out], "--from"),
         (["import", source, "--from", "uer"], "OUT"),
         (["import", str(path.parent), out, "--from", "hf", "--vocab", "v"], "--vocab"),
-        (["import", source, out, "--from", "uer", "--config", str(small_vocab)], "is not JSON"),
+        (
+            ["import", source, out, "--from", "uer", "--config", str(small_vocab)],
+            "is not valid JSON",
+        ),
     ):
         assert main(wrong) == EXIT_USER
         assert named in capsys.readouterr().err

@@ -87,7 +87,7 @@ MISTAKES = {
     "no block": (
         ["validate"],
         ["train=3"],
-        r"train: 3 is not a block of keys, which is expected here",
+        r"train: 3 is given, but a block of keys is expected",
     ),
     "negative": (["train"], ["train.steps=-3"], r"train.steps: -3: input should be greater"),
     "batch of nothing": (["train"], ["train.micro_batch_size=0"], r"train.micro_batch_size: 0"),
@@ -101,7 +101,7 @@ MISTAKES = {
     "no lexicon": (
         ["train"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
-        r"/nowhere.txt: cannot read the lexicon: No such file",
+        r"/nowhere.txt: cannot be read: No such file",
     ),
     "no lexicon among the inputs": (
         ["validate", "--inputs"],
@@ -110,7 +110,11 @@ MISTAKES = {
     ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
     "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size is 99"),
-    "no such engine": (["train"], ["engine.deepspeed=zero9"], r"no ds_configs/zero9.json"),
+    "no such engine": (
+        ["train"],
+        ["engine.deepspeed=zero9"],
+        r"ds_configs/zero9.json does not exist",
+    ),
     "no corpus": (
         ["preprocess", "--fresh"],
         ["data.corpus=/nowhere/*.txt"],
@@ -188,7 +192,7 @@ def test_evaluate_export_import_and_fill_agree(
     filled = json.loads(capsys.readouterr().out)
     assert len(filled["masks"][0]) == 5
     assert main(["export", run, export, "--to", "hf"]) == EXIT_USER
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["fill", export, "no mask here"]) == EXIT_USER
     assert main(["report", run]) == EXIT_DONE
     assert "<svg" in (Path(run) / "report.html").read_text()

@@ -143,8 +143,8 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (narrower, r"hidden size is 32, the student's is 16 .*weights\.cosine: 0"),
-        (other_vocabulary, r"its vocabulary .* differs from .*other\.txt"),
+        (narrower, r"hidden size is 32, but the student's is 16 .*weights\.cosine: 0"),
+        (other_vocabulary, r"the teacher's vocabulary .* differs from .*other\.txt"),
         (lambda teacher: (taught_by(teacher / "nowhere"),), r"objective\.teacher: .* not a folder"),
         (
             lambda teacher: (
@@ -219,9 +219,12 @@ def test_a_student_starts_from_chosen_layers_of_its_teacher(
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ("every: 1", r"chosen layers \[0, 1\] .* number 2, but .* has 1\. Choose that many"),
-        ("layers: [2]", "has no encoder layer 2; it has 2, counted from 0"),
-        ("every: 2, layers: [0]", "give at most one of every and layers"),
+        (
+            "every: 1",
+            r"layers chosen from .*: 2 \(\[0, 1\]\); layers of .* encoder: 1\. Choose 1\.",
+        ),
+        ("layers: [2]", "has no encoder layer 2. It has 2 encoder layers, counted from 0"),
+        ("every: 2, layers: [0]", "set at most one of every and layers"),
     ],
 )
 def test_layers_that_do_not_fit_are_rejected(

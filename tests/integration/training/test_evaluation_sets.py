@@ -84,7 +84,7 @@ def test_a_metric_that_is_not_measured_is_rejected(runs: Runs, made: str, metric
 def test_a_reserved_name_is_rejected(runs: Runs, name: str) -> None:
     taken = f"data.evaluation={{{name}: {{corpus: a, store: b}}}}"
     recipe, *overrides = runs.arguments("x", taken)
-    with pytest.raises(UserError, match="has a meaning of its own"):
+    with pytest.raises(UserError, match="has a fixed meaning"):
         load_recipe(recipe, overrides)
 
 

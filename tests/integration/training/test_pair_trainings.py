@@ -121,7 +121,9 @@ def test_weights_of_another_target_vocabulary_are_rejected(
     )
     other = arguments("translation", "name=other", start, *turned)
     assert main(["preprocess", *other]) == EXIT_DONE
-    with pytest.raises(UserError, match=r"its target vocabulary has other tokens than .*turned"):
+    with pytest.raises(
+        UserError, match=r"the model's target vocabulary has other tokens than .*turned"
+    ):
         trained(other)
 
 

@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     with caplog.at_level("INFO", logger="ptm"):
         _listen(caplog)
         assert runs.train("damaged") == EXIT_DONE
-    assert "skipped a damaged checkpoint" in caplog.text
+    assert "damaged checkpoint skipped" in caplog.text
     assert "global_step12" in caplog.text
     assert "resuming from step 8" in caplog.text
     assert runs.metrics("damaged") == calm()
@@ -189,7 +189,7 @@ def test_a_last_save_that_fails_ends_with_the_reason(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_the_disk(monkeypatch, save=3)
-    expected_message = r"step 12 could not be saved \(.*No space left.*whole checkpoint: step 8"
+    expected_message = r"step 12 could not be saved \(.*No space left.*complete checkpoint: step 8"
     with pytest.raises(TrainingError, match=expected_message):
         runs.train("ending")
     assert runs.train("ending") == EXIT_DONE
@@ -229,7 +229,7 @@ def test_a_lexicon_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     phrases = f"objective.masking={{unit: phrase, lexicon: {lexicon}}}"
     runs.train("phrases", phrases, stop_at=5)
     lexicon.write_text("in the\nof the\non the\n", encoding="utf-8")
-    with pytest.raises(UserError, match=f"trained with other content in {lexicon}"):
+    with pytest.raises(UserError, match=f"trained with another content of {lexicon}"):
         runs.train("phrases", phrases)
     # The order of phrases does not matter.
     lexicon.write_text("in the\nof the\n", encoding="utf-8")

@@ -148,7 +148,9 @@ def test_a_folder_in_use_is_rejected(
 ) -> None:
     with held(run):
         words = [*runs.arguments("model"), *options]
-        assert_rejected(command, *words, match=f"{run}: is in use by process 1 on somewhere")
+        assert_rejected(
+            command, *words, match=f"{run}: the run folder is in use by process 1 on somewhere"
+        )
 
 
 @pytest.mark.parametrize("command", ["train", "launch"])
@@ -196,7 +198,7 @@ def test_a_checkpoint_of_a_later_version_is_rejected(
         "train": runs.arguments("model", "train.steps=20"),
         "export": [str(run), str(run / "out"), "--to", "hf"],
     }
-    match = r"global_step12: written by a later version of ptm \(format 2; this version reads up to"
+    match = r"global_step12: the checkpoint was written by a later version of ptm \(its format: 2"
     assert_rejected(command, *words[command], match=match)
 
 
@@ -212,7 +214,7 @@ def test_the_best_step_of_a_run_without_a_best_checkpoint_is_rejected(
 ) -> None:
     words = ["export", str(run), str(run / "out"), "--to", "hf", "--step", "best"]
     assert_rejected(
-        *words, match=f"{run}: has no best checkpoint. Set checkpoint.best in its recipe to"
+        *words, match=f"{run}: the run has no best checkpoint. Set checkpoint.best in its recipe to"
     )
 
 
@@ -224,7 +226,7 @@ def test_a_best_metric_without_an_evaluation_is_rejected(
     assert_rejected(
         command,
         *words,
-        match="checkpoint.best: needs an evaluation set: set data.held_out above 0.",
+        match="checkpoint.best: needs an evaluation set. Set data.held_out above 0.",
     )
 
 

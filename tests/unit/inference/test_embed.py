@@ -89,7 +89,7 @@ def test_the_longest_text_that_the_model_reads_is_embedded_and_a_longer_one_reje
 ) -> None:
     (found,) = embedder.tokens(["红" * 126], places=["first"])
     assert found.vectors.shape[0] == 128
-    with pytest.raises(UserError, match=r"^second: the text has 129 tokens.* reads at most 128\.$"):
+    with pytest.raises(UserError, match=r"^second: the text has 129 tokens.* reads at most 128\."):
         embedder.tokens(["红" * 126, "红" * 127], places=["first", "second"])
 
 
@@ -152,9 +152,9 @@ def test_plain_output_shows_texts_and_cosine_similarities(
     [
         ("a\n" + "红" * 127 + "\n", [], r"{file}:2: the text has 129 tokens"),
         ("a\n\nb\n", [], r"{file}:2: the text is empty"),
-        (b"a\xff", [], r"{file}: is not UTF-8 text at byte 1"),
+        (b"a\xff", [], r"{file}: the file is not valid UTF-8 at byte 1"),
         (None, [], r"{file}: cannot be read: No such file"),
-        ("a", ["--out", "vectors.txt"], r'"vectors.txt" must end in .npy'),
+        ("a", ["--out", "vectors.txt"], r'--out "vectors.txt": the name must end in .npy'),
         ("a", ["--out", "/nowhere/at/all.npy"], r'"/nowhere/at" is not a folder'),
         ("a", ["--tokens", "--pooling", "max"], r"Use only one of them"),
     ],
@@ -182,11 +182,12 @@ def test_a_text_that_is_not_utf8_is_rejected(
     # Python decodes an argument that ends within a character to a surrogate.
     for command in ("embed", "fill"):
         assert main([command, str(pair.folder), "[MASK] and \udce7"]) == EXIT_USER
-        assert '"[MASK] and ?": is not valid UTF-8 at character 11' in capsys.readouterr().err
+        assert (
+            '"[MASK] and ?": the text is not valid UTF-8 at character 11' in capsys.readouterr().err
+        )
 
 
 def test_a_missing_text_is_rejected(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(pair.folder)]) == EXIT_USER
-    assert (
-        "there is no text to embed: give a TEXT, or a --file of texts." in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "no text to embed is given. Give TEXT or --file FILE." in error

@@ -117,7 +117,7 @@ def test_a_text_longer_than_the_positions_minus_their_offset_is_rejected(
 
 
 def test_the_text_without_a_mask_is_named_among_several(pair: Pair) -> None:
-    with pytest.raises(UserError, match=r'^"red and blue": has no \[MASK\]\. Write it where'):
+    with pytest.raises(UserError, match=r'^"red and blue": the text has no \[MASK\]\. Write \[MA'):
         Filler(open_source(str(pair.folder))).fill_all(["[MASK]", "red and blue"], count=1)
 
 

@@ -187,13 +187,16 @@ def test_a_vocabulary_without_the_mask_is_rejected_with_a_suggestion(
 
 
 def test_the_same_vocabulary_is_rejected(model: ModelSource, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has the same tokens as .*nothing to adapt"):
+    with pytest.raises(UserError, match=r"has the same tokens as .*needs no adaptation"):
         adapted(tmp_path, tmp_path / "vocab.txt")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", r'"nowhere": no such vocabulary'), ("x.model", r"no such vocabulary")],
+    [
+        ("nowhere", r'"nowhere": no vocabulary, model or recipe with this path'),
+        ("x.model", r"no vocabulary, model or recipe with this path"),
+    ],
 )
 def test_a_missing_vocabulary_is_rejected(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

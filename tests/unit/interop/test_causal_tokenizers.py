@@ -273,7 +273,7 @@ def test_byte_level_bpe_with_another_splitting_is_rejected(tmp_path: Path) -> No
         ]
     )
     pipeline.save(str(tmp_path / "tokenizer.json"))
-    assert "not GPT-2's byte-level" in tokenizer_error(tmp_path)
+    assert "the byte-level BPE of GPT-2" in tokenizer_error(tmp_path)
 
 
 def test_character_bpe_without_an_unknown_token_is_rejected(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_blocks_are_written_only_to_a_new_file(tmp_path: Path) -> None:
     ("content", "named"),
     [
         (None, "cannot be read"),
-        ("{", "is not JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "not a model config"),
         ('{"model_type": "gpt_neox"}', "gpt_neox"),
         ('{"model_type": "bert", "num_hidden_layers": 2}', "key 'max_position_embeddings' is"),

@@ -129,9 +129,10 @@ def test_an_import_names_the_tensors_that_it_leaves_out(
     imported(tmp_path / "theirs", tmp_path / "in")
     poolers = sorted(name for name in model.state_dict() if "pooler" in name)
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert lines == [f"not imported, no equivalent in this model: {', '.join(poolers)}"] * bool(
-        poolers
-    )
+    assert lines == [
+        "tensors that were not imported, because this model has no equivalent: "
+        f"{', '.join(poolers)}"
+    ] * bool(poolers)
 
 
 def test_only_the_first_of_many_left_out_tensors_are_named(

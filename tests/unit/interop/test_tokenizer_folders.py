@@ -188,7 +188,7 @@ def test_a_tokenizer_json_that_splits_differently_is_rejected_with_the_differenc
 def test_bpe_other_than_gpt2s_byte_level_is_rejected(tmp_path: Path) -> None:
     exported(tmp_path, "bpe", "roberta")
     changed(tmp_path / "export", pre_tokenizer={"type": "Whitespace"})
-    with pytest.raises(UserError, match=r"not GPT-2's byte-level"):
+    with pytest.raises(UserError, match=r"the byte-level BPE of GPT-2"):
         read_back(tmp_path / "export")
 
 

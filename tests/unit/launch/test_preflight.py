@@ -74,7 +74,7 @@ def test_an_invalid_line_of_a_hostfile_is_reported_with_its_number(
 
     error = error_of(capsys, "--hostfile", str(path), *runs.arguments("hosts"))
 
-    assert f"{path}, line {line}: " in error
+    assert f"{path}:{line}: " in error
     assert message in error
 
 
@@ -83,7 +83,7 @@ def test_a_missing_hostfile_is_an_error(
 ) -> None:
     error = error_of(capsys, "--hostfile", str(tmp_path / "none"), *runs.arguments("hosts"))
 
-    assert f"{tmp_path / 'none'}: the file cannot be read: No such file" in error
+    assert f"{tmp_path / 'none'}: cannot be read: No such file" in error
 
 
 def test_a_hostfile_without_hosts_is_an_error(
@@ -135,7 +135,7 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(
     [
         (["train.stepz=3"], 'Did you mean "steps"?'),
         (["data.store=nowhere"], "nowhere"),
-        (["--num-gpus=3"], "does not divide over 3 data-parallel ranks"),
+        (["--num-gpus=3"], "is not a multiple of the 3 data-parallel ranks"),
         (
             ["--num-gpus=3", "engine.pipeline_stages=2"],
             "3 ranks do not divide evenly into 2 stages",
@@ -162,7 +162,7 @@ def test_the_batch_size_is_checked_for_the_ranks_of_all_hosts(
 
     error = error_of(capsys, f"--hostfile={path}", *runs_with_ssh.arguments("hosts"))
 
-    assert "does not divide over 3 data-parallel ranks" in error
+    assert "is not a multiple of the 3 data-parallel ranks" in error
 
 
 def test_slots_are_selected_as_deepspeed_selects_them(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_slots_are_selected_as_deepspeed_selects_them(tmp_path: Path) -> None:
     ("include", "exclude", "each", "message"),
     [
         ("c", "", None, 'unknown host "c"'),
-        ("a:2", "", None, "a has slots 0, 1, not 2"),
-        ("a:x", "", None, "a has slots 0, 1, not x"),
-        ("a", "b", None, "give one of them"),
-        ("a", "", 1, "give one of them"),
+        ("a:2", "", None, "a has the slots 0, 1, not 2"),
+        ("a:x", "", None, "a has the slots 0, 1, not x"),
+        ("a", "b", None, "Use only one of them"),
+        ("a", "", 1, "Use only one of them"),
         ("", "a@b", None, "leaves no slot"),
         ("", "", 3, "exceeds the number of slots of a, 2"),
     ],

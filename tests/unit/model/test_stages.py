@@ -91,8 +91,8 @@ def test_too_many_stages_are_rejected_with_the_maximum(stages: int) -> None:
     with pytest.raises(UserError) as error:
         stage_bounds(plan, stages)
     assert str(error.value) == (
-        f"engine.pipeline_stages = {stages}: this model can be cut into at most {most} stages, "
-        "because every stage needs a matrix and a bias or norm of its own. "
-        "Set fewer stages, or use a deeper model."
+        f"engine.pipeline_stages = {stages}: this model can be split into at most {most} stages, "
+        "because every stage needs at least one matrix and one bias or norm. "
+        f"Set engine.pipeline_stages: {most} or less, or use a deeper model."
     )
     assert len(stage_bounds(plan, most)) == most + 1

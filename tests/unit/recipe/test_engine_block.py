@@ -157,7 +157,9 @@ def test_a_pipeline_with_another_zero_stage_is_rejected_naming_zero_1(
 ) -> None:
     message = command_error("validate", "engine.pipeline_stages=2", f"engine.deepspeed=zero{stage}")
     assert f"engine.pipeline_stages = 2 cannot be combined with ZeRO stage {stage}" in message
-    assert "Pipelines run with ZeRO 1: set engine.pipeline_stages: 1 or engine.deepspeed" in message
+    assert (
+        "Pipeline stages need ZeRO 1. Set engine.pipeline_stages: 1 or engine.deepspeed" in message
+    )
 
 
 @pytest.mark.parametrize("name", ["zero1", "pipeline"])
@@ -178,14 +180,16 @@ def test_a_pipeline_in_one_process_is_rejected_with_the_command_that_starts_two(
 def test_too_many_stages_are_rejected_with_the_possible_maximum(layers: int, most: int) -> None:
     # Units: the embedding, each layer, the head's transform, and the output matrix with its bias.
     plan = plan_of(block_of(layers=layers))
-    with pytest.raises(UserError, match=rf"= 64: this model can be cut into at most {most} stages"):
+    with pytest.raises(
+        UserError, match=rf"= 64: this model can be split into at most {most} stages"
+    ):
         stage_bounds(plan, 64)
     assert len(stage_bounds(plan, most)) == most + 1
 
 
 def test_too_many_stages_are_rejected_before_any_launch(command_error: ErrorOf) -> None:
     message = command_error("validate", "engine.pipeline_stages=64", "engine.deepspeed=pipeline")
-    assert "engine.pipeline_stages = 64: this model can be cut into" in message
+    assert "engine.pipeline_stages = 64: this model can be split into" in message
 
 
 def test_show_prints_the_layers_of_each_stage(

@@ -160,15 +160,15 @@ def test_the_same_error_is_reported_once(error_of: ErrorOf, changed: Changed) ->
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
-        ("- a\n- b\n", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
-        ("just words\n", "recipe.yaml: is not a recipe: it has no `key: value` lines."),
-        ("name: a\n\tseed: 1\n", "recipe.yaml:2: is not YAML: "),
-        ("name: [a\nseed: 1\n", "is not YAML: "),
-        ("name: a\x01\n", "is not YAML: "),
-        ("name: *missing\n", "recipe.yaml:1: is not YAML: "),
+        ("", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
+        ("- a\n- b\n", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
+        ("just words\n", "recipe.yaml: the file is not a recipe: it has no `key: value` lines."),
+        ("name: a\n\tseed: 1\n", "recipe.yaml:2: the file is not valid YAML: "),
+        ("name: [a\nseed: 1\n", "the file is not valid YAML: "),
+        ("name: a\x01\n", "the file is not valid YAML: "),
+        ("name: *missing\n", "recipe.yaml:1: the file is not valid YAML: "),
         ("name: !!python/object:os.system a\n", "recipe.yaml:1: "),
-        ("name: a\n---\nname: b\n", "is not YAML: "),
+        ("name: a\n---\nname: b\n", "the file is not valid YAML: "),
         ("seed: 2024-13-45\n", "recipe.yaml:1: "),
     ],
 )
@@ -185,24 +185,29 @@ def test_a_recipe_that_contains_itself_is_rejected(error_of: ErrorOf, changed: C
 
 
 def test_a_missing_recipe_is_rejected_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read as a recipe"):
+    with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read"):
         load_recipe(f"{tmp_path}/nowhere.yaml")
 
 
 def test_a_recipe_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes("name: 中\n".encode("gb18030"))
-    with pytest.raises(UserError, match=r"recipe\.yaml: is not UTF-8 text at byte 6"):
+    with pytest.raises(UserError, match=r"recipe\.yaml: the file is not valid UTF-8 at byte 6"):
         load_recipe(f"{tmp_path}/recipe.yaml")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("seed: 7", "name: other", "recipe.yaml:2: name is given twice; the first is in line 1."),
+        (
+            "seed: 7",
+            "name: other",
+            "recipe.yaml:2: name is given twice (first in line 1). Remove one of them.",
+        ),
         (
             "    heads: 2",
             "    layers: 3",
-            "recipe.yaml:15: model.encoder.layers is given twice; the first is in line 13.",
+            "recipe.yaml:15: model.encoder.layers is given twice (first in line 13). "
+            "Remove one of them.",
         ),
     ],
 )
@@ -252,7 +257,7 @@ def test_an_override_replaces_an_invalid_value_of_the_file(load: Load, changed: 
         ("name.first=a", "\"name.first=a\": name is 'tiny', which has no keys."),
         ("data.corpus.0.1=a", "has no keys"),
         ("train.steps=ten", '"train.steps=ten": train.steps: "ten":'),
-        ("train.steps={", '"train.steps={": the value is not YAML'),
+        ("train.steps={", '"train.steps={": the value is not valid YAML'),
         ("name=2024-13-45", '"name=2024-13-45": '),
         ("name=2024-12-24", '"name=2024-12-24": name: '),
     ],

@@ -14,15 +14,21 @@ BOMB = "x0: &x0 [a]\n" + "".join(
     f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}, *x{n - 1}]\n" for n in range(1, 21)
 )
 REJECTED = {
-    "a tag": ("a: !!python/object x\n", ":1: has the tag .*python/object"),
-    "a directive": ("%YAML 1.1\n---\na: no\n", ":2: has a directive"),
-    "depth": ("a: " + "[" * 40 + "]" * 40, ":1: has blocks nested more than 32 deep"),
-    "many aliases": ("a: &x 1\nb: [" + "*x, " * 70 + "]", ":2: has more than 64 aliases"),
-    "aliases of aliases": (BOMB, "has more than 10,000 values once aliases"),
-    "an anchor twice": ("a: &a 1\nb: &a 2\n", ":2: has the anchor &a twice"),
+    "a tag": ("a: !!python/object x\n", ":1: the recipe has the tag .*python/object"),
+    "a directive": ("%YAML 1.1\n---\na: no\n", ":2: the recipe has a directive"),
+    "depth": ("a: " + "[" * 40 + "]" * 40, ":1: the recipe has blocks nested more than 32 deep"),
+    "many aliases": (
+        "a: &x 1\nb: [" + "*x, " * 70 + "]",
+        ":2: the recipe has more than 64 aliases",
+    ),
+    "aliases of aliases": (
+        BOMB,
+        "the recipe has more than 10,000 values after the expansion of aliases",
+    ),
+    "an anchor twice": ("a: &a 1\nb: &a 2\n", ":2: the recipe has the anchor &a twice"),
     "a value in itself": ("a: &a [*a]\n", ":1: a.0 contains itself"),
-    "an escape that is no character": ('a: "\\UFFFFFFFF"\n', "is not YAML"),
-    "a key twice": ("a: 1\na: 2\n", ":2: a is given twice; the first is in line 1"),
+    "an escape that is no character": ('a: "\\UFFFFFFFF"\n', "is not valid YAML"),
+    "a key twice": ("a: 1\na: 2\n", r":2: a is given twice \(first in line 1\)"),
     "a list": ("[1]", "is not a recipe"),
     "nothing": ("", "is not a recipe"),
 }

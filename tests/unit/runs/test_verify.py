@@ -60,7 +60,10 @@ def test_a_checkpoint_of_a_later_version_does_not_hide_the_others(
     assert main(["verify", str(run)]) == EXIT_USER
 
     lines = capsys.readouterr().out.splitlines()
-    assert "global_step12: written by a later version of ptm (format 2" in lines[0]
+    assert (
+        "global_step12: the checkpoint was written by a later version of ptm (its format: 2"
+        in lines[0]
+    )
     assert lines[1:] == ["global_step8  complete", "global_step4  complete"]
 
 

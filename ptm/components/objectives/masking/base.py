@@ -59,8 +59,8 @@ class HiddenTokens(Config):
     def _check_shares(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
             raise ValueError(
-                f"mask = {self.mask} and random = {self.random} add up to more than 1; "
-                "they are shares of the predicted tokens"
+                f"mask = {self.mask} and random = {self.random} add up to more than 1, but they "
+                "are shares of the predicted tokens. Reduce one of them."
             )
         return self
 

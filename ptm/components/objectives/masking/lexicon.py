@@ -56,12 +56,14 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     if not usable:
         shown = ", ".join(f'"{phrase}"' for phrase in phrases[:_LINES_SHOWN])
         raise UserError(
-            f"{path}: the lexicon has no usable phrase. Phrases: {len(phrases)}, starting with "
-            f"{shown}; with tokens that are not in {vocabulary.source}: {unknown}; of a single "
-            f"token: {single}. Write one phrase of two or more known tokens per line."
+            f"{path}: the lexicon has no usable phrase. Phrases: {len(phrases)} (the first: "
+            f"{shown}); phrases with tokens that are not in {vocabulary.source}: {unknown}; "
+            f"phrases of a single token: {single}. Write one phrase of two or more known tokens "
+            "per line."
         )
     logger.info(
-        "%s: usable phrases: %d of %d; phrases with unknown tokens: %d, of a single token: %d",
+        "%s: usable phrases: %d of %d; phrases with unknown tokens: %d; phrases of a single "
+        "token: %d",
         path,
         len(phrases) - unknown - single,
         len(phrases),
@@ -87,6 +89,6 @@ def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot read the lexicon: {error.strerror}.") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not valid UTF-8 at byte {error.start}.") from error
+        raise UserError(f"{path}: the file is not valid UTF-8 at byte {error.start}.") from error

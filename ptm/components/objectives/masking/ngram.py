@@ -23,7 +23,7 @@ class NgramMasking(MaskingConfig):
 
     unit: Literal["ngram"]
     max_ngram: Annotated[int, Field(ge=1, le=100)] = 3
-    """Longest n-gram; lengths 1 to n have weights 1/n."""
+    """Length of the longest n-gram. An n-gram of length n has the weight 1/n."""
     whole_words: bool = False
     """Whether n counts whole words instead of tokens."""
     replace_per: Literal["token", "word"] = "token"

@@ -59,13 +59,13 @@ class PhraseMasking(MaskingConfig):
         weights = self.weights
         if weights.phrase == 0 and weights.entity == 0:
             raise ValueError(
-                "weights.phrase and weights.entity are both 0, so no phrase would ever be masked; "
-                "set one of them above 0, or set unit: token"
+                "weights.phrase and weights.entity are both 0, so no phrase would ever be "
+                "masked. Set one of them above 0 or set unit: token."
             )
         if (self.entities is None) != (weights.entity == 0):
             raise ValueError(
                 f"entities = {self.entities} and weights.entity = {weights.entity:g} contradict "
-                "each other; set both a file and a weight above 0, or neither"
+                "each other. Set both (entities to a file, weights.entity above 0) or neither."
             )
         return self
 

@@ -19,8 +19,9 @@ _NOISE, _REST, _ROLL = 0, 1, 4
 class T5Spans(SpanNoise):
     """T5's `random_spans_noise_mask`: the number of spans depends on the text length only.
 
-    Without `random_roll`, a text begins with a kept token and ends with noise; if it is so short
-    that it has one span, that span is its end in every epoch. A text of one token has no noise.
+    Without `random_roll`, a text begins with a kept token and ends with noise. The span of a text
+    that has only one is therefore at the end of the text in every epoch. A text of one token has no
+    noise.
     """
 
     spans: Literal["t5"] = "t5"

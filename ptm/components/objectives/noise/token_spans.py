@@ -16,7 +16,8 @@ _PLACES = 3
 
 
 class TokenSpans(SpanNoise):
-    """Random single tokens; adjacent ones are merged into one span (section 3.3.2)."""
+    """Random single tokens; adjacent ones are merged into one span (Raffel et al. 2020, section
+    3.3.2)."""
 
     spans: Literal["token"]
     rate: RateUpToHalf = 0.15

@@ -141,8 +141,8 @@ class Albert(Family):
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         if config.get("inner_group_num", 1) != 1:
             raise UserError(
-                f"config.json: inner_group_num = {config['inner_group_num']} is not supported; "
-                "only groups of one layer are."
+                f"config.json: inner_group_num = {config['inner_group_num']} is not supported. "
+                "Supported: 1."
             )
         # Defaults of AlbertConfig that differ from BertConfig's.
         silent = {
@@ -205,7 +205,7 @@ def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
     if weight.shape != (width, width) or not torch.equal(weight, torch.eye(width)) or bias.any():
         raise UserError(
             f"config.json: embedding_size = hidden_size = {width}, but the weights of {_MAPPING} "
-            "are not the identity; that is not supported."
+            "are not the identity, which is not supported."
         )
 
 

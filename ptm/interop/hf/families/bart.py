@@ -100,7 +100,7 @@ class Bart(Family):
         if "model.encoder.layer_norm.weight" in theirs:
             raise UserError(
                 "config.json: model_type is bart, but the encoder ends in a norm "
-                "(model.encoder.layer_norm.weight), as in mBART; that is not supported."
+                "(model.encoder.layer_norm.weight), as in mBART, which is not supported."
             )
         found = bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
         for side, ours in SIDES.items():

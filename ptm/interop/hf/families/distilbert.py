@@ -135,5 +135,8 @@ class DistilBert(Family):
 
 
 def _prefixed(name: str) -> str:
-    """The name with the prefix `distilbert.`, which a bare `DistilBertModel` lacks."""
+    """The name with the prefix `distilbert.`, which a bare `DistilBertModel` lacks.
+
+    Names of the masked-token head (`vocab_...`) never have the prefix.
+    """
     return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

@@ -171,7 +171,9 @@ def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
     biases = {key: bool(config.get(key, False)) for key in _BIASES}
     if len(set(biases.values())) > 1:
         shown = ", ".join(f"{key} = {str(value).lower()}" for key, value in biases.items())
-        raise UserError(f"config.json: {shown}; these must all be true or all be false.")
+        raise UserError(
+            f"config.json: {shown}, which is not supported. Supported: all true or all false."
+        )
     encoder = {
         "type": "transformer",
         "visibility": "causal",
@@ -210,12 +212,12 @@ def _theta(config: Mapping[str, Any]) -> float:
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default":
             raise UserError(
-                f'config.json: rotary positions of type "{kind}" are not supported; only type '
-                '"default" (not scaled) is.'
+                f'config.json: rotary position embeddings of type "{kind}" are not supported. '
+                'Supported: "default" (not scaled).'
             )
         if rope.get("partial_rotary_factor", 1.0) != 1.0:
             raise UserError(
                 f"config.json: partial_rotary_factor = {rope['partial_rotary_factor']} is not "
-                "supported; only 1.0 is."
+                "supported. Supported: 1.0."
             )
     return float(ropes[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)

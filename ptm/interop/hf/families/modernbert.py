@@ -198,7 +198,8 @@ def _activation(config: Mapping[str, Any]) -> str:
     if config.get("classifier_activation", "gelu") != named:
         raise UserError(
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
-            f'differs from hidden_activation "{named}"; they must be the same.'
+            f'differs from hidden_activation "{named}", which is not supported. Supported: equal '
+            "values."
         )
     return activation_from_config(config, "hidden_activation")
 
@@ -208,7 +209,9 @@ def _has_biases(config: Mapping[str, Any]) -> bool:
     biases = {key: bool(config.get(key, False)) for key in _BIASES}
     if len(set(biases.values())) > 1:
         shown = ", ".join(f"{key} = {str(value).lower()}" for key, value in biases.items())
-        raise UserError(f"config.json: {shown}; these must all be true or all be false.")
+        raise UserError(
+            f"config.json: {shown}, which is not supported. Supported: all true or all false."
+        )
     return biases["norm_bias"]
 
 
@@ -225,8 +228,8 @@ def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
         rope = (config.get("rope_parameters") or {}).get(kind) or {}
         if rope.get("rope_type", "default") != "default" or config.get("rope_scaling"):
             raise UserError(
-                "config.json: scaled rotary positions (rope_scaling, or a rope_type other than "
-                '"default") are not supported.'
+                "config.json: scaled rotary position embeddings (rope_scaling, or a rope_type "
+                'other than "default") are not supported.'
             )
         # Older configs may have null.
         thetas.append(float(rope.get("rope_theta") or config.get(key) or usual))
@@ -246,8 +249,9 @@ def _global_every(config: Mapping[str, Any]) -> int:
     every = whole[1] if len(whole) > 1 else layers
     if len(kinds) != layers or whole != list(range(0, layers, every)):
         raise UserError(
-            "config.json: layer_types is not supported: layer 0 and then every n-th layer must be "
-            "full_attention, all other layers sliding_attention, with one entry per layer."
+            "config.json: this layer_types is not supported. Supported: one entry per layer, "
+            "with full_attention for layer 0 and then every n-th layer, and sliding_attention "
+            "for all other layers."
         )
     return every
 

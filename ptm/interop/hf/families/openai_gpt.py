@@ -124,4 +124,4 @@ def _activation(config: Mapping[str, Any]) -> str:
         if theirs == named:
             return ours
     known = ", ".join(_ACTIVATIONS.values())
-    raise UserError(f'config.json: afn "{named}" is not supported; supported: {known}.')
+    raise UserError(f'config.json: afn "{named}" is not supported. Supported: {known}.')

@@ -126,8 +126,8 @@ def _order(theirs: Tensors) -> SinusoidalOrder:
         fitting = [order for order in orders if _is_close(table, order)]
         if not fitting:
             raise UserError(
-                f"{name} is not a sinusoidal position table as transformers or UER-py compute it; "
-                "other positions are not supported in a PEGASUS."
+                f"{name} is not a sinusoidal position table as transformers or UER-py compute it. "
+                "A PEGASUS model with other positions is not supported."
             )
         orders = tuple(fitting)
     return orders[0]

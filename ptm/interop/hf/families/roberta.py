@@ -106,8 +106,8 @@ class Roberta(Family):
     def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         if config.get("hidden_act", "gelu") != "gelu":
             raise UserError(
-                f'config.json: hidden_act "{config["hidden_act"]}" is not supported; only "gelu" '
-                "is, since a RoBERTa's head always uses gelu."
+                f'config.json: hidden_act "{config["hidden_act"]}" is not supported. Supported: '
+                '"gelu", because the head of a RoBERTa always uses gelu.'
             )
         blocks = post_norm.blocks_of(config)
         blocks["model"]["embedding"]["position_offset"] = config.get("pad_token_id", 1) + 1

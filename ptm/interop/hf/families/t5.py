@@ -216,8 +216,8 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
     kind, _, activation = projection.rpartition("-")
     if kind not in ("", "gated"):
         raise UserError(
-            f'config.json: feed_forward_proj "{projection}" is not supported; it must be '
-            "ACTIVATION or gated-ACTIVATION."
+            f'config.json: feed_forward_proj "{projection}" is not supported. Supported: '
+            "ACTIVATION and gated-ACTIVATION."
         )
     if projection == "gated-gelu":
         return "gated", "gelu_tanh"

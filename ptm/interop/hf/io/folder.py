@@ -56,8 +56,8 @@ class HuggingFaceFolder:
             if (self.folder / index).exists():
                 return _shards(self.folder / index)
         raise UserError(
-            f"{self.folder}: no weights found; model.safetensors or pytorch_model.bin, or an index "
-            "of shards, is needed."
+            f"{self.folder}: no weights found. Add model.safetensors, pytorch_model.bin or an "
+            "index of shards."
         )
 
     @cached_property
@@ -85,7 +85,7 @@ class HuggingFaceFolder:
                 if lacking:
                     return f"config.json has {named}, but the weights lack {lacking[0]}"
         known = ", ".join(family.name for family in families())
-        return f"config.json has {named}; supported: {known}"
+        return f"config.json has {named}. Supported: {known}"
 
     def canonical(self) -> dict[str, Tensor]:
         """The tensors under canonical names.
@@ -173,7 +173,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if not _looks_like_weights(path):
             raise UserError(
-                f"{path}: not a file of weights. If it is a Git LFS pointer, run `git lfs pull`."
+                f"{path}: the file does not contain weights. If it is a Git LFS pointer, run `git "
+                "lfs pull`."
             )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
@@ -184,7 +185,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "contains only tensors."
         ) from error
     if not isinstance(loaded, dict):
-        raise UserError(f"{path}: not a dictionary of tensors.")
+        raise UserError(f"{path}: the file is not a dictionary of tensors.")
     return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
 
 

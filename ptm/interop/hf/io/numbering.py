@@ -38,8 +38,8 @@ def sentencepiece_ids(
         ids, added = "pegasus", int(settings.get("offset", PEGASUS_OFFSET))
         if added != PEGASUS_OFFSET:
             raise UserError(
-                f"{path}: offset = {added} in tokenizer_config.json is not supported, since token "
-                f"ids would differ; only PEGASUS's default of {PEGASUS_OFFSET} is."
+                f"{path}: offset = {added} in tokenizer_config.json is not supported, because "
+                f"token ids would differ. Supported: {PEGASUS_OFFSET}, the default of PEGASUS."
             )
     elif "t5" in kind and not any("<extra_id_0>" in piece for piece in pieces):
         added = int(settings.get("extra_ids", _T5_SENTINELS))

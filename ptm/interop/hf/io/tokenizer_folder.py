@@ -121,7 +121,7 @@ class HuggingFaceTokenizer:
             if settings.get(name) not in (None, usual):
                 raise UserError(
                     f"{self.folder}: the tokenizer's {name} = {json.dumps(settings[name])} is not "
-                    f"supported, since token ids would differ; only {json.dumps(usual)} is."
+                    f"supported, because token ids would differ. Supported: {json.dumps(usual)}."
                 )
 
     def _vocab_file(self) -> Path:
@@ -131,8 +131,8 @@ class HuggingFaceTokenizer:
             return self._with_sentinels(vocab)
         if not isinstance(self._pipeline.model.get("vocab"), dict):
             raise UserError(
-                f"{self.folder}: no vocabulary found; vocab.txt or a tokenizer.json with a "
-                "vocabulary is needed."
+                f"{self.folder}: no vocabulary found. Add vocab.txt or a tokenizer.json with a "
+                "vocabulary."
             )
         tokens = "".join(f"{token}\n" for token in self._pipeline.tokens())
         return self._temporary_file("vocab.txt", tokens.encode("utf-8"))
@@ -155,8 +155,8 @@ class HuggingFaceTokenizer:
             byte_level = self._pipeline.pre_tokenizer("ByteLevel")
             if not byte_level or byte_level.get("use_regex") is False:
                 raise UserError(
-                    f"{self.folder}: tokenizer.json has a byte-pair encoding that is not GPT-2's "
-                    "byte-level one; only that is supported."
+                    f"{self.folder}: the byte-pair encoding of tokenizer.json is not supported. "
+                    "Supported: the byte-level BPE of GPT-2."
                 )
             options.setdefault("prefix_space", bool(byte_level.get("add_prefix_space")))
         else:
@@ -182,8 +182,8 @@ class HuggingFaceTokenizer:
     def _check_end_of_word(self, vocab: Path) -> None:
         if any(token.endswith(_END_OF_WORD) for token in self._read(vocab.name)):
             raise UserError(
-                f"{vocab}: the tokens mark the ends of words with {_END_OF_WORD}, as those of "
-                "OpenAI's first GPT do; only GPT-2's byte-level byte-pair encoding is supported."
+                f"{vocab}: the tokens mark the ends of words with {_END_OF_WORD}, as in OpenAI's "
+                "first GPT, which is not supported. Supported: the byte-level BPE of GPT-2."
             )
 
     @property
@@ -258,7 +258,7 @@ class HuggingFaceTokenizer:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path}: not valid JSON ({error}).") from error
+            raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
         return content if isinstance(content, dict) else {}
 
 

@@ -150,8 +150,8 @@ def check_fixed_values(config: Mapping[str, Any], only: Mapping[str, Any]) -> No
     for key, value in only.items():
         if config.get(key, value) != value:
             raise UserError(
-                f"config.json: {key} = {config[key]} is another architecture than that of "
-                f"model_type; only {key} = {value} is supported."
+                f"config.json: {key} = {config[key]} is not supported with this model_type. "
+                f"Supported: {value}."
             )
 
 

@@ -1,4 +1,4 @@
-"""What GPT, GPT-2 and LLaMA share: which models they can hold, and config keys."""
+"""What the families GPT, GPT-2 and LLaMA share: checks of the model, and config keys."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def token_head(objective: Objective) -> LmHead:
 def shared_config(
     model: ModelBlock, objective: Objective, vocabulary: Vocabulary
 ) -> dict[str, Any]:
-    """The config keys that all three families share; ids of absent special tokens are null."""
+    """The config keys of GPT, GPT-2 and LLaMA; the id of an absent special token is None."""
     roles = ("bos", "eos", "pad")
     ids = {role: vocabulary.ids.get(vocabulary.special_token(role)) for role in roles}
     return {

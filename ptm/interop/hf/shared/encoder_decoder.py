@@ -164,7 +164,8 @@ def check_tied_copies(theirs: Tensors, words: str, copies: Collection[str]) -> N
     for name in copies:
         if name in theirs and not torch.equal(theirs[name], theirs[words]):
             raise UserError(
-                f"{name} differs from {words}; only models with one word embedding are supported."
+                f"{name} differs from {words}, which is not supported. Supported: models with one "
+                "word embedding."
             )
 
 

@@ -70,7 +70,7 @@ def from_hf_names(
     for ours, name, transposed in _inside(layers):
         if transposed and theirs[name].dim() != 2:
             raise UserError(
-                f"{name} has the shape {tuple(theirs[name].shape)}; it must be a matrix."
+                f"{name} has the shape {tuple(theirs[name].shape)}, but must be a matrix."
             )
         found[ours] = theirs[name].t() if transposed else theirs[name]
     if not config.get("tie_word_embeddings", True) and _OUTPUT in theirs:

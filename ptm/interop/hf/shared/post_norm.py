@@ -106,7 +106,7 @@ def activation_from_config(config: Mapping[str, Any], key: str) -> str:
         if theirs == named:
             return ours
     known = ", ".join(ACTIVATIONS.values())
-    raise UserError(f'config.json: {key} "{named}" is not supported; supported: {known}.')
+    raise UserError(f'config.json: {key} "{named}" is not supported. Supported: {known}.')
 
 
 def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str, Any]:
@@ -117,12 +117,12 @@ def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str,
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(
             f'config.json: position_embedding_type "{config["position_embedding_type"]}" is not '
-            'supported; only "absolute" is.'
+            'supported. Supported: "absolute".'
         )
     if config.get("is_decoder") or config.get("add_cross_attention"):
         raise UserError(
-            "config.json: is_decoder and add_cross_attention are not supported; the model must be "
-            "an encoder."
+            "config.json: is_decoder and add_cross_attention are not supported. Supported: "
+            "encoders."
         )
     head = {"tied": config.get("tie_word_embeddings", True)}
     return {

@@ -151,8 +151,8 @@ def test_a_term_of_weight_zero_is_not_computed(batch: dict[str, Tensor]) -> None
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"teachers": ["a"], "teacher": "b"}, "give exactly one of teacher and teachers"),
-        ({"teachers": []}, "give exactly one of teacher and teachers"),
+        ({"teachers": ["a"], "teacher": "b"}, "set exactly one of teacher and teachers"),
+        ({"teachers": []}, "set exactly one of teacher and teachers"),
         ({"weights": {"soft": 0, "cosine": 0}}, "the teacher has no effect"),
     ],
 )

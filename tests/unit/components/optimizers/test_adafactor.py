@@ -154,7 +154,7 @@ def test_a_parameter_may_have_its_own_rate_factor() -> None:
     ("options", "sentence"),
     [
         ({"learning_rate": 1e-3}, "learning_rate = 0.001 and relative_step = true both set"),
-        ({"relative_step": False}, "relative_step = false needs a learning_rate"),
+        ({"relative_step": False}, "relative_step = false needs a learning rate"),
         (
             {"relative_step": False, "learning_rate": 1e-3, "warmup_init": True},
             "warmup_init = true needs relative_step: true",

@@ -108,5 +108,5 @@ def test_a_decay_shorter_than_a_step_is_one_step() -> None:
 
 
 def test_a_fractional_number_of_decay_steps_is_rejected() -> None:
-    with pytest.raises(ValidationError, match=r"2\.5 must be a share .* or a whole number"):
+    with pytest.raises(ValidationError, match=r"2\.5 is neither a share .* nor a whole number"):
         schedule(type="wsd", decay=2.5)

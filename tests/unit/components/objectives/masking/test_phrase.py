@@ -362,17 +362,17 @@ def test_phrases_that_cannot_be_masked_are_counted(
     logging.getLogger("ptm").propagate = True
     with caplog.at_level(logging.INFO, logger="ptm"):
         masking_of(folder, tokenizer, lexicon=str(path))
-    counts = "usable phrases: 2 of 5; phrases with unknown tokens: 2, of a single token: 1"
+    counts = "usable phrases: 2 of 5; phrases with unknown tokens: 2; phrases of a single token: 1"
     assert f"{path}: {counts}" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("龙凤\n天\n凤\n龙\n", r'no usable phrase\. Phrases: 4, starting with "龙凤", "天", "凤";'),
+        ("龙凤\n天\n凤\n龙\n", r'no usable phrase\. Phrases: 4 \(the first: "龙凤", "天", "凤"\);'),
         ("\n \n", "the lexicon is empty"),
         (b"\xff\xfe", "not valid UTF-8 at byte 0"),
-        (None, "cannot read the lexicon: No such file"),
+        (None, "cannot be read: No such file"),
     ],
 )
 def test_an_unusable_lexicon_is_rejected_with_its_path(
