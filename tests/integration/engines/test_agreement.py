@@ -12,7 +12,7 @@ from tests.integration.engines.trainings import IN_USE, INVALID, INVALID_ON_ONE_
 from tests.support.launched import Launch, Training, ranks_by_hand
 
 EXPECTED = {
-    "another-seed": "not the same as on rank 0: the recipe",
+    "another-seed": "different from rank 0: the recipe",
     "a-seed-that-is-no-number": "seed",
     "no-store": "/nowhere/at/all",
 }
