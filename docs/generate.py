@@ -82,7 +82,9 @@ def type_text(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 
 def _plural(kind: str) -> str:
-    return {"text": "texts"}.get(kind, kind.replace("integer", "integers"))
+    return {"text": "texts"}.get(
+        kind, kind.replace("integer", "integers").replace("number", "numbers")
+    )
 
 
 def _bounds(metadata: Sequence[Any]) -> str:

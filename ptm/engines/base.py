@@ -23,7 +23,7 @@ from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
 from ptm.engines.teachers import Teachers
 from ptm.errors import TrainingError
 from ptm.loading.batches import StepBatch
-from ptm.model.trainable import frozen_parameters, rate_factors
+from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock
@@ -88,6 +88,7 @@ class Engine(ABC):
         self._frozen = frozen_parameters(plan, recipe.train.freeze)
         decay = recipe.optimizer.layer_decay
         self._rates = {} if decay is None else rate_factors(plan, decay)
+        self._hidden = hidden_matrices(plan)
         self._optimizer = recipe.optimizer
         self._deepspeed = self._build_engine(recipe.engine, plan, config)
         self.state = EngineState(
@@ -96,7 +97,7 @@ class Engine(ABC):
             names=self._canonical_names(plan),
             stage=self._stage,
             ranks=ranks,
-            optimizer_states=recipe.optimizer.states,
+            optimizer_states=self._optimizer_states,
         )
         if self._stage == 0 and recipe.engine.precision != "fp32":
             self.state.forget_dummy_updates()
@@ -110,7 +111,11 @@ class Engine(ABC):
         parameters = dict(named)
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in self._frozen)
-        return self._optimizer.build(parameters.items(), self._rates)
+        return self._optimizer.build(parameters.items(), self._rates, hidden=self._hidden)
+
+    def _optimizer_states(self, name: str, shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+        """The optimizer's states of a parameter by canonical name: state name -> shape."""
+        return self._optimizer.states(shape, hidden=name in self._hidden)
 
     @abstractmethod
     def _canonical_names(self, plan: Plan) -> Mapping[str, str]:

@@ -36,8 +36,8 @@ from ptm.plan import Plan
 
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
-States = Callable[[tuple[int, ...]], Mapping[str, tuple[int, ...]]]
-"""The optimizer's states for a parameter of the given shape: state name -> shape."""
+States = Callable[[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]]
+"""(parameter, its shape) -> the optimizer's states of it: state name -> shape."""
 Values = Callable[[str, str, int, int], Tensor]
 """(parameter, state name or WEIGHT, start, count) -> that range of it, flat, fp32."""
 
@@ -93,7 +93,7 @@ class EngineState:
         """The names of a fragment's saved tensors: WEIGHT and, unless frozen, optimizer states."""
         if fragment.name in self._frozen:
             return (WEIGHT,)
-        return (WEIGHT, *self._states(tuple(fragment.flat.shape)))
+        return (WEIGHT, *self._states(fragment.name, tuple(fragment.flat.shape)))
 
     def _value_range(self, fragment: LocalFragment, kind: str) -> tuple[int, int]:
         """Start and number of the values of `kind` that belong to a fragment.
@@ -102,7 +102,7 @@ class EngineState:
         optimizers that have those need whole parameters.
         """
         shape = tuple(fragment.flat.shape)
-        size = prod(shape if kind == WEIGHT else self._states(shape)[kind])
+        size = prod(shape if kind == WEIGHT else self._states(fragment.name, shape)[kind])
         if size == fragment.flat.numel():
             return fragment.at, fragment.count
         assert fragment.count == fragment.flat.numel(), f"{fragment.name} is partitioned"
@@ -269,7 +269,7 @@ class EngineState:
         state, flat = self._torch_optimizer().state, fragment.flat
         if updates:
             if not state.get(flat):
-                shapes = self._states(tuple(flat.shape))
+                shapes = self._states(fragment.name, tuple(flat.shape))
                 state[flat] = {kind: flat.new_zeros(shape) for kind, shape in shapes.items()}
             state[flat]["step"] = torch.tensor(float(updates), device=flat.device)
         for kind in self.state_names(fragment) if updates else (WEIGHT,):

@@ -1,4 +1,4 @@
-"""Which parameters are trained, and their learning-rate factors."""
+"""Which parameters are trained, their learning-rate factors, and which ones Muon updates."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
             "would be trained. Freeze fewer parameters."
         )
     return frozenset(frozen)
+
+
+def hidden_matrices(plan: Plan) -> frozenset[str]:
+    """The canonical names of the matrices of the repeated blocks: no embeddings, heads, vectors."""
+    blocks = {step.key for step in plan.operations if step.block}
+    return frozenset(
+        name
+        for name, shape in plan.parameter_shapes.items()
+        if len(shape) == 2 and name.partition(".")[0] in blocks
+    )
 
 
 def rate_factors(plan: Plan, decay: float) -> dict[str, float]:

@@ -13,15 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Shape = tuple[int, ...]
+from ptm.nn.parameter_updates import ParameterUpdates, Shape, State, gradient_of
 
 
-class AdafactorUpdates(torch.optim.Optimizer):
-    """The paper's algorithms 4 and 5, without synchronising with the device.
-
-    `states` maps the shape of a parameter to the names and shapes of its states. The other options
-    are those of the recipe's `optimizer` block.
-    """
+class AdafactorUpdates(ParameterUpdates):
+    """The paper's algorithms 4 and 5. The options are those of the recipe's `optimizer` block."""
 
     def __init__(
         self,
@@ -36,31 +32,17 @@ class AdafactorUpdates(torch.optim.Optimizer):
         epsilon2: float,
         beta1: float | None,
     ) -> None:
-        super().__init__(groups, {"lr": learning_rate})
-        self._states = states
+        super().__init__(groups, learning_rate=learning_rate, states=states)
         self._scale_parameter = scale_parameter
         self._clip_threshold = clip_threshold
         self._decay_rate = decay_rate
         self._epsilon1, self._epsilon2 = epsilon1, epsilon2
         self._beta1 = beta1
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient. `closure` must be None."""
-        assert closure is None, "closures are not supported"
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["weight_decay"])
-
-    def _update(self, parameter: Tensor, rate: float | Tensor, weight_decay: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            for name, shape in self._states(tuple(parameter.shape)).items():
-                state[name] = parameter.new_zeros(shape)
-            state["step"] = parameter.new_zeros(())
-        assert parameter.grad is not None
-        update = self._precondition(parameter.grad, state)
+    def _update(
+        self, parameter: Tensor, state: State, rate: float | Tensor, weight_decay: float
+    ) -> None:
+        update = self._precondition(gradient_of(parameter), state)
         update /= (_root_mean_square(update) / self._clip_threshold).clamp_(min=1.0)
         if self._scale_parameter:
             rate = rate * _root_mean_square(parameter).clamp_(min=self._epsilon2)
@@ -71,9 +53,8 @@ class AdafactorUpdates(torch.optim.Optimizer):
             parameter *= 1 - weight_decay * rate
         parameter -= update
 
-    def _precondition(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
+    def _precondition(self, gradient: Tensor, state: State) -> Tensor:
         """Update the second moment with `gradient`; return the gradient divided by its root."""
-        state["step"] += 1
         # The weight of the newest squared gradient: 1 - beta2 of this step.
         newest_weight = state["step"] ** self._decay_rate
         squared = gradient.square().add_(self._epsilon1)

@@ -15,12 +15,20 @@ from ptm.recipe.keys import recipe_keys
 _ENCODER = "model.encoder"
 _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     # Optimizer and schedule
-    "optimizer.learning_rate": ("lr", "max_lr", "peak_lr", "base_lr", "max_learning_rate"),
+    "optimizer.learning_rate": (
+        *("lr", "max_lr", "peak_lr", "base_lr", "max_learning_rate", "muon_lr"),
+    ),
     "optimizer.weight_decay": ("wd", "decay_rate", "weight_decay_rate"),
     "optimizer.beta1": ("adam_beta1", "beta_1", "adam_b1"),
     "optimizer.beta2": ("adam_beta2", "beta_2", "adam_b2"),
     "optimizer.epsilon": ("adam_epsilon", "adam_eps", "eps"),
     "optimizer.type": ("optim", "optimizer_name", "optimizer_type"),
+    "optimizer.adapt_vectors": ("use_nvlamb", "always_adapt"),
+    "optimizer.momentum": ("muon_momentum",),
+    "optimizer.nesterov": ("muon_use_nesterov",),
+    "optimizer.ns_steps": ("muon_num_ns_steps",),
+    "optimizer.adjust_lr_fn": ("muon_scale_mode",),
+    "optimizer.adamw_learning_rate": ("adam_lr", "adamw_lr"),
     "schedule": ("scheduler", "lr_scheduler"),
     "schedule.type": ("lr_scheduler_type", "scheduler_type", "lr_decay_style", "lr_schedule"),
     "schedule.warmup": (
@@ -255,6 +263,21 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "adamw_torch_fused": "adamw",
         "adamw_hf": "adamw",
         "fusedadam": "adamw",
+        "lion_32bit": "lion",
+        "lion_8bit": "lion",
+        "paged_lion_32bit": "lion",
+        "paged_lion_8bit": "lion",
+        "fusedlion": "lion",
+        "lionw": "lion",
+        "decoupled_lionw": "lion",
+        "fusedlamb": "lamb",
+        "nvlamb": "lamb, with adapt_vectors: true",
+        "onebitlamb": "lamb",
+        "adamw_stable": "stable_adamw",
+        "stableadamw": "stable_adamw",
+        "stableadam": "stable_adamw",
+        "muonwithauxadam": "muon",
+        "dist_muon": "muon",
     },
     "schedule.type": {
         "cosine_with_restarts": "cosine",

@@ -7,7 +7,7 @@ per column of a matrix. Section numbers are the paper's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -71,7 +71,7 @@ class Adafactor(Optimizer):
         largest = 1e-6 * (step + 1) if self.warmup_init else 1e-2
         return min(largest, 1 / math.sqrt(step + 1))
 
-    def states(self, shape: Shape) -> Mapping[str, Shape]:
+    def states(self, shape: Shape, *, hidden: bool = False) -> Mapping[str, Shape]:
         # Per row and column of the last two dimensions of a matrix, per entry of a vector.
         if len(shape) < 2:
             second = {"exp_avg_sq": shape}
@@ -80,7 +80,11 @@ class Adafactor(Optimizer):
         return second if self.beta1 is None else {**second, "exp_avg": shape}
 
     def build(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rates: Mapping[str, float],
+        *,
+        hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
         from ptm.nn.adafactor import AdafactorUpdates
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -28,11 +28,15 @@ class AdamW(Optimizer):
     epsilon: PositiveFloat = 1e-8
     """Added to the root of the second moment."""
 
-    def states(self, shape: Shape) -> Mapping[str, Shape]:
+    def states(self, shape: Shape, *, hidden: bool = False) -> Mapping[str, Shape]:
         return {"exp_avg": shape, "exp_avg_sq": shape}
 
     def build(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rates: Mapping[str, float],
+        *,
+        hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
         import torch
 

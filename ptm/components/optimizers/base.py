@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -39,8 +39,10 @@ class Optimizer(Config):
         return self.learning_rate
 
     @abstractmethod
-    def states(self, shape: Shape) -> Mapping[str, Shape]:
+    def states(self, shape: Shape, *, hidden: bool = False) -> Mapping[str, Shape]:
         """The optimizer states of a parameter of `shape`, as in a checkpoint: name -> shape.
+
+        `hidden`: whether it is a matrix of one of the model's repeated blocks.
 
         States have the parameter's shape; only an optimizer that `needs_whole_parameters` may have
         smaller ones.
@@ -48,9 +50,15 @@ class Optimizer(Config):
 
     @abstractmethod
     def build(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rates: Mapping[str, float],
+        *,
+        hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
         """Build the torch optimizer over named parameters; for `rates` see `groups`.
+
+        `hidden`: the names of the matrices of the model's repeated blocks.
 
         The learning rate is overwritten before every update, from `rate` and the schedule.
         """

@@ -138,14 +138,32 @@ def test_an_invalid_zero_stage_is_rejected_with_file_and_key(merged: Merged, zer
         merged({"zero_optimization": zero})
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+WHOLE = {
+    "adafactor": "optimizer={type: adafactor}",
+    "lamb": "optimizer={type: lamb, learning_rate: 1e-3}",
+    "muon": "optimizer={type: muon, learning_rate: 1e-3}",
+    "stable_adamw": "optimizer={type: stable_adamw, learning_rate: 1e-3}",
+}
+
+
+@pytest.mark.parametrize("engine", ["zero1", "zero2-offload", "zero3"])
+@pytest.mark.parametrize("name", WHOLE)
 def test_an_optimizer_that_needs_whole_matrices_is_rejected_under_zero(
-    load: Load, stage: int
+    load: Load, name: str, engine: str
 ) -> None:
-    adafactor = "optimizer={type: adafactor}"
-    assert ds_config(load(adafactor, "engine.deepspeed=zero0"), BATCH)
-    with pytest.raises(UserError, match=f"ZeRO stage {stage} .* Set engine.deepspeed: zero0 or"):
-        ds_config(load(adafactor, f"engine.deepspeed=zero{stage}"), BATCH)
+    assert ds_config(load(WHOLE[name], "engine.deepspeed=zero0"), BATCH)
+    expected = f"optimizer.type = {name} .* ZeRO stage {engine[4]} .* Set engine.deepspeed: zero0"
+    with pytest.raises(UserError, match=expected):
+        ds_config(load(WHOLE[name], f"engine.deepspeed={engine}"), BATCH)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "lion"])
+def test_an_elementwise_optimizer_is_accepted_with_every_configuration_of_the_project(
+    load: Load, project: Path, kind: str
+) -> None:
+    block = f"optimizer={{type: {kind}, learning_rate: 1e-4}}"
+    for path in (project / "ds_configs").glob("*.json"):
+        ds_config(load(block, f"engine.deepspeed={path.stem}"), BATCH)
 
 
 def test_an_unknown_configuration_is_rejected_with_the_nearest_known_one(load: Load) -> None:

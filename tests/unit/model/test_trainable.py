@@ -6,7 +6,7 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.model.build import build_plan
-from ptm.model.trainable import frozen_parameters, rate_factors
+from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import load_recipe
 from tests.conftest import PROJECT
@@ -48,6 +48,29 @@ def test_a_pattern_without_a_match_is_rejected_with_the_nearest_name(
 def test_freezing_all_parameters_is_rejected(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"matches all .* parameters, so nothing would be trained"):
         frozen_parameters(plan, ["*"])
+
+
+def test_hidden_matrices_are_those_of_the_repeated_layers(plan: Plan) -> None:
+    parts = ("attention.qkv", "attention.output", "feed_forward.up", "feed_forward.down")
+    expected = {f"encoder_{index:02}.{part}.weight" for index in range(3) for part in parts}
+    assert hidden_matrices(plan) == expected
+
+
+def test_hidden_matrices_are_those_of_encoder_and_decoder_but_no_position_biases() -> None:
+    recipe = load_recipe(str(PROJECT / "recipes/t5/tiny.yaml"), ["data.corpus=x", "data.store=x"])
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=100)
+    found = hidden_matrices(plan)
+    assert {name[:8] for name in found} == {"encoder_", "decoder_"}
+    assert "decoder_01.cross_attention.key_value.weight" in found
+    assert "encoder_position_bias.weight" in plan.parameter_shapes.keys() - found
+
+
+def test_layers_that_share_their_weights_are_hidden_matrices_once() -> None:
+    recipe = load_recipe(
+        str(PROJECT / "recipes/albert/tiny.yaml"), ["data.corpus=x", "data.store=x"]
+    )
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=100)
+    assert {name.partition(".")[0] for name in hidden_matrices(plan)} == {"encoder_group_00"}
 
 
 def test_rate_factors_decrease_from_the_last_layer_to_the_embedding(plan: Plan) -> None:

@@ -105,10 +105,17 @@ def test_a_decay_that_overlaps_the_warm_up_is_rejected(load: Load, error_of: Err
     assert "schedule.decay: 76 steps of decay and 25 of warm-up are more than" in sentence
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "{type: adafactor}",
+        *(f"{{type: {name}, learning_rate: 1e-3}}" for name in ("lamb", "muon", "stable_adamw")),
+    ],
+)
 def test_an_optimizer_that_needs_whole_matrices_is_rejected_with_pipeline_stages(
-    error_of: ErrorOf,
+    error_of: ErrorOf, block: str
 ) -> None:
-    sentence = error_of("optimizer={type: adafactor}", "engine.pipeline_stages=2")
+    sentence = error_of(f"optimizer={block}", "engine.pipeline_stages=2")
     assert "engine.pipeline_stages: 2 stages run with ZeRO 1" in sentence
     assert "Set engine.pipeline_stages: 1 and engine.deepspeed: zero0" in sentence
 
