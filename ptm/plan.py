@@ -1,11 +1,10 @@
 """A model is a straight-line program over named tensors.
 
 A `Plan` is the only definition of a model. The plain executor runs its operations (`Operation`) in
-a
-loop inside one module. A pipeline executor turns each operation into a layer that passes on a tuple
-of exactly the tensors that are still live. A floating-point tensor that is passed on must receive
-a gradient downstream; all others are integer tensors. So a pipeline stage can begin between any
-two operations.
+a loop inside one module. A pipeline executor turns each operation into a layer that passes on a
+tuple of exactly the tensors that are still live. A floating-point tensor that is passed on must
+receive a gradient downstream; all others are integer tensors. So a pipeline stage can begin between
+any two operations.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ class Command(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     # torch reads this when it is imported. Threads that spin while they wait slow a training down
-    # to
-    # a quarter of its speed as soon as another program uses a core.
+    # to a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _limit_threads()
     parsed = _parsed(build_parser(), arguments)

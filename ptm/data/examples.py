@@ -22,9 +22,8 @@ class TokenSpans:
     """The token ids of some examples, one after another, without special tokens.
 
     `tokens` (N): token ids. `part_lengths` (E, K): length of each part of an example (a half, a
-    sentence,
-    the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the store has
-    none. `labels` (E): one per example, or None.
+    sentence, the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the
+    store has none. `labels` (E): one per example, or None.
     """
 
     tokens: I64

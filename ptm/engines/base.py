@@ -49,8 +49,7 @@ class StepResult:
     """Measurements of one training step.
 
     `local_metrics`: this rank's summand of the loss, of the gradient norm and of every metric of
-    the
-    objective; the sum over all ranks is the value. Scalars stay on the device, so that reading
+    the objective; the sum over all ranks is the value. Scalars stay on the device, so that reading
     them does not synchronise before the next report. `skipped`: the gradients were not finite and
     no weight was updated. `loss`, `grad_norm`: values of the global batch.
     """

@@ -93,8 +93,7 @@ def evaluation_batches(
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
     Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones
-    are
-    filled with rows of zeros, which add nothing to sums and counts.
+    are filled with rows of zeros, which add nothing to sums and counts.
     """
     for first in range(0, len(rows), micro_batch_size * data_parallel_size):
         begin = first + data_parallel_rank * micro_batch_size

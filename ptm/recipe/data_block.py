@@ -58,8 +58,7 @@ class DataBlock(CorpusBlock):
     """Whether several short examples share a row. Attention keeps them apart."""
     sentence_splitting: bool = False
     """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences, by
-    Chinese
-    and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""
+    Chinese and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""
     segmenter: AnySegmenter | None = None
     """Finds the words of a text. Whole-word masking needs it."""
     workers: NonNegativeInt = 0

@@ -65,8 +65,7 @@ class T5(Denoising):
     @property
     def index_key(self) -> str:
         # Noise is drawn later, but its options decide how long a text may be. Caches of format 1
-        # have
-        # the kind's former name in their key, and are still read.
+        # have the kind's former name in their key, and are still read.
         values = self.noise.model_dump()
         if values["spans"] == "t5":
             values["spans"] = "paper"

@@ -89,8 +89,7 @@ class CheckpointWriter:
         """Start writing `global_step<step>`. Collective.
 
         `asynchronous`: a thread writes a copy while training continues; otherwise the part of this
-        rank
-        is written on return. Raises OSError if the folder cannot be created.
+        rank is written on return. Raises OSError if the folder cannot be created.
         """
         assert self._pending is None, "a checkpoint is already being written"
         aside = self._folder / f"global_step{step}.partial"

@@ -44,11 +44,10 @@ class Wandb:
     """A W&B run whose history has one row per step, in the order of steps.
 
     W&B cannot delete points, and accepts rows only in the order of `_operation`, which is the
-    training
-    step. Offline, every start rewrites the whole run from metrics.jsonl and removes the folders of
-    earlier starts, so that a single folder reads like one run. Online, W&B keeps its points and
-    receives the missing ones: points past the checkpoint stay, and the same steps are not sent
-    again.
+    training step. Offline, every start rewrites the whole run from metrics.jsonl and removes the
+    folders of earlier starts, so that a single folder reads like one run. Online, W&B keeps its
+    points and receives the missing ones: points past the checkpoint stay, and the same steps are
+    not sent again.
     """
 
     def __init__(

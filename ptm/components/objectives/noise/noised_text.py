@@ -2,8 +2,7 @@
 
 All functions work on ragged arrays: the tokens of many examples one after another, as in
 `ptm.data.examples.TokenSpans`. Randomness is an argument: `keys` (one stream per example), so that
-an
-example with a given key is noised alike in any batch. Start and end tokens are added later.
+an example with a given key is noised alike in any batch. Start and end tokens are added later.
 """
 
 from __future__ import annotations

@@ -55,8 +55,7 @@ def fixed(
     """Options that every model of the family has, and options that its config can express.
 
     `embedding`: fixed options of both embeddings. `expressible`: embedding options that the config
-    can
-    express beside `positions` and `scaled`.
+    can express beside `positions` and `scaled`.
     """
     return FamilyOptions(
         stack={"norm_position": norm_position, "norm_epsilon": EPSILON},

@@ -137,8 +137,7 @@ def unsupported_option(part: Config, name: str, *, expressible: Collection[str])
     """The first option of `part` that the family cannot express, as a reason; None without any.
 
     `expressible`: options that the family's config can express. All others must have their
-    defaults, so
-    an option added later is unsupported until a family lists it.
+    defaults, so an option added later is unsupported until a family lists it.
     """
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
