@@ -28,9 +28,7 @@ class GatedConvolution(nn.Module):
         self.kernel_size = kernel_size
         # The last of the K steps is the token itself, as in torch.nn.Conv1d.
         self.weight = nn.Parameter(torch.empty(2 * output_size, kernel_size, input_size))
-        self.register_parameter(
-            "bias", nn.Parameter(torch.empty(2 * output_size)) if bias else None
-        )
+        self.bias = nn.Parameter(torch.empty(2 * output_size)) if bias else None
 
     def forward(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
         """(B, T, C), ids (B, T) -> (B, T, D)."""

@@ -87,7 +87,8 @@ class RecurrentLayer(nn.Module):
             states = self._zeros(hidden, hidden.shape[0])
         output, last = self._call(hidden, None, states)
         self._cache(example_ids, last)
-        return output
+        # torch returns a view of (T, B, D), which a pipeline stage cannot send.
+        return output.contiguous()
 
     def _run_sequences(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
         """Run the sequences of all rows as one packed sequence."""
@@ -105,7 +106,7 @@ class RecurrentLayer(nn.Module):
         if self.state_cache is not None:
             final = layout.last.to(device)
             self._cache(example_ids, tuple(state.index_select(1, final) for state in last))
-        return packed.index_select(0, layout.place.to(device)).unflatten(0, hidden.shape[:2])
+        return packed.index_select(0, layout.place.to(device)).view(*hidden.shape[:2], -1)
 
     def _call(
         self, data: Tensor, batch_sizes: Tensor | None, states: tuple[Tensor, ...]

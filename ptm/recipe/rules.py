@@ -52,7 +52,8 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
             "model.attention_dropout",
             f"an encoder of type {encoder.type} has no attention. Remove attention_dropout.",
         )
-    if recipe.model.init.residual_scaling and not encoder.residual_outputs():
+    branches = encoder.residual_outputs() or recipe.model.decoder is not None
+    if recipe.model.init.residual_scaling and not branches:
         yield Problem(
             "model.init.residual_scaling",
             f"an encoder of type {encoder.type} has no residual branches. Set "

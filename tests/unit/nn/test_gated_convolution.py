@@ -28,6 +28,7 @@ def by_the_paper(layer: GatedConvolution, example: Tensor) -> Tensor:
         total = torch.zeros(2 * width)
         for back in range(min(KERNEL, at + 1)):
             total = total + layer.weight[:, KERNEL - 1 - back] @ example[at - back]
+        assert layer.bias is not None
         total = total + layer.bias
         rows.append(total[:width] * torch.sigmoid(total[width:]))
     return torch.stack(rows)

@@ -83,7 +83,7 @@ def test_a_packed_row_has_torchs_outputs_and_gradients_of_each_example(
     alone = hidden.detach().clone().requires_grad_()
     weights = torch.randn(*IDS.shape, WIDTHS[1]) * (IDS > 0)[..., None]
     found = layer(hidden, IDS)
-    (found * weights).sum().backward()  # type: ignore[no-untyped-call]
+    (found * weights).sum().backward()
     expected = torch.zeros_like(found)
     for row, ids in enumerate(IDS):
         for begin, end in spans(ids):
@@ -102,6 +102,8 @@ def test_rows_of_one_example_are_torchs(cell: Cell, bidirectional: bool) -> None
     layer, hidden = layer_of(cell, bidirectional=bidirectional), torch.randn(3, 7, WIDTHS[0])
     found = layer(hidden, torch.ones(3, 7, dtype=torch.int64))
     torch.testing.assert_close(found, of_torch(layer)(hidden)[0], rtol=0, atol=1e-6)
+    # Pipeline stages send contiguous tensors only.
+    assert found.is_contiguous()
 
 
 @pytest.mark.parametrize("cell", CELLS)
