@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ptm.components.objectives.base import Prompt
 from ptm.data.placement import DECODER
 from ptm.model.plain_model import PlainModel
-from ptm.nn.key_value_cache import KeyValueCache, use_cache
+from ptm.nn.key_value_cache import Cache, use_cache
 
 # B: rows, one per text; T: tokens per row; V: vocabulary size.
 
@@ -66,7 +66,7 @@ class Continuation:
     """A batch of texts in generation: what the model has read, and logits of the next token."""
 
     model: PlainModel
-    caches: Sequence[KeyValueCache]
+    caches: Sequence[Cache]
     given: Mapping[str, Tensor]
     """Fixed inputs: the encoder's output and example ids of an encoder-decoder, else empty."""
     next_position: Tensor

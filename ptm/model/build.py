@@ -62,4 +62,5 @@ def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
 
 def _encoder_operations(model: ModelBlock, vocabulary_size: int) -> tuple[Operation, ...]:
     shape = model.shape(vocabulary_size)
-    return (*model.embedding.operations(shape), *model.encoder.operations(shape))
+    read = model.encoder.embedding_shape(shape)
+    return (*model.embedding.operations(read), *model.encoder.operations(shape))

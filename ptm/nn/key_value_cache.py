@@ -1,4 +1,4 @@
-"""A cache of the keys and values of earlier tokens, for generation token by token."""
+"""Caches for generation token by token: keys and values of earlier tokens, or the last state."""
 
 from __future__ import annotations
 
@@ -55,26 +55,65 @@ class KeyValueCache:
         self._seen = tuple(tensor.index_select(0, rows) for tensor in self._seen)
 
 
+class StateCache:
+    """The last state of one recurrent or convolutional module: tensors (B, …) of any kind."""
+
+    def __init__(self) -> None:
+        self.content: tuple[Tensor, ...] = ()
+        """The tensors last given to `replace`."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no state is cached yet."""
+        return not self.content
+
+    def replace(self, *state: Tensor) -> None:
+        """Cache `state` instead of the earlier one."""
+        self.content = state
+
+    def reorder(self, rows: Tensor) -> None:
+        """Replace the rows by those at indices `rows` (B), as a beam search does."""
+        self.content = tuple(tensor.index_select(0, rows) for tensor in self.content)
+
+
+Cache = KeyValueCache | StateCache
+
+
 @runtime_checkable
 class SupportsCache(Protocol):
-    """A module that can use a cache."""
+    """A module that can use a cache of keys and values."""
 
     cache: KeyValueCache | None
     """The cache in use; None to process every call by itself."""
 
 
+@runtime_checkable
+class SupportsStateCache(Protocol):
+    """A module that can continue from a cached state."""
+
+    state_cache: StateCache | None
+    """The cache in use; None to process every call by itself."""
+
+
 @contextmanager
-def use_cache(model: nn.Module) -> Iterator[Sequence[KeyValueCache]]:
-    """Context manager: all attention of `model` also attends to the tokens of earlier calls in it.
+def use_cache(model: nn.Module) -> Iterator[Sequence[Cache]]:
+    """Context manager: every call of `model` in it continues the tokens of the earlier calls.
 
     Yields the caches, one per module.
     """
-    modules = [module for module in model.modules() if isinstance(module, SupportsCache)]
-    caches = [KeyValueCache() for _ in modules]
-    for module, cache in zip(modules, caches, strict=True):
-        module.cache = cache
+    attending = [module for module in model.modules() if isinstance(module, SupportsCache)]
+    stateful = [module for module in model.modules() if isinstance(module, SupportsStateCache)]
+    caches: list[Cache] = []
+    for module in attending:
+        module.cache = KeyValueCache()
+        caches.append(module.cache)
+    for other in stateful:
+        other.state_cache = StateCache()
+        caches.append(other.state_cache)
     try:
         yield caches
     finally:
-        for module in modules:
+        for module in attending:
             module.cache = None
+        for other in stateful:
+            other.state_cache = None

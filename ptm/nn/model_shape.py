@@ -12,6 +12,8 @@ NormKind = Literal["layer", "rms"]
 Visibility = Literal["full", "causal", "prefix"]
 """`prefix`: causal, except that all tokens of an example attend to its whole first text (Dong et
 al. 2019)."""
+Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
+"""The kinds of recurrent cells."""
 SinusoidalOrder = Literal["halves", "interleaved", "uer"]
 
 PREFIX_SEGMENT = 1

@@ -46,6 +46,19 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
             f'"{objective.type}" needs model.encoder.visibility: '
             f"{' or '.join(objective.visibilities)}, but the visibility is {encoder.visibility}.",
         )
+    attends = encoder.has_attention or recipe.model.decoder is not None
+    if recipe.model.attention_dropout is not None and not attends:
+        yield Problem(
+            "model.attention_dropout",
+            f"an encoder of type {encoder.type} has no attention. Remove attention_dropout.",
+        )
+    branches = encoder.residual_outputs() or recipe.model.decoder is not None
+    if recipe.model.init.residual_scaling and not branches:
+        yield Problem(
+            "model.init.residual_scaling",
+            f"an encoder of type {encoder.type} has no residual branches. Set "
+            "residual_scaling: false.",
+        )
     if objective.needs_decoder != (recipe.model.decoder is not None):
         yield Problem(
             "model.decoder",
@@ -171,6 +184,13 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
 
 def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Problem]:
     if engine.attention != "flex":
+        return
+    if not model.encoder.has_attention:
+        yield Problem(
+            "engine.attention",
+            f"flex is a kernel of self-attention, which an encoder of type {model.encoder.type} "
+            "does not have. Set engine.attention: sdpa.",
+        )
         return
     dropout = model.dropout if model.attention_dropout is None else model.attention_dropout
     if dropout > 0:

@@ -37,7 +37,8 @@ class EmbeddingConfig(Config):
     """
     size: PositiveInt | None = None
     """Width of the embedding, if it differs from the encoder's hidden_size. The sum is projected to
-    hidden_size."""
+    hidden_size, except for recurrent and convolutional encoders, whose first layer reads any width.
+    """
     positions: PositiveInt = 512
     """Rows of the position table. Without a position table, the maximum length that an export
     declares."""

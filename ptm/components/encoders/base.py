@@ -19,8 +19,9 @@ class Encoder(Config):
     """Which tokens of its example a token may attend to."""
 
     supports_packing: ClassVar[bool]
-    """Whether examples packed into one row do not influence each other (possible with attention,
-    not with recurrence)."""
+    """Whether examples packed into one row do not influence each other."""
+    has_attention: ClassVar[bool] = True
+    """Whether there is attention, which engine.attention and model.attention_dropout refer to."""
 
     if TYPE_CHECKING:
         # Fields that every encoder declares with its own defaults; embedding and head follow them.
@@ -29,9 +30,16 @@ class Encoder(Config):
         norm_epsilon: PositiveFloat
         bias: bool
 
+    def embedding_shape(self, shape: ModelShape) -> ModelShape:
+        """The shape of the embedding; its hidden_size is the width that the first layer reads."""
+        return shape
+
     @abstractmethod
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
-        """The operations hidden (B, T, D), example_ids (B, T) -> hidden (B, T, D)."""
+        """The operations hidden (B, T, W), example_ids (B, T) -> hidden (B, T, D).
+
+        W is the hidden_size of `embedding_shape`: D, or the width of the embedding.
+        """
 
     @abstractmethod
     def residual_outputs(self) -> tuple[str, ...]:
@@ -40,4 +48,5 @@ class Encoder(Config):
     @property
     @abstractmethod
     def residual_branches(self) -> int:
-        """The number of branches that add to the residual stream (2 per transformer layer)."""
+        """The number of branches that add to the residual stream (2 per transformer layer),
+        at least 1."""

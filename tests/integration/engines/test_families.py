@@ -28,16 +28,28 @@ RECIPES = {
     if path.parent.name != "quickstart"
 }
 # Recipes with the plan of another recipe, or that differ in masking only.
-_LIKE_OTHERS = ("bert-wwm", "spanbert", "ernie", "xlm-roberta", "gpt-", "t5-v1.1", "pegasus")
+_LIKE_OTHERS = (
+    *("bert-wwm", "spanbert", "ernie", "xlm-roberta", "gpt-", "t5-v1.1", "pegasus"),
+    *("rnn", "gru"),
+)
 _OTHERWISE_MASKED = ("-static", "-uer", "-words", "-bpe", "-lead", "-random", "-geometric")
 VARIANTS = [
     name for name in RECIPES if name.startswith(_LIKE_OTHERS) or name.endswith(_OTHERWISE_MASKED)
 ]
 KINDS = [name for name in RECIPES if name not in VARIANTS]
 # By default each kind of plan is trained once on two ranks: at ZeRO 3, in stages, or (t5) both.
-AT_ZERO3 = ["albert-tiny", "bart-tiny", "distilbert-tiny", "llama-tiny", "t5-tiny"]
+AT_ZERO3 = [
+    *("albert-tiny", "bart-tiny", "distilbert-tiny", "llama-tiny", "lstm-tiny", "t5-tiny"),
+]
 IN_STAGES = [
-    *("bert-tiny", "gpt2-tiny", "modernbert-tiny", "prefixlm-tiny", "realformer-tiny"),
+    *(
+        "bert-tiny",
+        "gated-cnn-tiny",
+        "gpt2-tiny",
+        "modernbert-tiny",
+        "prefixlm-tiny",
+        "realformer-tiny",
+    ),
     *("t5-tiny", "translation-tiny"),
 ]
 CROSSES_STAGES = [name for name in RECIPES if not name.startswith("distil")]

@@ -24,6 +24,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "seq2seq": {"encoder": STACK, "decoder": STACK},
     "bart": {"encoder": STACK, "decoder": STACK},
     "mlm": {"encoder": STACK},
+    "lstm": {"encoder": {"type": "lstm", "layers": 2, "hidden_size": 32}},
+    "gated_cnn": {"encoder": {"type": "gated_cnn", "layers": 3, "hidden_size": 32}},
 }
 
 
@@ -31,7 +33,8 @@ MODELS: dict[str, dict[str, Any]] = {
 def sources(tmp_path_factory: pytest.TempPathFactory, bundled_vocab: Path) -> Path:
     """A folder with one model per objective, with random weights."""
     folder = tmp_path_factory.mktemp("writers")
-    for objective, model in MODELS.items():
+    for kind, model in MODELS.items():
+        objective = "lm" if kind in ("lstm", "gated_cnn") else kind
         blocks = {
             "tokenizer": {"type": "wordpiece", "vocab": str(bundled_vocab)},
             "model": {"embedding": {"positions": 40}, **model},
@@ -50,11 +53,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory, bundled_vocab: Path) -> Pa
             vocabulary_size=recipe.tokenizer.load().vocabulary.size,
             outputs=("logits",),
         )
-        write_model(folder / objective, blocks, random_weights(plan))
+        write_model(folder / kind, blocks, random_weights(plan))
     return folder
 
 
-WRITERS = ["lm", "prefixlm", "seq2seq", "bart"]
+WRITERS = ["lm", "prefixlm", "seq2seq", "bart", "lstm", "gated_cnn"]
 
 
 @pytest.mark.parametrize("kind", WRITERS)

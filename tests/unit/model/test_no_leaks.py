@@ -15,7 +15,7 @@ from ptm.recipe import Recipe, load_recipe
 from tests.support.small_runs import PROJECT
 
 VOCABULARY, LENGTH = 90, 24
-STACKS = ("gpt", "gpt2", "llama", "prefixlm")
+STACKS = ("gpt", "gpt2", "llama", "prefixlm", "rnn", "lstm", "gru", "gated-cnn")
 WITH_DECODERS = ("t5", "t5-v1.1", "bart", "pegasus", "translation")
 # Three examples, then padding: (begin, begin of the target in a prefix model, end) of each.
 EXAMPLES = ((0, 4, 9), (9, 11, 16), (16, 18, 21))
