@@ -26,8 +26,9 @@ class GatedConvolution(nn.Module):
     def __init__(self, input_size: int, output_size: int, *, kernel_size: int, bias: bool) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        # The last of the K steps is the token itself, as in torch.nn.Conv1d.
-        self.weight = nn.Parameter(torch.empty(2 * output_size, kernel_size, input_size))
+        # A matrix (2D, K C), so that optimizers treat it as one. The last of the K steps is the
+        # token itself, as in torch.nn.Conv1d.
+        self.weight = nn.Parameter(torch.empty(2 * output_size, kernel_size * input_size))
         self.bias = nn.Parameter(torch.empty(2 * output_size)) if bias else None
 
     def forward(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
@@ -41,9 +42,7 @@ class GatedConvolution(nn.Module):
             * (ids[:, step : step + tokens] == example_ids)[..., None]
             for step in range(self.kernel_size)
         ]
-        value, gate = F.linear(torch.cat(steps, dim=-1), self.weight.flatten(1), self.bias).chunk(
-            2, dim=-1
-        )
+        value, gate = F.linear(torch.cat(steps, dim=-1), self.weight, self.bias).chunk(2, dim=-1)
         return value * gate.sigmoid()
 
     def _with_earlier(self, hidden: Tensor, example_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,12 @@ def block_of() -> GatedConvolutionBlock:
 def by_the_paper(layer: GatedConvolution, example: Tensor) -> Tensor:
     """(X * W + b) x sigmoid(X * V + c) (equation 1) of one example (T, C), zeros before it."""
     width = len(layer.weight) // 2
+    steps = layer.weight.view(2 * width, KERNEL, -1)
     rows = []
     for at in range(len(example)):
         total = torch.zeros(2 * width)
         for back in range(min(KERNEL, at + 1)):
-            total = total + layer.weight[:, KERNEL - 1 - back] @ example[at - back]
+            total = total + steps[:, KERNEL - 1 - back] @ example[at - back]
         assert layer.bias is not None
         total = total + layer.bias
         rows.append(total[:width] * torch.sigmoid(total[width:]))
@@ -69,7 +70,9 @@ def test_the_weight_is_that_of_torchs_convolution() -> None:
     layer = block_of().first
     hidden = torch.randn(2, 9, WIDTH)
     padded = nn.functional.pad(hidden.transpose(1, 2), (KERNEL - 1, 0))
-    both = nn.functional.conv1d(padded, layer.weight.transpose(1, 2), layer.bias)
+    both = nn.functional.conv1d(
+        padded, layer.weight.view(len(layer.weight), KERNEL, -1).transpose(1, 2), layer.bias
+    )
     value, gate = both.transpose(1, 2).chunk(2, dim=-1)
     found = layer(hidden, torch.ones(2, 9, dtype=torch.int64))
     torch.testing.assert_close(found, value * gate.sigmoid(), rtol=0, atol=1e-6)

@@ -33,9 +33,9 @@ def plan_of(block: ModelBlock) -> Plan:
 def test_one_layer_reads_the_embedding_and_two_are_in_each_block() -> None:
     shapes = plan_of(block_of()).parameter_shapes
     layers = {name: shape for name, shape in shapes.items() if name.startswith("encoder_")}
-    weight, bias = (48, 4, 24), (48,)
+    weight, bias = (48, 4 * 24), (48,)
     assert layers == {
-        "encoder_00.weight": (48, 4, 16),
+        "encoder_00.weight": (48, 4 * 16),
         "encoder_00.bias": bias,
         **{
             f"encoder_{block:02}.{layer}.{name}": shape
@@ -49,7 +49,7 @@ def test_one_layer_reads_the_embedding_and_two_are_in_each_block() -> None:
 
 def test_kernel_size_and_bias_change_the_shapes() -> None:
     shapes = plan_of(block_of(kernel_size=3, bias=False)).parameter_shapes
-    assert shapes["encoder_01.second.weight"] == (48, 3, 24)
+    assert shapes["encoder_01.second.weight"] == (48, 3 * 24)
     assert not [name for name in shapes if name.endswith("bias")]
 
 
