@@ -291,7 +291,7 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.parametrize("command", ["validate RECIPE --inputs", "train"])
+@pytest.mark.parametrize("command", ["validate --inputs", "train"])
 @pytest.mark.parametrize("lacking", LACKING)
 def test_missing_requirements_of_nvme_offload_are_named_before_anything_starts(
     runs: Runs,
