@@ -15,6 +15,7 @@ from ptm.component import Config
 from ptm.errors import UserError
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.former_keys import FORMAT, FORMAT_KEY, convert, take_format
+from ptm.recipe.keys import has_key
 from ptm.recipe.model_recipe import ModelRecipe
 from ptm.recipe.rules import problems
 from ptm.recipe.source import Key, RecipeSource, is_text
@@ -74,7 +75,7 @@ def _validated(source: RecipeSource, kind: type[C]) -> C:
     try:
         recipe = kind.model_validate(source.data)
     except ValidationError as error:
-        sentences = [_sentence(dict(item), source) for item in error.errors()]
+        sentences = [_sentence(item, source, kind) for item in _specific(error)]
         raise UserError("\n".join(dict.fromkeys(sentences))) from error
     found = [
         f"{source.where(tuple(p.path.split('.')))}{p.path}: {p.sentence}" for p in problems(recipe)
@@ -84,14 +85,27 @@ def _validated(source: RecipeSource, kind: type[C]) -> C:
     return recipe
 
 
-def _sentence(error: dict[str, Any], source: RecipeSource) -> str:
+def _specific(error: ValidationError) -> list[dict[str, Any]]:
+    """The errors, without "not a string" for a block or a list, where that is allowed too."""
+    items = [dict(item) for item in error.errors()]
+    blocks = [
+        i for i in items if i["type"] == "string_type" and isinstance(i["input"], dict | list)
+    ]
+    return [item for item in items if item not in blocks] or items
+
+
+def _sentence(error: dict[str, Any], source: RecipeSource, recipe: type[Config]) -> str:
     """One pydantic error as `file:line: dotted.path: what was wrong`."""
     key = _written_path(error["loc"], source.data)
     context = error.get("ctx", {})
+
+    def exists(dotted: str) -> bool:
+        return has_key(recipe, source.data, dotted.split("."))
+
     kind = error["type"]
     if kind == "unknown_key":
         key = (*key, context["key"])
-        what = f"unknown key.{key_hint(_names(key), context['known'])}"
+        what = f"unknown key.{key_hint(_names(key), context['known'], exists=exists)}"
     elif kind == "union_tag_invalid":
         key = (*key, context["discriminator"].strip("'"))
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
@@ -111,7 +125,8 @@ def _sentence(error: dict[str, Any], source: RecipeSource) -> str:
     else:
         message = error["msg"].removeprefix("Value error, ")
         given = "" if kind == "value_error" else f"{_shown(error['input'])}: "
-        what = f"{given}{message[0].lower()}{message[1:]}".rstrip(".") + "."
+        what = f"{given}{message[0].lower()}{message[1:]}"
+        what = what if what.endswith("?") else what.rstrip(".") + "."
     dotted = ".".join(str(part) for part in key) or "the recipe"
     return f"{source.where(key)}{dotted}: {what}"
 
@@ -124,7 +139,12 @@ def _written_path(location: Sequence[str | int], data: Any) -> Key:
         inside = _inside(value, part)
         if inside is not _ABSENT:
             value = inside
-        elif isinstance(value, dict) and index == len(location) - 1 and not _is_tag(part, value):
+        elif (
+            isinstance(value, dict)
+            and index == len(location) - 1
+            and not _is_tag(part, value)
+            and not _is_type_name(part)
+        ):
             path.append(part)
             break
         else:
@@ -149,6 +169,11 @@ def _inside(data: Any, part: str | int) -> Any:
     if isinstance(data, list) and isinstance(part, int) and part < len(data):
         return data[part]
     return _ABSENT
+
+
+def _is_type_name(part: str | int) -> bool:
+    """Whether pydantic put a member of a union into the location: `str`, `tuple[str, ...]`."""
+    return isinstance(part, str) and (part in ("str", "int", "float", "bool") or "[" in part)
 
 
 def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:

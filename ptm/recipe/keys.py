@@ -5,7 +5,7 @@ Used by the messages about unknown keys and by the generated reference (docs/rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -60,6 +60,45 @@ def choices_of(annotation: Any) -> Iterator[str]:
     for argument in get_args(annotation):
         if not (isinstance(argument, type) and issubclass(argument, Config)):
             yield from choices_of(argument)
+
+
+def has_key(config: type[Config], data: Any, path: Sequence[str]) -> bool:
+    """Whether the config can have the key at `path`, given the types that `data` chooses.
+
+    Optional blocks of the source's counterpart (`target_tokenizer`, `target_embedding`) and
+    `init_from` count only if `data` has them.
+    """
+    kinds: list[type[Config]] = [config]
+    for index, part in enumerate(path):
+        fields = [kind.model_fields[part] for kind in kinds if part in kind.model_fields]
+        if not fields or index == len(path) - 1:
+            return bool(fields)
+        data = data.get(part) if isinstance(data, dict) else None
+        if data is None and part in _ONLY_IF_GIVEN:
+            return False
+        kinds = [
+            kind
+            for field in fields
+            for kind, _ in configs_in(field.annotation)
+            if _fits(kind, data)
+        ]
+    return False
+
+
+_ONLY_IF_GIVEN = ("target_tokenizer", "target_embedding", "init_from", "decoder")
+_DISCRIMINATORS = ("type", "unit", "spans", "lengths")
+
+
+def _fits(kind: type[Config], data: Any) -> bool:
+    """Whether a block of the recipe may be of this config, as far as its discriminators tell."""
+    for tag in _DISCRIMINATORS:
+        field = kind.model_fields.get(tag)
+        if field is None or get_origin(field.annotation) is not Literal:
+            continue
+        value = data.get(tag) if isinstance(data, dict) else None
+        if value is not None and value not in get_args(field.annotation):
+            return False
+    return True
 
 
 @cache

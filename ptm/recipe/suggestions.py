@@ -6,11 +6,11 @@ command lines, Megatron, torchtitan, PyTorch Lightning and DeepSpeed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ptm.errors import closest
 from ptm.recipe.former_keys import RENAMED_KEYS, RENAMED_VALUES
-from ptm.recipe.keys import recipe_keys
+from ptm.recipe.keys import configs_in, recipe_keys
 
 _ENCODER = "model.encoder"
 _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
@@ -52,7 +52,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "train.steps": ("max_steps", "total_steps", "train_iters", "num_steps", "num_iterations"),
     "train.freeze": ("freeze_layers", "frozen", "freeze_parameters"),
     "train.early_stopping.patience": ("early_stopping_patience", "earlystop"),
-    "train.early_stopping.min_delta": ("early_stopping_threshold",),
+    "train.early_stopping.min_delta": ("early_stopping_threshold", "minimum_change"),
     "init_from": (
         *("pretrained_model_path", "pretrained_model_name_or_path", "model_name_or_path"),
         *("from_pretrained", "load", "load_path", "checkpoint_path", "pretrained"),
@@ -67,8 +67,14 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     ),
     "checkpoint.keep": ("save_total_limit", "keep_last", "keep_latest_k"),
     "checkpoint.best": ("metric_for_best_model", "load_best_model_at_end", "best_metric"),
-    "checkpoint.async_save": ("async_mode", "async_checkpoint", "save_async"),
-    "tracking.log_every": ("logging_steps", "log_interval", "report_steps", "log_freq"),
+    "checkpoint.async_save": ("async_mode", "async_checkpoint", "save_async", "write_behind"),
+    "tracking.log_every": (
+        "logging_steps",
+        "log_interval",
+        "report_steps",
+        "log_freq",
+        "report_every",
+    ),
     "tracking.evaluate_every": ("eval_steps", "eval_interval", "eval_every", "evaluation_steps"),
     "tracking.wandb.project": ("wandb_project", "project_name"),
     # Engine
@@ -334,10 +340,18 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 """Dotted path -> value of another tool -> value of this project."""
 
 
-def key_hint(path: Sequence[str], known: Iterable[str]) -> str:
+def any_key(dotted: str) -> bool:
+    """Whether a recipe can have the key."""
+    return dotted in recipe_keys()
+
+
+def key_hint(
+    path: Sequence[str], known: Iterable[str], *, exists: Callable[[str], bool] = any_key
+) -> str:
     """What to write instead of the unknown key at `path`: a sentence that begins with a space.
 
-    `known` are the keys of the block that the key was found in. The first that applies: the new
+    `known` are the keys of the block that the key was found in. `exists`: whether the recipe can
+    have a key, with the types that it chooses. The first that applies: the new
     name of a former key, the key of the same meaning, the key of that name in another block, a key
     of the block with almost the same letters, all keys of the block.
     """
@@ -346,9 +360,9 @@ def key_hint(path: Sequence[str], known: Iterable[str]) -> str:
     renamed = RENAMED_KEYS.get(dotted)
     if renamed in choices:
         return f' It is called "{".".join((*path[:-1], renamed))}" now.'
-    misspelled = closest(name, choices)
-    found = _same_meaning(path, choices) or (
-        "" if misspelled else _elsewhere(path[:-1], name) or ""
+    misspelled = closest(name.lower().replace("-", "_"), choices)
+    found = _same_meaning(path, choices, exists) or (
+        "" if misspelled else _elsewhere(path[:-1], name, exists) or ""
     )
     if found:
         return found
@@ -367,13 +381,15 @@ def value_hint(path: Sequence[str], value: str, known: Iterable[str]) -> str:
     same = _VALUES.get(dotted, {}).get(value.lower())
     if same is not None:
         return f" The nearest is {same}."
-    misspelled = closest(value, choices)
+    misspelled = closest(value.lower(), choices)
     if misspelled:
         return f' Did you mean "{misspelled}"?'
     return f" Choose one of: {', '.join(choices)}." if choices else ""
 
 
-def _same_meaning(path: Sequence[str], choices: Sequence[str]) -> str | None:
+def _same_meaning(
+    path: Sequence[str], choices: Sequence[str], exists: Callable[[str], bool]
+) -> str | None:
     """The key that has the meaning of another tool's `path[-1]`."""
     name = path[-1].lower().replace("-", "_")
     targets = [target for target, names in _SAME_MEANING.items() if name in names]
@@ -382,24 +398,33 @@ def _same_meaning(path: Sequence[str], choices: Sequence[str]) -> str | None:
         # The decoder has most keys of the encoder; a block's own key comes without its path.
         if last in choices and (path[0] == block[0] if len(path) > 1 else not block):
             return f' Did you mean "{last}"?'
+    existing = [target for target in targets if exists(target)]
+    if existing:
+        return f' Did you mean "{existing[0]}"?'
     if targets:
-        return f' Did you mean "{targets[0]}"?'
+        return f' "{targets[0]}" has this meaning, but not with the types chosen in this recipe.'
     for sentence, names in _OTHERWISE.items():
         if name in names:
             return f" {sentence}"
     return None
 
 
-def _elsewhere(block: Sequence[str], name: str) -> str | None:
+def _elsewhere(block: Sequence[str], name: str, exists: Callable[[str], bool]) -> str | None:
     """The key of the same name in another block; of several, the least deep one."""
     here = ".".join(block)
     paths = [
         dotted
         for dotted, key in recipe_keys().items()
-        if key.path[-1] == name and ".".join(key.path[:-1]) != here and name != "type"
+        if key.path[-1] == name
+        and ".".join(key.path[:-1]) != here
+        and name != "type"
+        # A block of the recipe shares its name with a key by chance: `tokenizer.model`.
+        and (len(key.path) > 1 or not any(True for _ in configs_in(key.field.annotation)))
+        and exists(dotted)
     ]
     if not paths:
         return None
     # `init_from.layers` chooses layers of another model; the model's own key is the likelier one.
     likeliest = min(paths, key=lambda one: (one.startswith("init_from"), one.count(".")))
-    return f' Did you mean "{likeliest}"?'
+    level = "" if "." in likeliest else "the top-level key "
+    return f' Did you mean {level}"{likeliest}"?'

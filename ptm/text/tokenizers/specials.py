@@ -15,7 +15,6 @@ BERT_SPECIALS = {
     "mask": "[MASK]",
 }
 ROBERTA_SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_FALLBACK_NAMES = {role: (other,) for other, role in COUNTERPARTS.items()}
 
 
 def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
@@ -23,16 +22,15 @@ def special_roles(named: Mapping[str, Any]) -> dict[str, str]:
 
     Without `cls_token`, role `cls` is the `bos_token`; without `sep_token`, `sep` is `eos_token`.
     """
-    roles = {}
-    for role in ROLES:
-        for name in (role, *_FALLBACK_NAMES.get(role, ())):
-            value = named.get(f"{name}_token")
-            # transformers writes a token as a string or as an object with the string in `content`.
-            token = value.get("content") if isinstance(value, dict) else value
-            if isinstance(token, str):
-                roles[role] = token
-                break
-    return roles
+    found = {role: _token(named, role) for role in (*ROLES, *COUNTERPARTS)}
+    return with_counterparts({role: token for role, token in found.items() if token is not None})
+
+
+def _token(named: Mapping[str, Any], role: str) -> str | None:
+    value = named.get(f"{role}_token")
+    # transformers writes a token as a string or as an object with the string in `content`.
+    token = value.get("content") if isinstance(value, dict) else value
+    return token if isinstance(token, str) else None
 
 
 def with_counterparts(named: Mapping[str, str]) -> dict[str, str]:

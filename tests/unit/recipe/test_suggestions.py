@@ -23,7 +23,11 @@ KEYS = [
     ("train.warmup_steps=100", '"schedule.warmup"'),
     ("schedule.warmup_ratio=0.1", '"warmup"'),
     ("warmup=0.1", '"schedule.warmup"'),
-    ("schedule.min_lr=1e-5", '"schedule.floor"'),
+    ("schedule.min_lr=1e-5", '"schedule.floor" has this meaning, but not with the types chosen'),
+    ("train.seed=1", 'Did you mean the top-level key "seed"?'),
+    ("tokenizer.model=x.model", "Keys of this block: "),
+    ("train.report_every=5", '"tracking.log_every"'),
+    ("model.embedding.SEGMENTS=2", '"segments"'),
     ("train.batch_size=32", '"global_batch_size"'),
     ("per_device_train_batch_size=8", '"train.micro_batch_size"'),
     ("train.train_micro_batch_size_per_gpu=8", '"micro_batch_size"'),
@@ -119,6 +123,21 @@ def test_a_value_of_another_tool_suggests_the_nearest_one(
     key, value = override.split("=")
     sentence = error_of(override)
     assert f'{key}: "{value}" is not supported. {expected}' in sentence
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("init_from={source: runs/m, layer: [1]}", "init_from.layer"),
+        ("tokenizer.special_tokens={bos: 5}", "tokenizer.special_tokens.bos"),
+        ("data.corpus=[1]", "data.corpus.0"),
+    ],
+)
+def test_the_path_of_an_error_holds_no_type_names(
+    error_of: ErrorOf, override: str, path: str
+) -> None:
+    for sentence in error_of(override).splitlines():
+        assert f": {path}: " in sentence
 
 
 def test_letters_alone_suggest_nothing() -> None:
