@@ -90,7 +90,7 @@ _DISCRIMINATORS = ("type", "unit", "spans", "lengths")
 
 
 def _fits(kind: type[Config], data: Any) -> bool:
-    """Whether a block of the recipe may be of this config, as far as its discriminators tell."""
+    """Whether a block of the recipe may be of this config, judged by its discriminators."""
     for tag in _DISCRIMINATORS:
         field = kind.model_fields.get(tag)
         if field is None or get_origin(field.annotation) is not Literal:
