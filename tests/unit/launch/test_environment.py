@@ -76,7 +76,7 @@ def test_the_env_file_takes_precedence_and_may_have_empty_lines(tmp_path: Path) 
 def test_an_invalid_line_of_the_env_file_is_reported_with_its_number(tmp_path: Path) -> None:
     (tmp_path / ".deepspeed_env").write_text("A=1\nB\n")
 
-    with pytest.raises(UserError, match=r"\.deepspeed_env, line 2"):
+    with pytest.raises(UserError, match=r"\.deepspeed_env:2: "):
         forwarded({})
 
 
