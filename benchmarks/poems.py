@@ -19,8 +19,7 @@ from ptm.data.documents import held_out_documents
 from ptm.inference.decoding import Sampling
 from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import PackedDataset
-from ptm.train.inputs import evaluation_rows
+from ptm.loading.rows import PackedDataset, open_evaluation_rows
 
 LINES = 3
 _ENDS = re.compile("[，。？！；]")
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source = open_source(parsed.source)
     generator = Generator(source)
     recipe = source.recipe(parsed.overrides)
-    rows = evaluation_rows(recipe, generator.tokenizer)["eval"]
+    rows = open_evaluation_rows(recipe, generator.tokenizer)["eval"]
     lines = first_lines(rows, generator, share=recipe.data.held_out, count=parsed.count)
     sampling = Sampling(top_p=0.9) if parsed.sample else None
     written = generator.generate(lines, GenerationConfig(longest=40, sampling=sampling))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,8 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         "overrides",
         metavar="KEY=VALUE",
         nargs="*",
-        help="overrides of the recipe, e.g. train.steps=200; values are YAML",
+        help="overrides of the recipe, e.g. train.steps=200; values are YAML, and the last one of "
+        "a key counts",
     )
 
 
@@ -76,18 +76,6 @@ def texts_of(parsed: argparse.Namespace, *, action: str) -> tuple[list[str], lis
     if not texts:
         raise UserError(f"no text to {action} is given. Give TEXT or --file FILE.")
     return texts, places
-
-
-def check_duplicate_overrides(overrides: Iterable[str]) -> None:
-    """Raise UserError if two overrides have the same key."""
-    first: dict[str, str] = {}
-    for word in overrides:
-        key = word.partition("=")[0]
-        if key in first:
-            raise UserError(
-                f'{key} is given twice: "{first[key]}" and "{word}". Remove one of them.'
-            )
-        first[key] = word
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:

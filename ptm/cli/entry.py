@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Protocol, TextIO, cast
 
 from ptm.cli import commands
-from ptm.cli.arguments import check_duplicate_overrides
 from ptm.cli.once import report_error_once
 from ptm.errors import (
     EXIT_DONE,
@@ -54,7 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # With --json, stdout holds nothing but JSON.
     log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
     try:
-        check_duplicate_overrides(getattr(parsed, "overrides", ()))
         return cast(int, parsed.command(parsed))
     except UserError as error:
         report_error_once(f"ptm: {error}", on_all=isinstance(error, SharedError))

@@ -16,6 +16,7 @@ from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel, loaded_model
 from ptm.recipe import DataRecipe, ModelRecipe
 from ptm.text.tokenizers import Tokenizer
+from ptm.text.vocabulary import first_difference
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -78,9 +79,10 @@ def compatible_teacher_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenize
         raise UserError(f"objective.teacher: {error}") from error
     if vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
-            f"objective.teacher: {path}: the teacher's vocabulary ({vocabulary.size} tokens) "
-            f"differs from {tokenizer.config.source} ({tokenizer.vocabulary.size} tokens), so the "
-            "teacher predicts other tokens. Use the teacher's vocabulary in this recipe."
+            f"objective.teacher: {path}: the teacher's vocabulary differs from "
+            f"{tokenizer.config.source} "
+            f"({first_difference(vocabulary.tokens, tokenizer.vocabulary.tokens)}), so the teacher "
+            "predicts other tokens. Use the teacher's vocabulary in this recipe."
         )
     for problem in _incompatibilities(theirs, recipe):
         raise UserError(f"objective.teacher: {path}: {problem}")

@@ -17,11 +17,21 @@ from ptm.data.placement import Placement, place
 from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.recipe import DataRecipe
+from ptm.recipe.data_block import EVAL
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-__all__ = ["TRAIN", "PackedDataset", "open_rows", "open_store", "store_of", "vocabularies_of"]
+__all__ = [
+    "TRAIN",
+    "PackedDataset",
+    "open_evaluation_rows",
+    "open_rows",
+    "open_store",
+    "open_training_rows",
+    "store_of",
+    "vocabularies_of",
+]
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,29 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> Packed
     )
     rows.indexes.at(0)
     return rows
+
+
+def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> PackedDataset:
+    """Open the rows to train on. Raises UserError if the store has none for this recipe."""
+    rows = open_rows(recipe, tokenizer, split=TRAIN)
+    if not len(rows):
+        raise UserError(
+            f'data.store: "{rows.store.folder}" has no examples to train on with data.held_out = '
+            f"{recipe.data.held_out}. Set a smaller value, or use a larger corpus."
+        )
+    return rows
+
+
+def open_evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:
+    """Open the rows of each evaluation set, by name. Raises UserError if one is empty."""
+    found = {}
+    for name in recipe.data.evaluation_names:
+        found[name] = open_rows(recipe, tokenizer, split=name)
+        if not len(found[name]):
+            key, store = store_of(recipe, name)
+            with_share = f" with data.held_out = {recipe.data.held_out}" if name == EVAL else ""
+            raise UserError(f'{key}: "{store}" has no examples to evaluate on{with_share}.')
+    return found
 
 
 def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:

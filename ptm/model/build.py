@@ -9,7 +9,7 @@ from ptm.plan import Operation, Plan
 from ptm.recipe.model_block import ModelBlock
 
 _MEMORY = {"hidden": "memory"}
-"""With a decoder, the encoder's output gets another name, because the head reads `noise_counts`."""
+"""With a decoder, the encoder's output gets another name, because the head reads `hidden`."""
 
 
 def build_plan(
@@ -56,7 +56,7 @@ def head_shape(
 
 
 def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
-    """The plan of embedding and encoder without a head; its output is `noise_counts`."""
+    """The plan of embedding and encoder without a head; its output is `hidden`."""
     return Plan(operations=_encoder_operations(model, vocabulary_size), outputs=("hidden",))
 
 

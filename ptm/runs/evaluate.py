@@ -13,13 +13,12 @@ from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.loading.batches import evaluation_batches
-from ptm.loading.rows import store_of, vocabularies_of
+from ptm.loading.rows import open_evaluation_rows, store_of, vocabularies_of
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.data_block import metric_key
-from ptm.train.inputs import evaluation_rows
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         recipe.objective.type,
     )
     tokenizer = recipe.tokenizer.load()
-    sets = evaluation_rows(recipe, tokenizer)
+    sets = open_evaluation_rows(recipe, tokenizer)
     vocabularies = vocabularies_of(recipe, tokenizer)
     plan = build_plan(
         recipe.model,

@@ -17,11 +17,10 @@ from ptm.data.placement import DECODER
 from ptm.errors import UserError
 from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.base import ModelSource
-from ptm.loading.rows import PackedDataset
+from ptm.loading.rows import PackedDataset, open_evaluation_rows
 from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.recipe.data_block import metric_key
 from ptm.runs.evaluate import recipe_with_store
-from ptm.train.inputs import evaluation_rows
 
 _ROWS_TOGETHER = 16
 _SENTINEL = re.compile(r"<extra_id_\d+>")
@@ -61,7 +60,7 @@ def generation_scores(
         )
     found: dict[str, Any] = {}
     done = 0
-    for name, rows in evaluation_rows(recipe, generator.tokenizer).items():
+    for name, rows in open_evaluation_rows(recipe, generator.tokenizer).items():
         references, written = [], []
         for some in _chunks(_held_out(rows, generator), count):
             references += [example.reference for example in some]

@@ -148,6 +148,14 @@ def _has_capitals(token: str) -> bool:
     return token != token.lower() and not plain
 
 
+def first_difference(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """A phrase for messages: where two different vocabularies, as tokens by id, first differ."""
+    for index, (there, here) in enumerate(zip(theirs, ours, strict=False)):
+        if there != here:
+            return f"token {index} is {there!r} there and {here!r} here"
+    return f"{len(theirs):,} tokens there and {len(ours):,} here"
+
+
 def read_lines(path: str) -> list[str]:
     """Read the lines of a UTF-8 file. Only a newline (or CR LF) ends a line.
 

@@ -12,13 +12,14 @@ from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, PackedDataset, open_rows
+from ptm.loading.rows import PackedDataset, open_evaluation_rows, open_training_rows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
-from ptm.recipe import BatchPlan, DataRecipe, Recipe
+from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.validate import check_parts
+from ptm.train.warm_start.load import check_warm_start
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     config = ds_config(recipe, batch)
     check_parts(recipe)
     if recipe.start is not None:
+        # A Hub model is downloaded here; after that, `check_warm_start` finds it in the cache.
         open_source(recipe.start.source)
+        check_warm_start(recipe, tokenizer)
     lacking = missing_for_offload(config)
     if lacking is not None:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
@@ -56,9 +59,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
             "engine.attention = flex trains only on GPUs, and no GPU is available. "
             "Set engine.attention: sdpa."
         )
-    rows = open_rows(recipe, tokenizer, split=TRAIN)
-    if not len(rows):
-        raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
+    rows = open_training_rows(recipe, tokenizer)
     return TrainingInputs(
         tokenizer=tokenizer,
         plan=build_plan(
@@ -70,17 +71,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
         batch=batch,
         ds_config=config,
         train=rows,
-        evaluation=evaluation_rows(recipe, tokenizer),
+        evaluation=open_evaluation_rows(recipe, tokenizer),
         teachers=open_teachers(recipe, tokenizer),
         steps=total_steps(recipe.train, len(rows)),
     )
-
-
-def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:
-    """Rows of each evaluation set, by name. Raises UserError if one cannot be read or is empty."""
-    found = {}
-    for name in recipe.data.evaluation_names:
-        found[name] = open_rows(recipe, tokenizer, split=name)
-        if not len(found[name]):
-            raise UserError(f"data.evaluation.{name}: the store holds no examples.")
-    return found

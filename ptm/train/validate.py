@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import open_store, store_of
+from ptm.loading.rows import (
+    TRAIN,
+    open_evaluation_rows,
+    open_store,
+    open_training_rows,
+    store_of,
+)
 from ptm.model.build import build_plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
 from ptm.text.corpus import find_corpus
+from ptm.text.tokenizers import Tokenizer
+from ptm.train.run_folder import RunFolder
 
 _PLACEHOLDER_VOCABULARY_SIZE = 1000
 
+_MAX_TOKENS_TO_INDEX = 250_000_000
+"""Without `need_inputs`, the examples of larger stores are not counted, which takes a minute."""
 
-def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
-    """Check a recipe and its inputs; return a sentence for each input missing on this machine.
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of checking a recipe in which no mistake was found."""
+
+    unchecked: tuple[str, ...]
+    """A sentence for each input that is missing on this machine, or that was not opened."""
+    obstacle: str | None
+    """Why `ptm train` would not start now although the recipe is valid: the state of its run."""
+
+
+def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
+    """Check a recipe and all of its inputs that are on this machine.
 
     Raises UserError if anything is wrong, or with `need_inputs`, missing.
     """
@@ -31,8 +53,16 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
         raise UserError("\n".join(missing))
-    _check_files(recipe, verify=need_inputs)
-    return missing
+    missing += _check_files(recipe, whole=need_inputs)
+    return Verdict(tuple(missing), _obstacle(recipe))
+
+
+def _obstacle(recipe: Recipe) -> str | None:
+    try:
+        RunFolder(recipe).check_writable(fresh=False)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def check_parts(recipe: Recipe) -> None:
@@ -51,47 +81,80 @@ def check_parts(recipe: Recipe) -> None:
             stage_bounds(plan, stages, frozen=frozen)
 
 
-def _check_files(recipe: Recipe, *, verify: bool) -> None:
-    """Raise UserError if a file on this machine does not fit. `verify`: compare checksums too."""
+def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
+    """Check what is on this machine; return a sentence for each input that was not opened.
+
+    `whole`: also compare the checksums of the training store, and count the examples of stores of
+    any size. Raises UserError if a file does not fit.
+    """
     target = recipe.target_tokenizer
     if target is not None and target.files_exist:
         of_targets = target.load(key="target_tokenizer").vocabulary
         of_targets.require(recipe.objective.special_roles)
-    if recipe.tokenizer.files_exist:
-        tokenizer = recipe.tokenizer.load()
-        recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
-        if all(Path(file).is_file() for file in recipe.objective.input_files):
-            recipe.objective.with_files(tokenizer)
-        both_here = target is None or target.files_exist
-        if both_here and Path(recipe.data.store).exists():
-            store = open_store(recipe, tokenizer)
-            if verify:
-                store.verify()
-        for name in recipe.data.evaluation or ():
-            if both_here and Path(store_of(recipe, name)[1]).exists():
-                open_store(recipe, tokenizer, split=name)
-        for path in recipe.objective.teacher_sources:
-            if Path(path).exists():
-                from ptm.engines.teachers import compatible_teacher_recipe
+    if not recipe.tokenizer.files_exist:
+        return []
+    tokenizer = recipe.tokenizer.load()
+    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
+    files_exist = all(Path(file).is_file() for file in recipe.objective.input_files.values())
+    if files_exist:
+        recipe.objective.with_files(tokenizer)
+    for path in recipe.objective.teacher_sources:
+        if _is_present(path):
+            from ptm.engines.teachers import compatible_teacher_recipe
 
-                compatible_teacher_recipe(path, recipe, tokenizer)
+            compatible_teacher_recipe(path, recipe, tokenizer)
+    if target is not None and not target.files_exist:
+        return []
+    if recipe.start is not None and _is_present(recipe.start.source):
+        from ptm.train.warm_start.load import check_warm_start
+
+        check_warm_start(recipe, tokenizer)
+    return list(_check_stores(recipe, tokenizer, examples=files_exist, whole=whole))
+
+
+def _check_stores(
+    recipe: Recipe, tokenizer: Tokenizer, *, examples: bool, whole: bool
+) -> Iterator[str]:
+    """Open the stores on this machine; yield a sentence if their examples were not counted."""
+    stores = [
+        open_store(recipe, tokenizer, split=name)
+        for name in (TRAIN, *(recipe.data.evaluation or ()))
+        if Path(store_of(recipe, name)[1]).exists()
+    ]
+    if whole and stores:
+        stores[0].verify()
+    if not examples or len(stores) < len(recipe.data.corpora):
+        return
+    tokens = sum(store.info.tokens for store in stores)
+    if whole or tokens <= _MAX_TOKENS_TO_INDEX:
+        open_training_rows(recipe, tokenizer)
+        open_evaluation_rows(recipe, tokenizer)
+    else:
+        yield (
+            f"the stores hold {tokens:,} tokens; `ptm validate --inputs` also counts their examples"
+        )
+
+
+def _is_present(source: str) -> bool:
+    """Whether a model is on this machine: a folder, or in the cache of the Hub."""
+    try:
+        open_source(source, download=False)
+    except UserError:
+        return False
+    return True
 
 
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
-    for key, tokenizer in (
-        ("tokenizer", recipe.tokenizer),
-        ("target_tokenizer", recipe.target_tokenizer),
-    ):
-        for file in tokenizer.input_files if tokenizer else ():
+    readers = {
+        "tokenizer": recipe.tokenizer,
+        "target_tokenizer": recipe.target_tokenizer,
+        "objective": recipe.objective,
+        "data.segmenter": recipe.data.segmenter,
+    }
+    for key, reader in readers.items():
+        for field, file in reader.input_files.items() if reader else ():
             if not Path(file).is_file():
-                yield f'{key}: "{file}" is not a file.'
-    for file in recipe.objective.input_files:
-        if not Path(file).is_file():
-            yield f'objective: "{file}" is not a file.'
-    segmenter = recipe.data.segmenter
-    for file in segmenter.input_files if segmenter else ():
-        if not Path(file).is_file():
-            yield f'data.segmenter: "{file}" is not a file.'
+                yield f'{key}.{field}: "{file}" is not a file.'
     for key, block in recipe.data.corpora.items():
         if not Path(block.store).exists():
             yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'

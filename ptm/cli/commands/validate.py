@@ -15,7 +15,9 @@ ORDER = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument(
-        "--inputs", action="store_true", help="report missing input files as errors"
+        "--inputs",
+        action="store_true",
+        help="report missing inputs as errors, and verify stores as `ptm train` does",
     )
 
 
@@ -24,9 +26,14 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.train.validate import check_recipe
 
     recipe = recipe_of(parsed)
-    missing = check_recipe(recipe, need_inputs=parsed.inputs)
+    verdict = check_recipe(recipe, need_inputs=parsed.inputs)
     print(recipe_yaml(recipe), end="")
-    for sentence in missing:
-        print(f"# not found on this machine, unchecked: {sentence}")
-    print(f"# {parsed.recipe}: valid")
+    for sentence in verdict.unchecked:
+        print(f"# not checked: {sentence}")
+    if verdict.obstacle is not None:
+        print(f"# `ptm train` would not start now: {verdict.obstacle}")
+    if verdict.unchecked:
+        print(f"# {parsed.recipe}: valid as far as it could be checked on this machine")
+    else:
+        print(f"# {parsed.recipe}: valid")
     return EXIT_DONE

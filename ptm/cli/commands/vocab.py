@@ -218,7 +218,7 @@ def _compare(parsed: argparse.Namespace) -> int:
         return EXIT_DONE
     print(f"{result['shared']:,} tokens in both, {result['same_id']:,} with the same id")
     for index, name in enumerate(result["vocabularies"]):
-        shown = " ".join(result["examples"][index])
+        shown = " ".join(map(repr, result["examples"][index]))
         print(
             f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only in this "
             "vocabulary"

@@ -22,6 +22,7 @@ class Decoder(Config):
         norm: NormKind
         norm_epsilon: PositiveFloat
         bias: bool
+        layers: PositiveInt
 
     @abstractmethod
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:

@@ -29,6 +29,7 @@ class Encoder(Config):
         norm: NormKind
         norm_epsilon: PositiveFloat
         bias: bool
+        layers: PositiveInt
 
     def embedding_shape(self, shape: ModelShape) -> ModelShape:
         """The shape of the embedding; its hidden_size is the width that the first layer reads."""

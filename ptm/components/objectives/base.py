@@ -186,9 +186,9 @@ class Objective(Config):
         return None
 
     @property
-    def input_files(self) -> tuple[str, ...]:
-        """Files that the options name and `with_files` reads."""
-        return ()
+    def input_files(self) -> Mapping[str, str]:
+        """Paths of the files that `with_files` reads, by the dotted field that names them."""
+        return {}
 
     @property
     def fingerprint(self) -> str:

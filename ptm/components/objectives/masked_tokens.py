@@ -164,8 +164,8 @@ class MaskedObjective(Objective):
         return self.masking.needs_word_starts
 
     @property
-    def input_files(self) -> tuple[str, ...]:
-        return self.masking.input_files
+    def input_files(self) -> Mapping[str, str]:
+        return {f"masking.{field}": path for field, path in self.masking.input_files.items()}
 
     @property
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -28,9 +28,9 @@ class Segmenter(Config):
         """
 
     @cached_property
-    def input_files(self) -> tuple[str, ...]:
-        """Paths of the files that are read when this segmenter is loaded."""
-        return (self.dictionary,) if self.dictionary else ()
+    def input_files(self) -> Mapping[str, str]:
+        """Paths of the files that are read when this segmenter is loaded, by field."""
+        return {"dictionary": self.dictionary} if self.dictionary else {}
 
     def readable_dictionary(self) -> str | None:
         """The dictionary's path. Raises UserError if the file cannot be read as UTF-8 text."""

@@ -55,7 +55,7 @@ class TokenizerConfig(Config):
 
     @model_validator(mode="after")
     def _distinct_file_names(self) -> TokenizerConfig:
-        names = [Path(file).name for file in self.input_files]
+        names = [Path(file).name for file in self.input_files.values()]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
@@ -70,15 +70,17 @@ class TokenizerConfig(Config):
         return str(getattr(self, self.FILES[0]))
 
     @property
-    def input_files(self) -> tuple[str, ...]:
-        """Paths of the files that are read when this tokenizer is loaded."""
-        maps = (self.special_tokens,) if isinstance(self.special_tokens, str) else ()
-        return (*(getattr(self, name) for name in self.FILES), *maps)
+    def input_files(self) -> Mapping[str, str]:
+        """Paths of the files that are read when this tokenizer is loaded, by field."""
+        files = {name: str(getattr(self, name)) for name in self.FILES}
+        if isinstance(self.special_tokens, str):
+            files["special_tokens"] = self.special_tokens
+        return files
 
     @property
     def files_exist(self) -> bool:
         """Whether all of `input_files` exist on this machine."""
-        return all(Path(file).is_file() for file in self.input_files)
+        return all(Path(file).is_file() for file in self.input_files.values())
 
     @abstractmethod
     def read(self) -> Vocabulary:

@@ -14,7 +14,7 @@ from ptm.text.vocabulary import Vocabulary, read_vocabulary
 def copy_files(config: TokenizerConfig, folder: Path) -> None:
     """Copy every file of the tokenizer to `folder` under its own name; the folder is created."""
     folder.mkdir(exist_ok=True)
-    for file in config.input_files:
+    for file in config.input_files.values():
         shutil.copyfile(file, folder / Path(file).name)
 
 

@@ -54,7 +54,7 @@ def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
             "with --fresh."
         )
     if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
-        files = " or ".join(inputs.train.objective.input_files)
+        files = " or ".join(inputs.train.objective.input_files.values())
         raise UserError(
             f"{checkpoint.folder}: the checkpoint was trained with another content of {files}. "
             "Restore the original content, or start from scratch with --fresh."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ptm.loading.index import TRAIN
 from ptm.train.trackers.base import PastReports
 
 _PERFORMANCE = {
@@ -20,8 +21,14 @@ _PERFORMANCE = {
 }
 
 
+_COUNTERS = {"epoch", "rows", "examples", "tokens"}
+"""Progress of the training, which the reports of evaluation sets repeat."""
+
+
 def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     """Values of a report by tracker name: `train/loss`, `eval/perplexity`, `perf/…`.
+
+    Counters of the training's progress are part of the training's values alone.
 
     A null in metrics.jsonl, where JSON cannot represent a non-finite value, becomes NaN.
     """
@@ -30,7 +37,9 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
             math.nan if value is None else float(value)
         )
         for key, value in record.items()
-        if isinstance(value, int | float | None) and key != "step"
+        if isinstance(value, int | float | None)
+        and key != "step"
+        and (record["split"] == TRAIN or key not in _COUNTERS)
     }
 
 

@@ -5,13 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ptm.component import Config
+from ptm.components.decoders.base import Decoder
 from ptm.components.embeddings.config import EmbeddingConfig
+from ptm.components.encoders.base import Encoder
 from ptm.errors import UserError
 from ptm.nn.model_shape import WORD, WORD_KEY
 from ptm.recipe.model_block import ModelBlock
 
+_TABLES = {"position": "positions", "segment": "segments", "task": "tasks"}
+"""Parts of an embedding with a table, and the keys that give its number of rows."""
 _MAY_DIFFER = {"layers", "norm_epsilon", "visibility"}
 """Keys of an encoder or decoder that may differ: a PrefixLM may start from a BERT."""
+
+
+def check_sizes(path: str, source: ModelBlock, recipe: ModelBlock) -> None:
+    """Raise UserError if the stacks of the source have another width than those of the recipe."""
+    for name in ("encoder", "decoder"):
+        theirs, ours = getattr(source, name), getattr(recipe, name)
+        if theirs is None or ours is None or theirs.hidden_size == ours.hidden_size:
+            continue
+        raise UserError(
+            f"init_from: {path}: the {name} has {_size(theirs)}, but this recipe has {_size(ours)} "
+            f"(model.{name}.hidden_size). Choose a model of the same width, or change the recipe."
+        )
+
+
+def _size(stack: Encoder | Decoder) -> str:
+    layers = stack.layers
+    return f"{layers} layer{'s' if layers > 1 else ''} of width {stack.hidden_size}"
 
 
 def check_compatible(
@@ -28,6 +49,9 @@ def check_compatible(
     if source.decoder is not None and recipe.decoder is not None:
         sides["target_embedding"] = (source.decoder_embedding, recipe.decoder_embedding)
     for name, (there, here) in sides.items():
+        for part, key in _TABLES.items():
+            if f"{name}.{part}.weight" in shared:
+                _check_rows(path, f"model.{name}.{key}", getattr(there, key), getattr(here, key))
         if f"{name}.position.weight" in shared:
             _check_first_position(path, name, there, here)
     if f"{WORD_KEY}.weight" in shared:
@@ -45,6 +69,14 @@ def _check_stack(path: str, name: str, source: Config, recipe: Config) -> None:
                 f"{there[key]}, but this recipe has {here[key]}, with which these weights are "
                 "meaningless. Set the value of the source."
             )
+
+
+def _check_rows(path: str, key: str, there: int, here: int) -> None:
+    if there != here:
+        raise UserError(
+            f"init_from: {path}: the model was trained with {key} = {there}, but this recipe has "
+            f"{here}. Set the value of the source."
+        )
 
 
 def _check_first_position(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-
-from torch import Tensor
+from typing import TypeVar
 
 from ptm.errors import UserError
+
+T = TypeVar("T")
 
 _LAYER = re.compile(r"encoder_(\d+)(?=\.)")
 _LAYER_OR_GROUP = re.compile(r"(encoder|decoder)_(?:group_)?(\d+)\.")
@@ -41,7 +42,7 @@ def unused_names(names: Iterable[str], chosen: Sequence[int]) -> set[str]:
     return {match.string for match in matches if int(match[1]) not in chosen}
 
 
-def select_layers(found: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
+def select_layers(found: Mapping[str, T], layers: Sequence[int]) -> dict[str, T]:
     """`found` with the chosen `layers` renumbered from 0 and all other layers removed."""
     renamed = {}
     for name, tensor in found.items():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
+from ptm.model.build import build_plan
 from ptm.plan import Plan
+from ptm.recipe import ModelRecipe, Recipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.train.warm_start.compatibility import check_compatible
+from ptm.text.vocabulary import first_difference
+from ptm.train.warm_start.compatibility import check_compatible, check_sizes
 from ptm.train.warm_start.layers import (
     check_layers,
     describe_layers,
@@ -21,6 +22,11 @@ from ptm.train.warm_start.layers import (
     select_layers,
     unused_names,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -77,42 +83,95 @@ def load_warm_start(
     """
     source = open_source(path)
     recipe = source.recipe()
-    theirs = recipe.tokenizer.load()
-    if theirs.vocabulary.tokens != tokenizer.vocabulary.tokens:
+    _check_vocabularies(path, recipe, tokenizer, target)
+    everything = source.tensors()
+    shapes = plan.parameter_shapes
+    there = {name: tuple(tensor.shape) for name, tensor in everything.items()}
+    chosen = _chosen_layers(path, there, shapes, every=every, layers=layers)
+    found = select_layers(everything, chosen) if chosen else everything
+    shared = _shared(path, select_layers(there, chosen) if chosen else there, shapes, recipe, model)
+    return WarmStart(
+        source=path,
+        weights={name: found[name] for name in shared},
+        new_names=tuple(sorted(shapes.keys() - shared.keys())),
+        unused_names=tuple(
+            sorted(unused_names(everything, chosen) | (found.keys() - shapes.keys()))
+        ),
+        layers=chosen,
+    )
+
+
+def check_warm_start(recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """Raise the UserErrors of `load_warm_start` that recipes show, without reading any weights.
+
+    `recipe` must have `init_from`, whose model must be on this machine.
+    """
+    start, target = recipe.start, recipe.target_tokenizer
+    assert start is not None, "the recipe has no init_from"
+    theirs = open_source(start.source, download=False).recipe()
+    _check_vocabularies(start.source, theirs, tokenizer, target)
+    sizes = _vocabulary_sizes(recipe, tokenizer)
+    there = build_plan(theirs.model, theirs.objective, **_vocabulary_sizes(theirs, tokenizer))
+    here = build_plan(recipe.model, recipe.objective, **sizes)
+    found, shapes = there.parameter_shapes, here.parameter_shapes
+    chosen = _chosen_layers(start.source, found, shapes, every=start.every, layers=start.layers)
+    if chosen:
+        found = select_layers(found, chosen)
+    _shared(start.source, found, shapes, theirs, recipe.model)
+
+
+def _vocabulary_sizes(recipe: ModelRecipe, tokenizer: Tokenizer) -> dict[str, Any]:
+    target = recipe.target_tokenizer
+    return {
+        "vocabulary_size": tokenizer.vocabulary.size,
+        "target_vocabulary_size": target.read().size if target else None,
+    }
+
+
+def _check_vocabularies(
+    path: str, source: ModelRecipe, tokenizer: Tokenizer, target: TokenizerConfig | None
+) -> None:
+    """Raise UserError if the source has other tokens than the recipe."""
+    theirs, ours = source.tokenizer.load().vocabulary.tokens, tokenizer.vocabulary.tokens
+    if theirs != ours:
         raise UserError(
             f"init_from: {path}: the model's vocabulary has other tokens than "
-            f"{tokenizer.config.source}, so its embeddings would belong to other words. Use the "
-            f"model's vocabulary, or adapt the model to this vocabulary: `ptm vocab adapt {path} "
-            f"OUT --vocab {tokenizer.config.source}`."
+            f"{tokenizer.config.source} ({first_difference(theirs, ours)}), so its embeddings "
+            "would belong to other words. Use the model's vocabulary, or adapt the model to this "
+            f"vocabulary: `ptm vocab adapt {path} OUT --vocab {tokenizer.config.source}`."
         )
-    _check_target_tokenizer(path, recipe.target_tokenizer, target)
-    everything = found = source.tensors()
-    shapes = plan.parameter_shapes
-    if every is not None or layers:
-        layers = layers or layers_in(found)[::every]
-        check_layers(path, layers, there=layers_in(found), here=layers_in(shapes))
-        found = select_layers(found, layers)
-    shared = {name: tensor for name, tensor in found.items() if name in shapes}
-    for name, tensor in shared.items():
-        if tuple(tensor.shape) != shapes[name]:
-            raise UserError(
-                f"init_from: {path}: {name} has shape {tuple(tensor.shape)} in the source, but "
-                f"{shapes[name]} in this recipe."
-            )
+    _check_target_tokenizer(path, source.target_tokenizer, target)
+
+
+def _chosen_layers(
+    path: str, there: Shapes, here: Shapes, *, every: int | None, layers: Sequence[int]
+) -> tuple[int, ...]:
+    """The source layers to load, if the recipe chooses any. Raises UserError if they do not fit."""
+    if every is None and not layers:
+        return ()
+    chosen = tuple(layers or layers_in(there)[::every])
+    check_layers(path, chosen, there=layers_in(there), here=layers_in(here))
+    return chosen
+
+
+def _shared(
+    path: str, there: Shapes, here: Shapes, source: ModelRecipe, model: ModelBlock
+) -> Shapes:
+    """The parameters in both models. Raises UserError if they differ in shape or meaning."""
+    check_sizes(path, source.model, model)
+    shared = {name: shape for name, shape in there.items() if name in here}
     if not any(name.startswith("encoder") for name in shared):
         raise UserError(
             f"init_from: {path}: the model has no encoder layer in common with this recipe."
         )
-    check_compatible(path, recipe.model, model, shared)
-    return WarmStart(
-        source=path,
-        weights=shared,
-        new_names=tuple(sorted(shapes.keys() - shared.keys())),
-        unused_names=tuple(
-            sorted(unused_names(everything, layers) | (found.keys() - shapes.keys()))
-        ),
-        layers=tuple(layers),
-    )
+    check_compatible(path, source.model, model, shared)
+    for name, shape in shared.items():
+        if shape != here[name]:
+            raise UserError(
+                f"init_from: {path}: {name} has shape {shape} in the source, but {here[name]} in "
+                "this recipe."
+            )
+    return shared
 
 
 def _check_target_tokenizer(
@@ -122,9 +181,10 @@ def _check_target_tokenizer(
     if theirs is None or ours is None:
         return
     key = "target_tokenizer"
-    if theirs.load(key=key).vocabulary.tokens != ours.load(key=key).vocabulary.tokens:
+    there, here = (one.load(key=key).vocabulary.tokens for one in (theirs, ours))
+    if there != here:
         raise UserError(
             f"init_from: {path}: the model's target vocabulary has other tokens than "
-            f"{ours.source}, so its embeddings would belong to other words. Set target_tokenizer "
-            "to that of the model."
+            f"{ours.source} ({first_difference(there, here)}), so its embeddings would belong to "
+            "other words. Set target_tokenizer to that of the model."
         )

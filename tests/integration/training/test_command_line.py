@@ -106,7 +106,7 @@ MISTAKES = {
     "no lexicon among the inputs": (
         ["validate", "--inputs"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
-        r'objective: "/nowhere.txt" is not a file',
+        r'objective\.masking\.lexicon: "/nowhere.txt" is not a file',
     ),
     "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
     "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size is 99"),

@@ -144,7 +144,7 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
     ("wrong", "sentence"),
     [
         (narrower, r"hidden size is 32, but the student's is 16 .*weights\.cosine: 0"),
-        (other_vocabulary, r"the teacher's vocabulary .* differs from .*other\.txt"),
+        (other_vocabulary, r"the teacher's vocabulary differs from .*other\.txt"),
         (lambda teacher: (taught_by(teacher / "nowhere"),), r"objective\.teacher: .* not a folder"),
         (
             lambda teacher: (
@@ -172,9 +172,9 @@ def test_a_narrower_student_trains_without_the_cosine_loss(runs: Runs, teacher: 
 
 def test_a_missing_teacher_does_not_fail_validation(runs: Runs, tmp_path: Path) -> None:
     recipe, *overrides = runs.arguments("student", taught_by(tmp_path / "nowhere"))
-    missing = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
-    assert len(missing) == 1
-    assert missing[0].startswith("objective.teacher: ")
+    verdict = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
+    (missing,) = verdict.unchecked
+    assert missing.startswith("objective.teacher: ")
 
 
 def test_pipeline_stages_are_rejected_with_the_reason(runs: Runs, teacher: Path) -> None:

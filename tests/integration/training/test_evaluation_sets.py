@@ -14,7 +14,7 @@ from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
 from ptm.train.trackers import tracker_values
-from ptm.train.validate import check_recipe
+from ptm.train.validate import Verdict, check_recipe
 from tests.support.small_runs import QUICKSTART, Runs
 
 SHORT = ("train.steps=4", "tracking.log_every=2", "tracking.evaluate_every=2")
@@ -38,7 +38,7 @@ def made(runs: Runs, news: str) -> str:
 
 def test_preprocess_creates_the_stores_of_evaluation_sets(runs: Runs, made: str) -> None:
     recipe, *overrides = runs.arguments("made", made)
-    assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == []
+    assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == Verdict((), None)
 
 
 def test_a_missing_store_is_an_error_that_names_the_command(runs: Runs, news: str) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ptm.cli import main
-from ptm.errors import EXIT_USER
+from ptm.errors import EXIT_DONE
 from tests.support.small_runs import QUICKSTART
 
 
-@pytest.mark.parametrize("command", ["validate", "train", "launch", "preprocess", "show"])
-def test_a_duplicate_override_is_rejected_with_both_values(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["train.steps=5", "seed=3", "train.steps=6"]
-    assert main([command, str(QUICKSTART / "roberta-tiny.yaml"), *words]) == EXIT_USER
-    assert capsys.readouterr().err == (
-        'ptm: train.steps is given twice: "train.steps=5" and "train.steps=6". '
-        "Remove one of them.\n"
-    )
+def test_the_last_override_of_a_key_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train.steps=5", "seed=3", "train.global_batch_size=8", "train.steps=6"]
+    assert main(["validate", str(QUICKSTART / "roberta-tiny.yaml"), *words]) == EXIT_DONE
+    shown = capsys.readouterr().out
+    assert "  steps: 6\n" in shown
+    assert "  global_batch_size: 8\n" in shown

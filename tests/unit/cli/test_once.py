@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ptm.cli import entry, main
+from ptm.cli import main
 from ptm.errors import EXIT_USER, SharedError, UserError
 
 ONE_OF_TWO = """\
@@ -62,7 +62,7 @@ def test_an_error_is_printed_unless_it_is_shared_and_another_rank_prints_it(
         raise error
 
     monkeypatch.setattr("ptm.cli.once.SECONDS", 0.0)
-    monkeypatch.setattr(entry, "check_duplicate_overrides", fail)
+    monkeypatch.setattr("ptm.cli.commands.runs.run", fail)
     if rank is None:
         monkeypatch.delenv("RANK", raising=False)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -74,9 +75,9 @@ class MaskingConfig(Redraw, HiddenTokens):
         return False
 
     @property
-    def input_files(self) -> tuple[str, ...]:
-        """Paths of the files that this masking reads."""
-        return ()
+    def input_files(self) -> Mapping[str, str]:
+        """Paths of the files that this masking reads, by field."""
+        return {}
 
     @property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
@@ -74,8 +75,9 @@ class PhraseMasking(MaskingConfig):
         return self.whole_words
 
     @property
-    def input_files(self) -> tuple[str, ...]:
-        return (self.lexicon,) if self.entities is None else (self.lexicon, self.entities)
+    def input_files(self) -> Mapping[str, str]:
+        entities = {} if self.entities is None else {"entities": self.entities}
+        return {"lexicon": self.lexicon, **entities}
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +88,7 @@ class PhraseMasking(MaskingConfig):
         if self._lexicons:
             return self
         ready = self.model_copy()
-        ready._lexicons = tuple(read_lexicon(path, tokenizer) for path in self.input_files)
+        ready._lexicons = tuple(read_lexicon(path, tokenizer) for path in self.input_files.values())
         return ready
 
     def choose(self, text: Maskable, keys: U64) -> tuple[Flags, I64]:

@@ -140,18 +140,18 @@ def test_tensors_that_the_recipe_does_not_have_are_not_used(
 
 
 @pytest.mark.parametrize(
-    ("encoder", "there", "here"),
+    ("encoder", "sizes"),
     [
-        ({"hidden_size": 64}, "32", "64"),
-        ({"feed_forward_size": 96}, "128", "96"),
+        ({"hidden_size": 64}, "2 layers of width 32, but this recipe has 2 layers of width 64"),
+        ({"feed_forward_size": 96}, "feed_forward_size = 128, but this recipe has 96"),
     ],
     ids=["width", "feed-forward"],
 )
-def test_weights_of_another_shape_are_rejected_with_both_shapes(
-    tmp_path: Path, small_vocab: Path, encoder: dict[str, Any], there: str, here: str
+def test_a_model_of_another_size_is_rejected_with_both_sizes(
+    tmp_path: Path, small_vocab: Path, encoder: dict[str, Any], sizes: str
 ) -> None:
     model_at(tmp_path / "model", small_vocab)
-    with pytest.raises(UserError, match=rf"^init_from: .*{there}.* in the source, but .*{here}"):
+    with pytest.raises(UserError, match=rf"^init_from: .*{sizes}"):
         start(tmp_path / "model", small_vocab, encoder=encoder)
 
 

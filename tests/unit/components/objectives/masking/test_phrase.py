@@ -345,7 +345,10 @@ def test_static_masking_cycles_through_its_patterns(
 def test_the_lexicons_are_input_files_and_their_phrases_give_the_fingerprint(
     folder: Path, tokenizer: Tokenizer, masking: PhraseMasking, tmp_path: Path
 ) -> None:
-    assert masking.input_files == (str(folder / "phrases.txt"), str(folder / "entities.txt"))
+    assert masking.input_files == {
+        "lexicon": str(folder / "phrases.txt"),
+        "entities": str(folder / "entities.txt"),
+    }
     assert masking.with_files(tokenizer) is masking
     copy = tmp_path / "copy.txt"
     copy.write_text("\r\n".join(["", *reversed(PHRASES), PHRASES[0]]), encoding="utf-8")
