@@ -138,7 +138,7 @@ class Embedder:
         """The last hidden states, or the weighted sum of all layers."""
         if self._weights is None:
             return outputs["hidden"].float()
-        embedding, *layers = (outputs[name].float() for name in sorted(outputs))
+        embedding, *layers = (outputs[name].float() for name in self._model.plan.outputs)
         repeats = embedding_repeats(self._recipe.model)
         if repeats:
             layers.insert(0, embedding.repeat(1, 1, repeats))
