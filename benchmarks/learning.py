@@ -6,7 +6,8 @@ Preprocesses and trains each RECIPE in its own process, with the same overrides 
 steps), and prints one row per recipe with these columns:
 
 - steps, tokens
-- start, end: loss of masked or next tokens (without label smoothing) in the first and last report
+- start, end: loss of masked or next tokens (without label smoothing; in ELMo the mean of both
+  directions) in the first and last report
 - entropy: that of the targets' frequencies, in nats per target, which is the loss of a model that
   knows the frequencies only
 - text alone: the loss of a model that knows all special tokens (also sentinels), and the
@@ -19,9 +20,9 @@ steps), and prints one row per recipe with these columns:
 
 With --shuffled, in training and in evaluation, each predicted position gets the target of another
 one, and each pair a random label, so that a model can learn frequencies only. For objectives with
-`target_ids`, a permutation of a row's targets would still let the model copy from the row, as the
-row contains its targets. So each target is a random draw from the frequencies of all targets of an
-epoch, and the input tokens are unchanged.
+targets at every token, a permutation of a row's targets would still let the model copy from the
+row, as the row contains its targets. So each target is a random draw from the frequencies of all
+targets of an epoch, and the input tokens are unchanged.
 """
 
 from __future__ import annotations
@@ -116,8 +117,9 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
     for first in range(0, len(rows), ROWS_TOGETHER):
         chosen = np.arange(first, min(first + ROWS_TOGETHER, len(rows)), dtype=np.int64)
         tensors = rows.micro_batch(chosen, np.zeros_like(chosen)).tensors
-        targets = tensors["target_ids"][tensors["target_weights"] > 0]
-        counts += np.bincount(targets, minlength=vocabulary.size)
+        for _, name in recipe.objective.view.targets:
+            targets = tensors[name][tensors["target_weights"] > 0]
+            counts += np.bincount(targets, minlength=vocabulary.size)
     return Frequencies(counts, vocabulary.ordinary_ids)
 
 
@@ -128,13 +130,16 @@ def shuffle_targets(objective: Any, found: Frequencies) -> None:
     def collate(self: Any, *arguments: Any, **options: Any) -> Any:
         batch = original(self, *arguments, **options)
         tensors = batch.tensors
-        name = "target_ids" if "target_ids" in tensors else "predicted_ids"
-        targets = tensors[name]
-        dice = np.random.default_rng(int(targets.sum()))
-        if name == "target_ids":
+        names = [name for _, name in self.view.targets] or ["predicted_ids"]
+        dice = np.random.default_rng(int(tensors[names[0]].sum()))
+        if "target_weights" in tensors:
             counted = tensors["target_weights"] > 0
-            targets[counted] = dice.choice(found.shares.size, int(counted.sum()), p=found.shares)
+            for name in names:
+                tensors[name][counted] = dice.choice(
+                    found.shares.size, int(counted.sum()), p=found.shares
+                )
             return batch
+        targets = tensors["predicted_ids"]
         count = batch.counts["predicted"]
         targets[:count] = dice.permutation(targets[:count])
         if "pair_labels" in tensors:
@@ -157,10 +162,10 @@ def held_out_tokens(
     for name, targets in held_out.items():
         alone = known.entropy if shuffled else known.loss_on(targets)
         last = next(one for one in reversed(records) if one["split"] == name)
+        hits = ", ".join(f"{key} {last[key]:.3f}" for key in last if key.endswith("accuracy"))
         found.append(
             f"{last[term_of(last)]:.2f} (perplexity {last['perplexity']:.0f}; frequencies alone "
-            f"{alone:.2f}), lm_accuracy {last['lm_accuracy']:.3f} "
-            f"({targets.counts.sum():,} targets)"
+            f"{alone:.2f}), {hits} ({targets.counts.sum():,} targets)"
         )
     return ", ".join(found)
 

@@ -302,6 +302,8 @@ def _usage(action: argparse.Action) -> str:
             str(action.nargs), name
         )
     value = "" if action.nargs == 0 else f" {_name(action)}"
+    if action.nargs == "+":
+        value += f" [{_name(action)} ...]"
     text = f"{action.option_strings[-1]}{value}"
     return text if action.required else f"[{text}]"
 

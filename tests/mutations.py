@@ -56,6 +56,18 @@ MUTATIONS = {
         "return ((query_ids[:, :, None] > 0) == (key_ids[:, None, :] > 0))[:, None]",
         ("tests/unit/nn/test_self_attention.py",),
     ),
+    "the second layer of a stream reads the other direction": Mutation(
+        "ptm/nn/two_streams.py",
+        "hidden.chunk(2, dim=-1) if self.split_input",
+        "hidden.chunk(2, dim=-1)[::-1] if self.split_input",
+        ("tests/unit/model/test_no_leaks.py",),
+    ),
+    "the backward direction of a bilm predicts the next token": Mutation(
+        "ptm/components/objectives/bilm.py",
+        "placement.to_grid(stream[read - 1], fill=0)",
+        "placement.to_grid(stream[read + 1], fill=0)",
+        ("tests/unit/components/objectives/test_bilm.py",),
+    ),
     "a stopped training exits with 0": Mutation(
         "ptm/train/trainer.py",
         "        return code\n\n    def _train_step",

@@ -1,4 +1,4 @@
-"""The options of a stack of recurrent layers, shared by the encoders rnn, lstm and gru."""
+"""Stacks of recurrent layers: the base class, and the stack of the encoders rnn, lstm and gru."""
 
 from __future__ import annotations
 
@@ -17,19 +17,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class RecurrentStack(Config):
-    """A stack of recurrent layers, with dropout after each of them."""
+class RecurrentLayers(Config):
+    """Options of all stacks of recurrent layers, with dropout after each layer."""
 
     hidden_size: PositiveInt
     """Width of the output of every layer."""
     layers: PositiveInt
     """Number of layers."""
-    bidirectional: bool = False
-    """Whether every layer also reads the examples backwards. Each direction has half of
-    hidden_size, and each layer reads both directions of the one before."""
-    visibility: Literal["full", "causal"] = "causal"
-    """Which tokens of its example a token depends on: full with bidirectional, else causal. Follows
-    bidirectional if left out."""
     activation: Activation = "gelu"
     """Activation of the head; the recurrent layers have their own."""
     norm: NormKind = "layer"
@@ -42,6 +36,51 @@ class RecurrentStack(Config):
 
     supports_packing: ClassVar[bool] = True
     has_attention: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def cell(self) -> Cell:
+        """The kind of cell of all layers."""
+
+    @abstractmethod
+    def build_layer(self, index: int, shape: ModelShape) -> nn.Module:
+        """Build layer `index`: hidden (B, T, W), example_ids (B, T) -> hidden (B, T, D).
+
+        W is the width of the embedding for the first layer, D for all others.
+        """
+
+    @property
+    def residual_branches(self) -> int:
+        return 1
+
+    def residual_outputs(self) -> tuple[str, ...]:
+        return ()
+
+    def embedding_shape(self, shape: ModelShape) -> ModelShape:
+        return replace(shape, hidden_size=shape.embedding_size)
+
+    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
+        return tuple(
+            Operation(
+                f"encoder_{index:02}",
+                partial(self.build_layer, index, shape),
+                ("hidden", "example_ids"),
+                ("hidden",),
+                block=True,
+            )
+            for index in range(self.layers)
+        )
+
+
+class RecurrentStack(RecurrentLayers):
+    """A stack of causal layers, or of layers that read both directions of the one before."""
+
+    bidirectional: bool = False
+    """Whether every layer also reads the examples backwards. Each direction has half of
+    hidden_size, and each layer reads both directions of the one before."""
+    visibility: Literal["full", "causal"] = "causal"
+    """Which tokens of its example a token depends on: full with bidirectional, else causal. Follows
+    bidirectional if left out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,34 +104,7 @@ class RecurrentStack(Config):
             )
         return self
 
-    @property
-    @abstractmethod
-    def cell(self) -> Cell:
-        """The kind of cell of all layers."""
-
-    @property
-    def residual_branches(self) -> int:
-        return 1
-
-    def residual_outputs(self) -> tuple[str, ...]:
-        return ()
-
-    def embedding_shape(self, shape: ModelShape) -> ModelShape:
-        return replace(shape, hidden_size=shape.embedding_size)
-
-    def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
-        return tuple(
-            Operation(
-                f"encoder_{index:02}",
-                partial(self._layer, index, shape),
-                ("hidden", "example_ids"),
-                ("hidden",),
-                block=True,
-            )
-            for index in range(self.layers)
-        )
-
-    def _layer(self, index: int, shape: ModelShape) -> nn.Module:
+    def build_layer(self, index: int, shape: ModelShape) -> nn.Module:
         from ptm.nn.recurrent import RecurrentLayer
 
         return RecurrentLayer(

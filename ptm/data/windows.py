@@ -1,4 +1,4 @@
-"""Documents as overlapping windows for next-token prediction, with start and end tokens.
+"""Documents as overlapping windows for prediction of neighbours, with start and end tokens.
 
 Shapes: D documents, W windows.
 """
@@ -36,21 +36,24 @@ class Windows(Examples):
         return TokenSpans(store.tokens(starts, lengths), lengths[:, None], None, labels)
 
 
-def document_windows(starts: I64, lengths: I64, size: int, *, start_token: bool) -> Windows:
-    """Split each document (D) into windows of `size + 1` tokens, each of which predicts `size`.
+def document_windows(
+    starts: I64, lengths: I64, size: int, *, start_token: bool, overlap: int = 1
+) -> Windows:
+    """Split each document (D) into windows of at most `size` + `overlap` tokens.
 
-    A window starts with the last token of the previous one, so every token of a document except the
-    first is predicted exactly once. With `start_token`, the first one is predicted as well.
+    A window starts with the last `overlap` tokens of the previous one, so every token of a document
+    except the first `overlap` is one of the `size` last tokens of exactly one window. The stream of
+    a document is its text and the end token, with `start_token` after the start token.
     """
-    # Stream of a document: start token if any, text, end token. `first`, `last`: range of a window
-    # in the stream; `begin`: its first text token in the document.
+    # `first`, `last`: range of a window in the stream; `begin`: its first text token in the
+    # document.
     before = int(start_token)
     stream = lengths + before + 1
-    pieces = -(-(stream - 1) // size)
+    pieces = -(-(stream - overlap) // size)
     number = ragged_arange(pieces)
     stream, text = np.repeat(stream, pieces), np.repeat(lengths, pieces)
     first = number * size
-    last = np.minimum(first + size + 1, stream)
+    last = np.minimum(first + size + overlap, stream)
     begin = np.maximum(first - before, 0)
     begins = (number == 0) & start_token
     ends = last == stream

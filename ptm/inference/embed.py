@@ -1,8 +1,8 @@
-"""`ptm embed`: vectors of texts or of their tokens, from a model's last hidden state."""
+"""`ptm embed`: vectors of texts or of their tokens, from a model's last or from all layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import ModelSource
-from ptm.model.build import encoder_plan
+from ptm.model.build import encoder_plan, layers_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe
+from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer
 
 Pooling = Literal["first", "mean", "max"]
@@ -31,17 +32,59 @@ class TokenVectors:
     vectors: F32
 
 
+@dataclass(frozen=True)
+class LayerMix:
+    """A weighted sum of all layers (Peters et al. 2018, section 3.2).
+
+    Layer 0 is the embedding. In an encoder of two streams it is repeated, once per direction. It is
+    left out if its width still differs from that of the encoder.
+    """
+
+    weights: tuple[float, ...] | None = None
+    """The weight of each layer, which the paper's equation 1 calls gamma s_j; default: equal
+    weights with the sum 1."""
+
+    def weights_of(self, model: ModelBlock) -> tuple[float, ...]:
+        """The weight of each layer of `model`. Raises UserError if their numbers differ."""
+        layers = len(layers_plan(model, vocabulary_size=1).outputs)
+        repeats = embedding_repeats(model)
+        count = layers if repeats else layers - 1
+        if self.weights is None:
+            return (1 / count,) * count
+        if len(self.weights) != count:
+            embedding = "the embedding" if repeats else "without the embedding, whose width differs"
+            raise UserError(
+                f"--layer-weights: {len(self.weights)} weights for a model of {count} layers "
+                f"({embedding}, and {layers - 1} of the encoder). Give {count}."
+            )
+        return self.weights
+
+
+def embedding_repeats(model: ModelBlock) -> int:
+    """How many copies of the embedding have the width of the encoder; 0 if none has."""
+    shape = model.shape(vocabulary_size=1)
+    read, width = model.encoder.embedding_shape(shape).hidden_size, shape.hidden_size
+    if read == width:
+        return 1
+    return 2 if model.encoder.separate_directions and 2 * read == width else 0
+
+
 class Embedder:
     """Embeds texts with the embedding and encoder of a model; heads are not loaded.
+
+    The vectors are those of the last layer, or a `mix` of all.
 
     Every text comes with a place (such as `texts.txt:3`), which names it in errors. The methods
     raise UserError for a text that is empty, not valid UTF-8 or longer than the model reads.
     """
 
-    def __init__(self, source: ModelSource) -> None:
+    def __init__(self, source: ModelSource, *, mix: LayerMix | None = None) -> None:
+        """Raises UserError if `mix` has another number of weights than the model has layers."""
         self._recipe: ModelRecipe = source.recipe()
+        self._weights = None if mix is None else mix.weights_of(self._recipe.model)
         self._tokenizer: Tokenizer = self._recipe.tokenizer.load()
-        plan = encoder_plan(self._recipe.model, vocabulary_size=self._tokenizer.vocabulary.size)
+        build = encoder_plan if mix is None else layers_plan
+        plan = build(self._recipe.model, vocabulary_size=self._tokenizer.vocabulary.size)
         model = loaded_model(plan, source.tensors(), source=str(source.folder))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device)
@@ -74,16 +117,35 @@ class Embedder:
             if not text.strip():
                 raise UserError(f"{place}: the text is empty.")
         longest = self._recipe.model.embedding.max_sequence_length
-        return read_texts(texts, self._tokenizer, places=places, longest=longest)
+        return read_texts(
+            texts,
+            self._tokenizer,
+            places=places,
+            longest=longest,
+            surround=self._recipe.objective.reads_special_tokens,
+        )
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:
-        """Yield batches of the texts with their last hidden states (B, T, D), fp32."""
+        """Yield batches of the texts with their vectors (B, T, D), fp32."""
         pad = self._tokenizer.vocabulary.special_id("pad")
         padded = self._recipe.model.encoder.supports_packing
         for batch in text_batches(ids, pad=pad, padded=padded):
             tensors = {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}
             with torch.no_grad():
-                yield batch, self._model(tensors)["hidden"].float()
+                yield batch, self._vectors(self._model(tensors))
+
+    def _vectors(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The last hidden states, or the weighted sum of all layers."""
+        if self._weights is None:
+            return outputs["hidden"].float()
+        embedding, *layers = (outputs[name].float() for name in self._model.plan.outputs)
+        repeats = embedding_repeats(self._recipe.model)
+        if repeats:
+            layers.insert(0, embedding.repeat(1, 1, repeats))
+        total = torch.zeros_like(layers[-1])
+        for weight, layer in zip(self._weights, layers, strict=True):
+            total += weight * layer
+        return total
 
 
 def pooled(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:

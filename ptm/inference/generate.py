@@ -173,7 +173,8 @@ class Generator:
     def _check_can_generate(self) -> None:
         objective = self._recipe.objective
         if objective.prompt((), self._vocabularies) is None:
+            fills = "`ptm fill` or " if "mask" in objective.special_roles else ""
             raise UserError(
                 f"{self._folder}: a model trained with objective {objective.type} cannot generate "
-                "text. Use `ptm fill` or `ptm embed`."
+                f"text. Use {fills}`ptm embed`."
             )

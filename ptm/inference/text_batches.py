@@ -26,13 +26,19 @@ class TextBatch:
 
 
 def read_texts(
-    texts: Sequence[str], tokenizer: Tokenizer, *, places: Sequence[str], longest: int | None
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    places: Sequence[str],
+    longest: int | None,
+    surround: bool = True,
 ) -> list[list[int]]:
-    """Tokenise each text; mask tokens are recognised and special tokens are added around it.
+    """Tokenise each text; mask tokens are recognised.
 
-    Raises UserError naming the text's place if it is not valid UTF-8 or has more than `longest`
-    tokens.
+    With `surround`, special tokens are added around it. Raises UserError naming the text's place if
+    it is not valid UTF-8, has no token or has more than `longest` tokens.
     """
+    encode = tokenizer.encode_with_masks if surround else tokenizer.encode_with_specials
     found = []
     for text, place in zip(texts, places, strict=True):
         try:
@@ -42,7 +48,9 @@ def read_texts(
                 f"{place.encode('utf-8', 'replace').decode()}: the text is not valid UTF-8 at "
                 f"character {error.start}."
             ) from error
-        ids = tokenizer.encode_with_masks(text)
+        ids = encode(text)
+        if not ids:
+            raise UserError(f"{place}: the text has no tokens. Give another text.")
         if longest is not None and len(ids) > longest:
             raise UserError(
                 f"{place}: the text has {len(ids)} tokens including special tokens; the model "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ptm.components.objectives import Objective
 from ptm.data.placement import DECODER_SIDE
 from ptm.nn.model_shape import ModelShape
@@ -58,6 +60,28 @@ def head_shape(
 def encoder_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
     """The plan of embedding and encoder without a head; its output is `hidden`."""
     return Plan(operations=_encoder_operations(model, vocabulary_size), outputs=("hidden",))
+
+
+def layers_plan(model: ModelBlock, *, vocabulary_size: int) -> Plan:
+    """The plan of embedding and encoder without a head; its outputs are `layer_00`, `layer_01`, …
+
+    These are the embedding, the output of each layer but the last, and that of the whole encoder,
+    after its final norm if it has one (transformers' `hidden_states`). Their widths are those of
+    the embedding (as the first layer reads it) and of the encoder.
+    """
+    operations: list[Operation] = []
+    layer = 0
+    for step in _encoder_operations(model, vocabulary_size):
+        reads = {"hidden": f"layer_{layer:02}"}
+        layer += step.block
+        operations.append(
+            replace(
+                step,
+                reads=tuple(reads.get(name, name) for name in step.reads),
+                writes=tuple(f"layer_{layer:02}" if n == "hidden" else n for n in step.writes),
+            )
+        )
+    return Plan(tuple(operations), tuple(f"layer_{index:02}" for index in range(layer + 1)))
 
 
 def _encoder_operations(model: ModelBlock, vocabulary_size: int) -> tuple[Operation, ...]:

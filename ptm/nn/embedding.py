@@ -27,12 +27,12 @@ class WordEmbedding(nn.Module):
 
     def forward(
         self, tokens: Tensor, *more: Tensor, unembed: bool = False, smoothing: float | None = None
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Tensor:
         """Embed ids (B, T) -> (B, T, E).
 
         With `unembed`: hidden (…, E), optionally a bias (V) -> logits (…, V). With `smoothing`:
         hidden (B, T, E), targets and weights (B, T), optionally a bias (V) -> the sums of loss,
-        negative log likelihood and hits, as in `vocabulary_sums`.
+        negative log likelihood and hits (3), as in `vocabulary_sums`.
         """
         if smoothing is not None:
             return target_sums(tokens, self.weight, *more, smoothing=smoothing)

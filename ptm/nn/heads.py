@@ -44,11 +44,11 @@ class Unembedding(nn.Module):
         hidden: Tensor,
         *more: Tensor,
         smoothing: float | None = None,
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Tensor:
         """Hidden (…, E), optionally a bias (V) -> logits (…, V).
 
         With `smoothing`: hidden (B, T, E), targets and weights (B, T), optionally a bias (V) -> the
-        sums of loss, negative log likelihood and hits, as in `vocabulary_sums`.
+        sums of loss, negative log likelihood and hits (3), as in `vocabulary_sums`.
         """
         if smoothing is not None:
             return target_sums(hidden, self.weight, *more, smoothing=smoothing)

@@ -174,9 +174,10 @@ def target_sums(
     bias: Tensor | None = None,
     *,
     smoothing: float,
-) -> tuple[Tensor, ...]:
-    """`vocabulary_sums` for hidden (B, T, E), targets and weights (B, T), as a plain tuple."""
-    return tuple(
+) -> Tensor:
+    """`vocabulary_sums` for hidden (B, T, E), targets and weights (B, T), as one tensor (3)."""
+    # One tensor, because each that a pipeline stage sends must have a gradient.
+    return torch.stack(
         vocabulary_sums(
             hidden.flatten(0, 1),
             weight,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ptm.component import Config
 from ptm.components.embeddings import EmbeddingConfig
+from ptm.components.encoders import Encoder, encoder_types
+from ptm.components.objectives import Objective
 from ptm.recipe.blocks import EngineBlock, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.recipe.model_block import ModelBlock
@@ -40,12 +42,10 @@ def problems(recipe: Config) -> Iterator[Problem]:
 
 def _model_problems(recipe: Architecture) -> Iterator[Problem]:
     objective, encoder = recipe.objective, recipe.model.encoder
-    if encoder.visibility not in objective.visibilities:
-        yield Problem(
-            "objective.type",
-            f'"{objective.type}" needs model.encoder.visibility: '
-            f"{' or '.join(objective.visibilities)}, but the visibility is {encoder.visibility}.",
-        )
+    yield from _direction_problems(objective, encoder)
+    obstacle = objective.head_obstacle(recipe.model.shape(vocabulary_size=1))
+    if obstacle is not None:
+        yield Problem("objective.head", obstacle)
     attends = encoder.has_attention or recipe.model.decoder is not None
     if recipe.model.attention_dropout is not None and not attends:
         yield Problem(
@@ -66,6 +66,36 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
             "decoder reads the target. Add the block model.decoder."
             if objective.needs_decoder
             else f"is not used with objective.type = {objective.type}. Remove it.",
+        )
+
+
+def _direction_problems(objective: Objective, encoder: Encoder) -> Iterator[Problem]:
+    if objective.needs_separate_directions and not encoder.separate_directions:
+        types = [name for name, one in encoder_types().items() if one.separate_directions]
+        reason = (
+            "reads from left to right only"
+            if encoder.visibility == "causal"
+            else "reads both directions in every layer, so it sees the tokens to predict"
+        )
+        yield Problem(
+            "objective.type",
+            f'"{objective.type}" needs a separate stream of layers for each direction '
+            f"(model.encoder.type: {' or '.join(types)}), but model.encoder.type = {encoder.type} "
+            f"{reason}.",
+        )
+    elif encoder.visibility not in objective.visibilities:
+        leak = ", so the encoder sees the tokens to predict" if encoder.visibility == "full" else ""
+        other = (
+            f" model.encoder.type = {encoder.type} always reads both directions. Set "
+            "objective.type: bilm to predict from each of them."
+            if encoder.separate_directions
+            else ""
+        )
+        yield Problem(
+            "objective.type",
+            f'"{objective.type}" needs model.encoder.visibility: '
+            f"{' or '.join(objective.visibilities)}, but the visibility is "
+            f"{encoder.visibility}{leak}.{other}",
         )
 
 

@@ -242,6 +242,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "gpt": "lm",
         "gpt2": "lm",
         "llama": "lm",
+        "elmo": "bilm",
         "roberta": "mlm",
         "spanbert": "mlm, with masking.unit: span",
         "masked_lm": "mlm",
@@ -313,7 +314,12 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "flash": "sdpa",
         "flex_attention": "flex",
     },
-    f"{_ENCODER}.type": {"bert": "transformer", "gpt2": "transformer", "roberta": "transformer"},
+    f"{_ENCODER}.type": {
+        "bert": "transformer",
+        "gpt2": "transformer",
+        "roberta": "transformer",
+        "elmo": "bilstm",
+    },
     f"{_ENCODER}.activation": {
         "gelu_new": "gelu_tanh",
         "gelu_fast": "gelu_tanh",

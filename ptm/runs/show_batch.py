@@ -35,20 +35,21 @@ def _decoded_row(
         label = _label(tensors, row, example, view)
         words = _words(tensors, row, example, vocabularies.source, wanted=wanted)
         yield f"  row {row}, example {example}{label}: {words}"
-        if view.targets is not None:
-            yield from _next_tokens(tensors, row, example, view.targets, vocabularies.target)
+        if view.targets:
+            yield from _targets(tensors, row, example, view, vocabularies.target)
 
 
-def _next_tokens(
-    tensors: Tensors, row: int, example: int, names: tuple[str, str], vocabulary: Vocabulary
+def _targets(
+    tensors: Tensors, row: int, example: int, view: BatchView, vocabulary: Vocabulary
 ) -> Iterator[str]:
     side = DECODER if f"{DECODER}input_ids" in tensors else ""
     if side:
         yield f"    the decoder reads: {_words(tensors, row, example, vocabulary, side=side)}"
     here = tensors[f"{side}example_ids"][row] == example
-    ids, weights = (tensors[name][row] for name in names)
-    targets = [vocabulary.tokens[int(token)] for token in ids[here & (weights > 0)]]
-    yield f"    to be predicted: {' '.join(targets)}"
+    counted = here & (tensors["target_weights"][row] > 0)
+    for what, name in view.targets:
+        targets = [vocabulary.tokens[int(token)] for token in tensors[name][row][counted]]
+        yield f"    {what}: {' '.join(targets)}"
 
 
 def _words(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokens", action="store_true", help="one vector per token, without pooling"
     )
     parser.add_argument(
+        "--layers",
+        choices=("last", "mix"),
+        default="last",
+        help="the vectors of the last layer, or a weighted sum of the embedding and all layers "
+        "(default last)",
+    )
+    parser.add_argument(
+        "--layer-weights",
+        metavar="WEIGHT",
+        type=float,
+        nargs="+",
+        help="the weights of --layers mix, the embedding's first (default equal weights)",
+    )
+    parser.add_argument(
         "--out",
         metavar="FILE.npy",
         type=Path,
@@ -46,10 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     _check_options(parsed)
     texts, places = texts_of(parsed, action="embed")
-    from ptm.inference.embed import Embedder
+    from ptm.inference.embed import Embedder, LayerMix
     from ptm.interop.sources.open import open_source
 
-    embedder = Embedder(open_source(parsed.source))
+    weights = tuple(parsed.layer_weights) if parsed.layer_weights else None
+    mix = LayerMix(weights) if parsed.layers == "mix" else None
+    embedder = Embedder(open_source(parsed.source), mix=mix)
     if parsed.tokens:
         _tokens(parsed, embedder, texts, places)
     else:
@@ -62,6 +79,7 @@ def _check_options(parsed: argparse.Namespace) -> None:
         raise UserError(
             "--tokens gives one vector per token and --pooling one per text. Use only one of them."
         )
+    _check_weights(parsed.layers, parsed.layer_weights)
     out: Path | None = parsed.out
     if out is not None and out.suffix != ".npy":
         raise UserError(f'--out "{out}": the name must end in .npy, the format of the file.')
@@ -69,6 +87,18 @@ def _check_options(parsed: argparse.Namespace) -> None:
         raise UserError(
             f'--out "{out}": "{out.parent}" is not a folder. Create it or give another path.'
         )
+
+
+def _check_weights(layers: str, weights: Sequence[float] | None) -> None:
+    if weights is None:
+        return
+    if layers != "mix":
+        raise UserError("--layer-weights are the weights of --layers mix. Add it.")
+    for weight in weights:
+        if not math.isfinite(weight):
+            raise UserError(f"--layer-weights: {weight} is not a finite number.")
+    if not any(weights):
+        raise UserError("--layer-weights: all weights are 0. Give at least one other number.")
 
 
 def _sentences(

@@ -1,9 +1,10 @@
 """Encoders, one class per file. `AnyEncoder` is their union, collected by scanning this
 package."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ptm.component import union_of
+from ptm.component import members, union_of
 from ptm.components.encoders.base import Encoder
 
 if TYPE_CHECKING:
@@ -11,4 +12,10 @@ if TYPE_CHECKING:
 else:
     AnyEncoder = union_of(__name__, Encoder)
 
-__all__ = ["AnyEncoder", "Encoder"]
+
+def encoder_types() -> Mapping[str, type[Encoder]]:
+    """All encoders by their type."""
+    return members(__name__, Encoder)  # type: ignore[type-abstract]
+
+
+__all__ = ["AnyEncoder", "Encoder", "encoder_types"]

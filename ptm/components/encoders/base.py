@@ -22,6 +22,9 @@ class Encoder(Config):
     """Whether examples packed into one row do not influence each other."""
     has_attention: ClassVar[bool] = True
     """Whether there is attention, which engine.attention and model.attention_dropout refer to."""
+    separate_directions: ClassVar[bool] = False
+    """Whether the first half of `hidden` at a token depends only on it and the tokens before, and
+    the second half only on it and the tokens after."""
 
     if TYPE_CHECKING:
         # Fields that every encoder declares with its own defaults; embedding and head follow them.

@@ -51,8 +51,9 @@ class BatchView:
     """Positions, original token ids and weights (P) of the masked tokens."""
     labels: str | None = None
     """One label per example (P)."""
-    targets: tuple[str, str] | None = None
-    """Ids and weights (B, T) of the tokens to predict."""
+    targets: tuple[tuple[str, str], ...] = ()
+    """What is predicted, and the name of the ids (B, T), which count where `target_weights` is not
+    0."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,12 @@ class Objective(Config):
     """Supported corpus layouts."""
     visibilities: ClassVar[tuple[str, ...]]
     """Supported attention patterns of the encoder (`model.encoder.visibility`)."""
+    needs_separate_directions: ClassVar[bool] = False
+    """Whether the encoder must keep the two directions apart (`Encoder.separate_directions`)."""
     special_roles: ClassVar[tuple[str, ...]]
     """Roles of the special tokens that the vocabulary must have."""
+    reads_special_tokens: ClassVar[bool] = True
+    """Whether there are special tokens around the texts that the model reads."""
     targets: ClassVar[tuple[str, ...]]
     """Names of the tensors that `metric_sums` reads. A row of zeros in every tensor adds
     nothing."""
@@ -146,6 +151,10 @@ class Objective(Config):
 
         Raises UserError if they include only some of the heads and no format can hold that.
         """
+
+    def head_obstacle(self, shape: ModelShape) -> str | None:
+        """Return why a model of this shape cannot have the head, with the fix; None if it can."""
+        return None
 
     @property
     def default_layout(self) -> str:

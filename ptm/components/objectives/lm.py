@@ -9,7 +9,11 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
-from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
+from ptm.components.objectives.next_tokens import (
+    NextTokenObjective,
+    target_tensors,
+    with_boundary_tokens,
+)
 from ptm.data.documents import Documents
 from ptm.data.examples import (
     ConcatenatedDocuments,
@@ -20,8 +24,8 @@ from ptm.data.examples import (
 )
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
-from ptm.data.windows import BEGINS, ENDS, Windows, document_windows
-from ptm.text.vocabulary import Vocabularies, Vocabulary
+from ptm.data.windows import Windows, document_windows
+from ptm.text.vocabulary import Vocabularies
 
 
 class Lm(NextTokenObjective):
@@ -114,21 +118,3 @@ class Lm(NextTokenObjective):
         if self.concatenate and not text:
             return Prompt(begin=(vocabulary.special_id("eos"),))
         return Prompt(begin=tuple(text))
-
-
-def with_boundary_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64, I64]:
-    """Return the windows (N) with start and end tokens as their labels require, and their lengths.
-
-    Texts without labels are complete windows already.
-    """
-    if texts.labels is None:
-        return texts.tokens, texts.lengths
-    begins, ends = (texts.labels & BEGINS) > 0, (texts.labels & ENDS) > 0
-    lengths = texts.lengths + begins + ends
-    first = exclusive_cumsum(lengths)
-    stream = np.empty(int(lengths.sum()), dtype=np.int64)
-    stream[ragged_ranges(first + begins, texts.lengths)] = texts.tokens
-    if begins.any():
-        stream[first[begins]] = vocabulary.special_id("bos")
-    stream[(first + lengths - 1)[ends]] = vocabulary.special_id("eos")
-    return stream, lengths

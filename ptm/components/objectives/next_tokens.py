@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ptm.arrays import I64
+from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.component import Config
 from ptm.components.objectives.base import BatchView, Metric, Objective
+from ptm.data.examples import TokenSpans
 from ptm.data.placement import Placement
+from ptm.data.windows import BEGINS, ENDS
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation
+from ptm.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NEXT_TARGETS = ("target_weights",)
-NEXT_OUTPUTS = ("loss_sum", "hit_sum")
+NEXT_OUTPUTS = ("lm_sums",)
 NEXT_METRICS = (
     Metric("lm_loss", count="predicted", weight=1.0),
     Metric("lm_accuracy", count="predicted", higher_is_better=True),
@@ -40,6 +43,24 @@ class LmHead(Config):
     """Whether the output layer has a bias."""
     scaled: bool = False
     """Divide the hidden states by the square root of the hidden size (T5 with a tied head)."""
+
+
+def with_boundary_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[I64, I64]:
+    """Return the windows (N) with start and end tokens as their labels require, and their lengths.
+
+    Texts without labels are complete windows already.
+    """
+    if texts.labels is None:
+        return texts.tokens, texts.lengths
+    begins, ends = (texts.labels & BEGINS) > 0, (texts.labels & ENDS) > 0
+    lengths = texts.lengths + begins + ends
+    first = exclusive_cumsum(lengths)
+    stream = np.empty(int(lengths.sum()), dtype=np.int64)
+    stream[ragged_ranges(first + begins, texts.lengths)] = texts.tokens
+    if begins.any():
+        stream[first[begins]] = vocabulary.special_id("bos")
+    stream[(first + lengths - 1)[ends]] = vocabulary.special_id("eos")
+    return stream, lengths
 
 
 def target_tensors(
@@ -58,9 +79,9 @@ def target_tensors(
 def next_token_operations(
     head: LmHead, shape: ModelShape, *, smoothing: float = 0.0
 ) -> tuple[Operation, ...]:
-    """Return the head: hidden (B, T, D), target_ids, target_weights (B, T) -> sums (scalars).
+    """Return the head: hidden (B, T, D), target_ids, target_weights (B, T) -> lm_sums (3).
 
-    The sums are `loss_sum`, `nll_sum` (without smoothing) and `hit_sum` (correct predictions).
+    The sums are loss, negative log likelihood (without smoothing) and hits (correct predictions).
     A second operation, hidden -> logits (B, T, V), runs only if `logits` is requested.
     `smoothing`: share of every target spread over the vocabulary (Szegedy et al. 2016, section 7).
     """
@@ -88,7 +109,7 @@ def next_token_operations(
             "lm_loss",
             lambda: matrix(shape),
             ("hidden", "target_ids", "target_weights", *bias),
-            ("loss_sum", "nll_sum", "hit_sum"),
+            NEXT_OUTPUTS,
             tie=tie,
             options={"smoothing": smoothing},
         ),
@@ -110,7 +131,7 @@ class NextTokenObjective(Objective):
 
     metrics: ClassVar[tuple[Metric, ...]] = NEXT_METRICS
     targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
-    view: ClassVar[BatchView] = BatchView(targets=("target_ids", "target_weights"))
+    view: ClassVar[BatchView] = BatchView(targets=(("to be predicted", "target_ids"),))
 
     def has_head(self, names: Collection[str]) -> bool:
         # A tied head has no matrix of its own.
@@ -131,4 +152,5 @@ class NextTokenObjective(Objective):
     def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        return {"lm_loss": outputs["loss_sum"], "lm_accuracy": outputs["hit_sum"]}
+        loss, _, hits = outputs["lm_sums"].unbind()
+        return {"lm_loss": loss, "lm_accuracy": hits}

@@ -106,12 +106,8 @@ class Seq2Seq(NextTokenObjective):
         """Return the head: hidden (B, T, D) -> sums of loss, NLL and hits, or logits (B, T, V)."""
         return next_token_operations(self.head, shape, smoothing=self.label_smoothing)
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return ("loss_sum", "nll_sum", "hit_sum")
-
     def metric_sums(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return loss (with label smoothing), hits and NLL (without), summed over all targets."""
-        return {**super().metric_sums(outputs, tensors), "lm_nll": outputs["nll_sum"]}
+        return {**super().metric_sums(outputs, tensors), "lm_nll": outputs["lm_sums"][1]}

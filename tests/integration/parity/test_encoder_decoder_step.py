@@ -49,7 +49,7 @@ def ptm_loss(model: nn.Module, inputs: TwoSided) -> Tensor:
     rows = inputs.packed
     weights = (rows["decoder_example_ids"] > 0).long()
     outputs = model({**rows, "target_ids": labels, "target_weights": weights})
-    loss: Tensor = outputs["loss_sum"] / weights.sum()
+    loss: Tensor = outputs["lm_sums"][0] / weights.sum()
     return loss
 
 

@@ -1,4 +1,4 @@
-"""No model attends to the token that it predicts next: every such recipe, in packed rows."""
+"""No model reads the token that it predicts: every such recipe, in packed rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptm.data.placement import DECODER
-from ptm.model.build import build_plan
+from ptm.model.build import build_plan, encoder_plan
 from ptm.model.plain_model import PlainModel
 from ptm.recipe import Recipe, load_recipe
 from tests.support.small_runs import PROJECT
@@ -51,6 +51,28 @@ def moved(model: PlainModel, tensors: dict[str, Tensor], side: str, place: int) 
     other[f"{side}input_ids"][0, place] = 5
     change = (model(tensors)["logits"] - model(other)["logits"])[0].abs().amax(dim=-1)
     return (change > 1e-6).tolist()
+
+
+@pytest.mark.parametrize("kind", ["birnn", "bilstm", "bigru"])
+@torch.no_grad()
+def test_neither_direction_of_a_bilm_reads_the_tokens_that_it_predicts(kind: str) -> None:
+    path = str(PROJECT / "recipes" / "elmo" / "tiny.yaml")
+    recipe = load_recipe(path, ["model.dropout=0.0", f"model.encoder.type={kind}"])
+    torch.manual_seed(3)
+    model = PlainModel(encoder_plan(recipe.model, vocabulary_size=VOCABULARY)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tensors = rows()
+    before = model(tensors)["hidden"]
+    for place in (0, 3, 8, 10, 15, 17, 20):
+        begin, _, end = example_of(place)
+        other = {name: tensor.clone() for name, tensor in tensors.items()}
+        other["input_ids"][0, place] = 5
+        changed = (model(other)["hidden"] - before)[0].abs() > 1e-6
+        forward, backward = (half.any(-1).tolist() for half in changed.chunk(2, dim=-1))
+        # What predicts the next token of a place changes with it and those before; and conversely.
+        assert forward == [place <= at < end for at in range(LENGTH)], place
+        assert backward == [begin <= at <= place for at in range(LENGTH)], place
 
 
 def example_of(place: int) -> tuple[int, int, int]:
