@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from ptm.arrays import I64
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.components.objectives.base import RandomSource
 from ptm.data.examples import TokenSpans
+from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
@@ -49,6 +50,15 @@ class PackedDataset:
     def lengths(self) -> I64:
         """Tokens of every example (E), source and target added: the most that noise can make."""
         return np.asarray(self._first.lengths.sum(axis=1))
+
+    @property
+    def label_counts(self) -> Mapping[str, int]:
+        """Number of examples per label; empty unless the objective has labels."""
+        labels, examples = self.objective.label_set, self._first.examples
+        if labels is None or not isinstance(examples, LabelledTexts):
+            return {}
+        counts = np.bincount(examples.labels, minlength=len(labels.names)).tolist()
+        return dict(zip(labels.names, counts, strict=True))
 
     @property
     def fill(self) -> float:
@@ -202,6 +212,7 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
             f'{key}: "{store.folder}" has layout {info.layout}, but the recipe has data.layout: '
             f"{recipe.data.layout}. Correct {key} or data.layout."
         )
+    _check_labels(recipe, store, key=key)
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
             f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
@@ -217,6 +228,17 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
         )
     recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
     return store
+
+
+def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
+    """Raise UserError if the store was made with other labels."""
+    labels, made = recipe.objective.label_set, tuple(store.info.labels or ())
+    if labels is not None and labels.names != made:
+        raise UserError(
+            f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
+            f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
+            "store with `ptm preprocess RECIPE`."
+        )
 
 
 def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:

@@ -46,6 +46,8 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
             f'"{objective.type}" needs model.encoder.visibility: '
             f"{' or '.join(objective.visibilities)}, but the visibility is {encoder.visibility}.",
         )
+    elif (obstacle := objective.visibility_obstacle(encoder.visibility)) is not None:
+        yield Problem("objective", obstacle)
     attends = encoder.has_attention or recipe.model.decoder is not None
     if recipe.model.attention_dropout is not None and not attends:
         yield Problem(
@@ -258,7 +260,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         "train.early_stopping": train.early_stopping.metric if train.early_stopping else None,
         "checkpoint.best": recipe.checkpoint.best,
     }
-    measured = ("loss", "perplexity", *(metric.name for metric in recipe.objective.metrics))
+    measured = recipe.objective.evaluation_names
     sets = recipe.data.evaluation_names
     known = {metric_key(name, metric) for name in sets for metric in measured}
     for path, metric in rules.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, PackedDataset, open_rows
+from ptm.loading.rows import TRAIN, PackedDataset, open_rows, store_of
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, DataRecipe, Recipe
 from ptm.recipe.batch import batches_of, total_steps
+from ptm.text.labels import check_evaluated_labels, check_trained_labels
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.validate import check_parts
 
@@ -59,6 +61,8 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
+    evaluation = evaluation_rows(recipe, tokenizer)
+    _check_labels(recipe, rows, evaluation)
     return TrainingInputs(
         tokenizer=tokenizer,
         plan=build_plan(
@@ -70,10 +74,23 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
         batch=batch,
         ds_config=config,
         train=rows,
-        evaluation=evaluation_rows(recipe, tokenizer),
+        evaluation=evaluation,
         teachers=open_teachers(recipe, tokenizer),
         steps=total_steps(recipe.train, len(rows)),
     )
+
+
+def _check_labels(
+    recipe: DataRecipe, train: PackedDataset, evaluation: Mapping[str, PackedDataset]
+) -> None:
+    """Raise UserError if the labels cannot be learnt from the training examples."""
+    if recipe.objective.label_set is None:
+        return
+    trained = train.label_counts
+    check_trained_labels(trained, where=f"data.store: {recipe.data.store}")
+    for name, rows in evaluation.items():
+        key, store = store_of(recipe, name)
+        check_evaluated_labels(rows.label_counts, trained, where=f"{key}: {store} (set {name})")
 
 
 def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:

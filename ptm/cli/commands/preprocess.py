@@ -14,6 +14,7 @@ from ptm.errors import EXIT_DONE
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
     from ptm.recipe.data_block import CorpusBlock
+    from ptm.store.format import StoreInfo
 
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
@@ -27,13 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     recipe = recipe_of(parsed)
+    trained: StoreInfo | None = None
     for key, block in recipe.data.corpora.items():
-        _preprocess(key, block, recipe, fresh=parsed.fresh)
+        info = _preprocess(key, block, recipe, fresh=parsed.fresh, trained=trained)
+        # The first corpus is that of the training.
+        trained = trained or info
     return EXIT_DONE
 
 
-def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
-    """Write the store of one corpus; `key`: its block in the recipe."""
+def _preprocess(
+    key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool, trained: StoreInfo | None
+) -> StoreInfo:
+    """Write the store of one corpus, and return its manifest.
+
+    `key`: its block in the recipe. `trained`: the store of the training corpus, if this is another
+    one.
+    """
     from ptm.store.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
 
@@ -44,6 +54,7 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         segmenter=recipe.data.segmenter,
         sentence_splitting=recipe.data.sentence_splitting,
         target_tokenizer=recipe.target_tokenizer,
+        labels=recipe.objective.label_set,
     )
     line = ProgressLine()
     info = preprocess(
@@ -52,11 +63,26 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         workers=recipe.data.workers or len(os.sched_getaffinity(0)),
         fresh=fresh,
         report=line.show,
+        check=lambda info: _check_labels(info, trained, where=f"{key}.corpus"),
     )
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
-    what = "pairs" if info.layout == "pairs" else "documents"
+    what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print(
         f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
+    if info.labels is not None:
+        of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
+        print(f"{block.store}: texts per label: {of_label}")
+    return info
+
+
+def _check_labels(info: StoreInfo, trained: StoreInfo | None, *, where: str) -> None:
+    """Raise UserError if the labels of a corpus cannot be learnt from the training corpus."""
+    from ptm.text.labels import check_evaluated_labels, check_trained_labels
+
+    if info.labels is not None and trained is not None and trained.labels is not None:
+        check_evaluated_labels(info.labels, trained.labels, where=where)
+    elif info.labels is not None:
+        check_trained_labels(info.labels, where=where)
