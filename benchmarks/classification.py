@@ -51,6 +51,11 @@ def paths(folder: Path, data: str, vocab: str) -> list[str]:
     ]
 
 
+def merged(*overrides: str) -> list[str]:
+    """The last override of each key."""
+    return list({word.partition("=")[0]: word for word in overrides}.values())
+
+
 def command(*words: str) -> None:
     """Run `ptm`."""
     from ptm.cli import main
@@ -67,12 +72,14 @@ def reports(run: Path, split: str) -> list[dict[str, Any]]:
 
 def alone(name: str, recipe: str, folder: Path, data: str, vocab: str, *overrides: str) -> None:
     """Train a recipe, and print its last evaluations."""
-    ours = [*paths(folder, data, vocab), f"name={name}", *overrides]
+    ours = merged(*paths(folder, data, vocab), f"name={name}", *overrides)
     command("preprocess", recipe, *ours)
     began = time.perf_counter()
     command("train", recipe, *ours)
     for split in ("dev", "test"):
-        last = reports(folder / name, split)[-1]
+        last = next(iter(reports(folder / name, split)[-1:]), None)
+        if last is None:
+            continue
         print(
             f"{name}: {split} accuracy {last['accuracy']:.4f}, macro F1 {last['macro_f1']:.4f}, "
             f"{last['step']} steps, {last['tokens']:,} tokens, "
@@ -97,11 +104,11 @@ def against(folder: Path, data: str, vocab: str, *overrides: str) -> None:
     """Train with ptm and with transformers, and print both curves and accuracies."""
     from ptm.recipe import load_recipe
 
-    ours = [
+    ours = merged(
         *paths(folder, data, vocab),
         *("name=ptm", "data.packing=false", "model.dropout=0.0", "tracking.log_every=1"),
         *("checkpoint.best=null", "tracking.evaluate_every=100000", *overrides),
-    ]
+    )
     command("preprocess", str(TINY), *ours)
     if not (folder / "theirs.json").exists():
         theirs = train_with_transformers(load_recipe(str(TINY), ours))
@@ -110,14 +117,18 @@ def against(folder: Path, data: str, vocab: str, *overrides: str) -> None:
     command("train", str(TINY), *ours)
     losses = [record["loss"] for record in reports(folder / "ptm", "train")]
     between = [abs(a - b) for a, b in zip(losses, theirs["losses"], strict=True)]
-    print(f"largest difference of the losses in the first {FIRST} steps: {max(between[:FIRST]):.2e}")
+    print(
+        f"largest difference of the losses in the first {FIRST} steps: {max(between[:FIRST]):.2e}"
+    )
     print(f"largest difference of the losses in all {len(losses)} steps: {max(between):.2e}")
     print("steps        loss of ptm  of transformers (means)")
     tenth = max(1, len(losses) // 10)
     for at in range(0, len(losses), tenth):
-        means = [sum(s[at : at + tenth]) / len(s[at : at + tenth]) for s in (losses, theirs["losses"])]
+        means = [
+            sum(s[at : at + tenth]) / len(s[at : at + tenth]) for s in (losses, theirs["losses"])
+        ]
         print(f"{at + 1:5}-{min(at + tenth, len(losses)):5}  {means[0]:11.4f}  {means[1]:.4f}")
-    for split in ("dev", "test"):
+    for split in (one for one in ("dev", "test") if one in theirs):
         last = reports(folder / "ptm", split)[-1]
         print(f"{split} accuracy: ptm {last['accuracy']:.4f}, transformers {theirs[split]:.4f}")
 
@@ -152,7 +163,7 @@ def train_with_transformers(recipe: Any) -> dict[str, Any]:
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.gradient_clipping)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     accuracies = {name: accuracy(model, rows) for name, rows in inputs.evaluation.items()}
     return {"losses": losses, **accuracies}
 

@@ -87,10 +87,11 @@ def _check_labels(
     if recipe.objective.label_set is None:
         return
     trained = train.label_counts
-    check_trained_labels(trained, where=f"data.store: {recipe.data.store}")
+    # First the evaluation sets, since their message says where a missing label occurs.
     for name, rows in evaluation.items():
         key, store = store_of(recipe, name)
         check_evaluated_labels(rows.label_counts, trained, where=f"{key}: {store} (set {name})")
+    check_trained_labels(trained, where=f"data.store: {recipe.data.store}")
 
 
 def evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:

@@ -28,24 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     recipe = recipe_of(parsed)
-    trained: StoreInfo | None = None
     for key, block in recipe.data.corpora.items():
-        info = _preprocess(key, block, recipe, fresh=parsed.fresh, trained=trained)
-        # The first corpus is that of the training.
-        trained = trained or info
+        _preprocess(key, block, recipe, fresh=parsed.fresh)
     return EXIT_DONE
 
 
-def _preprocess(
-    key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool, trained: StoreInfo | None
-) -> StoreInfo:
-    """Write the store of one corpus, and return its manifest.
-
-    `key`: its block in the recipe. `trained`: the store of the training corpus, if this is another
-    one.
-    """
+def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
+    """Write the store of one corpus; `key`: its block in the recipe."""
     from ptm.store.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
+    from ptm.text.labels import check_trained_labels
 
     work = Preprocessing(
         corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
@@ -56,6 +48,12 @@ def _preprocess(
         target_tokenizer=recipe.target_tokenizer,
         labels=recipe.objective.label_set,
     )
+
+    def check(info: StoreInfo) -> None:
+        # Evaluation sets need not have every label.
+        if info.labels is not None and block is recipe.data:
+            check_trained_labels(info.labels, where=f"{key}.corpus")
+
     line = ProgressLine()
     info = preprocess(
         work,
@@ -63,7 +61,7 @@ def _preprocess(
         workers=recipe.data.workers or len(os.sched_getaffinity(0)),
         fresh=fresh,
         report=line.show,
-        check=lambda info: _check_labels(info, trained, where=f"{key}.corpus"),
+        check=check,
     )
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
@@ -75,14 +73,3 @@ def _preprocess(
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
         print(f"{block.store}: texts per label: {of_label}")
-    return info
-
-
-def _check_labels(info: StoreInfo, trained: StoreInfo | None, *, where: str) -> None:
-    """Raise UserError if the labels of a corpus cannot be learnt from the training corpus."""
-    from ptm.text.labels import check_evaluated_labels, check_trained_labels
-
-    if info.labels is not None and trained is not None and trained.labels is not None:
-        check_evaluated_labels(info.labels, trained.labels, where=where)
-    elif info.labels is not None:
-        check_trained_labels(info.labels, where=where)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat
@@ -54,7 +54,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CLASS_TARGETS = ("class_labels", EXAMPLE_NUMBERS)
-_Names = Annotated[tuple[str | int, ...], Listed]
+
+
+def _as_name(value: Any) -> Any:
+    """YAML reads a label such as 100 as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# An error is about the form that a value has, not about each form that it could have.
+
+
+def _form_of_labels(value: Any) -> str:
+    return "list[name]" if isinstance(value, list | tuple) else "int"
+
+
+def _form_of_weights(value: Any) -> str:
+    return "dict[name]" if isinstance(value, dict) else "list[number]"
+
+
+_Name = Annotated[str, BeforeValidator(_as_name)]
+_Labels = Annotated[
+    Annotated[int, Field(ge=2, lt=2**31), Tag("int")]
+    | Annotated[tuple[_Name, ...], Listed, Tag("list[name]")],
+    Discriminator(_form_of_labels),
+]
+_ByName = Annotated[
+    Annotated[tuple[NonNegativeFloat, ...], Listed, Tag("list[number]")]
+    | Annotated[dict[str, NonNegativeFloat], Tag("dict[name]")],
+    Discriminator(_form_of_weights),
+]
 
 
 class MlmTerm(Config):
@@ -70,12 +98,10 @@ class Classification(Objective):
     """Predict the label of a text, or of a pair of texts."""
 
     type: Literal["classification"]
-    labels: Annotated[int, Field(ge=2, lt=2**31)] | _Names
+    labels: _Labels
     """The number of labels N, if the corpus has the labels 0 to N - 1, or the list of their
     names."""
-    class_weights: Annotated[tuple[NonNegativeFloat, ...], Listed] | (
-        dict[str, NonNegativeFloat] | None
-    ) = None
+    class_weights: _ByName | None = None
     """Weight of each label in the loss, as a list in the order of `labels` or by name. The loss is
     the weighted mean over the global batch: the sum of weight times cross entropy, divided by the
     sum of the weights."""
@@ -133,7 +159,7 @@ class Classification(Objective):
     def label_set(self) -> LabelSet:
         if isinstance(self.labels, int):
             return LabelSet(tuple(map(str, range(self.labels))), numbered=True)
-        return LabelSet(tuple(map(str, self.labels)))
+        return LabelSet(self.labels)
 
     @property
     def _weights(self) -> tuple[float, ...]:
