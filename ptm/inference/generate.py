@@ -173,7 +173,10 @@ class Generator:
     def _check_can_generate(self) -> None:
         objective = self._recipe.objective
         if objective.prompt((), self._vocabularies) is None:
+            use = (
+                "`ptm fill` or `ptm embed`" if "mask" in objective.special_roles else "`ptm embed`"
+            )
             raise UserError(
                 f"{self._folder}: a model trained with objective {objective.type} cannot generate "
-                "text. Use `ptm fill` or `ptm embed`."
+                f"text. Use {use}."
             )

@@ -61,6 +61,12 @@ class PackedDataset:
         return dict(zip(labels.names, counts, strict=True))
 
     @property
+    def texts_per_example(self) -> int:
+        """1 for single texts and 2 for pairs, with layout `labelled`; 0 otherwise."""
+        examples = self._first.examples
+        return examples.part_lengths.shape[1] if isinstance(examples, LabelledTexts) else 0
+
+    @property
     def fill(self) -> float:
         """Fraction of the cells of all rows that hold real tokens."""
         cells = self.size.source + (self.size.target if self.objective.needs_decoder else 0)

@@ -65,6 +65,8 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     ).micro_batch_size
     found: dict[str, Any] = {"source": str(source.folder)}
     for name, rows in sets.items():
+        if rows.left_out:
+            logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
         batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
         figures = {

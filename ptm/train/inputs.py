@@ -80,17 +80,27 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     )
 
 
+_TEXTS = {1: "single texts", 2: "pairs of texts"}
+
+
 def _check_labels(
     recipe: DataRecipe, train: PackedDataset, evaluation: Mapping[str, PackedDataset]
 ) -> None:
-    """Raise UserError if the labels cannot be learnt from the training examples."""
+    """Raise UserError if the labels of all sets cannot be learnt from the training examples."""
     if recipe.objective.label_set is None:
         return
     trained = train.label_counts
     # First the evaluation sets, since their message says where a missing label occurs.
     for name, rows in evaluation.items():
         key, store = store_of(recipe, name)
-        check_evaluated_labels(rows.label_counts, trained, where=f"{key}: {store} (set {name})")
+        where = f"{key}: {store} (set {name})"
+        if rows.texts_per_example != train.texts_per_example:
+            raise UserError(
+                f"{where}: the examples are {_TEXTS[rows.texts_per_example]}, but those of the "
+                f"training are {_TEXTS[train.texts_per_example]}. Give both corpora the same "
+                "columns."
+            )
+        check_evaluated_labels(rows.label_counts, trained, where=where)
     check_trained_labels(trained, where=f"data.store: {recipe.data.store}")
 
 
