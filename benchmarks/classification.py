@@ -90,14 +90,17 @@ def alone(name: str, recipe: str, folder: Path, data: str, vocab: str, *override
 def pretrain(folder: Path, data: str, vocab: str, *overrides: str) -> None:
     """Train a tiny RoBERTa on the texts of train.tsv, without their labels."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = Path(data, "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
     texts = folder / "texts.txt"
-    texts.write_text("".join(line.partition("\t")[2] + "\n" for line in lines), encoding="utf-8")
+    if not texts.exists():
+        lines = Path(data, "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        without = "".join(line.partition("\t")[2] + "\n" for line in lines)
+        texts.write_text(without, encoding="utf-8")
     ours = [one for one in paths(folder, data, vocab) if not one.startswith("data.")]
     ours += [f"data.corpus={texts}", f"data.store={folder}/store-texts", f"name={PRETRAINED}"]
+    ours = merged(*ours, *overrides)
     recipe = str(RECIPES / "roberta" / "tiny.yaml")
-    command("preprocess", recipe, *ours, *overrides)
-    command("train", recipe, *ours, *overrides)
+    command("preprocess", recipe, *ours)
+    command("train", recipe, *ours)
 
 
 def against(folder: Path, data: str, vocab: str, *overrides: str) -> None:

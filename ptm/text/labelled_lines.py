@@ -21,7 +21,7 @@ _CHARACTERS_SHOWN = 40
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file: how many there are, and the indexes of those that are read."""
+    """The columns of a file: how many there are, and the indexes of label and texts."""
 
     count: int
     label: int

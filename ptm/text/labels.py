@@ -67,7 +67,7 @@ def check_trained_labels(counts: Mapping[str, int], *, where: str) -> None:
     if absent:
         raise UserError(
             f"{where}: no training example has the {_named(absent)}, which objective.labels "
-            "declares, so it cannot be learnt. Add examples or remove it from objective.labels."
+            "declares, so it cannot be learned. Add examples or remove it from objective.labels."
         )
 
 
@@ -83,7 +83,7 @@ def check_evaluated_labels(
     if unseen:
         raise UserError(
             f"{where}: the {_named(unseen)} occurs in this evaluation set but in no training "
-            "example, so it cannot be learnt. Add training examples with it, or remove it here."
+            "example, so it cannot be learned. Add training examples with it, or remove it here."
         )
 
 

@@ -86,7 +86,7 @@ _TEXTS = {1: "single texts", 2: "pairs of texts"}
 def _check_labels(
     recipe: DataRecipe, train: PackedDataset, evaluation: Mapping[str, PackedDataset]
 ) -> None:
-    """Raise UserError if the labels of all sets cannot be learnt from the training examples."""
+    """Raise UserError if the labels of all sets cannot be learned from the training examples."""
     if recipe.objective.label_set is None:
         return
     trained = train.label_counts

@@ -152,7 +152,7 @@ class Classification(Objective):
                 "weight per label"
             )
         if not any(self._weights):
-            raise ValueError("class_weights: all weights are 0, so nothing would be learnt")
+            raise ValueError("class_weights: all weights are 0, so nothing would be learned")
         return self
 
     @property

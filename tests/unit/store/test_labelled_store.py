@@ -173,7 +173,7 @@ def test_the_counts_of_the_labels_are_printed(
         (BOTH, "neutral\ta\n", 'dev.tsv:1: "neutral" is not one of objective.labels'),
     ],
 )
-def test_labels_that_cannot_be_learnt_leave_no_store(
+def test_labels_that_cannot_be_learned_leave_no_store(
     tmp_path: Path,
     arguments: list[str],
     capsys: pytest.CaptureFixture[str],

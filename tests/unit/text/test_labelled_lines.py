@@ -140,21 +140,21 @@ def test_a_misspelt_label_is_named_with_the_one_that_was_meant(tmp_path: Path) -
     )
 
 
-# Labels that cannot be learnt
+# Labels that cannot be learned
 
 
-def test_one_label_alone_cannot_be_learnt() -> None:
+def test_one_label_alone_cannot_be_learned() -> None:
     with pytest.raises(UserError, match='x: every training example has the label "b"'):
         check_trained_labels({"a": 0, "b": 7}, where="x")
 
 
-def test_a_declared_label_without_examples_cannot_be_learnt() -> None:
+def test_a_declared_label_without_examples_cannot_be_learned() -> None:
     with pytest.raises(UserError, match='x: no training example has the label "c", which'):
         check_trained_labels({"a": 1, "b": 7, "c": 0}, where="x")
     check_trained_labels({"a": 1, "b": 7}, where="x")
 
 
-def test_a_label_that_only_an_evaluation_set_has_cannot_be_learnt() -> None:
+def test_a_label_that_only_an_evaluation_set_has_cannot_be_learned() -> None:
     with pytest.raises(UserError, match='dev: the label "c" occurs in this evaluation set but'):
         check_evaluated_labels({"a": 0, "b": 1, "c": 1}, {"a": 1, "b": 1, "c": 0}, where="dev")
     check_evaluated_labels({"a": 0, "b": 1}, {"a": 1, "b": 1}, where="dev")

@@ -121,10 +121,10 @@ def make_rows(tmp_path: Path, tiny_vocab: Path) -> Callable[[int], Rows]:
     return lambda texts: Rows(tmp_path, tiny_vocab, texts=texts)
 
 
-def transformers_twin(model: PlainModel, objective: Classification) -> Any:
+def bert_with_the_weights_of(model: PlainModel, objective: Classification) -> Any:
     """BertForSequenceClassification with the weights of `model`."""
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    twin = BertForSequenceClassification(
+    bert = BertForSequenceClassification(
         BertConfig(
             vocab_size=len(weights["word_embedding.weight"]),
             hidden_size=32,
@@ -138,8 +138,8 @@ def transformers_twin(model: PlainModel, objective: Classification) -> Any:
     named = Bert().to_huggingface(weights, BLOCK, objective)
     named = {name: tensor for name, tensor in named.items() if not name.startswith("cls.")}
     named |= {f"classifier.{kind}": weights[f"classifier.{kind}"] for kind in ("weight", "bias")}
-    twin.load_state_dict(named, strict=True)
-    return twin
+    bert.load_state_dict(named, strict=True)
+    return bert
 
 
 def alone(tensors: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -164,12 +164,12 @@ def test_logits_loss_and_gradients_equal_those_of_transformers(
     sums = objective.metric_sums(outputs, tensors)
     (sums["classification_loss"] / 40).backward()
 
-    twin = transformers_twin(model, objective)
+    bert = bert_with_the_weights_of(model, objective)
     examples = alone(tensors)
     assert len(examples) == 40
     logits = torch.cat(
         [
-            twin(input_ids=ids[None], token_type_ids=(segments - 1)[None]).logits
+            bert(input_ids=ids[None], token_type_ids=(segments - 1)[None]).logits
             for ids, segments in examples
         ]
     )
@@ -183,7 +183,7 @@ def test_logits_loss_and_gradients_equal_those_of_transformers(
     ours = {name: gradient for name, gradient in gradients.items() if gradient is not None}
     assert ours.keys() == gradients.keys()
     theirs = Bert().to_huggingface(ours, BLOCK, objective)
-    for name, parameter in twin.named_parameters():
+    for name, parameter in bert.named_parameters():
         mine = ours[name] if name.startswith("classifier") else theirs[name]
         torch.testing.assert_close(mine, parameter.grad, atol=1e-5, rtol=1e-4, msg=name)
 
