@@ -19,7 +19,8 @@ from ptm.data.documents import held_out_documents
 from ptm.inference.decoding import Sampling
 from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import PackedDataset, open_evaluation_rows
+from ptm.loading.rows import PackedDataset
+from ptm.loading.splits import open_evaluation_rows
 
 LINES = 3
 _ENDS = re.compile("[，。？！；]")

@@ -66,6 +66,12 @@ class Documents:
         return hashes if self._chosen is None else hashes[self._chosen]
 
     @property
+    def labels(self) -> I64:
+        """Class index of each document (D), with layout `labelled`."""
+        labels = self.store.labels
+        return labels if self._chosen is None else labels[self._chosen]
+
+    @property
     def sentences(self) -> Sentences:
         """The sentences of these documents."""
         starts, lengths, counts = self.store.sentence_ranges

@@ -1,4 +1,4 @@
-"""Base class of the training engines: training step, evaluation sums and engine state."""
+"""Base class of the training engines: training step, evaluation and engine state."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ptm.components.optimizers.base import RATE
 from ptm.engines.ds_config import clips_itself, zero_stage
 from ptm.engines.fragments import EngineState
 from ptm.engines.loss import scaled_metrics, zero_metrics
+from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.offload import offload_folders
 from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
 from ptm.engines.teachers import Teachers
@@ -125,8 +126,8 @@ class Engine(ABC):
         """Run forward, backward and update; return this rank's metrics (see StepResult)."""
 
     @abstractmethod
-    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
-        """Return this rank's sum of every metric over `batches`, without gradients.
+    def evaluate(self, batches: Iterable[StepBatch]) -> EvaluationResult:
+        """Return this rank's metric sums and predictions over `batches`, without gradients.
 
         Collective: all ranks call it with the same number of batches.
         """

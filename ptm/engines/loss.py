@@ -25,8 +25,9 @@ def scaled_metrics(
     `sums`: metric sums of the micro-batch. `counts`: denominators over the global batch.
     `weights`: weight of each metric in the loss; metrics without one are only reported.
     """
+    # A count may be a sum of class weights and below 1; if it is 0, so is the sum.
     values = {
-        metric.name: sums[metric.name] / max(1.0, counts[metric.count])
+        metric.name: sums[metric.name] / (counts[metric.count] or 1.0)
         for metric in objective.metrics
     }
     device = next(iter(values.values())).device

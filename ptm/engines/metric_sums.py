@@ -1,40 +1,57 @@
-"""Evaluation: sums, counts and means of an objective's metrics over many batches."""
+"""Evaluation: metric sums, counts and means, and predictions, over many batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ptm.components.objectives import Objective
+from ptm.engines.predictions import PredictionCollector, Predictions
 from ptm.engines.teachers import Teachers
 from ptm.loading.batches import StepBatch
 
 
-def metric_sums(
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What one rank found in an evaluation.
+
+    `sums`: the sum of each metric. `predictions`: those for its examples, if the objective has
+    scores.
+    """
+
+    sums: Mapping[str, float]
+    predictions: Predictions
+
+
+def evaluate_batches(
     model: Any,
     objective: Objective,
     batches: Iterable[StepBatch],
     device: torch.device,
     *,
     teachers: Teachers | None = None,
-) -> dict[str, float]:
-    """Return the sum of each metric over all `batches`, computed without gradients.
+) -> EvaluationResult:
+    """Return the metric sums and predictions over all `batches`, computed without gradients.
 
     `model`, in evaluation mode, maps a dict of tensors to a dict of outputs.
     """
     sums = {metric.name: 0.0 for metric in objective.metrics}
+    collector = PredictionCollector(objective)
     with torch.no_grad():
         for batch in batches:
             for micro_batch in batch.micro_batches:
                 moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
                 if teachers is not None:
                     moved |= teachers.targets(moved)
-                for name, value in objective.metric_sums(model(moved), moved).items():
+                outputs = model(moved)
+                for name, value in objective.metric_sums(outputs, moved).items():
                     sums[name] += float(value)
-    return sums
+                collector.add(outputs, moved)
+    return EvaluationResult(sums, collector.arrays)
 
 
 def metric_means(
@@ -42,14 +59,16 @@ def metric_means(
 ) -> dict[str, float]:
     """Return each metric's sum divided by its count, `loss` (weighted as at `step`), `perplexity`.
 
-    Perplexity is the exponential of the metric `objective.perplexity_of`, or of the loss.
+    Perplexity is the exponential of what `objective.perplexity_of` names; None: it is left out.
     """
-    means = {m.name: sums[m.name] / max(1.0, counts[m.count]) for m in objective.metrics}
+    means = {m.name: sums[m.name] / (counts[m.count] or 1.0) for m in objective.metrics}
     weights = objective.loss_weights(step)
     loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
-    judged = loss if objective.perplexity_of is None else means[objective.perplexity_of]
-    perplexity = math.exp(judged) if judged < 700 else math.inf
-    return {"loss": loss, **means, "perplexity": perplexity}
+    found = {"loss": loss, **means}
+    if objective.perplexity_of is not None:
+        judged = found[objective.perplexity_of]
+        found["perplexity"] = math.exp(judged) if judged < 700 else math.inf
+    return found
 
 
 class CountingIterator:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
 from ptm.engines.loss import accumulate
+from ptm.engines.metric_sums import EvaluationResult
+from ptm.engines.predictions import PredictionCollector
 from ptm.engines.ranks import all_gather
 from ptm.loading.batches import StepBatch
 from ptm.model.stages import stage_bounds
@@ -35,6 +37,7 @@ class PipelineEngine(Engine):
         self._counts: Mapping[str, float] = {}
         self._seen: dict[str, Tensor] = {}
         self._micro_batches_seen = 0
+        self._collector = PredictionCollector(self._objective)
         ranks = self._ranks
         self._last_stage = dist.new_group(
             list(range(ranks.world_size - ranks.data_parallel_size, ranks.world_size)),
@@ -72,6 +75,7 @@ class PipelineEngine(Engine):
         if not torch.is_grad_enabled():
             sums = self._objective.metric_sums(named, tensors)
             accumulate(self._seen, {name: value.double() for name, value in sums.items()})
+            self._collector.add(named, tensors)
             return next(iter(sums.values()))
         values = self._scaled_metrics(named, tensors, self._counts)
         loss = values["loss"]
@@ -107,9 +111,10 @@ class PipelineEngine(Engine):
                 tuple(tensors[name] for name in self._objective.targets),
             )
 
-    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
-        """Return the metric sums on the ranks of the last stage; zeros on all other ranks."""
+    def evaluate(self, batches: Iterable[StepBatch]) -> EvaluationResult:
+        """Return the result on the ranks of the last stage; zeros and nothing on all others."""
         self._deepspeed.eval()
+        self._collector = PredictionCollector(self._objective)
         self._seen = {metric.name: torch.zeros(()) for metric in self._objective.metrics}
         totals = dict.fromkeys(self._seen, 0.0)
         remaining = iter(batches)
@@ -117,7 +122,7 @@ class PipelineEngine(Engine):
             self._evaluate(portion)
             for name, value in self._seen.items():
                 totals[name] += float(value)
-        return totals
+        return EvaluationResult(totals, self._collector.arrays)
 
     def _evaluate(self, portion: Sequence[StepBatch]) -> None:
         self._seen = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import partitioned, start_engine
 from ptm.engines.loss import accumulate
-from ptm.engines.metric_sums import metric_sums
+from ptm.engines.metric_sums import EvaluationResult, evaluate_batches
 from ptm.loading.batches import StepBatch
 from ptm.model.plain_model import PlainModel, empty_model
 from ptm.nn.flex_attention import use_flex_attention
@@ -88,9 +88,9 @@ class PlainEngine(Engine):
             torch._foreach_mul_(gradients, scale)
         return norm.float()
 
-    def sums(self, batches: Iterable[StepBatch]) -> dict[str, float]:
+    def evaluate(self, batches: Iterable[StepBatch]) -> EvaluationResult:
         self._deepspeed.eval()
-        return metric_sums(
+        return evaluate_batches(
             self._deepspeed,
             self._objective,
             batches,

@@ -37,7 +37,7 @@ class Filler:
         ):
             raise UserError(
                 f"{source.folder}: a model trained with objective {objective.type} cannot fill "
-                "masks."
+                "masks, because it has no head that predicts masked tokens."
             )
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
         size = self.tokenizer.vocabulary.size

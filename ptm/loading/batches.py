@@ -29,7 +29,7 @@ class StepBatch:
     """
 
     micro_batches: tuple[Mapping[str, Tensor], ...]
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
     examples: int
     tokens: int
     capacity: int
@@ -37,7 +37,7 @@ class StepBatch:
 
 def empty_batch(objective: Objective) -> StepBatch:
     """Return the empty batch of a rank that loads no rows (a middle pipeline stage)."""
-    counts = {metric.count: 0 for metric in objective.metrics}
+    counts = {metric.count: 0.0 for metric in objective.metrics}
     return StepBatch(micro_batches=(), counts=counts, examples=0, tokens=0, capacity=0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,13 @@ from ptm.arrays import I64
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.components.objectives.base import RandomSource
 from ptm.data.examples import TokenSpans
+from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
 from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.recipe import DataRecipe
-from ptm.recipe.data_block import EVAL
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
@@ -25,10 +25,8 @@ from ptm.text.vocabulary import Vocabularies
 __all__ = [
     "TRAIN",
     "PackedDataset",
-    "open_evaluation_rows",
     "open_rows",
     "open_store",
-    "open_training_rows",
     "store_of",
     "vocabularies_of",
 ]
@@ -59,6 +57,21 @@ class PackedDataset:
     def lengths(self) -> I64:
         """Tokens of every example (E), source and target added: the most that noise can make."""
         return np.asarray(self._first.lengths.sum(axis=1))
+
+    @property
+    def label_counts(self) -> Mapping[str, int]:
+        """Number of examples per label; empty unless the objective has labels."""
+        labels, examples = self.objective.label_set, self._first.examples
+        if labels is None or not isinstance(examples, LabelledTexts):
+            return {}
+        counts = np.bincount(examples.labels, minlength=len(labels.names)).tolist()
+        return dict(zip(labels.names, counts, strict=True))
+
+    @property
+    def texts_per_example(self) -> int:
+        """1 for single texts and 2 for pairs, with layout `labelled`; 0 otherwise."""
+        examples = self._first.examples
+        return examples.part_lengths.shape[1] if isinstance(examples, LabelledTexts) else 0
 
     @property
     def fill(self) -> float:
@@ -186,29 +199,6 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> Packed
     return rows
 
 
-def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> PackedDataset:
-    """Open the rows to train on. Raises UserError if the store has none for this recipe."""
-    rows = open_rows(recipe, tokenizer, split=TRAIN)
-    if not len(rows):
-        raise UserError(
-            f'data.store: "{rows.store.folder}" has no examples to train on with data.held_out = '
-            f"{recipe.data.held_out}. Set a smaller value, or use a larger corpus."
-        )
-    return rows
-
-
-def open_evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:
-    """Open the rows of each evaluation set, by name. Raises UserError if one is empty."""
-    found = {}
-    for name in recipe.data.evaluation_names:
-        found[name] = open_rows(recipe, tokenizer, split=name)
-        if not len(found[name]):
-            key, store = store_of(recipe, name)
-            with_share = f" with data.held_out = {recipe.data.held_out}" if name == EVAL else ""
-            raise UserError(f'{key}: "{store}" has no examples to evaluate on{with_share}.')
-    return found
-
-
 def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
     """Return the vocabularies of source and target; `tokenizer` is that of the source."""
     target = recipe.target_tokenizer
@@ -235,6 +225,7 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
             f'{key}: "{store.folder}" has layout {info.layout}, but the recipe has data.layout: '
             f"{recipe.data.layout}. Correct {key} or data.layout."
         )
+    _check_labels(recipe, store, key=key)
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
             f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
@@ -250,6 +241,17 @@ def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) 
         )
     recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
     return store
+
+
+def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
+    """Raise UserError if the store was made with other labels."""
+    labels, made = recipe.objective.label_set, tuple(store.info.labels or ())
+    if labels is not None and labels.names != made:
+        raise UserError(
+            f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
+            f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
+            "store with `ptm preprocess RECIPE`."
+        )
 
 
 def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:

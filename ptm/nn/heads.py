@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -122,14 +124,21 @@ def pair_operations(shape: ModelShape) -> tuple[Operation, ...]:
     )
 
 
-def class_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def class_sums(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Cross entropy and number of hits of `logits` (P, C), summed where `weights` (P) is not 0.
 
-    A hit is a target that has the largest logit. Returns two fp32 scalars; both are sums, not
-    means.
+    A hit is a target that has the largest logit. `class_weights` (C): factors of the cross entropy
+    of each class. Returns two fp32 scalars; both are sums, not means.
     """
     logits = logits.float()
     ignored = targets.masked_fill(weights == 0, -100)
     hits = (logits.detach().argmax(dim=-1) == targets) & (weights != 0)
-    loss = nn.functional.cross_entropy(logits, ignored, ignore_index=-100, reduction="sum")
+    factors = None if class_weights is None else logits.new_tensor(class_weights)
+    loss = nn.functional.cross_entropy(logits, ignored, factors, ignore_index=-100, reduction="sum")
     return loss, hits.sum().float()

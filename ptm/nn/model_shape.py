@@ -14,6 +14,8 @@ Visibility = Literal["full", "causal", "prefix"]
 al. 2019)."""
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
 """The kinds of recurrent cells."""
+Pooling = Literal["first", "mean", "max", "last"]
+"""How the vectors of an example's tokens become one vector."""
 SinusoidalOrder = Literal["halves", "interleaved", "uer"]
 
 PREFIX_SEGMENT = 1

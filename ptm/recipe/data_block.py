@@ -43,7 +43,8 @@ class DataBlock(CorpusBlock):
 
     layout: Layout
     """documents: one document per line. sentences: one sentence per line, an empty line ends a
-    document. pairs: `source<TAB>target`."""
+    document. pairs: `source<TAB>target`. labelled: `label<TAB>text` or
+    `label<TAB>text_a<TAB>text_b`, with or without a header that names these columns."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
     held-out split."""

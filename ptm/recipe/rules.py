@@ -42,7 +42,7 @@ def problems(recipe: Config) -> Iterator[Problem]:
 
 def _model_problems(recipe: Architecture) -> Iterator[Problem]:
     objective, encoder = recipe.objective, recipe.model.encoder
-    yield from _direction_problems(objective, encoder)
+    yield from _visibility_problems(objective, encoder)
     obstacle = objective.head_obstacle(recipe.model.shape(vocabulary_size=1))
     if obstacle is not None:
         yield Problem("objective.head", obstacle)
@@ -69,7 +69,7 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
         )
 
 
-def _direction_problems(objective: Objective, encoder: Encoder) -> Iterator[Problem]:
+def _visibility_problems(objective: Objective, encoder: Encoder) -> Iterator[Problem]:
     if objective.needs_separate_directions and not encoder.separate_directions:
         types = [name for name, one in encoder_types().items() if one.separate_directions]
         reason = (
@@ -97,6 +97,8 @@ def _direction_problems(objective: Objective, encoder: Encoder) -> Iterator[Prob
             f"{' or '.join(objective.visibilities)}, but the visibility is "
             f"{encoder.visibility}{leak}.{other}",
         )
+    elif (obstacle := objective.visibility_obstacle(encoder.visibility)) is not None:
+        yield Problem("objective", obstacle)
 
 
 def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
@@ -288,7 +290,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         "train.early_stopping": train.early_stopping.metric if train.early_stopping else None,
         "checkpoint.best": recipe.checkpoint.best,
     }
-    measured = ("loss", "perplexity", *(metric.name for metric in recipe.objective.metrics))
+    measured = recipe.objective.evaluation_names
     sets = recipe.data.evaluation_names
     known = {metric_key(name, metric) for name in sets for metric in measured}
     for path, metric in rules.items():

@@ -164,6 +164,8 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "objective.short_probability": ("short_seq_prob",),
     "objective.label_smoothing": ("label_smoothing_factor",),
     "objective.head.tied": ("tie_word_embeddings", "tie_weights", "tie_embeddings"),
+    "objective.labels": ("labels_num", "num_labels", "label_list", "num_classes", "id2label"),
+    "objective.class_weights": ("class_weight", "loss_weights", "label_weights"),
     "objective.concatenate": ("concatenate", "group_texts", "concat"),
     "objective.add_bos": ("add_bos_token", "add_special_tokens", "prepend_bos"),
     "objective.noise.mean_length": ("mean_noise_span_length",),
@@ -256,6 +258,10 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "distillation": "distil",
         "denoising": "bart, or t5",
         "span_corruption": "t5",
+        "cls": "classification",
+        "classifier": "classification",
+        "sequence_classification": "classification",
+        "sentiment": "classification",
     },
     "objective.masking.unit": {
         "wwm": "whole_word",
@@ -340,7 +346,9 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "sentence": "sentences",
         "line_by_line": "documents",
         "parallel": "pairs",
-        "tsv": "pairs",
+        "tsv": "pairs, or labelled for labels and texts",
+        "classification": "labelled",
+        "labeled": "labelled",
     },
 }
 """Dotted path -> value of another tool -> value of this project."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
-from ptm.engines.metric_sums import CountingIterator, metric_means, metric_sums
+from ptm.engines.metric_sums import CountingIterator, evaluate_batches, metric_means
+from ptm.engines.predictions import scores_of
 from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.loading.batches import evaluation_batches
-from ptm.loading.rows import open_evaluation_rows, store_of, vocabularies_of
+from ptm.loading.rows import store_of, vocabularies_of
+from ptm.loading.splits import open_evaluation_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
@@ -63,14 +65,17 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     ).micro_batch_size
     found: dict[str, Any] = {"source": str(source.folder)}
     for name, rows in sets.items():
+        if rows.left_out:
+            logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
         batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
-        sums = metric_sums(model.to(device), recipe.objective, batches, device)
+        result = evaluate_batches(model.to(device), recipe.objective, batches, device)
         figures = {
             "store": store_of(recipe, name)[1],
             "rows": len(rows),
             "examples": int(rows.lengths.size),
             "tokens": int(rows.lengths.sum()),
-            **metric_means(sums, batches.counts, recipe.objective),
+            **metric_means(result.sums, batches.counts, recipe.objective),
+            **scores_of(result.predictions, recipe.objective, examples=rows.lengths.size),
         }
         found |= {metric_key(name, key): value for key, value in figures.items()}
     return found

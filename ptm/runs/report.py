@@ -65,7 +65,9 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
         first, *others = (r for r in records if r["split"] == split)
         found: dict[str, Any] = others[-1] if others else first
         for key, value in found.items():
-            if _is_curve(key, value) and key.endswith(("loss", "perplexity", "accuracy")):
+            # An evaluation reports nothing but metrics, training also rates and times.
+            measured = split != "train" or key.endswith(("loss", "accuracy"))
+            if _is_curve(key, value) and measured:
                 rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"
                 if others and first["step"] == 0 and _is_curve(key, first.get(key)):
                     rows[f"{split} {key.replace('_', ' ')}"] = f"{first[key]:.4f} → {value:.4f}"

@@ -17,7 +17,8 @@ from ptm.data.placement import DECODER
 from ptm.errors import UserError
 from ptm.inference.generate import GenerationConfig, Generator
 from ptm.interop.sources.base import ModelSource
-from ptm.loading.rows import PackedDataset, open_evaluation_rows
+from ptm.loading.rows import PackedDataset
+from ptm.loading.splits import open_evaluation_rows
 from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.recipe.data_block import metric_key
 from ptm.runs.evaluate import recipe_with_store

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ptm.engines.ds_config import ds_config
 from ptm.errors import UserError
-from ptm.loading.rows import open_store, open_training_rows
+from ptm.loading.rows import open_store
+from ptm.loading.splits import open_training_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, operation_sizes

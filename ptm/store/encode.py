@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.store.format import ShardInfo, document_hashes, shard_from_json, write_shard
-from ptm.text.corpus import Block, Layout, parse_block
+from ptm.text.corpus import Block, Layout, ParsedBlock, parse_block
+from ptm.text.labelled_lines import parse_labelled
+from ptm.text.labels import LabelSet
 from ptm.text.pair_lines import parse_pairs
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
@@ -76,17 +78,21 @@ class TextTokenizer:
 def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
     """Interleave the tokens of P pairs: source, target, source, target …
 
-    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P.
+    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P,
+    and word starts if both sides have them.
     """
     whole = (sources.lengths > 0) & (targets.lengths > 0)
     # Start of each side of each whole pair in the concatenation of source and target tokens.
     begins = [exclusive_cumsum(side.lengths) for side in (sources, targets)]
     starts = np.stack([begins[0], begins[1] + sources.tokens.size], axis=1)[whole].ravel()
     lengths = np.stack([sources.lengths, targets.lengths], axis=1)
-    tokens = np.concatenate([sources.tokens, targets.tokens])
-    kept = tokens[ragged_ranges(starts, lengths[whole].ravel())]
+    kept = ragged_ranges(starts, lengths[whole].ravel())
     lengths[~whole] = 0
-    return EncodedTexts(kept, lengths.ravel())
+    words = None
+    if sources.word_starts is not None and targets.word_starts is not None:
+        words = np.concatenate([sources.word_starts, targets.word_starts])[kept]
+    tokens = np.concatenate([sources.tokens, targets.tokens])
+    return EncodedTexts(tokens[kept], lengths.ravel(), words)
 
 
 def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
@@ -118,6 +124,8 @@ class BlockCounts:
     """Documents without tokens, and pairs with a side without tokens; they are left out."""
     source_tokens: int = 0
     """Tokens of the sources, with layout `pairs`."""
+    labels: tuple[int, ...] = ()
+    """Documents of each class, with layout `labelled`."""
 
 
 class BlockTokenizer:
@@ -131,26 +139,34 @@ class BlockTokenizer:
         *,
         sentence_splitting: bool,
         target_tokenizer: TokenizerConfig | None = None,
+        labels: LabelSet | None = None,
     ) -> None:
-        """`target_tokenizer` is for the targets with layout `pairs`; default: `tokenizer`."""
+        """`target_tokenizer` is for the targets with layout `pairs`; default: `tokenizer`.
+
+        `labels`: those of layout `labelled`.
+        """
         assert segmenter is None or layout != "pairs", "word starts are not supported for pairs"
+        assert (labels is not None) == (layout == "labelled"), "labels belong to layout labelled"
         source = tokenizer.load()
         target = target_tokenizer.load(key="target_tokenizer") if target_tokenizer else source
         largest = max(source.vocabulary.size, target.vocabulary.size)
         dtype = np.uint16 if largest <= 2**16 else np.uint32
         self._encode = TextTokenizer(source, segmenter, dtype)
-        self._encode_targets = TextTokenizer(target, None, dtype)
+        self._encode_targets = TextTokenizer(target, segmenter, dtype)
         self._layout = layout
+        self._labels = labels
         self._splits = sentence_splitting
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
         """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        pairs = self._layout == "pairs"
-        parsed = parse_pairs(block) if pairs else parse_block(block.data, self._layout)
+        parsed = self._parsed(block)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
-        encoded = self._encode_pairs(texts) if pairs else self._encode_documents(texts)
+        # A pair has both its texts or none.
+        pairs = self._layout == "pairs"
+        together = pairs or (self._labels is not None and len(texts) > 0 and len(texts[0]) == 2)
+        encoded = self._encode_pairs(texts) if together else self._encode_documents(texts)
         tokens, lengths, starts = encoded.tokens, encoded.lengths, encoded.word_starts
         # Sentences per document (D), and the document of each sentence (S).
         documents = np.array([len(document) for document in texts], dtype=np.int64)
@@ -170,6 +186,11 @@ class BlockTokenizer:
         }
         if starts is not None:
             arrays["word_starts"] = np.packbits(starts)
+        of_class: tuple[int, ...] = ()
+        if self._labels is not None:
+            labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
+            arrays["labels"] = labels
+            of_class = tuple(np.bincount(labels, minlength=len(self._labels.names)).tolist())
         counts = BlockCounts(
             file=block.file,
             lines=parsed.lines,
@@ -178,8 +199,16 @@ class BlockTokenizer:
             first_invalid=parsed.first_invalid,
             empty_documents=empty,
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
+            labels=of_class,
         )
         return arrays, counts
+
+    def _parsed(self, block: Block) -> ParsedBlock:
+        if self._labels is not None:
+            return parse_labelled(block, self._labels)
+        if self._layout == "pairs":
+            return parse_pairs(block)
+        return parse_block(block.data, self._layout)
 
     def _encode_documents(self, documents: list[list[str]]) -> EncodedTexts:
         return self._encode([sentence for document in documents for sentence in document])
@@ -229,7 +258,8 @@ def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, BlockCounts]
     whole = path.exists() and path.stat().st_size == shard.bytes
     if not whole or data["block"] != _digest(block.data):
         return None
-    return shard, BlockCounts(**data["counts"])
+    counts = data["counts"]
+    return shard, BlockCounts(**{**counts, "labels": tuple(counts.get("labels", ()))})
 
 
 def _digest(data: bytes) -> str:

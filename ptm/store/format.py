@@ -3,7 +3,8 @@
 A store is a folder with `store.json` and one file per shard. A shard has the documents of one
 corpus block: token ids, ends of sentences and documents, one hash per document and, if a recipe
 needs them, word starts. Documents are concatenated, so that a document (or a part of it) is a range
-of global token positions. A pair is a document of two sentences: source, then target.
+of global token positions. A pair is a document of two sentences: source, then target. A labelled
+document has one or two sentences (its texts), and a class index.
 
 Shape letters: T tokens, S sentences and D documents of the store; R ranges of tokens.
 """
@@ -34,6 +35,7 @@ MANIFEST = "store.json"
 # sentence_ends: int64 per sentence, number of tokens up to its end
 # document_ends: int64 per document, number of sentences up to its end; a pair has two sentences
 # document_hashes: uint64 per document, hash of its token ids
+# labels: int32 per document, its class index (only with layout labelled)
 # word_starts: one bit per token, packed: whether the token starts a word (only with a segmenter)
 
 
@@ -83,12 +85,17 @@ class StoreInfo:
     target_tokenizer: str | None = None
     """Fingerprint of the targets' tokenizer with layout `pairs`; None: the sources' tokenizer."""
     target_vocabulary_size: int | None = None
+    labels: Mapping[str, int] | None = None
+    """Number of documents per label, in the order of the classes, with layout `labelled`."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash that changes with any token of the store and with the tokenizers."""
-        parts = [self.tokenizer, [shard.blake2b for shard in self.shards]]
-        text = json.dumps([*parts, self.target_tokenizer] if self.target_tokenizer else parts)
+        """Hash that changes with any token or label of the store, and with the tokenizers."""
+        parts: list[Any] = [self.tokenizer, [shard.blake2b for shard in self.shards]]
+        # Only if there are any, so that the fingerprints of other stores stay as they are.
+        parts += [self.target_tokenizer] if self.target_tokenizer else []
+        parts += [list(self.labels)] if self.labels else []
+        text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -146,8 +153,12 @@ def shard_from_json(data: Mapping[str, Any]) -> ShardInfo:
 
 def write_manifest(folder: Path, info: StoreInfo) -> None:
     """Write `store.json` and sync it to disk."""
+    data = asdict(info)
+    if info.labels is None:
+        # A store without labels is written as by earlier versions, which do not know the key.
+        del data["labels"]
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump(asdict(info), file, ensure_ascii=False, indent=1)
+        json.dump(data, file, ensure_ascii=False, indent=1)
         file.flush()
         os.fsync(file.fileno())
 
@@ -263,6 +274,13 @@ class TokenStore:
     def document_hashes(self) -> NDArray[np.uint64]:
         """Hash of every document's token ids (D); equal documents have equal hashes."""
         return self._concatenated("document_hashes")
+
+    @cached_property
+    def labels(self) -> I64:
+        """Class index of every document (D). Raises UserError if the store has no labels."""
+        if self.info.labels is None:
+            raise UserError(f"{self.folder}: the store has no labels.")
+        return self._concatenated("labels").astype(np.int64)
 
     def tokens(self, starts: I64, lengths: I64) -> I64:
         """Token ids of R ranges, concatenated (sum of `lengths`).

@@ -30,6 +30,8 @@ from ptm.store.staging import (
 )
 from ptm.store.workers import TokenizerPool
 from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_encoding
+from ptm.text.labelled_lines import columns_of
+from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
@@ -62,6 +64,8 @@ class Preprocessing:
     """Whether to split the documents of layout `documents` into sentences."""
     target_tokenizer: TokenizerConfig | None = None
     """Tokenizer of the targets with layout `pairs`; None: `tokenizer`."""
+    labels: LabelSet | None = None
+    """The labels of layout `labelled`; None with any other layout."""
 
     def encoder(self) -> BlockTokenizer:
         """The encoder that turns blocks into shards; called once per worker process."""
@@ -71,6 +75,7 @@ class Preprocessing:
             self.layout,
             sentence_splitting=self.sentence_splitting,
             target_tokenizer=self.target_tokenizer,
+            labels=self.labels,
         )
 
     @property
@@ -87,6 +92,7 @@ class Preprocessing:
             "layout": self.layout,
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
             "sentence_splitting": self.sentence_splitting,
+            **({"labels": list(self.labels.names)} if self.labels else {}),
             "corpus": [asdict(file) for file in self.corpus],
         }
 
@@ -98,11 +104,13 @@ def preprocess(
     workers: int,
     fresh: bool,
     report: Callable[[PreprocessingProgress], None],
+    check: Callable[[StoreInfo], None] = lambda info: None,
 ) -> StoreInfo:
     """Create `store` and return its manifest; return at once if it exists with the same content.
 
     A stopped run is resumed. `fresh` discards an existing store and a stopped run. `report` is
-    called after every shard. Raises UserError if the corpus is empty or not text, if `store` exists
+    called after every shard, `check` with the manifest before the store appears under its name; it
+    may raise UserError. Raises UserError if the corpus is empty or not text, if `store` exists
     with other content (unless `fresh`), or if another process is writing it.
     """
     tokenizer = work.tokenizer.load()
@@ -127,7 +135,7 @@ def preprocess(
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
             tokens = sum(shard.tokens for shard in shards)
             pairs = work.layout == "pairs"
-            check_corpus(work.corpus, counts, tokens=tokens, pairs=pairs)
+            check_corpus(work.corpus, counts, tokens=tokens, layout=work.layout)
             info = StoreInfo(
                 tokenizer=tokenizer.fingerprint,
                 vocabulary_size=tokenizer.vocabulary.size,
@@ -139,7 +147,9 @@ def preprocess(
                 sentence_splitting=work.sentence_splitting,
                 target_tokenizer=description["target_tokenizer"],
                 target_vocabulary_size=target.vocabulary.size if target else None,
+                labels=_label_counts(work.labels, counts),
             )
+            check(info)
             write_manifest(partial, info)
             publish(partial, store, info)
     return info
@@ -181,10 +191,32 @@ def _encode_all(
 
 
 def _blocks(work: Preprocessing) -> Iterator[Block]:
+    """The blocks of all files. Raises UserError if labelled files have different columns."""
+    first: tuple[str, int] | None = None
     for index, file in enumerate(work.corpus):
-        yield from CorpusReader(
-            file, index=index, layout=work.layout, block_bytes=work.block_bytes
-        ).blocks()
+        reader = CorpusReader(file, index=index, layout=work.layout, block_bytes=work.block_bytes)
+        for block in reader.blocks():
+            if work.labels is not None and block.opening is not None and block.number == 0:
+                texts = len(columns_of(block.path, block.opening, work.labels).texts)
+                first = first or (block.path, texts)
+                if texts != first[1]:
+                    raise UserError(
+                        f"{block.path}:{block.opening.number}: the file has {_TEXTS[texts]}, but "
+                        f"{first[0]} has {_TEXTS[first[1]]}. Give the files of a corpus the same "
+                        "columns."
+                    )
+            yield block
+
+
+_TEXTS = {1: "single texts", 2: "pairs of texts"}
+
+
+def _label_counts(labels: LabelSet | None, counts: Sequence[BlockCounts]) -> dict[str, int] | None:
+    """The number of documents per label, in the order of the classes; None without labels."""
+    if labels is None:
+        return None
+    totals = np.array([c.labels for c in counts]).sum(axis=0).tolist()
+    return dict(zip(labels.names, totals, strict=True))
 
 
 def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str, int]:
@@ -203,7 +235,7 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
 
 
 def check_corpus(
-    corpus: Sequence[CorpusFile], counts: Sequence[BlockCounts], *, tokens: int, pairs: bool
+    corpus: Sequence[CorpusFile], counts: Sequence[BlockCounts], *, tokens: int, layout: Layout
 ) -> None:
     """Raise UserError if a file has too many undecodable lines or the corpus has no text."""
     for index, file in enumerate(corpus):
@@ -219,6 +251,8 @@ def check_corpus(
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
         empty = sum(c.empty_documents for c in counts)
-        if pairs and empty:
+        if layout == "pairs" and empty:
             raise UserError(f"{paths}: none of the {empty:,} pairs has text on both sides.")
+        if layout == "labelled":
+            raise UserError(f"{paths}: the corpus contains no labelled text.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")

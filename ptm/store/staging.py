@@ -18,6 +18,14 @@ WORK_FILE = "work.json"
 """File with the settings and inputs of an unfinished store."""
 
 
+_WORDS = {
+    "target_tokenizer": "target tokenizer",
+    "sentence_splitting": "sentence splitting",
+    "labels": "set of labels",
+}
+"""Keys of the description of a store in words."""
+
+
 @contextmanager
 def clear_on_user_error(partial: Path) -> Iterator[None]:
     """Remove `partial` if the body raises UserError, as the input is wrong.
@@ -69,9 +77,10 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "layout": info.layout,
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,
+        "labels": list(info.labels or ()),
         "corpus": list(info.corpus),
     }
-    differing = [key.replace("_", " ") for key in description if was[key] != description[key]]
+    differing = [_WORDS.get(key, key) for key in description if was[key] != description[key]]
     if differing:
         how = " (paths, sizes and modification times are compared)" if "corpus" in differing else ""
         raise UserError(

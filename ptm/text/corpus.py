@@ -13,6 +13,7 @@ import lzma
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -21,7 +22,7 @@ import zstandard
 
 from ptm.errors import UserError
 
-Layout = Literal["documents", "sentences", "pairs"]
+Layout = Literal["documents", "sentences", "pairs", "labelled"]
 
 # A document this large means that the file has no document boundaries at all.
 LARGEST_DOCUMENT = 256 * 2**20
@@ -48,6 +49,14 @@ class CorpusFile:
 
 
 @dataclass(frozen=True)
+class FirstLine:
+    """The first line of a file that is text and not blank, with its number, from 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Block:
     """Whole documents of one file: their raw bytes and their position in the file."""
 
@@ -62,6 +71,9 @@ class Block:
     path: str
     first_line: int
     """Line number in the file, from 1, of the block's first line."""
+    opening: FirstLine | None = None
+    """The file's first line of text, from which every block knows the columns; with layout
+    `labelled` only."""
 
 
 def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple[CorpusFile, ...]:
@@ -117,6 +129,7 @@ class CorpusReader:
         """Yield the blocks in order. Raises UserError if the file is damaged or is not text."""
         with Path(self._file.path).open("rb") as raw:
             pending, number, line = b"", 0, 1
+            opening: FirstLine | None = None
             stream = self._decompressed(raw)
             while True:
                 chunk = self._read(stream)
@@ -138,8 +151,10 @@ class CorpusReader:
                 pending = data[cut:]
                 if cut:
                     block = data[:cut]
+                    if self._layout == "labelled" and opening is None:
+                        opening = _first_line(block, line)
                     yield Block(
-                        self._index, number, block, raw.tell(), self._file.path, first_line=line
+                        self._index, number, block, raw.tell(), self._file.path, line, opening
                     )
                     number, line = number + 1, line + block.count(b"\n")
                 if not chunk:
@@ -151,7 +166,7 @@ class CorpusReader:
                 "With data.layout: sentences an empty line ends a document, but none was found. "
                 "If each line is a document, set data.layout: documents."
             )
-        what = "pair" if self._layout == "pairs" else "document"
+        what = {"pairs": "pair", "labelled": "labelled text"}.get(self._layout, "document")
         return (
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
             "line ends."
@@ -189,6 +204,19 @@ class CorpusReader:
             return data.rfind(b"\n") + 1
         plain, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
         return max(plain + 2 if plain >= 0 else 0, dos + 3 if dos >= 0 else 0)
+
+
+def _first_line(data: bytes, number: int) -> FirstLine | None:
+    """The first line of `data` that is UTF-8 and not blank; `number` is that of its first line."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        raw = data[at : end if end >= 0 else len(data)]
+        with suppress(UnicodeDecodeError):
+            if (text := raw.decode("utf-8")).strip():
+                return FirstLine(number, text)
+        at, number = at + len(raw) + 1, number + 1
+    return None
 
 
 class _ZstandardFile:
@@ -234,7 +262,8 @@ class ParsedBlock:
 
     documents: list[list[str]]
     """Documents, each a list of its sentences. With layout `documents` each has one; with layout
-    `pairs` each has two, source and target, and either may be empty."""
+    `pairs` each has two, source and target, and either may be empty; with layout `labelled` each
+    has one or two texts, none of them empty."""
     lines: int
     """All lines of the block, blank and invalid ones included."""
     blank: int
@@ -242,6 +271,8 @@ class ParsedBlock:
     """Lines that are not UTF-8."""
     first_invalid: int | None
     """Index in the block, from 0, of the first line that is not UTF-8."""
+    labels: list[int] | None = None
+    """The class index of each document, with layout `labelled`."""
 
 
 def check_encoding(path: str, *, lines: int, invalid: int, first: int) -> None:

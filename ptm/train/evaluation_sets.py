@@ -9,6 +9,7 @@ from itertools import repeat
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
 from ptm.engines.metric_sums import CountingIterator, metric_means
+from ptm.engines.predictions import gathered_scores
 from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
 from ptm.loading.rows import PackedDataset
@@ -39,12 +40,13 @@ class EvaluationSets:
         return len(self._sets)
 
     def metrics(self, *, step: int) -> dict[str, dict[str, float]]:
-        """The objective's metrics on each set, with the loss weights of `step`."""
+        """The objective's metrics and scores on each set, with the loss weights of `step`."""
         return {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
 
     def _metrics_of(self, rows: PackedDataset, *, step: int) -> dict[str, float]:
         batches = CountingIterator(self._batches(rows), self._objective)
-        sums = self._engine.sums(batches)
+        found = self._engine.evaluate(batches)
+        sums = found.sums
         # Only stage 0 counts: the last stage reads the same rows.
         counts = (
             batches.counts
@@ -58,12 +60,16 @@ class EvaluationSets:
             },
             self._ranks,
         )
-        return metric_means(
+        means = metric_means(
             {name: every[f"sum {name}"] for name in sums},
             {name: every[f"count {name}"] for name in counts},
             self._objective,
             step=step,
         )
+        scores = gathered_scores(
+            found.predictions, self._objective, self._ranks, examples=rows.lengths.size
+        )
+        return {**means, **scores}
 
     def _batches(self, rows: PackedDataset) -> Iterator[StepBatch]:
         """The batches of this rank; every rank has the same number."""
@@ -86,7 +92,7 @@ class EvaluationSets:
         for name in self._sets if before and after else ():
             changes = (
                 f"{metric} {before[key]:.4f} -> {after[key]:.4f}"
-                for metric in ("loss", "perplexity")
+                for metric in ("loss", "perplexity", *(s.name for s in self._objective.scores))
                 if (key := metric_key(name, metric)) in before
             )
             logger.info("%s, before -> after: %s", name, ", ".join(changes))

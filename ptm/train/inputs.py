@@ -12,7 +12,8 @@ from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import PackedDataset, open_evaluation_rows, open_training_rows
+from ptm.loading.rows import PackedDataset
+from ptm.loading.splits import open_splits
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
@@ -59,7 +60,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
             "engine.attention = flex trains only on GPUs, and no GPU is available. "
             "Set engine.attention: sdpa."
         )
-    rows = open_training_rows(recipe, tokenizer)
+    rows, evaluation = open_splits(recipe, tokenizer)
     return TrainingInputs(
         tokenizer=tokenizer,
         plan=build_plan(
@@ -71,7 +72,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
         batch=batch,
         ds_config=config,
         train=rows,
-        evaluation=open_evaluation_rows(recipe, tokenizer),
+        evaluation=evaluation,
         teachers=open_teachers(recipe, tokenizer),
         steps=total_steps(recipe.train, len(rows)),
     )

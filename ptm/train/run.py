@@ -173,6 +173,9 @@ def _train_in(
     )
     if inputs.train.left_out:
         logger.info("left out of the examples of the first epoch: %s", inputs.train.left_out)
+    for name, rows in inputs.evaluation.items():
+        if rows.left_out:
+            logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
     first = InitialWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:

@@ -10,13 +10,8 @@ from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import (
-    TRAIN,
-    open_evaluation_rows,
-    open_store,
-    open_training_rows,
-    store_of,
-)
+from ptm.loading.rows import TRAIN, open_store, store_of
+from ptm.loading.splits import open_splits
 from ptm.model.build import build_plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
@@ -127,8 +122,7 @@ def _check_stores(
         return
     tokens = sum(store.info.tokens for store in stores)
     if whole or tokens <= _MAX_TOKENS_TO_INDEX:
-        open_training_rows(recipe, tokenizer)
-        open_evaluation_rows(recipe, tokenizer)
+        open_splits(recipe, tokenizer)
     else:
         yield (
             f"the stores hold {tokens:,} tokens; `ptm validate --inputs` also counts their examples"

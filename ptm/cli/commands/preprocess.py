@@ -14,6 +14,7 @@ from ptm.errors import EXIT_DONE
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
     from ptm.recipe.data_block import CorpusBlock
+    from ptm.store.format import StoreInfo
 
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
@@ -36,6 +37,7 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
     """Write the store of one corpus; `key`: its block in the recipe."""
     from ptm.store.preprocess import Preprocessing, preprocess
     from ptm.text.corpus import find_corpus
+    from ptm.text.labels import check_trained_labels
 
     work = Preprocessing(
         corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
@@ -44,7 +46,14 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         segmenter=recipe.data.segmenter,
         sentence_splitting=recipe.data.sentence_splitting,
         target_tokenizer=recipe.target_tokenizer,
+        labels=recipe.objective.label_set,
     )
+
+    def check(info: StoreInfo) -> None:
+        # Evaluation sets need not have every label.
+        if info.labels is not None and block is recipe.data:
+            check_trained_labels(info.labels, where=f"{key}.corpus")
+
     line = ProgressLine()
     info = preprocess(
         work,
@@ -52,11 +61,15 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         workers=recipe.data.workers or len(os.sched_getaffinity(0)),
         fresh=fresh,
         report=line.show,
+        check=check,
     )
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
-    what = "pairs" if info.layout == "pairs" else "documents"
+    what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print(
         f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
+    if info.labels is not None:
+        of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
+        print(f"{block.store}: texts per label: {of_label}")

@@ -1,7 +1,7 @@
 """Base class of the objectives: documents to examples, examples to tensors, outputs to a loss.
 
 Shapes, in this package: B rows per micro-batch, T tokens per row, E examples, N tokens of all
-examples without padding, P predicted positions or sentence pairs (padded), D hidden size, V
+examples without padding, P predicted positions or labelled examples (padded), D hidden size, V
 vocabulary size.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation
+from ptm.text.labels import LabelSet
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
@@ -41,6 +42,21 @@ class Metric:
     count: str
     weight: float = 0.0
     higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """A quantity that is computed once from the predictions for all examples of a set.
+
+    Unlike a `Metric` it is not a sum, so it is computed in evaluations only.
+    """
+
+    name: str
+    higher_is_better: bool
+
+
+EXAMPLE_NUMBERS = "example_numbers"
+"""Name of the prediction that identifies the example of a row: its index + 1, or 0 for padding."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ class MicroBatch:
     """
 
     tensors: Mapping[str, NDArray[np.int64]]
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
     rows: int
     examples: int
     tokens: int
@@ -122,8 +138,10 @@ class Objective(Config):
     """The class of the examples that `index` returns."""
     segments: ClassVar[int] = 1
     """Number of texts per example that `segment_ids` distinguish."""
-    perplexity_of: ClassVar[str | None] = None
-    """The metric whose exponential is the perplexity; None: the loss."""
+    perplexity_of: ClassVar[str | None] = "loss"
+    """`loss`, or the metric, whose exponential is the perplexity; None: there is no perplexity."""
+    scores: ClassVar[tuple[Score, ...]] = ()
+    """What `compute_scores` returns; without scores no predictions are collected."""
     pipeline_obstacle: ClassVar[str | None] = None
     """Why the objective cannot be trained with pipeline stages; None if it can."""
     needs_decoder: ClassVar[bool] = False
@@ -140,10 +158,28 @@ class Objective(Config):
     def higher_is_better(self, metric: str) -> bool:
         """Return whether higher values of `metric` are better.
 
-        The name may have the prefix of an evaluation set (`news/mlm_accuracy`).
+        The name may be that of a score, and may have the prefix of an evaluation set
+        (`news/mlm_accuracy`).
         """
         name = metric.rpartition("/")[2]
-        return any(one.name == name and one.higher_is_better for one in self.metrics)
+        measured: tuple[Metric | Score, ...] = (*self.metrics, *self.scores)
+        return any(one.name == name and one.higher_is_better for one in measured)
+
+    @property
+    def evaluation_names(self) -> tuple[str, ...]:
+        """Names of the values that an evaluation reports."""
+        perplexity = () if self.perplexity_of is None else ("perplexity",)
+        metrics = tuple(metric.name for metric in self.metrics)
+        return ("loss", *metrics, *perplexity, *(score.name for score in self.scores))
+
+    @property
+    def label_set(self) -> LabelSet | None:
+        """The labels of the corpus, for objectives with layout `labelled`."""
+        return None
+
+    def visibility_obstacle(self, visibility: str) -> str | None:
+        """Return why the options cannot learn with an encoder of this visibility, or None."""
+        return None
 
     @abstractmethod
     def has_head(self, names: Collection[str]) -> bool:
@@ -260,3 +296,17 @@ class Objective(Config):
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the sum of every metric over this micro-batch (scalars, fp32)."""
+
+    def predictions(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return what `compute_scores` needs, one row per example (P, …), by name.
+
+        `EXAMPLE_NUMBERS` (P) says which example a row belongs to. `tensors` has the objective's
+        targets.
+        """
+        raise AssertionError(f"objective {self.type} has no scores")
+
+    def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Return every score from the predictions for all E examples of a set (E, …)."""
+        raise AssertionError(f"objective {self.type} has no scores")

@@ -39,7 +39,8 @@ class RunSource(ModelSource):
         for record in reversed(before):
             if record["split"] == "eval":
                 higher = self.recipe().objective.higher_is_better
-                shown = ("loss", "perplexity", *(key for key in record if higher(key)))
+                means = [key for key in ("loss", "perplexity") if key in record]
+                shown = (*means, *(key for key in record if higher(key)))
                 found["tokens seen"] = f"{record['tokens']:,}"
                 found.update({f"held-out {key}": f"{record[key]:.4f}" for key in shown})
                 break

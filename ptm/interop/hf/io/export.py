@@ -52,6 +52,12 @@ def export_to_huggingface(
             f"{source.folder}: the model has two vocabularies, which no supported family of "
             "transformers can hold. Use `ptm generate` and `ptm evaluate` on the run itself."
         )
+    if recipe.objective.label_set is not None:
+        raise UserError(
+            f"{source.folder}: the model has a classification head, which this export does not "
+            "write. Use `ptm evaluate` and `ptm embed` on the run itself; another recipe can start "
+            "from it with init_from."
+        )
     family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
     ours = source.tensors()

@@ -1,0 +1,67 @@
+"""Index of labelled texts, single or in pairs, cut to fit into rows.
+
+Shapes: E examples, K texts per example (1 or 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ptm.arrays import I64
+from ptm.data.documents import Documents
+from ptm.data.examples import Examples, TokenSpans
+from ptm.data.two_sides import share_budget
+from ptm.store.format import TokenStore
+
+
+@dataclass(frozen=True)
+class LabelledTexts(Examples):
+    """Each example is one or two ranges of tokens (E, K) and a class index (E).
+
+    `cut` (2): number of examples that were cut, and tokens cut off.
+    """
+
+    starts: I64
+    part_lengths: I64
+    labels: I64
+    cut: I64
+
+    @property
+    def lengths(self) -> I64:
+        return np.asarray(self.part_lengths.sum(axis=1))
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        examples, tokens = self.cut.tolist()
+        what = f"tokens cut off (examples too long for a row: {examples:,})"
+        return {what: tokens} if examples else {}
+
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
+        parts = np.asarray(self.part_lengths[index])
+        ranges = np.asarray(self.starts[index]).ravel(), parts.ravel()
+        words = store.word_starts(*ranges) if store.info.has_word_starts else None
+        return TokenSpans(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
+
+
+def labelled_texts(documents: Documents, longest: int, *, specials_per_text: int) -> LabelledTexts:
+    """Return one example per document, cut at the end of its texts to fit into a row.
+
+    `longest`: tokens of a row without the special token at its start. `specials_per_text`: further
+    special tokens per text. The texts of a pair share the row as `share_budget` says.
+    """
+    sentences = documents.sentences
+    texts = int(sentences.counts[0]) if sentences.counts.size else 1
+    assert (sentences.counts == texts).all(), "all documents of a labelled store have equal columns"
+    lengths = sentences.lengths.reshape(-1, texts)
+    room = longest - texts * specials_per_text
+    kept = share_budget(lengths, room) if texts == 2 else np.minimum(lengths, room)
+    removed = (lengths - kept).sum(axis=1)
+    return LabelledTexts(
+        starts=sentences.starts.reshape(-1, texts),
+        part_lengths=kept,
+        labels=documents.labels,
+        cut=np.array([(removed > 0).sum(), removed.sum()], dtype=np.int64),
+    )

@@ -1,0 +1,107 @@
+"""Per-example predictions of an evaluation: collected on each rank, gathered by example.
+
+Shapes: R rows collected on a rank, E examples of the evaluation set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptm.components.objectives import Objective
+from ptm.components.objectives.base import EXAMPLE_NUMBERS
+from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
+
+Predictions = Mapping[str, NDArray[Any]]
+
+
+class PredictionCollector:
+    """The predictions of one rank, as numpy arrays; nothing if the objective has no scores."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._parts: list[dict[str, NDArray[Any]]] = []
+
+    def add(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+        """Add the predictions for one micro-batch. Rows of padding are dropped."""
+        if not self._objective.scores:
+            return
+        found = self._objective.predictions(outputs, tensors)
+        arrays = {name: _as_array(tensor) for name, tensor in found.items()}
+        real = arrays[EXAMPLE_NUMBERS] > 0
+        self._parts.append({name: array[real] for name, array in arrays.items()})
+
+    @property
+    def arrays(self) -> Predictions:
+        """All predictions so far (R, …), in the order in which they were added."""
+        names = self._parts[0] if self._parts else ()
+        return {name: np.concatenate([part[name] for part in self._parts]) for name in names}
+
+
+def _as_array(tensor: Tensor) -> NDArray[Any]:
+    tensor = tensor.detach()
+    # numpy has no bfloat16, and half precision is of no use on the CPU.
+    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    array: NDArray[Any] = tensor.cpu().numpy()
+    return array
+
+
+def scores_of(predictions: Predictions, objective: Objective, *, examples: int) -> dict[str, float]:
+    """Return the scores over all examples of a set, each counted once.
+
+    `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
+    of which the first ones count. `examples`: the number of examples of the set.
+    """
+    if not objective.scores:
+        return {}
+    numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
+    assert len(numbers) == examples, f"{len(numbers)} of {examples} examples have predictions"
+    ordered = {name: array[first] for name, array in predictions.items()}
+    found = objective.compute_scores(ordered)
+    return {score.name: found[score.name] for score in objective.scores}
+
+
+def gathered_scores(
+    mine: Predictions, objective: Objective, ranks: Ranks, *, examples: int
+) -> dict[str, float]:
+    """Return the scores over the predictions of all ranks, computed on rank 0. Collective."""
+    if not objective.scores:
+        return {}
+    every = gather_on_rank0(mine, ranks)
+    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, examples=examples))
+
+
+def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:
+    """Return the predictions of all ranks on rank 0, and an empty mapping elsewhere. Collective.
+
+    A rank may have none. Arrays are sent as bytes, padded to the longest.
+    """
+    if ranks.world_size == 1:
+        return mine
+    described = all_gather_objects(
+        {name: (array.dtype.str, array.shape) for name, array in mine.items()}, ranks
+    )
+    known = {name: one for each in described for name, one in each.items()}
+    gathered = {}
+    for name, (dtype, shape) in known.items():
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
+        rows = [each[name][1][0] if name in each else 0 for each in described]
+        own = mine.get(name, np.empty((0, *shape[1:]), dtype))
+        sent = torch.zeros(max(rows) * row_bytes, dtype=torch.uint8)
+        data = np.frombuffer(np.ascontiguousarray(own).tobytes(), np.uint8)
+        sent[: data.size] = torch.from_numpy(data.copy())
+        received = [torch.empty_like(sent) for _ in rows] if ranks.is_main else None
+        dist.gather(sent, received, dst=0)
+        if received is not None:
+            parts = (
+                part.numpy()[: count * row_bytes].view(dtype).reshape(count, *shape[1:])
+                for part, count in zip(received, rows, strict=True)
+            )
+            gathered[name] = np.concatenate(list(parts))
+    return gathered

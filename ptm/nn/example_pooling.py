@@ -1,0 +1,63 @@
+"""One vector per example: pooling over the tokens of each example of packed rows.
+
+B rows, T tokens per row, D width, P examples of all rows (padded to a fixed capacity).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ptm.nn.model_shape import Pooling
+
+
+class ExamplePooler(nn.Module):
+    """Pools each example, then applies dense, tanh and dropout (BERT's pooler, with a choice)."""
+
+    def __init__(self, hidden_size: int, pooling: Pooling, *, dropout: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, example_ids: Tensor, class_positions: Tensor) -> Tensor:
+        """Hidden (B, T, D), example ids (B, T), positions (P) -> (P, D).
+
+        `class_positions`: index of each example's first token in the flattened rows, in ascending
+        order, or of its last one with the pooling `last`; 0 for padding.
+        """
+        if self.pooling in ("mean", "max"):
+            owner = owners(example_ids, class_positions)
+            pool = _mean if self.pooling == "mean" else _max
+            pooled = pool(hidden.flatten(0, 1), owner, len(class_positions))
+        else:
+            pooled = hidden.flatten(0, 1).index_select(0, class_positions)
+        out: Tensor = self.dropout(torch.tanh(self.dense(pooled)))
+        return out
+
+
+def owners(example_ids: Tensor, first: Tensor) -> Tensor:
+    """Return the example (0 to P - 1) of each cell of the flattened rows (B * T); P for padding.
+
+    `example_ids` (B, T): 0 for padding. `first` (P): cells of the examples' first tokens, in
+    ascending order, then zeros.
+    """
+    cells = example_ids.flatten()
+    # An example begins at each cell of `first`. The zeros at its end repeat the first cell.
+    begins = torch.zeros_like(cells).index_fill(0, first, 1)
+    return torch.where(cells > 0, begins.cumsum(0) - 1, len(first))
+
+
+def _mean(cells: Tensor, owner: Tensor, examples: int) -> Tensor:
+    # A product with a matrix of zeros and ones (P, B * T): unlike index_add, it is deterministic
+    # on GPUs.
+    members = owner == torch.arange(examples, device=owner.device)[:, None]
+    counts = members.sum(dim=1, keepdim=True).clamp(min=1)
+    return (members.to(cells.dtype) @ cells) / counts.to(cells.dtype)
+
+
+def _max(cells: Tensor, owner: Tensor, examples: int) -> Tensor:
+    # The last of the P + 1 rows collects padding.
+    largest = cells.new_zeros(examples + 1, cells.shape[1])
+    index = owner[:, None].expand_as(cells)
+    return largest.scatter_reduce(0, index, cells, "amax", include_self=False)[:-1]

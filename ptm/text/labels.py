@@ -1,0 +1,92 @@
+"""The labels of a classification: their names, and the counts of each in a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ptm.errors import UserError, closest
+
+_CHARACTERS_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels that `objective.labels` declares; the class index of a label is its position."""
+
+    names: tuple[str, ...]
+    numbered: bool = False
+    """Whether the recipe declares a number of labels N, so that the names are 0 to N - 1."""
+
+    def __str__(self) -> str:
+        return str(len(self.names)) if self.numbered else f"[{', '.join(self.names)}]"
+
+    def index_of(self, text: str) -> int:
+        """Return the class index of a label as it is written in a corpus.
+
+        Raises UserError with a sentence that says what is wrong, but not where.
+        """
+        name = text.strip()
+        if name in self.names:
+            return self.names.index(name)
+        if not name:
+            raise UserError("the label is missing. Write a label before the first TAB.")
+        shown = name if len(name) <= _CHARACTERS_SHOWN else f"{name[:_CHARACTERS_SHOWN]}…"
+        if self.numbered and name.isascii() and name.isdigit():
+            raise UserError(
+                f"the label {shown} is out of range: objective.labels = {self} allows 0 to "
+                f"{len(self.names) - 1}. Correct the line, or set objective.labels to the number "
+                "of classes."
+            )
+        if self.numbered:
+            raise UserError(
+                f'"{shown}" is not a label: objective.labels = {self} expects a number from 0 to '
+                f"{len(self.names) - 1}. Correct the line, or list the names of the labels: "
+                "objective.labels: [negative, positive]."
+            )
+        meant = closest(name, self.names)
+        hint = f' Did you mean "{meant}"?' if meant else ""
+        raise UserError(
+            f'"{shown}" is not one of objective.labels = {self}.{hint} Correct the line, or add '
+            "the label to objective.labels."
+        )
+
+
+def check_trained_labels(counts: Mapping[str, int], *, where: str) -> None:
+    """Raise UserError unless every label occurs in the training data, and at least two do.
+
+    `counts`: number of training examples per label. `where`: the corpus or store, for messages.
+    """
+    present = [name for name, count in counts.items() if count]
+    if len(present) == 1:
+        raise UserError(
+            f'{where}: every training example has the label "{present[0]}". A classifier needs '
+            "examples of at least two labels."
+        )
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        raise UserError(
+            f"{where}: no training example has the {_named(absent)}, which objective.labels "
+            "declares, so it cannot be learned. Add examples or remove it from objective.labels."
+        )
+
+
+def check_evaluated_labels(
+    counts: Mapping[str, int], trained: Mapping[str, int], *, where: str
+) -> None:
+    """Raise UserError if a label occurs in an evaluation set, but not in the training data.
+
+    `counts`, `trained`: number of examples per label of the evaluation set and of the training
+    data.
+    """
+    unseen = [name for name, count in counts.items() if count and not trained.get(name)]
+    if unseen:
+        raise UserError(
+            f"{where}: the {_named(unseen)} occurs in this evaluation set but in no training "
+            "example, so it cannot be learned. Add training examples with it, or remove it here."
+        )
+
+
+def _named(names: list[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f"label {quoted}"
