@@ -93,6 +93,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     check_offload(config, path)
     _check_pipeline(recipe.engine, config)
     _check_whole_parameters(recipe.engine, recipe.optimizer, config)
+    _check_nvme(recipe.engine, recipe.optimizer, config)
     owned = _owned_by_recipe(recipe.engine, recipe.train, batch)
     merged = _merged(config, owned, path)
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
@@ -149,6 +150,16 @@ def _check_whole_parameters(
             f"optimizer.type = {optimizer.type} needs whole matrices, but ZeRO stage {stage} "
             f"(engine.deepspeed = {engine.deepspeed}) gives the optimizer flat partitions. "
             "Set engine.deepspeed: zero0 or optimizer.type: adamw."
+        )
+
+
+def _check_nvme(engine: EngineBlock, optimizer: Optimizer, config: dict[str, Any]) -> None:
+    offload = config.get("zero_optimization", {}).get("offload_optimizer") or {}
+    if offload.get("device") == "nvme" and not optimizer.tested_on_nvme:
+        raise UserError(
+            f"optimizer.type = {optimizer.type} has not been tested with its state on NVMe "
+            f'(engine.deepspeed = {engine.deepspeed}). Set offload_optimizer.device: "cpu" there, '
+            "engine.deepspeed: zero3-offload or optimizer.type: adamw."
         )
 
 

@@ -24,6 +24,8 @@ class StableAdamWUpdates(ParameterUpdates):
     """The paper's algorithm 2. The options are those of the recipe's `optimizer` block.
 
     The moments are stored with their bias correction: the decay rates of the first steps are lower.
+    As in the algorithm, the weights decay by the clipped rate; the authors' later code decays them
+    by the rate before clipping.
     """
 
     def __init__(

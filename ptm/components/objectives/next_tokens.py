@@ -7,6 +7,7 @@ They are computed whole only if the output `logits` is requested.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,7 +39,9 @@ class LmHead(Config):
     """Options of the output layer."""
 
     tied: bool = True
-    """Whether the output matrix is the word embedding (the decoder's, if it has its own)."""
+    """Whether the output matrix is the word embedding (the decoder's, if it has its own). If the
+    embedding's width differs from hidden_size, a projection to it comes first; an output matrix of
+    its own has the width hidden_size."""
     bias: bool = False
     """Whether the output layer has a bias."""
     scaled: bool = False
@@ -92,8 +95,9 @@ def next_token_operations(
 
     width, size = shape.hidden_size, shape.vocabulary_size
     before: tuple[Operation, ...] = ()
-    if shape.embedding_size != width:
-        narrow = partial(nn.Linear, width, shape.embedding_size, bias=False)
+    output = shape if head.tied else replace(shape, embedding_size=width)
+    if output.embedding_size != width:
+        narrow = partial(nn.Linear, width, output.embedding_size, bias=False)
         before += (Operation("lm_projection", narrow, ("hidden",), ("hidden",)),)
     if head.scaled:
         before += (Operation("lm_scale", lambda: Scaled(width**-0.5), ("hidden",), ("hidden",)),)
@@ -107,7 +111,7 @@ def next_token_operations(
         *before,
         Operation(
             "lm_loss",
-            lambda: matrix(shape),
+            lambda: matrix(output),
             ("hidden", "target_ids", "target_weights", *bias),
             NEXT_OUTPUTS,
             tie=tie,
@@ -115,7 +119,7 @@ def next_token_operations(
         ),
         Operation(
             "lm_logits",
-            lambda: matrix(shape),
+            lambda: matrix(output),
             ("hidden", *bias),
             ("logits",),
             tie=tie,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ class AdamW(Optimizer):
     """Decay rate of the second moment."""
     epsilon: PositiveFloat = 1e-8
     """Added to the root of the second moment."""
+
+    tested_on_nvme: ClassVar[bool] = True
 
     def states(self, shape: Shape, *, hidden: bool = False) -> Mapping[str, Shape]:
         return {"exp_avg": shape, "exp_avg_sq": shape}

@@ -33,6 +33,8 @@ class Optimizer(Config):
     needs_whole_parameters: ClassVar[bool] = False
     """Whether the optimizer needs every parameter in its own shape. ZeRO cuts parameters into flat
     pieces, which does not allow that."""
+    tested_on_nvme: ClassVar[bool] = False
+    """Whether trainings with the optimizer state on NVMe are tested; refused otherwise."""
 
     def rate(self, step: int) -> float:
         """The learning rate of the update after `step` completed ones, before the schedule."""

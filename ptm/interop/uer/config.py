@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
-from ptm.interop.uer.next_tokens import (
-    check_mask,
-    check_output,
-    is_causal,
-)
+from ptm.interop.uer.encoders import FORMATS, TRANSFORMER, EncoderFormat, format_for
+from ptm.interop.uer.encoders.base import check_supported
+from ptm.interop.uer.next_tokens import check_output, is_causal
 from ptm.recipe.model_block import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
 """UER-py's name to `ptm`'s."""
 _PARTS = {"word": "word", "pos": "position", "seg": "segment"}
+_OLD_EMBEDDINGS = ("word_pos_seg", "word_pos", "word", "bert")
 _EPSILON = 1e-12
 """Epsilon of the norms, the value that UER-py's own converters write for transformers.
 
@@ -29,25 +27,19 @@ UER-py divides by the standard deviation (over n - 1) plus 1e-6; of the values o
 comes nearest to that.
 """
 
-# Config keys other than sizes, and the values that are supported.
+# Keys of every config, and the values that are supported.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
-    "encoder": ("transformer", "bert"),
+    "encoder": tuple(FORMATS),
     "decoder": (None,),
-    "mask": ("fully_visible", "causal"),
     "layernorm": ("normal",),
-    "feed_forward": ("dense",),
-    "relative_position_embedding": (False,),
-    "rotary_position_embedding": (False,),
-    "use_alibi": (False,),
-    "remove_transformer_bias": (False,),
-    "embedding": (["word", "pos", "seg"], ["word", "pos"], "word_pos_seg", "word_pos", "bert"),
+    "embedding": (["word", "pos", "seg"], ["word", "pos"], ["word"], *_OLD_EMBEDDINGS),
     "target": (["mlm"], ["mlm", "sp"], ["sp", "mlm"], "mlm", "bert", "albert", ["lm"], "lm"),
 }
 
 
 def is_uer_config(config: Mapping[str, Any]) -> bool:
     """Whether a JSON object is a UER-py config: only these have sizes of these names."""
-    return "heads_num" in config and "layers_num" in config
+    return "layers_num" in config and ("heads_num" in config or "emb_size" in config)
 
 
 def read_uer_config(path: Path) -> dict[str, Any]:
@@ -61,14 +53,15 @@ def read_uer_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not is_uer_config(config):
         raise UserError(
             f"{path}: the file is not a UER-py model config, which is a JSON object with "
-            "layers_num and heads_num."
+            "layers_num and heads_num or emb_size."
         )
     return config
 
 
-def is_shared(config: Mapping[str, Any]) -> bool:
-    """Whether all layers share one set of weights (ALBERT)."""
-    return bool(config.get("parameter_sharing"))
+def encoder_format(config: Mapping[str, Any]) -> EncoderFormat:
+    """Return the format of the config's encoder. Raises UserError if it is not supported."""
+    check_supported(config, {"encoder": _ONLY["encoder"]})
+    return FORMATS[config.get("encoder", TRANSFORMER)]
 
 
 def has_pairs(config: Mapping[str, Any]) -> bool:
@@ -84,69 +77,57 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
     word embedding. Raises KeyError for a missing size, UserError for an option that is not
     supported.
     """
-    for key, supported in _ONLY.items():
-        if key in config and config[key] not in supported:
-            raise UserError(
-                f"{key} = {json.dumps(config[key])} is not supported. Supported: "
-                f"{' or '.join(json.dumps(value) for value in supported)}."
-            )
-    check_mask(config)
+    check_supported(config, _ONLY)
     causal = is_causal(config)
+    encoder = {
+        **encoder_format(config).block(config),
+        "activation": activation_from_uer(config),
+        "norm_epsilon": _EPSILON,
+    }
     hidden, size = config["hidden_size"], config.get("emb_size", config["hidden_size"])
     factorised = bool(config.get("factorized_embedding_parameterization"))
-    if factorised is not (size != hidden):
-        raise UserError(
-            f"emb_size = {size} and hidden_size = {hidden} contradict "
-            f"factorized_embedding_parameterization = {json.dumps(factorised)}."
-        )
-    if causal and factorised:
-        raise UserError(
-            f"emb_size = {size} and hidden_size = {hidden} are not supported with target lm: the "
-            "output layer has the width of the encoder in UER-py and of the embedding in ptm."
-        )
-    encoder = {
-        "type": "transformer",
-        **({"visibility": "causal"} if causal else {}),
-        "layers": config["layers_num"],
-        "hidden_size": hidden,
-        "heads": config["heads_num"],
-        "feed_forward_size": config["feedforward_size"],
-        "activation": activation_from_uer(config),
-        "norm_position": config.get("layernorm_positioning", "post"),
-        "norm_epsilon": _EPSILON,
-        "attention_scale": not config.get("remove_attention_scale", False),
-        "residual_attention": bool(config.get("has_residual_attention", False)),
-        "shared_groups": 1 if is_shared(config) else None,
-    }
+    _check_width(config, factorised=factorised, tied=tied)
     embedding = {
         "parts": _parts(config),
         "layer_norm": not config.get("remove_embedding_layernorm", False),
         "positions": config.get("max_seq_length", 512),
-        "size": size if factorised else None,
+        "size": size if size != hidden else None,
+    }
+    model = {
+        "dropout": float(config.get("dropout", 0.1)),
+        "embedding": embedding,
+        "encoder": encoder,
     }
     head = {"tied": tied}
     if causal:
         head["bias"] = bool(config.get("has_lmtarget_bias", False))
-        return {
-            "model": {
-                "dropout": float(config.get("dropout", 0.1)),
-                "embedding": embedding,
-                "encoder": encoder,
-            },
-            "objective": {"type": "lm", "head": head},
-        }
+        return {"model": model, "objective": {"type": "lm", "head": head}}
     objective = "mlm"
     if pairs:
         albert = config.get("data_processor") == "albert" or config.get("target") == "albert"
-        objective = "albert" if albert or (factorised and is_shared(config)) else "bert"
+        shared = factorised and bool(config.get("parameter_sharing"))
+        objective = "albert" if albert or shared else "bert"
     return {
-        "model": {
-            "dropout": float(config.get("dropout", 0.1)),
-            "embedding": embedding,
-            "encoder": encoder,
-        },
+        "model": model,
         "objective": {"type": objective, "masking": {"unit": "token"}, "head": head},
     }
+
+
+def _check_width(config: Mapping[str, Any], *, factorised: bool, tied: bool) -> None:
+    """Raise UserError if embedding and layers differ in width in a way that `ptm` does not have."""
+    hidden, size = config["hidden_size"], config.get("emb_size", config["hidden_size"])
+    if is_causal(config) and size != hidden and tied:
+        raise UserError(
+            f"emb_size = {size} and hidden_size = {hidden} are not supported with target lm and a "
+            "tied output layer, which has the width of the encoder in UER-py."
+        )
+    # The first layer of other encoders reads any width, and only this target then uses the option.
+    reads_any_width = encoder_format(config).type != TRANSFORMER
+    if factorised is not (size != hidden) and not (reads_any_width and is_causal(config)):
+        raise UserError(
+            f"emb_size = {size} and hidden_size = {hidden} contradict "
+            f"factorized_embedding_parameterization = {json.dumps(factorised)}."
+        )
 
 
 def activation_from_uer(config: Mapping[str, Any]) -> str:
@@ -178,66 +159,51 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
     """Return the UER-py config of a `ptm` model. Raises UserError if UER-py cannot express it."""
     encoder, embedding, head = model.encoder, model.embedding, getattr(objective, "head", None)
     causal = isinstance(objective, Lm)
-    if not isinstance(encoder, Transformer) or not (causal or isinstance(head, MlmHead)):
+    encoding = format_for(encoder)
+    if encoding is None or not (causal or isinstance(head, MlmHead)):
+        known = ", ".join(dict.fromkeys(one.type for one in FORMATS.values()))
         raise UserError(
             f"UER-py configs cannot express encoder {encoder.type} with objective "
-            f"{objective.type}. They need a transformer with a masked-token or next-token "
-            "objective."
+            f"{objective.type}. They need a masked-token or next-token objective and one of the "
+            f"encoders {known}."
         )
-    _check_expressible(model, encoder)
+    of_encoder = encoding.config(encoder)
+    _check_embedding(model)
     if isinstance(objective, Lm):
         check_output(model, objective.head)
     parts = {ours: theirs for theirs, ours in _PARTS.items()}
     config = {
         "emb_size": embedding.size or encoder.hidden_size,
-        "feedforward_size": encoder.feed_forward_size,
-        "hidden_size": encoder.hidden_size,
+        **of_encoder,
         "hidden_act": activation_to_uer(encoder.activation),
-        "heads_num": encoder.heads,
-        "layers_num": encoder.layers,
         "max_seq_length": embedding.positions,
         "dropout": model.dropout,
         "data_processor": objective.type if pairs or causal else "mlm",
         "embedding": [parts[name] for name in embedding.parts],
-        "encoder": "transformer",
-        "mask": "causal" if causal else "fully_visible",
         "target": ["lm"] if causal else ["mlm", "sp"] if pairs else ["mlm"],
         "tie_weights": getattr(head, "tied", False),
     }
     options = {
         "factorized_embedding_parameterization": embedding.size not in (None, encoder.hidden_size),
-        "parameter_sharing": encoder.shared_groups is not None,
         "remove_embedding_layernorm": not embedding.layer_norm,
-        "remove_attention_scale": not encoder.attention_scale,
-        "has_residual_attention": encoder.residual_attention,
         "has_lmtarget_bias": causal and getattr(head, "bias", False),
     }
-    config |= {key: True for key, value in options.items() if value}
-    return config if encoder.norm_position == "post" else {**config, "layernorm_positioning": "pre"}
+    return config | {key: True for key, value in options.items() if value}
 
 
-def _check_expressible(model: ModelBlock, encoder: Transformer) -> None:
-    """Raise UserError naming the first option that UER-py configs cannot express."""
+def _check_embedding(model: ModelBlock) -> None:
+    """Raise UserError naming the first option of the embedding that UER-py cannot express."""
+    embedding = model.embedding
+    known = set(embedding.parts) <= set(_PARTS.values())
+    # Without a table, UER-py's transformers have no positions at all.
+    placed = embedding.has_position_table or model.encoder.type != TRANSFORMER
     can = {
-        "encoder.visibility": encoder.visibility in ("full", "causal"),
-        "encoder.position_bias": encoder.position_bias is None,
-        "encoder.key_value_heads": encoder.key_value_heads in (None, encoder.heads),
-        "encoder.head_size": encoder.head_shape.query_width == encoder.hidden_size,
-        "embedding.scaled": not model.embedding.scaled,
-        "encoder.feed_forward": encoder.feed_forward == "dense",
-        "encoder.norm": encoder.norm == "layer",
-        "encoder.bias": encoder.bias,
-        "encoder.first_norm": encoder.first_norm,
-        "encoder.rotary": encoder.rotary is None,
-        "encoder.window": encoder.window is None,
-        "encoder.shared_groups": encoder.shared_groups in (None, 1),
-        "embedding.parts": set(model.embedding.parts) <= set(_PARTS.values())
-        and model.embedding.has_position_table,
-        "embedding.segments": model.embedding.segments <= 2,
+        "scaled": not embedding.scaled,
+        "parts": known and placed,
+        "segments": embedding.segments <= 2,
     }
-    for path, possible in can.items():
+    for key, possible in can.items():
         if not possible:
-            value = model
-            for name in path.split("."):
-                value = getattr(value, name)
-            raise UserError(f"UER-py configs cannot express model.{path} = {value}.")
+            raise UserError(
+                f"UER-py configs cannot express model.embedding.{key} = {getattr(embedding, key)}."
+            )

@@ -13,8 +13,8 @@ from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.uer import two_stack_names, two_stacks
-from ptm.interop.uer.config import uer_config
-from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, Layers, to_uer
+from ptm.interop.uer.config import encoder_format, uer_config
+from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, to_uer
 from ptm.interop.uer.next_tokens import is_causal
 from ptm.recipe import ModelRecipe, recipe_yaml
 
@@ -58,9 +58,9 @@ def _converted(
         config = two_stacks.config_of(model, objective)
         return config, two_stack_names.to_uer(tensors, model, objective, config)
     config = uer_config(model, objective, pairs="pair_classifier.weight" in tensors)
-    layers = Layers(config["layers_num"], shared=bool(config.get("parameter_sharing")))
     output = NEXT if is_causal(config) else MASKED
-    return config, to_uer(_with_uer_tables(tensors, recipe), layers, output)
+    theirs = to_uer(_with_uer_tables(tensors, recipe), encoder_format(config), config, output)
+    return config, theirs
 
 
 def _with_uer_tables(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:

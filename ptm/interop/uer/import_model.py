@@ -15,12 +15,12 @@ from ptm.errors import UserError
 from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer import config as uer_config
 from ptm.interop.uer import two_stack_names, two_stacks
+from ptm.interop.uer.encoders import FORMATS, encoder_in_tensors
 from ptm.interop.uer.names import (
     NEXT,
     POSITIONS,
     SEGMENTS,
     WORDS,
-    Layers,
     from_uer,
     output_of,
     with_current_names,
@@ -91,7 +91,7 @@ class UerCheckpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The parsed config; for old next-token models, with keys inferred from the tensors.
+        """The parsed config, with options of UER-py's command line inferred from the tensors.
 
         Raises UserError if it is not a UER-py config, or does not describe a decoder that the
         weights have.
@@ -104,9 +104,11 @@ class UerCheckpoint:
                     "Use a config as in UER-py's models/ folder since 2022."
                 )
             return config
-        if output_of(self._uer_tensors) != NEXT or {"mask", "target"} & config.keys():
-            return config
-        return {**target_in_tensors(self._uer_tensors), **config}
+        config = {"encoder": encoder_in_tensors(self._uer_tensors), **config}
+        if output_of(self._uer_tensors) == NEXT and not {"mask", "target"} & config.keys():
+            config = {**target_in_tensors(self._uer_tensors), **config}
+        encoder = FORMATS.get(str(config["encoder"]))
+        return config if encoder is None else {**encoder.options_of(self._uer_tensors), **config}
 
     @cached_property
     def _uer_tensors(self) -> dict[str, Tensor]:
@@ -200,10 +202,8 @@ class UerCheckpoint:
     def _canonical(self) -> dict[str, Tensor]:
         if two_stacks.decodes(self.config):
             return two_stack_names.from_uer(self._uer_tensors, self.config, tied=self._tied)
-        layers = Layers(self.config["layers_num"], shared=uer_config.is_shared(self.config))
-        return from_uer(
-            self._uer_tensors, layers, width=self.config["hidden_size"], tied=self._tied
-        )
+        encoder = uer_config.encoder_format(self.config)
+        return from_uer(self._uer_tensors, encoder, self.config, tied=self._tied)
 
 
 def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:

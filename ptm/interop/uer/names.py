@@ -1,10 +1,11 @@
-"""How UER-py and TencentPretrain name the tensors of a transformer encoder and its targets.
+"""How UER-py and TencentPretrain name the tensors of embeddings and targets.
 
-Masked-token and next-token models differ only in their target (`Output`).
+Masked-token and next-token models differ only in their target (`Output`). The names of encoders are
+in `ptm.interop.uer.encoders`.
 
 UER-py's state dicts store both copies of tied tensors, name the weight and bias of a norm gamma and
-beta, store query, key and value separately, and, like `ptm`, have a segment row for padding. Before
-2022 UER-py used other names for the embeddings and the targets.
+beta, and, like `ptm`, have a segment row for padding. Before 2022 UER-py used other names for the
+embeddings and the targets.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.weight_checks import concatenated
+
+if TYPE_CHECKING:
+    from ptm.interop.uer.encoders.base import EncoderFormat
 
 Tensors = Mapping[str, Tensor]
 WORDS = "embedding.word.embedding.weight"
@@ -38,23 +42,14 @@ _TABLES = {
     "embedding.segment": "embedding.seg.embedding",
 }
 _LINEAR = {
-    "embedding.projection": "encoder.linear",
     "mlm_transform.dense": "target.mlm.linear_1",
     "pooler.dense": "target.sp.linear_1",
     "pair_classifier": "target.sp.linear_2",
 }
 _NORMS = {
     "embedding.norm": "embedding.layer_norm",
-    "encoder_norm": "encoder.layer_norm",
     "mlm_transform.norm": "target.mlm.layer_norm",
 }
-_LAYER_LINEAR = {
-    "attention.output": "self_attn.final_linear",
-    "feed_forward.up": "feed_forward.linear_1",
-    "feed_forward.down": "feed_forward.linear_2",
-}
-_LAYER_NORMS = {"attention_norm": "layer_norm_1", "feed_forward_norm": "layer_norm_2"}
-_ATTENTION = "self_attn.linear_layers"
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,11 @@ class Output:
     ours: str
     theirs: str
     always_biased: bool
+
+    @property
+    def our_matrix(self) -> str:
+        """The canonical name of an output matrix that is not tied."""
+        return f"{self.ours}_unembed.weight"
 
     @property
     def matrix(self) -> str:
@@ -84,39 +84,25 @@ MASKED = Output("mlm", "target.mlm.linear_2", always_biased=True)
 NEXT = Output("lm", "target.lm.output_layer", always_biased=False)
 
 
-@dataclass(frozen=True)
-class Layers:
-    """The encoder's layers: `count` of them, or one that all share (`shared`, ALBERT)."""
-
-    count: int
-    shared: bool
-
-    def prefixes(self) -> tuple[tuple[str, str], ...]:
-        """Return the name prefix of each layer in `ptm` and in UER-py, with its trailing dot."""
-        if self.shared:
-            return (("encoder_group_00.", "encoder.transformer."),)
-        return tuple((f"encoder_{i:02}.", f"encoder.transformer.{i}.") for i in range(self.count))
-
-    def names(self) -> dict[str, str]:
-        """Map `ptm` names to UER-py names for all tensors that both store in the same form.
-
-        A model need not have all of them.
-        """
-        found = {f"{o}.weight": f"{t}.weight" for o, t in _TABLES.items()}
-        found |= dict(_modules(_LINEAR, _NORMS))
-        for ours, theirs in self.prefixes():
-            inside = _modules(_LAYER_LINEAR, _LAYER_NORMS)
-            found |= {f"{ours}{name}": f"{theirs}{other}" for name, other in inside}
-        return found | {f"{output.ours}_bias.bias": output.bias for output in (MASKED, NEXT)}
-
-
-def _modules(linear: Mapping[str, str], norms: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def parameter_names(
+    linear: Mapping[str, str], norms: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the canonical and the UER-py name of every parameter of linear layers and norms."""
     for ours, theirs in linear.items():
         for kind in ("weight", "bias"):
             yield f"{ours}.{kind}", f"{theirs}.{kind}"
     for ours, theirs in norms.items():
         yield f"{ours}.weight", f"{theirs}.gamma"
         yield f"{ours}.bias", f"{theirs}.beta"
+
+
+def _outer_names() -> dict[str, str]:
+    """Map canonical to UER-py names for embeddings and targets; a model need not have all."""
+    return {
+        **{f"{ours}.weight": f"{theirs}.weight" for ours, theirs in _TABLES.items()},
+        **dict(parameter_names(_LINEAR, _NORMS)),
+        **{f"{output.ours}_bias.bias": output.bias for output in (MASKED, NEXT)},
+    }
 
 
 def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
@@ -134,25 +120,23 @@ def output_of(theirs: Tensors) -> Output:
     return NEXT if NEXT.matrix in theirs else MASKED
 
 
-def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict[str, Tensor]:
+def from_uer(
+    theirs: Tensors, encoder: EncoderFormat, config: Mapping[str, Any], *, tied: bool
+) -> dict[str, Tensor]:
     """Convert a state dict with current names to tensors by canonical name.
 
-    `width` is the hidden size; `tied`: drop the copy of the word embedding that is the output
-    matrix. Raises UserError for tensors that no encoder with these targets has and for queries,
-    keys or values of another width, and KeyError if a tensor is missing that every encoder has.
+    `tied`: drop the copy of the word embedding that is the output matrix. Raises UserError for
+    tensors that no such encoder with these targets has or whose shape is wrong, and KeyError if a
+    tensor is missing that every such encoder has.
     """
     rest = dict(theirs)
-    found = {o: rest.pop(t) for o, t in layers.names().items() if t in rest}
-    for ours, prefix in layers.prefixes():
-        for kind in ("weight", "bias"):
-            names = [f"{prefix}{_ATTENTION}.{part}.{kind}" for part in range(3)]
-            found[f"{ours}attention.qkv.{kind}"] = concatenated(rest, names, width=width)
-            rest = {name: tensor for name, tensor in rest.items() if name not in names}
+    found = {o: rest.pop(t) for o, t in _outer_names().items() if t in rest}
+    found |= encoder.from_uer(rest, config)
     output = output_of(theirs)
     if output.matrix in rest:
         matrix = rest.pop(output.matrix)
         if not tied:
-            found[f"{output.ours}_unembed.weight"] = matrix
+            found[output.our_matrix] = matrix
     if rest:
         shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
         raise UserError(
@@ -162,18 +146,17 @@ def from_uer(theirs: Tensors, layers: Layers, *, width: int, tied: bool) -> dict
     return found
 
 
-def to_uer(tensors: Tensors, layers: Layers, output: Output) -> dict[str, Tensor]:
+def to_uer(
+    tensors: Tensors, encoder: EncoderFormat, config: Mapping[str, Any], output: Output
+) -> dict[str, Tensor]:
     """Convert canonical tensors to a UER-py state dict, with the copy of a tied output matrix.
 
     If UER-py's output layer always has a bias and the model has none, zeros are written.
     """
     rest = dict(tensors)
-    found = {t: rest.pop(o) for o, t in layers.names().items() if o in rest}
-    for ours, prefix in layers.prefixes():
-        for kind in ("weight", "bias"):
-            for part, tensor in enumerate(rest.pop(f"{ours}attention.qkv.{kind}").chunk(3)):
-                found[f"{prefix}{_ATTENTION}.{part}.{kind}"] = tensor
-    found[output.matrix] = rest.pop(f"{output.ours}_unembed.weight", found[WORDS])
+    found = {t: rest.pop(o) for o, t in _outer_names().items() if o in rest}
+    found |= encoder.to_uer(rest, config)
+    found[output.matrix] = rest.pop(output.our_matrix, found[WORDS])
     if output.always_biased:
         found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
     assert not rest, f"tensors without a UER-py name: {sorted(rest)}"

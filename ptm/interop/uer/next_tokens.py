@@ -62,9 +62,9 @@ def check_output(model: ModelBlock, head: LmHead) -> None:
     """Raise UserError if UER-py's output layer cannot represent the model's."""
     if head.scaled:
         raise UserError("UER-py configs cannot express objective.head.scaled = true.")
-    if model.embedding.size not in (None, model.encoder.hidden_size):
+    if head.tied and model.embedding.size not in (None, model.encoder.hidden_size):
         raise UserError(
             f"UER-py configs with target lm cannot express model.embedding.size = "
-            f"{model.embedding.size}: their output layer has the width hidden_size = "
-            f"{model.encoder.hidden_size}."
+            f"{model.embedding.size} with objective.head.tied = true: their output layer has the "
+            f"width hidden_size = {model.encoder.hidden_size}."
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BuildStore, Bundled
+from tests.integration.engines.tiny_recipes import Files, bundled_files
 from tests.integration.engines.trainings import (
     FOUR_RANKS,
     GROWN,
@@ -52,6 +53,12 @@ def store(
         documents += pair if index % 2 else (pair[0][:6], " ".join(pair[1].split()[:2]))
     folder = tmp_path_factory.mktemp("engines")
     return build_store(folder, "\n".join(documents) + "\n", vocab=bundled.vocab).folder
+
+
+@pytest.fixture(scope="session")
+def files(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The bundled text as corpora of all layouts."""
+    return bundled_files(bundled, tmp_path_factory.mktemp("families"))
 
 
 @pytest.fixture(scope="session")

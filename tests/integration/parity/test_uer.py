@@ -168,7 +168,7 @@ def test_the_positions_of_an_xlm_roberta_are_shifted_and_shifted_back(
 
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("mlm", {"mask": "causal"}, 'mask = "causal"'),
-    ("mlm", {"encoder": "lstm"}, 'encoder = "lstm"'),
+    ("mlm", {"encoder": "dual"}, 'encoder = "dual"'),
     ("mlm", {"target": ["lm"]}, 'target = ["lm"]'),
     ("mlm", {"hidden_act": "linear"}, 'hidden_act = "linear"'),
     ("mlm", {"remove_transformer_bias": True}, "remove_transformer_bias = true"),

@@ -121,8 +121,13 @@ def family_for(recipe: ModelRecipe, *, source: str) -> Family:
 
     Raises UserError with each family's reason if none can hold the model.
     """
+    encoder = recipe.model.encoder
+    if not encoder.has_attention:
+        raise UserError(
+            f"{source}: transformers has no models with encoder {encoder.type}. Use --to uer."
+        )
     reasons, fitting = [], []
-    kind = (recipe.model.encoder.visibility == "causal", recipe.model.decoder is not None)
+    kind = (encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
         if (family.causal, family.is_encoder_decoder) != kind:
             continue

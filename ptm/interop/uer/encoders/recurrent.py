@@ -1,0 +1,84 @@
+"""UER-py's encoders rnn, lstm and gru: torch's modules, with torch's names of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from ptm.components.encoders import Encoder
+from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
+
+if TYPE_CHECKING:
+    from ptm.components.recurrent_stack import RecurrentStack
+
+_PARAMETERS = {
+    "input_weight": "weight_ih",
+    "state_weight": "weight_hh",
+    "input_bias": "bias_ih",
+    "state_bias": "bias_hh",
+}
+_EXPRESSIBLE = ("visibility", "activation", "norm_epsilon", "bidirectional")
+
+
+class Recurrent(EncoderFormat):
+    """A stack of recurrent layers.
+
+    `gates`: number of gates of a cell. `modules`: prefix of the parameters in `ptm` to the name of
+    the module in UER-py, which is one for all layers.
+    """
+
+    def __init__(self, name: str, *, gates: int, modules: Mapping[str, str]) -> None:
+        self.type = name
+        self._gates = gates
+        self._modules = {prefix: f"encoder.{module}" for prefix, module in modules.items()}
+
+    def block(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "type": self.type,
+            "layers": config["layers_num"],
+            "hidden_size": config["hidden_size"],
+            "bidirectional": bool(config.get("bidirectional", False)),
+        }
+
+    def config(self, encoder: Encoder) -> dict[str, Any]:
+        check_expressible(encoder, expressible=_EXPRESSIBLE)
+        stack = cast("RecurrentStack", encoder)
+        return {
+            "encoder": self.type,
+            "hidden_size": stack.hidden_size,
+            "layers_num": stack.layers,
+            **({"bidirectional": True} if stack.bidirectional else {}),
+        }
+
+    def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {ours: theirs.pop(name) for ours, name in self._names(config)}
+
+    def to_uer(self, ours: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {theirs: ours.pop(name) for name, theirs in self._names(config)}
+
+    def describes(self, theirs: Mapping[str, Tensor]) -> bool:
+        states = [theirs.get(f"{module}.weight_hh_l0") for module in self._modules.values()]
+        return all(
+            state is not None and state.dim() == 2 and len(state) == self._gates * state.shape[1]
+            for state in states
+        )
+
+    def options_of(self, theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+        reverse = [f"{module}.weight_hh_l0_reverse" for module in self._modules.values()]
+        return {"bidirectional": any(name in theirs for name in reverse)}
+
+    def _names(self, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the canonical and the UER-py name of every parameter."""
+        directions = {"": ""}
+        if config.get("bidirectional"):
+            directions["reverse_"] = "_reverse"
+        for prefix, module in self._modules.items():
+            for index in range(config["layers_num"]):
+                for direction, suffix in directions.items():
+                    for ours, theirs in _PARAMETERS.items():
+                        yield (
+                            f"encoder_{index:02}.{prefix}{direction}{ours}",
+                            f"{module}.{theirs}_l{index}{suffix}",
+                        )
