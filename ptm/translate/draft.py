@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptm.errors import UserError
 from ptm.recipe import Recipe, recipe_from_data
 
 _PLAIN = re.compile(r"[A-Za-z_./~][\w./+@-]*", re.ASCII)
@@ -48,10 +47,7 @@ class Draft:
 
     def validated(self) -> Recipe:
         """The recipe. Raises UserError naming the key if a value or a combination is not valid."""
-        try:
-            return recipe_from_data(self.data, Recipe, name="the recipe of these command lines")
-        except UserError as error:
-            raise UserError(str(error)) from error
+        return recipe_from_data(self.data, Recipe, name="the translated recipe")
 
     def yaml(self) -> str:
         """The recipe as YAML, which `ptm validate` accepts."""

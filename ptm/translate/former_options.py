@@ -24,9 +24,7 @@ PREPROCESS = (
 SIZES = (
     Option("--emb_size", "integer", key="`model.embedding.size`", tool="former"),
     Option("--hidden_size", "integer", key="`model.encoder.hidden_size`", tool="former"),
-    Option(
-        "--feedforward_size", "integer", key="`model.encoder.feed_forward_size`", tool="former"
-    ),
+    Option("--feedforward_size", "integer", key="`model.encoder.feed_forward_size`", tool="former"),
     Option("--heads_num", "integer", key="`model.encoder.heads`", tool="former"),
     Option("--layers_num", "integer", key="`model.encoder.layers`", tool="former"),
     Option("--kernel_size", "integer", key="`model.encoder.kernel_size`", tool="former"),

@@ -14,7 +14,6 @@ from ptm.translate.options import Kind, Option
 _CACHE = "a store is built once and is never in a cache"
 _WHOLE = "a training reads the whole corpus; give a smaller file"
 _HUB_DATA = "corpora are text files; write the texts to a file, one document on a line"
-_ALWAYS = "`ptm launch` trains and evaluates; `ptm evaluate` only evaluates"
 _RUN = "a run with the same name continues; `--fresh` starts again"
 _AUTOMATIC = "it is chosen by itself"
 
@@ -56,15 +55,13 @@ _DATA = (
     _option("--overwrite_cache", "switch", why=_CACHE),
 )
 _RATE = _option("--mlm_probability", "number", key="`objective.masking.rate`", default=0.15)
-_LINES = _option(
-    "--line_by_line", "switch", key="`objective.concatenate: false`", default=False
-)
+_LINES = _option("--line_by_line", "switch", key="`objective.concatenate: false`", default=False)
 _OUTPUT = (
     _option("--output_dir", key="`runs_dir`, `name`", default="runs/model"),
     _option("--overwrite_output_dir", "switch", why=_RUN),
-    _option("--do_train", "switch", why=_ALWAYS),
-    _option("--do_eval", "switch", why=_ALWAYS),
-    _option("--do_predict", "switch", why=_ALWAYS),
+    _option("--do_train", "switch", key="`ptm train`, `ptm launch`"),
+    _option("--do_eval", "switch", key="a training evaluates; alone: `ptm evaluate`"),
+    _option("--do_predict", "switch", key="`ptm fill`, `ptm generate`"),
 )
 _OPTIMIZER = (
     _option("--learning_rate", "number", copied_to="optimizer.learning_rate", default=5e-5),
@@ -246,6 +243,8 @@ RUN_T5_MLM_FLAX = (
     *_DATA,
     _option("--max_seq_length", "integer", copied_to="data.sequence_length", default=512),
     replace(_RATE, key="`objective.noise.rate`"),
-    _option("--mean_noise_span_length", "number", copied_to="objective.noise.mean_length", default=3.0),
+    _option(
+        "--mean_noise_span_length", "number", copied_to="objective.noise.mean_length", default=3.0
+    ),
     _option("--dtype", key="`engine.precision`: float32, bfloat16, float16", default="float32"),
 )

@@ -154,8 +154,10 @@ def _find(program: str, written: str, table: Mapping[str, Option]) -> tuple[Opti
     for tool in ("uer", "tencentpretrain", "huggingface", "former"):
         found = [one for one in table.values() if one.tool == tool and one.name.startswith(name)]
         if len(found) > 1:
-            names = ", ".join(sorted(one.name for one in found))
-            raise UserError(f"{program}: {written} is ambiguous: {names}. Write the whole name.")
+            candidates = ", ".join(sorted(one.name for one in found))
+            raise UserError(
+                f"{program}: {written} is ambiguous: {candidates}. Write the whole name."
+            )
         if found and len(name) > len("--"):
             return found[0], True
     names = [spelling for one in table.values() for spelling in (one.name, *one.former)]
@@ -192,7 +194,5 @@ def _converted(where: str, option: Option, value: str) -> Any:
     if option.choices and value not in (*option.choices, *option.former_choices):
         near = get_close_matches(value, option.choices, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(
-            f'{where}: "{value}" is not one of {", ".join(option.choices)}.{hint}'
-        )
+        raise UserError(f'{where}: "{value}" is not one of {", ".join(option.choices)}.{hint}')
     return value

@@ -110,7 +110,11 @@ def _adapt_vocab(given: Given, translation: Translation) -> None:
 
 
 def _import_uer(
-    weights: str, folder: str, translation: Translation, *, vocab: str = "models/google_zh_vocab.txt"
+    weights: str,
+    folder: str,
+    translation: Translation,
+    *,
+    vocab: str = "models/google_zh_vocab.txt",
 ) -> None:
     words = ["ptm", "import", weights, folder, "--from", "uer"]
     translation.add_command([*words, "--config", _CONFIG, "--vocab", vocab])

@@ -75,7 +75,7 @@ def zero_of(config: Mapping[str, Any]) -> tuple[int, bool, str]:
     stage = zero.get("stage", 0)
     device = block("offload_optimizer", zero).get("device", "none")
     offloads = device not in ("none", None) or bool(zero.get("cpu_offload"))
-    precision = next((one for one in ("bf16", "fp16") if block(one).get("enabled")), "fp32")
+    precision = next((one for one in ("bf16", "fp16") if block(one).get("enabled") is True), "fp32")
     return stage if stage in (0, 1, 2, 3) else 0, offloads, precision
 
 

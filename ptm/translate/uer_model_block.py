@@ -183,5 +183,3 @@ def _set_gated_cnn(draft: Draft, settings: UerSettings) -> None:
 def _set_layers(draft: Draft, settings: UerSettings) -> None:
     draft.set("model.encoder.layers", settings.size("layers_num"), settings.config_path)
     draft.set("model.encoder.hidden_size", settings.size("hidden_size"), settings.config_path)
-
-

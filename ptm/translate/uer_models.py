@@ -64,13 +64,15 @@ def _bert(layers: int, hidden: int, heads: int, feed_forward: int, **others: Any
 
 
 def _albert(layers: int, hidden: int, heads: int, feed_forward: int) -> Config:
-    return _bert(
-        *(layers, hidden, heads, feed_forward),
-        **{"emb_size": 128, "hidden_act": "relu", "dropout": 0.0, "data_processor": "albert"},
-        factorized_embedding_parameterization=True,
-        parameter_sharing=True,
-        tie_weights=False,
-    )
+    return {
+        **_bert(layers, hidden, heads, feed_forward, tie_weights=False),
+        "emb_size": 128,
+        "hidden_act": "relu",
+        "dropout": 0.0,
+        "data_processor": "albert",
+        "factorized_embedding_parameterization": True,
+        "parameter_sharing": True,
+    }
 
 
 def _gpt2(layers: int, hidden: int, heads: int, feed_forward: int) -> Config:
@@ -309,7 +311,10 @@ _PUBLISHED: Mapping[str, Config] = {
     "bert_small": _sizes(6, 512, 8, 2048),
     "bert_xlarge": _sizes(36, 1024, 16, 4096),
     **{f"albert_{name}": _only_sizes(config) for name, config in _ALBERT.items()},
-    **{f"t5_{name}": _only_sizes(_T5_V1_1[name], dropout=0.1) for name in ("small", "base", "large")},
+    **{
+        f"t5_{name}": _only_sizes(_T5_V1_1[name], dropout=0.1)
+        for name in ("small", "base", "large")
+    },
     **{
         f"mt5/{name}": _only_sizes(config, dropout=0.1, share_embedding=True)
         for name, config in _T5_V1_1.items()

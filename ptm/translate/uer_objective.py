@@ -76,7 +76,9 @@ def _set_masking(draft: Draft, settings: UerSettings) -> None:
 
 
 def _set_spans(draft: Draft, settings: UerSettings, block: str) -> None:
-    draft.set(f"{block}.geometric_p", settings.get("span_geo_prob"), settings.origin("span_geo_prob"))
+    draft.set(
+        f"{block}.geometric_p", settings.get("span_geo_prob"), settings.origin("span_geo_prob")
+    )
     longest = settings.get("span_max_length")
     draft.set(f"{block}.max_length", longest, settings.origin("span_max_length"))
 
@@ -95,7 +97,9 @@ def _set_bart_noise(draft: Draft, settings: UerSettings) -> None:
     if settings.get("span_masking"):
         _set_spans(draft, settings, "objective.noise")
     else:
-        draft.set("objective.noise.max_length", 1, "without --span_masking single tokens are masked")
+        draft.set(
+            "objective.noise.max_length", 1, "without --span_masking single tokens are masked"
+        )
 
 
 def _set_gaps(draft: Draft, settings: UerSettings) -> None:

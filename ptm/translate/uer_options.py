@@ -8,9 +8,7 @@ _PROCESSORS = (
     *("bert", "lm", "mlm", "bilm", "albert", "mt", "t5", "cls", "prefixlm", "gsg", "bart"),
     "cls_mlm",
 )
-_OTHER_PROCESSORS = (
-    *("vit", "vilt", "clip", "s2t", "beit", "dalle", "llm_pretrain", "llm_sft"),
-)
+_OTHER_PROCESSORS = (*("vit", "vilt", "clip", "s2t", "beit", "dalle", "llm_pretrain", "llm_sft"),)
 """TencentPretrain's."""
 _TOKENIZERS = ("bert", "bpe", "char", "space", "xlmroberta")
 _OTHER_TOKENIZERS = ("image", "text_image", "virtual", "hfpretrained")
@@ -174,9 +172,7 @@ _MODEL = (
         key="`model.encoder.position_bias`, `model.decoder.position_bias`",
         default=False,
     ),
-    Option(
-        "--share_embedding", "flag", key="`model.target_embedding.shared`", default=False
-    ),
+    Option("--share_embedding", "flag", key="`model.target_embedding.shared`", default=False),
     Option(
         "--remove_embedding_layernorm",
         "flag",
@@ -243,9 +239,7 @@ _MODEL = (
         choices=("normal", "t5", "rms"),
     ),
     Option("--bidirectional", "flag", key="`model.encoder.bidirectional`", default=False),
-    Option(
-        "--parameter_sharing", "flag", key="`model.encoder.shared_groups: 1`", default=False
-    ),
+    Option("--parameter_sharing", "flag", key="`model.encoder.shared_groups: 1`", default=False),
     Option(
         "--has_residual_attention",
         "flag",
@@ -319,9 +313,7 @@ _PRETRAIN = (
         key="`runs_dir`, `name`, then `ptm export --to uer`",
         default="models/output_model.bin",
     ),
-    Option(
-        "--config_path", key="the block `model`", default="models/bert/base_config.json"
-    ),
+    Option("--config_path", key="the block `model`", default="models/bert/base_config.json"),
     Option("--total_steps", "integer", copied_to="train.steps", default=100_000),
     Option(
         "--save_checkpoint_steps",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Any
 
 from ptm.errors import UserError
 from ptm.translate.draft import Draft
@@ -81,8 +80,10 @@ def _processors() -> list[str]:
 
 def _origin(settings: UerSettings, key: str) -> str:
     origin = settings.origin("output_model_path")
-    return f"{origin}; the default of {key}" if "/" not in settings.get("output_model_path") else (
-        origin
+    return (
+        f"{origin}; the default of {key}"
+        if "/" not in settings.get("output_model_path")
+        else (origin)
     )
 
 
@@ -122,14 +123,18 @@ def _set_tokenizer(draft: Draft, settings: UerSettings, block: str, *, prefix: s
         draft.set(f"{block}.merges", merges or "merges.txt", comment)
     lower = f"{prefix}do_lower_case"
     if kind == "bert":
-        draft.set(f"{block}.lowercase", settings.get(lower).lower() == "true", settings.origin(lower))
+        draft.set(
+            f"{block}.lowercase", settings.get(lower).lower() == "true", settings.origin(lower)
+        )
     else:
         draft.set(f"{block}.lowercase", False, f"as UER-py's tokenizer {kind}")
 
 
 def _set_data(draft: Draft, settings: UerSettings, layout: str) -> None:
     corpus = settings.preprocess.get("corpus_path")
-    comment = "--corpus_path" if corpus else "a placeholder: no line of preprocess.py names a corpus"
+    comment = (
+        "--corpus_path" if corpus else "a placeholder: no line of preprocess.py names a corpus"
+    )
     draft.set("data.corpus", corpus or PLACEHOLDER_CORPUS, comment)
     draft.set("data.layout", layout)
     store = re.sub(r"\.pt$", "", settings.get("dataset_path"))
@@ -151,6 +156,8 @@ def _set_optimizer(draft: Draft, settings: UerSettings) -> None:
     kind, origin = settings.get("optimizer"), settings.origin("optimizer")
     draft.set("optimizer.type", kind, origin)
     _copy(draft, settings, "learning_rate")
+    if kind in ("adafactor", "lamb"):
+        draft.set("engine.deepspeed", "zero0", f"{kind} needs whole matrices")
     if kind == "adafactor":
         draft.set("optimizer.relative_step", False)
         draft.set("optimizer.scale_parameter", False)
@@ -219,5 +226,3 @@ def run_name(output: str, taken: set[str]) -> str:
         name, number = f"{base}-{number}", number + 1
     taken.add(name)
     return name
-
-

@@ -1,4 +1,4 @@
-"""The settings of UER-py for one training: its command lines, its configuration and its defaults."""
+"""The settings of one UER-py training: its command lines, its configuration, the defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _SIZES = (
     *("block_size", "max_seq_length", "decoder_layers_num", "attention_head_size"),
     *("local_kv_heads_num", "relative_attention_buckets_num"),
 )
-_ALSO_KNOWN = ("hidden_act", "stream_0", "stream_1", "use_alibi", "share_relative_position_embedding")
+_ALSO_KNOWN = (
+    "hidden_act",
+    "stream_0",
+    "stream_1",
+    "use_alibi",
+    "share_relative_position_embedding",
+)
 _OBJECTIVES = {"mt": "seq2seq", "cls": "classification", "cls_mlm": "classification"}
 
 
@@ -90,7 +96,7 @@ class UerSettings:
         targets = line.values.get("target", [])
         if len(targets) != 1 or targets[0] == "sp":
             return None
-        return _PROCESSOR_OF_TARGET.get(targets[0], targets[0])
+        return str(_PROCESSOR_OF_TARGET.get(targets[0], targets[0]))
 
     def _written_processor(self, line: Given) -> str:
         return line.written.get("data_processor") or line.written["target"]

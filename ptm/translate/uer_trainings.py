@@ -17,9 +17,7 @@ from ptm.translate.uer_settings import UerSettings
 PREPROCESS = table_of(
     uer_options.PREPROCESS, tencentpretrain_options.PREPROCESS, former_options.PREPROCESS
 )
-PRETRAIN = table_of(
-    uer_options.PRETRAIN, tencentpretrain_options.PRETRAIN, former_options.PRETRAIN
-)
+PRETRAIN = table_of(uer_options.PRETRAIN, tencentpretrain_options.PRETRAIN, former_options.PRETRAIN)
 _OF_HOST = ("gpu_ranks", "local_rank", "global_rank", "save_checkpoint_steps", "report_steps")
 """Options that may differ between the hosts of one training."""
 
@@ -170,4 +168,3 @@ def _note_differences(hosts: Sequence[Given], translation: Translation) -> None:
                     f"the first host has {first.written.get(name, 'the default')}, and one recipe "
                     "holds for all hosts",
                 )
-

@@ -101,7 +101,9 @@ def _files(recipe: TranslatedRecipe) -> list[tuple[Path, str]]:
 def _page(translation: Translation, *, with_recipes: bool) -> str:
     """Recipes, commands and options without counterpart, for a reader."""
     files = [pair for recipe in translation.recipes for pair in _files(recipe)]
-    parts = [f"# {path}\n{text}" if with_recipes else f"# {path}: written\n" for path, text in files]
+    parts = [
+        f"# {path}\n{text}" if with_recipes else f"# {path}: written\n" for path, text in files
+    ]
     commands = "".join(f"{command}\n" for command in translation.commands)
     if commands:
         parts.append(f"# Commands\n{commands}")
