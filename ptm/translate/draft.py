@@ -12,6 +12,11 @@ from ptm.recipe import Recipe, recipe_from_data
 
 _PLAIN = re.compile(r"[A-Za-z_./~][\w./+@-]*", re.ASCII)
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", ".", ".nan", ".inf"}
+_ORDER = (
+    *("name", "runs_dir", "seed", "init_from", "tokenizer", "target_tokenizer", "data", "model"),
+    *("objective", "optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
+)
+"""The order in which recipes have their blocks."""
 _FLAT = 2
 """Blocks at least this deep are written on one line if none of their keys has a comment."""
 
@@ -52,7 +57,8 @@ class Draft:
     def yaml(self) -> str:
         """The recipe as YAML, which `ptm validate` accepts."""
         heading = "".join(f"# {line}\n" for line in self.heading.splitlines())
-        return heading + "\n".join(self._lines(self.data, (), 0)) + "\n"
+        ordered = {key: self.data[key] for key in _ORDER if key in self.data}
+        return heading + "\n".join(self._lines(ordered, (), 0)) + "\n"
 
     def _lines(self, block: Mapping[str, Any], path: tuple[str, ...], depth: int) -> Iterator[str]:
         for name, value in block.items():

@@ -28,7 +28,12 @@ SIZES = (
     Option("--heads_num", "integer", key="`model.encoder.heads`", tool="former"),
     Option("--layers_num", "integer", key="`model.encoder.layers`", tool="former"),
     Option("--kernel_size", "integer", key="`model.encoder.kernel_size`", tool="former"),
-    Option("--block_size", "integer", why="a residual spans two layers", tool="former"),
+    Option(
+        "--block_size",
+        "integer",
+        key="2 only: a residual of `gated_cnn` spans two layers",
+        tool="former",
+    ),
 )
 
 PRETRAIN = (

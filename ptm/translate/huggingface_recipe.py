@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ptm.translate import huggingface_options as options
 from ptm.translate.command_line import CommandLine
@@ -61,7 +60,6 @@ def translate_huggingface(line: CommandLine, translation: Translation) -> None:
     set_intervals(draft, given)
     for written, why in given.without_counterpart():
         draft.note(written, why)
-    draft.data = _ordered(draft.data)
     draft.validated()
     _add_commands(draft, given, ranks, translation)
 
@@ -201,15 +199,6 @@ def t5_target_length(length: int, *, rate: float, mean_length: float) -> int:
     while sizes(tokens + 1)[0] <= length:
         tokens += 1
     return max(4, sizes(tokens)[1])
-
-
-def _ordered(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The blocks in the order of recipes."""
-    order = (
-        *("name", "runs_dir", "seed", "init_from", "tokenizer", "data", "model", "objective"),
-        *("optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
-    )
-    return {key: data[key] for key in order if key in data}
 
 
 def _add_commands(draft: Draft, given: Given, ranks: Ranks, translation: Translation) -> None:

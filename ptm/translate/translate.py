@@ -7,8 +7,10 @@ from difflib import get_close_matches
 
 from ptm.errors import UserError
 from ptm.translate.command_line import CommandLine, read_command_lines
+from ptm.translate.huggingface_recipe import translate_huggingface
 from ptm.translate.scripts import SCRIPTS, is_conversion, translate_script
 from ptm.translate.steps import Translation
+from ptm.translate.uer_trainings import UerTrainings
 
 _UER = ("preprocess.py", "pretrain.py")
 _HUGGINGFACE = ("run_mlm.py", "run_clm.py", "run_language_modeling.py", "run_t5_mlm_flax.py")
@@ -34,24 +36,15 @@ def translate(text: str, *, recipe_path: str) -> Translation:
             "pretrain.py, run_mlm.py and the like."
         )
     translation = Translation(recipe_path)
-    pending: list[CommandLine] = []
+    trainings = UerTrainings(translation)
     for line in lines:
         if line.program in _UER:
-            pending.append(line)
-            continue
-        if line.program in ("mv", "cp") or line.is_script:
-            _translate_pending(pending, translation)
-        _translate_line(line, translation)
-    _translate_pending(pending, translation)
+            trainings.add(line)
+        else:
+            trainings.flush()
+            _translate_line(line, translation)
+    trainings.finish()
     return translation
-
-
-def _translate_pending(pending: list[CommandLine], translation: Translation) -> None:
-    from ptm.translate.uer_trainings import translate_uer
-
-    if pending:
-        translate_uer(pending, translation)
-        pending.clear()
 
 
 def _translate_line(line: CommandLine, translation: Translation) -> None:
@@ -63,8 +56,6 @@ def _translate_line(line: CommandLine, translation: Translation) -> None:
     elif line.program in SCRIPTS or is_conversion(line.program):
         translate_script(line, translation)
     elif line.program in _HUGGINGFACE:
-        from ptm.translate.huggingface_recipe import translate_huggingface
-
         translate_huggingface(line, translation)
     elif line.program.removesuffix(".py") in _FINETUNING:
         translation.note(line.program, "scripts for a task have no counterpart; ptm pretrains")

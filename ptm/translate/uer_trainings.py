@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ptm.translate import former_options, tencentpretrain_options, uer_options
@@ -30,43 +30,57 @@ class _Training:
     hosts: list[Given] = field(default_factory=list)
 
 
-def translate_uer(lines: Sequence[CommandLine], translation: Translation) -> None:
-    """Add the trainings of consecutive lines of preprocess.py and pretrain.py.
+class UerTrainings:
+    """Joins lines of preprocess.py and pretrain.py to trainings, and translates each."""
 
-    Raises UserError for a line that cannot be parsed or translated.
-    """
-    for training in _trainings(lines):
-        preprocess = training.preprocess or _empty("preprocess.py")
-        hosts = training.hosts or [_empty("pretrain.py")]
-        preprocess, *hosts = _with_new_paths([preprocess, *hosts], translation)
-        _translate_training(preprocess, hosts, translation, trains=bool(training.hosts))
+    def __init__(self, translation: Translation) -> None:
+        self._translation = translation
+        self._prepared: dict[str, Given] = {}
+        """Path of a dataset to the last preprocess.py line that writes it."""
+        self._unused: set[str] = set()
+        self._open: _Training | None = None
+
+    def add(self, line: CommandLine) -> None:
+        """Add a line. Raises UserError if it, or the training before it, cannot be translated."""
+        is_preprocess = line.program == "preprocess.py"
+        given = parse_options(line, PREPROCESS if is_preprocess else PRETRAIN)
+        dataset = given.get("dataset_path")
+        if is_preprocess:
+            self.flush()
+            self._prepared[dataset] = given
+            self._unused.add(dataset)
+        elif self._open is not None and _same_training(self._open.hosts[-1], given):
+            self._open.hosts.append(given)
+        else:
+            self.flush()
+            self._open = _Training(self._prepared.get(dataset), [given])
+            self._unused.discard(dataset)
+
+    def flush(self) -> None:
+        """Translate the training whose lines were added last."""
+        if self._open is not None:
+            training, self._open = self._open, None
+            _translate_lines(training, self._translation)
+
+    def finish(self) -> None:
+        """Translate everything that is left: also a preprocess.py line without pretrain.py line."""
+        self.flush()
+        for dataset, given in self._prepared.items():
+            if dataset in self._unused:
+                _translate_lines(_Training(given), self._translation)
+
+
+def _translate_lines(training: _Training, translation: Translation) -> None:
+    preprocess = training.preprocess or _empty("preprocess.py")
+    hosts = training.hosts or [_empty("pretrain.py")]
+    preprocess, *hosts = _with_new_paths([preprocess, *hosts], translation)
+    _translate_training(preprocess, hosts, translation, trains=bool(training.hosts))
 
 
 def _empty(program: str) -> Given:
     """A line without options: every option has its default."""
     table = PREPROCESS if program == "preprocess.py" else PRETRAIN
     return Given(CommandLine(program, ()), table)
-
-
-def _trainings(lines: Sequence[CommandLine]) -> Iterator[_Training]:
-    """The trainings of the lines; a preprocess.py line without pretrain.py line is one too."""
-    prepared: dict[str, Given] = {}
-    used: set[str] = set()
-    found: list[_Training] = []
-    for line in lines:
-        is_preprocess = line.program == "preprocess.py"
-        given = parse_options(line, PREPROCESS if is_preprocess else PRETRAIN)
-        store = given.get("dataset_path")
-        if is_preprocess:
-            prepared[store] = given
-            used.discard(store)
-        elif found and _same_training(found[-1].hosts[-1], given):
-            found[-1].hosts.append(given)
-        else:
-            found.append(_Training(prepared.get(store), [given]))
-            used.add(store)
-    yield from found
-    yield from (_Training(given) for store, given in prepared.items() if store not in used)
 
 
 def _same_training(one: Given, other: Given) -> bool:
