@@ -146,8 +146,10 @@ def _values_of(option: Option, words: list[str]) -> list[str]:
 def _find(program: str, written: str, table: Mapping[str, Option]) -> tuple[Option, bool]:
     """The option of a name, an earlier name, an abbreviation or `--no_NAME`; whether it is on."""
     name = "--" + written.lstrip("-").replace("-", "_")
+    if name.removeprefix("--") in table:
+        return table[name.removeprefix("--")], True
     for option in table.values():
-        if name == option.name or name in option.former:
+        if name in option.former:
             return option, True
         if option.kind == "switch" and name == f"--no_{option.field}":
             return option, False

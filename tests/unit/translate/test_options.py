@@ -114,8 +114,8 @@ def test_switches_of_transformers(words: str, *, value: bool) -> None:
     ("words", "message"),
     [
         (
-            "--learnin_rat 1",
-            "--learnin_rat is not an option of this script. Did you mean --learning_rate?",
+            "--lerning_rate 1",
+            "--lerning_rate is not an option of this script. Did you mean --learning_rate?",
         ),
         ("--zzz 1", "--zzz is not an option of this script. `ptm translate`"),
         ("--span", "--span is ambiguous: --span_geo_prob, --span_masking, --span_max_length."),

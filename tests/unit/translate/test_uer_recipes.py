@@ -16,7 +16,6 @@ from ptm.translate.translate import translate
 from tests.support.uer_commands import UerCommands, skip_without_component, uer_commands
 
 _VOCAB = "--vocab_path v.txt"
-_SHARED = Path("/work/shared/commands_of_others.json")
 
 
 def _translated(text: str) -> Translation:
@@ -52,10 +51,11 @@ def test_lines_of_the_documentation(
     assert "valid\n" in capsys.readouterr().out
 
 
-def test_all_given_command_lines_translate() -> None:
-    if not _SHARED.exists():
-        pytest.skip(f"{_SHARED} is absent")
-    for entry in json.loads(_SHARED.read_text(encoding="utf-8")):
+def test_all_given_command_lines_translate(project: Path) -> None:
+    given = project.parent / "shared" / "commands_of_others.json"
+    if not given.exists():
+        pytest.skip(f"{given} does not exist")
+    for entry in json.loads(given.read_text(encoding="utf-8")):
         translation = _translated(" && ".join(entry["lines"]))
         trainings = sum("pretrain.py" in line and "Node-1" not in line for line in entry["lines"])
         assert len(translation.recipes) == trainings
@@ -304,7 +304,7 @@ def test_placeholders_are_marked() -> None:
     "output", ["模型/输出.bin", "1e5.bin", "true.bin", "a b/c: d.bin", "models/x#y.bin"]
 )
 def test_names_and_paths_are_quoted_where_needed(output: str, tmp_path: Path) -> None:
-    text = f"python3 pretrain.py --vocab_path '词 表: #1.txt' --target mlm --output_model_path '{output}'"
+    text = f"python3 pretrain.py --vocab_path '词 表: #1.txt' --output_model_path '{output}'"
     draft = _translated(text).recipes[0].draft
     path = tmp_path / "recipe.yaml"
     path.write_text(draft.yaml(), encoding="utf-8")
