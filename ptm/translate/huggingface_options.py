@@ -85,7 +85,11 @@ _OPTIMIZER = (
         former_choices=("reduce_lr_on_plateau", "cosine_with_min_lr"),
     ),
     _option("--lr_scheduler_kwargs", why="set the keys of `schedule` in the recipe"),
-    _option("--label_smoothing_factor", "number", copied_to="objective.label_smoothing"),
+    _option(
+        "--label_smoothing_factor",
+        "number",
+        why="`objective.label_smoothing` is a key of `seq2seq` only",
+    ),
     _option(
         "--optim",
         key="`optimizer.type`: adamw_*: `adamw`; adafactor, lion_*: `lion`",
@@ -170,7 +174,7 @@ _MACHINE = (
     _option("--dataloader_num_workers", "integer", why=_AUTOMATIC),
     _option("--dataloader_pin_memory", "switch", why=_AUTOMATIC),
     _option("--dataloader_drop_last", "switch", why="every row of an epoch is used"),
-    _option("--group_by_length", "switch", key="`data.packing: true` leaves no padding"),
+    _option("--group_by_length", "switch", why="packed rows have no padding to save"),
     _option("--remove_unused_columns", "switch", why="a store holds tokens only"),
 )
 _REPORTS = (

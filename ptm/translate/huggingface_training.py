@@ -9,7 +9,12 @@ from ptm.interop.folders import read_config
 from ptm.translate.draft import Draft
 from ptm.translate.options import Given
 from ptm.translate.ranks import Ranks
-from ptm.translate.uer_deepspeed import config_name, zero_of
+from ptm.translate.uer_deepspeed import (
+    WHOLE_MATRICES,
+    config_name,
+    set_whole_matrices,
+    zero_of,
+)
 
 _SCHEDULES = {
     "cosine_with_restarts": "cosine",
@@ -49,7 +54,6 @@ def set_optimizer(draft: Draft, given: Given) -> None:
     if kind == "adafactor":
         draft.set("optimizer.relative_step", False)
         draft.set("optimizer.scale_parameter", given.command.program == "run_t5_mlm_flax.py")
-        draft.set("engine.deepspeed", "zero0", "adafactor needs whole matrices")
     else:
         for name in ("adam_beta1", "adam_beta2", "adam_epsilon"):
             if name != "adam_epsilon" or kind == "adamw":
@@ -116,6 +120,9 @@ def set_engine(draft: Draft, given: Given) -> None:
         stage, offloads, precision = zero_of(read_config(Path(config)))
         draft.set("engine.deepspeed", config_name(stage, offloads=offloads), config)
         draft.set("engine.precision", precision, config)
+    optimizer = draft.data["optimizer"]["type"]
+    if optimizer in WHOLE_MATRICES:
+        set_whole_matrices(draft, optimizer)
     if given.has("dtype") and given.table["dtype"].key:
         dtype = given.get("dtype")
         if dtype not in _PRECISIONS:
@@ -166,18 +173,20 @@ def set_intervals(draft: Draft, given: Given) -> None:
 
 
 def _set_best(draft: Draft, given: Given) -> None:
-    """Set `checkpoint.best` to a metric of the evaluation."""
+    """Set `checkpoint.best` to a metric of the evaluation, if the line evaluates."""
+    option = "metric_for_best_model"
+    if not given.has(option):
+        option = "load_best_model_at_end"
+    data = draft.data["data"]
+    if "evaluation" not in data and not data["held_out"]:
+        draft.note(given.written[option], "no text is held out; set `data.held_out`")
+        return
     names = {"accuracy": "mlm_accuracy" if is_masked(given) else "loss"}
     metric = (given.values.get("metric_for_best_model") or "loss").removeprefix("eval_")
     metric = names.get(metric, metric)
-    if "evaluation" in draft.data["data"]:
+    if "evaluation" in data:
         metric = f"validation/{metric}"
-    written = (
-        "metric_for_best_model"
-        if given.has("metric_for_best_model")
-        else ("load_best_model_at_end")
-    )
-    draft.set("checkpoint.best", metric, given.table[written].name)
+    draft.set("checkpoint.best", metric, given.table[option].name)
 
 
 def is_masked(given: Given) -> bool:

@@ -153,14 +153,19 @@ def _find(program: str, written: str, table: Mapping[str, Option]) -> tuple[Opti
             return option, True
         if option.kind == "switch" and name == f"--no_{option.field}":
             return option, False
+    abbreviated = written.startswith("--") and len(name) > len("--")
     for tool in ("uer", "tencentpretrain", "huggingface", "former"):
-        found = [one for one in table.values() if one.tool == tool and one.name.startswith(name)]
+        found = [
+            one
+            for one in table.values()
+            if abbreviated and one.tool == tool and one.name.startswith(name)
+        ]
         if len(found) > 1:
             candidates = ", ".join(sorted(one.name for one in found))
             raise UserError(
                 f"{program}: {written} is ambiguous: {candidates}. Write the whole name."
             )
-        if found and len(name) > len("--"):
+        if found:
             return found[0], True
     names = [spelling for one in table.values() for spelling in (one.name, *one.former)]
     near = get_close_matches(name, names, n=1, cutoff=0.6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ptm.errors import UserError
 
@@ -17,9 +18,12 @@ def split_commands(text: str) -> list[list[str]]:
     """Return the words of each command.
 
     Commands are separated by `&&`, `||`, `;`, `|`, `&` and line ends. Quotes, backslashes and
-    comments are as in a shell; redirections are left out. Raises UserError for an unbalanced quote,
-    and for a variable or a substitution, whose value is unknown.
+    comments are as in a shell, and `~/` is the home folder; redirections are left out. Raises
+    UserError for an unbalanced quote, a null character, and a variable or a substitution, whose
+    value is unknown.
     """
+    if "\0" in text:
+        raise UserError("the command lines contain a null character. Give them as text.")
     return _Splitter(_CONTINUATION.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))).run()
 
 
@@ -50,6 +54,9 @@ class _Splitter:
             self._at += 1
         elif rest[0] == "#" and self._word is None:
             self._at += len(rest.partition("\n")[0])
+        elif rest.startswith("~/") and self._word is None:
+            self._add(str(Path.home()))
+            self._at += 1
         elif rest[0] in ("'", '"'):
             self._add(self._quoted(rest))
         elif rest[0] == "\\" and len(rest) > 1:

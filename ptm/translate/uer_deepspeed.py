@@ -11,6 +11,8 @@ from ptm.interop.folders import read_config
 from ptm.translate.draft import Draft
 from ptm.translate.uer_settings import UerSettings
 
+WHOLE_MATRICES = ("adafactor", "lamb")
+"""Optimizers that do not run on the flat partitions of ZeRO 1 to 3."""
 _PUBLISHED: Mapping[str, tuple[int, bool]] = {
     "deepspeed_config.json": (2, True),
     "deepspeed_zero3_config.json": (3, True),
@@ -26,6 +28,8 @@ def set_engine(draft: Draft, settings: UerSettings) -> None:
     """
     if settings.get("deepspeed"):
         _set_from_config(draft, settings)
+    if settings.get("optimizer") in WHOLE_MATRICES:
+        set_whole_matrices(draft, settings.get("optimizer"))
     stages = settings.get("pipeline_model_parallel_size")
     if stages > 1:
         origin = settings.origin("pipeline_model_parallel_size")
@@ -38,6 +42,14 @@ def set_engine(draft: Draft, settings: UerSettings) -> None:
         draft.set("engine.activation_checkpointing", True, "--deepspeed_checkpoint_activations")
     if settings.given("backend"):
         draft.set("engine.backend", settings.get("backend"), "--backend")
+
+
+def set_whole_matrices(draft: Draft, optimizer: str) -> None:
+    """Choose the engine that leaves parameters whole, for an optimizer that needs them so."""
+    other = draft.data.get("engine", {}).get("deepspeed")
+    if other is not None:
+        draft.note(f"ZeRO of {other}", f"{optimizer} needs whole matrices and runs at ZeRO 0")
+    draft.set("engine.deepspeed", "zero0", f"{optimizer} needs whole matrices")
 
 
 def _set_from_config(draft: Draft, settings: UerSettings) -> None:

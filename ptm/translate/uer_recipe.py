@@ -49,8 +49,8 @@ def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str
     layout = _LAYOUTS.get(settings.objective)
     if layout is None:
         raise UserError(
-            f"the data processor {settings.processor} has no counterpart: images, audio and "
-            f"instructions are out of scope. Processors that have one: {', '.join(_processors())}."
+            f"the data processor {settings.processor} has no counterpart. Processors that have "
+            f"one: {', '.join(_processors())}."
         )
     draft = Draft("Translated from command lines of UER-py or TencentPretrain.")
     draft.set("name", name, settings.origin("output_model_path"))
@@ -156,8 +156,6 @@ def _set_optimizer(draft: Draft, settings: UerSettings) -> None:
     kind, origin = settings.get("optimizer"), settings.origin("optimizer")
     draft.set("optimizer.type", kind, origin)
     _copy(draft, settings, "learning_rate")
-    if kind in ("adafactor", "lamb"):
-        draft.set("engine.deepspeed", "zero0", f"{kind} needs whole matrices")
     if kind == "adafactor":
         draft.set("optimizer.relative_step", False)
         draft.set("optimizer.scale_parameter", False)
@@ -184,9 +182,15 @@ def _set_optimizer(draft: Draft, settings: UerSettings) -> None:
 def _set_train(draft: Draft, settings: UerSettings, ranks: Ranks) -> None:
     _copy(draft, settings, "total_steps")
     batch, accumulated = settings.get("batch_size"), settings.get("accumulation_steps")
-    parallel = ranks.world_size // settings.get("pipeline_model_parallel_size")
+    stages = settings.get("pipeline_model_parallel_size")
+    if stages < 1 or ranks.world_size % stages:
+        raise UserError(
+            f"{settings.written('pipeline_model_parallel_size')}: {ranks.world_size} ranks "
+            f"(--world_size) do not divide evenly into {stages} stages."
+        )
+    parallel = ranks.world_size // stages
     product = f"--batch_size {batch} x {parallel} ranks x --accumulation_steps {accumulated}"
-    draft.set("train.global_batch_size", batch * max(1, parallel) * accumulated, product)
+    draft.set("train.global_batch_size", batch * parallel * accumulated, product)
     draft.set("train.micro_batch_size", batch, settings.origin("batch_size"))
     draft.set("train.gradient_clipping", 0.0, "UER-py does not clip")
 

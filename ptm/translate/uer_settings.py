@@ -94,6 +94,11 @@ class UerSettings:
         if self.pretrain.has("data_processor") or self.preprocess.has("data_processor"):
             return None
         targets = line.values.get("target", [])
+        if len(targets) > 1 and not set(targets) <= set(line.table["target"].choices):
+            raise UserError(
+                f"{line.command.program}: {line.written['target']} mixes targets of two versions "
+                "of UER-py. Give one data processor, or targets of mlm, sp, lm, bilm and cls."
+            )
         if len(targets) != 1 or targets[0] == "sp":
             return None
         return str(_PROCESSOR_OF_TARGET.get(targets[0], targets[0]))

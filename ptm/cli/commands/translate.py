@@ -19,6 +19,7 @@ HELP = "write the recipe of command lines of UER-py, TencentPretrain or Hugging 
 ORDER = 5
 
 _DEFAULT_PATH = "recipe.yaml"
+_LONGEST_PATH = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +55,10 @@ def _text(lines: str) -> str:
     """The text of LINES. Raises UserError if it is a file that cannot be read as UTF-8."""
     if lines == "-":
         return sys.stdin.read()
-    # A command line has spaces and is longer than a file name can be.
     path = Path(lines)
-    is_path = "\n" not in lines and len(lines) < 4096 and (" " not in lines or path.is_file())
+    is_path = (
+        not {"\n", "\0"} & set(lines) and len(lines) < 4096 and (" " not in lines or path.is_file())
+    )
     if not is_path:
         return lines
     try:

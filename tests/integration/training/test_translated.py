@@ -45,6 +45,8 @@ def corpora(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "labelled": [f"{number % 2}\t{line}" for number, line in enumerate(lines)],
         "sentences": ["\n".join(sentences_of(document)) + "\n" for document in joined],
     }
+    # The tokenizer `space` reads words between spaces; here every character is a word.
+    texts["sentences-spaced"] = [" ".join(sentences) for sentences in texts["sentences"]]
     for layout, texts_of_layout in texts.items():
         (folder / f"{layout}.txt").write_text("\n".join(texts_of_layout) + "\n", encoding="utf-8")
     options = ["--type", "unigram", "--size", "800", "--out", str(folder / "pieces")]
@@ -54,8 +56,9 @@ def corpora(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _tiny(data: Mapping[str, Any], corpora: Path, folder: Path) -> list[str]:
     """Overrides for the files of `corpora` and for a model of two layers and 20 steps."""
+    spaced = "-spaced" if data["tokenizer"]["type"] == "space" else ""
     found = [
-        f"data.corpus={corpora / data['data']['layout']}.txt",
+        f"data.corpus={corpora / data['data']['layout']}{spaced}.txt",
         f"data.store={folder / 'store'}",
         f"runs_dir={folder / 'runs'}",
         *("name=tiny", "init_from=null", "data.workers=1", "data.sequence_length=64"),
@@ -66,11 +69,12 @@ def _tiny(data: Mapping[str, Any], corpora: Path, folder: Path) -> list[str]:
     ]
     for block in ("tokenizer", "target_tokenizer"):
         if block in data:
-            pieces = data[block]["type"] == "sentencepiece"
-            name, file = (
-                ("model", "pieces/sentencepiece.model") if pieces else ("vocab", "vocab.txt")
-            )
-            found.append(f"{block}.{name}={corpora / file}")
+            if data[block]["type"] == "sentencepiece":
+                found.append(f"{block}.model={corpora / 'pieces/sentencepiece.model'}")
+                if "ids" not in data[block]:
+                    found.append(f"{block}.special_tokens={{pad: <unk>, cls: <s>, sep: </s>}}")
+            else:
+                found.append(f"{block}.vocab={corpora / 'vocab.txt'}")
     if "segmenter" in data["data"]:
         found.append("data.segmenter.type=rjieba")
     if "size" in data["model"]["embedding"]:

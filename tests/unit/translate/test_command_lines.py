@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -53,11 +54,16 @@ def test_separators_comments_and_redirections(text: str) -> None:
         ('python3 a.py --x "${MODEL}/x"', "variables"),
         ("python3 a.py --x $(date)", "variables"),
         ("python3 a.py --x `date`", "variables"),
+        ("python3 a.py --x a\0b", "null character"),
     ],
 )
 def test_unclosed_quotes_and_variables_are_errors(text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         split_commands(text)
+
+
+def test_the_home_folder() -> None:
+    assert split_commands("a.py ~/b x~/c '~/d'") == [["a.py", f"{Path.home()}/b", "x~/c", "~/d"]]
 
 
 def test_dollar_in_single_quotes_is_text() -> None:

@@ -216,6 +216,11 @@ def test_defaults_are_stated_where_they_differ_from_ours() -> None:
         ("--remove_transformer_bias", "model.encoder.bias", False),
         ("--max_seq_length 600", "model.embedding.positions", 600),
         ("--layers_num 3", "model.encoder.layers", 3),
+        (
+            "--encoder gru --bidirectional --embedding word --config_path models/rnn_config.json",
+            "model.encoder.bidirectional",
+            True,
+        ),
         ("--relative_position_embedding", "model.encoder.position_bias.max_distance", 128),
         ("--pipeline_model_parallel_size 2 --world_size 4", "train.global_batch_size", 64),
         ("--pipeline_model_parallel_size 2 --world_size 4", "engine.deepspeed", "pipeline"),
@@ -262,6 +267,9 @@ def test_an_unknown_key_of_a_configuration_is_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (f"python3 pretrain.py {_VOCAB} --target lm", "visibility"),
+        (f"python3 pretrain.py {_VOCAB} --target bert mlm", "mixes targets of two versions"),
+        (f"python3 pretrain.py {_VOCAB} --pipeline_model 3 --world 4", "3: 4 ranks (--world_size)"),
+        (f"python3 pretrain.py {_VOCAB} --pipeline_model 0", "do not divide evenly"),
         (f"python3 pretrain.py {_VOCAB} --target cls", "--labels_num is missing"),
         (f"python3 pretrain.py {_VOCAB} --encoder crnn", "--encoder crnn has no counterpart"),
         (f"python3 pretrain.py {_VOCAB} --data_processor vit", "vit has no counterpart"),
