@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ptm.errors import UserError
 from ptm.translate.huggingface_recipe import TABLES
 from ptm.translate.options import Option
 from ptm.translate.translate import translate
@@ -36,6 +37,7 @@ _UER = {
     "--relative_attention_buckets_num": ("16", f"{_MLM} --relative_position_embedding"),
     "--layernorm_eps": ("1e-3", f"{_MLM} --layernorm rms"),
     "--layernorm_positioning": ("pre", _MLM),
+    "--bidirectional": ("", _RECURRENT),
     "--kernel_size": ("5", _CONVOLUTIONAL),
     "--block_size": ("3", _CONVOLUTIONAL),
     "--hidden_size": ("96", _MLM),
@@ -62,8 +64,8 @@ _UER = {
     "--beta1": ("0.3", _MLM),
 }
 """Option to a value, and the options without which it has no meaning."""
-_NOT_ALONE = ("--factorized_embedding_parameterization", "--bidirectional")
-"""A width of its own implies the projection; the objectives of one direction reject two."""
+_IMPLIED = ("--factorized_embedding_parameterization",)
+"""An embedding of another width than the encoder is always projected."""
 _HUGGINGFACE = {
     "--model_name_or_path": ("bert-large-uncased", ""),
     "--config_name": ("bert-large-uncased", ""),
@@ -96,8 +98,11 @@ _MODELS = {
 
 
 def _outcome(text: str) -> tuple[str, list[str], list[tuple[str, str]]]:
-    """Recipes without their comments, commands, and what has no counterpart."""
-    translation = translate(text, recipe_path="r.yaml")
+    """Recipes without their comments, commands, and what has no counterpart; or an error."""
+    try:
+        translation = translate(text, recipe_path="r.yaml")
+    except UserError as error:
+        return str(error), [], []
     recipes = "".join(recipe.draft.yaml() for recipe in translation.recipes)
     return re.sub(r" +# .*", "", recipes), translation.commands, translation.notes
 
@@ -111,7 +116,7 @@ def _usual(option: Option) -> str:
 )
 def test_options_of_uer_py(program: str, table: Mapping[str, Option]) -> None:
     for option in table.values():
-        if option.name in _NOT_ALONE:
+        if option.name in _IMPLIED:
             continue
         value, context = _UER.get(option.name, (_usual(option), _MLM))
         other = "" if program == "pretrain.py" else f"\npython3 pretrain.py {context}"
