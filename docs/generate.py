@@ -1,4 +1,4 @@
-"""Writes the generated parts of docs/: the keys of recipes, the commands, the error messages.
+"""Writes the generated parts of docs/: keys of recipes, commands, errors, options of other tools.
 
 `python docs/generate.py` rewrites them; `--check` exits with 1 if a page is out of date (the tests
 call it). Meanings come from the docstrings in the code, so the code is the place to edit.
@@ -27,6 +27,7 @@ from ptm.cli.entry import build_parser
 from ptm.component import Config
 from ptm.recipe import Recipe
 from ptm.recipe.keys import configs_in
+from ptm.translate.programs import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = (
@@ -388,7 +389,28 @@ def errors_text() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"recipe.md": recipe_keys_text, "commands.md": commands_text, "errors.md": errors_text}
+# The options of other tools
+
+
+def options_text() -> str:
+    """Every option that `ptm translate` reads, by program, and its counterpart."""
+    lines = []
+    for title, options in programs().items():
+        lines += ["", f"## {title}", "", "| option | here |", "|---|---|"]
+        for option in options:
+            former = ", ".join(f"`{name}`" for name in option.former)
+            names = f"`{option.name}`{f' (also {former})' if former else ''}"
+            here = option.counterpart or f"no counterpart: {option.why}"
+            lines.append(f"| {names} | {_cell(here)} |")
+    return "\n".join(lines)
+
+
+PAGES = {
+    "recipe.md": recipe_keys_text,
+    "commands.md": commands_text,
+    "errors.md": errors_text,
+    "translate.md": options_text,
+}
 
 
 def page(name: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def concatenated(
@@ -22,6 +23,8 @@ def concatenated(
     D is `width`. `rows` gives the rows of each tensor if they are not D. Raises KeyError if a
     tensor is missing, and UserError unless each is (rows, D), or (rows,) for a bias.
     """
+    import torch
+
     parts = [tensors[name] for name in names]
     for name, part, count in zip(names, parts, rows or [width] * len(names), strict=True):
         expected = (count,) if name.endswith("bias") else (count, width)
@@ -44,6 +47,8 @@ def check_word_embedding(tensors: Mapping[str, Tensor], name: str) -> None:
 
 def check_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Raise UserError naming the first tensor, by name, that holds NaN or infinity."""
+    import torch
+
     for name in sorted(tensors):
         finite = torch.isfinite(tensors[name])
         if not finite.all():

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
@@ -28,6 +25,9 @@ from ptm.interop.hf.shared.naming import (
 )
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EMBEDDINGS = "albert.embeddings."
 _GROUPS = "albert.encoder.albert_layer_groups."
@@ -114,6 +114,8 @@ class Albert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
+        import torch
+
         width = model.encoder.hidden_size
         # transformers projects the embedding even if its size is the hidden size.
         same = {
@@ -201,6 +203,8 @@ def _check_layer_count(theirs: Tensors, groups: int) -> None:
 
 def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
     """Remove the embedding's projection. Raises UserError if it is not the identity."""
+    import torch
+
     weight, bias = (found.pop(f"{_PROJECTION}.{kind}") for kind in KINDS)
     if weight.shape != (width, width) or not torch.equal(weight, torch.eye(width)) or bias.any():
         raise UserError(

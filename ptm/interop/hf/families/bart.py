@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -17,6 +14,9 @@ from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OFFSET = 2
 """The row of position 0 in every BART's position embedding."""
@@ -110,6 +110,8 @@ class Bart(Family):
 
 def _with_unused_rows(table: Tensor, *, offset: int) -> Tensor:
     """The position embedding with two unused rows before position 0, which is at row `offset`."""
+    import torch
+
     if offset == _OFFSET:
         return table
     return torch.cat((table.new_zeros(_OFFSET, table.shape[1]), table[offset:]))

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
@@ -26,6 +23,9 @@ from ptm.interop.hf.shared.naming import (
 )
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def bert_naming(prefix: str) -> Naming:
@@ -132,6 +132,8 @@ def with_segments(
     tensors: dict[str, Tensor], *, name: str, rows: int, width: int
 ) -> dict[str, Tensor]:
     """`tensors` with a segment embedding of zeros, (rows, width), if the model has none."""
+    import torch
+
     return tensors if name in tensors else {**tensors, name: torch.zeros(rows, width)}
 
 

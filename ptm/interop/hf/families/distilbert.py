@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.interop.hf.base import Family, Tensors
@@ -14,6 +12,9 @@ from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_hf_name
 from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EMBEDDINGS = "distilbert.embeddings."
 _EPSILON = 1e-12

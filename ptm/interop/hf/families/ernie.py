@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -26,6 +24,9 @@ from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, to_hf_names
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PLAIN = bert_naming("ernie")
 _TASK = "embedding.task.weight"

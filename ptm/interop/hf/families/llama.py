@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
@@ -19,6 +17,9 @@ from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.interop.weight_checks import concatenated
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LAYER = "model.layers."
 _OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
@@ -86,6 +87,8 @@ class Llama(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
+        import torch
+
         encoder = causal.plain_encoder(model)
         found = {theirs: tensors[ours] for ours, theirs in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):

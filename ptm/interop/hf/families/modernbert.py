@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
@@ -16,6 +14,9 @@ from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LAYER = "model.layers."
 _BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -13,6 +11,9 @@ from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.shared import causal, gpt_naming
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OUTSIDE = {
     gpt_naming.WORDS: "transformer.tokens_embed.weight",

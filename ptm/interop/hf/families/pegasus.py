@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, get_args
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -17,9 +14,11 @@ from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
 from ptm.interop.weight_checks import check_word_embedding
 from ptm.nn.model_shape import SinusoidalOrder
-from ptm.nn.positions import SinusoidalPositions
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FIXED = bart_stacks.fixed(
     "pre", {"parts": ("word", "sinusoidal"), "layer_norm": False}, expressible=("sinusoidal_order",)
@@ -142,5 +141,9 @@ def _is_close(table: Tensor, order: SinusoidalOrder) -> bool:
 
 
 def _table(positions: int, width: int, *, order: SinusoidalOrder) -> Tensor:
+    import torch
+
+    from ptm.nn.positions import SinusoidalPositions
+
     table: Tensor = SinusoidalPositions(width, order=order)(torch.arange(positions))
     return table

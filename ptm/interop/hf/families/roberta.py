@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -20,6 +18,9 @@ from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import SEGMENTS, check_table_sizes, from_hf_names, to_hf_names
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NAMING = replace(
     bert_naming("roberta"),

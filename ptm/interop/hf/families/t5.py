@@ -7,10 +7,7 @@ and an untied output. Config and tensors show which one a checkpoint is.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -28,6 +25,9 @@ from ptm.interop.hf.shared.naming import check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WORDS, _OUTPUT = "shared.weight", "lm_head.weight"
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
@@ -195,6 +195,8 @@ class T5(Family):
 
 def _is_tied(tensors: Tensors) -> bool:
     """Whether an unscaled output is the word embedding; only the tensors show it."""
+    import torch
+
     if not tensors:
         return False
     return _OUTPUT not in tensors or torch.equal(tensors[_OUTPUT], tensors[_WORDS])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
@@ -24,6 +22,9 @@ from ptm.interop.hf.shared.naming import KINDS, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WORDS, _OUTPUT = "model.shared.weight", "lm_head.weight"
 BIAS = "final_logits_bias"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ptm.component import Config
 from ptm.components.decoders.transformer import TransformerDecoder
@@ -19,7 +16,10 @@ from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
-Tensors = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors: TypeAlias = "Mapping[str, Tensor]"
 NameMap = Mapping[str, tuple[str, ...]]
 """Canonical name to the names of transformers' tensors that, concatenated by rows, make it up."""
 
@@ -133,6 +133,8 @@ def rename_and_concatenate(
 
     Raises KeyError for another missing tensor, UserError for parts of different shapes.
     """
+    import torch
+
     found = {}
     for ours, names in parts.items():
         if ours in optional and not any(name in theirs for name in names):
@@ -161,6 +163,8 @@ def check_layer_count(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) ->
 
 def check_tied_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:
     """Raise UserError if a tensor that must be tied to the word embedding differs from it."""
+    import torch
+
     for name in copies:
         if name in theirs and not torch.equal(theirs[name], theirs[words]):
             raise UserError(

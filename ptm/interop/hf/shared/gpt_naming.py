@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.errors import UserError
 from ptm.interop.hf.base import Tensors
 from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREFIX = "transformer."
 BUFFERS = r"\.attn\.(masked_)?bias$"

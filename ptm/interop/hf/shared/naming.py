@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from ptm.component import Config
 from ptm.errors import UserError
 from ptm.interop.weight_checks import check_word_embedding, concatenated
 
-Tensors = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors: TypeAlias = "Mapping[str, Tensor]"
 KINDS = ("weight", "bias")
 SEGMENTS = "embedding.segment.weight"
 
@@ -55,6 +56,8 @@ def to_hf_names(tensors: Tensors, naming: Naming, *, layers: int) -> dict[str, T
 
     A model without an output bias gets zeros.
     """
+    import torch
+
     found = {naming.tables[o]: tensors[o] for o in naming.tables if o in tensors}
     if SEGMENTS in tensors and SEGMENTS in naming.tables:
         found[naming.tables[SEGMENTS]] = tensors[SEGMENTS][1:]
@@ -84,6 +87,8 @@ def from_hf_names(
     Raises KeyError for another missing tensor, UserError for layers beyond `layers` and for a
     query, key or value that is not of the hidden size `width`.
     """
+    import torch
+
     check_layer_count(theirs, naming.layer, layers)
     found = {o: theirs[t] for o, t in naming.tables.items()}
     if SEGMENTS in found:

@@ -1,0 +1,133 @@
+"""`ptm translate`: a recipe from the command lines of other tools."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptm.cli.arguments import add_json
+from ptm.errors import EXIT_DONE, UserError
+
+if TYPE_CHECKING:
+    from ptm.translate.steps import TranslatedRecipe, Translation
+
+NAME = "translate"
+HELP = "write the recipe of command lines of UER-py, TencentPretrain or Hugging Face's scripts"
+ORDER = 5
+
+_DEFAULT_PATH = "recipe.yaml"
+_LONGEST_PATH = 4096
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "lines",
+        metavar="LINES",
+        help="the command lines as one argument, a file with them, or - for stdin",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="write the recipe; a second one is FILE-2, a hostfile has the suffix .hostfile",
+    )
+    add_json(parser, "print one JSON object")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ptm.translate.translate import translate
+
+    out: Path | None = parsed.out
+    translation = translate(_text(parsed.lines), recipe_path=str(out or _DEFAULT_PATH))
+    if out is not None:
+        _write(translation)
+    if parsed.json:
+        print(json.dumps(_object(translation), ensure_ascii=False, indent=2))
+    else:
+        print(_page(translation, with_recipes=out is None), end="")
+    return EXIT_DONE
+
+
+def _text(lines: str) -> str:
+    """The text of LINES. Raises UserError if it is a file that cannot be read as UTF-8."""
+    if lines == "-":
+        return sys.stdin.read()
+    path = Path(lines)
+    is_path = (
+        not {"\n", "\0"} & set(lines) and len(lines) < 4096 and (" " not in lines or path.is_file())
+    )
+    if not is_path:
+        return lines
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(
+            f"{lines}: cannot be read: {error.strerror}. Give command lines in quotes, or a file "
+            "with them."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{lines}: the file is not valid UTF-8 at byte {error.start}.") from error
+
+
+def _write(translation: Translation) -> None:
+    """Write all files, each whole or not at all. Raises UserError if one exists already."""
+    files = dict(pair for recipe in translation.recipes for pair in _files(recipe))
+    if not files:
+        raise UserError("--out: the command lines train nothing, so there is no recipe to write.")
+    for path in files:
+        if path.exists():
+            raise UserError(f"{path}: already exists. Give another name or remove it.")
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: cannot be written: {path.parent} is not a folder.")
+    for path, text in files.items():
+        aside = path.with_name(f"{path.name}.partial")
+        try:
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(path)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise UserError(f"{path}: cannot be written: {error.strerror}.") from error
+
+
+def _files(recipe: TranslatedRecipe) -> list[tuple[Path, str]]:
+    """Path and text of a recipe and of its hostfile."""
+    files = [(Path(recipe.path), recipe.draft.yaml())]
+    if recipe.hostfile is not None and recipe.hostfile_text is not None:
+        files.append((Path(recipe.hostfile), recipe.hostfile_text))
+    return files
+
+
+def _page(translation: Translation, *, with_recipes: bool) -> str:
+    """Recipes, commands and options without counterpart, for a reader."""
+    files = [pair for recipe in translation.recipes for pair in _files(recipe)]
+    parts = [
+        f"# {path}\n{text}" if with_recipes else f"# {path}: written\n" for path, text in files
+    ]
+    commands = "".join(f"{command}\n" for command in translation.commands)
+    if commands:
+        parts.append(f"# Commands\n{commands}")
+    notes = "".join(f"# {written}: {reason}.\n" for written, reason in translation.notes)
+    parts.append(f"# No counterpart\n{notes}" if notes else "# Every option has a counterpart.\n")
+    return "\n".join(parts)
+
+
+def _object(translation: Translation) -> dict[str, object]:
+    """The same as JSON."""
+    return {
+        "recipes": [
+            {
+                "path": recipe.path,
+                "recipe": recipe.draft.data,
+                "hostfile": recipe.hostfile,
+                "hosts": recipe.hostfile_text,
+            }
+            for recipe in translation.recipes
+        ],
+        "commands": translation.commands,
+        "no_counterpart": [
+            {"option": written, "reason": reason} for written, reason in translation.notes
+        ],
+    }
