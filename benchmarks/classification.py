@@ -3,12 +3,14 @@
 python benchmarks/classification.py against FOLDER DATA VOCAB [KEY=VALUE ...]
 python benchmarks/classification.py alone NAME RECIPE FOLDER DATA VOCAB [KEY=VALUE ...]
 python benchmarks/classification.py pretrain FOLDER DATA VOCAB [KEY=VALUE ...]
+python benchmarks/classification.py plot OUT.svg FOLDER            (needs the extra `figures`)
 
 DATA has train.tsv, dev.tsv and test.tsv. `against` trains the tiny transformer twice, from the same
 initial weights, on the same batches in the same order, without dropout: with ptm, and with
 transformers' BertForSequenceClassification, torch's AdamW and a plain loop. `alone` trains a recipe
 and evaluates it on the test set. `pretrain` trains a tiny RoBERTa on the texts of train.tsv only;
-start a classifier from it with `alone … init_from=FOLDER/pretrained`.
+start a classifier from it with `alone … init_from=FOLDER/pretrained`. `plot` draws both curves of
+`against`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ PRETRAINED = "pretrained"
 FIRST = 100
 """Number of first steps whose losses are compared one by one."""
 ROWS_TOGETHER = 64
+STEPS_PER_POINT = 25
+"""Number of steps whose mean loss is a point of a curve."""
 
 
 def paths(folder: Path, data: str, vocab: str) -> list[str]:
@@ -126,14 +130,40 @@ def against(folder: Path, data: str, vocab: str, *overrides: str) -> None:
     print(f"largest difference of the losses in all {len(losses)} steps: {max(between):.2e}")
     print("steps        loss of ptm  of transformers (means)")
     tenth = max(1, len(losses) // 10)
-    for at in range(0, len(losses), tenth):
-        means = [
-            sum(s[at : at + tenth]) / len(s[at : at + tenth]) for s in (losses, theirs["losses"])
-        ]
-        print(f"{at + 1:5}-{min(at + tenth, len(losses)):5}  {means[0]:11.4f}  {means[1]:.4f}")
+    columns = (means(losses, tenth), means(theirs["losses"], tenth))
+    for (last, mine), (_, other) in zip(*columns, strict=True):
+        print(f"up to {last:5}  {mine:11.4f}  {other:.4f}")
     for split in (one for one in ("dev", "test") if one in theirs):
         last = reports(folder / "ptm", split)[-1]
         print(f"{split} accuracy: ptm {last['accuracy']:.4f}, transformers {theirs[split]:.4f}")
+
+
+def means(losses: list[float], steps: int) -> list[tuple[int, float]]:
+    """The mean loss of every `steps` steps, with the number of the last one."""
+    parts = [losses[at : at + steps] for at in range(0, len(losses), steps)]
+    return [(min((n + 1) * steps, len(losses)), sum(p) / len(p)) for n, p in enumerate(parts)]
+
+
+def plot(out: Path, folder: str) -> None:
+    """Draw the losses of ptm and of transformers over the steps into the file `out`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    theirs = json.loads(Path(folder, "theirs.json").read_text(encoding="utf-8"))
+    curves = {
+        "ptm": [record["loss"] for record in reports(Path(folder, "ptm"), "train")],
+        "transformers, torch's AdamW": theirs["losses"],
+    }
+    figure, panel = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for (name, losses), style in zip(curves.items(), ("-", "--"), strict=True):
+        panel.plot(*zip(*means(losses, STEPS_PER_POINT), strict=True), style, label=name)
+    panel.set_xlabel("step")
+    panel.set_title(f"classification loss, means over {STEPS_PER_POINT} steps")
+    panel.grid(alpha=0.3)
+    panel.legend()
+    figure.savefig(out)
 
 
 def train_with_transformers(recipe: Any) -> dict[str, Any]:
@@ -237,7 +267,7 @@ def run() -> None:
         alone(name, recipe, Path(folder), *others)
         return
     folder, *others = rest
-    {"against": against, "pretrain": pretrain}[kind](Path(folder), *others)
+    {"against": against, "pretrain": pretrain, "plot": plot}[kind](Path(folder), *others)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,18 @@ MUTATIONS = {
         "self.at_once = False",
         ("tests/integration/launch/test_launching.py -k second_ctrl_c",),
     ),
+    "a sum of class weights below 1 is taken for 1": Mutation(
+        "ptm/engines/loss.py",
+        "(counts[metric.count] or 1.0)",
+        "max(1.0, counts[metric.count])",
+        ("tests/integration/training/test_classification.py -k accumulated",),
+    ),
+    "examples that were evaluated twice count twice": Mutation(
+        "ptm/engines/predictions.py",
+        "ordered = {name: array[first] for name, array in predictions.items()}",
+        "ordered = predictions",
+        ("tests/unit/engines/test_predictions.py",),
+    ),
     "query and key are exchanged in an export": Mutation(
         "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',

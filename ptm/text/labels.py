@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ptm.errors import UserError, closest
 
@@ -18,6 +19,10 @@ class LabelSet:
     numbered: bool = False
     """Whether the recipe declares a number of labels N, so that the names are 0 to N - 1."""
 
+    @cached_property
+    def _indexes(self) -> Mapping[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
     def __str__(self) -> str:
         return str(len(self.names)) if self.numbered else f"[{', '.join(self.names)}]"
 
@@ -27,8 +32,8 @@ class LabelSet:
         Raises UserError with a sentence that says what is wrong, but not where.
         """
         name = text.strip()
-        if name in self.names:
-            return self.names.index(name)
+        if name in self._indexes:
+            return self._indexes[name]
         if not name:
             raise UserError("the label is missing. Write a label before the first TAB.")
         shown = name if len(name) <= _CHARACTERS_SHOWN else f"{name[:_CHARACTERS_SHOWN]}…"

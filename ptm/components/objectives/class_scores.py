@@ -10,11 +10,10 @@ from ptm.arrays import I64
 def macro_f1(labels: I64, predicted: I64) -> float:
     """Return the unweighted mean of the F1 of each class, as scikit-learn's `average="macro"`.
 
-    `labels`, `predicted` (E): class indexes. The mean is over the classes that occur in one of
-    them; a class that is never predicted correctly has F1 0. F1 is 2 TP / (2 TP + FP + FN).
+    `labels`, `predicted` (E): class indexes, at least one. The mean is over the classes that occur
+    in one of them; a class that is never predicted correctly has F1 0. F1 is 2 TP / (2 TP + FP +
+    FN).
     """
-    if labels.size == 0:
-        return 0.0
     classes = int(max(labels.max(), predicted.max())) + 1
     true = np.bincount(labels, minlength=classes)
     found = np.bincount(predicted, minlength=classes)

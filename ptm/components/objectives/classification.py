@@ -5,6 +5,7 @@ Devlin et al. 2018, section 4.1; the head of UER-py's classifiers: dense, tanh, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -61,7 +62,7 @@ def _as_name(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-# An error is about the form that a value has, not about each form that it could have.
+# Without these, an error would be repeated for each form that a value may have.
 
 
 def _form_of_labels(value: Any) -> str:
@@ -74,7 +75,7 @@ def _form_of_weights(value: Any) -> str:
 
 _Name = Annotated[str, BeforeValidator(_as_name)]
 _Labels = Annotated[
-    Annotated[int, Field(ge=2, lt=2**31), Tag("int")]
+    Annotated[int, Field(ge=2, le=100_000), Tag("int")]
     | Annotated[tuple[_Name, ...], Listed, Tag("list[name]")],
     Discriminator(_form_of_labels),
 ]
@@ -124,8 +125,8 @@ class Classification(Objective):
         names = self.label_set.names
         if len(names) < 2:
             raise ValueError("labels: give at least two labels")
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(names).items():
+            if count > 1:
                 raise ValueError(f'labels: "{name}" is listed twice')
             if not name or name != name.strip() or "\t" in name or "\n" in name:
                 raise ValueError(

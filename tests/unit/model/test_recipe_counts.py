@@ -1,4 +1,4 @@
-"""The recipes of ALBERT, RealFormer and ModernBERT have the published numbers of parameters."""
+"""Recipes of ALBERT, RealFormer, ModernBERT and classifiers have the published parameter counts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from transformers import (
     AlbertConfig,
     AlbertForPreTraining,
     AlbertModel,
+    BertConfig,
+    BertForSequenceClassification,
     ModernBertConfig,
     ModernBertForMaskedLM,
 )
@@ -17,6 +19,7 @@ from tests.unit.model.counting import counted, recipe_of, size_of
 
 # Vocabulary sizes, and millions of parameters, from the papers.
 ALBERT_WORDS, MODERNBERT_WORDS = 30_000, 50_368
+WORDS = 21_128
 ALBERT = {"base": 12, "large": 18, "xlarge": 60, "xxlarge": 235}
 MODERNBERT = {"base": 149, "large": 395}
 
@@ -68,3 +71,32 @@ def test_realformer_has_the_same_parameters_as_bert(size: str) -> None:
         for one in (ours, bert)
     )
     assert ours_shapes == bert_shapes
+
+
+@pytest.mark.parametrize(("size", "millions"), {"tiny": 3.18, "base": 102.27}.items())
+def test_a_classifier_is_an_encoder_with_pooler_and_an_output_layer(
+    size: str, millions: float
+) -> None:
+    recipe = recipe_of(f"classification/transformer-{size}")
+    encoder = recipe.model.encoder.model_dump()
+    config = BertConfig(
+        vocab_size=WORDS,
+        hidden_size=encoder["hidden_size"],
+        num_hidden_layers=encoder["layers"],
+        num_attention_heads=encoder["heads"],
+        intermediate_size=encoder["feed_forward_size"],
+    )
+    with torch.device("meta"):
+        theirs = BertForSequenceClassification(config)
+    segment = encoder["hidden_size"]
+    assert counted(recipe, WORDS) == size_of(theirs) + segment, "one more segment row"
+    assert size_of(theirs.bert) / 1e6 == pytest.approx(millions, abs=0.01)
+    assert recipe.optimizer.learning_rate == 2e-5
+
+
+def test_the_lstm_classifier_has_the_size_and_rate_of_the_seeds() -> None:
+    recipe = recipe_of("classification/lstm")
+    lstm = 2 * 4 * (2 * 512**2 + 2 * 512)
+    head = 512**2 + 512 + 2 * 512 + 2
+    assert counted(recipe, WORDS) == WORDS * 512 + lstm + head
+    assert recipe.optimizer.learning_rate == 1e-3
