@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, Cell, ModelShape, NormKind
 from ptm.plan import Operation
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class RecurrentStack(Config):
     """A stack of recurrent layers, with dropout after each of them."""
 
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     """Width of the output of every layer."""
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers."""
     bidirectional: bool = False
     """Whether every layer also reads the examples backwards. Each direction has half of

@@ -219,20 +219,20 @@ def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T 
         if failure is not None
     ]
     if failed:
-        rank, (number, text), host = failed[0]
+        rank, (number, lines), host = failed[0]
         alike = len({failure for _, failure, _ in failed}) == 1
         if not alike or len(failed) < sum(ran for ran, _, _ in every):
-            text = f"rank {rank} on {host}: {text}"
-        raise SharedError(text) if number is None else OSError(number, text)
+            lines = tuple(f"rank {rank} on {host}: {line}" for line in lines)
+        raise SharedError(*lines) if number is None else OSError(number, *lines)
     return result
 
 
-def _portable_error(error: UserError | OSError) -> tuple[int | None, str]:
-    """Return `error` in picklable form: errno (None for a UserError) and message."""
+def _portable_error(error: UserError | OSError) -> tuple[int | None, tuple[str, ...]]:
+    """Return `error` in picklable form: errno (None for a UserError) and messages."""
     if isinstance(error, UserError):
-        return None, str(error)
+        return None, tuple(map(str, error.args))
     where = f"{error.filename}: " if error.filename else ""
-    return error.errno or 0, f"{where}{error.strerror or error}"
+    return error.errno or 0, (f"{where}{error.strerror or error}",)
 
 
 def broadcast_from_rank0(ranks: Ranks, work: Callable[[], T]) -> T:

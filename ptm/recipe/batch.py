@@ -70,8 +70,9 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
             f"rank{'s' if fewer > 1 else ''}."
         )
     rows = global_batch_size // ranks
-    accumulation = next(
-        n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= max_micro_batch_size
+    divisors = (n for n in range(1, math.isqrt(rows) + 1) if rows % n == 0)
+    accumulation = min(
+        one for n in divisors for one in (n, rows // n) if rows // one <= max_micro_batch_size
     )
     return BatchPlan(global_batch_size, ranks, accumulation, rows // accumulation)
 

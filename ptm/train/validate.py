@@ -30,7 +30,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> list[str]:
     if lacking is not None:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
-        raise UserError("\n".join(missing))
+        raise UserError(*missing)
     _check_files(recipe, verify=need_inputs)
     return missing
 

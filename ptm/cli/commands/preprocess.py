@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.console import print_done
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE
 
@@ -56,7 +57,7 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     what = "pairs" if info.layout == "pairs" else "documents"
-    print(
+    print_done(
         f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )

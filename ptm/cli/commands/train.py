@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
+from ptm.cli.console import print_error
 from ptm.errors import EXIT_FAULT
 
 NAME = "train"
@@ -43,7 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
             raise
         # A lost peer is the cause; this rank's own traceback is noise.
         first_line = str(error).splitlines()[0]
-        print(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}", file=sys.stderr)
+        print_error(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}")
         return EXIT_FAULT
     finally:
         destroy_process_group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.console import print_result, print_result_block
 from ptm.errors import EXIT_DONE
 
 NAME = "validate"
@@ -25,8 +26,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     recipe = recipe_of(parsed)
     missing = check_recipe(recipe, need_inputs=parsed.inputs)
-    print(recipe_yaml(recipe), end="")
+    print_result_block(recipe_yaml(recipe), end="")
     for sentence in missing:
-        print(f"# not found on this machine, unchecked: {sentence}")
-    print(f"# {parsed.recipe}: valid")
+        print_result(f"# not found on this machine, unchecked: {sentence}")
+    print_result(f"# {parsed.recipe}: valid")
     return EXIT_DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, ModelShape, NormKind, Visibility
 from ptm.plan import Operation
 
@@ -14,7 +14,7 @@ class Encoder(Config):
     """Turns embeddings into contextual representations."""
 
     type: str
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     visibility: Visibility = "full"
     """Which tokens of its example a token may attend to."""
 

@@ -12,6 +12,7 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
+from ptm.files import read_json
 from ptm.interop.uer.next_tokens import (
     check_mask,
     check_output,
@@ -52,12 +53,7 @@ def is_uer_config(config: Mapping[str, Any]) -> bool:
 
 def read_uer_config(path: Path) -> dict[str, Any]:
     """Return the parsed config. Raises UserError if it cannot be read or is not of UER-py."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+    config = read_json(path)
     if not isinstance(config, dict) or not is_uer_config(config):
         raise UserError(
             f"{path}: the file is not a UER-py model config, which is a JSON object with "
