@@ -70,14 +70,14 @@ MUTATIONS = {
     ),
     "values that a shell changes are not protected": Mutation(
         "ptm/launch/environment.py",
-        "hidden = is_secret(name, value) or not _PLAIN.fullmatch(value)",
-        "hidden = is_secret(name, value)",
+        "return name in ON_COMMAND_LINES and bool(_PLAIN.fullmatch(value))",
+        "return name in ON_COMMAND_LINES",
         ("tests/unit/launch/test_environment.py",),
     ),
     "overrides go to other hosts unescaped": Mutation(
         "ptm/launch/command.py",
-        "return _ENCODED + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()",
-        "return ' '.join(words)",
+        "rest = [encode_arguments(rest, folder=Path.cwd())]",
+        "pass",
         ("tests/unit/launch/test_environment.py",),
     ),
     "Adam's count of updates is not restored": Mutation(

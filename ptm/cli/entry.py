@@ -31,6 +31,8 @@ from ptm.errors import (
     UserError,
 )
 from ptm.escaping import escaped
+from ptm.launch.rank_arguments import decode_arguments
+from ptm.rank_environment import ranks_on_this_host
 from ptm.version import __version__
 
 
@@ -56,14 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # torch reads this when it is imported. Threads that spin while they wait slow a training down
     # to a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _limit_threads()
     with console():
         return _run(arguments)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        parsed = _parsed(build_parser(), arguments)
+        _limit_threads()
+        words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
+        parsed = _parsed(build_parser(), words)
         # With --json, stdout holds nothing but JSON.
         log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
         check_duplicate_overrides(getattr(parsed, "overrides", ()))
@@ -95,13 +98,12 @@ def _limit_threads() -> None:
 
     Ranks that use all cores each are many times slower. OMP_NUM_THREADS takes precedence.
     """
-    sizes = (os.environ.get(name) for name in ("LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
-    local_ranks = next((int(size) for size in sizes if size), 1)
-    if local_ranks > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local_ranks)))
+    ranks = ranks_on_this_host()
+    if ranks > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
 
 
-def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse arguments; unlike argparse alone, allow KEY=VALUE after options."""
     parsed, rest = parser.parse_known_args(arguments)
     late = [word for word in rest if "=" in word and not word.startswith("-")]

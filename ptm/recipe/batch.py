@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ptm.errors import UserError
+from ptm.rank_environment import launched_ranks
 from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 
@@ -24,11 +25,6 @@ class BatchPlan:
             f"{self.global_batch_size} rows per step = {self.ranks} data-parallel ranks x "
             f"{self.accumulation} accumulated x {self.micro_batch_size} rows per micro-batch"
         )
-
-
-def launched_ranks() -> int:
-    """Number of processes that a launcher started, 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:

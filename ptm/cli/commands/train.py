@@ -27,6 +27,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.launch.mpi import discover_mpi
     from ptm.launch.slurm import discover_slurm
     from ptm.launch.verdict import is_consequence
+    from ptm.rank_environment import check_rank_environment
     from ptm.train.run import train
     from ptm.train.stopping import stop_with_parent
 
@@ -34,6 +35,7 @@ def run(parsed: argparse.Namespace) -> int:
     # sets PMI_SIZE, which would be mistaken for mpirun.
     discover_slurm()
     discover_mpi()
+    check_rank_environment()
     if "RANK" in os.environ:
         stop_with_parent()
     try:

@@ -16,8 +16,8 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from ptm.errors import EXIT_FAULT
-from ptm.launch.command import decode_arguments
 from ptm.launch.environment import receive
+from ptm.launch.rank_arguments import decode_arguments
 from ptm.launch.verdict import is_consequence
 from ptm.train.rank_file import RankFile
 from ptm.train.stopping import StopRequests, stop_with_parent
