@@ -35,7 +35,7 @@ MOST_WORKERS = 1024
 MOST_SLOTS = 4096
 """Ranks of one host."""
 
-LONGEST_LINE = 2**24
-"""Bytes of one line of a corpus with layout `documents` or `pairs`."""
+LONGEST_LINE = 2**22
+"""Bytes of one line of a corpus. Tokenising a line takes up to 200 times as much memory."""
 LARGEST_DOCUMENT = 2**28
-"""Bytes of one document, with layout `sentences`."""
+"""Bytes of one document of a corpus: more means that the file has no boundaries at all."""

@@ -64,8 +64,8 @@ MUTATIONS = {
     ),
     "a last document without a line end is lost": Mutation(
         "ptm/text/corpus.py",
-        "cut = len(data) if not chunk else self._last_boundary(data)",
-        "cut = self._last_boundary(data)",
+        "cut = len(data) if not chunk else self._last_boundary(data, new)",
+        "cut = self._last_boundary(data, new)",
         ("tests/unit/text/test_corpus.py",),
     ),
     "values that a shell changes are not protected": Mutation(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
-from ptm.files import read_lines
+from ptm.user_files import read_lines
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ptm.errors import UserError
-from ptm.files import read_json
+from ptm.user_files import read_json
 
 
 @contextmanager

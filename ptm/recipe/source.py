@@ -17,7 +17,6 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from ptm.errors import UserError
-from ptm.files import read_text
 from ptm.limits import (
     LARGEST_INTEGER,
     MOST_RECIPE_ALIASES,
@@ -25,6 +24,7 @@ from ptm.limits import (
     MOST_RECIPE_DEPTH,
     MOST_RECIPE_VALUES,
 )
+from ptm.user_files import read_text
 
 Key = tuple[str | int, ...]
 

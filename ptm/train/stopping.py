@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ptm.engines.base import StepTotals
 from ptm.engines.ranks import Ranks, all_gather
 from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED, UserError
-from ptm.files import read_text
 from ptm.loading.batches import StepBatch
+from ptm.user_files import read_text
 
 if TYPE_CHECKING:
     from ptm.recipe.blocks import EarlyStopping

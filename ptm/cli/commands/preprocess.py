@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ from ptm.errors import EXIT_DONE
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
     from ptm.recipe.data_block import CorpusBlock
+
+logger = logging.getLogger(__name__)
+
+_MOST_UNKNOWN = 0.01
+"""Share of unknown tokens above which a warning is printed."""
 
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
@@ -55,6 +61,15 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         report=line.show,
     )
     line.end()
+    unknown = info.report.get("unknown_tokens", 0)
+    if unknown > _MOST_UNKNOWN * info.tokens:
+        logger.warning(
+            "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
+            "vocabulary of another language; `ptm vocab build` makes one from this corpus",
+            block.store,
+            100 * unknown / info.tokens,
+            recipe.tokenizer.source,
+        )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     what = "pairs" if info.layout == "pairs" else "documents"
     print_done(
