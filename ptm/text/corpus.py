@@ -242,7 +242,7 @@ class _ZstandardFile:
     a file cut by 5 bytes gave 1,179,648 of 1,200,000 bytes.
     """
 
-    _CHUNK = 2**11
+    _CHUNK = 2**9
     """Bytes read at once. zstd packs up to 128 KB of text into 4 bytes, all of which come out."""
 
     def __init__(self, raw: BinaryIO) -> None:

@@ -38,10 +38,10 @@ def check_is_text(path: str, begin: bytes, layout: str) -> None:
     columns = _header(texts)
     if columns is not None:
         raise UserError(
-            f"{path}:1: the file is a table with the columns {', '.join(columns)}, and data.layout: "
-            f"{layout} would train on labels and names. For texts with labels set data.layout: "
-            "labelled, for source and target data.layout: pairs; for the texts alone, `tail -n +2 "
-            "FILE | cut -f N` keeps column N."
+            f"{path}:1: the file is a table with the columns {', '.join(columns)}, and "
+            f"data.layout: {layout} would train on labels and names. For texts with labels set "
+            "data.layout: labelled, for source and target data.layout: pairs; for the texts alone, "
+            "`tail -n +2 FILE | cut -f N` keeps column N."
         )
 
 
