@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ptm.cli import main
 from tests.support.small_runs import QUICKSTART, vocab
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_caplog(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    logger = logging.getLogger("ptm")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
 
 
 def preprocessed(folder: Path, text: str) -> tuple[int, int]:
@@ -22,19 +32,19 @@ def preprocessed(folder: Path, text: str) -> tuple[int, int]:
 
 
 def test_a_corpus_in_another_script_is_warned_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens, unknown = preprocessed(tmp_path, "བོད་ཡིག\nབོད་ཡིག\n")
     assert 0 < unknown <= tokens
-    printed = capsys.readouterr().out
-    assert f"warning: {tmp_path}/store: {100 * unknown / tokens:.1f} % of the tokens" in printed
+    printed = caplog.text
+    assert f"{tmp_path}/store: {100 * unknown / tokens:.1f} % of the tokens" in printed
     assert str(vocab()) in printed
 
 
 def test_the_warning_begins_above_one_percent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = (QUICKSTART / "corpus").glob("*.txt")
     text = next(known).read_text(encoding="utf-8")
     assert preprocessed(tmp_path, f"{text}\nབ\n")[1] > 0
-    assert "warning" not in capsys.readouterr().out
+    assert "are unknown" not in caplog.text
