@@ -1,4 +1,4 @@
-"""The variables by which a launcher tells a process its rank: read and checked in one place.
+"""The variables with which a launcher gives a process its rank: read and checked in one place.
 
 Wrong ones would make ranks wait for others that never come.
 """

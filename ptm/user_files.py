@@ -103,7 +103,6 @@ def parse_json(
     text: str, *, name: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
     """The value of a JSON text; `name` is used in messages. Raises UserError, as `read_json`."""
-    deep = f"{name}: the JSON is nested more than {MOST_JSON_DEPTH} deep."
     try:
         value = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
@@ -111,19 +110,26 @@ def parse_json(
             f"{name}:{error.lineno}: the file is not valid JSON ({error.msg})."
         ) from error
     except RecursionError as error:
-        raise UserError(deep) from error
+        raise _too_deep(name) from error
     except ValueError as error:
         # A number with more digits than Python converts.
         raise UserError(f"{name}: the file is not valid JSON ({error}).") from error
-    level = [value]
-    for _ in range(MOST_JSON_DEPTH + 1):
-        level = [inner for one in level for inner in _inside(one)]
+    # Level by level, as a recursion would itself be too deep.
+    level = _blocks([value])
+    for _ in range(MOST_JSON_DEPTH):
         if not level:
-            return value
-    raise UserError(deep)
+            break
+        level = [inner for one in level for inner in _blocks(one)]
+    if level:
+        raise _too_deep(name)
+    return value
 
 
-def _inside(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _too_deep(name: str) -> UserError:
+    return UserError(f"{name}: the JSON is nested more than {MOST_JSON_DEPTH} deep.")
+
+
+def _blocks(values: Any) -> list[Any]:
+    """The objects and arrays among the members of an object or array."""
+    members = values.values() if isinstance(values, dict) else values
+    return [one for one in members if isinstance(one, dict | list)]

@@ -21,7 +21,15 @@ from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-__all__ = ["TRAIN", "PackedDataset", "open_rows", "open_store", "store_of", "vocabularies_of"]
+__all__ = [
+    "TRAIN",
+    "PackedDataset",
+    "open_rows",
+    "open_store",
+    "open_training_rows",
+    "store_of",
+    "vocabularies_of",
+]
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,17 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> Packed
         random_source=RandomSource(recipe.seed, split),
     )
     rows.indexes.at(0)
+    return rows
+
+
+def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> PackedDataset:
+    """Open the rows of the training set. Raises UserError, as `open_rows`, also if it has none."""
+    rows = open_rows(recipe, tokenizer, split=TRAIN)
+    if not len(rows):
+        left_out = f" (left out of the examples: {rows.left_out})" if rows.left_out else ""
+        raise UserError(
+            f"data.held_out leaves no documents to train on{left_out}. Set a smaller value."
+        )
     return rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ptm.engines.ds_config import ds_config
 from ptm.errors import UserError
-from ptm.loading.rows import TRAIN, open_rows, open_store
+from ptm.loading.rows import open_store, open_training_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, operation_sizes
@@ -48,7 +48,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     if batch:
         tokenizer = recipe.tokenizer.load()
         open_store(recipe, tokenizer)
-        yield from decoded_rows(open_rows(recipe, tokenizer, split=TRAIN))
+        yield from decoded_rows(open_training_rows(recipe, tokenizer))
 
 
 def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
@@ -103,7 +103,7 @@ def _length(recipe: Recipe) -> Iterator[str]:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
         yield f"length: {what}; the number of rows per epoch is known once the store exists"
         return
-    rows = open_rows(recipe, recipe.tokenizer.load(), split=TRAIN)
+    rows = open_training_rows(recipe, recipe.tokenizer.load())
     steps = total_steps(recipe.train, len(rows))
     yield (
         f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "

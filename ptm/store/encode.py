@@ -50,7 +50,7 @@ class TextTokenizer:
         self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
         vocabulary = tokenizer.vocabulary
         self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
-        """Id of the unknown token; -1 if there is none."""
+        """Id of the unknown token; -1 if absent."""
         self._dtype = dtype
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:

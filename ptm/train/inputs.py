@@ -12,7 +12,7 @@ from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, PackedDataset, open_rows
+from ptm.loading.rows import PackedDataset, open_rows, open_training_rows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, DataRecipe, Recipe
@@ -56,9 +56,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
             "engine.attention = flex trains only on GPUs, and no GPU is available. "
             "Set engine.attention: sdpa."
         )
-    rows = open_rows(recipe, tokenizer, split=TRAIN)
-    if not len(rows):
-        raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
+    rows = open_training_rows(recipe, tokenizer)
     return TrainingInputs(
         tokenizer=tokenizer,
         plan=build_plan(

@@ -1,7 +1,7 @@
 """A file to which a training appends lines, and which may become impossible to write.
 
-A full or failing disk must not end a training for the sake of its log. The failure is said once;
-the lines are kept in memory, and written when there is room again.
+A full or failing disk must not end a training for the sake of its log. It is logged once. The
+lines are kept in memory, and written when there is room again.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class LineFile:
                 # Set first: the warning may be written to this very file.
                 self._failing = True
                 logger.warning(
-                    "%s: cannot be written (%s); training goes on, and what is missing is written "
-                    "when that is possible again",
+                    "%s: cannot be written (%s); training continues, and the missing lines are "
+                    "written when that is possible again",
                     self.path,
                     error.strerror,
                 )

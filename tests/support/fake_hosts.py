@@ -1,6 +1,6 @@
 """`ssh` and `pdsh` that treat words as the real ones do, and run everything on this machine.
 
-What matters is what they do with words: ssh joins them with spaces and hands the text to the shell
+What matters is how they treat words: ssh joins them with spaces and hands the text to the shell
 of the user on the other host, in the home folder and without the environment of the caller; pdsh
 replaces %h, %n and %u and calls ssh. So nothing that reaches a shell unquoted goes unnoticed, on a
 machine without sshd.

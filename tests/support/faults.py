@@ -102,22 +102,22 @@ def failing_writes(
     The first write of a fault takes some bytes, as that of a disk with little room does.
     """
     active = False
-    begun: set[str] = set()
+    started: set[str] = set()
     original = os.write
 
     def write(descriptor: int, data: bytes) -> int:
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         if not active or name not in names:
             return original(descriptor, data)
-        if number == errno.ENOSPC and name not in begun:
-            begun.add(name)
+        if number == errno.ENOSPC and name not in started:
+            started.add(name)
             return original(descriptor, data[:7])
         raise OSError(number, os.strerror(number))
 
     def switch(on: bool) -> None:
         nonlocal active
         active = on
-        begun.clear()
+        started.clear()
 
     patch.setattr(os, "write", write)
     return switch

@@ -1,4 +1,4 @@
-"""Reports and logs that cannot be written, and output that nobody reads, do not harm a training."""
+"""Reports and logs that cannot be written, and output without a reader, do not harm a training."""
 
 from __future__ import annotations
 

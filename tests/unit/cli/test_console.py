@@ -13,7 +13,7 @@ from tests.support.small_runs import PROJECT, QUICKSTART
 
 RECIPE = str(QUICKSTART / "roberta-tiny.yaml")
 CHINESE = ("validate", RECIPE, "data.store=中文😀")
-# A result: text that the user asked for. Work: files, of which the command only reports.
+# A result: text that the user wants. Work: files, of which the command only reports.
 RESULTS = {
     "validate": ("validate", RECIPE),
     "runs": ("runs", str(QUICKSTART)),

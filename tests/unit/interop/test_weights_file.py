@@ -57,7 +57,7 @@ def test_compressed_records_are_rejected(tmp_path: Path) -> None:
         for record in plain.infolist():
             out.writestr(record.filename, plain.read(record), zipfile.ZIP_DEFLATED)
     assert packed.stat().st_size < 2**20
-    with pytest.raises(UserError, match="is compressed, which torch.save never does"):
+    with pytest.raises(UserError, match=r"is compressed, which torch\.save never does"):
         read_weights(packed)
 
 
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     for name in ("w.bin", "w.safetensors"):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(UserError, match="is a FIFO. Give a regular file"):
+        with pytest.raises(UserError, match=r"is a FIFO\. Give a regular file"):
             read_weights(tmp_path / name)
 
 
