@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+# The ptm of this checkout, also if none is installed: the launcher starts ranks in another folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ptm.cli import main
-from ptm.launch.command import decode_arguments
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *decode_arguments(sys.argv[1:])]))
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -10,8 +10,15 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
+from ptm.limits import MOST_LAYERS, MOST_POSITIONS, MOST_SPAN, MOST_WIDTH
+
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+LayerCount = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
+LayerSize = Annotated[int, Field(gt=0, le=MOST_WIDTH)]
+SpanLength = Annotated[int, Field(gt=0, le=MOST_SPAN)]
+PositionCount = Annotated[int, Field(gt=0, le=MOST_POSITIONS)]
+RowLength = Annotated[int, Field(ge=4, le=MOST_POSITIONS)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -13,7 +13,13 @@ EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """A mistake that only the user can fix: printed without traceback, exit code 2."""
+    """A mistake that only the user can fix: printed without traceback, exit code 2.
+
+    Each argument is one message, which is printed on a line of its own.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class SharedError(UserError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
+from ptm.user_files import read_lines
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
@@ -61,15 +62,8 @@ def texts_of(parsed: argparse.Namespace, *, action: str) -> tuple[list[str], lis
     texts, places = list(parsed.text), [quoted(text) for text in parsed.text]
     file: Path | None = parsed.file
     if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{file}: the file is not valid UTF-8 at byte {error.start}."
-            ) from error
-        if lines == [""]:
+        lines = read_lines(file)
+        if not lines:
             raise UserError(f"{file}: the file is empty. Write one text per line.")
         texts += lines
         places += [f"{file}:{number}" for number in range(1, len(lines) + 1)]

@@ -10,12 +10,18 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
-from typing import Protocol, TextIO, cast
+from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from ptm.cli import commands
+from ptm.cli.console import (
+    ConsoleFormatter,
+    OutputError,
+    console,
+    print_error,
+    print_result_block,
+)
 from ptm.cli.once import report_error_once
 from ptm.errors import (
-    EXIT_DONE,
     EXIT_FAULT,
     EXIT_INTERRUPTED,
     EXIT_USER,
@@ -23,6 +29,9 @@ from ptm.errors import (
     TrainingError,
     UserError,
 )
+from ptm.escaping import escaped
+from ptm.launch.rank_arguments import decode_arguments
+from ptm.rank_environment import ranks_on_this_host
 from ptm.version import __version__
 
 
@@ -48,24 +57,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # torch reads this when it is imported. Threads that spin while they wait slow a training down
     # to a quarter of its speed as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _limit_threads()
-    parsed = _parsed(build_parser(), arguments)
-    # With --json, stdout holds nothing but JSON.
-    log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
+    with console():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
+        _limit_threads()
+        words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
+        parsed = _parsed(build_parser(), words)
+        # With --json, stdout holds nothing but JSON.
+        log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
         return cast(int, parsed.command(parsed))
     except UserError as error:
-        report_error_once(f"ptm: {error}", on_all=isinstance(error, SharedError))
+        first, *more = map(str, error.args)
+        report_error_once(f"ptm: {first}", *more, on_all=isinstance(error, SharedError))
         return EXIT_USER
     except TrainingError as error:
         report_error_once(f"ptm: {error}", on_all=True)
         return EXIT_FAULT
     except KeyboardInterrupt:
-        print("ptm: interrupted", file=sys.stderr)
+        print_error("ptm: interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_DONE
+    except OutputError as error:
+        if not error.by_reader:
+            print_error(f"ptm: {error}")
+        return EXIT_USER
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
@@ -79,13 +96,12 @@ def _limit_threads() -> None:
 
     Ranks that use all cores each are many times slower. OMP_NUM_THREADS takes precedence.
     """
-    sizes = (os.environ.get(name) for name in ("LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
-    local_ranks = next((int(size) for size in sizes if size), 1)
-    if local_ranks > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local_ranks)))
+    ranks = ranks_on_this_host()
+    if ranks > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
 
 
-def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse arguments; unlike argparse alone, allow KEY=VALUE after options."""
     parsed, rest = parser.parse_known_args(arguments)
     late = [word for word in rest if "=" in word and not word.startswith("-")]
@@ -102,20 +118,27 @@ def log_to_console(stream: TextIO) -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(_ConsoleFormatter())
+        handler.setFormatter(ConsoleFormatter())
         logger.addHandler(handler)
     logger.propagate = False
 
 
-class _ConsoleFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+class _Parser(argparse.ArgumentParser):
+    """Prints help as a result, and the arguments that it quotes in errors escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escaped(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file is sys.stdout:
+            print_result_block(message, end="")
+        elif message:
+            sys.stderr.write(message)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands. Imports only their argument lists."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
     )
     parser.add_argument("--version", action="version", version=f"ptm {__version__}")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ptm.cli.console import print_error
+
 SECONDS = 2.0
 """How long other ranks of the host suppress the same message."""
 
 
-def report_error_once(sentence: str, *, on_all: bool) -> None:
-    """Print an error on stderr, once per launch (`on_all`) or once per host.
+def report_error_once(*lines: str, on_all: bool) -> None:
+    """Print the lines of an error on stderr, once per launch (`on_all`) or once per host.
 
     With `on_all` every rank of the launch calls this, and rank 0 prints. Otherwise perhaps only
     some ranks do, and the first of each host prints.
@@ -25,11 +26,11 @@ def report_error_once(sentence: str, *, on_all: bool) -> None:
     rank = os.environ.get("RANK")
     if rank is None or on_all:
         if rank in (None, "0"):
-            print(sentence, file=sys.stderr, flush=True)
+            print_error(*lines)
         return
-    with _first_with(sentence) as is_first:
+    with _first_with("\n".join(lines)) as is_first:
         if is_first:
-            print(sentence, file=sys.stderr, flush=True)
+            print_error(*lines)
             time.sleep(SECONDS)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, Cell, ModelShape, NormKind
 from ptm.plan import Operation
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class RecurrentLayers(Config):
     """Options of all stacks of recurrent layers, with dropout after each layer."""
 
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     """Width of the output of every layer."""
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers."""
     activation: Activation = "gelu"
     """Activation of the head; the recurrent layers have their own."""

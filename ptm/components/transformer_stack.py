@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, HeadShape, ModelShape, NormKind
 from ptm.plan import Operation
 
@@ -21,7 +21,7 @@ class PositionBias(Config):
 
     buckets: Annotated[int, Field(ge=4, le=2**16)] = 32
     """Number of buckets."""
-    max_distance: PositiveInt = 128
+    max_distance: LayerSize = 128
     """All distances from this one on share a bucket."""
 
     @model_validator(mode="after")
@@ -39,18 +39,18 @@ class PositionBias(Config):
 class TransformerStack(Config):
     """A stack of layers of attention and feed-forward."""
 
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     """Width of the residual stream."""
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers."""
-    heads: PositiveInt
+    heads: LayerSize
     """Number of attention heads."""
-    head_size: PositiveInt | None = None
+    head_size: LayerSize | None = None
     """Width of a head; hidden_size / heads if left out."""
-    key_value_heads: PositiveInt | None = None
+    key_value_heads: LayerSize | None = None
     """Number of key and value heads, each shared by a group of query heads (grouped-query
     attention); the same as `heads` if left out."""
-    feed_forward_size: PositiveInt
+    feed_forward_size: LayerSize
     """Width of the feed-forward layer."""
     feed_forward: Literal["dense", "gated"] = "dense"
     """gated: activation(gate) * up, with one more matrix (GEGLU, SwiGLU)."""

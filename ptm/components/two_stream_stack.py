@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from ptm.component import PositiveInt
+from ptm.component import LayerCount, LayerSize
 from ptm.components.recurrent_stack import RecurrentLayers
 from ptm.nn.model_shape import ModelShape
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class TwoStreamStack(RecurrentLayers):
     """Two stacks of recurrent layers, one per direction."""
 
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     """Width of the output of every layer, both directions together. Each direction has half of it,
     as in UER-py: ELMo's 1,536 are two streams of 768."""
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers of each direction."""
     visibility: Literal["full"] = "full"
     """Which tokens of its example a token depends on: all, through the two directions together."""

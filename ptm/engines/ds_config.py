@@ -17,6 +17,7 @@ from ptm.engines.offload import check_offload, with_run_folders
 from ptm.errors import UserError, nearest
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
+from ptm.user_files import read_json
 
 _KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
 # Keys of the JSON that set what the recipe owns -> the recipe key.
@@ -224,15 +225,7 @@ def _merged(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        config = json.loads(text, object_pairs_hook=partial(_reject_duplicate_keys, path))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}:{error.lineno}: the file is not valid JSON ({error.msg})."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}.") from error
+    config = read_json(path, pairs=partial(_reject_duplicate_keys, path))
     if not isinstance(config, dict):
         raise UserError(f"{path}: the file is not a DeepSpeed config, which is a JSON object.")
     _check_keys(config, "", path)

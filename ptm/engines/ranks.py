@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +20,19 @@ from torch.distributed import distributed_c10d
 
 from ptm.engines.deepspeed import init_deepspeed
 from ptm.errors import SharedError, UserError
-from ptm.recipe.batch import launched_ranks
+from ptm.rank_environment import launched_ranks, local_rank
 
 Backend = Literal["auto", "nccl", "gloo"]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_NO_ADDRESS = re.compile(
+    "unable to find (address|interface)|cannot assign requested address|network is unreachable|"
+    "name or service not known|no address associated|name resolution",
+    re.IGNORECASE,
+)
+"""Found in the error of gloo or the store if a host name or a device has no address."""
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -100,12 +108,12 @@ def init_process_group(
             "engine.backend = nccl needs GPUs, but torch finds none. Set engine.backend: auto, "
             "which uses gloo on CPUs."
         )
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    index = local_rank()
+    device = torch.device("cuda", index) if cuda else torch.device("cpu")
     if cuda:
-        if local_rank >= torch.cuda.device_count():
+        if index >= torch.cuda.device_count():
             raise UserError(
-                f"{socket.gethostname()}: ranks started on this host: at least {local_rank + 1}; "
+                f"{socket.gethostname()}: ranks started on this host: at least {index + 1}; "
                 f"GPUs: {torch.cuda.device_count()}. Start at most one rank per GPU (--num-gpus, "
                 "or slots in the hostfile)."
             )
@@ -116,7 +124,7 @@ def init_process_group(
             "cpu:gloo,cuda:nccl" if cuda else "gloo", timedelta(minutes=timeout_minutes)
         )
     init_deepspeed(cuda=cuda)
-    return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, local_rank)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device, stages, index)
 
 
 def set_timeout(*, timeout_minutes: float) -> None:
@@ -156,12 +164,32 @@ def dump_flight_recorder() -> bytes | None:
 def _init_process_group(backend: str, timeout: timedelta) -> None:
     # DeepSpeed requires it even without a launcher.
     os.environ.setdefault("LOCAL_RANK", "0")
-    if launched_ranks() > 1:
-        dist.init_process_group(backend, timeout=timeout)
-        return
-    # In-process store: needs no port, which another process on this machine could have taken.
-    alone = dist.HashStore()  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=alone, rank=0, world_size=1)
+    try:
+        if launched_ranks() > 1:
+            dist.init_process_group(backend, timeout=timeout)
+            return
+        # In-process store: needs no port, which another process on this machine could have taken.
+        alone = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=alone, rank=0, world_size=1)
+    except RuntimeError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: RuntimeError) -> Exception:
+    """A UserError for a port or an address that this host cannot use, or else `error`."""
+    what = str(error).splitlines()[0]
+    if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
+        return UserError(
+            f"MASTER_PORT={os.environ['MASTER_PORT']}: another program on {socket.gethostname()} "
+            "uses this port. Set another one (`ptm launch` chooses a free one by itself)."
+        )
+    if _NO_ADDRESS.search(what):
+        return UserError(
+            f"{socket.gethostname()}: this host has no network address that ranks can use "
+            f"({what}). Bring up the loopback device (`ip link set lo up`), or set "
+            "GLOO_SOCKET_IFNAME to the name of a device that has an address."
+        )
+    return error
 
 
 def all_gather(values: Mapping[str, float], ranks: Ranks) -> list[dict[str, float]]:
@@ -219,20 +247,20 @@ def run_on_ranks(ranks: Ranks, work: Callable[[], T], *, takes_part: bool) -> T 
         if failure is not None
     ]
     if failed:
-        rank, (number, text), host = failed[0]
+        rank, (number, lines), host = failed[0]
         alike = len({failure for _, failure, _ in failed}) == 1
         if not alike or len(failed) < sum(ran for ran, _, _ in every):
-            text = f"rank {rank} on {host}: {text}"
-        raise SharedError(text) if number is None else OSError(number, text)
+            lines = tuple(f"rank {rank} on {host}: {line}" for line in lines)
+        raise SharedError(*lines) if number is None else OSError(number, *lines)
     return result
 
 
-def _portable_error(error: UserError | OSError) -> tuple[int | None, str]:
-    """Return `error` in picklable form: errno (None for a UserError) and message."""
+def _portable_error(error: UserError | OSError) -> tuple[int | None, tuple[str, ...]]:
+    """Return `error` in picklable form: errno (None for a UserError) and messages."""
     if isinstance(error, UserError):
-        return None, str(error)
+        return None, tuple(map(str, error.args))
     where = f"{error.filename}: " if error.filename else ""
-    return error.errno or 0, f"{where}{error.strerror or error}"
+    return error.errno or 0, (f"{where}{error.strerror or error}",)
 
 
 def broadcast_from_rank0(ranks: Ranks, work: Callable[[], T]) -> T:

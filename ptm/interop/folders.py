@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ptm.errors import UserError
+from ptm.user_files import read_json
 
 
 @contextmanager
@@ -42,12 +42,7 @@ def check_absent(out: Path) -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the parsed config. Raises UserError if it cannot be read or is not a JSON object."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+    config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"{path}: the file is not a model config, which is a JSON object.")
     return config

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
 import shlex
@@ -16,13 +14,16 @@ from typing import Literal
 import ptm
 from ptm.errors import UserError
 from ptm.launch.hosts import Slots, chosen, is_local_host, read_hostfile
+from ptm.launch.rank_arguments import encode_arguments
+from ptm.limits import MOST_SLOTS
 
 Launcher = Literal["pdsh", "openmpi"]
 _JOB_HOSTFILE = Path("/job/hostfile")
 """The hostfile that DeepSpeed reads if no other is given."""
-_SAFE = re.compile(r"[\w@+=:,./-]*", re.ASCII)
 
-_ENCODED = "--words="
+_SCRIPT = Path(ptm.__file__).parents[1] / "launch" / "train.py"
+_UNCHANGED = re.compile(r"[\w@+=:,./-]*", re.ASCII)
+"""Words that neither a shell nor pdsh changes; it replaces %h, %n and %u."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def resolve_target(options: Options) -> Target:
         wanted = (options.include, options.exclude, options.num_gpus)
         if ids:
             return Target(chosen({"localhost": ids}, *wanted), local=True, gpus=True)
-        most = options.num_gpus or 1
+        most = min(options.num_gpus or 1, MOST_SLOTS)
         if options.include or options.exclude:
             most = os.cpu_count() or 1
         # `chosen` rejects a --num-gpus below 1.
@@ -144,7 +145,8 @@ def launcher_command(options: Options, target: Target, *, address: str, port: in
     else:
         assert options.hostfile is not None, "other hosts come from a hostfile"
         # Without --force_multi, DeepSpeed trains on this machine if the hostfile lists one host.
-        words += ["--hostfile", options.hostfile, "--force_multi", "--no_ssh_check"]
+        hostfile = str(Path(options.hostfile).absolute())
+        words += ["--hostfile", hostfile, "--force_multi", "--no_ssh_check"]
         words += ["--launcher", options.launcher]
         if options.launcher_args:
             words += [f"--launcher_args={options.launcher_args}"]
@@ -155,32 +157,30 @@ def launcher_command(options: Options, target: Target, *, address: str, port: in
         words += ["--master_addr", address]
     words += ["--master_port", str(port), *_program()]
     rest = [options.recipe, *options.overrides, *(["--fresh"] if options.fresh else [])]
-    if not target.local and options.launcher == "pdsh" and not all(map(_SAFE.fullmatch, rest)):
-        # The shells of the other hosts would split or expand these arguments.
-        rest = [encode_arguments(rest)]
+    if not target.local:
+        # The shells of the other hosts would split or expand these arguments, and the folder.
+        rest = [encode_arguments(rest, folder=Path.cwd())]
     return [*words, *rest]
 
 
 def _program() -> list[str]:
     """The program of each rank: launch/train.py of a checkout, or else `python -m ptm train`."""
-    script = Path(ptm.__file__).parents[1] / "launch" / "train.py"
-    if script.is_file():
-        return [str(script)]
+    if _SCRIPT.is_file():
+        return [str(_SCRIPT)]
     return ["--no_local_rank", "--module", "ptm", "train"]
 
 
-def encode_arguments(words: Sequence[str]) -> str:
-    """Encode arguments as a single one that no shell, and not pdsh, splits or expands."""
-    return _ENCODED + base64.urlsafe_b64encode(json.dumps(list(words)).encode()).decode()
+def check_installation(target: Target, launcher: Launcher) -> None:
+    """Raise UserError if Python or ptm is at a path that shells of other hosts would change.
 
-
-def decode_arguments(words: Sequence[str]) -> list[str]:
-    """Decode arguments encoded by `encode_arguments`, keep others, drop the --local_rank DeepSpeed
-    adds."""
-    found: list[str] = []
-    for word in words:
-        if word.startswith(_ENCODED):
-            found += json.loads(base64.urlsafe_b64decode(word.removeprefix(_ENCODED)))
-        elif not word.startswith("--local_rank"):
-            found.append(word)
-    return found
+    DeepSpeed passes both to pdsh without quotes.
+    """
+    if target.local or launcher != "pdsh":
+        return
+    for path in (sys.executable, *([str(_SCRIPT)] if _SCRIPT.is_file() else ())):
+        if not _UNCHANGED.fullmatch(path):
+            raise UserError(
+                f"{path}: --launcher pdsh passes this path through the shells of the hosts, which "
+                "would split or expand it. Install Python and ptm in a folder whose name has only "
+                "letters of ASCII, digits and @+=:,./-, or use --launcher openmpi."
+            )

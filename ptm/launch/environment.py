@@ -1,10 +1,11 @@
 """Environment variables for ranks on other hosts, forwarded without exposing secrets.
 
-Launchers put the variables they forward into command lines, which `ps` shows to all users of a host
-and which DeepSpeed logs. So they forward only harmless variables, which `ptm launch` writes into a
-DS_ENV_FILE. Secrets, and values that a shell would change, are piped over ssh into a file in
-`~/.cache/ptm/` that only its owner can read. `ptm train` reads that file, and `ptm launch` removes
-it when all ranks have started.
+Launchers put the variables they forward into command lines, which `ps` shows to all users of a
+host and which DeepSpeed logs. No rule recognises a secret by its name, so the names that may be
+there are listed: those of `ON_COMMAND_LINES`, with values that no shell changes. `ptm launch`
+writes them into a DS_ENV_FILE. Everything else is piped over ssh into a file in `~/.cache/ptm/`
+that only its owner can read. `ptm train` reads that file, and `ptm launch` removes it when all
+ranks have started.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptm.errors import UserError
+from ptm.limits import MOST_HOSTFILE_BYTES
+from ptm.user_files import read_json, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,26 @@ LAUNCH = "PTM_LAUNCH"
 SENT = "PTM_ENV_FILE"
 """Environment variable with the name of the file in ~/.cache/ptm that was sent to each host."""
 
-_NAMES = {"PATH", "LD_LIBRARY_PATH", "TOKENIZERS_PARALLELISM"}
+_LISTED = """
+PATH LD_LIBRARY_PATH PYTHONPATH
+PYTHONHASHSEED PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTHONIOENCODING PYTHONUTF8
+PYTHONFAULTHANDLER PYTHONNOUSERSITE
+CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_LAUNCH_BLOCKING CUDA_HOME CUDA_DEVICE_MAX_CONNECTIONS
+DS_ACCELERATOR TOKENIZERS_PARALLELISM WANDB_MODE HF_HUB_OFFLINE TRANSFORMERS_OFFLINE
+OMP_NUM_THREADS OMP_WAIT_POLICY OMP_PROC_BIND OMP_PLACES OMP_SCHEDULE OMP_DYNAMIC
+TORCH_EXTENSIONS_DIR TORCH_CUDA_ARCH_LIST TORCH_NCCL_ASYNC_ERROR_HANDLING TORCH_NCCL_BLOCKING_WAIT
+GLOO_SOCKET_IFNAME GLOO_DEVICE_TRANSPORT UCX_TLS UCX_NET_DEVICES
+NCCL_DEBUG NCCL_DEBUG_SUBSYS NCCL_SOCKET_IFNAME NCCL_SOCKET_FAMILY NCCL_SOCKET_NTHREADS
+NCCL_NSOCKS_PERTHREAD NCCL_ALGO NCCL_PROTO NCCL_NTHREADS NCCL_MIN_NCHANNELS NCCL_MAX_NCHANNELS
+NCCL_BUFFSIZE NCCL_NET NCCL_NET_GDR_LEVEL NCCL_NET_GDR_READ NCCL_P2P_DISABLE NCCL_P2P_LEVEL
+NCCL_SHM_DISABLE NCCL_CROSS_NIC NCCL_COLLNET_ENABLE NCCL_NVLS_ENABLE NCCL_CUMEM_ENABLE
+NCCL_IB_DISABLE NCCL_IB_HCA NCCL_IB_GID_INDEX NCCL_IB_SL NCCL_IB_TC NCCL_IB_TIMEOUT
+NCCL_IB_RETRY_CNT NCCL_IB_QPS_PER_CONNECTION NCCL_IB_PCI_RELAXED_ORDERING NCCL_TOPO_FILE
+PTM_LAUNCH PTM_ENV_FILE
+"""
+ON_COMMAND_LINES = frozenset(_LISTED.split())
+"""Variables whose values are no secrets, so that `ps` may show them."""
+
 _PREFIXES = ("PYTHON", "OMP_", "TORCH_", "NCCL_", "GLOO_", "CUDA_", "HF_", "WANDB_", "PTM_", "DS_")
 _PROXIES = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 _NEVER_FORWARDED = {
@@ -34,17 +56,21 @@ _NEVER_FORWARDED = {
     # These concern interactive use of Python on the launching host only.
     *("PYTHONSTARTUP", "PYTHONINSPECT"),
 }
-_SECRET = re.compile(r"KEY|TOKEN(?!IZERS_PARALLELISM)|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.I)
-_LOGIN_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
-_PLAIN = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
-"""Values that a shell does not change. DeepSpeed quotes others, and mpirun keeps the quotes."""
+_OF_LAUNCHERS = {"HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR", "WCOLL"}
+_OF_LAUNCHERS |= {"DSHPATH", "FANOUT", "DISPLAY", "XAUTHORITY", "VIRTUAL_ENV", "OPAL_PREFIX"}
+_LAUNCHER_PREFIXES = ("LC_", "SSH_", "KRB5", "PDSH_", "OMPI_", "PMIX_", "PRTE_", "XDG_RUNTIME_")
+"""Variables that ssh, pdsh and mpirun read; none of them starts as those that DeepSpeed exports."""
+_PLAIN = re.compile(r"[\w%+=:,./-]*", re.ASCII)
+"""Values that a shell does not change and that contain no login (user@host). DeepSpeed quotes
+others, and mpirun keeps the quotes."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WRITE = 'umask 077; d="$HOME/.cache/ptm"; mkdir -p "$d" && f="$d/{name}" && '
 _WRITE += 'find "$d" -name "env-*" -mmin +1440 -delete; cat >"$f.$$" && mv "$f.$$" "$f"'
 
 
-def is_secret(name: str, value: str) -> bool:
-    """Whether a variable is secret, judged by its name or by a login in a URL."""
-    return bool(_SECRET.search(name) or _LOGIN_IN_URL.search(value))
+def may_be_shown(name: str, value: str) -> bool:
+    """Whether a variable may be in a command line that passes through a shell."""
+    return name in ON_COMMAND_LINES and bool(_PLAIN.fullmatch(value))
 
 
 @dataclass
@@ -54,14 +80,13 @@ class Forwarded:
     plain: dict[str, str] = field(default_factory=dict)
     """Variables forwarded by DeepSpeed's launcher."""
     sent: dict[str, str] = field(default_factory=dict)
-    """Variables sent in a private file: secrets, and values that a shell would change."""
+    """Variables sent in a private file: all others."""
 
     def add(self, name: str, value: str) -> None:
         """Add a variable to `plain` or `sent`; replaces an earlier value of the same name."""
         self.plain.pop(name, None)
         self.sent.pop(name, None)
-        hidden = is_secret(name, value) or not _PLAIN.fullmatch(value)
-        (self.sent if hidden else self.plain)[name] = value
+        (self.plain if may_be_shown(name, value) else self.sent)[name] = value
 
     def env_file(self) -> str:
         """`plain` in the format of DeepSpeed's `.deepspeed_env`: no empty lines, no comments."""
@@ -103,26 +128,33 @@ def _is_forwarded(name: str, value: str) -> bool:
     if name == "CUDA_VISIBLE_DEVICES":
         # The hostfile selects the GPUs of each host, but an empty value hides all of them.
         return not value
-    known = name in _NAMES or name.lower() in _PROXIES or name.startswith(_PREFIXES)
-    return known and name not in _NEVER_FORWARDED
+    listed = name in ON_COMMAND_LINES or name.lower() in _PROXIES or name.startswith(_PREFIXES)
+    return listed and name not in _NEVER_FORWARDED
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path, most=MOST_HOSTFILE_BYTES), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier():
+        if not equals or not _NAME.fullmatch(name.strip()):
             raise UserError(f"{path}:{number}: the line is not of the form NAME=VALUE.")
         found[name.strip()] = value.strip()
     return found
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without secrets, for DeepSpeed's launcher, which puts it on command lines."""
-    return {name: value for name, value in environment.items() if not is_secret(name, value)}
+def for_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of `environment` that DeepSpeed's launcher gets, which exports some of it to ranks.
+
+    It puts every variable that starts with certain letters (PYTHON, NCCL, ...) on command lines.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if may_be_shown(name, value) or name in _OF_LAUNCHERS or name.startswith(_LAUNCHER_PREFIXES)
+    }
 
 
 def receive() -> None:
@@ -133,10 +165,10 @@ def receive() -> None:
     name = os.environ.get(SENT)
     if name is None:
         return
-    path = Path.home() / ".cache" / "ptm" / name
+    path = Path.home() / ".cache" / "ptm" / Path(name).name
     try:
-        os.environ.update(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        os.environ.update(read_json(path))
+    except (UserError, ValueError, TypeError) as error:
         logger.warning(
             "%s: cannot read the variables that ptm launch sent to this host (%s)", path, error
         )

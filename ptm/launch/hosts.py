@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ptm.errors import UserError, nearest
+from ptm.limits import MOST_HOSTFILE_BYTES, MOST_RANKS, MOST_SLOTS
+from ptm.user_files import read_lines
 
 Slots = dict[str, list[int]]
 """Host -> indexes of the slots to use, with hosts in rank order."""
 
 _LINE = re.compile(r"(\S+)\s+slots=(\S+)(\s.*)?")
+_INDEX = re.compile(r"[0-9]{1,6}")
+_SLOTS = re.compile(r"0*[1-9][0-9]{0,5}")
+_HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -22,11 +28,7 @@ def read_hostfile(path: Path) -> Slots:
     Raises UserError, with file and line, if the hostfile is missing or invalid. DeepSpeed would
     train on this machine alone without the file, and end with a traceback for an invalid one.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
-        raise UserError(f"--hostfile {path}: cannot be read: {reason}.") from error
+    lines = read_lines(path, most=MOST_HOSTFILE_BYTES, name=f"--hostfile {path}")
     found: dict[str, tuple[int, int]] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -37,12 +39,16 @@ def read_hostfile(path: Path) -> Slots:
         if match is None:
             raise UserError(f'{at}: "{text}" is not of the form "node-1 slots=8".')
         host, slots = match[1], match[2]
-        if not (slots.isascii() and slots.isdigit() and int(slots) > 0):
+        if not _SLOTS.fullmatch(slots) or int(slots) > MOST_SLOTS:
             raise UserError(
-                f'{at}: slots={slots} is not a positive number of ranks, as in "slots=8".'
+                f'{at}: slots={slots} is not a positive number of ranks, as in "slots=8", or is '
+                f"more than {MOST_SLOTS}."
             )
-        if host.startswith("-"):
-            raise UserError(f'{at}: "{host}" is not a valid host name, because it starts with "-".')
+        if not is_host_name(host):
+            raise UserError(
+                f'{at}: "{host}" is not a valid host name: letters, digits and ".", "-", "_", or '
+                "an IP address; user@host is possible."
+            )
         if host in found:
             raise UserError(
                 f"{at}: {host} is listed twice (first in line {found[host][0]}). List it once, "
@@ -51,7 +57,24 @@ def read_hostfile(path: Path) -> Slots:
         found[host] = (number, int(slots))
     if not found:
         raise UserError(f'{path}: the file lists no host. Add lines such as "node-1 slots=8".')
+    if sum(slots for _, slots in found.values()) > MOST_RANKS:
+        raise UserError(f"{path}: the hosts have more than {MOST_RANKS:,} slots together.")
     return {host: list(range(slots)) for host, (_, slots) in found.items()}
+
+
+def is_host_name(text: str) -> bool:
+    """Whether `text` is a host name or an address, so that ssh, pdsh and shells take it as one.
+
+    To ssh, a name that starts with "-" is an option; to pdsh, brackets and commas list hosts, "^"
+    names a file, and ":" a program to call; to a shell, ";" ends a command.
+    """
+    if _HOST.fullmatch(text):
+        return True
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def chosen(hosts: Mapping[str, list[int]], include: str, exclude: str, each: int | None) -> Slots:
@@ -96,7 +119,7 @@ def _parts(
         host, colon, words = part.partition(":")
         if host not in hosts:
             raise UserError(f'{option} {text}: unknown host "{host}".{nearest(host, hosts)}')
-        slots = [int(word) if word.isdigit() else -1 for word in words.split(",")]
+        slots = [int(word) if _INDEX.fullmatch(word) else -1 for word in words.split(",")]
         wrong = [word for word, slot in zip(words.split(","), slots, strict=True) if slot < 0]
         if colon and (wrong or not set(slots) <= set(hosts[host])):
             there = ", ".join(map(str, hosts[host]))

@@ -22,9 +22,9 @@ from ptm.launch.environment import (
     LAUNCH,
     SENT,
     Forwarded,
+    for_launcher,
     forwarded,
     sent_name,
-    without_secrets,
 )
 from ptm.launch.hosts import local_host_names
 from ptm.launch.notes import RankStatus, RankStatusFiles
@@ -36,6 +36,7 @@ from ptm.launch.processes import (
     kill_local,
     local_ranks,
 )
+from ptm.launch.rank_arguments import SAFE_FOLDER
 from ptm.launch.shell import run_on_host, run_on_hosts
 from ptm.launch.verdict import LaunchOutcome, common_exit_code, failure_report
 from ptm.launch.watchdog import Watchdog
@@ -133,6 +134,7 @@ class _Launching:
         launcher = subprocess.Popen(
             self._prepared.command,
             env=environment,
+            cwd=None if self._prepared.target.local else SAFE_FOLDER,
             stdin=subprocess.DEVNULL,
             # In a separate session, the launcher does not receive Ctrl-C from the terminal:
             # DeepSpeed would kill the ranks after 30 seconds, perhaps before they have saved.
@@ -165,6 +167,10 @@ class _Launching:
                 # The command names the GPUs.
                 ours.pop("CUDA_VISIBLE_DEVICES", None)
             return ours
+        if "PYTHONPATH" in ours:
+            # Ranks start in another folder.
+            folders = ours["PYTHONPATH"].split(os.pathsep)
+            ours["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in folders)
         forward = forwarded(ours)
         forward.add(LAUNCH, self._id)
         options = self._prepared.options
@@ -180,7 +186,7 @@ class _Launching:
         self._folder = Path(tempfile.mkdtemp(prefix="ptm-launch-"))
         file = self._folder / "deepspeed_env"
         file.write_text(forward.env_file(), encoding="utf-8")
-        return {**without_secrets(ours), "DS_ENV_FILE": str(file)}
+        return {**for_launcher(ours), "DS_ENV_FILE": str(file)}
 
     def _send(self, forward: Forwarded) -> None:
         self._sent = True

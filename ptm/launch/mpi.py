@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -24,9 +25,12 @@ def discover_mpi() -> None:
 
     Raises UserError if mpi4py finds no MPI library, or a different one from mpirun's.
     """
-    launched = next((int(os.environ[name]) for name in _LAUNCHED if name in os.environ), None)
-    if launched is None or {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+    found = next((os.environ[name] for name in _LAUNCHED if name in os.environ), None)
+    if found is None or {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         return
+    if not re.fullmatch("[0-9]{1,9}", found):
+        raise UserError(f"mpirun started this process, but its number of ranks is {found!r}.")
+    launched = int(found)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:

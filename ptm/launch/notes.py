@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from ptm.errors import UserError
 from ptm.launch.shell import run_on_hosts
+from ptm.user_files import read_bytes, read_text
 
 FOLDER = "ranks"
 _ENDED = "ended"
+_MOST_BYTES = 2**20
 
 
+# Strict, as process ids and host names go into commands.
+@with_config(ConfigDict(strict=True, extra="forbid"))
 @dataclass(frozen=True)
 class RankStatus:
     """The last status that a rank wrote to its file."""
@@ -35,6 +42,9 @@ class RankStatus:
         return self.phase == _ENDED
 
 
+_STATUS = TypeAdapter(RankStatus)
+
+
 class RankStatusFiles:
     """Reads the status files of one launch; ignores those of earlier launches."""
 
@@ -49,8 +59,8 @@ class RankStatusFiles:
         texts = []
         for path in sorted(self._folder.glob("rank*.json")):
             try:
-                texts.append(path.read_text(encoding="utf-8"))
-            except OSError:
+                texts.append(read_text(path, most=_MOST_BYTES))
+            except UserError:
                 continue
         return self._of(texts)
 
@@ -69,8 +79,9 @@ class RankStatusFiles:
             try:
                 fields = json.loads(text)
                 if fields.pop("launch") == self._launch:
-                    found[fields["rank"]] = RankStatus(**fields)
-            except (ValueError, KeyError, TypeError):
+                    status = _STATUS.validate_json(json.dumps(fields))
+                    found[status.rank] = status
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
         return found
 
@@ -82,6 +93,7 @@ class RankStatusFiles:
         """Lines that Python's faulthandler wrote when a rank crashed; empty without a crash."""
         path = self._folder / f"rank{rank:05d}.stacks"
         try:
-            return path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
+            data = read_bytes(path, most=_MOST_BYTES)
+        except UserError:
             return []
+        return data.decode("utf-8", errors="replace").splitlines()

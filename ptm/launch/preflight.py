@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -14,10 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.launch.command import Options, Target, launcher_command, resolve_target
+from ptm.launch.command import (
+    Options,
+    Target,
+    check_installation,
+    launcher_command,
+    resolve_target,
+)
+from ptm.launch.hosts import is_host_name
 from ptm.launch.shell import CommandResult, run_on_hosts
+from ptm.rank_environment import check_route
 
 _PORT = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
+_MARK = "ptm-free-port"
 _HOW_TO_INSTALL = {
     "ssh": "apt-get install openssh-client",
     "pdsh": "apt-get install pdsh",
@@ -44,7 +54,14 @@ def prepare(options: Options) -> Prepared:
     """Check options, programs, recipe, inputs, batch size and hosts. Raises UserError."""
     if options.master_port is not None and not 0 < options.master_port < 65536:
         raise UserError(f"--master-port {options.master_port} is not a port (1 to 65535).")
+    if options.master_addr is not None and not is_host_name(options.master_addr):
+        raise UserError(f"--master-addr {options.master_addr} is not a host name or an address.")
+    try:
+        shlex.split(options.launcher_args)
+    except ValueError as error:
+        raise UserError(f"--launcher-args {options.launcher_args}: {error}.") from error
     target = resolve_target(options)
+    check_installation(target, options.launcher)
     _check_programs(options, target)
     with _probe_hosts(target) as look:
         run, stop_file, node_local = _check_recipe(options, target)
@@ -84,7 +101,7 @@ def search_path() -> str:
 def _probe_hosts(target: Target) -> Iterator[Future[dict[str, CommandResult]]]:
     """Query each host in the background for a free port and its addresses."""
     python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_PORT)}"
-    script = f"cd {shlex.quote(str(Path.cwd()))} && {python} && hostname -I"
+    script = f"cd {shlex.quote(str(Path.cwd()))} && echo {_MARK} && {python} && hostname -I"
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(run_on_hosts, target.hosts, script)
 
@@ -133,13 +150,26 @@ def _master_endpoint(
 ) -> tuple[str, int]:
     """Address and port at which rank 0 listens for the other ranks."""
     if target.local:
-        return "127.0.0.1", options.master_port or _free_port()
-    words = results[target.hosts[0]].out.split()
-    address = options.master_addr or (words[1] if len(words) > 1 else target.hosts[0])
-    return address, options.master_port or int(words[0])
+        check_route("127.0.0.1", 1, name="127.0.0.1")
+        return "127.0.0.1", _free_port(options.master_port or 0)
+    first = target.hosts[0]
+    # A shell's start-up file may print something before.
+    words = results[first].out.split(_MARK)[-1].split()
+    if not words or not re.fullmatch(r"[0-9]{1,5}", words[0]):
+        raise UserError(f"{first}: no free port was found; ssh printed {results[first].out!r}.")
+    found = next((word for word in words[1:] if is_host_name(word)), first.rpartition("@")[2])
+    return options.master_addr or found, options.master_port or int(words[0])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+def _free_port(port: int) -> int:
+    """`port` if it is free, or any free port for 0. Raises UserError."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise UserError(
+            f"--master-port {port}: cannot be used ({error.strerror}). Leave the option out, or "
+            "choose another port."
+        ) from error

@@ -29,7 +29,7 @@ class CommandResult:
 
 def shell_command(host: str | None, script: str) -> list[str]:
     """The command that runs an sh script on `host`, or on this machine if `host` is None."""
-    return ["sh", "-c", script] if host is None else [*_SSH, host, script]
+    return ["sh", "-c", script] if host is None else [*_SSH, "--", host, script]
 
 
 def run_on_host(

@@ -6,6 +6,7 @@ import os
 import re
 
 from ptm.errors import UserError
+from ptm.limits import MOST_RANKS
 
 _OF_OTHERS = ("RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 """Set by other launchers, which may run inside a Slurm job: torch's or DeepSpeed's launcher, Open
@@ -25,7 +26,7 @@ def discover_slurm() -> None:
     """
     if "SLURM_PROCID" not in os.environ or any(name in os.environ for name in _OF_OTHERS):
         return
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+    if os.environ.get("SLURM_STEP_NUM_TASKS", "1") in ("0", "1"):
         return
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST", "")
     job, step = (os.environ.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
@@ -52,10 +53,13 @@ def tasks_per_node(text: str) -> list[int]:
     """Number of tasks on each node: `2(x3),1` gives [2, 2, 2, 1]. Raises ValueError."""
     counts: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        match = re.fullmatch(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?", part)
         if match is None:
             raise ValueError(f"SLURM_STEP_TASKS_PER_NODE={text}")
-        counts += [int(match[1])] * int(match[2] or 1)
+        nodes = int(match[2] or 1)
+        if len(counts) + nodes > MOST_RANKS:
+            raise ValueError(f"SLURM_STEP_TASKS_PER_NODE={text}")
+        counts += [int(match[1])] * nodes
     return counts
 
 

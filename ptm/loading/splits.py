@@ -31,9 +31,10 @@ def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> PackedDatase
     """Open the rows to train on. Raises UserError if the store has none for this recipe."""
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
+        left_out = f" (left out of the examples: {rows.left_out})" if rows.left_out else ""
         raise UserError(
             f'data.store: "{rows.store.folder}" has no examples to train on with data.held_out = '
-            f"{recipe.data.held_out}. Set a smaller value, or use a larger corpus."
+            f"{recipe.data.held_out}{left_out}. Set a smaller value, or use a larger corpus."
         )
     return rows
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ptm.errors import UserError
+from ptm.rank_environment import launched_ranks
 from ptm.recipe.blocks import EngineBlock, TrainBlock
 
 
@@ -24,11 +25,6 @@ class BatchPlan:
             f"{self.global_batch_size} rows per step = {self.ranks} data-parallel ranks x "
             f"{self.accumulation} accumulated x {self.micro_batch_size} rows per micro-batch"
         )
-
-
-def launched_ranks() -> int:
-    """Number of processes that a launcher started, 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def data_parallel_ranks(stages: int, ranks: int | None = None) -> int:
@@ -70,8 +66,9 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
             f"rank{'s' if fewer > 1 else ''}."
         )
     rows = global_batch_size // ranks
-    accumulation = next(
-        n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= max_micro_batch_size
+    divisors = (n for n in range(1, math.isqrt(rows) + 1) if rows % n == 0)
+    accumulation = min(
+        one for n in divisors for one in (n, rows // n) if rows // one <= max_micro_batch_size
     )
     return BatchPlan(global_batch_size, ranks, accumulation, rows // accumulation)
 

@@ -16,6 +16,7 @@ from ptm.component import (
 )
 from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
+from ptm.limits import MOST_STAGES
 from ptm.recipe.model_recipe import BatchBlock, DataRecipe
 
 Paths = Annotated[tuple[str, ...], Listed]
@@ -119,7 +120,7 @@ class EngineBlock(Config):
     """Precision of the computation. Master weights and optimizer states are fp32."""
     loss_scale: LossScaleBlock = LossScaleBlock()
     """The loss scale, used only with fp16."""
-    pipeline_stages: PositiveInt = 1
+    pipeline_stages: Annotated[int, Field(gt=0, le=MOST_STAGES)] = 1
     """The number of parts that the model is split into, each on its own ranks. A number
     above 1 needs `deepspeed: pipeline`."""
     attention: Literal["sdpa", "flex"] = "sdpa"

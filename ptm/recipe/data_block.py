@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ptm.component import Config, Listed, NonNegativeInt
+from ptm.component import Config, Listed, RowLength
 from ptm.data.packing import RowSize
+from ptm.limits import MOST_WORKERS
 from ptm.text.corpus import Layout
 from ptm.text.segmenters import AnySegmenter
 
@@ -51,9 +52,9 @@ class DataBlock(CorpusBlock):
     evaluation: dict[SetName, CorpusBlock] | None = None
     """More corpora to evaluate on, each as a whole, by name:
     `{news: {corpus: news.txt, store: stores/news}}`."""
-    sequence_length: Annotated[int, Field(ge=4)]
+    sequence_length: RowLength
     """Tokens per row, special tokens included."""
-    target_sequence_length: Annotated[int, Field(ge=4)] | None = None
+    target_sequence_length: RowLength | None = None
     """Tokens per row of the decoder; default: `sequence_length`."""
     packing: bool = True
     """Whether several short examples share a row. Attention keeps them apart."""
@@ -62,7 +63,7 @@ class DataBlock(CorpusBlock):
     Chinese and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""
     segmenter: AnySegmenter | None = None
     """Finds the words of a text. Whole-word masking needs it."""
-    workers: NonNegativeInt = 0
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     """Worker processes of `ptm preprocess`; 0: one per core."""
 
     @model_validator(mode="after")

@@ -76,12 +76,12 @@ def _validated(source: RecipeSource, kind: type[C]) -> C:
         recipe = kind.model_validate(source.data)
     except ValidationError as error:
         sentences = [_sentence(item, source, kind) for item in _specific(error)]
-        raise UserError("\n".join(dict.fromkeys(sentences))) from error
+        raise UserError(*dict.fromkeys(sentences)) from error
     found = [
         f"{source.where(tuple(p.path.split('.')))}{p.path}: {p.sentence}" for p in problems(recipe)
     ]
     if found:
-        raise UserError("\n".join(found))
+        raise UserError(*found)
     return recipe
 
 

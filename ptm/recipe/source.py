@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -17,11 +17,19 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from ptm.errors import UserError
+from ptm.limits import (
+    LARGEST_INTEGER,
+    MOST_RECIPE_ALIASES,
+    MOST_RECIPE_BYTES,
+    MOST_RECIPE_DEPTH,
+    MOST_RECIPE_VALUES,
+)
+from ptm.user_files import read_text
 
 Key = tuple[str | int, ...]
 
-_MOST_DEPTH, _MOST_ALIASES, _MOST_VALUES = 32, 64, 10_000
-"""Limits far above any recipe, which keep reading cheap: nested aliases grow exponentially."""
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+"""No path and no other text of a recipe can hold a NUL or half of a surrogate pair."""
 
 
 class _NotPlainError(YAMLError):
@@ -50,10 +58,10 @@ def _composed(text: str) -> Node | None:
             problem = f"the tag {event.tag}, which recipes do not support. Remove it"
         elif not isinstance(event, AliasEvent) and getattr(event, "anchor", None) in anchors:
             problem = f"the anchor &{event.anchor} twice. Rename the second one"
-        elif depth > _MOST_DEPTH:
-            problem = f"blocks nested more than {_MOST_DEPTH} deep"
-        elif aliases > _MOST_ALIASES:
-            problem = f"more than {_MOST_ALIASES} aliases (*name)"
+        elif depth > MOST_RECIPE_DEPTH:
+            problem = f"blocks nested more than {MOST_RECIPE_DEPTH} deep"
+        elif aliases > MOST_RECIPE_ALIASES:
+            problem = f"more than {MOST_RECIPE_ALIASES} aliases (*name)"
         if problem is not None:
             raise _NotPlainError(problem, event.start_mark)
         if getattr(event, "anchor", None):
@@ -92,14 +100,7 @@ class RecipeSource:
     @classmethod
     def read(cls, path: str) -> RecipeSource:
         """Read a recipe file. Raises UserError if it cannot be read or is not a mapping."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path}: the file is not valid UTF-8 at byte {error.start}."
-            ) from error
+        text = read_text(path, most=MOST_RECIPE_BYTES)
         try:
             node = _composed(text)
         except _NotPlainError as error:
@@ -158,20 +159,23 @@ def _constructed(
     node: Node, at: Key, lines: dict[Key, int], path: str, around: tuple[int, ...] = ()
 ) -> Any:
     """Python data of a node. Records the line of every key; `around`: ids of enclosing nodes."""
-    if len(lines) > _MOST_VALUES:
+    where = f"{_place(path, node.start_mark.line + 1)}: "
+    if len(lines) > MOST_RECIPE_VALUES:
         raise UserError(
-            f"{_place(path, node.start_mark.line + 1)}: the recipe has more than {_MOST_VALUES:,} "
-            "values after the expansion of aliases (*name)."
+            f"{where}the recipe has more than {MOST_RECIPE_VALUES:,} values after the expansion "
+            "of aliases (*name)."
         )
     if id(node) in around:
-        raise UserError(
-            f"{_place(path, node.start_mark.line + 1)}: {'.'.join(map(str, at))} contains itself."
-        )
+        raise UserError(f"{where}{'.'.join(map(str, at))} contains itself.")
     around = (*around, id(node))
     if isinstance(node, MappingNode):
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
+            if _UNUSABLE.search(key):
+                raise UserError(
+                    f"{_place(path, line)}: a key contains a NUL or a lone surrogate. Remove it."
+                )
             if key in data:
                 first = lines[(*at, key)]
                 dotted = ".".join(map(str, (*at, key)))
@@ -187,10 +191,15 @@ def _constructed(
             lines[(*at, index)] = item.start_mark.line + 1
         return [_constructed(v, (*at, i), lines, path, around) for i, v in enumerate(node.value)]
     try:
-        return YAML(typ="safe", pure=True).constructor.construct_object(node)
-    except (YAMLError, ValueError) as error:
-        line = node.start_mark.line + 1
-        raise UserError(f"{_place(path, line)}: cannot be read as a value: {error}.") from error
+        value = YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except (YAMLError, ValueError, OverflowError) as error:
+        raise UserError(f"{where}cannot be read as a value: {error}.") from error
+    dotted = ".".join(map(str, at)) or "the value"
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise UserError(f"{where}{dotted}: the number is larger than {LARGEST_INTEGER}.")
+    if isinstance(value, str) and _UNUSABLE.search(value):
+        raise UserError(f"{where}{dotted}: the text contains a NUL or a lone surrogate. Remove it.")
+    return value
 
 
 def _place(source: str, line: int) -> str:

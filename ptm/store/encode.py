@@ -50,6 +50,9 @@ class TextTokenizer:
     ) -> None:
         self._tokenizer = tokenizer
         self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
+        vocabulary = tokenizer.vocabulary
+        self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
+        """Id of the unknown token; -1 if absent."""
         self._dtype = dtype
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
@@ -126,6 +129,7 @@ class BlockCounts:
     """Tokens of the sources, with layout `pairs`."""
     labels: tuple[int, ...] = ()
     """Documents of each class, with layout `labelled`."""
+    unknown_tokens: int = 0
 
 
 class BlockTokenizer:
@@ -200,6 +204,7 @@ class BlockTokenizer:
             empty_documents=empty,
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
+            unknown_tokens=self._unknown_tokens(encoded),
         )
         return arrays, counts
 
@@ -209,6 +214,14 @@ class BlockTokenizer:
         if self._layout == "pairs":
             return parse_pairs(block)
         return parse_block(block.data, self._layout)
+
+    def _unknown_tokens(self, encoded: EncodedTexts) -> int:
+        """Number of unknown tokens; sources and targets of pairs alternate."""
+        source, target = self._encode.unknown_id, self._encode_targets.unknown_id
+        if source == target or self._layout != "pairs":
+            return int((encoded.tokens == source).sum())
+        of_target = np.repeat(np.arange(encoded.lengths.size) % 2 == 1, encoded.lengths)
+        return int((encoded.tokens == np.where(of_target, target, source)).sum())
 
     def _encode_documents(self, documents: list[list[str]]) -> EncodedTexts:
         return self._encode([sentence for document in documents for sentence in document])

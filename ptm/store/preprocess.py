@@ -225,6 +225,7 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
         "lines": sum(c.lines for c in counts),
         "blank_lines": sum(c.blank for c in counts),
         "invalid_lines": sum(c.invalid for c in counts),
+        "unknown_tokens": sum(c.unknown_tokens for c in counts),
     }
     empty = sum(c.empty_documents for c in counts)
     if pairs_of is None:

@@ -11,6 +11,7 @@ import glob
 import gzip
 import lzma
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,11 +22,13 @@ from typing import BinaryIO, Literal, cast
 import zstandard
 
 from ptm.errors import UserError
+from ptm.limits import LARGEST_DOCUMENT, LONGEST_LINE
+from ptm.text.other_formats import check_is_text
 
 Layout = Literal["documents", "sentences", "pairs", "labelled"]
 
-# A document this large means that the file has no document boundaries at all.
-LARGEST_DOCUMENT = 256 * 2**20
+_GROWN_BLOCK = 2**23
+"""Bytes of text up to which blocks grow."""
 _COMPRESSED = (".gz", ".xz", ".zst")
 _UTF16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -103,6 +106,8 @@ def _corpus_file(path: str, field: str) -> CorpusFile:
         raise UserError(f'{field}: "{path}" is a folder. Give its files, e.g. "{path}/*.txt".')
     try:
         status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f'{field}: "{path}" is a FIFO or a device. Give a regular file.')
         with file.open("rb"):
             pass
     except OSError as error:
@@ -128,29 +133,39 @@ class CorpusReader:
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks in order. Raises UserError if the file is damaged or is not text."""
         with Path(self._file.path).open("rb") as raw:
-            pending, number, line = b"", 0, 1
+            data, number, line = bytearray(), 0, 1
+            # Where the last line of `data` begins.
+            begins = 0
             opening: FirstLine | None = None
             stream = self._decompressed(raw)
             while True:
-                chunk = self._read(stream)
-                if number == 0 and not pending:
+                chunk = self._read(stream, self._bytes_of(number))
+                if number == 0 and not data:
                     chunk = self._strip_byte_order_mark(chunk)
+                    check_is_text(self._file.path, chunk, self._layout)
                 if b"\0" in chunk:
                     raise UserError(
                         f"{self._file.path}: the file contains NUL bytes, so it is not text. "
                         "A corpus must be UTF-8 text, plain or compressed as .gz, .xz or .zst."
                     )
-                data = pending + chunk
+                # A boundary may begin with the last two bytes that were there.
+                new = max(0, len(data) - 2)
+                data += chunk
+                begins = max(begins, data.rfind(b"\n", new) + 1)
                 # An empty chunk is the end of the file: the rest is a document without line end.
-                cut = len(data) if not chunk else self._last_boundary(data)
+                cut = len(data) if not chunk else self._last_boundary(data, new)
                 if len(data) - cut > LARGEST_DOCUMENT:
                     raise UserError(
                         f"{self._file.path}: one document is larger than "
                         f"{LARGEST_DOCUMENT // 2**20} MB. {self._advice()}"
                     )
-                pending = data[cut:]
+                if len(data) - begins > LONGEST_LINE:
+                    raise self._long_line(line + data.count(b"\n"))
                 if cut:
-                    block = data[:cut]
+                    block = bytes(data[:cut])
+                    del data[:cut]
+                    begins = max(0, begins - cut)
+                    self._check_lines(block, line)
                     if self._layout == "labelled" and opening is None:
                         opening = _first_line(block, line)
                     yield Block(
@@ -159,6 +174,31 @@ class CorpusReader:
                     number, line = number + 1, line + block.count(b"\n")
                 if not chunk:
                     return
+
+    def _bytes_of(self, number: int) -> int:
+        """Bytes of text to read for block `number`.
+
+        Blocks grow, so that a small compressed file of much text has few shards.
+        """
+        return max(self._block_bytes, min(self._block_bytes << min(number // 64, 32), _GROWN_BLOCK))
+
+    def _check_lines(self, block: bytes, first: int) -> None:
+        """Raise UserError if a line of `block` is too long; `first`: the number of its first line.
+
+        Jumps from line end to line end, each time as far as one line may reach.
+        """
+        at = 0
+        while len(block) - at > LONGEST_LINE:
+            end = block.rfind(b"\n", at, at + LONGEST_LINE + 1)
+            if end < 0:
+                raise self._long_line(first + block.count(b"\n", 0, at))
+            at = end + 1
+
+    def _long_line(self, number: int) -> UserError:
+        return UserError(
+            f"{self._file.path}:{number}: the line is longer than {LONGEST_LINE // 2**20} MB, and "
+            f"tokenising it would take gigabytes of memory. {self._advice()}"
+        )
 
     def _advice(self) -> str:
         if self._layout == "sentences":
@@ -172,9 +212,9 @@ class CorpusReader:
             "line ends."
         )
 
-    def _read(self, stream: BinaryIO) -> bytes:
+    def _read(self, stream: BinaryIO, size: int) -> bytes:
         try:
-            return stream.read(self._block_bytes)
+            return stream.read(size)
         except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
             raise UserError(
                 f"{self._file.path}: the file is damaged, or its suffix is wrong ({error})."
@@ -198,11 +238,15 @@ class CorpusReader:
             )
         return chunk.removeprefix(_UTF8_BYTE_ORDER_MARK)
 
-    def _last_boundary(self, data: bytes) -> int:
-        """The offset in `data` after its last whole document; 0 if it has no whole document."""
+    def _last_boundary(self, data: bytearray, new: int) -> int:
+        """The offset in `data` after its last whole document; 0 if it has no whole document.
+
+        There is no boundary before `new`, where a search begins: searching all of it again would
+        take quadratic time in a large document.
+        """
         if self._layout != "sentences":
-            return data.rfind(b"\n") + 1
-        plain, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+            return data.rfind(b"\n", new) + 1
+        plain, dos = data.rfind(b"\n\n", new), data.rfind(b"\n\r\n", new)
         return max(plain + 2 if plain >= 0 else 0, dos + 3 if dos >= 0 else 0)
 
 
@@ -226,7 +270,8 @@ class _ZstandardFile:
     a file cut by 5 bytes gave 1,179,648 of 1,200,000 bytes.
     """
 
-    _CHUNK = 2**17
+    _CHUNK = 2**9
+    """Bytes read at once. zstd packs up to 128 KB of text into 4 bytes, all of which come out."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.errors import UserError, nearest
+from ptm.user_files import read_lines
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 COUNTERPARTS = {"bos": "cls", "eos": "sep"}
@@ -154,20 +155,6 @@ def first_difference(theirs: Sequence[str], ours: Sequence[str]) -> str:
         if there != here:
             return f"token {index} is {there!r} there and {here!r} here"
     return f"{len(theirs):,} tokens there and {len(ours):,} here"
-
-
-def read_lines(path: str) -> list[str]:
-    """Read the lines of a UTF-8 file. Only a newline (or CR LF) ends a line.
-
-    Raises UserError naming the file if it cannot be read or decoded.
-    """
-    try:
-        with open(path, encoding="utf-8", newline="\n") as lines:  # noqa: PTH123
-            return [line.rstrip("\r\n") for line in lines]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read as a vocabulary: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the file is not valid UTF-8 at byte {error.start}.") from error
 
 
 def read_vocabulary(path: str) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ptm.engines.base import StepResult
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import AnomalyBlock
+from ptm.train.line_file import LineFile
 from ptm.train.run_folder import EVENTS, RunFolder
 from ptm.train.saving.schedule import CheckpointManager
 
@@ -113,14 +113,11 @@ def _deviation(window: Sequence[float]) -> float:
     return max(statistics.pstdev(window), 1e-3 * mean, 1e-12)
 
 
-def write_event(
-    run: Path, anomaly: Anomaly, *, step: int, action: str, batch: Mapping[str, Any]
-) -> None:
-    """Append an anomaly to events.jsonl in the run folder."""
+def event_line(anomaly: Anomaly, *, step: int, action: str, batch: Mapping[str, Any]) -> str:
+    """An anomaly as a line of events.jsonl."""
     seen = {key: _plain(value) for key, value in asdict(anomaly).items()}
     event = {"time": time.time(), "step": step, "action": action, **seen, **batch}
-    with (run / EVENTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event, ensure_ascii=False) + "\n")
+    return json.dumps(event, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
@@ -143,7 +140,7 @@ class AnomalyPolicy:
         """`fp16`: overflows are not anomalies. `first`: whether this rank writes the events."""
         self._rule = rule
         self._fp16 = fp16
-        self._run = folder.path
+        self._events = LineFile(folder.path / EVENTS)
         self._checkpoints = checkpoints
         self._first = first
         self._detector = AnomalyDetector(self._rule)
@@ -155,6 +152,10 @@ class AnomalyPolicy:
     def state(self) -> dict[str, Any]:
         """State for the checkpoint."""
         return self._detector.state()
+
+    def close(self) -> None:
+        """Close events.jsonl."""
+        self._events.close()
 
     @property
     def loss_limit(self) -> float:
@@ -178,8 +179,8 @@ class AnomalyPolicy:
             return False
         action = "stop" if self._detector.exhausted else self._rule.policy
         if self._first:
-            write_event(self._run, anomaly, step=step, action=action, batch=rows())
-        what = f"step {step}: {anomaly} (see {self._run / EVENTS} for its examples)"
+            self._events.append(event_line(anomaly, step=step, action=action, batch=rows()))
+        what = f"step {step}: {anomaly} (see {self._events.path} for its examples)"
         if action == "rollback":
             logger.warning("%s", what)
         elif action == "skip":

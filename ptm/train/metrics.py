@@ -15,6 +15,7 @@ import torch
 from ptm.durations import clock
 from ptm.engines.base import StepResult
 from ptm.engines.ranks import Ranks, all_reduce_sum
+from ptm.train.line_file import LineFile
 
 
 class MetricWindow:
@@ -111,10 +112,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one line per report, flushed immediately."""
+    """`metrics.jsonl`: one line per report, written immediately."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._file = LineFile(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line. NaN and infinities become null, as JSON cannot represent them."""
@@ -122,8 +123,7 @@ class MetricsFile:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in record.items()
         }
-        self._file.write(json.dumps(clean, allow_nan=False) + "\n")
-        self._file.flush()
+        self._file.append(json.dumps(clean, allow_nan=False))
 
     def close(self) -> None:
         """Close the file."""

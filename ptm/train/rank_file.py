@@ -60,10 +60,12 @@ class RankFile:
             self._write_flights()
         if self._stacks is not None:
             faulthandler.disable()
-            self._stacks.close()
-            stacks = self._path.with_suffix(".stacks")
-            if not stacks.stat().st_size:
-                stacks.unlink()
+            # The disk may have become read-only, or the folder have been moved away.
+            with suppress(OSError):
+                self._stacks.close()
+                stacks = self._path.with_suffix(".stacks")
+                if not stacks.stat().st_size:
+                    stacks.unlink()
 
     def note(self, phase: str, step: int) -> None:
         """Record the phase and step; at most once every two seconds within one phase."""

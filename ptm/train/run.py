@@ -27,8 +27,8 @@ from ptm.engines.zero import PlainEngine
 from ptm.errors import EXIT_DONE, UserError
 from ptm.model.initial_weights import InitialWeights
 from ptm.model.plain_model import parameter_count
+from ptm.rank_environment import launched_ranks
 from ptm.recipe import Recipe, recipe_yaml
-from ptm.recipe.batch import launched_ranks
 from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.inputs import TrainingInputs, open_inputs
 from ptm.train.rank_file import FOLDER as RANKS

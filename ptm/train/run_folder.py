@@ -22,9 +22,11 @@ from typing import Any
 import ptm
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
+from ptm.escaping import EscapingFormatter
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.saved_files import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 from ptm.text.tokenizers.files import copy_files
+from ptm.train.line_file import LineFileHandler
 from ptm.train.rank_file import clear_rank_files
 
 logger = logging.getLogger(__name__)
@@ -198,7 +200,7 @@ class RunFolder:
     def cut_history(self, step: int) -> None:
         """Drop reports and events after `step`, and incomplete lines that a kill left."""
         for path in (self.metrics, self.path / EVENTS):
-            if not path.exists():
+            if not path.is_file():
                 continue
             kept = []
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -272,8 +274,8 @@ def log_to(path: Path, *, active: bool) -> Iterator[None]:
         yield
         return
     _PROJECT.setLevel(logging.INFO)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = LineFileHandler(path)
+    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in (_PROJECT, _DEEPSPEED):
         logger.addHandler(handler)
     try:

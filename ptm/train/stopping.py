@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.engines.base import StepTotals
 from ptm.engines.ranks import Ranks, all_gather
-from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED
+from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED, UserError
 from ptm.loading.batches import StepBatch
+from ptm.user_files import read_text
 
 if TYPE_CHECKING:
     from ptm.recipe.blocks import EarlyStopping
 
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
+_MOST_STOP_FILE = 1024
 
 
 class StopRequests:
@@ -73,9 +75,14 @@ class StopRequests:
 
     def _read_stop_file(self, file: Path) -> None:
         try:
-            requested = file.read_text(encoding="utf-8").strip()
+            if not file.exists():
+                return
+            requested = read_text(file, most=_MOST_STOP_FILE).strip()
         except OSError:
             return
+        except UserError:
+            # Not a text, but somebody has created it.
+            requested = ""
         self.exit_code = EXIT_INTERRUPTED if requested == str(EXIT_INTERRUPTED) else EXIT_STOPPED
         self.reason = f"{file} was created"
 

@@ -154,6 +154,7 @@ class Trainer:
         finally:
             batches.close()
             self._reporter.close()
+            self._anomalies.close()
 
     def _batches(self) -> Iterator[StepBatch]:
         if not self._ranks.loads_data:

@@ -47,7 +47,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
     if lacking is not None:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
-        raise UserError("\n".join(missing))
+        raise UserError(*missing)
     missing += _check_files(recipe, whole=need_inputs)
     return Verdict(tuple(missing), _obstacle(recipe))
 

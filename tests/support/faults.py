@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -92,3 +92,32 @@ def slow_disk(patch: pytest.MonkeyPatch, seconds: float) -> list[str]:
 
     on_sync(patch, wait)
     return threads
+
+
+def failing_writes(
+    patch: pytest.MonkeyPatch, names: Collection[str], number: int
+) -> Callable[[bool], None]:
+    """Return a function that makes writes to files of these names fail with `number`, or not.
+
+    The first write of a fault takes some bytes, as that of a disk with little room does.
+    """
+    active = False
+    started: set[str] = set()
+    original = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if not active or name not in names:
+            return original(descriptor, data)
+        if number == errno.ENOSPC and name not in started:
+            started.add(name)
+            return original(descriptor, data[:7])
+        raise OSError(number, os.strerror(number))
+
+    def switch(on: bool) -> None:
+        nonlocal active
+        active = on
+        started.clear()
+
+    patch.setattr(os, "write", write)
+    return switch

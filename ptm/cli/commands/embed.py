@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
+from ptm.cli.console import print_done, print_result
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ def _sentences(
     for row, text in enumerate(texts):
         if parsed.json:
             where = {"row": row} if parsed.out else {"vector": vectors[row].tolist()}
-            print(json.dumps({"text": text, **where}, ensure_ascii=False))
+            print_result(json.dumps({"text": text, **where}, ensure_ascii=False))
         elif parsed.out is None:
-            print(f"{text}\n  {_shown(vectors[row])}{_cosine(vectors, row)}")
+            print_result(text)
+            print_result(f"  {_shown(vectors[row])}{_cosine(vectors, row)}")
     _print_path(parsed, vectors)
 
 
@@ -130,7 +132,8 @@ def _tokens(
         if parsed.json:
             rows = [row, row + len(one.tokens)]
             where = {"rows": rows} if parsed.out else {"vectors": one.vectors.tolist()}
-            print(json.dumps({"text": text, "tokens": one.tokens, **where}, ensure_ascii=False))
+            shown = {"text": text, "tokens": one.tokens, **where}
+            print_result(json.dumps(shown, ensure_ascii=False))
         elif parsed.out is None:
             _print_tokens(text, one)
         row += len(one.tokens)
@@ -138,9 +141,9 @@ def _tokens(
 
 
 def _print_tokens(text: str, found: TokenVectors) -> None:
-    print(text)
+    print_result(text)
     for token, vector in zip(found.tokens, found.vectors, strict=True):
-        print(f"  {token}  {_shown(vector)}")
+        print_result(f"  {token}  {_shown(vector)}")
 
 
 def _write(vectors: F32, out: Path) -> None:
@@ -158,7 +161,7 @@ def _write(vectors: F32, out: Path) -> None:
 
 def _print_path(parsed: argparse.Namespace, vectors: F32) -> None:
     if parsed.out is not None and not parsed.json:
-        print(f"{parsed.out}: {vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers")
+        print_done(f"{parsed.out}: {vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers")
 
 
 def _shown(vector: F32) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_overrides, add_source, add_step
+from ptm.cli.console import print_error, print_result
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def run(parsed: argparse.Namespace) -> int:
             report=_GenerationProgress() if not parsed.json else lambda done: None,
         )
     if parsed.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_result(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE
     width = max(14, *map(len, result))
     for key, value in result.items():
         shown = f"{value:.5f}" if isinstance(value, float) else value
-        print(f"{key:>{width}}  {shown}")
+        print_result(f"{key:>{width}}  {shown}")
     return EXIT_DONE
 
 
@@ -98,4 +98,4 @@ class _GenerationProgress:
         if now - self._printed >= _SECONDS:
             self._printed = now
             rate = done / (now - self._started)
-            print(f"{done:,} texts generated · {rate:.1f} per second", file=sys.stderr, flush=True)
+            print_error(f"{done:,} texts generated · {rate:.1f} per second")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ptm.cli.arguments import add_step
+from ptm.cli.console import print_done
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "export"
@@ -52,5 +53,5 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
-    print(f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}")
+    print_done(f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}")
     return EXIT_DONE

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from ptm.cli.arguments import add_json, add_source
+from ptm.cli.console import print_result
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "fill"
@@ -31,9 +32,11 @@ def run(parsed: argparse.Namespace) -> int:
     for text, masks in zip(parsed.text, filled, strict=True):
         if parsed.json:
             guesses = [[{"token": g.token, "probability": g.probability} for g in m] for m in masks]
-            print(json.dumps({"text": text, "masks": guesses}, ensure_ascii=False))
+            print_result(json.dumps({"text": text, "masks": guesses}, ensure_ascii=False))
             continue
-        print(text)
+        print_result(text)
         for guesses_of_mask in masks:
-            print("  " + "  ".join(f"{g.token} {g.probability:.3f}" for g in guesses_of_mask))
+            print_result(
+                "  " + "  ".join(f"{g.token} {g.probability:.3f}" for g in guesses_of_mask)
+            )
     return EXIT_DONE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
+from ptm.cli.console import print_result, print_result_block
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -70,19 +71,19 @@ def run(parsed: argparse.Namespace) -> int:
         return EXIT_DONE
     for text, written in zip(texts, generator.generate(texts, config), strict=True):
         if parsed.json:
-            print(json.dumps({"text": text, "written": written}, ensure_ascii=False))
+            print_result(json.dumps({"text": text, "written": written}, ensure_ascii=False))
         else:
-            print(written if generator.has_decoder else f"{text}{written}")
+            print_result_block(written if generator.has_decoder else f"{text}{written}")
     return EXIT_DONE
 
 
 def _stream(generator: Generator, text: str, config: GenerationConfig) -> None:
     """Print each piece of the text as soon as it is generated."""
     if not generator.has_decoder:
-        print(text, end="", flush=True)
+        print_result_block(text, end="")
     for piece in generator.stream(text, config):
-        print(piece, end="", flush=True)
-    print()
+        print_result_block(piece, end="")
+    print_result("")
 
 
 def _generation_config(parsed: argparse.Namespace) -> GenerationConfig:

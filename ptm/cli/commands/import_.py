@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.console import print_done, print_result_block
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "import"
@@ -72,11 +73,11 @@ def run(parsed: argparse.Namespace) -> int:
             vocab=parsed.vocab,
             options=tokenizer_options(parsed.overrides),
         )
-    print(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
+    print_done(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
     if imported.left_out:
         shown, more = imported.left_out[:_NAMED], len(imported.left_out) - _NAMED
         rest = f" and {more} more" if more > 0 else ""
-        print(
+        print_done(
             "tensors that were not imported, because this model has no equivalent: "
             f"{', '.join(shown)}{rest}"
         )
@@ -91,8 +92,8 @@ def _config_only(parsed: argparse.Namespace) -> int:
         check_absent(parsed.out)
     text = recipe_blocks(Path(parsed.source))
     if parsed.out is None:
-        print(text, end="")
+        print_result_block(text, end="")
     else:
         parsed.out.write_text(text, encoding="utf-8")
-        print(f"{parsed.out}: the model and objective of {parsed.source}")
+        print_done(f"{parsed.out}: the model and objective of {parsed.source}")
     return EXIT_DONE

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import fields
 from typing import Any
 
 from ptm.cli.arguments import add_fresh, add_recipe
+from ptm.cli.console import print_error
 
 NAME = "launch"
 HELP = "train on all GPUs of this machine or of several hosts"
@@ -28,7 +28,7 @@ def run(parsed: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(parsed).items() if name in names}
 
     def echo(line: str) -> None:
-        print(f"ptm: {line}", file=sys.stderr, flush=True)
+        print_error(f"ptm: {line}")
 
     return launch(Options(**options), echo)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.console import print_done
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from ptm.recipe import Recipe
     from ptm.recipe.data_block import CorpusBlock
     from ptm.store.format import StoreInfo
+
+logger = logging.getLogger(__name__)
+
+_MOST_UNKNOWN = 0.01
+"""Share of unknown tokens above which a warning is printed."""
 
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
@@ -64,9 +71,18 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         check=check,
     )
     line.end()
+    unknown = info.report.get("unknown_tokens", 0)
+    if unknown > _MOST_UNKNOWN * info.tokens:
+        logger.warning(
+            "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
+            "vocabulary of another language; `ptm vocab build` makes one from this corpus",
+            block.store,
+            100 * unknown / info.tokens,
+            recipe.tokenizer.source,
+        )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
-    print(
+    print_done(
         f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.console import print_done
 from ptm.errors import EXIT_DONE
 
 NAME = "report"
@@ -19,5 +20,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from ptm.runs.report import write_report
 
-    print(write_report(parsed.run))
+    print_done(str(write_report(parsed.run)))
     return EXIT_DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.console import print_result
 from ptm.errors import EXIT_DONE
 
 NAME = "runs"
@@ -27,5 +28,5 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.runs.history import runs
 
     for line in runs(parsed.dir):
-        print(line)
+        print_result(line)
     return EXIT_DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.console import print_result_block
 from ptm.errors import EXIT_DONE
 
 NAME = "show"
@@ -25,5 +26,5 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.runs.show import show
 
     for line in show(recipe_of(parsed), batch=parsed.batch):
-        print(line)
+        print_result_block(line)
     return EXIT_DONE

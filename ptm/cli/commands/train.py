@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
+from ptm.cli.console import print_error
 from ptm.errors import EXIT_FAULT
 
 NAME = "train"
@@ -27,6 +27,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.launch.mpi import discover_mpi
     from ptm.launch.slurm import discover_slurm
     from ptm.launch.verdict import is_consequence
+    from ptm.rank_environment import check_rank_environment
     from ptm.train.run import train
     from ptm.train.stopping import stop_with_parent
 
@@ -34,6 +35,7 @@ def run(parsed: argparse.Namespace) -> int:
     # sets PMI_SIZE, which would be mistaken for mpirun.
     discover_slurm()
     discover_mpi()
+    check_rank_environment()
     if "RANK" in os.environ:
         stop_with_parent()
     try:
@@ -43,7 +45,7 @@ def run(parsed: argparse.Namespace) -> int:
             raise
         # A lost peer is the cause; this rank's own traceback is noise.
         first_line = str(error).splitlines()[0]
-        print(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}", file=sys.stderr)
+        print_error(f"ptm: rank {os.environ['RANK']} lost another rank: {first_line}")
         return EXIT_FAULT
     finally:
         destroy_process_group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.console import print_result, print_result_block
 from ptm.errors import EXIT_DONE
 
 NAME = "validate"
@@ -27,13 +28,13 @@ def run(parsed: argparse.Namespace) -> int:
 
     recipe = recipe_of(parsed)
     verdict = check_recipe(recipe, need_inputs=parsed.inputs)
-    print(recipe_yaml(recipe), end="")
+    print_result_block(recipe_yaml(recipe), end="")
     for sentence in verdict.unchecked:
-        print(f"# not checked: {sentence}")
+        print_result(f"# not checked: {sentence}")
     if verdict.obstacle is not None:
-        print(f"# `ptm train` would not start now: {verdict.obstacle}")
+        print_result(f"# `ptm train` would not start now: {verdict.obstacle}")
     if verdict.unchecked:
-        print(f"# {parsed.recipe}: valid as far as it could be checked on this machine")
+        print_result(f"# {parsed.recipe}: valid as far as it could be checked on this machine")
     else:
-        print(f"# {parsed.recipe}: valid")
+        print_result(f"# {parsed.recipe}: valid")
     return EXIT_DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.console import print_result
 from ptm.errors import EXIT_DONE, EXIT_USER
 
 NAME = "verify"
@@ -22,6 +23,6 @@ def run(parsed: argparse.Namespace) -> int:
 
     newest_is_complete = True
     for index, one in enumerate(verify_checkpoints(parsed.run)):
-        print(f"{one.name}  {one.problem or 'complete'}", flush=True)
+        print_result(f"{one.name}  {one.problem or 'complete'}")
         newest_is_complete = newest_is_complete and not (index == 0 and one.problem)
     return EXIT_DONE if newest_is_complete else EXIT_USER

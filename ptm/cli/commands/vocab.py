@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptm.cli.arguments import add_json, add_source
+from ptm.cli.console import print_done, print_result
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE, UserError
 
@@ -165,10 +166,11 @@ def _train(parsed: argparse.Namespace) -> int:
     line.end()
     block = write_vocabulary(parsed.out, trained)
     part = f", trained on {text.share:.1%} of the corpus" if text.share < 1 else ""
-    print(f"# {parsed.out}: {trained.size:,} tokens{part}")
+    print_done(f"# {parsed.out}: {trained.size:,} tokens{part}")
     if parsed.size is not None and trained.size < parsed.size:
-        print(f"# fewer tokens than --size {parsed.size}: the corpus does not yield more")
-    print(yaml.safe_dump({"tokenizer": block}, sort_keys=False), end="")
+        print_done(f"# fewer tokens than --size {parsed.size}: the corpus does not yield more")
+    for text_line in yaml.safe_dump({"tokenizer": block}, sort_keys=False).splitlines():
+        print_done(text_line)
     return EXIT_DONE
 
 
@@ -185,11 +187,11 @@ def _adapt(parsed: argparse.Namespace) -> int:
         new_rows=parsed.new,
     )
     if parsed.json:
-        print(json.dumps({"out": str(parsed.out), **asdict(adapted)}, ensure_ascii=False))
+        print_done(json.dumps({"out": str(parsed.out), **asdict(adapted)}, ensure_ascii=False))
         return EXIT_DONE
     rest = adapted.new - adapted.from_pieces
     how = {"mean": "the mean of kept rows", "normal": "N(0, 0.02)"}.get(parsed.new)
-    print(
+    print_done(
         f"{parsed.out}: {adapted.size:,} tokens, {adapted.parameters:,} parameters: "
         f"{adapted.kept:,} rows kept, {adapted.left:,} dropped, {adapted.new:,} new"
         + (
@@ -214,20 +216,20 @@ def _compare(parsed: argparse.Namespace) -> int:
         result["corpus"] = [found.summary() for found in coverage(both, text)]
         line.end()
     if parsed.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_result(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE
-    print(f"{result['shared']:,} tokens in both, {result['same_id']:,} with the same id")
+    print_result(f"{result['shared']:,} tokens in both, {result['same_id']:,} with the same id")
     for index, name in enumerate(result["vocabularies"]):
         shown = " ".join(map(repr, result["examples"][index]))
-        print(
+        print_result(
             f"{name}: {result['sizes'][index]:,} tokens, {result['only'][index]:,} only in this "
             "vocabulary"
         )
         if shown:
-            print(f"  for example {shown}")
+            print_result(f"  for example {shown}")
         if parsed.corpus:
             found = result["corpus"][index]
-            print(
+            print_result(
                 f"  {found['tokens_per_character']:.4f} tokens per character, "
                 f"{100 * found['unknown_rate']:.3f} % unknown tokens"
             )

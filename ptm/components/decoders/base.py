@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, ModelShape, NormKind
 from ptm.plan import Operation
 
@@ -14,7 +14,7 @@ class Decoder(Config):
     """Turns target embeddings into contextual representations that attend to the source."""
 
     type: str
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
 
     if TYPE_CHECKING:
         # Fields that every decoder declares with its own defaults; embedding and head follow them.
@@ -22,7 +22,7 @@ class Decoder(Config):
         norm: NormKind
         norm_epsilon: PositiveFloat
         bias: bool
-        layers: PositiveInt
+        layers: LayerCount
 
     @abstractmethod
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:

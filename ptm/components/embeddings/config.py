@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import field_validator, model_validator
 
-from ptm.component import Config, Listed, NonNegativeInt, PositiveInt, classes_in
+from ptm.component import Config, LayerSize, Listed, NonNegativeInt, PositionCount, classes_in
 from ptm.components.embeddings.base import EmbeddingPart
 from ptm.errors import nearest
 from ptm.nn.model_shape import WORD, ModelShape, SinusoidalOrder
@@ -35,19 +35,19 @@ class EmbeddingConfig(Config):
     scaled: bool = False
     """Multiply word vectors by the square root of their width (Vaswani et al. 2017, section 3.4).
     """
-    size: PositiveInt | None = None
+    size: LayerSize | None = None
     """Width of the embedding, if it differs from the encoder's hidden_size. The sum is projected to
     hidden_size, except for recurrent and convolutional encoders, whose first layer reads any width.
     """
-    positions: PositiveInt = 512
+    positions: PositionCount = 512
     """Rows of the position table. Without a position table, the maximum length that an export
     declares."""
     position_offset: NonNegativeInt = 0
     """Row of the position table for position 0 (XLM-R and byte-BPE RoBERTa: 2, after the padding
     id)."""
-    segments: PositiveInt = 2
+    segments: LayerSize = 2
     """Number of segments of an example. The segment table has one more row, for padding."""
-    tasks: PositiveInt = 3
+    tasks: LayerSize = 3
     """Rows of the task table (ERNIE)."""
     sinusoidal_order: SinusoidalOrder = "halves"
     """halves: all sines before all cosines (PEGASUS in transformers). interleaved: sines and

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, LayerSize, PositiveFloat
 from ptm.nn.model_shape import Activation, ModelShape, NormKind, Visibility
 from ptm.plan import Operation
 
@@ -14,7 +14,7 @@ class Encoder(Config):
     """Turns embeddings into contextual representations."""
 
     type: str
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     visibility: Visibility = "full"
     """Which tokens of its example a token may attend to."""
 
@@ -32,7 +32,7 @@ class Encoder(Config):
         norm: NormKind
         norm_epsilon: PositiveFloat
         bias: bool
-        layers: PositiveInt
+        layers: LayerCount
 
     def embedding_shape(self, shape: ModelShape) -> ModelShape:
         """The shape of the embedding; its hidden_size is the width that the first layer reads."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ptm.component import PositiveFloat, PositiveInt
+from ptm.component import LayerCount, LayerSize, PositiveFloat
 from ptm.components.encoders.base import Encoder
 from ptm.nn.model_shape import Activation, ModelShape, NormKind
 from ptm.plan import Operation
@@ -25,9 +25,9 @@ class GatedCnn(Encoder):
     """A stack of causal convolutions with gated linear units."""
 
     type: Literal["gated_cnn"]
-    hidden_size: PositiveInt
+    hidden_size: LayerSize
     """Number of output channels of every layer."""
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers: the first and any number of residual blocks of two, so an odd number."""
     kernel_size: Annotated[int, Field(ge=2, le=1024)] = 4
     """Number of tokens that a convolution reads: the token itself and those before it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
 
-from ptm.component import Config, PositiveFloat, PositiveInt
+from ptm.component import Config, LayerCount, PositiveFloat, PositiveInt
 from ptm.components.encoders.base import Encoder
 from ptm.components.transformer_stack import TransformerStack
 from ptm.nn.model_shape import ModelShape
@@ -53,7 +53,7 @@ class Transformer(TransformerStack, Encoder):
     global_every: PositiveInt | None = None
     """Every `global_every`-th layer, starting with the first, ignores `window` and attends to the
     whole example."""
-    shared_groups: PositiveInt | None = None
+    shared_groups: LayerCount | None = None
     """Number of groups of consecutive layers that share their weights (ALBERT). If left out, every
     layer has its own."""
 

@@ -66,7 +66,7 @@ class ImportedSource(ModelSource):
         return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
-        from ptm.interop.hf.io.folder import read_weights
+        from ptm.interop.weights_file import read_weights
 
         return read_weights(self.folder / WEIGHTS)
 

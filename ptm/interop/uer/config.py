@@ -15,6 +15,7 @@ from ptm.interop.uer.encoders import FORMATS, TRANSFORMER, EncoderFormat, format
 from ptm.interop.uer.encoders.base import check_supported
 from ptm.interop.uer.next_tokens import check_output, is_causal
 from ptm.recipe.model_block import ModelBlock
+from ptm.user_files import read_json
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
 """UER-py's name to `ptm`'s."""
@@ -44,12 +45,7 @@ def is_uer_config(config: Mapping[str, Any]) -> bool:
 
 def read_uer_config(path: Path) -> dict[str, Any]:
     """Return the parsed config. Raises UserError if it cannot be read or is not of UER-py."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+    config = read_json(path)
     if not isinstance(config, dict) or not is_uer_config(config):
         raise UserError(
             f"{path}: the file is not a UER-py model config, which is a JSON object with "

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer import config as uer_config
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.encoders import FORMATS, encoder_in_tensors
@@ -27,6 +26,7 @@ from ptm.interop.uer.names import (
 )
 from ptm.interop.uer.next_tokens import check_target, target_in_tensors
 from ptm.interop.weight_checks import check_finite, check_word_embedding
+from ptm.interop.weights_file import read_weights
 from ptm.recipe.source import RecipeSource
 from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
 

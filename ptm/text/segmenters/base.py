@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 
 from ptm.component import Config
-from ptm.errors import UserError
+from ptm.user_files import read_text
 
 SegmentFunction = Callable[[str], Iterable[str]]
 
@@ -32,16 +31,8 @@ class Segmenter(Config):
         """Paths of the files that are read when this segmenter is loaded, by field."""
         return {"dictionary": self.dictionary} if self.dictionary else {}
 
-    def readable_dictionary(self) -> str | None:
-        """The dictionary's path. Raises UserError if the file cannot be read as UTF-8 text."""
+    def dictionary_text(self) -> str | None:
+        """The dictionary. Raises UserError if the file cannot be read as UTF-8 text."""
         if self.dictionary is None:
             return None
-        try:
-            Path(self.dictionary).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{self.dictionary}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.dictionary}: the file is not valid UTF-8 at byte {error.start}."
-            ) from error
-        return self.dictionary
+        return read_text(self.dictionary)

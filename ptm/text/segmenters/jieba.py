@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Literal
 
 from ptm.text.segmenters.base import Segmenter, SegmentFunction
@@ -20,8 +21,8 @@ class Jieba(Segmenter):
         jieba.setLogLevel(logging.WARNING)
         # A separate tokenizer: the module's global one would keep the user dictionary.
         tokenizer = jieba.Tokenizer()
-        dictionary = self.readable_dictionary()
+        dictionary = self.dictionary_text()
         if dictionary is not None:
-            tokenizer.load_userdict(dictionary)
+            tokenizer.load_userdict(io.StringIO(dictionary))
         cut: SegmentFunction = tokenizer.cut
         return cut

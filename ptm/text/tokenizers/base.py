@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from ptm.errors import UserError, nearest
 from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles, with_counterparts
 from ptm.text.tokenizers.tokenizer import PipelineEncoder, TokenEncoder, Tokenizer
 from ptm.text.vocabulary import COUNTERPARTS, ROLES, Vocabulary
+from ptm.user_files import read_json
 
 _ROLES = (*ROLES, *COUNTERPARTS)
 _FIRST_UNSPACED = "\u2e80"
@@ -169,12 +169,7 @@ class TokenizerConfig(Config):
         if isinstance(self.special_tokens, dict):
             return with_counterparts(self.special_tokens)
         path = Path(self.special_tokens)
-        try:
-            named = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: cannot be read as a map of special tokens: {error}."
-            ) from error
+        named = read_json(path)
         if not isinstance(named, dict):
             raise UserError(
                 f'{path}: the file is not a map of special tokens such as {{"cls_token": "[CLS]"}}.'

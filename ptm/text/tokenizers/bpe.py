@@ -14,7 +14,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from ptm.errors import UserError
 from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
-from ptm.text.vocabulary import Vocabulary, parse_tokens, read_lines
+from ptm.text.vocabulary import Vocabulary, parse_tokens
+from ptm.user_files import parse_json, read_lines
 
 SPACE = "Ġ"
 """The letter for the byte of a space."""
@@ -136,12 +137,9 @@ def _read_tokens(path: str) -> tuple[str, ...]:
     lines = read_lines(path)
     if Path(path).suffix != ".json" and lines[:1] != ["{"]:
         return parse_tokens(lines, path)
-    try:
-        ids = json.loads(
-            "\n".join(lines), object_pairs_hook=lambda pairs: _reject_duplicate_keys(pairs, path)
-        )
-    except ValueError as error:
-        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+    ids = parse_json(
+        "\n".join(lines), name=path, pairs=lambda pairs: _reject_duplicate_keys(pairs, path)
+    )
     if not isinstance(ids, dict) or not all(type(index) is int for index in ids.values()):
         raise UserError(
             f'{path}: the file is not a map of tokens to ids such as {{"<s>": 0, "the": 1}}.'

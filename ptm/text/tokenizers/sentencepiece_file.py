@@ -16,6 +16,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
+from ptm.limits import MOST_TEXT_BYTES
+from ptm.user_files import read_bytes
 
 SPACE = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
@@ -87,7 +89,7 @@ def read_sentencepiece(path: str) -> SentencePieceFile:
 @lru_cache(maxsize=4)
 def _parsed(path: str, modified_ns: int, size: int) -> SentencePieceFile:
     """Parse a model; cached until the file's modification time or size changes."""
-    data = Path(path).read_bytes()
+    data = read_bytes(path, most=MOST_TEXT_BYTES)
     file = SentencePieceFile(path, data)
     try:
         SentencePieceProcessor(model_proto=data)

@@ -45,7 +45,7 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
 
 def read_past_reports(metrics: Path) -> PastReports:
     """Steps and values of all reports in a run's metrics.jsonl."""
-    if not metrics.exists():
+    if not metrics.is_file():
         return []
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     return [(record["step"], tracker_values(record)) for record in records]

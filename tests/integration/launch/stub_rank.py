@@ -16,13 +16,17 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from ptm.errors import EXIT_FAULT
-from ptm.launch.command import decode_arguments
 from ptm.launch.environment import receive
+from ptm.launch.rank_arguments import decode_arguments
 from ptm.launch.verdict import is_consequence
 from ptm.train.rank_file import RankFile
 from ptm.train.stopping import StopRequests, stop_with_parent
 
-RANK, WORLD = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+# As DeepSpeed's launcher or mpirun sets them.
+RANK, WORLD = (
+    int(os.environ.get(name) or os.environ[f"OMPI_COMM_{of_mpi}"])
+    for name, of_mpi in (("RANK", "WORLD_RANK"), ("WORLD_SIZE", "WORLD_SIZE"))
+)
 LOADING_SECONDS = 2.0
 """Simulated loading time, in which `ptm launch`, which looks once per second, finds the rank."""
 STEP_SECONDS = 0.02

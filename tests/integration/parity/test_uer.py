@@ -11,8 +11,8 @@ import torch
 
 from ptm.errors import UserError
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.uer.export import export_to_uer
+from ptm.interop.weights_file import read_weights
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
 from tests.integration.parity.cases import EXPORTS

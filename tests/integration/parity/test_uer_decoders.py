@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from ptm.interop.hf.io.export import export_to_huggingface
-from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.import_config import recipe_blocks
 from ptm.interop.uer.export import export_to_uer
+from ptm.interop.weights_file import read_weights
 from ptm.model.plain_model import loaded_model
 from tests.integration.parity.cases.inputs import two_sided
 from tests.support.bert_pairs import difference, random_weights, recipe_of, write_model

@@ -11,9 +11,9 @@ import torch
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.interop.hf.io.folder import read_weights
 from ptm.interop.sources.open import open_source
 from ptm.interop.uer.export import export_to_uer
+from ptm.interop.weights_file import read_weights
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import (
     lay_out_rows,

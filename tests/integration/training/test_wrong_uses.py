@@ -237,3 +237,22 @@ def test_a_failed_warm_start_leaves_the_run_folder_usable(runs: Runs, run: Path)
     with pytest.raises(UserError, match="has no encoder layer 7"):
         runs.train("repeated", first_layer_from(7))
     assert runs.train("repeated", first_layer_from(0)) == EXIT_DONE
+
+
+@pytest.mark.parametrize("command", [["show"], ["show", "--batch"], ["train"]])
+def test_a_store_without_a_document_to_train_on_is_one_sentence(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (tmp_path / "corpus.txt").write_text("one document\n", encoding="utf-8")
+    words = runs.arguments(
+        "none",
+        f"data.corpus={tmp_path}/corpus.txt",
+        f"data.store={tmp_path}/store",
+        "data.held_out=0.999999",
+    )
+    assert main(["preprocess", *words]) == EXIT_DONE
+    capsys.readouterr()
+    assert main([*command, *words]) == EXIT_USER
+    message = "ptm: data.held_out leaves no documents to train on. Set a smaller value.\n"
+    assert capsys.readouterr().err == message
+    assert not (runs.folder / "none").exists()

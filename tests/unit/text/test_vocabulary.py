@@ -44,7 +44,7 @@ def test_an_empty_vocabulary_is_an_error(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_missing_vocabulary_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read as a vocabulary"):
+    with pytest.raises(UserError, match=r"nowhere\.txt: cannot be read: No such file"):
         read_vocabulary(f"{tmp_path}/nowhere.txt")
 
 

@@ -196,7 +196,7 @@ def test_a_small_bpe_vocabulary_loads(tmp_path: Path) -> None:
         (VOCAB, "a b\na\n", r'merges\.txt:2: "a" is not a merge'),
         (VOCAB, "a b\nb a\n", r'merges\.txt:2: .* token "ba", .*The two files do not belong'),
         (VOCAB, "a c\n", r'merges\.txt:1: the merge of "a" and "c" needs the token "c"'),
-        ("{", "", r"vocab\.json: the file is not valid JSON"),
+        ("{", "", r"vocab\.json:1: the file is not valid JSON"),
         ("[1]", "", r"vocab\.json: the file is not a map of tokens to ids such as"),
         ("{}", "", r"vocab\.json: the vocabulary is empty"),
         ('{"a": 0, "b": 2}', "", r"no token has id 1\. The ids of 2 tokens"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ptm.arrays import Flags
 from ptm.components.objectives.masking.grouping import PhraseTrie
 from ptm.errors import UserError
 from ptm.text.tokenizers import Tokenizer
+from ptm.user_files import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def read_lexicon(path: str, tokenizer: Tokenizer) -> Lexicon:
     comma, which differ in some tokenizers. Raises UserError if the file cannot be read or has no
     usable phrase.
     """
-    lines = [line.strip() for line in _read_text(path).split("\n")]
+    lines = [line.strip() for line in read_lines(path)]
     phrases = list(dict.fromkeys(line for line in lines if line))
     if not phrases:
         raise UserError(f"{path}: the lexicon is empty. Write one phrase per line.")
@@ -83,12 +83,3 @@ def _encodings(phrases: list[str], tokenizer: Tokenizer) -> Iterator[tuple[list[
         begins = [begin for begin, _ in offsets]
         inside = ids[begins.index(1) :] if 1 in begins else first
         yield first, second, inside
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the file is not valid UTF-8 at byte {error.start}.") from error

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ptm.arrays import I64, Flags
-from ptm.component import PositiveInt
+from ptm.component import SpanLength
 from ptm.components.objectives.masking.base import Maskable, MaskingConfig
 from ptm.components.objectives.masking.choosing import (
     basic_units,
@@ -24,7 +24,7 @@ class SpanMasking(MaskingConfig):
     unit: Literal["span"]
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Parameter p of the geometric distribution of span lengths."""
-    max_length: PositiveInt = 10
+    max_length: SpanLength = 10
     """Length at which the distribution is truncated."""
     whole_words: bool = False
     """Whether spans consist of whole words, with lengths counted in words instead of tokens."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ptm.component import PositiveInt
+from ptm.component import SpanLength
 from ptm.components.objectives.noise.infilling import Infilling
 from ptm.components.objectives.noise.sampling import geometric_table
 
@@ -19,7 +19,7 @@ class GeometricInfilling(Infilling):
     lengths: Literal["geometric"]
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Parameter of the geometric distribution of span lengths."""
-    max_length: PositiveInt = 3
+    max_length: SpanLength = 3
     """Longest span, in tokens."""
 
     @property

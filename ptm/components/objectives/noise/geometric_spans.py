@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, index_within, sum_before
-from ptm.component import PositiveInt
+from ptm.component import SpanLength
 from ptm.components.objectives.noise.noised_text import Spans, noise_token_counts
 from ptm.components.objectives.noise.sampling import (
     draw_span_lengths,
@@ -29,7 +29,7 @@ class GeometricSpans(SpanNoise):
     """Share of the tokens that is noise."""
     geometric_p: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Parameter of the geometric distribution of span lengths."""
-    max_length: PositiveInt = 10
+    max_length: SpanLength = 10
     """Longest span, in tokens."""
 
     def noise_counts(self, lengths: I64) -> I64:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -19,7 +16,9 @@ from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.weight_checks import check_finite
+from ptm.interop.weights_file import read_weights
 from ptm.recipe import ModelRecipe
+from ptm.user_files import read_json
 
 _WORDS = "word_embedding.weight"
 
@@ -149,47 +148,15 @@ class HuggingFaceFolder:
 
 def _shards(index: Path) -> list[Path]:
     """The weight files that an index names. Raises UserError for a file outside its folder."""
+    content = read_json(index)
     try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(content["weight_map"].values()))
         # Check names, not resolved paths: in the Hub's cache files are links out of the folder.
         beyond = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{index}: the file is damaged ({error}).") from error
     if beyond:
         raise UserError(
             f'{index}: weight_map names "{beyond[0]}", which is outside the model\'s folder.'
         )
     return [index.parent / name for name in names]
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors or .bin file, read without running code.
-
-    Raises UserError if the file is damaged, is not a file of tensors, or contains code.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if not _looks_like_weights(path):
-            raise UserError(
-                f"{path}: the file does not contain weights. If it is a Git LFS pointer, run `git "
-                "lfs pull`."
-            )
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path}: the weights cannot be read ({error}).") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: loading this file would run code, which is not allowed. Give a file that "
-            "contains only tensors."
-        ) from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path}: the file is not a dictionary of tensors.")
-    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-
-
-def _looks_like_weights(path: Path) -> bool:
-    """Whether a .bin file starts like a file of torch.save: with a zip archive or a pickle."""
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")

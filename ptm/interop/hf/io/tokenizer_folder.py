@@ -20,6 +20,7 @@ from ptm.interop.hf.io.tokenizer_json import TokenizerJson
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.specials import special_roles
+from ptm.user_files import read_json, read_text
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _WORD_LIST_TYPES = ("wordpiece", "char", "space")
@@ -142,7 +143,7 @@ class HuggingFaceTokenizer:
 
         UER-py's T5 models on the Hub name them extra0; ptm names them <extra_id_0>.
         """
-        text = vocab.read_text(encoding="utf-8")
+        text = read_text(vocab)
         if self._config.get("model_type") != "t5" or not _UER_SENTINEL.search(text):
             return vocab
         return self._temporary_file(
@@ -255,10 +256,7 @@ class HuggingFaceTokenizer:
         path = self.folder / name
         if not path.exists():
             return {}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+        content = read_json(path)
         return content if isinstance(content, dict) else {}
 
 
