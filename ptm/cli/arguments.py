@@ -36,6 +36,15 @@ def add_fresh(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Add --verify of a training."""
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="verify the checksums of stores over 1 GB whole, instead of 1 GB of each",
+    )
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add SOURCE."""
     parser.add_argument(

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
+from ptm.files.kinds import RANK_FILES
+from ptm.files.ownership import remove_files
+from ptm.files.writing import write_file
 
 FOLDER = "ranks"
 TRACES = "nccl_trace_rank_"
@@ -89,16 +92,11 @@ class RankFile:
 
     def _write(self, **fields: Any) -> None:
         """Replace the file. A full disk must not stop the training."""
-        aside = self._path.with_suffix(".partial")
-        try:
-            aside.write_text(json.dumps({**self._identity, "time": time.time(), **fields}))
-            aside.replace(self._path)
-        except OSError:
-            return
+        text = json.dumps({**self._identity, "time": time.time(), **fields})
+        with suppress(OSError):
+            write_file(self._path, text)
 
 
 def clear_rank_files(run: Path) -> None:
     """Remove the rank files of an earlier start."""
-    for kind in ("rank*", f"{TRACES}*"):
-        for path in (run / FOLDER).glob(kind):
-            path.unlink(missing_ok=True)
+    remove_files(run / FOLDER, RANK_FILES)

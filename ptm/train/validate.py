@@ -69,7 +69,9 @@ def _check_files(recipe: Recipe, *, verify: bool) -> None:
                 store.verify()
         for name in recipe.data.evaluation or ():
             if both_here and Path(store_of(recipe, name)[1]).exists():
-                open_store(recipe, tokenizer, split=name)
+                store = open_store(recipe, tokenizer, split=name)
+                if verify:
+                    store.verify()
         for path in recipe.objective.teacher_sources:
             if Path(path).exists():
                 from ptm.engines.teachers import compatible_teacher_recipe

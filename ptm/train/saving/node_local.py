@@ -21,6 +21,7 @@ from ptm.checkpoint.format import MANIFEST, RUN, Checkpoint, checkpoint_folders,
 from ptm.checkpoint.verification import DamagedCheckpointError, digest_of
 from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
 from ptm.errors import UserError
+from ptm.files.ownership import temporary_name
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _broadcast(path: Path, *, source: int, ranks: Ranks, writes: bool) -> None:
     """
     sends = ranks.rank == source
     size = all_gather_objects(path.stat().st_size if sends else 0, ranks)[source]
-    aside = path.with_name(f"{path.name}.partial")
+    aside = temporary_name(path)
     problem: OSError | None = None
     with ExitStack() as files:
         reading = files.enter_context(path.open("rb")) if sends else None

@@ -41,7 +41,7 @@ def test_a_killed_run_resumes_from_its_newest_checkpoint(runs: Runs, calm: Calm)
     assert runs.metrics("killed") == calm()
 
 
-@pytest.mark.parametrize("moment", ["rank00000.bin", "run.json", "manifest.json", "latest.partial"])
+@pytest.mark.parametrize("moment", ["rank00000.bin", "run.json", "manifest.json", "latest"])
 def test_a_kill_while_saving_leaves_whole_checkpoints_only(
     runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
