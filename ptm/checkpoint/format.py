@@ -32,6 +32,7 @@ from ptm.errors import UserError
 from ptm.files.reading import (
     MEGABYTE,
     FileContentError,
+    open_regular,
     parse_json,
     read_bytes,
     read_text,
@@ -200,18 +201,22 @@ class Checkpoint:
     def values(self, name: str, kind: str, start: int, count: int) -> Tensor:
         """Return `count` values of `kind` from `start`, flat, fp32, joined from fragments.
 
-        Raises DamagedCheckpointError if a file ends too early.
+        Raises UserError if the checkpoint does not hold them.
         """
         values = np.empty(count, np.float32)
         filled = 0
-        for fragment, file in self.fragments[name, kind]:
+        for fragment, file in self.fragments.get((name, kind), ()):
             first = max(start, fragment.start)
             last = min(start + count, fragment.start + fragment.count)
             if first < last:
                 at = fragment.at + 4 * (first - fragment.start)
                 self._read_into(values[first - start : last - start], file, at)
                 filled += last - first
-        assert filled == count, f"{self.folder}: {name} has gaps"
+        if filled != count:
+            raise UserError(
+                f"{self.folder}: the checkpoint holds {filled} instead of {count} values of {name} "
+                f"({kind}). Start from scratch with --fresh."
+            )
         import torch
 
         return torch.from_numpy(values)
@@ -226,11 +231,10 @@ class Checkpoint:
         if name not in self._files:
             path = self.folder / name
             try:
-                self._files[name] = path.open("rb")
-            except OSError as error:
-                raise DamagedCheckpointError(
-                    f"{path}: cannot be read ({error.strerror})"
-                ) from error
+                self._files[name] = open_regular(path)
+            except (OSError, FileContentError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise DamagedCheckpointError(f"{path}: cannot be read ({reason})") from error
         return self._files[name]
 
     def _read_into(self, values: np.ndarray[Any, Any], name: str, at: int) -> None:
@@ -242,7 +246,7 @@ class Checkpoint:
         while buffer:
             count = os.preadv(file.fileno(), [buffer], at)
             if count == 0:
-                raise DamagedCheckpointError(f"{self.folder / name}: the file ends too early")
+                raise UserError(f"{self.folder / name}: the file was cut short while it was read.")
             buffer, at = buffer[count:], at + count
 
 

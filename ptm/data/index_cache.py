@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ptm.errors import UserError
 from ptm.files.kinds import INDEX
 from ptm.files.ownership import check_removable, mark_folder, remove_folder, temporary_name
-from ptm.files.reading import MEGABYTE, FileContentError, read_json
+from ptm.files.reading import MEGABYTE, FileContentError, open_regular, read_json, reason_of
 from ptm.files.writing import write_file
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -67,14 +67,13 @@ def cached_arrays(store: Path, fingerprint: str, key: str, build: Callable[[], A
     while True:
         if not os.path.lexists(folder):
             _write(folder, build())
-        # Another process may remove the folder (`remove_arrays`) at any moment: build it again.
-        with suppress(FileNotFoundError):
-            try:
-                return _opened(folder)
-            except FileContentError as error:
-                if not folder.is_dir():
-                    continue
-                logger.warning("%s: the index is damaged (%s) and is built again", folder, error)
+        try:
+            return _opened(folder)
+        except (OSError, FileContentError) as error:
+            # Another process may remove the folder (`remove_arrays`) at any moment.
+            if os.path.lexists(folder):
+                what = "%s: the index is damaged or of an earlier version and is built again: %s"
+                logger.warning(what, folder, reason_of(error))
                 _remove(folder)
 
 
@@ -131,7 +130,7 @@ def _opened(folder: Path) -> Arrays:
     contents = read_json(folder / _CONTENTS, _Contents, limit=MEGABYTE).files
     left = _VERIFIED_BYTES
     for name in random.sample(sorted(contents), len(contents)):
-        with (folder / f"{name}.npy").open("rb") as file:
+        with open_regular(folder / f"{name}.npy") as file:
             size = os.fstat(file.fileno()).st_size
             if size != contents[name].bytes:
                 raise FileContentError(f"{name}.npy has {size} bytes")
@@ -143,7 +142,7 @@ def _opened(folder: Path) -> Arrays:
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in sorted(contents)
         }
-    except ValueError as error:
+    except (ValueError, SyntaxError, EOFError) as error:
         raise FileContentError(str(error)) from error
 
 

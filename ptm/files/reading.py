@@ -7,11 +7,12 @@ depth of nesting.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -25,21 +26,26 @@ class FileContentError(ValueError):
     """A file that can be opened, but not used; the message is the reason, without the path."""
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError, or FileContentError for anything else."""
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise FileContentError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
+    return os.fdopen(descriptor, "rb")
+
+
 def read_bytes(path: Path, *, limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises OSError if it cannot be read, FileContentError for a pipe, a device or a larger file.
     """
-    # Without O_NONBLOCK, opening a pipe waits for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise FileContentError("it is a folder")
-        if not stat.S_ISREG(found.st_mode):
-            raise FileContentError("it is not a regular file")
-        if found.st_size > limit:
-            raise FileContentError(f"it has {found.st_size:,} bytes; the limit is {limit:,}")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise FileContentError(f"it has {size:,} bytes; the limit is {limit:,}")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise FileContentError(f"it has more than {limit:,} bytes")
@@ -57,6 +63,19 @@ def read_text(path: Path, *, limit: int) -> str:
 def read_json(path: Path, model: type[M], *, limit: int) -> M:
     """Return a JSON file as an instance of `model`. Raises OSError or FileContentError."""
     return parse_json(read_bytes(path, limit=limit), model)
+
+
+def read_json_object(path: Path, *, limit: int) -> dict[str, Any]:
+    """Return a JSON object whose keys are not known here. Raises OSError or FileContentError."""
+    try:
+        found = json.loads(read_text(path, limit=limit))
+    except FileContentError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise FileContentError(f"it is not valid JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise FileContentError("it is not a JSON object")
+    return found
 
 
 def parse_json(content: bytes | str, model: type[M]) -> M:

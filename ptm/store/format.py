@@ -241,7 +241,7 @@ class TokenStore:
         `limit`: bytes to verify; of a larger store, shards are drawn at random. `part` of `parts`:
         this process's share.
         """
-        self._verify_manifest()
+        self.verify_manifest()
         allow_open_files(len(self.info.shards))
         mine = list(range(len(self.info.shards)))[part::parts]
         if limit is not None and sum(shard.bytes for shard in self.info.shards) > limit:
@@ -251,7 +251,8 @@ class TokenStore:
         for index in mine:
             self._shard(index).verify()
 
-    def _verify_manifest(self) -> None:
+    def verify_manifest(self) -> None:
+        """Raise UserError if the manifest is not the one that was written with the store."""
         marker = read_marker(self.folder)
         content = read_bytes(self.folder / MANIFEST, limit=_MANIFEST_BYTES)
         if marker is not None and marker.id != hashlib.blake2b(content, digest_size=16).hexdigest():

@@ -11,7 +11,6 @@ import hashlib
 import mmap
 import os
 import resource
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from ptm.errors import UserError
+from ptm.files.reading import FileContentError, open_regular, reason_of
 
 _CHUNK = 1 << 22
 _ALIGNMENT = 8
@@ -123,15 +123,12 @@ class ShardFile:
         self._path, self._info, self._store = path, info, store
         self._map: mmap.mmap | None = None
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._file = os.fdopen(descriptor, "rb")
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise self._damaged("it is not a regular file")
-            self._modified = found.st_mtime_ns
-            self._check_size(found.st_size)
-        except OSError as error:
-            raise UserError(f"{path}: the shard cannot be read: {error.strerror}.") from error
+            self._file = open_regular(path)
+        except (OSError, FileContentError) as error:
+            raise self._damaged(reason_of(error)) from error
+        found = os.fstat(self._file.fileno())
+        self._modified = found.st_mtime_ns
+        self._check_size(found.st_size)
 
     def section(self, name: str) -> NDArray[Any]:
         """The array of one section, memory-mapped. Call `check_unchanged` before reading it."""

@@ -126,7 +126,9 @@ def make_folder(folder: Path) -> None:
 
 def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
     """The manifest of a finished store. Raises UserError if it does not fit `description`."""
-    info = TokenStore.open(store).info
+    opened = TokenStore.open(store)
+    opened.verify_manifest()
+    info = opened.info
     was = {
         "tokenizer": info.tokenizer,
         "target_tokenizer": info.target_tokenizer,

@@ -69,7 +69,8 @@ def fill_the_disk(patch: pytest.MonkeyPatch, *, save: int) -> None:
 
 
 def kill_at_sync(patch: pytest.MonkeyPatch, *, name: str, occurrence: int) -> None:
-    """Kill the training before a file with name `name`, or a temporary one for it, is synced for the `occurrence`-th time."""
+    """Kill the training before a file is synced that is called `name`, or is renamed to it later,
+    for the `occurrence`-th time."""
     calls = 0
 
     def kill(path: Path) -> None:

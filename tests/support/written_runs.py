@@ -23,7 +23,7 @@ STEPS = (4, 8, 12)
 
 
 def write_run(store: Path, runs: Path, name: str, *overrides: str) -> Path:
-    """Write the folder of a run with checkpoints of zeros at STEPS, and return it."""
+    """Write the folder of a run with checkpoints of random weights at STEPS, and return it."""
     recipe = load_recipe(
         str(QUICKSTART / "roberta-tiny.yaml"), small_overrides(store, runs, name, *overrides)
     )
@@ -70,9 +70,12 @@ def _write_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
     }
     (folder / RUN).write_text(json.dumps(run, indent=1))
     pieces, at = [], 0
+    generator = torch.Generator().manual_seed(step)
     for name, shape in shapes.items():
-        count = int(np.prod(shape))
-        pieces.append((Fragment(name, "weight", 0, count, at), torch.zeros(count)))
-        at += 4 * count
+        for kind in ("weight", *recipe.optimizer.states(shape, hidden=False)):
+            count = int(np.prod(shape))
+            values = 0.02 * torch.rand(count, generator=generator)
+            pieces.append((Fragment(name, kind, 0, count, at), values))
+            at += 4 * count
     entry = write_fragments(folder / "rank00000.bin", pieces)
     write_manifest(folder, shapes, [entry])
