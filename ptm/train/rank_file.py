@@ -19,11 +19,17 @@ from typing import Any, TextIO
 from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
 from ptm.files.kinds import RANK_FILES
 from ptm.files.ownership import remove_files
+from ptm.files.reading import FileContentError, read_text
 from ptm.files.writing import write_file
 
 FOLDER = "ranks"
 TRACES = "nccl_trace_rank_"
 """Prefix of the files that torch writes when an NCCL call times out."""
+_BUS_ERROR = (
+    ". A memory-mapped file was cut short while it was read, or its disk or network failed. "
+    "`ptm verify STORE` checks a store"
+)
+_STACKS_BYTES = 1 << 20
 _SECONDS = 2.0
 """Minimum interval between two updates within one phase."""
 
@@ -65,8 +71,10 @@ class RankFile:
             faulthandler.disable()
             self._stacks.close()
             stacks = self._path.with_suffix(".stacks")
-            if not stacks.stat().st_size:
-                stacks.unlink()
+            # The run folder may have been moved.
+            with suppress(OSError):
+                if not stacks.stat().st_size:
+                    stacks.unlink()
 
     def note(self, phase: str, step: int) -> None:
         """Record the phase and step; at most once every two seconds within one phase."""
@@ -95,6 +103,20 @@ class RankFile:
         text = json.dumps({**self._identity, "time": time.time(), **fields})
         with suppress(OSError):
             write_file(self._path, text)
+
+
+def previous_crash(run: Path) -> str | None:
+    """How a rank of the last start crashed, as a sentence; None if none did, or it is not known."""
+    for path in sorted((run / FOLDER).glob("rank*.stacks")):
+        try:
+            first, _, _ = read_text(path, limit=_STACKS_BYTES).partition("\n")
+        except (OSError, FileContentError):
+            continue
+        if first.startswith("Fatal Python error: "):
+            what = first.removeprefix("Fatal Python error: ")
+            cause = _BUS_ERROR if what.startswith("Bus error") else ""
+            return f"the last start of this run ended with a crash of {path.stem}: {what}{cause}"
+    return None
 
 
 def clear_rank_files(run: Path) -> None:

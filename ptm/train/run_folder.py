@@ -34,7 +34,7 @@ from ptm.recipe.saved_files import (
     read_recipe_data,
 )
 from ptm.text.tokenizers.files import copy_files
-from ptm.train.rank_file import clear_rank_files
+from ptm.train.rank_file import clear_rank_files, previous_crash
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +132,9 @@ class RunFolder:
 
     def _clear_leftovers(self) -> None:
         """Remove files of earlier starts. A file that cannot be removed does not stop the start."""
+        crash = previous_crash(self.path)
+        if crash is not None:
+            logger.warning("%s", crash)
         try:
             self.stop_file.unlink(missing_ok=True)
             clear_rank_files(self.path)
@@ -179,6 +182,9 @@ class RunFolder:
         have no marker, but a lock file.
         """
         if not self.path.is_dir() or self._lock_file.is_file() or read_marker(self.path):
+            return
+        # A run of an earlier version that was copied without its lock file.
+        if (self.path / "recipe.yaml").is_file() and self.checkpoints.is_dir():
             return
         foreign = next((name for name in _WRITTEN if os.path.lexists(self.path / name)), None)
         if foreign is not None:
@@ -296,7 +302,10 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise UserError(f"{folder}: cannot create the run folder: {error.strerror}.") from error
+        number = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno or 0
+        raise UserError(
+            f"{folder}: cannot create the run folder: {os.strerror(number)}."
+        ) from error
     try:
         # Without locks on folders (NFS), the lock file in the run folder remains.
         with suppress(OSError):

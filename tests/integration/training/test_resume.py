@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
+from ptm.files.kinds import MARKER
 from tests.support.covers import by_default
 from tests.support.faults import Killed, fill_the_disk, kill_at_sync
 from tests.support.small_runs import Calm, Runs
@@ -219,6 +220,7 @@ def test_a_store_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     manifest = json.loads((other / "store.json").read_text())
     manifest["shards"] = manifest["shards"][:-1]
     (other / "store.json").write_text(json.dumps(manifest))
+    (other / MARKER).unlink()
     with pytest.raises(UserError, match="was trained on other data"):
         runs.train("moved")
 
