@@ -7,12 +7,11 @@ depth of nesting.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -63,19 +62,6 @@ def read_text(path: Path, *, limit: int) -> str:
 def read_json(path: Path, model: type[M], *, limit: int) -> M:
     """Return a JSON file as an instance of `model`. Raises OSError or FileContentError."""
     return parse_json(read_bytes(path, limit=limit), model)
-
-
-def read_json_object(path: Path, *, limit: int) -> dict[str, Any]:
-    """Return a JSON object whose keys are not known here. Raises OSError or FileContentError."""
-    try:
-        found = json.loads(read_text(path, limit=limit))
-    except FileContentError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FileContentError(f"it is not valid JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise FileContentError("it is not a JSON object")
-    return found
 
 
 def parse_json(content: bytes | str, model: type[M]) -> M:

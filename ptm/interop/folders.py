@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +20,6 @@ from ptm.files.ownership import (
     remove_folder,
     temporary_target,
 )
-from ptm.files.reading import MEGABYTE, FileContentError, read_json_object, reason_of
-
-_CONFIG_BYTES = 16 * MEGABYTE
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +71,11 @@ def check_absent(out: Path) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """Return the parsed config. Raises UserError if it cannot be read or is not a JSON object."""
     try:
-        return read_json_object(path, limit=_CONFIG_BYTES)
-    except (OSError, FileContentError) as error:
-        raise UserError(f"{path}: the file is not a model config: {reason_of(error)}.") from error
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: the file is not a model config, which is a JSON object.")
+    return config

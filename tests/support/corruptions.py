@@ -43,7 +43,7 @@ WAIT_SECONDS = 60.0
 """Limit of the time on the clock, for a machine that is busy with other tests."""
 MEMORY_KB = 10**6
 _HUGE = 3 * 10**9
-_NAMING = ("damaged", "differs from the manifest", "are left out")
+_NAMING = ("damaged", "differs from", "bytes instead of", "cannot be read", "are left out")
 """Words of warnings that name a damage."""
 
 

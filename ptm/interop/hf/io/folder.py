@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.files.reading import MEGABYTE, FileContentError, open_regular, read_json_object
 from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
@@ -21,7 +21,6 @@ from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.weight_checks import check_finite
 from ptm.recipe import ModelRecipe
 
-_INDEX_BYTES = 64 * MEGABYTE
 _WORDS = "word_embedding.weight"
 
 
@@ -151,11 +150,10 @@ class HuggingFaceFolder:
 def _shards(index: Path) -> list[Path]:
     """The weight files that an index names. Raises UserError for a file outside its folder."""
     try:
-        found = read_json_object(index, limit=_INDEX_BYTES)
-        names = sorted(set(found["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         # Check names, not resolved paths: in the Hub's cache files are links out of the folder.
         beyond = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{index}: the file is damaged ({error}).") from error
     if beyond:
         raise UserError(
@@ -170,7 +168,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises UserError if the file is damaged, is not a file of tensors, or contains code.
     """
     try:
-        open_regular(path).close()
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -180,7 +177,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "lfs pull`."
             )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, FileContentError, SafetensorError, RuntimeError, EOFError) as error:
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         raise UserError(f"{path}: the weights cannot be read ({error}).") from error
     except pickle.UnpicklingError as error:
         raise UserError(

@@ -14,7 +14,6 @@ import tokenizers
 from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
-from ptm.files.reading import MEGABYTE, FileContentError, read_json_object, reason_of
 from ptm.interop.hf.io.numbering import sentencepiece_ids
 from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.interop.hf.io.tokenizer_json import TokenizerJson
@@ -26,7 +25,6 @@ _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", 
 _WORD_LIST_TYPES = ("wordpiece", "char", "space")
 _END_OF_WORD = "</w>"
 _MODELS = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "sentencepiece"}
-_FILE_BYTES = 256 * MEGABYTE
 _UER_SENTINEL = re.compile(r"^extra(\d+)$", re.MULTILINE)
 _EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 _PROBES = (
@@ -258,9 +256,10 @@ class HuggingFaceTokenizer:
         if not path.exists():
             return {}
         try:
-            return read_json_object(path, limit=_FILE_BYTES)
-        except (OSError, FileContentError) as error:
-            raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: the file is not valid JSON ({error}).") from error
+        return content if isinstance(content, dict) else {}
 
 
 def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:
