@@ -46,8 +46,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/ptm train $(RECIPE)
 	$(BIN)/ptm evaluate $(RUN)
 	$(BIN)/ptm report $(RUN)
-	rm -rf $(RUN)/export
-	$(BIN)/ptm export $(RUN) $(RUN)/export --to hf
+	test -e $(RUN)/export || $(BIN)/ptm export $(RUN) $(RUN)/export --to hf
 	$(BIN)/python recipes/quickstart/try_probes.py $(RUN)/export
 	@echo
 	@echo "the run:    $(RUN)"
@@ -80,4 +79,5 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py
 
 clean:
+	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "make: $(VENV) is not a virtual environment and is not removed"; exit 2; }
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

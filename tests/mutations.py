@@ -32,6 +32,36 @@ class Mutation:
 
 
 MUTATIONS = {
+    "a file of the user does not protect a folder": Mutation(
+        "ptm/files/ownership.py",
+        "if not _is_known(entry, inside, kind):",
+        "if entry.is_symlink() and not _is_known(entry, inside, kind):",
+        ("tests/unit/files/test_ownership.py",),
+    ),
+    "links are removed with a folder": Mutation(
+        "ptm/files/ownership.py",
+        "return kind.links.fullmatch(inside) is not None",
+        "return True",
+        ("tests/unit/files/test_ownership.py",),
+    ),
+    "a store in use is replaced": Mutation(
+        "ptm/store/format.py",
+        "    except BlockingIOError:\n        return True\n",
+        "    except BlockingIOError:\n        return False\n",
+        ("tests/unit/store/test_changes.py",),
+    ),
+    "a shard that was cut short is read": Mutation(
+        "ptm/store/shards.py",
+        "        self._check_size(found.st_size)\n        if found.st_mtime_ns",
+        "        if found.st_mtime_ns",
+        ("tests/unit/store/test_changes.py -k cut_short",),
+    ),
+    "the lock of a run folder is released over its rename": Mutation(
+        "ptm/train/run_folder.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX)\n        yield",
+        "            pass\n        yield",
+        ("tests/integration/training/test_own_files.py -k fresh_starts",),
+    ),
     "a pipeline's loss is not scaled by its data ranks": Mutation(
         "ptm/engines/pipeline.py",
         "return loss * (self._batch.accumulation * self._batch.ranks)",
@@ -105,9 +135,9 @@ MUTATIONS = {
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
     "a resume keeps reports past its checkpoint": Mutation(
-        "ptm/train/run_folder.py",
-        'if json.loads(line)["step"] <= step:',
-        'if json.loads(line)["step"] >= 0:',
+        "ptm/recipe/saved_files.py",
+        "if parse_json(line, _Event).step <= step:",
+        "if parse_json(line, _Event).step >= 0:",
         ("tests/integration/training/test_resume.py -k killed_run",),
     ),
     "the loss scale of fp16 is not restored": Mutation(
@@ -124,7 +154,7 @@ MUTATIONS = {
     ),
     "a damaged checkpoint is not noticed": Mutation(
         "ptm/checkpoint/verification.py",
-        'if digest.hexdigest() != entry["blake2b"]:',
+        "if digest.hexdigest() != entry.blake2b:",
         'if digest.hexdigest() == "":',
         ("tests/integration/training/test_resume.py -k damaged_checkpoint",),
     ),

@@ -8,30 +8,51 @@ a checkpoint of any other. Why not torch.distributed.checkpoint: see `ptm.checkp
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
-from ptm.checkpoint.verification import DamagedCheckpointError, digest_of, verify_file
+from ptm.checkpoint.manifest import WEIGHT, FormatNumber, Heading, Manifest, RunState
+from ptm.checkpoint.verification import (
+    DamagedCheckpointError,
+    check_fragments,
+    digest_of,
+    verify_file,
+)
 from ptm.errors import UserError
+from ptm.files.reading import (
+    MEGABYTE,
+    FileContentError,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_text,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+M = TypeVar("M", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST, RUN, LATEST, BEST = "manifest.json", "run.json", "latest", "best"
-WEIGHT = "weight"
-_NAME = re.compile(r"global_step(\d+)")
+
+_NAME = re.compile(r"global_step(\d{1,15})")
+_MANIFEST_BYTES = 64 * MEGABYTE
+_RUN_BYTES = 16 * MEGABYTE
+_POINTER_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -56,18 +77,44 @@ def checkpoint_folders(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
+def is_checkpoint_name(name: str) -> bool:
+    """Whether `name` is that of a checkpoint folder."""
+    return _NAME.fullmatch(name) is not None
+
+
 def step_of(folder: Path) -> int:
     """Return the step in a checkpoint folder's name."""
     return int(folder.name.removeprefix("global_step"))
 
 
-class Checkpoint:
-    """A checkpoint on disk, opened for reading by `Checkpoint.open`."""
+def read_pointer(folder: Path, name: str) -> str | None:
+    """Return the checkpoint that the file LATEST or BEST in `folder` names; None without the file.
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], run: dict[str, Any]) -> None:
+    Raises UserError if the file is damaged.
+    """
+    try:
+        found = read_text(folder / name, limit=_POINTER_BYTES).strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, FileContentError) as error:
+        raise UserError(f"{folder / name}: the file is damaged: {reason_of(error)}.") from error
+    if not _NAME.fullmatch(found):
+        raise UserError(f"{folder / name}: the file is damaged: it names no checkpoint.")
+    return found
+
+
+class Checkpoint:
+    """A checkpoint on disk, opened for reading by `Checkpoint.open`.
+
+    Its state files stay open from their first use on, or from `hold` on: a checkpoint that is
+    removed meanwhile can then still be read.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, run: RunState) -> None:
         self.folder = folder
-        self.run = run
+        self.run: dict[str, Any] = run.model_dump()
         self._manifest = manifest
+        self._files: dict[str, BinaryIO] = {}
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Checkpoint:
@@ -76,56 +123,57 @@ class Checkpoint:
         Raises DamagedCheckpointError for a missing or damaged file, UserError for a checkpoint of
         a later format version.
         """
-        try:
-            first, _, text = (folder / MANIFEST).read_text(encoding="utf-8").partition("\n")
-            if json.loads(first)["blake2b"] != digest_of(text.encode()):
-                raise DamagedCheckpointError(
-                    f"{folder / MANIFEST}: the file differs from its own checksum"
-                )
-            manifest = json.loads(text)
-            run_text = (folder / RUN).read_bytes()
-        except OSError as error:
-            name = Path(error.filename or folder).name
+        first, _, text = _content(folder / MANIFEST, _MANIFEST_BYTES).partition(b"\n")
+        if _parsed(folder / MANIFEST, first, Heading).blake2b != digest_of(text):
             raise DamagedCheckpointError(
-                f"{folder}: {name} cannot be read ({error.strerror})"
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedCheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
-        if manifest["format"] > FORMAT:
+                f"{folder / MANIFEST}: the file differs from its own checksum"
+            )
+        number = _parsed(folder / MANIFEST, text, FormatNumber).format
+        if number > FORMAT:
             raise UserError(
                 f"{folder}: the checkpoint was written by a later version of ptm (its format: "
-                f"{manifest['format']}; this version reads formats up to {FORMAT}). Install that "
+                f"{number}; this version reads formats up to {FORMAT}). Install that "
                 "version, or start from scratch with --fresh."
             )
-        if digest_of(run_text) != manifest["run"]:
+        manifest = _parsed(folder / MANIFEST, text, Manifest)
+        problem = check_fragments(manifest)
+        if problem is not None:
+            raise DamagedCheckpointError(f"{folder / MANIFEST}: {problem}")
+        run_text = _content(folder / RUN, _RUN_BYTES)
+        if digest_of(run_text) != manifest.run:
             raise DamagedCheckpointError(f"{folder / RUN}: the checksum differs from the manifest")
-        checkpoint = cls(folder, manifest, json.loads(run_text))
+        checkpoint = cls(folder, manifest, _parsed(folder / RUN, run_text, RunState))
         if verify:
             checkpoint.verify()
         return checkpoint
+
+    def hold(self) -> None:
+        """Open all state files. Raises DamagedCheckpointError if one cannot be opened."""
+        for name in self.files:
+            self._file(name)
 
     def verify(self, part: int = 0, parts: int = 1) -> None:
         """Check the state files `part`, `part + parts`, ...: all of them by default.
 
         Raises DamagedCheckpointError.
         """
-        for entry in self._manifest["files"][part::parts]:
-            verify_file(self.folder / entry["file"], entry)
+        for entry in self._manifest.files[part::parts]:
+            verify_file(self.folder / entry.file, self._file(entry.file), entry)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all ranks' state files, including files that this host does not have."""
-        return tuple(entry["file"] for entry in self._manifest["files"])
+        return tuple(entry.file for entry in self._manifest.files)
 
     def whole_files(self) -> list[str]:
         """Return the names of the state files that exist here and match their checksums."""
         whole = []
-        for entry in self._manifest["files"]:
+        for entry in self._manifest.files:
             try:
-                verify_file(self.folder / entry["file"], entry)
+                verify_file(self.folder / entry.file, self._file(entry.file), entry)
             except DamagedCheckpointError:
                 continue
-            whole.append(entry["file"])
+            whole.append(entry.file)
         return whole
 
     @property
@@ -136,31 +184,39 @@ class Checkpoint:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter by canonical name."""
-        return {name: tuple(shape) for name, shape in self._manifest["parameters"].items()}
+        return {name: tuple(shape) for name, shape in self._manifest.parameters.items()}
 
     @cached_property
     def fragments(self) -> dict[tuple[str, str], list[tuple[Fragment, str]]]:
         """(parameter, kind) -> its fragments by start, each with the name of its file."""
         found: defaultdict[tuple[str, str], list[tuple[Fragment, str]]] = defaultdict(list)
-        for entry in self._manifest["files"]:
-            for data in entry["fragments"]:
-                fragment = Fragment(**data)
-                found[fragment.name, fragment.kind].append((fragment, entry["file"]))
+        for entry in self._manifest.files:
+            for data in entry.fragments:
+                fragment = Fragment(**dict(data))
+                found[fragment.name, fragment.kind].append((fragment, entry.file))
         for pieces in found.values():
             pieces.sort(key=lambda piece: piece[0].start)
         return found
 
     def values(self, name: str, kind: str, start: int, count: int) -> Tensor:
-        """Return `count` values of `kind` from `start`, flat, fp32, joined from fragments."""
-        parts = []
-        for fragment, file in self.fragments[name, kind]:
+        """Return `count` values of `kind` from `start`, flat, fp32, joined from fragments.
+
+        Raises UserError if the checkpoint does not hold them.
+        """
+        values = np.empty(count, np.float32)
+        filled = 0
+        for fragment, file in self.fragments.get((name, kind), ()):
             first = max(start, fragment.start)
             last = min(start + count, fragment.start + fragment.count)
             if first < last:
                 at = fragment.at + 4 * (first - fragment.start)
-                parts.append(np.memmap(self.folder / file, np.float32, "r", at, (last - first,)))
-        values = np.concatenate(parts) if parts else np.empty(0, np.float32)
-        assert values.size == count, f"{self.folder}: {name} has gaps"
+                self._read_into(values[first - start : last - start], file, at)
+                filled += last - first
+        if filled != count:
+            raise UserError(
+                f"{self.folder}: the checkpoint holds {filled} instead of {count} values of {name} "
+                f"({kind}). Start from scratch with --fresh."
+            )
         import torch
 
         return torch.from_numpy(values)
@@ -168,7 +224,47 @@ class Checkpoint:
     def weights(self, name: str) -> Tensor:
         """Return a whole parameter, fp32."""
         shape = self.shapes[name]
-        return self.values(name, WEIGHT, 0, int(np.prod(shape))).view(shape)
+        return self.values(name, WEIGHT, 0, int(np.prod(shape, dtype=np.int64))).view(shape)
+
+    def _file(self, name: str) -> BinaryIO:
+        """The opened state file `name`."""
+        if name not in self._files:
+            path = self.folder / name
+            try:
+                self._files[name] = open_regular(path)
+            except (OSError, FileContentError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise DamagedCheckpointError(f"{path}: cannot be read ({reason})") from error
+        return self._files[name]
+
+    def _read_into(self, values: np.ndarray[Any, Any], name: str, at: int) -> None:
+        """Fill `values` from byte `at` of a state file.
+
+        Read, not memory-mapped: a file that was cut short would end the process with SIGBUS.
+        """
+        file, buffer = self._file(name), memoryview(values.data).cast("B")
+        while buffer:
+            count = os.preadv(file.fileno(), [buffer], at)
+            if count == 0:
+                raise UserError(f"{self.folder / name}: the file was cut short while it was read.")
+            buffer, at = buffer[count:], at + count
+
+
+def _content(path: Path, limit: int) -> bytes:
+    try:
+        return read_bytes(path, limit=limit)
+    except (OSError, FileContentError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DamagedCheckpointError(
+            f"{path.parent}: {path.name} cannot be read ({reason})"
+        ) from error
+
+
+def _parsed(path: Path, content: bytes, model: type[M]) -> M:
+    try:
+        return parse_json(content, model)
+    except FileContentError as error:
+        raise DamagedCheckpointError(f"{path}: damaged ({error})") from error
 
 
 def damage_of(folder: Path, part: int = 0, parts: int = 1) -> str | None:
@@ -180,24 +276,38 @@ def damage_of(folder: Path, part: int = 0, parts: int = 1) -> str | None:
     return None
 
 
+def open_held(folder: Path) -> Checkpoint:
+    """Open a checkpoint with all its state files, then verify it.
+
+    It stays readable if the training that wrote it removes it meanwhile. Raises
+    DamagedCheckpointError, and UserError for a later format.
+    """
+    checkpoint = Checkpoint.open(folder, verify=False)
+    checkpoint.hold()
+    checkpoint.verify()
+    return checkpoint
+
+
 def newest_checkpoint(
     folder: Path,
     names: Sequence[str] | None = None,
-    problem: Callable[[Path], str | None] = damage_of,
+    open_checkpoint: Callable[[Path], Checkpoint] = open_held,
 ) -> Checkpoint | None:
     """Return the newest undamaged checkpoint in `folder`; None if it has no checkpoints.
 
-    `names`: the checkpoints to try, newest first (default: all in `folder`). `problem`: returns why
-    one is damaged, or None. Damaged checkpoints are logged and skipped. Raises UserError if all
-    are damaged.
+    `names`: the checkpoints to try, newest first (default: all in `folder`). `open_checkpoint`
+    raises DamagedCheckpointError for a damaged one. Damaged checkpoints are logged and skipped, and
+    those that a training removes meanwhile are skipped. Raises UserError if all are damaged.
     """
     damaged = []
     for name in [path.name for path in checkpoint_folders(folder)] if names is None else names:
-        found = problem(folder / name)
-        if found is None:
-            return Checkpoint.open(folder / name, verify=False)
-        damaged.append(found)
-        logger.warning("damaged checkpoint skipped: %s", found)
+        try:
+            return open_checkpoint(folder / name)
+        except DamagedCheckpointError as error:
+            if not (folder / name).exists():
+                continue
+            damaged.append(str(error))
+            logger.warning("damaged checkpoint skipped: %s", error)
     if damaged:
         raise UserError(
             f"{folder}: all checkpoints are damaged ({'; '.join(damaged)}). `ptm train RECIPE "

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +17,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptm.checkpoint.format import BEST, FORMAT, MANIFEST, RUN, Fragment, checkpoint_folders, step_of
+from ptm.checkpoint.format import (
+    BEST,
+    FORMAT,
+    MANIFEST,
+    RUN,
+    Fragment,
+    checkpoint_folders,
+    is_checkpoint_name,
+    read_pointer,
+    step_of,
+)
 from ptm.checkpoint.verification import digest_of
+from ptm.errors import UserError
+from ptm.files.kinds import CHECKPOINT, CHECKPOINT_LEFTOVERS
+from ptm.files.ownership import (
+    check_removable,
+    remove_files,
+    remove_folder,
+    temporary_name,
+    temporary_target,
+)
+from ptm.files.writing import sync_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BEFORE = ".before"
-"""Suffix of a checkpoint while a new one of the same step replaces it."""
+logger = logging.getLogger(__name__)
+
+_BEFORE, _PARTIAL = ".before", ".partial"
+"""Suffixes of a checkpoint while a new one of the same step replaces it, and of one that is being
+written or removed."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +93,28 @@ def write_manifest(
     sync_folder(aside)
 
 
-def remove_old_checkpoints(folder: Path, keeping: Retention) -> None:
-    """Remove checkpoints that `keeping` does not keep.
+def remove_old_checkpoints(folder: Path, keeping: Retention) -> dict[str, str]:
+    """Remove checkpoints that `keeping` does not keep; return the reason for each that stays.
 
     Each is renamed before it is removed, so that no folder with a checkpoint's name is incomplete.
+    A checkpoint that holds a file of the user, or is a link, stays as it is.
     """
-    best = folder / BEST
-    kept = best.read_text(encoding="utf-8") if best.exists() else None
+    try:
+        kept = read_pointer(folder, BEST)
+    except UserError as error:
+        return {BEST: str(error)}
+    problems = {}
     for path in checkpoint_folders(folder)[keeping.newest :]:
         if path.name == kept or (keeping.every and step_of(path) % keeping.every == 0):
             continue
-        doomed = path.with_name(f"{path.name}.partial")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+        try:
+            check_removable(path, CHECKPOINT)
+            doomed = temporary_name(path, _PARTIAL)
+            path.rename(doomed)
+            remove_folder(doomed, CHECKPOINT)
+        except (OSError, UserError) as error:
+            problems[path.name] = str(error)
+    return problems
 
 
 def replace_folder(aside: Path, target: Path) -> None:
@@ -91,20 +122,46 @@ def replace_folder(aside: Path, target: Path) -> None:
 
     The old one is renamed first, so that the old or the new one exists at any time.
     """
-    before = target.with_suffix(_BEFORE)
-    if target.exists():
+    before = None
+    if target.exists() or target.is_symlink():
+        before = temporary_name(target, _BEFORE)
         target.rename(before)
     aside.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
+    if before is not None:
+        _remove_leftover(before)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed save left in `folder`; restore a checkpoint it was about to replace."""
-    for path in folder.glob(f"*{_BEFORE}"):
+    """Remove what a killed save left in `folder`; restore a checkpoint it was about to replace.
+
+    What cannot be removed, or holds files of the user, stays and is named in a warning.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            target = _leftover_of(path, _BEFORE)
+            if target is not None and not target.exists():
+                path.rename(target)
+            elif target is not None or _leftover_of(path, _PARTIAL) is not None:
+                _remove_leftover(path)
+        remove_files(folder, CHECKPOINT_LEFTOVERS)
+    except OSError as error:
+        logger.warning("what an earlier save left cannot be removed: %s", error)
+
+
+def _leftover_of(path: Path, suffix: str) -> Path | None:
+    """The checkpoint of which `path` is a leftover with `suffix`, or None for other names."""
+    # Earlier versions wrote names without the random part.
+    target = temporary_target(path, suffix)
+    if target is None and path.suffix == suffix:
         target = path.with_suffix("")
-        shutil.rmtree(path) if target.exists() else path.rename(target)
-    for path in folder.glob("*.partial"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return target if target is not None and is_checkpoint_name(target.name) else None
+
+
+def _remove_leftover(path: Path) -> None:
+    try:
+        remove_folder(path, CHECKPOINT)
+    except (OSError, UserError) as error:
+        logger.warning("what an earlier save left cannot be removed: %s", error)
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -113,20 +170,3 @@ def write_synced(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Replace a small file atomically: it has the old or the new content at any time."""
-    aside = path.with_name(path.name + ".partial")
-    write_synced(aside, text)
-    aside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync a folder, so that renames in it survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

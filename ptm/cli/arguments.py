@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
-from ptm.user_files import read_lines
+from ptm.files.user_files import read_lines
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
@@ -34,6 +34,15 @@ def add_fresh(parser: argparse.ArgumentParser) -> None:
     """Add --fresh of a training."""
     parser.add_argument(
         "--fresh", action="store_true", help="rename an existing run and start from scratch"
+    )
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Add --verify of a training."""
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="verify the checksums of stores over 1 GB whole, instead of 1 GB of each",
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,13 +22,17 @@ from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.offload import offload_folders
 from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
 from ptm.engines.teachers import Teachers
-from ptm.errors import TrainingError
+from ptm.errors import TrainingError, UserError
+from ptm.files.kinds import OFFLOAD
+from ptm.files.ownership import remove_folder
 from ptm.loading.batches import StepBatch
 from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock
 from ptm.rng import seed_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,12 @@ class Engine(ABC):
         if self._folders:
             barrier(self._ranks)
         for folder in self._folders if self._ranks.is_local_main else ():
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                remove_folder(folder, OFFLOAD)
+            except FileNotFoundError:
+                continue
+            except (OSError, UserError) as error:
+                logger.warning("the files of NVMe offload stay on disk: %s", error)
 
     def train_step(
         self,

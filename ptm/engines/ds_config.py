@@ -15,9 +15,9 @@ import ptm
 from ptm.components.optimizers import Optimizer
 from ptm.engines.offload import check_offload, with_run_folders
 from ptm.errors import UserError, nearest
+from ptm.files.user_files import read_json
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
-from ptm.user_files import read_json
 
 _KNOWN_KEYS = Path(__file__).with_name("ds_keys.json")
 # Keys of the JSON that set what the recipe owns -> the recipe key.

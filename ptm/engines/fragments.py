@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptm.checkpoint.format import WEIGHT
+from ptm.checkpoint.manifest import WEIGHT
 from ptm.engines.deepspeed import gather_for_writing
 from ptm.engines.ranks import Ranks
 from ptm.model.initial_weights import InitialWeights

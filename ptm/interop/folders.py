@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
-import shutil
+import glob
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from ptm.errors import UserError
-from ptm.user_files import read_json
+from ptm.files.kinds import MARKER, NEW_FOLDER
+from ptm.files.ownership import (
+    make_temporary_folder,
+    read_marker,
+    remove_folder,
+    temporary_target,
+)
+from ptm.files.user_files import read_json
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill; rename it to `out` on success, delete it on failure.
+    """Yield a new folder to fill; rename it to `out` on success, remove it on failure.
 
     Raises UserError if `out` exists or cannot be written.
     """
     check_absent(out)
-    aside = out.with_name(f"{out.name}.partial")
+    _report_leftovers(out)
+    aside = None
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside = make_temporary_folder(out, NEW_FOLDER)
         yield aside
+        # Renaming onto an empty folder would replace it.
+        check_absent(out)
+        (aside / MARKER).unlink()
         aside.rename(out)
+        aside = None
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{out}: cannot be written: {reason}.") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            with suppress(OSError, UserError):
+                remove_folder(aside, NEW_FOLDER)
+
+
+def _report_leftovers(out: Path) -> None:
+    """Name the folders that killed commands left beside `out`; they are not removed."""
+    for path in sorted(out.parent.glob(f"{glob.escape(out.name)}.*.partial")):
+        with suppress(UserError):
+            if temporary_target(path) == out and read_marker(path) is not None:
+                logger.warning(
+                    "%s was left by a command that was killed, or another command is writing it "
+                    "now. Remove it if no command is.",
+                    path,
+                )
 
 
 def check_absent(out: Path) -> None:
     """Raise UserError if `out` exists. Call it before any expensive work."""
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UserError(f"{out}: already exists. Give another folder or remove this one.")
 
 

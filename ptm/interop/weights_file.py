@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.user_files import open_file
+from ptm.files.user_files import open_file
 
 _MOST_SHARING = 64
 """Times that the tensors may exceed the file together; tied weights and shared layers do."""

@@ -33,6 +33,7 @@ class Options:
     recipe: str
     overrides: Sequence[str] = ()
     fresh: bool = False
+    verify: bool = False
     hostfile: str | None = None
     num_gpus: int | None = None
     include: str = ""
@@ -156,7 +157,9 @@ def launcher_command(options: Options, target: Target, *, address: str, port: in
         words += [f"--exclude={options.exclude}"] if options.exclude else []
         words += ["--master_addr", address]
     words += ["--master_port", str(port), *_program()]
-    rest = [options.recipe, *options.overrides, *(["--fresh"] if options.fresh else [])]
+    flags = {"--fresh": options.fresh, "--verify": options.verify}
+    given = [flag for flag, is_given in flags.items() if is_given]
+    rest = [options.recipe, *options.overrides, *given]
     if not target.local:
         # The shells of the other hosts would split or expand these arguments, and the folder.
         rest = [encode_arguments(rest, folder=Path.cwd())]

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_json, read_lines
 from ptm.limits import MOST_HOSTFILE_BYTES
-from ptm.user_files import read_json, read_lines
 
 logger = logging.getLogger(__name__)
 

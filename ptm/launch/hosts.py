@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ptm.errors import UserError, nearest
+from ptm.files.user_files import read_lines
 from ptm.limits import MOST_HOSTFILE_BYTES, MOST_RANKS, MOST_SLOTS
-from ptm.user_files import read_lines
 
 Slots = dict[str, list[int]]
 """Host -> indexes of the slots to use, with hosts in rank order."""

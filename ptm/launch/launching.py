@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ptm.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED, UserError
+from ptm.files.kinds import LAUNCH_FOLDER
+from ptm.files.ownership import remove_folder
 from ptm.launch.causes import processes_killed_for_memory
 from ptm.launch.command import Options
 from ptm.launch.environment import (
@@ -154,7 +156,8 @@ class _Launching:
         self._watch.close()
         self._remove_sent()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError, UserError):
+                remove_folder(self._folder, LAUNCH_FOLDER)
 
     def _environment(self) -> dict[str, str]:
         """The environment of DeepSpeed's launcher; for other hosts, also send them the secrets."""

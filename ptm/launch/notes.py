@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_bytes, read_text
 from ptm.launch.shell import run_on_hosts
-from ptm.user_files import read_bytes, read_text
 
 FOLDER = "ranks"
 _ENDED = "ended"

@@ -186,6 +186,7 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> Packed
     Raises UserError if the store does not fit the recipe.
     """
     store = open_store(recipe, tokenizer, split=split)
+    store.hold()
     vocabularies = vocabularies_of(recipe, tokenizer)
     rows = PackedDataset(
         store=store,

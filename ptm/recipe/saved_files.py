@@ -2,31 +2,124 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
+from ptm.files.reading import (
+    MEGABYTE,
+    FileContentError,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_json_lines,
+    read_text,
+    reason_of,
+)
 from ptm.recipe.former_keys import convert, take_format
 from ptm.text.tokenizers.files import block_with_copies
 
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
 """The folders of a run (or an import) that hold copies of its tokenizers' files."""
-WEIGHTS, RECIPE = "weights.safetensors", "recipe.yaml"
+WEIGHTS, RECIPE, EVENTS = "weights.safetensors", "recipe.yaml", "events.jsonl"
+_RECIPE_BYTES = MEGABYTE
+_LINES_BYTES = 128 * MEGABYTE
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsRecord(BaseModel):
+    """A line of metrics.jsonl. Further keys are metrics, which depend on the objective."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float | None]
+
+    step: int = Field(ge=0)
+    split: str = Field(min_length=1, max_length=200)
+    epoch: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    examples: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    loss: float | None
+
+
+class _Event(BaseModel):
+    """A line of events.jsonl, as far as it is read back."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: int
+
+
+class Environment(BaseModel):
+    """environment.json: where a run was trained."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    time: str
+    hosts: dict[str, int]
+    processors: int | None
+    python: str
+    versions: dict[str, str]
+    git_commit: str | None
+    data_fingerprint: str
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of a run's metrics.jsonl; a line that a kill left incomplete is skipped."""
+    """The records of a run's metrics.jsonl; a last line that a kill left incomplete is skipped.
+
+    Raises UserError for any other line that is damaged.
+    """
     path = run / "metrics.jsonl"
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
+    try:
+        for number, line in read_json_lines(path, MetricsRecord, limit=_LINES_BYTES):
+            if isinstance(line, FileContentError):
+                raise UserError(f"{path}:{number}: the line is damaged ({line}). Remove it.")
+            records.append(line.model_dump())
+    except FileNotFoundError:
+        return []
+    except (OSError, FileContentError) as error:
+        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
     return records
+
+
+def lines_up_to(path: Path, step: int) -> list[str]:
+    """The lines of metrics.jsonl or events.jsonl up to `step`; damaged ones are left out and
+    logged.
+
+    Raises UserError if the file cannot be read.
+    """
+    kept, damaged = [], []
+    try:
+        text = read_bytes(path, limit=_LINES_BYTES).decode("utf-8", errors="replace")
+        *lines, _unfinished = text.split("\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                if parse_json(line, _Event).step <= step:
+                    kept.append(line)
+            except FileContentError:
+                damaged.append(str(number))
+    except (OSError, FileContentError) as error:
+        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
+    if damaged:
+        logger.warning("%s: damaged lines are left out: %s", path, ", ".join(damaged[:10]))
+    return kept
+
+
+def read_environment(run: Path) -> Environment | None:
+    """The environment.json of a run, or None without one. Raises UserError if it is damaged."""
+    path = run / "environment.json"
+    try:
+        return read_json(path, Environment, limit=MEGABYTE)
+    except FileNotFoundError:
+        return None
+    except (OSError, FileContentError) as error:
+        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
 
 
 def read_recipe_data(path: Path) -> dict[str, Any]:
@@ -35,12 +128,18 @@ def read_recipe_data(path: Path) -> dict[str, Any]:
     Raises UserError if the file is missing or damaged.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: the file is damaged ({error}).") from error
-    if not isinstance(data, dict):
+        data = yaml.safe_load(read_text(path, limit=_RECIPE_BYTES))
+    except (OSError, FileContentError) as error:
+        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: the file is damaged ({_one_line(error)}).") from error
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError(f"{path}: the file is damaged: it is not a recipe.")
     return convert(data, format_number=take_format(data, name=str(path)) or 1)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def with_own_tokenizers(data: dict[str, Any], folder: Path) -> dict[str, Any]:

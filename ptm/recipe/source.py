@@ -17,6 +17,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_text
 from ptm.limits import (
     LARGEST_INTEGER,
     MOST_RECIPE_ALIASES,
@@ -24,7 +25,6 @@ from ptm.limits import (
     MOST_RECIPE_DEPTH,
     MOST_RECIPE_VALUES,
 )
-from ptm.user_files import read_text
 
 Key = tuple[str | int, ...]
 

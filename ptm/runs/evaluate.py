@@ -21,6 +21,7 @@ from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan
 from ptm.recipe.data_block import metric_key
+from ptm.train.inputs import VERIFIED_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     )
     tokenizer = recipe.tokenizer.load()
     sets = open_evaluation_rows(recipe, tokenizer)
+    for rows in sets.values():
+        rows.store.verify(limit=VERIFIED_BYTES)
     vocabularies = vocabularies_of(recipe, tokenizer)
     plan = build_plan(
         recipe.model,

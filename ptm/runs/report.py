@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from ptm.errors import UserError
 from ptm.escaping import escaped_block
-from ptm.recipe.saved_files import read_metrics, read_recipe_data
+from ptm.recipe.saved_files import read_environment, read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")
@@ -72,12 +71,11 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
                 rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"
                 if others and first["step"] == 0 and _is_curve(key, first.get(key)):
                     rows[f"{split} {key.replace('_', ' ')}"] = f"{first[key]:.4f} → {value:.4f}"
-    written = run / "environment.json"
-    if written.exists():
-        environment = json.loads(written.read_text(encoding="utf-8"))
-        hosts = environment["hosts"].items()
+    environment = read_environment(run)
+    if environment is not None:
+        hosts = environment.hosts.items()
         rows["hosts"] = ", ".join(f"{host} ({ranks})" for host, ranks in hosts)
-        rows["versions"] = ", ".join(f"{k} {v}" for k, v in environment["versions"].items())
+        rows["versions"] = ", ".join(f"{k} {v}" for k, v in environment.versions.items())
     cells = "".join(
         f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items()
     )

@@ -1,32 +1,79 @@
-"""`ptm verify`: read all checkpoints of a run and report the damaged ones."""
+"""`ptm verify`: read all checkpoints of a run, or a token store, and report what is damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm.checkpoint.format import checkpoint_folders, damage_of
+from ptm.checkpoint.format import Checkpoint, checkpoint_folders
+from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.errors import UserError
+from ptm.model.build import build_plan
+from ptm.recipe import ModelRecipe, Recipe, recipe_from_data
+from ptm.recipe.saved_files import RECIPE, read_recipe_data, with_own_tokenizers
+from ptm.store.format import MANIFEST, TokenStore
 
 
 @dataclass(frozen=True)
-class CheckpointStatus:
-    """A checkpoint, and its problem, or None if it is whole."""
+class Verified:
+    """A checkpoint or a store, and its problem, or None if it is complete."""
 
     name: str
     problem: str | None
 
 
-def verify_checkpoints(run: Path) -> Iterator[CheckpointStatus]:
-    """Verify each checkpoint of `run`, the newest first. Raises UserError without any."""
-    if not run.is_dir():
-        raise UserError(f'"{run}" is not a folder. Give the folder of a run, runs/NAME.')
-    folders = checkpoint_folders(run / "checkpoints")
+def verify(path: Path) -> Iterator[Verified]:
+    """Verify the checkpoints of a run, the newest first, or a token store.
+
+    Raises UserError if `path` is neither, or a run without checkpoints.
+    """
+    if not path.is_dir():
+        raise UserError(f'"{path}" is not a folder. Give the folder of a run, runs/NAME.')
+    if (path / MANIFEST).exists():
+        yield _verified_store(path)
+        return
+    folders = checkpoint_folders(path / "checkpoints")
     if not folders:
-        raise UserError(f"{run}: the run has no checkpoint.")
+        raise UserError(f"{path}: the run has no checkpoint.")
+    shapes = _shapes(path)
     for folder in folders:
-        try:
-            yield CheckpointStatus(folder.name, damage_of(folder))
-        except UserError as error:
-            yield CheckpointStatus(folder.name, str(error))
+        yield Verified(folder.name, _problem(folder, shapes))
+
+
+def _verified_store(path: Path) -> Verified:
+    try:
+        TokenStore.open(path).verify()
+    except UserError as error:
+        return Verified(path.name, str(error))
+    return Verified(path.name, None)
+
+
+def _shapes(run: Path) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of all parameters of the run's model. Raises UserError if its recipe is damaged."""
+    data = with_own_tokenizers(read_recipe_data(run / RECIPE), run)
+    kind = Recipe if "train" in data else ModelRecipe
+    recipe = recipe_from_data(data, kind, name=str(run / RECIPE))
+    target = recipe.target_tokenizer
+    return build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=recipe.tokenizer.load().vocabulary.size,
+        target_vocabulary_size=(
+            target.load(key="target_tokenizer").vocabulary.size if target else None
+        ),
+    ).parameter_shapes
+
+
+def _problem(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Why a checkpoint is damaged or incomplete, or None."""
+    try:
+        found = Checkpoint.open(folder).shapes
+    except (DamagedCheckpointError, UserError) as error:
+        return str(error)
+    if found == dict(shapes):
+        return None
+    missing = sorted(shapes.keys() - found.keys())
+    if missing:
+        return f"{folder}: the checkpoint lacks {missing[0]} ({len(missing)} parameters)"
+    return f"{folder}: the checkpoint holds the parameters of another model than recipe.yaml"

@@ -9,14 +9,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
-from ptm.store.format import ShardInfo, document_hashes, shard_from_json, write_shard
+from ptm.errors import UserError
+from ptm.files.reading import MEGABYTE, FileContentError, parse_json_as, read_bytes
+from ptm.store.format import document_hashes, write_shard
+from ptm.store.shards import ShardFile, ShardInfo
 from ptm.text.corpus import Block, Layout, ParsedBlock, parse_block
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
@@ -114,6 +119,8 @@ def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
 @dataclass(frozen=True)
 class BlockCounts:
     """Counts of one block."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     file: int
     """Index of the file in the corpus."""
@@ -258,21 +265,37 @@ def write_block(
 
 def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, BlockCounts] | None:
     """The shard of `block` from a stopped run; None unless it is whole and of the same text."""
-    info_file = partial / f"{_shard_name(block)}.json"
-    if not info_file.exists():
+    try:
+        content = read_bytes(partial / f"{_shard_name(block)}.json", limit=MEGABYTE)
+        found = parse_json_as(content, _finished_type())
+    except (OSError, FileContentError):
+        # Not written yet, truncated by a power cut, or damaged: encode the block again.
+        return None
+    path = partial / found.shard.file
+    if found.block != _digest(block.data) or path.name != f"{_shard_name(block)}.bin":
         return None
     try:
-        data = json.loads(info_file.read_text(encoding="utf-8"))
-        shard = shard_from_json(data["shard"])
-    except (ValueError, KeyError, TypeError):
-        # Truncated by a power cut: encode the block again.
+        ShardFile(path, found.shard, store=partial).verify()
+    except UserError:
         return None
-    path = partial / shard.file
-    whole = path.exists() and path.stat().st_size == shard.bytes
-    if not whole or data["block"] != _digest(block.data):
-        return None
-    counts = data["counts"]
-    return shard, BlockCounts(**{**counts, "labels": tuple(counts.get("labels", ()))})
+    return found.shard, found.counts
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """SHARD.json: a finished shard of an unfinished store."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    shard: ShardInfo
+    counts: BlockCounts
+    block: str
+    """Checksum of the block's text."""
+
+
+@cache
+def _finished_type() -> TypeAdapter[_Finished]:
+    return TypeAdapter(_Finished)
 
 
 def _digest(data: bytes) -> str:

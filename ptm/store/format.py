@@ -11,63 +11,48 @@ Shape letters: T tokens, S sentences and D documents of the store; R ranges of t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import random
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ptm.arrays import I64, ragged_ranges
 from ptm.errors import UserError
+from ptm.files.kinds import MARKER
+from ptm.files.ownership import read_marker
+from ptm.files.reading import (
+    MEGABYTE,
+    FileContentError,
+    parse_json,
+    parse_json_as,
+    read_bytes,
+    reason_of,
+)
+from ptm.store.shards import Section, ShardFile, ShardInfo, allow_open_files, layout_problem
 
 FORMAT = 1
 MANIFEST = "store.json"
-
-
-# Sections of a shard, with offsets relative to the shard:
-# tokens: token ids, uint16 or uint32
-# sentence_ends: int64 per sentence, number of tokens up to its end
-# document_ends: int64 per document, number of sentences up to its end; a pair has two sentences
-# document_hashes: uint64 per document, hash of its token ids
-# labels: int32 per document, its class index (only with layout labelled)
-# word_starts: one bit per token, packed: whether the token starts a word (only with a segmenter)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Position of an array in a shard's file."""
-
-    name: str
-    dtype: str
-    count: int
-    """Number of items."""
-    offset: int
-    """Bytes from the start of the file."""
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """The manifest's entry of one shard."""
-
-    file: str
-    bytes: int
-    blake2b: str
-    """Checksum of the whole file, in hex."""
-    documents: int
-    sentences: int
-    tokens: int
-    sections: tuple[Section, ...]
+_MANIFEST_BYTES = 64 * MEGABYTE
+_SHARD_NAME = re.compile(r"shard-\d{5}-\d{6}\.bin")
 
 
 @dataclass(frozen=True)
 class StoreInfo:
     """The manifest of a store, `store.json`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     tokenizer: str
     """Fingerprint of the tokenizer."""
@@ -146,11 +131,6 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> ShardInfo:
     )
 
 
-def shard_from_json(data: Mapping[str, Any]) -> ShardInfo:
-    """Rebuild a `ShardInfo` from the output of `dataclasses.asdict`."""
-    return ShardInfo(**{**data, "sections": tuple(Section(**s) for s in data["sections"])})
-
-
 def write_manifest(folder: Path, info: StoreInfo) -> None:
     """Write `store.json` and sync it to disk."""
     data = asdict(info)
@@ -163,6 +143,52 @@ def write_manifest(folder: Path, info: StoreInfo) -> None:
         os.fsync(file.fileno())
 
 
+class _AnyFormat(BaseModel):
+    """The format number of a manifest of any version."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+
+
+@cache
+def _manifest_type() -> TypeAdapter[StoreInfo]:
+    return TypeAdapter(StoreInfo)
+
+
+def read_manifest(folder: Path) -> StoreInfo:
+    """Return the manifest of a store. Raises UserError if it is damaged or of another format."""
+    manifest = folder / MANIFEST
+    try:
+        content = read_bytes(manifest, limit=_MANIFEST_BYTES)
+        number = parse_json(content, _AnyFormat).format
+        if number != FORMAT:
+            raise UserError(
+                f"{manifest}: the store has format {number}, but this version of ptm "
+                f"reads format {FORMAT}. Remove {folder} and run `ptm preprocess RECIPE` again."
+            )
+        info = parse_json_as(content, _manifest_type())
+    except (OSError, FileContentError) as error:
+        raise _damaged(folder, reason_of(error)) from error
+    token_type = "<u2" if max(info.vocabulary_size, info.target_size) <= 2**16 else "<u4"
+    for shard in info.shards:
+        if not _SHARD_NAME.fullmatch(shard.file):
+            raise _damaged(folder, f"it names the file {json.dumps(shard.file)}")
+        problem = layout_problem(shard, token_type=token_type)
+        if problem is not None:
+            raise _damaged(folder, f"{shard.file}: {problem}")
+    if not info.shards or len({shard.file for shard in info.shards}) != len(info.shards):
+        raise _damaged(folder, "it names no shard, or one shard twice")
+    return info
+
+
+def _damaged(folder: Path, reason: str) -> UserError:
+    return UserError(
+        f"{folder / MANIFEST}: the file is damaged ({reason}). Remove {folder} and run `ptm "
+        "preprocess RECIPE` again."
+    )
+
+
 class TokenStore:
     """An opened store. All token positions are global, as if the shards were concatenated."""
 
@@ -172,7 +198,8 @@ class TokenStore:
         counts = [shard.tokens for shard in info.shards]
         # Global position of each shard's first token; the last entry is T.
         self._shard_starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self._maps: dict[tuple[int, str], NDArray[Any]] = {}
+        self._shards: dict[int, ShardFile] = {}
+        self._lock: BinaryIO | None = None
 
     @classmethod
     def open(cls, folder: str | Path, *, key: str = "data.store") -> TokenStore:
@@ -187,29 +214,14 @@ class TokenStore:
             raise UserError(
                 f'{key}: "{folder}" {what}. Create the store with `ptm preprocess RECIPE`.'
             )
-        try:
-            data = json.loads(manifest.read_text(encoding="utf-8"))
-            if data["format"] != FORMAT:
-                raise UserError(
-                    f"{manifest}: the store has format {data['format']}, but this version of ptm "
-                    f"reads format {FORMAT}. Remove {folder} and run `ptm preprocess RECIPE` "
-                    "again."
-                )
-            shards = tuple(shard_from_json(shard) for shard in data["shards"])
-            info = StoreInfo(**{**data, "shards": shards, "corpus": tuple(data["corpus"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{manifest}: the file is damaged ({error}). Remove {folder} and run `ptm "
-                "preprocess RECIPE` again."
-            ) from error
-        store = cls(folder, info)
+        store = cls(folder, read_manifest(folder))
         store._check_sizes()
         return store
 
     def _check_sizes(self) -> None:
         for shard in self.info.shards:
             path = self.folder / shard.file
-            found = path.stat().st_size if path.exists() else None
+            found = path.stat().st_size if path.is_file() else None
             if found != shard.bytes:
                 state = "the shard is missing" if found is None else f"the shard has {found} bytes"
                 raise UserError(
@@ -217,30 +229,70 @@ class TokenStore:
                     f"Remove {self.folder} and run `ptm preprocess RECIPE` again."
                 )
 
-    def verify(self) -> None:
-        """Verify the checksums of all shards. Raises UserError naming the first that differs."""
-        for shard in self.info.shards:
-            path = self.folder / shard.file
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-            if digest.hexdigest() != shard.blake2b:
+    def hold(self) -> None:
+        """Open all shards, and share a lock that `ptm preprocess --fresh` respects.
+
+        From now on the store that was opened is read, even if another one takes its place. Raises
+        UserError if a shard cannot be read.
+        """
+        if self._lock is None:
+            self._lock = share_lock(self.folder)
+        allow_open_files(len(self.info.shards))
+        for index in range(len(self.info.shards)):
+            self._shard(index)
+        if read_manifest(self.folder) != self.info:
+            raise UserError(
+                f"{self.folder}: the store was replaced while it was opened. Try again."
+            )
+
+    def verify(self, *, limit: int | None = None, part: int = 0, parts: int = 1) -> None:
+        """Verify the checksums of all shards. Raises UserError naming the first that differs.
+
+        `limit`: bytes to verify; of a larger store, shards are drawn at random. `part` of `parts`:
+        this process's share.
+        """
+        self.verify_manifest()
+        allow_open_files(len(self.info.shards))
+        mine = list(range(len(self.info.shards)))[part::parts]
+        if limit is not None and sum(shard.bytes for shard in self.info.shards) > limit:
+            random.SystemRandom().shuffle(mine)
+            sizes = np.cumsum([self.info.shards[index].bytes for index in mine])
+            mine = mine[: max(1, int((sizes <= limit // parts).sum()))]
+        for index in mine:
+            self._shard(index).verify()
+
+    def verify_manifest(self) -> None:
+        """Raise UserError if the manifest is not the one that was written with the store."""
+        marker = read_marker(self.folder)
+        content = read_bytes(self.folder / MANIFEST, limit=_MANIFEST_BYTES)
+        if marker is not None and marker.id != hashlib.blake2b(content, digest_size=16).hexdigest():
+            raise _damaged(self.folder, f"its checksum differs from that in {MARKER}")
+
+    def _shard(self, index: int) -> ShardFile:
+        if index not in self._shards:
+            info = self.info.shards[index]
+            self._shards[index] = ShardFile(self.folder / info.file, info, store=self.folder)
+        return self._shards[index]
+
+    def _section(self, index: int, name: str) -> NDArray[Any]:
+        """One section of a shard, memory-mapped, of a file that has not changed."""
+        shard = self._shard(index)
+        shard.check_unchanged()
+        return shard.section(name)
+
+    def _ends(self, index: int) -> tuple[I64, I64]:
+        """The ends of sentences (in tokens) and of documents (in sentences) of a shard."""
+        info = self.info.shards[index]
+        ends = []
+        for name, last in (("sentence_ends", info.tokens), ("document_ends", info.sentences)):
+            found = np.asarray(self._section(index, name))
+            if found[-1] != last or found[0] < 1 or (np.diff(found) < 1).any():
                 raise UserError(
-                    f"{path}: the checksum differs from the manifest. The store is damaged. "
+                    f"{self.folder / info.file}: {name} are not ascending. The store is damaged. "
                     f"Remove {self.folder} and run `ptm preprocess RECIPE` again."
                 )
-
-    def _section(self, shard: int, name: str) -> NDArray[Any]:
-        """Memory map of one section of a shard. An empty section cannot be mapped."""
-        if (shard, name) not in self._maps:
-            info = self.info.shards[shard]
-            section = next(s for s in info.sections if s.name == name)
-            path = self.folder / info.file
-            self._maps[shard, name] = (
-                np.memmap(path, section.dtype, "r", section.offset, (section.count,))
-                if section.count
-                else np.empty(0, section.dtype)
-            )
-        return self._maps[shard, name]
+            ends.append(found)
+        return ends[0], ends[1]
 
     def _concatenated(self, name: str) -> NDArray[Any]:
         return np.concatenate([self._section(i, name) for i in range(len(self.info.shards))])
@@ -250,9 +302,8 @@ class TokenStore:
         """Start (D, global) and length (D) in tokens per document."""
         starts, lengths = [], []
         for index in range(len(self.info.shards)):
-            sentence_ends = self._section(index, "sentence_ends")
-            last_sentence = np.asarray(self._section(index, "document_ends")) - 1
-            ends = np.asarray(sentence_ends)[last_sentence]
+            sentence_ends, document_ends = self._ends(index)
+            ends = sentence_ends[document_ends - 1]
             begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
             starts.append(begins + self._shard_starts[index])
             lengths.append(ends - begins)
@@ -263,11 +314,11 @@ class TokenStore:
         """Start (S, global) and length (S) in tokens per sentence; sentences per document (D)."""
         starts, lengths, counts = [], [], []
         for index in range(len(self.info.shards)):
-            ends = np.asarray(self._section(index, "sentence_ends"))
+            ends, document_ends = self._ends(index)
             begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
             starts.append(begins + self._shard_starts[index])
             lengths.append(ends - begins)
-            counts.append(np.diff(self._section(index, "document_ends"), prepend=0))
+            counts.append(np.diff(document_ends, prepend=0))
         return np.concatenate(starts), np.concatenate(lengths), np.concatenate(counts)
 
     @cached_property
@@ -325,6 +376,35 @@ class TokenStore:
             else:
                 gathered[target] = section[source]
         return gathered
+
+
+def share_lock(folder: Path) -> BinaryIO:
+    """Open and share-lock the manifest of a store; the lock ends when the file is closed.
+
+    Works on read-only filesystems. Raises UserError if the manifest cannot be read.
+    """
+    try:
+        file = (folder / MANIFEST).open("rb")
+    except OSError as error:
+        raise _damaged(folder, reason_of(error)) from error
+    # On a filesystem without locks, opened shards still protect this process.
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether another process holds the store at `folder` (see `TokenStore.hold`)."""
+    manifest = folder / MANIFEST
+    try:
+        # NFS gives an exclusive lock only on a file that is open for writing.
+        with manifest.open("r+b" if os.access(manifest, os.W_OK) else "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def document_hashes(tokens: NDArray[Any], ends: Sequence[int] | I64) -> NDArray[np.uint64]:

@@ -18,10 +18,11 @@ import numpy as np
 
 from ptm.errors import UserError
 from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
-from ptm.store.format import MANIFEST, ShardInfo, StoreInfo, write_manifest
+from ptm.store.format import MANIFEST, StoreInfo, write_manifest
+from ptm.store.shards import ShardInfo
 from ptm.store.staging import (
-    WORK_FILE,
-    check_own_folder,
+    check_partial_folder,
+    check_store_folder,
     clear_on_user_error,
     make_folder,
     matching_manifest,
@@ -119,8 +120,8 @@ def preprocess(
     if (store / MANIFEST).exists() and not fresh:
         return matching_manifest(store, description)
     partial = store.with_name(store.name + ".partial")
-    check_own_folder(store, MANIFEST)
-    check_own_folder(partial, WORK_FILE)
+    check_store_folder(store)
+    check_partial_folder(partial)
     make_folder(partial)
     with (partial / "lock").open("w") as lock:
         try:

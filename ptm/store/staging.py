@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
+import logging
 import os
-import shutil
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ptm.errors import UserError
-from ptm.store.format import MANIFEST, StoreInfo, TokenStore
+from ptm.files.kinds import MARKER, STORE, UNFINISHED_STORE
+from ptm.files.ownership import (
+    ForeignFileError,
+    check_removable,
+    mark_folder,
+    read_marker,
+    remove_files,
+    remove_folder,
+    temporary_name,
+    temporary_target,
+)
+from ptm.files.reading import MEGABYTE, read_text
+from ptm.files.writing import sync_folder
+from ptm.store.format import MANIFEST, StoreInfo, TokenStore, is_in_use, read_manifest
 from ptm.store.workers import WorkerKilledError
+
+logger = logging.getLogger(__name__)
 
 WORK_FILE = "work.json"
 """File with the settings and inputs of an unfinished store."""
+
+_REPLACED = ".replaced"
+"""Suffix of a store while a new one takes its place."""
+_FINISHED_FILES = re.compile(r"store\.json|shard-\d{5}-\d{6}\.(bin|json|tmp)")
+_NOTE_BYTES = 64 * MEGABYTE
 
 
 _WORDS = {
@@ -30,15 +53,16 @@ _WORDS = {
 def clear_on_user_error(partial: Path) -> Iterator[None]:
     """Remove `partial` if the body raises UserError, as the input is wrong.
 
-    Finished shards are kept if a worker is killed or a write fails, since the run can be resumed;
-    OSError is raised again as UserError.
+    Finished shards are kept if a worker is killed, a write fails or a file of the user is in the
+    way, since the run can be resumed; OSError is raised again as UserError.
     """
     try:
         yield
-    except WorkerKilledError:
+    except (WorkerKilledError, ForeignFileError):
         raise
     except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError, ForeignFileError):
+            remove_folder(partial, UNFINISHED_STORE)
         raise
     except OSError as error:
         raise UserError(
@@ -47,16 +71,56 @@ def clear_on_user_error(partial: Path) -> Iterator[None]:
         ) from error
 
 
-def check_own_folder(folder: Path, ours: str) -> None:
-    """Raise UserError unless `folder` is absent, empty or contains the file `ours`."""
-    if not folder.exists():
+def check_store_folder(store: Path) -> None:
+    """Raise UserError unless a new store may take the place of `store`.
+
+    It may if the folder is absent or empty, or a store of ptm that holds nothing else and that no
+    other process reads.
+    """
+    if not os.path.lexists(store):
         return
-    if not folder.is_dir():
-        raise UserError(f'data.store: "{folder}" is a file. Set a folder.')
-    names = {path.name for path in folder.iterdir()} - {"lock"}
-    if names and ours not in names:
+    if not store.is_dir():
+        raise UserError(f'data.store: "{store}" is a file. Set a folder.')
+    if store.is_symlink():
         raise UserError(
-            f'data.store: "{folder}" is not empty and is not a token store. Set another folder.'
+            f'data.store: "{store}" is a symbolic link. A store is not written through a link: set '
+            "the path of the folder itself."
+        )
+    if not any(store.iterdir()):
+        return
+    if not (store / MANIFEST).exists():
+        raise UserError(
+            f'data.store: "{store}" is not empty and is not a token store. Set another folder.'
+        )
+    check_removable(store, STORE)
+    if read_marker(store) is None:
+        # A folder of an earlier version: its manifest shows that it is a store.
+        read_manifest(store)
+    if is_in_use(store):
+        raise UserError(
+            f'data.store: "{store}" is in use by a training or another command. Wait until it has '
+            "ended, or set another path."
+        )
+
+
+def check_partial_folder(partial: Path) -> None:
+    """Raise UserError unless `partial` is absent, empty, or an unfinished store of ptm."""
+    if not os.path.lexists(partial):
+        return
+    if not partial.is_dir() or partial.is_symlink():
+        raise UserError(
+            f'data.store: "{partial}", where the store is written first, is not a folder of ptm. '
+            "Set another path."
+        )
+    check_removable(partial, UNFINISHED_STORE)
+    names = {path.name for path in partial.iterdir()} - {"lock"}
+    # A folder of an earlier version has no marker: its settings show that it is ours.
+    settings = _description_in(partial / WORK_FILE)
+    is_own = MARKER in names or (isinstance(settings, dict) and "tokenizer" in settings)
+    if names and not is_own:
+        raise UserError(
+            f'data.store: "{partial}" is not empty and is not an unfinished store. Set another '
+            "path."
         )
 
 
@@ -70,7 +134,9 @@ def make_folder(folder: Path) -> None:
 
 def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
     """The manifest of a finished store. Raises UserError if it does not fit `description`."""
-    info = TokenStore.open(store).info
+    opened = TokenStore.open(store)
+    opened.verify_manifest()
+    info = opened.info
     was = {
         "tokenizer": info.tokenizer,
         "target_tokenizer": info.target_tokenizer,
@@ -97,29 +163,55 @@ def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) 
     and `fresh` is false. Otherwise the new `description` is written.
     """
     note = partial / WORK_FILE
-    same = False
-    if note.exists() and not fresh:
-        try:
-            same = json.loads(note.read_text(encoding="utf-8")) == description
-        except ValueError:
-            same = False
-    if same:
+    check_removable(partial, UNFINISHED_STORE)
+    if not fresh and _description_in(note) == description:
         return
-    for path in partial.iterdir():
-        if path.name not in ("lock", WORK_FILE):
-            path.unlink()
+    remove_files(partial, _FINISHED_FILES)
+    mark_folder(partial, UNFINISHED_STORE)
     note.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
 
+def _description_in(note: Path) -> object:
+    try:
+        return json.loads(read_text(note, limit=_NOTE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def publish(partial: Path, store: Path, info: StoreInfo) -> None:
-    """Rename the finished folder `partial` to `store`, replacing an existing store."""
-    belongs = {MANIFEST, *(shard.file for shard in info.shards)}
-    for path in partial.iterdir():
-        if path.name not in belongs:
-            path.unlink()
+    """Rename the finished folder `partial` to `store`, replacing an existing store.
+
+    The old store is renamed first and removed last. If another process has opened it meanwhile, it
+    stays under the other name. Raises ForeignFileError if `partial` holds a file of the user.
+    """
+    check_removable(partial, UNFINISHED_STORE)
+    if os.path.lexists(store) and any(store.iterdir()):
+        check_removable(store, STORE)
+    belongs = {MANIFEST, MARKER, *(shard.file for shard in info.shards)}
+    surplus = {path.name for path in partial.iterdir()} - belongs
+    remove_files(partial, re.compile("|".join(map(re.escape, surplus))))
+    digest = hashlib.blake2b((partial / MANIFEST).read_bytes(), digest_size=16)
+    mark_folder(partial, STORE, identity=digest.hexdigest())
     if store.exists():
-        shutil.rmtree(store)
+        store.rename(temporary_name(store, _REPLACED))
     partial.rename(store)
-    folder = os.open(store.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    sync_folder(store.parent)
+    _remove_replaced(store)
+
+
+def _remove_replaced(store: Path) -> None:
+    """Remove the earlier stores that new ones at `store` replaced."""
+    for old in sorted(store.parent.glob(f"{glob.escape(store.name)}.*{_REPLACED}")):
+        if temporary_target(old, _REPLACED) != store:
+            continue
+        if is_in_use(old):
+            logger.warning(
+                "the old store was opened by a training meanwhile and is now %s. Remove it when "
+                "the training has ended.",
+                old,
+            )
+            continue
+        try:
+            remove_folder(old, STORE)
+        except (OSError, UserError) as error:
+            logger.warning("the old store stays on disk: %s", error)

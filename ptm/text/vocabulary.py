@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.errors import UserError, nearest
-from ptm.user_files import read_lines
+from ptm.files.user_files import read_lines
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 COUNTERPARTS = {"bos": "cls", "eos": "sep"}

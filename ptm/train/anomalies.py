@@ -15,8 +15,9 @@ from typing import Any
 from ptm.engines.base import StepResult
 from ptm.errors import TrainingError
 from ptm.recipe.blocks import AnomalyBlock
+from ptm.recipe.saved_files import EVENTS
 from ptm.train.line_file import LineFile
-from ptm.train.run_folder import EVENTS, RunFolder
+from ptm.train.run_folder import RunFolder
 from ptm.train.saving.schedule import CheckpointManager
 
 logger = logging.getLogger(__name__)

@@ -22,6 +22,9 @@ from ptm.text.tokenizers import Tokenizer
 from ptm.train.validate import check_parts
 from ptm.train.warm_start.load import check_warm_start
 
+VERIFIED_BYTES = 10**9
+"""Bytes of a store that are verified when it is opened for a training or an evaluation."""
+
 
 @dataclass(frozen=True)
 class TrainingInputs:
@@ -35,6 +38,11 @@ class TrainingInputs:
     evaluation: dict[str, PackedDataset]
     teachers: Teachers | None
     steps: int
+
+    @property
+    def evaluation_fingerprints(self) -> dict[str, str]:
+        """The fingerprint of the store of each evaluation set."""
+        return {name: rows.store.info.fingerprint for name, rows in self.evaluation.items()}
 
 
 def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
@@ -76,3 +84,14 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
         teachers=open_teachers(recipe, tokenizer),
         steps=total_steps(recipe.train, len(rows)),
     )
+
+
+def verify_stores(inputs: TrainingInputs, *, whole: bool, part: int = 0, parts: int = 1) -> None:
+    """Verify the checksums of all stores of a training. Raises UserError for a damaged store.
+
+    Stores up to 1 GB are verified whole, of larger ones as much, drawn at random, unless `whole`.
+    `part` of `parts`: the share of this rank.
+    """
+    stores = {rows.store.folder: rows.store for rows in inputs.evaluation.values()}
+    for store in ({inputs.train.store.folder: inputs.train.store} | stores).values():
+        store.verify(limit=None if whole else VERIFIED_BYTES, part=part, parts=parts)

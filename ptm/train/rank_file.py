@@ -17,10 +17,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ptm.errors import EXIT_FAULT, EXIT_USER, UserError
+from ptm.files.kinds import RANK_FILES
+from ptm.files.ownership import remove_files
+from ptm.files.reading import FileContentError, read_text
+from ptm.files.writing import write_file
 
 FOLDER = "ranks"
 TRACES = "nccl_trace_rank_"
 """Prefix of the files that torch writes when an NCCL call times out."""
+_BUS_ERROR = (
+    ". A memory-mapped file was cut short while it was read, or its disk or network failed. "
+    "`ptm verify STORE` checks a store"
+)
+_STACKS_BYTES = 1 << 20
 _SECONDS = 2.0
 """Minimum interval between two updates within one phase."""
 
@@ -91,16 +100,25 @@ class RankFile:
 
     def _write(self, **fields: Any) -> None:
         """Replace the file. A full disk must not stop the training."""
-        aside = self._path.with_suffix(".partial")
+        text = json.dumps({**self._identity, "time": time.time(), **fields})
+        with suppress(OSError):
+            write_file(self._path, text)
+
+
+def previous_crash(run: Path) -> str | None:
+    """How a rank of the last start crashed, as a sentence; None if none did, or it is not known."""
+    for path in sorted((run / FOLDER).glob("rank*.stacks")):
         try:
-            aside.write_text(json.dumps({**self._identity, "time": time.time(), **fields}))
-            aside.replace(self._path)
-        except OSError:
-            return
+            first, _, _ = read_text(path, limit=_STACKS_BYTES).partition("\n")
+        except (OSError, FileContentError):
+            continue
+        if first.startswith("Fatal Python error: "):
+            what = first.removeprefix("Fatal Python error: ")
+            cause = _BUS_ERROR if what.startswith("Bus error") else ""
+            return f"the last start of this run ended with a crash of {path.stem}: {what}{cause}"
+    return None
 
 
 def clear_rank_files(run: Path) -> None:
     """Remove the rank files of an earlier start."""
-    for kind in ("rank*", f"{TRACES}*"):
-        for path in (run / FOLDER).glob(kind):
-            path.unlink(missing_ok=True)
+    remove_files(run / FOLDER, RANK_FILES)

@@ -30,7 +30,7 @@ from ptm.model.plain_model import parameter_count
 from ptm.rank_environment import launched_ranks
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.blocks import CheckpointBlock
-from ptm.train.inputs import TrainingInputs, open_inputs
+from ptm.train.inputs import TrainingInputs, open_inputs, verify_stores
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder, log_to
@@ -50,14 +50,16 @@ def train(
     load: Callable[[], Recipe],
     *,
     fresh: bool,
+    verify: bool = False,
     on_step_begin: OnStepBegin = ignore_step,
 ) -> int:
     """Train from the start, or resume from the newest complete checkpoint; return the exit code.
 
-    `load` reads the recipe. `on_step_begin` is called on every rank before each step, with the
-    number of steps done so far. The process group stays initialised, for another training in the
-    same process. If the recipe or an input is wrong on any rank, all ranks raise the same UserError
-    before anything is written. Raises TrainingError if the training cannot continue.
+    `load` reads the recipe. `verify`: verify stores of any size whole. `on_step_begin` is called on
+    every rank before each step, with the number of steps done so far. The process
+    group stays initialised, for another training in the same process. If the recipe or an input is
+    wrong on any rank, all ranks raise the same UserError before anything is written. Raises
+    TrainingError if the training cannot continue.
     """
     if launched_ranks() == 1:
         # With a single rank, check the inputs before starting DeepSpeed.
@@ -66,6 +68,7 @@ def train(
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
             ranks = init_process_group(recipe.engine.backend)
+            verify_stores(inputs, whole=verify)
             return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
     ranks = _join(load)
     recipe = run_on_all_ranks(ranks, load)
@@ -73,6 +76,7 @@ def train(
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
         inputs = _open_in_turn(recipe, ranks)
         run_on_all_ranks(ranks, lambda: check_same_on_all_ranks(recipe, inputs, ranks))
+        _verify_stores(inputs, ranks, whole=verify)
         return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
 
 
@@ -100,6 +104,14 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> TrainingInputs:
     return found
 
 
+def _verify_stores(inputs: TrainingInputs, ranks: Ranks, *, whole: bool) -> None:
+    """Verify the stores; the ranks of a host divide the work. Collective."""
+    hosts = all_gather_objects(socket.gethostname(), ranks)
+    mine = [rank for rank, host in enumerate(hosts) if host == hosts[ranks.rank]]
+    part = mine.index(ranks.rank)
+    run_on_all_ranks(ranks, lambda: verify_stores(inputs, whole=whole, part=part, parts=len(mine)))
+
+
 def _train(
     recipe: Recipe,
     inputs: TrainingInputs,
@@ -118,7 +130,7 @@ def _train(
             takes_part=_manages_folder(recipe.checkpoint, ranks),
         )
         if ranks.is_main:
-            stop.watch(folder.stop_file)
+            stop.watch(folder.stop_file, in_place=lambda: folder.is_in_place)
         with (
             log_to(folder.log, active=ranks.is_main),
             RankFile(folder.path, rank=ranks.rank, world_size=ranks.world_size) as rank_file,

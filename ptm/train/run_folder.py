@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,15 +23,22 @@ import ptm
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
 from ptm.escaping import EscapingFormatter
+from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
+from ptm.files.ownership import mark_folder, read_marker, remove_files, temporary_name
+from ptm.files.writing import write_file
 from ptm.recipe import Recipe, recipe_yaml
-from ptm.recipe.saved_files import TARGET_TOKENIZER, TOKENIZER, read_recipe_data
+from ptm.recipe.saved_files import (
+    EVENTS,
+    TARGET_TOKENIZER,
+    TOKENIZER,
+    lines_up_to,
+    read_recipe_data,
+)
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.line_file import LineFileHandler
-from ptm.train.rank_file import clear_rank_files
+from ptm.train.rank_file import clear_rank_files, previous_crash
 
 logger = logging.getLogger(__name__)
-
-EVENTS = "events.jsonl"
 
 # Keys that may differ when a run is continued. None of them changes what the model learns.
 _MAY_DIFFER = (
@@ -47,6 +54,20 @@ _MAY_DIFFER = (
     "data.workers",
 )
 
+_WRITTEN = (
+    "recipe.yaml",
+    "ds_config.json",
+    "environment.json",
+    TOKENIZER,
+    TARGET_TOKENIZER,
+    "metrics.jsonl",
+    EVENTS,
+    "train.log",
+    "checkpoints",
+    "ranks",
+)
+"""Files and folders that a training writes into its run folder."""
+
 _PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
@@ -57,6 +78,7 @@ class RunFolder:
         self.path = Path(recipe.runs_dir) / recipe.name
         self._recipe = recipe
         self._lock: Any = None
+        self._identity: tuple[int, int] | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -83,28 +105,58 @@ class RunFolder:
 
         Raises UserError if it cannot be created, is in use, or holds the run of another recipe.
         """
-        if fresh and self.path.exists():
-            self._acquire()
-            self._release()
-            aside = self.path.with_name(f"{self.path.name}.{datetime.now():%Y%m%d-%H%M%S}")
-            self.path.rename(aside)
-            logger.info("the old run was renamed to %s", aside)
-        self._acquire()
+        # One command at a time: between the rename and the new folder, no other may begin.
+        with _folder_lock(self.path.parent):
+            self._check_own()
+            if fresh and self.path.exists():
+                self._set_aside()
+            self._lock_exclusively()
         try:
+            self._write_holder()
             self._check_same_recipe()
         except UserError:
             self._release()
             raise
-        self.stop_file.unlink(missing_ok=True)
-        clear_rank_files(self.path)
-        if self.checkpoints.exists():
+        self._identity = _identity_of(self.path)
+        if read_marker(self.path) is None:
+            mark_folder(self.path, RUN_FOLDER)
+        self._clear_leftovers()
+
+    def _set_aside(self) -> None:
+        """Rename the existing run. Its lock is held until this is done."""
+        self._lock_exclusively()
+        aside = self.path.with_name(f"{self.path.name}.{datetime.now():%Y%m%d-%H%M%S}")
+        if aside.exists():
+            aside = temporary_name(aside, "")
+        self.path.rename(aside)
+        self._release()
+        logger.info("the old run was renamed to %s", aside)
+
+    def _clear_leftovers(self) -> None:
+        """Remove files of earlier starts. A file that cannot be removed does not stop the start."""
+        crash = previous_crash(self.path)
+        if crash is not None:
+            logger.warning("%s", crash)
+        try:
+            self.stop_file.unlink(missing_ok=True)
+            clear_rank_files(self.path)
+            remove_files(self.path, RUN_LEFTOVERS)
+        except OSError as error:
+            logger.warning("a file of an earlier start cannot be removed: %s", error)
+        if self.checkpoints.is_dir():
             clear_leftovers(self.checkpoints)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still names the folder that was acquired."""
+        return self._identity is None or _identity_of(self.path) == self._identity
 
     def check_writable(self, *, fresh: bool) -> None:
         """Raise the UserErrors of `acquire` that can be found without changing the folder.
 
         For the launcher: the ranks take the folder themselves.
         """
+        self._check_own()
         if not self._lock_file.exists():
             self._check_permissions()
             return
@@ -125,8 +177,25 @@ class RunFolder:
     def _lock_file(self) -> Path:
         return self.path / "lock"
 
-    def _acquire(self) -> None:
-        self._lock_exclusively()
+    def _check_own(self) -> None:
+        """Raise UserError if the folder was not made by ptm and holds a name that ptm writes.
+
+        Other files, such as a log that was redirected into it, do no harm. Runs of earlier versions
+        have no marker, but a lock file.
+        """
+        if not self.path.is_dir() or self._lock_file.is_file() or read_marker(self.path):
+            return
+        # A run of an earlier version that was copied without its lock file.
+        if (self.path / "recipe.yaml").is_file() and self.checkpoints.is_dir():
+            return
+        foreign = next((name for name in _WRITTEN if os.path.lexists(self.path / name)), None)
+        if foreign is not None:
+            raise UserError(
+                f'{self.path}: the folder is not a run of ptm, but contains "{foreign}", which a '
+                "run would overwrite. Set another name or runs_dir."
+            )
+
+    def _write_holder(self) -> None:
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._lock.flush()
@@ -149,6 +218,11 @@ class RunFolder:
                 f"{self.path}: the run folder is in use by {holder}. Wait for that process, stop "
                 "it, or set another name."
             ) from error
+        if not os.path.samestat(os.fstat(self._lock.fileno()), self._lock_file.stat()):
+            self._release()
+            raise UserError(
+                f"{self.path}: another process has just renamed the run folder. Try again."
+            )
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -200,18 +274,8 @@ class RunFolder:
     def cut_history(self, step: int) -> None:
         """Drop reports and events after `step`, and incomplete lines that a kill left."""
         for path in (self.metrics, self.path / EVENTS):
-            if not path.is_file():
-                continue
-            kept = []
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line)
-                except (ValueError, KeyError):
-                    continue
-            aside = path.with_suffix(".partial")
-            aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            aside.replace(path)
+            if path.is_file():
+                write_file(path, "".join(f"{line}\n" for line in lines_up_to(path, step)))
 
     def check_free_space(self, needed: int) -> None:
         """Raise UserError if a checkpoint of `needed` bytes does not fit on the disk."""
@@ -222,6 +286,35 @@ class RunFolder:
                 f"{needed / 1e6:.0f} MB. Free some space or set runs_dir to a folder on another "
                 "disk."
             )
+
+
+def _identity_of(folder: Path) -> tuple[int, int] | None:
+    """Device and inode of a folder; None if it does not exist."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder of all runs, for the moment in which a run folder is acquired."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        number = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno or 0
+        raise UserError(
+            f"{folder}: cannot create the run folder: {os.strerror(number)}."
+        ) from error
+    try:
+        # Without locks on folders (NFS), the lock file in the run folder remains.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:

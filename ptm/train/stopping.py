@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.engines.base import StepTotals
 from ptm.engines.ranks import Ranks, all_gather
-from ptm.errors import EXIT_INTERRUPTED, EXIT_STOPPED, UserError
+from ptm.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED
+from ptm.files.reading import FileContentError, read_text
 from ptm.loading.batches import StepBatch
-from ptm.user_files import read_text
 
 if TYPE_CHECKING:
     from ptm.recipe.blocks import EarlyStopping
 
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
-_MOST_STOP_FILE = 1024
+_STOP_FILE_BYTES = 4096
 
 
 class StopRequests:
@@ -39,6 +39,7 @@ class StopRequests:
         self._deadline = time.monotonic() + wall_time_hours * 3600 if wall_time_hours else None
         self._previous: dict[int, Any] = {}
         self._file: Path | None = None
+        self._in_place: Callable[[], bool] = lambda: True
         self._next_poll = 0.0
 
     def __enter__(self) -> StopRequests:
@@ -52,13 +53,17 @@ class StopRequests:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def watch(self, file: Path) -> None:
-        """Stop when `file` appears, with exit code 130 if the file contains it, else 75."""
+    def watch(self, file: Path, *, in_place: Callable[[], bool] = lambda: True) -> None:
+        """Stop when `file` appears, with exit code 130 if the file contains it, else 75.
+
+        Also stop, with exit code 1, when `in_place` is false: the run folder was moved.
+        """
         self._file = file
+        self._in_place = in_place
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_INTERRUPTED:
-            # Safe, because an unfinished checkpoint is still in a `.partial` folder.
+            # Safe, because an unfinished checkpoint is still in a temporary folder.
             os._exit(EXIT_INTERRUPTED)
         self.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED
         self.reason = signal.Signals(number).name
@@ -71,17 +76,17 @@ class StopRequests:
         if self.exit_code is None and self._file is not None and now >= self._next_poll:
             self._next_poll = now + _POLL_SECONDS
             self._read_stop_file(self._file)
+            if not self._in_place():
+                self.exit_code, self.reason = EXIT_FAULT, f"{self._file.parent} was moved"
         return self.exit_code
 
     def _read_stop_file(self, file: Path) -> None:
         try:
-            if not file.exists():
-                return
-            requested = read_text(file, most=_MOST_STOP_FILE).strip()
+            requested = read_text(file, limit=_STOP_FILE_BYTES).strip()
         except OSError:
             return
-        except UserError:
-            # Not a text, but somebody has created it.
+        except FileContentError:
+            # Something of that name is enough to stop the run.
             requested = ""
         self.exit_code = EXIT_INTERRUPTED if requested == str(EXIT_INTERRUPTED) else EXIT_STOPPED
         self.reason = f"{file} was created"

@@ -14,7 +14,7 @@ from torch import Tensor
 from ptm.checkpoint.format import Checkpoint
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.ranks import Ranks
-from ptm.errors import EXIT_DONE, TrainingError
+from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, describe_rows, empty_batch
 from ptm.loading.prefetch import Prefetcher
 from ptm.loading.rows import TRAIN, PackedDataset
@@ -205,7 +205,9 @@ class Trainer:
         return summary.totals, summary.code
 
     def _stopped(self, code: int, reason: str) -> int:
-        """Save and return the exit code."""
+        """Save and return the exit code. Raises TrainingError if the run folder was moved."""
+        if code == EXIT_FAULT:
+            raise self._checkpoints.moved(self._position.step)
         if not self._save(wait=True):
             raise self._checkpoints.unsaved(self._position.step)
         logger.info(
@@ -335,4 +337,7 @@ class Trainer:
             "store": self._data.train.store.info.fingerprint,
             "tokenizer": self._data.train.store.info.tokenizer,
             "objective_files": self._data.train.objective.fingerprint,
+            "evaluation_stores": {
+                name: rows.store.info.fingerprint for name, rows in self._data.evaluation.items()
+            },
         }

@@ -116,8 +116,9 @@ def _check_stores(
         for name in (TRAIN, *(recipe.data.evaluation or ()))
         if Path(store_of(recipe, name)[1]).exists()
     ]
-    if whole and stores:
-        stores[0].verify()
+    if whole:
+        for store in stores:
+            store.verify()
     if not examples or len(stores) < len(recipe.data.corpora):
         return
     tokens = sum(store.info.tokens for store in stores)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ptm.files.ownership import temporary_target
 from ptm.train.trainer import OnStepBegin
 
 
@@ -68,12 +69,14 @@ def fill_the_disk(patch: pytest.MonkeyPatch, *, save: int) -> None:
 
 
 def kill_at_sync(patch: pytest.MonkeyPatch, *, name: str, occurrence: int) -> None:
-    """Kill the training before a file with name `name` is synced for the `occurrence`-th time."""
+    """Kill the training before a file is synced that is called `name`, or is renamed to it later,
+    for the `occurrence`-th time."""
     calls = 0
 
     def kill(path: Path) -> None:
         nonlocal calls
-        if path.name == name:
+        target = temporary_target(path)
+        if name in (path.name, target.name if target else None):
             calls += 1
             if calls == occurrence:
                 raise Killed

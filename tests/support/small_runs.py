@@ -32,7 +32,11 @@ TIMING = {
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stores") / "bundled"
+    return build_bundled_store(tmp_path_factory.mktemp("stores") / "bundled")
+
+
+def build_bundled_store(folder: Path) -> Path:
+    """Write the store of the bundled corpus to `folder`, and return it."""
     recipe = load_recipe(str(QUICKSTART / "roberta-tiny.yaml"), [f"tokenizer.vocab={vocab()}"])
     preprocess(
         Preprocessing(

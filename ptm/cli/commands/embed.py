@@ -150,13 +150,9 @@ def _write(vectors: F32, out: Path) -> None:
     """Write the file under its name only when it is complete."""
     import numpy as np
 
-    aside = out.with_name(f"{out.name}.partial")
-    try:
-        with aside.open("wb") as file:
-            np.save(file, vectors)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
+    from ptm.files.writing import replace_with
+
+    replace_with(out, lambda file: np.save(file, vectors))
 
 
 def _print_path(parsed: argparse.Namespace, vectors: F32) -> None:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from ptm.cli.arguments import add_fresh, add_recipe
+from ptm.cli.arguments import add_fresh, add_recipe, add_verify
 from ptm.cli.console import print_error
 
 NAME = "launch"
@@ -17,6 +17,7 @@ ORDER = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_fresh(parser)
+    add_verify(parser)
     _add_launch_options(parser)
 
 

@@ -88,4 +88,4 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
     )
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
-        print(f"{block.store}: texts per label: {of_label}")
+        print_done(f"{block.store}: texts per label: {of_label}")

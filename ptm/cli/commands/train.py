@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ptm.cli.arguments import add_fresh, add_recipe, recipe_of
+from ptm.cli.arguments import add_fresh, add_recipe, add_verify, recipe_of
 from ptm.cli.console import print_error
 from ptm.errors import EXIT_FAULT
 
@@ -17,6 +17,7 @@ ORDER = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_fresh(parser)
+    add_verify(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     if "RANK" in os.environ:
         stop_with_parent()
     try:
-        return train(lambda: recipe_of(parsed), fresh=parsed.fresh)
+        return train(lambda: recipe_of(parsed), fresh=parsed.fresh, verify=parsed.verify)
     except RuntimeError as error:
         if "RANK" not in os.environ or not is_consequence(str(error)):
             raise

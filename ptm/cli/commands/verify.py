@@ -1,4 +1,4 @@
-"""`ptm verify`: checks the checkpoints of a run against their checksums."""
+"""`ptm verify`: checks the checkpoints of a run, or a token store, against their checksums."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ptm.cli.console import print_result
 from ptm.errors import EXIT_DONE, EXIT_USER
 
 NAME = "verify"
-HELP = "check all checkpoints of a run against their checksums"
+HELP = "check all checkpoints of a run, or a token store, against their checksums"
 ORDER = 140
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", type=Path, help="a run")
+    parser.add_argument("path", metavar="RUN|STORE", type=Path, help="a run, or a token store")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Exit with 2 if the newest checkpoint is damaged."""
-    from ptm.runs.verify import verify_checkpoints
+    """Exit with 2 if the newest checkpoint, or the store, is damaged."""
+    from ptm.runs.verify import verify
 
     newest_is_complete = True
-    for index, one in enumerate(verify_checkpoints(parsed.run)):
+    for index, one in enumerate(verify(parsed.path)):
         print_result(f"{one.name}  {one.problem or 'complete'}")
         newest_is_complete = newest_is_complete and not (index == 0 and one.problem)
     return EXIT_DONE if newest_is_complete else EXIT_USER

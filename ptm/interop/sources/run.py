@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptm.checkpoint.format import BEST, Checkpoint, checkpoint_folders, newest_checkpoint, step_of
+from ptm.checkpoint.format import (
+    BEST,
+    Checkpoint,
+    checkpoint_folders,
+    newest_checkpoint,
+    open_held,
+    read_pointer,
+    step_of,
+)
 from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
@@ -13,6 +22,8 @@ from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data, with_
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 
 class RunSource(ModelSource):
@@ -34,15 +45,21 @@ class RunSource(ModelSource):
 
     def provenance(self) -> dict[str, str]:
         """Return the step and the last evaluation at or before it."""
-        before = [r for r in read_metrics(self.folder) if r["step"] <= self._checkpoint.step]
         found = {"steps": str(self._checkpoint.step)}
+        try:
+            records = read_metrics(self.folder)
+        except UserError as error:
+            logger.warning("the model card has no metrics: %s", error)
+            return found
+        before = [record for record in records if record["step"] <= self._checkpoint.step]
         for record in reversed(before):
             if record["split"] == "eval":
                 higher = self.recipe().objective.higher_is_better
                 means = [key for key in ("loss", "perplexity") if key in record]
                 shown = (*means, *(key for key in record if higher(key)))
                 found["tokens seen"] = f"{record['tokens']:,}"
-                found.update({f"held-out {key}": f"{record[key]:.4f}" for key in shown})
+                values = {key: record[key] for key in shown if record.get(key) is not None}
+                found |= {f"held-out {key}": f"{value:.4f}" for key, value in values.items()}
                 break
         return found
 
@@ -92,13 +109,12 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             raise UserError(f"{folder.parent}: the run has no checkpoint yet.")
         return checkpoint
     if step == BEST:
-        try:
-            name = (folder / BEST).read_text(encoding="utf-8").strip()
-        except OSError as error:
+        name = read_pointer(folder, BEST)
+        if name is None:
             raise UserError(
                 f"{folder.parent}: the run has no best checkpoint. Set checkpoint.best in its "
                 "recipe to keep one."
-            ) from error
+            )
         step = name.removeprefix("global_step")
     path = folder / f"global_step{step}"
     if not path.is_dir():
@@ -109,6 +125,6 @@ def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:
             f"{folder.parent}: the run has no checkpoint at step {step}. Available: {available}."
         )
     try:
-        return Checkpoint.open(path)
+        return open_held(path)
     except DamagedCheckpointError as error:
         raise UserError(f"{error}. Give another --step.") from error

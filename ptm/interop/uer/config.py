@@ -11,11 +11,11 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
+from ptm.files.user_files import read_json
 from ptm.interop.uer.encoders import FORMATS, TRANSFORMER, EncoderFormat, format_for
 from ptm.interop.uer.encoders.base import check_supported
 from ptm.interop.uer.next_tokens import check_output, is_causal
 from ptm.recipe.model_block import ModelBlock
-from ptm.user_files import read_json
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
 """UER-py's name to `ptm`'s."""

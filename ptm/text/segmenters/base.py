@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from ptm.component import Config
-from ptm.user_files import read_text
+from ptm.files.user_files import read_text
 
 SegmentFunction = Callable[[str], Iterable[str]]
 

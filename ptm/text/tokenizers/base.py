@@ -13,10 +13,10 @@ from pydantic import Field, field_validator, model_validator
 
 from ptm.component import Config, PositiveInt
 from ptm.errors import UserError, nearest
+from ptm.files.user_files import read_json
 from ptm.text.tokenizers.specials import BERT_SPECIALS, special_roles, with_counterparts
 from ptm.text.tokenizers.tokenizer import PipelineEncoder, TokenEncoder, Tokenizer
 from ptm.text.vocabulary import COUNTERPARTS, ROLES, Vocabulary
-from ptm.user_files import read_json
 
 _ROLES = (*ROLES, *COUNTERPARTS)
 _FIRST_UNSPACED = "\u2e80"

@@ -12,10 +12,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
+from ptm.files.user_files import parse_json, read_lines
 from ptm.text.tokenizers.base import TokenizerConfig
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
 from ptm.text.vocabulary import Vocabulary, parse_tokens
-from ptm.user_files import parse_json, read_lines
 
 SPACE = "Ġ"
 """The letter for the byte of a space."""

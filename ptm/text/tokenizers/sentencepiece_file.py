@@ -16,8 +16,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_bytes
 from ptm.limits import MOST_TEXT_BYTES
-from ptm.user_files import read_bytes
 
 SPACE = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)

@@ -21,6 +21,8 @@ from ptm.checkpoint.format import MANIFEST, RUN, Checkpoint, checkpoint_folders,
 from ptm.checkpoint.verification import DamagedCheckpointError, digest_of
 from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
 from ptm.errors import UserError
+from ptm.files.kinds import CHECKPOINT
+from ptm.files.ownership import mark_folder, temporary_name
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +98,9 @@ def _holders(found: list[_Found | None]) -> dict[str, list[int]] | None:
 
 def _send(folder: Path, holders: dict[str, list[int]], ranks: Ranks) -> None:
     """Send every file to the hosts that lack it. Collective."""
-    if ranks.is_local_main:
-        folder.mkdir(parents=True, exist_ok=True)
+    if ranks.is_local_main and not folder.exists():
+        folder.mkdir(parents=True)
+        mark_folder(folder, CHECKPOINT)
     firsts = [
         rank for rank, first in enumerate(all_gather_objects(ranks.is_local_main, ranks)) if first
     ]
@@ -115,7 +118,7 @@ def _broadcast(path: Path, *, source: int, ranks: Ranks, writes: bool) -> None:
     """
     sends = ranks.rank == source
     size = all_gather_objects(path.stat().st_size if sends else 0, ranks)[source]
-    aside = path.with_name(f"{path.name}.partial")
+    aside = temporary_name(path)
     problem: OSError | None = None
     with ExitStack() as files:
         reading = files.enter_context(path.open("rb")) if sends else None

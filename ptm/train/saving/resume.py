@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from ptm.checkpoint.format import Checkpoint, checkpoint_folders, damage_of, newest_checkpoint
+from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 from ptm.errors import UserError
 from ptm.train.inputs import TrainingInputs
@@ -38,11 +39,14 @@ def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
         ranks, lambda: [path.name for path in checkpoint_folders(folder.checkpoints)]
     )
 
-    def problem(path: Path) -> str | None:
+    def open_verified(path: Path) -> Checkpoint:
         every = all_gather_objects(damage_of(path, ranks.rank, ranks.world_size), ranks)
-        return next((found for found in every if found is not None), None)
+        found = next((problem for problem in every if problem is not None), None)
+        if found is not None:
+            raise DamagedCheckpointError(found)
+        return Checkpoint.open(path, verify=False)
 
-    return newest_checkpoint(folder.checkpoints, names, problem)
+    return newest_checkpoint(folder.checkpoints, names, open_verified)
 
 
 def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
@@ -58,6 +62,21 @@ def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
         raise UserError(
             f"{checkpoint.folder}: the checkpoint was trained with another content of {files}. "
             "Restore the original content, or start from scratch with --fresh."
+        )
+    saved = checkpoint.run["evaluation_stores"]
+    now = inputs.evaluation_fingerprints
+    changed = [name for name, fingerprint in saved.items() if now.get(name) != fingerprint]
+    if changed:
+        raise UserError(
+            f"{checkpoint.folder}: the run was evaluated on other data than the store of "
+            f"{' and '.join(changed)} contains now. Restore the original store, or start from "
+            "scratch with --fresh."
+        )
+    if checkpoint.shapes != dict(inputs.plan.parameter_shapes):
+        names = checkpoint.shapes.keys() ^ inputs.plan.parameter_shapes.keys()
+        raise UserError(
+            f"{checkpoint.folder}: the checkpoint does not hold the parameters of this model"
+            f"{f' ({min(names)})' if names else ''}. Start from scratch with --fresh."
         )
     teachers = inputs.teachers.fingerprints if inputs.teachers else ()
     if checkpoint.run.get("teachers", []) != list(teachers):

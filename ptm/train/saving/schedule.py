@@ -100,6 +100,15 @@ class CheckpointManager:
             "continue."
         )
 
+    def moved(self, step: int) -> TrainingError:
+        """The error that ends a training whose run folder was renamed or removed meanwhile."""
+        kept = "none" if self.saved_step is None else f"step {self.saved_step}"
+        return TrainingError(
+            f"{self._folder.parent}: the run folder was renamed or removed during the training, "
+            f"which therefore ends at step {step} without saving. Newest checkpoint, wherever the "
+            f"folder is now: {kept}. Move the folder back and run the same command to continue."
+        )
+
     def _try(self, work: Callable[[], int | None], step: int) -> bool:
         began = time.perf_counter()
         self._rank_file.note("saving", step)

@@ -1,6 +1,6 @@
 """Write checkpoints atomically: a checkpoint is whole or absent.
 
-All ranks write into a `.partial` folder, which is synced and renamed; the file `latest` is replaced
+All ranks write into a temporary folder, which is synced and renamed; the file `latest` is replaced
 last. For an asynchronous save, each rank copies its fragments to host memory between two steps, and
 a thread writes them during training; once all ranks have written, they finish the checkpoint
 together.
@@ -12,7 +12,7 @@ size of this code, and it has no checksums and no node-local folders.
 from __future__ import annotations
 
 import json
-import shutil
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,15 +33,18 @@ from ptm.checkpoint.writing import (
     Retention,
     clear_leftovers,
     remove_old_checkpoints,
-    replace_file,
     replace_folder,
-    sync_folder,
     write_fragments,
     write_manifest,
     write_synced,
 )
 from ptm.engines.fragments import EngineState
-from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
+from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0, run_on_all_ranks
+from ptm.files.kinds import CHECKPOINT
+from ptm.files.ownership import mark_folder, temporary_name
+from ptm.files.writing import sync_folder, write_file
+
+logger = logging.getLogger(__name__)
 
 
 class SaveProgress(IntEnum):
@@ -72,6 +75,7 @@ class CheckpointWriter:
         self._keeping = keeping
         self._writes = ranks.is_local_main if node_local else ranks.is_main
         self._pending: _PendingCheckpoint | None = None
+        self._not_removed: dict[str, str] = {}
 
     @property
     def progress(self) -> SaveProgress:
@@ -92,21 +96,25 @@ class CheckpointWriter:
         rank is written on return. Raises OSError if the folder cannot be created.
         """
         assert self._pending is None, "a checkpoint is already being written"
-        aside = self._folder / f"global_step{step}.partial"
+        target = self._folder / f"global_step{step}"
+        # All ranks write into one folder, whose name one of them draws.
+        aside = broadcast_from_rank0(self._ranks, lambda: temporary_name(target))
 
         def prepare() -> None:
             if self._writes:
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir(parents=True)
+                # The run folder itself is not created: without it, it was moved or removed.
+                self._folder.mkdir(exist_ok=True)
+                aside.mkdir()
+                mark_folder(aside, CHECKPOINT)
 
         run_on_all_ranks(self._ranks, prepare)
-        self._pending = _PendingCheckpoint(step, dict(run), aside, best=best)
+        self._pending = _PendingCheckpoint(step, dict(run), aside, target, best=best)
         file = aside / f"rank{self._ranks.rank:05d}.bin"
         if not asynchronous:
             self._pending.write(file, self._pieces(copy=False))
             return
         copied = list(self._pieces(copy=True))
-        # Daemon thread: if the program ends first, its files are still in the `.partial` folder.
+        # Daemon thread: if the program ends first, its files are still in the temporary folder.
         self._pending.thread = threading.Thread(
             target=self._pending.write, args=(file, copied), name="ptm-save", daemon=True
         )
@@ -128,7 +136,7 @@ class CheckpointWriter:
     def finish(self) -> int:
         """Wait for all parts and rename the checkpoint into place; return its step. Collective.
 
-        Raises OSError if a rank could not write; the `.partial` folder is then removed.
+        Raises OSError if a rank could not write; the temporary folder is then removed.
         """
         pending = self._pending
         assert pending is not None, "no checkpoint is being written"
@@ -136,36 +144,46 @@ class CheckpointWriter:
         try:
             entry = run_on_all_ranks(self._ranks, pending.result)
             entries = all_gather_objects(entry, self._ranks)
-            target = pending.aside.with_suffix("")
-            run_on_all_ranks(self._ranks, lambda: self._place(pending, target, entries))
+            run_on_all_ranks(self._ranks, lambda: self._place(pending, entries))
         except OSError:
-            if self._writes:
+            if self._writes and self._folder.is_dir():
                 clear_leftovers(self._folder)
             raise
+        if self._writes:
+            self._remove_old()
         return pending.step
 
-    def _place(
-        self, pending: _PendingCheckpoint, target: Path, entries: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def _place(self, pending: _PendingCheckpoint, entries: Sequence[Mapping[str, Any]]) -> None:
         if not self._writes:
             return
         write_synced(pending.aside / RUN, json.dumps(pending.run, indent=1))
         write_manifest(pending.aside, self._state.shapes(), entries)
-        replace_folder(pending.aside, target)
+        replace_folder(pending.aside, pending.target)
         sync_folder(self._folder)
-        replace_file(self._folder / LATEST, target.name)
+        write_file(self._folder / LATEST, pending.target.name, sync=True)
         if pending.best:
-            replace_file(self._folder / BEST, target.name)
-        remove_old_checkpoints(self._folder, self._keeping)
+            write_file(self._folder / BEST, pending.target.name, sync=True)
+
+    def _remove_old(self) -> None:
+        """Remove old checkpoints. A failure is logged once: the new checkpoint is written."""
+        problems = remove_old_checkpoints(self._folder, self._keeping)
+        for name, reason in problems.items():
+            if name not in self._not_removed:
+                logger.warning("the old checkpoint %s stays on disk: %s", name, reason)
+        self._not_removed = problems
 
 
 class _PendingCheckpoint:
     """One rank's part of a checkpoint that is being written."""
 
-    def __init__(self, step: int, run: dict[str, Any], aside: Path, *, best: bool) -> None:
+    def __init__(
+        self, step: int, run: dict[str, Any], aside: Path, target: Path, *, best: bool
+    ) -> None:
+        """`aside`: the temporary folder, which is renamed to `target`."""
         self.step = step
         self.run = run
         self.aside = aside
+        self.target = target
         self.best = best
         self.thread: threading.Thread | None = None
         self._entry: dict[str, Any] | None = None

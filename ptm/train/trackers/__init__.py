@@ -32,7 +32,7 @@ class Trackers:
         if not recipe.tracking.tensorboard and block is None:
             return
         try:
-            past_reports = read_past_reports(folder / "metrics.jsonl")
+            past_reports = read_past_reports(folder)
         except Exception as error:
             logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ptm.loading.index import TRAIN
+from ptm.recipe.saved_files import read_metrics
 from ptm.train.trackers.base import PastReports
 
 _PERFORMANCE = {
@@ -43,9 +43,6 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def read_past_reports(metrics: Path) -> PastReports:
-    """Steps and values of all reports in a run's metrics.jsonl."""
-    if not metrics.is_file():
-        return []
-    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return [(record["step"], tracker_values(record)) for record in records]
+def read_past_reports(run: Path) -> PastReports:
+    """Steps and values of all reports of a run. Raises UserError if metrics.jsonl is damaged."""
+    return [(record["step"], tracker_values(record)) for record in read_metrics(run)]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from ptm.errors import UserError
+from ptm.files.kinds import WANDB_RUN
+from ptm.files.ownership import remove_folder
+from ptm.files.reading import FileContentError, read_json, reason_of
+from ptm.files.writing import write_file
 from ptm.recipe import Recipe
 from ptm.recipe.blocks import WandbBlock
 from ptm.train.trackers.base import PastReports
@@ -20,6 +26,7 @@ _Mode = Literal["online", "offline", "disabled"]
 
 _INIT_SECONDS = 30.0
 _FINISH_SECONDS = 20.0
+_RUN_ID_BYTES = 4096
 
 # Send the recipe and the reports, and nothing that W&B would collect itself: no console output,
 # code, git state or package list (environment.json has what matters), and no system metrics
@@ -81,7 +88,10 @@ class Wandb:
         # The last `*` matches the number that W&B adds if two folders start in the same second.
         for other in here.parent.glob(f"offline-run-*-{run_id}*"):
             if other.name != here.name:
-                shutil.rmtree(other, ignore_errors=True)
+                try:
+                    remove_folder(other, WANDB_RUN)
+                except (OSError, UserError) as error:
+                    logger.warning("the W&B folder of an earlier start stays on disk: %s", error)
         if mode == "offline":
             logger.info("W&B is offline; to send the run: wandb sync %s", here)
         else:
@@ -163,15 +173,22 @@ def _forget_failed_start() -> None:
     wandb.setup(wandb.Settings(silent=True))
 
 
+class _SavedRun(BaseModel):
+    """wandb_run.json: the id of the W&B run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str = Field(pattern=r"^\w{1,64}$")
+
+
 def _run_id(kept: Path) -> str:
     """The run's id, created at its first start and stored in the file `kept`."""
-    if kept.exists():
-        try:
-            return str(json.loads(kept.read_text(encoding="utf-8"))["id"])
-        except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged (%s); a new W&B run is started", kept, error)
+    try:
+        return read_json(kept, _SavedRun, limit=_RUN_ID_BYTES).id
+    except FileNotFoundError:
+        pass
+    except (OSError, FileContentError) as error:
+        logger.warning("%s is damaged (%s); a new W&B run is started", kept, reason_of(error))
     made = uuid.uuid4().hex[:8]
-    aside = kept.with_suffix(".partial")
-    aside.write_text(json.dumps({"id": made}), encoding="utf-8")
-    aside.replace(kept)
+    write_file(kept, json.dumps({"id": made}))
     return made

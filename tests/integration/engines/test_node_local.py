@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
+from ptm.files.kinds import MARKER
 from tests.integration.engines.trainings import DROPPING, RESUMED
 from tests.support.launched import (
     Ended,
@@ -40,7 +41,8 @@ class Hosts:
         return self.host(index) / "runs" / name / "checkpoints" / f"global_step{step}"
 
     def files(self, index: int, name: str, step: int = STOP) -> set[str]:
-        return {path.name for path in self.checkpoint(index, name, step).iterdir()}
+        """The names of the files of a checkpoint, besides the marker of the folder."""
+        return {path.name for path in self.checkpoint(index, name, step).iterdir()} - {MARKER}
 
     def train(self, label: str, trainings: Sequence[Training]) -> list[list[Ended]]:
         """Train on both hosts; return for each training how it ended on each of them."""

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from ptm.checkpoint.format import WEIGHT, Checkpoint
+from ptm.checkpoint.format import Checkpoint
+from ptm.checkpoint.manifest import WEIGHT
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from tests.support.covers import by_default
 from tests.support.small_runs import Runs

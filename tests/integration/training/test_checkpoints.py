@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import ptm.checkpoint.writing
 from ptm.checkpoint.verification import digest_of
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.files.ownership import remove_folder
 from ptm.interop.sources.open import open_source
 from tests.support.faults import fill_the_disk, slow_disk
 from tests.support.small_runs import Calm, Runs
@@ -163,7 +163,7 @@ def test_every_precision_resumes_from_every_other_with_close_losses(runs: Runs, 
 def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
-    target, aside = tmp_path / "global_step4", tmp_path / "global_step4.partial"
+    target, aside = tmp_path / "global_step4", tmp_path / "global_step4.01234567.partial"
     for folder, content in ((target, "old"), (aside, "new")):
         folder.mkdir()
         (folder / "run.json").write_text(content)
@@ -181,7 +181,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed(Path.rename))
-        patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
+        patch.setattr("ptm.checkpoint.writing.remove_folder", killed(remove_folder))
         with pytest.raises(KeyboardInterrupt):
             ptm.checkpoint.writing.replace_folder(aside, target)
 

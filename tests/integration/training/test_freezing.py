@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.checkpoint.format import WEIGHT, Checkpoint
+from ptm.checkpoint.format import Checkpoint
+from ptm.checkpoint.manifest import WEIGHT
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe import load_recipe
 from ptm.runs.show import show

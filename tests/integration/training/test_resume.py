@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
+from ptm.files.kinds import MARKER
 from tests.support.covers import by_default
 from tests.support.faults import Killed, fill_the_disk, kill_at_sync
 from tests.support.small_runs import Calm, Runs
@@ -41,7 +42,7 @@ def test_a_killed_run_resumes_from_its_newest_checkpoint(runs: Runs, calm: Calm)
     assert runs.metrics("killed") == calm()
 
 
-@pytest.mark.parametrize("moment", ["rank00000.bin", "run.json", "manifest.json", "latest.partial"])
+@pytest.mark.parametrize("moment", ["rank00000.bin", "run.json", "manifest.json", "latest"])
 def test_a_kill_while_saving_leaves_whole_checkpoints_only(
     runs: Runs, calm: Calm, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_store_that_changed_is_rejected(runs: Runs, tmp_path: Path) -> None:
     manifest = json.loads((other / "store.json").read_text())
     manifest["shards"] = manifest["shards"][:-1]
     (other / "store.json").write_text(json.dumps(manifest))
+    (other / MARKER).unlink()
     with pytest.raises(UserError, match="was trained on other data"):
         runs.train("moved")
 

@@ -17,6 +17,7 @@ import pytest
 from ptm.checkpoint.verification import digest_of
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.files.kinds import MARKER
 from tests.support.small_runs import Runs, vocab
 
 AssertRejected = Callable[..., None]
@@ -124,6 +125,7 @@ def test_another_store_than_at_the_start_of_the_run_is_rejected(
     info = json.loads((other / "store.json").read_text())
     info["shards"] = info["shards"][:-1]
     (other / "store.json").write_text(json.dumps(info))
+    (other / MARKER).unlink()
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(str(runs.store), str(other)))
     words = Runs(other, runs.folder).arguments("model", "train.steps=20")

@@ -11,8 +11,8 @@ import numpy as np
 from ptm.arrays import Flags
 from ptm.components.objectives.masking.grouping import PhraseTrie
 from ptm.errors import UserError
+from ptm.files.user_files import read_lines
 from ptm.text.tokenizers import Tokenizer
-from ptm.user_files import read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_json
 from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
@@ -18,7 +19,6 @@ from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.weight_checks import check_finite
 from ptm.interop.weights_file import read_weights
 from ptm.recipe import ModelRecipe
-from ptm.user_files import read_json
 
 _WORDS = "word_embedding.weight"
 

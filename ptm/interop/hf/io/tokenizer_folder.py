@@ -14,13 +14,13 @@ import tokenizers
 from pydantic import TypeAdapter, ValidationError
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_json, read_text
 from ptm.interop.hf.io.numbering import sentencepiece_ids
 from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.interop.hf.io.tokenizer_json import TokenizerJson
 from ptm.text.tokenizers import AnyTokenizer, TokenizerConfig
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.specials import special_roles
-from ptm.user_files import read_json, read_text
 
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "spm.model")
 _WORD_LIST_TYPES = ("wordpiece", "char", "space")

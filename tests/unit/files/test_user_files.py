@@ -12,12 +12,12 @@ import pytest
 from ptm.components.objectives.masking.lexicon import read_lexicon
 from ptm.engines.ds_config import known_keys
 from ptm.errors import UserError
+from ptm.files.user_files import parse_json, read_bytes, read_json, read_lines, read_text
 from ptm.launch.hosts import read_hostfile
 from ptm.recipe import load_recipe
 from ptm.text.segmenters.jieba import Jieba
 from ptm.text.tokenizers.wordpiece import WordPiece
 from ptm.text.vocabulary import read_vocabulary
-from ptm.user_files import parse_json, read_bytes, read_json, read_lines, read_text
 from tests.support.small_runs import QUICKSTART
 
 BOM = "\ufeff"

@@ -1,0 +1,109 @@
+"""Bounded reading of files that ptm wrote earlier, or that a user names.
+
+A file is read only if it is a regular file within a size limit, so that a pipe does not block and
+a huge file does not fill the memory. JSON is checked by a pydantic model, whose parser limits the
+depth of nesting.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+MEGABYTE = 1 << 20
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+class FileContentError(ValueError):
+    """A file that can be opened, but not used; the message is the reason, without the path."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError, or FileContentError for anything else."""
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise FileContentError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path, *, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises OSError if it cannot be read, FileContentError for a pipe, a device or a larger file.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise FileContentError(f"it has {size:,} bytes; the limit is {limit:,}")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise FileContentError(f"it has more than {limit:,} bytes")
+    return content
+
+
+def read_text(path: Path, *, limit: int) -> str:
+    """Return the content of a UTF-8 file. Raises OSError or FileContentError."""
+    try:
+        return read_bytes(path, limit=limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FileContentError(f"it is not valid UTF-8 at byte {error.start}") from error
+
+
+def read_json(path: Path, model: type[M], *, limit: int) -> M:
+    """Return a JSON file as an instance of `model`. Raises OSError or FileContentError."""
+    return parse_json(read_bytes(path, limit=limit), model)
+
+
+def parse_json(content: bytes | str, model: type[M]) -> M:
+    """Parse JSON as an instance of `model`. Raises FileContentError naming the wrong key."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise FileContentError(_reason(error)) from error
+
+
+def parse_json_as(content: bytes | str, adapter: TypeAdapter[T]) -> T:
+    """As `parse_json`, for a type that is not a model. Raises FileContentError."""
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        raise FileContentError(_reason(error)) from error
+
+
+def read_json_lines(
+    path: Path, model: type[M], *, limit: int
+) -> Iterator[tuple[int, M | FileContentError]]:
+    """Yield each line's number, from 1, and its record, or the reason why it is damaged.
+
+    A last line that does not end in a line break is left out: it was being written. Raises OSError
+    or FileContentError if the file as a whole cannot be read.
+    """
+    *lines, _unfinished = read_bytes(path, limit=limit).split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield number, parse_json(line, model)
+        except FileContentError as error:
+            yield number, error
+
+
+def reason_of(error: OSError | FileContentError) -> str:
+    """The reason why a file cannot be used, as the end of a sentence."""
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror}"
+    return str(error)
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key}: {first['msg']}" if key else str(first["msg"])

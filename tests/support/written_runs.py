@@ -1,0 +1,81 @@
+"""A finished run and its store as files, written without training: a second instead of ten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ptm.checkpoint.format import LATEST, RUN, Fragment
+from ptm.checkpoint.writing import write_fragments, write_manifest
+from ptm.files.kinds import CHECKPOINT
+from ptm.files.ownership import mark_folder
+from ptm.model.build import build_plan
+from ptm.recipe import Recipe, load_recipe
+from ptm.store.format import TokenStore
+from ptm.train.run_folder import RunFolder
+from tests.support.small_runs import QUICKSTART, small_overrides
+
+STEPS = (4, 8, 12)
+
+
+def write_run(store: Path, runs: Path, name: str, *overrides: str) -> Path:
+    """Write the folder of a run with checkpoints of random weights at STEPS, and return it."""
+    recipe = load_recipe(
+        str(QUICKSTART / "roberta-tiny.yaml"), small_overrides(store, runs, name, *overrides)
+    )
+    folder = RunFolder(recipe)
+    folder.acquire(fresh=False)
+    folder.describe(recipe, {}, data="0" * 32, hosts={"host": 1})
+    record = {"epoch": 0, "rows": 8, "examples": 9, "tokens": 99, "loss": 8.5, "perplexity": 99.0}
+    reports = [
+        {"step": step, "split": split, **record} for step in STEPS for split in ("train", "eval")
+    ]
+    folder.metrics.write_text("".join(json.dumps(report) + "\n" for report in reports))
+    (folder.path / "events.jsonl").write_text('{"step": 3, "action": "skip"}\n')
+    folder.log.write_text("")
+    folder.release()
+    for step in STEPS:
+        _write_checkpoint(recipe, folder.checkpoints / f"global_step{step}", step)
+    (folder.checkpoints / LATEST).write_text(f"global_step{STEPS[-1]}")
+    return folder.path
+
+
+def _write_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
+    store = TokenStore.open(recipe.data.store).info
+    size = recipe.tokenizer.load().vocabulary.size
+    shapes = build_plan(recipe.model, recipe.objective, vocabulary_size=size).parameter_shapes
+    folder.mkdir(parents=True)
+    mark_folder(folder, CHECKPOINT)
+    run: dict[str, Any] = {
+        "step": step,
+        "updates": step,
+        "skipped": 0,
+        "scaler": None,
+        "position": {"step": step, "row": 8 * step, "examples": 9 * step, "tokens": 99 * step},
+        "window": {"sums": {}, "steps": 0, "skipped": 0},
+        "patience": {"best": None, "misses": 0},
+        "best": None,
+        "watch": {"loss": [8.5], "gradient norm": [1.0], "count": 0},
+        "steps": STEPS[-1],
+        "ended": False,
+        "started_from": None,
+        "teachers": [],
+        "store": store.fingerprint,
+        "tokenizer": store.tokenizer,
+        "objective_files": "",
+    }
+    (folder / RUN).write_text(json.dumps(run, indent=1))
+    pieces, at = [], 0
+    generator = torch.Generator().manual_seed(step)
+    for name, shape in shapes.items():
+        for kind in ("weight", *recipe.optimizer.states(shape, hidden=False)):
+            count = int(np.prod(shape))
+            values = 0.02 * torch.rand(count, generator=generator)
+            pieces.append((Fragment(name, kind, 0, count, at), values))
+            at += 4 * count
+    entry = write_fragments(folder / "rank00000.bin", pieces)
+    write_manifest(folder, shapes, [entry])
