@@ -173,6 +173,8 @@ class StopRule:
     """Maximum number of new tokens."""
     pad: int
     """Id of the padding token, for shorter prompts."""
+    vocabulary_size: int | None = None
+    """Number of tokens; later rows of the output layer are unused. Default: all its rows."""
 
 
 def generate_tokens(
@@ -197,10 +199,11 @@ def generate_tokens(
     rows = torch.arange(len(prompts))
     with continuation(model, prompts, pad=limits.pad) as text:
         for length in range(1, int(longest.max()) + 1):
+            logits = text.logits[:, : limits.vocabulary_size]
             if sampling is None:
-                tokens = text.logits.argmax(dim=-1)
+                tokens = logits.argmax(dim=-1)
             else:
-                tokens = sampling.sample(text.logits, generator)
+                tokens = sampling.sample(logits, generator)
             goes_on = tokens != limits.end
             rows, tokens = rows[goes_on], tokens[goes_on]
             if not rows.numel():
@@ -249,7 +252,7 @@ def beam_search(
         scores = torch.zeros(1)
         written: list[list[int]] = [[]]
         for length in range(1, limits.max_new_tokens + 1):
-            grown = _extend_beams(scores, text.logits, beams=beams)
+            grown = _extend_beams(scores, text.logits, beams=beams, tokens=limits.vocabulary_size)
             for score, row in grown.ended(limits.end):
                 ended.add(score / length**length_penalty, written[row])
             scores, rows, tokens = grown.active(limits.end)
@@ -292,10 +295,13 @@ class _Beams:
         return self.scores[on], self.rows[on], self.tokens[on]
 
 
-def _extend_beams(scores: Tensor, logits: Tensor, *, beams: int) -> _Beams:
-    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V)."""
-    # total (rows, V): log probability of every text with every next token.
-    total = scores[:, None] + logits.log_softmax(dim=-1)
+def _extend_beams(scores: Tensor, logits: Tensor, *, beams: int, tokens: int | None) -> _Beams:
+    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V).
+
+    `tokens`: number of tokens, if fewer than V.
+    """
+    # total (rows, tokens): log probability of every text with every next token.
+    total = scores[:, None] + logits.log_softmax(dim=-1)[:, :tokens]
     best = total.flatten().topk(min(2 * beams, total.numel()))
     rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")
     return _Beams(best.values, rows, best.indices % total.shape[1], beams)

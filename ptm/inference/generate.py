@@ -169,6 +169,7 @@ class Generator:
             end=vocabulary.special_id("eos"),
             max_new_tokens=choice.max_new_tokens,
             pad=vocabulary.special_id("pad"),
+            vocabulary_size=vocabulary.size,
         )
 
     def _room(self, prompt: Prompt, choice: GenerationConfig) -> int:

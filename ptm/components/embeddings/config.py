@@ -39,6 +39,11 @@ class EmbeddingConfig(Config):
     """Width of the embedding, if it differs from the encoder's hidden_size. The sum is projected to
     hidden_size, except for recurrent and convolutional encoders, whose first layer reads any width.
     """
+    rows: PositiveInt | None = None
+    """Rows of the word embedding and of the output layer, if they are more than the tokens of the
+    vocabulary (tables padded to a multiple of 8 or 64). The rows beyond the vocabulary are never
+    read and never generated. They take part in the softmax of the loss, as in transformers.
+    """
     positions: PositiveInt = 512
     """Rows of the position table. Without a position table, the maximum length that an export
     declares."""
