@@ -18,7 +18,11 @@ from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
-from ptm.interop.hf.io.vocabulary_options import decoder_start, padded_rows
+from ptm.interop.hf.io.vocabulary_options import (
+    decoder_start,
+    padded_rows,
+    special_ids,
+)
 from ptm.interop.weight_checks import check_finite
 from ptm.recipe import ModelRecipe, recipe_from_data
 from ptm.recipe.model_recipe import TokenizerRecipe
@@ -150,7 +154,7 @@ class HuggingFaceFolder:
             blocks["model"]["embedding"]["rows"] = rows
         if self.family.is_encoder_decoder:
             try:
-                blocks["objective"] |= decoder_start(self.config, vocabulary)
+                blocks["objective"] |= decoder_start(self.config, special_ids(vocabulary))
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
         return {"tokenizer": tokenizer, **blocks}

@@ -45,15 +45,26 @@ def padded_rows(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary)
     return rows
 
 
-def decoder_start(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+def special_ids(vocabulary: Vocabulary) -> dict[str, int]:
+    """The ids of the roles that a decoder may start with, for `decoder_start`."""
+    return {role: vocabulary.special_id(role) for role in _STARTS if vocabulary.has(role)}
+
+
+def special_ids_in(config: Mapping[str, Any]) -> dict[str, int]:
+    """The same by the config alone; a role may be missing."""
+    named = {role: config.get(f"{role}_token_id") for role in _STARTS}
+    return {role: number for role, number in named.items() if isinstance(number, int)}
+
+
+def decoder_start(config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, Any]:
     """The keys of the `objective` block for what the decoder reads first; empty for the default.
 
-    transformers shifts the labels by one and puts `decoder_start_token_id` before them. BART's
-    tokenizers begin the labels with bos. Raises UserError for another token than bos, pad and eos.
+    `ids`: those of the special tokens by role, the default start first. transformers shifts the
+    labels by one and puts `decoder_start_token_id` before them. BART's tokenizers begin the labels
+    with bos. Raises UserError for another token than bos, pad and eos.
     """
     kind = str(config.get("model_type"))
     start = config.get("decoder_start_token_id", _DEFAULT_STARTS.get(kind))
-    ids = {role: vocabulary.special_id(role) for role in _STARTS if vocabulary.has(role)}
     if start not in ids.values():
         raise UserError(
             f"config.json: decoder_start_token_id = {json.dumps(start)} is not supported. "
@@ -61,7 +72,7 @@ def decoder_start(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str
         )
     if start == next(iter(ids.values())):
         return {}
-    role = next(role for role, number in reversed(ids.items()) if number == start)
+    role = next(role for role, number in reversed([*ids.items()]) if number == start)
     begins = kind == "bart" and role == "eos" and "bos" in ids
     return {"decoder_start": role, **({"target_bos": True} if begins else {})}
 
