@@ -80,12 +80,12 @@ def _check_rows(path: str, key: str, there: int, here: int) -> None:
         )
 
 
-def _check_word_rows(path: str, there: int | None, here: int | None) -> None:
-    if there != here:
-        fix = "Remove the key" if there is None else f"Set model.embedding.rows: {there}"
+def _check_word_rows(path: str, theirs: int | None, ours: int | None) -> None:
+    if theirs != ours:
+        fix = "Remove the key" if theirs is None else f"Set model.embedding.rows: {theirs}"
         raise UserError(
-            f"init_from: {path}: the word embedding has {_rows(there)}, but this recipe asks for "
-            f"{_rows(here)} (model.embedding.rows). {fix}."
+            f"init_from: {path}: the word embedding has {_rows(theirs)}, but that of this recipe "
+            f"has {_rows(ours)} (model.embedding.rows). {fix}."
         )
 
 

@@ -104,7 +104,7 @@ def _other(
 
 
 def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int | None]:
-    """Config keys of the special token ids; `objective`: the one that the decoder learnt.
+    """Config keys of the special token ids; `objective`: the objective of the decoder.
 
     A target that begins with bos is generated with bos forced, as transformers does for BART.
     """
