@@ -84,12 +84,12 @@ def compatible_teacher_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenize
             f"({first_difference(vocabulary.tokens, tokenizer.vocabulary.tokens)}), so the teacher "
             "predicts other tokens. Use the teacher's vocabulary in this recipe."
         )
-    for problem in _incompatibilities(theirs, recipe):
+    for problem in _incompatibilities(theirs, recipe, size=tokenizer.vocabulary.size):
         raise UserError(f"objective.teacher: {path}: {problem}")
     return theirs
 
 
-def _incompatibilities(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]:
+def _incompatibilities(theirs: ModelRecipe, recipe: DataRecipe, *, size: int) -> Iterator[str]:
     objective, embedding = recipe.objective, theirs.model.embedding
     if not isinstance(getattr(theirs.objective, "head", None), MlmHead):
         yield (
@@ -105,6 +105,12 @@ def _incompatibilities(theirs: ModelRecipe, recipe: DataRecipe) -> Iterator[str]
         yield (
             "the teacher's encoder cannot separate the examples of a packed row. "
             "Set data.packing: false."
+        )
+    rows, their_rows = (one.model.shape(size).vocabulary_size for one in (recipe, theirs))
+    if rows != their_rows:
+        yield (
+            f"the teacher's output layer has {their_rows} rows, but the student's has {rows}. Set "
+            f"model.embedding.rows: {their_rows}."
         )
     longest = embedding.max_sequence_length
     if longest is not None and longest < recipe.data.sequence_length:

@@ -172,7 +172,9 @@ class StopRule:
     max_new_tokens: int
     """Maximum number of new tokens."""
     pad: int
-    """Id of the padding token, for shorter prompts and for rows that have ended."""
+    """Id of the padding token, for shorter prompts."""
+    vocabulary_size: int | None = None
+    """Number of tokens; later rows of the output layer are unused. Default: all its rows."""
 
 
 def generate_tokens(
@@ -182,30 +184,43 @@ def generate_tokens(
     *,
     sampling: Sampling | None = None,
     seed: int = 0,
+    room: Sequence[int] | None = None,
 ) -> Iterator[list[int | None]]:
     """Generate all `prompts` as one batch; yield the next token of every row at each step.
 
     Decoding is greedy unless `sampling` is given. Rows that have ended yield None; the end token
-    itself is not yielded.
+    itself is not yielded. `room`: the maximum number of new tokens of every row, at least 1, where
+    it is lower than that of `limits`.
     """
     generator = torch.Generator().manual_seed(seed)
+    longest = torch.full((len(prompts),), limits.max_new_tokens)
+    if room is not None:
+        longest = longest.minimum(torch.tensor(room))
+    rows = torch.arange(len(prompts))
     with continuation(model, prompts, pad=limits.pad) as text:
-        active = torch.ones(len(prompts), dtype=torch.bool)
-        for length in range(1, limits.max_new_tokens + 1):
+        for length in range(1, int(longest.max()) + 1):
+            logits = text.logits[:, : limits.vocabulary_size]
             if sampling is None:
-                tokens = text.logits.argmax(dim=-1)
+                tokens = logits.argmax(dim=-1)
             else:
-                tokens = sampling.sample(text.logits, generator)
-            active &= tokens != limits.end
-            if not active.any():
+                tokens = sampling.sample(logits, generator)
+            goes_on = tokens != limits.end
+            rows, tokens = rows[goes_on], tokens[goes_on]
+            if not rows.numel():
                 return
-            yield [
-                token if is_active else None
-                for token, is_active in zip(tokens.tolist(), active.tolist(), strict=True)
-            ]
-            # The last token is not read: no logits are needed, and its position may not exist.
-            if length < limits.max_new_tokens:
-                text.read(torch.where(active, tokens, limits.pad))
+            found: list[int | None] = [None] * len(prompts)
+            for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
+                found[row] = token
+            yield found
+            # The last token of a row is not read: no logits are needed, and its position may not
+            # exist. So rows leave the batch when they have ended.
+            has_room = length < longest[rows]
+            rows, tokens = rows[has_room], tokens[has_room]
+            if not rows.numel():
+                return
+            if len(rows) < len(text.logits):
+                text.keep(goes_on.nonzero()[:, 0][has_room])
+            text.read(tokens)
 
 
 @dataclass
@@ -237,7 +252,7 @@ def beam_search(
         scores = torch.zeros(1)
         written: list[list[int]] = [[]]
         for length in range(1, limits.max_new_tokens + 1):
-            grown = _extend_beams(scores, text.logits, beams=beams)
+            grown = _extend_beams(scores, text.logits, beams=beams, tokens=limits.vocabulary_size)
             for score, row in grown.ended(limits.end):
                 ended.add(score / length**length_penalty, written[row])
             scores, rows, tokens = grown.active(limits.end)
@@ -280,10 +295,13 @@ class _Beams:
         return self.scores[on], self.rows[on], self.tokens[on]
 
 
-def _extend_beams(scores: Tensor, logits: Tensor, *, beams: int) -> _Beams:
-    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V)."""
-    # total (rows, V): log probability of every text with every next token.
-    total = scores[:, None] + logits.log_softmax(dim=-1)
+def _extend_beams(scores: Tensor, logits: Tensor, *, beams: int, tokens: int | None) -> _Beams:
+    """Extend the texts by one token, given their scores (rows,) and next logits (rows, V).
+
+    `tokens`: number of tokens, if fewer than V.
+    """
+    # total (rows, tokens): log probability of every text with every next token.
+    total = scores[:, None] + logits.log_softmax(dim=-1)[:, :tokens]
     best = total.flatten().topk(min(2 * beams, total.numel()))
     rows = torch.div(best.indices, total.shape[1], rounding_mode="floor")
     return _Beams(best.values, rows, best.indices % total.shape[1], beams)

@@ -40,9 +40,9 @@ class Filler:
                 "masks, because it has no head that predicts masked tokens."
             )
         self.tokenizer: Tokenizer = self._recipe.tokenizer.load()
-        size = self.tokenizer.vocabulary.size
+        self._size = self.tokenizer.vocabulary.size
         # An objective may have several heads; keep only the one that predicts tokens.
-        plan = build_plan(self._recipe.model, objective, vocabulary_size=size).only("logits")
+        plan = build_plan(self._recipe.model, objective, vocabulary_size=self._size).only("logits")
         self._model = loaded_model(plan, source.tensors(), source=str(source.folder))
 
     def fill(self, text: str, *, count: int) -> list[list[Guess]]:
@@ -82,7 +82,9 @@ class Filler:
         at = row * batch.tensors["input_ids"].shape[1] + column
         with torch.no_grad():
             logits = self._model({**batch.tensors, "predicted_positions": at})["logits"]
-        best = logits.float().softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
+        # Rows beyond the vocabulary have a probability but no token.
+        known = logits.float().softmax(dim=-1)[:, : self._size]
+        best = known.topk(min(count, self._size), dim=-1)
         tokens = self.tokenizer.vocabulary.tokens
         return [
             (batch.text_indices[r], [Guess(tokens[i], p) for i, p in zip(ids, row_p, strict=True)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ptm.components.objectives.base import Prompt
 from ptm.errors import UserError
@@ -73,14 +73,14 @@ class Generator:
 
     def write(self, prompts: Sequence[Prompt], choice: GenerationConfig) -> list[str]:
         """Return the text generated after each prompt, without the prompt."""
-        limits = self._limits(prompts, choice)
+        limits = self._limits(choice)
         if choice.beams > 1:
             return [
                 self.target_tokenizer.decode(
                     beam_search(
                         self._model,
                         prompt,
-                        limits,
+                        replace(limits, max_new_tokens=self._room(prompt, choice)),
                         beams=choice.beams,
                         length_penalty=choice.length_penalty,
                     )
@@ -92,7 +92,12 @@ class Generator:
             some = prompts[first : first + _BATCH_SIZE]
             rows: list[list[int]] = [[] for _ in some]
             steps = generate_tokens(
-                self._model, some, limits, sampling=choice.sampling, seed=choice.seed + first
+                self._model,
+                some,
+                limits,
+                sampling=choice.sampling,
+                seed=choice.seed + first,
+                room=[self._room(prompt, choice) for prompt in some],
             )
             for tokens in steps:
                 for row, token in zip(rows, tokens, strict=True):
@@ -109,9 +114,10 @@ class Generator:
         steps = generate_tokens(
             self._model,
             [prompt],
-            self._limits([prompt], choice),
+            self._limits(choice),
             sampling=choice.sampling,
             seed=choice.seed,
+            room=[self._room(prompt, choice)],
         )
         for (token,) in steps:
             assert token is not None, "generation stops when its only row ends"
@@ -156,19 +162,24 @@ class Generator:
             )
         return prompt
 
-    def _limits(self, prompts: Sequence[Prompt], choice: GenerationConfig) -> StopRule:
-        """Return the stop conditions. The length is limited by the model's number of positions."""
-        model = self._recipe.model
-        embedding = model.embedding if model.decoder is None else model.decoder_embedding
-        room = choice.max_new_tokens
-        if embedding.max_sequence_length is not None:
-            prompt_length = max(len(prompt.begin) for prompt in prompts)
-            # The last generated token is not read, so it needs no position.
-            room = min(room, embedding.max_sequence_length - prompt_length + 1)
+    def _limits(self, choice: GenerationConfig) -> StopRule:
+        """Return the stop conditions that all texts share."""
         vocabulary = self._vocabularies.target
         return StopRule(
-            end=vocabulary.special_id("eos"), max_new_tokens=room, pad=vocabulary.special_id("pad")
+            end=vocabulary.special_id("eos"),
+            max_new_tokens=choice.max_new_tokens,
+            pad=vocabulary.special_id("pad"),
+            vocabulary_size=vocabulary.size,
         )
+
+    def _room(self, prompt: Prompt, choice: GenerationConfig) -> int:
+        """Return the maximum number of new tokens, limited by the model's number of positions."""
+        model = self._recipe.model
+        embedding = model.embedding if model.decoder is None else model.decoder_embedding
+        if embedding.max_sequence_length is None:
+            return choice.max_new_tokens
+        # The last generated token is not read, so it needs no position.
+        return min(choice.max_new_tokens, embedding.max_sequence_length - len(prompt.begin) + 1)
 
     def _check_can_generate(self) -> None:
         objective = self._recipe.objective

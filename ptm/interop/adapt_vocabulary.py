@@ -21,6 +21,7 @@ from ptm.interop.import_model import write_imported
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.recipe import DataRecipe, ModelRecipe, recipe_from_data
+from ptm.recipe.model_block import ModelBlock
 from ptm.recipe.model_recipe import TokenizerRecipe
 from ptm.recipe.source import RecipeSource
 from ptm.rng import seed_of
@@ -151,6 +152,7 @@ def adapt(
     }
     block = config.model_dump(mode="json", exclude_none=True) | {"size": new.vocabulary.size}
     data = {key: value for key, value in source.recipe_data().items() if key in _MODEL_BLOCKS}
+    data["model"] = _without_unused_rows(data["model"], of_target=recipe.target_tokenizer is None)
     heading = f"{path} with the vocabulary of {vocabulary}"
     write_imported(out, {**data, "tokenizer": block}, tensors, heading=heading)
     kept = int((rows >= 0).sum())
@@ -205,9 +207,12 @@ def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
     target = recipe.target_tokenizer
     fixed = target.load(key="target_tokenizer").vocabulary.size if target else None
 
+    block = recipe.model.model_dump(exclude_unset=True)
+    model = ModelBlock.model_validate(_without_unused_rows(block, of_target=target is None))
+
     def shapes(tokens: int) -> Mapping[str, tuple[int, ...]]:
         return build_plan(
-            recipe.model,
+            model,
             recipe.objective,
             vocabulary_size=tokens,
             target_vocabulary_size=fixed,
@@ -216,6 +221,20 @@ def vocabulary_tensors(recipe: ModelRecipe, size: int) -> set[str]:
     # Exactly these tensors change their shape when the vocabulary grows by one token.
     smaller, larger = shapes(size), shapes(size + 1)
     return {name for name, shape in smaller.items() if larger[name] != shape}
+
+
+def _without_unused_rows(block: Mapping[str, Any], *, of_target: bool) -> dict[str, Any]:
+    """A recipe's `model` block whose tables have one row per token.
+
+    `of_target`: also the decoder's own table.
+    """
+    keys = ("embedding", "target_embedding") if of_target else ("embedding",)
+    return {
+        key: {name: option for name, option in value.items() if name != "rows"}
+        if key in keys and value
+        else value
+        for key, value in block.items()
+    }
 
 
 def _adapt_tensor(

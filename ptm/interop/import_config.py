@@ -10,6 +10,7 @@ import yaml
 from ptm.errors import UserError
 from ptm.interop.folders import read_config
 from ptm.interop.hf.families import families
+from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
 from ptm.interop.uer import two_stacks
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
 from ptm.recipe import recipe_from_data
@@ -46,7 +47,11 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
-                return family.to_recipe(config, {})
+                blocks = family.to_recipe(config, {})
+                ids = special_ids_in(config)
+                if family.is_encoder_decoder and ids:
+                    blocks["objective"] |= decoder_start(config, ids)
+                return blocks
             except UserError as error:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
     known = ", ".join(family.name for family in families())

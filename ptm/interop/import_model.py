@@ -15,6 +15,7 @@ from ptm.errors import UserError
 from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
+from ptm.interop.tf.checkpoint import GoogleCheckpoint
 from ptm.interop.uer.import_model import UerCheckpoint
 from ptm.model.build import build_plan, head_shape
 from ptm.nn.model_shape import WORD_KEY
@@ -31,6 +32,8 @@ class Imported:
     """Number of imported values."""
     left_out: tuple[str, ...] = ()
     """Names of source tensors that no parameter of the model corresponds to."""
+    notes: tuple[str, ...] = ()
+    """Choices that the import made, and what else it left out; one sentence each."""
 
 
 def import_from_huggingface(source: str, out: Path) -> Imported:
@@ -75,6 +78,29 @@ def import_from_uer(
     _check_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from the UER-py checkpoint {source}")
     return Imported(_parameters(tensors))
+
+
+def import_from_tensorflow(
+    source: str,
+    out: Path,
+    *,
+    config: Path | None,
+    vocab: Path | None,
+    options: Mapping[str, Any] | None = None,
+) -> Imported:
+    """Import one of Google's TensorFlow 1 checkpoints of BERT or ALBERT to the new folder `out`.
+
+    `source` is a folder or the prefix of a checkpoint. `config` and `vocab` default to files in
+    the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
+    file is missing or damaged or the model is not supported, or if `out` exists.
+    """
+    check_absent(out)
+    checkpoint = GoogleCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
+    data = checkpoint.blocks()
+    tensors = checkpoint.tensors()
+    _check_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
+    write_imported(out, data, tensors, heading=f"Imported from the checkpoint {source}")
+    return Imported(_parameters(tensors), tuple(checkpoint.left_out), tuple(checkpoint.notes))
 
 
 def _parameters(tensors: Mapping[str, Tensor]) -> int:

@@ -31,6 +31,7 @@ class ModelShape:
     """The sizes and options that embedding, encoder or decoder, and head have in common."""
 
     vocabulary_size: int
+    """Rows of the word embedding and of the output layer: at least one per token."""
     embedding_size: int
     hidden_size: int
     positions: int

@@ -11,6 +11,7 @@ from ptm.component import Config, PositiveFloat
 from ptm.components.decoders import AnyDecoder, Decoder
 from ptm.components.embeddings import EmbeddingConfig, TargetEmbeddingConfig
 from ptm.components.encoders import AnyEncoder, Encoder
+from ptm.errors import UserError
 from ptm.nn.model_shape import WORD_KEY, ModelShape
 
 
@@ -62,6 +63,12 @@ class ModelBlock(Config):
                 f"{self.embedding.size}, but the two share their word vectors. Remove "
                 "target_embedding.size or set target_embedding.shared: false."
             )
+        if target.shared and target.rows not in (self.embedding.rows, None):
+            raise ValueError(
+                f"target_embedding.rows = {target.rows} differs from embedding.rows = "
+                f"{self.embedding.rows}, but the two share their word vectors. Remove "
+                "target_embedding.rows or set target_embedding.shared: false."
+            )
         return self
 
     @property
@@ -73,24 +80,41 @@ class ModelBlock(Config):
         return TargetEmbeddingConfig(**given)
 
     def shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that embedding, encoder and head have in common."""
+        """The sizes that embedding, encoder and head have in common.
+
+        Raises UserError if the vocabulary has more tokens than the word embedding has rows.
+        """
         return self._shape(vocabulary_size, self.embedding, self.encoder)
 
     def target_shape(self, vocabulary_size: int) -> ModelShape:
-        """The sizes that the decoder, its embedding and the head have in common."""
+        """The sizes that the decoder, its embedding and the head have in common.
+
+        Raises UserError if the vocabulary has more tokens than the word embedding has rows.
+        """
         assert self.decoder is not None, "there is no decoder"
         target = self.decoder_embedding
         shape = self._shape(vocabulary_size, target, self.decoder)
         if target.shared:
-            return replace(shape, embedding_size=self.shape(vocabulary_size).embedding_size)
+            source_shape = self.shape(vocabulary_size)
+            return replace(
+                shape,
+                vocabulary_size=source_shape.vocabulary_size,
+                embedding_size=source_shape.embedding_size,
+            )
         return replace(shape, word_key=f"target_{WORD_KEY}")
 
     def _shape(
         self, vocabulary_size: int, embedding: EmbeddingConfig, stack: Encoder | Decoder
     ) -> ModelShape:
-        attention_dropout = self.attention_dropout
+        attention_dropout, rows = self.attention_dropout, embedding.rows
+        if rows is not None and rows < vocabulary_size:
+            key = "embedding" if embedding is self.embedding else "target_embedding"
+            raise UserError(
+                f"model.{key}.rows = {rows}, but the vocabulary has {vocabulary_size} tokens. Set "
+                f"{vocabulary_size} or more, or remove the key."
+            )
         return ModelShape(
-            vocabulary_size=vocabulary_size,
+            vocabulary_size=rows or vocabulary_size,
             embedding_size=embedding.size or stack.hidden_size,
             hidden_size=stack.hidden_size,
             positions=embedding.positions,

@@ -12,7 +12,7 @@ from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.rows import TRAIN, open_store, store_of
 from ptm.loading.splits import open_splits
-from ptm.model.build import build_plan
+from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
 from ptm.text.corpus import find_corpus
@@ -76,6 +76,14 @@ def check_parts(recipe: Recipe) -> None:
             stage_bounds(plan, stages, frozen=frozen)
 
 
+def _check_rows(recipe: Recipe, size: int) -> None:
+    """Raise UserError if a vocabulary has more tokens than its word embedding has rows."""
+    recipe.model.shape(size)
+    target = recipe.target_tokenizer
+    if target is None or target.files_exist:
+        head_shape(recipe.model, size, target.read().size if target else None)
+
+
 def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
     """Check what is on this machine; return a sentence for each input that was not opened.
 
@@ -90,6 +98,7 @@ def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
         return []
     tokenizer = recipe.tokenizer.load()
     recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
+    _check_rows(recipe, tokenizer.vocabulary.size)
     files_exist = all(Path(file).is_file() for file in recipe.objective.input_files.values())
     if files_exist:
         recipe.objective.with_files(tokenizer)

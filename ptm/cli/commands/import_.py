@@ -9,7 +9,7 @@ from ptm.cli.console import print_done, print_result_block
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "import"
-HELP = "convert a model of transformers or UER-py for init_from and the other commands"
+HELP = "convert a model of transformers, UER-py or TensorFlow 1 for init_from and other commands"
 ORDER = 80
 
 _NAMED = 6
@@ -20,21 +20,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a transformers folder or Hub id (hf), a checkpoint (uer), a config (--config-only)",
+        help="a transformers folder or Hub id (hf), a checkpoint (uer), a checkpoint's folder or "
+        "prefix (tf), a config (--config-only)",
     )
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
     parser.add_argument(
         "overrides",
         metavar="tokenizer.KEY=VALUE",
         nargs="*",
-        help="with --from uer: e.g. tokenizer.lowercase=false for a cased vocabulary",
-    )
-    parser.add_argument("--from", dest="origin", choices=("hf", "uer"), help="format of SOURCE")
-    parser.add_argument(
-        "--config", metavar="JSON", type=Path, help="with uer: default beside the checkpoint"
+        help="with --from uer and tf: e.g. tokenizer.lowercase=false for a cased vocabulary",
     )
     parser.add_argument(
-        "--vocab", metavar="FILE", type=Path, help="with uer: default beside the checkpoint"
+        "--from",
+        dest="origin",
+        choices=("hf", "uer", "tf"),
+        help="format of SOURCE: transformers, UER-py and TencentPretrain, or Google's TensorFlow 1 "
+        "checkpoints of BERT and ALBERT",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="JSON",
+        type=Path,
+        help="with uer and tf: default beside the checkpoint",
+    )
+    parser.add_argument(
+        "--vocab", metavar="FILE", type=Path, help="with uer and tf: default beside the checkpoint"
     )
     parser.add_argument(
         "--config-only",
@@ -47,26 +57,33 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.config_only:
         return _config_only(parsed)
     if parsed.origin is None:
-        raise UserError("--from is missing. Give the format of SOURCE: --from hf or --from uer.")
+        raise UserError(
+            "--from is missing. Give the format of SOURCE: --from hf, --from uer or --from tf."
+        )
     if parsed.out is None:
         raise UserError("OUT is missing. Give the folder to write.")
     if parsed.origin == "hf" and (parsed.config or parsed.vocab):
         raise UserError(
-            "--config and --vocab are options of --from uer only, because a transformers folder "
-            "contains both files. Remove them."
+            "--config and --vocab are options of --from uer and --from tf only, because a "
+            "transformers folder contains both files. Remove them."
         )
     if parsed.origin == "hf" and parsed.overrides:
         raise UserError(
             f"{parsed.overrides[0]}: is not supported with --from hf, which reads the tokenizer "
             "options from the transformers folder. Remove it."
         )
-    from ptm.interop.import_model import import_from_huggingface, import_from_uer
+    from ptm.interop.import_model import (
+        import_from_huggingface,
+        import_from_tensorflow,
+        import_from_uer,
+    )
     from ptm.interop.uer.import_model import tokenizer_options
 
     if parsed.origin == "hf":
         imported = import_from_huggingface(parsed.source, parsed.out)
     else:
-        imported = import_from_uer(
+        convert = import_from_uer if parsed.origin == "uer" else import_from_tensorflow
+        imported = convert(
             parsed.source,
             parsed.out,
             config=parsed.config,
@@ -74,6 +91,8 @@ def run(parsed: argparse.Namespace) -> int:
             options=tokenizer_options(parsed.overrides),
         )
     print_done(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
+    for note in imported.notes:
+        print_done(note)
     if imported.left_out:
         shown, more = imported.left_out[:_NAMED], len(imported.left_out) - _NAMED
         rest = f" and {more} more" if more > 0 else ""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import field_validator, model_validator
 
-from ptm.component import Config, LayerSize, Listed, NonNegativeInt, PositionCount, classes_in
+from ptm.component import (
+    Config,
+    LayerSize,
+    Listed,
+    NonNegativeInt,
+    PositionCount,
+    PositiveInt,
+    classes_in,
+)
 from ptm.components.embeddings.base import EmbeddingPart
 from ptm.errors import nearest
 from ptm.nn.model_shape import WORD, ModelShape, SinusoidalOrder
@@ -38,6 +46,11 @@ class EmbeddingConfig(Config):
     size: LayerSize | None = None
     """Width of the embedding, if it differs from the encoder's hidden_size. The sum is projected to
     hidden_size, except for recurrent and convolutional encoders, whose first layer reads any width.
+    """
+    rows: PositiveInt | None = None
+    """Rows of the word embedding and of the output layer, if they are more than the tokens of the
+    vocabulary (tables padded to a multiple of 8 or 64). The rows beyond the vocabulary are never
+    read and never generated. They take part in the softmax of the loss, as in transformers.
     """
     positions: PositionCount = 512
     """Rows of the position table. Without a position table, the maximum length that an export

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64, owner_of
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.denoising import Denoising
 from ptm.components.objectives.noise import AnyInfilling, NoisedTexts, infill
 from ptm.components.objectives.noise.poisson_infilling import PoissonInfilling
 from ptm.data.documents import Documents
@@ -35,11 +35,11 @@ class Bart(Denoising):
     needs_sentences: ClassVar[bool] = True
 
     def row_lengths(self, examples: Examples) -> I64:
-        return add_max_specials(split_group_sides(examples))
+        return self.add_max_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
-        return "sentences"
+        return f"sentences{self.index_suffix}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
@@ -55,7 +55,9 @@ class Bart(Denoising):
                 needed="several sentences per document, to permute them "
                 "(objective.noise.permute_sentences)",
             )
-        longest = min(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
+        longest = min(
+            size.source - self.max_specials.source, size.target - self.max_specials.target
+        )
         sentences = cut_sentences(documents.sentences, longest)
         groups = full_groups(sentences, longest)
         parts = groups.lengths(sentences)

@@ -2,7 +2,7 @@
 
 The encoder reads [CLS] source [SEP]. The decoder reads [CLS] target and predicts target [SEP]. With
 a vocabulary without [CLS], nothing precedes the source, and [PAD] precedes the target, as in
-transformers' T5.
+transformers' T5. `decoder_start` and `target_bos` change what the decoder reads first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import MicroBatch, Prompt, RandomSource
+from ptm.components.objectives.decoder_start import DecoderStart
 from ptm.components.objectives.next_tokens import NextTokenObjective, target_tensors
 from ptm.components.objectives.noise import NoisedTexts
 from ptm.components.objectives.redraw import Redraw
@@ -24,21 +25,30 @@ from ptm.data.placement import DECODER, Placement, row_tensors
 from ptm.rng import U64, seed_of, stream_keys
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 
-MAX_SPECIALS = RowSize(source=2, target=1)
-"""The maximum number of special tokens on each side."""
+SOURCE_SPECIALS = 2
+"""The maximum number of special tokens of a source."""
 
 
-def add_max_specials(sides: I64) -> I64:
-    """Add the maximum number of special tokens to the lengths of source and target (E, 2)."""
-    return np.asarray(sides + np.array([MAX_SPECIALS.source, MAX_SPECIALS.target]))
-
-
-class Denoising(Redraw, NextTokenObjective):
+class Denoising(Redraw, DecoderStart, NextTokenObjective):
     """Base class: predict what noise removed from a text."""
 
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     needs_decoder: ClassVar[bool] = True
+
+    @property
+    def max_specials(self) -> RowSize:
+        """The maximum number of special tokens on each side."""
+        return RowSize(source=SOURCE_SPECIALS, target=self.target_specials)
+
+    def add_max_specials(self, sides: I64) -> I64:
+        """Add the maximum number of special tokens to the lengths of source and target (E, 2)."""
+        return np.asarray(sides + np.array([self.max_specials.source, self.max_specials.target]))
+
+    def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
+        """Raise UserError if the vocabulary lacks tokens that rows of this size need."""
+        super().check_vocabulary(vocabulary, size)
+        self.start_ids(vocabulary)
 
     @abstractmethod
     def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
@@ -56,30 +66,37 @@ class Denoising(Redraw, NextTokenObjective):
         seed = seed_of(random_source.seed, "noise", random_source.purpose)
         keys = stream_keys(seed, self.variant_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
-        return _encoder_decoder_batch(noised, placement, vocabularies.source)
+        start = self.start_ids(vocabularies.source)
+        return _encoder_decoder_batch(noised, placement, vocabularies.source, start=start)
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """Return the text as encoder input and the first token of the decoder."""
+        """Return the text as encoder input and the first tokens of the decoder."""
         vocabulary = vocabularies.source
         begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
         return Prompt(
-            begin=begins or (vocabulary.special_id("pad"),),
+            begin=self.start_ids(vocabulary),
             source=(*begins, *text, vocabulary.special_id("eos")),
         )
 
 
 def _encoder_decoder_batch(
-    noised: NoisedTexts, placement: Placement, vocabulary: Vocabulary
+    noised: NoisedTexts,
+    placement: Placement,
+    vocabulary: Vocabulary,
+    *,
+    start: tuple[int, ...],
 ) -> MicroBatch:
-    """Return the tensors of both sides: encoder input, decoder input and its targets."""
+    """Return the tensors of both sides: encoder input, decoder input and its targets.
+
+    `start`: the ids that the decoder reads before the target.
+    """
     pad, end = vocabulary.special_id("pad"), vocabulary.special_id("eos")
     begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
     source, source_lengths = add_affixes(
         noised.source, noised.source_lengths, before=begins, after=(end,)
     )
-    start = begins or (pad,)
     read, target_lengths = add_affixes(noised.target, noised.target_lengths, before=start)
-    given, _ = add_affixes(noised.target, noised.target_lengths, after=(end,))
+    given, _ = add_affixes(noised.target, noised.target_lengths, before=start[1:], after=(end,))
     source_placement = placement.side(source_lengths, placement.columns)
     target_placement = placement.side(target_lengths, placement.target_columns)
     return MicroBatch(

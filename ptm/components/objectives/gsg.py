@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.denoising import SOURCE_SPECIALS, Denoising
 from ptm.components.objectives.noise import NoisedTexts
 from ptm.components.objectives.noise.gaps import (
     gap_counts,
@@ -57,7 +57,7 @@ class Gsg(Denoising):
     index_type: ClassVar[ExamplesType] = SentenceGroups
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "eos", "mask")
     needs_sentences: ClassVar[bool] = True
-    min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
+    min_sequence_length: ClassVar[int] = SOURCE_SPECIALS + 2
 
     @model_validator(mode="after")
     def _check_options(self) -> Gsg:
@@ -76,12 +76,12 @@ class Gsg(Denoising):
         return self
 
     def row_lengths(self, examples: Examples) -> I64:
-        return add_max_specials(split_group_sides(examples))
+        return self.add_max_specials(split_group_sides(examples))
 
     @property
     def index_key(self) -> str:
         # The sentences are chosen later, but the rate decides how many fit a row.
-        return f"gsg-{self.rate!r}"
+        return f"gsg-{self.rate!r}{self.index_suffix}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
@@ -92,7 +92,9 @@ class Gsg(Denoising):
         no group. Raises UserError if no document has two sentences.
         """
         check_has_sentences(documents, documents.sentences, needed="sentences to remove")
-        room = RowSize(size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target)
+        room = RowSize(
+            size.source - self.max_specials.source, size.target - self.max_specials.target
+        )
         sentences = cut_sentences(documents.sentences, self._longest_sentence(room))
         groups = merge_single_sentences(sentences, full_groups(sentences, room.source))
         groups, left_out = drop_single_sentences(sentences, groups)
@@ -146,8 +148,9 @@ class Gsg(Denoising):
         of_three = int(gap_counts(np.array([3]), self.rate)[0])
         longest = min(room.source // 2, room.target // of_three)
         if longest < 1:
+            length = room.target + self.max_specials.target
             raise UserError(
-                f"data.target_sequence_length = {room.target + MAX_SPECIALS.target} has no room "
-                "for a sentence. Increase data.target_sequence_length."
+                f"data.target_sequence_length = {length} has no room for a sentence. Increase "
+                "data.target_sequence_length."
             )
         return longest

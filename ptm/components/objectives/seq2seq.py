@@ -10,7 +10,8 @@ from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import Metric, MicroBatch, Prompt, RandomSource
-from ptm.components.objectives.masked_tokens import add_special_tokens
+from ptm.components.objectives.decoder_start import DecoderStart
+from ptm.components.objectives.denoising import add_affixes
 from ptm.components.objectives.next_tokens import (
     NEXT_METRICS,
     NextTokenObjective,
@@ -29,11 +30,11 @@ from ptm.text.vocabulary import Vocabularies
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NUM_SPECIALS = np.array([2, 1])
-"""Special tokens per side: the encoder reads [CLS] source [SEP], the decoder [CLS] target."""
+_SOURCE_SPECIALS = 2
+"""The encoder reads [CLS] source [SEP]."""
 
 
-class Seq2Seq(NextTokenObjective):
+class Seq2Seq(DecoderStart, NextTokenObjective):
     """Predict every target token in a decoder, from the source and the earlier target tokens."""
 
     type: Literal["seq2seq"]
@@ -51,18 +52,23 @@ class Seq2Seq(NextTokenObjective):
 
     def row_lengths(self, examples: Examples) -> I64:
         assert isinstance(examples, SourceTargetPairs), "the examples are not source-target pairs"
-        return np.asarray(examples.sides + _NUM_SPECIALS)
+        return np.asarray(examples.sides + self._specials)
 
     @property
     def index_key(self) -> str:
-        return "seq2seq"
+        return f"seq2seq{self.index_suffix}"
+
+    @property
+    def _specials(self) -> I64:
+        """Special tokens per side (2)."""
+        return np.array([_SOURCE_SPECIALS, self.target_specials])
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return all pairs; a side that is too long for its row is cut at its end."""
         sentences = documents.sentences
-        longest = np.array([size.source, size.target]) - _NUM_SPECIALS
+        longest = np.array([size.source, size.target]) - self._specials
         return truncate(sentences, np.minimum(side_lengths(sentences), longest))
 
     def collate(
@@ -73,12 +79,15 @@ class Seq2Seq(NextTokenObjective):
         vocabularies: Vocabularies,
         random_source: RandomSource,
     ) -> MicroBatch:
-        """Return the tensors of encoder ([CLS] source [SEP]) and decoder ([CLS] target [SEP])."""
+        """Return the tensors of encoder ([CLS] source [SEP]) and decoder (start target [SEP])."""
         sources, targets = split_sides(texts)
-        source = add_special_tokens(sources, vocabularies.source)[0].ids
-        stream = add_special_tokens(targets, vocabularies.target)[0].ids
-        # The decoder reads [CLS] target; its targets are one token later: target [SEP].
-        lengths = targets.lengths + 2
+        begin, start = vocabularies.source.special_id("bos"), self.start_ids(vocabularies.target)
+        ends = [one.special_id("eos") for one in (vocabularies.source, vocabularies.target)]
+        source, _ = add_affixes(sources.tokens, sources.lengths, before=(begin,), after=(ends[0],))
+        stream, lengths = add_affixes(
+            targets.tokens, targets.lengths, before=start, after=(ends[1],)
+        )
+        # The decoder reads start and target; its targets are one token later.
         read = ragged_ranges(exclusive_cumsum(lengths), lengths - 1)
         decoder = placement.side(lengths - 1, placement.target_columns)
         pads = [one.special_id("pad") for one in (vocabularies.source, vocabularies.target)]
@@ -95,10 +104,10 @@ class Seq2Seq(NextTokenObjective):
         )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
-        """Return [CLS] text [SEP] for the encoder and [CLS] for the decoder."""
-        source, target = vocabularies.source, vocabularies.target
+        """Return [CLS] text [SEP] for the encoder and the start for the decoder."""
+        source = vocabularies.source
         return Prompt(
-            begin=(target.special_id("bos"),),
+            begin=self.start_ids(vocabularies.target),
             source=(source.special_id("bos"), *text, source.special_id("eos")),
         )
 

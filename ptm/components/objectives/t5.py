@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ptm.arrays import I64
-from ptm.components.objectives.denoising import MAX_SPECIALS, Denoising, add_max_specials
+from ptm.components.objectives.denoising import SOURCE_SPECIALS, Denoising
 from ptm.components.objectives.noise import AnySpanNoise, NoisedTexts, corrupt_spans
 from ptm.components.objectives.noise.t5_spans import T5Spans
 from ptm.data.documents import Documents
@@ -37,7 +37,7 @@ class T5(Denoising):
 
     layouts: ClassVar[tuple[str, ...]] = ("documents", "sentences")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
-    min_sequence_length: ClassVar[int] = MAX_SPECIALS.source + 2
+    min_sequence_length: ClassVar[int] = SOURCE_SPECIALS + 2
 
     def check_vocabulary(self, vocabulary: Vocabulary, size: RowSize) -> None:
         """Raise UserError if the vocabulary has too few sentinels for the longest text."""
@@ -56,7 +56,7 @@ class T5(Denoising):
             )
 
     def row_lengths(self, examples: Examples) -> I64:
-        return add_max_specials(self.noise.max_side_lengths(np.asarray(examples.lengths)))
+        return self.add_max_specials(self.noise.max_side_lengths(np.asarray(examples.lengths)))
 
     @property
     def index_type(self) -> ExamplesType:  # type: ignore[override]
@@ -70,7 +70,7 @@ class T5(Denoising):
         if values["spans"] == "t5":
             values["spans"] = "paper"
         options = "-".join(str(value) for value in values.values())
-        return f"t5-{'joined' if self.concatenate else 'pieces'}-{options}"
+        return f"t5-{'joined' if self.concatenate else 'pieces'}-{options}{self.index_suffix}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
@@ -99,7 +99,10 @@ class T5(Denoising):
         """
         # Every token of a text is on one of the sides, so no longer text can fit.
         lengths = np.arange(1, size.source + size.target)
-        room = [size.source - MAX_SPECIALS.source, size.target - MAX_SPECIALS.target]
+        room = [
+            size.source - self.max_specials.source,
+            size.target - self.max_specials.target,
+        ]
         fits = (self.noise.max_side_lengths(lengths) <= room).all(axis=1)
         longest = int(np.argmin(fits))
         if longest < 2:

@@ -56,6 +56,7 @@ def check_compatible(
             _check_first_position(path, name, there, here)
     if f"{WORD_KEY}.weight" in shared:
         _check_word_embedding(path, source.embedding, recipe.embedding)
+        _check_word_rows(path, source.embedding.rows, recipe.embedding.rows)
 
 
 def _check_stack(path: str, name: str, source: Config, recipe: Config) -> None:
@@ -77,6 +78,19 @@ def _check_rows(path: str, key: str, there: int, here: int) -> None:
             f"init_from: {path}: the model was trained with {key} = {there}, but this recipe has "
             f"{here}. Set the value of the source."
         )
+
+
+def _check_word_rows(path: str, theirs: int | None, ours: int | None) -> None:
+    if theirs != ours:
+        fix = "Remove the key" if theirs is None else f"Set model.embedding.rows: {theirs}"
+        raise UserError(
+            f"init_from: {path}: the word embedding has {_rows(theirs)}, but that of this recipe "
+            f"has {_rows(ours)} (model.embedding.rows). {fix}."
+        )
+
+
+def _rows(rows: int | None) -> str:
+    return "one row per token" if rows is None else f"{rows} rows"
 
 
 def _check_first_position(

@@ -145,6 +145,10 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
     [
         (narrower, r"hidden size is 32, but the student's is 16 .*weights\.cosine: 0"),
         (other_vocabulary, r"the teacher's vocabulary differs from .*other\.txt"),
+        (
+            lambda teacher: (taught_by(teacher), "model.embedding.rows=9000"),
+            r"the teacher's output layer has \d+ rows, but the student's has 9000",
+        ),
         (lambda teacher: (taught_by(teacher / "nowhere"),), r"objective\.teacher: .* not a folder"),
         (
             lambda teacher: (

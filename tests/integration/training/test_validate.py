@@ -52,6 +52,23 @@ def rejection(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_a_vocabulary_with_more_tokens_than_rows_is_found(
+    runs: Runs, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    line = rejection(runs, capsys, command, "model.embedding.rows=40")
+    assert "model.embedding.rows = 40, but the vocabulary has " in line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_a_warm_start_with_another_number_of_rows_is_found(
+    runs: Runs, trained: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    line = rejection(runs, capsys, command, f"init_from={trained}", "model.embedding.rows=9000")
+    assert "the word embedding has one row per token, but that of this recipe has 9000 rows" in line
+    assert "Remove the key." in line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 def test_a_warm_start_of_another_size_is_found(
     runs: Runs, trained: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:

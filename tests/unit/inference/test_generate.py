@@ -97,6 +97,19 @@ def test_no_text_is_longer_than_the_positions(sources: Path) -> None:
     assert len(ids) <= 40
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("kind", ["lm", "prefixlm", "gated_cnn"])
+def test_every_text_of_a_batch_has_its_own_limit(sources: Path, kind: str, beams: int) -> None:
+    """A long text of a file leaves as many new tokens to a short one as if it were alone."""
+    generator = Generator(open_source(str(sources / kind)))
+    choice = GenerationConfig(max_new_tokens=500, beams=beams)
+    texts = ["A", "wet " * 30, "日本", "wet " * 36]
+    together = generator.generate(texts, choice)
+    assert together == [generator.generate([text], choice)[0] for text in texts]
+    lengths = [len(ids) for ids in generator.tokenizer.encode(together)]
+    assert lengths[0] > 2 * lengths[1]
+
+
 def test_a_text_that_is_too_long_is_rejected(sources: Path) -> None:
     generator = Generator(open_source(str(sources / "seq2seq")))
     with pytest.raises(UserError, match="including special tokens; the model reads at most 40"):

@@ -68,7 +68,7 @@ _NAMING = Naming(
 
 # Options that the config can express.
 _EXPRESSIBLE_ENCODER = ("activation", "norm_epsilon", "shared_groups")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions", "segments")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions", "segments")
 
 
 class Albert(Family):

@@ -71,7 +71,7 @@ class DistilBert(Family):
         return {
             "architectures": ["DistilBertForMaskedLM"],
             "model_type": "distilbert",
-            "vocab_size": vocabulary.size,
+            "vocab_size": shape.vocabulary_size,
             "dim": encoder.hidden_size,
             "n_layers": encoder.layers,
             "n_heads": encoder.heads,

@@ -85,7 +85,7 @@ class ModernBert(Family):
         return {
             "architectures": ["ModernBertForMaskedLM"],
             "model_type": "modernbert",
-            "vocab_size": vocabulary.size,
+            "vocab_size": shape.vocabulary_size,
             "hidden_size": encoder.hidden_size,
             "intermediate_size": encoder.feed_forward_size,
             "num_hidden_layers": encoder.layers,

@@ -39,7 +39,7 @@ _FIXED = FamilyOptions(
     stack=_STACK,
     embedding={"parts": ("word",), "layer_norm": False, "scaled": False},
     expressible=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
-    expressible_of_embedding=("positions",),
+    expressible_of_embedding=("positions", "rows"),
 )
 _ALIKE = (
     *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm_epsilon"),
@@ -86,7 +86,7 @@ class T5(Family):
             "architectures": ["T5ForConditionalGeneration"],
             "model_type": "t5",
             "is_encoder_decoder": True,
-            "vocab_size": vocabulary.size,
+            "vocab_size": model.shape(vocabulary.size).vocabulary_size,
             "d_model": encoder.hidden_size,
             "d_kv": encoder.head_shape.head_size,
             "d_ff": encoder.feed_forward_size,
@@ -103,7 +103,7 @@ class T5(Family):
             # matrices that are equal. So "tied" is written only for a scaled output.
             "tie_word_embeddings": stacks.head.scaled,
             "scale_decoder_outputs": stacks.head.scaled,
-            **special_ids(vocabulary),
+            **special_ids(vocabulary, objective),
             "torch_dtype": "float32",
         }
 

@@ -18,7 +18,10 @@ from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokeniz
 from ptm.interop.sources.base import ModelSource
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 
-_GENERATION_KEYS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_GENERATION_KEYS = (
+    *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
+    "forced_bos_token_id",
+)
 _ENCODER_NOTE = (
     "`AutoModel` loads the encoder without its head. Masked language modelling trains no pooler; "
     "for a family that has one, pass `add_pooling_layer=False`."
@@ -79,7 +82,7 @@ def export_to_huggingface(
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
         if recipe.model.decoder is not None:
-            generation = {key: config[key] for key in _GENERATION_KEYS}
+            generation = {key: config[key] for key in _GENERATION_KEYS if key in config}
             write_json(aside / "generation_config.json", generation)
         _write_weights(aside, tensors, weights_format)
         write_tokenizer(

@@ -16,9 +16,15 @@ from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
+from ptm.interop.hf.io.vocabulary_options import (
+    decoder_start,
+    padded_rows,
+    special_ids,
+)
 from ptm.interop.weight_checks import check_finite
 from ptm.interop.weights_file import read_weights
-from ptm.recipe import ModelRecipe
+from ptm.recipe import ModelRecipe, recipe_from_data
+from ptm.recipe.model_recipe import TokenizerRecipe
 
 _WORDS = "word_embedding.weight"
 
@@ -139,7 +145,18 @@ class HuggingFaceFolder:
             ) from error
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
-        return {"tokenizer": dict(self._tokenizer.block), **blocks}
+        tokenizer = dict(self._tokenizer.block)
+        named = recipe_from_data({"tokenizer": tokenizer}, TokenizerRecipe, name=str(self.folder))
+        vocabulary = named.tokenizer.read()
+        rows = padded_rows(self.folder, self.config, vocabulary)
+        if rows is not None:
+            blocks["model"]["embedding"]["rows"] = rows
+        if self.family.is_encoder_decoder:
+            try:
+                blocks["objective"] |= decoder_start(self.config, special_ids(vocabulary))
+            except UserError as error:
+                raise UserError(f"{self.folder}: {error}") from error
+        return {"tokenizer": tokenizer, **blocks}
 
     @cached_property
     def _tokenizer(self) -> HuggingFaceTokenizer:

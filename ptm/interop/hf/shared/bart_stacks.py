@@ -56,13 +56,13 @@ def fixed(
     """Options that every model of the family has, and options that its config can express.
 
     `embedding`: fixed options of both embeddings. `expressible`: embedding options that the config
-    can express beside `positions` and `scaled`.
+    can express beside `positions`, `rows` and `scaled`.
     """
     return FamilyOptions(
         stack={"norm_position": norm_position, "norm_epsilon": EPSILON},
         embedding=embedding,
         expressible=("activation",),
-        expressible_of_embedding=("positions", "scaled", *expressible),
+        expressible_of_embedding=("positions", "rows", "scaled", *expressible),
     )
 
 
@@ -99,7 +99,7 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
         }
     return {
         "is_encoder_decoder": True,
-        "vocab_size": vocabulary.size,
+        "vocab_size": shape.vocabulary_size,
         "d_model": stacks.encoder.hidden_size,
         **sizes,
         "max_position_embeddings": model.embedding.positions - model.embedding.position_offset,
@@ -110,7 +110,7 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
         "activation_dropout": 0.0,
         "init_std": model.init.std,
         "tie_word_embeddings": stacks.head.tied,
-        **encoder_decoder.special_ids(vocabulary),
+        **encoder_decoder.special_ids(vocabulary, objective),
         "forced_eos_token_id": None,
         "torch_dtype": "float32",
     }

@@ -14,7 +14,7 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 _EXPRESSIBLE_HEADS = ("head_size", "key_value_heads")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions", "layer_norm")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions", "layer_norm")
 _SHOWN = {True: "true", False: "false"}
 
 
@@ -87,7 +87,7 @@ def shared_config(
     roles = ("bos", "eos", "pad")
     ids = {role: vocabulary.ids.get(vocabulary.special_token(role)) for role in roles}
     return {
-        "vocab_size": vocabulary.size,
+        "vocab_size": model.shape(vocabulary.size).vocabulary_size,
         "initializer_range": model.init.std,
         "bos_token_id": ids["bos"],
         "eos_token_id": ids["eos"],

@@ -10,7 +10,9 @@ from ptm.component import Config
 from ptm.components.decoders.transformer import TransformerDecoder
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
+from ptm.components.objectives.denoising import Denoising
 from ptm.components.objectives.next_tokens import LmHead
+from ptm.components.objectives.seq2seq import Seq2Seq
 from ptm.errors import UserError
 from ptm.interop.hf.shared.naming import unsupported_option
 from ptm.recipe.model_block import ModelBlock
@@ -101,18 +103,20 @@ def _other(
     return unsupported_option(part, name, expressible=(*fixed, *expressible))
 
 
-def special_ids(vocabulary: Vocabulary) -> dict[str, int | None]:
-    """Config keys of the special token ids.
+def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int | None]:
+    """Config keys of the special token ids; `objective`: the objective of the decoder.
 
-    The decoder starts with the `bos` token, or with padding if the vocabulary has no `bos`.
+    A target that begins with bos is generated with bos forced, as transformers does for BART.
     """
-    pad = vocabulary.special_id("pad")
-    begin = vocabulary.special_id("bos") if vocabulary.has("bos") else None
+    assert isinstance(objective, Denoising | Seq2Seq), "the objective was checked before"
+    start = objective.start_ids(vocabulary)
+    forced = {"forced_bos_token_id": start[1]} if objective.target_bos else {}
     return {
-        "pad_token_id": pad,
-        "bos_token_id": begin,
+        "pad_token_id": vocabulary.special_id("pad"),
+        "bos_token_id": vocabulary.special_id("bos") if vocabulary.has("bos") else None,
         "eos_token_id": vocabulary.special_id("eos"),
-        "decoder_start_token_id": pad if begin is None else begin,
+        "decoder_start_token_id": start[0],
+        **forced,
     }
 
 

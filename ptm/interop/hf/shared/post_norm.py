@@ -24,7 +24,7 @@ ACTIVATIONS: Mapping[str, str] = {
 
 # Options that a config of these families can express.
 _EXPRESSIBLE = ("activation", "norm_epsilon")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "positions")
+_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions")
 
 
 def unsupported_reason(
@@ -81,7 +81,7 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
     """The config keys that BertConfig, RobertaConfig and ErnieConfig share."""
     encoder, shape = plain_encoder(model), model.shape(vocabulary.size)
     return {
-        "vocab_size": vocabulary.size,
+        "vocab_size": shape.vocabulary_size,
         "hidden_size": encoder.hidden_size,
         "num_hidden_layers": encoder.layers,
         "num_attention_heads": encoder.heads,

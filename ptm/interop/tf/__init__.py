@@ -1,0 +1,1 @@
+"""Import of Google's TensorFlow 1 checkpoints, without TensorFlow."""

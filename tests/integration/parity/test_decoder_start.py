@@ -1,0 +1,104 @@
+"""`decoder_start_token_id` of transformers is `objective.decoder_start`, both ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForSeq2SeqLM
+
+from ptm.errors import UserError
+from ptm.inference.generate import GenerationConfig, Generator
+from ptm.interop.hf.io.export import export_to_huggingface
+from ptm.interop.import_config import recipe_blocks
+from ptm.interop.import_model import import_from_huggingface
+from ptm.interop.sources.open import open_source
+from tests.integration.parity.cases.encoder_decoders import BART, PEGASUS, T5
+from tests.integration.parity.cases.models import Family, Import, save
+
+FAMILIES = {"bart": BART, "pegasus": PEGASUS, "t5": T5}
+BOS, EOS, PAD = 2, 3, 0
+
+
+def imported(
+    name: str, start: int, folder: Path, vocab: Path, words: int
+) -> tuple[Path, dict[str, Any]]:
+    """A random model whose decoder starts with `start`, imported, and its `objective` block."""
+    family: Family = FAMILIES[name]
+    torch.manual_seed(0)
+    model = Import(family, config={"decoder_start_token_id": start}).model(words)
+    save(model, folder / "theirs", vocab=vocab, family=family)
+    import_from_huggingface(str(folder / "theirs"), folder / "ours")
+    recipe = yaml.safe_load((folder / "ours" / "recipe.yaml").read_text(encoding="utf-8"))
+    return folder / "ours", recipe["objective"]
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "expected"),
+    [
+        ("bart", BOS, {}),
+        ("bart", EOS, {"decoder_start": "eos", "target_bos": True}),
+        ("bart", PAD, {"decoder_start": "pad"}),
+        ("pegasus", PAD, {"decoder_start": "pad"}),
+        ("t5", PAD, {"decoder_start": "pad"}),
+        ("t5", EOS, {"decoder_start": "eos"}),
+    ],
+)
+def test_the_start_is_imported_and_exported(
+    name: str, start: int, expected: dict[str, Any], tmp_path: Path, small_vocab: Path, words: int
+) -> None:
+    ours, objective = imported(name, start, tmp_path, small_vocab, words)
+    found = {key: objective[key] for key in ("decoder_start", "target_bos") if key in objective}
+    assert found == expected
+    back = tmp_path / "back"
+    export_to_huggingface(open_source(str(ours)), back, weights_format="safetensors")
+    for file in ("config.json", "generation_config.json"):
+        config = json.loads((back / file).read_text(encoding="utf-8"))
+        assert config["decoder_start_token_id"] == start
+        assert config.get("forced_bos_token_id") == (BOS if expected.get("target_bos") else None)
+    again = open_source(str(back)).recipe().objective
+    assert again == open_source(str(ours)).recipe().objective
+
+
+def test_the_start_of_a_config_without_weights(tmp_path: Path) -> None:
+    config = FAMILIES["bart"].config(100, {"decoder_start_token_id": EOS})
+    config.save_pretrained(tmp_path)
+    blocks = yaml.safe_load(recipe_blocks(tmp_path / "config.json"))
+    assert blocks["objective"]["decoder_start"] == "eos"
+    assert blocks["objective"]["target_bos"] is True
+
+
+def test_generation_begins_as_in_transformers(
+    tmp_path: Path, small_vocab: Path, words: int
+) -> None:
+    ours, _ = imported("bart", EOS, tmp_path, small_vocab, words)
+    export_to_huggingface(open_source(str(ours)), tmp_path / "back", weights_format="safetensors")
+    generator = Generator(open_source(str(ours)))
+    text = "天气好"
+    ids = [BOS, *generator.tokenizer.encode([text])[0], EOS]
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "back").eval()
+    found = model.generate(torch.tensor([ids]), do_sample=False, num_beams=1, max_new_tokens=12)[
+        0
+    ].tolist()
+    assert found[:2] == [EOS, BOS]
+    after = found[2:]
+    expected = after[: after.index(EOS)] if EOS in after else after
+    # transformers counts the forced token as a new one.
+    written = generator.generate([text], GenerationConfig(max_new_tokens=11))
+    assert written == [generator.tokenizer.decode(expected)]
+    assert expected
+
+
+def test_a_start_that_is_no_special_token_is_refused(
+    tmp_path: Path, small_vocab: Path, words: int
+) -> None:
+    with pytest.raises(UserError) as caught:
+        imported("bart", 7, tmp_path, small_vocab, words)
+    assert str(caught.value) == (
+        f"{tmp_path / 'theirs'}: config.json: decoder_start_token_id = 7 is not supported. "
+        "Supported: the ids of the special tokens (bos 2, pad 0, eos 3)."
+    )
