@@ -131,8 +131,11 @@ def _set_head(draft: Draft, settings: UerSettings) -> None:
     if kind == "bilm":
         draft.set("objective.head.shared", True, "UER-py has one output matrix for both directions")
     else:
-        tied = bool(settings.get("tie_weights"))
-        draft.set("objective.head.tied", tied, settings.origin("tie_weights"))
+        tied, origin = bool(settings.get("tie_weights")), settings.origin("tie_weights")
+        if not tied and "init_from" in draft.data:
+            # An untied output layer would start fresh from a model whose output is its embedding.
+            origin += "; true if `ptm import` finds the output equal to the embedding"
+        draft.set("objective.head.tied", tied, origin)
     if kind not in _MASKED:
         bias = bool(settings.get("has_lmtarget_bias"))
         draft.set("objective.head.bias", bias, settings.origin("has_lmtarget_bias"))
