@@ -61,6 +61,17 @@ MUTATIONS = {
         "            fcntl.flock(descriptor, fcntl.LOCK_EX)\n        yield",
         "            pass\n        yield",
         ("tests/integration/training/test_own_files.py -k fresh_starts",),
+    "rows per step of a translated line ignore its ranks": Mutation(
+        "ptm/translate/uer_recipe.py",
+        "batch * parallel * accumulated",
+        "batch * accumulated",
+        ("tests/unit/translate/test_uer_recipes.py -k rows_per_step",),
+    ),
+    "a translated line ignores its configuration file": Mutation(
+        "ptm/translate/uer_settings.py",
+        "if Path(path).exists():",
+        "if False:",
+        ("tests/unit/translate/test_uer_models.py -k takes_precedence",),
     ),
     "a pipeline's loss is not scaled by its data ranks": Mutation(
         "ptm/engines/pipeline.py",

@@ -166,7 +166,7 @@ def tokenizer_of(given: Given, source: Source) -> tuple[dict[str, Any], str | No
 
 def import_folder(name: str) -> str:
     """The folder to import a Hub model to."""
-    return f"models/{PurePosixPath(name).name}"
+    return f"imports/{PurePosixPath(name).name}"
 
 
 def _block(model_type: str, folder: PurePosixPath, given: Given) -> dict[str, Any]:

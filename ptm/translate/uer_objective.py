@@ -59,8 +59,8 @@ def _set_redraw(draft: Draft, settings: UerSettings, block: str) -> None:
     draft.set(f"{block}.duplicates", copies, origin)
 
 
-def _set_masking(draft: Draft, settings: UerSettings) -> None:
-    block, unit = "objective.masking", "token"
+def _set_masking(draft: Draft, settings: UerSettings, *, block: str = "objective.masking") -> None:
+    unit = "token"
     for name, one in (("whole_word_masking", "whole_word"), ("span_masking", "span")):
         if settings.get(name):
             unit = one
@@ -118,7 +118,9 @@ def _set_classification(draft: Draft, settings: UerSettings) -> None:
     draft.set("objective.labels", labels, settings.origin("labels_num"))
     draft.set("objective.pooling", settings.get("pooling"), settings.origin("pooling"))
     if settings.processor == "cls_mlm":
-        _set_masking(draft, settings)
+        _set_masking(draft, settings, block="objective.mlm.masking")
+        tied = bool(settings.get("tie_weights"))
+        draft.set("objective.mlm.head.tied", tied, settings.origin("tie_weights"))
 
 
 def _set_head(draft: Draft, settings: UerSettings) -> None:
@@ -126,11 +128,14 @@ def _set_head(draft: Draft, settings: UerSettings) -> None:
     kind = settings.objective
     if kind == "classification":
         return
-    tied, origin = bool(settings.get("tie_weights")), settings.origin("tie_weights")
     if kind == "bilm":
         draft.set("objective.head.shared", True, "UER-py has one output matrix for both directions")
-        return
-    draft.set("objective.head.tied", tied, origin)
+    else:
+        tied, origin = bool(settings.get("tie_weights")), settings.origin("tie_weights")
+        if not tied and "init_from" in draft.data:
+            # An untied output layer would start fresh from a model whose output is its embedding.
+            origin += "; true if `ptm import` finds the output equal to the embedding"
+        draft.set("objective.head.tied", tied, origin)
     if kind not in _MASKED:
         bias = bool(settings.get("has_lmtarget_bias"))
         draft.set("objective.head.bias", bias, settings.origin("has_lmtarget_bias"))
@@ -151,7 +156,7 @@ def _note_unused(draft: Draft, settings: UerSettings) -> None:
         "sentence_selection_strategy": kind != "gsg",
         "labels_num": kind != "classification",
         "pooling": kind != "classification",
-        "tie_weights": kind in ("bilm", "classification"),
+        "tie_weights": kind == "bilm" or settings.processor == "cls",
     }
     for name, is_unused in unused.items():
         if is_unused and settings.given(name):

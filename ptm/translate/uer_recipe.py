@@ -54,8 +54,8 @@ def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str
         )
     draft = Draft("Translated from command lines of UER-py or TencentPretrain.")
     draft.set("name", name, settings.origin("output_model_path"))
-    folder = str(PurePosixPath(settings.get("output_model_path").replace("\\", "/")).parent)
-    draft.set("runs_dir", "runs" if folder == "." else folder, _origin(settings, "runs_dir"))
+    runs = runs_folder(settings.get("output_model_path"))
+    draft.set("runs_dir", runs, settings.origin("output_model_path"))
     _copy(draft, settings, "seed")
     draft.set("init_from", init_from, "--pretrained_model_path")
     _set_tokenizer(draft, settings, "tokenizer", prefix="")
@@ -76,15 +76,6 @@ def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str
 def _processors() -> list[str]:
     names = {"seq2seq": ["mt"], "classification": ["cls", "cls_mlm"]}
     return [one for objective in _LAYOUTS for one in names.get(objective, [objective])]
-
-
-def _origin(settings: UerSettings, key: str) -> str:
-    origin = settings.origin("output_model_path")
-    return (
-        f"{origin}; the default of {key}"
-        if "/" not in settings.get("output_model_path")
-        else (origin)
-    )
 
 
 def _copy(draft: Draft, settings: UerSettings, name: str) -> None:
@@ -218,6 +209,12 @@ def _add_notes(draft: Draft, settings: UerSettings) -> None:
         first, second = settings.preprocess.get("seed"), settings.pretrain.get("seed")
         if first != second:
             draft.note(settings.preprocess.written["seed"], f"one seed: pretrain.py has {second}")
+
+
+def runs_folder(output: str) -> str:
+    """The folder of an output, or `runs` for an output in the current folder."""
+    folder = str(PurePosixPath(output.replace("\\", "/")).parent)
+    return "runs" if folder == "." else folder
 
 
 def run_name(output: str, taken: set[str]) -> str:

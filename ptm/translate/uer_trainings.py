@@ -11,7 +11,7 @@ from ptm.translate.draft import Draft
 from ptm.translate.options import Given, parse_options, table_of
 from ptm.translate.ranks import uer_ranks
 from ptm.translate.steps import Translation, folder_of
-from ptm.translate.uer_recipe import run_name, uer_recipe
+from ptm.translate.uer_recipe import run_name, runs_folder, uer_recipe
 from ptm.translate.uer_settings import UerSettings
 
 PREPROCESS = table_of(
@@ -116,14 +116,16 @@ def _translate_training(
 ) -> None:
     settings = UerSettings.of(preprocess, hosts[0])
     ranks = uer_ranks(hosts)
-    pretrained = settings.get("pretrained_model_path")
-    folder = None
-    if pretrained is not None:
-        folder = translation.model_folder(pretrained) or folder_of(pretrained)
-        if translation.model_folder(pretrained) is None:
-            translation.add_command(_import_command(settings, pretrained, folder))
-    name = run_name(settings.get("output_model_path"), translation.run_names)
-    draft = uer_recipe(settings, ranks, name=name, init_from=folder)
+    output, pretrained = settings.get("output_model_path"), settings.get("pretrained_model_path")
+    name = run_name(output, translation.run_names)
+    run = f"{runs_folder(output)}/{name}"
+    start = None if pretrained is None else translation.model_folder(pretrained)
+    if pretrained is not None and start is None:
+        start = folder_of(pretrained)
+        if start == run:
+            start = f"{start}-imported"
+        translation.add_command(_import_command(settings, pretrained, start))
+    draft = uer_recipe(settings, ranks, name=name, init_from=start)
     _note_differences(hosts, translation)
     stored = _choose_store(draft, translation)
     draft.validated()
@@ -133,32 +135,36 @@ def _translate_training(
     translation.add_command(["ptm", "validate", recipe.path])
     if not stored:
         translation.add_command(["ptm", "preprocess", recipe.path])
-    run = f"{draft.data['runs_dir']}/{name}"
     if trains:
         visible = {} if ranks.visible is None else {"CUDA_VISIBLE_DEVICES": ranks.visible}
         words = ranks.launch_command(recipe.path, recipe.hostfile or "")
         translation.add_command(words, visible)
         translation.add_command(["ptm", "export", run, f"{run}-uer", "--to", "uer"])
-    translation.models[settings.get("output_model_path")] = run
+    translation.models[output] = run
 
 
 def _choose_store(draft: Draft, translation: Translation) -> bool:
     """Whether an earlier recipe has the same store; number the store if it has another content.
 
-    A store holds token ids, whatever the sequence length and the masking.
+    A store holds token ids, and word starts with a segmenter, whatever the sequence length.
     """
     data = draft.data["data"]
-    content = [data["corpus"], data["layout"], draft.data["tokenizer"]]
     path, number = data["store"], 1
     for recipe in translation.recipes:
-        other = recipe.draft.data
-        if other["data"]["store"] != data["store"]:
+        if recipe.draft.data["data"]["store"] != data["store"]:
             continue
-        if [other["data"]["corpus"], other["data"]["layout"], other["tokenizer"]] == content:
+        if _store_content(recipe.draft) == _store_content(draft):
             return True
         number += 1
         data["store"] = f"{path}-{number}"
     return False
+
+
+def _store_content(draft: Draft) -> list[object]:
+    """The keys that decide the content of a store."""
+    data = draft.data["data"]
+    tokenizers = [draft.data.get(block) for block in ("tokenizer", "target_tokenizer")]
+    return [*(data.get(key) for key in ("corpus", "layout", "segmenter")), *tokenizers]
 
 
 def _import_command(settings: UerSettings, weights: str, folder: str) -> list[str]:

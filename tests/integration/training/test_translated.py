@@ -37,12 +37,17 @@ def corpora(bundled: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = bundled.vocab.read_text(encoding="utf-8") + sentinels
     (folder / "vocab.txt").write_text(words, encoding="utf-8")
     lines = bundled.chinese.read_text(encoding="utf-8").splitlines()[:400]
+    english = bundled.english.read_text(encoding="utf-8").splitlines()[:400]
     halves = [(line[: len(line) // 2], line[len(line) // 2 :]) for line in lines]
     joined = ["".join(lines[at : at + 4]) for at in range(0, len(lines), 4)]
     texts = {
         "documents": lines,
         "pairs": [f"{source}\t{target}" for source, target in halves if source],
-        "labelled": [f"{number % 2}\t{line}" for number, line in enumerate(lines)],
+        "labelled": [
+            f"{label}\t{line}"
+            for pair in zip(lines, english, strict=False)
+            for label, line in enumerate(pair)
+        ],
         "sentences": ["\n".join(sentences_of(document)) + "\n" for document in joined],
     }
     # The tokenizer `space` reads words between spaces; here every character is a word.

@@ -60,8 +60,8 @@ def test_the_sizes_of_a_model_type_are_those_of_transformers(kind: str) -> None:
                 "data.evaluation.validation.corpus": "b.txt",
                 "data.held_out": 0.0,
                 "data.workers": 4,
-                "init_from": "models/chinese-roberta-wwm-ext",
-                "tokenizer.vocab": "models/chinese-roberta-wwm-ext/tokenizer/vocab.txt",
+                "init_from": "imports/chinese-roberta-wwm-ext",
+                "tokenizer.vocab": "imports/chinese-roberta-wwm-ext/tokenizer/vocab.txt",
                 "train.epochs": 3.0,
                 "train.global_batch_size": 8,
                 "optimizer.learning_rate": 5e-5,
@@ -106,7 +106,7 @@ def test_the_sizes_of_a_model_type_are_those_of_transformers(kind: str) -> None:
                 "model.encoder.layers": 24,
                 "model.encoder.hidden_size": 1024,
                 "data.sequence_length": 1024,
-                "tokenizer.merges": "models/gpt2/tokenizer/merges.txt",
+                "tokenizer.merges": "imports/gpt2/tokenizer/merges.txt",
             },
         ),
         (
@@ -166,7 +166,7 @@ def test_lines_of_the_scripts(line: str, expected: dict[str, Any], tmp_path: Pat
 
 def test_commands_import_the_model_of_the_hub() -> None:
     assert _translated(f"{_MLM} --output_dir out/x --do_train").commands == [
-        "ptm import bert-base-chinese models/bert-base-chinese --from hf",
+        "ptm import bert-base-chinese imports/bert-base-chinese --from hf",
         "ptm validate r.yaml",
         "ptm preprocess r.yaml",
         "ptm train r.yaml",
@@ -176,7 +176,7 @@ def test_commands_import_the_model_of_the_hub() -> None:
 
 def test_an_evaluation_alone_is_ptm_evaluate() -> None:
     commands = _translated(f"{_MLM} --do_eval --max_seq_length 128").commands
-    assert commands[-1].startswith("ptm evaluate models/bert-base-chinese data.corpus=a.txt")
+    assert commands[-1].startswith("ptm evaluate imports/bert-base-chinese data.corpus=a.txt")
     assert not any(command.startswith(("ptm train", "ptm launch")) for command in commands)
 
 

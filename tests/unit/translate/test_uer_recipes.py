@@ -48,7 +48,7 @@ def test_lines_of_the_documentation(
     path.write_text(recipe.draft.yaml(), encoding="utf-8")
     assert load_recipe(str(path)) == recipe.draft.validated()
     assert main(["validate", str(path)]) == EXIT_DONE
-    assert "valid\n" in capsys.readouterr().out
+    assert ": valid" in capsys.readouterr().out
 
 
 def test_all_given_command_lines_translate(project: Path) -> None:
@@ -107,6 +107,30 @@ def test_another_corpus_in_the_same_dataset_path_gets_its_own_store() -> None:
     )
     stores = [recipe.draft.data["data"]["store"] for recipe in _translated(text).recipes]
     assert stores == ["dataset", "dataset-2"]
+
+
+def test_word_starts_need_a_store_of_their_own() -> None:
+    text = "\n".join(
+        f"python3 preprocess.py --corpus_path c.txt {_VOCAB} --target mlm {masking}\n"
+        f"python3 pretrain.py {_VOCAB} --target mlm --output_model_path m/{name}.bin"
+        for name, masking in (("a", ""), ("b", "--whole_word_masking"))
+    )
+    translation = _translated(text)
+    stores = [recipe.draft.data["data"]["store"] for recipe in translation.recipes]
+    assert stores == ["dataset", "dataset-2"]
+    assert "ptm preprocess r-2.yaml" in translation.commands
+
+
+def test_an_import_and_a_run_of_the_same_path_have_two_folders() -> None:
+    path = "m/a.bin"
+    translation = _translated(
+        f"python3 pretrain.py {_VOCAB} --target mlm --pretrained_model_path {path} "
+        f"--output_model_path {path}"
+    )
+    data = translation.recipes[0].draft.data
+    assert f"{data['runs_dir']}/{data['name']}" == "m/a"
+    assert data["init_from"] == "m/a-imported"
+    assert translation.commands[0].startswith("ptm import m/a.bin m/a-imported --from uer")
 
 
 def test_hosts_are_one_recipe_and_a_hostfile() -> None:
