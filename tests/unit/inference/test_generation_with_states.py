@@ -77,7 +77,8 @@ def test_reordered_rows_continue_from_their_own_state(kind: str) -> None:
         found = text.logits
     read = [[*texts[row], 14 + row, 17 + at] for at, row in enumerate(rows)]
     expected = torch.stack([logits_after(model, ids) for ids in read])
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    largest = expected.abs().max()
+    torch.testing.assert_close(found / largest, expected / largest, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
