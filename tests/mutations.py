@@ -56,12 +56,6 @@ MUTATIONS = {
         "        if found.st_mtime_ns",
         ("tests/unit/store/test_changes.py -k cut_short",),
     ),
-    "the lock of a run folder is released over its rename": Mutation(
-        "ptm/train/run_folder.py",
-        "            fcntl.flock(descriptor, fcntl.LOCK_EX)\n        yield",
-        "            pass\n        yield",
-        ("tests/integration/training/test_own_files.py -k fresh_starts",),
-    ),
     "a pipeline's loss is not scaled by its data ranks": Mutation(
         "ptm/engines/pipeline.py",
         "return loss * (self._batch.accumulation * self._batch.ranks)",

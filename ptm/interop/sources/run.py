@@ -56,7 +56,7 @@ class RunSource(ModelSource):
             if record["split"] == "eval":
                 higher = self.recipe().objective.higher_is_better
                 shown = ("loss", "perplexity", *(key for key in record if higher(key)))
-                found["tokens seen"] = f"{record['tokens']:,}"
+                found["tokens seen"] = f"{record.get('tokens', 0):,}"
                 values = {key: record[key] for key in shown if record.get(key) is not None}
                 found |= {f"held-out {key}": f"{value:.4f}" for key, value in values.items()}
                 break
