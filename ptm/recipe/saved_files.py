@@ -40,11 +40,11 @@ class MetricsRecord(BaseModel):
 
     step: int = Field(ge=0)
     split: str = Field(min_length=1, max_length=200)
-    epoch: int = Field(ge=0)
-    rows: int = Field(ge=0)
-    examples: int = Field(ge=0)
-    tokens: int = Field(ge=0)
     loss: float | None
+    epoch: int = Field(0, ge=0)
+    rows: int = Field(0, ge=0)
+    examples: int = Field(0, ge=0)
+    tokens: int = Field(0, ge=0)
 
 
 class _Event(BaseModel):
@@ -80,7 +80,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         for number, line in read_json_lines(path, MetricsRecord, limit=_LINES_BYTES):
             if isinstance(line, FileContentError):
                 raise UserError(f"{path}:{number}: the line is damaged ({line}). Remove it.")
-            records.append(line.model_dump())
+            records.append(line.model_dump(exclude_unset=True))
     except FileNotFoundError:
         return []
     except (OSError, FileContentError) as error:

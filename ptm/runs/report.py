@@ -60,7 +60,7 @@ def _order(name: str) -> tuple[int, str]:
 
 def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
     last = records[-1]
-    rows = {"steps": f"{last['step']:,}", "real tokens seen": f"{last['tokens']:,}"}
+    rows = {"steps": f"{last['step']:,}", "real tokens seen": f"{last.get('tokens', 0):,}"}
     for split in _splits(records):
         first, *others = (r for r in records if r["split"] == split)
         found: dict[str, Any] = others[-1] if others else first

@@ -55,9 +55,8 @@ class RunSource(ModelSource):
         for record in reversed(before):
             if record["split"] == "eval":
                 higher = self.recipe().objective.higher_is_better
-                means = [key for key in ("loss", "perplexity") if key in record]
-                shown = (*means, *(key for key in record if higher(key)))
-                found["tokens seen"] = f"{record['tokens']:,}"
+                shown = ("loss", "perplexity", *(key for key in record if higher(key)))
+                found["tokens seen"] = f"{record.get('tokens', 0):,}"
                 values = {key: record[key] for key in shown if record.get(key) is not None}
                 found |= {f"held-out {key}": f"{value:.4f}" for key, value in values.items()}
                 break

@@ -32,7 +32,7 @@ class Trackers:
         if not recipe.tracking.tensorboard and block is None:
             return
         try:
-            past_reports = read_past_reports(folder)
+            past_reports = read_past_reports(folder / "metrics.jsonl")
         except Exception as error:
             logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
             return

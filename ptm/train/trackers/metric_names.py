@@ -43,6 +43,6 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def read_past_reports(run: Path) -> PastReports:
-    """Steps and values of all reports of a run. Raises UserError if metrics.jsonl is damaged."""
-    return [(record["step"], tracker_values(record)) for record in read_metrics(run)]
+def read_past_reports(metrics: Path) -> PastReports:
+    """Steps and values of all reports in a metrics.jsonl. Raises UserError if it is damaged."""
+    return [(record["step"], tracker_values(record)) for record in read_metrics(metrics.parent)]
