@@ -1,6 +1,6 @@
 """Test that each tiny family learns from real text, and learns nothing from shuffled targets.
 
-python benchmarks/learning.py FOLDER RECIPE... [--shuffled] [KEY=VALUE ...]
+python benchmarks/learning.py FOLDER RECIPE... [--shuffled | --shuffled-words] [KEY=VALUE ...]
 
 Preprocesses and trains each RECIPE in its own process, with the same overrides (corpus, vocabulary,
 steps), and prints one row per recipe with these columns:
@@ -20,9 +20,19 @@ steps), and prints one row per recipe with these columns:
 
 With --shuffled, in training and in evaluation, each predicted position gets the target of another
 one, and each pair a random label, so that a model can learn frequencies only. For objectives with
+<<<<<<< HEAD
 targets at every token, a permutation of a row's targets would still let the model copy from the
 row, as the row contains its targets. So each target is a random draw from the frequencies of all
 targets of an epoch, and the input tokens are unchanged.
+=======
+`target_ids`, a permutation of a row's targets would still let the model copy from the row, as the
+row contains its targets. So each target is a random draw from the frequencies of all targets of an
+epoch, and the input tokens are unchanged.
+
+With --shuffled-words, the words of each line of the corpus (Chinese characters, and whatever stands
+between spaces) are put in random order, in training and in evaluation, so that a model can learn
+frequencies and which words a document repeats, but no order.
+>>>>>>> seeds
 """
 
 from __future__ import annotations
@@ -30,6 +40,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -55,6 +66,7 @@ COLUMNS = (
 LOSSES = ("lm_nll", "lm_loss", "mlm_loss")
 """Metrics that are a cross entropy of tokens, in nats; the first one of an objective is printed."""
 ROWS_TOGETHER = 256
+WORD = re.compile(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+")
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,15 @@ def shuffle_targets(objective: Any, found: Frequencies) -> None:
     objective.collate = collate
 
 
+def shuffle_words(corpus: Path, out: Path) -> None:
+    """Write the lines of `corpus` to `out`, each with its words in random order."""
+    dice = np.random.default_rng(7)
+    with corpus.open(encoding="utf-8") as lines, out.open("w", encoding="utf-8") as written:
+        for line in lines:
+            words = WORD.findall(line)
+            written.write(" ".join(words[at] for at in dice.permutation(len(words))) + "\n")
+
+
 def held_out_tokens(
     records: list[dict[str, Any]],
     known: Frequencies,
@@ -236,12 +257,19 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="+", metavar="RECIPE or KEY=VALUE")
-    parser.add_argument("--shuffled", action="store_true")
+    control = parser.add_mutually_exclusive_group()
+    control.add_argument("--shuffled", action="store_true")
+    control.add_argument("--shuffled-words", action="store_true")
     parser.add_argument("--one", action="store_true", help="train one recipe in this process")
     parsed = parser.parse_args(words)
     parsed.folder.mkdir(parents=True, exist_ok=True)
     recipes = [word for word in parsed.words if word.endswith(".yaml")]
     overrides = [word for word in parsed.words if "=" in word]
+    if parsed.shuffled_words:
+        corpus = next(one for one in overrides if one.startswith("data.corpus="))
+        shuffled = parsed.folder / "shuffled-words.txt"
+        shuffle_words(Path(corpus.partition("=")[2]), shuffled)
+        overrides = [f"data.corpus={shuffled}" if one == corpus else one for one in overrides]
     if parsed.one:
         learn(recipes[0], parsed.folder, overrides, shuffled=parsed.shuffled)
         return 0

@@ -61,6 +61,7 @@ MUTATIONS = {
         "            fcntl.flock(descriptor, fcntl.LOCK_EX)\n        yield",
         "            pass\n        yield",
         ("tests/integration/training/test_own_files.py -k fresh_starts",),
+    ),
     "rows per step of a translated line ignore its ranks": Mutation(
         "ptm/translate/uer_recipe.py",
         "batch * parallel * accumulated",
