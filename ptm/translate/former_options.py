@@ -7,7 +7,7 @@ September 2020 the sizes of the model were options.
 from __future__ import annotations
 
 from ptm.translate.options import Option
-from ptm.translate.uer_options import TARGET
+from ptm.translate.uer_model_options import TARGET
 
 _SUBWORDS = "encoders of the characters of a word are not implemented"
 
