@@ -20,19 +20,13 @@ steps), and prints one row per recipe with these columns:
 
 With --shuffled, in training and in evaluation, each predicted position gets the target of another
 one, and each pair a random label, so that a model can learn frequencies only. For objectives with
-<<<<<<< HEAD
 targets at every token, a permutation of a row's targets would still let the model copy from the
 row, as the row contains its targets. So each target is a random draw from the frequencies of all
 targets of an epoch, and the input tokens are unchanged.
-=======
-`target_ids`, a permutation of a row's targets would still let the model copy from the row, as the
-row contains its targets. So each target is a random draw from the frequencies of all targets of an
-epoch, and the input tokens are unchanged.
 
 With --shuffled-words, the words of each line of the corpus (Chinese characters, and whatever stands
 between spaces) are put in random order, in training and in evaluation, so that a model can learn
 frequencies and which words a document repeats, but no order.
->>>>>>> seeds
 """
 
 from __future__ import annotations
