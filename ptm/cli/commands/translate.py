@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json
+from ptm.cli.console import print_result_block
 from ptm.errors import EXIT_DONE, UserError
+from ptm.files.user_files import read_text
+from ptm.files.writing import write_file
 
 if TYPE_CHECKING:
     from ptm.translate.steps import TranslatedRecipe, Translation
@@ -45,31 +48,30 @@ def run(parsed: argparse.Namespace) -> int:
     if out is not None:
         _write(translation)
     if parsed.json:
-        print(json.dumps(_object(translation), ensure_ascii=False, indent=2))
+        print_result_block(json.dumps(_object(translation), ensure_ascii=False, indent=2))
     else:
-        print(_page(translation, with_recipes=out is None), end="")
+        print_result_block(_page(translation, with_recipes=out is None), end="")
     return EXIT_DONE
 
 
 def _text(lines: str) -> str:
     """The text of LINES. Raises UserError if it is a file that cannot be read as UTF-8."""
     if lines == "-":
-        return sys.stdin.read()
-    path = Path(lines)
-    is_path = (
-        not {"\n", "\0"} & set(lines) and len(lines) < 4096 and (" " not in lines or path.is_file())
-    )
-    if not is_path:
+        try:
+            return sys.stdin.buffer.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"stdin: not valid UTF-8 at byte {error.start}.") from error
+    # One word is a file; with a space, it is a file only if one of that name exists.
+    if {"\n", "\0"} & set(lines) or len(lines) > _LONGEST_PATH:
         return lines
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
+    if " " in lines and not Path(lines).is_file():
+        return lines
+    if not Path(lines).exists():
         raise UserError(
-            f"{lines}: cannot be read: {error.strerror}. Give command lines in quotes, or a file "
-            "with them."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{lines}: the file is not valid UTF-8 at byte {error.start}.") from error
+            f"{lines}: cannot be read: no such file. Give command lines in quotes, or a file with "
+            "them."
+        )
+    return read_text(lines)
 
 
 def _write(translation: Translation) -> None:
@@ -83,12 +85,9 @@ def _write(translation: Translation) -> None:
         if not path.parent.is_dir():
             raise UserError(f"{path}: cannot be written: {path.parent} is not a folder.")
     for path, text in files.items():
-        aside = path.with_name(f"{path.name}.partial")
         try:
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
+            write_file(path, text)
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise UserError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
