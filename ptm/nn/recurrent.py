@@ -1,12 +1,12 @@
 """Recurrent layers (Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014) within examples.
 
-The cells are those of torch.nn.RNN, LSTM and GRU. Examples that share a row are run as the
-sequences of a packed sequence, so that no state passes from one to the next.
+The cells are those of torch.nn.RNN, LSTM and GRU. Examples that share a row are run as sequences of
+their own, so that no state passes from one to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ptm.nn.key_value_cache import StateCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import Cell
+from ptm.nn.sequence_windows import SequenceWindows
 
 # B rows, T tokens per row, I input size, D output size, H size of one direction's state, G gates,
 # S sequences: runs of tokens with one example id, padding included.
@@ -47,7 +48,8 @@ class RecurrentLayer(nn.Module):
         self.cell: Cell = cell
         self.bidirectional = bidirectional
         self.bias = bias
-        self.state_size = output_size // 2 if bidirectional else output_size
+        self.directions = 2 if bidirectional else 1
+        self.state_size = output_size // self.directions
         self.dropout = Dropout(dropout)
         width = _GATES[cell] * self.state_size
         # In the order in which torch's functions take them.
@@ -66,10 +68,13 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
         """(B, T, I), ids (B, T) -> (B, T, D)."""
-        if self._restarts(example_ids):
-            output = self._run_sequences(hidden, example_ids)
-        else:
+        if not self._restarts(example_ids):
             output = self._run_rows(hidden, example_ids)
+        elif self.cell == "lstm" and hidden.device.type == "cpu" and self.state_cache is None:
+            # torch's fused LSTM kernel for CPUs cannot run packed sequences.
+            output = self._run_windows(hidden, example_ids)
+        else:
+            output = self._run_sequences(hidden, example_ids)
         dropped: Tensor = self.dropout(output)
         return dropped
 
@@ -90,8 +95,33 @@ class RecurrentLayer(nn.Module):
         # torch returns a view of (T, B, D), which a pipeline stage cannot send.
         return output.contiguous()
 
+    def _run_windows(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
+        """Run the examples as sequences of their own; the output is zero at padding.
+
+        Each direction is run alone, since a window has padding after its shorter sequences.
+        """
+        names = self._names
+        output = self._run_causally(hidden, example_ids, names[: len(names) // self.directions])
+        if not self.bidirectional:
+            return output
+        flipped = self._run_causally(hidden.flip(1), example_ids.flip(1), names[len(names) // 2 :])
+        return torch.cat((output, flipped.flip(1)), dim=-1)
+
+    def _run_causally(self, hidden: Tensor, example_ids: Tensor, names: Sequence[str]) -> Tensor:
+        layout = SequenceWindows.of(example_ids.cpu())
+        rows, device = hidden.flatten(0, 1), hidden.device
+        outputs = []
+        for window in layout.windows:
+            data = rows.index_select(0, window.flatten().to(device)).view(*window.shape, -1)
+            states = self._zeros(hidden, len(window), directions=1)
+            output, _ = self._call(data, None, states, names)
+            outputs.append(output.flatten(0, 1))
+        found = torch.cat(outputs).index_select(0, layout.places.to(device))
+        placed = found.new_zeros(len(rows), self.state_size)
+        return placed.index_copy(0, layout.tokens.to(device), found).view(*hidden.shape[:2], -1)
+
     def _run_sequences(self, hidden: Tensor, example_ids: Tensor) -> Tensor:
-        """Run the sequences of all rows as one packed sequence."""
+        """Run the sequences of all rows as one packed sequence, which has their last states."""
         layout = PackedLayout.of(example_ids.cpu())
         device = hidden.device
         states = self._zeros(hidden, int(layout.batch_sizes[0]))
@@ -109,16 +139,22 @@ class RecurrentLayer(nn.Module):
         return packed.index_select(0, layout.place.to(device)).view(*hidden.shape[:2], -1)
 
     def _call(
-        self, data: Tensor, batch_sizes: Tensor | None, states: tuple[Tensor, ...]
+        self,
+        data: Tensor,
+        batch_sizes: Tensor | None,
+        states: tuple[Tensor, ...],
+        names: Sequence[str] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Call torch's function on rows (B, T, I) or on packed sequences (tokens, I).
 
-        Returns the output and the last states, (directions, B or S, H) each.
+        `names`: the weights of the directions to run, by default of all. Returns the output and
+        the last states, (directions, B or S, H) each.
         """
-        weights = [self.get_parameter(name) for name in self._names]
+        weights = [self.get_parameter(name) for name in names or self._names]
+        bidirectional = len(weights) == len(self._names) and self.bidirectional
         given: Any = list(states) if self.cell == "lstm" else states[0]
         # One layer, and dropout outside, because torch's has none after the last layer.
-        options = (weights, self.bias, 1, 0.0, self.training, self.bidirectional)
+        options = (weights, self.bias, 1, 0.0, self.training, bidirectional)
         function = _FUNCTIONS[self.cell]
         if batch_sizes is None:
             output, *last = function(data, given, *options, True)
@@ -126,8 +162,10 @@ class RecurrentLayer(nn.Module):
             output, *last = function(data, batch_sizes, given, *options)
         return output, tuple(last)
 
-    def _zeros(self, hidden: Tensor, sequences: int) -> tuple[Tensor, ...]:
-        size = (2 if self.bidirectional else 1, sequences, self.state_size)
+    def _zeros(
+        self, hidden: Tensor, sequences: int, *, directions: int | None = None
+    ) -> tuple[Tensor, ...]:
+        size = (directions or self.directions, sequences, self.state_size)
         return (hidden.new_zeros(size),) * (2 if self.cell == "lstm" else 1)
 
     def _cached_states(self, example_ids: Tensor) -> tuple[Tensor, ...] | None:
