@@ -1,11 +1,11 @@
 """Environment variables for ranks on other hosts, forwarded without exposing secrets.
 
 Launchers put the variables they forward into command lines, which `ps` shows to all users of a host
-and which DeepSpeed logs. No rule recognises a secret by its name, so the names that may be there are
-listed: those of `ON_COMMAND_LINES`, with values that no shell changes. `ptm launch` writes them
-into a DS_ENV_FILE. Everything else is piped over ssh into a file in `~/.cache/ptm/` that only its
-owner can read. `ptm train` reads that file, and `ptm launch` removes it when all ranks have
-started.
+and which DeepSpeed logs. No rule recognises a secret by its name, so the names that may be
+there are listed: those of `ON_COMMAND_LINES`, with values that no shell changes. `ptm launch`
+writes them into a DS_ENV_FILE. Everything else is piped over ssh into a file in `~/.cache/ptm/`
+that only its owner can read. `ptm train` reads that file, and `ptm launch` removes it when all
+ranks have started.
 """
 
 from __future__ import annotations
