@@ -1,7 +1,7 @@
 """A file to which a training appends lines, and which may become impossible to write.
 
-A full or failing disk must not end a training for the sake of its log. It is logged once. The
-lines are kept in memory, and written when there is room again.
+A full or failing disk must not end a training for the sake of its log. The failure is logged once.
+The lines are kept in memory, and written when there is room again.
 """
 
 from __future__ import annotations

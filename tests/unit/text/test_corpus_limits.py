@@ -126,3 +126,26 @@ def test_a_table_of_pairs_is_left_to_its_layout(tmp_path: Path, text: str) -> No
     path = tmp_path / "corpus.txt"
     path.write_text(text, encoding="utf-8")
     assert list(blocks(path, layout="pairs"))
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "first"),
+    [(b"a\n\nb\nc\n", 2, b"a\n\n"), (b"a\r\n\r\nb\nc\n", 4, b"a\r\n\r\n")],
+    ids=["newlines", "CR LF"],
+)
+def test_a_boundary_is_found_across_two_reads(
+    tmp_path: Path, data: bytes, size: int, first: bytes
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(data)
+    found = [block.data for block in blocks(path, layout="sentences", size=size)]
+    assert found[0] == first
+    assert b"".join(found) == data
+
+
+def test_lines_of_a_document_are_measured_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    data = b"a\n\n" + b"y" * (3 * MB) + b"\n" + b"x" * (3 * MB + 100) + b"\n"
+    path.write_bytes(data)
+    found = blocks(path, layout="sentences", size=3 * MB + 8)
+    assert b"".join(block.data for block in found) == data
