@@ -66,7 +66,7 @@ OFFLOAD = _kind(
 
 WANDB_RUN = _kind(
     "W&B run",
-    r"run-\w+\.wandb(\.synced)?|logs/debug(-internal|-core)?\.log"
+    r"run-\w+\.wandb(\.synced|\.syncstate)?|logs/debug(-internal|-core)?\.log"
     r"|files/(config\.yaml|output\.log|requirements\.txt|wandb-(summary|metadata)\.json)",
     r"files|logs|tmp|tmp/code",
     r"logs/debug-core\.log",

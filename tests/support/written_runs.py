@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from ptm.checkpoint.format import LATEST, RUN, Fragment
 from ptm.checkpoint.writing import write_fragments, write_manifest
@@ -39,15 +40,23 @@ def write_run(store: Path, runs: Path, name: str, *overrides: str) -> Path:
     folder.log.write_text("")
     folder.release()
     for step in STEPS:
-        _write_checkpoint(recipe, folder.checkpoints / f"global_step{step}", step)
+        _write_random_checkpoint(recipe, folder.checkpoints / f"global_step{step}", step)
     (folder.checkpoints / LATEST).write_text(f"global_step{STEPS[-1]}")
     return folder.path
 
 
-def _write_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
-    store = TokenStore.open(recipe.data.store).info
-    size = recipe.tokenizer.load().vocabulary.size
-    shapes = build_plan(recipe.model, recipe.objective, vocabulary_size=size).parameter_shapes
+def write_checkpoint(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    store: str = "",
+    tokenizer: str = "",
+) -> None:
+    """Write a checkpoint of one rank. `tensors`: parameter -> kind -> values.
+
+    `store` and `tokenizer`: the fingerprints in run.json.
+    """
     folder.mkdir(parents=True)
     mark_folder(folder, CHECKPOINT)
     run: dict[str, Any] = {
@@ -64,18 +73,33 @@ def _write_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
         "ended": False,
         "started_from": None,
         "teachers": [],
-        "store": store.fingerprint,
-        "tokenizer": store.tokenizer,
+        "store": store,
+        "tokenizer": tokenizer,
         "objective_files": "",
     }
     (folder / RUN).write_text(json.dumps(run, indent=1))
     pieces, at = [], 0
-    generator = torch.Generator().manual_seed(step)
-    for name, shape in shapes.items():
-        for kind in ("weight", *recipe.optimizer.states(shape, hidden=False)):
-            count = int(np.prod(shape))
-            values = 0.02 * torch.rand(count, generator=generator)
-            pieces.append((Fragment(name, kind, 0, count, at), values))
-            at += 4 * count
+    for name, kinds in tensors.items():
+        for kind, values in kinds.items():
+            fragment = Fragment(name, kind, 0, values.numel(), at)
+            pieces.append((fragment, values.flatten()))
+            at += 4 * values.numel()
     entry = write_fragments(folder / "rank00000.bin", pieces)
-    write_manifest(folder, shapes, [entry])
+    write_manifest(
+        folder, {name: kinds["weight"].shape for name, kinds in tensors.items()}, [entry]
+    )
+
+
+def _write_random_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
+    store = TokenStore.open(recipe.data.store).info
+    size = recipe.tokenizer.load().vocabulary.size
+    shapes = build_plan(recipe.model, recipe.objective, vocabulary_size=size).parameter_shapes
+    generator = torch.Generator().manual_seed(step)
+    tensors = {
+        name: {
+            kind: 0.02 * torch.rand(shape, generator=generator)
+            for kind in ("weight", *recipe.optimizer.states(shape, hidden=False))
+        }
+        for name, shape in shapes.items()
+    }
+    write_checkpoint(folder, step, tensors, store=store.fingerprint, tokenizer=store.tokenizer)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -23,39 +21,9 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
+from tests.support.written_runs import write_checkpoint
 
 STEPS = (10, 20, 25)
-
-
-def digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def write_checkpoint(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-    """Write a checkpoint of one rank: a file with every parameter, and the manifest."""
-    path = folder / "checkpoints" / f"global_step{step}"
-    path.mkdir(parents=True)
-    fragments, data = [], b""
-    for name, tensor in weights.items():
-        count = tensor.numel()
-        fragments.append(
-            {"name": name, "kind": "weight", "start": 0, "count": count, "at": len(data)}
-        )
-        data += tensor.numpy().tobytes()
-    (path / "rank0.bin").write_bytes(data)
-    run = json.dumps({"step": step}).encode()
-    (path / "run.json").write_bytes(run)
-    file = {"file": "rank0.bin", "bytes": len(data), "blake2b": digest(data)}
-    manifest = json.dumps(
-        {
-            "format": 1,
-            "run": digest(run),
-            "parameters": {name: list(tensor.shape) for name, tensor in weights.items()},
-            "files": [{**file, "fragments": fragments}],
-        }
-    )
-    first = json.dumps({"blake2b": digest(manifest.encode())})
-    (path / "manifest.json").write_text(f"{first}\n{manifest}")
 
 
 @pytest.fixture
@@ -70,7 +38,11 @@ def weights(small_vocab: Path) -> dict[int, dict[str, Tensor]]:
 def run(tmp_path: Path, small_vocab: Path, weights: dict[int, dict[str, Tensor]]) -> Path:
     folder = tmp_path / "run"
     for step, there in weights.items():
-        write_checkpoint(folder, step, there)
+        write_checkpoint(
+            folder / "checkpoints" / f"global_step{step}",
+            step,
+            {name: {"weight": tensor} for name, tensor in there.items()},
+        )
     blocks = blocks_of(small_vocab, Size(1, 16, 2))
     (folder / "recipe.yaml").write_text(yaml.safe_dump(blocks))
     return folder
@@ -134,7 +106,7 @@ def test_averaging_more_checkpoints_than_exist_names_their_steps(
 
 
 def test_a_damaged_checkpoint_in_the_average_is_rejected(run: Path) -> None:
-    (run / "checkpoints" / "global_step20" / "rank0.bin").write_bytes(b"short")
+    (run / "checkpoints" / "global_step20" / "rank00000.bin").write_bytes(b"short")
     with pytest.raises(UserError, match="global_step20"):
         open_source(str(run), average=2)
 
