@@ -54,7 +54,9 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     _check_shapes(recipe, tensors, source)
     left_out = folder.dropped_tensors(tensors, recipe)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
-    return Imported(_parameters(tensors), tuple(left_out))
+    rows = recipe.model.embedding.rows
+    padded = (f"model.embedding.rows={rows}, more than the vocabulary has tokens",) if rows else ()
+    return Imported(_parameters(tensors), tuple(left_out), notes=padded)
 
 
 def import_from_uer(

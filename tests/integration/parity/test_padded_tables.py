@@ -60,6 +60,9 @@ def test_logits_of_all_rows_are_those_of_transformers_and_return(
     theirs = saved(FAMILIES[name], tmp_path / "theirs", small_vocab, words)
     ours = import_model(tmp_path / "theirs", tmp_path / "ours")
     assert ours.recipe.model.embedding.rows == padded(words)
+    assert ours.report.notes == (
+        f"model.embedding.rows={padded(words)}, more than the vocabulary has tokens",
+    )
     inputs = inputs_of(ours.recipe, bundled_texts[:3])
     expected = inputs.hf_logits(theirs)
     assert expected.shape[-1] == padded(words)
