@@ -17,6 +17,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 MEGABYTE = 1 << 20
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -32,7 +40,7 @@ def open_regular(path: Path) -> BinaryIO:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise FileContentError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
+        raise FileContentError(f"it is {_KINDS.get(stat.S_IFMT(mode), 'not a regular file')}")
     return os.fdopen(descriptor, "rb")
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ptm.errors import UserError
+from ptm.files.reading import FileContentError, open_regular
 from ptm.limits import MOST_JSON_BYTES, MOST_JSON_DEPTH, MOST_TEXT_BYTES
-
-_KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def open_file(path: str | Path, *, name: str = "") -> BinaryIO:
@@ -28,25 +21,14 @@ def open_file(path: str | Path, *, name: str = "") -> BinaryIO:
     """
     name = name or str(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(Path(path))
     except OSError as error:
         raise UserError(f"{name}: cannot be read: {error.strerror}.") from error
+    except FileContentError as error:
+        raise UserError(f"{name}: cannot be read: {error}. Give a regular file.") from error
     except ValueError as error:
         # A NUL, or a surrogate that no file name can have.
         raise UserError(f"{name}: no file can have this name ({error}).") from error
-    file = os.fdopen(descriptor, "rb") if not _is_folder(descriptor) else None
-    if file is None:
-        os.close(descriptor)
-        raise UserError(f"{name}: cannot be read: Is a directory.")
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind != stat.S_IFREG:
-        file.close()
-        raise UserError(f"{name}: is {_KINDS.get(kind, 'not a file')}. Give a regular file.")
-    return file
-
-
-def _is_folder(descriptor: int) -> bool:
-    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
 def read_bytes(path: str | Path, *, most: int, name: str = "") -> bytes:

@@ -62,11 +62,15 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def test_only_regular_files_are_opened(tmp_path: Path, reader: str) -> None:
     read = READERS[reader]
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(UserError, match=r"fifo: is a FIFO\. Give a regular file"):
+    with pytest.raises(
+        UserError, match=r"fifo: cannot be read: it is a FIFO\. Give a regular file"
+    ):
         read(tmp_path / "fifo")
-    with pytest.raises(UserError, match=r"/dev/zero: is a device\. Give a regular file"):
+    with pytest.raises(
+        UserError, match=r"/dev/zero: cannot be read: it is a device\. Give a regular file"
+    ):
         read(Path("/dev/zero"))
-    with pytest.raises(UserError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot be read: it is a folder"):
         read(tmp_path)
     for name in ("a\0b", "a\ud800b"):
         with pytest.raises(UserError, match="no file can have this name"):

@@ -84,7 +84,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     for name in ("w.bin", "w.safetensors"):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(UserError, match=r"is a FIFO\. Give a regular file"):
+        with pytest.raises(UserError, match=r"it is a FIFO\. Give a regular file"):
             read_weights(tmp_path / name)
 
 
