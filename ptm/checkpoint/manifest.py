@@ -75,6 +75,8 @@ class _Window(_Strict):
     sums: dict[str, float]
     steps: Count
     skipped: Count
+    unmeasured: dict[str, Count] = {}
+    """Number of steps that did not measure a metric; absent in earlier versions."""
 
 
 class _Patience(_Strict):

@@ -17,7 +17,7 @@ from ptm.components.objectives import Objective
 from ptm.components.optimizers.base import RATE
 from ptm.engines.ds_config import clips_itself, zero_stage
 from ptm.engines.fragments import EngineState
-from ptm.engines.loss import scaled_metrics, zero_metrics
+from ptm.engines.loss import scaled_metrics, unmeasured_metrics, zero_metrics
 from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.offload import offload_folders
 from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
@@ -63,6 +63,8 @@ class StepResult:
     skipped: bool
     loss: float
     grad_norm: float
+    unmeasured: frozenset[str] = frozenset()
+    """Metrics over nothing, such as the loss of a batch without a token to predict."""
 
 
 class Engine(ABC):
@@ -199,7 +201,8 @@ class Engine(ABC):
         if skipped and whole["loss"] > loss_limit:
             # `_poison_if_spiking` made the gradients overflow on purpose: keep the loss scale.
             self.state.set_scaler(scaler)
-        return StepResult(metrics, skipped, whole["loss"], whole["grad_norm"])
+        absent = unmeasured_metrics(totals.counts, self._objective, self._weights)
+        return StepResult(metrics, skipped, whole["loss"], whole["grad_norm"], absent)
 
     def _poison_if_spiking(
         self, loss: Tensor, before: Tensor | float, group: Any | None = None

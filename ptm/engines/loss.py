@@ -35,6 +35,19 @@ def scaled_metrics(
     return {"loss": sum(weighted, start=torch.zeros((), device=device)), **values}
 
 
+def unmeasured_metrics(
+    counts: Mapping[str, float], objective: Objective, weights: Mapping[str, float]
+) -> frozenset[str]:
+    """Return the names of the metrics whose count is 0, and `loss` if its value depends on one.
+
+    A sum over nothing is 0, which would be taken for a perfect loss. `weights`: weight of each
+    metric in the loss.
+    """
+    absent = {metric.name for metric in objective.metrics if not counts[metric.count]}
+    depends = any(weights.get(name) for name in absent)
+    return frozenset(absent | {"loss"} if depends else absent)
+
+
 def zero_metrics(objective: Objective, device: torch.device) -> dict[str, Tensor]:
     """Return zeros for the loss and every metric, for ranks that compute no loss."""
     names = ("loss", *(metric.name for metric in objective.metrics))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 
 from ptm.components.objectives import Objective
+from ptm.engines.loss import unmeasured_metrics
 from ptm.engines.predictions import PredictionCollector, Predictions
 from ptm.engines.teachers import Teachers
 from ptm.loading.batches import StepBatch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,38 @@ def evaluate_batches(
 
 def metric_means(
     sums: Mapping[str, float], counts: Mapping[str, float], objective: Objective, *, step: int = 0
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return each metric's sum divided by its count, `loss` (weighted as at `step`), `perplexity`.
 
-    Perplexity is the exponential of what `objective.perplexity_of` names; None: it is left out.
+    Perplexity is the exponential of what `objective.perplexity_of` names; None: it is left out. A
+    value is None if it was not measured (see `unmeasured_metrics`).
     """
-    means = {m.name: sums[m.name] / (counts[m.count] or 1.0) for m in objective.metrics}
     weights = objective.loss_weights(step)
+    means = {m.name: sums[m.name] / (counts[m.count] or 1.0) for m in objective.metrics}
     loss = sum(weights.get(name, 0.0) * mean for name, mean in means.items())
-    found = {"loss": loss, **means}
+    absent = unmeasured_metrics(counts, objective, weights)
+    found = {
+        name: None if name in absent else value for name, value in {"loss": loss, **means}.items()
+    }
     if objective.perplexity_of is not None:
         judged = found[objective.perplexity_of]
-        found["perplexity"] = math.exp(judged) if judged < 700 else math.inf
+        found["perplexity"] = None if judged is None else _exponential(judged)
     return found
+
+
+def _exponential(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def warn_of_unmeasured(name: str, metrics: Mapping[str, float | None]) -> None:
+    """Log a warning if metrics of the evaluation set `name` were not measured."""
+    absent = [metric for metric, value in metrics.items() if value is None]
+    if absent:
+        logger.warning(
+            "%s: null for %s, which could not be measured: the set has nothing to predict for them",
+            name,
+            ", ".join(absent),
+        )
 
 
 class CountingIterator:

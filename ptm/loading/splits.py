@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ptm.errors import UserError
 from ptm.loading.rows import TRAIN, PackedDataset, open_rows, store_of
 from ptm.recipe import DataRecipe
@@ -11,6 +13,7 @@ from ptm.recipe.data_block import EVAL
 from ptm.text.labels import check_evaluated_labels, check_trained_labels
 from ptm.text.tokenizers import Tokenizer
 
+_MOST_ROWS, _ROWS_TOGETHER = 100_000, 64
 _TEXTS = {1: "single texts", 2: "pairs of texts"}
 
 
@@ -22,6 +25,7 @@ def open_splits(
     Raises UserError if one is empty, or if their labels cannot be learned.
     """
     train = open_training_rows(recipe, tokenizer)
+    _check_predictable(recipe, train)
     evaluation = open_evaluation_rows(recipe, tokenizer)
     _check_labels(recipe, train, evaluation)
     return train, evaluation
@@ -49,6 +53,27 @@ def open_evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, 
             with_share = f" with data.held_out = {recipe.data.held_out}" if name == EVAL else ""
             raise UserError(f'{key}: "{store}" has no examples to evaluate on{with_share}.')
     return found
+
+
+def _check_predictable(recipe: DataRecipe, rows: PackedDataset) -> None:
+    """Raise UserError if no row has anything to predict, as in a script that is all [UNK].
+
+    Stops at the first rows that have. At most 100,000 rows are looked at, evenly spread.
+    """
+    objective = rows.objective
+    weights = objective.loss_weights(0)
+    counts = {metric.count for metric in objective.metrics if weights.get(metric.name)}
+    looked_at = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS), dtype=np.int64))
+    for first in range(0, looked_at.size, _ROWS_TOGETHER):
+        some = looked_at[first : first + _ROWS_TOGETHER]
+        found = rows.micro_batch(some, np.zeros_like(some)).counts
+        if any(found[count] for count in counts):
+            return
+    raise UserError(
+        f'data.store: "{rows.store.folder}": objective {objective.type} has nothing to predict in '
+        f"any of {looked_at.size:,} rows, because special and unknown tokens are not predicted. "
+        f"Use a vocabulary of this language (tokenizer: {recipe.tokenizer.source})."
+    )
 
 
 def _check_labels(

@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 
-from ptm.engines.metric_sums import CountingIterator, evaluate_batches, metric_means
+from ptm.engines.metric_sums import (
+    CountingIterator,
+    evaluate_batches,
+    metric_means,
+    warn_of_unmeasured,
+)
 from ptm.engines.predictions import scores_of
 from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
@@ -72,12 +77,14 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
         batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
+        means = metric_means(result.sums, batches.counts, recipe.objective)
+        warn_of_unmeasured(name, means)
         figures = {
             "store": store_of(recipe, name)[1],
             "rows": len(rows),
             "examples": int(rows.lengths.size),
             "tokens": int(rows.lengths.sum()),
-            **metric_means(result.sums, batches.counts, recipe.objective),
+            **means,
             **scores_of(result.predictions, recipe.objective, examples=rows.lengths.size),
         }
         found |= {metric_key(name, key): value for key, value in figures.items()}

@@ -67,6 +67,8 @@ def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
         for key, value in found.items():
             # An evaluation reports nothing but metrics, training also rates and times.
             measured = split != "train" or key.endswith(("loss", "accuracy"))
+            if value is None and measured:
+                rows[f"{split} {key.replace('_', ' ')}"] = "not measured"
             if _is_curve(key, value) and measured:
                 rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"
                 if others and first["step"] == 0 and _is_curve(key, first.get(key)):

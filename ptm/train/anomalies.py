@@ -70,16 +70,19 @@ class AnomalyDetector:
             return math.inf
         return statistics.fmean(window) + self._rule.sigmas * _deviation(window)
 
-    def check(self, *, loss: float, grad_norm: float | None, overflow: bool) -> Anomaly | None:
+    def check(
+        self, *, loss: float | None, grad_norm: float | None, overflow: bool
+    ) -> Anomaly | None:
         """Return the anomaly of a step, or None. An anomalous step does not enter the windows.
 
-        `grad_norm`: None if no weight was updated. `overflow`: the gradients were not finite,
+        `loss`: None if the batch had nothing to predict. `grad_norm`: None if no weight was
+        updated. `overflow`: the gradients were not finite,
         except where fp16 is adjusting its loss scale.
         """
         found = None
-        if not math.isfinite(loss):
+        if loss is not None and not math.isfinite(loss):
             found = Anomaly("loss", loss)
-        elif loss > self._limit("loss"):
+        elif loss is not None and loss > self._limit("loss"):
             found = self._spike("loss", loss)
         elif overflow:
             found = Anomaly("gradient norm", math.inf)
@@ -88,7 +91,8 @@ class AnomalyDetector:
         if found is not None:
             self.count += 1
             return found
-        self._windows["loss"].append(loss)
+        if loss is not None:
+            self._windows["loss"].append(loss)
         if grad_norm is not None:
             self._windows["gradient norm"].append(grad_norm)
         return None
@@ -172,7 +176,7 @@ class AnomalyPolicy:
         the training.
         """
         anomaly = self._detector.check(
-            loss=result.loss,
+            loss=None if "loss" in result.unmeasured else result.loss,
             grad_norm=None if result.skipped else result.grad_norm,
             overflow=result.skipped and not self._fp16,
         )

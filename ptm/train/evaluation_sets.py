@@ -8,7 +8,7 @@ from itertools import repeat
 
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
-from ptm.engines.metric_sums import CountingIterator, metric_means
+from ptm.engines.metric_sums import CountingIterator, metric_means, warn_of_unmeasured
 from ptm.engines.predictions import gathered_scores
 from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
@@ -39,11 +39,17 @@ class EvaluationSets:
     def __len__(self) -> int:
         return len(self._sets)
 
-    def metrics(self, *, step: int) -> dict[str, dict[str, float]]:
-        """The objective's metrics and scores on each set, with the loss weights of `step`."""
-        return {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
+    def metrics(self, *, step: int) -> dict[str, dict[str, float | None]]:
+        """The objective's metrics and scores on each set, with the loss weights of `step`.
 
-    def _metrics_of(self, rows: PackedDataset, *, step: int) -> dict[str, float]:
+        None for what was not measured, with a warning.
+        """
+        found = {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
+        for name, metrics in found.items():
+            warn_of_unmeasured(name, metrics)
+        return found
+
+    def _metrics_of(self, rows: PackedDataset, *, step: int) -> dict[str, float | None]:
         batches = CountingIterator(self._batches(rows), self._objective)
         found = self._engine.evaluate(batches)
         sums = found.sums
@@ -84,15 +90,18 @@ class EvaluationSets:
             data_parallel_size=ranks.data_parallel_size,
         )
 
-    def log_changes(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    def log_changes(
+        self, before: Mapping[str, float | None], after: Mapping[str, float | None]
+    ) -> None:
         """Log the metrics before and after the training of warm-start weights.
 
         Both mappings are keyed by `metric_key`.
         """
         for name in self._sets if before and after else ():
             changes = (
-                f"{metric} {before[key]:.4f} -> {after[key]:.4f}"
+                f"{metric} {first:.4f} -> {last:.4f}"
                 for metric in ("loss", "perplexity", *(s.name for s in self._objective.scores))
-                if (key := metric_key(name, metric)) in before
+                if (first := before.get(metric_key(name, metric))) is not None
+                and (last := after.get(metric_key(name, metric))) is not None
             )
             logger.info("%s, before -> after: %s", name, ", ".join(changes))

@@ -6,6 +6,7 @@ import json
 import math
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ class MetricWindow:
 
     Each rank adds up its local metrics on the device; a report reduces them over all ranks. The
     sums are saved in checkpoints, so that a run resumed between two reports reports the same means.
-    The gradient norm is averaged over steps that were not skipped, everything else over all steps.
+    The gradient norm is averaged over steps that were not skipped, every other metric over the
+    steps that measured it.
     """
 
     def __init__(self, ranks: Ranks, state: Mapping[str, Any] | None = None) -> None:
@@ -35,6 +37,8 @@ class MetricWindow:
         }
         self._steps: int = state["steps"] if state else 0
         self._skipped: int = state["skipped"] if state else 0
+        # Number of steps that did not measure a metric, by name.
+        self._unmeasured: Counter[str] = Counter(state["unmeasured"] if state else {})
 
     def add(self, result: StepResult) -> None:
         """Add one step."""
@@ -43,26 +47,33 @@ class MetricWindow:
             self._sums[name] = self._sums[name].to(value.device) + value if self._steps else value
         self._steps += 1
         self._skipped += result.skipped
+        self._unmeasured.update(result.unmeasured)
 
     def _over_ranks(self) -> dict[str, float]:
         return all_reduce_sum(
             {name: float(total) for name, total in self._sums.items()}, self._ranks
         )
 
-    def means(self) -> dict[str, float]:
-        """Mean of every metric over the steps of the window, over all ranks. Collective.
+    def means(self) -> dict[str, float | None]:
+        """Mean of every metric over the steps that measured it, over all ranks. Collective.
 
-        The mean of `grad_norm` is over the steps that were not skipped.
+        None if no step of the window did. The mean of `grad_norm` is over the steps that were not
+        skipped.
         """
-        counts = {"grad_norm": max(1, self._steps - self._skipped)}
+        left_out = {**self._unmeasured, "grad_norm": self._skipped}
         return {
-            name: total / counts.get(name, self._steps)
+            name: total / count if (count := self._steps - left_out.get(name, 0)) else None
             for name, total in self._over_ranks().items()
         }
 
     def state(self) -> dict[str, Any]:
         """State for the checkpoint. Collective."""
-        return {"sums": self._over_ranks(), "steps": self._steps, "skipped": self._skipped}
+        return {
+            "sums": self._over_ranks(),
+            "steps": self._steps,
+            "skipped": self._skipped,
+            "unmeasured": dict(self._unmeasured),
+        }
 
 
 class Throughput:
@@ -111,6 +122,14 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`record` with null for NaN and infinities, which JSON cannot represent."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }
+
+
 class MetricsFile:
     """`metrics.jsonl`: one line per report, written immediately."""
 
@@ -119,15 +138,15 @@ class MetricsFile:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line. NaN and infinities become null, as JSON cannot represent them."""
-        clean = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in record.items()
-        }
-        self._file.append(json.dumps(clean, allow_nan=False))
+        self._file.append(json.dumps(finite(record), allow_nan=False))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "not measured" if value is None else f"{value:.{digits}f}"
 
 
 def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str], bool]) -> str:
@@ -138,10 +157,10 @@ def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str
     parts = [f"step {record['step']}/{steps}"]
     if record["split"] != "train":
         parts.append(str(record["split"]))
-    parts.append(f"loss {record['loss']:.4f}")
-    parts += [f"{key} {value:.4f}" for key, value in record.items() if higher(key)]
+    shown = ["loss", *(key for key in record if higher(key))]
+    parts += [f"{key} {_number(record[key], 4)}" for key in shown]
     if "perplexity" in record:
-        parts.append(f"perplexity {record['perplexity']:.2f}")
+        parts.append(f"perplexity {_number(record['perplexity'], 2)}")
     if "tokens_per_second" in record:
         parts.append(f"lr {record['learning_rate']:.2e}")
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")

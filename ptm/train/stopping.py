@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -101,8 +102,13 @@ def stop_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def is_better(value: float, best: float | None, *, higher: bool, by: float = 0.0) -> bool:
-    """Whether `value` is better than `best` by more than `by`. `higher`: higher is better."""
+def is_better(value: float | None, best: float | None, *, higher: bool, by: float = 0.0) -> bool:
+    """Whether `value` is better than `best` by more than `by`. `higher`: higher is better.
+
+    A value that was not measured (None) or is not finite never is.
+    """
+    if value is None or not math.isfinite(value):
+        return False
     sign = 1 if higher else -1
     return best is None or sign * (value - best) > by
 
@@ -116,7 +122,7 @@ class BestMetric:
         self._higher = higher
         self.value = value
 
-    def note(self, metrics: Mapping[str, float]) -> bool:
+    def note(self, metrics: Mapping[str, float | None]) -> bool:
         """Record one evaluation; return whether it is the best so far."""
         if self._metric is None:
             return False
@@ -143,11 +149,13 @@ class Patience:
         self.best: float | None = state["best"] if state else None
         self.misses: int = state["misses"] if state else 0
 
-    def note(self, metrics: Mapping[str, float]) -> None:
-        """Record one evaluation."""
+    def note(self, metrics: Mapping[str, float | None]) -> None:
+        """Record one evaluation; one that did not measure the metric counts neither way."""
         if self._rule is None:
             return
         value = metrics[self._rule.metric]
+        if value is None:
+            return
         by = self._rule.min_delta
         better = is_better(value, self.best, higher=self._higher, by=by)
         self.best = value if better else self.best
@@ -160,10 +168,8 @@ class Patience:
 
     def __str__(self) -> str:
         assert self._rule is not None, "patience without a rule"
-        return (
-            f"{self._rule.metric} has not improved on {self.best:.5g} (evaluations since then: "
-            f"{self.misses})"
-        )
+        best = "" if self.best is None else f" on {self.best:.5g}"
+        return f"{self._rule.metric} has not improved{best} (evaluations since then: {self.misses})"
 
     def state(self) -> dict[str, Any]:
         """State for the checkpoint."""

@@ -104,7 +104,7 @@ class Trainer:
             ranks,
             micro_batch_size=batch.micro_batch_size,
         )
-        self._measured: dict[str, float] = {}
+        self._measured: dict[str, float | None] = {}
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
 
@@ -297,7 +297,7 @@ class Trainer:
         batches.waited = 0.0
         self._reporter.speed.restart()
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float | None]:
         """Report the metrics of every evaluation set; return them by `metric_key`."""
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
@@ -313,7 +313,7 @@ class Trainer:
         }
         return self._measured
 
-    def _record_evaluation(self, metrics: Mapping[str, float]) -> bool:
+    def _record_evaluation(self, metrics: Mapping[str, float | None]) -> bool:
         """Record an evaluation; return whether `checkpoint.best` is the best so far."""
         self._patience.note(metrics)
         return self._best.note(metrics)

@@ -59,11 +59,14 @@ def run(parsed: argparse.Namespace) -> int:
             report=_GenerationProgress() if not parsed.json else lambda done: None,
         )
     if parsed.json:
-        print_result(json.dumps(result, ensure_ascii=False))
+        from ptm.train.metrics import finite
+
+        print_result(json.dumps(finite(result), ensure_ascii=False, allow_nan=False))
         return EXIT_DONE
     width = max(14, *map(len, result))
     for key, value in result.items():
         shown = f"{value:.5f}" if isinstance(value, float) else value
+        shown = "not measured" if value is None else shown
         print_result(f"{key:>{width}}  {shown}")
     return EXIT_DONE
 

@@ -168,3 +168,37 @@ def test_the_evaluation_before_training_is_reported_as_step_zero(runs: Runs) -> 
     lines = (runs.folder / "second" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     first = json.loads(lines[0])
     assert (first["step"], first["split"], first["tokens"]) == (0, "eval", 0)
+
+
+@pytest.fixture
+def nothing(runs: Runs, tmp_path: Path) -> str:
+    """An evaluation set in a script that the vocabulary lacks, so that nothing can be predicted."""
+    corpus = tmp_path / "tibetan.txt"
+    lines = (" ".join(["བོད་ཀྱི་སྐད་ཡིག"] * words) for words in range(1, 21))
+    corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    override = f"data.evaluation={{bo: {{corpus: {corpus}, store: {tmp_path / 'bo-store'}}}}}"
+    assert main(["preprocess", *runs.arguments("made", override)]) == EXIT_DONE
+    return override
+
+
+def test_a_set_with_nothing_to_predict_is_null_and_never_the_best(
+    runs: Runs, nothing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = "checkpoint.best=bo/loss"
+    assert runs.train("unmeasured", nothing, best, *SHORT) == EXIT_DONE
+    record = runs.metrics("unmeasured")[-1]
+    assert (record["split"], record["loss"], record["perplexity"]) == ("bo", None, None)
+    assert not (runs.folder / "unmeasured" / "checkpoints" / "best").exists()
+    assert "bo: null for loss, mlm_loss, mlm_accuracy, perplexity" in caplog.text
+    found = evaluate_source(open_source(str(runs.folder / "unmeasured")), [])
+    assert found["bo/loss"] is None
+    assert found["loss"] > 0
+
+
+def test_a_training_with_nothing_to_predict_does_not_start(
+    runs: Runs, nothing: str, tmp_path: Path
+) -> None:
+    store = f"data.store={tmp_path / 'bo-store'}"
+    with pytest.raises(UserError, match="objective mlm has nothing to predict in any of"):
+        runs.train("nothing", store)
+    assert not (runs.folder / "nothing" / "recipe.yaml").exists()
