@@ -15,7 +15,7 @@ from ptm.errors import UserError
 from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
-from ptm.interop.uer.import_model import UerCheckpoint
+from ptm.interop.uer.import_model import Options, UerCheckpoint
 from ptm.model.build import build_plan, head_shape
 from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
@@ -60,12 +60,12 @@ def import_from_uer(
     *,
     config: Path | None,
     vocab: Path | None,
-    options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
 ) -> Imported:
     """Import a checkpoint of UER-py or TencentPretrain to the new folder `out`.
 
     `source` is a checkpoint file or a folder with one. `config` and `vocab` default to files in
-    the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
+    the checkpoint's folder; `options` are keys of blocks of the recipe. Raises UserError if a
     file is missing or the model is not supported, or if `out` exists.
     """
     check_absent(out)

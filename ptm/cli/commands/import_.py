@@ -24,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
     parser.add_argument(
         "overrides",
-        metavar="tokenizer.KEY=VALUE",
+        metavar="KEY=VALUE",
         nargs="*",
-        help="with --from uer: e.g. tokenizer.lowercase=false for a cased vocabulary",
+        help="with --from uer, what a checkpoint does not record: tokenizer options, e.g. "
+        "tokenizer.lowercase=false; of a classifier objective.labels and objective.pooling",
     )
     parser.add_argument("--from", dest="origin", choices=("hf", "uer"), help="format of SOURCE")
     parser.add_argument(
@@ -60,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
             "options from the transformers folder. Remove it."
         )
     from ptm.interop.import_model import import_from_huggingface, import_from_uer
-    from ptm.interop.uer.import_model import tokenizer_options
+    from ptm.interop.uer.import_model import import_options
 
     if parsed.origin == "hf":
         imported = import_from_huggingface(parsed.source, parsed.out)
@@ -70,7 +71,7 @@ def run(parsed: argparse.Namespace) -> int:
             parsed.out,
             config=parsed.config,
             vocab=parsed.vocab,
-            options=tokenizer_options(parsed.overrides),
+            options=import_options(parsed.overrides),
         )
     print(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
     if imported.left_out:
