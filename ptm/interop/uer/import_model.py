@@ -119,8 +119,7 @@ class UerCheckpoint:
             config = {**options_in_tensors(self._uer_tensors, target), **config}
         if target is CLASSES:
             # UER-py fine-tunes with the config of pretraining, and counts the labels of the data.
-            labels = len(self._uer_tensors[CLASSES.matrix])
-            config = {**config, "target": [CLASSES.name], "labels_num": labels}
+            config = {**config, "target": [CLASSES.name], "labels_num": self._labels}
         elif target is not MASKED and target.output is not None:
             config = {"has_lmtarget_bias": target.output.bias in self._uer_tensors, **config}
         encoder = FORMATS.get(str(config["encoder"]))
@@ -128,7 +127,11 @@ class UerCheckpoint:
 
     @cached_property
     def _uer_tensors(self) -> dict[str, Tensor]:
-        tensors = with_current_names(read_weights(self.weights))
+        stored = read_weights(self.weights)
+        try:
+            tensors = with_current_names(stored)
+        except UserError as error:
+            raise UserError(f"{self.weights}: {error}") from error
         if WORDS not in tensors:
             shown = ", ".join(sorted(tensors)[:5]) or "none"
             raise UserError(
@@ -143,6 +146,17 @@ class UerCheckpoint:
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         return found
+
+    @property
+    def _labels(self) -> int:
+        """The number of labels of a classifier."""
+        matrix = self._uer_tensors[CLASSES.matrix]
+        if matrix.dim() != 2:
+            raise UserError(
+                f"{self.weights}: {CLASSES.matrix} has the shape {tuple(matrix.shape)}, but an "
+                "output layer must have two dimensions."
+            )
+        return len(matrix)
 
     @cached_property
     def _tied(self) -> bool:

@@ -73,7 +73,10 @@ def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
         if two_streams and given.startswith("target.output_layer."):
             name = name.replace("target.lm.", "target.bilm.")
         if name in found and not torch.equal(found[name], tensor):
-            raise UserError(f"{given} and {name} are the same parameter, but their values differ.")
+            raise UserError(
+                f"{name} is stored under two names, with different values. Remove the copy that is "
+                "out of date."
+            )
         found[name] = tensor
     return found
 

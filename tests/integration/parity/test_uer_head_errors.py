@@ -89,6 +89,16 @@ def test_a_transformer_with_target_bilm_is_an_error(
     )
 
 
+def test_an_output_layer_of_one_dimension_is_an_error(
+    tmp_path: Path, small_vocab: Path, words: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = random_state(CLASSIFIER, words)
+    state["target.cls.linear_2.weight"] = torch.tensor(1.0)
+    path = write_checkpoint(tmp_path / "t", CLASSIFIER, state, small_vocab)
+    assert main(["import", str(path), str(tmp_path / "in"), "--from", "uer"]) == EXIT_USER
+    assert "linear_2.weight has the shape ()" in capsys.readouterr().err
+
+
 def test_two_heads_that_differ_are_an_error(
     tmp_path: Path, small_vocab: Path, words: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +106,7 @@ def test_two_heads_that_differ_are_an_error(
     other = {name: tensor + 1 for name, tensor in fine_tuned(state).items()}
     path = write_checkpoint(tmp_path / "t", CLASSIFIER, other | state, small_vocab)
     assert main(["import", str(path), str(tmp_path / "in"), "--from", "uer"]) == EXIT_USER
-    assert "are the same parameter, but their values differ" in capsys.readouterr().err
+    assert "is stored under two names, with different values" in capsys.readouterr().err
 
 
 def recurrent_blocks(

@@ -164,7 +164,7 @@ def test_names_and_sizes_of_older_versions_are_enough(
     tmp_path: Path, small_vocab: Path, words: int, target: str
 ) -> None:
     """Until 2021 encoder, target and embedding were options of UER-py's command line."""
-    config = config_of("bigru", target=target, pooling="first")
+    config = config_of("bigru", target=target, pooling="first", has_lmtarget_bias=True)
     state = random_state(config, words)
     sizes = {key: v for key, v in config.items() if type(v) in (int, float) and key != "labels_num"}
     old = {name.replace(f"target.{target}.", "target."): one for name, one in state.items()}
