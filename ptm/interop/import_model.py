@@ -16,7 +16,7 @@ from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
-from ptm.interop.uer.import_model import UerCheckpoint
+from ptm.interop.uer.import_model import Options, UerCheckpoint
 from ptm.model.build import build_plan, head_shape
 from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
@@ -65,12 +65,12 @@ def import_from_uer(
     *,
     config: Path | None,
     vocab: Path | None,
-    options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
 ) -> Imported:
     """Import a checkpoint of UER-py or TencentPretrain to the new folder `out`.
 
     `source` is a checkpoint file or a folder with one. `config` and `vocab` default to files in
-    the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
+    the checkpoint's folder; `options` are keys of blocks of the recipe. Raises UserError if a
     file is missing or the model is not supported, or if `out` exists.
     """
     check_absent(out)
@@ -88,16 +88,23 @@ def import_from_tensorflow(
     *,
     config: Path | None,
     vocab: Path | None,
-    options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
 ) -> Imported:
     """Import one of Google's TensorFlow 1 checkpoints of BERT or ALBERT to the new folder `out`.
 
     `source` is a folder or the prefix of a checkpoint. `config` and `vocab` default to files in
-    the checkpoint's folder; `options` are keys of the `tokenizer` block. Raises UserError if a
+    the checkpoint's folder; `options` are keys of the block `tokenizer`. Raises UserError if a
     file is missing or damaged or the model is not supported, or if `out` exists.
     """
     check_absent(out)
-    checkpoint = GoogleCheckpoint.find(source, config=config, vocab=vocab, options=options or {})
+    blocks = options or {}
+    if "objective" in blocks:
+        raise UserError(
+            "objective.KEY=VALUE is for the classifiers of UER-py. Google's checkpoints record "
+            "their objective. Remove it."
+        )
+    tokenizer = blocks.get("tokenizer", {})
+    checkpoint = GoogleCheckpoint.find(source, config=config, vocab=vocab, options=tokenizer)
     data = checkpoint.blocks()
     tensors = checkpoint.tensors()
     _check_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)

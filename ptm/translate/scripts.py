@@ -12,8 +12,11 @@ from ptm.translate.steps import Translation, folder_of
 
 _CONVERSION = re.compile(r"convert_(.+)_from_(\w+?)_to_(\w+)\.py")
 _UER, _HUGGINGFACE = ("uer", "tencentpretrain"), ("huggingface",)
-_HEADLESS = ("extractive_qa", "token_classification", "sbert", "vit", "s2t")
-"""Kinds of model in the names of conversions that have no counterpart."""
+_UNSUPPORTED = (
+    *("extractive_qa", "text_classification", "token_classification"),
+    *("sbert", "vit", "s2t"),
+)
+"""Kinds of model at the end of the names of conversions that have no counterpart."""
 _CONFIG = "models/bert/base_config.json"
 
 BUILD_VOCAB = (
@@ -130,7 +133,7 @@ def _convert(line: CommandLine, translation: Translation) -> None:
     kind, origin, target = found.groups()
     directions = {(one, "hf") for one in _UER} | {(one, "uer") for one in _HUGGINGFACE}
     to = "hf" if target in _HUGGINGFACE else "uer" if target in _UER else ""
-    if kind in _HEADLESS or (origin, to) not in directions:
+    if kind.endswith(_UNSUPPORTED) or (origin, to) not in directions:
         translation.note(
             line.program, "conversions exist between transformers and UER-py, of language models"
         )

@@ -6,7 +6,7 @@ recurrent layers are torch's modules, as there; the convolutions are those of `n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from tests.support.uer_models import State
 
 RECURRENT = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+TWO_STREAMS = {f"bi{name}": module for name, module in RECURRENT.items()}
+LABELS = 3
 _SIZES: dict[str, Any] = {
     "emb_size": 12,
     "hidden_size": 16,
@@ -30,15 +32,25 @@ _SIZES: dict[str, Any] = {
 def config_of(encoder: str, *, target: str = "lm", **options: Any) -> dict[str, Any]:
     """A config as in UER-py's models/rnn and models/cnn, with small sizes."""
     convolution = {"kernel_size": 4, "block_size": 2} if encoder == "gatedcnn" else {}
-    both = {"bidirectional": True, "factorized_embedding_parameterization": True}
+    both = {"bidirectional": True} if encoder in RECURRENT else {}
+    masked = {**both, "factorized_embedding_parameterization": True}
     return {
         **_SIZES,
         **convolution,
-        **({} if target == "lm" else both),
+        **(masked if target in ("mlm", "bert") else {}),
+        **({"labels_num": LABELS, "pooling": "max"} if target == "cls" else {}),
         "data_processor": target,
         "encoder": encoder,
-        "target": {"lm": ["lm"], "mlm": ["mlm"], "bert": ["mlm", "sp"]}[target],
+        "target": ["mlm", "sp"] if target == "bert" else [target],
         **options,
+    }
+
+
+def fine_tuned(state: State) -> State:
+    """The state dict of a classifier as UER-py's run_classifier.py names it."""
+    return {
+        name.replace("target.cls.linear_", "output_layer_"): tensor
+        for name, tensor in state.items()
     }
 
 
@@ -77,6 +89,15 @@ class _GatedCnn(nn.Module):
         return value * gate.sigmoid()
 
 
+# Of one text without padding, (B, T, D) -> (B, D).
+_POOLINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "first": lambda hidden: hidden[:, 0],
+    "last": lambda hidden: hidden[:, -1],
+    "mean": lambda hidden: hidden.mean(dim=1),
+    "max": lambda hidden: hidden.amax(dim=1),
+}
+
+
 class _Norm(nn.Module):
     def __init__(self, width: int, *, over_n_minus_1: bool) -> None:
         super().__init__()
@@ -110,6 +131,12 @@ class UerModel(nn.Module):
         self.encoder = nn.Module()
         if config["encoder"] == "gatedcnn":
             self.encoder = _GatedCnn(config)
+        elif config["encoder"] in TWO_STREAMS:
+            for side in ("forward", "backward"):
+                stream = TWO_STREAMS[config["encoder"]](
+                    embedded, width // 2, config["layers_num"], batch_first=True
+                )
+                self.encoder.add_module(f"rnn_{side}", stream)
         else:
             both = config.get("bidirectional", False)
             self.encoder.rnn = RECURRENT[config["encoder"]](
@@ -128,6 +155,14 @@ class UerModel(nn.Module):
                     )
                 }
             )
+        if "bilm" in targets:
+            layer = nn.Linear(width // 2, words, bias=config.get("has_lmtarget_bias", False))
+            self.target["bilm"] = nn.ModuleDict({"output_layer": layer})
+        if "cls" in targets:
+            last = nn.Linear(width, config["labels_num"])
+            self.target["cls"] = nn.ModuleDict(
+                {"linear_1": nn.Linear(width, width), "linear_2": last}
+            )
         if "mlm" in targets:
             self.target["mlm"] = nn.ModuleDict(
                 {
@@ -142,15 +177,37 @@ class UerModel(nn.Module):
             )
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        """(B, T) -> `logits` (B, T, V), with target sp also `pair_logits` (B, 2)."""
-        embedded = self.get_submodule("embedding.word.embedding")(ids)
+        """(B, T) -> `hidden` (B, T, D) and the outputs of the targets.
+
+        These are `logits` (B, T, V), with target sp also `pair_logits` (B, 2); `forward` and
+        `backward` logits (B, T, V) with target bilm; `class_logits` (B, labels) with target cls.
+        """
+        hidden = self._hidden(ids)
+        return {"hidden": hidden, **self._outputs(hidden)}
+
+    def _hidden(self, ids: Tensor) -> Tensor:
+        embedded: Tensor = self.get_submodule("embedding.word.embedding")(ids)
         if self.config["encoder"] == "gatedcnn":
-            hidden = self.encoder(embedded)
-        else:
-            hidden = self.encoder.get_submodule("rnn")(embedded)[0]
-        if "lm" in self.target:
-            return {"logits": self.get_submodule("target.lm.output_layer")(hidden)}
+            convolved: Tensor = self.encoder(embedded)
+            return convolved
+        if self.config["encoder"] in TWO_STREAMS:
+            forward, _ = self.encoder.get_submodule("rnn_forward")(embedded)
+            backward, _ = self.encoder.get_submodule("rnn_backward")(embedded.flip(1))
+            return torch.cat((forward, backward.flip(1)), dim=-1)
+        hidden: Tensor = self.encoder.get_submodule("rnn")(embedded)[0]
+        return hidden
+
+    def _outputs(self, hidden: Tensor) -> dict[str, Tensor]:
         module = self.get_submodule
+        if "lm" in self.target:
+            return {"logits": module("target.lm.output_layer")(hidden)}
+        if "bilm" in self.target:
+            halves = zip(("forward", "backward"), hidden.chunk(2, dim=-1), strict=True)
+            return {side: module("target.bilm.output_layer")(half) for side, half in halves}
+        if "cls" in self.target:
+            pooled = _POOLINGS[self.config["pooling"]](hidden)
+            pooled = torch.tanh(module("target.cls.linear_1")(pooled))
+            return {"class_logits": module("target.cls.linear_2")(pooled)}
         predicted = F.gelu(module("target.mlm.linear_1")(hidden))
         predicted = module("target.mlm.layer_norm")(predicted)
         found = {"logits": module("target.mlm.linear_2")(predicted)}

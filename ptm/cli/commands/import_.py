@@ -26,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to write")
     parser.add_argument(
         "overrides",
-        metavar="tokenizer.KEY=VALUE",
+        metavar="KEY=VALUE",
         nargs="*",
-        help="with --from uer and tf: e.g. tokenizer.lowercase=false for a cased vocabulary",
+        help="with --from uer and tf, what a checkpoint does not record: tokenizer options, e.g. "
+        "tokenizer.lowercase=false; of a classifier of UER-py objective.labels and "
+        "objective.pooling",
     )
     parser.add_argument(
         "--from",
@@ -77,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
         import_from_tensorflow,
         import_from_uer,
     )
-    from ptm.interop.uer.import_model import tokenizer_options
+    from ptm.interop.uer.import_model import import_options
 
     if parsed.origin == "hf":
         imported = import_from_huggingface(parsed.source, parsed.out)
@@ -88,7 +90,7 @@ def run(parsed: argparse.Namespace) -> int:
             parsed.out,
             config=parsed.config,
             vocab=parsed.vocab,
-            options=tokenizer_options(parsed.overrides),
+            options=import_options(parsed.overrides),
         )
     print_done(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
     for note in imported.notes:

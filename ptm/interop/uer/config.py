@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ptm.components.objectives import Objective
-from ptm.components.objectives.lm import Lm
-from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
 from ptm.interop.uer.encoders import FORMATS, TRANSFORMER, EncoderFormat, format_for
 from ptm.interop.uer.encoders.base import check_supported
-from ptm.interop.uer.next_tokens import check_output, is_causal
+from ptm.interop.uer.objectives import objective_block, target_keys, target_of
+from ptm.interop.uer.targets import MASKED, NEXT, SPELLINGS, target_in_config
 from ptm.recipe.model_block import ModelBlock
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "relu": "relu", "silu": "silu"}
@@ -34,7 +33,8 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "decoder": (None,),
     "layernorm": ("normal",),
     "embedding": (["word", "pos", "seg"], ["word", "pos"], ["word"], *_OLD_EMBEDDINGS),
-    "target": (["mlm"], ["mlm", "sp"], ["sp", "mlm"], "mlm", "bert", "albert", ["lm"], "lm"),
+    "target": SPELLINGS,
+    "pooling": ("first", "mean", "max", "last"),
 }
 
 
@@ -52,6 +52,11 @@ def read_uer_config(path: Path) -> dict[str, Any]:
             "layers_num and heads_num or emb_size."
         )
     return config
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Raise UserError naming the first key that has a value that is not supported."""
+    check_supported(config, _ONLY)
 
 
 def encoder_format(config: Mapping[str, Any]) -> EncoderFormat:
@@ -73,8 +78,7 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
     word embedding. Raises KeyError for a missing size, UserError for an option that is not
     supported.
     """
-    check_supported(config, _ONLY)
-    causal = is_causal(config)
+    check_values(config)
     encoder = {
         **encoder_format(config).block(config),
         "activation": activation_from_uer(config),
@@ -94,32 +98,22 @@ def blocks_of(config: Mapping[str, Any], *, pairs: bool, tied: bool) -> dict[str
         "embedding": embedding,
         "encoder": encoder,
     }
-    head = {"tied": tied}
-    if causal:
-        head["bias"] = bool(config.get("has_lmtarget_bias", False))
-        return {"model": model, "objective": {"type": "lm", "head": head}}
-    objective = "mlm"
-    if pairs:
-        albert = config.get("data_processor") == "albert" or config.get("target") == "albert"
-        shared = factorised and bool(config.get("parameter_sharing"))
-        objective = "albert" if albert or shared else "bert"
-    return {
-        "model": model,
-        "objective": {"type": objective, "masking": {"unit": "token"}, "head": head},
-    }
+    objective = objective_block(config, target_in_config(config), pairs=pairs, tied=tied)
+    return {"model": model, "objective": objective}
 
 
 def _check_width(config: Mapping[str, Any], *, factorised: bool, tied: bool) -> None:
     """Raise UserError if embedding and layers differ in width in a way that `ptm` does not have."""
     hidden, size = config["hidden_size"], config.get("emb_size", config["hidden_size"])
-    if is_causal(config) and size != hidden and tied:
+    target = target_in_config(config)
+    if target is NEXT and size != hidden and tied:
         raise UserError(
             f"emb_size = {size} and hidden_size = {hidden} are not supported with target lm and a "
             "tied output layer, which has the width of the encoder in UER-py."
         )
-    # The first layer of other encoders reads any width, and only this target then uses the option.
-    reads_any_width = encoder_format(config).type != TRANSFORMER
-    if factorised is not (size != hidden) and not (reads_any_width and is_causal(config)):
+    # The first layer of other encoders reads any width, and only target mlm then uses the option.
+    uses_option = encoder_format(config).type == TRANSFORMER or target is MASKED
+    if uses_option and factorised is not (size != hidden):
         raise UserError(
             f"emb_size = {size} and hidden_size = {hidden} contradict "
             f"factorized_embedding_parameterization = {json.dumps(factorised)}."
@@ -153,20 +147,17 @@ def _parts(config: Mapping[str, Any]) -> list[str]:
 
 def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[str, Any]:
     """Return the UER-py config of a `ptm` model. Raises UserError if UER-py cannot express it."""
-    encoder, embedding, head = model.encoder, model.embedding, getattr(objective, "head", None)
-    causal = isinstance(objective, Lm)
+    encoder, embedding = model.encoder, model.embedding
     encoding = format_for(encoder)
-    if encoding is None or not (causal or isinstance(head, MlmHead)):
+    if encoding is None or target_of(objective) is None:
         known = ", ".join(dict.fromkeys(one.type for one in FORMATS.values()))
         raise UserError(
             f"UER-py configs cannot express encoder {encoder.type} with objective "
-            f"{objective.type}. They need a masked-token or next-token objective and one of the "
-            f"encoders {known}."
+            f"{objective.type}. They need a masked-token or next-token objective, bilm or "
+            f"classification, and one of the encoders {known}."
         )
     of_encoder = encoding.config(encoder)
     _check_embedding(model)
-    if isinstance(objective, Lm):
-        check_output(model, objective.head)
     parts = {ours: theirs for theirs, ours in _PARTS.items()}
     config = {
         "emb_size": embedding.size or encoder.hidden_size,
@@ -174,15 +165,12 @@ def uer_config(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict[
         "hidden_act": activation_to_uer(encoder.activation),
         "max_seq_length": embedding.positions,
         "dropout": model.dropout,
-        "data_processor": objective.type if pairs or causal else "mlm",
         "embedding": [parts[name] for name in embedding.parts],
-        "target": ["lm"] if causal else ["mlm", "sp"] if pairs else ["mlm"],
-        "tie_weights": getattr(head, "tied", False),
+        **target_keys(model, objective, pairs=pairs),
     }
     options = {
         "factorized_embedding_parameterization": embedding.size not in (None, encoder.hidden_size),
         "remove_embedding_layernorm": not embedding.layer_norm,
-        "has_lmtarget_bias": causal and getattr(head, "bias", False),
     }
     return config | {key: True for key, value in options.items() if value}
 

@@ -14,8 +14,7 @@ from ptm.interop.folders import new_folder
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.config import encoder_format, uer_config
-from ptm.interop.uer.names import MASKED, NEXT, POSITIONS, SEGMENTS, to_uer
-from ptm.interop.uer.next_tokens import is_causal
+from ptm.interop.uer.names import POSITIONS, SEGMENTS, to_uer
 from ptm.recipe import ModelRecipe, recipe_yaml
 
 _ROWS = 3
@@ -31,8 +30,8 @@ def export_to_uer(source: ModelSource, out: Path) -> None:
     tensors = source.tensors()
     if not source.has_head(tensors.keys()):
         raise UserError(
-            f"{source.folder}: the model is an encoder without a masked-token or next-token head, "
-            "which every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
+            f"{source.folder}: the model is an encoder without the head of its objective, which "
+            "every UER-py checkpoint has. Use --to hf, which exports the encoder alone."
         )
     try:
         config, theirs = _converted(recipe, tensors)
@@ -58,9 +57,7 @@ def _converted(
         config = two_stacks.config_of(model, objective)
         return config, two_stack_names.to_uer(tensors, model, objective, config)
     config = uer_config(model, objective, pairs="pair_classifier.weight" in tensors)
-    output = NEXT if is_causal(config) else MASKED
-    theirs = to_uer(_with_uer_tables(tensors, recipe), encoder_format(config), config, output)
-    return config, theirs
+    return config, to_uer(_with_uer_tables(tensors, recipe), encoder_format(config), config)
 
 
 def _with_uer_tables(tensors: dict[str, Tensor], recipe: ModelRecipe) -> dict[str, Tensor]:

@@ -16,15 +16,20 @@ from ptm.interop.uer import config as uer_config
 from ptm.interop.uer import two_stack_names, two_stacks
 from ptm.interop.uer.encoders import FORMATS, encoder_in_tensors
 from ptm.interop.uer.names import (
-    NEXT,
     POSITIONS,
     SEGMENTS,
     WORDS,
     from_uer,
-    output_of,
     with_current_names,
 )
-from ptm.interop.uer.next_tokens import check_target, target_in_tensors
+from ptm.interop.uer.targets import (
+    BILM,
+    CLASSES,
+    MASKED,
+    check_target,
+    options_in_tensors,
+    target_in_tensors,
+)
 from ptm.interop.weight_checks import check_finite, check_word_embedding
 from ptm.interop.weights_file import read_weights
 from ptm.recipe.source import RecipeSource
@@ -34,6 +39,10 @@ _XLM_ROBERTA_OFFSET = 2
 """Row of the first position in an XLM-RoBERTa's table."""
 _ADDED_BY_FAIRSEQ = 2
 """Tokens of fairseq's numbering that are not pieces of the SentencePiece file."""
+_OPTIONS = {"objective": ("labels", "pooling")}
+"""Keys of other blocks than `tokenizer` that an import accepts."""
+Options = Mapping[str, Mapping[str, Any]]
+"""Block of a recipe to some of its keys."""
 _VOCABULARIES = ("vocab.txt", "vocab.json", "*.model")
 
 
@@ -44,8 +53,8 @@ class UerCheckpoint:
     weights: Path
     config_path: Path
     vocab: Path
-    options: Mapping[str, Any]
-    """Keys of the recipe's `tokenizer` block that differ from the defaults."""
+    options: Options
+    """Keys of the recipe's blocks that the checkpoint does not record."""
 
     @classmethod
     def find(
@@ -54,7 +63,7 @@ class UerCheckpoint:
         *,
         config: Path | None,
         vocab: Path | None,
-        options: Mapping[str, Any],
+        options: Options,
     ) -> UerCheckpoint:
         """Locate the checkpoint's files.
 
@@ -105,14 +114,24 @@ class UerCheckpoint:
                 )
             return config
         config = {"encoder": encoder_in_tensors(self._uer_tensors), **config}
-        if output_of(self._uer_tensors) == NEXT and not {"mask", "target"} & config.keys():
-            config = {**target_in_tensors(self._uer_tensors), **config}
+        target = target_in_tensors(self._uer_tensors)
+        if target is not MASKED and not {"mask", "target"} & config.keys():
+            config = {**options_in_tensors(self._uer_tensors, target), **config}
+        if target is CLASSES:
+            # UER-py fine-tunes with the config of pretraining, and counts the labels of the data.
+            config = {**config, "target": [CLASSES.name], "labels_num": self._labels}
+        elif target is not MASKED and target.output is not None:
+            config = {"has_lmtarget_bias": target.output.bias in self._uer_tensors, **config}
         encoder = FORMATS.get(str(config["encoder"]))
         return config if encoder is None else {**encoder.options_of(self._uer_tensors), **config}
 
     @cached_property
     def _uer_tensors(self) -> dict[str, Tensor]:
-        tensors = with_current_names(read_weights(self.weights))
+        stored = read_weights(self.weights)
+        try:
+            tensors = with_current_names(stored)
+        except UserError as error:
+            raise UserError(f"{self.weights}: {error}") from error
         if WORDS not in tensors:
             shown = ", ".join(sorted(tensors)[:5]) or "none"
             raise UserError(
@@ -128,11 +147,24 @@ class UerCheckpoint:
             raise UserError(f"{self.weights}: {error}") from error
         return found
 
+    @property
+    def _labels(self) -> int:
+        """The number of labels of a classifier."""
+        matrix = self._uer_tensors[CLASSES.matrix]
+        if matrix.dim() != 2:
+            raise UserError(
+                f"{self.weights}: {CLASSES.matrix} has the shape {tuple(matrix.shape)}, but an "
+                "output layer must have two dimensions."
+            )
+        return len(matrix)
+
     @cached_property
     def _tied(self) -> bool:
         """Whether the output matrix equals the word embedding; checkpoints store both if tied."""
-        name = output_of(self._uer_tensors).matrix
-        output = self._uer_tensors.get(name)
+        target = target_in_tensors(self._uer_tensors)
+        if target in (BILM, CLASSES):
+            return False
+        name, output = target.matrix, self._uer_tensors.get(target.matrix)
         tied = output is None or torch.equal(output, self._uer_tensors[WORDS])
         if self.config.get("tie_weights") and not tied:
             raise UserError(
@@ -172,16 +204,39 @@ class UerCheckpoint:
             blocks["model"]["embedding"]["position_offset"] = _XLM_ROBERTA_OFFSET
             if self._one_segment:
                 blocks["model"]["embedding"]["segments"] = 1
-        tokenizer = {**_tokenizer(self.vocab, words=len(self._uer_tensors[WORDS])), **self.options}
-        return {"tokenizer": tokenizer, **blocks}
+        tokenizer = _tokenizer(self.vocab, words=len(self._uer_tensors[WORDS]))
+        blocks["objective"] |= self._objective_options(blocks["objective"])
+        return {"tokenizer": {**tokenizer, **self.options.get("tokenizer", {})}, **blocks}
+
+    def _objective_options(self, block: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the keys of the `objective` block that were given as options.
+
+        Raises UserError unless the model is a classifier, with the given number of labels.
+        """
+        options = self.options.get("objective", {})
+        if not options:
+            return {}
+        if block["type"] != "classification":
+            raise UserError(
+                f"objective.{next(iter(options))} is an option for classifiers only, but "
+                f"{self.weights} has the objective {block['type']}. Remove it."
+            )
+        labels = options.get("labels", block["labels"])
+        given = len(labels) if isinstance(labels, list) else labels
+        if given != block["labels"]:
+            raise UserError(
+                f"objective.labels declares {given} labels, but {self.weights} has "
+                f"{block['labels']}. Name every label, in the order of their numbers."
+            )
+        return options
 
     def _model_blocks(self) -> dict[str, Any]:
         if two_stacks.decodes(self.config):
             return two_stacks.blocks_of(self.config, tied=self._tied)
         pairs = "target.sp.linear_1.weight" in self._uer_tensors
-        blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
-        check_target(self.config, causal=output_of(self._uer_tensors) == NEXT)
-        return blocks
+        uer_config.check_values(self.config)
+        check_target(self.config, self._uer_tensors)
+        return uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by canonical name. Raises UserError unless they match the config."""
@@ -206,25 +261,26 @@ class UerCheckpoint:
         return from_uer(self._uer_tensors, encoder, self.config, tied=self._tied)
 
 
-def tokenizer_options(overrides: Sequence[str]) -> dict[str, Any]:
-    """Parse `tokenizer.KEY=VALUE` overrides into keys of the `tokenizer` block.
+def import_options(overrides: Sequence[str]) -> Options:
+    """Parse KEY=VALUE overrides of what checkpoints do not record into blocks of a recipe.
 
-    Checkpoints do not record these options. Raises UserError for any other override.
+    Any key of `tokenizer` is accepted, and for classifiers objective.labels and objective.pooling.
+    Raises UserError for any other override.
     """
-    found = {}
+    source = RecipeSource({}, "options", {})
     for text in overrides:
         key, equals, _ = text.partition("=")
         block, _, option = key.partition(".")
-        if not equals or block != "tokenizer" or not option or "." in option:
+        known = bool(option) and "." not in option and block == "tokenizer"
+        if not equals or not (known or option in _OPTIONS.get(block, ())):
             raise UserError(
                 f'"{text}": an import accepts only tokenizer.KEY=VALUE, such as '
-                "tokenizer.lowercase=false. All other settings are read from the checkpoint and "
-                "its config."
+                "tokenizer.lowercase=false, and for classifiers objective.labels and "
+                "objective.pooling. All other settings are read from the checkpoint and its "
+                "config."
             )
-        source = RecipeSource({}, "options", {})
         source.override(text)
-        found[option] = source.data[block][option]
-    return found
+    return source.data
 
 
 def _tokenizer(vocab: Path, *, words: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How UER-py and TencentPretrain name the tensors of embeddings and targets.
 
-Masked-token and next-token models differ only in their target (`Output`). The names of encoders are
-in `ptm.interop.uer.encoders`.
+The names of heads are in `ptm.interop.uer.targets`, those of encoders in
+`ptm.interop.uer.encoders`.
 
 UER-py's state dicts store both copies of tied tensors, name the weight and bias of a norm gamma and
 beta, and, like `ptm`, have a segment row for padding. Before 2022 UER-py used other names for the
@@ -11,14 +11,14 @@ embeddings and the targets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.uer.targets import CLASSES, Target, parameter_names, target_in_config
 
 if TYPE_CHECKING:
     from ptm.interop.uer.encoders.base import EncoderFormat
@@ -35,89 +35,50 @@ _OLD = (
     (r"target\.(?:sp|nsp|sop)_linear_(\d)\.", r"target.sp.linear_\1."),
     (r"target\.layer_norm\.", "target.mlm.layer_norm."),
     (r"target\.output_layer\.", "target.lm.output_layer."),
+    (r"target\.linear_(\d)\.", r"target.cls.linear_\1."),
+    # Of UER-py's finetune/run_classifier.py.
+    (r"output_layer_(\d)\.", r"target.cls.linear_\1."),
 )
+_STREAM = "encoder.rnn_forward."
+"""Prefix of one of the two streams of birnn, bilstm and bigru."""
+_FINE_TUNED = {"target.cls.linear_1": "output_layer_1", "target.cls.linear_2": "output_layer_2"}
 _TABLES = {
     "word_embedding": "embedding.word.embedding",
     "embedding.position": "embedding.pos.embedding",
     "embedding.segment": "embedding.seg.embedding",
 }
-_LINEAR = {
-    "mlm_transform.dense": "target.mlm.linear_1",
-    "pooler.dense": "target.sp.linear_1",
-    "pair_classifier": "target.sp.linear_2",
-}
-_NORMS = {
-    "embedding.norm": "embedding.layer_norm",
-    "mlm_transform.norm": "target.mlm.layer_norm",
-}
 
 
-@dataclass(frozen=True)
-class Output:
-    """An output layer over the vocabulary: its name in `ptm` and in UER-py.
-
-    `ours` is the prefix of the operations `*_unembed` and `*_bias`, `theirs` the name of UER-py's
-    module. `always_biased`: whether UER-py's module always has a bias.
-    """
-
-    ours: str
-    theirs: str
-    always_biased: bool
-
-    @property
-    def our_matrix(self) -> str:
-        """The canonical name of an output matrix that is not tied."""
-        return f"{self.ours}_unembed.weight"
-
-    @property
-    def matrix(self) -> str:
-        """UER-py's name of the output matrix."""
-        return f"{self.theirs}.weight"
-
-    @property
-    def bias(self) -> str:
-        """UER-py's name of the output bias."""
-        return f"{self.theirs}.bias"
-
-
-MASKED = Output("mlm", "target.mlm.linear_2", always_biased=True)
-NEXT = Output("lm", "target.lm.output_layer", always_biased=False)
-
-
-def parameter_names(
-    linear: Mapping[str, str], norms: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield the canonical and the UER-py name of every parameter of linear layers and norms."""
-    for ours, theirs in linear.items():
-        for kind in ("weight", "bias"):
-            yield f"{ours}.{kind}", f"{theirs}.{kind}"
-    for ours, theirs in norms.items():
-        yield f"{ours}.weight", f"{theirs}.gamma"
-        yield f"{ours}.bias", f"{theirs}.beta"
-
-
-def _outer_names() -> dict[str, str]:
-    """Map canonical to UER-py names for embeddings and targets; a model need not have all."""
-    return {
-        **{f"{ours}.weight": f"{theirs}.weight" for ours, theirs in _TABLES.items()},
-        **dict(parameter_names(_LINEAR, _NORMS)),
-        **{f"{output.ours}_bias.bias": output.bias for output in (MASKED, NEXT)},
-    }
-
-
-def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
-    """Rename the tensors to the names that UER-py uses since 2022."""
-    found = {}
-    for name, tensor in tensors.items():
-        for old, new in _OLD:
-            name = re.sub(f"^{old}", new, name)
-        found[name] = tensor
+def _outer_names(target: Target) -> dict[str, str]:
+    """Map canonical to UER-py names for embeddings and head; a model need not have all."""
+    norms = {"embedding.norm": "embedding.layer_norm", **target.norms}
+    found = {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in _TABLES.items()}
+    found |= dict(parameter_names(target.linear, norms))
+    if target.output is not None:
+        found[target.output.our_bias] = target.output.bias
     return found
 
 
-def output_of(theirs: Tensors) -> Output:
-    """Return the output layer of a state dict with current names."""
-    return NEXT if NEXT.matrix in theirs else MASKED
+def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
+    """Rename the tensors to those that UER-py's pretraining uses since 2022.
+
+    Raises UserError if the head of a classifier is present under two names and differs.
+    """
+    two_streams = any(name.startswith(_STREAM) for name in tensors)
+    found: dict[str, Tensor] = {}
+    for given, tensor in tensors.items():
+        name = given
+        for old, new in _OLD:
+            name = re.sub(f"^{old}", new, name)
+        if two_streams and given.startswith("target.output_layer."):
+            name = name.replace("target.lm.", "target.bilm.")
+        if name in found and not torch.equal(found[name], tensor):
+            raise UserError(
+                f"{name} is stored under two names, with different values. Remove the copy that is "
+                "out of date."
+            )
+        found[name] = tensor
+    return found
 
 
 def from_uer(
@@ -130,34 +91,41 @@ def from_uer(
     tensor is missing that every such encoder has.
     """
     rest = dict(theirs)
-    found = {o: rest.pop(t) for o, t in _outer_names().items() if t in rest}
+    target = target_in_config(config)
+    found = {o: rest.pop(t) for o, t in _outer_names(target).items() if t in rest}
     found |= encoder.from_uer(rest, config)
-    output = output_of(theirs)
-    if output.matrix in rest:
+    output = target.output
+    if output is not None and output.matrix in rest:
         matrix = rest.pop(output.matrix)
         if not tied:
             found[output.our_matrix] = matrix
     if rest:
         shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
         raise UserError(
-            "does not match its config, or has another target than bert, mlm, albert and lm. "
+            "does not match its config, or has another target than mlm, sp, lm, bilm and cls. "
             f"Unexpected tensors: {shown}."
         )
     return found
 
 
 def to_uer(
-    tensors: Tensors, encoder: EncoderFormat, config: Mapping[str, Any], output: Output
+    tensors: Tensors, encoder: EncoderFormat, config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """Convert canonical tensors to a UER-py state dict, with the copy of a tied output matrix.
 
-    If UER-py's output layer always has a bias and the model has none, zeros are written.
+    If UER-py's output layer always has a bias and the model has none, zeros are written. The head
+    of a classifier is written under the names of pretraining and under those of fine-tuning.
     """
-    rest = dict(tensors)
-    found = {t: rest.pop(o) for o, t in _outer_names().items() if o in rest}
+    rest, target = dict(tensors), target_in_config(config)
+    found = {t: rest.pop(o) for o, t in _outer_names(target).items() if o in rest}
     found |= encoder.to_uer(rest, config)
-    found[output.matrix] = rest.pop(output.our_matrix, found[WORDS])
-    if output.always_biased:
-        found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
+    output = target.output
+    if output is not None:
+        found[output.matrix] = rest.pop(output.our_matrix, found[WORDS])
+        if output.always_biased:
+            found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
+    if target is CLASSES:
+        for name, tuned in parameter_names(_FINE_TUNED, {}):
+            found[tuned] = found[name]
     assert not rest, f"tensors without a UER-py name: {sorted(rest)}"
     return found

@@ -23,7 +23,8 @@ from ptm.interop.hf.shared.encoder_decoder import (
     split_and_rename,
 )
 from ptm.interop.hf.shared.encoder_decoder import WORDS as OUR_WORDS
-from ptm.interop.uer.names import NEXT, WORDS, Tensors
+from ptm.interop.uer.names import WORDS, Tensors
+from ptm.interop.uer.targets import NEXT_OUTPUT
 from ptm.interop.uer.two_stacks import FIRST_POSITION_ROW
 from ptm.recipe.model_block import ModelBlock
 
@@ -84,9 +85,9 @@ def to_uer(
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each canonical name with the UER-py names of the tensors that it concatenates."""
     yield OUR_WORDS, (WORDS,)
-    yield OUTPUT, (NEXT.matrix,)
+    yield OUTPUT, (NEXT_OUTPUT.matrix,)
     if config.get("has_lmtarget_bias"):
-        yield OUTPUT_BIAS, (NEXT.bias,)
+        yield OUTPUT_BIAS, (NEXT_OUTPUT.bias,)
     for ours, theirs in _EMBEDDINGS.items():
         for mine, name in (("position", "pos"), ("segment", "seg")):
             if name in config["embedding"]:

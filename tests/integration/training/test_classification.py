@@ -139,7 +139,6 @@ def test_a_classifier_embeds_but_does_not_generate_or_fill(
         (["generate", str(classifier), "看书"], "objective classification cannot generate text"),
         (["fill", str(classifier), "看[MASK]"], "objective classification cannot fill masks"),
         (["export", str(classifier), str(tmp_path / "o"), "--to", "hf"], "a classification head"),
-        (["export", str(classifier), str(tmp_path / "o"), "--to", "uer"], "classification"),
     ):
         capsys.readouterr()
         assert main(words) == EXIT_USER

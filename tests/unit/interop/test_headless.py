@@ -107,7 +107,7 @@ def test_a_bare_encoder_cannot_be_exported_to_uer(
     saved(tmp_path / "theirs", *ENCODERS["bert"], small_vocab)
     source = imported(tmp_path / "theirs", tmp_path / "in")
     assert main(["export", str(source), str(tmp_path / "back"), "--to", "uer"]) == EXIT_USER
-    assert "without a masked-token or next-token head" in capsys.readouterr().err
+    assert "without the head of its objective" in capsys.readouterr().err
     assert not list(tmp_path.glob("back*"))
 
 

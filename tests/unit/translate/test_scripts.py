@@ -94,6 +94,8 @@ def test_a_training_uses_the_vocabulary_and_the_model_of_earlier_lines() -> None
         "convert_bert_from_original_tf_to_uer",
         "convert_vit_from_huggingface_to_tencentpretrain",
         "convert_sbert_from_uer_to_huggingface",
+        "convert_bert_text_classification_from_uer_to_huggingface",
+        "convert_bert_token_classification_from_huggingface_to_uer",
         "run_classifier",
     ],
 )

@@ -13,12 +13,17 @@ from ptm.interop.uer.encoders.recurrent import Recurrent
 from ptm.interop.uer.encoders.transformer import TransformerStack
 
 TRANSFORMER = "transformer"
+_ONE, _TWO = {"": "rnn"}, {"forward_stream.": "rnn_forward", "backward_stream.": "rnn_backward"}
+"""Modules of recurrent encoders: prefix in `ptm` to UER-py's name."""
 FORMATS: Mapping[str, EncoderFormat] = {
     TRANSFORMER: TransformerStack(),
     "bert": TransformerStack(),
-    "rnn": Recurrent("rnn", gates=1, modules={"": "rnn"}),
-    "lstm": Recurrent("lstm", gates=4, modules={"": "rnn"}),
-    "gru": Recurrent("gru", gates=3, modules={"": "rnn"}),
+    "rnn": Recurrent("rnn", gates=1, modules=_ONE),
+    "lstm": Recurrent("lstm", gates=4, modules=_ONE),
+    "gru": Recurrent("gru", gates=3, modules=_ONE),
+    "birnn": Recurrent("birnn", gates=1, modules=_TWO),
+    "bilstm": Recurrent("bilstm", gates=4, modules=_TWO),
+    "bigru": Recurrent("bigru", gates=3, modules=_TWO),
     "gatedcnn": GatedConvolutions(),
 }
 """By the value of the config's `encoder`; "bert" is an older name."""

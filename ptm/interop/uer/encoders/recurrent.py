@@ -1,4 +1,8 @@
-"""UER-py's encoders rnn, lstm and gru: torch's modules, with torch's names of the parameters."""
+"""UER-py's recurrent encoders: torch's modules, with torch's names of the parameters.
+
+rnn, lstm and gru have one module; birnn, bilstm and bigru have one per direction, each with half of
+hidden_size.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from ptm.components.encoders import Encoder
 from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
 
 if TYPE_CHECKING:
-    from ptm.components.recurrent_stack import RecurrentStack
+    from ptm.components.recurrent_stack import RecurrentLayers
 
 _PARAMETERS = {
     "input_weight": "weight_ih",
@@ -23,7 +27,7 @@ _EXPRESSIBLE = ("visibility", "activation", "norm_epsilon", "bidirectional")
 
 
 class Recurrent(EncoderFormat):
-    """A stack of recurrent layers.
+    """A stack of recurrent layers, or two that read in opposite directions.
 
     `gates`: number of gates of a cell. `modules`: prefix of the parameters in `ptm` to the name of
     the module in UER-py, which is one for all layers.
@@ -32,6 +36,7 @@ class Recurrent(EncoderFormat):
     def __init__(self, name: str, *, gates: int, modules: Mapping[str, str]) -> None:
         self.type = name
         self._gates = gates
+        self._two_streams = len(modules) > 1
         self._modules = {prefix: f"encoder.{module}" for prefix, module in modules.items()}
 
     def block(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,17 +44,17 @@ class Recurrent(EncoderFormat):
             "type": self.type,
             "layers": config["layers_num"],
             "hidden_size": config["hidden_size"],
-            "bidirectional": bool(config.get("bidirectional", False)),
+            **({} if self._two_streams else {"bidirectional": _is_bidirectional(config)}),
         }
 
     def config(self, encoder: Encoder) -> dict[str, Any]:
         check_expressible(encoder, expressible=_EXPRESSIBLE)
-        stack = cast("RecurrentStack", encoder)
+        stack = cast("RecurrentLayers", encoder)
         return {
             "encoder": self.type,
             "hidden_size": stack.hidden_size,
             "layers_num": stack.layers,
-            **({"bidirectional": True} if stack.bidirectional else {}),
+            **({"bidirectional": True} if getattr(stack, "bidirectional", False) else {}),
         }
 
     def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -66,13 +71,15 @@ class Recurrent(EncoderFormat):
         )
 
     def options_of(self, theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+        if self._two_streams:
+            return {}
         reverse = [f"{module}.weight_hh_l0_reverse" for module in self._modules.values()]
         return {"bidirectional": any(name in theirs for name in reverse)}
 
     def _names(self, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield the canonical and the UER-py name of every parameter."""
         directions = {"": ""}
-        if config.get("bidirectional"):
+        if not self._two_streams and _is_bidirectional(config):
             directions["reverse_"] = "_reverse"
         for prefix, module in self._modules.items():
             for index in range(config["layers_num"]):
@@ -82,3 +89,7 @@ class Recurrent(EncoderFormat):
                             f"encoder_{index:02}.{prefix}{direction}{ours}",
                             f"{module}.{theirs}_l{index}{suffix}",
                         )
+
+
+def _is_bidirectional(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("bidirectional", False))

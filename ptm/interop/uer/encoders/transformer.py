@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,7 @@ from ptm.components.encoders import Encoder
 from ptm.components.encoders.transformer import Transformer
 from ptm.errors import UserError
 from ptm.interop.uer.encoders.base import EncoderFormat, check_supported
-from ptm.interop.uer.names import parameter_names
-from ptm.interop.uer.next_tokens import check_mask, is_causal
+from ptm.interop.uer.targets import BILM, MASKED, NEXT, parameter_names, target_in_config
 from ptm.interop.weight_checks import concatenated
 
 # Config keys other than sizes, and the values that are supported.
@@ -47,10 +47,10 @@ class TransformerStack(EncoderFormat):
 
     def block(self, config: Mapping[str, Any]) -> dict[str, Any]:
         check_supported(config, _ONLY)
-        check_mask(config)
+        _check_mask(config)
         return {
             "type": self.type,
-            **({"visibility": "causal"} if is_causal(config) else {}),
+            **({"visibility": "causal"} if config.get("mask") == "causal" else {}),
             "layers": config["layers_num"],
             "hidden_size": config["hidden_size"],
             "heads": config["heads_num"],
@@ -99,6 +99,17 @@ class TransformerStack(EncoderFormat):
                 for part, tensor in enumerate(ours.pop(f"{mine}attention.qkv.{kind}").chunk(3)):
                     found[f"{prefix}{_ATTENTION}.{part}.{kind}"] = tensor
         return found
+
+
+def _check_mask(config: Mapping[str, Any]) -> None:
+    """Raise UserError if the target needs another mask; a classifier may have either."""
+    mask, target = config.get("mask", "fully_visible"), target_in_config(config)
+    needs = {NEXT: "causal", MASKED: "fully_visible", BILM: "fully_visible"}
+    if mask != needs.get(target, mask):
+        raise UserError(
+            f'mask = "{mask}" with target = {json.dumps(config.get("target"))} is not supported. '
+            'Target "lm" needs mask "causal"; targets "mlm", "sp" and "bilm" need another mask.'
+        )
 
 
 def _prefixes(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
