@@ -40,6 +40,11 @@ def corpus_lines() -> list[str]:
     return [line for line in lines[::4] if line]
 
 
+def training_lines() -> list[str]:
+    """The lines that the tokenizers are trained on, with words and marks of other scripts."""
+    return [*corpus_lines(), *(" ".join(_PARTS) for _ in range(3))]
+
+
 @dataclass(frozen=True)
 class Made:
     """A tokenizer of a pipeline, and its special tokens by role."""
@@ -74,7 +79,7 @@ def _byte_level(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     # After the training, as for Llama 3 and Qwen: the special tokens are not in the model.
     made.add_special_tokens([AddedToken(t, normalized=False) for t in specials])
     made.add_tokens(list(added))
@@ -120,13 +125,9 @@ def _digits() -> Made:
     return Made(made, _roberta_roles())
 
 
-def _gpt2() -> Made:
-    return Made(_byte_level(None, specials=ROBERTA), _roberta_roles())
-
-
-def _byte_level_prefixed() -> Made:
+def _gpt2(*, prefix: bool) -> Made:
     made = _byte_level(None, specials=ROBERTA)
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     return Made(made, _roberta_roles())
 
 
@@ -150,7 +151,7 @@ def _wordpiece(
     trainer = trainers.WordPieceTrainer(
         vocab_size=1900, special_tokens=list(BERT), show_progress=False
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     if options:
         vocab = made.get_vocab(with_added_tokens=False)
         made.model = models.WordPiece(vocab, unk_token="[UNK]", **options)
@@ -197,7 +198,7 @@ def _metaspace_bpe(*, old: bool) -> Made:
     made = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(vocab_size=1900, special_tokens=names, show_progress=False)
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     # Only the first three are special tokens; the trainer adds all of them.
     content = _without_added(made, keep=set(names[:3]))
     if old:
@@ -237,7 +238,7 @@ def _unigram(
     trainer = trainers.UnigramTrainer(
         vocab_size=1900, special_tokens=list(specials), unk_token=roles["unk"], show_progress=False
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     return Made(made, roles)
 
 
@@ -274,7 +275,7 @@ def _word_level() -> Made:
     trainer = trainers.WordLevelTrainer(
         vocab_size=1500, special_tokens=list(BERT), show_progress=False
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     return Made(made, _bert_roles())
 
 
@@ -290,7 +291,7 @@ def _end_of_word() -> Made:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     return Made(made, _roberta_roles())
 
 
@@ -302,7 +303,7 @@ def _characters() -> Made:
     trainer = trainers.WordLevelTrainer(
         vocab_size=1500, special_tokens=list(BERT), show_progress=False
     )
-    made.train_from_iterator(corpus_lines(), trainer)
+    made.train_from_iterator(training_lines(), trainer)
     return Made(made, _bert_roles())
 
 
@@ -319,8 +320,8 @@ KINDS: dict[str, Callable[[], Made]] = {
     "qwen2": _qwen2,
     "olmo": _olmo,
     "modernbert": _modernbert,
-    "gpt2": _gpt2,
-    "byte level, prefix space": _byte_level_prefixed,
+    "gpt2": lambda: _gpt2(prefix=False),
+    "gpt2, prefix space": lambda: _gpt2(prefix=True),
     "byte level, single digits": _digits,
     "byte level, NFKC and lowercase": _byte_level_lowercase,
     "bert": _bert,

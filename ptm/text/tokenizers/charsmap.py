@@ -17,13 +17,23 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Regex, normalizers
 
 _BREAK = "\U000ffffe"
+_BLOCK = "\U000fffff"
 _PLACEHOLDER = 0xF0000
 """First of the private characters that stand for what Precompiled would map again.
 
-Texts contain neither these nor `_BREAK`, which is no character.
+Texts contain neither these nor `_BREAK` and `_BLOCK`, which are no characters.
 """
 _MOST_TARGETS = 64
-_COMBINED = ("e\u0301", "a\u0323\u0302", "\u1112\u1161\u11ab", "か\u3099", "fi", "--", "``")
+_COMBINED = (
+    "e\u0301",
+    "a\u0323\u0302",
+    "\u1112\u1161\u11ab",
+    "か\u3099",
+    "ﬁ\u0301",
+    "fi",
+    "--",
+    "``",
+)
 _UNKNOWN = 2
 _LABEL = np.uint32(0x800000FF)
 """The bits of a unit that hold its byte. A unit with its highest bit set is a value."""
@@ -37,10 +47,20 @@ def mapping_steps(charsmap: bytes) -> tuple[normalizers.Normalizer, ...]:
     precompiled = normalizers.Precompiled(charsmap)
     # The library maps a letter together with its combining marks, and drops the marks if the map
     # does not contain the combination. A character between them makes it map each by itself. NFC
-    # composes the results.
-    marks = normalizers.Replace(Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])"), _BREAK)
-    no_breaks = normalizers.Replace(_BREAK, "")
-    composing = (normalizers.NFC(), marks, precompiled, no_breaks, normalizers.NFC())
+    # composes the results, but not a mark after a character that became several (a ligature) or
+    # none: _BLOCK stays between them.
+    expanded = "".join(map(re.escape, _expanded(charsmap)))
+    blocks = normalizers.Replace(Regex(rf"(?<=[{expanded}])(?=\p{{M}})"), _BLOCK)
+    breaks = normalizers.Replace(Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])"), _BREAK)
+    composing = (
+        normalizers.NFC(),
+        *([blocks] if expanded else []),
+        breaks,
+        precompiled,
+        normalizers.Replace(_BREAK, ""),
+        normalizers.NFC(),
+        normalizers.Replace(_BLOCK, ""),
+    )
     either = [(list(_mapped_otherwise(charsmap, s)), s) for s in ((precompiled,), composing)]
     differing, steps = min(either, key=lambda found: len(found[0]))
     others = defaultdict(list)
@@ -94,9 +114,21 @@ def _package(charsmap: bytes) -> SentencePieceProcessor:
     return SentencePieceProcessor(model_proto=model.SerializeToString())
 
 
-@lru_cache(maxsize=2)
 def composed_texts(charsmap: bytes) -> tuple[str, ...]:
-    """The texts of several characters that a normalisation map replaces as a whole.
+    """The texts of several characters that a normalisation map replaces as a whole."""
+    return tuple(text for text in _keys(charsmap) if len(text) > 1)
+
+
+def _expanded(charsmap: bytes) -> list[str]:
+    """The characters that the map replaces by several, or by none."""
+    single = [text for text in _keys(charsmap) if len(text) == 1]
+    mapped = _package(charsmap).normalize(single)
+    return [text for text, target in zip(single, mapped, strict=True) if len(target) != 1]
+
+
+@lru_cache(maxsize=2)
+def _keys(charsmap: bytes) -> tuple[str, ...]:
+    """The texts that a normalisation map replaces.
 
     The map starts with the size of a double-array trie (Darts-clone) over UTF-8 bytes; its units
     follow. All keys are found at once, byte by byte, level by level.
@@ -121,8 +153,7 @@ def composed_texts(charsmap: bytes) -> tuple[str, ...]:
         ends = np.flatnonzero((units[children] >> 8) & 1)
         found += [longer[index] for index in ends.tolist()]
         nodes, keys = _children(units, children), longer
-    texts = (key.decode("utf-8", "ignore") for key in found)
-    return tuple(text for text in texts if len(text) > 1)
+    return tuple(key.decode("utf-8", "ignore") for key in found)
 
 
 def _children(units: NDArray[np.uint32], places: NDArray[np.int64]) -> NDArray[np.int64]:
