@@ -49,12 +49,13 @@ def mapping_steps(charsmap: bytes) -> tuple[normalizers.Normalizer, ...]:
     # does not contain the combination. A character between them makes it map each by itself. NFC
     # composes the results, but not a mark after a character that became several (a ligature) or
     # none: _BLOCK stays between them.
-    expanded = "".join(map(re.escape, _expanded(charsmap)))
-    blocks = normalizers.Replace(Regex(rf"(?<=[{expanded}])(?=\p{{M}})"), _BLOCK)
+    blocks = []
+    if expanded := "".join(map(re.escape, _expanded(charsmap))):
+        blocks = [normalizers.Replace(Regex(rf"(?<=[{expanded}])(?=\p{{M}})"), _BLOCK)]
     breaks = normalizers.Replace(Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])"), _BREAK)
     composing = (
         normalizers.NFC(),
-        *([blocks] if expanded else []),
+        *blocks,
         breaks,
         precompiled,
         normalizers.Replace(_BREAK, ""),
