@@ -30,16 +30,29 @@ class PipelineFile:
     """The content of a `tokenizer.json`."""
 
     path: str
-    content: Mapping[str, Any]
+    text: str
+
+    @cached_property
+    def content(self) -> Mapping[str, Any]:
+        """The file as a map."""
+        found: Mapping[str, Any] = json.loads(self.text)
+        return found
 
     def pipeline(self) -> tokenizers.Tokenizer:
         """A new pipeline as the file describes it, but without truncation and padding."""
-        return _built(self.content)
+        return _built(self.text)
+
+    @cached_property
+    def _shared(self) -> tokenizers.Tokenizer:
+        """The pipeline with special tokens as plain text; building it takes a second if large."""
+        pipeline = self.pipeline()
+        pipeline.encode_special_tokens = True
+        return pipeline
 
     @cached_property
     def ids(self) -> dict[str, int]:
         """Token to id, added tokens included."""
-        found: dict[str, int] = self.pipeline().get_vocab(with_added_tokens=True)
+        found: dict[str, int] = self._shared.get_vocab(with_added_tokens=True)
         return found
 
     @cached_property
@@ -100,12 +113,12 @@ class PipelineFile:
     @cached_property
     def decoder(self) -> Any:
         """The library's decoder, from tokens to text; None if the file has none."""
-        return self.pipeline().decoder
+        return self._shared.decoder
 
     @cached_property
     def lowercases(self) -> bool:
         """Whether the normalizer lowercases text."""
-        normalizer = self.pipeline().normalizer
+        normalizer = self._shared.normalizer
         return normalizer is not None and not any(map(str.isupper, normalizer.normalize_str("ABC")))
 
     @property
@@ -140,8 +153,10 @@ class PipelineFile:
             }
             for token in self.added
         ]
+        if not hidden and not recognised and added == self.added:
+            return self._shared
         content = {**self.content, "model": _hide(self, hidden), "added_tokens": added}
-        pipeline = _built(content)
+        pipeline = _built(json.dumps(content, ensure_ascii=False))
         lacking = recognised - {token["content"] for token in self.added}
         pipeline.add_tokens(
             [tokenizers.AddedToken(token, normalized=False) for token in sorted(lacking)]
@@ -151,7 +166,7 @@ class PipelineFile:
 
     def rules_hash(self, specials: Set[str]) -> str:
         """Hash of all that decides on the ids of a text in which `specials` are plain text."""
-        content = json.loads(self.pipeline().to_str())
+        content = json.loads(self._shared.to_str())
         found = [t for t in content["added_tokens"] if t["content"] not in specials]
         parts = [content[part] for part in _ID_PARTS]
         text = json.dumps([*parts, found, sorted(specials)], sort_keys=True)
@@ -185,8 +200,8 @@ def _hide(file: PipelineFile, hidden: Mapping[str, str]) -> Mapping[str, Any]:
     return changed
 
 
-def _built(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    pipeline = tokenizers.Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+def _built(text: str) -> tokenizers.Tokenizer:
+    pipeline = tokenizers.Tokenizer.from_str(text)
     pipeline.no_truncation()
     pipeline.no_padding()
     return pipeline
@@ -205,7 +220,8 @@ def read_pipeline_file(path: str) -> PipelineFile:
 def _parsed(path: str, modified_ns: int, size: int) -> PipelineFile:
     """Parse a file; cached until its modification time or size changes."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        file = PipelineFile(path, Path(path).read_text(encoding="utf-8"))
+        content = file.content
     except ValueError as error:
         raise UserError(
             f"{path}: the file is not a tokenizer.json of the tokenizers library: {error}. If it "
@@ -217,11 +233,10 @@ def _parsed(path: str, modified_ns: int, size: int) -> PipelineFile:
             f"{path}: the file is not a tokenizer.json of the tokenizers library: it has no model "
             "with a vocabulary. A vocab.json belongs to tokenizer.type: bpe."
         )
-    file = PipelineFile(path, content)
     try:
-        # Only to check the file: the library raises plain exceptions.
-        file.pipeline()
+        _ = file.ids
     except Exception as error:
+        # The library raises plain exceptions.
         raise UserError(
             f"{path}: the tokenizers library {tokenizers.__version__} cannot read the file: "
             f"{error}."

@@ -24,6 +24,7 @@ from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.hf.io.tokenizer_probe import first_difference, probes
 from ptm.interop.import_model import import_from_huggingface, write_imported
 from ptm.interop.sources.open import open_source
+from ptm.interop.uer.export import export_to_uer
 from ptm.recipe import Recipe, recipe_from_data
 from ptm.store.format import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
@@ -184,6 +185,13 @@ def test_a_model_of_the_hub_is_trained_with_whole_words_masked(
     assert theirs(texts, add_special_tokens=False)["input_ids"] == ours.encode(texts)
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "trained")
     assert model.config.vocab_size == ours.vocabulary.size
+
+
+def test_a_tokenizer_json_is_not_exported_to_uer(tmp_path: Path) -> None:
+    import_from_huggingface(str(hub_model(tmp_path, "wordpiece, NFKC")), tmp_path / "imported")
+    with pytest.raises(UserError, match=r"UER-py has no tokenizer for a tokenizer\.json"):
+        export_to_uer(open_source(str(tmp_path / "imported")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # Folders whose files say more than their vocabulary
