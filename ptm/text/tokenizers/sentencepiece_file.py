@@ -205,12 +205,15 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
             f"{file.path}: the model normalises {differing!r} as a whole, which transformers' "
             "pipelines cannot, so an export would give other token ids."
         )
-    steps += mapping_steps(charsmap)
-    if spec.remove_extra_whitespaces:
-        steps.append(normalizers.Replace(Regex(f"^ +|[ {SPACE}]+$"), ""))
-        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    mapping = mapping_steps(charsmap)
+    # The library's Metaspace adds no prefix to a text that starts with a space, but SentencePiece
+    # does; if it keeps spaces, also to a text of characters that the map deletes.
+    if not spec.remove_extra_whitespaces:
+        prefix = [normalizers.Prepend(" ")] if spec.add_dummy_prefix else []
+        return [*steps, *prefix, *mapping, normalizers.Replace(" ", SPACE)]
+    steps += mapping
+    steps.append(normalizers.Replace(Regex(f"^ +|[ {SPACE}]+$"), ""))
+    steps.append(normalizers.Replace(Regex(" {2,}"), " "))
     if spec.add_dummy_prefix:
-        # The library's Metaspace adds no prefix to a text that starts with a space, but
-        # SentencePiece does.
         steps.append(normalizers.Prepend(SPACE))
     return [*steps, normalizers.Replace(" ", SPACE)]
