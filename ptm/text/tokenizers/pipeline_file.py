@@ -123,12 +123,12 @@ class PipelineFile:
 
     @property
     def continuing_prefix(self) -> str:
-        """The prefix of pieces inside a word, such as `##`; empty if there is none."""
+        """The prefix of pieces inside a word, such as `##`; empty if absent."""
         return str(self.model.get("continuing_subword_prefix") or "")
 
     @cached_property
     def word_mark(self) -> str | None:
-        """The prefix of pieces that start a word, `Ġ` or `▁`; None if there is none."""
+        """The prefix of pieces that start a word, `Ġ` or `▁`; None if absent."""
         steps = [s for part in ("normalizer", "pre_tokenizer", "decoder") for s in self.steps(part)]
         if any(step["type"] == "ByteLevel" for step in steps):
             return "Ġ"

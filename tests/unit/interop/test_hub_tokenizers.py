@@ -1,4 +1,4 @@
-"""Any tokenizer of the Hub: equal ids through import, store and export, or a refusal."""
+"""Any tokenizer of the Hub: equal ids through import, store and export, or an error."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def settings_of(folder: Path, **keys: Any) -> None:
     path.write_text(json.dumps({**settings, **keys}))
 
 
-def refusal(folder: Path, config: dict[str, Any] | None = None) -> str:
+def error_of(folder: Path, config: dict[str, Any] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         read_folder(folder, config)
     assert "\n" not in str(caught.value)
@@ -227,20 +227,20 @@ def test_a_class_with_python_code_of_its_own_is_refused(tmp_path: Path, place: s
     named = {"tokenizer_class": "BertJapaneseTokenizer"}
     settings_of(folder, **(named if place == "tokenizer_config.json" else {}))
     config = {**BERT_CONFIG, **(named if place == "config.json" else {})}
-    assert "BertJapaneseTokenizer cuts text with Python code of its own" in refusal(folder, config)
+    assert "BertJapaneseTokenizer cuts text with Python code of its own" in error_of(folder, config)
 
 
 def test_python_code_of_the_model_is_refused(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert")
     settings_of(folder, auto_map={"AutoTokenizer": ["tokenization_x.XTokenizer", None]})
-    assert "auto_map: ['tokenization_x.XTokenizer', None]" in refusal(folder)
+    assert "auto_map: ['tokenization_x.XTokenizer', None]" in error_of(folder)
 
 
 def test_a_class_that_the_files_do_not_describe_needs_a_tokenizer_json(tmp_path: Path) -> None:
     """Qwen's vocab.json and merges.txt do not contain its split expression."""
     made("qwen2").pipeline.model.save(str(tmp_path))
     settings_of(tmp_path, tokenizer_class="Qwen2Tokenizer")
-    assert "the rules of the tokenizer class Qwen2Tokenizer are not known" in refusal(tmp_path)
+    assert "the rules of the tokenizer class Qwen2Tokenizer are not known" in error_of(tmp_path)
     made("qwen2").pipeline.save(str(tmp_path / "tokenizer.json"))
     assert read_folder(tmp_path).config.type == "huggingface"
 
@@ -265,7 +265,7 @@ def test_words_added_to_bert_are_kept(tmp_path: Path, saved: bool) -> None:
 def test_added_tokens_with_other_ids_are_refused(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert", saved=False)
     (folder / "added_tokens.json").write_text('{"covid": 90000}')
-    assert "the added token 'covid' has the id 90000" in refusal(folder)
+    assert "the added token 'covid' has the id 90000" in error_of(folder)
 
 
 @pytest.mark.parametrize("options", [{"strip_accents": False}, {"tokenize_chinese_chars": False}])
@@ -293,7 +293,7 @@ def test_options_of_python_tokenizers_are_refused(
 ) -> None:
     folder = bert_folder(tmp_path / "bert", saved=False)
     settings_of(folder, **options)
-    assert message in refusal(folder)
+    assert message in error_of(folder)
 
 
 def test_the_longest_word_of_a_wordpiece_is_followed(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_vocab_txt_that_differs_from_tokenizer_json_is_not_used(tmp_path: Path
 
 
 def test_a_difference_is_named_from_its_first_token_on(tmp_path: Path) -> None:
-    """A refusal shows where two lists differ, and not how they begin."""
+    """The message shows where two lists differ, and not how they begin."""
     folder = bert_folder(tmp_path / "bert")
     ours, other = read_folder(folder), made("bert, words of 6 characters").pipeline
     found = first_difference(ours, other, ["the the the colours the", "the"])

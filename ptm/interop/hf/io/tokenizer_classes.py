@@ -37,24 +37,21 @@ _FROM_FILES: Mapping[str, tuple[str, ...]] = {
     ),
     "sentencepiece": ("CodeLlama", "Llama", "MT5", "Pegasus", "T5", "XLMRoberta"),
 }  # fmt: skip
-# The classes that AutoTokenizer takes for a model_type, where they are not in `_FROM_FILES`.
+# The classes that AutoTokenizer takes for a model_type with a SentencePiece model, where they are
+# not in `_FROM_FILES`.
 _OF_MODEL_TYPES: Mapping[str, str] = {
     "albert": "AlbertTokenizer",
-    "bert-japanese": "BertJapaneseTokenizer",
     "big_bird": "BigBirdTokenizer",
     "camembert": "CamembertTokenizer",
     "deberta-v2": "DebertaV2Tokenizer",
     "mbart": "MBartTokenizer",
-    "roformer": "RoFormerTokenizer",
     "xlnet": "XLNetTokenizer",
 }
 
 
 def tokenizer_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    """The name of the class without `Fast`; None if tokenizer_config.json, config.json and the
-    model_type leave it to the files."""
+    """The name of the class without `Fast`; None if the folder does not name it."""
     named = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    named = named or _OF_MODEL_TYPES.get(str(config.get("model_type")))
     return str(named).removesuffix("Fast") if named else None
 
 
@@ -79,6 +76,9 @@ def check_class(
                 f"{custom}), which is not run, so token ids could differ."
             )
     name = tokenizer_class(settings, config)
+    if name is None and kind in (None, "sentencepiece"):
+        # Chinese ALBERTs, for instance, have a vocab.txt and BERT's tokenizer.
+        name = _OF_MODEL_TYPES.get(str(config.get("model_type")))
     if name is None or name in GENERIC:
         return
     short = name.removesuffix("Tokenizer")

@@ -25,6 +25,8 @@ from ptm.interop.hf.io.tokenizer_probe import first_difference, probes, special_
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
 
+_PADDING = 8
+
 
 class HuggingFaceTokenizer:
     """The tokenizer of a Hugging Face folder; `config`: content of its config.json.
@@ -85,7 +87,9 @@ class HuggingFaceTokenizer:
         vocabulary = config.read()
         lacking = lacking_tokens(self._files.added, ids=vocabulary.ids)
         options = ours["type"] == "wordpiece" and has_word_options(self._files.settings)
-        if not options and not lacking and self._has_rows(ours):
+        # Tables are padded to multiples of 8. Other sizes belong to another vocabulary file.
+        padded = not self._has_rows(ours) and self._rows % _PADDING == 0
+        if not options and not lacking and not padded:
             return None
         content = json.loads(config.backend(vocabulary).to_str())
         if options:
@@ -135,15 +139,17 @@ class HuggingFaceTokenizer:
 
     def _huggingface_block(self, pipeline: PipelineFile) -> dict[str, Any]:
         declared = self._files.settings.get(OPTIONS, {})
-        rows = int(self._config.get("vocab_size") or 0)
-        unused = declared.get("unused", max(0, rows - len(pipeline.tokens)))
+        unused = declared.get("unused", max(0, self._rows - len(pipeline.tokens)))
         block = {"type": "huggingface", "file": pipeline.path, "special_tokens": self._files.roles}
         return _with_padding({**block, "unused": unused} if unused else block)
 
+    @property
+    def _rows(self) -> int:
+        return int(self._config.get("vocab_size") or 0)
+
     def _has_rows(self, ours: Mapping[str, Any]) -> bool:
         """Whether the block has a token for every row that config.json counts."""
-        rows = int(self._config.get("vocab_size") or 0)
-        return ours["type"] == "sentencepiece" or _config_of(ours).read().size >= rows
+        return ours["type"] == "sentencepiece" or _config_of(ours).read().size >= self._rows
 
     def _is_same(self, ours: Mapping[str, Any], pipeline: PipelineFile) -> bool:
         """Whether the block is the tokenizer of the pipeline."""

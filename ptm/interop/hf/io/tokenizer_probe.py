@@ -85,7 +85,7 @@ def _from_difference(
 
 
 def special_in_text(tokenizer: Tokenizer) -> str | None:
-    """The first special token that text can be tokenised to; None if there is none.
+    """The first special token that text can be tokenised to; None if no text is.
 
     The unknown token is not counted.
     """
