@@ -74,6 +74,12 @@ MUTATIONS = {
         "if False:",
         ("tests/unit/translate/test_uer_models.py -k takes_precedence",),
     ),
+    "a special token in a text gets its own id": Mutation(
+        "ptm/text/tokenizers/pipeline_file.py",
+        "for token in specials - recognised if token in known}",
+        "for token in () if token in known}",
+        ("tests/unit/text/test_huggingface_tokenizers.py -k plain_text",),
+    ),
     "a pipeline's loss is not scaled by its data ranks": Mutation(
         "ptm/engines/pipeline.py",
         "return loss * (self._batch.accumulation * self._batch.ranks)",

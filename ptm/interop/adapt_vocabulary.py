@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,20 @@ def _block_at(path: str) -> dict[str, Any]:
         return dict(data["tokenizer"])
     if place.suffix == ".model":
         return {"type": "sentencepiece", "model": path}
+    if place.suffix == ".json" and _is_pipeline(place):
+        return {"type": "huggingface", "file": path}
     if place.suffix == ".json":
         return {"type": "bpe", "vocab": path, "merges": str(place.with_name("merges.txt"))}
     return {"type": "wordpiece", "vocab": path}
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether a JSON file is a tokenizer.json, and not a map of tokens to ids."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and isinstance(content.get("model"), dict)
 
 
 def adapt(

@@ -18,7 +18,8 @@ ROLES = ("pad", "unk", "cls", "sep", "mask")
 COUNTERPARTS = {"bos": "cls", "eos": "sep"}
 """Roles of models that predict the next token; by default each has the token of the other role."""
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+")
-_SENTINEL = re.compile(r"<extra_id_\d+>")
+SENTINEL = re.compile(r"<extra_id_\d+>")
+"""A sentinel of T5."""
 _SPECIAL_LOOKING = re.compile(r"[\[<][A-Za-z/_]+[\]>]")
 _FEW_CAPITALS = 0.1
 
@@ -91,7 +92,7 @@ class Vocabulary:
             for index, token in enumerate(self.tokens)
             if token not in special
             and not _UNUSED.fullmatch(token)
-            and not _SENTINEL.fullmatch(token)
+            and not SENTINEL.fullmatch(token)
         ]
         return np.array(ordinary, dtype=np.int64)
 

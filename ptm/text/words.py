@@ -2,14 +2,16 @@
 
 A piece that continues a word never starts one: `##x` of WordPiece, or a piece without the mark of
 a word's start in tokenizers that write one (`▁`, `Ġ`). Words of Chinese characters are found by a
-segmenter on the text. Every other token starts a word (Cui et al. 2019, "Pre-Training with Whole
-Word Masking for Chinese BERT", section 3.1).
+segmenter on the text. A tokenizer of the Hub may mark words in any way, or not at all: its words
+are found in the text, at white space and punctuation. Every other token starts a word (Cui et al.
+2019, "Pre-Training with Whole Word Masking for Chinese BERT", section 3.1).
 
 Shape letters: N tokens and C characters of one text.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +58,47 @@ def word_boundaries(words: Sequence[str], length: int) -> NDArray[np.bool_]:
     return boundaries[:length]
 
 
+class _Kinds(dict[str, int]):
+    """Whether a character is white space, part of a word, or a word of its own."""
+
+    SPACE, WORD, MARK = range(3)
+
+    def __missing__(self, character: str) -> int:
+        category = unicodedata.category(character)
+        if character.isspace():
+            kind = self.SPACE
+        elif category[0] in "LNM" or category == "Cf":
+            kind = self.WORD
+        else:
+            kind = self.MARK
+        self[character] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+
+
+def starts_in_text(
+    text: str, first: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Each token's first character that is not white space (N), and whether a word starts there.
+
+    `first` (N) is the index of each token's first character. As for BERT, words are separated by
+    white space, and every punctuation mark and symbol is a word of its own. Of several tokens with
+    the same first character only the first one starts a word.
+    """
+    kinds = np.fromiter(map(_KINDS.__getitem__, text), dtype=np.int8, count=len(text))
+    spaces = kinds == _Kinds.SPACE
+    # The next character that is not white space, from each character on (C).
+    places = np.where(spaces, len(text) - 1, np.arange(len(text)))
+    written = np.minimum.accumulate(places[::-1])[::-1][first]
+    before = np.concatenate(([_Kinds.SPACE], kinds[:-1]))
+    boundary = ~spaces & ((before != _Kinds.WORD) | (kinds == _Kinds.MARK))
+    begins = boundary[written]
+    begins[1:] &= written[1:] != written[:-1]
+    return written, begins
+
+
 class WordStartEncoder:
     """Tokenises texts and marks the tokens that start words."""
 
@@ -75,6 +118,8 @@ class WordStartEncoder:
                 # The first character of each token (N). An implied piece, such as the `▁` that is
                 # prepended to a text, may have an offset past the last character: clamp it.
                 first = np.minimum(np.array(offsets, dtype=np.int64)[:, 0], len(text) - 1)
+                if self._tokenizer.config.words_from_text:
+                    first, begins = starts_in_text(text, first)
                 begins = self._word_starts(text, tokens, first, begins)
             found.append((tokens, begins))
         return found
@@ -100,15 +145,20 @@ class WordStartEncoder:
             boundary[1:] |= ~chinese[:-1]
             # The segmenter decides for Chinese characters, the piece for all others.
             begins = np.where(chinese[first], boundary[first], by_piece)
-            if self._tokenizer.config.WORD_MARK is not None:
+            config = self._tokenizer.config
+            if config.WORD_MARK is not None or config.words_from_text:
                 # Text right after a Chinese character starts a word although it has no mark.
                 begins |= ~chinese[first] & chinese[first - 1] & (first > 0)
-                begins = self._merge_into_characters(tokens, first, begins)
+                begins = self._merge_into_characters(tokens, first, begins, by_piece)
         begins[0] = True
         return begins
 
     def _merge_into_characters(
-        self, tokens: NDArray[np.int64], first: NDArray[np.int64], begins: NDArray[np.bool_]
+        self,
+        tokens: NDArray[np.int64],
+        first: NDArray[np.int64],
+        begins: NDArray[np.bool_],
+        by_piece: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Remove word starts inside a character or right after a bare mark.
 
@@ -117,4 +167,4 @@ class WordStartEncoder:
         """
         follows = np.zeros_like(begins)
         follows[1:] = (first[1:] == first[:-1]) | self._tokenizer.bare_marks[tokens[:-1]]
-        return begins & ~(follows & self._tokenizer.continuations[tokens])
+        return begins & ~(follows & ~by_piece)

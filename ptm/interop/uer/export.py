@@ -37,13 +37,18 @@ def export_to_uer(source: ModelSource, out: Path) -> None:
         config, theirs = _converted(recipe, tensors)
     except UserError as error:
         raise UserError(f"{source.folder}: {error}") from error
-    vocabulary = recipe.tokenizer.load().vocabulary
+    files = recipe.tokenizer.huggingface_files(recipe.tokenizer.load().vocabulary)
+    if not files:
+        raise UserError(
+            f"{source.folder}: UER-py has no tokenizer for a tokenizer.json (tokenizer.type: "
+            f"{recipe.tokenizer.type}). Use --to hf."
+        )
     with new_folder(out) as aside:
         whole = {name: tensor.contiguous() for name, tensor in theirs.items()}
         torch.save(whole, aside / "model.bin")
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (aside / "config.json").write_text(text + "\n", encoding="utf-8")
-        for name, content in recipe.tokenizer.huggingface_files(vocabulary).items():
+        for name, content in files.items():
             (aside / name).write_bytes(content)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
 

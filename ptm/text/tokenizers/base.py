@@ -36,8 +36,8 @@ class TokenizerConfig(Config):
     type: str
     size: PositiveInt | None = None
     """Number of tokens. Allows checking a recipe without the file; must agree with the file."""
-    lowercase: bool = True
-    """Whether text is lowercased before it is tokenised."""
+    lowercase: bool | None = None
+    """Whether text is lowercased before it is tokenised; None if the tokenizer's file decides."""
     special_tokens: dict[str, str] | str = Field(default_factory=dict)
     """Map of roles to tokens, for the tokens that differ from the defaults; or the path of a
     special_tokens_map.json."""
@@ -104,6 +104,11 @@ class TokenizerConfig(Config):
         """
         return []
 
+    @property
+    def probes(self) -> Sequence[str]:
+        """Texts on which a pipeline of this tokenizer could err, to compare it with others."""
+        return ()
+
     @abstractmethod
     def continues_word(self, token: str) -> bool:
         """Whether `token` can only be inside a word, never at its start."""
@@ -129,6 +134,11 @@ class TokenizerConfig(Config):
     @property
     def has_unmarked_pieces(self) -> bool:
         """Whether words are split into unmarked tokens, so that only a segmenter can find them."""
+        return False
+
+    @property
+    def words_from_text(self) -> bool:
+        """Whether word starts are found in the text instead of by marks of the pieces."""
         return False
 
     @property

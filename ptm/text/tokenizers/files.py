@@ -41,6 +41,8 @@ class VocabFileTokenizer(TokenizerConfig):
 
     vocab: str
     """Path of the vocabulary file, with one token per line."""
+    lowercase: bool = True
+    """Whether text is lowercased before it is tokenised."""
 
     def read(self) -> Vocabulary:
         vocabulary = Vocabulary(

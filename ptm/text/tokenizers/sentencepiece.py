@@ -19,6 +19,7 @@ from sentencepiece import SentencePieceProcessor
 from ptm.component import NonNegativeInt
 from ptm.errors import UserError
 from ptm.text.tokenizers.base import TokenizerConfig
+from ptm.text.tokenizers.charsmap import composed_texts
 from ptm.text.tokenizers.sentencepiece_file import (
     SPACE,
     SentencePieceFile,
@@ -40,6 +41,8 @@ _SHIFTS = {"file": 0, "fairseq": 1, "pegasus": PEGASUS_OFFSET}
 _SENTINEL = re.compile(SPACE + r"(<extra_id_\d+>)")
 """A sentinel as mT5's file writes it."""
 
+_COMPOSED = 500
+"""How many texts that the model normalises as a whole are compared with other pipelines."""
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 """A piece that is a single byte."""
 
@@ -173,6 +176,12 @@ class SentencePiece(TokenizerConfig):
         file = read_sentencepiece(self.model)
         sentinels = {token for token in file.tokens if _SENTINEL.fullmatch(token)}
         return file.without_symbols(sentinels | set(vocabulary.specials.values()))
+
+    @property
+    def probes(self) -> Sequence[str]:
+        spec = read_sentencepiece(self.model).proto.normalizer_spec
+        composed = composed_texts(bytes(spec.precompiled_charsmap))
+        return composed[:: max(1, len(composed) // _COMPOSED)]
 
     def huggingface_files(self, vocabulary: Vocabulary) -> dict[str, bytes]:
         # The names that XLM-R's and T5's tokenizer classes read.

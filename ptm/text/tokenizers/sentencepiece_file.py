@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +16,11 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from ptm.errors import UserError
 from ptm.files.user_files import read_bytes
 from ptm.limits import MOST_TEXT_BYTES
+from ptm.text.tokenizers.charsmap import first_mapped_otherwise, mapping_steps
 
 SPACE = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 _UNIGRAM, _BPE = 1, 2
-_BREAK = "\x01"
-_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -147,12 +144,11 @@ def build_pipeline(
         model = _bpe(pieces, tokens, unknown=unknown, byte_fallback=spec.byte_fallback)
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(_normalizers(file, lowercase=lowercase))
+    if spec.byte_fallback and spec.model_type == _UNIGRAM:
+        # The library would take a written <0x0A> for the piece of the byte.
+        written = Regex("<(?=0x[0-9A-F]{2}>)")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(written, "merged_with_previous")
     scheme = "always" if file.proto.normalizer_spec.add_dummy_prefix else "never"
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
-        replacement=SPACE,
-        prepend_scheme=scheme if _strips(file) else "never",
-        split=False,
-    )
     metaspace = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
     tokenizer.decoder = (
         decoders.Sequence([decoders.ByteFallback(), metaspace]) if spec.byte_fallback else metaspace
@@ -205,103 +201,21 @@ def _normalizers(file: SentencePieceFile, *, lowercase: bool) -> list[normalizer
     spec = file.proto.normalizer_spec
     steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if lowercase else []
     charsmap = bytes(spec.precompiled_charsmap)
-    if charsmap:
-        if _deletes_break(charsmap):
-            # The library maps a letter together with its combining marks, and drops the marks if
-            # the map does not contain the combination. Inserting _BREAK, which the map deletes,
-            # before each mark makes the library map letter and marks separately.
-            marks = Regex(r"(?<=.)(?=[\p{M}\x{200c}\x{200d}])")
-            steps += [normalizers.NFC(), normalizers.Replace(marks, _BREAK)]
-        steps.append(normalizers.Precompiled(charsmap))
-    if _strips(file):
-        steps.append(normalizers.Replace(Regex("^ +| +$"), ""))
-        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
-    elif spec.add_dummy_prefix:
-        # The library's Metaspace adds no prefix to a text that starts with a space, but
-        # SentencePiece does.
-        steps += [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
-    return steps
-
-
-def _strips(file: SentencePieceFile) -> bool:
-    return bool(file.proto.normalizer_spec.remove_extra_whitespaces)
-
-
-def _deletes_break(charsmap: bytes) -> bool:
-    mapped: str = normalizers.Precompiled(charsmap).normalize_str(f"a{_BREAK}b")
-    return mapped == "ab"
-
-
-def bpe_model(
-    pieces: Sequence[str],
-    merges: Sequence[tuple[str, str]],
-    *,
-    unknown: int,
-    control: set[str],
-    dummy_prefix: bool,
-) -> bytes:
-    """Write a BPE model file, such as LLaMA's, from `pieces` (by id) and ordered `merges`.
-
-    `unknown` is the id of the unknown piece; `control` are pieces that text is never tokenised to.
-    If `pieces` contain bytes (<0x00> …), characters without a piece are tokenised to bytes.
-    """
-    rank: dict[str, int] = {}
-    for index, (left, right) in enumerate(merges):
-        rank.setdefault(left + right, index)
-    model = sentencepiece_model_pb2.ModelProto()
-    for index, token in enumerate(pieces):
-        kind = _CONTROL if token in control else _BYTE if _BYTE_PIECE.fullmatch(token) else _NORMAL
-        score = -float(rank.get(token, len(merges)))
-        model.pieces.add(piece=token, score=score, type=_UNKNOWN if index == unknown else kind)
-    spec, ids = model.trainer_spec, {token: index for index, token in enumerate(pieces)}
-    spec.model_type = _BPE
-    spec.byte_fallback = any(piece.type == _BYTE for piece in model.pieces)
-    spec.unk_id, spec.unk_piece = unknown, pieces[unknown]
-    for name, token in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
-        setattr(spec, f"{name}_id", ids.get(token, -1))
-        setattr(spec, f"{name}_piece", token)
-    model.normalizer_spec.name = "identity"
-    model.normalizer_spec.add_dummy_prefix = dummy_prefix
-    model.normalizer_spec.remove_extra_whitespaces = False
-    model.normalizer_spec.escape_whitespaces = True
-    data: bytes = model.SerializeToString()
-    return data
-
-
-def unigram_model(
-    pieces: Sequence[tuple[str, float]],
-    *,
-    unknown: int,
-    control: set[str],
-    fairseq: bool,
-    charsmap: str,
-    dummy_prefix: bool,
-) -> bytes:
-    """Write a unigram model file from `pieces`, (piece, score) by id.
-
-    `unknown` is the id of the unknown piece; `control` are pieces that text is never tokenised to.
-    With `fairseq`, `pieces` are in XLM-R's order and are written in SentencePiece's. `charsmap` is
-    the normalisation map in base64, as in a `tokenizer.json`.
-    """
-    listed = list(pieces)
-    if fairseq:
-        listed = [listed[3], listed[0], listed[2], *listed[4:]]
-        listed = listed[:-1] if listed[-1][0] == "<mask>" else listed
-        unknown = 0
-    model = sentencepiece_model_pb2.ModelProto()
-    for index, (token, score) in enumerate(listed):
-        kind = _CONTROL if token in control else _NORMAL
-        model.pieces.add(piece=token, score=score, type=_UNKNOWN if index == unknown else kind)
-    model.trainer_spec.model_type = _UNIGRAM
-    model.trainer_spec.unk_id = unknown
-    model.trainer_spec.unk_piece = listed[unknown][0]
-    ids = {token: index for index, (token, _) in enumerate(listed)}
-    for name, token in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
-        setattr(model.trainer_spec, f"{name}_id", ids.get(token, -1))
-        setattr(model.trainer_spec, f"{name}_piece", token)
-    model.normalizer_spec.precompiled_charsmap = base64.b64decode(charsmap)
-    model.normalizer_spec.add_dummy_prefix = dummy_prefix
-    model.normalizer_spec.remove_extra_whitespaces = True
-    model.normalizer_spec.escape_whitespaces = True
-    data: bytes = model.SerializeToString()
-    return data
+    differing = first_mapped_otherwise(charsmap)
+    if differing is not None:
+        raise UserError(
+            f"{file.path}: the model normalises {differing!r} as a whole, which transformers' "
+            "pipelines cannot, so an export would give other token ids."
+        )
+    mapping = mapping_steps(charsmap)
+    # The library's Metaspace adds no prefix to a text that starts with a space, but SentencePiece
+    # does; if it keeps spaces, also to a text of characters that the map deletes.
+    if not spec.remove_extra_whitespaces:
+        prefix = [normalizers.Prepend(" ")] if spec.add_dummy_prefix else []
+        return [*steps, *prefix, *mapping, normalizers.Replace(" ", SPACE)]
+    steps += mapping
+    steps.append(normalizers.Replace(Regex(f"^ +|[ {SPACE}]+$"), ""))
+    steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    if spec.add_dummy_prefix:
+        steps.append(normalizers.Prepend(SPACE))
+    return [*steps, normalizers.Replace(" ", SPACE)]

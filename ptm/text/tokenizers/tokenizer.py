@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import tokenizers
@@ -30,6 +30,14 @@ class TokenEncoder(Protocol):
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
         """Ids of each text, and for each id its character range [start, end) in the text."""
+
+
+@runtime_checkable
+class RecognisingEncoder(TokenEncoder, Protocol):
+    """An encoder with rules of its own for special tokens that a text may contain."""
+
+    def encode_recognising(self, text: str, tokens: frozenset[str]) -> list[int]:
+        """Ids of the text, in which special `tokens` are recognised; none are added."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +100,28 @@ class Tokenizer:
         [CLS] is omitted if the vocabulary lacks it; without [MASK] the text is all plain text.
         """
         vocabulary = self.vocabulary
-        parts = text.split(vocabulary.specials["mask"]) if vocabulary.has("mask") else [text]
+        ids = [vocabulary.special_id("cls")] if vocabulary.has("cls") else []
+        return [*ids, *self._encode_masked(text), vocabulary.special_id("sep")]
+
+    def _encode_masked(self, text: str) -> list[int]:
+        if not self.vocabulary.has("mask"):
+            return self.encode([text])[0]
+        mask = self.vocabulary.special_token("mask")
+        if isinstance(self.encoder, RecognisingEncoder):
+            return self.encoder.encode_recognising(text, frozenset([mask]))
+        parts = text.split(mask)
         if self.config.mask_takes_space:
             parts = [part.rstrip() for part in parts[:-1]] + parts[-1:]
-        pieces = self.encode(parts)
-        ids = [vocabulary.special_id("cls")] if vocabulary.has("cls") else []
-        ids += pieces[0]
-        for piece in pieces[1:]:
-            ids += [vocabulary.special_id("mask"), *piece]
-        return [*ids, vocabulary.special_id("sep")]
+        first, *others = self.encode(parts)
+        return [*first, *(i for ids in others for i in (self.vocabulary.ids[mask], *ids))]
 
     def encode_with_specials(self, text: str) -> list[int]:
         """Ids of the text, with special tokens and sentinels in it recognised; none are added."""
         vocabulary = self.vocabulary
         special = {*vocabulary.specials.values(), *vocabulary.reserved} & vocabulary.ids.keys()
         special |= {vocabulary.tokens[token] for token in vocabulary.sentinels.tolist()}
+        if isinstance(self.encoder, RecognisingEncoder):
+            return self.encoder.encode_recognising(text, frozenset(special))
         known = sorted(special, key=len, reverse=True)
         parts = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
         ids: list[int] = []

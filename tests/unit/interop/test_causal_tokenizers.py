@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import sentencepiece
-import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers
-from transformers import AutoTokenizer, GPT2Tokenizer, LlamaTokenizer, PreTrainedTokenizerFast
+from tokenizers import normalizers
+from transformers import AutoTokenizer, GPT2Tokenizer, LlamaTokenizer
 
 from ptm.components.objectives.lm import Lm
 from ptm.errors import UserError
@@ -261,23 +260,3 @@ def test_the_word_based_bpe_of_the_first_gpt_is_rejected(tmp_path: Path) -> None
     (tmp_path / "vocab.json").write_text('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
     assert "</w>" in tokenizer_error(tmp_path)
-
-
-def test_byte_level_bpe_with_another_splitting_is_rejected(tmp_path: Path) -> None:
-    """LLaMA 3 splits by an expression of its own."""
-    pipeline = tokenizers.Tokenizer(models.BPE({"a": 0, "b": 1}, []))
-    pipeline.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(tokenizers.Regex(r"\p{N}{1,3}"), "isolated"),
-            pre_tokenizers.ByteLevel(use_regex=False),
-        ]
-    )
-    pipeline.save(str(tmp_path / "tokenizer.json"))
-    assert "the byte-level BPE of GPT-2" in tokenizer_error(tmp_path)
-
-
-def test_character_bpe_without_an_unknown_token_is_rejected(tmp_path: Path) -> None:
-    pipeline = tokenizers.Tokenizer(models.BPE({"▁": 0, "b": 1}, []))
-    pipeline.pre_tokenizer = pre_tokenizers.Metaspace()
-    PreTrainedTokenizerFast(tokenizer_object=pipeline).save_pretrained(tmp_path)
-    assert "no unknown token" in tokenizer_error(tmp_path)

@@ -142,8 +142,7 @@ def test_a_folder_of_transformers_with_spare_rows_is_read(
     if not with_model:
         (folder / "spiece.model").unlink()
     ours = read(folder)
-    assert ours.vocabulary.size == size
-    assert ours.vocabulary.tokens[-1] == "<unused27>"
+    assert ours.vocabulary.size == size - 28
     for token, index in theirs.get_vocab().items():
         assert ours.vocabulary.ids[token] == index
     for text in ("The colour of the sky", "well-known things"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,27 @@ _T5_SENTINELS = 100
 
 
 def sentencepiece_ids(
-    path: Path | None,
-    model: Mapping[str, Any],
+    path: Path,
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
+    *,
+    tokens: Sequence[str],
 ) -> dict[str, Any]:
     """Options of a `tokenizer` block: `ids`, and for T5 and PEGASUS also `sentinels` and `unused`.
 
-    `path`: the SentencePiece file. Without it `model` is the model of a tokenizer.json, whose ids
-    are final. `settings`, `config`: contents of tokenizer_config.json and config.json. `unused`
-    fills the vocabulary up to the config's vocab_size. Raises UserError for an offset that is not
-    PEGASUS's default.
+    `path`: the SentencePiece file. `settings`, `config`: contents of tokenizer_config.json and
+    config.json. `tokens`: those of a tokenizer.json by id, if there is one. `unused` fills the
+    vocabulary up to the config's vocab_size. Raises UserError for an offset that is not PEGASUS's
+    default.
     """
     kind = " ".join(str(s) for s in (settings.get("tokenizer_class"), config.get("model_type")))
     kind = kind.lower().replace("-", "")
-    pieces = read_sentencepiece(str(path)).tokens if path else _pieces(model)
-    if _is_fairseq(model, kind):
+    pieces = read_sentencepiece(str(path)).tokens
+    if tuple(tokens[:4]) == FAIRSEQ_FIRST or (not tokens and "xlmroberta" in kind):
         return {"ids": "fairseq"}
     ids, added = "file", 0
     sentinels: dict[str, Any] = {}
-    if "pegasus" in kind and path is not None:
+    if "pegasus" in kind:
         ids, added = "pegasus", int(settings.get("offset", PEGASUS_OFFSET))
         if added != PEGASUS_OFFSET:
             raise UserError(
@@ -44,19 +45,7 @@ def sentencepiece_ids(
     elif "t5" in kind and not any("<extra_id_0>" in piece for piece in pieces):
         added = int(settings.get("extra_ids", _T5_SENTINELS))
         sentinels = {"sentinels": added}
-    elif "t5" not in kind and "pegasus" not in kind:
+    elif "t5" not in kind:
         return {"ids": ids}
     rows = config.get("vocab_size", 0)
     return {"ids": ids, **sentinels, "unused": max(0, rows - len(pieces) - added)}
-
-
-def _pieces(model: Mapping[str, Any]) -> tuple[str, ...]:
-    found = model.get("vocab")
-    return tuple(piece for piece, _ in found) if isinstance(found, list) else ()
-
-
-def _is_fairseq(model: Mapping[str, Any], kind: str) -> bool:
-    pieces = _pieces(model)
-    if model.get("type") == "Unigram" and pieces:
-        return pieces[:4] == FAIRSEQ_FIRST
-    return "xlmroberta" in kind

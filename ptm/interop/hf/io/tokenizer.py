@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 from tokenizers import AddedToken, processors
 
 from ptm.components.objectives.gsg import GAP_TOKENS
+from ptm.errors import UserError
+from ptm.interop.hf.io.tokenizer_probe import first_difference, probes
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import COUNTERPARTS, Vocabulary
 
@@ -18,6 +21,7 @@ OPTIONS = "ptm_tokenizer"
 """Key of tokenizer_config.json that holds the recipe's `tokenizer` block without its files."""
 _DOUBLE_SEPARATORS = ("roberta", "xlm-roberta", "bart")
 _PIPELINE_CLASS = "PreTrainedTokenizerFast"
+_WORD_OPTIONS = {"tokenize_chinese_chars": True, "strip_accents": None}
 _FILES = {"llama": {"spiece.model": "tokenizer.model"}}
 """File names that differ for a model_type: ptm's name to transformers'."""
 
@@ -51,15 +55,17 @@ def write_tokenizer(
         (folder / renamed.get(name, name)).write_bytes(content)
     segments = int(config.get("type_vocab_size", 0)) > 1
     backend = ours.backend(vocabulary)
+    _check_ids(folder, tokenizer, backend)
     marks = _marks(vocabulary)
-    backend.add_special_tokens(
-        [
-            AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
-            for role, token in vocabulary.specials.items()
-            if token in vocabulary.ids
-        ]
-        + [AddedToken(token, special=True, normalized=False) for token in marks]
-    )
+    special = [
+        AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
+        for role, token in vocabulary.specials.items()
+        if token in vocabulary.ids
+    ] + [AddedToken(token, special=True, normalized=False) for token in marks]
+    # A `huggingface` pipeline has its special tokens already, with flags of its own.
+    added = backend.get_added_tokens_decoder().values()
+    known = {token.content for token in added if token.special}
+    backend.add_special_tokens([token for token in special if token.content not in known])
     backend.post_processor = _template(
         vocabulary,
         special_tokens,
@@ -82,9 +88,7 @@ def write_tokenizer(
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
         "tokenizer_class": ours.huggingface_class if special_tokens.end else _PIPELINE_CLASS,
-        "do_lower_case": ours.lowercase,
-        "tokenize_chinese_chars": True,
-        "strip_accents": None,
+        **(_WORD_OPTIONS | {"do_lower_case": ours.lowercase} if ours.lowercase is not None else {}),
         "model_max_length": positions,
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
@@ -94,6 +98,17 @@ def write_tokenizer(
     }
     write_json(folder / "tokenizer_config.json", settings)
     write_json(folder / "special_tokens_map.json", named)
+
+
+def _check_ids(folder: Path, tokenizer: Tokenizer, backend: tokenizers.Tokenizer) -> None:
+    """Raise UserError if the exported pipeline gives other ids than the tokenizer."""
+    backend.encode_special_tokens = True
+    difference = first_difference(tokenizer, backend, probes(tokenizer), in_any_order=True)
+    backend.encode_special_tokens = False
+    if difference is not None:
+        raise UserError(
+            f"{folder}: the tokenizer cannot be exported with the same ids: {difference}."
+        )
 
 
 def _marks(vocabulary: Vocabulary) -> list[str]:

@@ -23,8 +23,9 @@ _MOST_UNUSED = 512
 def padded_rows(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> int | None:
     """The rows of a word embedding that is padded beyond the vocabulary; None if it is not.
 
-    Raises UserError if the further rows are not padding: if tokenizer.json adds tokens for them,
-    or if the table is not of a size that padding leads to, so that tokens may be missing.
+    Raises UserError if the further rows are not padding: if the tokenizer's files add tokens for
+    them, or if, without a tokenizer.json, the table is not of a size that padding leads to, so
+    that tokens may be missing.
     """
     rows, size = config.get("vocab_size"), vocabulary.size
     if not isinstance(rows, int) or rows <= size:
@@ -35,7 +36,9 @@ def padded_rows(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary)
             f"{folder}: {added!r} was added to the tokenizer after training, which is not "
             f"supported, because the vocabulary in {vocabulary.source} has no such token."
         )
-    if rows % _MULTIPLE or rows - size >= _MOST_UNUSED:
+    # A tokenizer.json has all tokens.
+    whole = (folder / "tokenizer.json").is_file()
+    if not whole and (rows % _MULTIPLE or rows - size >= _MOST_UNUSED):
         raise UserError(
             f"{folder}: the word embedding has {rows} rows (vocab_size in config.json), but the "
             f"vocabulary has {size} tokens. Rows beyond the vocabulary are supported only as "
