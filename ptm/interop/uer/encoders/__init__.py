@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ptm.components.encoders import Encoder
 from ptm.interop.uer.encoders.base import EncoderFormat
 from ptm.interop.uer.encoders.gated_cnn import GatedConvolutions
 from ptm.interop.uer.encoders.recurrent import Recurrent
 from ptm.interop.uer.encoders.transformer import TransformerStack
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRANSFORMER = "transformer"
 _ONE, _TWO = {"": "rnn"}, {"forward_stream.": "rnn_forward", "backward_stream.": "rnn_backward"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders import Encoder
 from ptm.errors import UserError
 from ptm.interop.hf.shared.naming import unsupported_option
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EncoderFormat(ABC):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders import Encoder
 from ptm.components.encoders.gated_cnn import GatedCnn
 from ptm.errors import UserError
 from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # C input channels, D output channels, K kernel size.
 
@@ -51,6 +51,8 @@ class _Convolution:
 
     def give(self, matrix: Tensor, bias: Tensor, *, kernel_size: int) -> dict[str, Tensor]:
         """Return its tensors for a matrix (D, K C) and a bias (D)."""
+        import torch
+
         by_step = matrix.view(len(matrix), kernel_size, -1)
         weight = by_step[:, None] if self.is_first else by_step.transpose(1, 2)[..., None]
         return {
@@ -90,6 +92,8 @@ class GatedConvolutions(EncoderFormat):
         }
 
     def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+        import torch
+
         found = {}
         for name, parts in _layers(config):
             weights, biases = zip(*(part.take(theirs) for part in parts), strict=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import Tensor
-
 from ptm.components.encoders import Encoder
 from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ptm.components.recurrent_stack import RecurrentLayers
 
 _PARAMETERS = {

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders import Encoder
 from ptm.components.encoders.transformer import Transformer
@@ -14,6 +12,9 @@ from ptm.errors import UserError
 from ptm.interop.uer.encoders.base import EncoderFormat, check_supported
 from ptm.interop.uer.targets import BILM, MASKED, NEXT, parameter_names, target_in_config
 from ptm.interop.weight_checks import concatenated
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Config keys other than sizes, and the values that are supported.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
