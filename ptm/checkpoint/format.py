@@ -33,11 +33,11 @@ from ptm.files.reading import (
     MEGABYTE,
     FileContentError,
     open_regular,
-    parse_json,
     read_bytes,
     read_text,
     reason_of,
 )
+from ptm.files.records import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor

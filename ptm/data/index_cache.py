@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ptm.errors import UserError
 from ptm.files.kinds import INDEX
 from ptm.files.ownership import check_removable, mark_folder, remove_folder, temporary_name
-from ptm.files.reading import MEGABYTE, FileContentError, open_regular, read_json, reason_of
+from ptm.files.reading import MEGABYTE, FileContentError, open_regular, reason_of
+from ptm.files.records import read_json
 from ptm.files.writing import write_file
 
 Arrays = Mapping[str, NDArray[Any]]

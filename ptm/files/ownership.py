@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER, TOKEN, FolderKind
-from ptm.files.reading import FileContentError, read_json
+from ptm.files.reading import FileContentError
+from ptm.files.records import read_json
 
 _MARKER_BYTES = 4096
 

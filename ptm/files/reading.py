@@ -1,19 +1,16 @@
 """Bounded reading of files that ptm wrote earlier, or that a user names.
 
 A file is read only if it is a regular file within a size limit, so that a pipe does not block and
-a huge file does not fill the memory. JSON is checked by a pydantic model, whose parser limits the
-depth of nesting.
+a huge file does not fill the memory. `ptm.files.records` reads JSON. This module imports no
+pydantic, so that the command line starts quickly.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing import BinaryIO
 
 MEGABYTE = 1 << 20
 
@@ -24,9 +21,6 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
 
 
 class FileContentError(ValueError):
@@ -67,51 +61,8 @@ def read_text(path: Path, *, limit: int) -> str:
         raise FileContentError(f"it is not valid UTF-8 at byte {error.start}") from error
 
 
-def read_json(path: Path, model: type[M], *, limit: int) -> M:
-    """Return a JSON file as an instance of `model`. Raises OSError or FileContentError."""
-    return parse_json(read_bytes(path, limit=limit), model)
-
-
-def parse_json(content: bytes | str, model: type[M]) -> M:
-    """Parse JSON as an instance of `model`. Raises FileContentError naming the wrong key."""
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise FileContentError(_reason(error)) from error
-
-
-def parse_json_as(content: bytes | str, adapter: TypeAdapter[T]) -> T:
-    """As `parse_json`, for a type that is not a model. Raises FileContentError."""
-    try:
-        return adapter.validate_json(content)
-    except ValidationError as error:
-        raise FileContentError(_reason(error)) from error
-
-
-def read_json_lines(
-    path: Path, model: type[M], *, limit: int
-) -> Iterator[tuple[int, M | FileContentError]]:
-    """Yield each line's number, from 1, and its record, or the reason why it is damaged.
-
-    A last line that does not end in a line break is left out: it was being written. Raises OSError
-    or FileContentError if the file as a whole cannot be read.
-    """
-    *lines, _unfinished = read_bytes(path, limit=limit).split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield number, parse_json(line, model)
-        except FileContentError as error:
-            yield number, error
-
-
 def reason_of(error: OSError | FileContentError) -> str:
     """The reason why a file cannot be used, as the end of a sentence."""
     if isinstance(error, OSError):
         return f"it cannot be read: {error.strerror}"
     return str(error)
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key}: {first['msg']}" if key else str(first["msg"])

@@ -10,16 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
-from ptm.files.reading import (
-    MEGABYTE,
-    FileContentError,
-    parse_json,
-    read_bytes,
-    read_json,
-    read_json_lines,
-    read_text,
-    reason_of,
-)
+from ptm.files.reading import MEGABYTE, FileContentError, read_bytes, read_text, reason_of
+from ptm.files.records import parse_json, read_json, read_json_lines
 from ptm.recipe.former_keys import convert, take_format
 from ptm.text.tokenizers.files import block_with_copies
 

@@ -19,7 +19,8 @@ from pydantic import ConfigDict, TypeAdapter
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.errors import UserError
-from ptm.files.reading import MEGABYTE, FileContentError, parse_json_as, read_bytes
+from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
+from ptm.files.records import parse_json_as
 from ptm.store.format import document_hashes, write_shard
 from ptm.store.shards import ShardFile, ShardInfo
 from ptm.text.corpus import Block, Layout, ParsedBlock, parse_block

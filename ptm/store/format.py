@@ -32,14 +32,8 @@ from ptm.arrays import I64, ragged_ranges
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER
 from ptm.files.ownership import read_marker
-from ptm.files.reading import (
-    MEGABYTE,
-    FileContentError,
-    parse_json,
-    parse_json_as,
-    read_bytes,
-    reason_of,
-)
+from ptm.files.reading import MEGABYTE, FileContentError, read_bytes, reason_of
+from ptm.files.records import parse_json, parse_json_as
 from ptm.store.shards import Section, ShardFile, ShardInfo, allow_open_files, layout_problem
 
 FORMAT = 1

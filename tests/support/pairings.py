@@ -26,7 +26,7 @@ SIZES: dict[str, int] = {
     "feed_forward_size": 32,
 }
 """Values of the required options of encoders and decoders."""
-INPUTS: dict[str, Any] = {}
+INPUTS: dict[str, Any] = {"labels": 2}
 """Values of the required options of objectives."""
 LEARN_FROM_A_MODEL = ("distil",)
 """Objectives that are not drawn, because they need a trained teacher."""

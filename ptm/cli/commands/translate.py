@@ -12,7 +12,6 @@ from ptm.cli.arguments import add_json
 from ptm.cli.console import print_result_block
 from ptm.errors import EXIT_DONE, UserError
 from ptm.files.user_files import read_text
-from ptm.files.writing import write_file
 
 if TYPE_CHECKING:
     from ptm.translate.steps import TranslatedRecipe, Translation
@@ -58,7 +57,7 @@ def _text(lines: str) -> str:
     """The text of LINES. Raises UserError if it is a file that cannot be read as UTF-8."""
     if lines == "-":
         try:
-            return sys.stdin.buffer.read().decode("utf-8-sig")
+            return sys.stdin.read().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise UserError(f"stdin: not valid UTF-8 at byte {error.start}.") from error
     # One word is a file; with a space, it is a file only if one of that name exists.
@@ -76,6 +75,8 @@ def _text(lines: str) -> str:
 
 def _write(translation: Translation) -> None:
     """Write all files, each whole or not at all. Raises UserError if one exists already."""
+    from ptm.files.writing import write_file
+
     files = dict(pair for recipe in translation.recipes for pair in _files(recipe))
     if not files:
         raise UserError("--out: the command lines train nothing, so there is no recipe to write.")

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ptm.errors import UserError
 from ptm.files.kinds import WANDB_RUN
 from ptm.files.ownership import remove_folder
-from ptm.files.reading import FileContentError, read_json, reason_of
+from ptm.files.reading import FileContentError, reason_of
+from ptm.files.records import read_json
 from ptm.files.writing import write_file
 from ptm.recipe import Recipe
 from ptm.recipe.blocks import WandbBlock

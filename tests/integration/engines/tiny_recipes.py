@@ -114,6 +114,7 @@ def bundled_files(bundled: Bundled, folder: Path) -> Files:
         "pairs": "\n".join(f"{source}\t{target}" for source, target in halves),
         "sentences": "\n\n".join("\n".join(sentences_of(document)) for document in joined),
     }
+    texts["labelled"] = "\n".join(f"{number % 2}\t{text}" for number, text in enumerate(chosen))
     for layout, text in texts.items():
         (made.folder / f"{layout}.txt").write_text(text + "\n", encoding="utf-8")
     return made

@@ -255,6 +255,9 @@ def test_a_store_without_a_document_to_train_on_is_one_sentence(
     assert main(["preprocess", *words]) == EXIT_DONE
     capsys.readouterr()
     assert main([*command, *words]) == EXIT_USER
-    message = "ptm: data.held_out leaves no documents to train on. Set a smaller value.\n"
+    message = (
+        f'ptm: data.store: "{tmp_path}/store" has no examples to train on with data.held_out = '
+        "0.999999. Set a smaller value, or use a larger corpus.\n"
+    )
     assert capsys.readouterr().err == message
     assert not (runs.folder / "none").exists()
