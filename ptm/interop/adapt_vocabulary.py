@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ptm.data.packing import RowSize
 from ptm.errors import UserError
+from ptm.files.user_files import read_json
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.import_model import write_imported
@@ -116,11 +116,11 @@ def _block_at(path: str) -> dict[str, Any]:
 
 
 def _is_pipeline(path: Path) -> bool:
-    """Whether a JSON file is a tokenizer.json, and not a map of tokens to ids."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
+    """Whether a JSON file is a tokenizer.json, and not a map of tokens to ids.
+
+    Raises UserError if it cannot be read.
+    """
+    content = read_json(path)
     return isinstance(content, dict) and isinstance(content.get("model"), dict)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.files.user_files import read_lines
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.tf import names
@@ -226,10 +227,5 @@ def _has_capitals(vocab: Path) -> bool:
 
     Raises UserError if the file cannot be read.
     """
-    try:
-        tokens = vocab.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{vocab}: the file is not UTF-8.") from error
-    except OSError as error:
-        raise UserError(f"{vocab}: cannot be read: {error.strerror}.") from error
+    tokens = read_lines(vocab)
     return any(token != token.lower() for token in tokens if not _MARKED.fullmatch(token.strip()))
