@@ -41,7 +41,7 @@ INDEX = _kind("index", rf"({_INDEX_FILES})|arrays/({_INDEX_FILES})", "arrays")
 
 STORE = _kind(
     "store",
-    r"store\.json|shard-\d{5}-\d{6}\.bin"
+    r"store\.json|shard-\d{5,}-\d{6,}\.bin"
     rf"|index/({_INDEX_KEY}\.(number|lock)|tmp\w{{8}}|{_INDEX_KEY}\.number\.{TOKEN}\.partial)"
     rf"|index/({_INDEX_KEY}|(making|leaving)[-.]\w+)/({_INDEX_FILES}|arrays/({_INDEX_FILES}))",
     rf"index|index/({_INDEX_KEY}|(making|leaving)[-.]\w+)(/arrays)?",
@@ -49,12 +49,12 @@ STORE = _kind(
 
 UNFINISHED_STORE = _kind(
     "unfinished store",
-    r"store\.json|shard-\d{5}-\d{6}\.(bin|json|tmp)|work\.json|lock",
+    r"store\.json|shard-\d{5,}-\d{6,}\.(bin|json|tmp)|work\.json|lock",
 )
 
 CHECKPOINT = _kind(
     "checkpoint",
-    rf"manifest\.json|run\.json|rank\d{{5}}\.bin(\.partial|\.{TOKEN}\.partial)?",
+    rf"manifest\.json|run\.json|rank\d{{5,}}\.bin(\.partial|\.{TOKEN}\.partial)?",
 )
 
 OFFLOAD = _kind(
@@ -84,7 +84,7 @@ RUN_FOLDER = _kind("run", _NOTHING)
 """A run folder is never removed, only renamed: its marker shows that ptm made it."""
 
 RANK_FILES = re.compile(
-    rf"rank\d{{5}}\.(json|stacks|calls|partial|json\.{TOKEN}\.partial)|nccl_trace_rank_\d+"
+    rf"rank\d{{5,}}\.(json|stacks|calls|partial|json\.{TOKEN}\.partial)|nccl_trace_rank_\d+"
 )
 """Files of `ranks/` in a run folder."""
 

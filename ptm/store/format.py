@@ -38,8 +38,9 @@ from ptm.store.shards import Section, ShardFile, ShardInfo, allow_open_files, la
 
 FORMAT = 1
 MANIFEST = "store.json"
-_MANIFEST_BYTES = 64 * MEGABYTE
-_SHARD_NAME = re.compile(r"shard-\d{5}-\d{6}\.bin")
+_MANIFEST_BYTES = 512 * MEGABYTE
+"""About 500,000 shards: every file of a corpus has at least one."""
+_SHARD_NAME = re.compile(r"shard-\d{5,}-\d{6,}\.bin")
 
 
 @dataclass(frozen=True)

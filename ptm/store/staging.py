@@ -37,7 +37,7 @@ WORK_FILE = "work.json"
 
 _REPLACED = ".replaced"
 """Suffix of a store while a new one takes its place."""
-_FINISHED_FILES = re.compile(r"store\.json|shard-\d{5}-\d{6}\.(bin|json|tmp)")
+_FINISHED_FILES = re.compile(r"store\.json|shard-\d{5,}-\d{6,}\.(bin|json|tmp)")
 _NOTE_BYTES = 64 * MEGABYTE
 
 

@@ -37,8 +37,8 @@ from ptm.store.staging import clear_on_user_error, publish, resume_or_clear
 from ptm.train.rank_file import clear_rank_files
 
 OWN: dict[str, tuple[FolderKind, tuple[str, ...]]] = {
-    "store": (STORE, ("store.json", "shard-00000-000001.bin", "index/0123456789abcdef-k/a.npy")),
-    "unfinished store": (UNFINISHED_STORE, ("work.json", "lock", "shard-00000-000001.tmp")),
+    "store": (STORE, ("store.json", "shard-123456-1234567.bin", "index/0123456789abcdef-k/a.npy")),
+    "unfinished store": (UNFINISHED_STORE, ("work.json", "lock", "shard-123456-1234567.tmp")),
     "checkpoint": (CHECKPOINT, ("manifest.json", "run.json", "rank00000.bin")),
     "index": (INDEX, ("ex_starts.npy", "index.json")),
     "offload": (OFFLOAD, ("zero_stage_3/optimizer/rank0/140.tensor.swp",)),
