@@ -35,8 +35,9 @@ def test_a_log_has_one_line_per_message_and_whole_tracebacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ptm", "DeepSpeed"):
-        # pytest would record the raw message, and pytest-xdist cannot send a surrogate.
+        # Other handlers would record the raw message, and pytest-xdist cannot send a surrogate.
         monkeypatch.setattr(logging.getLogger(name), "propagate", False)
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     with log_to(tmp_path / "train.log", active=True):
         logging.getLogger("ptm.test").warning("name %s", HOSTILE)
         logging.getLogger("DeepSpeed").warning(HOSTILE)
