@@ -13,6 +13,7 @@ from ptm.errors import UserError
 from ptm.limits import MOST_RANKS
 
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
+_OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", *_MEETING)
 
 
 def launched_ranks() -> int:
@@ -32,7 +33,13 @@ def ranks_on_this_host() -> int:
 
 
 def check_rank_environment() -> None:
-    """Raise UserError unless RANK, WORLD_SIZE and the meeting point of several ranks fit."""
+    """Raise UserError unless RANK, WORLD_SIZE and the meeting point of several ranks fit.
+
+    Empty variables, which torch cannot read, are removed from the environment.
+    """
+    for name in _OF_LAUNCHERS:
+        if os.environ.get(name) == "":
+            del os.environ[name]
     ranks = launched_ranks()
     rank = _number("RANK", 0, least=0, most=MOST_RANKS)
     if rank >= ranks:

@@ -84,9 +84,12 @@ def _run(arguments: Sequence[str] | None) -> int:
             print_error(f"ptm: {error}")
         return EXIT_USER
     except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            report_error_once(f"ptm: {where}no such path: {error.strerror}.", on_all=False)
+            return EXIT_USER
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        where = f"{error.filename}: " if error.filename else ""
         report_error_once(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
         return EXIT_USER
 

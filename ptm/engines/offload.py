@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def with_run_folders(config: dict[str, Any], run: Path) -> dict[str, Any]:
     Runs that share a folder would overwrite each other's weights.
     """
     block = dict(config.get("zero_optimization", {}))
-    place = f"{run.name}-{digest_of(str(run.resolve()).encode())[:8]}"
+    place = f"{run.name}-{digest_of(os.path.realpath(run).encode())[:8]}"
     for key, entry in _on_nvme(config).items():
         block[key] = {**entry, "nvme_path": str(Path(entry["nvme_path"]) / place)}
     return {**config, "zero_optimization": block} if block else config

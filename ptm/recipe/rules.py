@@ -91,6 +91,8 @@ def _visibility_problems(objective: Objective, encoder: Encoder) -> Iterator[Pro
             if encoder.separate_directions
             else ""
         )
+        if "bidirectional" in type(encoder).model_fields and "full" in objective.visibilities:
+            other = " Set model.encoder.bidirectional: true."
         yield Problem(
             "objective.type",
             f'"{objective.type}" needs model.encoder.visibility: '
@@ -297,7 +299,10 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         if metric is None:
             continue
         if not sets:
-            yield Problem(path, "needs an evaluation set. Set data.held_out above 0.")
+            yield Problem(
+                path,
+                "needs an evaluation set. Set data.held_out above 0, add data.evaluation, or remove it.",
+            )
         elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
             yield Problem(

@@ -14,7 +14,7 @@ from ruamel.yaml.events import (
     CollectionStartEvent,
     DocumentStartEvent,
 )
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ptm.errors import UserError
 from ptm.files.user_files import read_text
@@ -171,7 +171,10 @@ def _constructed(
     if isinstance(node, MappingNode):
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode):
+                raise UserError(f"{_place(path, line)}: a key is not a plain word.")
+            key = str(key_node.value)
             if _UNUSABLE.search(key):
                 raise UserError(
                     f"{_place(path, line)}: a key contains a NUL or a lone surrogate. Remove it."

@@ -102,7 +102,9 @@ def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
     points = [point for line in series.values() for point in line]
     low, high = min(y for _, y in points), max(y for _, y in points)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        # In proportion to the value, since 0.5 is lost in the rounding of a large one.
+        margin = max(0.5, 0.01 * abs(low))
+        low, high = low - margin, high + margin
     last = max(x for x, _ in points)
 
     def place(step: int, value: float) -> str:

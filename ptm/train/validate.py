@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,13 @@ def _is_present(source: str) -> bool:
     return True
 
 
+def _check_place(key: str, path: Path) -> None:
+    """Raise UserError if no folder can be created at `path`, because a parent is a file."""
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise UserError(f'{key}: "{path}" cannot be created: {above} is not a folder.')
+
+
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     readers = {
         "tokenizer": recipe.tokenizer,
@@ -161,6 +169,7 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
                 yield f'{key}.{field}: "{file}" is not a file.'
     for key, block in recipe.data.corpora.items():
         if not Path(block.store).exists():
+            _check_place(f"{key}.store", Path(block.store))
             yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'
             try:
                 find_corpus(block.corpus_patterns, field=f"{key}.corpus")

@@ -75,7 +75,7 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
     if unknown > _MOST_UNKNOWN * info.tokens:
         logger.warning(
             "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
-            "vocabulary of another language; `ptm vocab build` makes one from this corpus",
+            "vocabulary of another language; `ptm vocab train` makes one from this corpus",
             block.store,
             100 * unknown / info.tokens,
             recipe.tokenizer.source,

@@ -75,5 +75,9 @@ class ModelSource(ABC):
             "sequence_length": min(longest, _DEFAULT_SEQUENCE_LENGTH),
         }
         data["data"] = {**defaults, **data.get("data", {})}
+        # They name metrics of the training's evaluation sets, which `overrides` may replace.
+        for block, key in (("checkpoint", "best"), ("train", "early_stopping")):
+            if data.get(block):
+                data[block] = {k: value for k, value in data[block].items() if k != key}
         kind = Recipe if "train" in data else DataRecipe
         return recipe_from_data(data, kind, name=str(self.folder), overrides=overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,10 @@ def the_scale_settles(found: Reports, *, hysteresis: int) -> None:
     assert skipped[-3:] == [skipped[-1]] * 3
     # With hysteresis the first overflow does not halve the scale.
     assert scales == [2.0 ** (27 + hysteresis - count) for count in skipped]
-    assert all(math.isfinite(one[key]) for one in steps for key in ("loss", "grad_norm"))
+    assert all(math.isfinite(one["loss"]) for one in steps)
+    # A step that is skipped measures no gradient norm.
+    unmeasured = [one["grad_norm"] is None for one in steps]
+    assert unmeasured == [after > before for before, after in pairwise([0, *skipped])]
     # The first evaluation is before any update, the second after some, on the same rows.
     before, after = (one["loss"] for one in found if one["split"] == "eval")
     assert after < before

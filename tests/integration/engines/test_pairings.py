@@ -22,7 +22,7 @@ from tests.support.covers import by_default
 from tests.support.launched import Launch, launched
 from tests.support.pairings import described, draw, encoders, objectives
 
-DRAWS = range(40)
+DRAWS = range(70)
 WITHIN = 1e-5
 
 
@@ -44,10 +44,10 @@ FEW = ACCEPTED[:6]
 def test_a_rejection_names_the_key_and_the_values_that_are_allowed(seed: int) -> None:
     message = rejection(seed)
     assert message is not None
-    key = ("objective.type", "model.", "data.")
-    assert any(f": {one}" in message for one in key), message
-    assert message.endswith("."), message
-    assert "\n" not in message, message
+    keys = ("objective", "model.", "data.")
+    for line in message.splitlines():
+        assert any(f": {key}" in line for key in keys), line
+        assert line.endswith("."), line
 
 
 def test_every_component_is_drawn_and_every_encoder_trained() -> None:

@@ -300,7 +300,7 @@ def test_capitals_in_the_vocabulary_mean_a_cased_model(tmp_path: Path) -> None:
     assert "tokenizer.lowercase=false, because vocab.txt has words with capitals" in report.notes
     recipe = yaml.safe_load((tmp_path / "cased" / "recipe.yaml").read_text())
     assert recipe["tokenizer"]["lowercase"] is False
-    imported(folder, tmp_path / "given", options={"lowercase": True})
+    imported(folder, tmp_path / "given", options={"tokenizer": {"lowercase": True}})
     recipe = yaml.safe_load((tmp_path / "given" / "recipe.yaml").read_text())
     assert recipe["tokenizer"]["lowercase"] is True
 
