@@ -301,7 +301,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         if not sets:
             yield Problem(
                 path,
-                "needs an evaluation set. Set data.held_out above 0, add data.evaluation, or remove it.",
+                "needs an evaluation set. Set data.held_out above 0, or data.evaluation.",
             )
         elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
