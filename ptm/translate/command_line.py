@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from ptm.errors import UserError
@@ -34,6 +34,13 @@ class CommandLine:
     """The number of a `Node-0 :` prefix."""
     launcher: Mapping[str, str] = field(default_factory=dict)
     """Options of torchrun, deepspeed or accelerate, without their dashes; a flag is empty."""
+    number: int | None = None
+    """Position among the commands, from 1; None if there is only one."""
+
+    @property
+    def place(self) -> str:
+        """The start of a message about the command: its program, and its number among several."""
+        return self.program if self.number is None else f"command {self.number}, {self.program}"
 
     @property
     def is_script(self) -> bool:
@@ -73,7 +80,10 @@ def read_command_lines(text: str) -> list[CommandLine]:
 
     Raises UserError for text that cannot be parsed and for a program that is not known.
     """
-    return [_command_line(words) for words in split_commands(text)]
+    lines = [_command_line(words) for words in split_commands(text)]
+    if len(lines) == 1:
+        return lines
+    return [replace(line, number=number) for number, line in enumerate(lines, 1)]
 
 
 def _command_line(words: Sequence[str]) -> CommandLine:

@@ -22,7 +22,7 @@ from ptm.translate.huggingface_training import (
 from ptm.translate.options import Given, Option, parse_options, table_of
 from ptm.translate.ranks import Ranks
 from ptm.translate.steps import Translation
-from ptm.translate.uer_recipe import PLACEHOLDER_CORPUS, run_name, runs_folder
+from ptm.translate.uer_recipe import PLACEHOLDER_CORPUS, run_name, run_stem, runs_folder, set_name
 
 TABLES: Mapping[str, Mapping[str, Option]] = {
     program: table_of(table, options.TRAINING_ARGUMENTS)
@@ -68,7 +68,7 @@ def _set_names(draft: Draft, given: Given, taken: set[str]) -> None:
     output = PurePosixPath(given.get("output_dir").replace("\\", "/").rstrip("/") or ".")
     name = given.values.get("run_name") or output.name or "model"
     origin = "--run_name" if given.has("run_name") else origin_of(given, "output_dir")
-    draft.set("name", run_name(name, taken), origin)
+    set_name(draft, run_name(name, taken), run_stem(name), origin)
     draft.set("runs_dir", runs_folder(str(output)), origin_of(given, "output_dir"))
 
 

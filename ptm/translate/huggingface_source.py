@@ -53,20 +53,18 @@ def model_of(given: Given) -> tuple[Source, str]:
     for option in ("config_name", "model_name_or_path"):
         if given.has(option):
             name = given.get(option)
-            return _source(
-                name, given.command.program, given.values.get("config_overrides")
-            ), option
+            return _source(name, given.command.place, given.values.get("config_overrides")), option
     if given.has("model_type"):
         kind = given.get("model_type")
         if kind not in OF_TYPE:
             raise UserError(
-                f"{given.command.program}: --model_type {kind} is not supported. Supported: "
+                f"{given.command.place}: --model_type {kind} is not supported. Supported: "
                 f"{', '.join(OF_TYPE)}."
             )
         config = _overridden(OF_TYPE[kind], given.values.get("config_overrides"))
         return Source(_blocks(config, kind), kind, kind), "model_type"
     raise UserError(
-        f"{given.command.program}: no option names a model. Add --model_name_or_path, "
+        f"{given.command.place}: no option names a model. Add --model_name_or_path, "
         "--config_name or --model_type."
     )
 
@@ -82,7 +80,7 @@ def _source(name: str, program: str, overrides: str | None) -> Source:
     else:
         published = published_config(name)
         if published is None:
-            raise UserError(f"{program}: {_not_found(name)}")
+            raise UserError(f"{place}: {_not_found(name)}")
         config = published
     config = _overridden(config, overrides)
     return Source(_blocks(config, name), str(config.get("model_type")), name)
@@ -155,7 +153,7 @@ def tokenizer_of(given: Given, source: Source) -> tuple[dict[str, Any], str | No
     if folder.is_dir():
         return _block_of_folder(folder, given, source), None
     if not looks_like_hub_id(name):
-        raise UserError(f"{given.command.program}: {name}: does not exist.")
+        raise UserError(f"{given.command.place}: {name}: does not exist.")
     imported = import_folder(name)
     config = published_config(name) or {"model_type": source.model_type}
     block = _block(config["model_type"], PurePosixPath(imported) / "tokenizer", given)
@@ -172,7 +170,7 @@ def import_folder(name: str) -> str:
 def _block(model_type: str, folder: PurePosixPath, given: Given) -> dict[str, Any]:
     if model_type not in _TOKENIZERS:
         raise UserError(
-            f"{given.command.program}: no tokenizer of model_type {model_type} is known. Add "
+            f"{given.command.place}: no tokenizer of model_type {model_type} is known. Add "
             "--tokenizer_name with a folder."
         )
     options, files = _TOKENIZERS[model_type]
@@ -190,7 +188,7 @@ def _block_of_folder(folder: Path, given: Given, source: Source) -> dict[str, An
     for key in ("vocab", "merges", "model"):
         if key in block and Path(block[key]).parent != folder:
             raise UserError(
-                f"{given.command.program}: {folder}: the vocabulary is only in tokenizer.json. Run "
+                f"{given.command.place}: {folder}: the vocabulary is only in tokenizer.json. Run "
                 f"`ptm import {folder} {folder.name}-imported --from hf`, and name that folder."
             )
     if not block["special_tokens"]:

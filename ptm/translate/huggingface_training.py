@@ -43,7 +43,7 @@ def set_optimizer(draft: Draft, given: Given) -> None:
     kind = next((ours for begin, ours in _OPTIMIZERS.items() if begin in optim), None)
     if kind is None:
         raise UserError(
-            f"{given.command.program}: --optim {optim} has no counterpart. Supported: adamw_*, "
+            f"{given.command.place}: --optim {optim} has no counterpart. Supported: adamw_*, "
             "adafactor, lion_*."
         )
     draft.set(
@@ -61,7 +61,7 @@ def set_optimizer(draft: Draft, given: Given) -> None:
     scheduler = given.get("lr_scheduler_type")
     if scheduler in ("reduce_lr_on_plateau", "cosine_with_min_lr"):
         raise UserError(
-            f"{given.command.program}: --lr_scheduler_type {scheduler} has no counterpart."
+            f"{given.command.place}: --lr_scheduler_type {scheduler} has no counterpart."
         )
     kind = _SCHEDULES.get(scheduler, scheduler)
     draft.set("schedule.type", kind, origin_of(given, "lr_scheduler_type"))
@@ -127,7 +127,7 @@ def set_engine(draft: Draft, given: Given) -> None:
         dtype = given.get("dtype")
         if dtype not in _PRECISIONS:
             names = ", ".join(_PRECISIONS)
-            raise UserError(f'{given.command.program}: --dtype: "{dtype}" is not one of {names}.')
+            raise UserError(f'{given.command.place}: --dtype: "{dtype}" is not one of {names}.')
         draft.set("engine.precision", _PRECISIONS[dtype], "--dtype")
     for name in ("bf16", "fp16"):
         if given.get(name) and not (name == "fp16" and given.get("fp16_opt_level") == "O0"):
@@ -147,7 +147,7 @@ def set_intervals(draft: Draft, given: Given) -> None:
         value = given.get(name)
         if value < 1:
             raise UserError(
-                f"{given.command.program}: {given.written[name]} is a share of the steps. Give a "
+                f"{given.command.place}: {given.written[name]} is a share of the steps. Give a "
                 "number of steps."
             )
         draft.set(key, int(value), origin_of(given, name))

@@ -106,14 +106,14 @@ def parse_options(command: CommandLine, table: Mapping[str, Option]) -> Given:
         word = words.pop(0)
         if not _is_option(word):
             raise UserError(
-                f'{command.program}: "{word}" belongs to no option. Remove it, or quote a value '
+                f'{command.place}: "{word}" belongs to no option. Remove it, or quote a value '
                 "that has spaces."
             )
         name, equals, attached = word.partition("=")
-        option, is_true = _find(command.program, name, table)
+        option, is_true = _find(command.place, name, table)
         values = [attached] if equals else _values_of(option, words)
         given.values.pop(option.field, None)
-        given.values[option.field] = _value(command.program, name, option, values, is_true=is_true)
+        given.values[option.field] = _value(command.place, name, option, values, is_true=is_true)
         given.written[option.field] = " ".join([word, *([] if equals else values)])
     return given
 
@@ -143,7 +143,7 @@ def _values_of(option: Option, words: list[str]) -> list[str]:
     return taken
 
 
-def _find(program: str, written: str, table: Mapping[str, Option]) -> tuple[Option, bool]:
+def _find(place: str, written: str, table: Mapping[str, Option]) -> tuple[Option, bool]:
     """The option of a name, an earlier name, an abbreviation or `--no_NAME`; whether it is on."""
     name = "--" + written.lstrip("-").replace("-", "_")
     if name.removeprefix("--") in table:
@@ -162,21 +162,19 @@ def _find(program: str, written: str, table: Mapping[str, Option]) -> tuple[Opti
         ]
         if len(found) > 1:
             candidates = ", ".join(sorted(one.name for one in found))
-            raise UserError(
-                f"{program}: {written} is ambiguous: {candidates}. Write the whole name."
-            )
+            raise UserError(f"{place}: {written} is ambiguous: {candidates}. Write the whole name.")
         if found:
             return found[0], True
     names = [spelling for one in table.values() for spelling in (one.name, *one.former)]
     near = get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]}?" if near else " `ptm translate` knows the documented options."
-    raise UserError(f"{program}: {written} is not an option of this script.{hint}")
+    raise UserError(f"{place}: {written} is not an option of this script.{hint}")
 
 
 def _value(
-    program: str, written: str, option: Option, values: Sequence[str], *, is_true: bool
+    place: str, written: str, option: Option, values: Sequence[str], *, is_true: bool
 ) -> Any:
-    where = f"{program}: {written}"
+    where = f"{place}: {written}"
     if option.kind == "flag":
         if values:
             raise UserError(f'{where} takes no value, but "{values[0]}" is given. Remove it.')

@@ -49,7 +49,9 @@ def uer_ranks(lines: Sequence[Given]) -> Ranks:
     launched = first.command.launched_ranks
     world = first.values.get("world_size", launched if launched is not None else 1)
     if world < 1:
-        raise UserError(f"pretrain.py: {first.written['world_size']} is not a positive number.")
+        raise UserError(
+            f"{first.command.place}: {first.written['world_size']} is not a positive number."
+        )
     for line in lines[1:]:
         other = line.values.get("world_size", world)
         if other != world:
@@ -63,7 +65,7 @@ def uer_ranks(lines: Sequence[Given]) -> Ranks:
         raise UserError(
             f"--gpu_ranks names {started} ranks, but --world_size is {world}. Make them agree."
         )
-    address, port = _address(first.get("master_ip"))
+    address, port = _address(first)
     visible = first.command.environment.get("CUDA_VISIBLE_DEVICES")
     if world == 1:
         chosen = first.get("gpu_ranks")
@@ -84,9 +86,10 @@ def uer_ranks(lines: Sequence[Given]) -> Ranks:
     return Ranks(dict(zip(names, per_host, strict=True)), world, visible, port)
 
 
-def _address(master: str) -> tuple[str, str | None]:
-    """Host and port of `tcp://HOST:PORT`. Raises UserError for another form."""
+def _address(line: Given) -> tuple[str, str | None]:
+    """Host and port of `--master_ip tcp://HOST:PORT`. Raises UserError for another form."""
+    master = line.get("master_ip")
     host, _, port = master.removeprefix("tcp://").rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f'pretrain.py: --master_ip "{master}" is not tcp://HOST:PORT.')
+        raise UserError(f'{line.command.place}: --master_ip "{master}" is not tcp://HOST:PORT.')
     return host, port

@@ -67,11 +67,12 @@ class Translation:
         if (written, reason) not in self.notes:
             self.notes.append((written, reason))
 
-    def rename(self, old: str, new: str) -> None:
-        """Follow `mv` and `cp` of a model file."""
+    def rename(self, old: str, new: str) -> bool:
+        """Follow `mv` or `cp`; return whether `old` is a model that an earlier line has written."""
         found = self.model_folder(old)
         if found is not None:
             self.models[new] = found
+        return found is not None
 
     def model_folder(self, path: str) -> str | None:
         """The folder of a model that an earlier line has written; None if none has."""

@@ -48,8 +48,9 @@ def translate(text: str, *, recipe_path: str) -> Translation:
 
 
 def _translate_line(line: CommandLine, translation: Translation) -> None:
-    if line.program in ("mv", "cp") and len(line.words) >= 2:
-        translation.rename(line.words[-2], line.words[-1])
+    moves = line.program in ("mv", "cp") and len(line.words) >= 2
+    if moves and translation.rename(line.words[-2], line.words[-1]):
+        return
     if not line.is_script:
         shown = " ".join([line.program, *line.words])
         translation.note(shown, "commands of the shell are left out")
@@ -60,11 +61,11 @@ def _translate_line(line: CommandLine, translation: Translation) -> None:
     elif line.program.removesuffix(".py") in _FINETUNING:
         translation.note(line.program, "scripts for a task have no counterpart; ptm pretrains")
     else:
-        raise UserError(_unknown(line.program))
+        raise UserError(_unknown(line))
 
 
-def _unknown(program: str) -> str:
+def _unknown(line: CommandLine) -> str:
     known: Sequence[str] = (*_UER, *_HUGGINGFACE, *SCRIPTS)
-    near = get_close_matches(program, known, n=1)
+    near = get_close_matches(line.program, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{program} is not known. Known scripts: {', '.join(known)}, convert_*.py.{hint}"
+    return f"{line.place} is not known. Known scripts: {', '.join(known)}, convert_*.py.{hint}"

@@ -112,8 +112,8 @@ def _set_classification(draft: Draft, settings: UerSettings) -> None:
     labels = settings.get("labels_num")
     if labels is None:
         raise UserError(
-            "pretrain.py: --labels_num is missing, which classification needs. Add the number of "
-            "labels."
+            f"{settings.pretrain.command.place}: --labels_num is missing, which classification "
+            "needs. Add the number of labels."
         )
     draft.set("objective.labels", labels, settings.origin("labels_num"))
     draft.set("objective.pooling", settings.get("pooling"), settings.origin("pooling"))

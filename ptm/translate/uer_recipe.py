@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath
 
@@ -33,6 +34,8 @@ _SCHEDULES = {
 """UER-py's name to ours; None: the same."""
 _ADAM_EPSILON = 1e-6
 """Epsilon of UER-py's AdamW."""
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+"""Names that `run_name` leaves as they are."""
 _DECODER_OPTIONS = ("tgt_embedding", "share_embedding")
 _TARGET_TOKENIZER = (
     *("tgt_tokenizer", "tgt_vocab_path", "tgt_merges_path", "tgt_spm_model_path"),
@@ -53,8 +56,9 @@ def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str
             f"one: {', '.join(_processors())}."
         )
     draft = Draft("Translated from command lines of UER-py or TencentPretrain.")
-    draft.set("name", name, settings.origin("output_model_path"))
-    runs = runs_folder(settings.get("output_model_path"))
+    output = settings.get("output_model_path")
+    set_name(draft, name, run_stem(output), settings.origin("output_model_path"))
+    runs = runs_folder(output)
     draft.set("runs_dir", runs, settings.origin("output_model_path"))
     _copy(draft, settings, "seed")
     draft.set("init_from", init_from, "--pretrained_model_path")
@@ -217,10 +221,26 @@ def runs_folder(output: str) -> str:
     return "runs" if folder == "." else folder
 
 
+def run_stem(output: str) -> str:
+    """The file name of an output without the suffix of weights and the step."""
+    return re.sub(r"\.(bin|pt)(-\d+)?$", "", PurePosixPath(output.replace("\\", "/")).name)
+
+
+def set_name(draft: Draft, name: str, wanted: str, origin: str) -> None:
+    """Set `name`; note it if characters of the name `wanted` on the line had to be replaced."""
+    draft.set("name", name, origin)
+    if not _NAME.fullmatch(wanted):
+        draft.set("name", name, f"{origin}; replaces {json.dumps(wanted, ensure_ascii=False)}")
+        draft.note(
+            f"the name {wanted} of {origin}",
+            f"the run is called {name}, because names of runs have only ASCII letters, digits, "
+            "dots, hyphens and underscores",
+        )
+
+
 def run_name(output: str, taken: set[str]) -> str:
     """A valid name of a run from the path of its output, different from those `taken`."""
-    stem = re.sub(r"\.(bin|pt)(-\d+)?$", "", PurePosixPath(output.replace("\\", "/")).name)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", run_stem(output)).strip("-.")
     name = base = plain if plain and plain[0].isalnum() else f"model-{plain}".strip("-")
     number = 2
     while name in taken:

@@ -96,7 +96,7 @@ class UerSettings:
         targets = line.values.get("target", [])
         if len(targets) > 1 and not set(targets) <= set(line.table["target"].choices):
             raise UserError(
-                f"{line.command.program}: {line.written['target']} mixes targets of two versions "
+                f"{line.command.place}: {line.written['target']} mixes targets of two versions "
                 "of UER-py. Give one data processor, or targets of mlm, sp, lm, bilm and cls."
             )
         if len(targets) != 1 or targets[0] == "sp":

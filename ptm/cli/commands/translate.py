@@ -54,12 +54,16 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _text(lines: str) -> str:
-    """The text of LINES. Raises UserError if it is a file that cannot be read as UTF-8."""
+    """The text of LINES. Raises UserError if it is blank, or a file that is not UTF-8 text."""
     if lines == "-":
         try:
             return sys.stdin.read().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise UserError(f"stdin: not valid UTF-8 at byte {error.start}.") from error
+    if not lines.strip():
+        raise UserError(
+            "no command lines are given. Give them in quotes, in a file, or with - from stdin."
+        )
     # One word is a file; with a space, it is a file only if one of that name exists.
     if {"\n", "\0"} & set(lines) or len(lines) > _LONGEST_PATH:
         return lines

@@ -107,6 +107,15 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     ("lines", "message"),
     [
         ("absent.sh", "absent.sh: cannot be read"),
+        ("", "no command lines are given"),
+        (" \n", "no command lines are given"),
+        ("python3 pretrain.py --batch_size abc", 'ptm: pretrain.py: --batch_size: "abc"'),
+        (
+            "mkdir m && python3 pretrain.py --batch_size abc",
+            'ptm: command 2, pretrain.py: --batch_size: "abc" is not an integer',
+        ),
+        (f"{_LINE}\npython3 pretrain.py --master_ip h", "command 2, pretrain.py: --master_ip"),
+        (f"{_LINE}; python3 train.py", "command 2, train.py is not known"),
         ("python3 pretrain.py --vocab 'v.txt", "is not closed"),
         ("python3 train.py", "train.py is not known"),
         ("python3 pretrain.py --config_path c.json", "c.json: does not exist"),
