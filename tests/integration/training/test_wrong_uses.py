@@ -228,7 +228,7 @@ def test_a_best_metric_without_an_evaluation_is_rejected(
     assert_rejected(
         command,
         *words,
-        match="checkpoint.best: needs an evaluation set. Set data.held_out above 0, or data.evaluation.",
+        match="checkpoint.best: needs an evaluation set. Set data.held_out above 0, or",
     )
 
 

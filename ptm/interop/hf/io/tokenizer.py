@@ -88,7 +88,7 @@ def write_tokenizer(
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
         "tokenizer_class": ours.huggingface_class if special_tokens.end else _PIPELINE_CLASS,
-        **(_WORD_OPTIONS | {"do_lower_case": ours.lowercase} if ours.lowercase is not None else {}),
+        **({"do_lower_case": ours.lowercase} | _WORD_OPTIONS if ours.lowercase is not None else {}),
         "model_max_length": positions,
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
