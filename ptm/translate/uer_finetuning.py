@@ -58,8 +58,9 @@ def translate_finetuning(line: CommandLine, translation: Translation) -> None:
     model that has no counterpart.
     """
     (given,) = with_new_paths([parse_options(line, FINETUNE)], translation)
-    for name in ("train_path", "dev_path"):
-        if not given.get(name):
+    for name in ("train_path", "dev_path", "test_path"):
+        required = name != "test_path" or given.has(name)
+        if required and not given.get(name):
             raise UserError(f"{line.place}: --{name} is missing. Add the path of labelled texts.")
     train = _read(given.get("train_path"))
     settings = _settings(given)
@@ -119,11 +120,15 @@ def _set_data(draft: Draft, given: Given) -> None:
     draft.set("data.store", _store(path), "a folder that `ptm preprocess` writes")
     draft.set("data.held_out", 0.0, "--dev_path is evaluated")
     draft.remove("data.workers")
+    stores = {_store(path)}
     for name, option in (("dev", "dev_path"), ("test", "test_path")):
         if given.has(option):
             key, corpus = f"data.evaluation.{name}", given.get(option)
             draft.set(f"{key}.corpus", corpus, f"--{option}")
-            draft.set(f"{key}.store", _store(corpus))
+            # Two options may name one file, but each corpus has a store of its own.
+            store = _store(corpus) if _store(corpus) not in stores else f"{_store(corpus)}-{name}"
+            stores.add(store)
+            draft.set(f"{key}.store", store)
 
 
 def _store(path: str) -> str:

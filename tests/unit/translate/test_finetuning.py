@@ -114,6 +114,13 @@ def test_another_vocabulary_needs_stores_of_its_own() -> None:
     assert stores == [("a-store", "b-store"), ("a-store-2", "b-store-2"), ("a-store", "b-store")]
 
 
+def test_a_file_that_is_named_twice_has_two_stores() -> None:
+    line = f"{_LINE.replace('b.tsv', 'a.tsv')} --test_path a.tsv"
+    data = _translated(line).recipes[0].draft.validated().data
+    stores = [data.store, *(one.store for one in data.evaluation.values())]
+    assert stores == ["a-store", "a-store-dev", "a-store-test"]
+
+
 def test_options_without_counterpart_are_listed() -> None:
     line = f"{_LINE} --use_adv --soft_targets --soft_alpha 0.3 --target mlm --log_path a.log"
     listed = {written for written, _ in _translated(line).notes}
@@ -131,6 +138,7 @@ def test_options_without_counterpart_are_listed() -> None:
             "python3 run_classifier.py --dev_path b.tsv",
             "run_classifier.py: --train_path is missing",
         ),
+        (f"{_LINE} --test_path=", "--test_path is missing"),
         ("python3 run_classifier.py --train_path b.tsv", "--dev_path is missing"),
     ],
 )
