@@ -44,7 +44,7 @@ _TARGET_TOKENIZER = (
 
 
 def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str | None) -> Draft:
-    """Return the recipe.
+    """Return the recipe; its length is in epochs if the script has `--epochs_num`, else in steps.
 
     `name`: name of the run. `init_from`: the model to start from, if any. Raises UserError for an
     objective or a model that has no counterpart.

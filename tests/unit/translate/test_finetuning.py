@@ -116,8 +116,10 @@ def test_another_vocabulary_needs_stores_of_its_own() -> None:
 
 def test_a_file_that_is_named_twice_has_two_stores() -> None:
     line = f"{_LINE.replace('b.tsv', 'a.tsv')} --test_path a.tsv"
-    data = _translated(line).recipes[0].draft.validated().data
-    stores = [data.store, *(one.store for one in data.evaluation.values())]
+    draft = _translated(line).recipes[0].draft
+    draft.validated()
+    data = draft.data["data"]
+    stores = [data["store"], *(one["store"] for one in data["evaluation"].values())]
     assert stores == ["a-store", "a-store-dev", "a-store-test"]
 
 
