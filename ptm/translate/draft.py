@@ -45,6 +45,15 @@ class Draft:
         if comment:
             self.comments[key] = comment
 
+    def remove(self, key: str) -> None:
+        """Remove a dotted key that is set, and its comment."""
+        *blocks, name = key.split(".")
+        block = self.data
+        for one in blocks:
+            block = block[one]
+        del block[name]
+        self.comments.pop(key, None)
+
     def note(self, written: str, reason: str) -> None:
         """Add an option without counterpart, once."""
         if (written, reason) not in self.notes:

@@ -69,7 +69,7 @@ def model_of(given: Given) -> tuple[Source, str]:
     )
 
 
-def _source(name: str, program: str, overrides: str | None) -> Source:
+def _source(name: str, place: str, overrides: str | None) -> Source:
     folder = Path(name)
     if (folder / RECIPE).is_file():
         data = read_recipe_data(folder / RECIPE)

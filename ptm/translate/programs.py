@@ -19,7 +19,7 @@ def programs() -> Mapping[str, Sequence[Option]]:
     groups = {
         "UER-py: preprocess.py": uer_options.PREPROCESS,
         "UER-py: pretrain.py": uer_options.PRETRAIN,
-        "UER-py: fine-tuning and inference": uer_options.FINETUNE,
+        "UER-py: fine-tuning and inference": (*uer_options.FINETUNE, *uer_options.INFER),
         "UER-py before 2022": (*former_options.PREPROCESS, *former_options.PRETRAIN),
         "TencentPretrain: preprocess.py, more than UER-py's": tencentpretrain_options.PREPROCESS,
         "TencentPretrain: pretrain.py, more than UER-py's": tencentpretrain_options.PRETRAIN,

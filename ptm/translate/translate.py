@@ -10,12 +10,13 @@ from ptm.translate.command_line import CommandLine, read_command_lines
 from ptm.translate.huggingface_recipe import translate_huggingface
 from ptm.translate.scripts import SCRIPTS, is_conversion, translate_script
 from ptm.translate.steps import Translation
+from ptm.translate.uer_finetuning import FINETUNING_SCRIPT, translate_finetuning
 from ptm.translate.uer_trainings import UerTrainings
 
 _UER = ("preprocess.py", "pretrain.py")
 _HUGGINGFACE = ("run_mlm.py", "run_clm.py", "run_language_modeling.py", "run_t5_mlm_flax.py")
 _FINETUNING = (
-    *("run_classifier", "run_classifier_cv", "run_classifier_mt", "run_classifier_grid"),
+    *("run_classifier_cv", "run_classifier_mt", "run_classifier_grid"),
     *("run_ner", "run_cmrc", "run_c3", "run_dbqa", "run_text2text", "run_regression", "run_simcse"),
     *("run_glue", "run_squad", "run_swag", "run_qa", "run_classifier_infer", "run_ner_infer"),
 )
@@ -56,16 +57,22 @@ def _translate_line(line: CommandLine, translation: Translation) -> None:
         translation.note(shown, "commands of the shell are left out")
     elif line.program in SCRIPTS or is_conversion(line.program):
         translate_script(line, translation)
+    elif line.program == FINETUNING_SCRIPT:
+        translate_finetuning(line, translation)
     elif line.program in _HUGGINGFACE:
         translate_huggingface(line, translation)
     elif line.program.removesuffix(".py") in _FINETUNING:
-        translation.note(line.program, "scripts for a task have no counterpart; ptm pretrains")
+        translation.note(
+            line.program,
+            "a script for a task, which `ptm translate` does not convert; for the classification "
+            "of texts start from recipes/classification",
+        )
     else:
         raise UserError(_unknown(line))
 
 
 def _unknown(line: CommandLine) -> str:
-    known: Sequence[str] = (*_UER, *_HUGGINGFACE, *SCRIPTS)
+    known: Sequence[str] = (*_UER, FINETUNING_SCRIPT, *_HUGGINGFACE, *SCRIPTS)
     near = get_close_matches(line.program, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"{line.place} is not known. Known scripts: {', '.join(known)}, convert_*.py.{hint}"

@@ -157,6 +157,7 @@ def _note_unused(draft: Draft, settings: UerSettings) -> None:
         "labels_num": kind != "classification",
         "pooling": kind != "classification",
         "tie_weights": kind == "bilm" or settings.processor == "cls",
+        "has_lmtarget_bias": kind == "classification",
     }
     for name, is_unused in unused.items():
         if is_unused and settings.given(name):

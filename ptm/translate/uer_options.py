@@ -14,6 +14,7 @@ _OTHER_PROCESSORS = (*("vit", "vilt", "clip", "s2t", "beit", "dalle", "llm_pretr
 _TOKENIZERS = ("bert", "bpe", "char", "space", "xlmroberta")
 _OTHER_TOKENIZERS = ("image", "text_image", "virtual", "hfpretrained")
 _LOGGING = "console and metrics.jsonl have one fixed format; redirect the console for a file"
+_SOFT_TARGETS = "a classifier is not trained on the logits of another model"
 _MASKING = "`objective.masking.{key}`; T5 and BART: `objective.noise.{key}`"
 
 TOKENIZER = (
@@ -229,8 +230,14 @@ FINETUNE = (
     Option("--dev_path", key="`data.evaluation.dev.corpus`"),
     Option("--test_path", key="`data.evaluation.test.corpus`"),
     Option("--epochs_num", "integer", copied_to="train.epochs", default=3),
-    Option("--load_model_path", key="the first argument of `ptm evaluate`, `ptm embed`"),
-    Option("--prediction_path", why="predictions of single texts are not written"),
+    Option(
+        "--output_model_path",
+        key="`runs_dir`, `name`, then `ptm export --to uer`",
+        default="models/finetuned_model.bin",
+    ),
+    Option("--seq_length", "integer", copied_to="data.sequence_length", default=128),
+    Option("--soft_targets", "flag", why=_SOFT_TARGETS),
+    Option("--soft_alpha", "number", why=_SOFT_TARGETS),
     Option("--use_adv", "flag", why="adversarial training (FGM, PGD) is not implemented"),
     Option("--adv_type", why="adversarial training (FGM, PGD) is not implemented"),
     Option("--fgm_epsilon", "number", why="adversarial training (FGM, PGD) is not implemented"),
@@ -238,7 +245,12 @@ FINETUNE = (
     Option("--pgd_epsilon", "number", why="adversarial training (FGM, PGD) is not implemented"),
     Option("--pgd_alpha", "number", why="adversarial training (FGM, PGD) is not implemented"),
 )
-"""Of the scripts that fine-tune; the page of options lists them, no line of them is translated."""
+"""What run_classifier.py has besides, or in place of, the options of pretrain.py."""
+INFER = (
+    Option("--load_model_path", key="the first argument of `ptm evaluate`, `ptm embed`"),
+    Option("--prediction_path", why="predictions of single texts are not written"),
+)
+"""Of the scripts that apply a model; the page lists them, no line of them is translated."""
 
 PREPROCESS = (*_PREPROCESS, *TOKENIZER)
 PRETRAIN = (*_PRETRAIN, *MODEL, *TOKENIZER, *OPTIMIZATION, *LOGGING)

@@ -44,7 +44,7 @@ _TARGET_TOKENIZER = (
 
 
 def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str | None) -> Draft:
-    """Return the recipe.
+    """Return the recipe; its length is in epochs if the script has `--epochs_num`, else in steps.
 
     `name`: name of the run. `init_from`: the model to start from, if any. Raises UserError for an
     objective or a model that has no counterpart.
@@ -69,9 +69,6 @@ def uer_recipe(settings: UerSettings, ranks: Ranks, *, name: str, init_from: str
     _set_optimizer(draft, settings)
     _set_train(draft, settings, ranks)
     set_engine(draft, settings)
-    every = settings.get("save_checkpoint_steps")
-    draft.set("checkpoint.every", every, settings.origin("save_checkpoint_steps"))
-    draft.set("checkpoint.keep_every", every, "UER-py keeps every checkpoint")
     _copy(draft, settings, "report_steps")
     _add_notes(draft, settings)
     return draft
@@ -175,7 +172,10 @@ def _set_optimizer(draft: Draft, settings: UerSettings) -> None:
 
 
 def _set_train(draft: Draft, settings: UerSettings, ranks: Ranks) -> None:
-    _copy(draft, settings, "total_steps")
+    if "epochs_num" in settings.pretrain.table:
+        _copy(draft, settings, "epochs_num")
+    else:
+        _set_steps(draft, settings)
     batch, accumulated = settings.get("batch_size"), settings.get("accumulation_steps")
     stages = settings.get("pipeline_model_parallel_size")
     if stages < 1 or ranks.world_size % stages:
@@ -188,6 +188,14 @@ def _set_train(draft: Draft, settings: UerSettings, ranks: Ranks) -> None:
     draft.set("train.global_batch_size", batch * parallel * accumulated, product)
     draft.set("train.micro_batch_size", batch, settings.origin("batch_size"))
     draft.set("train.gradient_clipping", 0.0, "UER-py does not clip")
+
+
+def _set_steps(draft: Draft, settings: UerSettings) -> None:
+    """Set the length of a pretraining and its checkpoints, which UER-py counts in steps."""
+    _copy(draft, settings, "total_steps")
+    every = settings.get("save_checkpoint_steps")
+    draft.set("checkpoint.every", every, settings.origin("save_checkpoint_steps"))
+    draft.set("checkpoint.keep_every", every, "UER-py keeps every checkpoint")
 
 
 def _add_notes(draft: Draft, settings: UerSettings) -> None:

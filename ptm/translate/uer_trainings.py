@@ -9,7 +9,7 @@ from ptm.translate import former_options, tencentpretrain_options, uer_options
 from ptm.translate.command_line import CommandLine
 from ptm.translate.draft import Draft
 from ptm.translate.options import Given, parse_options, table_of
-from ptm.translate.ranks import uer_ranks
+from ptm.translate.ranks import Ranks, uer_ranks
 from ptm.translate.steps import Translation, folder_of
 from ptm.translate.uer_recipe import run_name, runs_folder, uer_recipe
 from ptm.translate.uer_settings import UerSettings
@@ -73,7 +73,7 @@ class UerTrainings:
 def _translate_lines(training: _Training, translation: Translation) -> None:
     preprocess = training.preprocess or _empty("preprocess.py")
     hosts = training.hosts or [_empty("pretrain.py")]
-    preprocess, *hosts = _with_new_paths([preprocess, *hosts], translation)
+    preprocess, *hosts = with_new_paths([preprocess, *hosts], translation)
     _translate_training(preprocess, hosts, translation, trains=bool(training.hosts))
 
 
@@ -98,7 +98,7 @@ def _same_training(one: Given, other: Given) -> bool:
     )
 
 
-def _with_new_paths(lines: Sequence[Given], translation: Translation) -> list[Given]:
+def with_new_paths(lines: Sequence[Given], translation: Translation) -> list[Given]:
     """The lines with the paths of vocabularies that earlier lines have built."""
     found = []
     for line in lines:
@@ -116,6 +116,14 @@ def _translate_training(
 ) -> None:
     settings = UerSettings.of(preprocess, hosts[0])
     ranks = uer_ranks(hosts)
+    name, start = name_and_start(settings, translation)
+    draft = uer_recipe(settings, ranks, name=name, init_from=start)
+    _note_differences(hosts, translation)
+    add_training(draft, settings, ranks, translation, trains=trains)
+
+
+def name_and_start(settings: UerSettings, translation: Translation) -> tuple[str, str | None]:
+    """Name of the run, and the model that it starts from; adds the import of that model."""
     output, pretrained = settings.get("output_model_path"), settings.get("pretrained_model_path")
     name = run_name(output, translation.run_names)
     run = f"{runs_folder(output)}/{name}"
@@ -125,8 +133,22 @@ def _translate_training(
         if start == run:
             start = f"{start}-imported"
         translation.add_command(_import_command(settings, pretrained, start))
-    draft = uer_recipe(settings, ranks, name=name, init_from=start)
-    _note_differences(hosts, translation)
+    return name, start
+
+
+def add_training(
+    draft: Draft,
+    settings: UerSettings,
+    ranks: Ranks,
+    translation: Translation,
+    *,
+    trains: bool = True,
+) -> None:
+    """Add a recipe and the commands that preprocess, train and export.
+
+    Raises UserError if the recipe is not valid.
+    """
+    run = f"{draft.data['runs_dir']}/{draft.data['name']}"
     stored = _choose_store(draft, translation)
     draft.validated()
     recipe = translation.add_recipe(draft)
@@ -139,8 +161,9 @@ def _translate_training(
         visible = {} if ranks.visible is None else {"CUDA_VISIBLE_DEVICES": ranks.visible}
         words = ranks.launch_command(recipe.path, recipe.hostfile or "")
         translation.add_command(words, visible)
-        translation.add_command(["ptm", "export", run, f"{run}-uer", "--to", "uer"])
-    translation.models[output] = run
+        step = ["--step", "best"] if "best" in draft.data["checkpoint"] else []
+        translation.add_command(["ptm", "export", run, f"{run}-uer", "--to", "uer", *step])
+    translation.models[settings.get("output_model_path")] = run
 
 
 def _choose_store(draft: Draft, translation: Translation) -> bool:
@@ -157,6 +180,9 @@ def _choose_store(draft: Draft, translation: Translation) -> bool:
             return True
         number += 1
         data["store"] = f"{path}-{number}"
+    if number > 1:
+        for one in data.get("evaluation", {}).values():
+            one["store"] += f"-{number}"
     return False
 
 
@@ -164,7 +190,8 @@ def _store_content(draft: Draft) -> list[object]:
     """The keys that decide the content of a store."""
     data = draft.data["data"]
     tokenizers = [draft.data.get(block) for block in ("tokenizer", "target_tokenizer")]
-    return [*(data.get(key) for key in ("corpus", "layout", "segmenter")), *tokenizers]
+    evaluated = [one["corpus"] for one in data.get("evaluation", {}).values()]
+    return [*(data.get(key) for key in ("corpus", "layout", "segmenter")), *tokenizers, evaluated]
 
 
 def _import_command(settings: UerSettings, weights: str, folder: str) -> list[str]:

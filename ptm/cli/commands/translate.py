@@ -44,6 +44,9 @@ def run(parsed: argparse.Namespace) -> int:
 
     out: Path | None = parsed.out
     translation = translate(_text(parsed.lines), recipe_path=str(out or _DEFAULT_PATH))
+    if not translation.recipes and not translation.commands:
+        notes = "; ".join(f"{written}: {reason}" for written, reason in translation.notes)
+        raise UserError(f"nothing was translated: {notes}.")
     if out is not None:
         _write(translation)
     if parsed.json:

@@ -13,6 +13,7 @@ from ptm.errors import UserError
 from ptm.translate.huggingface_recipe import TABLES
 from ptm.translate.options import Option
 from ptm.translate.translate import translate
+from ptm.translate.uer_finetuning import FINETUNE
 from ptm.translate.uer_trainings import PREPROCESS, PRETRAIN
 
 _VALUES = {"integer": "3", "number": "0.3", "flag": "", "switch": "", "text": "x.txt"}
@@ -64,6 +65,24 @@ _UER = {
     "--beta1": ("0.3", _MLM),
 }
 """Option to a value, and the options without which it has no meaning."""
+_MEAN = "--pooling mean"
+_FINETUNING = {
+    "--epochs_num": ("5", ""),
+    "--encoder": ("lstm", f"--config_path models/rnn_config.json --encoder gru {_MEAN}"),
+    "--bidirectional": ("", f"--config_path models/rnn_config.json --encoder gru {_MEAN}"),
+    "--kernel_size": ("5", f"{_CONVOLUTIONAL} {_MEAN}"),
+    "--block_size": ("3", f"{_CONVOLUTIONAL} {_MEAN}"),
+    "--mask": ("causal", _MEAN),
+    **{
+        f"--{name}": (value, "")
+        for name, value in (
+            *(("tgt_embedding", "word"), ("tgt_tokenizer", "char"), ("tgt_vocab_path", "w.txt")),
+            *(("tgt_merges_path", "m.txt"), ("tgt_do_lower_case", "false")),
+            *(("has_lmtarget_bias", ""), ("share_embedding", "")),
+        )
+    },
+}
+"""Option of run_classifier.py to a value, and the options without which it has no meaning."""
 _IMPLIED = ("--factorized_embedding_parameterization",)
 """An embedding of another width than the encoder is always projected."""
 _HUGGINGFACE = {
@@ -125,6 +144,18 @@ def test_options_of_uer_py(program: str, table: Mapping[str, Option]) -> None:
             f"python3 {program} --vocab_path v.txt {shared} {words}{other}"
             for words in (f"{option.name} {value}", "")
         ]
+        assert _outcome(lines[0]) != _outcome(lines[1]), lines[0]
+
+
+def test_options_of_run_classifier() -> None:
+    start = "python3 run_classifier.py --vocab_path v.txt --train_path a.tsv --dev_path b.tsv"
+    for option in FINETUNE.values():
+        if option.name in _IMPLIED:
+            continue
+        usual = _UER.get(option.name, (_usual(option), ""))
+        value, context = _FINETUNING.get(option.name, usual)
+        context = context.replace(_MLM, "")
+        lines = [f"{start} {context} {words}" for words in (f"{option.name} {value}", "")]
         assert _outcome(lines[0]) != _outcome(lines[1]), lines[0]
 
 

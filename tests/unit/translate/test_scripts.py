@@ -96,7 +96,7 @@ def test_a_training_uses_the_vocabulary_and_the_model_of_earlier_lines() -> None
         "convert_sbert_from_uer_to_huggingface",
         "convert_bert_text_classification_from_uer_to_huggingface",
         "convert_bert_token_classification_from_huggingface_to_uer",
-        "run_classifier",
+        "run_ner",
     ],
 )
 def test_scripts_without_counterpart_are_listed(script: str) -> None:
