@@ -138,6 +138,14 @@ def sentences_of(document: str) -> list[str]:
     return [sentence for sentence in marked.split("\n") if sentence.strip()]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _keep_process_group() -> Iterator[None]:
+    """Keep the process group of a worker: DeepSpeed cannot create a second one in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_console_left_over() -> Iterator[None]:
     """Remove log handlers of the command line, whose console is closed at the end of the test."""

@@ -25,12 +25,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the process group for other tests: DeepSpeed cannot create a second one in a process."""
-    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
-
-
 def metrics_of(folder: Path) -> list[dict[str, object]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]

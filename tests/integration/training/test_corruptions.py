@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support.corruptions import Case, Project, cases
@@ -12,11 +10,8 @@ DEFAULT, ALL = 40, 500
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Keep the process group: DeepSpeed cannot create a second one in a process.
-        patch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
-        yield Project(tmp_path_factory.mktemp("corruptions"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("corruptions"))
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,6 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(async_io, "installed_ops", {})
     monkeypatch.setattr(async_io, "is_ninja_available", lambda: True)
     monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda *_, **__: True)
-    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
     return monkeypatch
 
 

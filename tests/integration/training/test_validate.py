@@ -33,12 +33,6 @@ def imported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "import"
 
 
-@pytest.fixture(autouse=True)
-def _stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the process group for other tests: DeepSpeed cannot create a second one in a process."""
-    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
-
-
 def rejection(
     runs: Runs, capsys: pytest.CaptureFixture[str], command: list[str], *overrides: str
 ) -> str:

@@ -44,9 +44,6 @@ def run(runs: Runs, trained: Path) -> Path:
 def assert_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> AssertRejected:
-    # Keep the process group for other tests: DeepSpeed cannot create a second one in a process.
-    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
-
     def popen(*words: Any, **options: Any) -> None:
         raise AssertionError(f"started: {words}")
 

@@ -30,8 +30,6 @@ def command_error(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> ErrorOf:
     """The one-line error of a command for an invalid recipe; the command must write nothing."""
-    # Keep the process group for other tests: DeepSpeed cannot create a second one in a process.
-    monkeypatch.setattr("ptm.engines.ranks.destroy_process_group", lambda: None)
 
     def sentence(command: str, *overrides: str) -> str:
         name, *options = command.split()
