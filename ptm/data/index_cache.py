@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
 from ptm.files.kinds import INDEX
-from ptm.files.ownership import check_removable, mark_folder, remove_folder, temporary_name
+from ptm.files.ownership import check_removable, mark_folder, remove_folder
 from ptm.files.reading import MEGABYTE, FileContentError, open_regular, reason_of
 from ptm.files.records import read_json
-from ptm.files.writing import write_file
+from ptm.files.writing import temporary_name, write_file
 
 Arrays = Mapping[str, NDArray[Any]]
 

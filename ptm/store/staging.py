@@ -22,11 +22,9 @@ from ptm.files.ownership import (
     read_marker,
     remove_files,
     remove_folder,
-    temporary_name,
-    temporary_target,
 )
 from ptm.files.reading import MEGABYTE, read_text
-from ptm.files.writing import sync_folder
+from ptm.files.writing import sync_folder, temporary_name, temporary_target
 from ptm.store.format import MANIFEST, StoreInfo, TokenStore, is_in_use, read_manifest
 from ptm.store.workers import WorkerKilledError
 

@@ -24,8 +24,8 @@ from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
 from ptm.escaping import EscapingFormatter
 from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
-from ptm.files.ownership import mark_folder, read_marker, remove_files, temporary_name
-from ptm.files.writing import write_file
+from ptm.files.ownership import mark_folder, read_marker, remove_files
+from ptm.files.writing import temporary_name, write_file
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.saved_files import (
     EVENTS,

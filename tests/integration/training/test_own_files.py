@@ -17,6 +17,7 @@ from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, TrainingError, UserError
 from ptm.interop.sources.open import open_source
 from ptm.recipe import Recipe, load_recipe
+from ptm.runs.report import write_report
 from ptm.train.run import train
 from ptm.train.run_folder import RunFolder
 from tests.support.small_runs import Runs
@@ -125,6 +126,16 @@ def test_a_start_after_a_bus_error_explains_it(
     folder.release()
     assert "rank00000: Bus error. A memory-mapped file was cut short" in caplog.text
     assert not list((folder.path / "ranks").iterdir())
+
+
+def test_a_report_replaces_a_link_and_not_the_file_behind_it(store: Path, tmp_path: Path) -> None:
+    run = write_run(store, tmp_path, "reported")
+    report = {"step": 1, "split": "train", "loss": 2.0, "tokens": 9}
+    (run / "metrics.jsonl").write_text(json.dumps(report) + "\n")
+    (tmp_path / "thesis.html").write_text("precious")
+    (run / "report.html").symlink_to(tmp_path / "thesis.html")
+    assert "<svg" in write_report(run).read_text()
+    assert (tmp_path / "thesis.html").read_text() == "precious"
 
 
 # Checkpoints

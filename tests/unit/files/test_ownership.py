@@ -16,6 +16,7 @@ from ptm.files.kinds import (
     CHECKPOINT,
     INDEX,
     LAUNCH_FOLDER,
+    MARKER,
     OFFLOAD,
     RANK_FILES,
     STORE,
@@ -27,13 +28,13 @@ from ptm.files.ownership import (
     ForeignFileError,
     check_removable,
     mark_folder,
+    read_marker,
     remove_files,
     remove_folder,
-    temporary_name,
-    temporary_target,
 )
+from ptm.files.writing import temporary_name, temporary_target
 from ptm.interop.folders import new_folder
-from ptm.store.staging import clear_on_user_error, publish, resume_or_clear
+from ptm.store.staging import check_partial_folder, clear_on_user_error, publish, resume_or_clear
 from ptm.train.rank_file import clear_rank_files
 
 OWN: dict[str, tuple[FolderKind, tuple[str, ...]]] = {
@@ -302,3 +303,34 @@ def test_an_index_that_holds_something_of_a_user_stays(
     before = snapshot(base)
     remove_arrays(base, "f" * 32, "key")
     assert snapshot(base) == before
+
+
+def test_a_full_disk_leaves_no_marker_and_an_empty_one_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_own(tmp_path / "global_step4.0123abcd.partial", "checkpoint", marked=False)
+
+    def replace(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="No space left"):
+        mark_folder(folder, CHECKPOINT)
+    monkeypatch.undo()
+    assert MARKER not in {path.name for path in folder.iterdir()}
+
+    (folder / MARKER).touch()
+    (folder / f"{MARKER}.0123abcd.partial").touch()
+    assert read_marker(folder) is None
+    clear_leftovers(tmp_path)
+    assert not folder.exists()
+
+
+def test_an_unfinished_store_with_an_empty_marker_is_resumed(tmp_path: Path) -> None:
+    partial = tmp_path / "store.partial"
+    partial.mkdir()
+    (partial / "lock").touch()
+    (partial / MARKER).touch()
+    check_partial_folder(partial)
+    resume_or_clear(partial, {"tokenizer": "x"}, fresh=False)
+    assert read_marker(partial) is not None
