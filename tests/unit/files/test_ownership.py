@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptm.checkpoint.writing import Retention, clear_leftovers, remove_old_checkpoints
-from ptm.data.index_cache import cached_arrays, remove_arrays
+from ptm.data.index_cache import build_lock, cached_arrays, remove_arrays
 from ptm.errors import UserError
 from ptm.files.kinds import (
     CHECKPOINT,
@@ -24,6 +25,7 @@ from ptm.files.kinds import (
     WANDB_RUN,
     FolderKind,
 )
+from ptm.files.locks import open_lock
 from ptm.files.ownership import (
     ForeignFileError,
     check_removable,
@@ -334,3 +336,28 @@ def test_an_unfinished_store_with_an_empty_marker_is_resumed(tmp_path: Path) -> 
     check_partial_folder(partial)
     resume_or_clear(partial, {"tokenizer": "x"}, fresh=False)
     assert read_marker(partial) is not None
+
+
+def test_a_lock_is_opened_as_it_is_and_never_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis.txt")
+    os.mkfifo(tmp_path / "fifo")
+    with open_lock(tmp_path / "thesis.txt") as lock:
+        assert lock.read() == "precious"
+    with pytest.raises(UserError, match="link: the lock file is a symbolic link"):
+        open_lock(tmp_path / "link")
+    with pytest.raises(UserError, match="fifo: the lock file is not a regular file"):
+        open_lock(tmp_path / "fifo")
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_the_lock_of_an_index_is_not_a_link(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "index" / f"{'f' * 16}-key.lock").symlink_to(tmp_path / "thesis.txt")
+    with (
+        pytest.raises(UserError, match="is a symbolic link"),
+        build_lock(tmp_path, "f" * 32, "key"),
+    ):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
