@@ -31,14 +31,8 @@ from ptm.checkpoint.format import (
 from ptm.checkpoint.verification import digest_of
 from ptm.errors import UserError
 from ptm.files.kinds import CHECKPOINT, CHECKPOINT_LEFTOVERS
-from ptm.files.ownership import (
-    check_removable,
-    remove_files,
-    remove_folder,
-    temporary_name,
-    temporary_target,
-)
-from ptm.files.writing import sync_folder
+from ptm.files.ownership import check_removable, remove_files, remove_folder
+from ptm.files.writing import sync_folder, temporary_name, temporary_target
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
 from ptm.files.kinds import INDEX
-from ptm.files.ownership import check_removable, mark_folder, remove_folder, temporary_name
+from ptm.files.locks import open_lock
+from ptm.files.ownership import check_removable, mark_folder, remove_folder
 from ptm.files.reading import MEGABYTE, FileContentError, open_regular, reason_of
 from ptm.files.records import read_json
-from ptm.files.writing import write_file
+from ptm.files.writing import temporary_name, write_file
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -112,7 +113,7 @@ def build_lock(store: Path, fingerprint: str, key: str) -> Iterator[None]:
     """Hold a lock that processes on this store share, so that only one of them builds `key`."""
     path = _folder(store) / f"{fingerprint[:16]}-{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    with open_lock(path) as lock:
         # Without file locks, all processes build the same arrays, which is slow but correct.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)

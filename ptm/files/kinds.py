@@ -34,7 +34,7 @@ def _kind(name: str, files: str, folders: str = _NOTHING, links: str = _NOTHING)
 
 
 _INDEX_KEY = r"[0-9a-f]{16}-[^/]+"
-_INDEX_FILES = r"\w+\.npy|index\.json|\.ptm-folder"
+_INDEX_FILES = rf"\w+\.npy|index\.json|\.ptm-folder(\.{TOKEN}\.partial)?"
 
 INDEX = _kind("index", rf"({_INDEX_FILES})|arrays/({_INDEX_FILES})", "arrays")
 """The arrays of one row index. `arrays/` was used by earlier versions while they removed it."""
@@ -89,7 +89,8 @@ RANK_FILES = re.compile(
 """Files of `ranks/` in a run folder."""
 
 RUN_LEFTOVERS = re.compile(
-    rf"(metrics|events)\.partial|(metrics\.jsonl|events\.jsonl|wandb_run\.json)\.{TOKEN}\.partial"
+    r"(metrics|events)\.partial"
+    rf"|(metrics\.jsonl|events\.jsonl|wandb_run\.json|\.ptm-folder)\.{TOKEN}\.partial"
 )
 """Files of a run folder that a killed start leaves."""
 

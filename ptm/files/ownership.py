@@ -19,9 +19,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ptm.errors import UserError
-from ptm.files.kinds import MARKER, TOKEN, FolderKind
-from ptm.files.reading import FileContentError
-from ptm.files.records import read_json
+from ptm.files.kinds import MARKER, FolderKind
+from ptm.files.reading import FileContentError, read_bytes
+from ptm.files.records import parse_json
+from ptm.files.writing import temporary_name, temporary_target, write_file
 
 _MARKER_BYTES = 4096
 
@@ -43,29 +44,22 @@ class Marker(BaseModel):
 def mark_folder(folder: Path, kind: FolderKind, *, identity: str | None = None) -> Marker:
     """Write the marker of a folder of ptm. `identity`: hexadecimal digits (default: random)."""
     marker = Marker(kind=kind.name, id=identity or secrets.token_hex(16))
-    (folder / MARKER).write_text(marker.model_dump_json() + "\n", encoding="utf-8")
+    write_file(folder / MARKER, marker.model_dump_json() + "\n")
     return marker
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """Return the marker of `folder`; None without one. Raises ForeignFileError if it is damaged."""
+    """Return the marker of `folder`; None without one. Raises ForeignFileError if it is damaged.
+
+    An empty marker counts as none: earlier versions left it on a full disk.
+    """
     try:
-        return read_json(folder / MARKER, Marker, limit=_MARKER_BYTES)
+        content = read_bytes(folder / MARKER, limit=_MARKER_BYTES)
+        return parse_json(content, Marker) if content else None
     except FileNotFoundError:
         return None
     except (OSError, FileContentError) as error:
         raise ForeignFileError(f"{folder / MARKER}: the file was not written by ptm.") from error
-
-
-def temporary_name(path: Path, suffix: str = ".partial") -> Path:
-    """An unguessable path beside `path`: `NAME.<8 hexadecimal digits>.partial`."""
-    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{suffix}")
-
-
-def temporary_target(path: Path, suffix: str = ".partial") -> Path | None:
-    """The path for which `temporary_name` made `path`, or None for any other name."""
-    found = re.fullmatch(rf"(.+)\.{TOKEN}{re.escape(suffix)}", path.name)
-    return path.with_name(found[1]) if found else None
 
 
 def make_temporary_folder(target: Path, kind: FolderKind) -> Path:
@@ -151,7 +145,9 @@ def _is_known(entry: os.DirEntry[str], inside: str, kind: FolderKind) -> bool:
         return kind.folders.fullmatch(inside) is not None
     if not entry.is_file(follow_symlinks=False):
         return False
-    return inside == MARKER or kind.files.fullmatch(inside) is not None
+    if inside == MARKER or temporary_target(Path(inside)) == Path(MARKER):
+        return True
+    return kind.files.fullmatch(inside) is not None
 
 
 def _foreign(folder: Path, inside: str, *, is_link: bool) -> ForeignFileError:

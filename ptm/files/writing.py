@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ptm.files.ownership import temporary_name
+from ptm.files.kinds import TOKEN
+
+
+def temporary_name(path: Path, suffix: str = ".partial") -> Path:
+    """An unguessable path beside `path`: `NAME.<8 hexadecimal digits>.partial`."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{suffix}")
+
+
+def temporary_target(path: Path, suffix: str = ".partial") -> Path | None:
+    """The path for which `temporary_name` made `path`, or None for any other name."""
+    found = re.fullmatch(rf"(.+)\.{TOKEN}{re.escape(suffix)}", path.name)
+    return path.with_name(found[1]) if found else None
 
 
 def write_file(path: Path, text: str, *, sync: bool = False) -> None:

@@ -13,13 +13,9 @@ from safetensors import SafetensorError
 
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER, NEW_FOLDER
-from ptm.files.ownership import (
-    make_temporary_folder,
-    read_marker,
-    remove_folder,
-    temporary_target,
-)
+from ptm.files.ownership import make_temporary_folder, read_marker, remove_folder
 from ptm.files.user_files import read_json
+from ptm.files.writing import temporary_target
 
 logger = logging.getLogger(__name__)
 

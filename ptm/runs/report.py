@@ -10,6 +10,7 @@ from typing import Any
 
 from ptm.errors import UserError
 from ptm.escaping import escaped_block
+from ptm.files.writing import write_file
 from ptm.recipe.saved_files import read_environment, read_metrics, read_recipe_data
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
@@ -45,7 +46,7 @@ def write_report(run: Path) -> Path:
         f"<h2>Recipe</h2><pre>{recipe}</pre></html>\n"
     )
     path = run / "report.html"
-    path.write_text(escaped_block(page), encoding="utf-8")
+    write_file(path, escaped_block(page))
     return path
 
 

@@ -178,10 +178,12 @@ def read_manifest(folder: Path) -> StoreInfo:
 
 
 def _damaged(folder: Path, reason: str) -> UserError:
-    return UserError(
-        f"{folder / MANIFEST}: the file is damaged ({reason}). Remove {folder} and run `ptm "
-        "preprocess RECIPE` again."
-    )
+    advice = f"Remove {folder} and run `ptm preprocess RECIPE` again."
+    if not (folder / MARKER).exists():
+        # The folder may be the user's.
+        advice = f"If {folder} is a store of ptm, remove it and run `ptm preprocess RECIPE` again; "
+        advice += "otherwise set another path."
+    return UserError(f"{folder / MANIFEST}: the file is damaged ({reason}). {advice}")
 
 
 class TokenStore:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ptm.errors import UserError
+from ptm.files.locks import open_lock
 from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
 from ptm.store.format import MANIFEST, StoreInfo, write_manifest
 from ptm.store.shards import ShardInfo
@@ -123,7 +124,7 @@ def preprocess(
     check_store_folder(store)
     check_partial_folder(partial)
     make_folder(partial)
-    with (partial / "lock").open("w") as lock:
+    with open_lock(partial / "lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER, STORE, UNFINISHED_STORE
 from ptm.files.ownership import (
@@ -22,11 +24,10 @@ from ptm.files.ownership import (
     read_marker,
     remove_files,
     remove_folder,
-    temporary_name,
-    temporary_target,
 )
-from ptm.files.reading import MEGABYTE, read_text
-from ptm.files.writing import sync_folder
+from ptm.files.reading import MEGABYTE, FileContentError, read_text
+from ptm.files.records import read_json
+from ptm.files.writing import sync_folder, temporary_name, temporary_target
 from ptm.store.format import MANIFEST, StoreInfo, TokenStore, is_in_use, read_manifest
 from ptm.store.workers import WorkerKilledError
 
@@ -94,12 +95,31 @@ def check_store_folder(store: Path) -> None:
         )
     check_removable(store, STORE)
     if read_marker(store) is None:
-        # A folder of an earlier version: its manifest shows that it is a store.
-        read_manifest(store)
+        _check_unmarked_store(store)
     if is_in_use(store):
         raise UserError(
             f'data.store: "{store}" is in use by a training or another command. Wait until it has '
             "ended, or set another path."
+        )
+
+
+def _check_unmarked_store(store: Path) -> None:
+    """Raise UserError unless a folder without a marker holds what its manifest names.
+
+    Stores of earlier versions have no marker.
+    """
+    foreign = f'data.store: "{store}" is not a store of ptm: '
+    try:
+        info = read_manifest(store)
+    except UserError as error:
+        raise UserError(
+            f"{foreign}its {MANIFEST} is not a manifest of this version. Set another path."
+        ) from error
+    found = {path.name: path.stat().st_size for path in store.glob("shard-*.bin")}
+    if found != {shard.file: shard.bytes for shard in info.shards}:
+        raise UserError(
+            f"{foreign}its shards are not those that {MANIFEST} names, or have other sizes. Set "
+            "another path."
         )
 
 
@@ -113,11 +133,12 @@ def check_partial_folder(partial: Path) -> None:
             "Set another path."
         )
     check_removable(partial, UNFINISHED_STORE)
-    names = {path.name for path in partial.iterdir()} - {"lock"}
-    # A folder of an earlier version has no marker: its settings show that it is ours.
-    settings = _description_in(partial / WORK_FILE)
-    is_own = MARKER in names or (isinstance(settings, dict) and "tokenizer" in settings)
-    if names and not is_own:
+    names = {path.name for path in partial.iterdir()}
+    if "lock" in names and (partial / "lock").stat().st_size == 0:
+        # A start that was killed at once leaves nothing but its lock, which is always empty.
+        names.remove("lock")
+    # An empty marker is one that an earlier version left on a full disk.
+    if names and MARKER not in names and not _has_own_settings(partial):
         raise UserError(
             f'data.store: "{partial}" is not empty and is not an unfinished store. Set another '
             "path."
@@ -169,6 +190,36 @@ def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) 
     remove_files(partial, _FINISHED_FILES)
     mark_folder(partial, UNFINISHED_STORE)
     note.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+
+
+class _CorpusFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str
+    bytes: int
+    modified_ns: int
+
+
+class _Settings(BaseModel):
+    """What an unfinished store of an earlier version, which has no marker, says in work.json."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokenizer: str
+    target_tokenizer: str | None = None
+    layout: str
+    segmenter: dict[str, Any] | None = None
+    sentence_splitting: bool = False
+    labels: list[str] | None = None
+    corpus: list[_CorpusFile]
+
+
+def _has_own_settings(partial: Path) -> bool:
+    try:
+        read_json(partial / WORK_FILE, _Settings, limit=_NOTE_BYTES)
+    except (OSError, FileContentError):
+        return False
+    return True
 
 
 def _description_in(note: Path) -> object:

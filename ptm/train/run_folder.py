@@ -24,8 +24,9 @@ from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
 from ptm.escaping import EscapingFormatter
 from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
-from ptm.files.ownership import mark_folder, read_marker, remove_files, temporary_name
-from ptm.files.writing import write_file
+from ptm.files.locks import open_lock
+from ptm.files.ownership import mark_folder, read_marker, remove_files
+from ptm.files.writing import temporary_name, write_file
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.saved_files import (
     EVENTS,
@@ -37,6 +38,7 @@ from ptm.recipe.saved_files import (
 from ptm.text.tokenizers.files import copy_files
 from ptm.train.line_file import LineFileHandler
 from ptm.train.rank_file import clear_rank_files, previous_crash
+from ptm.train.run_ownership import LOCK, check_own
 
 logger = logging.getLogger(__name__)
 
@@ -53,20 +55,6 @@ _MAY_DIFFER = (
     "train.anomalies.",
     "data.workers",
 )
-
-_WRITTEN = (
-    "recipe.yaml",
-    "ds_config.json",
-    "environment.json",
-    TOKENIZER,
-    TARGET_TOKENIZER,
-    "metrics.jsonl",
-    EVENTS,
-    "train.log",
-    "checkpoints",
-    "ranks",
-)
-"""Files and folders that a training writes into its run folder."""
 
 _PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
@@ -107,7 +95,7 @@ class RunFolder:
         """
         # One command at a time: between the rename and the new folder, no other may begin.
         with _folder_lock(self.path.parent):
-            self._check_own()
+            check_own(self.path)
             if fresh and self.path.exists():
                 self._set_aside()
             self._lock_exclusively()
@@ -156,8 +144,8 @@ class RunFolder:
 
         For the launcher: the ranks take the folder themselves.
         """
-        self._check_own()
-        if not self._lock_file.exists():
+        check_own(self.path)
+        if not os.path.lexists(self._lock_file):
             self._check_permissions()
             return
         self._lock_exclusively()
@@ -175,35 +163,18 @@ class RunFolder:
 
     @property
     def _lock_file(self) -> Path:
-        return self.path / "lock"
-
-    def _check_own(self) -> None:
-        """Raise UserError if the folder was not made by ptm and holds a name that ptm writes.
-
-        Other files, such as a log that was redirected into it, do no harm. Runs of earlier versions
-        have no marker, but a lock file.
-        """
-        if not self.path.is_dir() or self._lock_file.is_file() or read_marker(self.path):
-            return
-        # A run of an earlier version that was copied without its lock file.
-        if (self.path / "recipe.yaml").is_file() and self.checkpoints.is_dir():
-            return
-        foreign = next((name for name in _WRITTEN if os.path.lexists(self.path / name)), None)
-        if foreign is not None:
-            raise UserError(
-                f'{self.path}: the folder is not a run of ptm, but contains "{foreign}", which a '
-                "run would overwrite. Set another name or runs_dir."
-            )
+        return self.path / LOCK
 
     def _write_holder(self) -> None:
-        self._lock.truncate(0)
+        self._lock.seek(0)
+        self._lock.truncate()
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._lock.flush()
 
     def _lock_exclusively(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = self._lock_file.open("a+", encoding="utf-8")
+            self._lock = open_lock(self._lock_file)
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot create the run folder: {error.strerror}."
@@ -211,7 +182,6 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
             self._release()
             raise UserError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ptm.files.ownership import temporary_target
+from ptm.files.writing import temporary_target
 from ptm.train.trainer import OnStepBegin
 
 

@@ -22,7 +22,8 @@ from ptm.checkpoint.verification import DamagedCheckpointError, digest_of
 from ptm.engines.ranks import Ranks, all_gather_objects, run_on_all_ranks
 from ptm.errors import UserError
 from ptm.files.kinds import CHECKPOINT
-from ptm.files.ownership import mark_folder, temporary_name
+from ptm.files.ownership import mark_folder
+from ptm.files.writing import temporary_name
 
 logger = logging.getLogger(__name__)
 

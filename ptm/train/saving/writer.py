@@ -41,8 +41,8 @@ from ptm.checkpoint.writing import (
 from ptm.engines.fragments import EngineState
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0, run_on_all_ranks
 from ptm.files.kinds import CHECKPOINT
-from ptm.files.ownership import mark_folder, temporary_name
-from ptm.files.writing import sync_folder, write_file
+from ptm.files.ownership import mark_folder
+from ptm.files.writing import sync_folder, temporary_name, write_file
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,13 @@ import ptm.train.stopping
 from ptm.checkpoint.format import Checkpoint, newest_checkpoint
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, TrainingError, UserError
+from ptm.files.kinds import MARKER
 from ptm.interop.sources.open import open_source
 from ptm.recipe import Recipe, load_recipe
+from ptm.runs.report import write_report
 from ptm.train.run import train
 from ptm.train.run_folder import RunFolder
+from ptm.train.run_ownership import check_own
 from tests.support.small_runs import Runs
 from tests.support.written_runs import write_run
 
@@ -85,6 +88,63 @@ def test_a_folder_of_the_users_that_a_run_would_overwrite_is_rejected(
     assert (project / "console.log").read_text() == "redirected"
 
 
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "tokenizer/vocab.txt", "ranks/rank00007.json", "stop", "lock"]
+)
+@pytest.mark.parametrize("lock", ["", "process 12 on host", "my own lock"])
+def test_a_lock_alone_does_not_make_a_folder_a_run(
+    recipe_of: Callable[..., Recipe], runs: Runs, name: str, lock: str
+) -> None:
+    project = runs.folder / "project"
+    (project / name).parent.mkdir(parents=True)
+    (project / "lock").write_text(lock)
+    (project / "recipe.yaml").write_text("flour: 500 g\n")
+    if name != "lock":
+        (project / name).write_text("precious")
+    folder = RunFolder(recipe_of("project"))
+    for check in (folder.check_writable, folder.acquire):
+        with pytest.raises(UserError, match="the folder is not a run of ptm, but contains"):
+            check(fresh=False)
+    (project / "recipe.yaml").unlink()
+    if name == "lock" and lock != "my own lock":
+        folder.acquire(fresh=False)
+        folder.release()
+        return
+    with pytest.raises(UserError, match="the folder is not a run of ptm, but contains"):
+        folder.acquire(fresh=False)
+    assert name == "lock" or (project / name).read_text() == "precious"
+    assert (project / "lock").read_text() == lock
+
+
+def test_a_run_of_an_earlier_version_without_a_marker_is_continued(store: Path, runs: Runs) -> None:
+    run = write_run(store, runs.folder, "earlier")
+    (run / MARKER).unlink(missing_ok=True)
+    (run / "lock").write_text("process 12 on host")
+    check_own(run)
+    (run / "checkpoints").rename(run / "elsewhere")
+    check_own(run)
+    (run / "lock").write_text("")
+    with pytest.raises(UserError, match=r'contains "recipe\.yaml"'):
+        check_own(run)
+
+
+@pytest.mark.parametrize("target", ["thesis.txt", "absent"])
+def test_a_link_in_the_place_of_the_lock_is_not_followed(
+    recipe_of: Callable[..., Recipe], runs: Runs, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    folder = RunFolder(recipe_of("locked"))
+    folder.acquire(fresh=False)
+    folder.release()
+    (folder.path / "lock").unlink()
+    (folder.path / "lock").symlink_to(tmp_path / target)
+    for take in (folder.check_writable, folder.acquire):
+        with pytest.raises(UserError, match="lock: the lock file is a symbolic link"):
+            take(fresh=False)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
+
+
 @pytest.mark.parametrize("action", ["renamed", "removed"])
 def test_a_run_folder_that_is_moved_during_the_training_ends_it(
     runs: Runs, action: str, monkeypatch: pytest.MonkeyPatch
@@ -125,6 +185,16 @@ def test_a_start_after_a_bus_error_explains_it(
     folder.release()
     assert "rank00000: Bus error. A memory-mapped file was cut short" in caplog.text
     assert not list((folder.path / "ranks").iterdir())
+
+
+def test_a_report_replaces_a_link_and_not_the_file_behind_it(store: Path, tmp_path: Path) -> None:
+    run = write_run(store, tmp_path, "reported")
+    report = {"step": 1, "split": "train", "loss": 2.0, "tokens": 9}
+    (run / "metrics.jsonl").write_text(json.dumps(report) + "\n")
+    (tmp_path / "thesis.html").write_text("precious")
+    (run / "report.html").symlink_to(tmp_path / "thesis.html")
+    assert "<svg" in write_report(run).read_text()
+    assert (tmp_path / "thesis.html").read_text() == "precious"
 
 
 # Checkpoints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptm.checkpoint.writing import Retention, clear_leftovers, remove_old_checkpoints
-from ptm.data.index_cache import cached_arrays, remove_arrays
+from ptm.data.index_cache import build_lock, cached_arrays, remove_arrays
 from ptm.errors import UserError
 from ptm.files.kinds import (
     CHECKPOINT,
     INDEX,
     LAUNCH_FOLDER,
+    MARKER,
     OFFLOAD,
     RANK_FILES,
     STORE,
@@ -23,17 +25,18 @@ from ptm.files.kinds import (
     WANDB_RUN,
     FolderKind,
 )
+from ptm.files.locks import open_lock
 from ptm.files.ownership import (
     ForeignFileError,
     check_removable,
     mark_folder,
+    read_marker,
     remove_files,
     remove_folder,
-    temporary_name,
-    temporary_target,
 )
+from ptm.files.writing import temporary_name, temporary_target
 from ptm.interop.folders import new_folder
-from ptm.store.staging import clear_on_user_error, publish, resume_or_clear
+from ptm.store.staging import check_partial_folder, clear_on_user_error, publish, resume_or_clear
 from ptm.train.rank_file import clear_rank_files
 
 OWN: dict[str, tuple[FolderKind, tuple[str, ...]]] = {
@@ -302,3 +305,59 @@ def test_an_index_that_holds_something_of_a_user_stays(
     before = snapshot(base)
     remove_arrays(base, "f" * 32, "key")
     assert snapshot(base) == before
+
+
+def test_a_full_disk_leaves_no_marker_and_an_empty_one_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_own(tmp_path / "global_step4.0123abcd.partial", "checkpoint", marked=False)
+
+    def replace(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="No space left"):
+        mark_folder(folder, CHECKPOINT)
+    monkeypatch.undo()
+    assert MARKER not in {path.name for path in folder.iterdir()}
+
+    (folder / MARKER).touch()
+    (folder / f"{MARKER}.0123abcd.partial").touch()
+    assert read_marker(folder) is None
+    clear_leftovers(tmp_path)
+    assert not folder.exists()
+
+
+def test_an_unfinished_store_with_an_empty_marker_is_resumed(tmp_path: Path) -> None:
+    partial = tmp_path / "store.partial"
+    partial.mkdir()
+    (partial / "lock").touch()
+    (partial / MARKER).touch()
+    check_partial_folder(partial)
+    resume_or_clear(partial, {"tokenizer": "x"}, fresh=False)
+    assert read_marker(partial) is not None
+
+
+def test_a_lock_is_opened_as_it_is_and_never_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis.txt")
+    os.mkfifo(tmp_path / "fifo")
+    with open_lock(tmp_path / "thesis.txt") as lock:
+        assert lock.read() == "precious"
+    with pytest.raises(UserError, match="link: the lock file is a symbolic link"):
+        open_lock(tmp_path / "link")
+    with pytest.raises(UserError, match="fifo: the lock file is not a regular file"):
+        open_lock(tmp_path / "fifo")
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_the_lock_of_an_index_is_not_a_link(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "index" / f"{'f' * 16}-key.lock").symlink_to(tmp_path / "thesis.txt")
+    with (
+        pytest.raises(UserError, match="is a symbolic link"),
+        build_lock(tmp_path, "f" * 32, "key"),
+    ):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

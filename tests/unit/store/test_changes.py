@@ -232,8 +232,10 @@ def test_a_project_with_a_file_called_store_json_is_not_replaced(
     with pytest.raises(UserError, match=r'because "thesis\.txt" in it was not written by ptm'):
         make(store=project)
     (project / "thesis.txt").unlink()
-    with pytest.raises(UserError, match=r"store\.json: the file is damaged"):
+    with pytest.raises(UserError, match=r"not a store of ptm: .* Set another path\.$"):
         make(store=project)
+    with pytest.raises(UserError, match=r"damaged .* otherwise set another path\.$"):
+        make(store=project, fresh=False)
     assert (project / MANIFEST).read_text() == '{"products": []}'
 
 
@@ -243,6 +245,63 @@ def test_a_store_of_an_earlier_version_without_a_marker_is_replaced(
     (store.folder / MARKER).unlink()
     make("c c c c\n")
     assert len(tokens_of(TokenStore.open(store.folder))) == 4
+
+
+def test_a_store_without_a_marker_that_has_other_shards_is_not_replaced(
+    make: Make, store: TokenStore
+) -> None:
+    (store.folder / MARKER).unlink()
+    shard = store.folder / store.info.shards[0].file
+    with shard.open("ab") as file:
+        file.write(b"precious")
+    with pytest.raises(UserError, match=r"not a store of ptm: its shards are not those"):
+        make("c c c c\n")
+    shard.rename(shard.with_name("shard-00007-000007.bin"))
+    with pytest.raises(UserError, match=r"not a store of ptm: its shards are not those"):
+        make("c c c c\n")
+    assert shard.with_name("shard-00007-000007.bin").read_bytes().endswith(b"precious")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"lock": "my own lock"},
+        {"work.json": '{"tokenizer": 1}', "store.json": "{}"},
+        {"work.json": '{"tokenizer": "t", "layout": "l", "corpus": [], "mine": 1}'},
+        {"shard-00000-000000.bin": "precious"},
+    ],
+)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_of_the_users_in_the_place_of_the_unfinished_store_is_rejected(
+    make: Make, tmp_path: Path, files: dict[str, str], fresh: bool
+) -> None:
+    partial = tmp_path / "store.partial"
+    partial.mkdir()
+    for name, content in files.items():
+        (partial / name).write_text(content)
+    with pytest.raises(UserError, match="is not empty and is not an unfinished store"):
+        make(fresh=fresh)
+    assert {path.name: path.read_text() for path in partial.iterdir()} == files
+
+
+@pytest.mark.parametrize("marker", ["absent", "empty"])
+def test_an_unfinished_store_without_a_whole_marker_is_finished(
+    make: Make, tmp_path: Path, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ptm.store.preprocess.write_manifest", full)
+    with pytest.raises(UserError, match="Finished shards are kept"):
+        make()
+    monkeypatch.undo()
+    partial = tmp_path / "store.partial"
+    (partial / MARKER).unlink()
+    if marker == "empty":
+        (partial / MARKER).touch()
+        (partial / "work.json").unlink()
+    make()
+    assert tokens_of(TokenStore.open(tmp_path / "store"))
 
 
 def test_a_link_is_read_but_not_replaced(make: Make, store: TokenStore, tmp_path: Path) -> None:
