@@ -34,7 +34,7 @@ import yaml
 from ptm.checkpoint.verification import digest_of
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER
-from tests.support.small_runs import QUICKSTART, build_bundled_store, small_overrides
+from tests.support.small_runs import PROJECT, QUICKSTART, build_bundled_store, small_overrides
 from tests.support.written_runs import write_run
 
 SECONDS = 20.0
@@ -148,7 +148,7 @@ class Ended:
 
 
 def run_apart(arguments: Sequence[str], folder: Path) -> Ended:
-    """Run `ptm` in a fork of this process, which has loaded torch, with `folder` as its folder."""
+    """Run `ptm` in a fork of this process, which has loaded torch, or a training in a new one."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryFile() as output:
         child = os.fork()
@@ -171,6 +171,10 @@ def _run_and_exit(arguments: Sequence[str], folder: Path, output: int) -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8")
         logging.getLogger("ptm").handlers.clear()
         os.chdir(folder)
+        if arguments[0] == "train":
+            # A fork cannot use the process group that an earlier test may have made.
+            os.environ["PYTHONPATH"] = str(PROJECT)
+            os.execv(sys.executable, [sys.executable, "-m", "ptm", *arguments])
         code = main(arguments)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 70
