@@ -16,7 +16,7 @@ class SequenceWindows:
 
     Within a window, the longest sequence has less than twice the tokens of the shortest, so less
     than half of a window is padding. For an LSTM on a CPU, whose fused kernel needs sequences of
-    one length, this takes a fifth of the time of a packed sequence (benchmarks/README.md).
+    one length, this is faster than a packed sequence (benchmarks/README.md).
     """
 
     windows: tuple[Tensor, ...]
