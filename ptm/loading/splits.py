@@ -32,7 +32,7 @@ def open_splits(
 
 
 def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> PackedDataset:
-    """Open the rows to train on. Raises UserError if the store has none for this recipe."""
+    """Open the rows to train on. Raises UserError if there is no example for this recipe."""
     rows = open_rows(recipe, tokenizer, split=TRAIN)
     if not len(rows):
         left_out = f" (left out of the examples: {rows.left_out})" if rows.left_out else ""

@@ -20,7 +20,7 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 @dataclass(frozen=True)
 class Option:
-    """An option of another tool, and its counterpart here or why it has none."""
+    """An option of another tool, and its counterpart here, or the reason why it lacks one."""
 
     name: str
     """With two dashes, as in the tool's newest version."""

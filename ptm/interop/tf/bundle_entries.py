@@ -26,7 +26,7 @@ DTYPES: Mapping[int, str] = {
     14: "bfloat16",
     19: "<f2",
 }
-"""TensorFlow's number of a data type to numpy's; bfloat16 has none there."""
+"""TensorFlow's number of a data type to numpy's type. numpy lacks bfloat16."""
 
 
 @dataclass(frozen=True)

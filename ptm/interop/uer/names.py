@@ -113,7 +113,7 @@ def to_uer(
 ) -> dict[str, Tensor]:
     """Convert canonical tensors to a UER-py state dict, with the copy of a tied output matrix.
 
-    If UER-py's output layer always has a bias and the model has none, zeros are written. The head
+    If UER-py's output layer always has a bias and the model lacks it, zeros are written. The head
     of a classifier is written under the names of pretraining and under those of fine-tuning.
     """
     rest, target = dict(tensors), target_in_config(config)

@@ -23,7 +23,7 @@ _KINDS: tuple[tuple[type[Objective], Target], ...] = (
 
 
 def target_of(objective: Objective) -> Target | None:
-    """Return the target of an objective; None if UER-py has none of this kind."""
+    """Return the target of an objective; None if UER-py lacks the objective."""
     if isinstance(getattr(objective, "head", None), MlmHead):
         return MASKED
     return next((target for kind, target in _KINDS if isinstance(objective, kind)), None)

@@ -114,7 +114,7 @@ class PipelineFile:
 
     @cached_property
     def decoder(self) -> Any:
-        """The library's decoder, from tokens to text; None if the file has none."""
+        """The library's decoder, from tokens to text; None if the file lacks a decoder."""
         return self._shared.decoder
 
     @cached_property

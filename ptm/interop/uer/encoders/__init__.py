@@ -32,7 +32,7 @@ FORMATS: Mapping[str, EncoderFormat] = {
 
 
 def format_for(encoder: Encoder) -> EncoderFormat | None:
-    """Return the format of an encoder of a recipe; None if UER-py has none of this kind."""
+    """Return the format of an encoder of a recipe; None if UER-py lacks the encoder."""
     return next((one for one in FORMATS.values() if one.type == encoder.type), None)
 
 

@@ -59,7 +59,7 @@ class EncoderFormat(ABC):
 
 
 def check_supported(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raise UserError naming the first key of `only` that has none of the values given there."""
+    """Raise UserError naming the first key of `only` whose value is not listed there."""
     for key, supported in only.items():
         if key in config and config[key] not in supported:
             raise UserError(
