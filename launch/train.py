@@ -11,7 +11,7 @@ from pathlib import Path
 # The ptm of this checkout, also if none is installed: the launcher starts ranks in another folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ptm.cli import main
+from ptm.cli.program import run_program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    run_program(["train", *sys.argv[1:]])
