@@ -41,7 +41,8 @@ INDEX = _kind("index", rf"({_INDEX_FILES})|arrays/({_INDEX_FILES})", "arrays")
 
 STORE = _kind(
     "store",
-    r"store\.json|shard-\d{5,}-\d{6,}\.bin"
+    # All but the .bin files of shards are left by a kill at the end of `ptm preprocess`.
+    r"store\.json|shard-\d{5,}-\d{6,}\.(bin|json|tmp)|work\.json|lock"
     rf"|index/({_INDEX_KEY}\.(number|lock)|tmp\w{{8}}|{_INDEX_KEY}\.number\.{TOKEN}\.partial)"
     rf"|index/({_INDEX_KEY}|(making|leaving)[-.]\w+)/({_INDEX_FILES}|arrays/({_INDEX_FILES}))",
     rf"index|index/({_INDEX_KEY}|(making|leaving)[-.]\w+)(/arrays)?",

@@ -132,6 +132,7 @@ def check_partial_folder(partial: Path) -> None:
             f'data.store: "{partial}", where the store is written first, is not a folder of ptm. '
             "Set another path."
         )
+    _unmark_killed(partial)
     check_removable(partial, UNFINISHED_STORE)
     names = {path.name for path in partial.iterdir()}
     if "lock" in names and (partial / "lock").stat().st_size == 0:
@@ -143,6 +144,16 @@ def check_partial_folder(partial: Path) -> None:
             f'data.store: "{partial}" is not empty and is not an unfinished store. Set another '
             "path."
         )
+
+
+def _unmark_killed(partial: Path) -> None:
+    """Mark `partial` as unfinished again if `publish` was killed before it renamed it.
+
+    A finished store, which the user may have named so, has no lock.
+    """
+    marker = read_marker(partial)
+    if marker is not None and marker.kind == STORE.name and (partial / "lock").is_file():
+        mark_folder(partial, UNFINISHED_STORE)
 
 
 def make_folder(folder: Path) -> None:
@@ -233,20 +244,22 @@ def publish(partial: Path, store: Path, info: StoreInfo) -> None:
     """Rename the finished folder `partial` to `store`, replacing an existing store.
 
     The old store is renamed first and removed last. If another process has opened it meanwhile, it
-    stays under the other name. Raises ForeignFileError if `partial` holds a file of the user.
+    stays under the other name. Files that only an unfinished store has are removed last too, so
+    that a kill at any moment loses no finished shard. Raises ForeignFileError if `partial` holds a
+    file of the user.
     """
     check_removable(partial, UNFINISHED_STORE)
     if os.path.lexists(store) and any(store.iterdir()):
         check_removable(store, STORE)
-    belongs = {MANIFEST, MARKER, *(shard.file for shard in info.shards)}
-    surplus = {path.name for path in partial.iterdir()} - belongs
-    remove_files(partial, re.compile("|".join(map(re.escape, surplus))))
     digest = hashlib.blake2b((partial / MANIFEST).read_bytes(), digest_size=16)
     mark_folder(partial, STORE, identity=digest.hexdigest())
     if store.exists():
         store.rename(temporary_name(store, _REPLACED))
     partial.rename(store)
     sync_folder(store.parent)
+    belongs = {MANIFEST, MARKER, *(shard.file for shard in info.shards)}
+    surplus = {path.name for path in store.iterdir()} - belongs
+    remove_files(store, re.compile("|".join(map(re.escape, surplus))))
     _remove_replaced(store)
 
 

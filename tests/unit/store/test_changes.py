@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ptm.errors import UserError
-from ptm.files.kinds import MARKER
+from ptm.files.kinds import MARKER, STORE, FolderKind
+from ptm.files.ownership import mark_folder
 from ptm.store.format import MANIFEST, TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
@@ -28,7 +29,8 @@ def make(tmp_path: Path, tiny_vocab: Path) -> Make:
 
     def run(text: str = "a b c\n", *, fresh: bool = True, store: Path | None = None) -> None:
         corpus = tmp_path / "corpus.txt"
-        corpus.write_text(text)
+        if not corpus.exists() or corpus.read_text() != text:
+            corpus.write_text(text)
         work = Preprocessing(
             corpus=find_corpus([str(corpus)]),
             layout="documents",
@@ -305,6 +307,60 @@ def test_an_unfinished_store_without_a_whole_marker_is_finished(
         (partial / "work.json").unlink()
     make()
     assert tokens_of(TokenStore.open(tmp_path / "store"))
+
+
+def test_a_preprocessing_killed_before_its_store_has_its_name_is_finished(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mark_and_die(folder: Path, kind: FolderKind, *, identity: str | None = None) -> None:
+        mark_folder(folder, kind, identity=identity)
+        if kind is STORE:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ptm.store.staging.mark_folder", mark_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            make("a b c\nd\n", fresh=False)
+    partial = tmp_path / "store.partial"
+    (shard,) = partial.glob("shard-*.bin")
+    written = shard.stat().st_mtime_ns
+    make("a b c\nd\n", fresh=False)
+    assert not partial.exists()
+    assert (tmp_path / "store" / shard.name).stat().st_mtime_ns == written
+    assert _names(tmp_path / "store") == {MANIFEST, MARKER, shard.name}
+    TokenStore.open(tmp_path / "store").verify()
+
+
+def test_a_preprocessing_killed_after_its_store_has_its_name_leaves_a_whole_store(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ptm.store.staging.sync_folder", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            make("a b c\nd\n", fresh=False)
+    store = tmp_path / "store"
+    TokenStore.open(store).verify()
+    make("a b c\nd\n", fresh=False)
+    make("e\n", fresh=True)
+    assert _names(store) == {MANIFEST, MARKER, "shard-00000-000000.bin"}
+
+
+def test_a_store_that_is_named_as_an_unfinished_one_is_not_taken(
+    make: Make, tmp_path: Path
+) -> None:
+    make(store=tmp_path / "store.partial")
+    before = _names(tmp_path / "store.partial")
+    with pytest.raises(UserError, match="marked as store, not as unfinished store"):
+        make(fresh=True)
+    assert _names(tmp_path / "store.partial") == before
+
+
+def _killed(*words: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_a_link_is_read_but_not_replaced(make: Make, store: TokenStore, tmp_path: Path) -> None:
