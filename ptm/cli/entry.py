@@ -54,9 +54,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    # torch reads this when it is imported. Threads that spin while they wait slow a training down
-    # to a quarter of its speed as soon as another program uses a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _configure_torch()
     with console():
         return _run(arguments)
 
@@ -92,6 +90,17 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         report_error_once(f"ptm: {where}cannot be written: {error.strerror}.", on_all=False)
         return EXIT_USER
+
+
+def _configure_torch() -> None:
+    """Set variables that torch reads when it is imported, unless the user has set them."""
+    # Threads that spin while they wait slow a training down to a quarter of its speed as soon as
+    # another program uses a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        # Padded tensors change their size from step to step. Blocks of GPU memory that can grow
+        # are reused for all of them, where fixed ones leave gaps.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def _limit_threads() -> None:

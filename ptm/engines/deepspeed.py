@@ -65,11 +65,19 @@ def check_config(config: dict[str, Any], name: str) -> None:
 
 def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
     """Return DeepSpeed's engine around `model`."""
+    if not torch.cuda.is_available():
+        config = _without_streams(config)
     # With bf16, DeepSpeed prints memory statistics whatever its log level is.
     with redirect_stdout(StringIO()):
         return deepspeed.initialize(
             model=model, optimizer=optimizer, config=config, dist_init_required=False
         )[0]
+
+
+def _without_streams(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` for CPUs, which have no streams on which communication could overlap."""
+    zero = config.get("zero_optimization", {})
+    return {**config, "zero_optimization": {**zero, "overlap_comm": False}} if zero else config
 
 
 def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:

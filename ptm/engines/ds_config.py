@@ -192,6 +192,8 @@ def _owned_by_recipe(engine: EngineBlock, train: TrainBlock, batch: BatchPlan) -
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
         "wall_clock_breakdown": False,
+        # DeepSpeed's timer waits for the GPU twice per micro-batch; `ptm` measures the rate itself.
+        "timers": {"throughput": {"enabled": False}},
     }
     if precision == "fp16":
         owned["fp16"] = {

@@ -43,19 +43,26 @@ def evaluate_batches(
 
     `model`, in evaluation mode, maps a dict of tensors to a dict of outputs.
     """
-    sums = {metric.name: 0.0 for metric in objective.metrics}
+    # The sums stay on the device until the end, so that it never waits for the next batch.
+    sums = {
+        metric.name: torch.zeros((), dtype=torch.float64, device=device)
+        for metric in objective.metrics
+    }
     collector = PredictionCollector(objective)
     with torch.no_grad():
         for batch in batches:
             for micro_batch in batch.micro_batches:
-                moved = {name: tensor.to(device) for name, tensor in micro_batch.items()}
+                moved = {
+                    name: tensor.to(device, non_blocking=True)
+                    for name, tensor in micro_batch.items()
+                }
                 if teachers is not None:
                     moved |= teachers.targets(moved)
                 outputs = model(moved)
                 for name, value in objective.metric_sums(outputs, moved).items():
-                    sums[name] += float(value)
+                    sums[name] += value
                 collector.add(outputs, moved)
-    return EvaluationResult(sums, collector.arrays)
+    return EvaluationResult({name: float(total) for name, total in sums.items()}, collector.arrays)
 
 
 def metric_means(

@@ -22,30 +22,32 @@ Predictions = Mapping[str, NDArray[Any]]
 
 
 class PredictionCollector:
-    """The predictions of one rank, as numpy arrays; nothing if the objective has no scores."""
+    """The predictions of one rank; nothing if the objective has no scores.
+
+    They stay on the device until `arrays` is read, so that no micro-batch waits for it.
+    """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
-        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._parts: list[dict[str, Tensor]] = []
 
     def add(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
         """Add the predictions for one micro-batch. Rows of padding are dropped."""
         if not self._objective.scores:
             return
         found = self._objective.predictions(outputs, tensors)
-        arrays = {name: _as_array(tensor) for name, tensor in found.items()}
-        real = arrays[EXAMPLE_NUMBERS] > 0
-        self._parts.append({name: array[real] for name, array in arrays.items()})
+        self._parts.append({name: tensor.detach() for name, tensor in found.items()})
 
     @property
     def arrays(self) -> Predictions:
         """All predictions so far (R, …), in the order in which they were added."""
         names = self._parts[0] if self._parts else ()
-        return {name: np.concatenate([part[name] for part in self._parts]) for name in names}
+        every = {name: _as_array(torch.cat([part[name] for part in self._parts])) for name in names}
+        real = every[EXAMPLE_NUMBERS] > 0 if every else np.empty(0, np.bool_)
+        return {name: array[real] for name, array in every.items()}
 
 
 def _as_array(tensor: Tensor) -> NDArray[Any]:
-    tensor = tensor.detach()
     # numpy has no bfloat16, and half precision is of no use on the CPU.
     tensor = tensor.float() if tensor.is_floating_point() else tensor
     array: NDArray[Any] = tensor.cpu().numpy()

@@ -32,6 +32,8 @@ class PlainEngine(Engine):
         if block.attention == "flex":
             use_flex_attention(model)
         engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
+        if self._stage == 0 and block.precision != "fp32":
+            leave_overflow_to_the_norm(engine.optimizer)
         self._loss_scale: Fp16LossScaleFix | None = None
         if self._stage == 0 and block.precision == "fp16":
             minimum = block.loss_scale.minimum
@@ -97,6 +99,16 @@ class PlainEngine(Engine):
             self._ranks.device,
             teachers=self._teachers,
         )
+
+
+def leave_overflow_to_the_norm(optimizer: Any) -> None:
+    """Make DeepSpeed's half-precision optimizer of ZeRO 0 find overflows by the norm alone.
+
+    Before it computes the norm of all gradients, which is not finite if one of them is not, and
+    skips the step then, it would read a flag from the GPU for each parameter: some 200 times per
+    step of BERT-base.
+    """
+    optimizer.overflow_checker.has_overflow_serial = lambda parameters: False
 
 
 class Fp16LossScaleFix:

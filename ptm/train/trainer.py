@@ -23,6 +23,7 @@ from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
+from ptm.train.garbage_collection import GarbageCollection
 from ptm.train.progress import RunPosition
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
@@ -104,6 +105,7 @@ class Trainer:
             ranks,
             micro_batch_size=batch.micro_batch_size,
         )
+        self._garbage = GarbageCollection()
         self._measured: dict[str, float | None] = {}
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
@@ -148,7 +150,8 @@ class Trainer:
         self._first_step = self._position.step
         batches = Prefetcher(self._batches())
         try:
-            code = self._loop(batches, stop, on_step_begin)
+            with self._garbage:
+                code = self._loop(batches, stop, on_step_begin)
             self._engine.close()
             return code
         finally:
@@ -180,6 +183,7 @@ class Trainer:
                 return self._stopped(code, stop.reason)
             rate = self._train_step(batch, totals)
             step, last = self._position.step, self._position.step == self._steps
+            self._garbage.after_step(step)
             if step % tracking.log_every == 0 or last:
                 self._report(rate, batches)
             best = False
