@@ -40,13 +40,16 @@ class StepTotals:
     """Totals of one global batch over all data ranks, all-reduced before the step.
 
     `counts`: denominators of the objective's metrics, by name. `capacity`: common size of the
-    padded tensors of all micro-batches.
+    padded tensors of all micro-batches. `flops`, `recomputed_flops`: operations that the model
+    needs, and those of activations that are computed a second time.
     """
 
     counts: Mapping[str, float]
     capacity: int
     examples: int
     tokens: int
+    flops: float = 0.0
+    recomputed_flops: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
+from ptm.model.example_sizes import ExampleSizes, example_sizes
 from ptm.recipe import BatchPlan
 
 _CAPACITY_MULTIPLE = 64
@@ -25,7 +26,8 @@ class StepBatch:
     """One rank's micro-batches of one step, with their summed counts.
 
     `counts`: denominators of the objective's metrics, by name. `examples`, `tokens`: real ones,
-    without padding. `capacity`: common size of the objective's padded tensors.
+    without padding. `capacity`: common size of the objective's padded tensors. `sizes`: those of
+    the examples of each micro-batch.
     """
 
     micro_batches: tuple[Mapping[str, Tensor], ...]
@@ -33,6 +35,7 @@ class StepBatch:
     examples: int
     tokens: int
     capacity: int
+    sizes: tuple[ExampleSizes, ...] = ()
 
 
 def empty_batch(objective: Objective) -> StepBatch:
@@ -143,6 +146,7 @@ def step_batch(
         examples=sum(part.examples for part in parts),
         tokens=sum(part.tokens for part in parts),
         capacity=capacity,
+        sizes=tuple(example_sizes(part.tensors, objective.ragged_tensors) for part in parts),
     )
 
 

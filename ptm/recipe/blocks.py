@@ -126,6 +126,9 @@ class EngineBlock(Config):
     attention: Literal["sdpa", "flex"] = "sdpa"
     """sdpa: scaled_dot_product_attention. flex: torch's FlexAttention, which skips masked blocks of
     packed, causal or windowed rows; on GPUs only, and without dropout of attention weights."""
+    peak_tflops: PositiveFloat | None = None
+    """Peak rate of one device, in TFLOP/s, to which `mfu` relates; none: that of the GPU's data
+    sheet."""
     activation_checkpointing: bool = False
     """Store only the inputs of each layer and recompute the rest in the backward pass."""
 

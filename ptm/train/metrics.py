@@ -17,6 +17,7 @@ from ptm.durations import clock
 from ptm.engines.base import StepResult
 from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.train.line_file import LineFile
+from ptm.train.utilisation import Flops, StepFlops
 
 
 class MetricWindow:
@@ -79,18 +80,21 @@ class MetricWindow:
 class Throughput:
     """Throughput since the last report. Not saved in checkpoints."""
 
-    def __init__(self) -> None:
+    def __init__(self, utilisation: StepFlops) -> None:
+        self._utilisation = utilisation
         self.restart()
 
     def restart(self) -> None:
         """Start a new measurement."""
         self._began = time.perf_counter()
         self._steps = self._tokens = self._examples = 0
+        self._flops = Flops()
         self._paused = self._saving = 0.0
 
-    def add(self, *, tokens: int, examples: int) -> None:
-        """Count one step, with the tokens and examples of all ranks."""
+    def add(self, *, tokens: int, examples: int, flops: Flops) -> None:
+        """Count one step, with the tokens, examples and operations of all ranks."""
         self._steps += 1
+        self._flops += flops
         self._tokens += tokens
         self._examples += examples
 
@@ -109,6 +113,7 @@ class Throughput:
         return {
             "tokens_per_second": round(self._tokens / seconds, 1),
             "examples_per_second": round(self._examples / seconds, 1),
+            **self._utilisation.rates(self._flops, seconds=seconds),
             "step_seconds": round(seconds / max(1, self._steps), 6),
             "data_wait_seconds": round(waited / max(1, self._steps), 6),
             "save_seconds": round(self._saving, 6),
@@ -164,6 +169,8 @@ def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str
     if "tokens_per_second" in record:
         parts.append(f"lr {record['learning_rate']:.2e}")
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+        if "mfu" in record:
+            parts.append(f"MFU {100 * record['mfu']:.1f} %")
         left = (steps - record["step"]) * record["step_seconds"]
         parts.append(f"ETA {clock(left)}")
     return " · ".join(parts)

@@ -11,6 +11,7 @@ from ptm.engines.ranks import Ranks, all_gather
 from ptm.train.metrics import MetricsFile, MetricWindow, Throughput, console_line, peak_memory
 from ptm.train.run_folder import RunFolder
 from ptm.train.trackers import Trackers
+from ptm.train.utilisation import Flops, StepFlops
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,11 @@ class Reporter:
         *,
         steps: int,
         higher: Callable[[str], bool],
+        utilisation: StepFlops,
     ) -> None:
         """`steps`: of the whole run. `higher`: whether a higher value of a metric is better."""
         self._higher = higher
-        self.speed = Throughput()
+        self.speed = Throughput(utilisation)
         self._path = folder.metrics
         self._ranks = ranks
         self._trackers = trackers
@@ -60,7 +62,8 @@ class Reporter:
     def add(self, result: StepResult, totals: StepTotals) -> None:
         """Add one step."""
         self._window.add(result)
-        self.speed.add(tokens=totals.tokens, examples=totals.examples)
+        flops = Flops(totals.flops, totals.recomputed_flops)
+        self.speed.add(tokens=totals.tokens, examples=totals.examples, flops=flops)
 
     def report_steps(
         self, progress: Mapping[str, Any], state: Mapping[str, Any], *, waited: float

@@ -38,6 +38,7 @@ from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
 from ptm.train.trainer import OnStepBegin, Trainer, TrainingData, ignore_step
+from ptm.train.utilisation import StepFlops
 from ptm.train.warm_start.load import WarmStart, load_warm_start
 
 logger = logging.getLogger(__name__)
@@ -256,6 +257,7 @@ def _trainer(
         ranks=ranks,
         trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
         rank_file=rank_file,
+        utilisation=StepFlops(inputs.plan, recipe.engine, ranks),
         teachers=teachers.fingerprints if teachers else (),
     )
 

@@ -19,6 +19,7 @@ from ptm.engines.ranks import Ranks, all_gather
 from ptm.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED
 from ptm.files.reading import FileContentError, read_text
 from ptm.loading.batches import StepBatch
+from ptm.train.utilisation import Flops
 
 if TYPE_CHECKING:
     from ptm.recipe.blocks import EarlyStopping
@@ -190,7 +191,7 @@ class StepSummary:
 
 
 def all_gather_step(
-    batch: StepBatch, ranks: Ranks, *, code: int | None, saving: float
+    batch: StepBatch, flops: Flops, ranks: Ranks, *, code: int | None, saving: float
 ) -> StepSummary:
     """All-gather this rank's batch counts, stop request and save progress. Collective.
 
@@ -203,6 +204,8 @@ def all_gather_step(
             **{f"count {name}": float(count) for name, count in counts.items()},
             "examples": batch.examples if ranks.pipeline_stage == 0 else 0,
             "tokens": batch.tokens if ranks.pipeline_stage == 0 else 0,
+            "flops": flops.needed if ranks.pipeline_stage == 0 else 0,
+            "recomputed_flops": flops.recomputed if ranks.pipeline_stage == 0 else 0,
             "capacity": batch.capacity,
             "code": -1 if code is None else code,
             "saving": saving,
@@ -215,6 +218,8 @@ def all_gather_step(
         capacity=int(max(row["capacity"] for row in every)),
         examples=int(sum(row["examples"] for row in every)),
         tokens=int(sum(row["tokens"] for row in every)),
+        flops=sum(row["flops"] for row in every),
+        recomputed_flops=sum(row["recomputed_flops"] for row in every),
     )
     return StepSummary(
         totals, requested if requested >= 0 else None, tuple(row["saving"] for row in every)

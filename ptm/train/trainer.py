@@ -31,6 +31,7 @@ from ptm.train.run_folder import RunFolder
 from ptm.train.saving.schedule import CheckpointManager
 from ptm.train.stopping import BestMetric, Patience, StopRequests, all_gather_step
 from ptm.train.trackers import Trackers
+from ptm.train.utilisation import StepFlops
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,11 @@ class Trainer:
         ranks: Ranks,
         trackers: Trackers | None,
         rank_file: RankFile,
+        utilisation: StepFlops,
         teachers: tuple[str, ...] = (),
     ) -> None:
         """`teachers`: fingerprints of the teachers, which are saved in checkpoints."""
+        self._utilisation = utilisation
         self._recipe = recipe
         self._steps = steps
         self._batch = batch
@@ -78,7 +81,12 @@ class Trainer:
         self._rank_file = rank_file
         self._position = RunPosition()
         self._reporter = Reporter(
-            folder, ranks, trackers, steps=steps, higher=recipe.objective.higher_is_better
+            folder,
+            ranks,
+            trackers,
+            steps=steps,
+            higher=recipe.objective.higher_is_better,
+            utilisation=utilisation,
         )
         self._track_evaluations()
         self._first_step = 0
@@ -204,7 +212,10 @@ class Trainer:
     ) -> tuple[StepTotals, int | None]:
         """Step totals over all ranks, and the exit code if any rank has a request to stop."""
         code = stop.due(progressed=self._position.step > self._first_step)
-        summary = all_gather_step(batch, self._ranks, code=code, saving=self._checkpoints.progress)
+        flops = self._utilisation.of(batch.sizes)
+        summary = all_gather_step(
+            batch, flops, self._ranks, code=code, saving=self._checkpoints.progress
+        )
         self._checkpoints.finish_if_written(summary.saving)
         return summary.totals, summary.code
 

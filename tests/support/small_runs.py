@@ -25,6 +25,9 @@ TIMING = {
     "examples_per_second",
     "step_seconds",
     "data_wait_seconds",
+    "model_tflops",
+    "mfu",
+    "hfu",
     "save_seconds",
     "memory_bytes",
 }

@@ -17,7 +17,9 @@ _PERFORMANCE = {
     "step_seconds",
     "data_wait_seconds",
     "memory_bytes",
+    "model_tflops",
     "mfu",
+    "hfu",
 }
 
 

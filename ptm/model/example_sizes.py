@@ -1,0 +1,60 @@
+"""How many tokens each example of a micro-batch has: what its arithmetic depends on.
+
+Shapes: B rows, T columns, K examples of the fullest row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64
+from ptm.data.placement import DECODER
+from ptm.nn.model_shape import PREFIX_SEGMENT
+
+EXAMPLE_IDS = "example_ids"
+DECODER_EXAMPLE_IDS = f"{DECODER}{EXAMPLE_IDS}"
+_TARGET_WEIGHTS = "target_weights"
+
+
+@dataclass(frozen=True)
+class ExampleSizes:
+    """The sizes of a micro-batch, without padding.
+
+    `lengths`: tokens of each example, by the name of its example ids. Those of encoder and decoder
+    have one order. `prefixes`: tokens of the prefix of each example. `positions`: number of the
+    positions that another tensor selects, by its name.
+    """
+
+    lengths: Mapping[str, I64]
+    positions: Mapping[str, int]
+    prefixes: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def example_sizes(
+    tensors: Mapping[str, NDArray[np.int64]], ragged: tuple[str, ...] = ()
+) -> ExampleSizes:
+    """Measure the tensors of a micro-batch; those named in `ragged` have one entry per position.
+
+    Example ids (B, T) count from 1 in each row; 0 is padding.
+    """
+    sides = [name for name in (EXAMPLE_IDS, DECODER_EXAMPLE_IDS) if name in tensors]
+    most = max(int(tensors[name].max(initial=0)) for name in sides)
+    lengths = {name: _lengths(tensors[name], most) for name in sides}
+    positions = {name: tensors[name].size for name in ragged}
+    if _TARGET_WEIGHTS in tensors:
+        positions[_TARGET_WEIGHTS] = int(np.count_nonzero(tensors[_TARGET_WEIGHTS]))
+    in_prefix = tensors[EXAMPLE_IDS] * (tensors["segment_ids"] == PREFIX_SEGMENT)
+    return ExampleSizes(lengths, positions, _lengths(in_prefix, most))
+
+
+def _lengths(example_ids: NDArray[np.int64], most: int) -> I64:
+    """The number of cells with each id from 1 to `most` = K in each row of (B, T) -> (B * K)."""
+    rows = len(example_ids)
+    first = np.arange(rows, dtype=np.int64)[:, None] * (most + 1)
+    counts = np.bincount((example_ids + first).ravel(), minlength=rows * (most + 1))
+    found: I64 = counts.reshape(rows, most + 1)[:, 1:].reshape(-1)
+    return found
