@@ -27,6 +27,7 @@ from ptm.files.kinds import OFFLOAD
 from ptm.files.ownership import remove_folder
 from ptm.loading.batches import StepBatch
 from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
+from ptm.nn.packed_examples import PackedExamples, PackedShape
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock
@@ -50,6 +51,8 @@ class StepTotals:
     tokens: int
     flops: float = 0.0
     recomputed_flops: float = 0.0
+    packed_shape: PackedShape | None = None
+    """The shape of the packed rows of all micro-batches."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Engine(ABC):
         decay = recipe.optimizer.layer_decay
         self._rates = {} if decay is None else rate_factors(plan, decay)
         self._hidden = hidden_matrices(plan)
+        self._packed = PackedExamples()
         self._optimizer = recipe.optimizer
         self._deepspeed = self._build_engine(recipe.engine, plan, config)
         self.state = EngineState(
@@ -113,7 +117,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _build_engine(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
-        """Build the DeepSpeed engine; weights are set later through `self.state`."""
+        """Build the DeepSpeed engine and set `_packed`; weights are set later through `state`."""
 
     def _built_optimizer(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """Freeze parameters by `train.freeze`; return the recipe's optimizer over the others."""
@@ -174,6 +178,7 @@ class Engine(ABC):
         """
         self._loss_limit = loss_limit
         self._weights = self._objective.loss_weights(step)
+        self._packed.shape = totals.packed_shape
         scaler = self.state.scaler_state()
         self._deepspeed.train()
         # Dropout depends on seed, step and rank only, so a resumed run draws the same masks.

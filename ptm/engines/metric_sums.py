@@ -15,6 +15,7 @@ from ptm.engines.loss import unmeasured_metrics
 from ptm.engines.predictions import PredictionCollector, Predictions
 from ptm.engines.teachers import Teachers
 from ptm.loading.batches import StepBatch
+from ptm.nn.packed_examples import PackedExamples
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,12 @@ def evaluate_batches(
     device: torch.device,
     *,
     teachers: Teachers | None = None,
+    packed: PackedExamples | None = None,
 ) -> EvaluationResult:
     """Return the metric sums and predictions over all `batches`, computed without gradients.
 
-    `model`, in evaluation mode, maps a dict of tensors to a dict of outputs.
+    `model`, in evaluation mode, maps a dict of tensors to a dict of outputs. `packed`: what its
+    attention layers share, if they share it.
     """
     # The sums stay on the device until the end, so that it never waits for the next batch.
     sums = {
@@ -51,6 +54,8 @@ def evaluate_batches(
     collector = PredictionCollector(objective)
     with torch.no_grad():
         for batch in batches:
+            if packed is not None:
+                packed.shape = batch.packed_shape
             for micro_batch in batch.micro_batches:
                 moved = {
                     name: tensor.to(device, non_blocking=True)

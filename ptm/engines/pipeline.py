@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
 from ptm.engines.loss import accumulate
@@ -19,7 +20,8 @@ from ptm.engines.predictions import PredictionCollector
 from ptm.engines.ranks import all_gather
 from ptm.loading.batches import StepBatch
 from ptm.model.stages import stage_bounds
-from ptm.nn.flex_attention import use_flex_attention
+from ptm.nn.attention_choice import prepare_attention
+from ptm.nn.packed_examples import PackedShape
 from ptm.plan import Plan
 from ptm.recipe.blocks import EngineBlock
 
@@ -50,8 +52,7 @@ class PipelineEngine(Engine):
             loss=self._loss,
             recompute=block.activation_checkpointing,
         )
-        if block.attention == "flex":
-            use_flex_attention(model)
+        self._packed = prepare_attention(model, attention_implementation(block, ranks.device))
         names = canonical_names(plan, model)
         optimizer = self._built_optimizer(
             (names[own], parameter) for own, parameter in model.named_parameters()
@@ -126,9 +127,11 @@ class PipelineEngine(Engine):
 
     def _evaluate(self, portion: Sequence[StepBatch]) -> None:
         self._seen = {}
+        shapes = [batch.packed_shape for batch in portion]
         mine = {"capacity": max(batch.capacity for batch in portion)}
-        every = all_gather(mine, self._ranks)
+        every = all_gather({**mine, **PackedShape.over(shapes).as_numbers()}, self._ranks)
         self._resize_buffers(int(max(row["capacity"] for row in every)))
+        self._packed.shape = PackedShape.over(map(PackedShape.from_numbers, every))
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
         # Middle stages load no rows: all stages count one micro-batch per batch.
         self._deepspeed.eval_batch(

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import partitioned, start_engine
 from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import EvaluationResult, evaluate_batches
 from ptm.loading.batches import StepBatch
 from ptm.model.plain_model import PlainModel, empty_model
-from ptm.nn.flex_attention import use_flex_attention
+from ptm.nn.attention_choice import prepare_attention
 from ptm.plan import Plan
 from ptm.recipe.blocks import EngineBlock
 
@@ -29,8 +30,7 @@ class PlainEngine(Engine):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
-        if block.attention == "flex":
-            use_flex_attention(model)
+        self._packed = prepare_attention(model, attention_implementation(block, self._ranks.device))
         engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
         if self._stage == 0 and block.precision != "fp32":
             leave_overflow_to_the_norm(engine.optimizer)
@@ -98,6 +98,7 @@ class PlainEngine(Engine):
             batches,
             self._ranks.device,
             teachers=self._teachers,
+            packed=self._packed,
         )
 
 

@@ -15,6 +15,7 @@ from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
 from ptm.model.example_sizes import ExampleSizes, example_sizes
+from ptm.nn.packed_examples import PackedShape
 from ptm.recipe import BatchPlan
 
 _CAPACITY_MULTIPLE = 64
@@ -36,6 +37,11 @@ class StepBatch:
     tokens: int
     capacity: int
     sizes: tuple[ExampleSizes, ...] = ()
+
+    @property
+    def packed_shape(self) -> PackedShape:
+        """Bounds for the examples of all micro-batches."""
+        return PackedShape.over(sizes.packed_shape for sizes in self.sizes)
 
 
 def empty_batch(objective: Objective) -> StepBatch:

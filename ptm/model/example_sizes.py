@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ptm.arrays import I64
 from ptm.data.placement import DECODER
 from ptm.nn.model_shape import PREFIX_SEGMENT
+from ptm.nn.packed_examples import PackedShape
 
 EXAMPLE_IDS = "example_ids"
 DECODER_EXAMPLE_IDS = f"{DECODER}{EXAMPLE_IDS}"
@@ -26,12 +27,13 @@ class ExampleSizes:
 
     `lengths`: tokens of each example, by the name of its example ids. Those of encoder and decoder
     have one order. `prefixes`: tokens of the prefix of each example. `positions`: number of the
-    positions that another tensor selects, by its name.
+    positions that another tensor selects, by its name. `packed_shape`: bounds for all examples.
     """
 
     lengths: Mapping[str, I64]
     positions: Mapping[str, int]
     prefixes: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    packed_shape: PackedShape = field(default_factory=lambda: PackedShape(0, 0, fills_rows=False))
 
 
 def example_sizes(
@@ -48,7 +50,22 @@ def example_sizes(
     if _TARGET_WEIGHTS in tensors:
         positions[_TARGET_WEIGHTS] = int(np.count_nonzero(tensors[_TARGET_WEIGHTS]))
     in_prefix = tensors[EXAMPLE_IDS] * (tensors["segment_ids"] == PREFIX_SEGMENT)
-    return ExampleSizes(lengths, positions, _lengths(in_prefix, most))
+    return ExampleSizes(
+        lengths, positions, _lengths(in_prefix, most), _packed_shape(tensors, lengths, most)
+    )
+
+
+def _packed_shape(
+    tensors: Mapping[str, NDArray[np.int64]], lengths: Mapping[str, I64], most: int
+) -> PackedShape:
+    longest, fills_rows = 0, most == 1
+    for name, of_examples in lengths.items():
+        columns = tensors[name].shape[1]
+        of_rows = of_examples.reshape(len(tensors[name]), most)
+        padding = columns - of_rows.sum(axis=1)
+        longest = max(longest, int(of_rows.max(initial=0)), int(padding.max(initial=0)))
+        fills_rows = fills_rows and not padding.any()
+    return PackedShape(most, longest, bool(fills_rows))
 
 
 def _lengths(example_ids: NDArray[np.int64], most: int) -> I64:

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptm.nn.attention_mask import AttentionPattern, same_example
+from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import HeadShape
+from ptm.nn.packed_examples import PackedExamples, cross_mask
 from ptm.nn.positions import apply_rotary
 
 # B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
 # in cross-attention and with a cache: Q query tokens, K key tokens per row.
+
+_FULL, _CAUSAL = AttentionPattern(), AttentionPattern("causal")
 
 
 class AttentionProjections(nn.Module):
@@ -55,11 +58,29 @@ class AttentionKernel(Protocol):
         *,
         segment_ids: Tensor | None,
         position_bias: Tensor | None,
-    ) -> Tensor:
-        """Return the attended values (B, H, T, S).
+        dropout: float,
+    ) -> Tensor | None:
+        """Return the attended values (B, H, T, S); None if the kernel cannot compute them.
 
         Shapes: query (B, H, T, S), key and value (B, G, T, S), ids (B, T), bias (1, H, T, T).
         """
+        ...
+
+
+class CrossAttentionKernel(Protocol):
+    """An implementation of cross-attention that replaces scaled dot product attention."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        example_ids: Tensor,
+        memory_ids: Tensor,
+        *,
+        dropout: float,
+    ) -> Tensor:
+        """Query (B, H, Q, S), key and value (B, G, K, S), ids (B, Q), (B, K) -> (B, H, Q, S)."""
         ...
 
 
@@ -73,6 +94,8 @@ class SelfAttention(AttentionProjections):
     """Keys and values of earlier calls, during generation."""
     kernel: AttentionKernel | None = None
     """Used instead of torch's scaled dot product attention, except with a cache."""
+    packed: PackedExamples | None = None
+    """Shared by all layers of a model in training, so that each mask is computed once."""
 
     def __init__(
         self,
@@ -110,38 +133,63 @@ class SelfAttention(AttentionProjections):
             assert position_ids is not None, "rotary positions need position_ids"
             query = apply_rotary(query, position_ids, theta=self.theta)
             key = apply_rotary(key, position_ids, theta=self.theta)
+        dropout = self.dropout if self.training else 0.0
         if self.kernel is not None and self.cache is None:
-            return self.merge(
-                self.kernel(
-                    query,
-                    key,
-                    value,
-                    example_ids,
-                    segment_ids=segment_ids,
-                    position_bias=position_bias,
-                )
+            mixed = self.kernel(
+                query,
+                key,
+                value,
+                example_ids,
+                segment_ids=segment_ids,
+                position_bias=position_bias,
+                dropout=dropout,
             )
+            if mixed is not None:
+                return self.merge(mixed)
         key_ids = example_ids
         if self.cache is not None:
             key, value, key_ids, segment_ids = self.cache.append(
                 key, value, example_ids, segment_ids
             )
-        mask = self.pattern.mask(example_ids, key_ids, segment_ids)
-        if position_bias is not None:
-            mask = position_bias.masked_fill(~mask, float("-inf"))
+        mask = self._mask(example_ids, key_ids, segment_ids, position_bias)
+        causal = mask is None and self.pattern.visibility == "causal"
         return self.merge(
-            scaled_attention(query, key, value, mask, dropout=self._dropout, scale=self.shape.scale)
+            scaled_attention(
+                query,
+                key,
+                value,
+                mask,
+                dropout=dropout,
+                scale=self.shape.scale,
+                causal=causal,
+            )
         )
 
-    @property
-    def _dropout(self) -> float:
-        return self.dropout if self.training else 0.0
+    def _mask(
+        self,
+        example_ids: Tensor,
+        key_ids: Tensor,
+        segment_ids: Tensor | None,
+        position_bias: Tensor | None,
+    ) -> Tensor | None:
+        """The mask (B, 1 or H, Q, K), or None if visibility alone decides what is attended to."""
+        if self.packed is None or self.cache is not None:
+            mask = self.pattern.mask(example_ids, key_ids, segment_ids)
+        elif self.packed.fills_rows and self.pattern in (_FULL, _CAUSAL) and position_bias is None:
+            return None
+        else:
+            mask = self.packed.mask(self.pattern, example_ids, segment_ids)
+        return mask if position_bias is None else position_bias.masked_fill(~mask, float("-inf"))
 
 
 class CrossAttention(nn.Module):
     """Multi-head cross-attention: every token attends to its example on the encoder's side."""
 
     cache: KeyValueCache | None = None
+    kernel: CrossAttentionKernel | None = None
+    """Used instead of torch's scaled dot product attention, except with a cache."""
+    packed: PackedExamples | None = None
+    """Shared by all layers of a model in training, so that each mask is computed once."""
 
     def __init__(self, shape: HeadShape, *, dropout: float) -> None:
         super().__init__()
@@ -161,12 +209,16 @@ class CrossAttention(nn.Module):
         """
         query = split_heads(self.query(hidden), self.shape.head_size)
         key, value = self._memory(memory, memory_ids)
-        mask = same_example(example_ids, memory_ids)
-        # An example, or padding, may have no token on the encoder's side: attend to all keys then,
-        # because a softmax over nothing is NaN.
-        mask = mask | ~mask.any(dim=-1, keepdim=True)
         dropout = self.dropout if self.training else 0.0
-        mixed = scaled_attention(query, key, value, mask, dropout=dropout, scale=self.shape.scale)
+        if self.kernel is not None and self.cache is None:
+            mixed = self.kernel(query, key, value, example_ids, memory_ids, dropout=dropout)
+        else:
+            shared = self.packed if self.cache is None else None
+            find_mask = cross_mask if shared is None else shared.cross_mask
+            mask = find_mask(example_ids, memory_ids)
+            mixed = scaled_attention(
+                query, key, value, mask, dropout=dropout, scale=self.shape.scale
+            )
         merged: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return merged
 
@@ -189,19 +241,30 @@ def split_heads(projected: Tensor, size: int) -> Tensor:
 
 
 def scaled_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, dropout: float, scale: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    dropout: float,
+    scale: float,
+    causal: bool = False,
 ) -> Tensor:
     """Scaled dot product attention; G may divide H (grouped-query attention).
 
     Query (B, H, Q, S), key and value (B, G, K, S), mask (B, 1 or H, Q, K) -> (B, H, Q, S). The mask
-    is boolean (True: attend) or floating-point (added to the scores).
+    is boolean (True: attend) or floating-point (added to the scores). `causal`: without a mask,
+    attend to the key itself and earlier ones.
     """
+    if mask is not None and mask.is_floating_point():
+        mask = mask.to(query.dtype)
     return F.scaled_dot_product_attention(
         query,
         key,
         value,
-        attn_mask=mask.to(query.dtype) if mask.is_floating_point() else mask,
+        attn_mask=mask,
         dropout_p=dropout,
+        is_causal=causal,
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
@@ -213,6 +276,9 @@ class ResidualAttention(AttentionProjections):
     The scores that are passed on are not masked. Each layer masks other examples itself, so no
     infinity is passed from one layer to the next.
     """
+
+    packed: PackedExamples | None = None
+    """Shared by all layers of a model in training, so that each mask is computed once."""
 
     def __init__(self, shape: HeadShape, *, dropout: float, pattern: AttentionPattern) -> None:
         super().__init__(shape)
@@ -227,7 +293,11 @@ class ResidualAttention(AttentionProjections):
         scores = (query * self.shape.scale) @ key.transpose(-2, -1)
         if before is not None:
             scores = scores + before
-        hidden_keys = ~self.pattern.mask(example_ids, example_ids, None)
-        seen = scores.masked_fill(hidden_keys, float("-inf"))
+        mask = (
+            self.pattern.mask(example_ids, example_ids, None)
+            if self.packed is None
+            else self.packed.mask(self.pattern, example_ids, None)
+        )
+        seen = scores.masked_fill(~mask, float("-inf"))
         weights = seen.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
         return self.merge(self.dropout(weights) @ value), scores

@@ -63,7 +63,9 @@ class FlexKernel:
         *,
         segment_ids: Tensor | None,
         position_bias: Tensor | None,
+        dropout: float,
     ) -> Tensor:
+        assert not dropout, "FlexAttention has no dropout"
         mixed: Tensor = _compiled_flex_attention(query.device.type)(
             query,
             key,

@@ -123,9 +123,11 @@ class EngineBlock(Config):
     pipeline_stages: Annotated[int, Field(gt=0, le=MOST_STAGES)] = 1
     """The number of parts that the model is split into, each on its own ranks. A number
     above 1 needs `deepspeed: pipeline`."""
-    attention: Literal["sdpa", "flex"] = "sdpa"
-    """sdpa: scaled_dot_product_attention. flex: torch's FlexAttention, which skips masked blocks of
-    packed, causal or windowed rows; on GPUs only, and without dropout of attention weights."""
+    attention: Literal["auto", "varlen", "sdpa", "flex"] = "auto"
+    """varlen: FlashAttention over the examples of packed rows, on GPUs from Ampere on and in half
+    precision. sdpa: scaled_dot_product_attention with masks. flex: torch's FlexAttention, which
+    skips masked blocks of packed, causal or windowed rows; on GPUs only, and without dropout of
+    attention weights. auto: varlen if it can run, else sdpa."""
     peak_tflops: PositiveFloat | None = None
     """Peak rate of one device, in TFLOP/s, to which `mfu` relates; none: that of the GPU's data
     sheet."""

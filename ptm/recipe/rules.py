@@ -217,27 +217,33 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
 
 
 def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Problem]:
-    if engine.attention != "flex":
+    if engine.attention in ("auto", "sdpa"):
         return
     if not model.encoder.has_attention:
         yield Problem(
             "engine.attention",
-            f"flex is a kernel of self-attention, which an encoder of type {model.encoder.type} "
-            "does not have. Set engine.attention: sdpa.",
+            f"{engine.attention} is a kernel of self-attention, which an encoder of type "
+            f"{model.encoder.type} does not have. Set engine.attention: auto.",
         )
         return
+    if engine.attention == "varlen" and engine.precision == "fp32":
+        yield Problem(
+            "engine.attention",
+            "varlen computes in half precision only, but engine.precision = fp32. Set "
+            "engine.precision: bf16 or engine.attention: auto.",
+        )
     dropout = model.dropout if model.attention_dropout is None else model.attention_dropout
-    if dropout > 0:
+    if engine.attention == "flex" and dropout > 0:
         yield Problem(
             "engine.attention",
             f"flex does not support dropout of attention weights, which is {dropout:g}. Set "
-            "model.attention_dropout: 0.0 or engine.attention: sdpa.",
+            "model.attention_dropout: 0.0 or engine.attention: auto.",
         )
     if getattr(model.encoder, "residual_attention", False):
         yield Problem(
             "engine.attention",
-            "flex does not return attention scores, which model.encoder.residual_attention needs. "
-            "Set engine.attention: sdpa.",
+            f"{engine.attention} does not return attention scores, which "
+            "model.encoder.residual_attention needs. Set engine.attention: auto.",
         )
 
 

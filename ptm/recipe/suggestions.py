@@ -316,7 +316,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
     },
     "engine.attention": {
         "eager": "sdpa",
-        "flash_attention_2": "sdpa",
+        "flash_attention_2": "varlen",
         "flash": "sdpa",
         "flex_attention": "flex",
     },

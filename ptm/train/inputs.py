@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from ptm.engines.attention import check_attention
 from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
@@ -63,11 +62,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
         raise UserError(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     # Read the objective's files once, for all splits.
     recipe = recipe.model_copy(update={"objective": recipe.objective.with_files(tokenizer)})
-    if recipe.engine.attention == "flex" and not torch.cuda.is_available():
-        raise UserError(
-            "engine.attention = flex trains only on GPUs, and no GPU is available. "
-            "Set engine.attention: sdpa."
-        )
+    check_attention(recipe.engine)
     rows, evaluation = open_splits(recipe, tokenizer)
     return TrainingInputs(
         tokenizer=tokenizer,

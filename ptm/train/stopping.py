@@ -19,6 +19,7 @@ from ptm.engines.ranks import Ranks, all_gather
 from ptm.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED
 from ptm.files.reading import FileContentError, read_text
 from ptm.loading.batches import StepBatch
+from ptm.nn.packed_examples import PackedShape
 from ptm.train.utilisation import Flops
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def all_gather_step(
             "flops": flops.needed if ranks.pipeline_stage == 0 else 0,
             "recomputed_flops": flops.recomputed if ranks.pipeline_stage == 0 else 0,
             "capacity": batch.capacity,
+            **batch.packed_shape.as_numbers(),
             "code": -1 if code is None else code,
             "saving": saving,
         },
@@ -220,6 +222,7 @@ def all_gather_step(
         tokens=int(sum(row["tokens"] for row in every)),
         flops=sum(row["flops"] for row in every),
         recomputed_flops=sum(row["recomputed_flops"] for row in every),
+        packed_shape=PackedShape.over(map(PackedShape.from_numbers, every)),
     )
     return StepSummary(
         totals, requested if requested >= 0 else None, tuple(row["saving"] for row in every)

@@ -45,7 +45,8 @@ class Training:
     """One training: its overrides and, in `stop_at`, the step after which one rank is stopped.
 
     A training that is listed again under the same name resumes. `disturbed`: a step, and the factor
-    by which its loss is multiplied. `on_rank_1`: further overrides for rank 1 only.
+    by which its loss is multiplied. `on_rank_1`: further overrides for rank 1 only. `varlen`:
+    attend within sequences, by a stand-in for the kernel of GPUs.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Training:
     stop_at: int | None = None
     disturbed: tuple[int, float] | None = None
     on_rank_1: tuple[str, ...] = ()
+    varlen: bool = False
 
     def arguments(self, store: Path, runs: Path, *, rank: int = 0) -> list[str]:
         own = (*self.overrides, *(self.on_rank_1 if rank == 1 else ()))
@@ -233,6 +235,7 @@ def listed(trainings: Sequence[Training], store: Path, runs: Path, *, ranks: int
                 "arguments": [t.arguments(store, runs, rank=rank) for rank in range(ranks)],
                 "stop_at": t.stop_at,
                 "disturbed": t.disturbed,
+                "varlen": t.varlen,
             }
             for t in trainings
         ]

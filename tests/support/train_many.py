@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ptm.recipe import load_recipe
 from ptm.train.run import train
 from ptm.train.trainer import ignore_step
 from tests.support.faults import stop_at_step
+from tests.support.varlen import varlen_attention
 
 
 def run_rank(
@@ -50,7 +52,8 @@ def run_rank(
     for training in json.loads(plan.read_text(encoding="utf-8")):
         recipe, *overrides = training["arguments"][rank]
         stop_at = training["stop_at"] if gets_request else None
-        outcome = one(recipe, overrides, stop_at=stop_at, disturbed=training["disturbed"])
+        with varlen_attention() if training["varlen"] else nullcontext():
+            outcome = one(recipe, overrides, stop_at=stop_at, disturbed=training["disturbed"])
         with plan.with_name(f"ended-{rank}.jsonl").open("a", encoding="utf-8") as ended:
             ended.write(json.dumps(outcome) + "\n")
         if outcome["code"] is None:

@@ -10,6 +10,7 @@ import math
 import random
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ptm.errors import EXIT_STOPPED
@@ -228,6 +229,7 @@ TWO_RANKS = [
     exact("zero3-offload", zero("3-offload"), TOGETHER),
     exact("clipped-zero3", zero(3), *CLIPPED, TOGETHER),
     exact("recomputed-zero3", zero(3), RECOMPUTED, TOGETHER),
+    replace(exact("varlen-zero3", zero(3)), varlen=True),
     *(exact(f"{precision}-zero3", zero(3), *half) for precision, half in HALF.items()),
     *stopped("zero3"),
 ]
@@ -236,6 +238,7 @@ TWO_STAGES = [
     *saved("stages2"),
     exact("stages2", *stages(2)),
     exact("recomputed-stages2", *stages(2), RECOMPUTED),
+    replace(exact("varlen-stages2", *stages(2), RECOMPUTED), varlen=True),
     exact("untied-stages2", *stages(2), UNTIED),
     exact("frozen-stages2", *stages(2), *FROZEN),
     exact("clipped-stages2", *stages(2), *CLIPPED),

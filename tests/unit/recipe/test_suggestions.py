@@ -114,7 +114,7 @@ def test_a_key_of_another_tool_suggests_the_right_one(
         ("model.encoder.activation=gelu_new", "The nearest is gelu_tanh."),
         ("model.encoder.norm=rmsnorm", "The nearest is rms."),
         ("engine.precision=fp17", 'Did you mean "fp16"?'),
-        ("engine.attention=xyz", "Choose one of: flex, sdpa."),
+        ("engine.attention=xyz", "Choose one of: auto, flex, sdpa, varlen."),
     ],
 )
 def test_a_value_of_another_tool_suggests_the_nearest_one(
