@@ -50,6 +50,15 @@ class AnomalyBlock(Config):
     """Whether events.jsonl holds the texts of the batch besides the numbers of its examples."""
 
 
+class ProfileBlock(Config):
+    """The steps whose time and memory are recorded in `profile/` of the run folder, on rank 0."""
+
+    start: PositiveInt = 10
+    """The first of these steps; earlier ones warm up."""
+    steps: Annotated[int, Field(gt=0, le=100)] = 4
+    """Their number."""
+
+
 class TrainingLength(Config):
     """The length of a training: steps or epochs."""
 
@@ -80,6 +89,8 @@ class TrainBlock(BatchBlock, TrainingLength):
     early_stopping: EarlyStopping | None = None
     """Early stopping on a held-out metric; none: train to the end."""
     anomalies: AnomalyBlock = AnomalyBlock()
+    profile: ProfileBlock | None = None
+    """Profile some steps with torch's profiler (`ptm profile` prints the result); none: do not."""
     wall_time_hours: PositiveFloat | None = None
     """Time limit of one start of the run, in hours. The run then saves a checkpoint and exits with
     75; the same command resumes it."""

@@ -53,6 +53,7 @@ _MAY_DIFFER = (
     "train.epochs",
     "train.wall_time_hours",
     "train.anomalies.",
+    "train.profile",
     "data.workers",
 )
 

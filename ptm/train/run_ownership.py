@@ -11,6 +11,7 @@ from ptm.files.kinds import RUN_FOLDER
 from ptm.files.ownership import read_marker
 from ptm.files.reading import FileContentError, read_text
 from ptm.recipe import Recipe
+from ptm.recipe.profile_file import PROFILE
 from ptm.recipe.saved_files import EVENTS, TARGET_TOKENIZER, TOKENIZER, read_recipe_data
 
 _WRITTEN = (
@@ -24,6 +25,7 @@ _WRITTEN = (
     "train.log",
     "checkpoints",
     "ranks",
+    PROFILE,
     "stop",
     "tensorboard",
     "wandb",

@@ -24,6 +24,7 @@ from ptm.recipe.data_block import metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.garbage_collection import GarbageCollection
+from ptm.train.profiling import DATA, RANKS, StepProfiler, waiting_for
 from ptm.train.progress import RunPosition
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
@@ -114,6 +115,8 @@ class Trainer:
             micro_batch_size=batch.micro_batch_size,
         )
         self._garbage = GarbageCollection()
+        profiled = recipe.train.profile if ranks.is_main else None
+        self._profiler = StepProfiler(profiled, folder.path, ranks.device)
         self._measured: dict[str, float | None] = {}
         self._started_from: dict[str, Any] | None = None
         self._teachers: tuple[str, ...] = teachers
@@ -160,6 +163,7 @@ class Trainer:
         try:
             with self._garbage:
                 code = self._loop(batches, stop, on_step_begin)
+            self._profiler.close(self._position.step)
             self._engine.close()
             return code
         finally:
@@ -184,7 +188,9 @@ class Trainer:
         self._reporter.speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
             on_step_begin(self._position.step)
-            batch = batches.next()
+            self._profiler.before_step(self._position.step)
+            with waiting_for(DATA):
+                batch = batches.next()
             self._rank_file.note("training", self._position.step)
             totals, code = self._all_gather_step(batch, stop)
             if code is not None:
@@ -213,9 +219,10 @@ class Trainer:
         """Step totals over all ranks, and the exit code if any rank has a request to stop."""
         code = stop.due(progressed=self._position.step > self._first_step)
         flops = self._utilisation.of(batch.sizes)
-        summary = all_gather_step(
-            batch, flops, self._ranks, code=code, saving=self._checkpoints.progress
-        )
+        with waiting_for(RANKS):
+            summary = all_gather_step(
+                batch, flops, self._ranks, code=code, saving=self._checkpoints.progress
+            )
         self._checkpoints.finish_if_written(summary.saving)
         return summary.totals, summary.code
 
