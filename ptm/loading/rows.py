@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from ptm.data.placement import Placement, place
 from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.recipe import DataRecipe
+from ptm.recipe.data_block import UNNAMED, StoreInput
+from ptm.rng import seed_of
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
@@ -25,6 +29,7 @@ from ptm.text.vocabulary import Vocabularies
 __all__ = [
     "TRAIN",
     "PackedDataset",
+    "TrainingRows",
     "open_rows",
     "open_store",
     "store_of",
@@ -32,8 +37,66 @@ __all__ = [
 ]
 
 
+class TrainingRows(ABC):
+    """Rows to train on: an endless sequence of epochs, of one store or of a mixture of stores.
+
+    `len` is the number of rows of the first epoch. The row at a position of the sequence is a
+    function of the recipe and the position alone.
+    """
+
+    objective: Objective
+    vocabularies: Vocabularies
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def sources(self) -> Mapping[str, PackedDataset]:
+        """The rows of each source by name; those of `UNNAMED` without named sources."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Fingerprint of the stores, for checkpoints."""
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """Fingerprint of the tokenizer of all stores."""
+        return next(iter(self.sources.values())).store.info.tokenizer
+
+    @property
+    @abstractmethod
+    def fill(self) -> float:
+        """Fraction of the cells of all rows that hold real tokens."""
+
+    @property
+    @abstractmethod
+    def left_out(self) -> str:
+        """Counts of what the objective left out of the examples, as text; "" if nothing."""
+
+    @abstractmethod
+    def epoch_of(self, position: int) -> int:
+        """Return the epoch that contains `position`."""
+
+    @abstractmethod
+    def rows_before(self, position: int) -> Mapping[str, int]:
+        """Return how many of the first `position` rows each named source has."""
+
+    @abstractmethod
+    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
+        """Return micro-batches of `size` rows each from ascending `positions`.
+
+        From the middle of an epoch on, the index of the next one is built in the background.
+        """
+
+    @abstractmethod
+    def describe(self, positions: I64, *, text: bool) -> dict[str, Any]:
+        """Describe the rows at ascending `positions`; with `text`, also their examples' texts."""
+
+
 @dataclass(frozen=True)
-class PackedDataset:
+class PackedDataset(TrainingRows):
     """The packed rows of one split of a store, with all that is needed to build tensors from them.
 
     `len`, `lengths`, `fill` and `dropped_tensors` describe variant 0 of the row index.
@@ -52,6 +115,14 @@ class PackedDataset:
 
     def __len__(self) -> int:
         return len(self._first.rows)
+
+    @property
+    def sources(self) -> Mapping[str, PackedDataset]:
+        return {UNNAMED: self}
+
+    @property
+    def fingerprint(self) -> str:
+        return self.store.info.fingerprint
 
     @property
     def lengths(self) -> I64:
@@ -75,13 +146,11 @@ class PackedDataset:
 
     @property
     def fill(self) -> float:
-        """Fraction of the cells of all rows that hold real tokens."""
         cells = self.size.source + (self.size.target if self.objective.needs_decoder else 0)
         return float(self.lengths.sum()) / max(1, len(self) * cells)
 
     @property
     def left_out(self) -> str:
-        """Counts of what the objective left out of the examples, as text; "" if nothing."""
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
@@ -93,10 +162,12 @@ class PackedDataset:
         return rows_between(positions, self.indexes.epoch_ends(int(positions[-1])), seed=seed)
 
     def epoch_of(self, position: int) -> int:
-        """Return the epoch that contains `position`."""
         if not self.indexes.change:
             return position // len(self)
         return int(np.searchsorted(self.indexes.epoch_ends(position), position, side="right"))
+
+    def rows_before(self, position: int) -> Mapping[str, int]:
+        return {}
 
     def prefetch(self, position: int) -> None:
         """From the middle of an epoch on, start to build the index of the next one."""
@@ -156,12 +227,14 @@ class PackedDataset:
             found.append(between.join(words))
         return found
 
-    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
-        """Return micro-batches of `size` rows each from ascending `positions`.
+    def describe(self, positions: I64, *, text: bool) -> dict[str, Any]:
+        epochs, rows = self.locate(positions)
+        placement = self.layout(rows, epochs)
+        examples = placement.example.tolist()
+        found = {"epoch": int(epochs[0]), "rows": rows.tolist(), "examples": examples}
+        return {**found, "texts": self.words(placement)} if text else found
 
-        Positions count over the endless sequence of shuffled epochs. From the middle of an epoch
-        on, the index of the next one is built in the background.
-        """
+    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
         epochs, rows = self.locate(positions)
         self.prefetch(int(positions[-1]))
         return [
@@ -180,14 +253,20 @@ class PackedDataset:
         )
 
 
-def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> PackedDataset:
+def open_rows(
+    recipe: DataRecipe, tokenizer: Tokenizer, *, split: str, source: str = UNNAMED
+) -> PackedDataset:
     """Open the rows of `split`: TRAIN, `eval`, or the name of an evaluation set (a whole store).
 
-    Raises UserError if the store does not fit the recipe.
+    `source`: the named source whose training or held-out rows are opened. Raises UserError if the
+    store does not fit the recipe.
     """
-    store = open_store(recipe, tokenizer, split=split)
+    store = open_store(recipe, tokenizer, split=split, source=source)
     store.hold()
     vocabularies = vocabularies_of(recipe, tokenizer)
+    if source != UNNAMED:
+        # Sources differ in their orders and pairs, even if they have equally many rows.
+        recipe = recipe.model_copy(update={"seed": seed_of(recipe.seed, "source", source)})
     rows = PackedDataset(
         store=store,
         objective=recipe.objective.with_files(tokenizer),
@@ -208,10 +287,13 @@ def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
     return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
 
 
-def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
+def open_store(
+    recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN, source: str = UNNAMED
+) -> TokenStore:
     """Open the store of a split. Raises UserError if it was not made for this recipe."""
-    key, path = store_of(recipe, split)
-    store = TokenStore.open(path, key=key)
+    found = store_of(recipe, split, source)
+    key = found.store_key
+    store = TokenStore.open(found.store, key=key)
     info = store.info
     if info.tokenizer != tokenizer.fingerprint:
         raise UserError(
@@ -279,8 +361,9 @@ def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
     )
 
 
-def store_of(recipe: DataRecipe, split: str) -> tuple[str, str]:
-    """Return the recipe key of a split's store, and the store's path."""
-    named = f"data.evaluation.{split}"
-    key = named if named in recipe.data.corpora else "data"
-    return f"{key}.store", recipe.data.corpora[key].store
+def store_of(recipe: DataRecipe, split: str, source: str = UNNAMED) -> StoreInput:
+    """Return the store of a split, of the named source `source` if there are any."""
+    evaluation = recipe.data.evaluation_inputs.get(split)
+    if evaluation is not None and evaluation.source is None:
+        return evaluation.store
+    return recipe.data.training_inputs[source]

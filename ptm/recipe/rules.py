@@ -33,7 +33,7 @@ def problems(recipe: Config) -> Iterator[Problem]:
         yield from _pair_problems(recipe)
         yield from _target_problems(recipe)
     if isinstance(recipe, Recipe):
-        if not recipe.data.corpus_patterns:
+        if recipe.data.corpus == ():
             yield Problem("data.corpus", "is an empty list. Give at least one file.")
         yield from _train_problems(recipe)
         yield from _attention_problems(recipe.model, recipe.engine)

@@ -17,10 +17,10 @@ from ptm.engines.ranks import Ranks
 from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, describe_rows, empty_batch
 from ptm.loading.prefetch import Prefetcher
-from ptm.loading.rows import TRAIN, PackedDataset
+from ptm.loading.rows import TRAIN, PackedDataset, TrainingRows
 from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
-from ptm.recipe.data_block import metric_key
+from ptm.recipe.data_block import SHARE, metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.progress import RunPosition
@@ -45,7 +45,7 @@ def ignore_step(step: int) -> None:
 class TrainingData:
     """Training rows, and evaluation rows by set name."""
 
-    train: PackedDataset
+    train: TrainingRows
     evaluation: Mapping[str, PackedDataset]
 
 
@@ -103,6 +103,7 @@ class Trainer:
             engine,
             ranks,
             micro_batch_size=batch.micro_batch_size,
+            shares=recipe.data.held_out_shares,
         )
         self._measured: dict[str, float | None] = {}
         self._started_from: dict[str, Any] | None = None
@@ -283,6 +284,12 @@ class Trainer:
             "tokens": at.tokens,
         }
 
+    def _realised_shares(self) -> dict[str, float]:
+        """The share of each named source in all rows so far, by its name in reports."""
+        rows = self._position.row
+        counts = self._data.train.rows_before(rows)
+        return {f"{SHARE}/{name}": round(count / rows, 6) for name, count in counts.items()}
+
     @property
     def _skipped_steps(self) -> int:
         return self._skipped_before + self._engine.state.skipped_steps
@@ -293,7 +300,8 @@ class Trainer:
             "loss_scale": self._engine.state.loss_scale,
             "skipped_steps": self._skipped_steps,
         }
-        self._reporter.report_steps(self._progress(TRAIN), state, waited=batches.waited)
+        progress = {**self._progress(TRAIN), **self._realised_shares()}
+        self._reporter.report_steps(progress, state, waited=batches.waited)
         batches.waited = 0.0
         self._reporter.speed.restart()
 
@@ -334,8 +342,8 @@ class Trainer:
             "ended": self._patience.exhausted,
             "started_from": self._started_from,
             "teachers": list(self._teachers),
-            "store": self._data.train.store.info.fingerprint,
-            "tokenizer": self._data.train.store.info.tokenizer,
+            "store": self._data.train.fingerprint,
+            "tokenizer": self._data.train.tokenizer_fingerprint,
             "objective_files": self._data.train.objective.fingerprint,
             "evaluation_stores": {
                 name: rows.store.info.fingerprint for name, rows in self._data.evaluation.items()

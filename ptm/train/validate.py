@@ -16,6 +16,7 @@ from ptm.loading.splits import open_splits
 from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
+from ptm.recipe.data_block import UNNAMED
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.run_folder import RunFolder
@@ -121,10 +122,14 @@ def _check_stores(
     recipe: Recipe, tokenizer: Tokenizer, *, examples: bool, whole: bool
 ) -> Iterator[str]:
     """Open the stores on this machine; yield a sentence if their examples were not counted."""
+    splits = [
+        *((TRAIN, source) for source in recipe.data.training_inputs),
+        *((name, UNNAMED) for name in recipe.data.evaluation or ()),
+    ]
     stores = [
-        open_store(recipe, tokenizer, split=name)
-        for name in (TRAIN, *(recipe.data.evaluation or ()))
-        if Path(store_of(recipe, name)[1]).exists()
+        open_store(recipe, tokenizer, split=split, source=source)
+        for split, source in splits
+        if Path(store_of(recipe, split, source).store).exists()
     ]
     if whole:
         for store in stores:
@@ -167,14 +172,19 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
         for field, file in reader.input_files.items() if reader else ():
             if not Path(file).is_file():
                 yield f'{key}.{field}: "{file}" is not a file.'
-    for key, block in recipe.data.corpora.items():
-        if not Path(block.store).exists():
-            _check_place(f"{key}.store", Path(block.store))
-            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'
-            try:
-                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
-            except UserError as error:
-                yield str(error)
+    for one in recipe.data.corpora.values():
+        if Path(one.store).exists():
+            continue
+        missing = f'{one.store_key}: "{one.store}" does not exist'
+        if not one.corpus_patterns:
+            yield f"{missing}. Set the folder of a store, or the files to make it from."
+            continue
+        _check_place(one.store_key, Path(one.store))
+        yield f"{missing}; `ptm preprocess` creates it."
+        try:
+            find_corpus(one.corpus_patterns, field=one.corpus_key)
+        except UserError as error:
+            yield str(error)
     sources = [("init_from", recipe.start.source)] if recipe.start else []
     sources += [("objective.teacher", path) for path in recipe.objective.teacher_sources]
     for key, path in sources:
