@@ -42,9 +42,10 @@ class MixedDataset(TrainingRows):
         split: str,
     ) -> None:
         """`seed` and `split`: of the random draws in a batch."""
-        self._sources = dict(sources)
-        self._every = tuple(sources.values())
-        self._mixture = Mixture([weights[name] for name in sources])
+        # By name, so that the order of the recipe, which is that of a mapping, changes no row.
+        self._sources = dict(sorted(sources.items()))
+        self._every = tuple(self._sources.values())
+        self._mixture = Mixture([weights[name] for name in self._sources])
         # Of the sources' passes, the one that counts the epochs of the mixture.
         self._counted = min if exhaustion == "repeat" else max
         self._exhaustion = exhaustion

@@ -264,8 +264,9 @@ def open_rows(
     store = open_store(recipe, tokenizer, split=split, source=source)
     store.hold()
     vocabularies = vocabularies_of(recipe, tokenizer)
-    if source != UNNAMED:
-        # Sources differ in their orders and pairs, even if they have equally many rows.
+    if source != UNNAMED and split == TRAIN:
+        # Sources have different orders and pairs even if their texts are equal. Held-out examples
+        # keep their draws, so that a source's metrics compare with those of its corpus alone.
         recipe = recipe.model_copy(update={"seed": seed_of(recipe.seed, "source", source)})
     rows = PackedDataset(
         store=store,

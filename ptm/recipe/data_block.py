@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from ptm.component import Config, Listed, PositiveFloat, RowLength
-from ptm.data.mixture import LONGEST_BLOCK, rows_per_block, shares_of
+from ptm.data.mixture import shares_of
 from ptm.data.packing import RowSize
 from ptm.limits import MOST_WORKERS
 from ptm.text.corpus import Layout
@@ -149,23 +149,6 @@ class DataBlock(Config):
                 f'evaluation.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
                 "another name."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_sources(self) -> DataBlock:
-        if self.corpus == {}:
-            raise ValueError("corpus: has no sources. Give at least one.")
-        if self.exhaustion is not None and not self.sources:
-            raise ValueError(
-                "exhaustion: is used only if data.corpus has named sources. Remove it."
-            )
-        rows = rows_per_block([source.weight for source in self.sources.values()] or [1.0])
-        for (name, source), count in zip(self.sources.items(), rows, strict=False):
-            if not count:
-                raise ValueError(
-                    f"corpus.{name}.weight: {source.weight:g} is less than 1 / {LONGEST_BLOCK:,} "
-                    "of all weights. Raise it, or remove the source."
-                )
         return self
 
     @model_validator(mode="after")
