@@ -137,16 +137,17 @@ class DataBlock(Config):
 
     @model_validator(mode="after")
     def _check_set_names(self) -> DataBlock:
-        for name in self.sources:
-            if name in _TAKEN or name in (self.evaluation or ()):
-                what = (
-                    "has a fixed meaning in" if name in _TAKEN else "is also an evaluation set in"
+        for block, names in (("corpus", self.sources), ("evaluation", self.evaluation or {})):
+            taken = sorted(set(names) & set(_TAKEN))
+            if taken:
+                raise ValueError(
+                    f'{block}.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
+                    "another name."
                 )
-                raise ValueError(f'corpus.{name}: "{name}" {what} reports. Give another name.')
-        taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
-        if taken:
+        both = sorted(set(self.sources) & set(self.evaluation or ()))
+        if both:
             raise ValueError(
-                f'evaluation.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
+                f"corpus.{both[0]}: an evaluation set in data.evaluation has the same name. Give "
                 "another name."
             )
         return self

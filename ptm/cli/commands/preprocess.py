@@ -75,7 +75,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     )
 
     # Of a mixture, only the stores of sources that have changed are replaced.
-    is_source = one in recipe.data.training_inputs.values() and bool(recipe.data.sources)
+    is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
 
     def check(info: StoreInfo) -> None:
         # Evaluation sets and sources of a mixture need not have every label.

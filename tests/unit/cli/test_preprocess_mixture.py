@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 from ptm.store.format import TokenStore
 from tests.support.mixtures import mixed, preprocess_mixture, write_mixture
@@ -30,6 +31,13 @@ def changed(before: dict[str, int], folder: Path) -> set[str]:
     return {name for name, inode in after.items() if inode != before[name]}
 
 
+def flip_a_byte(store: Path) -> None:
+    shard = next(store.glob("shard-*.bin"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+
 def test_a_second_preprocessing_changes_nothing(folder: Path) -> None:
     before = made_at(folder)
     assert preprocess_mixture(folder, *mixed(folder)) == EXIT_DONE
@@ -51,10 +59,7 @@ def test_only_the_store_of_a_changed_source_is_made_again(
 
 def test_a_damaged_store_is_made_again(folder: Path) -> None:
     before = made_at(folder)
-    shard = next((folder / "stores" / "english").glob("shard-*.bin"))
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
+    flip_a_byte(folder / "stores" / "english")
     assert preprocess_mixture(folder, *mixed(folder), fresh=True) == EXIT_DONE
     assert changed(before, folder) == {"english"}
     TokenStore.open(folder / "stores" / "english").verify()
@@ -83,3 +88,16 @@ def test_the_store_of_one_corpus_is_not_taken_for_the_folder_of_a_mixture(
         capsys.readouterr().err
     )
     assert not (folder / "stores" / "english" / "chinese").exists()
+
+
+def test_verify_checks_every_store_of_a_mixture(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["verify", str(folder / "stores")]) == EXIT_DONE
+    assert capsys.readouterr().out.splitlines() == ["chinese  complete", "english  complete"]
+    flip_a_byte(folder / "stores" / "english")
+    assert main(["verify", str(folder / "stores")]) == EXIT_USER
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "chinese  complete"
+    assert "english/shard-" in second

@@ -77,7 +77,7 @@ def test_metrics_of_a_source_may_be_tracked(
         (["data.corpus={share: {files: c, weight: 1}}"], '"share" has a fixed meaning in reports'),
         (
             ["data.evaluation={web: {corpus: n, store: s}}"],
-            '"web" is also an evaluation set in reports',
+            "corpus.web: an evaluation set in data.evaluation has the same name",
         ),
         (
             ["data.corpus.poems.store=stores/tiny/web"],
