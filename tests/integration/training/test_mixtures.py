@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.splits import open_training_rows
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.train.trackers import tracker_values
-from ptm.train.validate import Verdict, check_recipe
+from ptm.train.validate import check_recipe
 from tests.support.mixtures import mixed, preprocess_mixture, write_mixture
 from tests.support.small_runs import Runs
 
@@ -163,9 +164,18 @@ def test_epochs_are_those_of_the_exhaustion_rule(made: Path, runs: Runs, exhaust
         assert min(passes.values()) < 0.9 < 1 <= max(passes.values()) < 1.3
 
 
+def test_validate_prints_the_rows_of_each_source(
+    made: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", *runs.arguments("validated", *mixed(made))]) == EXIT_DONE
+    printed = capsys.readouterr().out
+    assert "\n# source english: 69.79 % of the rows; 67 rows = " in printed
+    assert "\n# source chinese: 30.21 % of the rows; 29 rows = " in printed
+
+
 def test_a_missing_store_of_a_source_is_named(own: Path, runs: Runs) -> None:
     recipe, *overrides = runs.arguments("missing", *mixed(own))
-    assert check_recipe(load_recipe(recipe, overrides), need_inputs=True) == Verdict((), None)
+    assert check_recipe(load_recipe(recipe, overrides), need_inputs=True).unchecked == ()
     shutil.rmtree(own / "stores" / "english")
     found = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
     (sentence,) = found.unchecked
