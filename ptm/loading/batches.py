@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
-from ptm.loading.rows import PackedDataset, TrainingRows
+from ptm.loading.rows import PackedDataset
+from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import BatchPlan
 
 _CAPACITY_MULTIPLE = 64

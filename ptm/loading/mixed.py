@@ -16,7 +16,8 @@ from ptm.components.objectives.base import RandomSource
 from ptm.data.examples import TokenSpans
 from ptm.data.mixture import Mixture
 from ptm.data.placement import Placement
-from ptm.loading.rows import PackedDataset, TrainingRows
+from ptm.loading.rows import PackedDataset
+from ptm.loading.training_rows import TrainingRows
 
 _EXAMPLES_PER_SOURCE = 2**40
 """Distance between the numbers of the examples of two sources, so that their draws differ."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,82 +16,17 @@ from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
-from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
+from ptm.loading.stores import open_store, vocabularies_of
+from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
-from ptm.recipe.data_block import UNNAMED, StoreInput
+from ptm.recipe.data_block import UNNAMED
 from ptm.rng import seed_of
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-__all__ = [
-    "TRAIN",
-    "PackedDataset",
-    "TrainingRows",
-    "open_rows",
-    "open_store",
-    "store_of",
-    "vocabularies_of",
-]
-
-
-class TrainingRows(ABC):
-    """Rows to train on: an endless sequence of epochs, of one store or of a mixture of stores.
-
-    `len` is the number of rows of the first epoch. The row at a position of the sequence is a
-    function of the recipe and the position alone.
-    """
-
-    objective: Objective
-    vocabularies: Vocabularies
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def sources(self) -> Mapping[str, PackedDataset]:
-        """The rows of each source by name; those of `UNNAMED` without named sources."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Fingerprint of the stores, for checkpoints."""
-
-    @property
-    def tokenizer_fingerprint(self) -> str:
-        """Fingerprint of the tokenizer of all stores."""
-        return next(iter(self.sources.values())).store.info.tokenizer
-
-    @property
-    @abstractmethod
-    def fill(self) -> float:
-        """Fraction of the cells of all rows that hold real tokens."""
-
-    @property
-    @abstractmethod
-    def left_out(self) -> str:
-        """Counts of what the objective left out of the examples, as text; "" if nothing."""
-
-    @abstractmethod
-    def epoch_of(self, position: int) -> int:
-        """Return the epoch that contains `position`."""
-
-    @abstractmethod
-    def rows_before(self, position: int) -> Mapping[str, int]:
-        """Return how many of the first `position` rows each named source has."""
-
-    @abstractmethod
-    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
-        """Return micro-batches of `size` rows each from ascending `positions`.
-
-        From the middle of an epoch on, the index of the next one is built in the background.
-        """
-
-    @abstractmethod
-    def describe(self, positions: I64, *, text: bool) -> dict[str, Any]:
-        """Describe the rows at ascending `positions`; with `text`, also their examples' texts."""
+__all__ = ["TRAIN", "PackedDataset", "open_rows"]
 
 
 @dataclass(frozen=True)
@@ -278,93 +212,3 @@ def open_rows(
     )
     rows.indexes.at(0)
     return rows
-
-
-def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
-    """Return the vocabularies of source and target; `tokenizer` is that of the source."""
-    target = recipe.target_tokenizer
-    if target is None:
-        return Vocabularies.shared(tokenizer.vocabulary)
-    return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
-
-
-def open_store(
-    recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN, source: str = UNNAMED
-) -> TokenStore:
-    """Open the store of a split. Raises UserError if it was not made for this recipe."""
-    found = store_of(recipe, split, source)
-    key = found.store_key
-    store = TokenStore.open(found.store, key=key)
-    info = store.info
-    if info.tokenizer != tokenizer.fingerprint:
-        raise UserError(
-            f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
-            f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
-            f"({tokenizer.vocabulary.size} tokens). Correct {key}, or create a new store with "
-            "`ptm preprocess RECIPE`."
-        )
-    _check_targets(recipe, store, key=key)
-    if info.layout != recipe.data.layout:
-        raise UserError(
-            f'{key}: "{store.folder}" has layout {info.layout}, but the recipe has data.layout: '
-            f"{recipe.data.layout}. Correct {key} or data.layout."
-        )
-    _check_labels(recipe, store, key=key)
-    if recipe.objective.needs_word_starts and not info.has_word_starts:
-        raise UserError(
-            f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
-            "needs. Set data.segmenter and run `ptm preprocess RECIPE` with another "
-            f"{key} or with --fresh."
-        )
-    splits = info.layout == "documents" and recipe.objective.needs_sentences
-    if splits and not info.sentence_splitting:
-        raise UserError(
-            f'{key}: "{store.folder}" was made without sentence splitting, which objective '
-            f"{recipe.objective.type} needs. Set data.sentence_splitting: true and run "
-            f"`ptm preprocess RECIPE` with another {key} or with --fresh."
-        )
-    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
-    return store
-
-
-def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError if the store was made with other labels."""
-    labels, made = recipe.objective.label_set, tuple(store.info.labels or ())
-    if labels is not None and labels.names != made:
-        raise UserError(
-            f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
-            f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
-            "store with `ptm preprocess RECIPE`."
-        )
-
-
-def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError if the store's targets were made with another tokenizer."""
-    info, config = store.info, recipe.target_tokenizer
-    target = config.load(key="target_tokenizer") if config else None
-    if target is not None:
-        target.vocabulary.require(recipe.objective.special_roles)
-    if info.target_tokenizer == (target.fingerprint if target else None):
-        return
-    made = (
-        f"with another target tokenizer or vocabulary ({info.target_size} tokens)"
-        if info.target_tokenizer
-        else "without a target tokenizer"
-    )
-    named = (
-        f"the recipe has target_tokenizer: {target.config.source} ({target.vocabulary.size} tokens)"
-        if target
-        else "the recipe has no target_tokenizer"
-    )
-    raise UserError(
-        f'{key}: "{store.folder}" was made {made}, but {named}. Correct {key}, or create a new '
-        "store with `ptm preprocess RECIPE`."
-    )
-
-
-def store_of(recipe: DataRecipe, split: str, source: str = UNNAMED) -> StoreInput:
-    """Return the store of a split, of the named source `source` if there are any."""
-    evaluation = recipe.data.evaluation_inputs.get(split)
-    if evaluation is not None and evaluation.source is None:
-        return evaluation.store
-    return recipe.data.training_inputs[source]

@@ -9,7 +9,8 @@ import numpy as np
 
 from ptm.errors import UserError
 from ptm.loading.mixed import MixedDataset
-from ptm.loading.rows import TRAIN, PackedDataset, TrainingRows, open_rows
+from ptm.loading.rows import TRAIN, PackedDataset, open_rows
+from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
 from ptm.text.labels import check_evaluated_labels, check_trained_labels

@@ -20,7 +20,7 @@ from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.loading.batches import evaluation_batches
-from ptm.loading.rows import vocabularies_of
+from ptm.loading.stores import vocabularies_of
 from ptm.loading.splits import open_evaluation_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model

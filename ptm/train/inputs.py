@@ -12,8 +12,9 @@ from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import PackedDataset, TrainingRows
+from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_splits
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe

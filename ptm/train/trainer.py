@@ -17,7 +17,8 @@ from ptm.engines.ranks import Ranks
 from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, describe_rows, empty_batch
 from ptm.loading.prefetch import Prefetcher
-from ptm.loading.rows import TRAIN, PackedDataset, TrainingRows
+from ptm.loading.rows import TRAIN, PackedDataset
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import SHARE, metric_key

@@ -12,8 +12,10 @@ from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.mixed import source_lines
-from ptm.loading.rows import TRAIN, TrainingRows, open_store, store_of
+from ptm.loading.rows import TRAIN
 from ptm.loading.splits import open_splits
+from ptm.loading.stores import open_store, store_of
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps

@@ -11,8 +11,8 @@ import pytest
 from ptm.components.objectives import MicroBatch
 from ptm.errors import UserError
 from ptm.loading.batches import TrainStream, describe_rows
-from ptm.loading.rows import TrainingRows
 from ptm.loading.splits import open_splits, open_training_rows
+from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
 from ptm.runs.show import show
