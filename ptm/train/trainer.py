@@ -21,7 +21,7 @@ from ptm.loading.rows import TRAIN, PackedDataset
 from ptm.loading.training_rows import TrainingRows
 from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
-from ptm.recipe.data_block import SHARE, metric_key
+from ptm.recipe.data_block import SHARE, UNNAMED, metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.progress import RunPosition
@@ -346,6 +346,11 @@ class Trainer:
             "store": self._data.train.fingerprint,
             "tokenizer": self._data.train.tokenizer_fingerprint,
             "objective_files": self._data.train.objective.fingerprint,
+            "source_stores": {
+                name: rows.fingerprint
+                for name, rows in self._data.train.sources.items()
+                if name != UNNAMED
+            },
             "evaluation_stores": {
                 name: rows.store.info.fingerprint for name, rows in self._data.evaluation.items()
             },

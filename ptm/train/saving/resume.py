@@ -52,7 +52,12 @@ def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
 def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
     steps = inputs.steps
     if checkpoint.run["store"] != inputs.train.fingerprint:
-        folders = " and ".join(f'"{one.store.folder}"' for one in inputs.train.sources.values())
+        before = checkpoint.run.get("source_stores", {})
+        folders = " and ".join(
+            f'"{rows.store.folder}"'
+            for name, rows in inputs.train.sources.items()
+            if before.get(name) != rows.fingerprint
+        )
         raise UserError(
             f"{checkpoint.folder}: the checkpoint was trained on other data than data.store = "
             f"{folders} contains now. Restore the original store, or start from scratch with "
