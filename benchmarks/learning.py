@@ -107,7 +107,8 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
     For masked language models, the tokens of the whole store are counted instead, from which masked
     tokens are selected; special tokens and the unknown token are never mparsed.
     """
-    from ptm.loading.rows import open_rows, vocabularies_of
+    from ptm.loading.rows import open_rows
+    from ptm.loading.stores import vocabularies_of
     from ptm.store.format import TokenStore
 
     vocabulary = vocabularies_of(recipe, tokenizer).target

@@ -200,6 +200,72 @@ MUTATIONS = {
         '            "attention.self.key",\n            "attention.self.query",\n',
         ("tests/integration/parity -k bert",),
     ),
+    "the rows of a mixture repeat with its block": Mutation(
+        "ptm/data/mixture.py",
+        "return sources, block * self._rows[sources] + self._number[place]",
+        "return sources, self._number[place]",
+        ("tests/unit/data/test_mixture.py",),
+    ),
+    "sources are drawn by weight without regard to due times": Mutation(
+        "ptm/data/mixture.py",
+        'order = np.argsort((2 * number + 1) / self._rows[source], kind="stable")',
+        "order = np.arange(source.size)",
+        ("tests/unit/data/test_mixture.py -k stretch",),
+    ),
+    "sources with equal texts are masked alike": Mutation(
+        "ptm/loading/mixed.py",
+        "replace(placement, example=placement.example + source * _EXAMPLES_PER_SOURCE)",
+        "placement",
+        ("tests/unit/loading/test_mixed.py -k equal_texts",),
+    ),
+    "sources with equal texts have one order": Mutation(
+        "ptm/loading/rows.py",
+        "if source != UNNAMED and split == TRAIN:",
+        "if False:",
+        ("tests/unit/loading/test_mixed.py -k equal_texts",),
+    ),
+    "an epoch of repeat ends as that of stop": Mutation(
+        "ptm/loading/mixed.py",
+        'self._counted = min if exhaustion == "repeat" else max',
+        "self._counted = max",
+        ("tests/unit/loading/test_mixed.py -k epoch_ends",),
+    ),
+    "the order of the recipe changes the rows of a mixture": Mutation(
+        "ptm/loading/mixed.py",
+        "self._sources = dict(sorted(sources.items()))",
+        "self._sources = dict(sources)",
+        ("tests/unit/loading/test_mixed.py -k order_of_the_mapping",),
+    ),
+    "the loss of a mixture ignores the weights": Mutation(
+        "ptm/engines/metric_sums.py",
+        "share * value\n            for share, value in zip",
+        "value / len(values)\n            for share, value in zip",
+        ("tests/integration/training/test_mixtures.py -k weighted_by",),
+    ),
+    "the perplexity of a mixture is a mean of perplexities": Mutation(
+        "ptm/engines/metric_sums.py",
+        "    return found | _perplexity(found, objective)\n\n\ndef _perplexity(",
+        "    return found\n\n\ndef _perplexity(",
+        ("tests/integration/training/test_mixtures.py -k weighted_by",),
+    ),
+    "a training continues with another store of a source": Mutation(
+        "ptm/loading/mixed.py",
+        "stores = {name: rows.fingerprint for name, rows in self._sources.items()}",
+        "stores = list(self._sources)",
+        ("tests/integration/training/test_mixtures.py -k another_store",),
+    ),
+    "every store of a mixture is made again": Mutation(
+        "ptm/store/preprocess.py",
+        "        return False\n    return True\n\n\ndef _encode_all",
+        "        return False\n    return False\n\n\ndef _encode_all",
+        ("tests/unit/cli/test_preprocess_mixture.py",),
+    ),
+    "a damaged store of a source is kept": Mutation(
+        "ptm/store/preprocess.py",
+        "        TokenStore.open(store).verify()\n    except UserError:",
+        "    except UserError:",
+        ("tests/unit/cli/test_preprocess_mixture.py",),
+    ),
 }
 
 

@@ -105,5 +105,7 @@ class RunState(_Strict):
     store: Fingerprint
     tokenizer: Fingerprint
     objective_files: str
+    source_stores: dict[str, Fingerprint] = {}
+    """Fingerprints of the stores of named sources; absent in earlier versions."""
     evaluation_stores: dict[str, Fingerprint] = {}
     """Fingerprints of the stores of evaluation sets; absent in earlier versions."""

@@ -38,17 +38,26 @@ class TokenSpans:
 
     @staticmethod
     def joined(several: Sequence[TokenSpans]) -> TokenSpans:
-        """Concatenate token spans of one kind (same K, word starts and labels)."""
+        """Concatenate token spans of one kind: all with labels, or none.
+
+        K becomes the largest K. Word starts are kept if all of them have them.
+        """
         if len(several) == 1:
             return several[0]
         words = [texts.word_starts for texts in several if texts.word_starts is not None]
         labels = [texts.labels for texts in several if texts.labels is not None]
+        parts = max(texts.part_lengths.shape[1] for texts in several)
         return TokenSpans(
             np.concatenate([texts.tokens for texts in several]),
-            np.concatenate([texts.part_lengths for texts in several]),
-            np.concatenate(words) if words else None,
+            np.concatenate([_with_parts(texts.part_lengths, parts) for texts in several]),
+            np.concatenate(words) if len(words) == len(several) else None,
             np.concatenate(labels) if labels else None,
         )
+
+
+def _with_parts(part_lengths: I64, parts: int) -> I64:
+    """Return `part_lengths` (E, K) with as many columns as `parts`, the further ones 0."""
+    return np.pad(part_lengths, ((0, 0), (0, parts - part_lengths.shape[1])))
 
 
 class Examples(ABC):

@@ -85,10 +85,38 @@ def metric_means(
     found = {
         name: None if name in absent else value for name, value in {"loss": loss, **means}.items()
     }
-    if objective.perplexity_of is not None:
-        judged = found[objective.perplexity_of]
-        found["perplexity"] = None if judged is None else _exponential(judged)
-    return found
+    return found | _perplexity(found, objective)
+
+
+def mixture_metrics(
+    of_sources: Mapping[str, Mapping[str, float | None]],
+    shares: Mapping[str, float],
+    objective: Objective,
+) -> dict[str, float | None]:
+    """Return the mean of the sources' metrics and scores, weighted by `shares` (of sum 1).
+
+    `of_sources`: the metrics of at least the sources in `shares`. Perplexity is the exponential of
+    the mean. None if a source did not measure a metric.
+    """
+    first = of_sources[next(iter(shares))]
+    found: dict[str, float | None] = {}
+    for metric in first:
+        values = [of_sources[name][metric] for name in shares]
+        weighted = [
+            share * value
+            for share, value in zip(shares.values(), values, strict=True)
+            if value is not None
+        ]
+        found[metric] = math.fsum(weighted) if len(weighted) == len(values) else None
+    return found | _perplexity(found, objective)
+
+
+def _perplexity(means: Mapping[str, float | None], objective: Objective) -> dict[str, float | None]:
+    """The perplexity that belongs to `means`; empty if the objective has none."""
+    if objective.perplexity_of is None:
+        return {}
+    judged = means[objective.perplexity_of]
+    return {"perplexity": None if judged is None else _exponential(judged)}
 
 
 def _exponential(value: float) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.example_sizes import ExampleSizes, example_sizes
 from ptm.nn.packed_examples import PackedShape
 from ptm.recipe import BatchPlan
@@ -53,7 +54,7 @@ def empty_batch(objective: Objective) -> StepBatch:
 class TrainStream:
     """One data rank's share of the rows of each training step, in shuffled order."""
 
-    def __init__(self, rows: PackedDataset, batch: BatchPlan, *, data_parallel_rank: int) -> None:
+    def __init__(self, rows: TrainingRows, batch: BatchPlan, *, data_parallel_rank: int) -> None:
         if not len(rows):
             raise UserError("data.held_out leaves no documents to train on. Set a smaller value.")
         self._rows = rows
@@ -78,18 +79,14 @@ class TrainStream:
 
 
 def describe_rows(
-    rows: PackedDataset, batch: BatchPlan, first_row: int, *, text: bool
+    rows: TrainingRows, batch: BatchPlan, first_row: int, *, text: bool
 ) -> dict[str, Any]:
     """Describe the global batch that starts at `first_row`: epoch, rows, examples.
 
     With `text`, also the examples' texts.
     """
     numbers = np.arange(first_row, first_row + batch.global_batch_size, dtype=np.int64)
-    epochs, chosen = rows.locate(numbers)
-    placement = rows.layout(chosen, epochs)
-    examples = placement.example.tolist()
-    found = {"epoch": int(epochs[0]), "rows": chosen.tolist(), "examples": examples}
-    return {**found, "texts": rows.words(placement)} if text else found
+    return rows.describe(numbers, text=text)
 
 
 def evaluation_batches(

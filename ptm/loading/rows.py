@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,25 +16,21 @@ from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
-from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
+from ptm.loading.stores import open_store, vocabularies_of
+from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
+from ptm.recipe.data_block import UNNAMED
+from ptm.rng import seed_of
 from ptm.store.format import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
-__all__ = [
-    "TRAIN",
-    "PackedDataset",
-    "open_rows",
-    "open_store",
-    "store_of",
-    "vocabularies_of",
-]
+__all__ = ["TRAIN", "PackedDataset", "open_rows"]
 
 
 @dataclass(frozen=True)
-class PackedDataset:
+class PackedDataset(TrainingRows):
     """The packed rows of one split of a store, with all that is needed to build tensors from them.
 
     `len`, `lengths`, `fill` and `dropped_tensors` describe variant 0 of the row index.
@@ -52,6 +49,14 @@ class PackedDataset:
 
     def __len__(self) -> int:
         return len(self._first.rows)
+
+    @property
+    def sources(self) -> Mapping[str, PackedDataset]:
+        return {UNNAMED: self}
+
+    @property
+    def fingerprint(self) -> str:
+        return self.store.info.fingerprint
 
     @property
     def lengths(self) -> I64:
@@ -75,13 +80,11 @@ class PackedDataset:
 
     @property
     def fill(self) -> float:
-        """Fraction of the cells of all rows that hold real tokens."""
         cells = self.size.source + (self.size.target if self.objective.needs_decoder else 0)
         return float(self.lengths.sum()) / max(1, len(self) * cells)
 
     @property
     def left_out(self) -> str:
-        """Counts of what the objective left out of the examples, as text; "" if nothing."""
         found = self._first.examples.left_out
         return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
@@ -93,10 +96,12 @@ class PackedDataset:
         return rows_between(positions, self.indexes.epoch_ends(int(positions[-1])), seed=seed)
 
     def epoch_of(self, position: int) -> int:
-        """Return the epoch that contains `position`."""
         if not self.indexes.change:
             return position // len(self)
         return int(np.searchsorted(self.indexes.epoch_ends(position), position, side="right"))
+
+    def rows_before(self, position: int) -> Mapping[str, int]:
+        return {}
 
     def prefetch(self, position: int) -> None:
         """From the middle of an epoch on, start to build the index of the next one."""
@@ -156,12 +161,14 @@ class PackedDataset:
             found.append(between.join(words))
         return found
 
-    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
-        """Return micro-batches of `size` rows each from ascending `positions`.
+    def describe(self, positions: I64, *, text: bool) -> dict[str, Any]:
+        epochs, rows = self.locate(positions)
+        placement = self.layout(rows, epochs)
+        examples = placement.example.tolist()
+        found = {"epoch": int(epochs[0]), "rows": rows.tolist(), "examples": examples}
+        return {**found, "texts": self.words(placement)} if text else found
 
-        Positions count over the endless sequence of shuffled epochs. From the middle of an epoch
-        on, the index of the next one is built in the background.
-        """
+    def micro_batches(self, positions: I64, *, size: int) -> list[MicroBatch]:
         epochs, rows = self.locate(positions)
         self.prefetch(int(positions[-1]))
         return [
@@ -180,14 +187,21 @@ class PackedDataset:
         )
 
 
-def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> PackedDataset:
+def open_rows(
+    recipe: DataRecipe, tokenizer: Tokenizer, *, split: str, source: str = UNNAMED
+) -> PackedDataset:
     """Open the rows of `split`: TRAIN, `eval`, or the name of an evaluation set (a whole store).
 
-    Raises UserError if the store does not fit the recipe.
+    `source`: the named source whose training or held-out rows are opened. Raises UserError if the
+    store does not fit the recipe.
     """
-    store = open_store(recipe, tokenizer, split=split)
+    store = open_store(recipe, tokenizer, split=split, source=source)
     store.hold()
     vocabularies = vocabularies_of(recipe, tokenizer)
+    if source != UNNAMED and split == TRAIN:
+        # Sources have different orders and pairs even if their texts are equal. Held-out examples
+        # keep their draws, so that a source's metrics compare with those of its corpus alone.
+        recipe = recipe.model_copy(update={"seed": seed_of(recipe.seed, "source", source)})
     rows = PackedDataset(
         store=store,
         objective=recipe.objective.with_files(tokenizer),
@@ -198,89 +212,3 @@ def open_rows(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str) -> Packed
     )
     rows.indexes.at(0)
     return rows
-
-
-def vocabularies_of(recipe: DataRecipe, tokenizer: Tokenizer) -> Vocabularies:
-    """Return the vocabularies of source and target; `tokenizer` is that of the source."""
-    target = recipe.target_tokenizer
-    if target is None:
-        return Vocabularies.shared(tokenizer.vocabulary)
-    return Vocabularies(tokenizer.vocabulary, target.load(key="target_tokenizer").vocabulary)
-
-
-def open_store(recipe: DataRecipe, tokenizer: Tokenizer, *, split: str = TRAIN) -> TokenStore:
-    """Open the store of a split. Raises UserError if it was not made for this recipe."""
-    key, path = store_of(recipe, split)
-    store = TokenStore.open(path, key=key)
-    info = store.info
-    if info.tokenizer != tokenizer.fingerprint:
-        raise UserError(
-            f'{key}: "{store.folder}" was made with another tokenizer or vocabulary '
-            f"({info.vocabulary_size} tokens) than {recipe.tokenizer.source} "
-            f"({tokenizer.vocabulary.size} tokens). Correct {key}, or create a new store with "
-            "`ptm preprocess RECIPE`."
-        )
-    _check_targets(recipe, store, key=key)
-    if info.layout != recipe.data.layout:
-        raise UserError(
-            f'{key}: "{store.folder}" has layout {info.layout}, but the recipe has data.layout: '
-            f"{recipe.data.layout}. Correct {key} or data.layout."
-        )
-    _check_labels(recipe, store, key=key)
-    if recipe.objective.needs_word_starts and not info.has_word_starts:
-        raise UserError(
-            f'{key}: "{store.folder}" was made without word starts, which whole-word masking '
-            "needs. Set data.segmenter and run `ptm preprocess RECIPE` with another "
-            f"{key} or with --fresh."
-        )
-    splits = info.layout == "documents" and recipe.objective.needs_sentences
-    if splits and not info.sentence_splitting:
-        raise UserError(
-            f'{key}: "{store.folder}" was made without sentence splitting, which objective '
-            f"{recipe.objective.type} needs. Set data.sentence_splitting: true and run "
-            f"`ptm preprocess RECIPE` with another {key} or with --fresh."
-        )
-    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
-    return store
-
-
-def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError if the store was made with other labels."""
-    labels, made = recipe.objective.label_set, tuple(store.info.labels or ())
-    if labels is not None and labels.names != made:
-        raise UserError(
-            f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
-            f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
-            "store with `ptm preprocess RECIPE`."
-        )
-
-
-def _check_targets(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError if the store's targets were made with another tokenizer."""
-    info, config = store.info, recipe.target_tokenizer
-    target = config.load(key="target_tokenizer") if config else None
-    if target is not None:
-        target.vocabulary.require(recipe.objective.special_roles)
-    if info.target_tokenizer == (target.fingerprint if target else None):
-        return
-    made = (
-        f"with another target tokenizer or vocabulary ({info.target_size} tokens)"
-        if info.target_tokenizer
-        else "without a target tokenizer"
-    )
-    named = (
-        f"the recipe has target_tokenizer: {target.config.source} ({target.vocabulary.size} tokens)"
-        if target
-        else "the recipe has no target_tokenizer"
-    )
-    raise UserError(
-        f'{key}: "{store.folder}" was made {made}, but {named}. Correct {key}, or create a new '
-        "store with `ptm preprocess RECIPE`."
-    )
-
-
-def store_of(recipe: DataRecipe, split: str) -> tuple[str, str]:
-    """Return the recipe key of a split's store, and the store's path."""
-    named = f"data.evaluation.{split}"
-    key = named if named in recipe.data.corpora else "data"
-    return f"{key}.store", recipe.data.corpora[key].store

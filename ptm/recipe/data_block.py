@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from ptm.component import Config, Listed, RowLength
+from ptm.component import Config, Listed, PositiveFloat, RowLength
+from ptm.data.mixture import shares_of
 from ptm.data.packing import RowSize
 from ptm.limits import MOST_WORKERS
 from ptm.text.corpus import Layout
@@ -17,12 +20,73 @@ SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 EVAL = "eval"
 """Name of the evaluation set that is held out from the training store."""
-_TAKEN = (EVAL, "train", "perf")
+SHARE = "share"
+"""First part of the names of the realised shares of sources in reports: `share/news`."""
+UNNAMED = ""
+"""Name of the source of a corpus that is no mixture of named sources."""
+
+_TAKEN = (EVAL, SHARE, "train", "perf")
 
 
 def metric_key(evaluation: str, metric: str) -> str:
     """`loss` for the held-out split, `news/loss` for the evaluation set `news`."""
     return metric if evaluation == EVAL else f"{evaluation}/{metric}"
+
+
+@dataclass(frozen=True)
+class StoreInput:
+    """A token store that a recipe names and the files that it is made of, with their keys."""
+
+    store: str
+    store_key: str
+    corpus_patterns: tuple[str, ...]
+    """Paths and globs; none for a store that exists already and that `ptm preprocess` leaves."""
+    corpus_key: str
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """An evaluation set: the held-out split of a source, or (None) the whole of its own store."""
+
+    store: StoreInput
+    source: str | None
+
+
+def _as_tuple(corpus: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (corpus,) if isinstance(corpus, str) else corpus
+
+
+class SourceBlock(Config):
+    """A source of a mixture: its files or its store, and its share of the rows."""
+
+    files: str | Paths | None = None
+    """A path, a glob, or a list of them, as in `data.corpus`. Without it, `store` exists already
+    and `ptm preprocess` leaves it as it is."""
+    weight: PositiveFloat
+    """Share of the rows to train on, relative to the weights of the other sources."""
+    store: str | None = None
+    """The folder of the source's token store; default: a folder with its name in `data.store`."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> SourceBlock:
+        if self.files is None and self.store is None:
+            raise ValueError("has neither `files` nor `store`. Give one of them.")
+        if self.files == ():
+            raise ValueError("`files` is an empty list. Give at least one file.")
+        return self
+
+
+def _corpus_kind(corpus: Any) -> str:
+    """The tag of the member of `Corpus` that a value is meant as."""
+    return "[sources]" if isinstance(corpus, dict) else "[files]"
+
+
+# The tags occur in no recipe. They make the errors of one member of the union the only ones.
+Corpus = Annotated[
+    Annotated[str | Paths, Tag("[files]")]
+    | Annotated[dict[SetName, SourceBlock], Tag("[sources]")],
+    Discriminator(_corpus_kind),
+]
 
 
 class CorpusBlock(Config):
@@ -33,15 +97,20 @@ class CorpusBlock(Config):
     store: str
     """The folder that `ptm preprocess` writes. Training and evaluation read it."""
 
-    @property
-    def corpus_patterns(self) -> tuple[str, ...]:
-        """`corpus` as a tuple of paths and globs."""
-        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
 
-
-class DataBlock(CorpusBlock):
+class DataBlock(Config):
     """Corpora, stores, and how rows are built from them."""
 
+    corpus: Corpus
+    """A path, a glob, or a list of them: plain text, .gz, .xz or .zst. Or a mixture of named
+    sources: `{web: {files: web/*.txt, weight: 0.7}, poems: {files: poems.txt, weight: 0.3}}`."""
+    store: str
+    """The folder that `ptm preprocess` writes. Training and evaluation read it. With named sources,
+    it holds one store for each of them."""
+    exhaustion: Literal["repeat", "stop"] | None = None
+    """When an epoch of a mixture ends. repeat: once every source has been read to its end, smaller
+    ones repeatedly. stop: once the first source is exhausted, so that none is repeated. Default:
+    repeat."""
     layout: Layout
     """documents: one document per line. sentences: one sentence per line, an empty line ends a
     document. pairs: `source<TAB>target`. labelled: `label<TAB>text` or
@@ -68,24 +137,32 @@ class DataBlock(CorpusBlock):
 
     @model_validator(mode="after")
     def _check_set_names(self) -> DataBlock:
-        taken = sorted(set(self.evaluation or ()) & set(_TAKEN))
-        if taken:
+        for block, names in (("corpus", self.sources), ("evaluation", self.evaluation or {})):
+            taken = sorted(set(names) & set(_TAKEN))
+            if taken:
+                raise ValueError(
+                    f'{block}.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
+                    "another name."
+                )
+        both = sorted(set(self.sources) & set(self.evaluation or ()))
+        if both:
             raise ValueError(
-                f'evaluation.{taken[0]}: "{taken[0]}" has a fixed meaning in reports. Give '
+                f"corpus.{both[0]}: an evaluation set in data.evaluation has the same name. Give "
                 "another name."
             )
         return self
 
     @model_validator(mode="after")
     def _check_stores(self) -> DataBlock:
-        stores = {self.store: "data.store"}
-        for name, block in (self.evaluation or {}).items():
-            if block.store in stores:
+        stores: dict[str, str] = {}
+        for block, one in self.corpora.items():
+            if one.store in stores:
+                key = f"{block.removeprefix('data.')}.store"
                 raise ValueError(
-                    f'evaluation.{name}.store: "{block.store}" is also the store of '
-                    f"{stores[block.store]}. Set another folder."
+                    f'{key}: "{one.store}" is also the store of {stores[one.store]}. Set another '
+                    "folder."
                 )
-            stores[block.store] = f"data.evaluation.{name}"
+            stores[one.store] = one.store_key if block == "data" else block
         return self
 
     @property
@@ -94,12 +171,74 @@ class DataBlock(CorpusBlock):
         return RowSize(self.sequence_length, self.target_sequence_length or self.sequence_length)
 
     @property
-    def corpora(self) -> dict[str, CorpusBlock]:
-        """Every corpus that is preprocessed, by the dotted path of its block."""
-        named = (self.evaluation or {}).items()
-        return {"data": self, **{f"data.evaluation.{name}": block for name, block in named}}
+    def sources(self) -> Mapping[str, SourceBlock]:
+        """The named sources of a mixture; empty if `corpus` is a path or a list of them."""
+        return self.corpus if isinstance(self.corpus, dict) else {}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each named source in the rows to train on; empty without named sources."""
+        if not self.sources:
+            return {}
+        weights = [source.weight for source in self.sources.values()]
+        return dict(zip(self.sources, shares_of(weights), strict=True))
+
+    @property
+    def held_out_shares(self) -> dict[str, float]:
+        """`shares`, if documents of each source are held out; else empty."""
+        return self.shares if self.held_out > 0 else {}
+
+    @property
+    def training_inputs(self) -> dict[str, StoreInput]:
+        """The store of each source; of `UNNAMED` alone if `corpus` has no named sources."""
+        if not isinstance(self.corpus, dict):
+            paths = _as_tuple(self.corpus)
+            return {UNNAMED: StoreInput(self.store, "data.store", paths, "data.corpus")}
+        found = {}
+        for name, source in self.corpus.items():
+            block = f"data.corpus.{name}"
+            found[name] = StoreInput(
+                store=f"{self.store}/{name}" if source.store is None else source.store,
+                store_key="data.store" if source.store is None else f"{block}.store",
+                corpus_patterns=_as_tuple(source.files or ()),
+                corpus_key=f"{block}.files",
+            )
+        return found
+
+    @property
+    def evaluation_inputs(self) -> dict[str, EvaluationInput]:
+        """Each evaluation set that has rows of its own, by name, as in reports.
+
+        The held-out split of a corpus without named sources is `EVAL`; that of a named source has
+        its name.
+        """
+        found = {}
+        if self.held_out > 0:
+            for name, one in self.training_inputs.items():
+                found[EVAL if name == UNNAMED else name] = EvaluationInput(one, name)
+        for name, block in (self.evaluation or {}).items():
+            key, paths = f"data.evaluation.{name}", _as_tuple(block.corpus)
+            store = StoreInput(block.store, f"{key}.store", paths, f"{key}.corpus")
+            found[name] = EvaluationInput(store, None)
+        return found
+
+    @property
+    def corpora(self) -> dict[str, StoreInput]:
+        """Every store of the recipe, by the dotted path of the block that names it."""
+        found = {}
+        for name, one in self.training_inputs.items():
+            found["data" if name == UNNAMED else f"data.corpus.{name}"] = one
+        for name, evaluation in self.evaluation_inputs.items():
+            if evaluation.source is None:
+                found[f"data.evaluation.{name}"] = evaluation.store
+        return found
 
     @property
     def evaluation_names(self) -> tuple[str, ...]:
-        """Names of all evaluation sets: the held-out split and those of `evaluation`."""
-        return ((EVAL,) if self.held_out > 0 else ()) + tuple(self.evaluation or ())
+        """Names of all evaluation sets in reports.
+
+        The held-out split, those of each named source, and those of `evaluation`. With named
+        sources, the held-out split is the mean of the sources' ones, weighted by their shares.
+        """
+        total = (EVAL,) if self.held_out_shares else ()
+        return (*total, *self.evaluation_inputs)

@@ -9,8 +9,9 @@ from ptm.component import Config
 from ptm.components.embeddings import EmbeddingConfig
 from ptm.components.encoders import Encoder, encoder_types
 from ptm.components.objectives import Objective
+from ptm.data.mixture import LONGEST_BLOCK, rows_per_block
 from ptm.recipe.blocks import EngineBlock, Recipe
-from ptm.recipe.data_block import metric_key
+from ptm.recipe.data_block import DataBlock, metric_key
 from ptm.recipe.model_block import ModelBlock
 from ptm.recipe.model_recipe import Architecture, DataRecipe
 
@@ -30,10 +31,11 @@ def problems(recipe: Config) -> Iterator[Problem]:
     if isinstance(recipe, DataRecipe):
         yield from _layout_problems(recipe)
         yield from _data_problems(recipe)
+        yield from _mixture_problems(recipe.data)
         yield from _pair_problems(recipe)
         yield from _target_problems(recipe)
     if isinstance(recipe, Recipe):
-        if not recipe.data.corpus_patterns:
+        if recipe.data.corpus == ():
             yield Problem("data.corpus", "is an empty list. Give at least one file.")
         yield from _train_problems(recipe)
         yield from _attention_problems(recipe.model, recipe.engine)
@@ -214,6 +216,25 @@ def _data_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"is used only with data.layout = documents, but the layout is {data.layout}. Remove "
             "it.",
         )
+
+
+def _mixture_problems(data: DataBlock) -> Iterator[Problem]:
+    if data.corpus == {}:
+        yield Problem("data.corpus", "has no sources. Give at least one.")
+    elif not data.sources and data.exhaustion is not None:
+        yield Problem(
+            "data.exhaustion",
+            "is used only if data.corpus has named sources. Remove it.",
+        )
+    elif data.sources:
+        weights = [source.weight for source in data.sources.values()]
+        for name, weight, rows in zip(data.sources, weights, rows_per_block(weights), strict=True):
+            if not rows:
+                yield Problem(
+                    f"data.corpus.{name}.weight",
+                    f"{weight:g} is too small: the share of a source is at least 1 / "
+                    f"{LONGEST_BLOCK:,} of all rows. Raise it, or remove the source.",
+                )
 
 
 def _attention_problems(model: ModelBlock, engine: EngineBlock) -> Iterator[Problem]:

@@ -182,6 +182,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "data.target_sequence_length": ("tgt_seq_length", "max_target_length"),
     "data.held_out": ("validation_split_percentage", "valid_ratio", "val_split", "test_size"),
     "data.evaluation": ("eval_dataset", "validation_file", "dev_path", "eval_data"),
+    "data.exhaustion": ("stopping_strategy", "mixture_strategy"),
     "data.packing": ("group_by_length", "pack", "sample_packing", "pack_sequences"),
     "data.workers": (
         *("num_workers", "processes_num", "preprocessing_num_workers", "num_proc"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from ptm.engines.metric_sums import (
     CountingIterator,
     evaluate_batches,
     metric_means,
+    mixture_metrics,
     warn_of_unmeasured,
 )
 from ptm.engines.predictions import scores_of
@@ -19,13 +20,13 @@ from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.loading.batches import evaluation_batches
-from ptm.loading.rows import store_of, vocabularies_of
+from ptm.loading.stores import vocabularies_of
 from ptm.loading.splits import open_evaluation_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import batch_plan
-from ptm.recipe.data_block import metric_key
+from ptm.recipe.data_block import EVAL, metric_key
 from ptm.train.inputs import VERIFIED_BYTES
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, Any]:
     """Metrics on the held-out documents of the store that the recipe or `overrides` name.
 
-    The metrics of a named evaluation set have its name as prefix: `news/loss`. A student is
+    The metrics of a named evaluation set or source have its name as prefix: `news/loss`. A student is
     evaluated without its teachers. Raises UserError if no store is named, if it does not fit the
     model, or if nothing is held out.
     """
@@ -71,7 +72,8 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         max_micro_batch_size=recipe.train.micro_batch_size,
         ranks=1,
     ).micro_batch_size
-    found: dict[str, Any] = {"source": str(source.folder)}
+    measured: dict[str, dict[str, float | None]] = {}
+    described: dict[str, dict[str, Any]] = {}
     for name, rows in sets.items():
         if rows.left_out:
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
@@ -79,16 +81,31 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
         means = metric_means(result.sums, batches.counts, recipe.objective)
         warn_of_unmeasured(name, means)
-        figures = {
-            "store": store_of(recipe, name)[1],
+        described[name] = {
+            "store": str(rows.store.folder),
             "rows": len(rows),
             "examples": int(rows.lengths.size),
             "tokens": int(rows.lengths.sum()),
+        }
+        measured[name] = {
             **means,
             **scores_of(result.predictions, recipe.objective, examples=rows.lengths.size),
         }
+    shares = data.held_out_shares
+    if shares:
+        measured = {EVAL: mixture_metrics(measured, shares, recipe.objective), **measured}
+        described[EVAL] = _described_mixture(recipe, [described[name] for name in shares])
+    found: dict[str, Any] = {"source": str(source.folder)}
+    for name, metrics in measured.items():
+        figures = {**described[name], **metrics}
         found |= {metric_key(name, key): value for key, value in figures.items()}
     return found
+
+
+def _described_mixture(recipe: DataRecipe, sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The store and the counts of all held-out splits of a mixture."""
+    counts = {key: sum(one[key] for one in sources) for key in ("rows", "examples", "tokens")}
+    return {"store": recipe.data.store, **counts}
 
 
 def recipe_with_store(source: ModelSource, overrides: Sequence[str]) -> DataRecipe:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ptm.engines.ds_config import ds_config
 from ptm.errors import UserError
-from ptm.loading.rows import open_store
+from ptm.loading.mixed import source_lines
+from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_training_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
@@ -19,6 +20,7 @@ from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps
+from ptm.recipe.data_block import UNNAMED
 from ptm.runs.show_batch import decoded_rows
 from ptm.text.tokenizers import TokenizerConfig
 
@@ -47,9 +49,11 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
     if batch:
-        tokenizer = recipe.tokenizer.load()
-        open_store(recipe, tokenizer)
-        yield from decoded_rows(open_training_rows(recipe, tokenizer))
+        train = open_training_rows(recipe, recipe.tokenizer.load())
+        for name, rows in train.sources.items():
+            if name != UNNAMED:
+                yield f"source {name}:"
+            yield from decoded_rows(rows)
 
 
 def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
@@ -100,19 +104,29 @@ def _length(recipe: Recipe) -> Iterator[str]:
     train = recipe.train
     target = recipe.target_tokenizer
     here = recipe.tokenizer.files_exist and (target is None or target.files_exist)
-    if not Path(recipe.data.store).exists() or not here:
+    stores = [Path(one.store) for one in recipe.data.training_inputs.values()]
+    if not all(store.exists() for store in stores) or not here:
         what = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
         yield f"length: {what}; the number of rows per epoch is known once the store exists"
         return
     rows = open_training_rows(recipe, recipe.tokenizer.load())
     steps = total_steps(recipe.train, len(rows))
+    positions = steps * train.global_batch_size
+    contents = f" ({_contents(rows)})" if isinstance(rows, PackedDataset) else ""
     yield (
-        f"length: {steps} steps = {steps * train.global_batch_size / len(rows):.2f} epochs of "
-        f"{len(rows):,} rows ({rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
-        f"{100 * rows.fill:.2f} % of all positions)"
+        f"length: {steps} steps = {positions / len(rows):.2f} epochs of {len(rows):,} rows{contents}"
     )
-    if rows.indexes.change:
+    for line in source_lines(rows, positions):
+        yield f"  {line}"
+    if any(source.indexes.change for source in rows.sources.values()):
         yield "the examples change every epoch; these are the first epoch's"
     if rows.left_out:
         yield f"left out: {rows.left_out}"
     yield f"warm-up: {recipe.schedule.warmup_steps(steps)} steps"
+
+
+def _contents(rows: PackedDataset) -> str:
+    return (
+        f"{rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
+        f"{100 * rows.fill:.2f} % of all positions"
+    )

@@ -1,4 +1,4 @@
-"""`ptm verify`: read all checkpoints of a run, or a token store, and report what is damaged."""
+"""`ptm verify`: read all checkpoints of a run, or token stores, and report what is damaged."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ class Verified:
 
     name: str
     problem: str | None
+    is_required: bool = True
+    """Whether its damage is an error; false for checkpoints that are older than the newest."""
 
 
 def verify(path: Path) -> Iterator[Verified]:
-    """Verify the checkpoints of a run, the newest first, or a token store.
+    """Verify the checkpoints of a run, the newest first, or a token store, or those of a mixture.
 
     Raises UserError if `path` is neither, or a run without checkpoints.
     """
@@ -34,11 +36,16 @@ def verify(path: Path) -> Iterator[Verified]:
         yield _verified_store(path)
         return
     folders = checkpoint_folders(path / "checkpoints")
+    stores = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
+    if stores and not folders:
+        yield from map(_verified_store, stores)
+        return
     if not folders:
         raise UserError(f"{path}: the run has no checkpoint.")
     shapes = _shapes(path)
     for folder in folders:
-        yield Verified(folder.name, _problem(folder, shapes))
+        problem = _problem(folder, shapes)
+        yield Verified(folder.name, problem, is_required=folder == folders[0])
 
 
 def _verified_store(path: Path) -> Verified:

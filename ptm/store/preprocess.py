@@ -19,7 +19,7 @@ import numpy as np
 from ptm.errors import UserError
 from ptm.files.locks import open_lock
 from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
-from ptm.store.format import MANIFEST, StoreInfo, write_manifest
+from ptm.store.format import MANIFEST, StoreInfo, TokenStore, write_manifest
 from ptm.store.shards import ShardInfo
 from ptm.store.staging import (
     check_partial_folder,
@@ -155,6 +155,18 @@ def preprocess(
             write_manifest(partial, info)
             publish(partial, store, info)
     return info
+
+
+def is_current(work: Preprocessing, store: Path) -> bool:
+    """Whether `store` is an undamaged store with the content that `work` gives it."""
+    tokenizer = work.tokenizer.load()
+    target = work.target_tokenizer.load(key="target_tokenizer") if work.target_tokenizer else None
+    try:
+        matching_manifest(store, work.fingerprint_inputs(tokenizer, target))
+        TokenStore.open(store).verify()
+    except UserError:
+        return False
+    return True
 
 
 def _encode_all(

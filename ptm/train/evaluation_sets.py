@@ -8,12 +8,17 @@ from itertools import repeat
 
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
-from ptm.engines.metric_sums import CountingIterator, metric_means, warn_of_unmeasured
+from ptm.engines.metric_sums import (
+    CountingIterator,
+    metric_means,
+    mixture_metrics,
+    warn_of_unmeasured,
+)
 from ptm.engines.predictions import gathered_scores
 from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
 from ptm.loading.rows import PackedDataset
-from ptm.recipe.data_block import metric_key
+from ptm.recipe.data_block import EVAL, metric_key
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +34,15 @@ class EvaluationSets:
         ranks: Ranks,
         *,
         micro_batch_size: int,
+        shares: Mapping[str, float],
     ) -> None:
+        """`shares`: those of the sets that are held out from the sources of a mixture."""
         self._sets = sets
         self._objective = objective
         self._engine = engine
         self._ranks = ranks
         self._micro_batch_size = micro_batch_size
+        self._shares = shares
 
     def __len__(self) -> int:
         return len(self._sets)
@@ -42,9 +50,12 @@ class EvaluationSets:
     def metrics(self, *, step: int) -> dict[str, dict[str, float | None]]:
         """The objective's metrics and scores on each set, with the loss weights of `step`.
 
-        None for what was not measured, with a warning.
+        Those of a mixture are first, under the name of the held-out split. None for what was not
+        measured, with a warning.
         """
         found = {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
+        if self._shares:
+            found = {EVAL: mixture_metrics(found, self._shares, self._objective), **found}
         for name, metrics in found.items():
             warn_of_unmeasured(name, metrics)
         return found
@@ -97,7 +108,8 @@ class EvaluationSets:
 
         Both mappings are keyed by `metric_key`.
         """
-        for name in self._sets if before and after else ():
+        names = (*((EVAL,) if self._shares else ()), *self._sets)
+        for name in names if before and after else ():
             changes = (
                 f"{metric} {first:.4f} -> {last:.4f}"
                 for metric in ("loss", "perplexity", *(s.name for s in self._objective.scores))

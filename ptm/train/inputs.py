@@ -13,6 +13,7 @@ from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_splits
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
@@ -33,7 +34,7 @@ class TrainingInputs:
     plan: Plan
     batch: BatchPlan
     ds_config: dict[str, Any]
-    train: PackedDataset
+    train: TrainingRows
     evaluation: dict[str, PackedDataset]
     teachers: Teachers | None
     steps: int
@@ -87,6 +88,6 @@ def verify_stores(inputs: TrainingInputs, *, whole: bool, part: int = 0, parts: 
     Stores up to 1 GB are verified whole, of larger ones as much, drawn at random, unless `whole`.
     `part` of `parts`: the share of this rank.
     """
-    stores = {rows.store.folder: rows.store for rows in inputs.evaluation.values()}
-    for store in ({inputs.train.store.folder: inputs.train.store} | stores).values():
+    every = (*inputs.train.sources.values(), *inputs.evaluation.values())
+    for store in {rows.store.folder: rows.store for rows in every}.values():
         store.verify(limit=None if whole else VERIFIED_BYTES, part=part, parts=parts)

@@ -25,6 +25,7 @@ from ptm.engines.ranks import (
 )
 from ptm.engines.zero import PlainEngine
 from ptm.errors import EXIT_DONE, UserError
+from ptm.loading.mixed import source_lines
 from ptm.model.initial_weights import InitialWeights
 from ptm.model.plain_model import parameter_count
 from ptm.rank_environment import launched_ranks
@@ -184,6 +185,8 @@ def _train_in(
         recipe.engine,
         ranks,
     )
+    for line in source_lines(inputs.train, inputs.steps * inputs.batch.global_batch_size):
+        logger.info("source %s", line)
     if inputs.train.left_out:
         logger.info("left out of the examples of the first epoch: %s", inputs.train.left_out)
     for name, rows in inputs.evaluation.items():
@@ -234,9 +237,7 @@ def _describe(
         folder.check_free_space(_BYTES_PER_PARAMETER * parameters)
         # Without a checkpoint, drop step 0 too: its evaluation is repeated.
         folder.cut_history(checkpoint.step if checkpoint else -1)
-        folder.describe(
-            recipe, inputs.ds_config, data=inputs.train.store.info.fingerprint, hosts=hosts
-        )
+        folder.describe(recipe, inputs.ds_config, data=inputs.train.fingerprint, hosts=hosts)
 
 
 def _trainer(
@@ -276,7 +277,7 @@ def check_same_on_all_ranks(recipe: Recipe, inputs: TrainingInputs, ranks: Ranks
     """Raise UserError if the recipe or inputs differ from those of rank 0. Collective."""
     mine = {
         "the recipe": digest_of(recipe_yaml(recipe).encode()),
-        "data.store": inputs.train.store.info.fingerprint,
+        "data.store": inputs.train.fingerprint,
         "data.evaluation": digest_of(
             " ".join(rows.store.info.fingerprint for rows in inputs.evaluation.values()).encode()
         ),

@@ -18,9 +18,10 @@ from ptm.errors import EXIT_DONE, EXIT_FAULT, TrainingError
 from ptm.loading.batches import StepBatch, TrainStream, describe_rows, empty_batch
 from ptm.loading.prefetch import Prefetcher
 from ptm.loading.rows import TRAIN, PackedDataset
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
-from ptm.recipe.data_block import metric_key
+from ptm.recipe.data_block import SHARE, UNNAMED, metric_key
 from ptm.train.anomalies import AnomalyPolicy
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.garbage_collection import GarbageCollection
@@ -48,7 +49,7 @@ def ignore_step(step: int) -> None:
 class TrainingData:
     """Training rows, and evaluation rows by set name."""
 
-    train: PackedDataset
+    train: TrainingRows
     evaluation: Mapping[str, PackedDataset]
 
 
@@ -113,6 +114,7 @@ class Trainer:
             engine,
             ranks,
             micro_batch_size=batch.micro_batch_size,
+            shares=recipe.data.held_out_shares,
         )
         self._garbage = GarbageCollection()
         profiled = recipe.train.profile if ranks.is_main else None
@@ -305,6 +307,12 @@ class Trainer:
             "tokens": at.tokens,
         }
 
+    def _realised_shares(self) -> dict[str, float]:
+        """The share of each named source in all rows so far, by its name in reports."""
+        rows = self._position.row
+        counts = self._data.train.rows_before(rows)
+        return {f"{SHARE}/{name}": round(count / rows, 6) for name, count in counts.items()}
+
     @property
     def _skipped_steps(self) -> int:
         return self._skipped_before + self._engine.state.skipped_steps
@@ -315,7 +323,8 @@ class Trainer:
             "loss_scale": self._engine.state.loss_scale,
             "skipped_steps": self._skipped_steps,
         }
-        self._reporter.report_steps(self._progress(TRAIN), state, waited=batches.waited)
+        progress = {**self._progress(TRAIN), **self._realised_shares()}
+        self._reporter.report_steps(progress, state, waited=batches.waited)
         batches.waited = 0.0
         self._reporter.speed.restart()
 
@@ -356,9 +365,14 @@ class Trainer:
             "ended": self._patience.exhausted,
             "started_from": self._started_from,
             "teachers": list(self._teachers),
-            "store": self._data.train.store.info.fingerprint,
-            "tokenizer": self._data.train.store.info.tokenizer,
+            "store": self._data.train.fingerprint,
+            "tokenizer": self._data.train.tokenizer_fingerprint,
             "objective_files": self._data.train.objective.fingerprint,
+            "source_stores": {
+                name: rows.fingerprint
+                for name, rows in self._data.train.sources.items()
+                if name != UNNAMED
+            },
             "evaluation_stores": {
                 name: rows.store.info.fingerprint for name, rows in self._data.evaluation.items()
             },

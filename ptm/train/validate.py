@@ -11,11 +11,15 @@ from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, open_store, store_of
+from ptm.loading.mixed import source_lines
+from ptm.loading.rows import TRAIN
 from ptm.loading.splits import open_splits
+from ptm.loading.stores import open_store, store_of
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
-from ptm.recipe.batch import batches_of
+from ptm.recipe.batch import batches_of, total_steps
+from ptm.recipe.data_block import UNNAMED
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.run_folder import RunFolder
@@ -34,6 +38,16 @@ class Verdict:
     """A sentence for each input that is missing on this machine, or that was not opened."""
     obstacle: str | None
     """Why `ptm train` would not start now although the recipe is valid: the state of its run."""
+    sources: tuple[str, ...] = ()
+    """A line for each named source: its rows in the planned steps. Empty if not opened."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The rows to train on, or None and a sentence for each input that was not opened."""
+
+    train: TrainingRows | None = None
+    unopened: tuple[str, ...] = ()
 
 
 def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
@@ -49,8 +63,15 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
     if missing and need_inputs:
         raise UserError(*missing)
-    missing += _check_files(recipe, whole=need_inputs)
-    return Verdict(tuple(missing), _obstacle(recipe))
+    opened = _check_files(recipe, whole=need_inputs)
+    missing += opened.unopened
+    sources = () if opened.train is None else tuple(_planned(recipe, opened.train))
+    return Verdict(tuple(missing), _obstacle(recipe), sources)
+
+
+def _planned(recipe: Recipe, rows: TrainingRows) -> Iterator[str]:
+    steps = total_steps(recipe.train, len(rows))
+    return source_lines(rows, steps * recipe.train.global_batch_size)
 
 
 def _obstacle(recipe: Recipe) -> str | None:
@@ -85,8 +106,8 @@ def _check_rows(recipe: Recipe, size: int) -> None:
         head_shape(recipe.model, size, target.read().size if target else None)
 
 
-def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
-    """Check what is on this machine; return a sentence for each input that was not opened.
+def _check_files(recipe: Recipe, *, whole: bool) -> _Opened:
+    """Check what is on this machine.
 
     `whole`: also compare the checksums of the training store, and count the examples of stores of
     any size. Raises UserError if a file does not fit.
@@ -96,7 +117,7 @@ def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
         of_targets = target.load(key="target_tokenizer").vocabulary
         of_targets.require(recipe.objective.special_roles)
     if not recipe.tokenizer.files_exist:
-        return []
+        return _Opened()
     tokenizer = recipe.tokenizer.load()
     recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
     _check_rows(recipe, tokenizer.vocabulary.size)
@@ -109,35 +130,38 @@ def _check_files(recipe: Recipe, *, whole: bool) -> list[str]:
 
             compatible_teacher_recipe(path, recipe, tokenizer)
     if target is not None and not target.files_exist:
-        return []
+        return _Opened()
     if recipe.start is not None and _is_present(recipe.start.source):
         from ptm.train.warm_start.load import check_warm_start
 
         check_warm_start(recipe, tokenizer)
-    return list(_check_stores(recipe, tokenizer, examples=files_exist, whole=whole))
+    return _check_stores(recipe, tokenizer, examples=files_exist, whole=whole)
 
 
-def _check_stores(
-    recipe: Recipe, tokenizer: Tokenizer, *, examples: bool, whole: bool
-) -> Iterator[str]:
-    """Open the stores on this machine; yield a sentence if their examples were not counted."""
+def _check_stores(recipe: Recipe, tokenizer: Tokenizer, *, examples: bool, whole: bool) -> _Opened:
+    """Open the stores on this machine, and count their examples unless there are too many."""
+    splits = [
+        *((TRAIN, source) for source in recipe.data.training_inputs),
+        *((name, UNNAMED) for name in recipe.data.evaluation or ()),
+    ]
     stores = [
-        open_store(recipe, tokenizer, split=name)
-        for name in (TRAIN, *(recipe.data.evaluation or ()))
-        if Path(store_of(recipe, name)[1]).exists()
+        open_store(recipe, tokenizer, split=split, source=source)
+        for split, source in splits
+        if Path(store_of(recipe, split, source).store).exists()
     ]
     if whole:
         for store in stores:
             store.verify()
     if not examples or len(stores) < len(recipe.data.corpora):
-        return
+        return _Opened()
     tokens = sum(store.info.tokens for store in stores)
     if whole or tokens <= _MAX_TOKENS_TO_INDEX:
-        open_splits(recipe, tokenizer)
-    else:
-        yield (
-            f"the stores hold {tokens:,} tokens; `ptm validate --inputs` also counts their examples"
-        )
+        train, _ = open_splits(recipe, tokenizer)
+        return _Opened(train)
+    sentence = (
+        f"the stores hold {tokens:,} tokens; `ptm validate --inputs` also counts their examples"
+    )
+    return _Opened(unopened=(sentence,))
 
 
 def _is_present(source: str) -> bool:
@@ -167,14 +191,19 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
         for field, file in reader.input_files.items() if reader else ():
             if not Path(file).is_file():
                 yield f'{key}.{field}: "{file}" is not a file.'
-    for key, block in recipe.data.corpora.items():
-        if not Path(block.store).exists():
-            _check_place(f"{key}.store", Path(block.store))
-            yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'
-            try:
-                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
-            except UserError as error:
-                yield str(error)
+    for one in recipe.data.corpora.values():
+        if Path(one.store).exists():
+            continue
+        missing = f'{one.store_key}: "{one.store}" does not exist'
+        if not one.corpus_patterns:
+            yield f"{missing}. Set the folder of a store, or the files to make it from."
+            continue
+        _check_place(one.store_key, Path(one.store))
+        yield f"{missing}; `ptm preprocess` creates it."
+        try:
+            find_corpus(one.corpus_patterns, field=one.corpus_key)
+        except UserError as error:
+            yield str(error)
     sources = [("init_from", recipe.start.source)] if recipe.start else []
     sources += [("objective.teacher", path) for path in recipe.objective.teacher_sources]
     for key, path in sources:

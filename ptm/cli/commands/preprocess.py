@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from ptm.cli.arguments import add_recipe, recipe_of
 from ptm.cli.console import print_done
 from ptm.cli.progress import ProgressLine
-from ptm.errors import EXIT_DONE
+from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
-    from ptm.recipe.data_block import CorpusBlock
+    from ptm.recipe.data_block import StoreInput
     from ptm.store.format import StoreInfo
 
 logger = logging.getLogger(__name__)
@@ -30,24 +30,42 @@ ORDER = 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
-    parser.add_argument("--fresh", action="store_true", help="replace an existing store")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="replace existing stores; of a mixture, those of changed sources",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
     recipe = recipe_of(parsed)
-    for key, block in recipe.data.corpora.items():
-        _preprocess(key, block, recipe, fresh=parsed.fresh)
+    if recipe.data.sources:
+        _check_folder_of_sources(recipe)
+    for one in recipe.data.corpora.values():
+        if one.corpus_patterns:
+            _preprocess(one, recipe, fresh=parsed.fresh)
     return EXIT_DONE
 
 
-def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
-    """Write the store of one corpus; `key`: its block in the recipe."""
-    from ptm.store.preprocess import Preprocessing, preprocess
+def _check_folder_of_sources(recipe: Recipe) -> None:
+    """Raise UserError if the folder of the sources' stores is a store itself."""
+    from ptm.store.format import MANIFEST
+
+    if (Path(recipe.data.store) / MANIFEST).exists():
+        raise UserError(
+            f'data.store: "{recipe.data.store}" is the store of one corpus, but data.corpus has '
+            "named sources, which have one store each in this folder. Set another folder."
+        )
+
+
+def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
+    """Write one store of a recipe."""
+    from ptm.store.preprocess import Preprocessing, is_current, preprocess
     from ptm.text.corpus import find_corpus
     from ptm.text.labels import check_trained_labels
 
     work = Preprocessing(
-        corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
+        corpus=find_corpus(one.corpus_patterns, field=one.corpus_key),
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
@@ -56,17 +74,20 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         labels=recipe.objective.label_set,
     )
 
+    # Of a mixture, only the stores of sources that have changed are replaced.
+    is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
+
     def check(info: StoreInfo) -> None:
-        # Evaluation sets need not have every label.
-        if info.labels is not None and block is recipe.data:
-            check_trained_labels(info.labels, where=f"{key}.corpus")
+        # Evaluation sets and sources of a mixture need not have every label.
+        if info.labels is not None and one.corpus_key == "data.corpus":
+            check_trained_labels(info.labels, where=one.corpus_key)
 
     line = ProgressLine()
     info = preprocess(
         work,
-        Path(block.store),
+        Path(one.store),
         workers=recipe.data.workers or len(os.sched_getaffinity(0)),
-        fresh=fresh,
+        fresh=fresh and not (is_source and is_current(work, Path(one.store))),
         report=line.show,
         check=check,
     )
@@ -76,16 +97,16 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
         logger.warning(
             "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
             "vocabulary of another language; `ptm vocab train` makes one from this corpus",
-            block.store,
+            one.store,
             100 * unknown / info.tokens,
             recipe.tokenizer.source,
         )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print_done(
-        f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
+        f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
-        print_done(f"{block.store}: texts per label: {of_label}")
+        print_done(f"{one.store}: texts per label: {of_label}")

@@ -29,6 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
     recipe = recipe_of(parsed)
     verdict = check_recipe(recipe, need_inputs=parsed.inputs)
     print_result_block(recipe_yaml(recipe), end="")
+    for source in verdict.sources:
+        print_result(f"# source {source}")
     for sentence in verdict.unchecked:
         print_result(f"# not checked: {sentence}")
     if verdict.obstacle is not None:

@@ -1,4 +1,4 @@
-"""`ptm verify`: checks the checkpoints of a run, or a token store, against their checksums."""
+"""`ptm verify`: checks the checkpoints of a run, or token stores, against their checksums."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ ORDER = 140
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN|STORE", type=Path, help="a run, or a token store")
+    parser.add_argument(
+        "path",
+        metavar="RUN|STORE",
+        type=Path,
+        help="a run, a token store, or the stores of a mixture",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Exit with 2 if the newest checkpoint, or the store, is damaged."""
+    """Exit with 2 if the newest checkpoint, or a store, is damaged."""
     from ptm.runs.verify import verify
 
-    newest_is_complete = True
-    for index, one in enumerate(verify(parsed.path)):
+    code = EXIT_DONE
+    for one in verify(parsed.path):
         print_result(f"{one.name}  {one.problem or 'complete'}")
-        newest_is_complete = newest_is_complete and not (index == 0 and one.problem)
-    return EXIT_DONE if newest_is_complete else EXIT_USER
+        if one.problem and one.is_required:
+            code = EXIT_USER
+    return code

@@ -50,12 +50,18 @@ def _newest_checkpoint(folder: RunFolder, ranks: Ranks) -> Checkpoint | None:
 
 
 def _check_same_data(checkpoint: Checkpoint, inputs: TrainingInputs) -> None:
-    store, steps = inputs.train.store, inputs.steps
-    if checkpoint.run["store"] != store.info.fingerprint:
+    steps = inputs.steps
+    if checkpoint.run["store"] != inputs.train.fingerprint:
+        before = checkpoint.run.get("source_stores", {})
+        folders = " and ".join(
+            f'"{rows.store.folder}"'
+            for name, rows in inputs.train.sources.items()
+            if before.get(name) != rows.fingerprint
+        )
         raise UserError(
             f"{checkpoint.folder}: the checkpoint was trained on other data than data.store = "
-            f'"{store.folder}" contains now. Restore the original store, or start from scratch '
-            "with --fresh."
+            f"{folders} contains now. Restore the original store, or start from scratch with "
+            "--fresh."
         )
     if checkpoint.run.get("objective_files", "") != inputs.train.objective.fingerprint:
         files = " or ".join(inputs.train.objective.input_files.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.loading.index import TRAIN
+from ptm.recipe.data_block import SHARE
 from ptm.recipe.saved_files import read_metrics
 from ptm.train.trackers.base import PastReports
 
@@ -28,21 +29,25 @@ _COUNTERS = {"epoch", "rows", "examples", "tokens"}
 
 
 def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
-    """Values of a report by tracker name: `train/loss`, `eval/perplexity`, `perf/…`.
+    """Values of a report by tracker name: `train/loss`, `eval/perplexity`, `perf/…`, `share/…`.
 
     Counters of the training's progress are part of the training's values alone.
 
     A null in metrics.jsonl, where JSON cannot represent a non-finite value, becomes NaN.
     """
     return {
-        f"{'perf' if key in _PERFORMANCE else record['split']}/{key}": (
-            math.nan if value is None else float(value)
-        )
+        _tracker_name(key, record["split"]): math.nan if value is None else float(value)
         for key, value in record.items()
         if isinstance(value, int | float | None)
         and key != "step"
         and (record["split"] == TRAIN or key not in _COUNTERS)
     }
+
+
+def _tracker_name(key: str, split: str) -> str:
+    if key.startswith(f"{SHARE}/"):
+        return key
+    return f"{'perf' if key in _PERFORMANCE else split}/{key}"
 
 
 def read_past_reports(metrics: Path) -> PastReports:

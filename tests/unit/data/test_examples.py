@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ptm.data.examples import (
     ConcatenatedDocuments,
     DocumentChunks,
+    TokenSpans,
     chunk_documents,
     concatenate_documents,
 )
@@ -134,3 +135,12 @@ def test_an_index_is_rebuilt_from_its_arrays(
     expected = examples.texts(real_store, index)
     assert np.array_equal(again.texts(real_store, index).tokens, expected.tokens)
     assert np.array_equal(again.lengths, examples.lengths)
+
+
+def test_spans_with_fewer_parts_are_joined_with_empty_ones() -> None:
+    pair = TokenSpans(np.arange(3), np.array([[1, 2]]), None)
+    single = TokenSpans(np.arange(3, 8), np.array([[4], [1]]), np.zeros(5, dtype=bool))
+    joined = TokenSpans.joined([pair, single])
+    assert joined.part_lengths.tolist() == [[1, 2], [4, 0], [1, 0]]
+    assert joined.tokens.tolist() == list(range(8))
+    assert joined.word_starts is None, "only one of them has word starts"

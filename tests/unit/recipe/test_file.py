@@ -226,7 +226,7 @@ def test_a_duplicate_key_is_rejected_with_both_lines(
         ("train.steps=200", lambda r: r.train.steps, 200),
         ("optimizer.learning_rate=5e-5", lambda r: r.optimizer.learning_rate, 5e-5),
         ("data.packing=false", lambda r: r.data.packing, False),
-        ("data.corpus=[a.txt, b.txt]", lambda r: r.data.corpus_patterns, ("a.txt", "b.txt")),
+        ("data.corpus=[a.txt, b.txt]", lambda r: r.data.corpus, ("a.txt", "b.txt")),
         ("tracking.wandb={project: x}", lambda r: r.tracking.wandb.project, "x"),
         ("tracking.wandb.project=x", lambda r: r.tracking.wandb.project, "x"),
         ("engine.deepspeed=a=b", lambda r: r.engine.deepspeed, "a=b"),
