@@ -100,7 +100,9 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     if recipe.engine.precision == "bf16" and zero_stage(config) > 0:
         # Accumulation in bf16 loses small gradients. Stage 0 has no such option.
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
-    if clips_itself(recipe.engine, zero_stage(config)):
+    if _needs_no_partition(recipe.engine, batch, config):
+        merged["zero_optimization"] = {"stage": 0}
+    if clips_itself(recipe.engine, zero_stage(merged)):
         merged["gradient_clipping"] = 0.0
     return with_run_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
@@ -167,6 +169,20 @@ def _check_nvme(engine: EngineBlock, optimizer: Optimizer, config: dict[str, Any
 def zero_stage(config: dict[str, Any]) -> int:
     """Return the ZeRO stage of a configuration; 0 if not given."""
     return int(config.get("zero_optimization", {}).get("stage", 0))
+
+
+def _needs_no_partition(engine: EngineBlock, batch: BatchPlan, config: dict[str, Any]) -> bool:
+    """Return whether ZeRO 1 or 2 has a single rank to partition over, so that stage 0 will do.
+
+    In fp32, DeepSpeed would keep a second copy of all weights and gradients for the partitions.
+    """
+    zero = config.get("zero_optimization", {})
+    return (
+        batch.ranks == engine.pipeline_stages == 1
+        and engine.precision == "fp32"
+        and zero_stage(config) in (1, 2)
+        and not zero.get("offload_optimizer")
+    )
 
 
 def clips_itself(engine: EngineBlock, stage: int) -> bool:

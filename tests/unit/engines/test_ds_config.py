@@ -47,7 +47,7 @@ def test_every_configuration_of_the_project_is_valid(
 
 
 def test_values_of_the_recipe_are_written_to_the_configuration(merged: Merged) -> None:
-    config = merged({"zero_optimization": {"stage": 1}}, "train.gradient_clipping=0.5")
+    config = merged({"zero_optimization": {"stage": 3}}, "train.gradient_clipping=0.5")
     assert config["train_batch_size"] == 8
     assert config["train_micro_batch_size_per_gpu"] == 4
     assert config["gradient_accumulation_steps"] == 2

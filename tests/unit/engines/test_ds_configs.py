@@ -44,13 +44,13 @@ def read(name: str) -> dict[str, Any]:
     return config
 
 
-def merged(name: str, *overrides: str) -> dict[str, Any]:
+def merged(name: str, *overrides: str, ranks: int = 1) -> dict[str, Any]:
     """Return the file merged with the quickstart recipe."""
     recipe = load_recipe(
         str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),
         [f"engine.deepspeed={FOLDER / name}.json", *overrides],
     )
-    return ds_config(recipe, batches_of(recipe.train, recipe.engine))
+    return ds_config(recipe, batches_of(recipe.train, recipe.engine, ranks=ranks))
 
 
 def assert_understood(stated: Mapping[str, Any], found: Mapping[str, Any], at: str) -> None:
@@ -62,6 +62,28 @@ def assert_understood(stated: Mapping[str, Any], found: Mapping[str, Any], at: s
             assert Path(found[key]).parent == Path(value), "a run has a folder of its own"
         else:
             assert found[key] == value, f"{at}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "ranks", "stage"),
+    [
+        ("zero1", "fp32", 1, 0),
+        ("zero2", "fp32", 1, 0),
+        ("zero1", "fp32", 2, 1),
+        ("zero1", "bf16", 1, 1),
+        ("zero2-offload", "fp32", 1, 2),
+        ("zero3", "fp32", 1, 3),
+    ],
+)
+def test_a_single_rank_in_fp32_needs_no_partition(
+    name: str, precision: str, ranks: int, stage: int
+) -> None:
+    recipe = load_recipe(
+        str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),
+        [f"engine.deepspeed={name}", f"engine.precision={precision}"],
+    )
+    config = ds_config(recipe, batches_of(recipe.train, recipe.engine, ranks=ranks))
+    assert zero_stage(config) == stage
 
 
 def test_every_file_of_ds_configs_is_tested() -> None:
@@ -76,13 +98,13 @@ def test_a_file_states_its_zero_stage(name: str) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", STAGES)
 def test_a_file_works_with_every_precision_and_keeps_its_stage(name: str, precision: str) -> None:
-    assert zero_stage(merged(name, f"engine.precision={precision}")) == STAGES[name]
+    assert zero_stage(merged(name, f"engine.precision={precision}", ranks=2)) == STAGES[name]
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_deepspeed_reads_the_values_that_a_file_states(name: str) -> None:
     stated = read(name)
-    found = DeepSpeedConfig(merged(name))
+    found = DeepSpeedConfig(merged(name, "engine.precision=bf16"))
     assert set(stated) <= {"zero_optimization", "aio"}
     zero = json.loads(found.zero_config.model_dump_json(by_alias=True))
     assert_understood(stated["zero_optimization"], zero, "zero_optimization")
