@@ -15,6 +15,7 @@ from ptm.engines.loss import unmeasured_metrics
 from ptm.engines.predictions import PredictionCollector, Predictions
 from ptm.engines.teachers import Teachers
 from ptm.loading.batches import StepBatch
+from ptm.loading.transfer import to_device
 from ptm.nn.packed_examples import PackedExamples
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,7 @@ def evaluate_batches(
             if packed is not None:
                 packed.shape = batch.packed_shape
             for micro_batch in batch.micro_batches:
-                moved = {
-                    name: tensor.to(device, non_blocking=True)
-                    for name, tensor in micro_batch.items()
-                }
+                moved = to_device(micro_batch, device)
                 if teachers is not None:
                     moved |= teachers.targets(moved)
                 outputs = model(moved)

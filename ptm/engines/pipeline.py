@@ -19,6 +19,7 @@ from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.predictions import PredictionCollector
 from ptm.engines.ranks import all_gather
 from ptm.loading.batches import StepBatch
+from ptm.loading.transfer import to_device
 from ptm.model.stages import stage_bounds
 from ptm.nn.attention_choice import prepare_attention
 from ptm.nn.packed_examples import PackedShape
@@ -101,11 +102,13 @@ class PipelineEngine(Engine):
 
     def _micro_batches(self, batch: StepBatch) -> Iterator[tuple[Tensors, Tensors]]:
         for micro_batch in batch.micro_batches:
+            # Here, so that padding does not turn pinned memory into memory that has to be copied
+            # before the GPU can read it.
             tensors = {
                 name: F.pad(tensor, (0, self._capacity - tensor.numel()))
                 if name in self._objective.ragged_tensors
                 else tensor
-                for name, tensor in micro_batch.items()
+                for name, tensor in to_device(micro_batch, self._ranks.device).items()
             }
             yield (
                 tuple(tensors[name] for name in self._plan.inputs),

@@ -14,6 +14,7 @@ from ptm.engines.deepspeed import partitioned, start_engine
 from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import EvaluationResult, evaluate_batches
 from ptm.loading.batches import StepBatch
+from ptm.loading.transfer import to_device
 from ptm.model.plain_model import PlainModel, empty_model
 from ptm.nn.attention_choice import prepare_attention
 from ptm.plan import Plan
@@ -56,10 +57,7 @@ class PlainEngine(Engine):
             scale *= self._loss_scale.value
         metrics: dict[str, Tensor] = {}
         for index, micro_batch in enumerate(batch.micro_batches, start=1):
-            moved = {
-                name: tensor.to(self._ranks.device, non_blocking=True)
-                for name, tensor in micro_batch.items()
-            }
+            moved = to_device(micro_batch, self._ranks.device)
             if self._teachers is not None:
                 moved |= self._teachers.targets(moved)
             values = self._scaled_metrics(self._deepspeed(moved), moved, totals.counts)

@@ -15,6 +15,7 @@ from ptm.components.objectives import MicroBatch, Objective
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
 from ptm.loading.training_rows import TrainingRows
+from ptm.loading.transfer import FlatTensors
 from ptm.model.example_sizes import ExampleSizes, example_sizes
 from ptm.nn.packed_examples import PackedShape
 from ptm.recipe import BatchPlan
@@ -162,8 +163,7 @@ def _pad_rows(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]
     return longer
 
 
-def _tensors(arrays: Mapping[str, NDArray[np.int64]]) -> dict[str, Tensor]:
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _tensors(arrays: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Tensor]:
     if torch.cuda.is_available():
-        return {name: tensor.pin_memory() for name, tensor in tensors.items()}
-    return tensors
+        return FlatTensors(arrays, pinned=True)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
