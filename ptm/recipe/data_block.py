@@ -6,13 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ptm.component import Config, Listed, RowLength
+from ptm.component import RowLength
 from ptm.data.packing import RowSize
 from ptm.limits import MOST_WORKERS
-from ptm.text.corpus import Layout
+from ptm.recipe.corpus_block import CorpusBlock
+from ptm.text.corpus import Layout, ReadOptions
+from ptm.text.corpus.records import ROLES
 from ptm.text.segmenters import AnySegmenter
 
-Paths = Annotated[tuple[str, ...], Listed]
 SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 EVAL = "eval"
@@ -25,33 +26,22 @@ def metric_key(evaluation: str, metric: str) -> str:
     return metric if evaluation == EVAL else f"{evaluation}/{metric}"
 
 
-class CorpusBlock(Config):
-    """A corpus and its token store."""
-
-    corpus: str | Paths
-    """A path, a glob, or a list of them: plain text, .gz, .xz or .zst."""
-    store: str
-    """The folder that `ptm preprocess` writes. Training and evaluation read it."""
-
-    @property
-    def corpus_patterns(self) -> tuple[str, ...]:
-        """`corpus` as a tuple of paths and globs."""
-        return (self.corpus,) if isinstance(self.corpus, str) else self.corpus
-
-
 class DataBlock(CorpusBlock):
     """Corpora, stores, and how rows are built from them."""
 
     layout: Layout
     """documents: one document per line. sentences: one sentence per line, an empty line ends a
     document. pairs: `source<TAB>target`. labelled: `label<TAB>text` or
-    `label<TAB>text_a<TAB>text_b`, with or without a header that names these columns."""
+    `label<TAB>text_a<TAB>text_b`. A header that names these columns is optional. A record of JSON
+    lines, CSV, TSV, parquet or Arrow is one document (with sentences, one line of its text is a
+    sentence), pair or labelled text."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
     held-out split."""
     evaluation: dict[SetName, CorpusBlock] | None = None
     """More corpora to evaluate on, each as a whole, by name:
-    `{news: {corpus: news.txt, store: stores/news}}`."""
+    `{news: {corpus: news.txt, store: stores/news}}`. `format`, `encoding`, `fields` and `quoting`
+    are those of `data` unless set."""
     sequence_length: RowLength
     """Tokens per row, special tokens included."""
     target_sequence_length: RowLength | None = None
@@ -87,6 +77,27 @@ class DataBlock(CorpusBlock):
                 )
             stores[block.store] = f"data.evaluation.{name}"
         return self
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> DataBlock:
+        roles = ROLES[self.layout]
+        for path, block in self.corpora.items():
+            unused = [role for role in block.field_names if role not in roles]
+            if not unused:
+                continue
+            key = (
+                "text_field" if unused[0] == "text" and block.text_field else "fields." + unused[0]
+            )
+            key = f"{path.removeprefix('data').removeprefix('.')}.{key}".removeprefix(".")
+            raise ValueError(
+                f"{key}: data.layout = {self.layout} has no {unused[0]}. Its fields: "
+                f"{', '.join(roles)}. Remove the key, or set another layout."
+            )
+        return self
+
+    def read_options(self, name: str) -> ReadOptions:
+        """How the files of the corpus `name` of `corpora` are read."""
+        return self.corpora[name].options(name, defaults=self)
 
     @property
     def row_size(self) -> RowSize:

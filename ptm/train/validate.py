@@ -16,7 +16,8 @@ from ptm.loading.splits import open_splits
 from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of
-from ptm.text.corpus import find_corpus
+from ptm.text.corpus import find_corpus, recognise
+from ptm.text.corpus.remote import is_remote
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.run_folder import RunFolder
 
@@ -44,6 +45,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
     config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
     missing = list(_missing_inputs(recipe))
+    missing += _check_corpora(recipe, remote=need_inputs)
     lacking = missing_for_offload(config)
     if lacking is not None:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
@@ -156,6 +158,26 @@ def _check_place(key: str, path: Path) -> None:
         raise UserError(f'{key}: "{path}" cannot be created: {above} is not a folder.')
 
 
+def _check_corpora(recipe: Recipe, *, remote: bool) -> Iterator[str]:
+    """Look at the first records of every corpus file that is on this machine.
+
+    Yields a sentence for each remote corpus, which is only opened with `remote`. Raises UserError
+    if a file is not what the recipe declares, or lacks a field.
+    """
+    for key, block in recipe.data.corpora.items():
+        urls = [pattern for pattern in block.corpus_patterns if is_remote(pattern)]
+        if urls and not remote:
+            if not Path(block.store).exists():
+                yield f'{key}.corpus: "{urls[0]}" is remote and was not opened.'
+            continue
+        try:
+            files = find_corpus(block.corpus_patterns, field=f"{key}.corpus")
+        except UserError:
+            # Reported as a missing input, unless the store exists.
+            continue
+        recognise(files, recipe.data.layout, recipe.data.read_options(key))
+
+
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     readers = {
         "tokenizer": recipe.tokenizer,
@@ -171,8 +193,9 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
         if not Path(block.store).exists():
             _check_place(f"{key}.store", Path(block.store))
             yield f'{key}.store: "{block.store}" does not exist; `ptm preprocess` creates it.'
+            local = [one for one in block.corpus_patterns if not is_remote(one)]
             try:
-                find_corpus(block.corpus_patterns, field=f"{key}.corpus")
+                find_corpus(local, field=f"{key}.corpus")
             except UserError as error:
                 yield str(error)
     sources = [("init_from", recipe.start.source)] if recipe.start else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ptm.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from ptm.recipe import Recipe
-    from ptm.recipe.data_block import CorpusBlock
+    from ptm.recipe.corpus_block import CorpusBlock
     from ptm.store.format import StoreInfo
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,12 @@ def run(parsed: argparse.Namespace) -> int:
 def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) -> None:
     """Write the store of one corpus; `key`: its block in the recipe."""
     from ptm.store.preprocess import Preprocessing, preprocess
-    from ptm.text.corpus import find_corpus
+    from ptm.text.corpus import find_corpus, recognise
     from ptm.text.labels import check_trained_labels
 
+    files = find_corpus(block.corpus_patterns, field=f"{key}.corpus")
     work = Preprocessing(
-        corpus=find_corpus(block.corpus_patterns, field=f"{key}.corpus"),
+        corpus=recognise(files, recipe.data.layout, recipe.data.read_options(key)),
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
@@ -81,11 +83,31 @@ def _preprocess(key: str, block: CorpusBlock, recipe: Recipe, *, fresh: bool) ->
             recipe.tokenizer.source,
         )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
+    formats = _formats(info)
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print_done(
         f"{block.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
+    print_done(f"{block.store}: read {formats}")
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
         print_done(f"{block.store}: texts per label: {of_label}")
+
+
+_FORMAT_NAMES = {"text": "plain text", "json_lines": "JSON lines", "arrow": "Arrow"}
+
+
+def _formats(info: StoreInfo) -> str:
+    """The formats, encodings and fields of the corpus files, with the number of files of each."""
+    kinds: Counter[str] = Counter()
+    for file in info.corpus:
+        # Stores of earlier versions name no format: they are all UTF-8 text.
+        name = file.get("format", "text")
+        kind = _FORMAT_NAMES.get(name, name.upper() if name in ("csv", "tsv") else name)
+        details = [file["encoding"]] if "encoding" in file else []
+        details += [f"fields: {', '.join(file['fields'])}"] if "fields" in file else []
+        kinds[f"{kind} ({'; '.join(details)})" if details else kind] += 1
+    return ", ".join(
+        f"{count:,} {'file' if count == 1 else 'files'} of {kind}" for kind, count in kinds.items()
+    )

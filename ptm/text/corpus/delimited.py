@@ -1,0 +1,122 @@
+"""CSV and TSV with a header, by the rules of Python's csv module, quotes included.
+
+A quoted field may contain line ends. A block is therefore cut at a line end outside of quotes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.limits import LONGEST_RECORD
+from ptm.text.corpus.blocks import Block, RecordFormat
+from ptm.text.corpus.files import CorpusFile, Format
+from ptm.text.corpus.records import Row
+
+DELIMITERS: Mapping[Format, str] = {"csv": ",", "tsv": "\t"}
+
+_LONGEST_HEADER = 2**20
+"""Bytes."""
+_QUOTED = {
+    # A quote opens a field at its beginning only. "" is a quote inside it.
+    delimiter: re.compile(
+        rb'(?<![^%s\r\n])"[^"]*+(?:""[^"]*+)*+("|\Z)' % re.escape(delimiter.encode())
+    )
+    for delimiter in DELIMITERS.values()
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a file: its column names, and how many bytes and lines it takes."""
+
+    columns: tuple[str, ...]
+    bytes: int
+    lines: int
+
+
+def after_last_record(data: bytearray, delimiter: str, *, start: int = 0) -> int:
+    """The offset after the last line end outside of quotes, or 0; `start` begins a record."""
+    spans: list[tuple[int, int]] = []
+    limit = len(data)
+    if data.find(b'"', start) >= 0:
+        for match in _QUOTED[delimiter].finditer(data, start):
+            # A quote that is the last byte may be the first of two.
+            if not match.group(1) or match.end() == len(data):
+                limit = match.start()
+                break
+            spans.append(match.span())
+    end = data.rfind(b"\n", start, limit)
+    while end >= 0:
+        at = bisect_right(spans, (end, len(data))) - 1
+        if at < 0 or spans[at][1] <= end:
+            return end + 1
+        end = data.rfind(b"\n", start, spans[at][0])
+    return 0
+
+
+def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | None:
+    """The header at the begin of `data`: the first record that is not blank.
+
+    Returns None if the record is not complete and the file has not `ended`. Raises UserError if the
+    file has no header, or if a column that is needed occurs twice in it.
+    """
+    begin = bytes(data[:_LONGEST_HEADER])
+    stream = io.StringIO(begin.decode("utf-8", errors="surrogateescape"), newline="\n")
+    reader = _reader(stream, file.format, quoting=file.quoting)
+    names: list[str] = next((record for record in reader if record), [])
+    text = stream.getvalue()[: stream.tell()]
+    if not names or not text.endswith("\n"):
+        if not ended and len(begin) < _LONGEST_HEADER:
+            return None
+        if not names or not ended:
+            raise UserError(f"{file.path}: the file has no header line that names its columns.")
+    columns = tuple(name.strip() for name in names)
+    for field in file.fields:
+        if columns.count(field) > 1:
+            raise UserError(
+                f'{file.path}:{reader.line_num}: the header names the column "{field}" twice. '
+                "Rename one of them."
+            )
+    size = len(text.encode("utf-8", errors="surrogateescape"))
+    return Header(columns, size, text.count("\n"))
+
+
+def _reader(stream: io.StringIO, name: Format, *, quoting: bool, strict: bool = False) -> Any:
+    csv.field_size_limit(LONGEST_RECORD)
+    return csv.reader(
+        stream,
+        delimiter=DELIMITERS[name],
+        quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+        strict=strict,
+    )
+
+
+def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
+    """The rows of a block; a damaged record has a problem instead of values."""
+    indexes = [records.columns.index(field) for field in records.fields]
+    width = len(records.columns)
+    text = block.data.decode("utf-8", errors="surrogateescape")
+    stream = io.StringIO(text, newline="\n")
+    reader = _reader(stream, records.format, quoting=records.quoting, strict=True)
+    while True:
+        line = reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, None, f"the record is damaged ({error})"
+            continue
+        if not cells:
+            yield line, (), ""
+        elif len(cells) != width:
+            yield line, None, f"the record has {len(cells)} columns, but the header has {width}"
+        else:
+            yield line, tuple([cells[index] for index in indexes]), ""
