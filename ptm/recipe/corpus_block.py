@@ -54,8 +54,9 @@ class CorpusBlock(Config):
     fields: FieldsBlock = FieldsBlock()
     """The fields (or columns) that the layout needs."""
     quoting: bool | None = None
-    """Whether a field of CSV and TSV may be in double quotes; default: true. false: a quote is a
-    character like any other."""
+    """Whether a field of CSV and TSV may be in double quotes, by the rules of Python's csv module;
+    false: a quote is a character like any other. Default: true for CSV; of TSV false if the first
+    records do not follow these rules."""
 
     @field_validator("encoding")
     @classmethod
@@ -87,7 +88,7 @@ class CorpusBlock(Config):
         settings hold where this one has none."""
         blocks = [self] if defaults is None or defaults is self else [self, defaults]
         fields = next((block.field_names for block in blocks if block.field_names), {})
-        quoting = next((block.quoting for block in blocks if block.quoting is not None), True)
+        quoting = next((block.quoting for block in blocks if block.quoting is not None), None)
         return ReadOptions(
             format=next((block.format for block in blocks if block.format), None),
             encoding=next((block.encoding for block in blocks if block.encoding), "utf-8"),

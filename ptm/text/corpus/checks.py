@@ -8,8 +8,8 @@ from ptm.errors import UserError
 from ptm.text.corpus.blocks import place_in
 from ptm.text.corpus.files import COLUMNAR, CorpusFile
 
-# With a larger share the file is in another encoding or format, not merely flawed.
-_INVALID_SHARE = 0.01
+INVALID_SHARE = 0.01
+"""With a larger share of damaged lines a file is in another encoding or format."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def check_invalid(file: CorpusFile, found: InvalidLines) -> str | None:
     place = place_in(file.path, file.format, found.first)
     problem = found.problem or f"the line is not valid {_name(file.encoding)}"
     what = "rows" if file.format in COLUMNAR else "lines"
-    if found.invalid > _INVALID_SHARE * found.lines:
+    if found.invalid > INVALID_SHARE * found.lines:
         advice = "" if found.problem else _advice(file.encoding)
         raise UserError(
             f"{place}: {problem} (invalid {what}: {found.invalid} of {found.lines}).{advice}"

@@ -88,6 +88,39 @@ def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | 
     return Header(columns, size, text.count("\n"))
 
 
+def quotes_fields(file: CorpusFile, begin: bytes) -> bool:
+    """Whether quotes in a file enclose fields, judged by its first bytes.
+
+    A CSV file without such quotes is rare, a TSV file is not: its quotes are then part of the
+    texts, and reading by them would join records.
+    """
+    if file.format == "csv":
+        return True
+    stream = io.StringIO(begin.decode("utf-8", errors="replace"), newline="\n")
+    lines = stream.getvalue().split("\n")
+    reader = _reader(stream, file.format, quoting=True, strict=True)
+    width = 0
+    while True:
+        line = reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return True
+        except csv.Error:
+            # The last record may be cut off.
+            return reader.line_num >= len(lines)
+        width = width or len(cells)
+        if _joins_records(lines[line : reader.line_num], file.format, width):
+            return False
+
+
+def _joins_records(lines: list[str], name: Format, width: int) -> bool:
+    """Whether quotes make one record of several lines that have `width` cells each."""
+    if name != "tsv" or width < 2 or len(lines) < 2:
+        return False
+    return all(line.count("\t") == width - 1 for line in lines)
+
+
 def _reader(stream: io.StringIO, name: Format, *, quoting: bool, strict: bool = False) -> Any:
     csv.field_size_limit(LONGEST_RECORD)
     return csv.reader(
@@ -103,20 +136,30 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
     indexes = [records.columns.index(field) for field in records.fields]
     width = len(records.columns)
     text = block.data.decode("utf-8", errors="surrogateescape")
+    lines = text.split("\n") if records.quoting and '"' in text else []
     stream = io.StringIO(text, newline="\n")
     reader = _reader(stream, records.format, quoting=records.quoting, strict=True)
     while True:
         line = reader.line_num
+        problem = ""
+        cells: list[str] = []
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, None, f"the record is damaged ({error})"
-            continue
-        if not cells:
-            yield line, (), ""
-        elif len(cells) != width:
-            yield line, None, f"the record has {len(cells)} columns, but the header has {width}"
+            problem = f"the record is damaged ({error})"
+        ended = reader.line_num
+        if lines and _joins_records(lines[line:ended], records.format, width):
+            raise UserError(
+                f"{block.place(line)}: a quote begins a field, and the next quote is "
+                f"{ended - line - 1} lines below. Each of these lines is a whole record, so quotes "
+                "are part of the texts. Set data.quoting: false."
+            )
+        if cells and len(cells) != width:
+            problem = f"the record has {len(cells)} columns, but the header has {width}"
+        if problem:
+            # Each line of the record is lost.
+            yield from ((lost, None, problem) for lost in range(line, ended))
         else:
-            yield line, tuple([cells[index] for index in indexes]), ""
+            yield line, tuple([cells[index] for index in indexes]) if cells else (), ""

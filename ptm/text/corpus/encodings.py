@@ -10,6 +10,7 @@ import codecs
 
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
+from ptm.text.corpus.checks import INVALID_SHARE
 from ptm.text.corpus.files import CorpusFile
 from ptm.text.corpus.streams import CorpusStream, open_stream
 
@@ -175,17 +176,16 @@ def detect_encoding(file: CorpusFile) -> str:
     charset-normalizer judges lines that are not ASCII. Single-byte encodings are not detected: they
     decode any bytes, and a guess would take one for another. Raises UserError if none fits.
     """
-    sample, marked = _sample(file)
+    lines, marked = _sample(file)
     if marked:
         return "utf-16"
-    try:
-        sample.decode("utf-8")
+    if _damaged_share(lines, "utf-8") <= INVALID_SHARE:
         return "utf-8"
-    except UnicodeDecodeError:
-        pass
+    fitting = [name for name in _DETECTED if _damaged_share(lines, name) <= INVALID_SHARE]
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample, cp_isolation=[*_DETECTED, "utf_8"], threshold=0.5).best()
+    whole = b"".join(line for line in lines if all(_decodes(line, name) for name in fitting))
+    best = from_bytes(whole, cp_isolation=fitting).best() if fitting else None
     if best is None:
         raise UserError(
             f"{file.path}: the encoding was not recognised. It is neither UTF-8 nor one of "
@@ -195,7 +195,20 @@ def detect_encoding(file: CorpusFile) -> str:
     return str(best.encoding)
 
 
-def _sample(file: CorpusFile) -> tuple[bytes, bool]:
+def _damaged_share(lines: list[bytes], encoding: str) -> float:
+    damaged = sum(not _decodes(line, encoding) for line in lines)
+    return damaged / max(1, len(lines))
+
+
+def _decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _sample(file: CorpusFile) -> tuple[list[bytes], bool]:
     """Whole lines of the file that are not ASCII, and whether it has a UTF-16 byte-order mark."""
     kept: list[bytes] = []
     size = searched = 0
@@ -204,7 +217,7 @@ def _sample(file: CorpusFile) -> tuple[bytes, bool]:
         while size < _DETECTION_SAMPLE and searched < _MOST_TO_SEARCH:
             chunk = stream.read(2**20)
             if not searched and chunk.startswith(_BYTE_ORDER_MARKS):
-                return b"", True
+                return [], True
             searched += len(chunk)
             lines = (rest + chunk).splitlines(keepends=True)
             rest = lines.pop()[-LONGEST_RECORD:] if chunk and lines else b""
@@ -214,4 +227,4 @@ def _sample(file: CorpusFile) -> tuple[bytes, bool]:
                     size += len(line)
             if not chunk:
                 break
-    return b"".join(kept), False
+    return kept, False

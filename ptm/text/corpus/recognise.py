@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ptm.errors import UserError, nearest
 from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
-from ptm.text.corpus.delimited import split_header
+from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
 from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
 from ptm.text.corpus.json_lines import Field, objects_in, paths_of
@@ -18,7 +18,7 @@ from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_tex
 from ptm.text.corpus.records import ROLES
 from ptm.text.corpus.streams import open_stream
 
-_BEGIN = 2**16
+_BEGIN = 2**18
 _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
@@ -42,7 +42,8 @@ class ReadOptions:
     """Role (`text`, `text_b`, `source`, `target`, `label`) -> name of the field."""
     fields_required: bool = True
     """Whether it is an error that all files are plain text although `fields` are declared."""
-    quoting: bool = True
+    quoting: bool | None = None
+    """None: true for CSV; recognised for TSV."""
     key: str = "data"
     """The block of the recipe, for messages."""
 
@@ -127,7 +128,8 @@ class _Recogniser:
         return replace(file, fields=fields)
 
     def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
-        file = replace(file, quoting=self._options.quoting)
+        declared = self._options.quoting
+        file = replace(file, quoting=quotes_fields(file, begin) if declared is None else declared)
         header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
