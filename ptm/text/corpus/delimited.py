@@ -108,7 +108,7 @@ def quotes_fields(file: CorpusFile, begin: bytes) -> bool:
             return True
         except csv.Error:
             # The last record may be cut off.
-            return reader.line_num >= len(lines)
+            return bool(reader.line_num >= len(lines))
         width = width or len(cells)
         if _joins_records(lines[line : reader.line_num], file.format, width):
             return False

@@ -12,7 +12,8 @@ from ptm.errors import UserError
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """Protocol -> the extra of ptm that reads it."""
-_READ_AHEAD = 2**20
+_HTTP = ("http://", "https://")
+_READ_AHEAD = 2**22
 """Bytes that one request fetches."""
 
 
@@ -56,20 +57,26 @@ def find_remote(pattern: str, *, field: str, suffixes: Callable[[str], bool]) ->
 
 
 @contextmanager
-def open_remote(path: str) -> Iterator[BinaryIO]:
-    """Open a remote file; it can seek if its server sends ranges. Raises RemoteReadError."""
+def open_remote(path: str, *, seek: bool) -> Iterator[BinaryIO]:
+    """Open a remote file, with `seek` so that it can seek if its server sends ranges.
+
+    Raises RemoteReadError.
+    """
     with _explained(path):
         system, inner = _filesystem(path)
-        stream = system.open(inner, "rb", block_size=_READ_AHEAD)
+        # Over HTTP a file that is read from its beginning is one request, which any server answers.
+        ranges = not path.startswith(_HTTP) or (seek and system.info(inner).get("partial", False))
+        stream = system.open(inner, "rb", block_size=_READ_AHEAD if ranges else 0)
     with stream:
-        yield cast(BinaryIO, _RemoteStream(stream, path))
+        yield cast(BinaryIO, _RemoteStream(stream, path, can_seek=ranges))
 
 
 class _RemoteStream:
     """A file of fsspec whose errors are RemoteReadErrors."""
 
-    def __init__(self, stream: Any, path: str) -> None:
+    def __init__(self, stream: Any, path: str, *, can_seek: bool) -> None:
         self._stream = stream
+        self._can_seek = can_seek
         self._path = path
 
     def read(self, size: int = -1) -> bytes:
@@ -90,7 +97,7 @@ class _RemoteStream:
         return False
 
     def seekable(self) -> bool:
-        return bool(self._stream.seekable())
+        return self._can_seek
 
     @property
     def closed(self) -> bool:
@@ -123,13 +130,14 @@ def _explained(path: str, where: str = "") -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # each filesystem has exceptions of its own
-        reason = str(error) or type(error).__name__
+        cause = error.__cause__ or error
+        reason = str(cause) if str(cause) not in ("", path) else type(cause).__name__
         raise RemoteReadError(f'{where}"{path}" cannot be read: {reason}.') from error
 
 
 def _is_folder(system: Any, path: str, pattern: str) -> bool:
     # To know whether an HTTP URL is a folder, fsspec downloads it and looks for links.
-    if pattern.startswith(("http://", "https://")):
+    if pattern.startswith(_HTTP):
         return pattern.endswith("/")
     return bool(system.isdir(path))
 

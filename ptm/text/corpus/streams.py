@@ -85,17 +85,20 @@ class CorpusStream:
 @contextmanager
 def open_stream(file: CorpusFile) -> Iterator[CorpusStream]:
     """Open a file for reading from its beginning. Raises UserError if it cannot be read."""
-    with _open_stored(file) as raw:
+    with _open_stored(file, seek=False) as raw:
         yield CorpusStream(file, raw)
 
 
 @contextmanager
 def open_seekable(file: CorpusFile) -> Iterator[BinaryIO]:
-    """Open a file that is read in parts, such as parquet; a compressed one is unpacked to a
-    temporary file. Raises UserError if it cannot be read."""
-    with _open_stored(file) as raw:
+    """Open a file that is read in parts, such as parquet.
+
+    A compressed file, and one of a server that only sends whole files, is copied to a temporary
+    file first. Raises UserError if it cannot be read.
+    """
+    with _open_stored(file, seek=True) as raw:
         stream = CorpusStream(file, raw)
-        if not stream.is_compressed:
+        if not stream.is_compressed and raw.seekable():
             raw.seek(0)
             yield raw
             return
@@ -114,9 +117,9 @@ def open_seekable(file: CorpusFile) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _open_stored(file: CorpusFile) -> Iterator[BinaryIO]:
+def _open_stored(file: CorpusFile, *, seek: bool) -> Iterator[BinaryIO]:
     if is_remote(file.path):
-        with open_remote(file.path) as stream:
+        with open_remote(file.path, seek=seek) as stream:
             yield stream
         return
     with ExitStack() as opened:
