@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 2**13
 _BYTES_AT_ONCE = 2**22
-"""Rows, and about how many bytes of them, that are decoded at once."""
+"""The most rows, and about the most bytes of them, that are decoded at once."""
 _READ_AHEAD = 2**20
 _ARROW_FILE = b"ARROW1"
 
@@ -61,7 +61,7 @@ def columnar_blocks(
     with open_seekable(file) as stream, _explained(file):
         table = _open(file, stream)
         check_columns(file, table.schema, file.fields, layout)
-        for part in table.parts(file.fields):
+        for part in table.parts(file.fields, min(_BYTES_AT_ONCE, bytes_of(0))):
             parts.append(part)
             if sum(one.batch.nbytes for one in parts) >= bytes_of(number):
                 yield block()
@@ -166,7 +166,7 @@ def _is_label(found: pa.DataType) -> bool:
 
 
 class _Parquet:
-    """A parquet file."""
+    """A parquet file. `parts` yields its rows in pieces of about `size` bytes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         from pyarrow.parquet import ParquetFile
@@ -175,32 +175,32 @@ class _Parquet:
         self._file = ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
         self.schema = self._file.schema_arrow
 
-    def parts(self, fields: tuple[str, ...]) -> Iterator[_Part]:
+    def parts(self, fields: tuple[str, ...], size: int) -> Iterator[_Part]:
         total = max(1, self._file.metadata.num_rows)
         done = 0
         batches = self._file.iter_batches(
-            self._rows_at_once(fields), columns=list(fields), use_threads=False
+            self._rows_at_once(fields, size), columns=list(fields), use_threads=False
         )
         for batch in batches:
             done += batch.num_rows
             yield _Part(_chosen(batch, fields), done / total)
 
-    def _rows_at_once(self, fields: tuple[str, ...]) -> int:
-        """About how many rows of the row group with the longest rows have `_BYTES_AT_ONCE`."""
+    def _rows_at_once(self, fields: tuple[str, ...], size: int) -> int:
+        """About how many rows of the row group with the longest rows have `size` bytes."""
         longest = 1
         metadata = self._file.metadata
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             columns = (group.column(at) for at in range(group.num_columns))
-            size = sum(
+            taken = sum(
                 one.total_uncompressed_size for one in columns if one.path_in_schema in fields
             )
-            longest = max(longest, size // max(1, group.num_rows))
-        return max(1, min(_MOST_ROWS, _BYTES_AT_ONCE // longest))
+            longest = max(longest, taken // max(1, group.num_rows))
+        return max(1, min(_MOST_ROWS, size // longest))
 
 
 class _Arrow:
-    """An Arrow file (feather), or a stream of Arrow batches."""
+    """An Arrow file (feather), or a stream of Arrow batches; `parts` as for parquet."""
 
     def __init__(self, stream: BinaryIO) -> None:
         import pyarrow as pa
@@ -212,10 +212,10 @@ class _Arrow:
         self._reader: Any = (pa.ipc.open_file if self._is_file else pa.ipc.open_stream)(stream)
         self.schema = self._reader.schema
 
-    def parts(self, fields: tuple[str, ...]) -> Iterator[_Part]:
+    def parts(self, fields: tuple[str, ...], size: int) -> Iterator[_Part]:
         for batch, share in self._batches():
             chosen = _chosen(batch, fields)
-            fitting = chosen.num_rows * _BYTES_AT_ONCE // max(1, chosen.nbytes)
+            fitting = chosen.num_rows * size // max(1, chosen.nbytes)
             rows = max(1, min(_MOST_ROWS, fitting))
             for begin in range(0, chosen.num_rows, rows):
                 yield _Part(chosen.slice(begin, rows), share)

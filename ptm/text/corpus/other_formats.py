@@ -46,8 +46,7 @@ def check_is_text(file: CorpusFile, begin: bytes, layout: Layout) -> None:
 
     Of plain text also if it is another format, which a key of the recipe reads.
     """
-    begin = begin[:_BEGIN]
-    _check_not_binary(file, begin)
+    _check_not_binary(file, begin[:_BEGIN])
     if file.format != "text":
         return
     texts = first_lines(begin, _LINES)
@@ -67,15 +66,21 @@ def check_is_text(file: CorpusFile, begin: bytes, layout: Layout) -> None:
 
 
 def first_lines(begin: bytes, count: int) -> list[str]:
-    """The first whole lines of `begin` that are not blank, at most `count`, without their ends."""
-    whole = begin.split(b"\n")[:-1] if len(begin) >= _BEGIN else begin.split(b"\n")
-    lines = (line.decode("utf-8", errors="replace").strip("\r ") for line in whole)
+    """The first lines of `begin` that are not blank, at most `count`, without their ends.
+
+    A last line without line end counts only if it is the only one: it may be cut off.
+    """
     kept: list[str] = []
-    for line in lines:
-        if line.strip():
-            kept.append(line)
-        if len(kept) == count:
+    at = 0
+    while len(kept) < count and at < len(begin):
+        end = begin.find(b"\n", at)
+        if end < 0 and kept:
             break
+        line = begin[at : end if end >= 0 else len(begin)]
+        text = line.decode("utf-8", errors="replace").strip("\r ")
+        if text.strip():
+            kept.append(text)
+        at = end + 1 if end >= 0 else len(begin)
     return kept
 
 

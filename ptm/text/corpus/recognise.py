@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptm.errors import UserError, nearest
+from ptm.limits import LONGEST_RECORD
 from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
@@ -45,7 +46,7 @@ class ReadOptions:
     quoting: bool | None = None
     """None: true for CSV; recognised for TSV."""
     key: str = "data"
-    """The block of the recipe, for messages."""
+    """The block of the recipe, for messages; empty if options of a command declare it."""
 
 
 def recognise(
@@ -68,7 +69,9 @@ def recognise(
 
 
 def _key(options: ReadOptions, role: str) -> str:
-    """The recipe key that declares the field of a role."""
+    """The recipe key (or option) that declares the field of a role."""
+    if not options.key:
+        return "--text-field"
     return f"{options.key}.text_field" if role == "text" else f"{options.key}.fields.{role}"
 
 
@@ -95,7 +98,14 @@ class _Recogniser:
             encoding = detect_encoding(self._file)
         file = replace(self._file, encoding=encoding)
         with open_stream(file) as stream:
-            begin = TextStream(stream, file).read(_BEGIN)
+            text = TextStream(stream, file)
+            begin = text.read(_BEGIN)
+            # A record may be long: one line is needed in any case.
+            while b"\n" not in begin and len(begin) <= LONGEST_RECORD:
+                more = text.read(_BEGIN)
+                begin += more
+                if not more:
+                    break
         name = self._options.format or self._text_format(suffix, begin)
         file = replace(file, format=name)
         check_is_text(file, begin, self._layout)
@@ -175,4 +185,4 @@ class _Recogniser:
         if role in self._options.fields:
             return ""
         name = likely_text_field(list(names)) if role == "text" else "NAME"
-        return f" Set {_key(self._options, role)}: {name}, or another name."
+        return f" Set {_key(self._options, role)} to the field that has it, e.g. {name}."
