@@ -24,8 +24,9 @@ class RecordFormat:
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
     columns: tuple[str, ...] = ()
     """The names in the header of a CSV or TSV file."""
-    quoting: bool = True
-    """Whether the fields of CSV and TSV may be in double quotes."""
+    quoting: bool | None = None
+    """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
+    records."""
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,13 @@ def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | 
     """
     begin = bytes(data[:_LONGEST_HEADER])
     stream = io.StringIO(begin.decode("utf-8", errors="surrogateescape"), newline="\n")
-    reader = _reader(stream, file.format, quoting=file.quoting)
-    names: list[str] = next((record for record in reader if record), [])
+    reader = _reader(stream, file.format, quoting=file.quoting is not False)
+    try:
+        names: list[str] = next((record for record in reader if record), [])
+    except csv.Error as error:
+        raise UserError(
+            f"{file.path}:{reader.line_num}: the header is damaged ({error})."
+        ) from error
     text = stream.getvalue()[: stream.tell()]
     if not names or not text.endswith("\n"):
         if not ended and len(begin) < _LONGEST_HEADER:
@@ -78,12 +83,6 @@ def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | 
         if not names or not ended:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
     columns = tuple(name.strip() for name in names)
-    for field in file.fields:
-        if columns.count(field) > 1:
-            raise UserError(
-                f'{file.path}:{reader.line_num}: the header names the column "{field}" twice. '
-                "Rename one of them."
-            )
     size = len(text.encode("utf-8", errors="surrogateescape"))
     return Header(columns, size, text.count("\n"))
 
@@ -92,26 +91,23 @@ def quotes_fields(file: CorpusFile, begin: bytes) -> bool:
     """Whether quotes in a file enclose fields, judged by its first bytes.
 
     A CSV file without such quotes is rare, a TSV file is not: its quotes are then part of the
-    texts, and reading by them would join records.
+    texts, and reading by them would join records. They are taken for such quotes if every line has
+    the columns of the header, but csv's rules find a damaged record or one of several lines.
     """
     if file.format == "csv":
         return True
-    stream = io.StringIO(begin.decode("utf-8", errors="replace"), newline="\n")
-    lines = stream.getvalue().split("\n")
-    reader = _reader(stream, file.format, quoting=True, strict=True)
-    width = 0
-    while True:
-        line = reader.line_num
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return True
-        except csv.Error:
-            # The last record may be cut off.
-            return bool(reader.line_num >= len(lines))
-        width = width or len(cells)
-        if _joins_records(lines[line : reader.line_num], file.format, width):
-            return False
+    text = begin.decode("utf-8", errors="replace")
+    # The last line may be cut off.
+    lines = [line for line in text.split("\n")[:-1] if line.strip()]
+    width = lines[0].count("\t") if lines else 0
+    if not width or any(line.count("\t") != width for line in lines):
+        return True
+    stream = io.StringIO("".join(f"{line}\n" for line in lines), newline="\n")
+    try:
+        records = sum(1 for _ in _reader(stream, file.format, quoting=True, strict=True))
+    except csv.Error:
+        return False
+    return records == len(lines)
 
 
 def _joins_records(lines: list[str], name: Format, width: int) -> bool:
@@ -136,9 +132,11 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
     indexes = [records.columns.index(field) for field in records.fields]
     width = len(records.columns)
     text = block.data.decode("utf-8", errors="surrogateescape")
-    lines = text.split("\n") if records.quoting and '"' in text else []
+    quoting = records.quoting is not False
+    # Declared quotes are not doubted.
+    lines = text.split("\n") if records.quoting is None and '"' in text else []
     stream = io.StringIO(text, newline="\n")
-    reader = _reader(stream, records.format, quoting=records.quoting, strict=True)
+    reader = _reader(stream, records.format, quoting=quoting, strict=True)
     while True:
         line = reader.line_num
         problem = ""
@@ -148,13 +146,13 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            problem = f"the record is damaged ({error})"
+            problem = f"the record is damaged ({error}; data.quoting says what quotes mean)"
         ended = reader.line_num
         if lines and _joins_records(lines[line:ended], records.format, width):
             raise UserError(
                 f"{block.place(line)}: a quote begins a field, and the next quote is "
                 f"{ended - line - 1} lines below. Each of these lines is a whole record, so quotes "
-                "are part of the texts. Set data.quoting: false."
+                "are part of the texts. Set data.quoting: false (or true, if texts have TABs)."
             )
         if cells and len(cells) != width:
             problem = f"the record has {len(cells)} columns, but the header has {width}"

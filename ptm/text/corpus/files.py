@@ -49,8 +49,9 @@ class CorpusFile:
     fields: tuple[str, ...] = ()
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`; empty
     for plain text."""
-    quoting: bool = True
-    """Whether the fields of CSV and TSV may be in double quotes."""
+    quoting: bool | None = None
+    """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
+    records."""
     version: str = ""
     """The version of a remote file, as its server names it."""
 
@@ -71,7 +72,7 @@ class CorpusFile:
             found["encoding"] = self.encoding
         if self.fields:
             found["fields"] = list(self.fields)
-        if not self.quoting:
+        if self.quoting is False:
             found["quoting"] = False
         if self.version:
             found["version"] = self.version

@@ -122,7 +122,7 @@ class CorpusReader:
         would take quadratic time in a large document. `searched` is the begin of a line.
         """
         delimiter = DELIMITERS.get(self._file.format)
-        if delimiter is not None and self._file.quoting:
+        if delimiter is not None and self._file.quoting is not False:
             return after_last_record(data, delimiter)
         if self._plain and self._layout == "sentences":
             return _after_last_blank_line(data, searched)

@@ -121,13 +121,14 @@ class _Recogniser:
         if suffix not in (None, "text"):
             return suffix
         lines = first_lines(begin, _RECORDS)
-        if declared and objects_in(lines[:1]) is not None:
+        if not declared or not lines:
+            return "text"
+        if objects_in(lines[:1]) is not None:
             return "json_lines"
         formats: tuple[Format, ...] = ("tsv", "csv")
         for name in formats:
-            table = replace(self._file, format=name)
-            header = split_header(table, bytearray(begin), ended=True) if lines else None
-            if declared and header and set(declared.values()) <= set(header.columns):
+            header = split_header(replace(self._file, format=name), bytearray(begin), ended=True)
+            if header and set(declared.values()) <= set(header.columns):
                 return name
         return "text"
 
@@ -139,7 +140,9 @@ class _Recogniser:
 
     def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         declared = self._options.quoting
-        file = replace(file, quoting=quotes_fields(file, begin) if declared is None else declared)
+        if declared is None and not quotes_fields(file, begin):
+            declared = False
+        file = replace(file, quoting=declared)
         header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
@@ -149,6 +152,11 @@ class _Recogniser:
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
                     f"{nearest(name, header.columns)}{self._advice(role, header.columns)}"
+                )
+            if header.columns.count(name) > 1:
+                raise UserError(
+                    f'{file.path}:{header.lines}: the header names the column "{name}" twice. '
+                    "Rename one of them."
                 )
         return replace(file, fields=fields)
 
