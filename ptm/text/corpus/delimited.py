@@ -34,10 +34,9 @@ _QUOTED = {
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a file: its column names, and how many bytes and lines it takes."""
+    """The header of a file: its column names, and how many lines it takes."""
 
     columns: tuple[str, ...]
-    bytes: int
     lines: int
 
 
@@ -83,8 +82,7 @@ def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | 
         if not names or not ended:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
     columns = tuple(name.strip() for name in names)
-    size = len(text.encode("utf-8", errors="surrogateescape"))
-    return Header(columns, size, text.count("\n"))
+    return Header(columns, text.count("\n"))
 
 
 def quotes_fields(file: CorpusFile, begin: bytes) -> bool:
@@ -131,6 +129,7 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
     """The rows of a block; a damaged record has a problem instead of values."""
     indexes = [records.columns.index(field) for field in records.fields]
     width = len(records.columns)
+    is_header = block.number == 0
     text = block.data.decode("utf-8", errors="surrogateescape")
     quoting = records.quoting is not False
     # Declared quotes are not doubted.
@@ -154,6 +153,9 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
                 f"{ended - line - 1} lines below. Each of these lines is a whole record, so quotes "
                 "are part of the texts. Set data.quoting: false (or true, if texts have TABs)."
             )
+        if cells and is_header:
+            is_header = False
+            continue
         if cells and len(cells) != width:
             problem = f"the record has {len(cells)} columns, but the header has {width}"
         if problem:

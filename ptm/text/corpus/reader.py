@@ -75,9 +75,6 @@ class CorpusReader:
                 if header is None:
                     continue
                 records = replace(records, columns=header.columns)
-                line += header.lines
-                del data[: header.bytes]
-                searched, begins = 0, data.rfind(b"\n") + 1
             # An empty chunk is the end of the file: the rest is a document without line end.
             cut = len(data) if not chunk else self._last_boundary(data, searched)
             self._check_sizes(data, cut, begins, line)

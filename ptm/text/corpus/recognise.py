@@ -127,8 +127,7 @@ class _Recogniser:
             return "json_lines"
         formats: tuple[Format, ...] = ("tsv", "csv")
         for name in formats:
-            header = split_header(replace(self._file, format=name), bytearray(begin), ended=True)
-            if header and set(declared.values()) <= set(header.columns):
+            if set(declared.values()) <= set(_columns(replace(self._file, format=name), begin)):
                 return name
         return "text"
 
@@ -194,3 +193,12 @@ class _Recogniser:
             return ""
         name = likely_text_field(list(names)) if role == "text" else "NAME"
         return f" Set {_key(self._options, role)} to the field that has it, e.g. {name}."
+
+
+def _columns(file: CorpusFile, begin: bytes) -> tuple[str, ...]:
+    """The names in the first line of a file, if it can be a header."""
+    try:
+        header = split_header(file, bytearray(begin), ended=True)
+    except UserError:
+        return ()
+    return header.columns if header else ()

@@ -222,7 +222,7 @@ def test_a_damaged_csv_record_is_left_out_and_named(
     (block,) = CorpusReader(file, index=0, layout="documents", block_bytes=2**18).blocks()
     parsed = parse(block, "documents", None)
     assert parsed.documents == [["first"], ["la\nst"]]
-    assert (parsed.invalid, parsed.first_invalid, block.first_line) == (lost, 1, 2)
+    assert (parsed.invalid, parsed.first_invalid, block.first_line) == (lost, 2, 1)
     assert problem in parsed.problem
 
 
