@@ -207,16 +207,26 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
     for index, file in enumerate(work.corpus):
         reader = CorpusReader(file, index=index, layout=work.layout, block_bytes=work.block_bytes)
         for block in reader.blocks():
-            if work.labels is not None and block.opening is not None and block.number == 0:
-                texts = len(columns_of(block.path, block.opening, work.labels).texts)
+            texts = _texts_per_document(block, work.labels) if block.number == 0 else None
+            if texts is not None:
                 first = first or (block.path, texts)
                 if texts != first[1]:
+                    line = f":{block.opening.number}" if block.opening else ""
                     raise UserError(
-                        f"{block.path}:{block.opening.number}: the file has {_TEXTS[texts]}, but "
+                        f"{block.path}{line}: the file has {_TEXTS[texts]}, but "
                         f"{first[0]} has {_TEXTS[first[1]]}. Give the files of a corpus the same "
                         "columns."
                     )
             yield block
+
+
+def _texts_per_document(block: Block, labels: LabelSet | None) -> int | None:
+    """1 or 2 for the first block of a labelled file, None without labels or without text."""
+    if labels is None:
+        return None
+    if block.records is not None:
+        return len(block.records.fields) - 1
+    return len(columns_of(block.path, block.opening, labels).texts) if block.opening else None
 
 
 _TEXTS = {1: "single texts", 2: "pairs of texts"}

@@ -67,7 +67,7 @@ def split_header(file: CorpusFile, data: bytearray, *, ended: bool) -> Header | 
     file has no header, or if a column that is needed occurs twice in it.
     """
     begin = bytes(data[:_LONGEST_HEADER])
-    stream = io.StringIO(begin.decode("utf-8", errors="surrogateescape"), newline="\n")
+    stream = io.StringIO(begin.decode("utf-8", errors="replace"), newline="\n")
     reader = _reader(stream, file.format, quoting=file.quoting is not False)
     try:
         names: list[str] = next((record for record in reader if record), [])

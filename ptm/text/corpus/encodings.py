@@ -34,6 +34,9 @@ ENCODINGS = ("utf-8", *_UTF_16, *_MULTIBYTE, *_SINGLE_BYTE)
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVALID = b"\xff"
 """A byte that no UTF-8 text contains."""
+_ON_DAMAGE = "ptm.invalid"
+"""Name of the error handler that puts this byte in place of what cannot be decoded."""
+codecs.register_error(_ON_DAMAGE, lambda error: ("\udcff", getattr(error, "end", 0)))
 _SAMPLE = 2**18
 """Bytes that decide whether lines end with CR."""
 _DETECTION_SAMPLE = 2**16
@@ -141,13 +144,13 @@ class _LineDecoder:
         try:
             return lines.decode(self._encoding).encode()
         except UnicodeDecodeError:
-            return b"".join(map(self._line, lines.splitlines(keepends=True)))
+            # Line by line, so that a damaged character takes no line end with it.
+            return b"".join(map(self._damaged, lines.splitlines(keepends=True)))
 
-    def _line(self, line: bytes) -> bytes:
-        try:
-            return line.decode(self._encoding).encode()
-        except UnicodeDecodeError:
-            return _INVALID + line[len(line.rstrip(b"\r\n")) :]
+    def _damaged(self, line: bytes) -> bytes:
+        text = line.rstrip(b"\r\n")
+        decoded = text.decode(self._encoding, _ON_DAMAGE).encode("utf-8", "surrogateescape")
+        return decoded + line[len(text) :]
 
 
 class _Utf16Decoder:

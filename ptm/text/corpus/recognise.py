@@ -127,7 +127,8 @@ class _Recogniser:
             return "json_lines"
         formats: tuple[Format, ...] = ("tsv", "csv")
         for name in formats:
-            if set(declared.values()) <= set(_columns(replace(self._file, format=name), begin)):
+            columns = _columns(replace(self._file, format=name), begin)
+            if len(columns) > 1 and set(declared.values()) <= set(columns):
                 return name
         return "text"
 

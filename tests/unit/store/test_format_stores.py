@@ -186,6 +186,18 @@ def test_labels_and_pairs_are_read_from_fields(
     assert (info.report["source_tokens"], info.report["target_tokens"]) == (2, 3)
 
 
+def test_labelled_files_with_one_and_two_texts_are_an_error(
+    tmp_path: Path, tiny_vocab: Path
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    one, two = {"label": "yes", "text": "a"}, {"label": "no", "text_a": "a", "text_b": "b"}
+    (folder / "a.jsonl").write_bytes(FORMATS[".jsonl"]([one]))
+    (folder / "b.jsonl").write_bytes(FORMATS[".jsonl"]([two]))
+    with pytest.raises(UserError, match=r"b\.jsonl: the file has pairs .*a\.jsonl has single"):
+        make(tmp_path / "s", folder, tiny_vocab, "labelled", labels=LabelSet(("no", "yes")))
+
+
 # What is compared with a finished store
 
 

@@ -110,6 +110,14 @@ def test_a_line_that_cannot_be_decoded_is_left_out_and_counted(
     assert sum(part.invalid for part in parsed) == 1
 
 
+def test_damage_takes_neither_quotes_nor_line_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    rows = b'id,text\n1,"a\nb\xff"\n\xff,"c"\n3,"d\x81\ne"\n4,f\n'
+    path.write_bytes(rows)
+    # Of the first and the third record the text is damaged, of the second another field.
+    assert read(path, "gb18030", "documents") == [["c"], ["f"]]
+
+
 def test_a_file_that_ends_in_the_middle_of_a_character_has_an_invalid_line(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     for encoding in ("utf-16-le", "gb18030"):
