@@ -26,7 +26,7 @@ _LONGEST_HEADER = 2**20
 _QUOTED = {
     # A quote opens a field at its beginning only. "" is a quote inside it.
     delimiter: re.compile(
-        rb'(?<![^%s\r\n])"[^"]*+(?:""[^"]*+)*+("|\Z)' % re.escape(delimiter.encode())
+        rb'(?<![^%s\r\n])"[^"]*+(?:""[^"]*+)*+(?:"|\Z)' % re.escape(delimiter.encode())
     )
     for delimiter in DELIMITERS.values()
 }
@@ -40,23 +40,16 @@ class Header:
     lines: int
 
 
-def after_last_record(data: bytearray, delimiter: str, *, start: int = 0) -> int:
-    """The offset after the last line end outside of quotes, or 0; `start` begins a record."""
-    spans: list[tuple[int, int]] = []
-    limit = len(data)
-    if data.find(b'"', start) >= 0:
-        for match in _QUOTED[delimiter].finditer(data, start):
-            # A quote that is the last byte may be the first of two.
-            if not match.group(1) or match.end() == len(data):
-                limit = match.start()
-                break
-            spans.append(match.span())
-    end = data.rfind(b"\n", start, limit)
+def after_last_record(data: bytearray, delimiter: str) -> int:
+    """The offset after the last line end outside of quotes, or 0; `data` begins with a record."""
+    # A field whose quote is not closed yet reaches to the end.
+    spans = [match.span() for match in _QUOTED[delimiter].finditer(data)] if b'"' in data else []
+    end = data.rfind(b"\n")
     while end >= 0:
         at = bisect_right(spans, (end, len(data))) - 1
         if at < 0 or spans[at][1] <= end:
             return end + 1
-        end = data.rfind(b"\n", start, spans[at][0])
+        end = data.rfind(b"\n", 0, spans[at][0])
     return 0
 
 

@@ -74,6 +74,13 @@ def test_a_folder_may_mix_formats(tmp_path: Path) -> None:
     assert found == ["json_lines", "csv", "tsv", "parquet", "arrow", "arrow", "text"]
 
 
+def test_the_first_record_may_be_long(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    text = "x" * 2**20
+    path.write_bytes(FORMATS[".jsonl"]([{"text": text}, {"text": "a"}]))
+    assert documents(path) == [[text], ["a"]]
+
+
 def test_a_declared_format_holds_whatever_the_suffix(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(FORMATS[".csv"](RECORDS))
@@ -245,6 +252,23 @@ def test_bytes_that_are_no_utf_8_are_left_out_of_a_table(tmp_path: Path) -> None
         column = pa.Array.from_buffers(type_, 3, texts.buffers())
         pyarrow.parquet.write_table(pa.table({"text": column}), path)
         assert documents(path) == [["a"], ["文"]]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_column_may_be_a_dictionary(tmp_path: Path, suffix: str) -> None:
+    texts = ["a", "b", "a", "c", "d", "c", "a"] * 3
+    batches = [
+        pa.record_batch({"text": pa.array(texts[at : at + 3]).dictionary_encode()})
+        for at in range(0, len(texts), 3)
+    ]
+    path = tmp_path / f"corpus{suffix}"
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pa.Table.from_batches(batches), path, row_group_size=3)
+    else:
+        with pa.ipc.new_stream(path, batches[0].schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+    assert documents(path) == [[text] for text in texts]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow"])

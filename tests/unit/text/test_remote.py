@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from ptm.errors import UserError
-from ptm.text.corpus import ReadOptions, RemoteReadError, find_corpus, recognise
-from tests.support.corpora import COMPRESS, FORMATS, documents
+from ptm.text.corpus import CorpusReader, ReadOptions, RemoteReadError, find_corpus, recognise
+from tests.support.corpora import COMPRESS, FORMATS, documents, recognised
 
 TEXTS = [f"文本 {number}" for number in range(50)]
 RECORDS = [{"text": text} for text in TEXTS]
@@ -86,6 +87,29 @@ def test_a_url_has_the_documents_of_the_file(
         f"corpus{suffix}{compression}", COMPRESS[compression](data) if compression else data
     )
     assert documents(url, block_bytes=100) == [[text] for text in TEXTS]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_the_blocks_of_a_large_file_do_not_depend_on_the_network(
+    serve: Callable[..., str], tmp_path: Path, suffix: str
+) -> None:
+    # More than is fetched at once. Random texts cannot be compressed.
+    records = [{"text": random.Random(number).randbytes(2**19).hex()} for number in range(8)]
+    data = FORMATS[suffix](records)
+    assert len(data) > 5 * 2**20
+    path = tmp_path / f"corpus{suffix}"
+    path.write_bytes(data)
+    sizes = [
+        [
+            len(block.data)
+            for block in CorpusReader(
+                recognised(one), index=0, layout="documents", block_bytes=2**21
+            ).blocks()
+        ]
+        for one in (path, serve(path.name, data))
+    ]
+    assert len(sizes[0]) > 2
+    assert sizes[0] == sizes[1]
 
 
 def test_a_glob_finds_the_files_of_a_server(serve: Callable[..., str]) -> None:
