@@ -246,6 +246,7 @@ def _chosen(batch: pa.RecordBatch, fields: tuple[str, ...]) -> pa.RecordBatch:
         else:
             first, *rest = name.split(".")
             array = pc.struct_field(batch.column(first), rest)
+        # A dictionary would be part of every block.
         arrays.append(array.dictionary_decode() if pa.types.is_dictionary(array.type) else array)
     return pa.RecordBatch.from_arrays(arrays, names=list(fields))
 

@@ -77,7 +77,10 @@ class TextStream:
         self._decoder = _decoder(file.encoding)
         self._ended = False
         self._held_cr = False
-        first = stream.read(_SAMPLE)
+        first = b""
+        # A server may send less than was requested.
+        while len(first) < _SAMPLE and (chunk := stream.read(_SAMPLE - len(first))):
+            first += chunk
         self._ready = self._decoded(self._without_mark(first))
         self._cr = b"\r" in self._ready and b"\n" not in self._ready
         if self._cr:

@@ -52,7 +52,7 @@ class CorpusStream:
         return self._stream is not self._raw
 
     def read(self, size: int) -> bytes:
-        """Return `size` bytes, fewer at the end.
+        """Return at most `size` bytes; b"" at the end only.
 
         Raises UserError if the file is damaged, RemoteReadError if a server fails.
         """
@@ -131,7 +131,7 @@ def _open_stored(file: CorpusFile, *, seek: bool) -> Iterator[BinaryIO]:
 
 
 class _CountingReader:
-    """Reads a stream in full pieces, counts the bytes, and can look ahead at the beginning."""
+    """Reads a stream, counts the bytes, and can look ahead at the beginning."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
@@ -144,16 +144,11 @@ class _CountingReader:
         return self._ahead
 
     def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, fewer at the end."""
+        """Return at most `size` bytes; b"" at the end only, if `size` is not 0."""
         assert size >= 0, "a corpus is read in pieces"
-        parts = [self._ahead[:size]]
-        self._ahead = self._ahead[size:]
-        missing = size - len(parts[0])
-        # A server may send less than was requested.
-        while missing and (part := self._raw.read(missing)):
-            parts.append(part)
-            missing -= len(part)
-        data = b"".join(parts)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        if len(data) < size:
+            data += self._raw.read(size - len(data))
         self.count += len(data)
         return data
 
