@@ -19,6 +19,7 @@ from ptm.text.corpus.encodings import TextStream
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Layout
 from ptm.text.corpus.lines import is_blank
 from ptm.text.corpus.other_formats import check_is_text
+from ptm.text.corpus.records import long_record
 from ptm.text.corpus.streams import CorpusStream, open_stream
 
 _GROWN_BLOCK = 2**23
@@ -155,11 +156,7 @@ class CorpusReader:
     def _long_line(self, number: int) -> UserError:
         place = f"{self._file.path}:{number}"
         if not self._plain:
-            why = " A quote that is never closed, or " if self._file.format != "json_lines" else " "
-            return UserError(
-                f"{place}: the record is longer than {LONGEST_RECORD // 2**20} MB.{why}a file "
-                "without line ends, is the usual reason. Split or remove the record."
-            )
+            return long_record(place)
         return UserError(
             f"{place}: the line is longer than {LONGEST_LINE // 2**20} MB, and tokenising it would "
             f"take gigabytes of memory. {self._advice()}"

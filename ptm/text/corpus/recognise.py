@@ -16,7 +16,7 @@ from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
 from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
 from ptm.text.corpus.json_lines import Field, objects_in, paths_of
 from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_text_field
-from ptm.text.corpus.records import ROLES
+from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
 
 _BEGIN = 2**18
@@ -109,6 +109,8 @@ class _Recogniser:
         name = self._options.format or self._text_format(suffix, begin)
         file = replace(file, format=name)
         check_is_text(file, begin, self._layout)
+        if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
+            raise long_record(f"{file.path}:1")
         if name == "json_lines":
             return self._json(file, begin)
         return file if name == "text" else self._delimited(file, begin)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ptm.errors import UserError
-from ptm.limits import LONGEST_LINE
+from ptm.limits import LONGEST_LINE, LONGEST_RECORD
 from ptm.text.corpus.blocks import ParsedBlock
 from ptm.text.corpus.files import Layout
 from ptm.text.labels import LabelSet
@@ -137,4 +137,13 @@ def _long_text(place: str) -> UserError:
     return UserError(
         f"{place}: the text has a line longer than {LONGEST_LINE // 2**20} MB, and tokenising it "
         "would take gigabytes of memory. Split the text, or remove the record."
+    )
+
+
+def long_record(place: str) -> UserError:
+    """The error of a record that is longer than the limit."""
+    return UserError(
+        f"{place}: the record is longer than {LONGEST_RECORD // 2**20} MB. Usual reasons are a "
+        "file without line ends and, in CSV and TSV, a quote that is never closed. Split or remove "
+        "the record."
     )

@@ -368,6 +368,14 @@ def test_a_text_over_the_limit_is_an_error_that_names_it(tmp_path: Path, suffix:
         documents(path)
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_first_record_over_the_limit_is_an_error_too(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"corpus{suffix}"
+    path.write_bytes(b'{"text": "' + b"x" * (LONGEST_RECORD + 2**20))
+    with pytest.raises(UserError, match=r":1: the record is longer than 16 MB"):
+        documents(path)
+
+
 @pytest.mark.parametrize("compression", ["", ".gz"])
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_a_record_over_the_limit_is_an_error_that_names_it(
