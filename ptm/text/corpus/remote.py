@@ -132,7 +132,7 @@ def _explained(path: str, where: str = "") -> Iterator[None]:
     except Exception as error:  # each filesystem has exceptions of its own
         cause = error.__cause__ or error
         reason = str(cause) if str(cause) not in ("", path) else type(cause).__name__
-        raise RemoteReadError(f'{where}"{path}" cannot be read: {reason}.') from error
+        raise RemoteReadError(f'{where}"{path}" cannot be read: {reason.rstrip(".")}.') from error
 
 
 def _is_folder(system: Any, path: str, pattern: str) -> bool:

@@ -17,6 +17,9 @@ from ptm.store.format import MANIFEST, StoreInfo, TokenStore
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
 from ptm.text.corpus import Layout, ReadOptions, RemoteReadError, find_corpus, recognise
 from ptm.text.labels import LabelSet
+from ptm.text.segmenters import Segmenter
+from ptm.text.segmenters.rjieba import RJieba
+from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers.wordpiece import WordPiece
 from tests.conftest import Bundled
 from tests.support.corpora import FORMATS, parquet
@@ -30,6 +33,7 @@ def make(
     *,
     workers: int = 1,
     labels: LabelSet | None = None,
+    segmenter: Segmenter | None = None,
     report: Callable[[PreprocessingProgress], None] = lambda _: None,
     **options: Any,
 ) -> StoreInfo:
@@ -37,7 +41,7 @@ def make(
         corpus=recognise(find_corpus([str(corpus)]), layout, ReadOptions(**options)),
         layout=layout,
         tokenizer=WordPiece(type="wordpiece", vocab=str(vocab)),
-        segmenter=None,
+        segmenter=segmenter,
         labels=labels,
     )
     return preprocess(work, store, workers=workers, fresh=False, report=report)
@@ -97,6 +101,20 @@ def test_a_store_has_the_ids_of_plain_text_in_every_format(
 def recognise_format(path: Path) -> str:
     (file,) = recognise(find_corpus([str(path)]), "documents", ReadOptions())
     return file.format
+
+
+@pytest.mark.parametrize("segmenter", [None, Space(type="space"), RJieba(type="rjieba")])
+def test_a_line_end_in_a_document_is_white_space(
+    tmp_path: Path, segmenter: Segmenter | None, texts: list[str], bundled: Bundled
+) -> None:
+    found = []
+    for name, text in (("lines", "\n".join(texts)), ("spaces", " ".join(texts))):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(FORMATS[".jsonl"]([{"text": text}]))
+        make(tmp_path / name, path, bundled.vocab, segmenter=segmenter)
+        store = TokenStore.open(tmp_path / name)
+        found.append([shard.blake2b for shard in store.info.shards])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16"])
