@@ -81,7 +81,8 @@ class TextStream:
         # A server may send less than was requested.
         while len(first) < _SAMPLE and (chunk := stream.read(_SAMPLE - len(first))):
             first += chunk
-        self._ready = self._decoded(self._without_mark(first))
+        self._check_mark(first)
+        self._ready = self._decoded(first).removeprefix(codecs.BOM_UTF8)
         self._cr = b"\r" in self._ready and b"\n" not in self._ready
         if self._cr:
             self._ready = self._with_newlines(self._ready)
@@ -100,7 +101,7 @@ class TextStream:
         self._ended = not chunk
         return self._decoder.decode(chunk) if self._decoder is not None else chunk
 
-    def _without_mark(self, first: bytes) -> bytes:
+    def _check_mark(self, first: bytes) -> None:
         name = self._file.encoding
         marked = first.startswith(_BYTE_ORDER_MARKS)
         if marked and name not in _UTF_16:
@@ -114,9 +115,6 @@ class TextStream:
                 "needs. Set data.encoding to utf-16-le or utf-16-be, or to the encoding that the "
                 "file has."
             )
-        if name.startswith("utf-16-"):
-            return first.removeprefix(_BYTE_ORDER_MARKS[name == "utf-16-be"])
-        return first.removeprefix(codecs.BOM_UTF8) if name in ("utf-8", "gb18030") else first
 
     def _with_newlines(self, text: bytes) -> bytes:
         """`text` with LF for CR and CR LF; a CR at its end waits for the next piece."""

@@ -23,6 +23,7 @@ TRADITIONAL = "舉頭望明月，低頭思故鄉。\n千山鳥飛絕，萬徑人
 WRITTEN = [
     *[("gb18030", CHINESE), ("gbk", CHINESE), ("utf-16", CHINESE), ("utf-16-le", CHINESE)],
     *[("utf-16-be", CHINESE), ("utf-8-sig", CHINESE), ("big5", TRADITIONAL)],
+    *[("gb18030", f"\ufeff{CHINESE}"), ("utf-16-le", f"\ufeff{CHINESE}")],
     *[("shift_jis", JAPANESE), ("euc-jp", JAPANESE), ("iso-2022-jp", JAPANESE)],
     *[("euc-kr", KOREAN), ("cp949", KOREAN), ("latin-1", FRENCH), ("cp1252", FRENCH)],
 ]
