@@ -20,6 +20,7 @@ from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
 
 _BEGIN = 2**18
+_CHARACTERS_SHOWN = 40
 _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
@@ -151,9 +152,12 @@ class _Recogniser:
         fields = self._fields(header.columns)
         for role, name in zip(ROLES[self._layout], fields, strict=False):
             if name not in header.columns:
+                # Without a header, the first line may be a long text.
+                names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
-                    f"{nearest(name, header.columns)}{self._advice(role, header.columns)}"
+                    f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
+                    "line is read as it is with data.format: text."
                 )
             if header.columns.count(name) > 1:
                 raise UserError(

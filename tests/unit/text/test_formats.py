@@ -170,6 +170,15 @@ def test_a_column_that_is_needed_twice_in_the_header_is_an_error(tmp_path: Path)
         recognised(path)
 
 
+def test_a_table_without_a_header_is_an_error_that_says_how_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.tsv"
+    path.write_text(f"1\t{'long ' * 100}\n0\tb\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r'no column "text".*data\.format: text') as caught:
+        recognised(path)
+    assert len(str(caught.value)) < 600
+    assert len(documents(path, format="text")) == 2
+
+
 def test_fields_that_no_file_can_have_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("a\nb\n", encoding="utf-8")
