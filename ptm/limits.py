@@ -37,5 +37,9 @@ MOST_SLOTS = 4096
 
 LONGEST_LINE = 2**22
 """Bytes of one line of a corpus. Tokenising a line takes up to 200 times as much memory."""
+LONGEST_RECORD = 2**24
+"""Bytes of one record of JSON lines, CSV or TSV, all its fields together."""
 LARGEST_DOCUMENT = 2**28
 """Bytes of one document of a corpus: more means that the file has no boundaries at all."""
+LARGEST_UNPACKED_TABLE = 2**36
+"""Bytes of a compressed parquet or Arrow file, which is unpacked to a temporary file."""

@@ -123,9 +123,9 @@ MUTATIONS = {
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
     "a last document without a line end is lost": Mutation(
-        "ptm/text/corpus.py",
-        "cut = len(data) if not chunk else self._last_boundary(data, new)",
-        "cut = self._last_boundary(data, new)",
+        "ptm/text/corpus/reader.py",
+        "cut = len(data) if not chunk else self._last_boundary(data, searched)",
+        "cut = self._last_boundary(data, searched)",
         ("tests/unit/text/test_corpus.py",),
     ),
     "values that a shell changes are not protected": Mutation(

@@ -101,7 +101,7 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
         # Accumulation in bf16 loses small gradients. Stage 0 has no such option.
         merged = _merged(merged, {"data_types": {"grad_accum_dtype": "fp32"}}, path)
     if _needs_no_partition(recipe.engine, batch, config):
-        merged["zero_optimization"] = {"stage": 0}
+        merged["zero_optimization"] = {**merged["zero_optimization"], "stage": 0}
     if clips_itself(recipe.engine, zero_stage(merged)):
         merged["gradient_clipping"] = 0.0
     return with_run_folders(merged, Path(recipe.runs_dir) / recipe.name)

@@ -8,14 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ptm.component import Config, Listed, PositiveFloat, RowLength
+from ptm.component import RowLength
 from ptm.data.mixture import shares_of
 from ptm.data.packing import RowSize
 from ptm.limits import MOST_WORKERS
-from ptm.text.corpus import Layout
+from ptm.recipe.corpus_block import CorpusBlock, Paths, ReadingBlock, SourceBlock
+from ptm.text.corpus import Layout, ReadOptions
+from ptm.text.corpus.records import ROLES
 from ptm.text.segmenters import AnySegmenter
 
-Paths = Annotated[tuple[str, ...], Listed]
 SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 EVAL = "eval"
@@ -42,6 +43,8 @@ class StoreInput:
     corpus_patterns: tuple[str, ...]
     """Paths and globs; none for a store that exists already and that `ptm preprocess` leaves."""
     corpus_key: str
+    reading: ReadOptions
+    """How the files are read."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,6 @@ class EvaluationInput:
 
 def _as_tuple(corpus: str | tuple[str, ...]) -> tuple[str, ...]:
     return (corpus,) if isinstance(corpus, str) else corpus
-
-
-class SourceBlock(Config):
-    """A source of a mixture: its files or its store, and its share of the rows."""
-
-    files: str | Paths | None = None
-    """A path, a glob, or a list of them, as in `data.corpus`. Without it, `store` exists already
-    and `ptm preprocess` leaves it as it is."""
-    weight: PositiveFloat
-    """Share of the rows to train on, relative to the weights of the other sources."""
-    store: str | None = None
-    """The folder of the source's token store; default: a folder with its name in `data.store`."""
-
-    @model_validator(mode="after")
-    def _check_files(self) -> SourceBlock:
-        if self.files is None and self.store is None:
-            raise ValueError("has neither `files` nor `store`. Give one of them.")
-        if self.files == ():
-            raise ValueError("`files` is an empty list. Give at least one file.")
-        return self
 
 
 def _corpus_kind(corpus: Any) -> str:
@@ -89,21 +72,14 @@ Corpus = Annotated[
 ]
 
 
-class CorpusBlock(Config):
-    """A corpus and its token store."""
-
-    corpus: str | Paths
-    """A path, a glob, or a list of them: plain text, .gz, .xz or .zst."""
-    store: str
-    """The folder that `ptm preprocess` writes. Training and evaluation read it."""
-
-
-class DataBlock(Config):
+class DataBlock(ReadingBlock):
     """Corpora, stores, and how rows are built from them."""
 
     corpus: Corpus
-    """A path, a glob, or a list of them: plain text, .gz, .xz or .zst. Or a mixture of named
-    sources: `{web: {files: web/*.txt, weight: 0.7}, poems: {files: poems.txt, weight: 0.3}}`."""
+    """A path, folder, glob or URL (`https://`, `hf://`, `s3://`, `gs://`), or a list of them: plain
+    text, JSON lines, CSV, TSV, parquet or Arrow, also compressed as .gz, .bz2, .xz or .zst
+    ([corpora.md](corpora.md)). Or a mixture of named sources ([mixtures.md](mixtures.md)):
+    `{web: {files: web/*.txt, weight: 0.7}, poems: {files: poems.txt, weight: 0.3}}`."""
     store: str
     """The folder that `ptm preprocess` writes. Training and evaluation read it. With named sources,
     it holds one store for each of them."""
@@ -114,13 +90,16 @@ class DataBlock(Config):
     layout: Layout
     """documents: one document per line. sentences: one sentence per line, an empty line ends a
     document. pairs: `source<TAB>target`. labelled: `label<TAB>text` or
-    `label<TAB>text_a<TAB>text_b`, with or without a header that names these columns."""
+    `label<TAB>text_a<TAB>text_b`. A header that names these columns is optional. A record of JSON
+    lines, CSV, TSV, parquet or Arrow is one document (with sentences, one line of its text is a
+    sentence), pair or labelled text."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
     held-out split."""
     evaluation: dict[SetName, CorpusBlock] | None = None
     """More corpora to evaluate on, each as a whole, by name:
-    `{news: {corpus: news.txt, store: stores/news}}`."""
+    `{news: {corpus: news.txt, store: stores/news}}`. `format`, `encoding`, `fields` and `quoting`
+    are those of `data` unless set."""
     sequence_length: RowLength
     """Tokens per row, special tokens included."""
     target_sequence_length: RowLength | None = None
@@ -165,6 +144,30 @@ class DataBlock(Config):
             stores[one.store] = one.store_key if block == "data" else block
         return self
 
+    @model_validator(mode="after")
+    def _check_fields(self) -> DataBlock:
+        roles = ROLES[self.layout]
+        for path, block in self._reading_blocks.items():
+            unused = [role for role in block.field_names if role not in roles]
+            if not unused:
+                continue
+            key = (
+                "text_field" if unused[0] == "text" and block.text_field else "fields." + unused[0]
+            )
+            key = f"{path.removeprefix('data').removeprefix('.')}.{key}".removeprefix(".")
+            raise ValueError(
+                f"{key}: data.layout = {self.layout} has no {unused[0]}. Its fields: "
+                f"{', '.join(roles)}. Remove the key, or set another layout."
+            )
+        return self
+
+    @property
+    def _reading_blocks(self) -> dict[str, ReadingBlock]:
+        """Every block that says how files are read, by its dotted path."""
+        sources = {f"data.corpus.{name}": source for name, source in self.sources.items()}
+        sets = {f"data.evaluation.{name}": one for name, one in (self.evaluation or {}).items()}
+        return {"data": self, **sources, **sets}
+
     @property
     def row_size(self) -> RowSize:
         """Tokens per row of the source and of the target."""
@@ -192,8 +195,8 @@ class DataBlock(Config):
     def training_inputs(self) -> dict[str, StoreInput]:
         """The store of each source; of `UNNAMED` alone if `corpus` has no named sources."""
         if not isinstance(self.corpus, dict):
-            paths = _as_tuple(self.corpus)
-            return {UNNAMED: StoreInput(self.store, "data.store", paths, "data.corpus")}
+            paths, options = _as_tuple(self.corpus), self.options("data")
+            return {UNNAMED: StoreInput(self.store, "data.store", paths, "data.corpus", options)}
         found = {}
         for name, source in self.corpus.items():
             block = f"data.corpus.{name}"
@@ -202,6 +205,7 @@ class DataBlock(Config):
                 store_key="data.store" if source.store is None else f"{block}.store",
                 corpus_patterns=_as_tuple(source.files or ()),
                 corpus_key=f"{block}.files",
+                reading=source.options(block, defaults=self),
             )
         return found
 
@@ -218,7 +222,8 @@ class DataBlock(Config):
                 found[EVAL if name == UNNAMED else name] = EvaluationInput(one, name)
         for name, block in (self.evaluation or {}).items():
             key, paths = f"data.evaluation.{name}", _as_tuple(block.corpus)
-            store = StoreInput(block.store, f"{key}.store", paths, f"{key}.corpus")
+            options = block.options(key, defaults=self)
+            store = StoreInput(block.store, f"{key}.store", paths, f"{key}.corpus", options)
             found[name] = EvaluationInput(store, None)
         return found
 

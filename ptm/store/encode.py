@@ -23,10 +23,9 @@ from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
 from ptm.files.records import parse_json_as
 from ptm.store.format import document_hashes, write_shard
 from ptm.store.shards import ShardFile, ShardInfo
-from ptm.text.corpus import Block, Layout, ParsedBlock, parse_block
-from ptm.text.labelled_lines import parse_labelled
+from ptm.text.corpus import Block, Layout
+from ptm.text.corpus.parse import parse
 from ptm.text.labels import LabelSet
-from ptm.text.pair_lines import parse_pairs
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
@@ -128,9 +127,9 @@ class BlockCounts:
     lines: int
     blank: int
     invalid: int
-    """Lines that are not UTF-8."""
+    """Lines and records that were left out because they are damaged."""
     first_invalid: int | None
-    """Index in the block, from 0, of the first line that is not UTF-8."""
+    """Index in the block, from 0, of the first line (or row) that was left out."""
     empty_documents: int
     """Documents without tokens, and pairs with a side without tokens; they are left out."""
     source_tokens: int = 0
@@ -138,6 +137,8 @@ class BlockCounts:
     labels: tuple[int, ...] = ()
     """Documents of each class, with layout `labelled`."""
     unknown_tokens: int = 0
+    problem: str = ""
+    """What is wrong with the first line that was left out; "" if it cannot be decoded."""
 
 
 class BlockTokenizer:
@@ -171,7 +172,7 @@ class BlockTokenizer:
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
         """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        parsed = self._parsed(block)
+        parsed = parse(block, self._layout, self._labels)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -213,15 +214,9 @@ class BlockTokenizer:
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
+            problem=parsed.problem,
         )
         return arrays, counts
-
-    def _parsed(self, block: Block) -> ParsedBlock:
-        if self._labels is not None:
-            return parse_labelled(block, self._labels)
-        if self._layout == "pairs":
-            return parse_pairs(block)
-        return parse_block(block.data, self._layout)
 
     def _unknown_tokens(self, encoded: EncodedTexts) -> int:
         """Number of unknown tokens; sources and targets of pairs alternate."""

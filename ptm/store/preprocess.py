@@ -8,9 +8,10 @@ Shards are written to `STORE.partial/`, which is renamed to `STORE` when all of 
 from __future__ import annotations
 
 import fcntl
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,21 @@ from ptm.store.staging import (
     resume_or_clear,
 )
 from ptm.store.workers import TokenizerPool
-from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_encoding
+from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_invalid
+from ptm.text.corpus.checks import InvalidLines
 from ptm.text.labelled_lines import columns_of
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
+logger = logging.getLogger(__name__)
+
 # Blocks are large enough to be worth sending to a process, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**25
 _BLOCKS = 64
+_MANY_LINES = 1000
+"""A document of this many lines, without a second one, means that the layout is wrong."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Preprocessing:
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
             "sentence_splitting": self.sentence_splitting,
             **({"labels": list(self.labels.names)} if self.labels else {}),
-            "corpus": [asdict(file) for file in self.corpus],
+            "corpus": [file.entry() for file in self.corpus],
         }
 
 
@@ -137,7 +143,10 @@ def preprocess(
             shards, counts = _encode_all(work, partial, workers=workers, report=report)
             tokens = sum(shard.tokens for shard in shards)
             pairs = work.layout == "pairs"
-            check_corpus(work.corpus, counts, tokens=tokens, layout=work.layout)
+            documents = sum(shard.documents for shard in shards)
+            check_corpus(
+                work.corpus, counts, tokens=tokens, documents=documents, layout=work.layout
+            )
             info = StoreInfo(
                 tokenizer=tokenizer.fingerprint,
                 vocabulary_size=tokenizer.vocabulary.size,
@@ -210,16 +219,26 @@ def _blocks(work: Preprocessing) -> Iterator[Block]:
     for index, file in enumerate(work.corpus):
         reader = CorpusReader(file, index=index, layout=work.layout, block_bytes=work.block_bytes)
         for block in reader.blocks():
-            if work.labels is not None and block.opening is not None and block.number == 0:
-                texts = len(columns_of(block.path, block.opening, work.labels).texts)
+            texts = _texts_per_document(block, work.labels) if block.number == 0 else None
+            if texts is not None:
                 first = first or (block.path, texts)
                 if texts != first[1]:
+                    line = f":{block.opening.number}" if block.opening else ""
                     raise UserError(
-                        f"{block.path}:{block.opening.number}: the file has {_TEXTS[texts]}, but "
+                        f"{block.path}{line}: the file has {_TEXTS[texts]}, but "
                         f"{first[0]} has {_TEXTS[first[1]]}. Give the files of a corpus the same "
                         "columns."
                     )
             yield block
+
+
+def _texts_per_document(block: Block, labels: LabelSet | None) -> int | None:
+    """1 or 2 for the first block of a labelled file, None without labels or without text."""
+    if labels is None:
+        return None
+    if block.records is not None:
+        return len(block.records.fields) - 1
+    return len(columns_of(block.path, block.opening, labels).texts) if block.opening else None
 
 
 _TEXTS = {1: "single texts", 2: "pairs of texts"}
@@ -250,19 +269,21 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
 
 
 def check_corpus(
-    corpus: Sequence[CorpusFile], counts: Sequence[BlockCounts], *, tokens: int, layout: Layout
+    corpus: Sequence[CorpusFile],
+    counts: Sequence[BlockCounts],
+    *,
+    tokens: int,
+    documents: int,
+    layout: Layout,
 ) -> None:
-    """Raise UserError if a file has too many undecodable lines or the corpus has no text."""
+    """Raise UserError if a file has too many damaged lines or the corpus has no text.
+
+    Also if it has a single document of many lines. Logs which lines were left out.
+    """
     for index, file in enumerate(corpus):
-        of_file = [c for c in counts if c.file == index]
-        lines, invalid = sum(c.lines for c in of_file), sum(c.invalid for c in of_file)
-        before, first = 0, 0
-        for c in of_file:
-            if c.first_invalid is not None:
-                first = before + c.first_invalid + 1
-                break
-            before += c.lines
-        check_encoding(file.path, lines=lines, invalid=invalid, first=first)
+        note = check_invalid(file, _invalid_lines([c for c in counts if c.file == index]))
+        if note is not None:
+            logger.warning("%s", note)
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
         empty = sum(c.empty_documents for c in counts)
@@ -271,3 +292,21 @@ def check_corpus(
         if layout == "labelled":
             raise UserError(f"{paths}: the corpus contains no labelled text.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
+    lines = sum(c.lines - c.blank for c in counts)
+    plain = all(file.format == "text" for file in corpus)
+    if layout == "sentences" and plain and documents == 1 and lines >= _MANY_LINES:
+        raise UserError(
+            f"{corpus[0].path}: the {lines:,} lines of the corpus are one document, because with "
+            "data.layout: sentences an empty line ends a document, but none was found. If each "
+            "line is a document, set data.layout: documents."
+        )
+
+
+def _invalid_lines(counts: Sequence[BlockCounts]) -> InvalidLines:
+    """The lines of a file that were left out; `counts` are those of its blocks, in order."""
+    lines, first, problem = 0, 0, ""
+    for block in counts:
+        if block.first_invalid is not None and not first:
+            first, problem = lines + block.first_invalid + 1, block.problem
+        lines += block.lines
+    return InvalidLines(lines, sum(block.invalid for block in counts), first, problem)

@@ -30,6 +30,7 @@ from ptm.files.records import read_json
 from ptm.files.writing import sync_folder, temporary_name, temporary_target
 from ptm.store.format import MANIFEST, StoreInfo, TokenStore, is_in_use, read_manifest
 from ptm.store.workers import WorkerKilledError
+from ptm.text.corpus import RemoteReadError
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,12 @@ _WORDS = {
 def clear_on_user_error(partial: Path) -> Iterator[None]:
     """Remove `partial` if the body raises UserError, as the input is wrong.
 
-    Finished shards are kept if a worker is killed, a write fails or a file of the user is in the
-    way, since the run can be resumed; OSError is raised again as UserError.
+    Finished shards are kept if a worker is killed, a write or a server fails, or a file of the
+    user is in the way, since the run can be resumed; OSError is raised again as UserError.
     """
     try:
         yield
-    except (WorkerKilledError, ForeignFileError):
+    except (WorkerKilledError, ForeignFileError, RemoteReadError):
         raise
     except UserError:
         with suppress(OSError, ForeignFileError):
@@ -176,11 +177,18 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,
         "labels": list(info.labels or ()),
-        "corpus": list(info.corpus),
+        # Stores of earlier versions name neither: they are all UTF-8 text.
+        "corpus": [{"format": "text", "encoding": "utf-8", **file} for file in info.corpus]
+        if all("format" not in file for file in info.corpus)
+        else list(info.corpus),
     }
     differing = [_WORDS.get(key, key) for key in description if was[key] != description[key]]
     if differing:
-        how = " (paths, sizes and modification times are compared)" if "corpus" in differing else ""
+        how = (
+            " (paths, sizes, modification times, formats, encodings and fields are compared)"
+            if "corpus" in differing
+            else ""
+        )
         raise UserError(
             f'data.store: "{store}" was made with another {" and ".join(differing)}{how}. Set '
             "another path, or replace this store with `ptm preprocess RECIPE --fresh`."
@@ -209,6 +217,11 @@ class _CorpusFile(BaseModel):
     path: str
     bytes: int
     modified_ns: int
+    format: str = "text"
+    encoding: str = "utf-8"
+    fields: list[str] = []
+    quoting: bool = True
+    version: str = ""
 
 
 class _Settings(BaseModel):

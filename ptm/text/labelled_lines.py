@@ -80,9 +80,9 @@ def _from_header(place: str, names: Sequence[str]) -> Columns:
 def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
     """Parse the lines of a block as documents of one or two texts, each with a class index.
 
-    Blank lines, and lines that are not UTF-8, are left out and counted. Raises UserError, naming
-    file and line, if a line has other columns than the file's first one, an empty text, or a label
-    that is not one of `labels`.
+    Blank lines, lines that are not UTF-8 and lines with NUL bytes are left out and counted. Raises
+    UserError, naming file and line, if a line has other columns than the file's first one, an empty
+    text, or a label that is not one of `labels`.
     """
     lines = decode_lines(block.data)
     opening = block.opening
@@ -110,7 +110,13 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
             raise UserError(f"{place}: {error}{hint}") from error
         documents.append([cells[at].strip() for at in columns.texts])
     return ParsedBlock(
-        documents, len(lines.texts), blank, lines.invalid, lines.first_invalid, indexes
+        documents,
+        len(lines.texts),
+        blank,
+        lines.invalid,
+        lines.first_invalid,
+        indexes,
+        lines.problem,
     )
 
 

@@ -16,6 +16,8 @@ _OPENING = "“‘「『（《【〈〔\"'(\\[{"
 _HANZI = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 _STOP = re.compile(rf"[{_CHINESE}.!?]+[{_CLOSING}]*")
+_LINE = re.compile(r"(?<=\S)(?=\s*\n\s*\S)")
+"""Where white space with a line end begins between two texts."""
 _NEXT = re.compile(rf"(\s*)[{_OPENING}]*(.?)", re.DOTALL)
 _WORD = re.compile(r"[^\s(\[\"'“‘]+$")
 _LONGEST_WORD = 24
@@ -33,8 +35,14 @@ def split_sentences(text: str) -> list[str]:
     """Split `text` into sentences; concatenated, they equal `text`.
 
     White space between two sentences is put at the start of the second, as byte-level tokenizers
-    expect it.
+    expect it. A line end ends a sentence.
     """
+    if "\n" not in text:
+        return _sentences_of_line(text)
+    return [sentence for line in _LINE.split(text) for sentence in _sentences_of_line(line)]
+
+
+def _sentences_of_line(text: str) -> list[str]:
     sentences: list[str] = []
     begin = 0
     for stop in _STOP.finditer(text):

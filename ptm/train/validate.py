@@ -20,7 +20,8 @@ from ptm.model.build import build_plan, head_shape
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
-from ptm.text.corpus import find_corpus
+from ptm.text.corpus import find_corpus, recognise
+from ptm.text.corpus.remote import is_remote
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.run_folder import RunFolder
 
@@ -58,6 +59,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
     config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
     missing = list(_missing_inputs(recipe))
+    missing += _check_corpora(recipe, remote=need_inputs)
     lacking = missing_for_offload(config)
     if lacking is not None:
         missing.append(f"engine.deepspeed = {recipe.engine.deepspeed}: {lacking}")
@@ -180,6 +182,26 @@ def _check_place(key: str, path: Path) -> None:
         raise UserError(f'{key}: "{path}" cannot be created: {above} is not a folder.')
 
 
+def _check_corpora(recipe: Recipe, *, remote: bool) -> Iterator[str]:
+    """Look at the first records of every corpus file that is on this machine.
+
+    Yields a sentence for each remote corpus, which is only opened with `remote`. Raises UserError
+    if a file is not what the recipe declares, or lacks a field.
+    """
+    for one in recipe.data.corpora.values():
+        urls = [pattern for pattern in one.corpus_patterns if is_remote(pattern)]
+        if urls and not remote:
+            if not Path(one.store).exists():
+                yield f'{one.corpus_key}: "{urls[0]}" is remote and was not opened.'
+            continue
+        try:
+            files = find_corpus(one.corpus_patterns, field=one.corpus_key)
+        except UserError:
+            # Reported as a missing input, unless the store exists.
+            continue
+        recognise(files, recipe.data.layout, one.reading)
+
+
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
     readers = {
         "tokenizer": recipe.tokenizer,
@@ -200,8 +222,9 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
             continue
         _check_place(one.store_key, Path(one.store))
         yield f"{missing}; `ptm preprocess` creates it."
+        local = [pattern for pattern in one.corpus_patterns if not is_remote(pattern)]
         try:
-            find_corpus(one.corpus_patterns, field=one.corpus_key)
+            find_corpus(local, field=one.corpus_key)
         except UserError as error:
             yield str(error)
     sources = [("init_from", recipe.start.source)] if recipe.start else []

@@ -133,7 +133,8 @@ def _set_data(draft: Draft, given: Given) -> None:
         "data.corpus", corpus or PLACEHOLDER_CORPUS, origin or "a placeholder: give text files"
     )
     if corpus is not None and corpus.endswith((".json", ".jsonl", ".csv", ".parquet")):
-        draft.note(f"{origin} {corpus}", "corpora are plain text, one document on a line")
+        comment = "the script reads this column, or the first one if it is absent"
+        draft.set("data.text_field", "text", comment)
     draft.set("data.layout", "documents")
     stem = PurePosixPath(corpus or PLACEHOLDER_CORPUS).stem.strip("*") or "corpus"
     draft.set("data.store", f"stores/{stem}")

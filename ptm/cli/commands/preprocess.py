@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,12 @@ def _check_folder_of_sources(recipe: Recipe) -> None:
 def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     """Write one store of a recipe."""
     from ptm.store.preprocess import Preprocessing, is_current, preprocess
-    from ptm.text.corpus import find_corpus
+    from ptm.text.corpus import find_corpus, recognise
     from ptm.text.labels import check_trained_labels
 
+    files = find_corpus(one.corpus_patterns, field=one.corpus_key)
     work = Preprocessing(
-        corpus=find_corpus(one.corpus_patterns, field=one.corpus_key),
+        corpus=recognise(files, recipe.data.layout, one.reading),
         layout=recipe.data.layout,
         tokenizer=recipe.tokenizer,
         segmenter=recipe.data.segmenter,
@@ -102,11 +104,32 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
             recipe.tokenizer.source,
         )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
+    formats = _formats(info)
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print_done(
         f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
     )
+    print_done(f"{one.store}: read {formats}")
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
         print_done(f"{one.store}: texts per label: {of_label}")
+
+
+_FORMAT_NAMES = {"text": "plain text", "json_lines": "JSON lines", "arrow": "Arrow"}
+
+
+def _formats(info: StoreInfo) -> str:
+    """The formats, encodings and fields of the corpus files, with the number of files of each."""
+    kinds: Counter[str] = Counter()
+    for file in info.corpus:
+        # Stores of earlier versions name no format: they are all UTF-8 text.
+        name = file.get("format", "text")
+        kind = _FORMAT_NAMES.get(name, name.upper() if name in ("csv", "tsv") else name)
+        details = [file["encoding"]] if "encoding" in file else []
+        details += [f"fields: {', '.join(file['fields'])}"] if "fields" in file else []
+        details += [] if file.get("quoting", True) else ["quotes are characters of the texts"]
+        kinds[f"{kind} ({'; '.join(details)})" if details else kind] += 1
+    return ", ".join(
+        f"{count:,} {'file' if count == 1 else 'files'} of {kind}" for kind, count in kinds.items()
+    )

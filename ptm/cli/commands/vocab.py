@@ -74,6 +74,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="an additional special token; may be repeated",
     )
     _add_limit(parser)
+    _add_reading(parser)
 
 
 def _add_adapt(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +113,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         "--corpus", metavar="FILE", action="append", default=[], help="a text to tokenise with both"
     )
     _add_limit(parser)
+    _add_reading(parser)
     add_json(parser, "print one JSON object")
 
 
@@ -126,19 +128,41 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text-field",
+        metavar="NAME",
+        help="the field of JSON lines, or the column of CSV, TSV, parquet and Arrow, with the text "
+        "(default text)",
+    )
+    parser.add_argument(
+        "--encoding",
+        default="utf-8",
+        metavar="NAME",
+        help="the encoding of the text, or detect (default utf-8)",
+    )
+
+
 def run(parsed: argparse.Namespace) -> int:
     """Unreachable: each of the three subcommands has its own function."""
     raise AssertionError(f"no command of {parsed}")
 
 
-def _text(patterns: list[str], megabytes: float, line: ProgressLine) -> TrainingText:
-    from ptm.text.corpus import find_corpus
+def _text(patterns: list[str], parsed: argparse.Namespace, line: ProgressLine) -> TrainingText:
+    from ptm.text.corpus import ReadOptions, find_corpus, recognise
+    from ptm.text.corpus.encodings import canonical_encoding
     from ptm.text.vocabulary_training import TrainingText
 
-    if megabytes <= 0:
-        raise UserError(f"--megabytes {megabytes:g}: must be above 0.")
-    corpus = find_corpus(patterns, field="corpus")
-    return TrainingText(corpus=corpus, limit=int(megabytes * 1e6), report=line.show)
+    if parsed.megabytes <= 0:
+        raise UserError(f"--megabytes {parsed.megabytes:g}: must be above 0.")
+    try:
+        encoding = canonical_encoding(parsed.encoding)
+    except ValueError as error:
+        raise UserError(f"--encoding: {error}") from error
+    fields = {"text": parsed.text_field} if parsed.text_field else {}
+    options = ReadOptions(encoding=encoding, fields=fields, key="")
+    corpus = recognise(find_corpus(patterns, field="corpus"), "documents", options)
+    return TrainingText(corpus=corpus, limit=int(parsed.megabytes * 1e6), report=line.show)
 
 
 def _train(parsed: argparse.Namespace) -> int:
@@ -154,7 +178,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.out.exists():
         raise UserError(f"{parsed.out}: already exists. Give another folder or remove this one.")
     line = ProgressLine()
-    text = _text(parsed.corpus, parsed.megabytes, line)
+    text = _text(parsed.corpus, parsed, line)
     lowercase = parsed.type in ("wordpiece", "space")
     wish = VocabularyRequest(
         size=parsed.size,
@@ -212,7 +236,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     result: dict[str, Any] = {"vocabularies": [parsed.a, parsed.b], **compare(*both)}
     if parsed.corpus:
         line = ProgressLine()
-        text = _text(parsed.corpus, parsed.megabytes, line)
+        text = _text(parsed.corpus, parsed, line)
         result["corpus"] = [found.summary() for found in coverage(both, text)]
         line.end()
     if parsed.json:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from ptm.errors import UserError
-from ptm.text.corpus import CorpusFile, CorpusReader, check_encoding, parse_block
+from ptm.text.corpus import CorpusFile, CorpusReader, check_invalid
+from ptm.text.corpus.checks import InvalidLines
+from ptm.text.corpus.parse import parse
 
 _BLOCK = 2**20
 MOST_WORDS = 5_000_000
@@ -57,20 +59,21 @@ class TrainingText:
         for index, file in enumerate(self.corpus):
             reader = CorpusReader(file, index=index, layout="documents", block_bytes=_BLOCK)
             lines = invalid = first = 0
+            problem = ""
             for block in reader.blocks():
                 number += 1
                 # True for a fraction `share` of all blocks, at even distances.
                 if ceil(number * share) > ceil((number - 1) * share):
-                    parsed = parse_block(block.data, "documents")
+                    parsed = parse(block, "documents", None)
                     if parsed.first_invalid is not None and not invalid:
-                        first = lines + parsed.first_invalid + 1
+                        first, problem = block.first_line + parsed.first_invalid, parsed.problem
                     lines, invalid = lines + parsed.lines, invalid + parsed.invalid
                     for document in parsed.documents:
                         documents += 1
                         yield from document
                 seconds = time.monotonic() - started
                 self.report(ReadProgress(before + block.bytes_read, total, documents, seconds))
-            check_encoding(file.path, lines=lines, invalid=invalid, first=first)
+            check_invalid(file, InvalidLines(lines, invalid, first, problem))
             before += file.bytes
         if not documents:
             names = ", ".join(file.path for file in self.corpus)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 from collections.abc import Callable
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.errors import UserError
-from ptm.text import corpus
-from ptm.text.corpus import Block, CorpusReader, Layout, ParsedBlock, find_corpus, parse_block
+from ptm.text.corpus import Block, CorpusReader, Layout, ParsedBlock, find_corpus, parse_lines
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".bz2": bz2.compress,
     ".gz": gzip.compress,
     ".xz": lzma.compress,
     ".zst": zstandard.compress,
@@ -33,7 +34,7 @@ def documents(
 ) -> list[list[str]]:
     found: list[list[str]] = []
     for block in blocks(path, layout=layout, block_bytes=block_bytes):
-        found += parse_block(block.data, layout).documents
+        found += parse_lines(block.data, layout).documents
     return found
 
 
@@ -110,8 +111,18 @@ def test_an_empty_file_is_an_error_that_names_it(corpus_file: WriteCorpus) -> No
         find_corpus([str(corpus_file(""))])
 
 
-def test_a_folder_is_an_error_that_suggests_a_glob(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is a folder.*/\*\.txt"):
+def test_a_folder_stands_for_the_files_below_it_that_have_a_known_suffix(tmp_path: Path) -> None:
+    names = ("b.txt", "deep/a.JSONL.gz", "deep/z.parquet", "a.tsv.zst")
+    (tmp_path / "deep" / ".git").mkdir(parents=True)
+    for name in (*names, "README.md", "deep/.hidden.txt", "deep/.git/x.txt", "noise.gz"):
+        (tmp_path / name).write_text("text\n")
+    found = [str(Path(file.path).relative_to(tmp_path)) for file in find_corpus([str(tmp_path)])]
+    assert found == ["a.tsv.zst", "b.txt", "deep/a.JSONL.gz", "deep/z.parquet"]
+
+
+def test_a_folder_without_such_files_is_an_error_that_suggests_a_glob(tmp_path: Path) -> None:
+    (tmp_path / "wiki_00").write_text("text\n")
+    with pytest.raises(UserError, match=r"has no file with one of the suffixes .txt, .*/\*\"\."):
         find_corpus([str(tmp_path)])
 
 
@@ -155,16 +166,42 @@ def test_plain_text_with_a_compression_suffix_is_an_error_that_names_the_file(
         documents(corpus_file("plain text\n", f"corpus.txt{suffix}"))
 
 
-def test_nul_bytes_are_an_error(corpus_file: WriteCorpus) -> None:
-    with pytest.raises(UserError, match="the file contains NUL bytes, so it is not text"):
-        documents(corpus_file(b"text\nbin\0ary\n"))
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_needs_no_suffix(suffix: str, corpus_file: WriteCorpus) -> None:
+    assert documents(corpus_file(COMPRESS[suffix](b"one\ntwo\n"), "corpus")) == [["one"], ["two"]]
+
+
+def test_a_line_with_a_nul_byte_is_left_out_and_named(corpus_file: WriteCorpus) -> None:
+    (block,) = blocks(corpus_file(b"text\nbin\0ary\nmore\n"))
+    parsed = parse_lines(block.data, "documents")
+    assert parsed.documents == [["text"], ["more"]]
+    assert (parsed.invalid, parsed.first_invalid) == (1, 1)
+    assert parsed.problem == "the line contains a NUL byte"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (bytes(range(256)) * 4, r"a binary file.*data\.encoding"),
+        (
+            "text\n".encode("utf-16-le") * 100,
+            r"a binary file, or text in another encoding such as UTF-16",
+        ),
+        (b"PK\x03\x04 and so on\n", "a ZIP archive"),
+        (b"%PDF-1.7\n", "a PDF document"),
+    ],
+    ids=["bytes", "UTF-16", "ZIP", "PDF"],
+)
+def test_a_binary_file_is_an_error(data: bytes, kind: str, corpus_file: WriteCorpus) -> None:
+    with pytest.raises(UserError, match=rf"corpus\.txt: the file is {kind}"):
+        documents(corpus_file(data))
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_a_utf_16_byte_order_mark_is_an_error_that_names_the_encoding(
+def test_a_utf_16_byte_order_mark_is_an_error_that_names_the_key(
     mark: bytes, corpus_file: WriteCorpus
 ) -> None:
-    with pytest.raises(UserError, match=r"is UTF-16 text.*iconv -f UTF-16 -t UTF-8"):
+    with pytest.raises(UserError, match=r"is UTF-16 text.*Set data\.encoding: utf-16"):
         documents(corpus_file(mark + "文\n".encode("utf-16-le")))
 
 
@@ -195,7 +232,7 @@ def test_dos_line_ends_do_not_change_the_documents(
 def test_a_document_that_is_too_large_is_an_error_with_advice(
     corpus_file: WriteCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "LARGEST_DOCUMENT", 1000)
+    monkeypatch.setattr("ptm.text.corpus.reader.LARGEST_DOCUMENT", 1000)
     path = corpus_file("a sentence\n" * 1000)
     with pytest.raises(UserError, match=r"an empty line ends a document.*data\.layout: documents"):
         documents(path, layout="sentences", block_bytes=100)
@@ -220,7 +257,9 @@ def test_the_last_document_of_sentences_needs_no_empty_line(
     assert documents(path, layout="sentences") == [["a", "b"], ["c", "d"]]
 
 
-@pytest.mark.parametrize("gap", ["\n\n", "\n\n\n\n", "\n \n", "\n\t\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize(
+    "gap", ["\n\n", "\n\n\n\n", "\n \n", "\n\t\n\n", "\r\n\r\n", "\n\u3000\r\n"]
+)
 def test_several_blank_lines_end_one_document(gap: str, corpus_file: WriteCorpus) -> None:
     assert documents(corpus_file(f"\n\na{gap}b"), layout="sentences") == [["a"], ["b"]]
 
@@ -229,7 +268,10 @@ def test_several_blank_lines_end_one_document(gap: str, corpus_file: WriteCorpus
 
 
 LINES = st.sampled_from(
-    [b"a", "中文".encode(), b" ", b"", b"\r", b"\xff\xfe", b"long line of text"]
+    [
+        *(b"a", "中文".encode(), b" ", b"", b"\r", b"\xff\xfe", b"long line of text", b"n\0l"),
+        *("\u3000".encode(), "\xa0\u2003\t".encode(), b"\x1c", b"\xe3\x80"),
+    ]
 )
 
 
@@ -247,9 +289,9 @@ def test_documents_do_not_depend_on_the_block_size(
     path = tmp_path_factory.mktemp("blocks", numbered=True) / "corpus.txt"
     path.write_bytes(text)
     parsed = [
-        parse_block(block.data, layout) for block in blocks(path, layout=layout, block_bytes=size)
+        parse_lines(block.data, layout) for block in blocks(path, layout=layout, block_bytes=size)
     ]
-    whole = parse_block(text, layout)
+    whole = parse_lines(text, layout)
     assert [document for part in parsed for document in part.documents] == whole.documents
     assert sum(part.lines for part in parsed) == whole.lines
     assert sum(part.blank for part in parsed) == whole.blank
@@ -287,7 +329,7 @@ def test_bytes_read_increase_to_the_size_of_the_file(suffix: str, corpus_file: W
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_line_that_is_not_utf_8_is_left_out_and_counted(layout: Layout) -> None:
-    parsed: ParsedBlock = parse_block(b"good\n\xff\xff\nbetter\n\xfe\n", layout)
+    parsed: ParsedBlock = parse_lines(b"good\n\xff\xff\nbetter\n\xfe\n", layout)
     sentences = [sentence for document in parsed.documents for sentence in document]
     assert sentences == ["good", "better"]
     assert (parsed.lines, parsed.invalid, parsed.first_invalid) == (4, 2, 1)

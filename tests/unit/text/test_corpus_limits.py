@@ -85,10 +85,13 @@ TABLE = "label\ttext_a\n1\ta b c\n0\td\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (JSON, r"JSON objects \(keys: id, text\).*`jq -r '\.text "),
+        (JSON, r"JSON objects \(fields: id, text\).*Set data\.text_field: text"),
         (f"\n{JSON}", r"JSON objects"),
-        ('{"content": "a"}\r\n', r"jq -r '\.content "),
-        (TABLE, r":1: the file is a table with the columns label, text_a,.*data.layout: labelled"),
+        ('{"content": "a"}\r\n', r"Set data\.text_field: content"),
+        (
+            TABLE,
+            r":1: the file is a table .* label, text_a,.*text_field: text_a.*data.layout: labelled",
+        ),
         ("source\ttarget\na\tb\n", r"source, target,.*data\.layout: pairs"),
         ("Label\tText A\tText B\r\n1\ta\tb\r\n", r"the columns Label, Text A, Text B"),
     ],
@@ -121,11 +124,20 @@ def test_texts_that_look_a_little_like_them_are_not(tmp_path: Path, text: str) -
     assert b"".join(block.data for block in blocks(path)) == text.encode()
 
 
-@pytest.mark.parametrize("text", [JSON, TABLE])
-def test_a_table_of_pairs_is_left_to_its_layout(tmp_path: Path, text: str) -> None:
+def test_a_table_of_pairs_is_left_to_its_layout(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(TABLE, encoding="utf-8")
     assert list(blocks(path, layout="pairs"))
+
+
+@pytest.mark.parametrize(("layout", "key"), [("pairs", "source"), ("labelled", "label")])
+def test_json_lines_of_pairs_and_labels_are_an_error_that_names_the_key(
+    tmp_path: Path, layout: Layout, key: str
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text(JSON, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"JSON objects.*Set data\.fields: {{{key}: NAME, t"):
+        list(blocks(path, layout=layout))
 
 
 @pytest.mark.parametrize(

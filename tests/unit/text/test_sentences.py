@@ -84,3 +84,17 @@ def test_white_space_at_the_end_belongs_to_the_last_sentence() -> None:
 def test_punctuation_alone_is_one_sentence_and_an_empty_text_has_no_sentence() -> None:
     assert split_sentences("……。") == ["……。"]
     assert split_sentences("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("a title\nA sentence. Another", ["a title", "\nA sentence.", " Another"]),
+        ("a\n\n b\n", ["a", "\n\n b\n"]),
+        ("甲。\n乙", ["甲。", "\n乙"]),
+        ("\na \n", ["\na \n"]),
+    ],
+)
+def test_a_line_end_ends_a_sentence(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+    assert "".join(sentences) == text

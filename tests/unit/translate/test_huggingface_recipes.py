@@ -164,6 +164,14 @@ def test_lines_of_the_scripts(line: str, expected: dict[str, Any], tmp_path: Pat
     assert load_recipe(str(path)) == draft.validated()
 
 
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_json_lines_and_tables_are_read_by_their_column(suffix: str) -> None:
+    data = _data(_MLM.replace("a.txt", f"a{suffix}"))
+    assert _at(data, "data.corpus") == f"a{suffix}"
+    assert _at(data, "data.text_field") == "text"
+    assert "text_field" not in _at(_data(_MLM), "data")
+
+
 def test_commands_import_the_model_of_the_hub() -> None:
     assert _translated(f"{_MLM} --output_dir out/x --do_train").commands == [
         "ptm import bert-base-chinese imports/bert-base-chinese --from hf",

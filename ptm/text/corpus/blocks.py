@@ -1,0 +1,85 @@
+"""What a reader of a corpus gives to the processes that parse it: blocks of whole documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ptm.text.corpus.files import COLUMNAR, Format
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """The first line of a file that is text and not blank, with its number, from 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class RecordFormat:
+    """How the records of a file are read; the same for all its blocks."""
+
+    format: Format
+    fields: tuple[str, ...]
+    """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
+    columns: tuple[str, ...] = ()
+    """The names in the header of a CSV or TSV file."""
+    quoting: bool | None = None
+    """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
+    records."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole documents of one file: their raw bytes and their position in the file."""
+
+    file: int
+    """Index of the file in the corpus."""
+    number: int
+    """Index of the block in the file, from 0."""
+    data: bytes
+    """The text, decompressed and in UTF-8; of parquet and Arrow files a stream of Arrow batches
+    that have the needed columns."""
+    bytes_read: int
+    """Bytes of the stored (maybe compressed) file that were read up to the end of this block."""
+    path: str
+    first_line: int
+    """Line number in the file, from 1, of the block's first line; of parquet and Arrow files the
+    number of its first row."""
+    opening: FirstLine | None = None
+    """The file's first line of text, from which every block knows the columns; plain text with the
+    layouts `labelled` and `pairs` only."""
+    records: RecordFormat | None = None
+    """How the records are read; None for plain text."""
+
+    def place(self, index: int) -> str:
+        """Where a line (or row) of the block is, for messages; `index` counts from 0."""
+        name = self.records.format if self.records else "text"
+        return place_in(self.path, name, self.first_line + index)
+
+
+def place_in(path: str, name: Format, number: int) -> str:
+    """A line of a file, or a row of a table, for messages; `number` counts from 1."""
+    return f"{path}, row {number}" if name in COLUMNAR else f"{path}:{number}"
+
+
+@dataclass(frozen=True)
+class ParsedBlock:
+    """The decoded documents of a block, and counts of its lines."""
+
+    documents: list[list[str]]
+    """Documents, each a list of its sentences. With layout `documents` each has one; with layout
+    `pairs` each has two, source and target, and either may be empty; with layout `labelled` each
+    has one or two texts, none of them empty."""
+    lines: int
+    """All lines of the block, blank and invalid ones included; rows of parquet and Arrow files."""
+    blank: int
+    """Blank lines, and records whose text is empty."""
+    invalid: int
+    """Lines and records that are left out because they are damaged."""
+    first_invalid: int | None
+    """Index in the block, from 0, of the first line that is left out."""
+    labels: list[int] | None = None
+    """The class index of each document, with layout `labelled`."""
+    problem: str = ""
+    """What is wrong with the first line that is left out; "" if it cannot be decoded."""

@@ -1,0 +1,37 @@
+"""Parses the blocks of any format."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ptm.text.corpus.blocks import Block, ParsedBlock
+from ptm.text.corpus.columnar import columnar_rows, row_count
+from ptm.text.corpus.delimited import delimited_rows
+from ptm.text.corpus.files import COLUMNAR, Layout
+from ptm.text.corpus.json_lines import json_rows
+from ptm.text.corpus.lines import parse_lines
+from ptm.text.corpus.records import documents_of
+from ptm.text.labelled_lines import parse_labelled
+from ptm.text.labels import LabelSet
+from ptm.text.pair_lines import parse_pairs
+
+
+def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
+    """Parse a block. `labels`: the labels with layout `labelled`, else None.
+
+    Damaged lines and records are left out and counted. Raises UserError, naming file and line, if
+    a line of plain text does not have the columns of its layout, or a label is unknown.
+    """
+    records = block.records
+    if records is None:
+        if labels is not None:
+            return parse_labelled(block, labels)
+        return parse_pairs(block) if layout == "pairs" else parse_lines(block.data, layout)
+    if records.format in COLUMNAR:
+        rows, lines = columnar_rows(block, records), row_count(block)
+    else:
+        read = json_rows if records.format == "json_lines" else delimited_rows
+        rows = read(block, records)
+        lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+    found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
+    return replace(found, lines=lines)

@@ -1,0 +1,211 @@
+"""Recognises the format, the encoding and the fields of corpus files by suffix and content.
+
+Only the first bytes of each file are read, and of an encoding that is detected a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ptm.errors import UserError, nearest
+from ptm.limits import LONGEST_RECORD
+from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
+from ptm.text.corpus.delimited import quotes_fields, split_header
+from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
+from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
+from ptm.text.corpus.json_lines import Field, objects_in, paths_of
+from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_text_field
+from ptm.text.corpus.records import ROLES, long_record
+from ptm.text.corpus.streams import open_stream
+
+_BEGIN = 2**18
+_CHARACTERS_SHOWN = 40
+_RECORDS = 20
+"""Records of JSON lines that are looked at."""
+_ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
+    "text": ("text", "text_a"),
+    "source": ("source", "src"),
+    "target": ("target", "tgt"),
+}
+"""Role -> names that a field has without being declared; otherwise the name of the role."""
+_MAGIC: Mapping[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a recipe declares about the files of a corpus."""
+
+    format: Format | None = None
+    """None: recognised, file by file."""
+    encoding: str = "utf-8"
+    """A name of `canonical_encoding`, or `detect`."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Role (`text`, `text_b`, `source`, `target`, `label`) -> name of the field."""
+    fields_required: bool = True
+    """Whether it is an error that all files are plain text although `fields` are declared."""
+    quoting: bool | None = None
+    """None: true for CSV; recognised for TSV."""
+    key: str = "data"
+    """The block of the recipe, for messages; empty if options of a command declare it."""
+
+
+def recognise(
+    files: Sequence[CorpusFile], layout: Layout, options: ReadOptions
+) -> tuple[CorpusFile, ...]:
+    """The files with their formats, encodings and fields.
+
+    Raises UserError if a file is of another format than declared, an encoding is not recognised, a
+    field is in none of the first records, or fields are declared and all files are plain text.
+    """
+    found = tuple(_Recogniser(file, layout, options).file() for file in files)
+    if options.fields and options.fields_required and all(file.format == "text" for file in found):
+        role, name = next(iter(options.fields.items()))
+        raise UserError(
+            f'{_key(options, role)}: "{name}" is a field of JSON lines, CSV, TSV, parquet or '
+            f"Arrow, but {found[0].path} is plain text whose first line names no such column. "
+            "Remove the key, or set data.format to the format of the file."
+        )
+    return found
+
+
+def _key(options: ReadOptions, role: str) -> str:
+    """The recipe key (or option) that declares the field of a role."""
+    if not options.key:
+        return "--text-field"
+    return f"{options.key}.text_field" if role == "text" else f"{options.key}.fields.{role}"
+
+
+class _Recogniser:
+    """Recognises one file."""
+
+    def __init__(self, file: CorpusFile, layout: Layout, options: ReadOptions) -> None:
+        self._file = file
+        self._layout = layout
+        self._options = options
+
+    def file(self) -> CorpusFile:
+        with open_stream(self._file) as stream:
+            magic = stream.read(8)
+        if not magic:
+            raise UserError(f"{self._file.path}: the corpus file is empty.")
+        binary = next((_MAGIC[one] for one in _MAGIC if magic.startswith(one)), None)
+        suffix = SUFFIXES.get(suffix_of(self._file.path))
+        name = self._options.format or binary or (suffix if suffix in COLUMNAR else None)
+        if name in COLUMNAR and name is not None:
+            return self._columnar(replace(self._file, format=name))
+        encoding = self._options.encoding
+        if encoding == DETECT:
+            encoding = detect_encoding(self._file)
+        file = replace(self._file, encoding=encoding)
+        with open_stream(file) as stream:
+            text = TextStream(stream, file)
+            begin = text.read(_BEGIN)
+            # A record may be long: one line is needed in any case.
+            while b"\n" not in begin and len(begin) <= LONGEST_RECORD:
+                more = text.read(_BEGIN)
+                begin += more
+                if not more:
+                    break
+        name = self._options.format or self._text_format(suffix, begin)
+        file = replace(file, format=name)
+        check_is_text(file, begin, self._layout)
+        if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
+            raise long_record(f"{file.path}:1")
+        if name == "json_lines":
+            return self._json(file, begin)
+        return file if name == "text" else self._delimited(file, begin)
+
+    def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
+        declared = self._options.fields
+        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not declared:
+            # Lines with TABs, with or without a header, as in a file with another suffix.
+            return "text"
+        if suffix not in (None, "text"):
+            return suffix
+        lines = first_lines(begin, _RECORDS)
+        if not declared or not lines:
+            return "text"
+        if objects_in(lines[:1]) is not None:
+            return "json_lines"
+        formats: tuple[Format, ...] = ("tsv", "csv")
+        for name in formats:
+            columns = _columns(replace(self._file, format=name), begin)
+            if len(columns) > 1 and set(declared.values()) <= set(columns):
+                return name
+        return "text"
+
+    def _columnar(self, file: CorpusFile) -> CorpusFile:
+        schema = columns_in(file)
+        fields = self._fields(column_paths(schema))
+        check_columns(file, schema, fields, self._layout)
+        return replace(file, fields=fields)
+
+    def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
+        declared = self._options.quoting
+        if declared is None and not quotes_fields(file, begin):
+            declared = False
+        file = replace(file, quoting=declared)
+        header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
+        if header is None:
+            raise UserError(f"{file.path}: the file has no header line that names its columns.")
+        fields = self._fields(header.columns)
+        for role, name in zip(ROLES[self._layout], fields, strict=False):
+            if name not in header.columns:
+                # Without a header, the first line may be a long text.
+                names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
+                raise UserError(
+                    f'{file.path}:{header.lines}: the header has no column "{name}".'
+                    f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
+                    "line is read as it is with data.format: text."
+                )
+            if header.columns.count(name) > 1:
+                raise UserError(
+                    f'{file.path}:{header.lines}: the header names the column "{name}" twice. '
+                    "Rename one of them."
+                )
+        return replace(file, fields=fields)
+
+    def _json(self, file: CorpusFile, begin: bytes) -> CorpusFile:
+        lines = first_lines(begin, _RECORDS)
+        objects = [one for line in lines for one in objects_in([line]) or []]
+        if not objects:
+            array = " It is a JSON array: write one object per line, e.g. `jq -c '.[]' FILE`."
+            raise UserError(
+                f"{file.path}:1: JSON lines have one object per line, but the first line is not an "
+                f"object.{array if lines and lines[0].startswith('[') else ''}"
+            )
+        names = list(dict.fromkeys(path for one in objects for path in paths_of(one)))
+        fields = self._fields(names)
+        for role, name in zip(ROLES[self._layout], fields, strict=False):
+            if not any(Field(name).is_in(one) for one in objects):
+                absence = Field(name).absence(objects[0])
+                raise UserError(f"{file.path}:1: {absence}{self._advice(role, names)}")
+        return replace(file, fields=fields)
+
+    def _fields(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The field of each role: the declared one, or the one of a usual name."""
+        found = []
+        for role in ROLES[self._layout]:
+            usual = _ALTERNATIVES.get(role, (role,))
+            name = self._options.fields.get(role)
+            name = name or next((one for one in usual if one in names), None)
+            if name is None and role == "text_b":
+                continue
+            found.append(name or role)
+        return tuple(found)
+
+    def _advice(self, role: str, names: Sequence[str]) -> str:
+        if role in self._options.fields:
+            return ""
+        name = likely_text_field(list(names)) if role == "text" else "NAME"
+        return f" Set {_key(self._options, role)} to the field that has it, e.g. {name}."
+
+
+def _columns(file: CorpusFile, begin: bytes) -> tuple[str, ...]:
+    """The names in the first line of a file, if it can be a header."""
+    try:
+        header = split_header(file, bytearray(begin), ended=True)
+    except UserError:
+        return ()
+    return header.columns if header else ()

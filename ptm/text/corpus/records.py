@@ -1,0 +1,149 @@
+"""Records of JSON lines, CSV, TSV, parquet and Arrow files: their fields become documents.
+
+A record is a document. With layout `sentences` each line of its text is a sentence. A record that
+lacks a field, or whose field is no text, is left out and counted, as a damaged line is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.limits import LONGEST_LINE, LONGEST_RECORD
+from ptm.text.corpus.blocks import ParsedBlock
+from ptm.text.corpus.files import Layout
+from ptm.text.labels import LabelSet
+
+Row = tuple[int, tuple[Any, ...] | None, str]
+"""The index of a record's first line in the block; the values of its fields, or None if it is
+damaged (an empty tuple is a blank line); what is wrong with it, "" if it cannot be decoded."""
+
+ROLES: Mapping[Layout, tuple[str, ...]] = {
+    "documents": ("text",),
+    "sentences": ("text",),
+    "pairs": ("source", "target"),
+    "labelled": ("label", "text", "text_b"),
+}
+"""What the fields of a record are for, by layout. `text_b` is optional."""
+
+
+def documents_of(
+    rows: Iterable[Row],
+    layout: Layout,
+    *,
+    fields: Sequence[str],
+    labels: LabelSet | None,
+    place: Callable[[int], str],
+) -> ParsedBlock:
+    """The documents of a block of records, with the counts of what was left out; `lines` is 0.
+
+    Raises UserError if a line of text is too long, or a label is not one of `labels`.
+    """
+    documents: list[list[str]] = []
+    classes: list[int] = []
+    problems: dict[int, str] = {}
+    blank = 0
+    for index, values, problem in rows:
+        if values:
+            problem = _problem_of(values, layout, fields)
+        elif values is not None:
+            blank += 1
+            continue
+        if values is None or problem:
+            problems[index] = problem
+            continue
+        document = _document(values, layout)
+        if not document:
+            blank += 1
+            continue
+        for text in document:
+            # A character takes at most four bytes.
+            if len(text) > LONGEST_LINE // 4 and len(text.encode()) > LONGEST_LINE:
+                raise _long_text(place(index))
+        if labels is not None:
+            classes.append(_class_of(values[0], labels, place(index)))
+        documents.append(document)
+    first = min(problems, default=None)
+    return ParsedBlock(
+        documents,
+        0,
+        blank,
+        len(problems),
+        first,
+        classes if labels is not None else None,
+        problem=problems[first] if first is not None else "",
+    )
+
+
+def _document(values: tuple[Any, ...], layout: Layout) -> list[str]:
+    """The texts of a record; an empty list if it has none."""
+    if layout == "documents":
+        text = values[0].strip()
+        return [text] if text else []
+    if layout == "sentences":
+        return [line for one in values[0].split("\n") if (line := one.strip())]
+    texts = [value.strip() for value in (values if layout == "pairs" else values[1:])]
+    return texts if any(texts) else []
+
+
+def _problem_of(values: tuple[Any, ...], layout: Layout, fields: Sequence[str]) -> str:
+    """What is wrong with the values of a record's fields; "" if nothing is."""
+    texts = zip(values, fields, strict=True)
+    if layout == "labelled":
+        label, name = next(texts)
+        if not isinstance(label, (str, int)) and not (
+            isinstance(label, float) and label.is_integer()
+        ):
+            return f'the field "{name}" is {_kind(label)}, not a label'
+    for text, name in texts:
+        if type(text) is not str:
+            return f'the field "{name}" is {_kind(text)}, not a text'
+        if "\0" in text:
+            return f'the field "{name}" contains a NUL character'
+        if not text.isascii() and _has_surrogate(text):
+            return f'the field "{name}" contains bytes or escapes that are no characters'
+        if layout == "labelled" and not text.strip():
+            return f'the field "{name}" is empty'
+    return ""
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "text" if isinstance(value, str) else "an object")
+
+
+def _class_of(label: Any, labels: LabelSet, place: str) -> int:
+    if isinstance(label, bool):
+        label = str(label).lower()
+    text = str(int(label)) if isinstance(label, float) else str(label)
+    try:
+        return labels.index_of(text)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+
+
+def _long_text(place: str) -> UserError:
+    return UserError(
+        f"{place}: the text has a line longer than {LONGEST_LINE // 2**20} MB, and tokenising it "
+        "would take gigabytes of memory. Split the text, or remove the record."
+    )
+
+
+def long_record(place: str) -> UserError:
+    """The error of a record that is longer than the limit."""
+    return UserError(
+        f"{place}: the record is longer than {LONGEST_RECORD // 2**20} MB. Usual reasons are a "
+        "file without line ends and, in CSV and TSV, a quote that is never closed. Split or remove "
+        "the record."
+    )

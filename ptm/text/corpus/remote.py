@@ -1,0 +1,161 @@
+"""Corpus files behind a URL: `https://`, `hf://`, `s3://`, `gs://`, read through fsspec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, cast
+
+from ptm.errors import UserError
+
+_EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+"""Protocol -> the extra of ptm that reads it."""
+_HTTP = ("http://", "https://")
+_READ_AHEAD = 2**22
+"""Bytes that one request fetches."""
+
+
+class RemoteReadError(UserError):
+    """A remote file could not be read, maybe for a moment only. Finished work stays valid."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file behind a URL; size, time and version are 0 and "" if the server does not give them."""
+
+    path: str
+    bytes: int
+    modified_ns: int
+    version: str
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path of a recipe is a URL."""
+    return "://" in path
+
+
+def find_remote(pattern: str, *, field: str, suffixes: Callable[[str], bool]) -> list[RemoteFile]:
+    """The files of a URL, a glob, or a folder (those with known `suffixes`), sorted by path.
+
+    Raises UserError if the protocol needs a package that is absent, and RemoteReadError if nothing
+    is found or the server does not answer.
+    """
+    with _explained(pattern, f"{field}: "):
+        system, path = _filesystem(pattern)
+        # A URL of HTTP may hold ? and [ as plain characters.
+        if "*" in pattern:
+            paths = sorted(system.glob(path))
+        elif _is_folder(system, path, pattern):
+            paths = sorted(one for one in system.find(path) if suffixes(one))
+        else:
+            paths = [path]
+        if not paths:
+            raise UserError(f'{field}: no file matches "{pattern}".')
+        return [_remote_file(system, one) for one in paths]
+
+
+@contextmanager
+def open_remote(path: str, *, seek: bool) -> Iterator[BinaryIO]:
+    """Open a remote file, with `seek` so that it can seek if its server sends ranges.
+
+    Raises RemoteReadError.
+    """
+    with _explained(path):
+        system, inner = _filesystem(path)
+        # Over HTTP a file that is read from its beginning is one request, which any server answers.
+        ranges = not path.startswith(_HTTP) or (seek and system.info(inner).get("partial", False))
+        stream = system.open(inner, "rb", block_size=_READ_AHEAD if ranges else 0)
+    with stream:
+        yield cast(BinaryIO, _RemoteStream(stream, path, can_seek=ranges))
+
+
+class _RemoteStream:
+    """A file of fsspec whose errors are RemoteReadErrors."""
+
+    def __init__(self, stream: Any, path: str, *, can_seek: bool) -> None:
+        self._stream = stream
+        self._can_seek = can_seek
+        self._path = path
+
+    def read(self, size: int = -1) -> bytes:
+        with _explained(self._path):
+            return cast(bytes, self._stream.read(size))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with _explained(self._path):
+            return cast(int, self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return cast(int, self._stream.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return self._can_seek
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._stream.closed)
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise UserError(
+            f"{url}: reading a URL needs fsspec. Install it: `pip install -e '.[remote]'`."
+        ) from error
+    try:
+        found = url_to_fs(url)
+    except ImportError as error:
+        extra = _EXTRAS.get(url.split("://")[0])
+        how = f": `pip install -e '.[{extra}]'`" if extra else f" ({error})"
+        raise UserError(f"{url}: reading this URL needs a package. Install it{how}.") from error
+    except ValueError as error:
+        raise UserError(f"{url}: the protocol is not known to fsspec ({error}).") from error
+    return cast(tuple[Any, str], found)
+
+
+@contextmanager
+def _explained(path: str, where: str = "") -> Iterator[None]:
+    """Raise what a server or its library raises as RemoteReadError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each filesystem has exceptions of its own
+        cause = error.__cause__ or error
+        reason = str(cause) if str(cause) not in ("", path) else type(cause).__name__
+        raise RemoteReadError(f'{where}"{path}" cannot be read: {reason.rstrip(".")}.') from error
+
+
+def _is_folder(system: Any, path: str, pattern: str) -> bool:
+    # To know whether an HTTP URL is a folder, fsspec downloads it and looks for links.
+    if pattern.startswith(_HTTP):
+        return pattern.endswith("/")
+    return bool(system.isdir(path))
+
+
+def _remote_file(system: Any, path: str) -> RemoteFile:
+    info = system.info(path)
+    url = path if is_remote(path) else str(system.unstrip_protocol(path))
+    if info.get("type") == "directory":
+        raise UserError(f'"{url}" is a folder. Add a slash and a glob, e.g. "{url}/*.jsonl".')
+    size = info.get("size")
+    if size == 0:
+        raise UserError(f"{url}: the corpus file is empty.")
+    modified = next(
+        (info[key] for key in ("LastModified", "last_modified", "mtime", "updated") if key in info),
+        None,
+    )
+    if isinstance(modified, datetime):
+        modified = modified.timestamp()
+    time = int(modified * 1e9) if isinstance(modified, (int, float)) else 0
+    version = next((info[key] for key in ("ETag", "etag", "blob_id", "sha") if info.get(key)), "")
+    return RemoteFile(url, size or 0, time, str(version))

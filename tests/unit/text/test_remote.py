@@ -1,0 +1,151 @@
+"""Corpora behind a URL, served by a local HTTP server."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptm.errors import UserError
+from ptm.text.corpus import CorpusReader, ReadOptions, RemoteReadError, find_corpus, recognise
+from tests.support.corpora import COMPRESS, FORMATS, documents, recognised
+
+TEXTS = [f"文本 {number}" for number in range(50)]
+RECORDS = [{"text": text} for text in TEXTS]
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Serves files, whole or with ranges; `/broken` ends in the middle."""
+
+    ranges = False
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if "broken" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b'{"text": "a"}\n' * 30_000)
+        elif self.ranges and wanted:
+            data = Path(self.translate_path(self.path)).read_bytes()
+            begin, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {begin}-{end}/{len(data)}")
+            self.send_header("Content-Length", str(end - begin + 1))
+            self.end_headers()
+            self.wfile.write(data[begin : end + 1])
+        else:
+            super().do_GET()
+
+    def end_headers(self) -> None:
+        if self.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+
+class _Ranges(_Handler):
+    ranges = True
+
+
+@pytest.fixture(params=[_Handler, _Ranges], ids=["whole files", "ranges"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Write a file and return its URL."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(request.param, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+
+        def write(name: str, data: bytes = b"") -> str:
+            if data:
+                (folder / name).write_bytes(data)
+            return f"http://127.0.0.1:{server.server_address[1]}/{name}"
+
+        yield write
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("compression", ["", ".gz"])
+def test_a_url_has_the_documents_of_the_file(
+    serve: Callable[..., str], suffix: str, compression: str
+) -> None:
+    data = FORMATS[suffix](RECORDS)
+    url = serve(
+        f"corpus{suffix}{compression}", COMPRESS[compression](data) if compression else data
+    )
+    assert documents(url, block_bytes=100) == [[text] for text in TEXTS]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_the_blocks_of_a_large_file_do_not_depend_on_the_network(
+    serve: Callable[..., str], tmp_path: Path, suffix: str
+) -> None:
+    # More than is fetched at once. Random texts cannot be compressed.
+    records = [{"text": random.Random(number).randbytes(2**19).hex()} for number in range(8)]
+    data = FORMATS[suffix](records)
+    assert len(data) > 5 * 2**20
+    path = tmp_path / f"corpus{suffix}"
+    path.write_bytes(data)
+    sizes = [
+        [
+            len(block.data)
+            for block in CorpusReader(
+                recognised(one), index=0, layout="documents", block_bytes=2**21
+            ).blocks()
+        ]
+        for one in (path, serve(path.name, data))
+    ]
+    assert len(sizes[0]) > 2
+    assert sizes[0] == sizes[1]
+
+
+def test_a_glob_finds_the_files_of_a_server(serve: Callable[..., str]) -> None:
+    for name in ("b.jsonl", "a.jsonl", "c.csv"):
+        url = serve(name, FORMATS[f".{name.split('.')[1]}"](RECORDS))
+    base = url.rsplit("/", 1)[0]
+    found = find_corpus([f"{base}/*.jsonl"])
+    assert [file.path for file in found] == [f"{base}/a.jsonl", f"{base}/b.jsonl"]
+    assert all(file.bytes > 0 for file in found)
+    assert len(find_corpus([f"{base}/"])) == 3
+
+
+def test_a_missing_file_is_an_error_that_names_the_url(serve: Callable[..., str]) -> None:
+    with pytest.raises(RemoteReadError, match=r'data\.corpus: "http://.*none\.jsonl".*404'):
+        find_corpus([serve("none.jsonl")])
+
+
+def test_a_connection_that_ends_early_is_an_error_that_may_be_tried_again(
+    serve: Callable[..., str],
+) -> None:
+    with pytest.raises(RemoteReadError, match=r"broken\.jsonl"):
+        documents(serve("broken.jsonl"))
+
+
+def test_a_protocol_without_its_package_names_the_extra() -> None:
+    with pytest.raises(UserError, match=r"pip install -e '\.\[s3\]'"):
+        find_corpus(["s3://bucket/corpus.jsonl"])
+
+
+def test_an_unknown_protocol_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"the protocol is not known to fsspec"):
+        find_corpus(["nothing://bucket/corpus.jsonl"])
+
+
+def test_a_url_of_fsspec_may_name_local_files(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_bytes(FORMATS[".jsonl"](RECORDS))
+    (file,) = recognise(find_corpus([f"file://{tmp_path}"]), "documents", ReadOptions())
+    assert file.path == f"file://{tmp_path}/corpus.jsonl"
+    assert file.modified_ns > 0
