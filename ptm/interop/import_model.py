@@ -52,7 +52,7 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
     _check_shapes(recipe, tensors, source)
-    left_out = folder.dropped_tensors(tensors, recipe)
+    left_out = folder.left_out(tensors)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
     rows = recipe.model.embedding.rows
     padded = (f"model.embedding.rows={rows}, more than the vocabulary has tokens",) if rows else ()

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.albert import Albert as AlbertObjective
-from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import has_pairs, with_segments
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import (
     KINDS,
     SEGMENTS,
     Naming,
+    check_layer_count,
     check_table_sizes,
     from_hf_names,
     to_hf_names,
-    unsupported_option,
 )
+from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -66,34 +68,33 @@ _NAMING = Naming(
     decoder="predictions.decoder.weight",
 )
 
-# Options that the config can express.
-_EXPRESSIBLE_ENCODER = ("activation", "norm_epsilon", "shared_groups")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions", "segments")
-
 
 class Albert(Family):
     """`AlbertForMaskedLM`, or `AlbertForPreTraining` with objective `albert` (sentence order)."""
 
     name = "albert"
     base_prefix = "albert."
+    model_types = ("albert",)
+    head_pattern = r"(albert\.)?pooler\.|sop_classifier\.|classifier\.|qa_outputs\."
+    fixed_keys: Mapping[str, Any] = {
+        "inner_group_num": 1,
+        "net_structure_type": 0,
+        "num_memory_blocks": 0,
+        "ln_type": "postln",
+    }
+    # Google's training program had these; transformers reads none of them.
+    keys_without_effect: tuple[str, ...] = ("down_scale_factor", "gap_size", "layers_to_keep")
     signature_tensors = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        # Post-norm as in BERT, with layers shared or a projected embedding.
-        encoder, embedding = model.encoder, model.embedding
-        if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-            return "the encoder is not a post-norm transformer"
-        if not set(embedding.parts) <= {"word", "position", "segment"}:
-            return f"model.embedding.parts = [{', '.join(embedding.parts)}]"
-        if not embedding.layer_norm or not embedding.has_position_table:
-            return "the embedding has no layer norm or no learned positions"
-        if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
-            return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
-        if not isinstance(objective, Mlm | AlbertObjective):
-            return f"objective.type = {objective.type}"
-        return unsupported_option(
-            encoder, "model.encoder", expressible=_EXPRESSIBLE_ENCODER
-        ) or unsupported_option(embedding, "model.embedding", expressible=_EXPRESSIBLE_EMBEDDING)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def priority(self, recipe: ModelRecipe) -> int:
+        # After BERT, which is the same model without shared layers and projection.
+        return -1
+
+    def as_written(self, options: Options) -> Options:
+        return post_norm.with_zeros(options)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -137,15 +138,7 @@ class Albert(Family):
     def qualified_name(self, name: str) -> str:
         return _prefixed(name)
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        if config.get("inner_group_num", 1) != 1:
-            raise UserError(
-                f"config.json: inner_group_num = {config['inner_group_num']} is not supported. "
-                "Supported: 1."
-            )
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         # Defaults of AlbertConfig that differ from BertConfig's.
         silent = {
             "hidden_act": "gelu_new",
@@ -153,7 +146,9 @@ class Albert(Family):
             "attention_probs_dropout_prob": 0.0,
         }
         pairs = has_pairs(config, {_prefixed(name) for name in tensors}, _NAMING)
-        blocks = post_norm.blocks_of({**silent, **config}, objective="albert" if pairs else "mlm")
+        blocks = post_norm.blocks_of(
+            config.with_defaults(silent), objective="albert" if pairs else "mlm"
+        )
         blocks["model"]["embedding"]["size"] = config["embedding_size"]
         blocks["model"]["encoder"]["shared_groups"] = config.get("num_hidden_groups", 1)
         return blocks
@@ -161,7 +156,7 @@ class Albert(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         groups = config.get("num_hidden_groups", 1)
-        _check_layer_count(theirs, groups)
+        check_layer_count(theirs, _GROUPS, groups, key="num_hidden_groups")
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
@@ -188,17 +183,6 @@ class Albert(Family):
 def _groups(encoder: Transformer) -> set[str]:
     """Names of the groups of layers; a layer that shares no weights is a group of its own."""
     return {encoder.group(index) or f"encoder_{index:02}" for index in range(encoder.layers)}
-
-
-def _check_layer_count(theirs: Tensors, groups: int) -> None:
-    """Raise UserError if the weights have more groups or layers per group than the config."""
-    for part, setting in (
-        (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
-        (".albert_layers.1.", "inner_group_num = 1"),
-    ):
-        beyond = sorted(name for name in theirs if part in name)
-        if beyond:
-            raise UserError(f"config.json: {setting}, but the weights have {beyond[0]}.")
 
 
 def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 PREFIX = "transformer."
 BUFFERS = r"\.attn\.(masked_)?bias$"
 """The causal mask and the score of a masked position."""
+ALIASES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+"""Names that transformers also accepts for keys of these configs."""
 WORDS, POSITIONS = "word_embedding.weight", "embedding.position.weight"
 _LAYER = f"{PREFIX}h."
 _OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
