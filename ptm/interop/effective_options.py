@@ -81,7 +81,6 @@ def _of_stack(name: str, stack: Encoder | Decoder) -> Options:
         shape = stack.head_shape
         options |= {"head_size": shape.head_size, "key_value_heads": shape.key_value_heads}
     if isinstance(stack, Transformer):
-        options["shared_groups"] = stack.shared_groups or stack.layers
         windowed = not all(stack.is_global(index) for index in range(stack.layers))
         if not windowed:
             options |= {"window": None, "global_every": None}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -17,6 +16,7 @@ from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
 from ptm.interop.uer.import_model import Options, UerCheckpoint
+from ptm.interop.weights_file import write_safetensors
 from ptm.model.build import build_plan, head_shape
 from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
@@ -135,7 +135,7 @@ def write_imported(
                 blocks[key] = block_with_copies(data[key], aside / key, named=out / key)
         text = yaml.safe_dump({**data, **blocks}, sort_keys=False, allow_unicode=True)
         (aside / RECIPE).write_text(f"# {heading}\n{text}", encoding="utf-8")
-        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
+        write_safetensors(aside / WEIGHTS, tensors)
 
 
 def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:

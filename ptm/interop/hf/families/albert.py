@@ -94,7 +94,9 @@ class Albert(Family):
         return -1
 
     def as_written(self, options: Options) -> Options:
-        return post_norm.with_zeros(options)
+        # Layers that share no weights are groups of one layer.
+        groups = options["model.encoder.shared_groups"] or options["model.encoder.layers"]
+        return {**post_norm.with_zeros(options), "model.encoder.shared_groups": groups}
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary

@@ -113,8 +113,11 @@ class ModernBert(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         assert isinstance(model.encoder, Transformer), "the encoder was checked before"
-        names = _names({**_OUTSIDE, **_HEAD}, model.encoder.layers, kinds=_KINDS)
-        found = {theirs: tensors[ours] for ours, theirs in names if ours in tensors}
+        kinds = _KINDS if model.encoder.bias else _KINDS[:1]
+        names = _names(_OUTSIDE, model.encoder.layers, kinds=kinds)
+        found = {theirs: tensors[ours] for ours, theirs in names}
+        head = _names(_HEAD, 0, kinds=kinds)
+        found |= {theirs: tensors[ours] for ours, theirs in head if ours in tensors}
         for ours, kind in (("mlm_unembed.weight", "weight"), ("mlm_bias.bias", "bias")):
             if ours in tensors:
                 found[f"{_OUTPUT}.{kind}"] = tensors[ours]

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -16,6 +14,7 @@ from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.weights_file import write_bin, write_safetensors
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 from ptm.text.vocabulary import Vocabulary
 
@@ -94,11 +93,10 @@ def export_to_huggingface(
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:
-    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     if weights_format == "safetensors":
-        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+        write_safetensors(folder / "model.safetensors", tensors, metadata={"format": "pt"})
     else:
-        torch.save(whole, folder / "pytorch_model.bin")
+        write_bin(folder / "pytorch_model.bin", tensors)
 
 
 def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: str) -> str:

@@ -73,11 +73,11 @@ def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int |
 
 
 def split_and_rename(tensors: Tensors, parts: NameMap) -> dict[str, Tensor]:
-    """The canonical tensors of `parts`, split by rows and renamed; missing ones are left out."""
+    """The canonical tensors of `parts`, split by rows and renamed; OUTPUT may be missing."""
     return {
         name: piece
         for ours, theirs in parts.items()
-        if ours in tensors
+        if ours in tensors or ours != OUTPUT
         for name, piece in zip(theirs, tensors[ours].chunk(len(theirs)), strict=True)
     }
 
