@@ -141,7 +141,7 @@ def write_imported(
 def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
     """Raise UserError unless the tensors have the names and shapes that the recipe requires.
 
-    Parameters of the head may be missing.
+    A whole head may be missing, but not a part of it.
     """
     vocabulary = recipe.tokenizer.load().vocabulary
     size, offset = vocabulary.size, recipe.model.embedding.position_offset
@@ -157,9 +157,14 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
     head = {step.key for step in recipe.objective.operations(head_shape(recipe.model, size))} - {
         WORD_KEY
     }
+    try:
+        whole = recipe.objective.has_head(tensors.keys())
+    except UserError:
+        # One of two heads is there.
+        whole = False
     for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
-            if name.split(".")[0] not in head:
+            if whole or name.split(".")[0] not in head:
                 raise UserError(f"{source}: no tensor corresponds to the parameter {name}.")
         elif tuple(tensors[name].shape) != shape:
             raise UserError(

@@ -124,6 +124,12 @@ def test_a_config_with_an_undeclared_option_is_rejected(
     assert not (tmp_path / "out").exists()
 
 
+PARTS = {
+    "bert": "cls.predictions.transform.LayerNorm.weight",
+    "roberta": "lm_head.layer_norm.bias",
+    "modernbert": "head.norm.weight",
+}
+"""A tensor of the head of a family."""
 HARMLESS = {
     "gradient_checkpointing": False,
     "classifier_dropout": 0.3,
@@ -180,6 +186,18 @@ def test_a_tensor_that_the_model_does_not_have_is_rejected(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("case", [case for case in FAMILIES if str(case) in PARTS], ids=str)
+def test_a_part_of_a_head_is_rejected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], saved: BuildSaved, case: Any
+) -> None:
+    folder = _changed(saved(case), tmp_path / "theirs", {})
+    weights = load_file(folder / "model.safetensors")
+    del weights[PARTS[str(case)]]
+    save_file(weights, folder / "model.safetensors")
+    assert main(["import", str(folder), str(tmp_path / "out"), "--from", "hf"]) == EXIT_USER
+    assert "no tensor corresponds to the parameter mlm_" in capsys.readouterr().err
+
+
 TASKS = (
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
@@ -208,7 +226,7 @@ def test_heads_of_every_task_of_transformers_are_left_out_by_name(
         report = import_from_huggingface(str(folder), tmp_path / f"out-{task}")
         heads = [n for n in model.state_dict() if not n.startswith(f"{model.base_model_prefix}.")]
         # The pair head of next-sentence prediction is imported.
-        known = ("lm_head.", "final_logits_bias", "cls.", "head.")
+        known = ("lm_head.", "final_logits_bias", "cls.")
         expected = {name for name in heads if not name.startswith(known)}
         assert expected <= set(report.left_out), task
 

@@ -55,7 +55,7 @@ class ModernBert(Family):
     name = "modernbert"
     base_prefix = "model."
     model_types = ("modernbert",)
-    head_pattern = r"classifier\."
+    head_pattern = r"classifier\.|head\."
     # ModernBERT has rotary positions whatever position_embedding_type says, and one norm_eps.
     keys_without_effect = (
         *("position_embedding_type", "layer_norm_eps", "initializer_cutoff_factor"),
@@ -171,8 +171,10 @@ class ModernBert(Family):
         check_table_sizes(theirs, config, {"vocab_size": f"{_WORDS}.weight"})
         kinds = _KINDS if _has_biases(config) else _KINDS[:1]
         found = {ours: theirs[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
-        head = _names(_HEAD, 0, kinds=kinds)
-        found |= {ours: theirs[name] for ours, name in head if name in theirs}
+        # Without an output bias, the head is that of a fine-tuned classifier.
+        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in theirs:
+            head = _names(_HEAD, 0, kinds=kinds)
+            found |= {ours: theirs[name] for ours, name in head if name in theirs}
         if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in theirs:
             found["mlm_unembed.weight"] = theirs[f"{_OUTPUT}.weight"]
         if config.get("decoder_bias", True) and f"{_OUTPUT}.bias" in theirs:
