@@ -172,3 +172,9 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
                 f"{tuple(tensors[name].shape)}, but the config and the vocabulary ({size} tokens) "
                 f"require {shape}."
             )
+    surplus = sorted(tensors.keys() - plan.parameter_shapes.keys())
+    if surplus:
+        raise UserError(
+            f"{source}: the tensor for {surplus[0]} has no place in the model of the recipe "
+            f"(objective {recipe.objective.type})."
+        )

@@ -185,6 +185,10 @@ class Family(ABC):
         blocks = self.to_recipe(config, tensors)
         fixed = {"is_encoder_decoder": self.is_encoder_decoder, **self.fixed_keys}
         config.check_declared(fixed=fixed, without_effect=self.keys_without_effect)
+        init = blocks["model"].get("init", {})
+        if init.get("std") == 0:
+            # Allowed in transformers, where a checkpoint replaces all initial weights.
+            del init["std"]
         return blocks
 
     def read_config(self, content: Mapping[str, Any]) -> ModelConfig:
