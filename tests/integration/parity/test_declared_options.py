@@ -6,6 +6,7 @@ Each of them can change the model that transformers builds, so nothing is left o
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, PretrainedConfig
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.hf.families import model_types
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.import_model import import_from_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.model.build import encoder_plan
 from ptm.model.plain_model import loaded_model
-from tests.integration.parity.cases import PLAIN_IMPORTS
+from tests.integration.parity.cases import PLAIN_EXPORTS, PLAIN_IMPORTS
 from tests.integration.parity.cases.models import SavedModel
-from tests.integration.parity.conftest import BuildSaved
+from tests.integration.parity.conftest import BuildExport, BuildSaved
 
 SIZES = {
     "vocab_size": 120,
@@ -196,6 +197,34 @@ def test_a_part_of_a_head_is_rejected(
     save_file(weights, folder / "model.safetensors")
     assert main(["import", str(folder), str(tmp_path / "out"), "--from", "hf"]) == EXIT_USER
     assert "no tensor corresponds to the parameter mlm_" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "option"),
+    [
+        ("bert", {"layer_norm_eps": 0.5}, "model.encoder.norm_epsilon = 1e-12, not 0.5"),
+        ("modernbert", {"local_attention": 16}, "model.encoder.window = 8, not 16"),
+        ("bart", {"scale_embedding": True}, "model.embedding.scaled = false, not true"),
+    ],
+)
+def test_an_export_whose_config_was_changed_disagrees_with_its_recipe(
+    tmp_path: Path, exported: BuildExport, name: str, changes: dict[str, Any], option: str
+) -> None:
+    case = next(case for family, case in PLAIN_EXPORTS.items() if family.name == name)
+    folder = exported(case).folder
+    assert open_source(str(folder)).recipe()
+    shutil.copytree(folder, tmp_path / "changed")
+    path = tmp_path / "changed" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(UserError, match=re.escape(f"disagree on {option}")):
+        open_source(str(tmp_path / "changed")).recipe()
+
+
+def test_an_initial_deviation_of_zero_does_not_matter_for_a_checkpoint(
+    tmp_path: Path, saved: BuildSaved
+) -> None:
+    folder = _changed(saved(FAMILIES[0]), tmp_path / "theirs", {"initializer_range": 0.0})
+    assert open_source(str(folder)).recipe().model.init.std > 0
 
 
 TASKS = (

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
+from ptm.interop.effective_options import effective_options, first_difference
 from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families, model_types
@@ -28,6 +29,7 @@ from ptm.recipe import recipe_from_data
 from ptm.recipe.model_recipe import Architecture, TokenizerRecipe
 
 _WORDS = "word_embedding.weight"
+_ARCHITECTURE = ("model", "objective")
 _SHOWN = 3
 """Tensors that a message names."""
 
@@ -144,8 +146,7 @@ class HuggingFaceFolder:
 
         Constants and copies of the tied word embedding or output bias do not count.
         """
-        blocks = {key: self._blocks[key] for key in ("model", "objective")}
-        recipe = recipe_from_data(blocks, Architecture, name=str(self.folder))
+        recipe = self._architecture
         shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
         back = self.family.to_huggingface(shapes, recipe.model, recipe.objective)
         rows = len(tensors[_WORDS])
@@ -192,6 +193,26 @@ class HuggingFaceFolder:
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
         return {"tokenizer": tokenizer, **blocks}
+
+    def disagreement(self, data: Mapping[str, Any]) -> str | None:
+        """The first option of a recipe's blocks that config.json and tensors do not give.
+
+        None if they give all of them. An export of the recipe may have changed an option, such as
+        the row of the first position.
+        """
+        recipe = recipe_from_data(
+            {key: data[key] for key in _ARCHITECTURE}, Architecture, name=str(self.folder)
+        )
+        declared = effective_options(recipe.model, recipe.objective)
+        exported = self.family.as_written(declared)
+        found = effective_options(self._architecture.model, self._architecture.objective)
+        same = {path for path, value in declared.items() if found.get(path) == value}
+        return first_difference({k: v for k, v in exported.items() if k not in same}, found)
+
+    @cached_property
+    def _architecture(self) -> Architecture:
+        blocks = {key: self._blocks[key] for key in _ARCHITECTURE}
+        return recipe_from_data(blocks, Architecture, name=str(self.folder))
 
     @cached_property
     def _tokenizer(self) -> HuggingFaceTokenizer:
