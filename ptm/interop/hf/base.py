@@ -178,8 +178,9 @@ class Family(ABC):
     def blocks(self, content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """The `model` and `objective` blocks of a recipe for the content of a config.json.
 
-        `tensors` is empty for a config without weights. Raises UserError for an unsupported value
-        and for a key that the family does not declare, KeyError for a missing key.
+        `tensors` have the names that `qualified_name` gives; without weights there are none. Raises
+        UserError for an unsupported value and for a key that the family does not declare, KeyError
+        for a missing key.
         """
         config = self.read_config(content)
         blocks = self.to_recipe(config, tensors)
@@ -206,6 +207,6 @@ class Family(ABC):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """The tensors under canonical names; tensors without a counterpart in ptm are left out.
 
-        A missing head stays missing. Raises KeyError for another missing tensor, UserError for
-        tensors that contradict the config.
+        `tensors` have the names that `qualified_name` gives. A missing head stays missing. Raises
+        KeyError for another missing tensor, UserError for tensors that contradict the config.
         """

@@ -227,6 +227,17 @@ def test_an_initial_deviation_of_zero_does_not_matter_for_a_checkpoint(
     assert open_source(str(folder)).recipe().model.init.std > 0
 
 
+def test_a_tensor_that_is_there_twice_is_rejected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], saved: BuildSaved
+) -> None:
+    folder = _changed(saved(PLAIN_IMPORTS[_bert()]), tmp_path / "theirs", {})
+    weights = load_file(folder / "model.safetensors")
+    norm = "bert.encoder.layer.0.attention.output.LayerNorm"
+    save_file({**weights, f"{norm}.gamma": torch.ones(128)}, folder / "model.safetensors")
+    assert main(["import", str(folder), str(tmp_path / "out"), "--from", "hf"]) == EXIT_USER
+    assert f"the weights have {norm}.weight twice" in capsys.readouterr().err
+
+
 TASKS = (
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",

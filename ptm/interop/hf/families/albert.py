@@ -138,7 +138,8 @@ class Albert(Family):
         )
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        whole = ("albert.", "predictions.", "sop_classifier.")
+        return name if name.startswith(whole) else f"albert.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         # Defaults of AlbertConfig that differ from BertConfig's.
@@ -147,7 +148,7 @@ class Albert(Family):
             "hidden_dropout_prob": 0.0,
             "attention_probs_dropout_prob": 0.0,
         }
-        pairs = has_pairs(config, {_prefixed(name) for name in tensors}, _NAMING)
+        pairs = has_pairs(config, tensors, _NAMING)
         blocks = post_norm.blocks_of(
             config.with_defaults(silent), objective="albert" if pairs else "mlm"
         )
@@ -156,16 +157,15 @@ class Albert(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         groups = config.get("num_hidden_groups", 1)
-        check_layer_count(theirs, _GROUPS, groups, key="num_hidden_groups")
+        check_layer_count(tensors, _GROUPS, groups, key="num_hidden_groups")
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        check_table_sizes(theirs, config, sizes)
+        check_table_sizes(tensors, config, sizes)
         found = from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=groups,
             width=config["hidden_size"],
@@ -173,7 +173,7 @@ class Albert(Family):
         )
         if config["embedding_size"] == config["hidden_size"]:
             _drop_identity(found, width=config["hidden_size"])
-        if not has_pairs(config, theirs, _NAMING):
+        if not has_pairs(config, tensors, _NAMING):
             # A pooler without a pair head serves no objective of ptm.
             found = {name: t for name, t in found.items() if not name.startswith("pooler.")}
         return {
@@ -197,9 +197,3 @@ def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
             f"config.json: embedding_size = hidden_size = {width}, but the weights of {_MAPPING} "
             "are not the identity, which is not supported."
         )
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `albert.`, which a bare `AlbertModel` lacks."""
-    whole = ("albert.", "predictions.", "sop_classifier.")
-    return name if name.startswith(whole) else f"albert.{name}"

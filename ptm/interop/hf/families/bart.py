@@ -106,15 +106,14 @@ class Bart(Family):
         return {**found, "objective": {"type": "bart", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
-        if "model.encoder.layer_norm.weight" in theirs:
+        if "model.encoder.layer_norm.weight" in tensors:
             raise UserError(
                 "config.json: model_type is bart, but the encoder ends in a norm "
                 "(model.encoder.layer_norm.weight), as in mBART, which is not supported."
             )
-        found = bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
+        found = bart_stacks.from_hf_names(tensors, config, _OUTSIDE)
         for side, ours in SIDES.items():
-            found[f"{ours}.position.weight"] = theirs[POSITIONS.format(side=side)]
+            found[f"{ours}.position.weight"] = tensors[POSITIONS.format(side=side)]
         return found
 
 

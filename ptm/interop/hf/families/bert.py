@@ -124,11 +124,11 @@ class Bert(Family):
         return named == self.name or (named is None and "num_hidden_layers" in config)
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
-        pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
+        pairs = has_pairs(config, tensors, _NAMING)
         return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        return bert_tensors(tensors, config, _NAMING, prefix="bert")
+        return bert_tensors(tensors, config, _NAMING)
 
 
 def with_segments(
@@ -151,14 +151,11 @@ def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming)
     return all(f"{naming.head[ours]}.weight" in names for ours in needed)
 
 
-def bert_tensors(
-    tensors: Tensors, config: Mapping[str, Any], naming: Naming, *, prefix: str
-) -> dict[str, Tensor]:
-    """Canonical tensors of a checkpoint that has BERT's names under `prefix`.
+def bert_tensors(theirs: Tensors, config: Mapping[str, Any], naming: Naming) -> dict[str, Tensor]:
+    """Canonical tensors of a checkpoint with the names of `naming`.
 
     Raises KeyError for a missing tensor, UserError for tensors that contradict the config.
     """
-    theirs = {modern_name(name, prefix): tensor for name, tensor in tensors.items()}
     sizes = {
         "vocab_size": naming.tables["word_embedding.weight"],
         "type_vocab_size": naming.tables[SEGMENTS],

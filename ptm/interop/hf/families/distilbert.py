@@ -101,7 +101,7 @@ class DistilBert(Family):
         return to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         # `sinusoidal_pos_embds` only initialises the position embedding, so it is not read.
@@ -129,20 +129,11 @@ class DistilBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
-        check_table_sizes(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
+        check_table_sizes(tensors, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
         return from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=config["n_layers"],
             width=config["dim"],
             tied=config.get("tie_word_embeddings", True),
         )
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `distilbert.`, which a bare `DistilBertModel` lacks.
-
-    Names of the masked-token head (`vocab_...`) never have the prefix.
-    """
-    return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

@@ -89,13 +89,12 @@ class Ernie(Family):
         )
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
-        theirs = {modern_name(name, "ernie") for name in tensors}
-        if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
+        if tensors and (_TASKS in tensors) != bool(config.get("use_task_id")):
             raise UserError(
                 f"config.json: use_task_id = {json.dumps(bool(config.get('use_task_id')))}, but "
-                f"the weights have {'' if _TASKS in theirs else 'no '}{_TASKS}."
+                f"the weights have {'' if _TASKS in tensors else 'no '}{_TASKS}."
             )
-        pairs, tasks = has_pairs(config, theirs, _PLAIN), config.get("task_type_vocab_size", 3)
+        pairs, tasks = has_pairs(config, tensors, _PLAIN), config.get("task_type_vocab_size", 3)
         blocks = post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
         if _naming(config) is _WITH_TASK:
             blocks["model"]["embedding"]["parts"].append("task")
@@ -103,9 +102,8 @@ class Ernie(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        rows = {"task_type_vocab_size": _TASKS.removeprefix("ernie.")}
-        check_table_sizes({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
-        return bert_tensors(tensors, config, _naming(config), prefix="ernie")
+        check_table_sizes(tensors, config, {"task_type_vocab_size": _TASKS})
+        return bert_tensors(tensors, config, _naming(config))
 
 
 def _naming(config: Mapping[str, Any]) -> Naming:

@@ -118,15 +118,14 @@ class Llama(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         encoder = _validated(_encoder(config))
-        check_layer_count(theirs, _LAYER, encoder.layers)
-        check_table_sizes(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
-        found = {ours: theirs[name] for ours, name in _same_names(encoder)}
+        check_layer_count(tensors, _LAYER, encoder.layers)
+        check_table_sizes(tensors, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
+        found = {ours: tensors[name] for ours, name in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
-            found[ours] = concatenated(theirs, names, width=encoder.hidden_size, rows=rows)
-        if not config.get("tie_word_embeddings", False) and _OUTPUT in theirs:
-            found[_OUR_OUTPUT] = theirs[_OUTPUT]
+            found[ours] = concatenated(tensors, names, width=encoder.hidden_size, rows=rows)
+        if not config.get("tie_word_embeddings", False) and _OUTPUT in tensors:
+            found[_OUR_OUTPUT] = tensors[_OUTPUT]
         return found
 
 

@@ -124,7 +124,7 @@ class ModernBert(Family):
         return found
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         theta, local_theta = _thetas(config)
@@ -165,20 +165,19 @@ class ModernBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         layers = config["num_hidden_layers"]
-        check_layer_count(theirs, _LAYER, layers, key="num_hidden_layers")
-        check_table_sizes(theirs, config, {"vocab_size": f"{_WORDS}.weight"})
+        check_layer_count(tensors, _LAYER, layers, key="num_hidden_layers")
+        check_table_sizes(tensors, config, {"vocab_size": f"{_WORDS}.weight"})
         kinds = _KINDS if _has_biases(config) else _KINDS[:1]
-        found = {ours: theirs[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
+        found = {ours: tensors[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
         # Without an output bias, the head is that of a fine-tuned classifier.
-        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in theirs:
+        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in tensors:
             head = _names(_HEAD, 0, kinds=kinds)
-            found |= {ours: theirs[name] for ours, name in head if name in theirs}
-        if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in theirs:
-            found["mlm_unembed.weight"] = theirs[f"{_OUTPUT}.weight"]
-        if config.get("decoder_bias", True) and f"{_OUTPUT}.bias" in theirs:
-            found["mlm_bias.bias"] = theirs[f"{_OUTPUT}.bias"]
+            found |= {ours: tensors[name] for ours, name in head if name in tensors}
+        if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in tensors:
+            found["mlm_unembed.weight"] = tensors[f"{_OUTPUT}.weight"]
+        if config.get("decoder_bias", True) and f"{_OUTPUT}.bias" in tensors:
+            found["mlm_bias.bias"] = tensors[f"{_OUTPUT}.bias"]
         return found
 
 
@@ -266,8 +265,3 @@ def _global_every(config: Mapping[str, Any]) -> int:
             "for all other layers."
         )
     return every
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `model.`, which a bare `ModernBertModel` lacks."""
-    return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"

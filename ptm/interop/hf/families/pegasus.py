@@ -104,19 +104,16 @@ class Pegasus(Family):
                 "parts": ["word", "sinusoidal"],
                 "layer_norm": False,
                 "positions": config["max_position_embeddings"],
-                "sinusoidal_order": _order(
-                    {self.qualified_name(name): tensor for name, tensor in tensors.items()}
-                ),
+                "sinusoidal_order": _order(tensors),
             },
         )
         head = found.pop("head")
         return {**found, "objective": {"type": "gsg", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         # ptm computes positions; their tables are only checked.
-        _order(theirs)
-        return bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
+        _order(tensors)
+        return bart_stacks.from_hf_names(tensors, config, _OUTSIDE)
 
 
 def _order(theirs: Tensors) -> SinusoidalOrder:

@@ -102,14 +102,13 @@ class Roberta(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        check_table_sizes(theirs, config, sizes)
+        check_table_sizes(tensors, config, sizes)
         return from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=config["num_hidden_layers"],
             width=config["hidden_size"],

@@ -90,6 +90,20 @@ class HuggingFaceFolder:
             f"({self._mismatch_reason})."
         )
 
+    @cached_property
+    def _qualified(self) -> dict[str, Tensor]:
+        """The tensors by the names that they have in a current model with a head.
+
+        Raises UserError if two tensors have the same name there.
+        """
+        found: dict[str, Tensor] = {}
+        for name, tensor in self.tensors.items():
+            whole = self.family.qualified_name(name)
+            if whole in found:
+                raise UserError(f"the weights have {whole} twice, once as {name}.")
+            found[whole] = tensor
+        return found
+
     @property
     def _mismatch_reason(self) -> str:
         """A reason: the first tensor that the config's family requires and the weights lack.
@@ -113,7 +127,7 @@ class HuggingFaceFolder:
         """
         try:
             config = self.family.read_config(self.config)
-            found = self.family.from_huggingface(self.tensors, config)
+            found = self.family.from_huggingface(self._qualified, config)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
@@ -163,7 +177,7 @@ class HuggingFaceFolder:
     def _blocks(self) -> dict[str, Any]:
         """The `model` and `objective` blocks by config and tensors, without the tokenizer."""
         try:
-            return self.family.blocks(self.config, self.tensors)
+            return self.family.blocks(self.config, self._qualified)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:

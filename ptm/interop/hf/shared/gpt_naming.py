@@ -63,13 +63,12 @@ def to_hf_names(tensors: Tensors, outside: Mapping[str, str], *, layers: int) ->
 
 
 def from_hf_names(
-    tensors: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
+    theirs: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """The inverse of `to_hf_names`; the output matrix of an untied head may be missing.
 
     Raises KeyError for another missing tensor, UserError for tensors that contradict the config.
     """
-    theirs = {qualified_name(name): tensor for name, tensor in tensors.items()}
     layers = config["n_layer"]
     check_layer_count(theirs, _LAYER, layers)
     sizes = {"vocab_size": outside[WORDS], "n_positions": outside[POSITIONS]}
