@@ -54,9 +54,15 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     _check_shapes(recipe, tensors, source)
     left_out = folder.left_out(tensors)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
+    notes = []
+    if folder.config.get("model_type") is None:
+        notes.append(
+            f"config.json has no model_type; the tensors are those of {folder.family.name}"
+        )
     rows = recipe.model.embedding.rows
-    padded = (f"model.embedding.rows={rows}, more than the vocabulary has tokens",) if rows else ()
-    return Imported(_parameters(tensors), tuple(left_out), notes=padded)
+    if rows:
+        notes.append(f"model.embedding.rows={rows}, more than the vocabulary has tokens")
+    return Imported(_parameters(tensors), tuple(left_out), tuple(notes))
 
 
 def import_from_uer(

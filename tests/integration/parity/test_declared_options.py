@@ -238,6 +238,14 @@ def test_a_tensor_that_is_there_twice_is_rejected(
     assert f"the weights have {norm}.weight twice" in capsys.readouterr().err
 
 
+def test_a_model_without_a_model_type_is_imported_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], saved: BuildSaved
+) -> None:
+    folder = _changed(saved(PLAIN_IMPORTS[_bert()]), tmp_path / "theirs", {"model_type": None})
+    assert main(["import", str(folder), str(tmp_path / "out"), "--from", "hf"]) == EXIT_DONE
+    assert "no model_type; the tensors are those of bert" in capsys.readouterr().out
+
+
 TASKS = (
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",

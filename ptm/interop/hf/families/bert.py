@@ -110,11 +110,12 @@ class Bert(Family):
         return modern_name(name, "bert")
 
     def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
+        named = config.get("model_type")
         # Chinese BERTs that are called roberta have the prefix bert; a bare RobertaModel has none.
-        if config.get("model_type") == "roberta" and not any(n.startswith("bert.") for n in names):
+        if named == "roberta" and not any(name.startswith("bert.") for name in names):
             return False
-        # Without a model_type it is an ERNIE.
-        if any("task_type_embeddings" in name for name in names):
+        # Without a model_type, a task embedding shows an ERNIE.
+        if named is None and any("task_type_embeddings" in name for name in names):
             return False
         return super().matches_checkpoint(config, names)
 
