@@ -178,9 +178,9 @@ class Family(ABC):
     def blocks(self, content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         """The `model` and `objective` blocks of a recipe for the content of a config.json.
 
-        `tensors` have the names that `qualified_name` gives; without weights there are none. Raises
-        UserError for an unsupported value and for a key that the family does not declare, KeyError
-        for a missing key.
+        `tensors` have the names that `qualified_name` gives, and are empty for a config without
+        weights. Raises UserError for an unsupported value and for a key that the family does not
+        declare, KeyError for a missing key.
         """
         config = self.read_config(content)
         blocks = self.to_recipe(config, tensors)

@@ -59,8 +59,7 @@ _WITHOUT_EFFECT = frozenset((*_GENERATION, *_HEADS, *_PROGRAM))
 class ModelConfig(Mapping[str, Any]):
     """The content of a config.json, with a record of the keys that were read.
 
-    `aliases`: names that transformers accepts for another key. `defaults`: values of absent keys.
-    A null counts as an absent key unless `get` is called with another default.
+    `aliases`: names that transformers accepts for another key.
     Raises UserError if an alias contradicts its key.
     """
 
@@ -70,7 +69,9 @@ class ModelConfig(Mapping[str, Any]):
         self._read: set[str] = set()
         for name, key in self._aliases.items():
             value = self._content.pop(name)
-            if self._content.setdefault(key, value) != value:
+            if self._content.get(key) is None:
+                self._content[key] = value
+            elif value not in (None, self._content[key]):
                 raise UserError(
                     f"config.json: {name} = {json.dumps(value)}, but {key} = "
                     f"{json.dumps(self._content[key])}. Both name the same option."

@@ -287,6 +287,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 4,
         "pad_token_id": 0,
         "pretraining_tp": 1,
+        "is_llama_config": True,
+        "rope_interleaved": False,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
         "rope_theta": 10000.0,

@@ -44,8 +44,9 @@ class Llama(Family):
     base_prefix = "model."
     model_types = ("llama",)
     head_pattern = r"score\.|classifier\.|qa_outputs\."
+    fixed_keys: Mapping[str, Any] = {"rope_interleaved": False}
     # The length of sequences in training, and slices of matrices that give the same products.
-    keys_without_effect = ("max_sequence_length", "pretraining_tp")
+    keys_without_effect = ("max_sequence_length", "pretraining_tp", "is_llama_config")
     signature_tensors = (
         "model.embed_tokens.weight",
         "model.layers.0.self_attn.q_proj.weight",
