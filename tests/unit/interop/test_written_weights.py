@@ -77,13 +77,23 @@ def test_permissions_of_weights_follow_the_umask(
 
 
 SCRIPT = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from ptm.cli import main
 import ptm.interop.import_model, ptm.interop.hf.io.export
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    # The peak of getrusage is that of the parent process if it is larger.
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+before = peak()
 assert main(sys.argv[1:]) == 0
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
+
+
+TOKENIZER_BYTES = 2**25
+"""Memory for comparing the tokenizer of an import with the original, whatever the weights."""
 
 
 def test_imports_and_exports_take_less_memory_than_twice_the_weights(
@@ -111,4 +121,5 @@ def test_imports_and_exports_take_less_memory_than_twice_the_weights(
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True
         )
-        assert int(done.stdout.split()[-1]) < 1.8 * weights, arguments
+        tokenizer = TOKENIZER_BYTES if arguments[0] == "import" else 0
+        assert int(done.stdout.split()[-1]) < 2 * weights + tokenizer, arguments
