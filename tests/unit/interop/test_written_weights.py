@@ -116,7 +116,6 @@ def test_imports_and_exports_take_less_memory_than_twice_the_weights(
     for arguments in (
         ("import", str(tmp_path / "theirs"), ours, "--from", "hf"),
         ("export", ours, str(tmp_path / "back"), "--to", "hf"),
-        ("export", ours, str(tmp_path / "bin"), "--to", "hf", "--format", "bin"),
     ):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True
