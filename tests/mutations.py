@@ -194,6 +194,30 @@ MUTATIONS = {
         "ordered = predictions",
         ("tests/unit/engines/test_predictions.py",),
     ),
+    "unknown keys of a config.json are ignored": Mutation(
+        "ptm/interop/hf/model_config.py",
+        "            elif key not in _WITHOUT_EFFECT and key not in without_effect:",
+        "            elif key in self._aliases:",
+        ("tests/integration/parity/test_declared_options.py",),
+    ),
+    "tensors of other architectures are left out": Mutation(
+        "ptm/interop/hf/io/folder.py",
+        "if not self.family.is_left_out(name)]",
+        "if not name]",
+        ("tests/integration/parity/test_declared_options.py",),
+    ),
+    "an export compares no options": Mutation(
+        "ptm/interop/effective_options.py",
+        "        if theirs[path] != value:",
+        "        if type(theirs[path]) is not type(value):",
+        ("tests/integration/parity/test_unsupported_exports.py",),
+    ),
+    "a bare RoBERTa counts positions from 0": Mutation(
+        "ptm/interop/hf/families/roberta.py",
+        'config.get("pad_token_id", 1) + 1',
+        "0",
+        ("tests/integration/parity/test_declared_options.py",),
+    ),
     "query and key are exchanged in an export": Mutation(
         "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',

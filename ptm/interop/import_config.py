@@ -9,7 +9,7 @@ import yaml
 
 from ptm.errors import UserError
 from ptm.interop.folders import read_config
-from ptm.interop.hf.families import families
+from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
 from ptm.interop.uer import two_stacks
 from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
@@ -47,14 +47,14 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
-                blocks = family.to_recipe(config, {})
+                blocks = family.blocks(config, {})
                 ids = special_ids_in(config)
                 if family.is_encoder_decoder and ids:
                     blocks["objective"] |= decoder_start(config, ids)
                 return blocks
             except UserError as error:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error
-    known = ", ".join(family.name for family in families())
+    known = ", ".join(model_types())
     raise UserError(
         f'{path}: model_type "{config.get("model_type")}" is not supported. Supported: {known}, '
         "and the configs of UER-py."

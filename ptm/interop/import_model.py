@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -17,6 +16,7 @@ from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
 from ptm.interop.uer.import_model import Options, UerCheckpoint
+from ptm.interop.weights_file import write_safetensors
 from ptm.model.build import build_plan, head_shape
 from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
@@ -52,11 +52,17 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
     _check_shapes(recipe, tensors, source)
-    left_out = folder.dropped_tensors(tensors, recipe)
+    left_out = folder.left_out(tensors)
     write_imported(out, data, tensors, heading=f"Imported from {source}")
+    notes = []
+    if folder.config.get("model_type") is None:
+        notes.append(
+            f"config.json has no model_type; the tensors are those of {folder.family.name}"
+        )
     rows = recipe.model.embedding.rows
-    padded = (f"model.embedding.rows={rows}, more than the vocabulary has tokens",) if rows else ()
-    return Imported(_parameters(tensors), tuple(left_out), notes=padded)
+    if rows:
+        notes.append(f"model.embedding.rows={rows}, more than the vocabulary has tokens")
+    return Imported(_parameters(tensors), tuple(left_out), tuple(notes))
 
 
 def import_from_uer(
@@ -135,13 +141,13 @@ def write_imported(
                 blocks[key] = block_with_copies(data[key], aside / key, named=out / key)
         text = yaml.safe_dump({**data, **blocks}, sort_keys=False, allow_unicode=True)
         (aside / RECIPE).write_text(f"# {heading}\n{text}", encoding="utf-8")
-        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
+        write_safetensors(aside / WEIGHTS, tensors)
 
 
 def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) -> None:
     """Raise UserError unless the tensors have the names and shapes that the recipe requires.
 
-    Parameters of the head may be missing.
+    A whole head may be missing, but not a part of it.
     """
     vocabulary = recipe.tokenizer.load().vocabulary
     size, offset = vocabulary.size, recipe.model.embedding.position_offset
@@ -157,9 +163,14 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
     head = {step.key for step in recipe.objective.operations(head_shape(recipe.model, size))} - {
         WORD_KEY
     }
+    try:
+        whole = recipe.objective.has_head(tensors.keys())
+    except UserError:
+        # One of two heads is there.
+        whole = False
     for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
-            if name.split(".")[0] not in head:
+            if whole or name.split(".")[0] not in head:
                 raise UserError(f"{source}: no tensor corresponds to the parameter {name}.")
         elif tuple(tensors[name].shape) != shape:
             raise UserError(
@@ -167,3 +178,9 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
                 f"{tuple(tensors[name].shape)}, but the config and the vocabulary ({size} tokens) "
                 f"require {shape}."
             )
+    surplus = sorted(tensors.keys() - plan.parameter_shapes.keys())
+    if surplus:
+        raise UserError(
+            f"{source}: the tensor for {surplus[0]} has no place in the model of the recipe "
+            f"(objective {recipe.objective.type})."
+        )

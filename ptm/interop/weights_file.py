@@ -7,6 +7,7 @@ of them, so that reading takes as much memory as the file has bytes.
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,14 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.files.user_files import open_file
 
+_ALIGNMENT = 8
+_TYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
 _MOST_SHARING = 64
 """Times that the tensors may exceed the file together; tied weights and shared layers do."""
 
@@ -102,3 +111,46 @@ def _checked_tensors(path: Path, loaded: Mapping[Any, Any]) -> dict[str, Tensor]
             "the size of the file. Save each tensor once."
         )
     return tensors
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a new .safetensors file, one tensor after the other.
+
+    The library's own writer would need a contiguous copy of all tensors at once. Tensors that share
+    memory, such as tied matrices, are written one by one.
+    """
+    # Wide types first, as the library does, so that each tensor is aligned.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        start, end = end, end + tensors[name].nbytes
+        header[name] = {
+            "dtype": _TYPE_NAMES[tensors[name].dtype],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with path.open("xb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in names:
+            values = tensors[name].detach().contiguous().reshape(-1)
+            file.write(values.view(torch.uint8).numpy().data)
+
+
+def write_bin(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a new .bin file.
+
+    Views are copied first, because torch.save would write all of the tensor that they view.
+    """
+    whole = {}
+    for name, tensor in tensors.items():
+        kept = tensor.contiguous()
+        part = kept.untyped_storage().nbytes() != kept.nbytes
+        whole[name] = kept.clone() if part else kept
+    with path.open("xb") as file:
+        torch.save(whole, file)

@@ -117,12 +117,26 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, position_ids: Tensor) -> Tensor:
         """Positions (B, T) -> (B, T, E)."""
-        half = self.width // 2
-        first, steps = (_UER_FIRST, half - 1) if self.order == "uer" else (0, half)
-        exponents = torch.arange(half, device=position_ids.device).double() / max(1, steps)
-        turns = (position_ids[..., None] + first).double() * 10000.0**-exponents
+        sines, cosines = self._exponents(position_ids.device)
+        first = _UER_FIRST if self.order == "uer" else 0
+        places = (position_ids[..., None] + first).double()
         # Angles in fp64: in fp32 that of a position in the hundreds is wrong in the fifth digit.
-        angles = turns.remainder(2 * math.pi).float()
-        both = (angles.sin(), angles.cos())
-        waves = torch.cat(both, -1) if self.order == "halves" else torch.stack(both, -1).flatten(-2)
-        return nn.functional.pad(waves, (0, self.width - 2 * half))
+        angles = (places * 10000.0**-sines).remainder(2 * math.pi).float()
+        waves = (angles.sin(), angles[..., : len(cosines)].cos())
+        if self.order == "halves":
+            return torch.cat(waves, -1)
+        padded = nn.functional.pad(waves[1], (0, len(sines) - len(cosines)))
+        found = torch.stack((waves[0], padded), -1).flatten(-2)[..., : self.width]
+        return nn.functional.pad(found, (0, self.width - found.shape[-1]))
+
+    def _exponents(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Exponents of the wavelengths of the sines and of the cosines, from 0 to about 1.
+
+        An odd width has one more sine than cosines; UER-py's order has a zero there.
+        """
+        half = self.width // 2
+        if self.order == "uer":
+            exponents = torch.arange(half, device=device).double() / max(1, half - 1)
+            return exponents, exponents
+        exponents = torch.arange(0, self.width, 2, device=device).double() / self.width
+        return exponents, exponents[:half]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ptm.errors import UserError
 from ptm.interop.folders import read_config
-from ptm.interop.hf.families import families
+from ptm.interop.hf.families import families, model_types
 from ptm.interop.hub import looks_like_hub_id
 from ptm.recipe.saved_files import RECIPE, read_recipe_data
 from ptm.translate.huggingface_models import OF_TYPE, published_config
@@ -124,7 +124,7 @@ def _blocks(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
-                return family.to_recipe(config, {})
+                return family.blocks(config, {})
             except KeyError as error:
                 raise UserError(f"{name}: config.json: the key {error} is missing.") from error
             except (TypeError, ValueError) as error:
@@ -133,7 +133,7 @@ def _blocks(config: Mapping[str, Any], name: str) -> dict[str, Any]:
                 ) from error
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
-    known = ", ".join(family.name for family in families())
+    known = ", ".join(model_types())
     raise UserError(
         f'{name}: model_type "{config.get("model_type")}" is not supported. Supported: {known}.'
     )

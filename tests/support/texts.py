@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,13 @@ def bundled_vocab(tmp_path_factory: pytest.TempPathFactory, bundled: Bundled) ->
 
 @pytest.fixture(scope="session")
 def small_vocab(tmp_path_factory: pytest.TempPathFactory, bundled_texts: list[str]) -> Path:
-    """A vocabulary of the characters of the texts, at the start of a word and inside one."""
-    letters = [c for c, _ in Counter("".join(bundled_texts).lower()).most_common() if c.strip()]
+    return write_letters(tmp_path_factory.mktemp("small") / "vocab.txt", bundled_texts)
+
+
+def write_letters(path: Path, texts: Sequence[str]) -> Path:
+    """Write a vocabulary of the characters of the texts, at the start of a word and inside one."""
+    letters = [c for c, _ in Counter("".join(texts).lower()).most_common() if c.strip()]
     inside = [f"##{c}" for c in letters if c.isascii() and c.isalnum()]
-    path = tmp_path_factory.mktemp("small") / "vocab.txt"
     path.write_text("\n".join((*SPECIALS, *letters, *inside)) + "\n", encoding="utf-8")
     return path
 

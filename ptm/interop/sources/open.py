@@ -91,17 +91,12 @@ class HuggingFaceSource(ModelSource):
         if not written.exists():
             return found
         whole: dict[str, Any] = {**found, **read_recipe_data(written)}
-        for stack in ("encoder", "decoder"):
-            from_config, from_recipe = (
-                found["model"].get(stack, {}),
-                whole["model"].get(stack) or {},
+        disagreement = self._hub.disagreement(whole)
+        if disagreement is not None:
+            raise UserError(
+                f"{self.folder}: recipe.yaml and config.json disagree on {disagreement}. Restore "
+                "the exported files, or remove recipe.yaml."
             )
-            for key, value in from_config.items():
-                if from_recipe.get(key) != value:
-                    raise UserError(
-                        f"{self.folder}: config.json and recipe.yaml disagree: {stack}.{key} is "
-                        f"{value} in config.json and {from_recipe.get(key)} in recipe.yaml."
-                    )
         return {
             **whole,
             "tokenizer": found["tokenizer"],

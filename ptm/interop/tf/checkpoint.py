@@ -75,7 +75,7 @@ class GoogleCheckpoint:
         Raises UserError if the config or the vocabulary is not supported.
         """
         try:
-            blocks = self._family.to_recipe(self._config, self._huggingface)
+            blocks = self._family.blocks(self._config, self._huggingface)
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.config_path}: a value has the wrong type ({error}).") from error
         except UserError as error:

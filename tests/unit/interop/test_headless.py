@@ -140,7 +140,7 @@ def test_only_the_first_of_many_left_out_tensors_are_named(
 ) -> None:
     saved(tmp_path / "theirs", BertForMaskedLM, BertConfig(**SIZES), small_vocab)
     weights = load_file(tmp_path / "theirs" / "model.safetensors")
-    weights |= {f"cls.other.{index}": torch.ones(2) for index in range(9)}
+    weights |= {f"classifier.{index}": torch.ones(2) for index in range(9)}
     # Tied copies, which .bin files contain, do not count as left out.
     weights["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"]
     weights["cls.predictions.decoder.bias"] = weights["cls.predictions.bias"]
@@ -148,5 +148,5 @@ def test_only_the_first_of_many_left_out_tensors_are_named(
     torch.save(weights, tmp_path / "theirs" / "pytorch_model.bin")
     imported(tmp_path / "theirs", tmp_path / "in")
     line = capsys.readouterr().out.splitlines()[-1]
-    named = ", ".join(f"cls.other.{index}" for index in range(6))
+    named = ", ".join(f"classifier.{index}" for index in range(6))
     assert line.endswith(f": {named} and 3 more")

@@ -39,8 +39,21 @@ def test_all_positions_differ() -> None:
     assert float(apart.min()) > 0.05
 
 
-def test_an_odd_width_is_padded_with_a_zero() -> None:
-    found = SinusoidalPositions(7)(torch.arange(4)[None])
+def test_an_odd_width_has_one_more_sine_than_cosines() -> None:
+    places = torch.arange(5)[None]
+    found = SinusoidalPositions(7)(places)
+    for i in range(7):
+        wave = math.sin if i < 4 else math.cos
+        for position in range(5):
+            angle = position / 10000 ** (2 * (i % 4) / 7)
+            assert float(found[0, position, i]) == pytest.approx(wave(angle), abs=1e-6)
+    turns = SinusoidalPositions(7, order="interleaved")(places)
+    assert torch.equal(turns[..., 0::2], found[..., :4])
+    assert torch.equal(turns[..., 1::2], found[..., 4:])
+
+
+def test_the_order_of_uer_pads_an_odd_width_with_a_zero() -> None:
+    found = SinusoidalPositions(7, order="uer")(torch.arange(4)[None])
     assert found.shape == (1, 4, 7)
     assert not found[..., -1].any()
 

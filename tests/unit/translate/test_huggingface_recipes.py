@@ -39,7 +39,7 @@ def _at(data: dict[str, Any], key: str) -> Any:
 def test_the_sizes_of_a_model_type_are_those_of_transformers(kind: str) -> None:
     config = transformers.AutoConfig.for_model(kind).to_dict()
     (family,) = [one for one in families() if one.matches_config({"model_type": kind})]
-    assert family.to_recipe(OF_TYPE[kind], {}) == family.to_recipe(config, {})
+    assert family.blocks(OF_TYPE[kind], {}) == family.blocks(config, {})
 
 
 @pytest.mark.parametrize(

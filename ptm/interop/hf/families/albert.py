@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.albert import Albert as AlbertObjective
-from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import has_pairs, with_segments
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import (
     KINDS,
     SEGMENTS,
     Naming,
+    check_layer_count,
     check_table_sizes,
     from_hf_names,
     to_hf_names,
-    unsupported_option,
 )
+from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -66,34 +68,35 @@ _NAMING = Naming(
     decoder="predictions.decoder.weight",
 )
 
-# Options that the config can express.
-_EXPRESSIBLE_ENCODER = ("activation", "norm_epsilon", "shared_groups")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions", "segments")
-
 
 class Albert(Family):
     """`AlbertForMaskedLM`, or `AlbertForPreTraining` with objective `albert` (sentence order)."""
 
     name = "albert"
     base_prefix = "albert."
+    model_types = ("albert",)
+    head_pattern = r"(albert\.)?pooler\.|sop_classifier\.|classifier\.|qa_outputs\."
+    fixed_keys: Mapping[str, Any] = {
+        "inner_group_num": 1,
+        "net_structure_type": 0,
+        "num_memory_blocks": 0,
+        "ln_type": "postln",
+    }
+    # Google's training program had these; transformers reads none of them.
+    keys_without_effect: tuple[str, ...] = ("down_scale_factor", "gap_size", "layers_to_keep")
     signature_tensors = (f"{_GROUPS}0.{_ONE_LAYER}attention.query.weight",)
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        # Post-norm as in BERT, with layers shared or a projected embedding.
-        encoder, embedding = model.encoder, model.embedding
-        if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-            return "the encoder is not a post-norm transformer"
-        if not set(embedding.parts) <= {"word", "position", "segment"}:
-            return f"model.embedding.parts = [{', '.join(embedding.parts)}]"
-        if not embedding.layer_norm or not embedding.has_position_table:
-            return "the embedding has no layer norm or no learned positions"
-        if encoder.shared_groups is None and embedding.size in (None, encoder.hidden_size):
-            return "neither model.encoder.shared_groups nor a narrower model.embedding.size is set"
-        if not isinstance(objective, Mlm | AlbertObjective):
-            return f"objective.type = {objective.type}"
-        return unsupported_option(
-            encoder, "model.encoder", expressible=_EXPRESSIBLE_ENCODER
-        ) or unsupported_option(embedding, "model.embedding", expressible=_EXPRESSIBLE_EMBEDDING)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def priority(self, recipe: ModelRecipe) -> int:
+        # After BERT, which is the same model without shared layers and projection.
+        return -1
+
+    def as_written(self, options: Options) -> Options:
+        # Layers that share no weights are groups of one layer.
+        groups = options["model.encoder.shared_groups"] or options["model.encoder.layers"]
+        return {**post_norm.with_zeros(options), "model.encoder.shared_groups": groups}
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -135,40 +138,34 @@ class Albert(Family):
         )
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        whole = ("albert.", "predictions.", "sop_classifier.")
+        return name if name.startswith(whole) else f"albert.{name}"
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        if config.get("inner_group_num", 1) != 1:
-            raise UserError(
-                f"config.json: inner_group_num = {config['inner_group_num']} is not supported. "
-                "Supported: 1."
-            )
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         # Defaults of AlbertConfig that differ from BertConfig's.
         silent = {
             "hidden_act": "gelu_new",
             "hidden_dropout_prob": 0.0,
             "attention_probs_dropout_prob": 0.0,
         }
-        pairs = has_pairs(config, {_prefixed(name) for name in tensors}, _NAMING)
-        blocks = post_norm.blocks_of({**silent, **config}, objective="albert" if pairs else "mlm")
+        pairs = has_pairs(config, tensors, _NAMING)
+        blocks = post_norm.blocks_of(
+            config.with_defaults(silent), objective="albert" if pairs else "mlm"
+        )
         blocks["model"]["embedding"]["size"] = config["embedding_size"]
         blocks["model"]["encoder"]["shared_groups"] = config.get("num_hidden_groups", 1)
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         groups = config.get("num_hidden_groups", 1)
-        _check_layer_count(theirs, groups)
+        check_layer_count(tensors, _GROUPS, groups, key="num_hidden_groups")
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        check_table_sizes(theirs, config, sizes)
+        check_table_sizes(tensors, config, sizes)
         found = from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=groups,
             width=config["hidden_size"],
@@ -176,7 +173,7 @@ class Albert(Family):
         )
         if config["embedding_size"] == config["hidden_size"]:
             _drop_identity(found, width=config["hidden_size"])
-        if not has_pairs(config, theirs, _NAMING):
+        if not has_pairs(config, tensors, _NAMING):
             # A pooler without a pair head serves no objective of ptm.
             found = {name: t for name, t in found.items() if not name.startswith("pooler.")}
         return {
@@ -190,17 +187,6 @@ def _groups(encoder: Transformer) -> set[str]:
     return {encoder.group(index) or f"encoder_{index:02}" for index in range(encoder.layers)}
 
 
-def _check_layer_count(theirs: Tensors, groups: int) -> None:
-    """Raise UserError if the weights have more groups or layers per group than the config."""
-    for part, setting in (
-        (f"{_GROUPS}{groups}.", f"num_hidden_groups = {groups}"),
-        (".albert_layers.1.", "inner_group_num = 1"),
-    ):
-        beyond = sorted(name for name in theirs if part in name)
-        if beyond:
-            raise UserError(f"config.json: {setting}, but the weights have {beyond[0]}.")
-
-
 def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
     """Remove the embedding's projection. Raises UserError if it is not the identity."""
     import torch
@@ -211,9 +197,3 @@ def _drop_identity(found: dict[str, Tensor], *, width: int) -> None:
             f"config.json: embedding_size = hidden_size = {width}, but the weights of {_MAPPING} "
             "are not the identity, which is not supported."
         )
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `albert.`, which a bare `AlbertModel` lacks."""
-    whole = ("albert.", "predictions.", "sop_classifier.")
-    return name if name.startswith(whole) else f"albert.{name}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
+from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options
 from ptm.interop.hf.base import Family, Tensors
-from ptm.interop.hf.shared import bart_stacks
+from ptm.interop.hf.model_config import ModelConfig
+from ptm.interop.hf.shared import bart_stacks, encoder_decoder
 from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
 from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 _OFFSET = 2
 """The row of position 0 in every BART's position embedding."""
-_FIXED = bart_stacks.fixed(
-    "post", {"parts": ("word", "position"), "layer_norm": True}, expressible=("position_offset",)
-)
 _OUTSIDE = {
     ours: theirs
     for side, embedding in SIDES.items()
@@ -46,13 +45,29 @@ class Bart(Family):
     name = "bart"
     is_encoder_decoder = True
     base_prefix = "model."
+    model_types = ("bart",)
+    head_pattern = r"classification_head\.|qa_outputs\."
+    aliases = bart_stacks.ALIASES
+    fixed_keys = _FIXED_KEYS
+    keys_without_effect = bart_stacks.WITHOUT_EFFECT
+    buffer_pattern = bart_stacks.BUFFERS
     signature_tensors = (
         "model.encoder.layernorm_embedding.weight",
         "model.decoder.layers.0.encoder_attn.q_proj.weight",
     )
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        return bart_stacks.unsupported_reason(model, objective, _FIXED)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return encoder_decoder.structure_reason(model, objective)
+
+    def as_written(self, options: Options) -> Options:
+        # Position 0 is in row 2, see `_with_unused_rows`.
+        moved = {}
+        for name in EMBEDDINGS:
+            if f"{name}.position_offset" in options:
+                unused = options[f"{name}.position_offset"] - _OFFSET
+                moved[f"{name}.positions"] = options[f"{name}.positions"] - unused
+                moved[f"{name}.position_offset"] = _OFFSET
+        return {**options, **moved, f"{HEAD}.bias": True}
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -77,12 +92,7 @@ class Bart(Family):
     def qualified_name(self, name: str) -> str:
         return bart_stacks.qualified_name(name)
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # Other families have the same tensor names.
-        return self.matches_config(config) and self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.check_fixed_values(config, _FIXED_KEYS)
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "post", "norm_epsilon": bart_stacks.EPSILON},
@@ -96,15 +106,14 @@ class Bart(Family):
         return {**found, "objective": {"type": "bart", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
-        if "model.encoder.layer_norm.weight" in theirs:
+        if "model.encoder.layer_norm.weight" in tensors:
             raise UserError(
                 "config.json: model_type is bart, but the encoder ends in a norm "
                 "(model.encoder.layer_norm.weight), as in mBART, which is not supported."
             )
-        found = bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
+        found = bart_stacks.from_hf_names(tensors, config, _OUTSIDE)
         for side, ours in SIDES.items():
-            found[f"{ours}.position.weight"] = theirs[POSITIONS.format(side=side)]
+            found[f"{ours}.position.weight"] = tensors[POSITIONS.format(side=side)]
         return found
 
 

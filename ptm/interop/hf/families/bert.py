@@ -12,7 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import (
     SEGMENTS,
@@ -70,17 +72,19 @@ class Bert(Family):
 
     name = "bert"
     base_prefix = "bert."
+    model_types = ("bert", "roberta")
+    head_pattern = r"(bert\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
     signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",
         "bert.encoder.layer.0.attention.output.LayerNorm.weight",
     )
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts = ("word", "position", "segment")
-        return post_norm.unsupported_reason(
-            model, objective, parts=parts, expressible=("segments",)
-        )
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def as_written(self, options: Options) -> Options:
+        return post_norm.with_zeros(options)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -106,26 +110,26 @@ class Bert(Family):
         return modern_name(name, "bert")
 
     def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # A bare RobertaModel has the same names, but its positions start after the padding id.
-        if config.get("pad_token_id", 0) != 0 and "roberta" in str(config.get("model_type")):
+        named = config.get("model_type")
+        # Chinese BERTs that are called roberta have the prefix bert; a bare RobertaModel has none.
+        if named == "roberta" and not any(name.startswith("bert.") for name in names):
             return False
-        if any("task_type_embeddings" in name for name in names):
+        # Without a model_type, a task embedding shows an ERNIE.
+        if named is None and any("task_type_embeddings" in name for name in names):
             return False
-        return self.has_signature_tensors(names)
+        return super().matches_checkpoint(config, names)
 
     def matches_config(self, config: Mapping[str, Any]) -> bool:
-        # ERNIE 1.0 has no model_type; a roberta with padding id 0 numbers positions as BERT does.
+        # ERNIE 1.0 has no model_type. A roberta without tensors is one.
         named = config.get("model_type")
-        if named == "roberta":
-            return config.get("pad_token_id") == 0
-        return named == "bert" or (named is None and "num_hidden_layers" in config)
+        return named == self.name or (named is None and "num_hidden_layers" in config)
 
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        pairs = has_pairs(config, {modern_name(name, "bert") for name in tensors}, _NAMING)
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
+        pairs = has_pairs(config, tensors, _NAMING)
         return post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        return bert_tensors(tensors, config, _NAMING, prefix="bert")
+        return bert_tensors(tensors, config, _NAMING)
 
 
 def with_segments(
@@ -148,14 +152,11 @@ def has_pairs(config: Mapping[str, Any], names: Collection[str], naming: Naming)
     return all(f"{naming.head[ours]}.weight" in names for ours in needed)
 
 
-def bert_tensors(
-    tensors: Tensors, config: Mapping[str, Any], naming: Naming, *, prefix: str
-) -> dict[str, Tensor]:
-    """Canonical tensors of a checkpoint that has BERT's names under `prefix`.
+def bert_tensors(theirs: Tensors, config: Mapping[str, Any], naming: Naming) -> dict[str, Tensor]:
+    """Canonical tensors of a checkpoint with the names of `naming`.
 
     Raises KeyError for a missing tensor, UserError for tensors that contradict the config.
     """
-    theirs = {modern_name(name, prefix): tensor for name, tensor in tensors.items()}
     sizes = {
         "vocab_size": naming.tables["word_embedding.weight"],
         "type_vocab_size": naming.tables[SEGMENTS],

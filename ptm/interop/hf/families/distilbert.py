@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_hf_names, to_hf_names
 from ptm.recipe import ModelRecipe
@@ -46,19 +48,25 @@ class DistilBert(Family):
 
     name = "distilbert"
     base_prefix = "distilbert."
+    model_types = ("distilbert",)
+    head_pattern = r"pre_classifier\.|classifier\.|qa_outputs\."
+    aliases: Mapping[str, str] = {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    }
+    keys_without_effect: tuple[str, ...] = (
+        # It only initialises the position embedding.
+        "sinusoidal_pos_embds",
+        *("qa_dropout", "seq_classif_dropout", "tie_weights_"),
+    )
     signature_tensors = (f"{_NAMING.layer}0.sa_layer_norm.weight",)
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = post_norm.unsupported_reason(
-            model, objective, parts=("word", "position"), expressible=("segments",)
-        )
-        if reason is not None:
-            return reason
-        if post_norm.plain_encoder(model).norm_epsilon != _EPSILON:
-            return f"model.encoder.norm_epsilon is not {_EPSILON}"
-        if post_norm.has_pair_head(model, objective):
-            return "the model has a pair head"
-        return None
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def as_written(self, options: Options) -> Options:
+        return post_norm.with_bias(options)
 
     def priority(self, recipe: ModelRecipe) -> int:
         # Before BERT, which would need an added segment embedding of zeros.
@@ -93,12 +101,9 @@ class DistilBert(Family):
         return to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         # `sinusoidal_pos_embds` only initialises the position embedding, so it is not read.
         tied = config.get("tie_word_embeddings", True)
         return {
@@ -124,20 +129,11 @@ class DistilBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
-        check_table_sizes(theirs, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
+        check_table_sizes(tensors, config, {"vocab_size": _NAMING.tables["word_embedding.weight"]})
         return from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=config["n_layers"],
             width=config["dim"],
             tied=config.get("tie_word_embeddings", True),
         )
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `distilbert.`, which a bare `DistilBertModel` lacks.
-
-    Names of the masked-token head (`vocab_...`) never have the prefix.
-    """
-    return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import (
     bert_naming,
@@ -20,6 +21,7 @@ from ptm.interop.hf.families.bert import (
     modern_name,
     with_segments,
 )
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import SEGMENTS, Naming, check_table_sizes, to_hf_names
 from ptm.recipe.model_block import ModelBlock
@@ -39,15 +41,16 @@ class Ernie(Family):
 
     name = "ernie"
     base_prefix = "ernie."
+    model_types = ("ernie",)
+    head_pattern = r"(ernie\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
+    fixed_keys: Mapping[str, Any] = {"task_id": 0}
     signature_tensors = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        if "task" not in model.embedding.parts:
-            return "model.embedding.parts has no task, so the model is a BERT"
-        parts = ("word", "position", "segment", "task")
-        return post_norm.unsupported_reason(
-            model, objective, parts=parts, expressible=("segments", "tasks")
-        )
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def as_written(self, options: Options) -> Options:
+        return post_norm.with_zeros(options)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -75,29 +78,32 @@ class Ernie(Family):
         return modern_name(name, "ernie")
 
     def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # A bare ErnieModel has BERT's names but for the task embedding.
-        return any(name.startswith("ernie.encoder.layer.0.") for name in names) or (
-            "embeddings.task_type_embeddings.weight" in names
+        if config.get("model_type") in self.model_types:
+            return "ernie.encoder.layer.0.attention.self.query.weight" in {
+                self.qualified_name(name) for name in names
+            }
+        # Without a model_type, BERT's names but for the prefix or the task embedding.
+        return config.get("model_type") is None and (
+            any(name.startswith("ernie.encoder.layer.0.") for name in names)
+            or "embeddings.task_type_embeddings.weight" in names
         )
 
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        theirs = {modern_name(name, "ernie") for name in tensors}
-        if tensors and (_TASKS in theirs) != bool(config.get("use_task_id")):
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
+        if tensors and (_TASKS in tensors) != bool(config.get("use_task_id")):
             raise UserError(
                 f"config.json: use_task_id = {json.dumps(bool(config.get('use_task_id')))}, but "
-                f"the weights have {'' if _TASKS in theirs else 'no '}{_TASKS}."
+                f"the weights have {'' if _TASKS in tensors else 'no '}{_TASKS}."
             )
-        pairs = has_pairs(config, theirs, _PLAIN)
+        pairs, tasks = has_pairs(config, tensors, _PLAIN), config.get("task_type_vocab_size", 3)
         blocks = post_norm.blocks_of(config, objective="bert" if pairs else "mlm")
         if _naming(config) is _WITH_TASK:
             blocks["model"]["embedding"]["parts"].append("task")
-            blocks["model"]["embedding"]["tasks"] = config.get("task_type_vocab_size", 3)
+            blocks["model"]["embedding"]["tasks"] = tasks
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        rows = {"task_type_vocab_size": _TASKS.removeprefix("ernie.")}
-        check_table_sizes({n.removeprefix("ernie."): t for n, t in tensors.items()}, config, rows)
-        return bert_tensors(tensors, config, _naming(config), prefix="ernie")
+        check_table_sizes(tensors, config, {"task_type_vocab_size": _TASKS})
+        return bert_tensors(tensors, config, _naming(config))
 
 
 def _naming(config: Mapping[str, Any]) -> Naming:

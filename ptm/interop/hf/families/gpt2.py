@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
-from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal, gpt_naming
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
@@ -23,7 +23,6 @@ _OUTSIDE = {
     "encoder_norm.bias": "transformer.ln_f.bias",
 }
 _FIXED = {"norm_position": "pre", "norm": "layer", "feed_forward": "dense", "bias": True}
-_EXPRESSIBLE = ("activation", "norm_epsilon", "attention_scale")
 
 
 class Gpt2(Family):
@@ -31,6 +30,19 @@ class Gpt2(Family):
 
     name = "gpt2"
     base_prefix = gpt_naming.PREFIX
+    model_types = ("gpt2",)
+    head_pattern = r"score\.|multiple_choice_head\.|classifier\.|qa_outputs\."
+    aliases = gpt_naming.ALIASES
+    fixed_keys: Mapping[str, Any] = {
+        "scale_attn_by_inverse_layer_idx": False,
+        "add_cross_attention": False,
+    }
+    keys_without_effect: tuple[str, ...] = (
+        "n_ctx",
+        "embd_pdrop",
+        "reorder_and_upcast_attn",
+        "hidden_dropout",
+    )
     signature_tensors = (
         "transformer.wte.weight",
         "transformer.h.0.attn.c_attn.weight",
@@ -39,12 +51,8 @@ class Gpt2(Family):
     causal = True
     buffer_pattern = gpt_naming.BUFFERS
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts = ("word", "position")
-        reason = causal.unsupported_reason(
-            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
-        )
-        return reason or causal.nonstandard_heads_reason(model)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return causal.structure_reason(model, objective)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -75,16 +83,7 @@ class Gpt2(Family):
     def qualified_name(self, name: str) -> str:
         return gpt_naming.qualified_name(name)
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # Models with the same names and another computation have another model_type.
-        return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
-            names
-        )
-
-    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        for key in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
-            if config.get(key):
-                raise UserError(f"config.json: {key}: true is not supported.")
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         hidden = config["n_embd"]
         return {
             "model": {
@@ -103,7 +102,7 @@ class Gpt2(Family):
                     "heads": config["n_head"],
                     "feed_forward_size": config.get("n_inner") or 4 * hidden,
                     "activation": activation_from_config(
-                        {"activation_function": "gelu_new", **config}, "activation_function"
+                        config, "activation_function", usual="gelu_new"
                     ),
                     **_FIXED,
                     "norm_epsilon": float(config.get("layer_norm_epsilon", 1e-5)),

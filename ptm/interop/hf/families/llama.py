@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal
 from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
@@ -34,7 +35,6 @@ _GATED = ("mlp.gate_proj", "mlp.up_proj")
 _BIASES = ("attention_bias", "mlp_bias")
 
 _FIXED = {"norm_position": "pre", "norm": "rms", "feed_forward": "gated"}
-_EXPRESSIBLE = ("activation", "norm_epsilon", "bias", "rotary")
 
 
 class Llama(Family):
@@ -42,6 +42,11 @@ class Llama(Family):
 
     name = "llama"
     base_prefix = "model."
+    model_types = ("llama",)
+    head_pattern = r"score\.|classifier\.|qa_outputs\."
+    fixed_keys: Mapping[str, Any] = {"rope_interleaved": False}
+    # The length of sequences in training, and slices of matrices that give the same products.
+    keys_without_effect = ("max_sequence_length", "pretraining_tp", "is_llama_config")
     signature_tensors = (
         "model.embed_tokens.weight",
         "model.layers.0.self_attn.q_proj.weight",
@@ -50,11 +55,8 @@ class Llama(Family):
     causal = True
     buffer_pattern = r"rotary_emb\.inv_freq$"
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts = ("word",)
-        reason = causal.unsupported_reason(
-            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
-        )
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = causal.structure_reason(model, objective)
         if reason is None and causal.plain_encoder(model).rotary is None:
             return "model.encoder.rotary is not set"
         return reason
@@ -100,13 +102,7 @@ class Llama(Family):
     def qualified_name(self, name: str) -> str:
         return name if name.startswith(("model.", "lm_head.", "score.")) else f"model.{name}"
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # Models with the same names and another computation have another model_type.
-        return config.get("model_type", self.name) == self.name and self.has_signature_tensors(
-            names
-        )
-
-    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         return {
             "model": {
                 "dropout": 0.0,
@@ -123,15 +119,14 @@ class Llama(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         encoder = _validated(_encoder(config))
-        check_layer_count(theirs, _LAYER, encoder.layers)
-        check_table_sizes(theirs, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
-        found = {ours: theirs[name] for ours, name in _same_names(encoder)}
+        check_layer_count(tensors, _LAYER, encoder.layers)
+        check_table_sizes(tensors, config, {"vocab_size": _OUTSIDE["word_embedding.weight"]})
+        found = {ours: tensors[name] for ours, name in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
-            found[ours] = concatenated(theirs, names, width=encoder.hidden_size, rows=rows)
-        if not config.get("tie_word_embeddings", False) and _OUTPUT in theirs:
-            found[_OUR_OUTPUT] = theirs[_OUTPUT]
+            found[ours] = concatenated(tensors, names, width=encoder.hidden_size, rows=rows)
+        if not config.get("tie_word_embeddings", False) and _OUTPUT in tensors:
+            found[_OUR_OUTPUT] = tensors[_OUTPUT]
         return found
 
 
@@ -185,7 +180,7 @@ def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
         "heads": heads,
         "feed_forward_size": config["intermediate_size"],
         **_FIXED,
-        "activation": activation_from_config({"hidden_act": "silu", **config}, "hidden_act"),
+        "activation": activation_from_config(config, "hidden_act", usual="silu"),
         "norm_epsilon": float(config.get("rms_norm_eps", 1e-6)),
         "bias": biases["mlp_bias"],
         "rotary": {"theta": _theta(config), "local_theta": None},
@@ -223,4 +218,5 @@ def _theta(config: Mapping[str, Any]) -> float:
                 f"config.json: partial_rotary_factor = {rope['partial_rotary_factor']} is not "
                 "supported. Supported: 1.0."
             )
-    return float(ropes[1].get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    theta = config.get("rope_theta") or 10_000.0
+    return float(ropes[1].get("rope_theta") or theta)

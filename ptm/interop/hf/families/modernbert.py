@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders.transformer import Transformer
@@ -10,7 +10,12 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
-from ptm.interop.hf.shared.naming import unsupported_option
+from ptm.interop.hf.model_config import ModelConfig
+from ptm.interop.hf.shared import post_norm
+from ptm.interop.hf.shared.naming import (
+    check_layer_count,
+    check_table_sizes,
+)
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -22,30 +27,26 @@ _LAYER = "model.layers."
 _BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
 _KINDS = ("weight", "bias")
 
-# (canonical, transformers') module names, without `.weight` and `.bias`.
-_OUTSIDE = (
-    ("word_embedding", "model.embeddings.tok_embeddings"),
-    ("embedding.norm", "model.embeddings.norm"),
-    ("encoder_norm", "model.final_norm"),
-    ("mlm_transform.dense", "head.dense"),
-    ("mlm_transform.norm", "head.norm"),
-    ("mlm_unembed", "decoder"),
-)
-_INSIDE = (
-    ("attention_norm", "attn_norm"),
-    ("attention.qkv", "attn.Wqkv"),
-    ("attention.output", "attn.Wo"),
-    ("feed_forward_norm", "mlp_norm"),
-    ("feed_forward.gate_up", "mlp.Wi"),
-    ("feed_forward.down", "mlp.Wo"),
-)
+_WORDS, _OUTPUT = "model.embeddings.tok_embeddings", "decoder"
 
-# Options that every ModernBERT has, and the options that the config can express.
+# Canonical to transformers' module names, without `.weight` and `.bias`.
+_OUTSIDE = {
+    "word_embedding": _WORDS,
+    "embedding.norm": "model.embeddings.norm",
+    "encoder_norm": "model.final_norm",
+}
+_HEAD = {"mlm_transform.dense": "head.dense", "mlm_transform.norm": "head.norm"}
+_INSIDE = {
+    "attention_norm": "attn_norm",
+    "attention.qkv": "attn.Wqkv",
+    "attention.output": "attn.Wo",
+    "feed_forward_norm": "mlp_norm",
+    "feed_forward.gate_up": "mlp.Wi",
+    "feed_forward.down": "mlp.Wo",
+}
+
+# Options that every ModernBERT has.
 _FIXED = {"feed_forward": "gated", "norm_position": "pre", "first_norm": False, "norm": "layer"}
-_EXPRESSIBLE_ENCODER = (
-    *_FIXED,
-    *("activation", "norm_epsilon", "bias", "rotary", "window", "global_every"),
-)
 
 
 class ModernBert(Family):
@@ -53,24 +54,21 @@ class ModernBert(Family):
 
     name = "modernbert"
     base_prefix = "model."
+    model_types = ("modernbert",)
+    head_pattern = r"classifier\.|head\."
+    # ModernBERT has rotary positions whatever position_embedding_type says, and one norm_eps.
+    keys_without_effect = (
+        *("position_embedding_type", "layer_norm_eps", "initializer_cutoff_factor"),
+        *("embedding_dropout", "classifier_pooling", "deterministic_flash_attn"),
+        *("reference_compile", "repad_logits_with_grad", "sparse_prediction"),
+        "sparse_pred_ignore_index",
+    )
     signature_tensors = ("model.layers.0.attn.Wqkv.weight", "model.layers.0.mlp.Wi.weight")
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        encoder, embedding = model.encoder, model.embedding
-        if not isinstance(encoder, Transformer) or encoder.rotary is None:
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        if not isinstance(model.encoder, Transformer) or model.encoder.rotary is None:
             return "the encoder is not a transformer with rotary positions"
-        for key, value in _FIXED.items():
-            if getattr(encoder, key) != value:
-                return f"model.encoder.{key} = {getattr(encoder, key)}"
-        if encoder.window is not None and encoder.global_every is None:
-            return "every layer has windowed attention (model.encoder.global_every is not set)"
-        if embedding.parts != ("word",) or not embedding.layer_norm:
-            return "the embedding is not a word embedding with a layer norm"
-        if embedding.size not in (None, encoder.hidden_size):
-            return "model.embedding.size is not model.encoder.hidden_size"
-        if not isinstance(objective, Mlm):
-            return f"objective.type = {objective.type}"
-        return unsupported_option(encoder, "model.encoder", expressible=_EXPRESSIBLE_ENCODER)
+        return post_norm.structure_reason(model, objective)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -115,24 +113,22 @@ class ModernBert(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         assert isinstance(model.encoder, Transformer), "the encoder was checked before"
-        found = {
-            theirs: tensors[ours]
-            for ours, theirs in _names(model.encoder.layers)
-            if ours in tensors
-        }
-        if "mlm_bias.bias" in tensors:
-            found["decoder.bias"] = tensors["mlm_bias.bias"]
+        kinds = _KINDS if model.encoder.bias else _KINDS[:1]
+        names = _names(_OUTSIDE, model.encoder.layers, kinds=kinds)
+        found = {theirs: tensors[ours] for ours, theirs in names}
+        head = _names(_HEAD, 0, kinds=kinds)
+        found |= {theirs: tensors[ours] for ours, theirs in head if ours in tensors}
+        for ours, kind in (("mlm_unembed.weight", "weight"), ("mlm_bias.bias", "bias")):
+            if ours in tensors:
+                found[f"{_OUTPUT}.{kind}"] = tensors[ours]
         return found
 
     def qualified_name(self, name: str) -> str:
-        return _prefixed(name)
+        return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         theta, local_theta = _thetas(config)
-        every = _global_every(config)
+        every, window = _global_every(config), config.get("local_attention", 128)
         encoder = {
             "type": "transformer",
             "layers": config["num_hidden_layers"],
@@ -146,7 +142,7 @@ class ModernBert(Family):
             "rotary": {"theta": theta, "local_theta": None if every == 1 else local_theta},
         }
         if every != 1:
-            encoder |= {"window": config.get("local_attention", 128), "global_every": every}
+            encoder |= {"window": window, "global_every": every}
         return {
             "model": {
                 "dropout": float(config.get("mlp_dropout", 0.0)),
@@ -169,28 +165,41 @@ class ModernBert(Family):
         }
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {_prefixed(name): tensor for name, tensor in tensors.items()}
         layers = config["num_hidden_layers"]
-        beyond = sorted(name for name in theirs if name.startswith(f"{_LAYER}{layers}."))
-        if beyond:
-            raise UserError(
-                f"config.json: num_hidden_layers = {layers}, but the weights have {beyond[0]}."
-            )
-        found = {ours: theirs[name] for ours, name in _names(layers) if name in theirs}
-        if config.get("tie_word_embeddings", True):
-            # Some files store the tied matrix under both names.
-            found.pop("mlm_unembed.weight", None)
-        bias = found.pop("mlm_unembed.bias", None)
-        return found if bias is None else {**found, "mlm_bias.bias": bias}
+        check_layer_count(tensors, _LAYER, layers, key="num_hidden_layers")
+        check_table_sizes(tensors, config, {"vocab_size": f"{_WORDS}.weight"})
+        kinds = _KINDS if _has_biases(config) else _KINDS[:1]
+        found = {ours: tensors[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
+        # Without an output bias, the head is that of a fine-tuned classifier.
+        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in tensors:
+            head = _names(_HEAD, 0, kinds=kinds)
+            found |= {ours: tensors[name] for ours, name in head if name in tensors}
+        if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in tensors:
+            found["mlm_unembed.weight"] = tensors[f"{_OUTPUT}.weight"]
+        if config.get("decoder_bias", True) and f"{_OUTPUT}.bias" in tensors:
+            found["mlm_bias.bias"] = tensors[f"{_OUTPUT}.bias"]
+        return found
 
 
-def _names(layers: int) -> list[tuple[str, str]]:
-    """Canonical and transformers' name of every tensor that a model may have."""
-    modules = [*_OUTSIDE]
+def _names(
+    outside: Mapping[str, str], layers: int, *, kinds: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Canonical and transformers' names of the tensors of the modules `outside` and of the layers.
+
+    `kinds`: weight, and bias in a model with biases.
+    """
+    modules = dict(outside)
     for index in range(layers):
         mine, theirs = f"encoder_{index:02}.", f"{_LAYER}{index}."
-        modules += [(mine + ours, theirs + name) for ours, name in _INSIDE]
-    return [(f"{ours}.{kind}", f"{name}.{kind}") for ours, name in modules for kind in _KINDS]
+        inside = {mine + ours: theirs + name for ours, name in _INSIDE.items()}
+        # The norm of the embedding comes right before the first layer, which has none.
+        if index == 0:
+            del inside[f"{mine}attention_norm"]
+        modules |= inside
+    for ours, name in modules.items():
+        # Tables have no bias.
+        for kind in kinds if name != _WORDS else _KINDS[:1]:
+            yield f"{ours}.{kind}", f"{name}.{kind}"
 
 
 def _activation(config: Mapping[str, Any]) -> str:
@@ -233,7 +242,8 @@ def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
                 'other than "default") are not supported.'
             )
         # Older configs may have null.
-        thetas.append(float(rope.get("rope_theta") or config.get(key) or usual))
+        declared = config.get(key) or usual
+        thetas.append(float(rope.get("rope_theta") or declared))
     return thetas[0], thetas[1]
 
 
@@ -243,9 +253,9 @@ def _global_every(config: Mapping[str, Any]) -> int:
     Raises UserError for a pattern without such a period.
     """
     layers = config["num_hidden_layers"]
-    kinds = config.get("layer_types")
+    kinds, period = config.get("layer_types"), config.get("global_attn_every_n_layers", 3)
     if kinds is None:
-        return int(config.get("global_attn_every_n_layers", 3))
+        return int(period)
     whole = [index for index, kind in enumerate(kinds) if kind == "full_attention"]
     every = whole[1] if len(whole) > 1 else layers
     if len(kinds) != layers or whole != list(range(0, layers, every)):
@@ -255,8 +265,3 @@ def _global_every(config: Mapping[str, Any]) -> int:
             "for all other layers."
         )
     return every
-
-
-def _prefixed(name: str) -> str:
-    """The name with the prefix `model.`, which a bare `ModernBertModel` lacks."""
-    return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"

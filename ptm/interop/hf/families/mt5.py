@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ptm.components.objectives import Objective
 from ptm.interop.hf.families.t5 import T5
-from ptm.recipe.model_block import ModelBlock
 
 
 class MT5(T5):
     """`MT5ForConditionalGeneration`, whose output is never scaled; imported only."""
 
     name = "mt5"
+    # Exported as T5, which computes the same function.
+    import_only = True
+    model_types = ("mt5",)
+    # Its output is its own matrix if the weights have one, and is never scaled.
+    keys_without_effect: tuple[str, ...] = (
+        *T5.keys_without_effect,
+        *("tie_word_embeddings", "scale_decoder_outputs"),
+    )
     _default_feed_forward = "gated-gelu"
-
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        # T5 computes the same function, and its config can express more.
-        return "such models are exported as t5"
 
     def _is_scaled(self, config: Mapping[str, Any]) -> bool:
         return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal, gpt_naming
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -20,7 +21,6 @@ _OUTSIDE = {
     gpt_naming.POSITIONS: "transformer.positions_embed.weight",
 }
 _FIXED = {"norm_position": "post", "norm": "layer", "feed_forward": "dense", "bias": True}
-_EXPRESSIBLE = ("activation", "norm_epsilon")
 _TYPE = "openai-gpt"
 
 # Its "gelu" is the tanh approximation.
@@ -34,26 +34,19 @@ class OpenAIGpt(Family):
 
     name = "openai_gpt"
     base_prefix = gpt_naming.PREFIX
+    model_types = (_TYPE,)
+    head_pattern = r"score\.|multiple_choice_head\."
+    aliases = gpt_naming.ALIASES
+    keys_without_effect = ("n_ctx", "embd_pdrop", "n_special", "predict_special_tokens")
     signature_tensors = ("transformer.tokens_embed.weight", "transformer.h.0.attn.c_attn.weight")
     causal = True
     buffer_pattern = gpt_naming.BUFFERS
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts = ("word", "position")
-        reason = causal.unsupported_reason(
-            model, objective, parts=parts, fixed=_FIXED, expressible=_EXPRESSIBLE
-        )
-        if reason is not None:
-            return reason
-        encoder = causal.plain_encoder(model)
-        if encoder.activation not in _ACTIVATIONS:
-            return f"model.encoder.activation = {encoder.activation}"
-        if encoder.feed_forward_size != _FEED_FORWARD_FACTOR * encoder.hidden_size:
-            return (
-                f"model.encoder.feed_forward_size = {encoder.feed_forward_size}, not "
-                f"{_FEED_FORWARD_FACTOR} times the hidden_size of {encoder.hidden_size}"
-            )
-        return causal.nonstandard_heads_reason(model)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = causal.structure_reason(model, objective)
+        if reason is None and model.encoder.activation not in _ACTIVATIONS:
+            return f"model.encoder.activation = {model.encoder.activation}"
+        return reason
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -82,13 +75,7 @@ class OpenAIGpt(Family):
     def qualified_name(self, name: str) -> str:
         return gpt_naming.qualified_name(name)
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        return self.has_signature_tensors(names)
-
-    def matches_config(self, config: Mapping[str, Any]) -> bool:
-        return config.get("model_type") == _TYPE
-
-    def to_recipe(self, config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         hidden = config["n_embd"]
         return {
             "model": {

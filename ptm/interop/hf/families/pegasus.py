@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
+from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options
 from ptm.interop.hf.base import Family, Tensors
-from ptm.interop.hf.shared import bart_stacks
+from ptm.interop.hf.model_config import ModelConfig
+from ptm.interop.hf.shared import bart_stacks, encoder_decoder
 from ptm.interop.hf.shared.bart_stacks import POSITIONS, SIDES
 from ptm.interop.hf.shared.encoder_decoder import module_names
 from ptm.interop.hf.shared.naming import KINDS
@@ -20,9 +22,6 @@ from ptm.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FIXED = bart_stacks.fixed(
-    "pre", {"parts": ("word", "sinusoidal"), "layer_norm": False}, expressible=("sinusoidal_order",)
-)
 _OUTSIDE = {
     ours: theirs
     for side in SIDES
@@ -36,6 +35,7 @@ _FIXED_KEYS = {
     "static_position_embeddings": True,
     "add_bias_logits": False,
 }
+_ORDERS: tuple[SinusoidalOrder, ...] = get_args(SinusoidalOrder)
 _CLOSE = 1e-3
 """Largest difference between tables of one formula: fp32 angles in the hundreds lose digits."""
 
@@ -46,13 +46,18 @@ class Pegasus(Family):
     name = "pegasus"
     is_encoder_decoder = True
     base_prefix = "model."
+    model_types = ("pegasus",)
+    aliases = bart_stacks.ALIASES
+    fixed_keys = _FIXED_KEYS
+    keys_without_effect = bart_stacks.WITHOUT_EFFECT
+    buffer_pattern = bart_stacks.BUFFERS
     signature_tensors = (
         "model.encoder.layer_norm.weight",
         "model.decoder.layers.0.encoder_attn.q_proj.weight",
     )
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = bart_stacks.unsupported_reason(model, objective, _FIXED)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = encoder_decoder.structure_reason(model, objective)
         if reason is not None:
             return reason
         here, there = model.embedding.sinusoidal_order, model.decoder_embedding.sinusoidal_order
@@ -62,6 +67,12 @@ class Pegasus(Family):
                 f"model.target_embedding.sinusoidal_order = {there}"
             )
         return None
+
+    def as_written(self, options: Options) -> Options:
+        # The order is in the position tables, not in the config.
+        orders = {f"{name}.sinusoidal_order": _ORDERS[0] for name in EMBEDDINGS}
+        known = {key: value for key, value in orders.items() if key in options}
+        return {**options, **known, f"{HEAD}.bias": True}
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -85,12 +96,7 @@ class Pegasus(Family):
     def qualified_name(self, name: str) -> str:
         return bart_stacks.qualified_name(name)
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # Other families have the same tensor names.
-        return self.matches_config(config) and self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        bart_stacks.check_fixed_values(config, _FIXED_KEYS)
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         found = bart_stacks.blocks_of(
             config,
             stack={"norm_position": "pre", "norm_epsilon": bart_stacks.EPSILON},
@@ -98,19 +104,16 @@ class Pegasus(Family):
                 "parts": ["word", "sinusoidal"],
                 "layer_norm": False,
                 "positions": config["max_position_embeddings"],
-                "sinusoidal_order": _order(
-                    {self.qualified_name(name): tensor for name, tensor in tensors.items()}
-                ),
+                "sinusoidal_order": _order(tensors),
             },
         )
         head = found.pop("head")
         return {**found, "objective": {"type": "gsg", "head": head}}
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {self.qualified_name(name): tensor for name, tensor in tensors.items()}
         # ptm computes positions; their tables are only checked.
-        _order(theirs)
-        return bart_stacks.from_hf_names(theirs, config, _OUTSIDE)
+        _order(tensors)
+        return bart_stacks.from_hf_names(tensors, config, _OUTSIDE)
 
 
 def _order(theirs: Tensors) -> SinusoidalOrder:
@@ -118,7 +121,7 @@ def _order(theirs: Tensors) -> SinusoidalOrder:
 
     Raises UserError for a table that is not sinusoidal, such as a trained one.
     """
-    orders: tuple[SinusoidalOrder, ...] = get_args(SinusoidalOrder)
+    orders = _ORDERS
     tables = {name: theirs[name] for name in map(_name, SIDES) if name in theirs}
     for name, table in tables.items():
         check_word_embedding(theirs, name)

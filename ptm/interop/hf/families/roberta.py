@@ -1,7 +1,7 @@
 """RoBERTa in transformers (Liu et al. 2019, arXiv:1907.11692).
 
-Positions start after the padding token's id. A checkpoint with model_type roberta but BERT's
-tensors, or with padding id 0, is a BERT.
+Positions start after the padding token's id. A checkpoint with model_type roberta but tensors with
+the prefix bert is a BERT.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
+from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
 from ptm.interop.hf.families.bert import bert_naming, modern_name, with_segments
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import SEGMENTS, check_table_sizes, from_hf_names, to_hf_names
 from ptm.recipe.model_block import ModelBlock
@@ -35,22 +37,15 @@ class Roberta(Family):
 
     name = "roberta"
     base_prefix = "roberta."
+    model_types = ("roberta",)
+    head_pattern = r"(roberta\.)?pooler\.|classifier\.|qa_outputs\."
     signature_tensors = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        parts, expressible = ("word", "position", "segment"), ("segments", "position_offset")
-        reason = post_norm.unsupported_reason(
-            model, objective, parts=parts, expressible=expressible
-        )
-        if reason is not None:
-            return reason
-        if model.embedding.position_offset == 0:
-            return "model.embedding.position_offset = 0, so the model is a BERT"
-        if post_norm.plain_encoder(model).activation != "gelu":
-            return "model.encoder.activation is not gelu, which the head always has in transformers"
-        if post_norm.has_pair_head(model, objective):
-            return "the model has a pair head"
-        return None
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        return post_norm.structure_reason(model, objective)
+
+    def as_written(self, options: Options) -> Options:
+        return post_norm.with_zeros(options)
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -89,22 +84,14 @@ class Roberta(Family):
         return modern_name(name, "roberta")
 
     def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        if self._is_xlm(config):
-            return False
-        if any(name.startswith("roberta.encoder.layer.0.") for name in names):
-            return True
-        # A bare encoder has BERT's names; with padding id 0 it numbers positions as BERT does.
-        return (
-            "roberta" in str(config.get("model_type"))
-            and config.get("pad_token_id", 0) != 0
-            and "encoder.layer.0.attention.self.query.weight" in names
-        )
+        if config.get("model_type") is None:
+            # A bare encoder has BERT's names, so without a model_type it is a BERT.
+            return self.has_signature_tensors(
+                [name for name in names if name.startswith(self.base_prefix)]
+            )
+        return super().matches_checkpoint(config, names)
 
-    def matches_config(self, config: Mapping[str, Any]) -> bool:
-        # With padding id 0, positions are numbered as in BERT.
-        return config.get("model_type") == "roberta" and config.get("pad_token_id", 1) != 0
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         if config.get("hidden_act", "gelu") != "gelu":
             raise UserError(
                 f'config.json: hidden_act "{config["hidden_act"]}" is not supported. Supported: '
@@ -115,23 +102,18 @@ class Roberta(Family):
         return blocks
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        theirs = {modern_name(name, "roberta"): tensor for name, tensor in tensors.items()}
         sizes = {
             "vocab_size": _NAMING.tables["word_embedding.weight"],
             "type_vocab_size": _NAMING.tables[SEGMENTS],
         }
-        check_table_sizes(theirs, config, sizes)
+        check_table_sizes(tensors, config, sizes)
         return from_hf_names(
-            theirs,
+            tensors,
             _NAMING,
             layers=config["num_hidden_layers"],
             width=config["hidden_size"],
             tied=config.get("tie_word_embeddings", True),
         )
-
-    def _is_xlm(self, config: Mapping[str, Any]) -> bool:
-        """Whether the model_type is XLM-RoBERTa's, whose tensors have the same names."""
-        return config.get("model_type") == "xlm-roberta"
 
 
 def _has_segments(model: ModelBlock) -> bool:

@@ -6,22 +6,24 @@ and an untied output. Config and tensors show which one a checkpoint is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
+from ptm.interop.effective_options import HEAD, Options
 from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import encoder_decoder
 from ptm.interop.hf.shared.encoder_decoder import (
     OUTPUT,
     WORDS,
-    FamilyOptions,
     Stacks,
     module_names,
     special_ids,
 )
-from ptm.interop.hf.shared.naming import check_table_sizes
+from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -35,16 +37,6 @@ _POSITIONS = 512
 """Sequence length of an import whose config has no n_positions; T5 has no position embedding."""
 
 _STACK = {"norm": "rms", "norm_position": "pre", "bias": False, "attention_scale": False}
-_FIXED = FamilyOptions(
-    stack=_STACK,
-    embedding={"parts": ("word",), "layer_norm": False, "scaled": False},
-    expressible=("feed_forward", "activation", "norm_epsilon", "head_size", "position_bias"),
-    expressible_of_embedding=("positions", "rows"),
-)
-_ALIKE = (
-    *("heads", "head_size", "feed_forward_size", "feed_forward", "activation", "norm_epsilon"),
-    "position_bias",
-)
 
 
 class T5(Family):
@@ -53,27 +45,35 @@ class T5(Family):
     name = "t5"
     is_encoder_decoder = True
     base_prefix = ""
+    model_types = ("t5",)
+    head_pattern = r"classification_head\.|classifier\.|qa_outputs\."
+    # A table that old versions of transformers made and never read.
+    buffer_pattern = r"^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\."
+    aliases: Mapping[str, str] = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    }
+    keys_without_effect: tuple[str, ...] = ("initializer_factor",)
     signature_tensors = (
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         "decoder.block.0.layer.1.EncDecAttention.q.weight",
     )
 
-    def unsupported_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        reason = encoder_decoder.unsupported_reason(model, objective, _FIXED, alike=_ALIKE)
+    def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
+        reason = encoder_decoder.structure_reason(model, objective)
         if reason is not None:
             return reason
-        stacks = Stacks.of(model, objective)
-        if stacks.encoder.position_bias is None:
+        if Stacks.of(model, objective).encoder.position_bias is None:
             return "model.encoder.position_bias is not set"
-        if stacks.encoder.feed_forward == "gated" and stacks.encoder.activation == "gelu":
-            return "model.encoder.activation of a gated layer is gelu, where T5 has gelu_tanh"
-        if stacks.head.bias:
-            return "objective.head.bias = True"
-        if stacks.head.scaled and not stacks.head.tied:
-            return "objective.head.scaled = True but objective.head.tied = False"
         if model.attention_dropout not in (None, model.dropout):
             return f"model.attention_dropout = {model.attention_dropout}, not model.dropout"
         return None
+
+    def as_written(self, options: Options) -> Options:
+        # A tied output that is not scaled is written as an untied copy, see `config`.
+        return options if options[f"{HEAD}.scaled"] else {**options, f"{HEAD}.tied": False}
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -120,11 +120,7 @@ class T5(Family):
     def qualified_name(self, name: str) -> str:
         return name
 
-    def matches_checkpoint(self, config: Mapping[str, Any], names: Collection[str]) -> bool:
-        # Other descendants of T5 have the same tensor names.
-        return self.matches_config(config) and self.has_signature_tensors(names)
-
-    def to_recipe(self, config: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         feed_forward, activation = _feed_forward(config, usual=self._default_feed_forward)
         stack: dict[str, Any] = {
             "type": "transformer",
@@ -165,13 +161,8 @@ class T5(Family):
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
         layers = config["num_layers"]
         decoder_layers = config.get("num_decoder_layers") or layers
-        encoder_decoder.check_layer_count(
-            tensors,
-            {
-                "num_layers": ("encoder.block.", layers),
-                "num_decoder_layers": ("decoder.block.", decoder_layers),
-            },
-        )
+        check_layer_count(tensors, "encoder.block.", layers, key="num_layers")
+        check_layer_count(tensors, "decoder.block.", decoder_layers, key="num_decoder_layers")
         scaled = self._is_scaled(config)
         encoder_decoder.check_tied_copies(
             tensors, _WORDS, (*_COPIES, _OUTPUT) if scaled else _COPIES
@@ -221,10 +212,16 @@ def _feed_forward(config: Mapping[str, Any], *, usual: str) -> tuple[str, str]:
             f'config.json: feed_forward_proj "{projection}" is not supported. Supported: '
             "ACTIVATION and gated-ACTIVATION."
         )
-    if projection == "gated-gelu":
-        return "gated", "gelu_tanh"
-    key = "feed_forward_proj"
-    return "gated" if kind else "dense", activation_from_config({key: activation}, key)
+    # Both follow from feed_forward_proj, but transformers writes them too.
+    gated = config.get("is_gated_act", bool(kind))
+    named = "gelu_new" if projection == "gated-gelu" else activation
+    if gated != bool(kind) or config.get("dense_act_fn", named) != named:
+        raise UserError(
+            f'config.json: feed_forward_proj "{projection}" contradicts is_gated_act = '
+            f"{json.dumps(gated)} or dense_act_fn = {json.dumps(config.get('dense_act_fn'))}."
+        )
+    key = "dense_act_fn"
+    return "gated" if kind else "dense", activation_from_config({key: named}, key)
 
 
 def _parts(layers: int, decoder_layers: int, *, gated: bool) -> dict[str, tuple[str, ...]]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ptm.errors import UserError
@@ -16,7 +14,9 @@ from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.weights_file import write_bin, write_safetensors
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
+from ptm.text.vocabulary import Vocabulary
 
 _GENERATION_KEYS = (
     *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
@@ -61,8 +61,8 @@ def export_to_huggingface(
             "write. Use --to uer, or `ptm evaluate` and `ptm embed` on the run itself; another "
             "recipe can start from it with init_from."
         )
-    family = family_for(recipe, source=str(source.folder))
     tokenizer = recipe.tokenizer.load()
+    family = family_for(recipe, tokenizer.vocabulary, source=str(source.folder))
     ours = source.tensors()
     tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
     config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
@@ -93,11 +93,10 @@ def export_to_huggingface(
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:
-    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     if weights_format == "safetensors":
-        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+        write_safetensors(folder / "model.safetensors", tensors, metadata={"format": "pt"})
     else:
-        torch.save(whole, folder / "pytorch_model.bin")
+        write_bin(folder / "pytorch_model.bin", tensors)
 
 
 def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: str) -> str:
@@ -119,7 +118,7 @@ def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: s
     )
 
 
-def family_for(recipe: ModelRecipe, *, source: str) -> Family:
+def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> Family:
     """The family as which a model is exported.
 
     Raises UserError with each family's reason if none can hold the model.
@@ -132,9 +131,9 @@ def family_for(recipe: ModelRecipe, *, source: str) -> Family:
     reasons, fitting = [], []
     kind = (encoder.visibility == "causal", recipe.model.decoder is not None)
     for family in families():
-        if (family.causal, family.is_encoder_decoder) != kind:
+        if family.import_only or (family.causal, family.is_encoder_decoder) != kind:
             continue
-        reason = family.unsupported_reason(recipe.model, recipe.objective)
+        reason = family.unsupported_reason(recipe.model, recipe.objective, vocabulary)
         if reason is None:
             fitting.append(family)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
+from ptm.interop.effective_options import effective_options, first_difference
 from ptm.interop.folders import read_config
 from ptm.interop.hf.base import Family
-from ptm.interop.hf.families import families
+from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.hf.io.vocabulary_options import (
     decoder_start,
@@ -23,10 +25,13 @@ from ptm.interop.hf.io.vocabulary_options import (
 )
 from ptm.interop.weight_checks import check_finite
 from ptm.interop.weights_file import read_weights
-from ptm.recipe import ModelRecipe, recipe_from_data
-from ptm.recipe.model_recipe import TokenizerRecipe
+from ptm.recipe import recipe_from_data
+from ptm.recipe.model_recipe import Architecture, TokenizerRecipe
 
 _WORDS = "word_embedding.weight"
+_ARCHITECTURE = ("model", "objective")
+_SHOWN = 3
+"""Tensors that a message names."""
 
 
 class HuggingFaceFolder:
@@ -43,13 +48,19 @@ class HuggingFaceFolder:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """All floating-point tensors, in fp32. Raises UserError if files are absent or damaged."""
-        files = self._weight_files()
-        tensors: dict[str, Tensor] = {}
-        for path in files:
-            tensors.update(read_weights(path))
         return {
-            name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()
+            name: tensor.float()
+            for name, tensor in self._stored.items()
+            if tensor.is_floating_point()
         }
+
+    @cached_property
+    def _stored(self) -> dict[str, Tensor]:
+        """All tensors of the files, with the types that they have there."""
+        tensors: dict[str, Tensor] = {}
+        for path in self._weight_files():
+            tensors.update(read_weights(path))
+        return tensors
 
     def _weight_files(self) -> list[Path]:
         for whole, index in (
@@ -67,7 +78,10 @@ class HuggingFaceFolder:
 
     @cached_property
     def family(self) -> Family:
-        """The family that recognises the tensors. Raises UserError if none does."""
+        """The family of the config's model_type that has such tensors.
+
+        Raises UserError if there is no such family.
+        """
         for family in families():
             if family.matches_checkpoint(self.config, self.tensors.keys()):
                 return family
@@ -75,6 +89,20 @@ class HuggingFaceFolder:
             f"{self.folder}: the tensors are not those of a supported family "
             f"({self._mismatch_reason})."
         )
+
+    @cached_property
+    def _qualified(self) -> dict[str, Tensor]:
+        """The tensors by the names that they have in a current model with a head.
+
+        Raises UserError if two tensors have the same name there.
+        """
+        found: dict[str, Tensor] = {}
+        for name, tensor in self.tensors.items():
+            whole = self.family.qualified_name(name)
+            if whole in found:
+                raise UserError(f"the weights have {whole} twice, once as {name}.")
+            found[whole] = tensor
+        return found
 
     @property
     def _mismatch_reason(self) -> str:
@@ -89,16 +117,17 @@ class HuggingFaceFolder:
                 lacking = [name for name in family.signature_tensors if name not in there]
                 if lacking:
                     return f"config.json has {named}, but the weights lack {lacking[0]}"
-        known = ", ".join(family.name for family in families())
-        return f"config.json has {named}. Supported: {known}"
+        return f"config.json has {named}. Supported: {', '.join(model_types())}"
 
     def canonical(self) -> dict[str, Tensor]:
         """The tensors under canonical names.
 
-        Raises UserError if a tensor is missing, contradicts the config or is not finite.
+        Raises UserError if a tensor is missing, contradicts the config, is not finite or is none
+        of the family's.
         """
         try:
-            found = self.family.from_huggingface(self.tensors, self.config)
+            config = self.family.read_config(self.config)
+            found = self.family.from_huggingface(self._qualified, config)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
@@ -109,32 +138,46 @@ class HuggingFaceFolder:
             ) from error
         if not all(tensor.isfinite().all() for tensor in found.values()):
             check_finite(self.tensors, source=str(self.folder))
+        unknown = [name for name in self._unused(found) if not self.family.is_left_out(name)]
+        if unknown:
+            shown = ", ".join(unknown[:_SHOWN]) + (", …" if len(unknown) > _SHOWN else "")
+            raise UserError(
+                f"{self.folder}: the weights have tensors that a model of family "
+                f"{self.family.name} with this config.json does not have, so the model could "
+                f"differ: {shown}."
+            )
         return found
 
-    def dropped_tensors(self, tensors: Mapping[str, Tensor], recipe: ModelRecipe) -> list[str]:
-        """Names of the folder's tensors that an import drops; `tensors`: result of `canonical`.
+    def left_out(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Names of tensors that an import leaves out: poolers and heads without an objective.
 
-        These are the tensors that an export of `tensors` would not write again. Constants and
-        copies of the tied word embedding or output bias do not count as dropped.
+        `tensors`: the result of `canonical`.
         """
-        back = self.family.to_huggingface(tensors, recipe.model, recipe.objective)
+        return [name for name in self._unused(tensors) if self.family.is_left_out(name)]
+
+    def _unused(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Names of the folder's tensors that an export of `tensors` would not write again.
+
+        Constants and copies of the tied word embedding or output bias do not count.
+        """
+        recipe = self._architecture
+        shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        back = self.family.to_huggingface(shapes, recipe.model, recipe.objective)
         rows = len(tensors[_WORDS])
-        by_word = [tensor for tensor in back.values() if len(tensor) == rows]
+        by_word = [tensor for tensor in tensors.values() if len(tensor) == rows]
         return sorted(
             name
-            for name, tensor in self.tensors.items()
+            for name, tensor in self._stored.items()
             if self.family.qualified_name(name) not in back
             and not self.family.is_buffer(name)
-            and not any(torch.equal(tensor, other) for other in by_word)
+            and not any(torch.equal(tensor.float(), other) for other in by_word)
         )
 
-    def recipe_data(self) -> dict[str, Any]:
-        """The `tokenizer`, `model` and `objective` blocks of a recipe.
-
-        Raises UserError for a config or tokenizer that is not supported or damaged.
-        """
+    @cached_property
+    def _blocks(self) -> dict[str, Any]:
+        """The `model` and `objective` blocks by config and tensors, without the tokenizer."""
         try:
-            blocks = self.family.to_recipe(self.config, self.tensors)
+            return self.family.blocks(self.config, self._qualified)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
@@ -143,6 +186,13 @@ class HuggingFaceFolder:
             raise UserError(
                 f"{self.folder / 'config.json'}: a value has the wrong type ({error})."
             ) from error
+
+    def recipe_data(self) -> dict[str, Any]:
+        """The `tokenizer`, `model` and `objective` blocks of a recipe.
+
+        Raises UserError for a config or tokenizer that is not supported or damaged.
+        """
+        blocks = copy.deepcopy(self._blocks)
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
         tokenizer = dict(self._tokenizer.block)
@@ -157,6 +207,26 @@ class HuggingFaceFolder:
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
         return {"tokenizer": tokenizer, **blocks}
+
+    def disagreement(self, data: Mapping[str, Any]) -> str | None:
+        """The first option of a recipe's blocks that config.json and tensors do not give.
+
+        None if they give all of them. An export of the recipe may have changed an option, such as
+        the row of the first position.
+        """
+        recipe = recipe_from_data(
+            {key: data[key] for key in _ARCHITECTURE}, Architecture, name=str(self.folder)
+        )
+        declared = effective_options(recipe.model, recipe.objective)
+        exported = self.family.as_written(declared)
+        found = effective_options(self._architecture.model, self._architecture.objective)
+        same = {path for path, value in declared.items() if found.get(path) == value}
+        return first_difference({k: v for k, v in exported.items() if k not in same}, found)
+
+    @cached_property
+    def _architecture(self) -> Architecture:
+        blocks = {key: self._blocks[key] for key in _ARCHITECTURE}
+        return recipe_from_data(blocks, Architecture, name=str(self.folder))
 
     @cached_property
     def _tokenizer(self) -> HuggingFaceTokenizer:

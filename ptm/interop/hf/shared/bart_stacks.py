@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
-from ptm.errors import UserError
 from ptm.interop.hf.base import Tensors
 from ptm.interop.hf.shared import encoder_decoder
 from ptm.interop.hf.shared.encoder_decoder import (
     OUTPUT,
     OUTPUT_BIAS,
     WORDS,
-    FamilyOptions,
     NameMap,
     Stacks,
     module_names,
 )
-from ptm.interop.hf.shared.naming import KINDS, check_table_sizes
+from ptm.interop.hf.shared.naming import KINDS, check_layer_count, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -46,45 +44,21 @@ _CROSS_ATTENTION = {
     "cross_attention.output": ("encoder_attn.out_proj",),
     "cross_attention_norm": ("encoder_attn_layer_norm",),
 }
+ALIASES = {
+    "num_attention_heads": "encoder_attention_heads",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "encoder_layers",
+}
+WITHOUT_EFFECT = (
+    # In training only.
+    *("activation_dropout", "encoder_layerdrop", "decoder_layerdrop"),
+    # Further rows of the position table, whose number every model of the family has.
+    "extra_pos_embeddings",
+)
+BUFFERS = r"(encoder|decoder)\.version$"
+"""The version of fairseq that old checkpoints were made with."""
 SIDES = {"encoder": "embedding", "decoder": "target_embedding"}
 """The two stacks, and ptm's name of the embedding before each."""
-
-
-def fixed(
-    norm_position: str, embedding: Mapping[str, Any], *, expressible: Collection[str]
-) -> FamilyOptions:
-    """Options that every model of the family has, and options that its config can express.
-
-    `embedding`: fixed options of both embeddings. `expressible`: embedding options that the config
-    can express beside `positions`, `rows` and `scaled`.
-    """
-    return FamilyOptions(
-        stack={"norm_position": norm_position, "norm_epsilon": EPSILON},
-        embedding=embedding,
-        expressible=("activation",),
-        expressible_of_embedding=("positions", "rows", "scaled", *expressible),
-    )
-
-
-def unsupported_reason(
-    model: ModelBlock, objective: Objective, options: FamilyOptions
-) -> str | None:
-    """Why a model does not fit a family with these options; None if it does."""
-    reason = encoder_decoder.unsupported_reason(model, objective, options, alike=("activation",))
-    if reason is not None:
-        return reason
-    here, there = model.embedding, model.decoder_embedding
-    lengths = [part.positions - part.position_offset for part in (here, there)]
-    if lengths[0] != lengths[1]:
-        return f"the encoder has {lengths[0]} positions but the decoder {lengths[1]}"
-    if here.scaled != there.scaled:
-        return (
-            f"model.embedding.scaled = {here.scaled} but model.target_embedding.scaled = "
-            f"{there.scaled}"
-        )
-    if Stacks.of(model, objective).head.scaled:
-        return "objective.head.scaled = True"
-    return None
 
 
 def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -142,19 +116,6 @@ def qualified_name(name: str) -> str:
     return name if name.startswith(whole) else f"model.{name}"
 
 
-def check_fixed_values(config: Mapping[str, Any], only: Mapping[str, Any]) -> None:
-    """Raise UserError if a config key of `only` is present with another value.
-
-    Configs of early versions have such switches; other values mean another architecture.
-    """
-    for key, value in only.items():
-        if config.get(key, value) != value:
-            raise UserError(
-                f"config.json: {key} = {config[key]} is not supported with this model_type. "
-                f"Supported: {value}."
-            )
-
-
 def blocks_of(
     config: Mapping[str, Any], *, stack: Mapping[str, Any], embedding: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -196,10 +157,8 @@ def from_hf_names(
     vocabulary contradict the config.
     """
     layers = {side: config[f"{side}_layers"] for side in SIDES}
-    encoder_decoder.check_layer_count(
-        theirs,
-        {f"{side}_layers": (f"model.{side}.layers.", count) for side, count in layers.items()},
-    )
+    for side, count in layers.items():
+        check_layer_count(theirs, f"model.{side}.layers.", count, key=f"{side}_layers")
     tied = bool(config.get("tie_word_embeddings", True))
     encoder_decoder.check_tied_copies(theirs, _WORDS, (*_COPIES, _OUTPUT) if tied else _COPIES)
     check_table_sizes(theirs, config, {"vocab_size": _WORDS})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from ptm.component import Config
 from ptm.components.decoders.transformer import TransformerDecoder
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
@@ -14,14 +13,14 @@ from ptm.components.objectives.denoising import Denoising
 from ptm.components.objectives.next_tokens import LmHead
 from ptm.components.objectives.seq2seq import Seq2Seq
 from ptm.errors import UserError
-from ptm.interop.hf.shared.naming import unsupported_option
+from ptm.interop.hf.base import Tensors
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tensors: TypeAlias = "Mapping[str, Tensor]"
+
 NameMap = Mapping[str, tuple[str, ...]]
 """Canonical name to the names of transformers' tensors that, concatenated by rows, make it up."""
 
@@ -29,22 +28,8 @@ WORDS, OUTPUT, OUTPUT_BIAS = "word_embedding.weight", "lm_unembed.weight", "lm_b
 
 
 @dataclass(frozen=True)
-class FamilyOptions:
-    """Options that every model of a family has, of both stacks and of both embeddings.
-
-    `expressible`, `expressible_of_embedding`: the options of each that the family's config can
-    express.
-    """
-
-    stack: Mapping[str, Any]
-    embedding: Mapping[str, Any]
-    expressible: Collection[str]
-    expressible_of_embedding: Collection[str]
-
-
-@dataclass(frozen=True)
 class Stacks:
-    """The two stacks and the head of a model that `unsupported_reason` accepted."""
+    """The two stacks and the head of a model that `structure_reason` accepted."""
 
     encoder: Transformer
     decoder: TransformerDecoder
@@ -60,47 +45,14 @@ class Stacks:
         return Stacks(model.encoder, model.decoder, head)
 
 
-def unsupported_reason(
-    model: ModelBlock, objective: Objective, fixed: FamilyOptions, *, alike: Collection[str] = ()
-) -> str | None:
-    """Why a model is not an encoder-decoder transformer with the options `fixed`; None if it is.
-
-    `alike`: options that must be the same in both stacks.
-    """
-    encoder, decoder = model.encoder, model.decoder
-    if not isinstance(encoder, Transformer) or not isinstance(decoder, TransformerDecoder):
+def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
+    """Why a model is not an encoder-decoder transformer with a token head; None if it is."""
+    stacks = (model.encoder, model.decoder)
+    if not isinstance(stacks[0], Transformer) or not isinstance(stacks[1], TransformerDecoder):
         return "it is not an encoder-decoder transformer"
-    stacks: dict[str, Config] = {"model.encoder": encoder, "model.decoder": decoder}
-    for name, stack in stacks.items():
-        found = _other(stack, name, fixed.stack, fixed.expressible)
-        if found is not None:
-            return found
-    for key in alike:
-        here, there = getattr(encoder, key), getattr(decoder, key)
-        if here != there:
-            return f"model.encoder.{key} = {here} but model.decoder.{key} = {there}"
-    embeddings = {
-        "model.embedding": model.embedding,
-        "model.target_embedding": model.decoder_embedding,
-    }
-    for name, embedding in embeddings.items():
-        if embedding.size not in (None, encoder.hidden_size):
-            return f"{name}.size = {embedding.size}, not model.encoder.hidden_size"
-        found = _other(embedding, name, fixed.embedding, (*fixed.expressible_of_embedding, "size"))
-        if found is not None:
-            return found
     if not isinstance(getattr(objective, "head", None), LmHead):
         return f"objective.type = {objective.type}"
     return None
-
-
-def _other(
-    part: Config, name: str, fixed: Mapping[str, Any], expressible: Collection[str]
-) -> str | None:
-    for key, value in fixed.items():
-        if getattr(part, key) != value:
-            return f"{name}.{key} = {getattr(part, key)}, not {value}"
-    return unsupported_option(part, name, expressible=(*fixed, *expressible))
 
 
 def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int | None]:
@@ -121,11 +73,11 @@ def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int |
 
 
 def split_and_rename(tensors: Tensors, parts: NameMap) -> dict[str, Tensor]:
-    """The canonical tensors of `parts`, split by rows and renamed; missing ones are left out."""
+    """The canonical tensors of `parts`, split by rows and renamed; OUTPUT may be missing."""
     return {
         name: piece
         for ours, theirs in parts.items()
-        if ours in tensors
+        if ours in tensors or ours != OUTPUT
         for name, piece in zip(theirs, tensors[ours].chunk(len(theirs)), strict=True)
     }
 
@@ -152,17 +104,6 @@ def rename_and_concatenate(
                 )
         found[ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
     return found
-
-
-def check_layer_count(theirs: Tensors, layers: Mapping[str, tuple[str, int]]) -> None:
-    """Raise UserError if the weights have more layers than the config.
-
-    `layers`: config key to the prefix of a layer's names and the number of layers.
-    """
-    for key, (prefix, count) in layers.items():
-        beyond = sorted(name for name in theirs if name.startswith(f"{prefix}{count}."))
-        if beyond:
-            raise UserError(f"config.json: {key} = {count}, but the weights have {beyond[0]}.")
 
 
 def check_tied_copies(theirs: Tensors, words: str, copies: Collection[str]) -> None:

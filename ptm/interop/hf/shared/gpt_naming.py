@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 PREFIX = "transformer."
 BUFFERS = r"\.attn\.(masked_)?bias$"
 """The causal mask and the score of a masked position."""
+ALIASES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+"""Names that transformers also accepts for keys of these configs."""
 WORDS, POSITIONS = "word_embedding.weight", "embedding.position.weight"
 _LAYER = f"{PREFIX}h."
 _OUTPUT, _OUR_OUTPUT = "lm_head.weight", "lm_unembed.weight"
@@ -56,13 +63,12 @@ def to_hf_names(tensors: Tensors, outside: Mapping[str, str], *, layers: int) ->
 
 
 def from_hf_names(
-    tensors: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
+    theirs: Tensors, outside: Mapping[str, str], config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """The inverse of `to_hf_names`; the output matrix of an untied head may be missing.
 
     Raises KeyError for another missing tensor, UserError for tensors that contradict the config.
     """
-    theirs = {qualified_name(name): tensor for name, tensor in tensors.items()}
     layers = config["n_layer"]
     check_layer_count(theirs, _LAYER, layers)
     sizes = {"vocab_size": outside[WORDS], "n_positions": outside[POSITIONS]}

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from ptm.component import Config
 from ptm.errors import UserError
+from ptm.interop.hf.base import Tensors
 from ptm.interop.weight_checks import check_word_embedding, concatenated
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tensors: TypeAlias = "Mapping[str, Tensor]"
+
 KINDS = ("weight", "bias")
 SEGMENTS = "embedding.segment.weight"
 
@@ -114,13 +115,18 @@ def from_hf_names(
     return found
 
 
-def check_layer_count(theirs: Tensors, layer: str, layers: int) -> None:
-    """Raise UserError if the weights have a layer (prefix `layer`) beyond the config's `layers`."""
-    beyond = sorted(name for name in theirs if name.startswith(f"{layer}{layers}."))
-    if beyond:
-        raise UserError(
-            f"config.json: the number of layers is {layers}, but the weights have {beyond[0]}."
-        )
+def check_layer_count(
+    theirs: Tensors, layer: str, layers: int, *, key: str = "the number of layers"
+) -> None:
+    """Raise UserError if the weights have a layer (prefix `layer`) beyond the config's `layers`.
+
+    `key`: the name of this number in the message.
+    """
+    for name in sorted(theirs):
+        number = name.removeprefix(layer).partition(".")[0]
+        if name.startswith(layer) and number.isdecimal() and int(number) >= layers:
+            verb = "is" if " " in key else "="
+            raise UserError(f"config.json: {key} {verb} {layers}, but the weights have {name}.")
 
 
 def check_table_sizes(

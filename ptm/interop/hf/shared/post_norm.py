@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
-from ptm.interop.hf.shared.naming import unsupported_option
+from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options, head_modules, ordered
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -22,57 +22,41 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 """ptm's names of activations to transformers'."""
 
-# Options that a config of these families can express.
-_EXPRESSIBLE = ("activation", "norm_epsilon")
-_EXPRESSIBLE_EMBEDDING = ("parts", "size", "rows", "positions")
 
-
-def unsupported_reason(
-    model: ModelBlock,
-    objective: Objective,
-    *,
-    parts: Collection[str],
-    expressible: Collection[str] = (),
-) -> str | None:
-    """Why a model is not a post-norm encoder with a masked-token head; None if it is.
-
-    `parts`: parts that the embedding may have. `expressible`: options of `model.embedding` that the
-    family's config can express.
-    """
-    encoder, embedding = model.encoder, model.embedding
-    if not isinstance(encoder, Transformer) or encoder.norm_position != "post":
-        return "the encoder is not a post-norm transformer"
-    if not embedding.layer_norm or not embedding.has_position_table:
-        return "the embedding has no layer norm or no learned positions"
-    if embedding.size not in (None, encoder.hidden_size):
-        return "model.embedding.size is not model.encoder.hidden_size"
-    for name in embedding.parts:
-        if name not in parts:
-            return f"model.embedding.parts includes {name}"
-    found = unsupported_option(
-        embedding, "model.embedding", expressible=(*_EXPRESSIBLE_EMBEDDING, *expressible)
-    ) or unsupported_option(encoder, "model.encoder", expressible=_EXPRESSIBLE)
-    if found is not None:
-        return found
+def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
+    """Why a model is not a transformer with a masked-token head; None if it is."""
+    if not isinstance(model.encoder, Transformer):
+        return f"model.encoder.type = {model.encoder.type}"
     if not isinstance(getattr(objective, "head", None), MlmHead):
         return f"objective.type = {objective.type}"
     return None
 
 
+def with_bias(options: Options) -> Options:
+    """The options of an export, which has an output bias: zeros if the model has none."""
+    return {**options, f"{HEAD}.bias": True}
+
+
+def with_zeros(options: Options) -> Options:
+    """The options of an export, which also has a segment embedding: zeros if the model has none."""
+    parts = f"{EMBEDDINGS[0]}.parts"
+    return {**with_bias(options), parts: ordered({*options[parts], "segment"})}
+
+
 def has_pair_head(model: ModelBlock, objective: Objective) -> bool:
     """Whether the objective classifies sentence pairs (next sentence, sentence order)."""
-    return any(step.name == "pair_classifier" for step in objective.operations(model.shape(1)))
+    return "pair_classifier" in head_modules(model, objective)
 
 
 def masked_head(objective: Objective) -> MlmHead:
-    """The head of an objective that `unsupported_reason` accepted."""
+    """The head of an objective that `structure_reason` accepted."""
     head = getattr(objective, "head", None)
     assert isinstance(head, MlmHead), "the objective was checked before"
     return head
 
 
 def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `unsupported_reason` accepted."""
+    """The encoder of a model that `structure_reason` accepted."""
     assert isinstance(model.encoder, Transformer), "the encoder was checked before"
     return model.encoder
 
@@ -99,9 +83,12 @@ def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -
     }
 
 
-def activation_from_config(config: Mapping[str, Any], key: str) -> str:
-    """ptm's name of the config's activation under `key`. Raises UserError for an unknown one."""
-    named = config.get(key, "gelu")
+def activation_from_config(config: Mapping[str, Any], key: str, *, usual: str = "gelu") -> str:
+    """ptm's name of the config's activation under `key`; `usual` if the key is absent.
+
+    Raises UserError for an unknown one.
+    """
+    named = config.get(key, usual)
     for ours, theirs in ACTIVATIONS.items():
         if theirs == named:
             return ours
@@ -118,11 +105,6 @@ def blocks_of(config: Mapping[str, Any], *, objective: str = "mlm") -> dict[str,
         raise UserError(
             f'config.json: position_embedding_type "{config["position_embedding_type"]}" is not '
             'supported. Supported: "absolute".'
-        )
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise UserError(
-            "config.json: is_decoder and add_cross_attention are not supported. Supported: "
-            "encoders."
         )
     head = {"tied": config.get("tie_word_embeddings", True)}
     return {

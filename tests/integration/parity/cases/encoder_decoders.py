@@ -132,6 +132,12 @@ IMPORTS = (
         {"scale_embedding": False, "activation_function": "relu"},
         recipe=_GSG_OBJECTIVE,
     ),
+    Import(
+        PEGASUS,
+        "odd width",
+        {"d_model": 33, "encoder_attention_heads": 3, "decoder_attention_heads": 3},
+        recipe=_GSG_OBJECTIVE,
+    ),
 )
 
 _SIDES = ("encoder", "decoder")
