@@ -26,7 +26,8 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
-from tests.support.uer_models import State, import_uer, old_names, write_checkpoint
+from tests.support.uer_models import import_uer, old_names, write_checkpoint
+from tests.support.uer_modules import State, random_state
 
 ONE_SIDED = {**uer_models.CONFIGS, **uer_models.NEXT_CONFIGS}
 CONFIGS = {**ONE_SIDED, **uer_decoder_models.CONFIGS}
@@ -38,11 +39,6 @@ OBJECTIVES = {
     "pegasus": "gsg",
 }
 EXPORT_CASES = {str(case): case for case in EXPORTS}
-
-
-def random_state(config: dict[str, Any], words: int) -> State:
-    made_by = uer_decoder_models if "decoder" in config else uer_models
-    return made_by.random_state(config, words)
 
 
 def assert_same_weights(folder: Path, state: State) -> None:

@@ -27,9 +27,9 @@ from tests.support.uer_models import (
     NEXT_CONFIGS,
     import_uer,
     old_names,
-    random_state,
     write_checkpoint,
 )
+from tests.support.uer_modules import random_state
 
 
 def test_an_old_config_with_only_sizes_is_completed_from_the_tensors(

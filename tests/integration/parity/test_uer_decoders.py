@@ -16,8 +16,9 @@ from ptm.model.plain_model import loaded_model
 from tests.integration.parity.cases.inputs import two_sided
 from tests.support.bert_pairs import difference, random_weights, recipe_of, write_model
 from tests.support.two_sided import CASES, plan_of
-from tests.support.uer_decoder_models import CONFIGS, random_state
+from tests.support.uer_decoder_models import CONFIGS
 from tests.support.uer_models import import_uer, write_checkpoint
+from tests.support.uer_modules import random_state
 
 
 @pytest.mark.parametrize("name", CONFIGS)

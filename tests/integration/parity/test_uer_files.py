@@ -16,7 +16,8 @@ from ptm.interop.sources.open import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.text.tokenizers.sentencepiece import SentencePiece
 from tests.support.sentencepieces import sentencepiece_model
-from tests.support.uer_models import CONFIGS, State, random_state, write_checkpoint
+from tests.support.uer_models import CONFIGS, write_checkpoint
+from tests.support.uer_modules import State, random_state
 
 
 def import_error(path: Path, tmp_path: Path, **options: Path) -> str:

@@ -24,13 +24,8 @@ from tests.support.bert_pairs import (
     write_model,
 )
 from tests.support.uer_models import import_uer, write_checkpoint
-from tests.support.uer_recurrent_models import (
-    RECURRENT,
-    TWO_STREAMS,
-    config_of,
-    logits_of,
-    random_state,
-)
+from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
+from tests.support.uer_recurrent_models import config_of, logits_of
 
 ENCODERS = (*RECURRENT, "gatedcnn")
 OURS = {**{name: name for name in (*RECURRENT, *TWO_STREAMS)}, "gatedcnn": "gated_cnn"}

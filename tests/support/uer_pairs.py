@@ -1,0 +1,86 @@
+"""One example through a model of ptm and through the second implementation of UER-py's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptm.model.build import build_plan
+from ptm.model.plain_model import loaded_model
+from ptm.recipe import ModelRecipe
+from tests.support.bert_pairs import lay_out_rows
+from tests.support.uer_modules import loaded
+
+TOLERANCE = 5e-6
+"""Largest difference of logits, relative to the largest logit."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Ids and segment ids of a text (T), and for a decoder the ids that it reads."""
+
+    ids: Tensor
+    segments: Tensor
+    target: Tensor | None = None
+
+    @classmethod
+    def random(cls, words: int, *, decodes: bool = False, segments: int = 2) -> Example:
+        """Twenty random tokens, the last eight in the second segment if there are two."""
+        generator = torch.Generator().manual_seed(5)
+        ids = torch.randint(5, words, (20,), generator=generator)
+        numbers = torch.ones_like(ids)
+        if not decodes and segments > 1:
+            numbers[12:] = 2
+        target = torch.randint(5, words, (14,), generator=generator) if decodes else None
+        return cls(ids, numbers, target)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """A row of ptm's."""
+        row = lay_out_rows([[self.ids]]).tensors
+        row |= {"segment_ids": self.segments[None], "pair_positions": torch.tensor([0])}
+        if self.target is None:
+            return row
+        names = ("input_ids", "position_ids", "segment_ids", "example_ids")
+        decoder = lay_out_rows([[self.target]]).tensors
+        return row | {f"decoder_{name}": decoder[name] for name in names}
+
+
+def ptm_logits(
+    recipe: ModelRecipe, tensors: Mapping[str, Tensor], example: Example
+) -> dict[str, Tensor]:
+    """`logits` (T, V) and, of models with two heads, `pair_logits` (2) of ptm's model."""
+    size = recipe.tokenizer.load().vocabulary.size
+    names = ("logits", "pair_logits") if "pair_classifier.weight" in tensors else ("logits",)
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=names)
+    known = {name: tensors[name] for name in plan.parameter_shapes}
+    assert known.keys() == tensors.keys()
+    with torch.no_grad():
+        found = loaded_model(plan, known, source="ptm")(example.tensors)
+    return {name: found[name].reshape(-1, found[name].shape[-1]) for name in names}
+
+
+def uer_logits(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], example: Example, **options: Any
+) -> dict[str, Tensor]:
+    """The same of UER-py's model; `options` as of `loaded`."""
+    target = None if example.target is None else example.target[None]
+    with torch.no_grad():
+        found = loaded(config, state, **options)(example.ids[None], example.segments[None], target)
+    return {
+        name: found[name].reshape(-1, found[name].shape[-1])
+        for name in ("logits", "pair_logits")
+        if name in found
+    }
+
+
+def difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference, relative to the largest logit of the same output."""
+    assert found.keys() == expected.keys()
+    return max(
+        float((found[name] - one).abs().max() / one.abs().max()) for name, one in expected.items()
+    )
