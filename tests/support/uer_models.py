@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ptm.interop.import_model import import_from_uer
 from ptm.interop.sources.base import ModelSource
@@ -143,3 +144,13 @@ def import_uer(path: Path, out: Path) -> ModelSource:
     """Import a checkpoint with config and vocabulary beside it, as `ptm import` does."""
     import_from_uer(str(path), out, config=None, vocab=None)
     return open_source(str(out))
+
+
+def assert_same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check that the tensors are the same; weights of norms were multiplied and divided."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        if name.endswith("gamma") or "norm" in name:
+            torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=0)
+        else:
+            assert torch.equal(found[name], tensor), name

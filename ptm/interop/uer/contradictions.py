@@ -111,7 +111,7 @@ _RULES = (
     ),
     _Rule(r"encoder\.transformer\.\d", "parameter_sharing", False, "not --parameter_sharing"),
     _Rule(
-        rf"{_LAYER}.*(linear_layers\.\d|linear_\w+|linear_\d)\.bias",
+        rf"{_LAYER}.*(linear_layers\.\d|final_linear|linear_\w+)\.bias",
         "remove_transformer_bias",
         False,
         "not --remove_transformer_bias",

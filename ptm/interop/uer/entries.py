@@ -61,6 +61,8 @@ class Entry:
         absent = [name for name in self.theirs if name not in state]
         if absent:
             state.missing += [] if self.optional else absent
+            for name in self.theirs:
+                state.pop(name, None)
             return None
         parts = [state.pop(name) for name in self.theirs]
         for name, part, rows in zip(self.theirs, parts, self.rows, strict=False):

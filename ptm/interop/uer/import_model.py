@@ -200,6 +200,8 @@ class UerCheckpoint:
             raise UserError(f"{self.config_path}: the key {error} is missing.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
+        if not decodes(self.config):
+            blocks["model"]["embedding"] |= ImportedTables.of(self._canonical).options()
         blocks["objective"] |= self._objective_options(blocks["objective"])
         blocks = {**self._tokenizers(), **blocks}
         recipe = recipe_from_data(blocks, ModelRecipe, name=str(self.config_path))
@@ -250,14 +252,7 @@ class UerCheckpoint:
         pairs = "target.sp.linear_1.weight" in self._uer_tensors
         uer_config.check_values(self.config)
         check_target(self.config, self._uer_tensors)
-        blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
-        if not decodes(self.config):
-            blocks["model"]["embedding"] |= self._tables.options()
-        return blocks
-
-    @cached_property
-    def _tables(self) -> ImportedTables:
-        return ImportedTables.of(self._canonical)
+        return uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
 
     @cached_property
     def _canonical(self) -> dict[str, Tensor]:
@@ -275,4 +270,4 @@ class UerCheckpoint:
         """Return the weights by canonical name. Raises UserError unless they match the config."""
         if decodes(self.config):
             return with_first_rows(self._canonical)
-        return self._tables.tensors(self._canonical)
+        return ImportedTables.of(self._canonical).tensors(self._canonical)

@@ -104,7 +104,10 @@ SEGMENT = "embedding.seg.embedding.weight"
         (with_tensor(QUERY, torch.full((24, 24), torch.nan)), f"{QUERY} holds NaN or infinity"),
         (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
-        (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
+        (
+            without("encoder.transformer.0.layer_norm_1.gamma"),
+            "'encoder.transformer.0.layer_norm_1.gamma' is missing",
+        ),
         (without("embedding.word.embedding.weight"), "not a checkpoint of UER-py"),
         (another_target, "target.lm.output_layer.weight"),
         (third_layer, "encoder.transformer.2."),

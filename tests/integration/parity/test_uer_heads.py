@@ -21,7 +21,7 @@ from ptm.interop.weights_file import read_weights
 from ptm.model.build import build_plan, encoder_plan
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import lay_out_rows
-from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, write_checkpoint
+from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, assert_same_tensors, write_checkpoint
 from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
 from tests.support.uer_recurrent_models import (
     LABELS,
@@ -115,8 +115,7 @@ def test_elmo_has_uer_pys_logits_after_import_export_and_import(
     assert source.recipe().objective.type == "bilm"
     check_directions(source, config, state)
     written, back = exported(source, tmp_path / "back")
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], tensor) for key, tensor in state.items())
+    assert_same_tensors(back, state)
     assert {key: written.get(key) for key in config} == config
     check_directions(imported(tmp_path, tmp_path / "back"), config, state)
 
@@ -205,7 +204,7 @@ def test_a_fine_tuned_transformer_has_the_classes_of_its_first_token(
     )
     written, back = exported(source, tmp_path / "back")
     assert (written["labels_num"], written["target"]) == (LABELS, ["cls"])
-    assert all(torch.equal(back[key], tensor) for key, tensor in tuned.items())
+    assert_same_tensors({key: back[key] for key in tuned}, tuned)
 
 
 def test_a_fine_tuned_causal_transformer_stays_causal(
@@ -219,7 +218,7 @@ def test_a_fine_tuned_causal_transformer_stays_causal(
     assert source.recipe().model.encoder.visibility == "causal"
     written, back = exported(source, tmp_path / "back")
     assert (written["mask"], written["pooling"]) == ("causal", "last")
-    assert all(torch.equal(back[key], tensor) for key, tensor in state.items())
+    assert_same_tensors({key: back[key] for key in state}, state)
 
 
 @pytest.mark.parametrize("target", ["bilm", "cls"])
