@@ -7,7 +7,7 @@ relative position bias is added before scores are scaled.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,17 +21,23 @@ _HIDDEN = -10000.0
 
 def activate(name: str, x: Tensor) -> Tensor:
     """Apply UER-py's activation `name`."""
-    functions = {
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
         "gelu": F.gelu,
         "gelu_fast": lambda y: F.gelu(y, approximate="tanh"),
         "relu": F.relu,
         "silu": F.silu,
     }
-    return functions[name](x)  # type: ignore[no-any-return, operator]
+    return functions[name](x)
 
 
 class LayerNorm(nn.Module):
-    """gamma (x - mean) / (deviation over n - 1, plus epsilon) + beta."""
+    """gamma (x - mean) / (deviation over n - 1, plus epsilon) + beta.
+
+    `of_ptm`: epsilon of ptm's norms, which is added to the variance over n; set to tell its effect
+    from everything else.
+    """
+
+    of_ptm: float | None = None
 
     def __init__(self, width: int, epsilon: float = 1e-6) -> None:
         super().__init__()
@@ -41,7 +47,11 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
         centred = x - x.mean(-1, keepdim=True)
-        variance = centred.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
+        count = x.shape[-1]
+        variance = centred.square().sum(-1, keepdim=True) / (count - 1)
+        if self.of_ptm is not None:
+            deviation = (variance + self.of_ptm * count / (count - 1)).sqrt()
+            return self.gamma * centred / deviation + self.beta
         return self.gamma * centred / (variance.sqrt() + self.epsilon) + self.beta
 
 
@@ -216,9 +226,9 @@ class Layer(nn.Module):
             found: Tensor = self.context_attn(y, memory, memory_mask, None)[0]
             return found
 
-        branches = (
-            [attend, cross, self.feed_forward] if self.crosses else [attend, self.feed_forward]
-        )
+        branches: list[Callable[[Tensor], Tensor]] = [attend, self.feed_forward]
+        if self.crosses:
+            branches.insert(1, cross)
         for number, branch in enumerate(branches, start=1):
             norm = self.get_submodule(f"layer_norm_{number}")
             x = x + branch(norm(x)) if self.pre else norm(x + branch(x))

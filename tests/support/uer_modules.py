@@ -308,10 +308,12 @@ class UerModel(nn.Module):
         return {"hidden": hidden, **self.target(hidden)}
 
 
-def loaded(config: Config, state: Mapping[str, Tensor], **options: Any) -> UerModel:
+def loaded(
+    config: Config, state: Mapping[str, Tensor], *, epsilon: float | None = None, **options: Any
+) -> UerModel:
     """The model of a config with the tensors of `state`, loaded loosely as by UER-py.
 
-    What `state` lacks is NaN.
+    What `state` lacks is NaN. `epsilon`: of ptm's norms, to be used instead of UER-py's.
     """
     words = len(state["embedding.word.embedding.weight"])
     target = state.get("tgt_embedding.word.embedding.weight")
@@ -322,6 +324,9 @@ def loaded(config: Config, state: Mapping[str, Tensor], **options: Any) -> UerMo
         for parameter in model.parameters():
             parameter.fill_(torch.nan)
     model.load_state_dict(state, strict=False)
+    for module in model.modules():
+        if isinstance(module, LayerNorm):
+            module.of_ptm = epsilon
     return model
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
@@ -53,15 +54,36 @@ class Example:
 def ptm_logits(
     recipe: ModelRecipe, tensors: Mapping[str, Tensor], example: Example
 ) -> dict[str, Tensor]:
-    """`logits` (T, V) and, of models with two heads, `pair_logits` (2) of ptm's model."""
+    """The outputs of ptm's heads: `logits` (T, V), `pair_logits` (2), `class_logits` (labels).
+
+    Of two streams, `forward` and `backward` logits (T, V).
+    """
     size = recipe.tokenizer.load().vocabulary.size
-    names = ("logits", "pair_logits") if "pair_classifier.weight" in tensors else ("logits",)
+    kind = recipe.objective.type
+    names: tuple[str, ...] = ("logits",)
+    if "pair_classifier.weight" in tensors:
+        names = ("logits", "pair_logits")
+    elif kind == "bilm":
+        names = ("forward_hidden", "backward_hidden")
+    elif kind == "classification":
+        names = ("class_logits",)
     plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=names)
     known = {name: tensors[name] for name in plan.parameter_shapes}
-    assert known.keys() == tensors.keys()
+    inputs = example.tensors
+    if kind == "classification":
+        last = getattr(recipe.objective, "pooling", None) == "last"
+        inputs["class_positions"] = torch.tensor([len(example.ids) - 1 if last else 0])
     with torch.no_grad():
-        found = loaded_model(plan, known, source="ptm")(example.tensors)
-    return {name: found[name].reshape(-1, found[name].shape[-1]) for name in names}
+        found = loaded_model(plan, known, source="ptm")(inputs)
+    outputs = {name: found[name].reshape(-1, found[name].shape[-1]) for name in names}
+    if kind != "bilm":
+        return outputs
+    matrix = tensors["bilm_unembed.weight"]
+    bias = tensors.get("bilm_unembed_bias.bias", torch.zeros(len(matrix)))
+    return {
+        name.removesuffix("_hidden"): F.linear(hidden, matrix, bias)
+        for name, hidden in outputs.items()
+    }
 
 
 def uer_logits(
@@ -71,11 +93,7 @@ def uer_logits(
     target = None if example.target is None else example.target[None]
     with torch.no_grad():
         found = loaded(config, state, **options)(example.ids[None], example.segments[None], target)
-    return {
-        name: found[name].reshape(-1, found[name].shape[-1])
-        for name in ("logits", "pair_logits")
-        if name in found
-    }
+    return {name: one.reshape(-1, one.shape[-1]) for name, one in found.items() if name != "hidden"}
 
 
 def difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:

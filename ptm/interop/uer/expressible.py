@@ -28,7 +28,10 @@ def check_expressible(
     of training (dropout, initial weights, data) are not compared.
     """
     tied = bool(config.get("tie_weights", False))
-    blocks = blocks_of(config, pairs=pairs, tied=tied)
+    try:
+        blocks = blocks_of(config, pairs=pairs, tied=tied)
+    except UserError as error:
+        raise UserError(f"UER-py configs cannot express this model: {error}") from error
     back = recipe_from_data(blocks, Architecture, name="the exported model")
     ours, theirs = dict(_options(model, objective)), dict(_options(back.model, back.objective))
     lost = [

@@ -8,18 +8,21 @@ from typing import Any
 
 from ptm.errors import UserError, closest
 
+_SIZES = (
+    *("emb_size", "hidden_size", "feedforward_size", "max_seq_length", "heads_num"),
+    *("attention_head_size", "local_kv_heads_num", "layers_num", "decoder_layers_num"),
+    *("relative_attention_buckets_num", "kernel_size", "block_size", "labels_num"),
+)
 READ = frozenset(
     (
-        *("emb_size", "hidden_size", "feedforward_size", "hidden_act", "dropout", "max_seq_length"),
-        *("heads_num", "attention_head_size", "local_kv_heads_num"),
-        *("layers_num", "decoder_layers_num", "encoder", "decoder", "mask", "bidirectional"),
+        *_SIZES,
+        *("hidden_act", "dropout", "encoder", "decoder", "mask", "bidirectional"),
         *("embedding", "tgt_embedding", "share_embedding", "remove_embedding_layernorm"),
         *("factorized_embedding_parameterization", "parameter_sharing", "has_residual_attention"),
         *("layernorm", "layernorm_eps", "layernorm_positioning", "feed_forward"),
-        *("relative_position_embedding", "relative_attention_buckets_num"),
-        *("rotary_position_embedding", "remove_attention_scale", "remove_transformer_bias"),
-        *("kernel_size", "block_size", "data_processor", "target", "tie_weights"),
-        *("has_lmtarget_bias", "pooling", "labels_num"),
+        *("relative_position_embedding", "rotary_position_embedding", "remove_attention_scale"),
+        *("remove_transformer_bias", "data_processor", "target", "tie_weights"),
+        *("has_lmtarget_bias", "pooling"),
     )
 )
 """Keys that the model is made from."""
@@ -68,8 +71,10 @@ WITHOUT_INFLUENCE = frozenset(
 
 
 def check_keys(config: Mapping[str, Any]) -> None:
-    """Raise UserError naming the first key that is unknown or that `ptm` has no counterpart of."""
+    """Raise UserError naming the first key that is unknown, not supported or not an integer."""
     for key, value in config.items():
+        if key in _SIZES and type(value) is not int:
+            raise UserError(f"{key} = {json.dumps(value)} is not an integer.")
         if key in NOT_SUPPORTED and value:
             raise UserError(
                 f"{key} = {json.dumps(value)} is not supported: the model computes what ptm does "

@@ -100,7 +100,8 @@ def _epsilon(config: Mapping[str, Any], *, rms: bool) -> float:
 
 def head_size(config: Mapping[str, Any]) -> int:
     """Return the width of an attention head."""
-    return int(config.get("attention_head_size", config["hidden_size"] // config["heads_num"]))
+    given = config.get("attention_head_size")
+    return int(config["hidden_size"] // config["heads_num"] if given is None else given)
 
 
 def stack_config(stack: Stack) -> dict[str, Any]:
