@@ -33,8 +33,7 @@ def activate(name: str, x: Tensor) -> Tensor:
 class LayerNorm(nn.Module):
     """gamma (x - mean) / (deviation over n - 1, plus epsilon) + beta.
 
-    `of_ptm`: epsilon of ptm's norms, which is added to the variance over n; set to tell its effect
-    from everything else.
+    `of_ptm`: epsilon of ptm's norms, which is added to the variance over n instead.
     """
 
     of_ptm: float | None = None

@@ -7,6 +7,8 @@ And their classes have the logits of ptm after an export. The second implementat
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ import pytest
 
 from ptm.interop.uer.export import export_to_uer
 from ptm.interop.weights_file import read_weights
+from ptm.model.build import build_plan
+from tests.support.bert_pairs import random_weights, recipe_of, write_model
+from tests.support.causal_pairs import causal_blocks
+from tests.support.drawn_uer_models import EQUAL, Draw, exported, imported, results
 from tests.support.uer_decoder_models import CONFIGS as WITH_DECODER
 from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, import_uer, write_checkpoint
 from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
@@ -117,3 +123,61 @@ def test_models_of_tencent_pretrain(
     tmp_path: Path, small_vocab: Path, words: int, name: str
 ) -> None:
     check_both_ways(tmp_path, small_vocab, words, TENCENT[name], tencent=True)
+
+
+def export_of(
+    tmp_path: Path, blocks: dict[str, Any], words: int
+) -> tuple[tuple[str, ...], float, float]:
+    """The notes of an export, and how far UER-py's logits are from those of ptm.
+
+    The second distance is with ptm's epsilon in UER-py's norms.
+    """
+    recipe = recipe_of(blocks)
+    size = recipe.tokenizer.load().vocabulary.size
+    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size, outputs=("logits",))
+    source = write_model(tmp_path / "model", blocks, random_weights(plan))
+    notes = export_to_uer(source, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    state = read_weights(tmp_path / "out" / "model.bin")
+    example = example_of(config, words)
+    ours = ptm_logits(source.recipe(), source.tensors(), example)
+    epsilon = recipe.model.encoder.norm_epsilon
+    return (
+        notes,
+        difference(uer_logits(config, state, example), ours),
+        difference(uer_logits(config, state, example, epsilon=epsilon), ours),
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "tied"), [("gpt2", True), ("gpt2", False), ("openai_gpt", False)]
+)
+def test_an_output_scale_is_moved_into_the_norm_or_matrix_before_it(
+    tmp_path: Path, small_vocab: Path, words: int, family: str, tied: bool
+) -> None:
+    blocks = causal_blocks(family, small_vocab, tied=tied)
+    blocks["objective"]["head"]["scaled"] = True
+    assert export_of(tmp_path, blocks, words)[2] < TOLERANCE
+
+
+def test_another_epsilon_is_reported_with_its_effect(
+    tmp_path: Path, small_vocab: Path, words: int
+) -> None:
+    blocks = causal_blocks("gpt2", small_vocab, tied=True)
+    blocks["model"]["encoder"]["norm_epsilon"] = 1e-5
+    notes, theirs, same_epsilon = export_of(tmp_path / "5", blocks, words)
+    assert "model.encoder.norm_epsilon = 1e-05 is added to the variance, but UER-py" in notes[0]
+    assert theirs > 1e-3
+    assert same_epsilon < TOLERANCE
+    blocks["model"]["encoder"]["norm_epsilon"] = 1e-7
+    assert export_of(tmp_path / "7", blocks, words)[0] == ()
+
+
+@pytest.mark.parametrize("kind", [exported, imported])
+def test_models_drawn_at_random_are_equal_or_rejected(
+    kind: Callable[[Draw, Path, Path], str],
+) -> None:
+    found = Counter(results(kind, seed=3, count=25))
+    wrong = [result for result in found if result.startswith("different")]
+    assert not wrong
+    assert found[EQUAL] >= 5
