@@ -52,8 +52,6 @@ def decoder_block(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     check_supported(config, _ONLY)
     check_supported(config, {"emb_size": (config["hidden_size"],)})
-    if config.get("local_kv_heads_num", config["heads_num"]) != config["heads_num"]:
-        raise UserError("local_kv_heads_num is not supported with a decoder.")
     return {**stack_block(config), "layers": config["decoder_layers_num"]}
 
 

@@ -23,7 +23,6 @@ same effect at a deviation of 0.05, between that of fresh embeddings (0.03) and 
 all deviations from 0.03 on, both norms differ by less than 2.5e-5 of the value, from 0.3 on by less
 than 3e-6. RMS norms are the same in both.
 """
-_KINDS = ("weight", "bias")
 
 
 class StateDict(dict[str, "Tensor"]):
@@ -39,8 +38,8 @@ class Entry:
     """A parameter `ours`, made of the tensors `theirs`, concatenated by rows.
 
     `rows`: rows of each tensor, if there are several. `factor`: `ours` is this times `theirs`.
-    `layer_norm`: the weight of a norm that divides by the deviation over n - 1. `optional`: may be
-    missing. `rotary`: heads of each tensor whose pairs of channels are rotated, else 0.
+    `layer_norm`: the weight of a norm that divides by the deviation over n - 1. `rotary`: heads of
+    each tensor whose pairs of channels are rotated, else 0.
     """
 
     ours: str
@@ -48,8 +47,12 @@ class Entry:
     rows: tuple[int, ...] = ()
     factor: float = 1.0
     layer_norm: bool = False
-    optional: bool = False
     rotary: tuple[int, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """The module of a target that the tensors belong to, such as target.mlm."""
+        return ".".join(self.theirs[0].split(".")[:2])
 
     def take(self, state: StateDict) -> Tensor | None:
         """Remove the tensors and return the parameter; None if one is missing.
@@ -60,7 +63,7 @@ class Entry:
 
         absent = [name for name in self.theirs if name not in state]
         if absent:
-            state.missing += [] if self.optional else absent
+            state.missing += absent
             for name in self.theirs:
                 state.pop(name, None)
             return None
@@ -94,17 +97,16 @@ class Entry:
         return ((count - 1) / count) ** 0.5 if self.layer_norm and count > 1 else self.factor
 
 
-def linear(ours: str, theirs: str, *, bias: bool = True, optional: bool = False) -> list[Entry]:
-    """Return the entries of a linear layer."""
-    kinds = _KINDS if bias else _KINDS[:1]
-    return [Entry(f"{ours}.{kind}", (f"{theirs}.{kind}",), optional=optional) for kind in kinds]
+def linear(ours: str, theirs: str) -> list[Entry]:
+    """Return the entries of a linear layer with a bias."""
+    return [Entry(f"{ours}.{kind}", (f"{theirs}.{kind}",)) for kind in ("weight", "bias")]
 
 
-def layer_norm(ours: str, theirs: str, *, optional: bool = False) -> list[Entry]:
+def layer_norm(ours: str, theirs: str) -> list[Entry]:
     """Return the entries of UER-py's LayerNorm, whose parameters are gamma and beta."""
     return [
-        Entry(f"{ours}.weight", (f"{theirs}.gamma",), layer_norm=True, optional=optional),
-        Entry(f"{ours}.bias", (f"{theirs}.beta",), optional=optional),
+        Entry(f"{ours}.weight", (f"{theirs}.gamma",), layer_norm=True),
+        Entry(f"{ours}.bias", (f"{theirs}.beta",)),
     ]
 
 

@@ -156,8 +156,8 @@ class UerCheckpoint:
         if target in (BILM, CLASSES):
             return False
         name, table = target.matrix, TARGET_WORDS if decodes(self.config) else WORDS
-        output = self._uer_tensors.get(name)
-        tied = output is None or torch.equal(output, self._uer_tensors[table])
+        output, words = self._uer_tensors.get(name), self._uer_tensors.get(table)
+        tied = output is None or (words is not None and torch.equal(output, words))
         # With a shared embedding, UER-py ties the output to a decoder's table and then replaces it.
         if self.config.get("tie_weights") and not tied and not shares_words(self.config):
             raise UserError(
@@ -200,8 +200,9 @@ class UerCheckpoint:
             raise UserError(f"{self.config_path}: the key {error} is missing.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
+        canonical = self._canonical
         if not decodes(self.config):
-            blocks["model"]["embedding"] |= ImportedTables.of(self._canonical).options()
+            blocks["model"]["embedding"] |= ImportedTables.of(canonical).options()
         blocks["objective"] |= self._objective_options(blocks["objective"])
         blocks = {**self._tokenizers(), **blocks}
         recipe = recipe_from_data(blocks, ModelRecipe, name=str(self.config_path))

@@ -63,17 +63,26 @@ def _embedding_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _head_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
     target = target_in_config(config)
-    # A masked-token model may lack its head, and the classification of pairs.
-    optional = target is MASKED
     for ours, theirs in target.linear.items():
-        yield from linear(ours, theirs, optional=optional)
+        yield from linear(ours, theirs)
     for ours, theirs in target.norms.items():
-        yield from layer_norm(ours, theirs, optional=optional)
+        yield from layer_norm(ours, theirs)
     output = target.output
     if output is not None:
-        yield Entry(output.our_matrix, (output.matrix,), optional=optional)
+        yield Entry(output.our_matrix, (output.matrix,))
         if output.always_biased or config.get("has_lmtarget_bias"):
-            yield Entry(output.our_bias, (output.bias,), optional=optional)
+            yield Entry(output.our_bias, (output.bias,))
+
+
+def _heads_in(theirs: Tensors, config: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield the entries of the heads that a state dict has.
+
+    A masked-token model may lack its head, and the classification of pairs, but no part of them.
+    """
+    present = {".".join(name.split(".")[:2]) for name in theirs}
+    for entry in _head_entries(config):
+        if target_in_config(config) is not MASKED or entry.head in present:
+            yield entry
 
 
 def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
@@ -107,7 +116,7 @@ def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[
     one is missing.
     """
     state = StateDict(theirs)
-    found = take(state, (*_embedding_entries(config), *_head_entries(config)))
+    found = take(state, (*_embedding_entries(config), *_heads_in(theirs, config)))
     found |= encoder_format(config).from_uer(state, config)
     if decodes(config):
         found |= take(state, decoder_entries(config))
