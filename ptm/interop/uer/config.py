@@ -36,8 +36,9 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
 
 
 def is_uer_config(config: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is a UER-py config: only these have sizes of these names."""
-    return "layers_num" in config and ("heads_num" in config or "emb_size" in config)
+    """Whether a JSON object is a UER-py config: only these have sizes or streams of these names."""
+    sizes = "layers_num" in config and ("heads_num" in config or "emb_size" in config)
+    return sizes or "stream_0" in config
 
 
 def read_uer_config(path: Path) -> dict[str, Any]:
