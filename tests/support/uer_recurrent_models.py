@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.support.uer_modules import RECURRENT, State, loaded
+from tests.support.uer_encoders import RECURRENT
+from tests.support.uer_modules import State, loaded
 
 LABELS = 3
 _SIZES: dict[str, Any] = {

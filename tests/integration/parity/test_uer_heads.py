@@ -21,8 +21,9 @@ from ptm.interop.weights_file import read_weights
 from ptm.model.build import build_plan, encoder_plan
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import lay_out_rows
+from tests.support.uer_encoders import RECURRENT, TWO_STREAMS
 from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, assert_same_tensors, write_checkpoint
-from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
+from tests.support.uer_modules import random_state
 from tests.support.uer_recurrent_models import (
     LABELS,
     config_of,

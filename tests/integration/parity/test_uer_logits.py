@@ -19,10 +19,12 @@ from ptm.interop.weights_file import read_weights
 from ptm.model.build import build_plan
 from tests.support.bert_pairs import random_weights, recipe_of, write_model
 from tests.support.causal_pairs import causal_blocks
-from tests.support.drawn_uer_models import EQUAL, Draw, exported, imported, results
+from tests.support.drawn_uer_models import EQUAL, exported, imported, results
 from tests.support.uer_decoder_models import CONFIGS as WITH_DECODER
+from tests.support.uer_draws import Draw
+from tests.support.uer_encoders import RECURRENT, TWO_STREAMS
 from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, import_uer, write_checkpoint
-from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
+from tests.support.uer_modules import random_state
 from tests.support.uer_pairs import TOLERANCE, Example, difference, ptm_logits, uer_logits
 from tests.support.uer_recurrent_models import config_of
 

@@ -25,8 +25,9 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
+from tests.support.uer_encoders import RECURRENT, TWO_STREAMS
 from tests.support.uer_models import assert_same_tensors, import_uer, write_checkpoint
-from tests.support.uer_modules import RECURRENT, TWO_STREAMS, random_state
+from tests.support.uer_modules import random_state
 from tests.support.uer_recurrent_models import config_of, logits_of
 
 ENCODERS = (*RECURRENT, "gatedcnn")
