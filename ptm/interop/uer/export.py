@@ -17,7 +17,7 @@ from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.expressible import check_expressible
 from ptm.interop.uer.names import to_uer
 from ptm.interop.uer.norms import norm_note
-from ptm.interop.uer.tables import check_padding, tables_to_uer
+from ptm.interop.uer.tables import check_waves, tables_to_uer
 from ptm.recipe import ModelRecipe, recipe_yaml
 from ptm.recipe.saved_files import TARGET_TOKENIZER
 from ptm.text.tokenizers import TokenizerConfig
@@ -96,7 +96,7 @@ def _vocabularies(recipe: ModelRecipe) -> dict[str, bytes]:
     Raises UserError if UER-py has no such tokenizer, or other positions with it.
     """
     found = _files(recipe.tokenizer, "tokenizer")
-    check_padding(recipe.model, recipe.tokenizer.load().vocabulary.special_id("pad"))
+    check_waves(recipe.model, recipe.tokenizer.load().vocabulary.special_id("pad"))
     model = recipe.model
     if model.decoder is None or model.decoder_embedding.shared:
         return found

@@ -16,7 +16,7 @@ from ptm.interop.uer import config as uer_config
 from ptm.interop.uer.decoder import decodes, shares_words
 from ptm.interop.uer.encoders import FORMATS, encoder_in_tensors
 from ptm.interop.uer.names import TARGET_WORDS, WORDS, from_uer, with_current_names
-from ptm.interop.uer.tables import ImportedTables, check_padding, with_first_rows
+from ptm.interop.uer.tables import ImportedTables, check_waves, with_first_rows
 from ptm.interop.uer.targets import (
     BILM,
     CLASSES,
@@ -207,7 +207,7 @@ class UerCheckpoint:
         blocks = {**self._tokenizers(), **blocks}
         recipe = recipe_from_data(blocks, ModelRecipe, name=str(self.config_path))
         try:
-            check_padding(recipe.model, recipe.tokenizer.load().vocabulary.special_id("pad"))
+            check_waves(recipe.model, recipe.tokenizer.load().vocabulary.special_id("pad"))
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         return blocks

@@ -101,12 +101,19 @@ def tables_to_uer(tensors: Tensors, model: ModelBlock) -> dict[str, Tensor]:
     return found
 
 
-def check_padding(model: ModelBlock, pad: int) -> None:
-    """Raise UserError if UER-py's sinusoidal positions lack one, because of the padding id `pad`.
+def check_waves(model: ModelBlock, pad: int) -> None:
+    """Raise UserError if UER-py cannot compute the sinusoidal positions of a model.
 
-    It sets the row with the number of the padding id to zero.
+    It sets the row with the number of the padding id `pad` to zero, and needs an even width.
     """
-    if "sinusoidal" in model.embedding.parts and pad >= _UNUSED_WAVES:
+    if "sinusoidal" not in (*model.embedding.parts, *model.decoder_embedding.parts):
+        return
+    width = model.embedding.size or model.encoder.hidden_size
+    if width % 2:
+        raise UserError(
+            f"UER-py has sinusoidal positions of even widths only, but the width is {width}."
+        )
+    if pad >= _UNUSED_WAVES:
         raise UserError(
             f"the padding token has the id {pad}, for which UER-py sets the sinusoidal position of "
             f"token {pad - _UNUSED_WAVES} to zero. Supported: sinusoidal positions with a padding "

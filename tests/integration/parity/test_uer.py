@@ -277,6 +277,16 @@ NOT_EXPORTED: list[tuple[str, Changes, str]] = [
     ),
     ("bart", {"head": {"scaled": True}}, "objective.head.scaled = True"),
     ("bart", encoder(rotary={}), "model.encoder.rotary"),
+    (
+        "pegasus",
+        {
+            "embedding": {"sinusoidal_order": "uer"},
+            "target_embedding": {"sinusoidal_order": "uer"},
+            "encoder": {"hidden_size": 63, "heads": 3},
+            "decoder": {"hidden_size": 63, "heads": 3},
+        },
+        "even widths only, but the width is 63",
+    ),
 ]
 
 
