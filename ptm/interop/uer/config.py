@@ -171,6 +171,23 @@ def _check_norms(config: Mapping[str, Any]) -> None:
             )
 
 
+def check_positions(config: Mapping[str, Any]) -> None:
+    """Raise UserError if a transformer without a decoder has no positions.
+
+    No tensor shows that UER-py's command line had the option for rotary positions.
+    """
+    options = ("relative_position_embedding", "rotary_position_embedding")
+    parts = {"pos", "sinusoidalpos"} & set(part_names(config, "embedding"))
+    if decodes(config) or encoder_format(config).type != TRANSFORMER or parts:
+        return
+    if not any(config.get(option) for option in options):
+        raise UserError(
+            f"embedding = {json.dumps(config['embedding'])} has no positions, which is not "
+            f"supported for a transformer without {' or '.join(options)}. Set the one that the "
+            "model was trained with."
+        )
+
+
 def activation_from_uer(config: Mapping[str, Any]) -> str:
     """Return `ptm`'s name of the config's activation. Raises UserError if it is not supported."""
     named = config.get("hidden_act", "gelu")

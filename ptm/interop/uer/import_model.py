@@ -253,6 +253,7 @@ class UerCheckpoint:
         pairs = "target.sp.linear_1.weight" in self._uer_tensors
         uer_config.check_values(self.config)
         check_target(self.config, self._uer_tensors)
+        uer_config.check_positions(self.config)
         return uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
 
     @cached_property

@@ -183,6 +183,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("mlm", {"remove_transformer_bias": True}, "remove_transformer_bias = true with layernorm"),
     ("mlm", {"layernorm": "t5"}, "without remove_embedding_layernorm = true is not supported"),
     ("mlm", {"layernorm": "t5", "remove_embedding_layernorm": True}, 'with target = ["mlm"]'),
+    ("mlm", {"embedding": ["word", "seg"]}, "without relative_position_embedding or rotary_pos"),
     ("mlm", {"layernorm": "batch"}, 'layernorm = "batch"'),
     ("mlm", {"layernorm_eps": 1e-3}, "layernorm_eps = 0.001"),
     ("mlm", {"alibi_position_embedding": True}, "alibi_position_embedding = true is not supported"),

@@ -47,7 +47,7 @@ _OPTIONS: list[tuple[str, str, Any, str, str]] = [
         "not --remove_embedding_layernorm",
     ),
     ("mlm", "embedding", ["word", "pos"], "embedding.seg.embedding.weight", "--embedding … seg"),
-    ("mlm", "embedding", ["word", "seg"], "embedding.pos.embedding.weight", "--embedding … pos"),
+    ("bart", "embedding", ["word"], "embedding.pos.embedding.weight", "--embedding … pos"),
     (
         "bart",
         "tgt_embedding",
@@ -55,6 +55,7 @@ _OPTIONS: list[tuple[str, str, Any, str, str]] = [
         "tgt_embedding.pos.embedding.weight",
         "--tgt_embedding … pos",
     ),
+    ("biased", "has_lmtarget_bias", False, "target.lm.output_layer.bias", "--has_lmtarget_bias"),
     ("bart", "has_lmtarget_bias", ..., "target.lm.output_layer.bias", "--has_lmtarget_bias"),
     ("t5-v1_1", "feed_forward", ..., "feed_forward.linear_gate.weight", "--feed_forward gated"),
     (
