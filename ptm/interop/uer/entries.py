@@ -57,7 +57,7 @@ class Entry:
     def take(self, state: StateDict) -> Tensor | None:
         """Remove the tensors and return the parameter; None if one is missing.
 
-        Raises UserError if one has another number of rows.
+        Raises UserError if one has another number of rows, or another width than the first.
         """
         import torch
 
@@ -73,6 +73,11 @@ class Entry:
                 raise UserError(
                     f"{name} has the shape {tuple(part.shape)}, but the config requires {rows} "
                     "rows."
+                )
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise UserError(
+                    f"{name} has the shape {tuple(part.shape)}, but {self.theirs[0]} has "
+                    f"{tuple(parts[0].shape)}."
                 )
         if self.rotary:
             parts = [

@@ -37,6 +37,7 @@ from ptm.interop.uer.vocabularies import (
 from ptm.interop.weight_checks import check_finite, check_word_embedding
 from ptm.interop.weights_file import read_weights
 from ptm.recipe import ModelRecipe, recipe_from_data
+from ptm.recipe.model_block import ModelBlock
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,10 @@ class UerCheckpoint:
         uer_config.check_values(self.config)
         check_target(self.config, self._uer_tensors)
         uer_config.check_positions(self.config)
-        return uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        # Sizes are checked before tensors are looked for by them.
+        recipe_from_data(blocks["model"], ModelBlock, name=str(self.config_path))
+        return blocks
 
     @cached_property
     def _canonical(self) -> dict[str, Tensor]:

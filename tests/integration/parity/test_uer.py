@@ -193,6 +193,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
         {"hiden_act": "relu"},
         '"hiden_act" is not a key of UER-py or TencentPretrain. Did you',
     ),
+    ("mlm", {"layers_num": 10**9}, "encoder.layers"),
     ("mlm", {"layers_num": "2"}, 'layers_num = "2" is not an integer'),
     ("mlm", {"n_embd": 24}, '"n_embd" is not a key of UER-py or TencentPretrain'),
     ("mlm", {"emb_size": 8}, "emb_size = 8"),

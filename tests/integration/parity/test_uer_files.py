@@ -94,6 +94,7 @@ def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
 
 
 QUERY = "encoder.transformer.0.self_attn.linear_layers.0.weight"
+KEY = QUERY.replace("linear_layers.0", "linear_layers.1")
 SEGMENT = "embedding.seg.embedding.weight"
 
 
@@ -101,6 +102,7 @@ SEGMENT = "embedding.seg.embedding.weight"
     ("change", "named"),
     [
         (with_tensor(QUERY, torch.zeros(20, 24)), f"{QUERY} has the shape (20, 24)"),
+        (with_tensor(KEY, torch.zeros(24, 20)), f"{KEY} has the shape (24, 20), but {QUERY} has"),
         (with_tensor(QUERY, torch.full((24, 24), torch.nan)), f"{QUERY} holds NaN or infinity"),
         (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
@@ -116,6 +118,7 @@ SEGMENT = "embedding.seg.embedding.weight"
     ],
     ids=[
         "query",
+        "key",
         "nan",
         "no-table",
         "part",
