@@ -152,7 +152,7 @@ def _reason(message: str) -> str:
     if found:
         return f"UER-py's configs lack {found.group(1)}"
     text = message.partition(": ")[2].removeprefix("UER-py configs cannot express this model: ")
-    return re.sub(r"\b\d+\b", "N", text.split(": ")[0].split(". ")[0])
+    return re.sub(r"\b\d+\b", "N", text.split(". ")[0])[:100]
 
 
 def main() -> None:

@@ -257,7 +257,7 @@ class UerCheckpoint:
         uer_config.check_positions(self.config)
         blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
         # Sizes are checked before tensors are looked for by them.
-        recipe_from_data(blocks["model"], ModelBlock, name=str(self.config_path))
+        recipe_from_data(blocks["model"], ModelBlock, name="model")
         return blocks
 
     @cached_property
