@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ptm.errors import UserError
+from ptm.interop.sources.base import ModelSource
 from ptm.interop.uer.entries import LAYER_EPSILON
 from ptm.interop.uer.export import export_to_uer
 from ptm.interop.weights_file import read_weights
@@ -32,7 +34,9 @@ from tests.support.uer_models import import_uer, write_checkpoint
 from tests.support.uer_modules import random_state
 from tests.support.uer_pairs import TOLERANCE, Example, difference, ptm_logits, uer_logits
 
-EQUAL, BUT_FOR_EPSILON = "equal", "equal but for the epsilon of layer norms"
+EQUAL, EQUAL_IN_FP64 = "equal", "equal in fp64"
+BUT_FOR_EPSILON = "equal but for the epsilon of layer norms"
+ACCEPTED = (EQUAL, EQUAL_IN_FP64, BUT_FOR_EPSILON)
 
 
 def vocabulary(folder: Path) -> Path:
@@ -78,11 +82,10 @@ def exported(draw: Draw, folder: Path, vocab: Path) -> str:
         decodes=recipe.model.decoder is not None,
         segments=2 if recipe.objective.type == "prefixlm" else 1,
     )
-    ours = ptm_logits(source.recipe(), source.tensors(), example)
-    epsilon, layer = recipe.model.encoder.norm_epsilon, recipe.model.encoder.norm == "layer"
+    epsilon = recipe.model.encoder.norm_epsilon
     for tencent in (False, True):
-        found = _compared(ours, epsilon, config, state, example, tencent=tencent)
-        if found != EQUAL and not (layer and found == BUT_FOR_EPSILON):
+        found = _compared(source, config, state, example, tencent=tencent)
+        if found not in ACCEPTED:
             return f"{found} {blocks}"
     if found == BUT_FOR_EPSILON and epsilon != LAYER_EPSILON and not notes:
         return f"different, not reported {blocks}"
@@ -90,22 +93,33 @@ def exported(draw: Draw, folder: Path, vocab: Path) -> str:
 
 
 def _compared(
-    ours: Mapping[str, Tensor],
-    epsilon: float,
+    source: ModelSource,
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
     example: Example,
     *,
     tencent: bool,
 ) -> str:
-    """Compare the outputs of ptm with those of UER-py's model; if they differ, with its epsilon."""
-    distance = difference(uer_logits(config, state, example, tencent=tencent), ours)
-    if distance < TOLERANCE:
+    """Compare the outputs of a model of ptm with those of UER-py's.
+
+    If they differ, both are computed in fp64, and then with the same epsilon.
+    """
+    recipe, tensors = source.recipe(), source.tensors()
+    ours = ptm_logits(recipe, tensors, example)
+    if difference(uer_logits(config, state, example, tencent=tencent), ours) < TOLERANCE:
         return EQUAL
-    same = uer_logits(config, state, example, tencent=tencent, epsilon=epsilon)
-    if difference(same, ours) < TOLERANCE:
-        return BUT_FOR_EPSILON
-    return f"different: {distance:.0e}"
+    double = torch.float64
+    ours = ptm_logits(recipe, tensors, example, dtype=double)
+    distances = [
+        difference(
+            uer_logits(config, state, example, tencent=tencent, epsilon=epsilon, dtype=double), ours
+        )
+        for epsilon in (None, recipe.model.encoder.norm_epsilon)
+    ]
+    for distance, result in zip(distances, (EQUAL_IN_FP64, BUT_FOR_EPSILON), strict=True):
+        if distance < TOLERANCE:
+            return result
+    return f"different: {distances[0]:.0e}"
 
 
 def imported(draw: Draw, folder: Path, vocab: Path) -> str:
@@ -130,9 +144,8 @@ def imported(draw: Draw, folder: Path, vocab: Path) -> str:
         decodes="decoder" in config,
         segments=2 if config.get("mask") == "causal_with_prefix" else 1,
     )
-    ours = ptm_logits(source.recipe(), source.tensors(), example)
-    found = _compared(ours, LAYER_EPSILON, config, state, example, tencent=tencent)
-    return found if found in (EQUAL, BUT_FOR_EPSILON) else f"{found} {config}"
+    found = _compared(source, config, state, example, tencent=tencent)
+    return found if found in ACCEPTED else f"{found} {config}"
 
 
 def results(kind: Callable[[Draw, Path, Path], str], *, seed: int, count: int) -> Iterator[str]:

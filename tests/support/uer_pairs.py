@@ -52,11 +52,15 @@ class Example:
 
 
 def ptm_logits(
-    recipe: ModelRecipe, tensors: Mapping[str, Tensor], example: Example
+    recipe: ModelRecipe,
+    tensors: Mapping[str, Tensor],
+    example: Example,
+    *,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
     """The outputs of ptm's heads: `logits` (T, V), `pair_logits` (2), `class_logits` (labels).
 
-    Of two streams, `forward` and `backward` logits (T, V).
+    Of two streams, `forward` and `backward` logits (T, V). Computed in `dtype`.
     """
     size = recipe.tokenizer.load().vocabulary.size
     kind = recipe.objective.type
@@ -74,12 +78,12 @@ def ptm_logits(
         last = getattr(recipe.objective, "pooling", None) == "last"
         inputs["class_positions"] = torch.tensor([len(example.ids) - 1 if last else 0])
     with torch.no_grad():
-        found = loaded_model(plan, known, source="ptm")(inputs)
+        found = loaded_model(plan, known, source="ptm").to(dtype)(inputs)
     outputs = {name: found[name].reshape(-1, found[name].shape[-1]) for name in names}
     if kind != "bilm":
         return outputs
-    matrix = tensors["bilm_unembed.weight"]
-    bias = tensors.get("bilm_unembed_bias.bias", torch.zeros(len(matrix)))
+    matrix = tensors["bilm_unembed.weight"].to(dtype)
+    bias = tensors.get("bilm_unembed_bias.bias", torch.zeros(len(matrix))).to(dtype)
     return {
         name.removesuffix("_hidden"): F.linear(hidden, matrix, bias)
         for name, hidden in outputs.items()
@@ -87,12 +91,18 @@ def ptm_logits(
 
 
 def uer_logits(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], example: Example, **options: Any
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    example: Example,
+    *,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
 ) -> dict[str, Tensor]:
     """The same of UER-py's model; `options` as of `loaded`."""
     target = None if example.target is None else example.target[None]
     with torch.no_grad():
-        found = loaded(config, state, **options)(example.ids[None], example.segments[None], target)
+        model = loaded(config, state, **options).to(dtype)
+        found = model(example.ids[None], example.segments[None], target)
     return {name: one.reshape(-1, one.shape[-1]) for name, one in found.items() if name != "hidden"}
 
 
