@@ -218,6 +218,18 @@ MUTATIONS = {
         "0",
         ("tests/integration/parity/test_declared_options.py",),
     ),
+    "the weights of UER-py's norms are imported as they are": Mutation(
+        "ptm/interop/uer/entries.py",
+        "return ((count - 1) / count) ** 0.5 if self.layer_norm and count > 1 else self.factor",
+        "return self.factor",
+        ("tests/integration/parity/test_uer_logits.py -k bert",),
+    ),
+    "the table of relative positions that TencentPretrain ignores is imported": Mutation(
+        "ptm/interop/uer/encoders/transformer.py",
+        'theirs[f"encoder.relative_pos_emb.{_TABLE}"] = tables[0]',
+        "return",
+        ("tests/integration/parity/test_uer_logits.py -k tencent",),
+    ),
     "query and key are exchanged in an export": Mutation(
         "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',

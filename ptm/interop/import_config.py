@@ -11,8 +11,7 @@ from ptm.errors import UserError
 from ptm.interop.folders import read_config
 from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
-from ptm.interop.uer import two_stacks
-from ptm.interop.uer.config import blocks_of, has_pairs, is_uer_config
+from ptm.interop.uer.config import blocks_of, check_positions, has_pairs, is_uer_config
 from ptm.recipe import recipe_from_data
 from ptm.recipe.model_recipe import Architecture
 
@@ -39,9 +38,9 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     if is_uer_config(config):
         tied = bool(config.get("tie_weights", False))
         try:
-            if two_stacks.decodes(config):
-                return two_stacks.blocks_of(config, tied=tied)
-            return blocks_of(config, pairs=has_pairs(config), tied=tied)
+            blocks = blocks_of(config, pairs=has_pairs(config), tied=tied)
+            check_positions(config)
+            return blocks
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     for family in families():

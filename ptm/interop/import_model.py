@@ -15,10 +15,10 @@ from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
-from ptm.interop.uer.import_model import Options, UerCheckpoint
+from ptm.interop.uer.import_model import UerCheckpoint
+from ptm.interop.uer.vocabularies import Options
 from ptm.interop.weights_file import write_safetensors
 from ptm.model.build import build_plan, head_shape
-from ptm.nn.model_shape import WORD_KEY
 from ptm.recipe import ModelRecipe, recipe_from_data
 from ptm.recipe.saved_files import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
@@ -85,7 +85,7 @@ def import_from_uer(
     tensors = checkpoint.tensors()
     _check_shapes(recipe_from_data(data, ModelRecipe, name=source), tensors, source)
     write_imported(out, data, tensors, heading=f"Imported from the UER-py checkpoint {source}")
-    return Imported(_parameters(tensors))
+    return Imported(_parameters(tensors), checkpoint.left_out, checkpoint.notes)
 
 
 def import_from_tensorflow(
@@ -104,10 +104,10 @@ def import_from_tensorflow(
     """
     check_absent(out)
     blocks = options or {}
-    if "objective" in blocks:
+    for block in blocks.keys() - {"tokenizer"}:
         raise UserError(
-            "objective.KEY=VALUE is for the classifiers of UER-py. Google's checkpoints record "
-            "their objective. Remove it."
+            f"{block}.KEY=VALUE is for models of UER-py. Google's checkpoints record their "
+            "objective and have one vocabulary. Remove it."
         )
     tokenizer = blocks.get("tokenizer", {})
     checkpoint = GoogleCheckpoint.find(source, config=config, vocab=vocab, options=tokenizer)
@@ -159,10 +159,13 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
             f"{offset - 1}, but {vocabulary.specials['pad']} has the id "
             f"{vocabulary.special_id('pad')} in the vocabulary."
         )
-    plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
-    head = {step.key for step in recipe.objective.operations(head_shape(recipe.model, size))} - {
-        WORD_KEY
-    }
+    target = recipe.target_tokenizer
+    other = target.load(key=TARGET_TOKENIZER).vocabulary.size if target else None
+    plan = build_plan(
+        recipe.model, recipe.objective, vocabulary_size=size, target_vocabulary_size=other
+    )
+    side = head_shape(recipe.model, size, other)
+    head = {step.key for step in recipe.objective.operations(side)} - {side.word_key}
     try:
         whole = recipe.objective.has_head(tensors.keys())
     except UserError:

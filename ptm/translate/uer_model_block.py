@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ptm.errors import UserError
-from ptm.interop.uer.config import activation_from_uer
-from ptm.interop.uer.two_stacks import FIRST_POSITION_ROW
+from ptm.interop.uer.config import FIRST_POSITION_ROW, activation_from_uer
+from ptm.interop.uer.entries import LAYER_EPSILON
 from ptm.translate.draft import Draft
 from ptm.translate.uer_settings import UerSettings
 
@@ -21,8 +21,6 @@ _VISIBILITIES = {
 }
 _TRANSFORMERS = ("transformer", "bert", "gpt", "gpt2")
 _RECURRENT = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
-_LAYER_EPSILON, _TWO_STACK_EPSILON = 1e-12, 1e-5
-"""Epsilon of layer norms without and with a decoder, as `ptm import --from uer` sets it."""
 _XLM_ROBERTA_OFFSET = 2
 """Row of the first position in XLM-RoBERTa's table."""
 
@@ -102,7 +100,7 @@ def _set_transformer(draft: Draft, settings: UerSettings, *, decodes: bool) -> N
     if visibility != "full":
         draft.set(f"{block}.visibility", visibility, origin)
     draft.set(f"{block}.layers", settings.size("layers_num"), settings.config_path)
-    _set_stack(draft, settings, block, decodes=decodes)
+    _set_stack(draft, settings, block)
     if settings.get("has_residual_attention"):
         draft.set(f"{block}.residual_attention", True, settings.origin("has_residual_attention"))
     if settings.get("parameter_sharing"):
@@ -113,7 +111,7 @@ def _set_transformer(draft: Draft, settings: UerSettings, *, decodes: bool) -> N
         draft.note("--bidirectional", "it is an option of recurrent encoders")
 
 
-def _set_stack(draft: Draft, settings: UerSettings, block: str, *, decodes: bool) -> None:
+def _set_stack(draft: Draft, settings: UerSettings, block: str) -> None:
     """Set the options that the encoder and the decoder have in common."""
     config = settings.config_path
     draft.set(f"{block}.hidden_size", settings.size("hidden_size"), config)
@@ -134,9 +132,7 @@ def _set_stack(draft: Draft, settings: UerSettings, block: str, *, decodes: bool
     if settings.get("encoder") == "gpt2":
         position = "pre"
     draft.set(f"{block}.norm_position", position, settings.origin("layernorm_positioning"))
-    epsilon = _TWO_STACK_EPSILON if decodes else _LAYER_EPSILON
-    if rms:
-        epsilon = float(settings.get("layernorm_eps"))
+    epsilon = float(settings.get("layernorm_eps")) if rms else LAYER_EPSILON
     draft.set(f"{block}.norm_epsilon", epsilon)
     if settings.get("remove_transformer_bias"):
         draft.set(f"{block}.bias", False, settings.origin("remove_transformer_bias"))
@@ -158,7 +154,7 @@ def _set_decoder(draft: Draft, settings: UerSettings) -> None:
     layers = settings.size("decoder_layers_num", settings.size("layers_num"))
     draft.set("model.decoder.type", "transformer", settings.origin("decoder"))
     draft.set("model.decoder.layers", layers, settings.config_path)
-    _set_stack(draft, settings, "model.decoder", decodes=True)
+    _set_stack(draft, settings, "model.decoder")
 
 
 def _set_recurrent(draft: Draft, settings: UerSettings) -> None:

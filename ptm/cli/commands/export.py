@@ -48,10 +48,13 @@ def run(parsed: argparse.Namespace) -> int:
             ".bin files. Remove --format."
         )
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
+    notes: tuple[str, ...] = ()
     if parsed.to == "hf":
         export_to_huggingface(source, parsed.out, weights_format=parsed.format or "safetensors")
     else:
-        export_to_uer(source, parsed.out)
+        notes = export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
     print_done(f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}")
+    for note in notes:
+        print_done(note)
     return EXIT_DONE

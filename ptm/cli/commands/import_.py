@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="with --from uer and tf, what a checkpoint does not record: tokenizer options, e.g. "
         "tokenizer.lowercase=false; of a classifier of UER-py objective.labels and "
-        "objective.pooling",
+        "objective.pooling, of a translation model of UER-py target_tokenizer.vocab",
     )
     parser.add_argument(
         "--from",
@@ -79,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
         import_from_tensorflow,
         import_from_uer,
     )
-    from ptm.interop.uer.import_model import import_options
+    from ptm.interop.uer.vocabularies import import_options
 
     if parsed.origin == "hf":
         imported = import_from_huggingface(parsed.source, parsed.out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,37 +13,31 @@ from torch import Tensor
 
 from ptm.errors import UserError
 from ptm.interop.uer import config as uer_config
-from ptm.interop.uer import two_stack_names, two_stacks
+from ptm.interop.uer.decoder import decodes, shares_words
 from ptm.interop.uer.encoders import FORMATS, encoder_in_tensors
-from ptm.interop.uer.names import (
-    POSITIONS,
-    SEGMENTS,
-    WORDS,
-    from_uer,
-    with_current_names,
-)
+from ptm.interop.uer.names import TARGET_WORDS, WORDS, from_uer, with_current_names
+from ptm.interop.uer.tables import ImportedTables, check_waves, with_first_rows
 from ptm.interop.uer.targets import (
     BILM,
     CLASSES,
     MASKED,
+    Target,
     check_target,
     options_in_tensors,
+    other_heads,
+    target_in_config,
     target_in_tensors,
+)
+from ptm.interop.uer.vocabularies import (
+    Options,
+    target_tokenizer_block,
+    tokenizer_block,
+    vocabulary_in,
 )
 from ptm.interop.weight_checks import check_finite, check_word_embedding
 from ptm.interop.weights_file import read_weights
-from ptm.recipe.source import RecipeSource
-from ptm.text.tokenizers.sentencepiece_file import read_sentencepiece
-
-_XLM_ROBERTA_OFFSET = 2
-"""Row of the first position in an XLM-RoBERTa's table."""
-_ADDED_BY_FAIRSEQ = 2
-"""Tokens of fairseq's numbering that are not pieces of the SentencePiece file."""
-_OPTIONS = {"objective": ("labels", "pooling")}
-"""Keys of other blocks than `tokenizer` that an import accepts."""
-Options = Mapping[str, Mapping[str, Any]]
-"""Block of a recipe to some of its keys."""
-_VOCABULARIES = ("vocab.txt", "vocab.json", "*.model")
+from ptm.recipe import ModelRecipe, recipe_from_data
+from ptm.recipe.model_block import ModelBlock
 
 
 @dataclass(frozen=True)
@@ -87,10 +81,7 @@ class UerCheckpoint:
                 f"{config}: does not exist. Pass the config that the model was trained with "
                 "(UER-py's --config_path) as --config."
             )
-        vocab = vocab or next(
-            (found for name in _VOCABULARIES for found in path.parent.glob(name)),
-            path.with_name(_VOCABULARIES[0]),
-        )
+        vocab = vocab or vocabulary_in(path.parent) or path.with_name("vocab.txt")
         if not vocab.is_file():
             raise UserError(
                 f"{vocab}: does not exist. Pass the vocabulary that the model was trained with "
@@ -107,7 +98,7 @@ class UerCheckpoint:
         """
         config = uer_config.read_uer_config(self.config_path)
         if any(name.startswith("decoder.") for name in self._uer_tensors):
-            if not two_stacks.decodes(config):
+            if not decodes(config):
                 raise UserError(
                     f"{self.weights}: has a decoder, but {self.config_path} does not describe one. "
                     "Use a config as in UER-py's models/ folder since 2022."
@@ -142,7 +133,8 @@ class UerCheckpoint:
         check_finite(found, source=str(self.weights))
         try:
             for part in ("word", "pos", "seg"):
-                check_word_embedding(found, f"embedding.{part}.embedding.weight")
+                for side in ("", "tgt_"):
+                    check_word_embedding(found, f"{side}embedding.{part}.embedding.weight")
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         return found
@@ -161,36 +153,45 @@ class UerCheckpoint:
     @cached_property
     def _tied(self) -> bool:
         """Whether the output matrix equals the word embedding; checkpoints store both if tied."""
-        target = target_in_tensors(self._uer_tensors)
+        target = self._target
         if target in (BILM, CLASSES):
             return False
-        name, output = target.matrix, self._uer_tensors.get(target.matrix)
-        tied = output is None or torch.equal(output, self._uer_tensors[WORDS])
-        if self.config.get("tie_weights") and not tied:
+        name, table = target.matrix, TARGET_WORDS if decodes(self.config) else WORDS
+        output, words = self._uer_tensors.get(name), self._uer_tensors.get(table)
+        tied = output is None or (words is not None and torch.equal(output, words))
+        # With a shared embedding, UER-py ties the output to a decoder's table and then replaces it.
+        if self.config.get("tie_weights") and not tied and not shares_words(self.config):
             raise UserError(
-                f"{self.weights}: {name} differs from {WORDS}, but {self.config_path} has "
+                f"{self.weights}: {name} differs from {table}, but {self.config_path} has "
                 "tie_weights = true."
             )
         return tied
 
     @property
-    def _has_xlm_roberta_positions(self) -> bool:
-        """Whether the position table is XLM-RoBERTa's, moved to row 0 and padded with zero rows."""
-        positions = self._uer_tensors.get("embedding.pos.embedding.weight")
+    def _target(self) -> Target:
+        """The target of the config, whose head is imported."""
+        return target_in_config(self.config)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How tensors that contradict each other were imported."""
+        tensors = self._uer_tensors
+        if not (decodes(self.config) and shares_words(self.config)):
+            return ()
+        if torch.equal(tensors[TARGET_WORDS], tensors[WORDS]):
+            return ()
         return (
-            positions is not None
-            and len(positions) > _XLM_ROBERTA_OFFSET
-            and not positions[-_XLM_ROBERTA_OFFSET:].any()
+            f"{WORDS} differs from {TARGET_WORDS}; share_embedding = true, so the latter was "
+            "imported, as UER-py loads it",
         )
 
     @property
-    def _one_segment(self) -> bool:
-        """Whether the row of the second segment (row 2) is all zeros, so that it is unused."""
-        segments = self._uer_tensors.get("embedding.seg.embedding.weight")
-        return segments is not None and len(segments) > 2 and not segments[2].any()
+    def left_out(self) -> tuple[str, ...]:
+        """Tensors of heads of other targets than that of the config."""
+        return tuple(other_heads(self._uer_tensors, self._target))
 
     def blocks(self) -> dict[str, Any]:
-        """Return the `tokenizer`, `model` and `objective` blocks of a recipe.
+        """Return the blocks of a recipe: `model`, `objective` and one or two tokenizers.
 
         Raises UserError if the config lacks a key or the model is not supported.
         """
@@ -200,13 +201,32 @@ class UerCheckpoint:
             raise UserError(f"{self.config_path}: the key {error} is missing.") from error
         except UserError as error:
             raise UserError(f"{self.config_path}: {error}") from error
-        if self._has_xlm_roberta_positions and not two_stacks.decodes(self.config):
-            blocks["model"]["embedding"]["position_offset"] = _XLM_ROBERTA_OFFSET
-            if self._one_segment:
-                blocks["model"]["embedding"]["segments"] = 1
-        tokenizer = _tokenizer(self.vocab, words=len(self._uer_tensors[WORDS]))
+        canonical = self._canonical
+        if not decodes(self.config):
+            blocks["model"]["embedding"] |= ImportedTables.of(canonical).options()
         blocks["objective"] |= self._objective_options(blocks["objective"])
-        return {"tokenizer": {**tokenizer, **self.options.get("tokenizer", {})}, **blocks}
+        blocks = {**self._tokenizers(), **blocks}
+        recipe = recipe_from_data(blocks, ModelRecipe, name=str(self.config_path))
+        try:
+            check_waves(recipe.model, recipe.tokenizer.load().vocabulary.special_id("pad"))
+        except UserError as error:
+            raise UserError(f"{self.weights}: {error}") from error
+        return blocks
+
+    def _tokenizers(self) -> dict[str, Any]:
+        words = len(self._uer_tensors[WORDS])
+        block = {**tokenizer_block(self.vocab, words=words), **self.options.get("tokenizer", {})}
+        if self.config.get("data_processor") == "mt" and not shares_words(self.config):
+            target = target_tokenizer_block(
+                self.weights.parent, self.options, words=len(self._uer_tensors[TARGET_WORDS])
+            )
+            return {"tokenizer": block, "target_tokenizer": target}
+        if "target_tokenizer" in self.options:
+            raise UserError(
+                f"target_tokenizer is an option of models for translation with two word "
+                f"embeddings only, and {self.weights} is none. Remove it."
+            )
+        return {"tokenizer": block}
 
     def _objective_options(self, block: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the keys of the `objective` block that were given as options.
@@ -231,65 +251,29 @@ class UerCheckpoint:
         return options
 
     def _model_blocks(self) -> dict[str, Any]:
-        if two_stacks.decodes(self.config):
-            return two_stacks.blocks_of(self.config, tied=self._tied)
         pairs = "target.sp.linear_1.weight" in self._uer_tensors
         uer_config.check_values(self.config)
         check_target(self.config, self._uer_tensors)
-        return uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        uer_config.check_positions(self.config)
+        blocks = uer_config.blocks_of(self.config, pairs=pairs, tied=self._tied)
+        # Sizes are checked before tensors are looked for by them.
+        recipe_from_data(blocks["model"], ModelBlock, name="model")
+        return blocks
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by canonical name. Raises UserError unless they match the config."""
+    @cached_property
+    def _canonical(self) -> dict[str, Tensor]:
+        """The weights by canonical name, with the rows of UER-py."""
         try:
-            found = self._canonical()
+            return from_uer(self._uer_tensors, self.config, tied=self._tied)
         except UserError as error:
             raise UserError(f"{self.weights}: {error}") from error
         except KeyError as error:
             raise UserError(
                 f"{self.weights}: the tensor {error} is missing; {self.config_path} requires it."
             ) from error
-        if self._has_xlm_roberta_positions and not two_stacks.decodes(self.config):
-            found[POSITIONS] = found[POSITIONS].roll(_XLM_ROBERTA_OFFSET, dims=0)
-            if self._one_segment:
-                found[SEGMENTS] = found[SEGMENTS][:2]
-        return found
 
-    def _canonical(self) -> dict[str, Tensor]:
-        if two_stacks.decodes(self.config):
-            return two_stack_names.from_uer(self._uer_tensors, self.config, tied=self._tied)
-        encoder = uer_config.encoder_format(self.config)
-        return from_uer(self._uer_tensors, encoder, self.config, tied=self._tied)
-
-
-def import_options(overrides: Sequence[str]) -> Options:
-    """Parse KEY=VALUE overrides of what checkpoints do not record into blocks of a recipe.
-
-    Any key of `tokenizer` is accepted, and for classifiers objective.labels and objective.pooling.
-    Raises UserError for any other override.
-    """
-    source = RecipeSource({}, "options", {})
-    for text in overrides:
-        key, equals, _ = text.partition("=")
-        block, _, option = key.partition(".")
-        known = bool(option) and "." not in option and block == "tokenizer"
-        if not equals or not (known or option in _OPTIONS.get(block, ())):
-            raise UserError(
-                f'"{text}": an import accepts only tokenizer.KEY=VALUE, such as '
-                "tokenizer.lowercase=false, and for classifiers objective.labels and "
-                "objective.pooling. All other settings are read from the checkpoint and its "
-                "config."
-            )
-        source.override(text)
-    return source.data
-
-
-def _tokenizer(vocab: Path, *, words: int) -> dict[str, Any]:
-    """Return the `tokenizer` block of a vocabulary file. `words`: rows of the word embedding."""
-    if vocab.suffix == ".model":
-        # fairseq's numbering (XLM-R) adds <pad> and <mask> to the pieces of the file.
-        more = words - len(read_sentencepiece(str(vocab)).tokens)
-        numbering = "fairseq" if more == _ADDED_BY_FAIRSEQ else "file"
-        return {"type": "sentencepiece", "model": str(vocab), "ids": numbering}
-    if vocab.suffix == ".json":
-        return {"type": "bpe", "vocab": str(vocab), "merges": str(vocab.with_name("merges.txt"))}
-    return {"type": "wordpiece", "vocab": str(vocab)}
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights by canonical name. Raises UserError unless they match the config."""
+        if decodes(self.config):
+            return with_first_rows(self._canonical)
+        return ImportedTables.of(self._canonical).tensors(self._canonical)

@@ -1,7 +1,7 @@
 """How UER-py and TencentPretrain name the tensors of embeddings and targets.
 
-The names of heads are in `ptm.interop.uer.targets`, those of encoders in
-`ptm.interop.uer.encoders`.
+The names of heads are in `ptm.interop.uer.targets`, those of layers in `ptm.interop.uer.encoders`
+and `ptm.interop.uer.decoder`.
 
 UER-py's state dicts store both copies of tied tensors, name the weight and bias of a norm gamma and
 beta, and, like `ptm`, have a segment row for padding. Before 2022 UER-py used other names for the
@@ -11,21 +11,23 @@ embeddings and the targets.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ptm.errors import UserError
-from ptm.interop.uer.targets import CLASSES, Target, parameter_names, target_in_config
-
-if TYPE_CHECKING:
-    from ptm.interop.uer.encoders.base import EncoderFormat
+from ptm.interop.uer.config import encoder_format, part_names
+from ptm.interop.uer.contradictions import check_complete
+from ptm.interop.uer.decoder import decoder_entries, decodes, shares_words
+from ptm.interop.uer.entries import Entry, StateDict, give, layer_norm, linear, table, take
+from ptm.interop.uer.targets import CLASSES, MASKED, other_heads, target_in_config
 
 Tensors = Mapping[str, Tensor]
 WORDS = "embedding.word.embedding.weight"
-POSITIONS, SEGMENTS = "embedding.position.weight", "embedding.segment.weight"
+TARGET_WORDS = "tgt_embedding.word.embedding.weight"
+OUR_WORDS, OUR_TARGET_WORDS = "word_embedding.weight", "target_word_embedding"
 
 _OLD = (
     (r"(tgt_)?embedding\.word_embedding\.", r"\1embedding.word.embedding."),
@@ -42,21 +44,45 @@ _OLD = (
 _STREAM = "encoder.rnn_forward."
 """Prefix of one of the two streams of birnn, bilstm and bigru."""
 _FINE_TUNED = {"target.cls.linear_1": "output_layer_1", "target.cls.linear_2": "output_layer_2"}
-_TABLES = {
-    "word_embedding": "embedding.word.embedding",
-    "embedding.position": "embedding.pos.embedding",
-    "embedding.segment": "embedding.seg.embedding",
-}
+_TABLES = {"position": "pos", "segment": "seg"}
 
 
-def _outer_names(target: Target) -> dict[str, str]:
-    """Map canonical to UER-py names for embeddings and head; a model need not have all."""
-    norms = {"embedding.norm": "embedding.layer_norm", **target.norms}
-    found = {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in _TABLES.items()}
-    found |= dict(parameter_names(target.linear, norms))
-    if target.output is not None:
-        found[target.output.our_bias] = target.output.bias
-    return found
+def _embedding_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
+    yield table("word_embedding", "embedding.word.embedding")
+    sides = {"embedding": "embedding"}
+    if decodes(config):
+        sides["target_embedding"] = "tgt_embedding"
+        yield table(OUR_TARGET_WORDS, TARGET_WORDS.removesuffix(".weight"))
+    for ours, theirs in sides.items():
+        for mine, name in _TABLES.items():
+            if name in part_names(config, theirs):
+                yield table(f"{ours}.{mine}", f"{theirs}.{name}.embedding")
+        if not config.get("remove_embedding_layernorm"):
+            yield from layer_norm(f"{ours}.norm", f"{theirs}.layer_norm")
+
+
+def _head_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
+    target = target_in_config(config)
+    for ours, theirs in target.linear.items():
+        yield from linear(ours, theirs)
+    for ours, theirs in target.norms.items():
+        yield from layer_norm(ours, theirs)
+    output = target.output
+    if output is not None:
+        yield Entry(output.our_matrix, (output.matrix,))
+        if output.always_biased or config.get("has_lmtarget_bias"):
+            yield Entry(output.our_bias, (output.bias,))
+
+
+def _heads_in(theirs: Tensors, config: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield the entries of the heads that a state dict has.
+
+    A masked-token model may lack its head, and the classification of pairs, but no part of them.
+    """
+    present = {".".join(name.split(".")[:2]) for name in theirs}
+    for entry in _head_entries(config):
+        if target_in_config(config) is not MASKED or entry.head in present:
+            yield entry
 
 
 def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
@@ -81,51 +107,51 @@ def with_current_names(tensors: Tensors) -> dict[str, Tensor]:
     return found
 
 
-def from_uer(
-    theirs: Tensors, encoder: EncoderFormat, config: Mapping[str, Any], *, tied: bool
-) -> dict[str, Tensor]:
+def from_uer(theirs: Tensors, config: Mapping[str, Any], *, tied: bool) -> dict[str, Tensor]:
     """Convert a state dict with current names to tensors by canonical name.
 
-    `tied`: drop the copy of the word embedding that is the output matrix. Raises UserError for
-    tensors that no such encoder with these targets has or whose shape is wrong, and KeyError if a
-    tensor is missing that every such encoder has.
+    `tied`: drop the copy of the word embedding that is the output matrix. UER-py's word embedding
+    of a decoder that shares it with the encoder is loaded last, so it is the one in use. Raises
+    UserError for tensors that no model of the config has or whose shape is wrong, and KeyError if
+    one is missing.
     """
-    rest = dict(theirs)
-    target = target_in_config(config)
-    found = {o: rest.pop(t) for o, t in _outer_names(target).items() if t in rest}
-    found |= encoder.from_uer(rest, config)
-    output = target.output
-    if output is not None and output.matrix in rest:
-        matrix = rest.pop(output.matrix)
-        if not tied:
-            found[output.our_matrix] = matrix
-    if rest:
-        shown = ", ".join(sorted(rest)[:5]) + (" …" if len(rest) > 5 else "")
-        raise UserError(
-            "does not match its config, or has another target than mlm, sp, lm, bilm and cls. "
-            f"Unexpected tensors: {shown}."
-        )
+    state = StateDict(theirs)
+    found = take(state, (*_embedding_entries(config), *_heads_in(theirs, config)))
+    found |= encoder_format(config).from_uer(state, config)
+    if decodes(config):
+        found |= take(state, decoder_entries(config))
+    for name in other_heads(state, target_in_config(config)):
+        del state[name]
+    check_complete(state, config)
+    output = target_in_config(config).output
+    if tied and output is not None:
+        found.pop(output.our_matrix, None)
+    if decodes(config) and shares_words(config):
+        found[OUR_WORDS] = found.pop(f"{OUR_TARGET_WORDS}.weight")
     return found
 
 
-def to_uer(
-    tensors: Tensors, encoder: EncoderFormat, config: Mapping[str, Any]
-) -> dict[str, Tensor]:
-    """Convert canonical tensors to a UER-py state dict, with the copy of a tied output matrix.
+def to_uer(tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Convert canonical tensors to a UER-py state dict, with the copies of a tied matrix.
 
     If UER-py's output layer always has a bias and the model lacks it, zeros are written. The head
     of a classifier is written under the names of pretraining and under those of fine-tuning.
     """
     rest, target = dict(tensors), target_in_config(config)
-    found = {t: rest.pop(o) for o, t in _outer_names(target).items() if o in rest}
-    found |= encoder.to_uer(rest, config)
+    if decodes(config):
+        rest.setdefault(f"{OUR_TARGET_WORDS}.weight", rest[OUR_WORDS])
+    table_of_head = rest.get(f"{OUR_TARGET_WORDS}.weight", rest[OUR_WORDS])
     output = target.output
     if output is not None:
-        found[output.matrix] = rest.pop(output.our_matrix, found[WORDS])
+        rest.setdefault(output.our_matrix, table_of_head)
         if output.always_biased:
-            found.setdefault(output.bias, torch.zeros(len(found[WORDS])))
+            rest.setdefault(output.our_bias, torch.zeros(len(table_of_head)))
+    found = give(rest, (*_embedding_entries(config), *_head_entries(config)))
+    found |= encoder_format(config).to_uer(rest, config)
+    if decodes(config):
+        found |= give(rest, decoder_entries(config))
     if target is CLASSES:
-        for name, tuned in parameter_names(_FINE_TUNED, {}):
-            found[tuned] = found[name]
+        for theirs, tuned in _FINE_TUNED.items():
+            found |= {f"{tuned}.{kind}": found[f"{theirs}.{kind}"] for kind in ("weight", "bias")}
     assert not rest, f"tensors without a UER-py name: {sorted(rest)}"
     return found

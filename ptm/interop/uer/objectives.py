@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +11,25 @@ from ptm.components.objectives.bilm import Bilm
 from ptm.components.objectives.classification import Classification
 from ptm.components.objectives.lm import Lm
 from ptm.components.objectives.masked_tokens import MlmHead
-from ptm.components.objectives.next_tokens import LmHead
+from ptm.components.objectives.next_tokens import LmHead, NextTokenObjective
+from ptm.components.objectives.prefixlm import PrefixLm
 from ptm.errors import UserError
+from ptm.interop.uer.encoders.base import check_supported
 from ptm.interop.uer.targets import BILM, CLASSES, MASKED, NEXT, Target
 from ptm.recipe.model_block import ModelBlock
 
 _KINDS: tuple[tuple[type[Objective], Target], ...] = (
-    (Lm, NEXT),
+    (NextTokenObjective, NEXT),
     (Bilm, BILM),
     (Classification, CLASSES),
 )
+_WITH_DECODER = {"t5": "t5", "bart": "bart", "gsg": "gsg", "mt": "seq2seq"}
+"""`data_processor` to `objective.type`."""
+_MASKS = {
+    NEXT: ("causal", "causal_with_prefix", "prefix"),
+    MASKED: ("fully_visible",),
+    BILM: ("fully_visible",),
+}
 
 
 def target_of(objective: Objective) -> Target | None:
@@ -35,8 +45,10 @@ def objective_block(
     """Return the `objective` block of a recipe.
 
     `pairs`: whether the model has a sentence-pair head; `tied`: whether the output matrix is the
-    word embedding. Raises KeyError if the number of labels of a classifier is missing.
+    word embedding. Raises KeyError if the number of labels of a classifier is missing, UserError if
+    the target needs another mask.
     """
+    _check_mask(config, target)
     bias = bool(config.get("has_lmtarget_bias", False))
     if target is CLASSES:
         labels, pooling = config["labels_num"], config.get("pooling", "first")
@@ -44,9 +56,30 @@ def objective_block(
     if target is BILM:
         return {"type": "bilm", "head": {"tied": False, "bias": bias}}
     if target is NEXT:
-        return {"type": "lm", "head": {"tied": tied, "bias": bias}}
+        return {"type": _next_objective(config), "head": {"tied": tied, "bias": bias}}
     kind = _masked_objective(config) if pairs else "mlm"
     return {"type": kind, "masking": {"unit": "token"}, "head": {"tied": tied}}
+
+
+def _check_mask(config: Mapping[str, Any], target: Target) -> None:
+    """Raise UserError if the target needs another mask; a classifier may have any."""
+    mask = config.get("mask", "fully_visible")
+    is_transformer = config.get("encoder", "transformer") in ("transformer", "bert")
+    if config.get("decoder") or not is_transformer or mask in _MASKS.get(target, (mask,)):
+        return
+    raise UserError(
+        f'mask = "{mask}" with target = {json.dumps(config.get("target"))} is not supported. '
+        'Target "lm" needs mask "causal" or "causal_with_prefix"; targets "mlm", "sp" and "bilm" '
+        'need "fully_visible".'
+    )
+
+
+def _next_objective(config: Mapping[str, Any]) -> str:
+    """Return the objective of a model that predicts the next token."""
+    if config.get("decoder"):
+        check_supported(config, {"data_processor": tuple(_WITH_DECODER)})
+        return _WITH_DECODER[config.get("data_processor", "bart")]
+    return "lm" if config.get("mask", "causal") == "causal" else "prefixlm"
 
 
 def _masked_objective(config: Mapping[str, Any]) -> str:
@@ -61,10 +94,14 @@ def target_keys(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict
 
     Raises UserError if UER-py's head cannot represent the model's.
     """
-    if isinstance(objective, Lm):
+    if isinstance(objective, NextTokenObjective):
         _check_lm(model, objective.head)
         bias = {"has_lmtarget_bias": True} if objective.head.bias else {}
-        return {**_keys(objective.type, NEXT), "tie_weights": objective.head.tied, **bias}
+        return {
+            **_keys(_data_processor(objective), NEXT),
+            "tie_weights": objective.head.tied,
+            **bias,
+        }
     if isinstance(objective, Bilm):
         _check_bilm(objective)
         bias = {"has_lmtarget_bias": True} if objective.head.bias else {}
@@ -85,14 +122,22 @@ def target_keys(model: ModelBlock, objective: Objective, *, pairs: bool) -> dict
     }
 
 
+def _data_processor(objective: NextTokenObjective) -> str:
+    """Return UER-py's name of the data. Raises UserError if it has no such data."""
+    if isinstance(objective, Lm | PrefixLm):
+        return objective.type
+    for theirs, ours in _WITH_DECODER.items():
+        if ours == objective.type:
+            return theirs
+    raise UserError(f"UER-py configs cannot express objective.type = {objective.type}.")
+
+
 def _keys(data_processor: str, target: Target) -> dict[str, Any]:
     return {"data_processor": data_processor, "target": [target.name]}
 
 
 def _check_lm(model: ModelBlock, head: LmHead) -> None:
     """Raise UserError if UER-py's output layer cannot represent the model's."""
-    if head.scaled:
-        raise UserError("UER-py configs cannot express objective.head.scaled = true.")
     if head.tied and model.embedding.size not in (None, model.encoder.hidden_size):
         raise UserError(
             f"UER-py configs with target lm cannot express model.embedding.size = "

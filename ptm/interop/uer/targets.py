@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +41,8 @@ class Output:
 class Target:
     """A target: its name, the values of the config's `target` that mean it, and its tensors.
 
-    `linear` and `norms` map canonical to UER-py's prefixes. `matrix` is UER-py's name of the last
-    matrix, which every complete checkpoint with this target has.
+    `linear` and `norms` (layer norms in every model) map canonical to UER-py's prefixes. `matrix`
+    is UER-py's name of the last matrix, which every complete checkpoint with this target has.
     """
 
     name: str
@@ -82,18 +82,7 @@ CLASSES = Target(
 TARGETS = (MASKED, NEXT, BILM, CLASSES)
 SPELLINGS = tuple(spelling for target in TARGETS for spelling in target.spellings)
 _PARTS = ("word", "pos", "seg")
-
-
-def parameter_names(
-    linear: Mapping[str, str], norms: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield the canonical and the UER-py name of every parameter of linear layers and norms."""
-    for ours, theirs in linear.items():
-        for kind in ("weight", "bias"):
-            yield f"{ours}.{kind}", f"{theirs}.{kind}"
-    for ours, theirs in norms.items():
-        yield f"{ours}.weight", f"{theirs}.gamma"
-        yield f"{ours}.bias", f"{theirs}.beta"
+_KNOWN_TARGETS = ("mlm", "sp", "lm", "bilm", "cls", "clr")
 
 
 def target_in_config(config: Mapping[str, Any]) -> Target:
@@ -118,13 +107,26 @@ def options_in_tensors(names: Collection[str], target: Target) -> dict[str, Any]
     }
 
 
+def other_heads(names: Collection[str], target: Target) -> list[str]:
+    """Return the names of tensors of heads that belong to other targets than `target`."""
+    own = [f"target.{name}." for name in ("mlm", "sp") if target is MASKED]
+    own.append(f"target.{target.name}.")
+    return [
+        name
+        for name in names
+        if name.startswith("target.")
+        and name.split(".")[1] in _KNOWN_TARGETS
+        and not name.startswith(tuple(own))
+    ]
+
+
 def check_target(config: Mapping[str, Any], names: Collection[str]) -> None:
     """Raise UserError if the config's target contradicts the tensors, or they have no head of it.
 
     A masked-token model may lack its head. `names`: of the tensors.
     """
     named, found = target_in_config(config), target_in_tensors(names)
-    if named is found:
+    if named is found or named.matrix in names:
         return
     written = json.dumps(config.get("target", "bert"))
     if found.matrix in names:

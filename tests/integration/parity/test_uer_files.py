@@ -16,7 +16,8 @@ from ptm.interop.sources.open import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.text.tokenizers.sentencepiece import SentencePiece
 from tests.support.sentencepieces import sentencepiece_model
-from tests.support.uer_models import CONFIGS, State, random_state, write_checkpoint
+from tests.support.uer_models import CONFIGS, write_checkpoint
+from tests.support.uer_modules import State, random_state
 
 
 def import_error(path: Path, tmp_path: Path, **options: Path) -> str:
@@ -93,6 +94,7 @@ def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
 
 
 QUERY = "encoder.transformer.0.self_attn.linear_layers.0.weight"
+KEY = QUERY.replace("linear_layers.0", "linear_layers.1")
 SEGMENT = "embedding.seg.embedding.weight"
 
 
@@ -100,10 +102,14 @@ SEGMENT = "embedding.seg.embedding.weight"
     ("change", "named"),
     [
         (with_tensor(QUERY, torch.zeros(20, 24)), f"{QUERY} has the shape (20, 24)"),
+        (with_tensor(KEY, torch.zeros(24, 20)), f"{KEY} has the shape (24, 20), but {QUERY} has"),
         (with_tensor(QUERY, torch.full((24, 24), torch.nan)), f"{QUERY} holds NaN or infinity"),
         (with_tensor(SEGMENT, torch.zeros(3)), f"{SEGMENT} has the shape (3,)"),
         (without("encoder.transformer.1.self_attn.linear_layers.2.bias"), "linear_layers.2.bias"),
-        (without("encoder.transformer.0.layer_norm_1.gamma"), "encoder_00.attention_norm.weight"),
+        (
+            without("encoder.transformer.0.layer_norm_1.gamma"),
+            "'encoder.transformer.0.layer_norm_1.gamma' is missing",
+        ),
         (without("embedding.word.embedding.weight"), "not a checkpoint of UER-py"),
         (another_target, "target.lm.output_layer.weight"),
         (third_layer, "encoder.transformer.2."),
@@ -112,6 +118,7 @@ SEGMENT = "embedding.seg.embedding.weight"
     ],
     ids=[
         "query",
+        "key",
         "nan",
         "no-table",
         "part",

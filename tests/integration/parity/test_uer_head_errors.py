@@ -15,8 +15,8 @@ from ptm.errors import EXIT_USER
 from ptm.recipe import ModelRecipe, recipe_from_data
 from tests.support.bert_pairs import plan_of, random_weights, write_model
 from tests.support.uer_models import CONFIGS, write_checkpoint
-from tests.support.uer_models import random_state as transformer_state
-from tests.support.uer_recurrent_models import config_of, fine_tuned, random_state
+from tests.support.uer_modules import random_state
+from tests.support.uer_recurrent_models import config_of, fine_tuned
 
 
 def without_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ def test_a_transformer_with_target_bilm_is_an_error(
 ) -> None:
     config = {**CONFIGS["mlm"], "target": ["bilm"], "tie_weights": False}
     head = {"target.bilm.output_layer.weight": torch.zeros(words, config["hidden_size"] // 2)}
-    state = without_head(transformer_state(config, words)) | head
+    state = without_head(random_state(config, words)) | head
     path = write_checkpoint(tmp_path / "t", config, state, small_vocab)
     assert main(["import", str(path), str(tmp_path / "in"), "--from", "uer"]) == EXIT_USER
     assert (

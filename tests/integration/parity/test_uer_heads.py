@@ -21,16 +21,14 @@ from ptm.interop.weights_file import read_weights
 from ptm.model.build import build_plan, encoder_plan
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import lay_out_rows
-from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, write_checkpoint
-from tests.support.uer_models import random_state as transformer_state
+from tests.support.uer_encoders import RECURRENT, TWO_STREAMS
+from tests.support.uer_models import CONFIGS, NEXT_CONFIGS, assert_same_tensors, write_checkpoint
+from tests.support.uer_modules import random_state
 from tests.support.uer_recurrent_models import (
     LABELS,
-    RECURRENT,
-    TWO_STREAMS,
     config_of,
     fine_tuned,
     logits_of,
-    random_state,
 )
 
 EXAMPLES = [torch.arange(5, 25), torch.arange(20, 28)]
@@ -118,8 +116,7 @@ def test_elmo_has_uer_pys_logits_after_import_export_and_import(
     assert source.recipe().objective.type == "bilm"
     check_directions(source, config, state)
     written, back = exported(source, tmp_path / "back")
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], tensor) for key, tensor in state.items())
+    assert_same_tensors(back, state)
     assert {key: written.get(key) for key in config} == config
     check_directions(imported(tmp_path, tmp_path / "back"), config, state)
 
@@ -191,7 +188,7 @@ def class_head(width: int) -> dict[str, Tensor]:
 def test_a_fine_tuned_transformer_has_the_classes_of_its_first_token(
     tmp_path: Path, small_vocab: Path, words: int, name: str
 ) -> None:
-    config, state = CONFIGS[name], transformer_state(CONFIGS[name], words)
+    config, state = CONFIGS[name], random_state(CONFIGS[name], words)
     head = class_head(config["hidden_size"])
     encoder = {key: tensor for key, tensor in state.items() if not key.startswith("target.")}
     tuned = encoder | head
@@ -208,21 +205,21 @@ def test_a_fine_tuned_transformer_has_the_classes_of_its_first_token(
     )
     written, back = exported(source, tmp_path / "back")
     assert (written["labels_num"], written["target"]) == (LABELS, ["cls"])
-    assert all(torch.equal(back[key], tensor) for key, tensor in tuned.items())
+    assert_same_tensors({key: back[key] for key in tuned}, tuned)
 
 
 def test_a_fine_tuned_causal_transformer_stays_causal(
     tmp_path: Path, small_vocab: Path, words: int
 ) -> None:
     config = NEXT_CONFIGS["gpt2"]
-    state = {**transformer_state(config, words), **class_head(config["hidden_size"])}
+    state = {**random_state(config, words), **class_head(config["hidden_size"])}
     del state["target.lm.output_layer.weight"]
     path = write_checkpoint(tmp_path / "t", config, state, small_vocab)
     source = imported(tmp_path, path, "objective.pooling=last")
     assert source.recipe().model.encoder.visibility == "causal"
     written, back = exported(source, tmp_path / "back")
     assert (written["mask"], written["pooling"]) == ("causal", "last")
-    assert all(torch.equal(back[key], tensor) for key, tensor in state.items())
+    assert_same_tensors({key: back[key] for key in state}, state)
 
 
 @pytest.mark.parametrize("target", ["bilm", "cls"])

@@ -16,6 +16,8 @@ from ptm.interop.uer.export import export_to_uer
 from ptm.interop.weights_file import read_weights
 from ptm.model.plain_model import loaded_model
 from tests.support.bert_pairs import (
+    TOLERANCE,
+    difference,
     lay_out_rows,
     plan_of,
     ptm_logits,
@@ -23,14 +25,10 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
-from tests.support.uer_models import import_uer, write_checkpoint
-from tests.support.uer_recurrent_models import (
-    RECURRENT,
-    TWO_STREAMS,
-    config_of,
-    logits_of,
-    random_state,
-)
+from tests.support.uer_encoders import RECURRENT, TWO_STREAMS
+from tests.support.uer_models import assert_same_tensors, import_uer, write_checkpoint
+from tests.support.uer_modules import random_state
+from tests.support.uer_recurrent_models import config_of, logits_of
 
 ENCODERS = (*RECURRENT, "gatedcnn")
 OURS = {**{name: name for name in (*RECURRENT, *TWO_STREAMS)}, "gatedcnn": "gated_cnn"}
@@ -58,17 +56,12 @@ def test_an_import_has_the_logits_of_uer_pys_modules(
     examples = [torch.arange(5, 25), torch.arange(20, 28)]
     rows = lay_out_rows([examples])
     rows.tensors["pair_positions"] = torch.tensor([0, 20])
-    masked = "mlm" in config["target"]
-    # UER-py's norm divides by the deviation over n - 1, ptm's over n.
-    theirs = [logits_of(config, state, ids[None], over_n_minus_1=False) for ids in examples]
+    theirs = [logits_of(config, state, ids[None]) for ids in examples]
     expected = torch.cat([one["logits"][0] for one in theirs])
-    torch.testing.assert_close(ptm_logits(model, rows), expected, rtol=0, atol=1e-5)
+    assert difference(ptm_logits(model, rows), expected) < TOLERANCE
     if "sp" in config["target"]:
         pairs = torch.cat([one["pair_logits"] for one in theirs])
-        torch.testing.assert_close(model(rows.tensors)["pair_logits"], pairs, rtol=0, atol=1e-5)
-    exact = torch.cat([logits_of(config, state, ids[None])["logits"][0] for ids in examples])
-    bound = 0.1 * float(exact.abs().max()) if masked else 1e-5
-    assert float((ptm_logits(model, rows) - exact).abs().max()) < bound
+        assert difference(model(rows.tensors)["pair_logits"], pairs) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -83,10 +76,7 @@ def test_an_exported_import_has_the_same_weights_and_config(
     }
     path = write_checkpoint(tmp_path / "theirs", config, state, small_vocab)
     export_to_uer(import_uer(path, tmp_path / "in"), tmp_path / "back")
-    back = read_weights(tmp_path / "back" / "model.bin")
-    assert back.keys() == state.keys()
-    for key, tensor in state.items():
-        assert torch.equal(back[key], tensor), key
+    assert_same_tensors(read_weights(tmp_path / "back" / "model.bin"), state)
     written = json.loads((tmp_path / "back" / "config.json").read_text())
     assert {key: written.get(key, False) for key in config} == config
 
@@ -103,6 +93,7 @@ def blocks_of(encoder: str, vocab: Path, *, masked: bool = False, **options: Any
                 "type": OURS[encoder],
                 "layers": 3,
                 "hidden_size": 16,
+                "norm_epsilon": 1e-7,
                 **both,
                 **options,
             },
@@ -128,14 +119,13 @@ def test_an_export_has_the_logits_of_ptm_and_is_imported_again(
     state = read_weights(tmp_path / "uer" / "model.bin")
     ids = torch.arange(5, 25)
     found = ptm_logits(loaded_model(plan, weights, source="random"), lay_out_rows([[ids]]))
-    expected = logits_of(config, state, ids[None], over_n_minus_1=False)["logits"][0]
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    expected = logits_of(config, state, ids[None])["logits"][0]
+    assert difference(found, expected) < TOLERANCE
     command = ["import", str(tmp_path / "uer"), str(tmp_path / "back"), "--from", "uer"]
     assert main(command) == EXIT_DONE
     back = open_source(str(tmp_path / "back"))
     assert back.recipe().model.encoder == recipe_of(blocks).model.encoder
-    assert back.tensors().keys() == weights.keys()
-    assert all(torch.equal(back.tensors()[name], tensor) for name, tensor in weights.items())
+    assert_same_tensors(back.tensors(), weights)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

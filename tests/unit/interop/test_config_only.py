@@ -97,7 +97,7 @@ def test_blocks_are_written_only_to_a_new_file(tmp_path: Path) -> None:
         ("[]", "not a model config"),
         ('{"model_type": "gpt_neox"}', "gpt_neox"),
         ('{"model_type": "bert", "num_hidden_layers": 2}', "key 'max_position_embeddings' is"),
-        (json.dumps({**CONFIGS["mlm"], "heads_num": 5}), "heads = 5"),
+        (json.dumps({**CONFIGS["mlm"], "layers_num": 0}), "layers"),
         (json.dumps({**CONFIGS["mlm"], "mask": "causal"}), "causal"),
         (json.dumps({**CONFIGS["mlm"], "heads_num": "2"}), "heads"),
     ],

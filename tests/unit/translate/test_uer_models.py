@@ -50,6 +50,7 @@ _SIZES = {
 _IMPORTABLE = (
     *("bert/tiny", "bert/base", "albert/base", "gpt2/config", "gpt2/medium", "t5/small", "t5/3b"),
     *("t5-v1_1/small", "t5-v1_1/xlarge", "bart/base", "pegasus/base", "megatron/gpt2_8.3B"),
+    *("transformer/base", "llama/7b"),
 )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.encoders import Encoder
 from ptm.errors import UserError
-from ptm.interop.hf.shared.naming import unsupported_option
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ptm.interop.uer.entries import StateDict
 
 
 class EncoderFormat(ABC):
@@ -35,14 +36,15 @@ class EncoderFormat(ABC):
     def config(self, encoder: Encoder) -> dict[str, Any]:
         """Return the config keys of an encoder of this kind.
 
-        Raises UserError if UER-py configs cannot express one of its options.
+        Options that UER-py does not have are left out; `ptm.interop.uer.expressible` finds them.
         """
 
     @abstractmethod
-    def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def from_uer(self, theirs: StateDict, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """Remove the encoder's tensors from a state dict and return them by canonical name.
 
-        Raises KeyError if one is missing, UserError if one has a wrong shape.
+        A missing one is added to `theirs.missing` or raises KeyError. Raises UserError if one has a
+        wrong shape.
         """
 
     @abstractmethod
@@ -66,10 +68,3 @@ def check_supported(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...
                 f"{key} = {json.dumps(config[key])} is not supported. Supported: "
                 f"{' or '.join(json.dumps(value) for value in supported)}."
             )
-
-
-def check_expressible(encoder: Encoder, *, expressible: tuple[str, ...]) -> None:
-    """Raise UserError naming the first option without its default that is not in `expressible`."""
-    found = unsupported_option(encoder, "model.encoder", expressible=expressible)
-    if found is not None:
-        raise UserError(f"UER-py configs cannot express {found}.")

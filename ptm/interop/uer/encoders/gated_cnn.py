@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from ptm.components.encoders import Encoder
 from ptm.components.encoders.gated_cnn import GatedCnn
 from ptm.errors import UserError
-from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
+from ptm.interop.uer.encoders.base import EncoderFormat
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ptm.interop.uer.entries import StateDict
 
 # C input channels, D output channels, K kernel size.
 
 _BLOCK_SIZE = 2
 """Layers per residual connection."""
-_EXPRESSIBLE = ("activation", "norm_epsilon", "kernel_size")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,6 @@ class GatedConvolutions(EncoderFormat):
 
     def config(self, encoder: Encoder) -> dict[str, Any]:
         assert isinstance(encoder, GatedCnn), "the encoder must be a gated CNN"
-        check_expressible(encoder, expressible=_EXPRESSIBLE)
         return {
             "encoder": "gatedcnn",
             "hidden_size": encoder.hidden_size,
@@ -91,7 +91,7 @@ class GatedConvolutions(EncoderFormat):
             "block_size": _BLOCK_SIZE,
         }
 
-    def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def from_uer(self, theirs: StateDict, config: Mapping[str, Any]) -> dict[str, Tensor]:
         import torch
 
         found = {}

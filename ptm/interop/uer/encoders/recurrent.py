@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ptm.components.encoders import Encoder
-from ptm.interop.uer.encoders.base import EncoderFormat, check_expressible
+from ptm.interop.uer.encoders.base import EncoderFormat
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ptm.components.recurrent_stack import RecurrentLayers
+    from ptm.interop.uer.entries import StateDict
 
 _PARAMETERS = {
     "input_weight": "weight_ih",
@@ -23,7 +24,6 @@ _PARAMETERS = {
     "input_bias": "bias_ih",
     "state_bias": "bias_hh",
 }
-_EXPRESSIBLE = ("visibility", "activation", "norm_epsilon", "bidirectional")
 
 
 class Recurrent(EncoderFormat):
@@ -48,7 +48,6 @@ class Recurrent(EncoderFormat):
         }
 
     def config(self, encoder: Encoder) -> dict[str, Any]:
-        check_expressible(encoder, expressible=_EXPRESSIBLE)
         stack = cast("RecurrentLayers", encoder)
         return {
             "encoder": self.type,
@@ -57,7 +56,7 @@ class Recurrent(EncoderFormat):
             **({"bidirectional": True} if getattr(stack, "bidirectional", False) else {}),
         }
 
-    def from_uer(self, theirs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def from_uer(self, theirs: StateDict, config: Mapping[str, Any]) -> dict[str, Tensor]:
         return {ours: theirs.pop(name) for ours, name in self._names(config)}
 
     def to_uer(self, ours: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -21,7 +21,8 @@ from tests.support.bert_pairs import (
     recipe_of,
     write_model,
 )
-from tests.support.uer_models import CONFIGS, random_state, write_checkpoint
+from tests.support.uer_models import CONFIGS, write_checkpoint
+from tests.support.uer_modules import random_state
 
 SMALL = Size(2, 32, 2)
 PAIR_HEAD = {
