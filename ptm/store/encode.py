@@ -133,6 +133,8 @@ class BlockCounts:
     """Index in the block, from 0, of the first line that is not UTF-8."""
     empty_documents: int
     """Documents without tokens, and pairs with a side without tokens; they are left out."""
+    text_bytes: int
+    """Bytes of the documents' text in UTF-8, without line ends."""
     source_tokens: int = 0
     """Tokens of the sources, with layout `pairs`."""
     labels: tuple[int, ...] = ()
@@ -171,7 +173,7 @@ class BlockTokenizer:
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
         """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        parsed = self._parsed(block)
+        parsed = self.parse(block)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -210,13 +212,15 @@ class BlockTokenizer:
             invalid=parsed.invalid,
             first_invalid=parsed.first_invalid,
             empty_documents=empty,
+            text_bytes=sum(len("".join(document).encode()) for document in parsed.documents),
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
         )
         return arrays, counts
 
-    def _parsed(self, block: Block) -> ParsedBlock:
+    def parse(self, block: Block) -> ParsedBlock:
+        """Return the documents of the block as text, before they are split into sentences."""
         if self._labels is not None:
             return parse_labelled(block, self._labels)
         if self._layout == "pairs":

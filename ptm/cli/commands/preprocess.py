@@ -60,19 +60,11 @@ def _check_folder_of_sources(recipe: Recipe) -> None:
 
 def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     """Write one store of a recipe."""
-    from ptm.store.preprocess import Preprocessing, is_current, preprocess
-    from ptm.text.corpus import find_corpus
+    from ptm.loading.stores import preprocessing_of
+    from ptm.store.preprocess import is_current, preprocess
     from ptm.text.labels import check_trained_labels
 
-    work = Preprocessing(
-        corpus=find_corpus(one.corpus_patterns, field=one.corpus_key),
-        layout=recipe.data.layout,
-        tokenizer=recipe.tokenizer,
-        segmenter=recipe.data.segmenter,
-        sentence_splitting=recipe.data.sentence_splitting,
-        target_tokenizer=recipe.target_tokenizer,
-        labels=recipe.objective.label_set,
-    )
+    work = preprocessing_of(recipe, one)
 
     # Of a mixture, only the stores of sources that have changed are replaced.
     is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
