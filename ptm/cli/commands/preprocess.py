@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_UNKNOWN = 0.01
-"""Share of unknown tokens above which a warning is printed."""
-
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
 ORDER = 30
@@ -61,6 +58,9 @@ def _check_folder_of_sources(recipe: Recipe) -> None:
 def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     """Write one store of a recipe."""
     from ptm.loading.stores import preprocessing_of
+    from ptm.runs.corpus.findings import findings_of
+    from ptm.runs.corpus.lines import summary_lines
+    from ptm.store.format import TokenStore
     from ptm.store.preprocess import is_current, preprocess
     from ptm.text.labels import check_trained_labels
 
@@ -84,15 +84,6 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         check=check,
     )
     line.end()
-    unknown = info.report.get("unknown_tokens", 0)
-    if unknown > _MOST_UNKNOWN * info.tokens:
-        logger.warning(
-            "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
-            "vocabulary of another language; `ptm vocab train` makes one from this corpus",
-            one.store,
-            100 * unknown / info.tokens,
-            recipe.tokenizer.source,
-        )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
     print_done(
@@ -102,3 +93,8 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
         print_done(f"{one.store}: texts per label: {of_label}")
+    store = TokenStore.open(one.store, key=one.store_key)
+    for text in summary_lines(store):
+        print_done(f"{one.store}: {text}")
+    for sentence in findings_of(store, info.report.get("unknown_tokens"), recipe=recipe):
+        logger.warning("%s: %s", one.store, sentence)

@@ -25,7 +25,7 @@ def unknown_finding(info: StoreInfo, unknown: int | None, *, vocabulary: str) ->
         return
     if unknown == info.tokens:
         yield (
-            "all tokens are unknown, so there is nothing to mask or to predict. "
+            "100.0 % of the tokens are unknown, so there is nothing to mask or to predict. "
             f"{vocabulary} is no vocabulary of this language; `ptm vocab train` makes one from "
             "this corpus"
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from unicodedata import category
 
-from ptm.runs.corpus.counts import StoreCounts
+from ptm.runs.corpus.counts import StoreCounts, lengths_of
 from ptm.runs.corpus.lengths import LengthHistogram
 from ptm.runs.corpus.report import CorpusReport, ExampleCounts, StoreReport
 from ptm.runs.corpus.unknown_strings import UnknownStrings
+from ptm.store.format import TokenStore
 
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
-NOT_COUNTED = "not counted (the store is of an earlier version)"
+_NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 
 def report_lines(report: CorpusReport) -> Iterator[str]:
@@ -28,24 +29,26 @@ def report_lines(report: CorpusReport) -> Iterator[str]:
 
 
 def _store_lines(store: StoreReport) -> Iterator[str]:
-    yield f"{documents_and_tokens(store.counts)}, {text_and_unknown(store.counts)}"
+    counts = store.counts
+    rates = text_and_unknown(counts.tokens, counts.text_bytes, counts.unknown_tokens)
+    yield f"{documents_and_tokens(counts)}, {rates}"
     if store.labels is not None:
         yield "labels: " + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
-    used = store.counts.tokens_used
+    used = counts.tokens_used
     if used is not None:
-        yield f"vocabulary: {used:,} of {store.counts.vocabulary_size:,} tokens occur"
-    yield left_out(store.counts)
-    yield duplicates(store.counts)
+        yield f"vocabulary: {used:,} of {counts.vocabulary_size:,} tokens occur"
+    yield left_out(counts)
+    yield duplicates(counts)
     for repeated, text in store.repeated:
         yield f"  {repeated.count:,} x {shown(text)[:_CHARACTERS] or f'{repeated.length:,} tokens'}"
-    yield quantiles(store.counts.lengths)
-    yield from _histogram(store.counts.lengths)
+    yield quantiles(counts.lengths)
+    yield from _histogram(counts.lengths)
     yield from _fills(store)
     for examples in store.examples:
         yield example_counts(examples)
     if store.unknown_strings is not None:
-        yield from _strings(store.unknown_strings, store.counts)
-    elif store.counts.unknown_tokens:
+        yield from _strings(store.unknown_strings, counts)
+    elif counts.unknown_tokens:
         yield f"strings that became the unknown token: {store.no_unknown_strings}"
     for line in store.sample:
         yield line if len(line) <= _CHARACTERS else f"{line[:_CHARACTERS]} …"
@@ -57,16 +60,23 @@ def documents_and_tokens(counts: StoreCounts) -> str:
     return f"{counts.documents:,} documents, {sentences}{counts.tokens:,} tokens"
 
 
-def text_and_unknown(counts: StoreCounts) -> str:
-    """`3.95 bytes of text per token, 0.012 % unknown tokens`."""
-    per_token, unknown = counts.bytes_per_token, counts.unknown_share
-    text = f"bytes of text per token {NOT_COUNTED}"
-    if per_token is not None:
-        text = f"{per_token:.2f} bytes of text per token"
-    rest = f"unknown tokens {NOT_COUNTED}"
-    if unknown is not None:
-        rest = f"{percent(unknown)} unknown tokens ({counts.unknown_tokens:,})"
-    return f"{text}, {rest}"
+def summary_lines(store: TokenStore) -> Iterator[str]:
+    """Yield the first numbers of a store, which `ptm preprocess` prints."""
+    report = store.info.report
+    yield text_and_unknown(
+        store.info.tokens, report.get("text_bytes"), report.get("unknown_tokens")
+    )
+    yield quantiles(lengths_of(store))
+
+
+def text_and_unknown(tokens: int, text_bytes: int | None, unknown: int | None) -> str:
+    """`3.95 bytes of text per token, 0.012 % unknown tokens (12)`; None: not counted."""
+    text = f"bytes of text per token {_NOT_COUNTED}"
+    if text_bytes is not None:
+        text = f"{text_bytes / tokens:.2f} bytes of text per token"
+    if unknown is None:
+        return f"{text}, unknown tokens {_NOT_COUNTED}"
+    return f"{text}, {percent(unknown / tokens)} unknown tokens ({unknown:,})"
 
 
 def percent(share: float) -> str:
@@ -116,14 +126,15 @@ def _histogram(lengths: LengthHistogram) -> Iterator[str]:
 
 def _fills(store: StoreReport) -> Iterator[str]:
     yield f"rows of documents without special tokens; long documents {treatment(store)}"
-    header = ("row length", "filled", "packed", "tokens cut off", "")
+    header = ("row length", "filled", "packed", "tokens cut off", "", "")
     cells = [header] + [
         (
-            f"{fill.row_length:,}" + (" *" if fill.row_length == store.own_length else ""),
+            f"{fill.row_length:,}",
             percent(fill.fill),
             percent(fill.packed_fill),
             f"{fill.tokens_cut_off:,}",
             percent(fill.tokens_cut_off / store.counts.tokens),
+            "data.sequence_length" if fill.row_length == store.own_length else "",
         )
         for fill in store.fills
     ]
