@@ -27,6 +27,11 @@ class Bucket:
     documents: int
     tokens: int
 
+    @property
+    def range(self) -> str:
+        """`1`, `2 - 3`, `1,024 - 2,047`."""
+        return f"{self.first:,} - {self.last:,}" if self.last > self.first else f"{self.first}"
+
 
 @dataclass(frozen=True)
 class RowFill:

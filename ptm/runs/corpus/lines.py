@@ -40,7 +40,7 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
     yield left_out(counts)
     yield duplicates(counts)
     for repeated, text in store.repeated:
-        yield f"  {repeated.count:,} x {shown(text)[:_CHARACTERS] or f'{repeated.length:,} tokens'}"
+        yield f"  {repeated.count:,} x {shown(text) or f'{repeated.length:,} tokens'}"
     yield quantiles(counts.lengths)
     yield from _histogram(counts.lengths)
     yield from _fills(store)
@@ -80,9 +80,11 @@ def text_and_unknown(tokens: int, text_bytes: int | None, unknown: int | None) -
 
 
 def percent(share: float) -> str:
-    """A share in percent, with two digits, or more if it is small: `3.10 %`, `0.0012 %`."""
+    """A share in percent: `3.10 %`; small ones with four digits: `0.0012 %`."""
     number = 100 * share
-    return f"{number:.2f} %" if number >= 0.01 or number == 0 else f"{number:.2g} %"
+    if 0 < number < 0.0001:
+        return "< 0.0001 %"
+    return f"{number:.4f} %" if 0 < number < 0.01 else f"{number:.2f} %"
 
 
 def left_out(counts: StoreCounts) -> str:
@@ -119,13 +121,13 @@ def _histogram(lengths: LengthHistogram) -> Iterator[str]:
     for bucket in buckets:
         bar = "#" * round(_BAR * bucket.documents / most)
         yield (
-            f"  {bucket.first:>9,} - {bucket.last:<9,} {bucket.documents:>12,} "
-            f"{percent(bucket.documents / lengths.documents):>8}  {bar}"
+            f"  {bucket.range:>17} {bucket.documents:>12,} "
+            f"{percent(bucket.documents / lengths.documents):>10}  {bar}"
         )
 
 
 def _fills(store: StoreReport) -> Iterator[str]:
-    yield f"rows of documents without special tokens; long documents {treatment(store)}"
+    yield f"rows of documents without special tokens; {treatment(store)}"
     header = ("row length", "filled", "packed", "tokens cut off", "", "")
     cells = [header] + [
         (
@@ -142,10 +144,13 @@ def _fills(store: StoreReport) -> Iterator[str]:
 
 
 def treatment(store: StoreReport) -> str:
-    """What happens to documents that are longer than a row, in the columns of fill."""
+    """How documents that are longer than a row are counted."""
     if not store.continues:
-        return "are cut off"
-    return "continue in further rows (cut off: the tokens after the first row)"
+        return "the ends of longer documents are cut off"
+    return (
+        "longer documents continue in further rows, and the tokens cut off are those after the "
+        "first row"
+    )
 
 
 def _table(cells: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -30,9 +30,9 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-
 h1 { font-size: 1.5rem } h2 { font-size: 1.25rem; margin-top: 2.5rem }
 h3 { font-size: 1rem; margin: 1.75rem 0 .5rem } p { margin: .4rem 0 } .faint { color: var(--faint) }
 .warning { background: var(--warn); padding: .5rem .75rem; border-radius: 4px }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .6rem }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.3rem, 1fr)); gap: .6rem }
 .tiles div { background: var(--panel); padding: .6rem .75rem; border-radius: 4px }
-.tiles b { display: block; font-size: 1.2rem } .tiles span { color: var(--faint); font-size: .85rem }
+.tiles b { display: block; font-size: 1.1rem } .tiles span { color: var(--faint); font-size: .85rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
@@ -45,6 +45,8 @@ svg { display: block; width: 100%; height: .65rem } svg + svg { margin-top: 2px 
 .legend span { margin-right: 1.2rem } .legend svg { display: inline-block; width: .7rem; height: .7rem }
 pre { background: var(--panel); padding: .75rem; border-radius: 4px; white-space: pre-wrap;
   font-size: .85rem; overflow-wrap: anywhere }
+@media (max-width: 560px) { body { font-size: 13px; padding: .7rem } th, td { padding-right: .5rem }
+  td.bars { min-width: 3.5rem } td.text { min-width: 3.5rem } }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -103,7 +105,7 @@ def _store(store: StoreReport) -> Iterator[str]:
             ("bytes of text per token", per_token),
             ("unknown tokens", unknown),
             ("documents that repeat others", f"{counts.duplicates.copies:,}"),
-            ("tokens of the vocabulary that occur", f"{used}{counts.vocabulary_size:,}"),
+            ("tokens of the vocabulary in use", f"{used}{counts.vocabulary_size:,}"),
         ]
     )
     yield from _lengths(store)
@@ -116,16 +118,20 @@ def _store(store: StoreReport) -> Iterator[str]:
         yield f"<h3>First rows</h3><pre>{html.escape(chr(10).join(store.sample))}</pre>"
 
 
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _lengths(store: StoreReport) -> Iterator[str]:
     lengths = store.counts.lengths
     buckets = list(lengths.buckets())
     most = max(bucket.documents for bucket in buckets)
-    yield "<h3>Length of documents</h3>" + paragraph(f"{quantiles(lengths)}.", kind="faint")
+    yield "<h3>Length of documents</h3>" + paragraph(_sentence(quantiles(lengths)), kind="faint")
     yield table(
         ("tokens", "", "documents", ""),
         [
             (
-                f"{bucket.first:,} - {bucket.last:,}",
+                bucket.range,
                 Bars((bucket.documents / most,)),
                 f"{bucket.documents:,}",
                 percent(bucket.documents / lengths.documents),
@@ -136,7 +142,7 @@ def _lengths(store: StoreReport) -> Iterator[str]:
 
 
 def _fills(store: StoreReport) -> Iterator[str]:
-    note = f"Documents without special tokens. Long documents {treatment(store)}."
+    note = f"Documents without special tokens. {_sentence(treatment(store))}"
     own = [fill.row_length for fill in store.fills]
     if store.own_length is not None:
         note += f" The recipe has rows of {store.own_length:,} tokens."
@@ -183,8 +189,7 @@ def _unknown(store: StoreReport) -> Iterator[str]:
     if found is None:
         yield paragraph(f"The strings are not shown: {store.no_unknown_strings}", kind="faint")
         return
-    text = sampled(found, store.counts)
-    yield paragraph(f"{text[0].upper()}{text[1:]}.", kind="faint")
+    yield paragraph(_sentence(sampled(found, store.counts)), kind="faint")
     if found.tokens:
         most = found.most_frequent[0][1]
         yield table(
@@ -206,8 +211,7 @@ def _left_out(store: StoreReport) -> Iterator[str]:
 
 
 def _duplicates(store: StoreReport) -> Iterator[str]:
-    text = duplicates(store.counts)
-    yield "<h3>Duplicates</h3>" + paragraph(f"{text[0].upper()}{text[1:]}.", kind="faint")
+    yield "<h3>Duplicates</h3>" + paragraph(_sentence(duplicates(store.counts)), kind="faint")
     if store.repeated:
         yield table(
             ("occurrences", "tokens", "text"),
