@@ -14,6 +14,7 @@ from ptm.store.format import TokenStore
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
+_NOUNS = {"pairs": "pairs", "labelled": "labelled texts"}
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 
@@ -31,7 +32,7 @@ def report_lines(report: CorpusReport) -> Iterator[str]:
 def _store_lines(store: StoreReport) -> Iterator[str]:
     counts = store.counts
     rates = text_and_unknown(counts.tokens, counts.text_bytes, counts.unknown_tokens)
-    yield f"{documents_and_tokens(counts)}, {rates}"
+    yield f"{documents_and_tokens(store)}, {rates}"
     if store.labels is not None:
         yield "labels: " + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
     used = counts.tokens_used
@@ -54,10 +55,13 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
         yield line if len(line) <= _CHARACTERS else f"{line[:_CHARACTERS]} …"
 
 
-def documents_and_tokens(counts: StoreCounts) -> str:
+def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
+    counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
+    if not store.continues:
+        return f"{counts.documents:,} {_NOUNS[store.layout]}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
-    return f"{counts.documents:,} documents, {sentences}{counts.tokens:,} tokens"
+    return f"{counts.documents:,} documents, {sentences}{tokens}"
 
 
 def summary_lines(store: TokenStore) -> Iterator[str]:
@@ -145,6 +149,8 @@ def _fills(store: StoreReport) -> Iterator[str]:
 
 def treatment(store: StoreReport) -> str:
     """How documents that are longer than a row are counted."""
+    if store.layout == "pairs":
+        return "both texts of a pair are in one row, and the ends of longer pairs are cut off"
     if not store.continues:
         return "the ends of longer documents are cut off"
     return (

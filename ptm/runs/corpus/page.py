@@ -187,7 +187,7 @@ def _unknown(store: StoreReport) -> Iterator[str]:
     found = store.unknown_strings
     yield "<h3>Unknown tokens</h3>"
     if found is None:
-        yield paragraph(f"The strings are not shown: {store.no_unknown_strings}", kind="faint")
+        yield paragraph(f"No strings are shown: {store.no_unknown_strings}", kind="faint")
         return
     yield paragraph(_sentence(sampled(found, store.counts)), kind="faint")
     if found.tokens:

@@ -172,7 +172,9 @@ def _report_input(
     unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else None
     counts = count_store(store, unknown_id=unknown_id)
     length = recipe.data.sequence_length
-    strings, reason = _unknown_strings(recipe, one)
+    strings, reason = None, "no token is unknown."
+    if counts.unknown_tokens != 0:
+        strings, reason = _unknown_strings(recipe, one)
     return StoreReport(
         name=name,
         **_common(store, counts),
