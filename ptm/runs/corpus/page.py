@@ -46,7 +46,7 @@ svg { display: block; width: 100%; height: .65rem } svg + svg { margin-top: 2px 
 pre { background: var(--panel); padding: .75rem; border-radius: 4px; white-space: pre-wrap;
   font-size: .85rem; overflow-wrap: anywhere }
 @media (max-width: 560px) { body { font-size: 13px; padding: .7rem } th, td { padding-right: .5rem }
-  td.bars { min-width: 3.5rem } td.text { min-width: 3.5rem } }
+  td.bars { min-width: 2.5rem } td.text { min-width: 3.5rem } }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 

@@ -29,6 +29,11 @@ def test_documents_tokens_and_quantiles_are_those_of_the_lengths(lengths: I64) -
     assert [found.quantile(share) for share in QUANTILES] == expected.tolist()
 
 
+def test_a_quantile_is_the_smallest_length_that_enough_documents_do_not_exceed() -> None:
+    found = histogram(np.array([1, 2, 3, 4]))
+    assert [found.quantile(share) for share in (0.25, 0.5, 0.51, 0.99)] == [1, 2, 3, 4]
+
+
 def test_every_document_is_in_the_bucket_of_its_length(lengths: I64) -> None:
     buckets = list(histogram(lengths).buckets())
     for bucket in buckets:
