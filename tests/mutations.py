@@ -290,6 +290,24 @@ MUTATIONS = {
         "stores = list(self._sources)",
         ("tests/integration/training/test_mixtures.py -k another_store",),
     ),
+    "the ends of long documents fill no row in the report of a corpus": Mutation(
+        "ptm/runs/corpus/lengths.py",
+        "np.add.at(histogram, rest[rest > 0], self.counts[rest > 0])",
+        "pass",
+        ("tests/unit/runs/corpus/test_lengths.py -k packing",),
+    ),
+    "a text of the corpus is not escaped on its page": Mutation(
+        "ptm/runs/corpus/charts.py",
+        "html.escape(cell.text)",
+        "cell.text",
+        ("tests/unit/runs/corpus/test_page.py -k escaped",),
+    ),
+    "the tokens that an objective cuts off are not counted": Mutation(
+        "ptm/runs/corpus/findings.py",
+        "return store.info.tokens - kept",
+        "return 0",
+        ("tests/unit/runs/corpus/test_findings.py -k cut_are_warned",),
+    ),
     "every store of a mixture is made again": Mutation(
         "ptm/store/preprocess.py",
         "        return False\n    return True\n\n\ndef _encode_all",

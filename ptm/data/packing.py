@@ -95,6 +95,14 @@ def pack(lengths: I64, capacity: int) -> PackedRows:
     )
 
 
+def rows_needed(histogram: I64, capacity: int) -> int:
+    """Return the number of rows of at most `capacity` tokens that `pack` makes.
+
+    `histogram` (capacity + 1): number of examples of each length.
+    """
+    return sum(repeats for _, repeats in _patterns(histogram, capacity))
+
+
 def _patterns(histogram: I64, capacity: int) -> list[tuple[tuple[int, ...], int]]:
     """Return (lengths that share a row, number of rows with this pattern).
 

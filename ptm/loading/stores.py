@@ -7,8 +7,27 @@ from ptm.loading.index import TRAIN
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import UNNAMED, StoreInput
 from ptm.store.format import TokenStore
+from ptm.store.preprocess import Preprocessing
+from ptm.text.corpus import find_corpus, recognise
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
+
+
+def preprocessing_of(recipe: DataRecipe, one: StoreInput) -> Preprocessing:
+    """Return how a store of the recipe is made.
+
+    Raises UserError if a corpus file is missing or its format cannot be read.
+    """
+    files = find_corpus(one.corpus_patterns, field=one.corpus_key)
+    return Preprocessing(
+        corpus=recognise(files, recipe.data.layout, one.reading),
+        layout=recipe.data.layout,
+        tokenizer=recipe.tokenizer,
+        segmenter=recipe.data.segmenter,
+        sentence_splitting=recipe.data.sentence_splitting,
+        target_tokenizer=recipe.target_tokenizer,
+        labels=recipe.objective.label_set,
+    )
 
 
 def open_store(

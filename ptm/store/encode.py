@@ -23,7 +23,7 @@ from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
 from ptm.files.records import parse_json_as
 from ptm.store.format import document_hashes, write_shard
 from ptm.store.shards import ShardFile, ShardInfo
-from ptm.text.corpus import Block, Layout
+from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
@@ -132,6 +132,8 @@ class BlockCounts:
     """Index in the block, from 0, of the first line (or row) that was left out."""
     empty_documents: int
     """Documents without tokens, and pairs with a side without tokens; they are left out."""
+    text_bytes: int
+    """Bytes of the documents' text in UTF-8, without line ends."""
     source_tokens: int = 0
     """Tokens of the sources, with layout `pairs`."""
     labels: tuple[int, ...] = ()
@@ -172,7 +174,7 @@ class BlockTokenizer:
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
         """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        parsed = parse(block, self._layout, self._labels)
+        parsed = self.parse(block)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -211,12 +213,17 @@ class BlockTokenizer:
             invalid=parsed.invalid,
             first_invalid=parsed.first_invalid,
             empty_documents=empty,
+            text_bytes=sum(len("".join(document).encode()) for document in parsed.documents),
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
             problem=parsed.problem,
         )
         return arrays, counts
+
+    def parse(self, block: Block) -> ParsedBlock:
+        """Return the documents of the block as text, before they are split into sentences."""
+        return parse(block, self._layout, self._labels)
 
     def _unknown_tokens(self, encoded: EncodedTexts) -> int:
         """Number of unknown tokens; sources and targets of pairs alternate."""

@@ -202,7 +202,7 @@ def _encode_all(
     # A small corpus is encoded sooner than a worker process starts.
     small = total < 2 * _SMALLEST_BLOCK and not any(file.compressed for file in work.corpus)
     with TokenizerPool(work.encoder, partial, workers=1 if small else workers) as encoders:
-        for block in _blocks(work):
+        for block in blocks_of(work):
             finished = finished_shard(partial, block)
             if finished is not None:
                 record(block, finished)
@@ -213,8 +213,11 @@ def _encode_all(
     return [shard for shard, _ in ordered], [counts for _, counts in ordered]
 
 
-def _blocks(work: Preprocessing) -> Iterator[Block]:
-    """The blocks of all files. Raises UserError if labelled files have different columns."""
+def blocks_of(work: Preprocessing) -> Iterator[Block]:
+    """Yield the blocks of all files in order.
+
+    Raises UserError if labelled files have different columns.
+    """
     first: tuple[str, int] | None = None
     for index, file in enumerate(work.corpus):
         reader = CorpusReader(file, index=index, layout=work.layout, block_bytes=work.block_bytes)
@@ -258,6 +261,7 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
         "lines": sum(c.lines for c in counts),
         "blank_lines": sum(c.blank for c in counts),
         "invalid_lines": sum(c.invalid for c in counts),
+        "text_bytes": sum(c.text_bytes for c in counts),
         "unknown_tokens": sum(c.unknown_tokens for c in counts),
     }
     empty = sum(c.empty_documents for c in counts)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_UNKNOWN = 0.01
-"""Share of unknown tokens above which a warning is printed."""
-
 NAME = "preprocess"
 HELP = "tokenise the corpus into a token store"
 ORDER = 30
@@ -61,20 +58,14 @@ def _check_folder_of_sources(recipe: Recipe) -> None:
 
 def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     """Write one store of a recipe."""
-    from ptm.store.preprocess import Preprocessing, is_current, preprocess
-    from ptm.text.corpus import find_corpus, recognise
+    from ptm.loading.stores import preprocessing_of
+    from ptm.runs.corpus.findings import findings_of
+    from ptm.runs.corpus.lines import summary_lines
+    from ptm.store.format import TokenStore
+    from ptm.store.preprocess import is_current, preprocess
     from ptm.text.labels import check_trained_labels
 
-    files = find_corpus(one.corpus_patterns, field=one.corpus_key)
-    work = Preprocessing(
-        corpus=recognise(files, recipe.data.layout, one.reading),
-        layout=recipe.data.layout,
-        tokenizer=recipe.tokenizer,
-        segmenter=recipe.data.segmenter,
-        sentence_splitting=recipe.data.sentence_splitting,
-        target_tokenizer=recipe.target_tokenizer,
-        labels=recipe.objective.label_set,
-    )
+    work = preprocessing_of(recipe, one)
 
     # Of a mixture, only the stores of sources that have changed are replaced.
     is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
@@ -94,15 +85,6 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         check=check,
     )
     line.end()
-    unknown = info.report.get("unknown_tokens", 0)
-    if unknown > _MOST_UNKNOWN * info.tokens:
-        logger.warning(
-            "%s: %.1f %% of the tokens are unknown, which teach a model nothing. %s may be the "
-            "vocabulary of another language; `ptm vocab train` makes one from this corpus",
-            one.store,
-            100 * unknown / info.tokens,
-            recipe.tokenizer.source,
-        )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
     what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
@@ -114,6 +96,11 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
         print_done(f"{one.store}: texts per label: {of_label}")
+    store = TokenStore.open(one.store, key=one.store_key)
+    for text in summary_lines(store):
+        print_done(f"{one.store}: {text}")
+    for sentence in findings_of(store, info.report.get("unknown_tokens"), recipe=recipe):
+        logger.warning("%s: %s", one.store, sentence)
 
 
 _FORMAT_NAMES = {"text": "plain text", "json_lines": "JSON lines", "arrow": "Arrow"}

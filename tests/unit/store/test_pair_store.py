@@ -104,6 +104,7 @@ def test_a_pair_with_an_empty_side_is_left_out_and_counted(
         "lines": 4,
         "blank_lines": 1,
         "invalid_lines": 0,
+        "text_bytes": 6 + len(line.replace("\t", "").encode()),
         "unknown_tokens": 0,
         "pairs_with_an_empty_side": 1,
         "source_tokens": 2,

@@ -101,6 +101,7 @@ def test_lines_and_documents_are_counted(tmp_path: Path, tiny_vocab: Path) -> No
         "lines": 200,
         "blank_lines": 1,
         "invalid_lines": 1,
+        "text_bytes": 198,
         "unknown_tokens": 0,
         "empty_documents": 0,
     }

@@ -1,0 +1,95 @@
+"""What the numbers of a store say is wrong, as sentences for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ptm.data.documents import Documents
+from ptm.loading.stores import vocabularies_of
+from ptm.recipe import DataRecipe
+from ptm.runs.corpus.counts import CUTTING_LAYOUTS, shards_of
+from ptm.store.format import StoreInfo, TokenStore
+
+_MOST_UNKNOWN = 0.01
+_MOST_CUT = 0.05
+
+
+def unknown_finding(info: StoreInfo, unknown: int | None, *, vocabulary: str) -> Iterator[str]:
+    """Yield a sentence if over 1 % of the tokens are unknown.
+
+    `unknown`: the number of unknown tokens. `vocabulary`: the name of the vocabulary's file.
+    """
+    if unknown is None:
+        return
+    if unknown == info.tokens:
+        yield (
+            "100.0 % of the tokens are unknown, so there is nothing to mask or to predict. "
+            f"{vocabulary} is no vocabulary of this language; `ptm vocab train` makes one from "
+            "this corpus"
+        )
+    elif unknown > _MOST_UNKNOWN * info.tokens:
+        yield (
+            f"{100 * unknown / info.tokens:.1f} % of the tokens are unknown, which teach a model "
+            f"nothing. {vocabulary} may be the vocabulary of another language; `ptm vocab train` "
+            "makes one from this corpus"
+        )
+
+
+def document_finding(info: StoreInfo) -> Iterator[str]:
+    """Yield a sentence if the whole corpus is one document."""
+    if info.documents > 1:
+        return
+    rule = {
+        "documents": "each line is a document; check that the file has line ends",
+        "sentences": "an empty line ends a document; if each line is a document, set "
+        "data.layout: documents",
+        "pairs": "each line is a pair",
+        "labelled": "each line is a text",
+    }[info.layout]
+    yield f"the corpus is one document of {info.tokens:,} tokens. With data.layout: {info.layout} {rule}"
+
+
+def cut_tokens(recipe: DataRecipe, store: TokenStore) -> int:
+    """Count the tokens of a store that the examples of the objective leave out at their ends.
+
+    0 if the objective continues long documents in further examples. Memory is that of the largest
+    shard.
+    """
+    if store.info.layout not in CUTTING_LAYOUTS:
+        return 0
+    vocabularies = vocabularies_of(recipe, recipe.tokenizer.load())
+    kept = 0
+    for shard in shards_of(store):
+        examples = recipe.objective.index(
+            Documents(shard), size=recipe.data.row_size, vocabularies=vocabularies, seed=0
+        )
+        kept += int(np.sum(examples.lengths))
+    return store.info.tokens - kept
+
+
+def cut_finding(info: StoreInfo, cut: int, recipe: DataRecipe) -> Iterator[str]:
+    """Yield a sentence if over 5 % of the tokens are cut off; `cut`: their number."""
+    if cut <= _MOST_CUT * info.tokens:
+        return
+    size = recipe.data.row_size
+    lengths = f"data.sequence_length = {size.source}"
+    if recipe.objective.needs_decoder:
+        lengths += f" and data.target_sequence_length = {size.target}"
+    yield (
+        f"{100 * cut / info.tokens:.1f} % of the tokens are cut off, because texts are longer than "
+        f"{lengths} allows. Set a larger value, if the model allows it"
+    )
+
+
+def findings_of(
+    store: TokenStore, unknown: int | None, *, recipe: DataRecipe | None
+) -> tuple[str, ...]:
+    """Return what is wrong with a store, one sentence each; `recipe`: that it was made for."""
+    vocabulary = "the vocabulary" if recipe is None else recipe.tokenizer.source
+    found = [*document_finding(store.info)]
+    found += unknown_finding(store.info, unknown, vocabulary=vocabulary)
+    if recipe is not None:
+        found += cut_finding(store.info, cut_tokens(recipe, store), recipe)
+    return tuple(found)
