@@ -65,21 +65,19 @@ class TextTokenizer:
         """Tokenise all `texts`."""
         # np.concatenate needs at least one array, and `texts` may be empty.
         ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
-        starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
-        lengths: list[int] = []
+        lengths = [np.empty(0, np.int64)]
+        starts = [np.empty(0, bool)]
         for batch in _batches(texts, _CHARACTERS_PER_CALL):
             if self._words is not None:
-                found = self._words.encode(batch)
-                ids += [tokens.astype(self._dtype) for tokens, _ in found]
-                starts += [begins for _, begins in found]
-                lengths += [len(tokens) for tokens, _ in found]
+                tokens, sizes, begins = self._words.encode(batch)
+                starts.append(begins)
             else:
-                encoded = self._tokenizer.encode(batch)
-                ids += [np.array(tokens, dtype=self._dtype) for tokens in encoded]
-                lengths += [len(tokens) for tokens in encoded]
+                tokens, sizes = self._tokenizer.encode_arrays(batch)
+            ids.append(tokens.astype(self._dtype))
+            lengths.append(sizes)
         return EncodedTexts(
             np.concatenate(ids),
-            np.array(lengths, dtype=np.int64),
+            np.concatenate(lengths),
             np.concatenate(starts) if self._words is not None else None,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -12,6 +12,8 @@ from ptm.text.segmenters.base import Segmenter, SegmentFunction
 
 class RJieba(Segmenter):
     """rjieba; differs from jieba only inside Latin strings such as `book.example.com`."""
+
+    CUTS_AT_NEWLINES: ClassVar[bool] = True
 
     type: Literal["rjieba"]
 

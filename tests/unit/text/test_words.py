@@ -19,7 +19,8 @@ from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.char import Char
 from ptm.text.tokenizers.wordpiece import WordPiece
-from ptm.text.words import WordStartEncoder, chinese_characters
+from ptm.text.words import chinese_characters
+from tests.support.word_starts import encode_each
 
 if TYPE_CHECKING:
     from tests.conftest import RealText
@@ -47,7 +48,7 @@ segmenters = pytest.mark.parametrize("segmenter", [JIEBA, RJIEBA, SPACE], ids=la
 
 def words_of(tokenizer: Tokenizer, segmenter: Segmenter, text: str) -> list[list[str]]:
     """The tokens of `text`, one list per word."""
-    ((ids, begins),) = WordStartEncoder(tokenizer, segmenter).encode([text])
+    ((ids, begins),) = encode_each(tokenizer, segmenter, [text])
     words: list[list[str]] = []
     for index, begin in zip(ids, begins, strict=True):
         if begin:
@@ -81,9 +82,9 @@ def test_chinese_characters_are_grouped_into_the_words_of_jieba(
 def test_words_of_real_chinese_start_with_those_of_the_segmenter(real_text: RealText) -> None:
     cut = RJIEBA.load()
     texts = [text for text in real_text.documents if chinese_characters(text).any()][:150]
-    finder = WordStartEncoder(real_text.tokenizer, RJIEBA)
+    found = encode_each(real_text.tokenizer, RJIEBA, texts)
     encoded = real_text.tokenizer.encode_with_offsets(texts)
-    for text, (_, begins), (_, offsets) in zip(texts, finder.encode(texts), encoded, strict=True):
+    for text, (_, begins), (_, offsets) in zip(texts, found, encoded, strict=True):
         starts = set(np.cumsum([0, *(len(word) for word in cut(text))]).tolist())
         chinese = chinese_characters(text)
         for begin, (first, _) in zip(begins, offsets, strict=True):
@@ -118,8 +119,7 @@ def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:
 def test_a_continuation_never_starts_a_word_of_real_text(
     real_text: RealText, segmenter: Segmenter
 ) -> None:
-    finder = WordStartEncoder(real_text.tokenizer, segmenter)
-    for ids, begins in finder.encode(real_text.documents[:40]):
+    for ids, begins in encode_each(real_text.tokenizer, segmenter, real_text.documents[:40]):
         assert not begins[real_text.tokenizer.continuations[ids]].any()
 
 
@@ -134,14 +134,14 @@ def test_a_continuation_of_rare_characters_never_starts_a_word(tmp_path: Path) -
 
 @segmenters
 def test_the_first_token_of_a_text_starts_a_word(real_text: RealText, segmenter: Segmenter) -> None:
-    finder = WordStartEncoder(real_text.tokenizer, segmenter)
-    assert all(begins[0] for ids, begins in finder.encode(real_text.documents[:40]) if len(ids))
+    found = encode_each(real_text.tokenizer, segmenter, real_text.documents[:40])
+    assert all(begins[0] for ids, begins in found if len(ids))
 
 
 @segmenters
 def test_token_ids_are_the_same_with_a_segmenter(real_text: RealText, segmenter: Segmenter) -> None:
     texts = real_text.documents[:40]
-    found = WordStartEncoder(real_text.tokenizer, segmenter).encode(texts)
+    found = encode_each(real_text.tokenizer, segmenter, texts)
     assert [ids.tolist() for ids, _ in found] == real_text.tokenizer.encode(texts)
 
 
