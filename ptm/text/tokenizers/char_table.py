@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 
 _CODE_POINTS = 0x110000
-_MOST_RUNS = 2**18
-"""Distinct runs that are kept; all are forgotten when there are more. Bounds the memory."""
 _LONGEST_RUN = 64
 """Characters of a run that is kept."""
 
@@ -83,10 +81,16 @@ class RunTable:
     The tokens of all kept runs are in one flat array; `_begins` and `_lengths` cut it.
     """
 
-    def __init__(self, pipeline: tokenizers.Tokenizer, *, with_starts: bool) -> None:
-        """`with_starts`: whether to keep the index of each token's first character."""
+    def __init__(
+        self, pipeline: tokenizers.Tokenizer, *, with_starts: bool, most_runs: int = 2**18
+    ) -> None:
+        """`with_starts`: whether to keep the index of each token's first character.
+
+        `most_runs`: runs to keep. All are forgotten when there are more, which bounds the memory.
+        """
         self._pipeline = pipeline
         self._with_starts = with_starts
+        self._most_runs = most_runs
         self._clear()
 
     def _clear(self) -> None:
@@ -101,7 +105,7 @@ class RunTable:
 
         First characters are counted from the start of the run; empty without `with_starts`.
         """
-        if self._lengths.size > _MOST_RUNS:
+        if self._lengths.size > self._most_runs:
             self._clear()
         rows = list(map(self._index.get, runs))
         if None in rows:

@@ -18,7 +18,7 @@ from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.huggingface import HuggingFace
 from tests.support.covers import by_default
 from tests.support.hub_tokenizers import KINDS, corpus_lines, drawn_texts, made
-from tests.support.word_starts import encode_each
+from tests.support.word_starts import assert_words_are_those_of_each_text, encode_each
 
 DEFAULT = ("llama3", "qwen2", "modernbert", "bert with added words", "xlm-roberta", "t5", "words")
 each_kind = pytest.mark.parametrize("kind", [by_default(kind, DEFAULT) for kind in KINDS])
@@ -132,6 +132,13 @@ def test_the_ids_are_the_same_with_word_starts(kind: str, tmp_path: Path) -> Non
         assert tokens.tolist() == ids
         assert len(begins) == len(ids)
         assert begins[:1].all()
+
+
+@each_kind
+def test_words_of_a_batch_are_those_of_each_text(kind: str, tmp_path: Path) -> None:
+    tokenizer = config_of(kind, tmp_path).load()
+    texts = [*corpus_lines()[:20], *drawn_texts(200), "ends with a space ", " ", "我们\u3000", "a"]
+    assert_words_are_those_of_each_text(tokenizer, RJieba(type="rjieba"), texts)
 
 
 # The block
