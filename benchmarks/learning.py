@@ -108,7 +108,7 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
     tokens are selected; special tokens and the unknown token are never mparsed.
     """
     from ptm.loading.rows import open_rows, vocabularies_of
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
     vocabulary = vocabularies_of(recipe, tokenizer).target
     if "target_weights" not in recipe.objective.targets:

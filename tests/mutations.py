@@ -45,7 +45,7 @@ MUTATIONS = {
         ("tests/unit/files/test_ownership.py",),
     ),
     "a store in use is replaced": Mutation(
-        "ptm/store/format.py",
+        "ptm/store/reader.py",
         "    except BlockingIOError:\n        return True\n",
         "    except BlockingIOError:\n        return False\n",
         ("tests/unit/store/test_changes.py",),

@@ -18,7 +18,7 @@ from ptm.data.placement import Placement, place
 from ptm.errors import UserError
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.recipe import DataRecipe
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 

@@ -1,6 +1,6 @@
-"""Tokenising texts, and turning blocks of a corpus into the shards of a store.
+"""Turns blocks of a corpus into the shards of a store.
 
-Shape letters: T tokens, S sentences (or other texts), D documents, P pairs.
+Shape letters: T tokens, S sentences (or other texts), D documents.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,102 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter
 
-from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.arrays import I64
 from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
 from ptm.files.records import parse_json_as
-from ptm.store.format import document_hashes, write_shard
-from ptm.store.shards import ShardFile, ShardInfo
+from ptm.store.sections import ShardInfo, document_hashes, in_smallest_type, write_shard
+from ptm.store.shards import ShardFile
+from ptm.store.texts import EncodedTexts, TextTokenizer, interleave
 from ptm.text.corpus import Block, Layout, ParsedBlock, parse_block
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
 from ptm.text.pair_lines import parse_pairs
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
-from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.text.words import WordStartEncoder
+from ptm.text.tokenizers import TokenizerConfig
 
-_CHARACTERS_PER_CALL = 2**18
-"""Characters per call of the tokenizer; bounds the memory of its results."""
-
-
-@dataclass(frozen=True)
-class EncodedTexts:
-    """The tokens of several texts, concatenated."""
-
-    tokens: NDArray[Any]
-    """Token ids (T)."""
-    lengths: I64
-    """Tokens per text (S)."""
-    word_starts: NDArray[np.bool_] | None = None
-    """Whether each token starts a word (T); None without a segmenter."""
-
-
-class TextTokenizer:
-    """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
-
-    def __init__(
-        self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
-        vocabulary = tokenizer.vocabulary
-        self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
-        """Id of the unknown token; -1 if absent."""
-        self._dtype = dtype
-
-    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
-        """Tokenise all `texts`."""
-        # np.concatenate needs at least one array, and `texts` may be empty.
-        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
-        lengths = [np.empty(0, np.int64)]
-        starts = [np.empty(0, bool)]
-        for batch in _batches(texts, _CHARACTERS_PER_CALL):
-            if self._words is not None:
-                tokens, sizes, begins = self._words.encode(batch)
-                starts.append(begins)
-            else:
-                tokens, sizes = self._tokenizer.encode_arrays(batch)
-            ids.append(tokens.astype(self._dtype))
-            lengths.append(sizes)
-        return EncodedTexts(
-            np.concatenate(ids),
-            np.concatenate(lengths),
-            np.concatenate(starts) if self._words is not None else None,
-        )
-
-
-def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
-    """Interleave the tokens of P pairs: source, target, source, target …
-
-    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P,
-    and word starts if both sides have them.
-    """
-    whole = (sources.lengths > 0) & (targets.lengths > 0)
-    # Start of each side of each whole pair in the concatenation of source and target tokens.
-    begins = [exclusive_cumsum(side.lengths) for side in (sources, targets)]
-    starts = np.stack([begins[0], begins[1] + sources.tokens.size], axis=1)[whole].ravel()
-    lengths = np.stack([sources.lengths, targets.lengths], axis=1)
-    kept = ragged_ranges(starts, lengths[whole].ravel())
-    lengths[~whole] = 0
-    words = None
-    if sources.word_starts is not None and targets.word_starts is not None:
-        words = np.concatenate([sources.word_starts, targets.word_starts])[kept]
-    tokens = np.concatenate([sources.tokens, targets.tokens])
-    return EncodedTexts(tokens[kept], lengths.ravel(), words)
-
-
-def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= characters:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+_PIECE_BYTES = 2**22
+"""Bytes of a block that are parsed and tokenised at once; bounds the memory of the strings."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +57,65 @@ class BlockCounts:
     labels: tuple[int, ...] = ()
     """Documents of each class, with layout `labelled`."""
     unknown_tokens: int = 0
+
+
+def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
+    """The counts of a block from those of its pieces, in order."""
+    first_invalid, lines = None, 0
+    for part in parts:
+        if first_invalid is None and part.first_invalid is not None:
+            first_invalid = lines + part.first_invalid
+        lines += part.lines
+    return BlockCounts(
+        file=parts[0].file,
+        lines=lines,
+        blank=sum(part.blank for part in parts),
+        invalid=sum(part.invalid for part in parts),
+        first_invalid=first_invalid,
+        empty_documents=sum(part.empty_documents for part in parts),
+        source_tokens=sum(part.source_tokens for part in parts),
+        labels=tuple(map(sum, zip(*(part.labels for part in parts), strict=True))),
+        unknown_tokens=sum(part.unknown_tokens for part in parts),
+    )
+
+
+@dataclass(frozen=True)
+class _EncodedPiece:
+    """The documents of a piece of a block that have tokens."""
+
+    encoded: EncodedTexts
+    """Their sentences, none of them empty."""
+    documents: I64
+    """Sentences per document (D)."""
+    labels: NDArray[np.int32]
+    """Class index of each document (D), with layout `labelled`; empty with any other."""
+    counts: BlockCounts
+
+
+def _pieces(block: Block, layout: Layout) -> Iterator[Block]:
+    """Cut a block into pieces of whole documents, each of about `_PIECE_BYTES`."""
+    begin, line = 0, block.first_line
+    while True:
+        end = _end_of_piece(block.data, begin, layout)
+        piece = replace(block, data=block.data[begin:end], first_line=line)
+        yield piece
+        begin, line = end, line + piece.data.count(b"\n")
+        if begin == len(block.data):
+            return
+
+
+def _end_of_piece(data: bytes, begin: int, layout: Layout) -> int:
+    """Where the last document ends that fits into a piece from `begin`, or else the first one."""
+    limit = begin + _PIECE_BYTES
+    if limit >= len(data):
+        return len(data)
+    marks = (b"\n\n", b"\n\r\n") if layout == "sentences" else (b"\n",)
+    inside = [at + len(mark) for mark in marks if (at := data.rfind(mark, begin, limit)) >= 0]
+    if inside:
+        return max(inside)
+    # A mark may begin before the limit and end after it.
+    after = [at + len(mark) for mark in marks if (at := data.find(mark, limit - 2)) >= 0]
+    return min(after, default=len(data))
 
 
 class BlockTokenizer:
@@ -168,8 +148,29 @@ class BlockTokenizer:
         self._splits = sentence_splitting
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
-        """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        parsed = self._parsed(block)
+        """Return the arrays of the block's shard (see `ptm.store.sections`) and its counts."""
+        parts = [self._encode_piece(piece) for piece in _pieces(block, self._layout)]
+        tokens = np.concatenate([part.encoded.tokens for part in parts])
+        lengths = np.concatenate([part.encoded.lengths for part in parts])
+        documents = np.concatenate([part.documents for part in parts])
+        ends_in_tokens = np.cumsum(lengths)[np.cumsum(documents) - 1]
+        arrays: dict[str, NDArray[Any]] = {
+            "tokens": tokens,
+            "sentence_lengths": in_smallest_type(lengths),
+            "document_lengths": in_smallest_type(documents),
+            "document_hashes": document_hashes(tokens, ends_in_tokens),
+        }
+        starts = [
+            part.encoded.word_starts for part in parts if part.encoded.word_starts is not None
+        ]
+        if starts:
+            arrays["word_starts"] = np.packbits(np.concatenate(starts))
+        if self._labels is not None:
+            arrays["labels"] = np.concatenate([part.labels for part in parts])
+        return arrays, _total_counts([part.counts for part in parts])
+
+    def _encode_piece(self, piece: Block) -> _EncodedPiece:
+        parsed = self._parsed(piece)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -177,42 +178,31 @@ class BlockTokenizer:
         pairs = self._layout == "pairs"
         together = pairs or (self._labels is not None and len(texts) > 0 and len(texts[0]) == 2)
         encoded = self._encode_pairs(texts) if together else self._encode_documents(texts)
-        tokens, lengths, starts = encoded.tokens, encoded.lengths, encoded.word_starts
         # Sentences per document (D), and the document of each sentence (S).
         documents = np.array([len(document) for document in texts], dtype=np.int64)
         owner = np.repeat(np.arange(len(documents)), documents)
         # Sentences without tokens, such as zero-width characters alone, are left out; so are
         # documents without a sentence that has tokens.
-        documents = np.bincount(owner[lengths > 0], minlength=len(documents))
-        empty = int((documents == 0).sum())
-        sentence_ends = np.cumsum(lengths[lengths > 0], dtype=np.int64)
-        document_ends = np.cumsum(documents[documents > 0], dtype=np.int64)
-        ends_in_tokens = sentence_ends[document_ends - 1]
-        arrays: dict[str, NDArray[Any]] = {
-            "tokens": tokens,
-            "sentence_ends": sentence_ends,
-            "document_ends": document_ends,
-            "document_hashes": document_hashes(tokens, ends_in_tokens),
-        }
-        if starts is not None:
-            arrays["word_starts"] = np.packbits(starts)
+        documents = np.bincount(owner[encoded.lengths > 0], minlength=len(documents))
+        lengths = encoded.lengths[encoded.lengths > 0]
+        labels = np.empty(0, np.int32)
         of_class: tuple[int, ...] = ()
         if self._labels is not None:
             labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
-            arrays["labels"] = labels
             of_class = tuple(np.bincount(labels, minlength=len(self._labels.names)).tolist())
         counts = BlockCounts(
-            file=block.file,
+            file=piece.file,
             lines=parsed.lines,
             blank=parsed.blank,
             invalid=parsed.invalid,
             first_invalid=parsed.first_invalid,
-            empty_documents=empty,
+            empty_documents=int((documents == 0).sum()),
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
         )
-        return arrays, counts
+        encoded = replace(encoded, lengths=lengths)
+        return _EncodedPiece(encoded, documents[documents > 0], labels, counts)
 
     def _parsed(self, block: Block) -> ParsedBlock:
         if self._labels is not None:

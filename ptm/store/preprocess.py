@@ -20,7 +20,7 @@ from ptm.errors import UserError
 from ptm.files.locks import open_lock
 from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
 from ptm.store.format import MANIFEST, StoreInfo, write_manifest
-from ptm.store.shards import ShardInfo
+from ptm.store.sections import ShardInfo
 from ptm.store.staging import (
     check_partial_folder,
     check_store_folder,

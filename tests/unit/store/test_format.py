@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ptm.errors import UserError
-from ptm.store.format import TokenStore, document_hashes
+from ptm.store.reader import TokenStore
+from ptm.store.sections import document_hashes
 from ptm.text.corpus import Layout
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.words import WordStartEncoder

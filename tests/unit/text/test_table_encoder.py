@@ -39,6 +39,25 @@ def assert_equal_to_the_pipeline(encoder: TableEncoder, texts: Sequence[str]) ->
     assert not position.size, repr(texts[int(text[0])])
 
 
+@pytest.mark.parametrize(
+    ("kind", "lowercase", "step"),
+    [
+        ("wordpiece", True, 1),
+        ("wordpiece", False, 3),
+        *((kind, lowercase, 20) for kind in ("char", "space") for lowercase in (True, False)),
+    ],
+)
+def test_characters_in_context_have_the_ids_of_the_pipeline(
+    kind: str, lowercase: bool, step: int, bundled: Bundled
+) -> None:
+    characters = [chr(c) for c in range(0, 0x10000, step) if not 0xD800 <= c < 0xE000]
+    encoder = loaded(kind, bundled.vocab, lowercase=lowercase)
+    for context in ("a{}b", "我{}\u0301{}"):
+        texts = [context.replace("{}", character) for character in characters]
+        assert_equal_to_the_pipeline(encoder, texts)
+
+
+@pytest.mark.slow
 @every_case
 def test_every_character_in_all_contexts_has_the_ids_of_the_pipeline(
     kind: str, lowercase: bool, bundled: Bundled
