@@ -122,6 +122,24 @@ MUTATIONS = {
         "        return EXIT_DONE\n\n    def _train_step",
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
+    "every character with one token is a word of its own": Mutation(
+        "ptm/text/tokenizers/char_table.py",
+        'elif len(words) == 3 and (words[0], words[2]) == ("a", "b") and len(alone.ids) == 1:',
+        "elif len(alone.ids) == 1:",
+        ("tests/unit/text/test_table_encoder.py -k random_texts",),
+    ),
+    "lengths of a store that do not add up are read": Mutation(
+        "ptm/store/reader.py",
+        "if lengths.min() < 1 or lengths.sum() != total:",
+        "if lengths.min() < 1:",
+        ("tests/unit/store/test_store_formats.py -k add_up",),
+    ),
+    "invalid lines are counted from the start of a piece": Mutation(
+        "ptm/store/encode.py",
+        "first_invalid = lines + part.first_invalid",
+        "first_invalid = part.first_invalid",
+        ("tests/unit/store/test_pieces.py -k first_invalid",),
+    ),
     "a last document without a line end is lost": Mutation(
         "ptm/text/corpus.py",
         "cut = len(data) if not chunk else self._last_boundary(data, new)",

@@ -41,7 +41,7 @@ class TokenEncoder(Protocol):
 
     def encode_arrays(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64]:
         """Ids (T), and the number of tokens per text (S). For many texts."""
-        return _concatenate(self.encode(texts))
+        return concatenate_ids(self.encode(texts))
 
     def encode_arrays_with_starts(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64, I64]:
         """As `encode_arrays`, and each token's first character (T).
@@ -50,7 +50,7 @@ class TokenEncoder(Protocol):
         of a text, may have an offset past the last character: it starts at the last character.
         """
         found = self.encode_with_offsets(texts)
-        ids, lengths = _concatenate([ids for ids, _ in found])
+        ids, lengths = concatenate_ids([ids for ids, _ in found])
         offsets = [begin for _, ranges in found for begin, _ in ranges]
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
         first = exclusive_cumsum(sizes + 1)
@@ -58,7 +58,7 @@ class TokenEncoder(Protocol):
         return ids, lengths, np.minimum(starts, np.repeat(first + sizes - 1, lengths))
 
 
-def _concatenate(encoded: Sequence[list[int]]) -> tuple[NDArray[np.uint32], I64]:
+def concatenate_ids(encoded: Sequence[list[int]]) -> tuple[NDArray[np.uint32], I64]:
     """The ids of all texts (T), and their number per text (S)."""
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     ids = np.fromiter(chain.from_iterable(encoded), np.uint32, int(lengths.sum()))
