@@ -1,7 +1,9 @@
 """Measure `ptm preprocess` as a whole command: processor time, peak memory, size of the store.
 
 python benchmarks/preprocessing.py CORPUS VOCAB [--layout documents] [--words rjieba]
-    [--workers 1] [--copies 1] [--runs 3] [--tree FOLDER ...]
+    [--merges merges.txt] [--workers 1] [--copies 1] [--runs 3] [--tree FOLDER ...]
+
+VOCAB is that of a WordPiece tokenizer, or with --merges of a byte-level BPE.
 
 Runs the command in processes of its own, start-up included. With several `--tree` (folders with a
 `ptm` package, such as git worktrees) the runs of the trees alternate. Prints a table row per tree
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("vocab", type=Path)
     parser.add_argument("--layout", default="documents")
+    parser.add_argument("--merges", type=Path)
     parser.add_argument("--words", help="type of data.segmenter")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--copies", type=int, default=1, help="repeat the corpus in one file")
@@ -80,12 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = copied(parsed.corpus, parsed.copies, folder)
+        tokenizer = f"{{type: wordpiece, vocab: {parsed.vocab}}}"
+        if parsed.merges:
+            tokenizer = f"{{type: bpe, vocab: {parsed.vocab}, merges: {parsed.merges}}}"
         overrides = [
             f"data.corpus={corpus}",
             f"data.layout={parsed.layout}",
             f"data.workers={parsed.workers}",
-            f"tokenizer.vocab={parsed.vocab}",
-            "tokenizer.size=null",
+            f"tokenizer={tokenizer}",
             *([f"data.segmenter.type={parsed.words}"] if parsed.words else []),
         ]
         for number in range(parsed.runs):
