@@ -39,7 +39,7 @@ from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
 # Blocks are large enough to be worth sending to a process, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
-_LARGEST_BLOCK = 2**25
+_LARGEST_BLOCK = 2**24
 _BLOCKS = 64
 
 
