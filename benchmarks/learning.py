@@ -109,7 +109,7 @@ def frequencies(recipe: Any, tokenizer: Any, *, split: str) -> Frequencies:
     """
     from ptm.loading.rows import open_rows
     from ptm.loading.stores import vocabularies_of
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
     vocabulary = vocabularies_of(recipe, tokenizer).target
     if "target_weights" not in recipe.objective.targets:

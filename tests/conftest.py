@@ -17,8 +17,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from ptm.store.format import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import Layout, find_corpus
 from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.rjieba import RJieba

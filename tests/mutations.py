@@ -45,7 +45,7 @@ MUTATIONS = {
         ("tests/unit/files/test_ownership.py",),
     ),
     "a store in use is replaced": Mutation(
-        "ptm/store/format.py",
+        "ptm/store/reader.py",
         "    except BlockingIOError:\n        return True\n",
         "    except BlockingIOError:\n        return False\n",
         ("tests/unit/store/test_changes.py",),
@@ -121,6 +121,24 @@ MUTATIONS = {
         "        return code\n\n    def _train_step",
         "        return EXIT_DONE\n\n    def _train_step",
         ("tests/integration/training/test_resume.py -k stopped_run",),
+    ),
+    "every character with one token is a word of its own": Mutation(
+        "ptm/text/tokenizers/char_table.py",
+        'elif len(words) == 3 and (words[0], words[2]) == ("a", "b") and len(alone.ids) == 1:',
+        "elif len(alone.ids) == 1:",
+        ("tests/unit/text/test_table_encoder.py -k random_texts",),
+    ),
+    "lengths of a store that do not add up are read": Mutation(
+        "ptm/store/reader.py",
+        "if lengths.min() < 1 or lengths.sum() != total:",
+        "if lengths.min() < 1:",
+        ("tests/unit/store/test_store_formats.py -k add_up",),
+    ),
+    "invalid lines are counted from the start of a piece": Mutation(
+        "ptm/store/encode.py",
+        "first_invalid, problem = lines + part.first_invalid, part.problem",
+        "first_invalid, problem = part.first_invalid, part.problem",
+        ("tests/unit/store/test_pieces.py -k first_invalid",),
     ),
     "a last document without a line end is lost": Mutation(
         "ptm/text/corpus/reader.py",

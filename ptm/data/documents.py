@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, owner_of
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, Flags, ragged_arange, ragged_ranges
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ptm.arrays import I64
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, TokenSpans
 from ptm.data.two_sides import share_budget
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 
 @dataclass(frozen=True)

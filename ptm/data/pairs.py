@@ -13,7 +13,7 @@ import numpy as np
 from ptm.arrays import I64, ragged_arange
 from ptm.data.examples import Examples, TokenSpans
 from ptm.rng import U64, draws
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 _LEFT_OUT = ("documents of one sentence", "tokens in documents of one sentence", "tokens cut off")
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)

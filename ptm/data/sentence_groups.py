@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ptm.arrays import I64, ragged_arange, ragged_ranges, visited
 from ptm.data.documents import Sentences
 from ptm.data.examples import Examples, TokenSpans
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 _LEFT_OUT = (
     "documents of one sentence",

@@ -10,7 +10,7 @@ import numpy as np
 from ptm.arrays import I64
 from ptm.data.documents import Sentences
 from ptm.data.examples import Examples, TokenSpans
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 _SIDES = ("source", "target")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ptm.arrays import I64, ragged_arange
 from ptm.data.examples import Examples, TokenSpans
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 BEGINS, ENDS = 1, 2
 """Bits of a window's label: it starts with the start token; it ends with the end token."""

@@ -28,7 +28,7 @@ from ptm.data.packing import PackedRows, one_per_row, pack_sides
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL
 from ptm.rng import seed_of
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.vocabulary import Vocabularies
 
 TRAIN = "train"

@@ -22,7 +22,7 @@ from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import UNNAMED
 from ptm.rng import seed_of
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 

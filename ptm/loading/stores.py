@@ -6,8 +6,8 @@ from ptm.errors import UserError
 from ptm.loading.index import TRAIN
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import UNNAMED, StoreInput
-from ptm.store.format import TokenStore
 from ptm.store.preprocess import Preprocessing
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus, recognise
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies

@@ -12,7 +12,8 @@ from ptm.errors import UserError
 from ptm.model.build import build_plan
 from ptm.recipe import ModelRecipe, Recipe, recipe_from_data
 from ptm.recipe.saved_files import RECIPE, read_recipe_data, with_own_tokenizers
-from ptm.store.format import MANIFEST, TokenStore
+from ptm.store.format import MANIFEST
+from ptm.store.reader import TokenStore
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Tokenising texts, and turning blocks of a corpus into the shards of a store.
+"""Turns blocks of a corpus into the shards of a store.
 
-Shape letters: T tokens, S sentences (or other texts), D documents, P pairs.
+Shape letters: T tokens, S sentences (or other texts), D documents.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,103 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter
 
-from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.arrays import I64
 from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
 from ptm.files.records import parse_json_as
-from ptm.store.format import document_hashes, write_shard
-from ptm.store.shards import ShardFile, ShardInfo
+from ptm.store.sections import ShardInfo, document_hashes, in_smallest_type, write_shard
+from ptm.store.shards import ShardFile
+from ptm.store.texts import EncodedTexts, TextTokenizer, interleave
 from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
+from ptm.text.corpus.pieces import pieces
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
-from ptm.text.tokenizers import Tokenizer, TokenizerConfig
-from ptm.text.words import WordStartEncoder
-
-_CHARACTERS_PER_CALL = 2**18
-"""Characters per call of the tokenizer; bounds the memory of its results."""
-
-
-@dataclass(frozen=True)
-class EncodedTexts:
-    """The tokens of several texts, concatenated."""
-
-    tokens: NDArray[Any]
-    """Token ids (T)."""
-    lengths: I64
-    """Tokens per text (S)."""
-    word_starts: NDArray[np.bool_] | None = None
-    """Whether each token starts a word (T); None without a segmenter."""
-
-
-class TextTokenizer:
-    """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
-
-    def __init__(
-        self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
-        vocabulary = tokenizer.vocabulary
-        self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
-        """Id of the unknown token; -1 if absent."""
-        self._dtype = dtype
-
-    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
-        """Tokenise all `texts`."""
-        # np.concatenate needs at least one array, and `texts` may be empty.
-        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
-        starts: list[NDArray[np.bool_]] = [np.empty(0, bool)]
-        lengths: list[int] = []
-        for batch in _batches(texts, _CHARACTERS_PER_CALL):
-            if self._words is not None:
-                found = self._words.encode(batch)
-                ids += [tokens.astype(self._dtype) for tokens, _ in found]
-                starts += [begins for _, begins in found]
-                lengths += [len(tokens) for tokens, _ in found]
-            else:
-                encoded = self._tokenizer.encode(batch)
-                ids += [np.array(tokens, dtype=self._dtype) for tokens in encoded]
-                lengths += [len(tokens) for tokens in encoded]
-        return EncodedTexts(
-            np.concatenate(ids),
-            np.array(lengths, dtype=np.int64),
-            np.concatenate(starts) if self._words is not None else None,
-        )
-
-
-def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
-    """Interleave the tokens of P pairs: source, target, source, target …
-
-    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P,
-    and word starts if both sides have them.
-    """
-    whole = (sources.lengths > 0) & (targets.lengths > 0)
-    # Start of each side of each whole pair in the concatenation of source and target tokens.
-    begins = [exclusive_cumsum(side.lengths) for side in (sources, targets)]
-    starts = np.stack([begins[0], begins[1] + sources.tokens.size], axis=1)[whole].ravel()
-    lengths = np.stack([sources.lengths, targets.lengths], axis=1)
-    kept = ragged_ranges(starts, lengths[whole].ravel())
-    lengths[~whole] = 0
-    words = None
-    if sources.word_starts is not None and targets.word_starts is not None:
-        words = np.concatenate([sources.word_starts, targets.word_starts])[kept]
-    tokens = np.concatenate([sources.tokens, targets.tokens])
-    return EncodedTexts(tokens[kept], lengths.ravel(), words)
-
-
-def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= characters:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+from ptm.text.tokenizers import TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -141,6 +58,46 @@ class BlockCounts:
     unknown_tokens: int = 0
     problem: str = ""
     """What is wrong with the first line that was left out; "" if it cannot be decoded."""
+
+
+def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
+    """The counts of a block from those of its pieces, in order."""
+    first_invalid, lines, problem = None, 0, ""
+    for part in parts:
+        if first_invalid is None and part.first_invalid is not None:
+            first_invalid, problem = lines + part.first_invalid, part.problem
+        lines += part.lines
+    return BlockCounts(
+        file=parts[0].file,
+        lines=lines,
+        blank=sum(part.blank for part in parts),
+        invalid=sum(part.invalid for part in parts),
+        first_invalid=first_invalid,
+        empty_documents=sum(part.empty_documents for part in parts),
+        source_tokens=sum(part.source_tokens for part in parts),
+        labels=tuple(map(sum, zip(*(part.labels for part in parts), strict=True))),
+        unknown_tokens=sum(part.unknown_tokens for part in parts),
+        text_bytes=sum(part.text_bytes for part in parts),
+        problem=problem,
+    )
+
+
+@dataclass(frozen=True)
+class _EncodedPiece:
+    """The documents of a piece of a block that have tokens."""
+
+    encoded: EncodedTexts
+    """Their sentences, none of them empty."""
+    documents: I64
+    """Sentences per document (D)."""
+    labels: NDArray[np.int32]
+    """Class index of each document (D), with layout `labelled`; empty with any other."""
+    counts: BlockCounts
+
+
+def _text_bytes(parsed: ParsedBlock) -> int:
+    # All texts at once, which is several times as fast as one by one.
+    return len("".join(text for document in parsed.documents for text in document).encode())
 
 
 class BlockTokenizer:
@@ -173,8 +130,29 @@ class BlockTokenizer:
         self._splits = sentence_splitting
 
     def __call__(self, block: Block) -> tuple[dict[str, NDArray[Any]], BlockCounts]:
-        """Return the arrays of the block's shard (see `ptm.store.format`) and its counts."""
-        parsed = self.parse(block)
+        """Return the arrays of the block's shard (see `ptm.store.sections`) and its counts."""
+        parts = [self._encode_piece(piece) for piece in pieces(block, self._layout)]
+        tokens = np.concatenate([part.encoded.tokens for part in parts])
+        lengths = np.concatenate([part.encoded.lengths for part in parts])
+        documents = np.concatenate([part.documents for part in parts])
+        ends_in_tokens = np.cumsum(lengths)[np.cumsum(documents) - 1]
+        arrays: dict[str, NDArray[Any]] = {
+            "tokens": tokens,
+            "sentence_lengths": in_smallest_type(lengths),
+            "document_lengths": in_smallest_type(documents),
+            "document_hashes": document_hashes(tokens, ends_in_tokens),
+        }
+        starts = [
+            part.encoded.word_starts for part in parts if part.encoded.word_starts is not None
+        ]
+        if starts:
+            arrays["word_starts"] = np.packbits(np.concatenate(starts))
+        if self._labels is not None:
+            arrays["labels"] = np.concatenate([part.labels for part in parts])
+        return arrays, _total_counts([part.counts for part in parts])
+
+    def _encode_piece(self, piece: Block) -> _EncodedPiece:
+        parsed = self.parse(piece)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -182,44 +160,33 @@ class BlockTokenizer:
         pairs = self._layout == "pairs"
         together = pairs or (self._labels is not None and len(texts) > 0 and len(texts[0]) == 2)
         encoded = self._encode_pairs(texts) if together else self._encode_documents(texts)
-        tokens, lengths, starts = encoded.tokens, encoded.lengths, encoded.word_starts
         # Sentences per document (D), and the document of each sentence (S).
         documents = np.array([len(document) for document in texts], dtype=np.int64)
         owner = np.repeat(np.arange(len(documents)), documents)
         # Sentences without tokens, such as zero-width characters alone, are left out; so are
         # documents without a sentence that has tokens.
-        documents = np.bincount(owner[lengths > 0], minlength=len(documents))
-        empty = int((documents == 0).sum())
-        sentence_ends = np.cumsum(lengths[lengths > 0], dtype=np.int64)
-        document_ends = np.cumsum(documents[documents > 0], dtype=np.int64)
-        ends_in_tokens = sentence_ends[document_ends - 1]
-        arrays: dict[str, NDArray[Any]] = {
-            "tokens": tokens,
-            "sentence_ends": sentence_ends,
-            "document_ends": document_ends,
-            "document_hashes": document_hashes(tokens, ends_in_tokens),
-        }
-        if starts is not None:
-            arrays["word_starts"] = np.packbits(starts)
+        documents = np.bincount(owner[encoded.lengths > 0], minlength=len(documents))
+        lengths = encoded.lengths[encoded.lengths > 0]
+        labels = np.empty(0, np.int32)
         of_class: tuple[int, ...] = ()
         if self._labels is not None:
             labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
-            arrays["labels"] = labels
             of_class = tuple(np.bincount(labels, minlength=len(self._labels.names)).tolist())
         counts = BlockCounts(
-            file=block.file,
+            file=piece.file,
             lines=parsed.lines,
             blank=parsed.blank,
             invalid=parsed.invalid,
             first_invalid=parsed.first_invalid,
-            empty_documents=empty,
-            text_bytes=sum(len("".join(document).encode()) for document in parsed.documents),
+            empty_documents=int((documents == 0).sum()),
+            text_bytes=_text_bytes(parsed),
             source_tokens=int(lengths[::2].sum()) if pairs else 0,
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
             problem=parsed.problem,
         )
-        return arrays, counts
+        encoded = replace(encoded, lengths=lengths)
+        return _EncodedPiece(encoded, documents[documents > 0], labels, counts)
 
     def parse(self, block: Block) -> ParsedBlock:
         """Return the documents of the block as text, before they are split into sentences."""

@@ -20,8 +20,9 @@ import numpy as np
 from ptm.errors import UserError
 from ptm.files.locks import open_lock
 from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
-from ptm.store.format import MANIFEST, StoreInfo, TokenStore, write_manifest
-from ptm.store.shards import ShardInfo
+from ptm.store.format import MANIFEST, StoreInfo, write_manifest
+from ptm.store.reader import TokenStore
+from ptm.store.sections import ShardInfo
 from ptm.store.staging import (
     check_partial_folder,
     check_store_folder,
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 # Blocks are large enough to be worth sending to a process, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
-_LARGEST_BLOCK = 2**25
+_LARGEST_BLOCK = 2**24
 _BLOCKS = 64
 _MANY_LINES = 1000
 """A document of this many lines, without a second one, means that the layout is wrong."""

@@ -1,4 +1,4 @@
-"""The shard files of a store: their layout, opened for reading, and checked for changes.
+"""The shard files of a store, opened for reading and checked for changes.
 
 A shard stays open once it was read, so that a store that is replaced meanwhile remains readable,
 and so that a file that was cut short or written to is noticed before it is read. Reading a memory
@@ -11,101 +11,19 @@ import hashlib
 import mmap
 import os
 import resource
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from ptm.errors import UserError
 from ptm.files.reading import FileContentError, open_regular, reason_of
+from ptm.store.sections import ShardInfo
 
 _CHUNK = 1 << 22
-_ALIGNMENT = 8
 _OTHER_FILES = 512
 """Open files of a training besides its shards."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Position of an array in a shard's file."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    dtype: str
-    count: int
-    """Number of items."""
-    offset: int
-    """Bytes from the start of the file."""
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """The manifest's entry of one shard."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-    file: str
-    bytes: int
-    blake2b: str
-    """Checksum of the whole file, in hex."""
-    documents: int
-    sentences: int
-    tokens: int
-    sections: tuple[Section, ...]
-
-
-# Number of items of each section of a shard, and its types, in the order of the file:
-# tokens: token ids, uint16 or uint32
-# sentence_ends: int64 per sentence, number of tokens up to its end
-# document_ends: int64 per document, number of sentences up to its end; a pair has two sentences
-# document_hashes: uint64 per document, hash of its token ids
-# word_starts: one bit per token, packed: whether the token starts a word (only with a segmenter)
-# labels: int32 per document, its class index (only with layout labelled)
-_COUNTS: dict[str, Callable[[ShardInfo], int]] = {
-    "tokens": lambda shard: shard.tokens,
-    "sentence_ends": lambda shard: shard.sentences,
-    "document_ends": lambda shard: shard.documents,
-    "document_hashes": lambda shard: shard.documents,
-    "word_starts": lambda shard: -(-shard.tokens // 8),
-    "labels": lambda shard: shard.documents,
-}
-_DTYPES = {
-    "tokens": ("<u2", "<u4"),
-    "sentence_ends": ("<i8",),
-    "document_ends": ("<i8",),
-    "document_hashes": ("<u8",),
-    "word_starts": ("|u1",),
-    "labels": ("<i4",),
-}
-_OPTIONAL = {"labels", "word_starts"}
-
-
-def layout_problem(shard: ShardInfo, *, token_type: str) -> str | None:
-    """Why a manifest's entry does not describe a shard as `write_shard` lays it out, or None.
-
-    `token_type`: the type of token ids, which depends on the vocabulary.
-    """
-    names = [section.name for section in shard.sections]
-    if names != [name for name in _COUNTS if name in names or name not in _OPTIONAL]:
-        return f"its sections are {', '.join(names)}"
-    if min(shard.tokens, shard.sentences, shard.documents) < 1:
-        return "its counts are not positive"
-    end = 0
-    for section in shard.sections:
-        allowed = (token_type,) if section.name == "tokens" else _DTYPES[section.name]
-        if section.dtype not in allowed:
-            return f"{section.name} has the type {section.dtype} instead of {allowed[0]}"
-        if section.count != _COUNTS[section.name](shard):
-            return f"{section.name} has {section.count} items"
-        if section.offset != end + -end % _ALIGNMENT:
-            return f"{section.name} starts at byte {section.offset}"
-        end = section.offset + section.count * np.dtype(section.dtype).itemsize
-    return None if end == shard.bytes else f"its sections have {end} bytes, not {shard.bytes}"
 
 
 def allow_open_files(shards: int) -> None:

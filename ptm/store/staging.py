@@ -28,7 +28,9 @@ from ptm.files.ownership import (
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.files.records import read_json
 from ptm.files.writing import sync_folder, temporary_name, temporary_target
-from ptm.store.format import MANIFEST, StoreInfo, TokenStore, is_in_use, read_manifest
+from ptm.store.format import MANIFEST, StoreInfo, read_manifest
+from ptm.store.reader import TokenStore, is_in_use
+from ptm.store.sections import FORMAT
 from ptm.store.workers import WorkerKilledError
 from ptm.text.corpus import RemoteReadError
 
@@ -199,9 +201,10 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
 def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
     """Keep the finished shards in `partial` if they can be reused; remove them otherwise.
 
-    They can be reused if an interrupted `ptm preprocess` wrote them with the same `description`
-    and `fresh` is false. Otherwise the new `description` is written.
+    They can be reused if an interrupted `ptm preprocess` wrote them in the same format with the
+    same `description`, and `fresh` is false. Otherwise the new `description` is written.
     """
+    description = {"format": FORMAT, **description}
     note = partial / WORK_FILE
     check_removable(partial, UNFINISHED_STORE)
     if not fresh and _description_in(note) == description:
@@ -225,10 +228,11 @@ class _CorpusFile(BaseModel):
 
 
 class _Settings(BaseModel):
-    """What an unfinished store of an earlier version, which has no marker, says in work.json."""
+    """The content of `work.json`, by which an unfinished store without a marker is recognised."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    format: int = 1
     tokenizer: str
     target_tokenizer: str | None = None
     layout: str

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ptm.errors import UserError
 from ptm.store.encode import BlockCounts, BlockTokenizer, write_block
-from ptm.store.shards import ShardInfo
+from ptm.store.sections import ShardInfo
 from ptm.text.corpus import Block
 
 _PR_SET_PDEATHSIG = 1

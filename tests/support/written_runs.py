@@ -16,7 +16,7 @@ from ptm.files.kinds import CHECKPOINT
 from ptm.files.ownership import mark_folder
 from ptm.model.build import build_plan
 from ptm.recipe import Recipe, load_recipe
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.train.run_folder import RunFolder
 from tests.support.small_runs import QUICKSTART, small_overrides
 

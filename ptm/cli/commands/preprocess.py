@@ -61,8 +61,8 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     from ptm.loading.stores import preprocessing_of
     from ptm.runs.corpus.findings import findings_of
     from ptm.runs.corpus.lines import summary_lines
-    from ptm.store.format import TokenStore
     from ptm.store.preprocess import is_current, preprocess
+    from ptm.store.reader import TokenStore
     from ptm.text.labels import check_trained_labels
 
     work = preprocessing_of(recipe, one)

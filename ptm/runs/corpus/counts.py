@@ -12,7 +12,8 @@ import numpy as np
 
 from ptm.arrays import I64
 from ptm.runs.corpus.lengths import LengthHistogram
-from ptm.store.format import StoreInfo, TokenStore
+from ptm.store.format import StoreInfo
+from ptm.store.reader import TokenStore
 
 _TOKENS_TOGETHER = 2**20
 _MOST_REPEATED = 5

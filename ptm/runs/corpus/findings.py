@@ -10,7 +10,8 @@ from ptm.data.documents import Documents
 from ptm.loading.stores import vocabularies_of
 from ptm.recipe import DataRecipe
 from ptm.runs.corpus.counts import CUTTING_LAYOUTS, shards_of
-from ptm.store.format import StoreInfo, TokenStore
+from ptm.store.format import StoreInfo
+from ptm.store.reader import TokenStore
 
 _MOST_UNKNOWN = 0.01
 _MOST_CUT = 0.05

@@ -9,7 +9,7 @@ from ptm.runs.corpus.counts import StoreCounts, lengths_of
 from ptm.runs.corpus.lengths import LengthHistogram
 from ptm.runs.corpus.report import CorpusReport, ExampleCounts, StoreReport
 from ptm.runs.corpus.unknown_strings import UnknownStrings
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 _BAR = 40
 _STRINGS = 12

@@ -20,7 +20,8 @@ from ptm.runs.corpus.findings import findings_of
 from ptm.runs.corpus.lengths import RowFill
 from ptm.runs.corpus.unknown_strings import UnknownStrings, sample_unknown_strings
 from ptm.runs.show_batch import decoded_rows
-from ptm.store.format import MANIFEST, TokenStore
+from ptm.store.format import MANIFEST
+from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 
 _WORDS_SHOWN = 40

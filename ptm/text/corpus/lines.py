@@ -38,6 +38,17 @@ def is_blank(line: bytes) -> bool:
         return False
 
 
+def after_last_blank_line(data: bytes | bytearray, start: int) -> int:
+    """The offset after the last blank line of `data` that begins at or after `start`, or 0."""
+    end = data.rfind(b"\n", start)
+    while end >= 0:
+        begin = max(start, data.rfind(b"\n", start, end) + 1)
+        if is_blank(bytes(data[begin:end])):
+            return end + 1
+        end = begin - 1 if begin > start else -1
+    return 0
+
+
 def decode_lines(data: bytes) -> DecodedLines:
     """Decode the lines of a block. The last line may lack its newline."""
     if b"\0" in data:

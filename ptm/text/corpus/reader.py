@@ -17,7 +17,7 @@ from ptm.text.corpus.columnar import columnar_blocks
 from ptm.text.corpus.delimited import DELIMITERS, after_last_record, split_header
 from ptm.text.corpus.encodings import TextStream
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Layout
-from ptm.text.corpus.lines import is_blank
+from ptm.text.corpus.lines import after_last_blank_line
 from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.records import long_record
 from ptm.text.corpus.streams import CorpusStream, open_stream
@@ -123,7 +123,7 @@ class CorpusReader:
         if delimiter is not None and self._file.quoting is not False:
             return after_last_record(data, delimiter)
         if self._plain and self._layout == "sentences":
-            return _after_last_blank_line(data, searched)
+            return after_last_blank_line(data, searched)
         return data.rfind(b"\n", searched) + 1
 
     def _check_sizes(self, data: bytearray, cut: int, begins: int, line: int) -> None:
@@ -173,17 +173,6 @@ class CorpusReader:
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
             "line ends."
         )
-
-
-def _after_last_blank_line(data: bytearray, start: int) -> int:
-    """The offset after the last blank line of `data` that begins at or after `start`, or 0."""
-    end = data.rfind(b"\n", start)
-    while end >= 0:
-        begin = max(start, data.rfind(b"\n", start, end) + 1)
-        if is_blank(bytes(data[begin:end])):
-            return end + 1
-        end = begin - 1 if begin > start else -1
-    return 0
 
 
 def _first_line(data: bytes, number: int) -> FirstLine | None:

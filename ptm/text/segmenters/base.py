@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from ptm.component import Config
 from ptm.files.user_files import read_text
@@ -14,6 +15,9 @@ SegmentFunction = Callable[[str], Iterable[str]]
 
 class Segmenter(Config):
     """Config of a function that cuts a text into words; concatenated, they equal the text."""
+
+    CUTS_AT_NEWLINES: ClassVar[bool] = False
+    """Whether lines that are cut together, joined by newlines, have the words of each alone."""
 
     type: str
     dictionary: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -14,6 +14,8 @@ _PIECES = re.compile(r"\s+|\S+")
 
 class Space(Segmenter):
     """Splits at white space; the spaces are returned as items of their own."""
+
+    CUTS_AT_NEWLINES: ClassVar[bool] = True
 
     type: Literal["space"]
 

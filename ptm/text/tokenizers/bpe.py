@@ -14,7 +14,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from ptm.errors import UserError
 from ptm.files.user_files import parse_json, read_lines
 from ptm.text.tokenizers.base import TokenizerConfig
+from ptm.text.tokenizers.gigatoken_encoder import GigatokenEncoder, gigatoken_is_installed
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
+from ptm.text.tokenizers.tokenizer import PipelineEncoder
 from ptm.text.vocabulary import Vocabulary, parse_tokens
 
 SPACE = "Ġ"
@@ -95,6 +97,14 @@ class Bpe(TokenizerConfig):
 
     def fingerprint_extras(self) -> list[Any]:
         return [read_lines(self.merges), self.prefix_space]
+
+    def encoder(self, vocabulary: Vocabulary) -> PipelineEncoder:
+        pipeline = self.backend(vocabulary)
+        # gigatoken knows no unknown token, and its lowercasing was not compared.
+        usable = not self.lowercase and set(byte_letters()) <= vocabulary.ids.keys()
+        if usable and gigatoken_is_installed():
+            return GigatokenEncoder(pipeline)
+        return PipelineEncoder(pipeline)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         unknown = vocabulary.specials["unk"]

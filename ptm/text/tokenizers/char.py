@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from ptm.text.tokenizers.files import VocabFileTokenizer
+from ptm.text.tokenizers.table_encoder import TableEncoder
 from ptm.text.vocabulary import Vocabulary
 
 
@@ -22,6 +23,9 @@ class Char(VocabFileTokenizer):
 
     def continues_word(self, token: str) -> bool:
         return False
+
+    def encoder(self, vocabulary: Vocabulary) -> TableEncoder:
+        return TableEncoder(self.backend(vocabulary), vocabulary_size=vocabulary.size)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         tokenizer = tokenizers.Tokenizer(

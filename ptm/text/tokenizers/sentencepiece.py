@@ -189,7 +189,7 @@ class SentencePiece(TokenizerConfig):
         return {name: Path(self.model).read_bytes()}
 
 
-class _Processor:
+class _Processor(TokenEncoder):
     """Encoder over the `sentencepiece` package, with ids in the numbering of the config.
 
     `shift` is added to every id but the unknown; `unknown` is its id in the file and in the config.

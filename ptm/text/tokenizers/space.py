@@ -9,7 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ptm.text.tokenizers.files import VocabFileTokenizer
-from ptm.text.tokenizers.tokenizer import PipelineEncoder
+from ptm.text.tokenizers.table_encoder import TableEncoder
 from ptm.text.vocabulary import Vocabulary
 
 
@@ -27,13 +27,14 @@ class Space(VocabFileTokenizer):
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         return self._pipeline(vocabulary.ids, unknown=vocabulary.specials["unk"])
 
-    def encoder(self, vocabulary: Vocabulary) -> PipelineEncoder:
+    def encoder(self, vocabulary: Vocabulary) -> TableEncoder:
         unknown = vocabulary.specials["unk"]
         special = {*vocabulary.specials.values()} - {unknown}
         # A special token written in the text must become [UNK]. Its entry gets a space in front,
         # so that no word of the text can match it.
         ids = {f" {t}" if t in special else t: index for t, index in vocabulary.ids.items()}
-        return PipelineEncoder(self._pipeline(ids, unknown=unknown))
+        pipeline = self._pipeline(ids, unknown=unknown)
+        return TableEncoder(pipeline, vocabulary_size=vocabulary.size)
 
     def _pipeline(self, ids: dict[str, int], *, unknown: str) -> tokenizers.Tokenizer:
         tokenizer = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=unknown))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from ptm.arrays import I64, exclusive_cumsum
 from ptm.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,13 +26,43 @@ Offsets = list[tuple[int, int]]
 
 
 class TokenEncoder(Protocol):
-    """Turns text into ids. Special tokens are neither added nor recognised in the text."""
+    """Turns text into ids. Special tokens are neither added nor recognised in the text.
 
+    Shape letters of the arrays: S texts, T tokens of all texts, one text after another.
+    """
+
+    @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text."""
 
+    @abstractmethod
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
         """Ids of each text, and for each id its character range [start, end) in the text."""
+
+    def encode_arrays(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64]:
+        """Ids (T), and the number of tokens per text (S). For many texts."""
+        return concatenate_ids(self.encode(texts))
+
+    def encode_arrays_with_starts(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64, I64]:
+        """As `encode_arrays`, and each token's first character (T).
+
+        It is an index into the texts joined by newlines. An implied piece, such as a `▁` in front
+        of a text, may have an offset past the last character: it starts at the last character.
+        """
+        found = self.encode_with_offsets(texts)
+        ids, lengths = concatenate_ids([ids for ids, _ in found])
+        offsets = [begin for _, ranges in found for begin, _ in ranges]
+        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        first = exclusive_cumsum(sizes + 1)
+        starts = np.repeat(first, lengths) + np.array(offsets, dtype=np.int64)
+        return ids, lengths, np.minimum(starts, np.repeat(first + sizes - 1, lengths))
+
+
+def concatenate_ids(encoded: Sequence[list[int]]) -> tuple[NDArray[np.uint32], I64]:
+    """The ids of all texts (T), and their number per text (S)."""
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    ids = np.fromiter(chain.from_iterable(encoded), np.uint32, int(lengths.sum()))
+    return ids, lengths
 
 
 @runtime_checkable
@@ -41,7 +74,7 @@ class RecognisingEncoder(TokenEncoder, Protocol):
 
 
 @dataclass(frozen=True)
-class PipelineEncoder:
+class PipelineEncoder(TokenEncoder):
     """Encodes with a pipeline of the `tokenizers` library."""
 
     pipeline: tokenizers.Tokenizer
@@ -93,6 +126,14 @@ class Tokenizer:
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
         """Ids of each text, and for each id its character range [start, end) in the text."""
         return self.encoder.encode_with_offsets(texts)
+
+    def encode_arrays(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64]:
+        """Ids of all texts, one text after another (T), and the number of tokens per text (S)."""
+        return self.encoder.encode_arrays(texts)
+
+    def encode_arrays_with_starts(self, texts: Sequence[str]) -> tuple[NDArray[Any], I64, I64]:
+        """As `encode_arrays`, and each token's first character in `"\\n".join(texts)` (T)."""
+        return self.encoder.encode_arrays_with_starts(texts)
 
     def encode_with_masks(self, text: str) -> list[int]:
         """Ids of `[CLS] text [SEP]`, with mask tokens in the text recognised.

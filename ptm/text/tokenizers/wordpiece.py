@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ptm.text.tokenizers.files import VocabFileTokenizer
+from ptm.text.tokenizers.table_encoder import TableEncoder
 from ptm.text.vocabulary import Vocabulary
 
 CONTINUATION = "##"
@@ -32,6 +33,9 @@ class WordPiece(VocabFileTokenizer):
     def text_of(self, token: str) -> str:
         # A token that is `##` and nothing else is text.
         return token.removeprefix(CONTINUATION) or token
+
+    def encoder(self, vocabulary: Vocabulary) -> TableEncoder:
+        return TableEncoder(self.backend(vocabulary), vocabulary_size=vocabulary.size)
 
     def backend(self, vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         tokenizer = tokenizers.Tokenizer(

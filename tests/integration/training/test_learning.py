@@ -17,7 +17,7 @@ from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab
 
 def unigram_entropy(store: Path) -> float:
     """Loss, in nats per token, of a model that predicts the token frequencies."""
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
     opened = TokenStore.open(store)
     starts, lengths = opened.document_ranges

@@ -12,7 +12,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.interop.sources.open import open_source
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.train.run import train
 from ptm.train.validate import check_recipe
 from tests.support.small_runs import PROJECT, QUICKSTART, Runs, vocab

@@ -12,7 +12,7 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from tests.support.mixtures import LINES, mixed, write_mixture
 from tests.support.small_runs import QUICKSTART, small_overrides
 

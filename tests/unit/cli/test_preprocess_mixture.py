@@ -8,7 +8,7 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from tests.support.mixtures import mixed, preprocess_mixture, write_mixture
 
 

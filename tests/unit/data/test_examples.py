@@ -18,7 +18,7 @@ from ptm.data.examples import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
 # Not a token id of any vocabulary used here, so that it can be recognised.
 SEPARATOR = 10**6

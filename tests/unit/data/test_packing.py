@@ -13,7 +13,7 @@ from ptm.data.packing import PackedRows, RowSize, one_per_row, pack, pack_sides
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
 CAPACITY = 16
 LENGTHS = st.lists(st.integers(1, CAPACITY), max_size=80).map(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.data.documents import held_out_documents
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ptm.data.documents import Documents
 from ptm.data.two_sides import share_budget, side_lengths, truncate
 from ptm.errors import UserError
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 
 if TYPE_CHECKING:
     from tests.conftest import BuildStore

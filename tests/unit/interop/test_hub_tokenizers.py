@@ -26,8 +26,8 @@ from ptm.interop.import_model import import_from_huggingface, write_imported
 from ptm.interop.sources.open import open_source
 from ptm.interop.uer.export import export_to_uer
 from ptm.recipe import Recipe, recipe_from_data
-from ptm.store.format import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig

@@ -76,8 +76,8 @@ def test_whole_words_with_a_segmenter_are_valid(load: Load) -> None:
 
 
 def test_a_dictionary_for_a_segmenter_without_dictionaries_is_rejected(error_of: ErrorOf) -> None:
-    sentence = error_of("data.segmenter={type: rjieba, dictionary: words.txt}")
-    assert "data.segmenter: rjieba supports no user dictionary" in sentence
+    sentence = error_of("data.segmenter={type: space, dictionary: words.txt}")
+    assert "data.segmenter: type: space supports no user dictionary" in sentence
 
 
 def test_an_empty_list_of_corpus_files_is_rejected(error_of: ErrorOf) -> None:

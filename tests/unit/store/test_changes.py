@@ -9,14 +9,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER, STORE, FolderKind
 from ptm.files.ownership import mark_folder
-from ptm.store.format import MANIFEST, TokenStore
+from ptm.store.format import MANIFEST
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers.wordpiece import WordPiece
 
@@ -113,7 +113,7 @@ def test_a_store_on_a_read_only_filesystem_is_held(
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("ptm.store.format.fcntl.flock", no_locks)
+    monkeypatch.setattr("ptm.store.reader.fcntl.flock", no_locks)
     store.hold()
     assert tokens_of(store)
 
@@ -157,7 +157,7 @@ def test_large_stores_are_verified_in_part_and_whole_ones_find_every_change(
         TokenStore.open(store.folder).verify()
     largest = max(shard.bytes for shard in store.info.shards)
     dice = random.Random(0)
-    monkeypatch.setattr("ptm.store.format.random.SystemRandom", lambda: dice)
+    monkeypatch.setattr("ptm.store.reader.random.SystemRandom", lambda: dice)
     found = 0
     for _ in range(200):
         try:
@@ -202,18 +202,6 @@ def test_a_shard_outside_the_store_is_rejected(store: TokenStore) -> None:
     manifest.write_text(json.dumps(data))
     with pytest.raises(UserError, match=r"it names the file"):
         TokenStore.open(store.folder)
-
-
-def test_ends_that_do_not_ascend_are_rejected_although_the_checksum_fits(
-    store: TokenStore,
-) -> None:
-    shard = store.info.shards[0]
-    ends = next(section for section in shard.sections if section.name == "sentence_ends")
-    with (store.folder / shard.file).open("r+b") as file:
-        file.seek(ends.offset)
-        file.write(np.array([2**40], dtype="<i8").tobytes())
-    with pytest.raises(UserError, match="sentence_ends are not ascending"):
-        _ = TokenStore.open(store.folder).document_ranges
 
 
 def test_a_manifest_that_was_edited_is_noticed(store: TokenStore, make: Make) -> None:

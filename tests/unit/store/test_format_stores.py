@@ -13,8 +13,9 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER
-from ptm.store.format import MANIFEST, StoreInfo, TokenStore
+from ptm.store.format import MANIFEST, StoreInfo
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import Layout, ReadOptions, RemoteReadError, find_corpus, recognise
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter

@@ -14,8 +14,9 @@ from ptm.cli import main
 from ptm.data.documents import Documents
 from ptm.data.labelled import labelled_texts
 from ptm.errors import UserError
-from ptm.store.format import StoreInfo, TokenStore
+from ptm.store.format import StoreInfo
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters.space import Space

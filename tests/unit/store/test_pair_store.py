@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ptm.data.documents import held_out_documents
 from ptm.errors import UserError
-from ptm.store.format import StoreInfo, TokenStore
+from ptm.store.format import StoreInfo
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.char import Char

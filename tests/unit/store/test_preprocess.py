@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from ptm.errors import UserError
-from ptm.store.format import StoreInfo, TokenStore
+from ptm.store.format import StoreInfo
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers.wordpiece import WordPiece
@@ -340,6 +341,22 @@ def test_a_damaged_shard_of_a_stopped_run_is_encoded_again(
         shard.with_suffix(".json").write_bytes(b"")
     make(tmp_path / "store", four_blocks, tiny_vocab)
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+
+
+def test_shards_of_an_earlier_format_are_not_reused(
+    tmp_path: Path, four_blocks: Path, tiny_vocab: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "store", four_blocks, tiny_vocab, report=stop_after(2))
+    partial = tmp_path / "store.partial"
+    work = json.loads((partial / "work.json").read_text(encoding="utf-8"))
+    del work["format"]
+    (partial / "work.json").write_text(json.dumps(work), encoding="utf-8")
+    before = written(partial)
+    make(tmp_path / "store", four_blocks, tiny_vocab)
+    after = {shard.stem: shard.stat().st_mtime_ns for shard in (tmp_path / "store").glob("*.bin")}
+    assert before
+    assert all(after[name] > modified for name, modified in before.items())
 
 
 def test_a_stopped_run_of_another_corpus_is_not_resumed(

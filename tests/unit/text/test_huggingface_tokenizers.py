@@ -16,9 +16,9 @@ from ptm.text.segmenters import Segmenter
 from ptm.text.segmenters.rjieba import RJieba
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.huggingface import HuggingFace
-from ptm.text.words import WordStartEncoder
 from tests.support.covers import by_default
 from tests.support.hub_tokenizers import KINDS, corpus_lines, drawn_texts, made
+from tests.support.word_starts import assert_words_are_those_of_each_text, encode_each
 
 DEFAULT = ("llama3", "qwen2", "modernbert", "bert with added words", "xlm-roberta", "t5", "words")
 each_kind = pytest.mark.parametrize("kind", [by_default(kind, DEFAULT) for kind in KINDS])
@@ -39,8 +39,7 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
 
 def words_of(tokenizer: Tokenizer, text: str, segmenter: Segmenter | None = None) -> list[str]:
     """The words of the text, decoded."""
-    encoder = WordStartEncoder(tokenizer, segmenter or RJieba(type="rjieba"))
-    ((ids, begins),) = encoder.encode([text])
+    ((ids, begins),) = encode_each(tokenizer, segmenter or RJieba(type="rjieba"), [text])
     words: list[list[int]] = []
     for index, begin in zip(ids.tolist(), begins, strict=True):
         if begin:
@@ -128,11 +127,18 @@ def test_words_of_chinese_characters_are_those_of_the_segmenter(tmp_path: Path) 
 def test_the_ids_are_the_same_with_word_starts(kind: str, tmp_path: Path) -> None:
     tokenizer = config_of(kind, tmp_path).load()
     texts = [text for text in [*corpus_lines()[:50], *drawn_texts(100)] if text]
-    encoder = WordStartEncoder(tokenizer, RJieba(type="rjieba"))
-    for ids, (tokens, begins) in zip(tokenizer.encode(texts), encoder.encode(texts), strict=True):
+    found = encode_each(tokenizer, RJieba(type="rjieba"), texts)
+    for ids, (tokens, begins) in zip(tokenizer.encode(texts), found, strict=True):
         assert tokens.tolist() == ids
         assert len(begins) == len(ids)
         assert begins[:1].all()
+
+
+@each_kind
+def test_words_of_a_batch_are_those_of_each_text(kind: str, tmp_path: Path) -> None:
+    tokenizer = config_of(kind, tmp_path).load()
+    texts = [*corpus_lines()[:20], *drawn_texts(200), "ends with a space ", " ", "我们\u3000", "a"]
+    assert_words_are_those_of_each_text(tokenizer, RJieba(type="rjieba"), texts)
 
 
 # The block

@@ -11,6 +11,7 @@ from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.bpe import byte_letters
 from ptm.text.words import WordStartEncoder
 from tests.support.vocabularies import bundled_config
+from tests.support.word_starts import encode_each
 
 
 @pytest.fixture(scope="module", params=["bpe", "unigram"])
@@ -27,7 +28,7 @@ def written(tokenizer: Tokenizer, tokens: list[str]) -> str:
 
 
 def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
-    ((ids, begins),) = WordStartEncoder(tokenizer, RJieba(type="rjieba")).encode([text])
+    ((ids, begins),) = encode_each(tokenizer, RJieba(type="rjieba"), [text])
     words: list[list[str]] = []
     for index, begin in zip(ids, begins, strict=True):
         if begin:
@@ -63,7 +64,7 @@ def test_a_bare_word_mark_is_not_a_word(marked: Tokenizer) -> None:
 def test_the_first_token_starts_a_word_and_ids_are_unchanged(
     marked: Tokenizer, bundled_lines: list[str]
 ) -> None:
-    found = WordStartEncoder(marked, RJieba(type="rjieba")).encode(bundled_lines)
+    found = encode_each(marked, RJieba(type="rjieba"), bundled_lines)
     assert [ids.tolist() for ids, _ in found] == marked.encode(bundled_lines)
     assert all(begins[0] for _, begins in found)
 
@@ -75,6 +76,6 @@ def test_unusual_characters_do_not_raise(marked: Tokenizer) -> None:
 
 def test_every_token_of_segmented_text_is_a_word(tmp_path: Path, bundled_lines: list[str]) -> None:
     tokenizer = bundled_config("space", tmp_path).load()
-    finder = WordStartEncoder(tokenizer, RJieba(type="rjieba"))
-    for _, begins in finder.encode([*bundled_lines, "我们 在a北京 看书"]):
-        assert begins.all()
+    encoder = WordStartEncoder(tokenizer, RJieba(type="rjieba"))
+    _, _, begins = encoder.encode([*bundled_lines, "我们 在a北京 看书"])
+    assert begins.all()

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from ptm.text.segmenters.space import Space
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.tokenizers.char import Char
 from ptm.text.tokenizers.wordpiece import WordPiece
-from ptm.text.words import WordStartEncoder, chinese_characters
+from ptm.text.words import chinese_characters
+from tests.support.vocabularies import bundled_config
+from tests.support.word_starts import assert_words_are_those_of_each_text, encode_each
 
 if TYPE_CHECKING:
     from tests.conftest import RealText
@@ -47,7 +50,7 @@ segmenters = pytest.mark.parametrize("segmenter", [JIEBA, RJIEBA, SPACE], ids=la
 
 def words_of(tokenizer: Tokenizer, segmenter: Segmenter, text: str) -> list[list[str]]:
     """The tokens of `text`, one list per word."""
-    ((ids, begins),) = WordStartEncoder(tokenizer, segmenter).encode([text])
+    ((ids, begins),) = encode_each(tokenizer, segmenter, [text])
     words: list[list[str]] = []
     for index, begin in zip(ids, begins, strict=True):
         if begin:
@@ -81,9 +84,9 @@ def test_chinese_characters_are_grouped_into_the_words_of_jieba(
 def test_words_of_real_chinese_start_with_those_of_the_segmenter(real_text: RealText) -> None:
     cut = RJIEBA.load()
     texts = [text for text in real_text.documents if chinese_characters(text).any()][:150]
-    finder = WordStartEncoder(real_text.tokenizer, RJIEBA)
+    found = encode_each(real_text.tokenizer, RJIEBA, texts)
     encoded = real_text.tokenizer.encode_with_offsets(texts)
-    for text, (_, begins), (_, offsets) in zip(texts, finder.encode(texts), encoded, strict=True):
+    for text, (_, begins), (_, offsets) in zip(texts, found, encoded, strict=True):
         starts = set(np.cumsum([0, *(len(word) for word in cut(text))]).tolist())
         chinese = chinese_characters(text)
         for begin, (first, _) in zip(begins, offsets, strict=True):
@@ -118,8 +121,7 @@ def test_pieces_belong_to_their_word(wordpiece: Tokenizer) -> None:
 def test_a_continuation_never_starts_a_word_of_real_text(
     real_text: RealText, segmenter: Segmenter
 ) -> None:
-    finder = WordStartEncoder(real_text.tokenizer, segmenter)
-    for ids, begins in finder.encode(real_text.documents[:40]):
+    for ids, begins in encode_each(real_text.tokenizer, segmenter, real_text.documents[:40]):
         assert not begins[real_text.tokenizer.continuations[ids]].any()
 
 
@@ -134,14 +136,14 @@ def test_a_continuation_of_rare_characters_never_starts_a_word(tmp_path: Path) -
 
 @segmenters
 def test_the_first_token_of_a_text_starts_a_word(real_text: RealText, segmenter: Segmenter) -> None:
-    finder = WordStartEncoder(real_text.tokenizer, segmenter)
-    assert all(begins[0] for ids, begins in finder.encode(real_text.documents[:40]) if len(ids))
+    found = encode_each(real_text.tokenizer, segmenter, real_text.documents[:40])
+    assert all(begins[0] for ids, begins in found if len(ids))
 
 
 @segmenters
 def test_token_ids_are_the_same_with_a_segmenter(real_text: RealText, segmenter: Segmenter) -> None:
     texts = real_text.documents[:40]
-    found = WordStartEncoder(real_text.tokenizer, segmenter).encode(texts)
+    found = encode_each(real_text.tokenizer, segmenter, texts)
     assert [ids.tolist() for ids, _ in found] == real_text.tokenizer.encode(texts)
 
 
@@ -151,6 +153,23 @@ def test_a_text_without_tokens_has_no_words(
     wordpiece: Tokenizer, segmenter: Segmenter, text: str
 ) -> None:
     assert words_of(wordpiece, segmenter, text) == []
+
+
+# Batches
+
+
+@segmenters
+@pytest.mark.parametrize("kind", ["wordpiece", "char", "space", "bpe", "unigram"])
+def test_words_of_a_batch_are_those_of_each_text(
+    kind: str, segmenter: Segmenter, tmp_path: Path, bundled_lines: list[str], odd_texts: list[str]
+) -> None:
+    if kind == "char":
+        vocab = Path(bundled_config("wordpiece", tmp_path).source)
+        tokenizer = Char(type="char", vocab=str(vocab), lowercase=False).load()
+    else:
+        tokenizer = bundled_config(kind, tmp_path).load()
+    texts = [*bundled_lines[:30], *odd_texts[:600]]
+    assert_words_are_those_of_each_text(tokenizer, segmenter, texts)
 
 
 # Segmenters
@@ -175,22 +194,58 @@ def test_concatenated_words_of_any_text_are_the_text(segmenter: Segmenter) -> No
     joined()
 
 
+DICTIONARY = """\
+我们在北京 1000
+
+天安 0
+看书吧
+大厦 90000 nz
+北 京 90000
+"""
+"""Words with and without frequency and tag, one that is removed, and one with a space."""
+
+
 @pytest.fixture(scope="module")
-def cut_with_dictionary(tmp_path_factory: pytest.TempPathFactory) -> SegmentFunction:
+def dictionary(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("dictionary") / "words.txt"
-    path.write_text("我们在北京 1000\n", encoding="utf-8")
-    return Jieba(type="jieba", dictionary=str(path)).load()
+    path.write_text(DICTIONARY, encoding="utf-8")
+    return str(path)
 
 
-def test_words_of_a_user_dictionary_are_found(cut_with_dictionary: SegmentFunction) -> None:
-    assert list(cut_with_dictionary("我们在北京")) == ["我们在北京"]
+with_dictionary = pytest.mark.parametrize("kind", ["jieba", "rjieba"])
 
 
-def test_a_user_dictionary_does_not_affect_other_segmenters(
-    cut_with_dictionary: SegmentFunction,
+def with_words(kind: str, path: str) -> Segmenter:
+    if kind == "jieba":
+        return Jieba(type="jieba", dictionary=path)
+    return RJieba(type="rjieba", dictionary=path)
+
+
+@with_dictionary
+def test_words_of_a_user_dictionary_are_found(kind: str, dictionary: str) -> None:
+    cut = with_words(kind, dictionary).load()
+    expected = ["我们在北京", "看书吧", "，", "网易", "大厦", "，", "北", " ", "京"]
+    assert list(cut("我们在北京看书吧，网易大厦，北 京")) == expected
+
+
+@with_dictionary
+def test_a_user_dictionary_does_not_affect_other_segmenters(kind: str, dictionary: str) -> None:
+    list(with_words(kind, dictionary).load()("我们在北京"))
+    assert list(loaded(kind)("我们在北京")) == ["我们", "在", "北京"]
+
+
+def test_rjieba_has_the_words_of_jieba_with_a_dictionary(
+    bundled_lines: list[str], tmp_path: Path
 ) -> None:
-    list(cut_with_dictionary("我们在北京"))
-    assert list(Jieba(type="jieba").load()("我们在北京")) == ["我们", "在", "北京"]
+    # Every third pair of neighbouring Chinese words becomes one word.
+    words = [list(loaded("rjieba")(line)) for line in bundled_lines]
+    pairs = [a + b for line in words for a, b in pairwise(line) if chinese_characters(a + b).all()]
+    path = tmp_path / "words.txt"
+    path.write_text("".join(f"{pair} 500\n" for pair in pairs[::3]), encoding="utf-8")
+    ours, theirs = (with_words(kind, str(path)).load() for kind in ("rjieba", "jieba"))
+    found = [list(ours(line)) for line in bundled_lines]
+    assert found == [list(theirs(line)) for line in bundled_lines]
+    assert found != words
 
 
 def test_a_missing_dictionary_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -198,10 +253,13 @@ def test_a_missing_dictionary_is_an_error_that_names_it(tmp_path: Path) -> None:
         Jieba(type="jieba", dictionary=f"{tmp_path}/nowhere.txt").load()
 
 
-@pytest.mark.parametrize("kind", [RJieba, Space])
-def test_a_dictionary_is_an_error_for_segmenters_without_dictionaries(
-    kind: type[Segmenter],
-) -> None:
-    (name,) = get_args(kind.model_fields["type"].annotation)
+def test_a_frequency_that_is_too_large_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(f"北京 3\n看书 {10**30}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"words\.txt:2: the frequency 10+ is too large"):
+        RJieba(type="rjieba", dictionary=str(path)).load()
+
+
+def test_a_dictionary_is_an_error_for_words_separated_by_spaces() -> None:
     with pytest.raises(ValidationError, match=r"supports no user dictionary"):
-        kind(type=name, dictionary="words.txt")
+        Space(type="space", dictionary="words.txt")

@@ -15,7 +15,7 @@ from ptm.data.placement import place
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabulary
 
 LENGTH = 64

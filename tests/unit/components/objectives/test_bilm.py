@@ -20,7 +20,7 @@ from ptm.data.windows import BEGINS, ENDS, document_windows
 from ptm.model.build import build_plan, encoder_plan
 from ptm.model.plain_model import PlainModel
 from ptm.recipe.model_block import ModelBlock
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 from tests.conftest import RealText
 

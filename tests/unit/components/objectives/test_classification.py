@@ -25,8 +25,8 @@ from ptm.model.plain_model import PlainModel
 from ptm.nn.example_pooling import ExamplePooler
 from ptm.recipe import Recipe
 from ptm.recipe.model_block import ModelBlock
-from ptm.store.format import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus
 from ptm.text.labels import LabelSet
 from ptm.text.tokenizers.wordpiece import WordPiece

@@ -12,7 +12,7 @@ from ptm.data.documents import Documents
 from ptm.data.packing import RowSize, pack_sides
 from ptm.data.placement import place
 from ptm.data.windows import BEGINS, ENDS, document_windows
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.vocabulary import Vocabularies, Vocabulary
 from tests.conftest import RealText
 

@@ -23,7 +23,7 @@ from tests.unit.components.objectives.pair_rows import LENGTH, PairRows
 from tests.unit.components.objectives.test_mlm import original_ids, predicted
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from tests.conftest import BuildStore, RealText
 
 OBJECTIVES: list[SentencePairs] = [Bert(type="bert"), Albert(type="albert")]

@@ -19,7 +19,7 @@ from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabularies
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
 SIZES: dict[str, Any] = {
     "type": "transformer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import Layout, find_corpus
 from ptm.text.tokenizers.wordpiece import WordPiece

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ptm.runs.corpus.counts import count_store, token_counts
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from tests.unit.runs.corpus.corpora import drawn_documents, make_store, work_of
 

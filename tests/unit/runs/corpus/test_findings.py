@@ -12,7 +12,7 @@ from ptm.cli import main
 from ptm.data.two_sides import share_budget
 from ptm.recipe import Recipe, load_recipe
 from ptm.runs.corpus.findings import cut_tokens
-from ptm.store.format import TokenStore
+from ptm.store.reader import TokenStore
 from tests.support.labelled_texts import classifying, write_corpora
 from tests.support.small_runs import QUICKSTART, small_overrides
 

@@ -10,7 +10,7 @@ import pytest
 from ptm.text.tokenizers.wordpiece import WordPiece
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabulary
     from tests.conftest import BuildStore, RealText
 

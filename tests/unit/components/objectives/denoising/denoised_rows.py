@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptm.components.objectives.denoising import Denoising
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
 SIZE = RowSize(64, 64)
 LAYERS = {"type": "transformer", "layers": 2, "hidden_size": 32, "heads": 2}

@@ -16,7 +16,7 @@ from ptm.text.vocabulary import Vocabularies
 from tests.unit.components.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabularies, Vocabulary
     from tests.conftest import BuildStore
 

@@ -18,7 +18,7 @@ from ptm.text.vocabulary import Vocabularies, Vocabulary
 from tests.unit.components.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
 
 BART = {"decoder_start": "eos", "target_bos": True}
 OPTIONS: list[dict[str, Any]] = [{}, {"decoder_start": "pad"}, {"decoder_start": "eos"}, BART]

@@ -17,7 +17,7 @@ from ptm.data.packing import RowSize
 from tests.unit.components.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabulary
 
 OBJECTIVES: dict[str, Denoising] = {

@@ -18,7 +18,7 @@ from tests.support.made_documents import MadeDocuments
 from tests.unit.components.objectives.denoising.denoised_rows import DenoisedRows, examples_of
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabulary
     from tests.conftest import BuildStore
 

@@ -17,7 +17,7 @@ from tests.unit.components.objectives.denoising.denoised_rows import SIZE, Denoi
 from tests.unit.components.objectives.noise.test_spans import restored
 
 if TYPE_CHECKING:
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from tests.conftest import BuildStore
 
 KINDS = {

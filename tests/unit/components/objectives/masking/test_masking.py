@@ -18,7 +18,7 @@ from ptm.rng import stream_keys
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from ptm.text.vocabulary import Vocabulary
     from tests.conftest import RealText
 

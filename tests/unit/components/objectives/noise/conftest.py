@@ -12,7 +12,7 @@ from ptm.rng import U64, stream_keys
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptm.store.format import TokenStore
+    from ptm.store.reader import TokenStore
     from tests.conftest import BuildStore, RealText
 
 LENGTH = 256

@@ -1,0 +1,100 @@
+"""Tokenises texts to arrays, with word starts if there is a segmenter.
+
+Shape letters: T tokens, S sentences (or other texts), P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.text.segmenters import Segmenter
+from ptm.text.tokenizers import Tokenizer
+from ptm.text.words import WordStartEncoder
+
+_CHARACTERS_PER_CALL = 2**18
+"""Characters per call of the tokenizer; bounds the memory of its results."""
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """The tokens of several texts, concatenated."""
+
+    tokens: NDArray[Any]
+    """Token ids (T)."""
+    lengths: I64
+    """Tokens per text (S)."""
+    word_starts: NDArray[np.bool_] | None = None
+    """Whether each token starts a word (T); None without a segmenter."""
+
+
+class TextTokenizer:
+    """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
+        vocabulary = tokenizer.vocabulary
+        self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
+        """Id of the unknown token; -1 if absent."""
+        self._dtype = dtype
+
+    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
+        """Tokenise all `texts`."""
+        # np.concatenate needs at least one array, and `texts` may be empty.
+        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
+        lengths = [np.empty(0, np.int64)]
+        starts = [np.empty(0, bool)]
+        for batch in _batches(texts, _CHARACTERS_PER_CALL):
+            if self._words is not None:
+                tokens, sizes, begins = self._words.encode(batch)
+                starts.append(begins)
+            else:
+                tokens, sizes = self._tokenizer.encode_arrays(batch)
+            ids.append(tokens.astype(self._dtype))
+            lengths.append(sizes)
+        return EncodedTexts(
+            np.concatenate(ids),
+            np.concatenate(lengths),
+            np.concatenate(starts) if self._words is not None else None,
+        )
+
+
+def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
+    """Interleave the tokens of P pairs: source, target, source, target …
+
+    A pair with a side without tokens is dropped: both its lengths become 0. The result has S = 2P,
+    and word starts if both sides have them.
+    """
+    whole = (sources.lengths > 0) & (targets.lengths > 0)
+    # Start of each side of each whole pair in the concatenation of source and target tokens.
+    begins = [exclusive_cumsum(side.lengths) for side in (sources, targets)]
+    starts = np.stack([begins[0], begins[1] + sources.tokens.size], axis=1)[whole].ravel()
+    lengths = np.stack([sources.lengths, targets.lengths], axis=1)
+    kept = ragged_ranges(starts, lengths[whole].ravel())
+    lengths[~whole] = 0
+    words = None
+    if sources.word_starts is not None and targets.word_starts is not None:
+        words = np.concatenate([sources.word_starts, targets.word_starts])[kept]
+    tokens = np.concatenate([sources.tokens, targets.tokens])
+    return EncodedTexts(tokens[kept], lengths.ravel(), words)
+
+
+def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
