@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,12 +67,10 @@ def losses(case: Case, *, dry: bool) -> list[float]:
         vocabulary_size=_VOCABULARY,
         batches=STEPS,
     )
-    before = torch.get_float32_matmul_precision()
+    # Starting has set "high", as for a training.
     torch.set_float32_matmul_precision("highest")
-    try:
+    with closing(training):
         return [training.step(number, learning_rate=_LEARNING_RATE).loss for number in range(STEPS)]
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def difference(found: Sequence[float], expected: Sequence[float]) -> float:

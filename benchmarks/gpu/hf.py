@@ -78,7 +78,7 @@ def run(bench: Bench) -> None:
 def _measure(
     bench: Bench, names: dict[str, str], rows: int, columns: int, *, compiled: bool
 ) -> None:
-    free_memory()
+    in_use = free_memory()
     torch.compiler.reset()
     warm, timed = (1, 2) if bench.dry else (20, 20)
     clock = Clock((warm, warm + timed))
@@ -123,7 +123,7 @@ def _measure(
             "rows/s": rows / seconds,
             "real tokens/s": rows * columns / seconds,
             "MFU, %": "" if peak is None else 100 * _flops(rows, columns) / seconds / peak,
-            "peak GiB": peak_gib(),
+            "peak GiB": peak_gib() - in_use,
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def run(bench: Bench) -> None:
 
 def measure(bench: Bench, case: Case, names: dict[str, str]) -> None:
     """Time the steps of one case with `names["attention"]`, and record them."""
-    free_memory()
+    in_use = free_memory()
     began = time.perf_counter()
     training = start_training(
         case.dry_recipe if bench.dry else case.recipe,
@@ -85,7 +86,25 @@ def measure(bench: Bench, case: Case, names: dict[str, str]) -> None:
         texts=case.texts,
         vocabulary_size=1000 if bench.dry else None,
     )
-    warm, timed = (1, 2) if bench.dry else (8, 20)
+    with closing(training):
+        warm, timed = (1, 2) if bench.dry else (8, 20)
+        started, seconds = time_steps(training, warm, timed)
+        bench.record(
+            "steps",
+            **names,
+            ms=1e3 * seconds,
+            **rates(training, range(warm, warm + timed), seconds),
+            **{
+                "peak GiB": peak_gib() - in_use,
+                "seconds until the first timed step": started - began,
+            },
+        )
+        if case.profiled or bench.dry:
+            write_profile(training, bench.folder / PROFILES, " ".join(names.values()))
+
+
+def time_steps(training: Training, warm: int, timed: int) -> tuple[float, float]:
+    """When the timed steps began, and the seconds of each on average; `warm` steps come first."""
     with GarbageCollection():
         for number in range(warm):
             training.step(number)
@@ -94,27 +113,21 @@ def measure(bench: Bench, case: Case, names: dict[str, str]) -> None:
         for number in range(warm, warm + timed):
             training.step(number)
         synchronise()
-    seconds = (time.perf_counter() - started) / timed
-    batches = [batch for batch, _ in training.batches]
-    steps = [batches[number % len(batches)] for number in range(warm, warm + timed)]
-    rows = training.recipe.train.global_batch_size
-    needed = sum(training.flops.of(batch.sizes).needed for batch in steps) / timed
-    rates = training.flops.rates(Flops(needed), seconds=seconds)
-    bench.record(
-        "steps",
-        **names,
-        ms=1e3 * seconds,
-        **{
-            "rows/s": rows / seconds,
-            "real tokens/s": sum(batch.tokens for batch in steps) / timed / seconds,
-            "TFLOP per step": needed / 1e12,
-            "MFU, %": 100 * rates["mfu"] if "mfu" in rates else "",
-            "peak GiB": peak_gib(),
-            "seconds until the first timed step": started - began,
-        },
-    )
-    if case.profiled or bench.dry:
-        write_profile(training, bench.folder / PROFILES, " ".join(names.values()))
+        return started, (time.perf_counter() - started) / timed
+
+
+def rates(training: Training, numbers: range, seconds: float) -> dict[str, float | str]:
+    """Rates of the steps with these numbers, each of which took `seconds`."""
+    batches = [training.batches[number % len(training.batches)][0] for number in numbers]
+    needed = sum(training.flops.of(batch.sizes).needed for batch in batches) / len(batches)
+    tokens = sum(batch.tokens for batch in batches) / len(batches)
+    mfu = training.flops.rates(Flops(needed), seconds=seconds).get("mfu")
+    return {
+        "rows/s": training.recipe.train.global_batch_size / seconds,
+        "real tokens/s": tokens / seconds,
+        "TFLOP per step": needed / 1e12,
+        "MFU, %": "" if mfu is None else 100 * mfu,
+    }
 
 
 def shape(case: Case, *, dry: bool) -> tuple[int, int]:

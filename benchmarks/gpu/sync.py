@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,10 +40,11 @@ def run(bench: Bench) -> None:
                 texts="short",
                 vocabulary_size=1000,
             )
-            for number in range(_WARM_STEPS):
-                training.step(number)
-            with waits() as found:
-                training.step(_WARM_STEPS)
+            with closing(training):
+                for number in range(_WARM_STEPS):
+                    training.step(number)
+                with waits() as found:
+                    training.step(_WARM_STEPS)
             bench.record(
                 "sync",
                 **names,
@@ -51,7 +52,6 @@ def run(bench: Bench) -> None:
                 waits=found.total() if torch.cuda.is_available() else "counted on GPUs only",
                 where=[f"{line}: {count}" for line, count in found.most_common(_LISTED)],
             )
-            del training
         free_memory()
 
 

@@ -23,19 +23,19 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def free_memory() -> None:
-    """Return the memory of what is no longer used, and forget the peak."""
+def free_memory() -> float:
+    """Free what is no longer used on the GPU, and forget the peak; return the GiB still in use."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+    if not torch.cuda.is_available():
+        return 0.0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated() / 2**30
 
 
 def peak_gib() -> float:
     """The most memory that torch has allocated on the GPU since `free_memory`."""
-    if not torch.cuda.is_available():
-        return 0.0
-    return round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
 
 
 def seconds_of(call: Callable[[], object], *, warm: int = 3, times: int = 10) -> float:

@@ -38,6 +38,15 @@ class Training:
         batch, totals = self.batches[number % len(self.batches)]
         return self.engine.train_step(batch, totals, step=number, learning_rate=learning_rate)
 
+    def close(self) -> None:
+        """Free the engine's memory, which DeepSpeed's hooks on the parameters would keep."""
+        parameters = list(self.engine.model.parameters())
+        self.engine._deepspeed.destroy()
+        for parameter in parameters:
+            parameter.grad = None
+            # DeepSpeed's links from a parameter to its fragments and partitions.
+            vars(parameter).clear()
+
 
 def start_training(
     recipe_file: str,

@@ -83,10 +83,14 @@ def test_a_dry_run_of_one_step(tmp_path: Path) -> None:
     assert f"| BERT-base | auto | {line['ms']} |" in table
 
 
+def fail() -> None:
+    raise ValueError("wrong\nshape")
+
+
 def test_a_failed_case_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with bench.case("check", case="first"):
-        raise ValueError("wrong\nshape")
+        fail()
     with bench.case("check", case="second"):
         bench.record("check", case="second", error=0.12345)
     assert read_figures(tmp_path) == [
