@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.gpu.figures import FAILED, SKIPPED, Bench, read_figures, short_message, write_table
+from benchmarks.gpu.figures import FAILED, SKIPPED, Bench, read_figures, write_table
 
 SECTIONS = {
     "env": "environment",
@@ -49,12 +49,17 @@ def main(words: Sequence[str]) -> int:
         parser.error(f"unknown sections: {', '.join(sorted(unknown))}")
     options.out.mkdir(parents=True, exist_ok=True)
     out = options.out.resolve()
-    dry = options.dry_run or not _has_gpu()
+    # A section's process is given --dry-run if there is no GPU.
+    dry = options.dry_run or not (options.in_this_process or _has_gpu())
     deadline = time.monotonic() + options.seconds
     bench = Bench(out, dry=dry, only=options.only, deadline=deadline)
     if options.in_this_process:
         return _run_here(bench, options.sections[0])
     before = len(read_figures(out))
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    bench.record(
+        "command", date=date, command=shlex.join(["python", "-m", "benchmarks.gpu", *words])
+    )
     chosen = [name for name in SECTIONS if name in (options.sections or SECTIONS)]
     # The table names the card whatever was chosen.
     for section in dict.fromkeys(("env", *chosen)):
@@ -63,9 +68,7 @@ def main(words: Sequence[str]) -> int:
             _run_apart(bench, section, left)
         else:
             bench.record(section, **{SKIPPED: "no time left"})
-        command = shlex.join(["python", "-m", "benchmarks.gpu", *words])
-        date = datetime.now(UTC).strftime("%Y-%m-%d")
-        write_table(out, command=command, date=date, dry=dry)
+        write_table(out, dry=dry)
     return int(any(FAILED in line for line in read_figures(out)[before:]))
 
 
@@ -99,20 +102,20 @@ def _run_apart(bench: Bench, section: str, left: float) -> None:
     """Run a section in a process of its own, and end it if it does not end in time."""
     words = [str(bench.folder), section, "--in-this-process", f"--seconds={left}"]
     words += [f"--only={bench.only}", *(["--dry-run"] if bench.dry else [])]
-    # As `ptm train` sets it.
-    memory = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    # The allocator as `ptm train` sets it; with several GPUs, the Trainer would use all.
+    defaults = {"PYTORCH_ALLOC_CONF": "expandable_segments:True", "CUDA_VISIBLE_DEVICES": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.gpu", *words],
         cwd=_ROOT,
-        env={**memory, **os.environ},
+        env={**defaults, **os.environ},
         start_new_session=True,
     )
     try:
         code = process.wait(left + _GRACE)
         if code:
             bench.record(section, **{FAILED: f"the process ended with code {code}"})
-    except subprocess.TimeoutExpired as error:
-        bench.record(section, **{FAILED: short_message(error)})
+    except subprocess.TimeoutExpired:
+        bench.record(section, **{FAILED: "did not end within the time budget"})
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +30,9 @@ _SHORT = (12, 16, 20, 25, 30, 37, 46, 60, 90)
 """Tokens of short texts, in turn."""
 _WINDOW = 128
 """ModernBERT's: 64 tokens on each side."""
+_WITHOUT_CUDNN = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+"""The kernels that torch chooses from in a training of ptm."""
+_BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 _PASSES = 3.5
 """Products of forward and backward pass per product of the forward pass (FlashAttention-2)."""
 
@@ -120,43 +123,39 @@ Implementation = tuple[str, AttentionPattern, Callable[[], Attend]]
 
 def _implementations(rows: Rows) -> Iterator[Implementation]:
     full, window = AttentionPattern(), AttentionPattern(window=_WINDOW)
-    if rows.ids.shape[1] <= _LONGEST_MASK:
-        yield "sdpa with mask", full, lambda: _masked(rows)
-        yield "sdpa with mask, dropout 0.1", full, lambda: _masked(rows, dropout=0.1)
+    for masked in (True, False):
+        if rows.ids.shape[1] > _LONGEST_MASK if masked else not rows.is_full:
+            continue
+        name = f"sdpa {'with' if masked else 'without'} mask"
+        yield name, full, partial(_sdpa, rows, masked=masked)
+        yield f"{name}, dropout 0.1", full, partial(_sdpa, rows, masked=masked, dropout=0.1)
+        for backend in _BACKENDS if rows.ids.is_cuda else ():
+            of_backend = f"{name}, {backend.name.lower()}"
+            yield of_backend, full, partial(_sdpa, rows, masked=masked, backends=(backend,))
     if not rows.ids.is_cuda:
         return
-    if rows.ids.shape[1] <= _LONGEST_MASK:
-        for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
-            name = f"sdpa with mask, {backend.name.lower()}"
-            yield name, full, partial(_masked, rows, backend=backend)
-    if rows.is_full:
-        yield "sdpa without mask", full, lambda: partial(_sdpa, rows, None)
-        yield "sdpa without mask, dropout 0.1", full, lambda: partial(_sdpa, rows, None, 0.1)
-    yield "varlen", full, lambda: _varlen(rows, flash_varlen)
-    yield "varlen, dropout 0.1", full, lambda: _varlen(rows, flash_operator, dropout=0.1)
-    yield "varlen, window", window, lambda: _varlen(rows, flash_varlen, window=_WINDOW // 2)
+    yield "varlen", full, partial(_varlen, rows, flash_varlen)
+    yield "varlen, dropout 0.1", full, partial(_varlen, rows, flash_operator, dropout=0.1)
+    yield "varlen, window", window, partial(_varlen, rows, flash_varlen, window=_WINDOW // 2)
     if rows.ids.shape in _FLEX_SHAPES:
-        yield "flex", full, lambda: _flex(rows)
+        yield "flex", full, partial(_flex, rows)
 
 
-def _sdpa(rows: Rows, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    query, key, value = (part.transpose(1, 2) for part in rows.parts)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-    return mixed.transpose(1, 2)
-
-
-def _masked(rows: Rows, *, dropout: float = 0.0, backend: SDPBackend | None = None) -> Attend:
-    """As the product attends: without cuDNN, unless `backend` is given."""
-    mask = same_example(rows.ids, rows.ids)
-    without_cudnn = [
-        SDPBackend.FLASH_ATTENTION,
-        SDPBackend.EFFICIENT_ATTENTION,
-        SDPBackend.MATH,
-    ]
+def _sdpa(
+    rows: Rows,
+    *,
+    masked: bool,
+    dropout: float = 0.0,
+    backends: Sequence[SDPBackend] = _WITHOUT_CUDNN,
+) -> Attend:
+    mask = same_example(rows.ids, rows.ids) if masked else None
 
     def attend() -> Tensor:
-        with sdpa_kernel(without_cudnn if backend is None else [backend]):
-            return _sdpa(rows, mask, dropout)
+        query, key, value = (part.transpose(1, 2) for part in rows.parts)
+        with sdpa_kernel(list(backends)):
+            return F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, dropout_p=dropout
+            ).transpose(1, 2)
 
     return attend
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.figures import Bench
+from benchmarks.gpu.figures import FAILED, Bench
 from benchmarks.gpu.timing import the_device
 from ptm.nn.varlen_attention import VarlenFunction, flash_operator, flash_varlen
 
@@ -20,6 +20,8 @@ _RUNS = (40, 60, 28, 0, 128, 0, 5, 5, 118, 0, 0, 0)
 _SOURCES = (30, 0, 50, 0, 128, 16, 7, 0, 100, 0, 0, 21)
 """Lengths on the encoder's side, with sequences without keys and without queries."""
 _ALL = (-1, -1)
+_LIMIT = 0.02
+"""Relative errors of bf16, which has 8 bits of mantissa, are some thousandths."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,18 @@ def check_case(
         tuple(_relative(one, other) for one, other in zip(found, expected, strict=True)),
         all(bool(torch.isfinite(one).all()) for one in found),
     )
+
+
+def in_columns(found: Found) -> dict[str, object]:
+    """The columns of a table, with a failure if the errors are more than those of rounding."""
+    columns: dict[str, object] = {
+        f"error of {name}": error
+        for name, error in zip(("output", "dq", "dk", "dv"), found.errors, strict=True)
+    }
+    columns["finite"] = found.finite
+    if not found.finite or max(found.errors) > _LIMIT:
+        columns[FAILED] = f"an error above {_LIMIT}, or a value that is not finite"
+    return columns
 
 
 def plain_attention(
@@ -183,9 +197,7 @@ def run(bench: Bench) -> None:
                 names = {"kernel": kernel, "precision": precision, "case": case.name}
                 with bench.case("check", **names):
                     found = check_case(attend, case, device=device, dtype=dtype)
-                    parts = zip(("output", "dq", "dk", "dv"), found.errors, strict=True)
-                    errors = {f"error of {name}": error for name, error in parts}
-                    bench.record("check", **names, **errors, finite=found.finite)
+                    bench.record("check", **names, **in_columns(found))
         names = {"kernel": "operator", "precision": precision, "case": "dropout 0.1"}
         with bench.case("check", **names):
             error = dropout_error(flash_varlen, device=device, dtype=dtype)

@@ -77,19 +77,17 @@ def read_figures(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def write_table(folder: Path, *, command: str, date: str, dry: bool) -> None:
-    """Write table.md from all lines of figures.jsonl."""
+def write_table(folder: Path, *, dry: bool) -> None:
+    """Write table.md from all different lines of figures.jsonl."""
     lines = read_figures(folder)
     kinds = list(dict.fromkeys(line["kind"] for line in lines))
-    parts = [f"{date}. `{command}`"]
-    if dry:
-        parts.append(_DRY_RUN)
+    parts = [_DRY_RUN] if dry else []
     for kind in kinds:
-        rows = [
-            {key: value for key, value in line.items() if key != "kind"}
-            for line in lines
-            if line["kind"] == kind
-        ]
+        rows: list[dict[str, Any]] = []
+        for line in lines:
+            row = {key: value for key, value in line.items() if key != "kind"}
+            if line["kind"] == kind and row not in rows:
+                rows.append(row)
         parts.append(f"### {kind}\n\n{markdown(rows)}")
     (folder / TABLE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
