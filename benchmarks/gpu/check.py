@@ -166,7 +166,7 @@ def dropout_error(
     gradient = torch.autograd.grad(output.float().sum(), [query])[0]
     if not bool(torch.isfinite(gradient).all()):
         return math.nan
-    return abs(float(output.float().mean()) - 1)
+    return abs(float(output.detach().float().mean()) - 1)
 
 
 def _places(runs: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
