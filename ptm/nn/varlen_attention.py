@@ -69,6 +69,32 @@ def flash_varlen(
         mixed = varlen_attn(query, key, value, offsets, key_offsets, longest, longest, **options)
         assert isinstance(mixed, Tensor), "a tuple is returned only if more is requested"
         return mixed
+    return flash_operator(
+        query,
+        key,
+        value,
+        offsets,
+        key_offsets,
+        longest,
+        window=window,
+        dropout=dropout,
+        scale=scale,
+    )
+
+
+def flash_operator(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    offsets: Tensor,
+    key_offsets: Tensor,
+    longest: int,
+    *,
+    window: tuple[int, int],
+    dropout: float,
+    scale: float,
+) -> Tensor:
+    """The operator below `varlen_attn`, which has dropout and no public name."""
     is_causal = window == (-1, 0)
     output: Tensor = torch.ops.aten._flash_attention_forward(
         query,

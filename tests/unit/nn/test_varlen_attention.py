@@ -15,7 +15,7 @@ from ptm.nn.attention_choice import prepare_attention
 from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.packed_examples import PackedShape, sequence_offsets
-from ptm.nn.varlen_attention import flash_varlen
+from ptm.nn.varlen_attention import VarlenFunction, flash_operator, flash_varlen
 from tests.support.varlen import each_sequence
 
 ENDS = ((5, 9, 16), (16,), (4, 11), ())
@@ -156,15 +156,18 @@ def test_a_mask_is_computed_once_for_all_layers(monkeypatch: pytest.MonkeyPatch)
     assert len(computed) == 2
 
 
+@pytest.mark.parametrize("kernel", [flash_varlen, flash_operator])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("window", [(-1, -1), (-1, 0), (64, 64), (64, 0)])
-def test_the_kernel_accepts_these_arguments(dropout: float, window: tuple[int, int]) -> None:
+def test_the_kernel_accepts_these_arguments(
+    kernel: VarlenFunction, dropout: float, window: tuple[int, int]
+) -> None:
     """On the meta device, which checks shapes and types of torch's operators."""
     with torch.device("meta"):
         query = torch.empty(64, 4, 16, dtype=torch.bfloat16, requires_grad=True)
         key, value = (torch.empty(64, 4, 16, dtype=torch.bfloat16) for _ in range(2))
         offsets = torch.empty(17, dtype=torch.int32)
-    output = flash_varlen(
+    output = kernel(
         query, key, value, offsets, offsets, 16, window=window, dropout=dropout, scale=0.25
     )
     assert (output.shape, output.requires_grad) == (query.shape, True)

@@ -1,0 +1,1 @@
+"""Measurements; README.md has their results."""

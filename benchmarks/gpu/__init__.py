@@ -1,0 +1,1 @@
+"""Figures of one GPU: `python -m benchmarks.gpu`."""
