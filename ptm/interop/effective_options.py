@@ -19,6 +19,7 @@ from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.model.build import head_shape
 from ptm.nn.model_shape import WORD
+from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 
 Options = dict[str, Any]
@@ -66,8 +67,9 @@ def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str 
 
 
 def head_modules(model: ModelBlock, objective: Objective) -> set[str]:
-    """Names of the modules of the objective's head."""
-    return {step.key for step in objective.operations(head_shape(model, 1))}
+    """Names of the modules of the objective's head that have parameters."""
+    plan = Plan(objective.operations(head_shape(model, 1)), objective.outputs)
+    return {name.partition(".")[0] for name in plan.parameter_shapes}
 
 
 def ordered(parts: Iterable[str]) -> tuple[str, ...]:
