@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import lzma
 import tempfile
@@ -16,6 +15,7 @@ import zstandard
 
 from ptm.errors import UserError
 from ptm.limits import LARGEST_UNPACKED_TABLE
+from ptm.text.corpus.compressed import Bzip2File, XzFile, ZstandardFile
 from ptm.text.corpus.files import COMPRESSIONS, CorpusFile
 from ptm.text.corpus.remote import is_remote, open_remote
 
@@ -74,11 +74,11 @@ class CorpusStream:
         if suffix == ".gz":
             return gzip.GzipFile(fileobj=cast(BinaryIO, self._raw))
         if suffix == ".bz2":
-            return bz2.BZ2File(cast(BinaryIO, self._raw))
+            return Bzip2File(self._raw)
         if suffix == ".xz":
-            return lzma.LZMAFile(cast(BinaryIO, self._raw))
+            return XzFile(self._raw)
         if suffix == ".zst":
-            return _ZstandardFile(self._raw)
+            return ZstandardFile(self._raw)
         return self._raw
 
 
@@ -160,41 +160,3 @@ class _CountingReader:
 
     def seekable(self) -> bool:
         return False
-
-
-class _ZstandardFile:
-    """Reads .zst frame by frame and raises EOFError if the file ends in the middle of a frame.
-
-    zstandard's own `stream_reader(read_across_frames=True)` ends without an error in that case:
-    a file cut by 5 bytes gave 1,179,648 of 1,200,000 bytes.
-    """
-
-    _CHUNK = 2**9
-    """Bytes read at once. zstd packs up to 128 KB of text into 4 bytes, all of which come out."""
-
-    def __init__(self, raw: _CountingReader) -> None:
-        self._raw = raw
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._started = False
-        self._ready = bytearray()
-
-    def read(self, size: int) -> bytes:
-        """Return `size` bytes, fewer at the end. Raises EOFError if the file is truncated."""
-        while len(self._ready) < size:
-            chunk = self._raw.read(self._CHUNK)
-            if not chunk:
-                if self._started and not self._frame.eof:
-                    raise EOFError("the compressed data are truncated")
-                break
-            self._feed(chunk)
-        data = bytes(self._ready[:size])
-        del self._ready[:size]
-        return data
-
-    def _feed(self, chunk: bytes) -> None:
-        while chunk:
-            if self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._started = True
-            self._ready += self._frame.decompress(chunk)
-            chunk = self._frame.unused_data if self._frame.eof else b""

@@ -146,6 +146,33 @@ def test_all_members_of_a_compressed_file_are_read(suffix: str, corpus_file: Wri
     assert documents(corpus_file(members, f"corpus.txt{suffix}")) == [["one"], ["two"]]
 
 
+@pytest.mark.parametrize("zeros", [4, 2**17])
+def test_streams_after_the_padding_of_an_xz_file_are_read(
+    zeros: int, corpus_file: WriteCorpus
+) -> None:
+    one, two = lzma.compress(b"one\n"), lzma.compress(b"two\n")
+    padded = one + bytes(zeros) + two + bytes(zeros)
+    assert documents(corpus_file(padded, "corpus.txt.xz")) == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("trailing", [b"no stream, but text\n", b"?", b"\0\0\0x", b"BZ"])
+def test_data_after_the_end_of_a_compressed_file_are_an_error(
+    suffix: str, trailing: bytes, corpus_file: WriteCorpus
+) -> None:
+    path = corpus_file(COMPRESS[suffix](b"one\n") + trailing, f"corpus.txt{suffix}")
+    with pytest.raises(UserError, match=rf"corpus\.txt\{suffix}: the file is damaged"):
+        documents(path)
+
+
+def test_padding_of_an_xz_file_that_is_no_multiple_of_4_is_an_error(
+    corpus_file: WriteCorpus,
+) -> None:
+    path = corpus_file(lzma.compress(b"one\n") + bytes(6), "corpus.txt.xz")
+    with pytest.raises(UserError, match=r"the file is damaged, .*padding"):
+        documents(path)
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_a_truncated_compressed_file_is_an_error_that_names_it(
     suffix: str, corpus_file: WriteCorpus
