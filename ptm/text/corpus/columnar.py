@@ -172,7 +172,12 @@ class _Parquet:
         from pyarrow.parquet import ParquetFile
 
         # Buffers instead of whole column chunks bound the memory.
-        self._file = ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
+        self._file = ParquetFile(
+            stream,
+            buffer_size=_READ_AHEAD,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
         self.schema = self._file.schema_arrow
 
     def parts(self, fields: tuple[str, ...], size: int) -> Iterator[_Part]:

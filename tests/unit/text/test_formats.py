@@ -288,6 +288,21 @@ def test_a_damaged_table_is_an_error_that_names_the_file(tmp_path: Path, suffix:
         documents(path)
 
 
+def test_the_checksums_of_a_parquet_file_are_verified(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.parquet"
+    records = [{"text": f"document {number}"} for number in range(100)]
+    data = bytearray(
+        parquet(records, write_page_checksum=True, compression="none", use_dictionary=False)
+    )
+    path.write_bytes(data)
+    assert len(documents(path)) == 100
+    # One bit of a text: "document 50" becomes "document 51".
+    data[data.index(b"document 50") + len("document 50") - 1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"corpus\.parquet: the file is damaged, .*checksum"):
+        documents(path)
+
+
 @pytest.mark.parametrize("text", ['[{"text": "a"}]\n', '{\n "text": "a"\n}\n'])
 def test_json_that_is_not_one_object_per_line_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "corpus.json"
