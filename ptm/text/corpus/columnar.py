@@ -40,7 +40,8 @@ def columnar_blocks(
 ) -> Iterator[Block]:
     """Yield the blocks of a file. `bytes_of(number)`: bytes of the columns in block `number`.
 
-    Raises UserError if the file is damaged, or if a needed column is absent or no text.
+    Raises UserError if the file is damaged or has changed since it was found, or if a needed column
+    is absent or no text.
     """
     records = RecordFormat(file.format, file.fields)
     parts: list[_Part] = []
@@ -58,7 +59,7 @@ def columnar_blocks(
             records=records,
         )
 
-    with open_seekable(file) as stream, _explained(file):
+    with open_seekable(file, whole=True) as stream, _explained(file):
         table = _open(file, stream)
         check_columns(file, table.schema, file.fields, layout)
         for part in table.parts(file.fields, min(_BYTES_AT_ONCE, bytes_of(0))):

@@ -44,15 +44,15 @@ class CorpusReader:
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks in order.
 
-        Raises UserError if the file is damaged or is not of its format, RemoteReadError if a server
-        fails.
+        Raises UserError if the file is damaged, is not of its format or has changed since it was
+        found, RemoteReadError if a server fails.
         """
         if self._file.format in COLUMNAR:
             yield from columnar_blocks(
                 self._file, index=self._index, bytes_of=self._bytes_of, layout=self._layout
             )
             return
-        with open_stream(self._file) as stream:
+        with open_stream(self._file, whole=True) as stream:
             yield from self._text_blocks(stream)
 
     def _text_blocks(self, stream: CorpusStream) -> Iterator[Block]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, cast
 
 from ptm.errors import UserError
@@ -13,6 +14,8 @@ from ptm.errors import UserError
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """Protocol -> the extra of ptm that reads it."""
 _HTTP = ("http://", "https://")
+_TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated")
+"""Names that filesystems of fsspec give to the modification time."""
 _READ_AHEAD = 2**22
 """Bytes that one request fetches."""
 
@@ -54,6 +57,14 @@ def find_remote(pattern: str, *, field: str, suffixes: Callable[[str], bool]) ->
         if not paths:
             raise UserError(f'{field}: no file matches "{pattern}".')
         return [_remote_file(system, one) for one in paths]
+
+
+def describe_remote(path: str) -> RemoteFile:
+    """A remote file as its server describes it now. Raises RemoteReadError."""
+    with _explained(path):
+        system, inner = _filesystem(path)
+        system.invalidate_cache()
+        return _described(path, system.info(inner))
 
 
 @contextmanager
@@ -147,15 +158,19 @@ def _remote_file(system: Any, path: str) -> RemoteFile:
     url = path if is_remote(path) else str(system.unstrip_protocol(path))
     if info.get("type") == "directory":
         raise UserError(f'"{url}" is a folder. Add a slash and a glob, e.g. "{url}/*.jsonl".')
-    size = info.get("size")
-    if size == 0:
+    if info.get("size") == 0:
         raise UserError(f"{url}: the corpus file is empty.")
-    modified = next(
-        (info[key] for key in ("LastModified", "last_modified", "mtime", "updated") if key in info),
-        None,
-    )
+    return _described(url, info)
+
+
+def _described(url: str, info: dict[str, Any]) -> RemoteFile:
+    """What a filesystem of fsspec says about a file."""
+    modified = next((info[key] for key in _TIMES if key in info), None)
+    version = next((info[key] for key in ("ETag", "etag", "blob_id", "sha") if info.get(key)), "")
+    if isinstance(modified, str):
+        with suppress(ValueError):
+            modified = parsedate_to_datetime(modified)
     if isinstance(modified, datetime):
         modified = modified.timestamp()
     time = int(modified * 1e9) if isinstance(modified, (int, float)) else 0
-    version = next((info[key] for key in ("ETag", "etag", "blob_id", "sha") if info.get(key)), "")
-    return RemoteFile(url, size or 0, time, str(version))
+    return RemoteFile(url, info.get("size") or 0, time, str(version))

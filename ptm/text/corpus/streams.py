@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import lzma
 import tempfile
 import zlib
@@ -15,9 +16,12 @@ import zstandard
 
 from ptm.errors import UserError
 from ptm.limits import LARGEST_UNPACKED_TABLE
+from ptm.text.corpus.changes import checked_for_changes
 from ptm.text.corpus.compressed import Bzip2File, XzFile, ZstandardFile
 from ptm.text.corpus.files import COMPRESSIONS, CorpusFile
 from ptm.text.corpus.remote import is_remote, open_remote
+
+logger = logging.getLogger(__name__)
 
 _MAGIC = {
     b"\x1f\x8b": ".gz",
@@ -83,21 +87,31 @@ class CorpusStream:
 
 
 @contextmanager
-def open_stream(file: CorpusFile) -> Iterator[CorpusStream]:
-    """Open a file for reading from its beginning. Raises UserError if it cannot be read."""
-    with _open_stored(file, seek=False) as raw:
-        yield CorpusStream(file, raw)
+def open_stream(file: CorpusFile, *, whole: bool = False) -> Iterator[CorpusStream]:
+    """Open a file for reading from its beginning.
+
+    `whole`: the body reads it to its end. Raises UserError if it cannot be read, and with `whole`
+    if it has changed since it was found.
+    """
+    with _open_stored(file, seek=False, whole=whole) as raw:
+        stream = CorpusStream(file, raw)
+        if whole:
+            _warn_of_unknown_length(file, stream)
+        yield stream
 
 
 @contextmanager
-def open_seekable(file: CorpusFile) -> Iterator[BinaryIO]:
-    """Open a file that is read in parts, such as parquet.
+def open_seekable(file: CorpusFile, *, whole: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that is read in parts, such as parquet; `whole` as for `open_stream`.
 
     A compressed file, and one of a server that only sends whole files, is copied to a temporary
-    file first. Raises UserError if it cannot be read.
+    file first. Raises UserError if it cannot be read, and with `whole` if it has changed since it
+    was found.
     """
-    with _open_stored(file, seek=True) as raw:
+    with _open_stored(file, seek=True, whole=whole) as raw:
         stream = CorpusStream(file, raw)
+        if whole:
+            _warn_of_unknown_length(file, stream)
         if not stream.is_compressed and raw.seekable():
             raw.seek(0)
             yield raw
@@ -117,17 +131,27 @@ def open_seekable(file: CorpusFile) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _open_stored(file: CorpusFile, *, seek: bool) -> Iterator[BinaryIO]:
-    if is_remote(file.path):
-        with open_remote(file.path, seek=seek) as stream:
-            yield stream
-        return
+def _open_stored(file: CorpusFile, *, seek: bool, whole: bool) -> Iterator[BinaryIO]:
     with ExitStack() as opened:
-        try:
-            raw = opened.enter_context(Path(file.path).open("rb"))
-        except OSError as error:
-            raise UserError(f"{file.path}: cannot be read: {error.strerror}.") from error
+        if is_remote(file.path):
+            raw = opened.enter_context(open_remote(file.path, seek=seek))
+        else:
+            try:
+                raw = opened.enter_context(Path(file.path).open("rb"))
+            except OSError as error:
+                raise UserError(f"{file.path}: cannot be read: {error.strerror}.") from error
+        if whole:
+            opened.enter_context(checked_for_changes(file, raw))
         yield raw
+
+
+def _warn_of_unknown_length(file: CorpusFile, stream: CorpusStream) -> None:
+    # A compressed file that ends early is an error anyway.
+    if is_remote(file.path) and not file.bytes and not stream.is_compressed:
+        logger.warning(
+            "%s: its length is not known, so a connection that ended early would not be noticed.",
+            file.path,
+        )
 
 
 class _CountingReader:

@@ -323,3 +323,19 @@ def test_one_document_of_many_lines_is_an_error_that_names_the_layout(
     path.write_text("a b\n" * 1000, encoding="utf-8")
     with pytest.raises(UserError, match=r"1,000 lines .* one document.*layout: documents"):
         make(tmp_path / "other", path, tiny_vocab, "sentences")
+
+
+def test_no_store_is_made_of_a_file_that_changes_while_it_is_read(
+    tmp_path: Path, small_vocab: Path
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("a document of some words\n" * 40_000, encoding="utf-8")
+
+    def append(_: PreprocessingProgress) -> None:
+        with path.open("a") as file:
+            file.write("more\n")
+
+    with pytest.raises(UserError, match=r"corpus\.txt: the file changed while it was read"):
+        make(tmp_path / "store", path, small_vocab, report=append)
+    assert [one.name for one in tmp_path.iterdir()] == ["corpus.txt"]
+    make(tmp_path / "store", path, small_vocab)

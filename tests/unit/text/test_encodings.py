@@ -9,9 +9,8 @@ import pytest
 
 from ptm.errors import UserError
 from ptm.limits import LONGEST_LINE
-from ptm.text.corpus import CorpusReader, Layout, parse_lines
+from ptm.text.corpus import CorpusReader, Layout, find_corpus, parse_lines
 from ptm.text.corpus.encodings import ENCODINGS, canonical_encoding, detect_encoding
-from ptm.text.corpus.files import CorpusFile
 from tests.support.corpora import FORMATS, documents, recognised
 
 CHINESE = "春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n\n床前明月光，疑是地上霜。\n"
@@ -162,7 +161,7 @@ def test_cr_and_cr_lf_are_translated_at_any_block_size(tmp_path: Path, size: int
     # The first 256 KB decide. The rest is read in pieces, which end between CR and LF too.
     data = b"first\r" * 2**16 + b"x\r\n" * 2**17 + b"\r\r\n"
     path.write_bytes(data)
-    file = CorpusFile(str(path), len(data), 0)
+    (file,) = find_corpus([str(path)])
     reader = CorpusReader(file, index=0, layout="documents", block_bytes=2**18 + size)
     found = b"".join(block.data for block in reader.blocks())
     assert found == data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import random
 import re
 import threading
@@ -22,7 +24,7 @@ RECORDS = [{"text": text} for text in TEXTS]
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Serves files, whole or with ranges; `/broken` ends in the middle."""
+    """Serves files, whole or with ranges; `/broken` ends early, `/unknown` gives no length."""
 
     ranges = False
 
@@ -36,6 +38,10 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000000")
             self.end_headers()
             self.wfile.write(b'{"text": "a"}\n' * 30_000)
+        elif "unknown" in self.path:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(Path(self.translate_path(self.path)).read_bytes())
         elif self.ranges and wanted:
             data = Path(self.translate_path(self.path)).read_bytes()
             begin, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
@@ -46,6 +52,13 @@ class _Handler(SimpleHTTPRequestHandler):
             self.wfile.write(data[begin : end + 1])
         else:
             super().do_GET()
+
+    def do_HEAD(self) -> None:
+        if "unknown" in self.path:
+            self.send_response(200)
+            self.end_headers()
+        else:
+            super().do_HEAD()
 
     def end_headers(self) -> None:
         if self.ranges:
@@ -132,6 +145,42 @@ def test_a_connection_that_ends_early_is_an_error_that_may_be_tried_again(
 ) -> None:
     with pytest.raises(RemoteReadError, match=r"broken\.jsonl"):
         documents(serve("broken.jsonl"))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("same", ["size", "time"])
+def test_a_remote_file_that_changes_while_it_is_read_is_an_error(
+    serve: Callable[..., str], tmp_path: Path, suffix: str, same: str
+) -> None:
+    data = FORMATS[suffix](RECORDS)
+    url = serve(f"corpus{suffix}", data)
+    path = tmp_path / "served" / f"corpus{suffix}"
+    status = path.stat()
+    blocks = CorpusReader(recognised(url), index=0, layout="documents", block_bytes=2**9).blocks()
+    next(blocks)
+    if same == "size":
+        # HTTP gives times in seconds.
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 2 * 10**9))
+    else:
+        path.write_bytes(data + FORMATS[".jsonl"](RECORDS))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=rf"corpus\{suffix}: the file changed while it was read"):
+        list(blocks)
+
+
+def test_a_file_of_unknown_length_is_warned_of_once(
+    serve: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert documents(serve("unknown.jsonl", FORMATS[".jsonl"](RECORDS))) == [
+            [text] for text in TEXTS
+        ]
+    (message,) = caplog.messages
+    assert "unknown.jsonl: its length is not known" in message
+    caplog.clear()
+    documents(serve("corpus.jsonl", FORMATS[".jsonl"](RECORDS)))
+    documents(serve("unknown.jsonl.gz", COMPRESS[".gz"](FORMATS[".jsonl"](RECORDS))))
+    assert not caplog.messages
 
 
 def test_a_protocol_without_its_package_names_the_extra() -> None:
