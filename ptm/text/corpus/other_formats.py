@@ -5,8 +5,11 @@ A training on braces, keys and labels succeeds and is worth nothing.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from ptm.errors import UserError
 from ptm.text.corpus.files import CorpusFile, Layout
@@ -22,6 +25,9 @@ _COLUMNS = {
     *("source", "src", "tgt", "review"),
 }
 _NAME = re.compile(r"[A-Za-z_][\w .-]{0,30}", re.ASCII)
+_SHORT_NAME = re.compile(r"[A-Za-z_][\w.-]{0,30}", re.ASCII)
+_RECORDS = 20
+"""Records with commas that have to agree. Sentences have commas too, so that few say little."""
 _BINARY = {
     b"PK\x03\x04": "a ZIP archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -53,7 +59,7 @@ def check_is_text(file: CorpusFile, begin: bytes, layout: Layout) -> None:
     objects = objects_in(texts) if texts else None
     if objects is not None:
         raise _json_error(file.path, paths_of(objects[0]), layout)
-    columns = _header(texts)
+    columns = _header(texts) or _comma_header(begin)
     if columns is not None and layout in ("documents", "sentences"):
         named = (column for column in columns if column.lower() in _COLUMNS - {"label", "labels"})
         text = next(named, columns[-1])
@@ -125,3 +131,23 @@ def _header(texts: list[str]) -> list[str] | None:
         return None
     same = all(text.count("\t") == len(columns) - 1 for text in texts[1:])
     return columns if same else None
+
+
+def _comma_header(begin: bytes) -> list[str] | None:
+    """The columns of CSV: short names, and as many fields in each of the next records."""
+    text = io.StringIO(begin.decode("utf-8", errors="replace"), newline="")
+    try:
+        records = list(islice(filter(None, csv.reader(text, strict=True)), 1 + _RECORDS))
+    except csv.Error:
+        return None
+    if len(records) <= _RECORDS:
+        return None
+    columns = records[0]
+    named = all(_SHORT_NAME.fullmatch(column) for column in columns)
+    known = _COLUMNS & {column.lower() for column in columns}
+    if not named or len(set(columns)) < len(columns) or len(columns) < (2 if known else 3):
+        return None
+    # Between the clauses of a sentence, a space follows each comma.
+    prose = any(all(field.startswith(" ") for field in record[1:]) for record in records)
+    same = all(len(record) == len(columns) for record in records)
+    return columns if same and not prose else None

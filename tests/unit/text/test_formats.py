@@ -413,3 +413,43 @@ def test_a_record_over_the_limit_is_an_error_that_names_it(
     line = first.count("\n") + 1
     with pytest.raises(UserError, match=rf"{compression}:{line}: the record is longer than 16 MB"):
         documents(path)
+
+
+# CSV under another suffix
+
+ROWS = "".join(f'{number},"a, b\n{number}",x\n' for number in range(20))
+PROSE = "".join(f"Sentence {number}, with a comma, or two.\n" for number in range(20))
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus", "corpus.dat.gz"])
+@pytest.mark.parametrize("header", ["id,text,lang", "a,b,c", '"id","text","lang"'])
+def test_csv_under_another_suffix_is_an_error_that_names_the_key(
+    tmp_path: Path, name: str, header: str
+) -> None:
+    path = tmp_path / name
+    data = f"{header}\n{ROWS}".encode()
+    path.write_bytes(COMPRESS[".gz"](data) if name.endswith(".gz") else data)
+    with pytest.raises(UserError, match=r":1: the file is a table .* data\.text_field: "):
+        recognised(path)
+    column = header.replace('"', "").split(",")[1]
+    assert documents(path, fields={"text": column})[0] == ["a, b\n0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROSE,
+        f"one,two,three\n{PROSE}x\n",
+        f"One, two, three\n{PROSE}",
+        f"id,text,lang\n{ROWS}".rsplit("19,", 1)[0],
+        "id,text,lang\n" + "a,b,c\n" * 10 + "a,b\n" + "a,b,c\n" * 10,
+        "1,2,3\n" + "a,b,c\n" * 30,
+        "one,one,one\n" * 30,
+        "one,two\n" * 30,
+    ],
+)
+def test_text_with_commas_is_no_table(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text(text, encoding="utf-8")
+    assert recognised(path).format == "text"
+    assert documents(path) == [[line] for line in text.splitlines()]
