@@ -1,0 +1,89 @@
+"""Values of a config.json mean in ptm what they mean in transformers, wherever they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ptm.errors import UserError
+from ptm.interop.import_config import recipe_blocks
+from tests.integration.parity.cases import causal, modernbert
+from tests.integration.parity.cases.models import Family
+
+WORDS = 120
+
+
+def blocks(folder: Path, family: Family, changes: dict[str, Any]) -> dict[str, Any]:
+    """The blocks of a recipe for the family's config with `changes`; None removes a key."""
+    content = {**family.config(WORDS, {}).to_dict(), "rope_parameters": None, **changes}
+    path = folder / "config.json"
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    found: dict[str, Any] = yaml.safe_load(recipe_blocks(path))
+    return found
+
+
+THETAS: list[dict[str, Any]] = [
+    {},
+    {"rope_theta": 30.0},
+    {"rope_scaling": {"rope_type": "default", "rope_theta": 20.0}},
+    {"rope_scaling": {"type": "default", "rope_theta": 20.0}},
+    {"rope_scaling": {"type": "linear", "factor": 1.0}, "rope_theta": 30},
+    {"rope_scaling": {"type": "default"}, "rope_theta": 30.0},
+    {"rope_parameters": {"rope_theta": 40.0}},
+    {"rope_parameters": {"rope_theta": 40.0}, "rope_theta": 40},
+]
+
+
+@pytest.mark.parametrize("changes", THETAS, ids=json.dumps)
+def test_the_rotary_base_of_a_llama_is_that_of_transformers(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    found = blocks(tmp_path, causal.LLAMA, changes)["model"]["encoder"]["rotary"]["theta"]
+    theirs = causal.LLAMA.config_class.from_pretrained(tmp_path)
+    assert found == theirs.rope_parameters["rope_theta"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"global_rope_theta": 30.0, "local_rope_theta": 20.0},
+        {"rope_scaling": {"rope_type": "default", "rope_theta": 20.0}},
+        {"rope_parameters": {"full_attention": {"rope_theta": 40.0}}},
+    ],
+    ids=json.dumps,
+)
+def test_the_rotary_bases_of_a_modernbert_are_those_of_transformers(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    rotary = blocks(tmp_path, modernbert.MODERNBERT, changes)["model"]["encoder"]["rotary"]
+    theirs = modernbert.MODERNBERT.config_class.from_pretrained(tmp_path).rope_parameters
+    assert rotary["theta"] == theirs["full_attention"]["rope_theta"]
+    assert rotary["local_theta"] == theirs["sliding_attention"]["rope_theta"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"rope_theta": 30.0, "rope_scaling": {"type": "default", "rope_theta": 20.0}},
+            "rope_theta in rope_scaling = 20 and rope_theta = 30 contradict each other",
+        ),
+        (
+            {"rope_scaling": {"rope_theta": 20.0}, "rope_parameters": {"rope_theta": 40.0}},
+            "rope_theta in rope_scaling = 20 and rope_theta in rope_parameters = 40 contradict",
+        ),
+        ({"rope_scaling": "linear"}, 'rope_scaling = "linear" is not supported'),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, 'type "linear" are not supported'),
+    ],
+    ids=str,
+)
+def test_contradictory_and_scaled_rotary_positions_are_rejected(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        blocks(tmp_path, causal.LLAMA, changes)
