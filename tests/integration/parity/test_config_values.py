@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from transformers.activations import ACT2FN
+from transformers.models.openai.modeling_openai import ACT_FNS
 
 from ptm.errors import UserError
 from ptm.interop.import_config import recipe_blocks
-from tests.integration.parity.cases import causal, modernbert
+from ptm.nn.layers import activate
+from tests.integration.parity.cases import bert, causal, encoder_decoders, modernbert
 from tests.integration.parity.cases.models import Family
 
 WORDS = 120
@@ -87,3 +91,38 @@ def test_contradictory_and_scaled_rotary_positions_are_rejected(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         blocks(tmp_path, causal.LLAMA, changes)
+
+
+NAMES = ("gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh")
+FURTHER = ("gelu_python_tanh", "relu", "silu", "swish", "tanh")
+
+
+@pytest.mark.parametrize("name", (*NAMES, *FURTHER))
+def test_an_activation_is_the_function_of_transformers(tmp_path: Path, name: str) -> None:
+    hidden = torch.linspace(-6, 6, 1001)
+    expected = ACT2FN[name](hidden)
+    cases = (
+        (bert.BERT, {"hidden_act": name}),
+        (causal.LLAMA, {"hidden_act": name}),
+        (encoder_decoders.T5, {"feed_forward_proj": f"gated-{name}", "dense_act_fn": None}),
+    )
+    for family, changes in cases:
+        if family is encoder_decoders.T5 and name == "gelu":
+            # Means the tanh approximation.
+            continue
+        found = blocks(tmp_path, family, {"is_gated_act": None, **changes})
+        activation = found["model"]["encoder"]["activation"]
+        assert torch.allclose(activate(activation, hidden), expected, atol=1e-6), family.name
+
+
+@pytest.mark.parametrize("name", ["gelu", "relu", "silu", "swish"])
+def test_an_activation_of_an_openai_gpt_is_that_of_transformers(tmp_path: Path, name: str) -> None:
+    hidden = torch.linspace(-6, 6, 1001)
+    found = blocks(tmp_path, causal.OPENAI_GPT, {"afn": name})["model"]["encoder"]["activation"]
+    assert torch.allclose(activate(found, hidden), ACT_FNS[name](hidden), atol=1e-6)
+
+
+def test_equal_activations_under_two_names_are_equal_in_a_modernbert(tmp_path: Path) -> None:
+    changes = {"hidden_activation": "gelu", "classifier_activation": "gelu_python"}
+    found = blocks(tmp_path, modernbert.MODERNBERT, changes)
+    assert found["model"]["encoder"]["activation"] == "gelu"

@@ -213,14 +213,14 @@ def _names(
 
 def _activation(config: Mapping[str, Any]) -> str:
     """ptm's activation of layers and head. Raises UserError if they differ or it is unknown."""
-    named = config.get("hidden_activation", "gelu")
-    if config.get("classifier_activation", "gelu") != named:
+    activation = activation_from_config(config, "hidden_activation")
+    if activation_from_config(config, "classifier_activation") != activation:
         raise UserError(
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
-            f'differs from hidden_activation "{named}", which is not supported. Supported: equal '
-            "values."
+            f'differs from hidden_activation "{config.get("hidden_activation", "gelu")}", which is '
+            "not supported. Supported: equal values."
         )
-    return activation_from_config(config, "hidden_activation")
+    return activation
 
 
 def _has_biases(config: Mapping[str, Any]) -> bool:
