@@ -97,7 +97,7 @@ NAMES = ("gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_
 FURTHER = ("gelu_python_tanh", "relu", "silu", "swish", "tanh")
 
 
-@pytest.mark.parametrize("name", (*NAMES, *FURTHER))
+@pytest.mark.parametrize("name", [*NAMES, *FURTHER])
 def test_an_activation_is_the_function_of_transformers(tmp_path: Path, name: str) -> None:
     hidden = torch.linspace(-6, 6, 1001)
     expected = ACT2FN[name](hidden)
