@@ -80,3 +80,26 @@ def test_a_t5_that_classifies_sequences_is_imported_without_its_head(
     assert set(report.left_out) == heads
     found = HuggingFaceFolder(folder).canonical()["word_embedding.weight"]
     assert torch.equal(found, model.transformer.shared.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("bert", ["cls.predictions.transform.dense."]),
+        ("bert", ["cls.predictions.transform."]),
+        ("bert", ["cls.predictions.transform.dense.weight"]),
+        ("roberta", ["lm_head.dense."]),
+        ("distilbert", ["vocab_transform."]),
+        ("albert", ["predictions.dense."]),
+        ("modernbert", ["decoder.bias"]),
+        ("modernbert", ["head.dense."]),
+    ],
+    ids=str,
+)
+def test_a_head_without_its_first_or_last_module_is_rejected(
+    tmp_path: Path, saved: BuildSaved, name: str, parts: list[str]
+) -> None:
+    folder = changed(saved(CASES[name]), tmp_path / "part", without(*parts))
+    with pytest.raises(UserError, match="A head must be there whole or not at all"):
+        import_from_huggingface(str(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -130,7 +130,8 @@ class ModernBert(Family):
         return found
 
     def qualified_name(self, name: str) -> str:
-        return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"
+        whole = ("model.", "head.", "decoder.", "classifier.")
+        return name if name.startswith(whole) else f"model.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         theta, local_theta = (
@@ -179,8 +180,9 @@ class ModernBert(Family):
         check_table_sizes(tensors, config, {"vocab_size": f"{_WORDS}.weight"})
         kinds = _KINDS if _has_biases(config) else _KINDS[:1]
         found = {ours: tensors[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
-        # Without an output bias, the head is that of a fine-tuned classifier.
-        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in tensors:
+        # A fine-tuned classifier has a head of the same names.
+        fine_tuned = any(name.startswith("classifier.") for name in tensors)
+        if not fine_tuned or f"{_OUTPUT}.bias" in tensors:
             head = _names(_HEAD, 0, kinds=kinds)
             found |= {ours: tensors[name] for ours, name in head if name in tensors}
         if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in tensors:
