@@ -23,7 +23,6 @@ from ptm.recipe import ModelRecipe, recipe_from_data
 from ptm.recipe.saved_files import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
-
 _MASKED_HEAD = "mlm_"
 """Prefix of the parameters of the head of masked tokens."""
 
@@ -176,12 +175,12 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
         # One of two heads is there.
         whole = False
     # The pair head may be missing, but the head of masked tokens is whole.
-    begun = any(name.startswith(_MASKED_HEAD) for name in tensors)
+    partly = any(name.startswith(_MASKED_HEAD) for name in tensors)
     for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
             if name.split(".")[0] not in head:
                 raise UserError(f"{source}: no tensor corresponds to the parameter {name}.")
-            if whole or (begun and name.startswith(_MASKED_HEAD)):
+            if whole or (partly and name.startswith(_MASKED_HEAD)):
                 raise UserError(
                     f"{source}: no tensor corresponds to the parameter {name}, but other tensors "
                     "of its head are there. A head must be there whole or not at all."

@@ -1,4 +1,4 @@
-"""Checkpoints with names of old versions or of fine-tuning, and checkpoints with a part of a head."""
+"""Checkpoints with old names, with heads of fine-tuning, and with a part of a head."""
 
 from __future__ import annotations
 
@@ -103,3 +103,46 @@ def test_a_head_without_its_first_or_last_module_is_rejected(
     with pytest.raises(UserError, match="A head must be there whole or not at all"):
         import_from_huggingface(str(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+WORD_TABLES = ("word_embeddings.weight", "tok_embeddings.weight", "wte.weight", "shared.weight")
+OUTPUTS = {
+    "bert": "cls.predictions.decoder.weight",
+    "modernbert": "decoder.weight",
+    "gpt2": "lm_head.weight",
+    "bart": "lm_head.weight",
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_error_of_another_output_of_a_tied_model_names_the_key(
+    tmp_path: Path, saved: BuildSaved, name: str
+) -> None:
+    def change(tensors: Tensors) -> Tensors:
+        words = next(t for n, t in tensors.items() if n.endswith(WORD_TABLES))
+        return {**tensors, OUTPUTS[name]: words + 1}
+
+    folder = changed(saved(CASES[name]), tmp_path / "theirs", change)
+    with pytest.raises(UserError) as caught:
+        import_from_huggingface(str(folder), tmp_path / "out")
+    assert str(caught.value) == (
+        f"{folder}: {OUTPUTS[name]} differs from the word embedding, but tie_word_embeddings in "
+        "config.json is not false. If the output is not tied, set it to false."
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"model_type": "nezha"}, 'model_type "nezha" is not supported. Supported: albert, '),
+        ({"quantization_config": {"bits": 4}}, "config.json: the model is quantized ("),
+    ],
+    ids=str,
+)
+def test_an_error_names_the_folder_once_and_the_reason(
+    tmp_path: Path, saved: BuildSaved, keys: dict[str, Any], sentence: str
+) -> None:
+    folder = changed(saved(CASES["bert"]), tmp_path / "theirs", **keys)
+    with pytest.raises(UserError) as caught:
+        import_from_huggingface(str(folder), tmp_path / "out")
+    assert str(caught.value).startswith(f"{folder}: {sentence}")

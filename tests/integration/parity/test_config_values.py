@@ -126,3 +126,18 @@ def test_equal_activations_under_two_names_are_equal_in_a_modernbert(tmp_path: P
     changes = {"hidden_activation": "gelu", "classifier_activation": "gelu_python"}
     found = blocks(tmp_path, modernbert.MODERNBERT, changes)
     assert found["model"]["encoder"]["activation"] == "gelu"
+
+
+def test_a_null_is_an_absent_key(tmp_path: Path) -> None:
+    """Also for keys whose default is not null."""
+    keys = ("hidden_act", "layer_norm_eps", "type_vocab_size", "hidden_dropout_prob")
+    expected = blocks(tmp_path, bert.BERT, dict.fromkeys(keys))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **dict.fromkeys(keys)}))
+    assert yaml.safe_load(recipe_blocks(path)) == expected
+
+
+def test_pool_act_is_that_of_the_pooler_in_transformers(tmp_path: Path) -> None:
+    blocks(tmp_path, bert.ERNIE, {"pool_act": "tanh"})
+    with pytest.raises(UserError, match='pool_act = "relu" is not supported'):
+        blocks(tmp_path, bert.ERNIE, {"pool_act": "relu"})

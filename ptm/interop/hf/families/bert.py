@@ -74,6 +74,8 @@ class Bert(Family):
     base_prefix = "bert."
     model_types = ("bert", "roberta")
     head_pattern = r"(bert\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
+    # Baidu's name of the activation of the pooler.
+    fixed_keys: Mapping[str, Any] = {"pool_act": "tanh"}
     signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",
