@@ -98,7 +98,8 @@ def activation_from_config(config: Mapping[str, Any], key: str, *, usual: str = 
     Raises UserError for an unknown one.
     """
     named = config.get(key, usual)
-    names = {theirs: ours for ours, theirs in ACTIVATIONS.items()} | _SAME_ACTIVATIONS
+    names = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
+    names.update(_SAME_ACTIVATIONS)
     if named in names:
         return names[named]
     known = ", ".join(names)
