@@ -23,6 +23,9 @@ from ptm.recipe import ModelRecipe, recipe_from_data
 from ptm.recipe.saved_files import RECIPE, TARGET_TOKENIZER, TOKENIZER, WEIGHTS, read_recipe_data
 from ptm.text.tokenizers.files import block_with_copies, copy_files
 
+_MASKED_HEAD = "mlm_"
+"""Prefix of the parameters of the head of masked tokens."""
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -171,10 +174,17 @@ def _check_shapes(recipe: ModelRecipe, tensors: dict[str, Tensor], source: str) 
     except UserError:
         # One of two heads is there.
         whole = False
+    # The pair head may be missing, but the head of masked tokens is whole.
+    partly = any(name.startswith(_MASKED_HEAD) for name in tensors)
     for name, shape in plan.parameter_shapes.items():
         if name not in tensors:
-            if whole or name.split(".")[0] not in head:
+            if name.split(".")[0] not in head:
                 raise UserError(f"{source}: no tensor corresponds to the parameter {name}.")
+            if whole or (partly and name.startswith(_MASKED_HEAD)):
+                raise UserError(
+                    f"{source}: no tensor corresponds to the parameter {name}, but other tensors "
+                    "of its head are there. A head must be there whole or not at all."
+                )
         elif tuple(tensors[name].shape) != shape:
             raise UserError(
                 f"{source}: the tensor for the parameter {name} has the shape "

@@ -20,6 +20,7 @@ _FIXED: Mapping[str, Any] = {
     "cross_attention_hidden_size": None,
     "tie_encoder_decoder": False,
     "pruned_heads": {},
+    "use_sliding_window": False,
 }
 """Keys of every config that have this value in every supported model, unless a family declares
 another one."""
@@ -38,7 +39,7 @@ _HEADS = (
     *("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"),
     *("summary_proj_to_labels", "summary_first_dropout", "pooler_type", "directionality"),
     *("pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers"),
-    "pooler_size_per_head",
+    *("pooler_size_per_head", "sequence_classif_dropout"),
 )
 """Of fine-tuning, whose heads are left out."""
 _PROGRAM = (
@@ -49,7 +50,8 @@ _PROGRAM = (
     *("chunk_size_feed_forward", "attn_implementation", "keys_to_ignore_at_inference"),
     *("unsloth_version", "unsloth_fixed", "enable_recompute", "fuse", "use_flash_attention"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "cls_token_id"),
-    *("sep_token_id", "mask_token_id", "vocab_size"),
+    *("sep_token_id", "mask_token_id", "vocab_size", "loss_type", "label_smoothing", "save_step"),
+    "model_name",
 )
 """Of the program, which computes the same function for each value. The special tokens and the size
 of the vocabulary are compared with the tokenizer."""
@@ -59,19 +61,20 @@ _WITHOUT_EFFECT = frozenset((*_GENERATION, *_HEADS, *_PROGRAM))
 class ModelConfig(Mapping[str, Any]):
     """The content of a config.json, with a record of the keys that were read.
 
+    A key that is null is left out, because it stands for the default.
     `aliases`: names that transformers accepts for another key.
     Raises UserError if an alias contradicts its key.
     """
 
     def __init__(self, content: Mapping[str, Any], *, aliases: Mapping[str, str] = {}) -> None:
-        self._content = dict(content)
-        self._aliases = {name: key for name, key in aliases.items() if name in content}
+        self._content = {key: value for key, value in content.items() if value is not None}
+        self._aliases = {name: key for name, key in aliases.items() if name in self._content}
         self._read: set[str] = set()
         for name, key in self._aliases.items():
             value = self._content.pop(name)
-            if self._content.get(key) is None:
+            if key not in self._content:
                 self._content[key] = value
-            elif value not in (None, self._content[key]):
+            elif value != self._content[key]:
                 raise UserError(
                     f"config.json: {name} = {json.dumps(value)}, but {key} = "
                     f"{json.dumps(self._content[key])}. Both name the same option."
@@ -97,7 +100,7 @@ class ModelConfig(Mapping[str, Any]):
         """Raise UserError for a key that was not read and is not declared, or is not as declared.
 
         `fixed`: keys that may have one value only. `without_effect`: keys that do not change the
-        model. A null is never an error, because it stands for the default.
+        model.
         """
         kind = json.dumps(self._content.get("model_type"))
         code = [k for k in self._content.get("auto_map") or {} if k != "AutoTokenizer"]
@@ -106,9 +109,14 @@ class ModelConfig(Mapping[str, Any]):
                 f"config.json: auto_map names Python code of the model's own ({code[0]}), which "
                 "is not run, so the model could differ."
             )
+        if "quantization_config" in self._content:
+            raise UserError(
+                "config.json: the model is quantized (quantization_config), which is not "
+                "supported. Use the model without quantization."
+            )
         only = {**_FIXED, **fixed}
         for key, value in self._content.items():
-            if key in self._read or value is None or key.startswith("_"):
+            if key in self._read or key.startswith("_"):
                 continue
             shown = json.dumps(value, ensure_ascii=False)
             if key in only:

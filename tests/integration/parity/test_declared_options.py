@@ -141,6 +141,12 @@ HARMLESS = {
     "torch_dtype": "float16",
     "_name_or_path": "somewhere",
     "an_option_that_is_not_set": None,
+    "use_sliding_window": False,
+    "loss_type": "ForMaskedLMLoss",
+    "label_smoothing": 0.1,
+    "save_step": 1000,
+    "model_name": "a name",
+    "sequence_classif_dropout": 0.2,
 }
 
 

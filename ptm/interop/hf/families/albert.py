@@ -12,7 +12,7 @@ from ptm.components.objectives.albert import Albert as AlbertObjective
 from ptm.errors import UserError
 from ptm.interop.effective_options import Options
 from ptm.interop.hf.base import Family, Tensors
-from ptm.interop.hf.families.bert import has_pairs, with_segments
+from ptm.interop.hf.families.bert import has_pairs, modern_norm, with_segments
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import (
@@ -139,6 +139,7 @@ class Albert(Family):
 
     def qualified_name(self, name: str) -> str:
         whole = ("albert.", "predictions.", "sop_classifier.")
+        name = modern_norm(name)
         return name if name.startswith(whole) else f"albert.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class Bert(Family):
     base_prefix = "bert."
     model_types = ("bert", "roberta")
     head_pattern = r"(bert\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
+    # Baidu's name of the activation of the pooler.
+    fixed_keys: Mapping[str, Any] = {"pool_act": "tanh"}
     signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",
@@ -176,10 +178,12 @@ def bert_tensors(theirs: Tensors, config: Mapping[str, Any], naming: Naming) -> 
 
 
 def modern_name(name: str, prefix: str) -> str:
-    """The name in a current model with a head.
-
-    Bare models lack `prefix`; checkpoints converted from TensorFlow name norms gamma and beta.
-    """
-    name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    """The name in a current model with a head. Bare models lack `prefix`."""
+    name = modern_norm(name)
     return name if name.startswith((f"{prefix}.", "cls.", "lm_head.")) else f"{prefix}.{name}"
+
+
+def modern_norm(name: str) -> str:
+    """The name without gamma and beta, which checkpoints converted from TensorFlow have."""
+    name = re.sub(r"(LayerNorm|layer_norm)\.beta$", r"\1.bias", name)
+    return re.sub(r"(LayerNorm|layer_norm)\.gamma$", r"\1.weight", name)

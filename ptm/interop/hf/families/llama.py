@@ -15,6 +15,7 @@ from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal
 from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
+from ptm.interop.hf.shared.rotary import rotary_theta
 from ptm.interop.weight_checks import concatenated
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
@@ -183,7 +184,10 @@ def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
         "activation": activation_from_config(config, "hidden_act", usual="silu"),
         "norm_epsilon": float(config.get("rms_norm_eps", 1e-6)),
         "bias": biases["mlp_bias"],
-        "rotary": {"theta": _theta(config), "local_theta": None},
+        "rotary": {
+            "theta": rotary_theta(config, key="rope_theta", usual=10_000.0),
+            "local_theta": None,
+        },
     }
     groups, size = config.get("num_key_value_heads"), config.get("head_dim")
     if groups not in (None, heads):
@@ -200,23 +204,3 @@ def _validated(encoder: Mapping[str, Any]) -> Transformer:
         found = error.errors()[0]
         where = ".".join(map(str, found["loc"]))
         raise UserError(f"config.json: {where and f'{where}: '}{found['msg']}.") from error
-
-
-def _theta(config: Mapping[str, Any]) -> float:
-    """The base of the rotary positions. Raises UserError if they are scaled or partial."""
-    # Older configs have rope_scaling, newer ones rope_parameters.
-    ropes = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
-    for rope in ropes:
-        kind = rope.get("rope_type", rope.get("type", "default"))
-        if kind != "default":
-            raise UserError(
-                f'config.json: rotary position embeddings of type "{kind}" are not supported. '
-                'Supported: "default" (not scaled).'
-            )
-        if rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise UserError(
-                f"config.json: partial_rotary_factor = {rope['partial_rotary_factor']} is not "
-                "supported. Supported: 1.0."
-            )
-    theta = config.get("rope_theta") or 10_000.0
-    return float(ropes[1].get("rope_theta") or theta)

@@ -17,6 +17,7 @@ from ptm.interop.hf.shared.naming import (
     check_table_sizes,
 )
 from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
+from ptm.interop.hf.shared.rotary import rotary_theta
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -45,6 +46,11 @@ _INSIDE = {
     "feed_forward.down": "mlp.Wo",
 }
 
+# Layers of one kind, the key of their rotary base, and its default.
+_ROTARY = (
+    ("full_attention", "global_rope_theta", 160_000.0),
+    ("sliding_attention", "local_rope_theta", 10_000.0),
+)
 # Options that every ModernBERT has.
 _FIXED = {"feed_forward": "gated", "norm_position": "pre", "first_norm": False, "norm": "layer"}
 
@@ -124,10 +130,14 @@ class ModernBert(Family):
         return found
 
     def qualified_name(self, name: str) -> str:
-        return name if name.startswith(("model.", "head.", "decoder.")) else f"model.{name}"
+        whole = ("model.", "head.", "decoder.", "classifier.")
+        return name if name.startswith(whole) else f"model.{name}"
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
-        theta, local_theta = _thetas(config)
+        theta, local_theta = (
+            rotary_theta(config, key=key, usual=usual, layers=layers)
+            for layers, key, usual in _ROTARY
+        )
         every, window = _global_every(config), config.get("local_attention", 128)
         encoder = {
             "type": "transformer",
@@ -170,8 +180,9 @@ class ModernBert(Family):
         check_table_sizes(tensors, config, {"vocab_size": f"{_WORDS}.weight"})
         kinds = _KINDS if _has_biases(config) else _KINDS[:1]
         found = {ours: tensors[name] for ours, name in _names(_OUTSIDE, layers, kinds=kinds)}
-        # Without an output bias, the head is that of a fine-tuned classifier.
-        if not config.get("decoder_bias", True) or f"{_OUTPUT}.bias" in tensors:
+        # A fine-tuned classifier has a head of the same names.
+        fine_tuned = any(name.startswith("classifier.") for name in tensors)
+        if not fine_tuned or f"{_OUTPUT}.bias" in tensors:
             head = _names(_HEAD, 0, kinds=kinds)
             found |= {ours: tensors[name] for ours, name in head if name in tensors}
         if not config.get("tie_word_embeddings", True) and f"{_OUTPUT}.weight" in tensors:
@@ -204,14 +215,14 @@ def _names(
 
 def _activation(config: Mapping[str, Any]) -> str:
     """ptm's activation of layers and head. Raises UserError if they differ or it is unknown."""
-    named = config.get("hidden_activation", "gelu")
-    if config.get("classifier_activation", "gelu") != named:
+    activation = activation_from_config(config, "hidden_activation")
+    if activation_from_config(config, "classifier_activation") != activation:
         raise UserError(
             f'config.json: classifier_activation "{config.get("classifier_activation", "gelu")}" '
-            f'differs from hidden_activation "{named}", which is not supported. Supported: equal '
-            "values."
+            f'differs from hidden_activation "{config.get("hidden_activation", "gelu")}", which is '
+            "not supported. Supported: equal values."
         )
-    return activation_from_config(config, "hidden_activation")
+    return activation
 
 
 def _has_biases(config: Mapping[str, Any]) -> bool:
@@ -223,28 +234,6 @@ def _has_biases(config: Mapping[str, Any]) -> bool:
             f"config.json: {shown}, which is not supported. Supported: all true or all false."
         )
     return biases["norm_bias"]
-
-
-def _thetas(config: Mapping[str, Any]) -> tuple[float, float]:
-    """Base of the rotary positions of global layers and of windowed layers.
-
-    Raises UserError for scaled rotary positions.
-    """
-    thetas = []
-    for kind, key, usual in (
-        ("full_attention", "global_rope_theta", 160_000.0),
-        ("sliding_attention", "local_rope_theta", 10_000.0),
-    ):
-        rope = (config.get("rope_parameters") or {}).get(kind) or {}
-        if rope.get("rope_type", "default") != "default" or config.get("rope_scaling"):
-            raise UserError(
-                "config.json: scaled rotary position embeddings (rope_scaling, or a rope_type "
-                'other than "default") are not supported.'
-            )
-        # Older configs may have null.
-        declared = config.get(key) or usual
-        thetas.append(float(rope.get("rope_theta") or declared))
-    return thetas[0], thetas[1]
 
 
 def _global_every(config: Mapping[str, Any]) -> int:

@@ -108,8 +108,8 @@ class OpenAIGpt(Family):
 
 def _activation(config: Mapping[str, Any]) -> str:
     named = config.get("afn", "gelu")
-    for ours, theirs in _ACTIVATIONS.items():
-        if theirs == named:
-            return ours
-    known = ", ".join(_ACTIVATIONS.values())
+    names = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"swish": "silu"}
+    if named in names:
+        return names[named]
+    known = ", ".join(names)
     raise UserError(f'config.json: afn "{named}" is not supported. Supported: {known}.')

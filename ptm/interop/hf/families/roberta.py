@@ -92,7 +92,7 @@ class Roberta(Family):
         return super().matches_checkpoint(config, names)
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
-        if config.get("hidden_act", "gelu") != "gelu":
+        if post_norm.activation_from_config(config, "hidden_act") != "gelu":
             raise UserError(
                 f'config.json: hidden_act "{config["hidden_act"]}" is not supported. Supported: '
                 '"gelu", because the head of a RoBERTa always uses gelu.'

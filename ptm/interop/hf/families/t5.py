@@ -118,7 +118,8 @@ class T5(Family):
         return found if stacks.head.scaled else {_OUTPUT: tensors[WORDS], **found}
 
     def qualified_name(self, name: str) -> str:
-        return name
+        # Models with a head of fine-tuning have a prefix.
+        return name.removeprefix("transformer.")
 
     def to_recipe(self, config: ModelConfig, tensors: Tensors) -> dict[str, Any]:
         feed_forward, activation = _feed_forward(config, usual=self._default_feed_forward)

@@ -85,10 +85,7 @@ class HuggingFaceFolder:
         for family in families():
             if family.matches_checkpoint(self.config, self.tensors.keys()):
                 return family
-        raise UserError(
-            f"{self.folder}: the tensors are not those of a supported family "
-            f"({self._mismatch_reason})."
-        )
+        raise UserError(f"{self.folder}: {self._mismatch}")
 
     @cached_property
     def _qualified(self) -> dict[str, Tensor]:
@@ -105,19 +102,24 @@ class HuggingFaceFolder:
         return found
 
     @property
-    def _mismatch_reason(self) -> str:
-        """A reason: the first tensor that the config's family requires and the weights lack.
+    def _mismatch(self) -> str:
+        """Why no family matches: the first tensor of the config's family that the weights lack.
 
         For a config of no supported family, its model_type and the supported families.
         """
-        named = f'model_type "{self.config.get("model_type")}"'
+        kind = self.config.get("model_type")
         for family in families():
             if family.matches_config(self.config):
                 there = {family.qualified_name(name) for name in self.tensors}
                 lacking = [name for name in family.signature_tensors if name not in there]
                 if lacking:
-                    return f"config.json has {named}, but the weights lack {lacking[0]}"
-        return f"config.json has {named}. Supported: {', '.join(model_types())}"
+                    return (
+                        f'config.json has model_type "{kind}", but the weights lack {lacking[0]}.'
+                    )
+        known = f"Supported: {', '.join(model_types())}."
+        if kind is None:
+            return f"config.json has no model_type, and no family has such tensors. {known}"
+        return f'model_type "{kind}" is not supported. {known}'
 
     def canonical(self) -> dict[str, Tensor]:
         """The tensors under canonical names.
@@ -125,9 +127,10 @@ class HuggingFaceFolder:
         Raises UserError if a tensor is missing, contradicts the config, is not finite or is none
         of the family's.
         """
+        family = self.family
         try:
-            config = self.family.read_config(self.config)
-            found = self.family.from_huggingface(self._qualified, config)
+            config = family.read_config(self.config)
+            found = family.from_huggingface(self._qualified, config)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
@@ -138,12 +141,20 @@ class HuggingFaceFolder:
             ) from error
         if not all(tensor.isfinite().all() for tensor in found.values()):
             check_finite(self.tensors, source=str(self.folder))
-        unknown = [name for name in self._unused(found) if not self.family.is_left_out(name)]
+        unknown = [name for name in self._unused(found) if not family.is_left_out(name)]
+        if self._is_tied:
+            for name in unknown:
+                if self._stored[name].shape == found[_WORDS].shape:
+                    raise UserError(
+                        f"{self.folder}: {name} differs from the word embedding, but "
+                        "tie_word_embeddings in config.json is not false. If the output is not "
+                        "tied, set it to false."
+                    )
         if unknown:
             shown = ", ".join(unknown[:_SHOWN]) + (", …" if len(unknown) > _SHOWN else "")
             raise UserError(
                 f"{self.folder}: the weights have tensors that a model of family "
-                f"{self.family.name} with this config.json does not have, so the model could "
+                f"{family.name} with this config.json does not have, so the model could "
                 f"differ: {shown}."
             )
         return found
@@ -176,8 +187,9 @@ class HuggingFaceFolder:
     @cached_property
     def _blocks(self) -> dict[str, Any]:
         """The `model` and `objective` blocks by config and tensors, without the tokenizer."""
+        family = self.family
         try:
-            return self.family.blocks(self.config, self._qualified)
+            return family.blocks(self.config, self._qualified)
         except UserError as error:
             raise UserError(f"{self.folder}: {error}") from error
         except KeyError as error:
@@ -227,6 +239,11 @@ class HuggingFaceFolder:
     def _architecture(self) -> Architecture:
         blocks = {key: self._blocks[key] for key in _ARCHITECTURE}
         return recipe_from_data(blocks, Architecture, name=str(self.folder))
+
+    @property
+    def _is_tied(self) -> bool:
+        """Whether the output matrix is the word embedding."""
+        return bool(getattr(getattr(self._architecture.objective, "head", None), "tied", False))
 
     @cached_property
     def _tokenizer(self) -> HuggingFaceTokenizer:

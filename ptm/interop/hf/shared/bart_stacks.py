@@ -160,7 +160,7 @@ def from_hf_names(
     for side, count in layers.items():
         check_layer_count(theirs, f"model.{side}.layers.", count, key=f"{side}_layers")
     tied = bool(config.get("tie_word_embeddings", True))
-    encoder_decoder.check_tied_copies(theirs, _WORDS, (*_COPIES, _OUTPUT) if tied else _COPIES)
+    encoder_decoder.check_tied_copies(theirs, _WORDS, _COPIES)
     check_table_sizes(theirs, config, {"vocab_size": _WORDS})
     parts = {**_parts(layers), **outside}
     found = encoder_decoder.rename_and_concatenate(theirs, parts, optional=(OUTPUT,))

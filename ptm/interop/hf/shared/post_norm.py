@@ -21,6 +21,15 @@ ACTIVATIONS: Mapping[str, str] = {
     "tanh": "tanh",
 }
 """ptm's names of activations to transformers'."""
+_SAME_ACTIVATIONS: Mapping[str, str] = {
+    "gelu_python": "gelu",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "swish": "silu",
+}
+"""Further names of transformers for the same functions."""
 
 
 def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
@@ -89,10 +98,11 @@ def activation_from_config(config: Mapping[str, Any], key: str, *, usual: str = 
     Raises UserError for an unknown one.
     """
     named = config.get(key, usual)
-    for ours, theirs in ACTIVATIONS.items():
-        if theirs == named:
-            return ours
-    known = ", ".join(ACTIVATIONS.values())
+    names = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
+    names.update(_SAME_ACTIVATIONS)
+    if named in names:
+        return names[named]
+    known = ", ".join(names)
     raise UserError(f'config.json: {key} "{named}" is not supported. Supported: {known}.')
 
 
