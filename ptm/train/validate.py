@@ -10,6 +10,7 @@ from pathlib import Path
 from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
+from ptm.escaping import shown_url
 from ptm.interop.sources.open import open_source
 from ptm.loading.mixed import source_lines
 from ptm.loading.rows import TRAIN
@@ -192,7 +193,7 @@ def _check_corpora(recipe: Recipe, *, remote: bool) -> Iterator[str]:
         urls = [pattern for pattern in one.corpus_patterns if is_remote(pattern)]
         if urls and not remote:
             if not Path(one.store).exists():
-                yield f'{one.corpus_key}: "{urls[0]}" is remote and was not opened.'
+                yield f'{one.corpus_key}: "{shown_url(urls[0])}" is remote and was not opened.'
             continue
         try:
             files = find_corpus(one.corpus_patterns, field=one.corpus_key)

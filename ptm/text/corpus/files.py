@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ptm.errors import UserError
+from ptm.escaping import shown_url
 from ptm.text.corpus.remote import find_remote, is_remote
 
 Layout = Literal["documents", "sentences", "pairs", "labelled"]
@@ -61,9 +62,12 @@ class CorpusFile:
         return self.path.endswith(COMPRESSIONS) or self.format in COLUMNAR
 
     def entry(self) -> dict[str, Any]:
-        """The file as JSON values, for the manifest of a store. Defaults of tables are left out."""
+        """The file as JSON values, for the manifest of a store.
+
+        Defaults of tables are left out. A URL is without its secrets.
+        """
         found: dict[str, Any] = {
-            "path": self.path,
+            "path": shown_url(self.path),
             "bytes": self.bytes,
             "modified_ns": self.modified_ns,
             "format": self.format,
