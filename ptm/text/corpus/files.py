@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from ptm.errors import UserError
 from ptm.escaping import shown_url
+from ptm.files.kinds import MARKER
 from ptm.text.corpus.remote import find_remote, is_remote
 
 logger = logging.getLogger(__name__)
@@ -160,8 +161,14 @@ def _local(pattern: str, field: str) -> list[str]:
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """All files below `folder` that are not hidden. Links to folders are not followed."""
+    """All files below `folder` that are neither hidden nor in a folder that ptm wrote.
+
+    Links to folders are not followed.
+    """
     for parent, folders, names in os.walk(folder):
+        if parent != folder and MARKER in names:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (str(Path(parent, name)) for name in names if not name.startswith("."))
 

@@ -435,3 +435,22 @@ def test_a_store_with_many_shards_raises_the_limit_of_open_files(
         assert "the limit of open files is 200" in rest
         assert "`ulimit -n " in rest
         assert "damaged" not in rest
+
+
+def test_a_store_below_its_corpus_folder_is_not_read_as_corpus(
+    tmp_path: Path, tiny_vocab: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.txt").write_text("a b c\n")
+    for _ in range(2):
+        work = Preprocessing(
+            corpus=find_corpus([str(corpus)]),
+            layout="documents",
+            tokenizer=WordPiece(type="wordpiece", vocab=str(tiny_vocab)),
+            segmenter=None,
+        )
+        info = preprocess(
+            work, corpus / "store", workers=1, fresh=False, report=lambda progress: None
+        )
+        assert [Path(file["path"]).name for file in info.corpus] == ["a.txt"]
