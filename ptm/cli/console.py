@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ptm.escaping import EscapingFormatter, escaped, escaped_block
+from ptm.escaping import EscapingFormatter, escaped, escaped_block, shown_url
 
 _AS_JSON = "ptm-as-json"
 
@@ -129,13 +129,13 @@ def _print_checked(text: str) -> None:
 
 def print_done(line: str) -> None:
     """Print one line about work that is done, whether or not it can be printed."""
-    sys.stdout.write(escaped(line) + "\n")
+    sys.stdout.write(escaped(shown_url(line)) + "\n")
     sys.stdout.flush()
 
 
 def print_error(*lines: str) -> None:
     """Print lines on standard error."""
-    sys.stderr.write("".join(f"{escaped(line)}\n" for line in lines))
+    sys.stderr.write("".join(f"{escaped(shown_url(line))}\n" for line in lines))
     sys.stderr.flush()
 
 

@@ -29,7 +29,7 @@ from ptm.errors import (
     TrainingError,
     UserError,
 )
-from ptm.escaping import escaped
+from ptm.escaping import escaped, shown_url
 from ptm.launch.rank_arguments import decode_arguments
 from ptm.rank_environment import ranks_on_this_host
 from ptm.version import __version__
@@ -139,7 +139,7 @@ class _Parser(argparse.ArgumentParser):
     """Prints help as a result, and the arguments that it quotes in errors escaped."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(escaped(message))
+        super().error(escaped(shown_url(message)))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message and file is sys.stdout:

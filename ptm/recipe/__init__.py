@@ -2,7 +2,7 @@
 
 from ptm.recipe.batch import BatchPlan, batch_plan
 from ptm.recipe.blocks import Recipe
-from ptm.recipe.file import load_recipe, recipe_from_data, recipe_yaml
+from ptm.recipe.file import load_recipe, recipe_from_data, recipe_yaml, with_shown_urls
 from ptm.recipe.model_recipe import DataRecipe, ModelRecipe
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "load_recipe",
     "recipe_from_data",
     "recipe_yaml",
+    "with_shown_urls",
 ]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ptm.component import Config
 from ptm.errors import UserError
+from ptm.escaping import shown_url
 from ptm.recipe.blocks import Recipe
 from ptm.recipe.former_keys import FORMAT, FORMAT_KEY, convert, take_format
 from ptm.recipe.keys import has_key
@@ -193,10 +194,30 @@ _BLOCKS = (
 
 
 def recipe_yaml(recipe: ModelRecipe) -> str:
-    """The recipe with every default, as YAML in the order of the blocks, with its format number."""
-    data = recipe.model_dump(mode="json")
+    """The recipe with every default, as YAML in the order of the blocks, with its format number.
+
+    URLs of corpora are without their secrets.
+    """
+    data = with_shown_urls(recipe.model_dump(mode="json"))
     ordered = {FORMAT_KEY: FORMAT, **{key: data[key] for key in sorted(data, key=_BLOCKS.index)}}
     return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def with_shown_urls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a recipe, with the URLs of its corpora as `ptm.escaping.shown_url` gives them."""
+    block = data.get("data")
+    if not isinstance(block, dict):
+        return dict(data)
+    shown = {key: _shown_urls(block[key]) for key in ("corpus", "evaluation") if key in block}
+    return {**data, "data": {**block, **shown}}
+
+
+def _shown_urls(value: Any) -> Any:
+    if isinstance(value, str):
+        return shown_url(value)
+    if isinstance(value, dict):
+        return {key: _shown_urls(one) for key, one in value.items()}
+    return [_shown_urls(one) for one in value] if isinstance(value, list) else value
 
 
 class _Dumper(yaml.SafeDumper):

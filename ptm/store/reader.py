@@ -83,7 +83,6 @@ class TokenStore:
         """
         if self._lock is None:
             self._lock = share_lock(self.folder)
-        allow_open_files(len(self.info.shards))
         for index in range(len(self.info.shards)):
             self._shard(index)
         if read_manifest(self.folder) != self.info:
@@ -98,14 +97,19 @@ class TokenStore:
         this process's share.
         """
         self.verify_manifest()
-        allow_open_files(len(self.info.shards))
         mine = list(range(len(self.info.shards)))[part::parts]
         if limit is not None and sum(shard.bytes for shard in self.info.shards) > limit:
             random.SystemRandom().shuffle(mine)
             sizes = np.cumsum([self.info.shards[index].bytes for index in mine])
             mine = mine[: max(1, int((sizes <= limit // parts).sum()))]
         for index in mine:
-            self._shard(index).verify()
+            opened = self._shards.get(index)
+            shard = opened or self._opened(index)
+            try:
+                shard.verify()
+            finally:
+                if opened is None:
+                    shard.close()
 
     def verify_manifest(self) -> None:
         """Raise UserError if the manifest is not the one that was written with the store."""
@@ -115,10 +119,15 @@ class TokenStore:
             raise damaged_manifest(self.folder, f"its checksum differs from that in {MARKER}")
 
     def _shard(self, index: int) -> ShardFile:
+        if not self._shards:
+            allow_open_files(self.folder, len(self.info.shards))
         if index not in self._shards:
-            info = self.info.shards[index]
-            self._shards[index] = ShardFile(self.folder / info.file, info, store=self.folder)
+            self._shards[index] = self._opened(index)
         return self._shards[index]
+
+    def _opened(self, index: int) -> ShardFile:
+        info = self.info.shards[index]
+        return ShardFile(self.folder / info.file, info, store=self.folder)
 
     def _section(self, index: int, name: str) -> NDArray[Any]:
         """One section of a shard, memory-mapped, of a file that has not changed."""

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ptm.errors import UserError
+from ptm.escaping import shown_url
 from ptm.files.kinds import MARKER, STORE, UNFINISHED_STORE
 from ptm.files.ownership import (
     ForeignFileError,
@@ -179,10 +180,7 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,
         "labels": list(info.labels or ()),
-        # Stores of earlier versions name neither: they are all UTF-8 text.
-        "corpus": [{"format": "text", "encoding": "utf-8", **file} for file in info.corpus]
-        if all("format" not in file for file in info.corpus)
-        else list(info.corpus),
+        "corpus": _corpus_of(info),
     }
     differing = [_WORDS.get(key, key) for key in description if was[key] != description[key]]
     if differing:
@@ -196,6 +194,16 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
             "another path, or replace this store with `ptm preprocess RECIPE --fresh`."
         )
     return info
+
+
+def _corpus_of(info: StoreInfo) -> list[dict[str, Any]]:
+    """The corpus files of a manifest, as this version writes them."""
+    # Earlier versions kept the secrets of URLs.
+    files = [{**file, "path": shown_url(file["path"])} for file in info.corpus]
+    if all("format" not in file for file in files):
+        # Stores of earlier versions name neither: they are all UTF-8 text.
+        return [{"format": "text", "encoding": "utf-8", **file} for file in files]
+    return files
 
 
 def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:

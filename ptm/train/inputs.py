@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from ptm.model.build import build_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.batch import batches_of, total_steps
+from ptm.recipe.data_block import StoreInput
+from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.validate import check_parts
 from ptm.train.warm_start.load import check_warm_start
@@ -43,6 +46,14 @@ class TrainingInputs:
     def evaluation_fingerprints(self) -> dict[str, str]:
         """The fingerprint of the store of each evaluation set."""
         return {name: rows.store.info.fingerprint for name, rows in self.evaluation.items()}
+
+    def stores(self, recipe: Recipe) -> Iterator[tuple[StoreInput, TokenStore]]:
+        """The opened stores, as `recipe` names them."""
+        for name, one in recipe.data.training_inputs.items():
+            yield one, self.train.sources[name].store
+        for name, evaluation in recipe.data.evaluation_inputs.items():
+            if evaluation.source is None:
+                yield evaluation.store, self.evaluation[name].store
 
 
 def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:

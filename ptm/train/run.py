@@ -25,6 +25,7 @@ from ptm.engines.ranks import (
 )
 from ptm.engines.zero import PlainEngine
 from ptm.errors import EXIT_DONE, UserError
+from ptm.loading.corpus_changes import corpus_changes
 from ptm.loading.mixed import source_lines
 from ptm.model.initial_weights import InitialWeights
 from ptm.model.plain_model import parameter_count
@@ -192,6 +193,8 @@ def _train_in(
     for name, rows in inputs.evaluation.items():
         if rows.left_out:
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
+    for change in corpus_changes(inputs.stores(recipe)) if ranks.is_main else ():
+        logger.warning("%s", change)
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
     first = InitialWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:

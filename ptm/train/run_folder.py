@@ -27,7 +27,7 @@ from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
 from ptm.files.locks import open_lock
 from ptm.files.ownership import mark_folder, read_marker, remove_files
 from ptm.files.writing import temporary_name, write_file
-from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe import Recipe, recipe_yaml, with_shown_urls
 from ptm.recipe.saved_files import (
     EVENTS,
     TARGET_TOKENIZER,
@@ -209,12 +209,12 @@ class RunFolder:
         if not written.exists():
             return
         try:
-            before = _flat(read_recipe_data(written))
+            before = _flat(with_shown_urls(read_recipe_data(written)))
         except UserError as error:
             raise UserError(
                 f"{error} Use --fresh to rename this run and start from scratch."
             ) from error
-        now = _flat(self._recipe.model_dump(mode="json"))
+        now = _flat(with_shown_urls(self._recipe.model_dump(mode="json")))
         different = [
             f"{key}: {_shown(before.get(key))} in the run, {_shown(now.get(key))} in this recipe"
             for key in sorted(before.keys() | now.keys())

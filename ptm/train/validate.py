@@ -10,7 +10,9 @@ from pathlib import Path
 from ptm.engines.ds_config import ds_config
 from ptm.engines.offload import missing_for_offload
 from ptm.errors import UserError
+from ptm.escaping import shown_url
 from ptm.interop.sources.open import open_source
+from ptm.loading.corpus_changes import corpus_changes
 from ptm.loading.mixed import source_lines
 from ptm.loading.rows import TRAIN
 from ptm.loading.splits import open_splits
@@ -146,17 +148,21 @@ def _check_stores(recipe: Recipe, tokenizer: Tokenizer, *, examples: bool, whole
         *((TRAIN, source) for source in recipe.data.training_inputs),
         *((name, UNNAMED) for name in recipe.data.evaluation or ()),
     ]
+    found = [(split, source, store_of(recipe, split, source)) for split, source in splits]
     stores = [
-        open_store(recipe, tokenizer, split=split, source=source)
-        for split, source in splits
-        if Path(store_of(recipe, split, source).store).exists()
+        (one, open_store(recipe, tokenizer, split=split, source=source))
+        for split, source, one in found
+        if Path(one.store).exists()
     ]
     if whole:
-        for store in stores:
+        changes = corpus_changes(stores)
+        if changes:
+            raise UserError(*changes)
+        for _, store in stores:
             store.verify()
     if not examples or len(stores) < len(recipe.data.corpora):
         return _Opened()
-    tokens = sum(store.info.tokens for store in stores)
+    tokens = sum(store.info.tokens for _, store in stores)
     if whole or tokens <= _MAX_TOKENS_TO_INDEX:
         train, _ = open_splits(recipe, tokenizer)
         return _Opened(train)
@@ -192,7 +198,7 @@ def _check_corpora(recipe: Recipe, *, remote: bool) -> Iterator[str]:
         urls = [pattern for pattern in one.corpus_patterns if is_remote(pattern)]
         if urls and not remote:
             if not Path(one.store).exists():
-                yield f'{one.corpus_key}: "{urls[0]}" is remote and was not opened.'
+                yield f'{one.corpus_key}: "{shown_url(urls[0])}" is remote and was not opened.'
             continue
         try:
             files = find_corpus(one.corpus_patterns, field=one.corpus_key)

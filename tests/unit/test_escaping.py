@@ -11,7 +11,7 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_USER
-from ptm.escaping import EscapingFormatter, escaped, escaped_block
+from ptm.escaping import EscapingFormatter, escaped, escaped_block, shown_url
 from ptm.recipe import load_recipe
 from ptm.train.run_folder import log_to
 from tests.support.small_runs import QUICKSTART
@@ -95,3 +95,23 @@ def test_names_of_files_are_escaped_in_results(
     assert main(["runs", str(tmp_path)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert "a\\u001b[31m\\nrun" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:pass@host/a.txt: no", "https://HIDDEN@host/a.txt: no"),
+        ("https://host/a?x=1&token=b:c%2F:12: no.", "https://host/a?x=HIDDEN&token=HIDDEN:12: no."),
+        ('"s3://key@bucket/a" and s3://b/*?.txt', '"s3://HIDDEN@bucket/a" and s3://b/*?.txt'),
+        ("a@b.org, c?d=e, https://host/a@b", "a@b.org, c?d=e, https://host/a@b"),
+    ],
+)
+def test_secrets_of_urls_are_hidden(text: str, shown: str) -> None:
+    assert shown_url(text) == shown
+
+
+def test_messages_hide_secrets_of_urls(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(RECIPE), "data.format=https://me:secret@host/"]) == EXIT_USER
+    assert "secret" not in capsys.readouterr().err
+    record = logging.LogRecord("ptm", logging.INFO, "", 0, "s3://me:secret@host/", None, None)
+    assert EscapingFormatter().format(record) == "s3://HIDDEN@host/"

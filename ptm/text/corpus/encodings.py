@@ -7,12 +7,16 @@ becomes a line that is not UTF-8, so that the parser leaves it out and counts it
 from __future__ import annotations
 
 import codecs
+from typing import TYPE_CHECKING
 
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
 from ptm.text.corpus.checks import INVALID_SHARE
 from ptm.text.corpus.files import CorpusFile
 from ptm.text.corpus.streams import CorpusStream, open_stream
+
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch
 
 DETECT = "detect"
 _MULTIBYTE = (
@@ -41,6 +45,12 @@ _SAMPLE = 2**18
 """Bytes that decide whether lines end with CR."""
 _DETECTION_SAMPLE = 2**16
 """Bytes of lines that are not ASCII, from which an encoding is detected."""
+_FEWEST_CHARACTERS = 200
+"""Characters that are not ASCII, below which a choice between several encodings is a guess."""
+_SET = (
+    "Set data.encoding to its name; a single-byte encoding, such as latin-1 or cp1252, is never "
+    "detected."
+)
 _MOST_TO_SEARCH = 2**26
 """Bytes that are searched for such lines."""
 
@@ -178,7 +188,8 @@ def detect_encoding(file: CorpusFile) -> str:
     """The encoding of a file: UTF-8, UTF-16 with a mark, or the likeliest multibyte encoding.
 
     charset-normalizer judges lines that are not ASCII. Single-byte encodings are not detected: they
-    decode any bytes, and a guess would take one for another. Raises UserError if none fits.
+    decode any bytes, and a guess would take one for another. Raises UserError if none fits, if the
+    text is too short to choose, or if no encoding is likelier than the others.
     """
     lines, marked = _sample(file)
     if marked:
@@ -189,14 +200,32 @@ def detect_encoding(file: CorpusFile) -> str:
     from charset_normalizer import from_bytes
 
     whole = b"".join(line for line in lines if all(_decodes(line, name) for name in fitting))
-    best = from_bytes(whole, cp_isolation=fitting).best() if fitting else None
-    if best is None:
+    if not fitting:
         raise UserError(
             f"{file.path}: the encoding was not recognised. It is neither UTF-8 nor one of "
-            f"{', '.join(_DETECTED)}. Set data.encoding to its name; a single-byte encoding, such "
-            "as latin-1 or cp1252, is never detected."
+            f"{', '.join(_DETECTED)}. {_SET}"
         )
-    return str(best.encoding)
+    # Every one of these encodings has at most two bytes for a frequent character.
+    if sum(byte >= 0x80 for byte in whole) < 2 * _FEWEST_CHARACTERS:
+        few = f"fewer than {_FEWEST_CHARACTERS} characters that are not ASCII"
+        raise _ambiguous(file, fitting, f"it has {few}")
+    ranked = list(from_bytes(whole, cp_isolation=fitting))
+    if not ranked:
+        raise _ambiguous(file, fitting, "its characters are unlikely together")
+    if len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1]):
+        raise _ambiguous(file, fitting, "none of them is likelier than the others")
+    return str(ranked[0].encoding)
+
+
+def _rank(match: CharsetMatch) -> tuple[float, float]:
+    return match.chaos, match.coherence
+
+
+def _ambiguous(file: CorpusFile, fitting: list[str], why: str) -> UserError:
+    return UserError(
+        f"{file.path}: the encoding was not recognised. The text can be read as "
+        f"{', '.join(fitting)}, but {why}. {_SET}"
+    )
 
 
 def _damaged_share(lines: list[bytes], encoding: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ptm.errors import UserError
+from ptm.escaping import shown_url
+from ptm.files.kinds import MARKER
 from ptm.text.corpus.remote import find_remote, is_remote
+
+logger = logging.getLogger(__name__)
 
 Layout = Literal["documents", "sentences", "pairs", "labelled"]
 Format = Literal["text", "json_lines", "csv", "tsv", "parquet", "arrow"]
@@ -61,9 +66,12 @@ class CorpusFile:
         return self.path.endswith(COMPRESSIONS) or self.format in COLUMNAR
 
     def entry(self) -> dict[str, Any]:
-        """The file as JSON values, for the manifest of a store. Defaults of tables are left out."""
+        """The file as JSON values, for the manifest of a store.
+
+        Defaults of tables are left out. A URL is without its secrets.
+        """
         found: dict[str, Any] = {
-            "path": self.path,
+            "path": shown_url(self.path),
             "bytes": self.bytes,
             "modified_ns": self.modified_ns,
             "format": self.format,
@@ -91,19 +99,36 @@ def find_corpus(patterns: Sequence[str], *, field: str = "data.corpus") -> tuple
     """Expand `patterns` (paths, folders, globs, URLs) to files, in order and without duplicates.
 
     A folder stands for all files below it with a suffix of `SUFFIXES`, sorted by path. `field` is
-    the recipe key that messages name. Raises UserError if a file is missing, unreadable or empty,
-    or if a folder or glob has no file.
+    the recipe key that messages name. Logs a warning of files that are listed more than once.
+    Raises UserError if a file is missing, unreadable or empty, or if a folder or glob has no file.
     """
     found: dict[str, CorpusFile] = {}
+    repeated: list[str] = []
     for pattern in patterns:
-        if is_remote(pattern):
-            for remote in find_remote(pattern, field=field, suffixes=_known):
-                file = CorpusFile(remote.path, remote.bytes, remote.modified_ns)
-                found.setdefault(remote.path, _versioned(file, remote.version))
-            continue
-        for path in _local(pattern, field):
-            found.setdefault(os.path.realpath(path), _corpus_file(path, field))
+        for key, file in _matching(pattern, field):
+            if key in found:
+                repeated.append(file.path)
+            found.setdefault(key, file)
+    if repeated:
+        logger.warning(
+            '%s: "%s" is listed more than once and is read once (files listed so: %d). Give a file '
+            "more weight as a source of a mixture.",
+            field,
+            repeated[0],
+            len(repeated),
+        )
     return tuple(found.values())
+
+
+def _matching(pattern: str, field: str) -> Iterator[tuple[str, CorpusFile]]:
+    """The files of a pattern, each with a key that is the same for all spellings of its path."""
+    if is_remote(pattern):
+        for remote in find_remote(pattern, field=field, suffixes=_known):
+            file = CorpusFile(remote.path, remote.bytes, remote.modified_ns)
+            yield remote.path, _versioned(file, remote.version)
+    else:
+        for path in _local(pattern, field):
+            yield os.path.realpath(path), _corpus_file(path, field)
 
 
 def _versioned(file: CorpusFile, version: str) -> CorpusFile:
@@ -136,8 +161,14 @@ def _local(pattern: str, field: str) -> list[str]:
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """All files below `folder` that are not hidden. Links to folders are not followed."""
+    """All files below `folder` that are neither hidden nor in a folder that ptm wrote.
+
+    Links to folders are not followed.
+    """
     for parent, folders, names in os.walk(folder):
+        if parent != folder and MARKER in names:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (str(Path(parent, name)) for name in names if not name.startswith("."))
 

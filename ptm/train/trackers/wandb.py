@@ -17,7 +17,7 @@ from ptm.files.ownership import remove_folder
 from ptm.files.reading import FileContentError, reason_of
 from ptm.files.records import read_json
 from ptm.files.writing import write_file
-from ptm.recipe import Recipe
+from ptm.recipe import Recipe, with_shown_urls
 from ptm.recipe.blocks import WandbBlock
 from ptm.train.trackers.base import PastReports
 
@@ -139,7 +139,7 @@ def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _M
         # An offline run is complete: syncing it replaces the data that W&B has under this id.
         resume="allow" if mode == "online" else None,
         dir=str(folder),
-        config=recipe.model_dump(mode="json"),
+        config=with_shown_urls(recipe.model_dump(mode="json")),
         mode=mode,
         # Not W&B's global run, which belongs to the program that uses ptm as a library.
         reinit="create_new",

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.splits import open_training_rows
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.train.trackers import tracker_values
 from ptm.train.validate import check_recipe
-from tests.support.mixtures import mixed, preprocess_mixture, write_mixture
-from tests.support.small_runs import Runs
+from tests.support.mixtures import RECIPE, mixed, preprocess_mixture, write_mixture
+from tests.support.small_runs import Runs, small_overrides
 
 WEIGHTS = {"english": 0.7, "chinese": 0.3}
 SOURCES = tuple(WEIGHTS)
@@ -185,3 +185,29 @@ def test_a_missing_store_of_a_source_is_named(own: Path, runs: Runs) -> None:
     store = f"data.corpus.english={{store: {own}/absent, weight: 1}}"
     with pytest.raises(UserError, match=r"data\.corpus\.english\.store: .*absent. does not exist"):
         check_recipe(load_recipe(recipe, [*overrides, store]), need_inputs=True)
+
+
+def test_swapped_sources_are_found_before_and_at_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mixture(tmp_path)
+    words = small_overrides(tmp_path / "stores", tmp_path, "mixture", *mixed(tmp_path))
+    assert main(["validate", "--inputs", RECIPE, *words]) == EXIT_DONE
+    english, chinese = tmp_path / "english.txt", tmp_path / "chinese.txt"
+    english.rename(tmp_path / "other")
+    chinese.rename(english)
+    (tmp_path / "other").rename(chinese)
+    capsys.readouterr()
+    assert main(["validate", "--inputs", RECIPE, *words]) == EXIT_USER
+    sentences = capsys.readouterr().err.splitlines()
+    for name, sentence in zip(("english", "chinese"), sentences, strict=True):
+        assert f'stores/{name}" was not made from the files of data.corpus.{name}.files' in sentence
+        assert f'{name}.txt" has ' in sentence
+        assert "Run `ptm preprocess RECIPE --fresh`" in sentence
+    assert main(["train", RECIPE, *words, "train.steps=1"]) == EXIT_DONE
+    log = (tmp_path / "mixture" / "train.log").read_text(encoding="utf-8")
+    assert log.count("was not made from the files") == 2
+    # A corpus that is elsewhere is no mistake.
+    english.unlink()
+    chinese.unlink()
+    assert main(["validate", "--inputs", RECIPE, *words]) == EXIT_DONE

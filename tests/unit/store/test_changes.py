@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -385,3 +387,70 @@ def test_stores_are_equal_bytes_with_their_markers(
     assert MARKER in names
     for name in names - {MANIFEST, MARKER}:
         assert (tmp_path / "again" / name).read_bytes() == (store.folder / name).read_bytes()
+
+
+# Limits of open files
+
+OPENING = """
+import resource, sys
+from ptm.errors import UserError
+from ptm.store.reader import TokenStore
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, int(sys.argv[2])))
+store = TokenStore.open(sys.argv[1])
+try:
+    store.verify()
+    print("verified")
+    store.hold()
+    print(len(store.document_ranges[0]))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("hard", [400, 200])
+def test_a_store_with_many_shards_raises_the_limit_of_open_files(
+    tmp_path: Path, tiny_vocab: Path, hard: int
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number in range(100):
+        (corpus / f"{number:03}.txt").write_text("a b c\n")
+    work = Preprocessing(
+        corpus=find_corpus([str(corpus)]),
+        layout="documents",
+        tokenizer=WordPiece(type="wordpiece", vocab=str(tiny_vocab)),
+        segmenter=None,
+    )
+    folder = tmp_path / "store"
+    preprocess(work, folder, workers=1, fresh=False, report=lambda progress: None)
+    command = [sys.executable, "-c", OPENING, str(folder), str(hard)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    verified, rest = found.split("\n", 1)
+    assert verified == "verified"
+    if hard == 400:
+        assert rest == "100\n"
+    else:
+        # The shards and their memory maps alone are 200 files.
+        assert "the 100 shards of the store need two open files each" in rest
+        assert "the limit of open files is 200" in rest
+        assert "`ulimit -n " in rest
+        assert "damaged" not in rest
+
+
+def test_a_store_below_its_corpus_folder_is_not_read_as_corpus(
+    tmp_path: Path, tiny_vocab: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.txt").write_text("a b c\n")
+    for _ in range(2):
+        work = Preprocessing(
+            corpus=find_corpus([str(corpus)]),
+            layout="documents",
+            tokenizer=WordPiece(type="wordpiece", vocab=str(tiny_vocab)),
+            segmenter=None,
+        )
+        info = preprocess(
+            work, corpus / "store", workers=1, fresh=False, report=lambda progress: None
+        )
+        assert [Path(file["path"]).name for file in info.corpus] == ["a.txt"]

@@ -81,9 +81,15 @@ def test_a_list_keeps_its_order(tmp_path: Path) -> None:
     assert [Path(file.path).name for file in found] == ["b.txt", "a.txt"]
 
 
-def test_a_file_that_is_listed_twice_is_read_once(tmp_path: Path) -> None:
+def test_a_file_that_is_listed_twice_is_read_once_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "a.txt").write_text("text\n")
+    assert len(find_corpus([f"{tmp_path}/*.txt"])) == 1
+    assert not caplog.messages
     assert len(find_corpus([f"{tmp_path}/a.txt", f"{tmp_path}/*.txt"])) == 1
+    (message,) = caplog.messages
+    assert f'data.corpus: "{tmp_path}/a.txt" is listed more than once' in message
 
 
 def test_two_spellings_of_one_path_are_one_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,25 @@ def test_what_is_not_detected_must_be_declared(tmp_path: Path, encoding: str) ->
     path = tmp_path / "corpus.txt"
     path.write_bytes((FRENCH * 200).encode(encoding))
     with pytest.raises(UserError, match=r"corpus.txt: the encoding was not recognised.*Set data"):
+        recognised(path, encoding="detect")
+
+
+@pytest.mark.parametrize("text", ["春眠不觉晓，处处闻啼鸟。\n", "中文", CHINESE * 4])
+def test_a_short_text_that_fits_several_encodings_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(text.encode("gb18030"))
+    with pytest.raises(UserError, match=r"read as gb18030, big5.* fewer than 200 .*Set data.enc"):
+        recognised(path, encoding="detect")
+
+
+def test_a_text_that_is_unlikely_in_every_encoding_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    # Many bytes of characters that occur in no language.
+    data = bytes(random.Random(0).choices(range(0xB0, 0xC9), k=2000))
+    path.write_bytes(data)
+    with pytest.raises(
+        UserError, match=r"read as gb18030.*(likelier than the others|unlikely together).*Set data"
+    ):
         recognised(path, encoding="detect")
 
 

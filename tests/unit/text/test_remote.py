@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from ptm.errors import UserError
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, UserError
 from ptm.text.corpus import CorpusReader, ReadOptions, RemoteReadError, find_corpus, recognise
 from tests.support.corpora import COMPRESS, FORMATS, documents, recognised
+from tests.support.small_runs import QUICKSTART
 
 TEXTS = [f"文本 {number}" for number in range(50)]
 RECORDS = [{"text": text} for text in TEXTS]
@@ -198,3 +200,24 @@ def test_a_url_of_fsspec_may_name_local_files(tmp_path: Path) -> None:
     (file,) = recognise(find_corpus([f"file://{tmp_path}"]), "documents", ReadOptions())
     assert file.path == f"file://{tmp_path}/corpus.jsonl"
     assert file.modified_ns > 0
+
+
+# Secrets
+
+
+def test_a_store_and_a_saved_recipe_hide_the_secrets_of_urls(
+    serve: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = serve("a.txt", b"one\n\ntwo\n")
+    recipe = QUICKSTART / "roberta-tiny.yaml"
+    settings = [f"data.store={tmp_path / 'store'}", f"runs_dir={tmp_path}", "data.held_out=0"]
+    for token in ("secret1", "secret2"):
+        # A new token makes no new store.
+        arguments = [str(recipe), f"data.corpus={url}?token={token}", *settings]
+        assert main(["preprocess", *arguments]) == EXIT_DONE
+        assert main(["validate", *arguments]) == EXIT_DONE
+    printed = capsys.readouterr()
+    written = (tmp_path / "store" / "store.json").read_text()
+    assert f"{url}?token=HIDDEN" in written
+    assert f"{url}?token=HIDDEN" in printed.out
+    assert "secret" not in written + printed.out + printed.err
