@@ -150,6 +150,28 @@ def test_an_import_uses_a_start_token_if_its_tokenizer_adds_one(
     assert objective.add_bos == start
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_the_post_processor_decides_on_the_start_token(
+    tmp_path: Path, small_vocab: Path, gpt2_files: Path, start: bool
+) -> None:
+    """transformers 5 ignores add_bos_token beside a tokenizer.json."""
+    exported(tmp_path, blocks_of("bpe", gpt2_files, small_vocab), start=start)
+    path = tmp_path / "export" / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "add_bos_token": not start}))
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "export")
+    adds = theirs("the")["input_ids"][0] == theirs.bos_token_id
+    assert HuggingFaceTokenizer(tmp_path / "export", {}).adds_start == adds == start
+
+
+def test_without_a_tokenizer_json_add_bos_token_decides(tmp_path: Path, gpt2_files: Path) -> None:
+    shutil.copytree(gpt2_files, tmp_path / "theirs")
+    for start in (True, False):
+        settings = json.dumps({"add_bos_token": start})
+        (tmp_path / "theirs" / "tokenizer_config.json").write_text(settings)
+        assert HuggingFaceTokenizer(tmp_path / "theirs", {}).adds_start == start
+
+
 def test_an_imported_ptm_export_keeps_its_objective(tmp_path: Path, small_vocab: Path) -> None:
     blocks = blocks_of("wordpiece", small_vocab, small_vocab)
     blocks["objective"]["concatenate"] = True

@@ -69,13 +69,15 @@ class HuggingFaceTokenizer:
 
     @property
     def adds_start(self) -> bool:
-        """Whether the tokenizer adds the start token before a text by default, as LLaMA's does."""
-        setting = self._files.settings.get("add_bos_token")
-        if setting is not None:
-            return bool(setting)
+        """Whether the tokenizer adds a start token before a text by default, as LLaMA's does.
+
+        With a tokenizer.json its post-processor decides: transformers 5 ignores `add_bos_token`.
+        """
         if self._files.pipeline is not None:
-            return self._files.pipeline.adds_start
-        return self._config.get("model_type") == "llama"
+            before, _ = self._files.pipeline.added_around
+            return bool(before)
+        setting = self._files.settings.get("add_bos_token")
+        return self._config.get("model_type") == "llama" if setting is None else bool(setting)
 
     def _whole_pipeline(self, ours: Mapping[str, Any]) -> PipelineFile | None:
         """The pipeline of the folder; None without tokenizer.json if `ours` says everything."""
