@@ -139,6 +139,25 @@ def test_masks_are_recognised_as_by_transformers(kind: str, tmp_path: Path) -> N
         assert ours.encode_with_masks(text)[1:-1] == expected, text
 
 
+@pytest.mark.parametrize("token", ["<mask>", "<pad>"])
+@pytest.mark.parametrize("takes_space", [True, False])
+def test_a_special_token_takes_the_space_beside_it_as_in_tokenizer_json(
+    token: str, takes_space: bool, tmp_path: Path
+) -> None:
+    """RoBERTa's mask takes the space before it, its other special tokens do not."""
+    theirs_of("gpt2").save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    one = next(added for added in content["added_tokens"] if added["content"] == token)
+    one["lstrip"] = takes_space
+    path.write_text(json.dumps(content), encoding="utf-8")
+    ours, text = read_folder(tmp_path), f"hello {token} world"
+    expected = tokenizers.Tokenizer.from_file(str(path)).encode(text, add_special_tokens=False)
+    assert ours.encode_with_specials(text) == expected.ids
+    usual = takes_space == (token == "<mask>")
+    assert ours.config.type == ("bpe" if usual else "huggingface")
+
+
 def test_a_model_of_the_hub_is_trained_with_whole_words_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,12 @@ from ptm.interop.hf.io.pipelines import (
 from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.interop.hf.io.tokenizer_classes import check_class
 from ptm.interop.hf.io.tokenizer_files import UER_SENTINEL, WORD_LIST_TYPES, TokenizerFiles
-from ptm.interop.hf.io.tokenizer_probe import first_difference, probes, special_in_text
+from ptm.interop.hf.io.tokenizer_probe import (
+    first_difference,
+    probes,
+    same_around_specials,
+    special_in_text,
+)
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
 
@@ -144,6 +149,8 @@ class HuggingFaceTokenizer:
         try:
             tokenizer = _config_of(ours).load()
         except UserError:
+            return False
+        if not same_around_specials(tokenizer, pipeline):
             return False
         names = {UER_SENTINEL.sub(r"<extra_id_\1>", t): i for t, i in pipeline.ids.items()}
         if ours["type"] != "sentencepiece":
