@@ -282,3 +282,36 @@ def test_the_word_based_bpe_of_the_first_gpt_is_rejected(tmp_path: Path) -> None
     (tmp_path / "vocab.json").write_text('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
     assert "</w>" in tokenizer_error(tmp_path)
+
+
+def without_padding(folder: Path, source: Path, **named: str) -> Path:
+    """Write GPT-2's files with <eos> in place of <|endoftext|>; `named`: the special tokens."""
+    ids = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
+    ids = {"<eos>" if token == END else token: index for token, index in ids.items()}
+    shutil.copytree(source, folder)
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    return folder
+
+
+def test_the_end_token_of_a_byte_level_tokenizer_is_its_padding(
+    tmp_path: Path, gpt2_files: Path
+) -> None:
+    folder = without_padding(tmp_path / "theirs", gpt2_files, eos_token="<eos>")
+    assert read_back(folder).vocabulary.special_token("pad") == "<eos>"
+
+
+def test_a_tokenizer_without_end_and_padding_is_rejected(tmp_path: Path, gpt2_files: Path) -> None:
+    folder = without_padding(tmp_path / "theirs", gpt2_files)
+    assert tokenizer_error(folder) == (
+        f"{folder / 'tokenizer_config.json'}: the tokenizer has no token for padding. Name one as "
+        "pad_token; the end token can have this role, too."
+    )
+
+
+def test_lowercasing_of_a_vocabulary_with_capitals_is_rejected(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Paris", "London", "the", "cow"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    assert "Set do_lower_case to false." in tokenizer_error(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert read_back(tmp_path).encode(["Paris"]) == [[words.index("Paris")]]

@@ -57,6 +57,11 @@ class HuggingFaceTokenizer:
                 kind=self._files.kind(),
                 has_pipeline=self._files.pipeline is not None,
             )
+        block = self._found_block()
+        self._check_options(block)
+        return block
+
+    def _found_block(self) -> dict[str, Any]:
         ours = self._our_block()
         pipeline = self._files.pipeline if ours is None else self._whole_pipeline(ours)
         if pipeline is None:
@@ -138,7 +143,7 @@ class HuggingFaceTokenizer:
             files = {"vocab": self._files.vocab_file()}
         paths = {key: str(path) for key, path in files.items()}
         block = {**options, **paths, "special_tokens": self._files.roles}
-        return _with_padding(block) if kind == "sentencepiece" else block
+        return _with_padding(block) if kind in ("bpe", "sentencepiece") else block
 
     def _huggingface_block(self, pipeline: PipelineFile) -> dict[str, Any]:
         block = {"type": "huggingface", "file": pipeline.path, "special_tokens": self._files.roles}
@@ -161,6 +166,26 @@ class HuggingFaceTokenizer:
         ids = tokenizer.vocabulary.ids
         same = all(ids.get(token, index) == index for token, index in names.items())
         return same and first_difference(tokenizer, plain, probes(tokenizer)) is None
+
+    def _check_options(self, block: Mapping[str, Any]) -> None:
+        """Raise UserError, naming the setting of the folder, for options that cannot be used."""
+        config = _config_of(block)
+        vocabulary = config.read()
+        settings = self.folder / "tokenizer_config.json"
+        if not vocabulary.has("pad"):
+            raise UserError(
+                f"{settings}: the tokenizer has no token for padding. Name one as pad_token; the "
+                "end token can have this role, too."
+            )
+        if not config.lowercase:
+            return
+        try:
+            vocabulary.check_lowercase(config.text_of)
+        except UserError as error:
+            raise UserError(
+                f"{settings}: many tokens have capitals, but the tokenizer lowercases text. Set "
+                "do_lower_case to false."
+            ) from error
 
     def _check_ids(self, tokenizer: Tokenizer, pipeline: PipelineFile) -> None:
         """Raise UserError if the folder's pipeline gives other ids than the tokenizer."""
