@@ -122,7 +122,7 @@ class Embedder:
             self._tokenizer,
             places=places,
             longest=longest,
-            surround=self._recipe.objective.reads_special_tokens,
+            boundary_roles=self._recipe.objective.boundary_roles,
         )
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.text.tokenizers import Tokenizer
 
+_MASKED = ("cls", "sep")
+"""Roles of the special tokens around a text in which masks are predicted."""
 _TOKENS_PER_BATCH = 8192
 """Maximum number of tokens per batch, padding included."""
 
@@ -31,14 +34,17 @@ def read_texts(
     *,
     places: Sequence[str],
     longest: int | None,
-    surround: bool = True,
+    boundary_roles: tuple[str | None, str | None] = _MASKED,
 ) -> list[list[int]]:
-    """Tokenise each text; mask tokens are recognised.
+    """Tokenise each text and add the special tokens of `boundary_roles` around it.
 
-    With `surround`, special tokens are added around it. Raises UserError naming the text's place if
-    it is not valid UTF-8, has no token or has more than `longest` tokens.
+    Between [CLS] and [SEP] mask tokens are recognised, otherwise all special tokens. Raises
+    UserError naming the text's place if it is not valid UTF-8, has no token or has more than
+    `longest` tokens.
     """
-    encode = tokenizer.encode_with_masks if surround else tokenizer.encode_with_specials
+    encode = tokenizer.encode_with_masks
+    if boundary_roles != _MASKED:
+        encode = partial(_encode_between, tokenizer, boundary_roles)
     found = []
     for text, place in zip(texts, places, strict=True):
         try:
@@ -58,6 +64,16 @@ def read_texts(
             )
         found.append(ids)
     return found
+
+
+def _encode_between(
+    tokenizer: Tokenizer, boundary_roles: tuple[str | None, str | None], text: str
+) -> list[int]:
+    start, end = boundary_roles
+    vocabulary = tokenizer.vocabulary
+    before = [vocabulary.special_id(start)] if start and vocabulary.has(start) else []
+    after = [vocabulary.special_id(end)] if end else []
+    return [*before, *tokenizer.encode_with_specials(text), *after]
 
 
 def quoted(text: str) -> str:

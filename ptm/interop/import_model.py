@@ -13,6 +13,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
+from ptm.interop.hf.io.special_tokens_note import special_tokens_note
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
 from ptm.interop.uer.import_model import UerCheckpoint
@@ -62,6 +63,9 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
         notes.append(
             f"config.json has no model_type; the tensors are those of {folder.family.name}"
         )
+    note = special_tokens_note(where, folder.family, recipe)
+    if note is not None:
+        notes.append(note)
     rows = recipe.model.embedding.rows
     if rows:
         notes.append(f"model.embedding.rows={rows}, more than the vocabulary has tokens")

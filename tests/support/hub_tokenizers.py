@@ -56,7 +56,7 @@ class Made:
 def _byte_level(
     split: str | None,
     *,
-    specials: Sequence[str],
+    specials: Sequence[str | AddedToken],
     normalizer: normalizers.Normalizer | None = None,
     digits: bool = False,
     added: Sequence[AddedToken] = (),
@@ -81,7 +81,9 @@ def _byte_level(
     )
     made.train_from_iterator(training_lines(), trainer)
     # After the training, as for Llama 3 and Qwen: the special tokens are not in the model.
-    made.add_special_tokens([AddedToken(t, normalized=False) for t in specials])
+    made.add_special_tokens(
+        [AddedToken(t, normalized=False) if isinstance(t, str) else t for t in specials]
+    )
     made.add_tokens(list(added))
     made.post_processor = processors.ByteLevel(trim_offsets=False)
     return made
@@ -126,7 +128,8 @@ def _digits() -> Made:
 
 
 def _gpt2(*, prefix: bool) -> Made:
-    made = _byte_level(None, specials=ROBERTA)
+    mask = AddedToken(ROBERTA[-1], lstrip=True, normalized=False)
+    made = _byte_level(None, specials=(*ROBERTA[:-1], mask))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     return Made(made, _roberta_roles())
 

@@ -125,8 +125,9 @@ class Objective(Config):
     """Whether the encoder must keep the two directions apart (`Encoder.separate_directions`)."""
     special_roles: ClassVar[tuple[str, ...]]
     """Roles of the special tokens that the vocabulary must have."""
-    reads_special_tokens: ClassVar[bool] = True
-    """Whether there are special tokens around the texts that the model reads."""
+    boundary_roles: ClassVar[tuple[str | None, str | None]] = ("cls", "sep")
+    """Roles of the special tokens before and after a text that the model reads; None: no token.
+    The first is left out if the vocabulary lacks it."""
     targets: ClassVar[tuple[str, ...]]
     """Names of the tensors that `metric_sums` reads. A row of zeros in every tensor adds
     nothing."""

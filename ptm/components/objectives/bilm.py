@@ -75,7 +75,7 @@ class Bilm(Objective):
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     needs_separate_directions: ClassVar[bool] = True
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos")
-    reads_special_tokens: ClassVar[bool] = False
+    boundary_roles: ClassVar[tuple[str | None, str | None]] = (None, None)
     targets: ClassVar[tuple[str, ...]] = NEXT_TARGETS
     view: ClassVar[BatchView] = BatchView(
         targets=(

@@ -35,6 +35,7 @@ class Denoising(Redraw, DecoderStart, NextTokenObjective):
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     needs_decoder: ClassVar[bool] = True
+    boundary_roles: ClassVar[tuple[str | None, str | None]] = ("bos", "eos")
 
     @property
     def max_specials(self) -> RowSize:

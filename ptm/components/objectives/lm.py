@@ -47,6 +47,11 @@ class Lm(NextTokenObjective):
         return ("pad", "bos", "eos") if self._uses_start_token else ("pad", "eos")
 
     @property
+    def boundary_roles(self) -> tuple[str | None, str | None]:  # type: ignore[override]
+        # The end token is only a target.
+        return ("bos" if self._uses_start_token else None, None)
+
+    @property
     def _uses_start_token(self) -> bool:
         return self.add_bos and not self.concatenate
 

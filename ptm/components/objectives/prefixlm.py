@@ -35,6 +35,7 @@ class PrefixLm(NextTokenObjective):
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("prefix",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos")
+    boundary_roles: ClassVar[tuple[str | None, str | None]] = ("bos", "eos")
     segments: ClassVar[int] = 2
     min_sequence_length: ClassVar[int] = _NUM_SPECIALS + 2
 

@@ -47,6 +47,7 @@ class Seq2Seq(DecoderStart, NextTokenObjective):
     layouts: ClassVar[tuple[str, ...]] = ("pairs",)
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos")
+    boundary_roles: ClassVar[tuple[str | None, str | None]] = ("bos", "eos")
     perplexity_of: ClassVar[str | None] = "lm_nll"
     needs_decoder: ClassVar[bool] = True
 

@@ -23,6 +23,8 @@ _HIDDEN = "\0"
 Corpora contain no NUL.
 """
 _METASPACE = "▁"
+_PROBE = "a 1 的"
+"""A text of which every usual vocabulary has a token."""
 _ID_PARTS = ("normalizer", "pre_tokenizer", "model")
 """The parts of the file that decide on the ids of plain text, besides `added_tokens`."""
 
@@ -91,13 +93,13 @@ class PipelineFile:
         pairs = (m.split(" ", 1) if isinstance(m, str) else m for m in self.model["merges"])
         return [(left, right) for left, right in pairs]
 
-    @property
-    def adds_start(self) -> bool:
-        """Whether the post-processor adds a special token before a text."""
-        step = self.content.get("post_processor") or {}
-        steps = step.get("processors", [step])
-        singles = [step["single"] for step in steps if step.get("type") == "TemplateProcessing"]
-        return any("SpecialToken" in single[0] for single in singles if single)
+    @cached_property
+    def added_around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that the post-processor adds before and after one text."""
+        encoding = self._shared.encode(_PROBE)
+        of_text = [at for at, number in enumerate(encoding.sequence_ids) if number is not None]
+        first, last = (of_text[0], of_text[-1]) if of_text else (0, -1)
+        return tuple(encoding.ids[:first]), tuple(encoding.ids[last + 1 :])
 
     def steps(self, part: str) -> list[dict[str, Any]]:
         """The steps of `normalizer`, `pre_tokenizer` or `decoder`, sequences flattened."""

@@ -164,14 +164,22 @@ class Tokenizer:
         if isinstance(self.encoder, RecognisingEncoder):
             return self.encoder.encode_recognising(text, frozenset(special))
         known = sorted(special, key=len, reverse=True)
-        parts = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
+        parts = re.split(f"({'|'.join(map(self._pattern, known))})", text) if known else [text]
         ids: list[int] = []
         for part in parts:
-            if part in known:
-                ids.append(self.vocabulary.ids[part])
+            token = part.lstrip()
+            if token in special:
+                ids.append(self.vocabulary.ids[token])
             elif part:
                 ids += self.encode([part])[0]
         return ids
+
+    def _pattern(self, token: str) -> str:
+        """The regular expression of a special token, with the space that belongs to it."""
+        takes_space = self.config.mask_takes_space and token == self.vocabulary.special_token(
+            "mask"
+        )
+        return (r"\s*" if takes_space else "") + re.escape(token)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Decode `ids` to text. Special tokens are written out, e.g. `[MASK]`."""

@@ -150,6 +150,28 @@ def test_an_import_uses_a_start_token_if_its_tokenizer_adds_one(
     assert objective.add_bos == start
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_the_post_processor_decides_on_the_start_token(
+    tmp_path: Path, small_vocab: Path, gpt2_files: Path, start: bool
+) -> None:
+    """transformers 5 ignores add_bos_token beside a tokenizer.json."""
+    exported(tmp_path, blocks_of("bpe", gpt2_files, small_vocab), start=start)
+    path = tmp_path / "export" / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "add_bos_token": not start}))
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "export")
+    adds = theirs("the")["input_ids"][0] == theirs.bos_token_id
+    assert HuggingFaceTokenizer(tmp_path / "export", {}).adds_start == adds == start
+
+
+def test_without_a_tokenizer_json_add_bos_token_decides(tmp_path: Path, gpt2_files: Path) -> None:
+    shutil.copytree(gpt2_files, tmp_path / "theirs")
+    for start in (True, False):
+        settings = json.dumps({"add_bos_token": start})
+        (tmp_path / "theirs" / "tokenizer_config.json").write_text(settings)
+        assert HuggingFaceTokenizer(tmp_path / "theirs", {}).adds_start == start
+
+
 def test_an_imported_ptm_export_keeps_its_objective(tmp_path: Path, small_vocab: Path) -> None:
     blocks = blocks_of("wordpiece", small_vocab, small_vocab)
     blocks["objective"]["concatenate"] = True
@@ -260,3 +282,36 @@ def test_the_word_based_bpe_of_the_first_gpt_is_rejected(tmp_path: Path) -> None
     (tmp_path / "vocab.json").write_text('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
     assert "</w>" in tokenizer_error(tmp_path)
+
+
+def without_padding(folder: Path, source: Path, **named: str) -> Path:
+    """Write GPT-2's files with <eos> in place of <|endoftext|>; `named`: the special tokens."""
+    ids = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
+    ids = {"<eos>" if token == END else token: index for token, index in ids.items()}
+    shutil.copytree(source, folder)
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    return folder
+
+
+def test_the_end_token_of_a_byte_level_tokenizer_is_its_padding(
+    tmp_path: Path, gpt2_files: Path
+) -> None:
+    folder = without_padding(tmp_path / "theirs", gpt2_files, eos_token="<eos>")
+    assert read_back(folder).vocabulary.special_token("pad") == "<eos>"
+
+
+def test_a_tokenizer_without_end_and_padding_is_rejected(tmp_path: Path, gpt2_files: Path) -> None:
+    folder = without_padding(tmp_path / "theirs", gpt2_files)
+    assert tokenizer_error(folder) == (
+        f"{folder / 'tokenizer_config.json'}: the tokenizer has no token for padding. Name one as "
+        "pad_token; the end token can have this role, too."
+    )
+
+
+def test_lowercasing_of_a_vocabulary_with_capitals_is_rejected(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Paris", "London", "the", "cow"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    assert "Set do_lower_case to false." in tokenizer_error(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert read_back(tmp_path).encode(["Paris"]) == [[words.index("Paris")]]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tokenizers
 from pydantic import TypeAdapter
+from tokenizers import processors
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -137,6 +138,61 @@ def test_masks_are_recognised_as_by_transformers(kind: str, tmp_path: Path) -> N
         text = text.replace("{}", mask)
         expected = theirs(text, add_special_tokens=False)["input_ids"]
         assert ours.encode_with_masks(text)[1:-1] == expected, text
+
+
+@pytest.mark.parametrize("token", ["<mask>", "<pad>"])
+@pytest.mark.parametrize("takes_space", [True, False])
+def test_a_special_token_takes_the_space_beside_it_as_in_tokenizer_json(
+    token: str, takes_space: bool, tmp_path: Path
+) -> None:
+    """RoBERTa's mask takes the space before it, its other special tokens do not."""
+    theirs_of("gpt2").save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    one = next(added for added in content["added_tokens"] if added["content"] == token)
+    one["lstrip"] = takes_space
+    path.write_text(json.dumps(content), encoding="utf-8")
+    ours, text = read_folder(tmp_path), f"hello {token} world"
+    expected = tokenizers.Tokenizer.from_file(str(path)).encode(text, add_special_tokens=False)
+    assert ours.encode_with_specials(text) == expected.ids
+    usual = takes_space == (token == "<mask>")
+    assert ours.config.type == ("bpe" if usual else "huggingface")
+
+
+@pytest.mark.parametrize(
+    ("single", "shown"),
+    [
+        (["[CLS]", "$A", "[SEP]"], None),
+        (["[CLS]", "$A"], "[CLS] …"),
+        (["$A", "[SEP]", "[SEP]"], "… [SEP] [SEP]"),
+        (["$A"], "none"),
+    ],
+)
+def test_other_special_tokens_around_a_text_are_reported(
+    single: list[str], shown: str | None, tmp_path: Path
+) -> None:
+    path = hub_model(tmp_path, "bert") / "tokenizer.json"
+    pipeline = tokenizers.Tokenizer.from_file(str(path))
+    pipeline.post_processor = processors.TemplateProcessing(
+        single=single,
+        pair=["$A", "$B"],
+        special_tokens=[(token, pipeline.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    pipeline.save(str(path))
+    sentence = (
+        f"special tokens: the tokenizer adds {shown} around a text; models of family bert are "
+        "trained and exported with [CLS] … [SEP]"
+    )
+    found = import_from_huggingface(str(path.parent), tmp_path / "imported").notes
+    assert found == (() if shown is None else (sentence,))
+
+
+def test_a_tokenizer_without_post_processor_is_reported(tmp_path: Path) -> None:
+    path = hub_model(tmp_path, "bert") / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "post_processor": None}), encoding="utf-8")
+    (note,) = import_from_huggingface(str(path.parent), tmp_path / "imported").notes
+    assert "the tokenizer adds none around a text" in note
 
 
 def test_a_model_of_the_hub_is_trained_with_whole_words_masked(

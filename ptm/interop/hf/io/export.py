@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ptm.components.objectives.base import Objective
 from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
@@ -72,12 +73,7 @@ def export_to_huggingface(
     embedding = recipe.model.embedding
     longest = embedding.max_sequence_length or embedding.positions
     loader = "AutoModel" if headless else family.auto_class
-    special_tokens = SpecialTokens()
-    if family.causal:
-        starts = "bos" in recipe.objective.special_roles
-        special_tokens = SpecialTokens(start="bos" if starts else None, end=None)
-    elif family.is_encoder_decoder:
-        special_tokens = SpecialTokens(start="bos", end="eos")
+    special_tokens = special_tokens_of(family, recipe.objective)
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
         write_json(aside / "config.json", config)
@@ -90,6 +86,16 @@ def export_to_huggingface(
         )
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
+
+
+def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
+    """The special tokens that the tokenizer of an export adds around a text."""
+    if family.causal:
+        starts = "bos" in objective.special_roles
+        return SpecialTokens(start="bos" if starts else None, end=None)
+    if family.is_encoder_decoder:
+        return SpecialTokens(start="bos", end="eos")
+    return SpecialTokens()
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: str) -> None:

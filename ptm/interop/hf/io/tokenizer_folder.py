@@ -21,7 +21,12 @@ from ptm.interop.hf.io.pipelines import (
 from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.interop.hf.io.tokenizer_classes import check_class
 from ptm.interop.hf.io.tokenizer_files import UER_SENTINEL, WORD_LIST_TYPES, TokenizerFiles
-from ptm.interop.hf.io.tokenizer_probe import first_difference, probes, special_in_text
+from ptm.interop.hf.io.tokenizer_probe import (
+    first_difference,
+    probes,
+    same_around_specials,
+    special_in_text,
+)
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
 
@@ -52,6 +57,11 @@ class HuggingFaceTokenizer:
                 kind=self._files.kind(),
                 has_pipeline=self._files.pipeline is not None,
             )
+        block = self._found_block()
+        self._check_options(block)
+        return block
+
+    def _found_block(self) -> dict[str, Any]:
         ours = self._our_block()
         pipeline = self._files.pipeline if ours is None else self._whole_pipeline(ours)
         if pipeline is None:
@@ -69,13 +79,15 @@ class HuggingFaceTokenizer:
 
     @property
     def adds_start(self) -> bool:
-        """Whether the tokenizer adds the start token before a text by default, as LLaMA's does."""
-        setting = self._files.settings.get("add_bos_token")
-        if setting is not None:
-            return bool(setting)
+        """Whether the tokenizer adds a start token before a text by default, as LLaMA's does.
+
+        With a tokenizer.json its post-processor decides: transformers 5 ignores `add_bos_token`.
+        """
         if self._files.pipeline is not None:
-            return self._files.pipeline.adds_start
-        return self._config.get("model_type") == "llama"
+            before, _ = self._files.pipeline.added_around
+            return bool(before)
+        setting = self._files.settings.get("add_bos_token")
+        return self._config.get("model_type") == "llama" if setting is None else bool(setting)
 
     def _whole_pipeline(self, ours: Mapping[str, Any]) -> PipelineFile | None:
         """The pipeline of the folder; None without tokenizer.json if `ours` says everything."""
@@ -131,7 +143,7 @@ class HuggingFaceTokenizer:
             files = {"vocab": self._files.vocab_file()}
         paths = {key: str(path) for key, path in files.items()}
         block = {**options, **paths, "special_tokens": self._files.roles}
-        return _with_padding(block) if kind == "sentencepiece" else block
+        return _with_padding(block) if kind in ("bpe", "sentencepiece") else block
 
     def _huggingface_block(self, pipeline: PipelineFile) -> dict[str, Any]:
         block = {"type": "huggingface", "file": pipeline.path, "special_tokens": self._files.roles}
@@ -143,6 +155,8 @@ class HuggingFaceTokenizer:
             tokenizer = _config_of(ours).load()
         except UserError:
             return False
+        if not same_around_specials(tokenizer, pipeline):
+            return False
         names = {UER_SENTINEL.sub(r"<extra_id_\1>", t): i for t, i in pipeline.ids.items()}
         if ours["type"] != "sentencepiece":
             backend = tokenizer.config.backend(tokenizer.vocabulary)
@@ -152,6 +166,26 @@ class HuggingFaceTokenizer:
         ids = tokenizer.vocabulary.ids
         same = all(ids.get(token, index) == index for token, index in names.items())
         return same and first_difference(tokenizer, plain, probes(tokenizer)) is None
+
+    def _check_options(self, block: Mapping[str, Any]) -> None:
+        """Raise UserError, naming the setting of the folder, for options that cannot be used."""
+        config = _config_of(block)
+        vocabulary = config.read()
+        settings = self.folder / "tokenizer_config.json"
+        if not vocabulary.has("pad"):
+            raise UserError(
+                f"{settings}: the tokenizer has no token for padding. Name one as pad_token; the "
+                "end token can have this role, too."
+            )
+        if not config.lowercase:
+            return
+        try:
+            vocabulary.check_lowercase(config.text_of)
+        except UserError as error:
+            raise UserError(
+                f"{settings}: many tokens have capitals, but the tokenizer lowercases text. Set "
+                "do_lower_case to false."
+            ) from error
 
     def _check_ids(self, tokenizer: Tokenizer, pipeline: PipelineFile) -> None:
         """Raise UserError if the folder's pipeline gives other ids than the tokenizer."""

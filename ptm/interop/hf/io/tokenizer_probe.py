@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tokenizers
 
 from ptm.text.tokenizers import Tokenizer
+from ptm.text.tokenizers.pipeline_file import PipelineFile
 
 _ENTRIES = 2000
 """Entries of the vocabulary that are compared, evenly spread."""
@@ -67,6 +68,21 @@ def first_difference(
         if not same:
             return f"{text!r} becomes {_from_difference(tokenizer, ours, other, theirs.ids)}"
     return None
+
+
+def same_around_specials(tokenizer: Tokenizer, other: PipelineFile) -> bool:
+    """Whether both give the same ids to texts with a special token between two words.
+
+    The flags of a special token decide whether the spaces beside it belong to it.
+    """
+    ids = tokenizer.vocabulary.ids
+    special = [token["content"] for token in other.added if token["special"]]
+    texts = [f"hello {token} world" for token in special[:_SPECIALS] if token in ids]
+    found = other.pipeline().encode_batch(texts, add_special_tokens=False)
+    return all(
+        tokenizer.encode_with_specials(text) == theirs.ids
+        for text, theirs in zip(texts, found, strict=True)
+    )
 
 
 def _from_difference(
