@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ptm.errors import UserError
 from ptm.recipe.data_block import StoreInput
@@ -15,7 +16,7 @@ from ptm.text.corpus.remote import is_remote
 def corpus_changes(stores: Iterable[tuple[StoreInput, TokenStore]]) -> list[str]:
     """A sentence for each store that was made from other files than the recipe names.
 
-    Compares paths and sizes of local files, and reads none of them. A corpus that is not on this
+    Compares names and sizes of local files, and reads none of them. A corpus that is not on this
     machine is not compared.
     """
     return [change for one, store in stores if (change := _change(one, store)) is not None]
@@ -29,11 +30,9 @@ def _change(one: StoreInput, store: TokenStore) -> str | None:
         return None
     if not files:
         return None
-    now = {os.path.realpath(file.path): file.bytes for file in files}
+    now = {file.path: file.bytes for file in files}
     made = {
-        os.path.realpath(file["path"]): file["bytes"]
-        for file in store.info.corpus
-        if not is_remote(file["path"])
+        file["path"]: file["bytes"] for file in store.info.corpus if not is_remote(file["path"])
     }
     difference = _difference(now, made)
     if difference is None:
@@ -45,11 +44,20 @@ def _change(one: StoreInput, store: TokenStore) -> str | None:
     )
 
 
-def _difference(now: dict[str, int], made: dict[str, int]) -> str | None:
+def _difference(now: Mapping[str, int], made: Mapping[str, int]) -> str | None:
+    """What differs between the sizes of files by path; None if all are the same.
+
+    A file that is in another folder now, with the same name and size, is the same.
+    """
+    left = Counter((Path(path).name, size) for path, size in made.items())
+    before = {Path(path).name: size for path, size in made.items()}
     for path, size in now.items():
-        if path not in made:
+        name = Path(path).name
+        if left[name, size]:
+            left[name, size] -= 1
+        elif name in before:
+            return f'"{path}" has {size:,} bytes, but had {before[name]:,} bytes'
+        else:
             return f'its manifest does not name "{path}"'
-        if made[path] != size:
-            return f'"{path}" has {size:,} bytes, but had {made[path]:,} bytes'
-    missing = next((path for path in made if path not in now), None)
+    missing = next((name for (name, _), count in left.items() if count), None)
     return None if missing is None else f'its manifest also names "{missing}"'
