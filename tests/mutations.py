@@ -220,7 +220,7 @@ MUTATIONS = {
     ),
     "tensors of other architectures are left out": Mutation(
         "ptm/interop/hf/io/folder.py",
-        "if not self.family.is_left_out(name)]",
+        "if not family.is_left_out(name)]",
         "if not name]",
         ("tests/integration/parity/test_declared_options.py",),
     ),

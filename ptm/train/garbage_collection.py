@@ -12,7 +12,7 @@ _STEPS_FULL = 10_000
 
 
 class GarbageCollection:
-    """Context in which Python's cycle collector runs every `_STEPS` steps only, mostly over new objects.
+    """Context in which Python's cycle collector runs every `_STEPS` steps only.
 
     A full collection looks at every object of the program: 70 ms with torch and DeepSpeed loaded.
     If each rank collects in another step, all ranks wait for each of them.

@@ -63,7 +63,12 @@ def test_a_fault_ends_the_launch_and_every_rank(trainings: Trainings, fault: str
 
 def test_an_undisturbed_training_ends(trainings: Trainings, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
-    calm = {"arguments": [trainings.calm] * RANKS, "stop_at": None, "disturbed": None}
+    calm = {
+        "arguments": [trainings.calm] * RANKS,
+        "stop_at": None,
+        "disturbed": None,
+        "varlen": False,
+    }
     plan.write_text(json.dumps([calm]), encoding="utf-8")
     for rank in fork_ranks(plan, ranks=RANKS):
         rank.join(100)
