@@ -39,6 +39,9 @@ TIMING = {
     "data_wait_seconds",
     "save_seconds",
     "memory_bytes",
+    "model_tflops",
+    "mfu",
+    "hfu",
 }
 ENGINES = [
     ("engine.deepspeed=zero0",),
