@@ -41,6 +41,7 @@ class Training:
     def close(self) -> None:
         """Free the engine's memory, which DeepSpeed's hooks on the parameters would keep."""
         parameters = list(self.engine.model.parameters())
+        self.engine.close()
         self.engine._deepspeed.destroy()
         for parameter in parameters:
             parameter.grad = None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ptm.components.objectives import Objective
 from ptm.components.optimizers.base import RATE
+from ptm.engines.deepspeed import restore_linear
 from ptm.engines.ds_config import clips_itself, zero_stage
 from ptm.engines.fragments import EngineState
 from ptm.engines.loss import scaled_metrics, unmeasured_metrics, zero_metrics
@@ -151,7 +152,11 @@ class Engine(ABC):
         return not self._folders
 
     def close(self) -> None:
-        """Remove the files of NVMe offload. Collective; called once training has ended."""
+        """Leave nothing behind: neither files of NVMe offload nor ZeRO 3's change of torch.
+
+        Collective; called once training has ended.
+        """
+        restore_linear()
         if self._folders:
             barrier(self._ranks)
         for folder in self._folders if self._ranks.is_local_main else ():

@@ -28,6 +28,8 @@ from ptm.plan import Operation, Plan
 
 State = tuple[Tensor, ...]
 
+_LINEAR = nn.functional.linear
+
 
 def init_deepspeed(*, cuda: bool) -> None:
     """Initialise DeepSpeed's communication on the existing process group."""
@@ -84,6 +86,15 @@ def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
     """ZeRO 3: context in which each module is sharded over the ranks as soon as it is built."""
     context: AbstractContextManager[Any] = deepspeed.zero.Init(config_dict_or_path=config)
     return context
+
+
+def restore_linear() -> None:
+    """Undo ZeRO 3's replacement of torch's `linear`, which DeepSpeed leaves in place for good.
+
+    DeepSpeed's version keeps no gathered weight for the backward pass, and costs another operation
+    per layer.
+    """
+    nn.functional.linear = _LINEAR
 
 
 def gather_for_writing(parameter: nn.Parameter) -> AbstractContextManager[Any]:

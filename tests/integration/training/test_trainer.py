@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.recipe import load_recipe
@@ -33,6 +34,12 @@ def test_the_gradient_norm_is_measured_before_clipping_at_every_stage(runs: Runs
         norms.append(runs.metrics(f"z{stage}")[0]["grad_norm"])
     assert norms[0] > 0.05
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-5)
+
+
+def test_nothing_of_zero_3_outlives_its_training(runs: Runs) -> None:
+    linear = nn.functional.linear
+    assert runs.train("zero3", "engine.deepspeed=zero3") == EXIT_DONE
+    assert nn.functional.linear is linear
 
 
 def test_every_report_has_the_documented_keys(runs: Runs) -> None:
