@@ -38,6 +38,9 @@ class LabelSet:
             raise UserError("the label is missing. Write a label before the first TAB.")
         shown = name if len(name) <= _CHARACTERS_SHOWN else f"{name[:_CHARACTERS_SHOWN]}…"
         if self.numbered and name.isascii() and name.isdigit():
+            number = name.lstrip("0") or "0"
+            if number in self._indexes:
+                raise UserError(f"the label {shown} begins with zeros. Write {number}.")
             raise UserError(
                 f"the label {shown} is out of range: objective.labels = {self} allows 0 to "
                 f"{len(self.names) - 1}. Correct the line, or set objective.labels to the number "

@@ -35,7 +35,8 @@ from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.inputs import TrainingInputs, open_inputs, verify_stores
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
-from ptm.train.run_folder import RunFolder, log_to
+from ptm.train.run_folder import RunFolder
+from ptm.train.run_log import log_to
 from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers

@@ -7,22 +7,16 @@ import fcntl
 import json
 import logging
 import os
-import platform
 import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import ptm
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
-from ptm.escaping import EscapingFormatter
 from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
 from ptm.files.locks import open_lock
 from ptm.files.ownership import mark_folder, read_marker, remove_files
@@ -36,7 +30,7 @@ from ptm.recipe.saved_files import (
     read_recipe_data,
 )
 from ptm.text.tokenizers.files import copy_files
-from ptm.train.line_file import LineFileHandler
+from ptm.train.environment import environment
 from ptm.train.rank_file import clear_rank_files, previous_crash
 from ptm.train.run_ownership import LOCK, check_own
 
@@ -56,8 +50,6 @@ _MAY_DIFFER = (
     "train.profile",
     "data.workers",
 )
-
-_PROJECT, _DEEPSPEED = logging.getLogger("ptm"), logging.getLogger("DeepSpeed")
 
 
 class RunFolder:
@@ -288,31 +280,6 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:
-    """The environment of a run: versions, ranks per host, git commit, data fingerprint."""
-    packages = ("torch", "deepspeed", "pydantic", "tokenizers", "numpy")
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "hosts": dict(hosts),
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {"ptm": ptm.__version__, **{name: metadata.version(name) for name in packages}},
-        "git_commit": _git_commit(),
-        "data_fingerprint": data,
-    }
-
-
-def _git_commit() -> str | None:
-    root = Path(ptm.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def _flat(data: Any, at: str = "") -> dict[str, Any]:
     if data in ({}, []):
         # Treated as absent: an earlier version may not have had the key.
@@ -327,24 +294,3 @@ def _flat(data: Any, at: str = "") -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     return "not set" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-@contextmanager
-def log_to(path: Path, *, active: bool) -> Iterator[None]:
-    """Append log messages to `path` if this rank is `active`; DeepSpeed's go only there."""
-    if not active:
-        # An error on one rank is raised on all ranks and reported by rank 0.
-        _PROJECT.setLevel(logging.CRITICAL)
-        yield
-        return
-    _PROJECT.setLevel(logging.INFO)
-    handler = LineFileHandler(path)
-    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for logger in (_PROJECT, _DEEPSPEED):
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger in (_PROJECT, _DEEPSPEED):
-            logger.removeHandler(handler)
-        handler.close()

@@ -13,7 +13,7 @@ from ptm.cli import main
 from ptm.errors import EXIT_USER
 from ptm.escaping import EscapingFormatter, escaped, escaped_block, shown_url
 from ptm.recipe import load_recipe
-from ptm.train.run_folder import log_to
+from ptm.train.run_log import log_to
 from tests.support.small_runs import QUICKSTART
 
 # Colour, title of the window, carriage return, next line (C1), reversed text, separator.

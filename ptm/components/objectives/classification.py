@@ -5,17 +5,16 @@ Devlin et al. 2018, section 4.1; the head of UER-py's classifiers: dense, tanh, 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import model_validator
 
 from ptm.arrays import I64, exclusive_cumsum
-from ptm.component import Config, Listed, NonNegativeFloat, PositiveFloat
+from ptm.component import Config, PositiveFloat
 from ptm.components.objectives.base import (
     EXAMPLE_NUMBERS,
     BatchView,
@@ -24,6 +23,13 @@ from ptm.components.objectives.base import (
     Objective,
     RandomSource,
     Score,
+)
+from ptm.components.objectives.class_labels import (
+    ClassWeights,
+    Labels,
+    check_names,
+    label_set,
+    weight_of_each,
 )
 from ptm.components.objectives.class_scores import macro_f1
 from ptm.components.objectives.masked_tokens import (
@@ -57,35 +63,6 @@ if TYPE_CHECKING:
 _CLASS_TARGETS = ("class_labels", EXAMPLE_NUMBERS)
 
 
-def _as_name(value: Any) -> Any:
-    """YAML reads a label such as 100 as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-# Without these, an error would be repeated for each form that a value may have.
-
-
-def _form_of_labels(value: Any) -> str:
-    return "list[name]" if isinstance(value, list | tuple) else "int"
-
-
-def _form_of_weights(value: Any) -> str:
-    return "dict[name]" if isinstance(value, dict) else "list[number]"
-
-
-_Name = Annotated[str, BeforeValidator(_as_name)]
-_Labels = Annotated[
-    Annotated[int, Field(ge=2, le=100_000), Tag("int")]
-    | Annotated[tuple[_Name, ...], Listed, Tag("list[name]")],
-    Discriminator(_form_of_labels),
-]
-_ByName = Annotated[
-    Annotated[tuple[NonNegativeFloat, ...], Listed, Tag("list[number]")]
-    | Annotated[dict[str, NonNegativeFloat], Tag("dict[name]")],
-    Discriminator(_form_of_weights),
-]
-
-
 class MlmTerm(Config):
     """Masked-token prediction beside the classification, on the same rows."""
 
@@ -99,10 +76,10 @@ class Classification(Objective):
     """Predict the label of a text, or of a pair of texts."""
 
     type: Literal["classification"]
-    labels: _Labels
+    labels: Labels
     """The number of labels N, if the corpus has the labels 0 to N - 1, or the list of their
     names."""
-    class_weights: _ByName | None = None
+    class_weights: ClassWeights | None = None
     """Weight of each label in the loss, as a list in the order of `labels` or by name. The loss is
     the weighted mean over the global batch: the sum of weight times cross entropy, divided by the
     sum of the weights."""
@@ -122,53 +99,18 @@ class Classification(Objective):
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
-        names = self.label_set.names
-        if len(names) < 2:
-            raise ValueError("labels: give at least two labels")
-        for name, count in Counter(names).items():
-            if count > 1:
-                raise ValueError(f'labels: "{name}" is listed twice')
-            if not name or name != name.strip() or "\t" in name or "\n" in name:
-                raise ValueError(
-                    f'labels: "{name}" is empty, begins or ends with a space, or contains a TAB '
-                    "or a line end, so no corpus can contain it"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_class_weights(self) -> Self:
-        given, names = self.class_weights, self.label_set.names
-        if given is None:
-            return self
-        if isinstance(given, dict):
-            different = sorted(set(names) ^ set(given))
-            if different:
-                raise ValueError(
-                    f"class_weights: {', '.join(different)} is not in both labels and "
-                    "class_weights. Give one weight per label"
-                )
-        elif len(given) != len(names):
-            raise ValueError(
-                f"class_weights: {len(given)} weights are given for {len(names)} labels. Give one "
-                "weight per label"
-            )
-        if not any(self._weights):
-            raise ValueError("class_weights: all weights are 0, so nothing would be learned")
+        check_names(self.label_set.names)
+        weight_of_each(self.class_weights, self.label_set.names)
         return self
 
     @property
     def label_set(self) -> LabelSet:
-        if isinstance(self.labels, int):
-            return LabelSet(tuple(map(str, range(self.labels))), numbered=True)
-        return LabelSet(self.labels)
+        return label_set(self.labels)
 
     @property
     def _weights(self) -> tuple[float, ...]:
         """The weight of each class."""
-        given, names = self.class_weights, self.label_set.names
-        if isinstance(given, dict):
-            return tuple(given[name] for name in names)
-        return (1.0,) * len(names) if given is None else given
+        return weight_of_each(self.class_weights, self.label_set.names)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]

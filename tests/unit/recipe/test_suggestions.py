@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from ptm.recipe.keys import recipe_keys
-from ptm.recipe.suggestions import _OTHERWISE, _SAME_MEANING, _VALUES, key_hint
+from ptm.recipe.names_of_others import SAME_MEANING, VALUES, WITHOUT_A_KEY
+from ptm.recipe.suggestions import key_hint
 
 ErrorOf = Callable[..., str]
 
@@ -147,12 +148,12 @@ def test_letters_alone_suggest_nothing() -> None:
 
 
 def test_every_suggested_key_exists() -> None:
-    assert set(_SAME_MEANING) <= recipe_keys().keys()
-    assert set(_VALUES) <= recipe_keys().keys()
+    assert set(SAME_MEANING) <= recipe_keys().keys()
+    assert set(VALUES) <= recipe_keys().keys()
 
 
 def test_a_name_of_another_tool_has_one_meaning() -> None:
     names = [
-        name for table in (_SAME_MEANING, _OTHERWISE) for some in table.values() for name in some
+        name for table in (SAME_MEANING, WITHOUT_A_KEY) for some in table.values() for name in some
     ]
     assert sorted(set(names)) == sorted(names)

@@ -111,6 +111,8 @@ def test_the_last_line_needs_no_newline(tmp_path: Path) -> None:
     [
         ("1\ta\n\tb\n", "/t.tsv:2: the label is missing. Write a label before the first TAB."),
         ("1\ta\n\n3\tb\n", "/t.tsv:3: the label 3 is out of range: objective.labels = 3 allows"),
+        ("01\ta\n", "/t.tsv:1: the label 01 begins with zeros. Write 1."),
+        ("03\ta\n", "/t.tsv:1: the label 03 is out of range: objective.labels = 3 allows"),
         ("1\ta\ngood\tb\n", '/t.tsv:2: "good" is not a label: objective.labels = 3 expects a'),
         ("1\ta\n-1\tb\n", '/t.tsv:2: "-1" is not a label'),
         ("1\ta\n0\t \n", "/t.tsv:2: the text is empty. Write a text, or remove the line."),
