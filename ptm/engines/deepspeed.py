@@ -22,13 +22,13 @@ from deepspeed.runtime.config import DeepSpeedConfig
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from ptm.engines.ds_config import zero_stage
+from ptm.engines.gathered_linear import gathered_linear, torch_linear
 from ptm.errors import UserError
 from ptm.model.plain_model import run_operation
 from ptm.plan import Operation, Plan
 
 State = tuple[Tensor, ...]
-
-_LINEAR = nn.functional.linear
 
 
 def init_deepspeed(*, cuda: bool) -> None:
@@ -69,11 +69,23 @@ def start_engine(model: nn.Module, optimizer: torch.optim.Optimizer, config: dic
     """Return DeepSpeed's engine around `model`."""
     if not torch.cuda.is_available():
         config = _without_streams(config)
+    if zero_stage(config) == 3:
+        config = _without_deepspeeds_linear(config)
     # With bf16, DeepSpeed prints memory statistics whatever its log level is.
     with redirect_stdout(StringIO()):
         return deepspeed.initialize(
             model=model, optimizer=optimizer, config=config, dist_init_required=False
         )[0]
+
+
+def _without_deepspeeds_linear(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with which DeepSpeed leaves torch's `linear` as it is.
+
+    Its own version adds the bias in an operation of its own, which takes time and rounds twice in
+    half precision, and it stays in place for good.
+    """
+    zero = {**config["zero_optimization"], "memory_efficient_linear": False}
+    return {**config, "zero_optimization": zero}
 
 
 def _without_streams(config: dict[str, Any]) -> dict[str, Any]:
@@ -83,18 +95,20 @@ def _without_streams(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def partitioned(config: dict[str, Any]) -> AbstractContextManager[Any]:
-    """ZeRO 3: context in which each module is sharded over the ranks as soon as it is built."""
+    """ZeRO 3: context in which each module is sharded over the ranks as soon as it is built.
+
+    Replaces torch's `linear`, until `restore_linear`, unless `memory_efficient_linear` is false.
+    """
+    if config["zero_optimization"].get("memory_efficient_linear", True):
+        nn.functional.linear = gathered_linear
+    config = _without_deepspeeds_linear(config)
     context: AbstractContextManager[Any] = deepspeed.zero.Init(config_dict_or_path=config)
     return context
 
 
 def restore_linear() -> None:
-    """Undo ZeRO 3's replacement of torch's `linear`, which DeepSpeed leaves in place for good.
-
-    DeepSpeed's version keeps no gathered weight for the backward pass, and costs another operation
-    per layer.
-    """
-    nn.functional.linear = _LINEAR
+    """Undo the replacement of torch's `linear` by `partitioned`."""
+    nn.functional.linear = torch_linear
 
 
 def gather_for_writing(parameter: nn.Parameter) -> AbstractContextManager[Any]:
