@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 from ptm.text.corpus.blocks import FirstLine, ParsedBlock
 from ptm.text.corpus.files import Layout
@@ -39,6 +40,11 @@ def is_blank(line: bytes) -> bool:
         return False
 
 
+@cache
+def _mark(character: str, encoding: str) -> bytes:
+    return character.encode(encoding)
+
+
 @dataclass(frozen=True)
 class LineEnds:
     """How the lines of stored bytes end; by default as those of text that was decoded.
@@ -65,7 +71,7 @@ class LineEnds:
         after = self._after_last("\n", data, start, end)
         if not self.cr:
             return after
-        newline = "\n".encode(self.encoding)
+        newline = _mark("\n", self.encoding)
         found = self._after_last("\r", data, start, end)
         while found and data.startswith(newline, found):
             found = self._after_last("\r", data, start, found - self.width)
@@ -81,7 +87,7 @@ class LineEnds:
             return False
 
     def _after_last(self, character: str, data: bytes | bytearray, start: int, end: int) -> int:
-        mark = character.encode(self.encoding)
+        mark = _mark(character, self.encoding)
         at = data.rfind(mark, start, end)
         while at > 0 and at % self.width:
             # The second half of a character of UTF-16 and the first half of the next one.
@@ -97,26 +103,32 @@ class DocumentEnds:
     """Whether a blank line ends a document; otherwise each line does."""
     lines: LineEnds = field(default_factory=LineEnds)
 
-    def after_last(
-        self, data: bytes | bytearray, start: int, end: int, *, in_line: bool = False
-    ) -> int:
+    def after_last(self, data: bytes | bytearray, start: int, end: int) -> int:
         """The offset after the last document that ends in `data[start:end]`, or 0.
 
-        `start` is the begin of a line, or with `in_line` may be inside one. `data` as for
-        `LineEnds.after_last`.
+        `start` is the begin of a line. `data` as for `LineEnds.after_last`.
+        """
+        return self.search(data, start, end)[0]
+
+    def search(
+        self, data: bytes | bytearray, start: int, end: int, *, in_line: bool = False
+    ) -> tuple[int, int]:
+        """As `after_last`; also the offset from which on no document ends, if none was found.
+
+        `in_line`: whether `start` may be inside a line.
         """
         after = self.lines.after_last(data, start, end)
         if not self.by_blank_lines:
-            return after
+            return after, start
         while after:
             begin = self.lines.after_last(data, start, after - self.lines.width)
             if not begin and in_line:
-                return 0
+                return 0, after
             begin = max(begin, start)
             if self.lines.is_blank(bytes(data[begin:after])):
-                return after
+                return after, after
             after = begin if begin > start else 0
-        return 0
+        return 0, start
 
 
 def first_text_line(data: bytes, number: int) -> FirstLine | None:

@@ -185,11 +185,12 @@ class _BackwardSearch:
             start -= (start - low) % width
             self._raw.seek(start)
             data = self._raw.read(high - start + width)
-            found = ends.after_last(data, 0, high - start, in_line=start > low)
+            found, searched = ends.search(data, 0, high - start, in_line=start > low)
             if found:
                 return start + found
             if start == low:
                 return 0
+            high = start + searched
             size *= 4
 
 
