@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,9 @@ class Preprocessing:
 
     def readers(self) -> Iterator[CorpusReader]:
         """Yield a reader of each file, in order."""
+        size = self.block_bytes
         for index, file in enumerate(self.corpus):
-            yield CorpusReader(file, index=index, layout=self.layout, block_bytes=self.block_bytes)
+            yield CorpusReader(file, index=index, layout=self.layout, block_bytes=size)
 
     def fingerprint_inputs(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
         """The settings and inputs as JSON values; equal descriptions give equal stores."""
@@ -211,41 +212,48 @@ def _encode_all(
         seconds = time.perf_counter() - began
         report(PreprocessingProgress(bytes_read, total, documents, tokens, seconds))
 
-    if work.labels is not None:
-        _check_same_columns(work, work.labels)
     if not any(file.compressed for file in work.corpus):
         # A small corpus is encoded sooner than a worker process starts.
         workers = max(1, min(workers, total // _SMALLEST_BLOCK))
-    tasks = tasks_of(work.readers(), largest_file=max(work.block_bytes, total // workers))
+    readers = work.readers()
+    if work.labels is not None:
+        readers = _with_same_columns(readers, work.labels)
+    tasks = tasks_of(readers, largest_file=max(work.block_bytes, total // workers))
     with TokenizerPool(work.encoder, partial, workers=workers) as encoders:
         encoders.run(tasks, record)
     ordered = [done[key] for key in sorted(done)]
     return [block.shard for block in ordered], [block.counts for block in ordered]
 
 
-def _check_same_columns(work: Preprocessing, labels: LabelSet) -> None:
-    """Raise UserError if the labelled files of a corpus have different columns."""
+def _with_same_columns(readers: Iterable[CorpusReader], labels: LabelSet) -> Iterator[CorpusReader]:
+    """Yield the readers of labelled files; raise UserError if a file has other columns.
+
+    Reads the first lines of each file.
+    """
     first: tuple[str, int] | None = None
-    for index, file in enumerate(work.corpus):
-        line = ""
-        if file.fields:
-            texts = len(file.fields) - 1
-        else:
-            reader = CorpusReader(
-                file, index=index, layout=work.layout, block_bytes=_SMALLEST_BLOCK
-            )
-            block = next(reader.blocks(), None)
-            if block is None or block.opening is None:
-                continue
-            texts = len(columns_of(file.path, block.opening, labels).texts)
-            line = f":{block.opening.number}"
-        first = first or (file.path, texts)
-        if texts != first[1]:
-            raise UserError(
-                f"{file.path}{line}: the file has {_TEXTS[texts]}, but "
-                f"{first[0]} has {_TEXTS[first[1]]}. Give the files of a corpus the same "
-                "columns."
-            )
+    for reader in readers:
+        path, found = reader.file.path, _texts_per_document(reader.file, labels)
+        if found is not None:
+            texts, place = found
+            first = first or (path, texts)
+            if texts != first[1]:
+                raise UserError(
+                    f"{place}: the file has {_TEXTS[texts]}, but {first[0]} has "
+                    f"{_TEXTS[first[1]]}. Give the files of a corpus the same columns."
+                )
+        yield reader
+
+
+def _texts_per_document(file: CorpusFile, labels: LabelSet) -> tuple[int, str] | None:
+    """1 or 2, and the place that says so; None if the file does not begin with a line of text."""
+    if file.fields:
+        return len(file.fields) - 1, file.path
+    reader = CorpusReader(file, index=0, layout="labelled", block_bytes=_SMALLEST_BLOCK)
+    block = next(reader.blocks(), None)
+    if block is None or block.opening is None:
+        return None
+    texts = columns_of(file.path, block.opening, labels).texts
+    return len(texts), f"{file.path}:{block.opening.number}"
 
 
 _TEXTS = {1: "single texts", 2: "pairs of texts"}

@@ -18,7 +18,7 @@ from ptm.errors import UserError
 from ptm.store.format import StoreInfo
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
 from ptm.store.reader import TokenStore
-from ptm.text.corpus import Layout, ReadOptions, find_corpus, recognise
+from ptm.text.corpus import ReadOptions, find_corpus, recognise
 from ptm.text.labels import LabelSet
 from ptm.text.tokenizers.wordpiece import WordPiece
 from tests.conftest import Bundled
@@ -34,15 +34,13 @@ def make(
     vocab: Path,
     *,
     workers: int,
-    layout: Layout = "documents",
     report: Callable[[PreprocessingProgress], None] = lambda _: None,
 ) -> StoreInfo:
     work = Preprocessing(
-        corpus=recognise(find_corpus([str(corpus)]), layout, ReadOptions()),
-        layout=layout,
+        corpus=recognise(find_corpus([str(corpus)]), "documents", ReadOptions()),
+        layout="documents",
         tokenizer=WordPiece(type="wordpiece", vocab=str(vocab)),
         segmenter=None,
-        labels=LabelSet(("0", "1")) if layout == "labelled" else None,
     )
     return preprocess(work, store, workers=workers, fresh=False, report=report)
 
@@ -106,18 +104,29 @@ LABELLED = "0\ttext\n1\tmore text\n"
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("later", ["2\ta label\n", "PK\x03\x04"], ids=["worker", "parent"])
+@pytest.mark.parametrize("later", ["worker", "parent"])
 def test_the_first_error_of_a_corpus_is_reported_whichever_is_found_first(
     tmp_path: Path, small_vocab: Path, workers: int, later: str
 ) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
-    lines = LABELLED * (2 * BLOCK // len(LABELLED))
-    (folder / "a.txt").write_text(f"{lines}2\ta label\n{LABELLED}", encoding="utf-8")
-    (folder / "b.txt").write_text(LABELLED + later + lines, encoding="utf-8")
-    number = lines.count("\n") + 1
-    with pytest.raises(UserError, match=rf'a\.txt:{number}: .*"2"'):
-        make(tmp_path / "store", folder, small_vocab, workers=workers, layout="labelled")
+    lines = LABELLED * (3 * BLOCK // len(LABELLED))
+    # A small file of much text, whose last line is wrong.
+    slow = f"{lines * 3}2\ta label\n"
+    (folder / "a.txt.gz").write_bytes(gzip.compress(slow.encode()))
+    # Two workers find this before one worker has read the other file; the parent at once.
+    fast = f"{lines}2\ta label\n{lines}" if later == "worker" else f"PK\x03\x04{lines}"
+    (folder / "b.txt").write_text(fast, encoding="utf-8")
+    number = slow.count("\n")
+    work = Preprocessing(
+        corpus=find_corpus([str(folder)]),
+        layout="labelled",
+        tokenizer=WordPiece(type="wordpiece", vocab=str(small_vocab)),
+        segmenter=None,
+        labels=LabelSet(("0", "1")),
+    )
+    with pytest.raises(UserError, match=rf'a\.txt\.gz:{number}: .*"2"'):
+        preprocess(work, tmp_path / "s", workers=workers, fresh=False, report=lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 

@@ -123,9 +123,11 @@ def test_ranges_in_any_encoding_have_the_documents_of_the_whole_text(
 def test_a_line_end_of_cr_lf_is_not_cut_in_a_file_of_cr(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     # The first 256 KB have CR alone, which therefore ends the lines of the whole file.
-    path.write_bytes(b"a line\r" * 40_000 + b"b\r\n" * 1_000)
-    blocks = [one.read() for one in ranges_of(path, "documents", 1_000)]
-    assert b"".join(block.data for block in blocks) == b"a line\n" * 40_000 + b"b\n" * 1_000
+    path.write_bytes(b"a line\r" * 40_000 + b"b\r\n" * 20_000)
+    expected = b"a line\n" * 40_000 + b"b\n" * 20_000
+    for size in (4_000, 4_001, 4_002):
+        blocks = [one.read() for one in ranges_of(path, "documents", size)]
+        assert b"".join(block.data for block in blocks) == expected
 
 
 def test_a_range_that_is_numbered_names_the_lines_of_the_file(tmp_path: Path) -> None:
