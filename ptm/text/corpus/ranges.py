@@ -17,7 +17,7 @@ from ptm.text.corpus.files import CorpusFile, Layout
 from ptm.text.corpus.lines import DocumentEnds, first_text_line
 from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.sizes import SizeLimits, bytes_of_block
-from ptm.text.corpus.streams import CorpusStream, open_stored
+from ptm.text.corpus.streams import CorpusStream, open_stored, read_at
 
 _BEGIN = 2**18
 _WINDOW = 2**13
@@ -74,8 +74,7 @@ class BlockRange:
         if first_line is None:
             first_line = self._least_first_line()
         with open_stored(file, seek=True, whole=True) as raw:
-            raw.seek(self.offset)
-            data = raw.read(self.length)
+            data = read_at(file, raw, self.offset, self.length)
         text = text_of(data, plain.ends.lines)
         SizeLimits(file, plain.layout).check_lines(text, first_line)
         return Block(
@@ -134,7 +133,7 @@ def block_ranges(plain: PlainFile, block_bytes: int) -> Iterator[BlockRange]:
     """
     limits = SizeLimits(plain.file, plain.layout)
     with open_stored(plain.file, seek=True, whole=True) as raw:
-        search = _BackwardSearch(raw, plain.ends)
+        search = _BackwardSearch(raw, plain)
         number, begin, size = 0, plain.begin, plain.file.bytes
         # Where the next block ends at most, and a begin of a line before which no document ends.
         reached = searched = begin
@@ -160,10 +159,11 @@ def block_ranges(plain: PlainFile, block_bytes: int) -> Iterator[BlockRange]:
 class _BackwardSearch:
     """Finds the ends of documents and lines in an open file."""
 
-    def __init__(self, raw: BinaryIO, documents: DocumentEnds) -> None:
+    def __init__(self, raw: BinaryIO, plain: PlainFile) -> None:
         self._raw = raw
-        self._documents = documents
-        self._lines = DocumentEnds(by_blank_lines=False, lines=documents.lines)
+        self._file = plain.file
+        self._documents = plain.ends
+        self._lines = DocumentEnds(by_blank_lines=False, lines=plain.ends.lines)
 
     def after_last_document(self, low: int, high: int) -> int:
         """The offset after the last document that ends between two offsets, or 0.
@@ -183,8 +183,7 @@ class _BackwardSearch:
         while True:
             start = max(low, high - size)
             start -= (start - low) % width
-            self._raw.seek(start)
-            data = self._raw.read(high - start + width)
+            data = read_at(self._file, self._raw, start, high - start + width)
             found, searched = ends.search(data, 0, high - start, in_line=start > low)
             if found:
                 return start + found
@@ -215,7 +214,7 @@ def _opening(text: TextStream, first: bytes, *, longest: int) -> FirstLine | Non
         data += chunk
         end = data.rfind(b"\n") + 1 if chunk else len(data)
         found = first_text_line(data[:end], number)
-        # Who reads the block of a line that is too long raises an error.
+        # The reader of the block raises the error of a line that is too long.
         if found is not None or not chunk or len(data) - end > longest:
             return found
         data, number = data[end:], number + data.count(b"\n", 0, end)

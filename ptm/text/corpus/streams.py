@@ -152,6 +152,15 @@ def open_stored(file: CorpusFile, *, seek: bool, whole: bool) -> Iterator[Binary
         yield raw
 
 
+def read_at(file: CorpusFile, raw: BinaryIO, offset: int, size: int) -> bytes:
+    """Read `size` bytes of an open file, fewer at its end. Raises UserError."""
+    try:
+        raw.seek(offset)
+        return raw.read(size)
+    except OSError as error:
+        raise UserError(f"{file.path}: cannot be read: {error}.") from error
+
+
 def _warn_of_unknown_length(file: CorpusFile, stream: CorpusStream) -> None:
     # A compressed file that ends early is an error anyway.
     if is_remote(file.path) and not file.bytes and not stream.is_compressed:

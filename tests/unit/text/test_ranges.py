@@ -166,7 +166,7 @@ def test_few_bytes_are_read_to_name_the_ranges(tmp_path: Path) -> None:
     assert read < 2_000_000
 
 
-def test_a_long_line_is_an_error_that_names_it_whoever_reads_it(tmp_path: Path) -> None:
+def test_a_long_line_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(b"a line\n" * 200_000 + b"x" * (2**22 + 1) + b"\n" + b"a line\n" * 900_000)
     with pytest.raises(UserError, match=r"corpus\.txt:200001: the line is longer than 4 MB"):
