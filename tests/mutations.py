@@ -140,6 +140,24 @@ MUTATIONS = {
         "first_invalid, problem = part.first_invalid, part.problem",
         ("tests/unit/store/test_pieces.py -k first_invalid",),
     ),
+    "a range is cut inside CR LF": Mutation(
+        "ptm/text/corpus/lines.py",
+        "while found and data.startswith(newline, found):",
+        "while False:",
+        ("tests/unit/text/test_ranges.py -k cr_lf_is_not",),
+    ),
+    "the line of an error is counted from the start of a range": Mutation(
+        "ptm/store/parts.py",
+        "return finish_block(encode, part.numbered(), partial)",
+        "raise",
+        ("tests/unit/store/test_parts.py -k names_the_line",),
+    ),
+    "an error of a later part of a corpus is reported": Mutation(
+        "ptm/store/workers.py",
+        "before=min(self._failures, default=math.inf)",
+        "before=0 if self._failures else math.inf",
+        ("tests/unit/store/test_parts.py -k first_error",),
+    ),
     "a last document without a line end is lost": Mutation(
         "ptm/text/corpus/reader.py",
         "cut = len(data) if not chunk else self._last_boundary(data, searched)",

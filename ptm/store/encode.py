@@ -5,24 +5,16 @@ Shape letters: T tokens, S sentences (or other texts), D documents.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict
 
 from ptm.arrays import I64
-from ptm.errors import UserError
-from ptm.files.reading import MEGABYTE, FileContentError, read_bytes
-from ptm.files.records import parse_json_as
-from ptm.store.sections import ShardInfo, document_hashes, in_smallest_type, write_shard
-from ptm.store.shards import ShardFile
+from ptm.store.sections import document_hashes, in_smallest_type
 from ptm.store.texts import EncodedTexts, TextTokenizer, interleave
 from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
@@ -206,67 +198,3 @@ class BlockTokenizer:
     def _encode_pairs(self, pairs: list[list[str]]) -> EncodedTexts:
         sources = self._encode([source for source, _ in pairs])
         return interleave(sources, self._encode_targets([target for _, target in pairs]))
-
-
-def _shard_name(block: Block) -> str:
-    return f"shard-{block.file:05d}-{block.number:06d}"
-
-
-def write_block(
-    encode: BlockTokenizer, block: Block, partial: Path
-) -> tuple[ShardInfo, BlockCounts]:
-    """Encode a block and write it as one shard of the folder `partial`.
-
-    SHARD.json, with shard info and counts, is renamed into place last: if it exists, so does the
-    whole shard.
-    """
-    arrays, counts = encode(block)
-    name = _shard_name(block)
-    shard = write_shard(partial / f"{name}.bin", arrays)
-    info_file = partial / f"{name}.json"
-    unfinished = info_file.with_suffix(".tmp")
-    text = json.dumps(
-        {"shard": asdict(shard), "counts": asdict(counts), "block": _digest(block.data)}
-    )
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(info_file)
-    return shard, counts
-
-
-def finished_shard(partial: Path, block: Block) -> tuple[ShardInfo, BlockCounts] | None:
-    """The shard of `block` from a stopped run; None unless it is whole and of the same text."""
-    try:
-        content = read_bytes(partial / f"{_shard_name(block)}.json", limit=MEGABYTE)
-        found = parse_json_as(content, _finished_type())
-    except (OSError, FileContentError):
-        # Not written yet, truncated by a power cut, or damaged: encode the block again.
-        return None
-    path = partial / found.shard.file
-    if found.block != _digest(block.data) or path.name != f"{_shard_name(block)}.bin":
-        return None
-    try:
-        ShardFile(path, found.shard, store=partial).verify()
-    except UserError:
-        return None
-    return found.shard, found.counts
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """SHARD.json: a finished shard of an unfinished store."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-    shard: ShardInfo
-    counts: BlockCounts
-    block: str
-    """Checksum of the block's text."""
-
-
-@cache
-def _finished_type() -> TypeAdapter[_Finished]:
-    return TypeAdapter(_Finished)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

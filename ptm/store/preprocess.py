@@ -1,8 +1,9 @@
 """Corpus to token store: read once, tokenised by several processes, resumed after a stop.
 
-The parent process reads blocks of whole documents and passes them to workers; each block becomes
-one shard. Memory is bounded by the number of blocks in flight, whatever the size of the corpus.
-Shards are written to `STORE.partial/`, which is renamed to `STORE` when all of them are finished.
+The corpus is cut into blocks of whole documents, each of which becomes one shard. Workers read and
+tokenise the parts of the corpus that the parent process names. Memory is bounded by the number of
+blocks at work, whatever the size of the corpus. Shards are written to `STORE.partial/`, which is
+renamed to `STORE` when all of them are finished.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import numpy as np
 
 from ptm.errors import UserError
 from ptm.files.locks import open_lock
-from ptm.store.encode import BlockCounts, BlockTokenizer, finished_shard
+from ptm.store.encode import BlockCounts, BlockTokenizer
+from ptm.store.finished import FinishedBlock
 from ptm.store.format import MANIFEST, StoreInfo, write_manifest
+from ptm.store.parts import tasks_of
 from ptm.store.reader import TokenStore
 from ptm.store.sections import ShardInfo
 from ptm.store.staging import (
@@ -33,7 +36,7 @@ from ptm.store.staging import (
     resume_or_clear,
 )
 from ptm.store.workers import TokenizerPool
-from ptm.text.corpus import Block, CorpusFile, CorpusReader, Layout, check_invalid
+from ptm.text.corpus import CorpusFile, CorpusReader, Layout, check_invalid
 from ptm.text.corpus.checks import InvalidLines
 from ptm.text.labelled_lines import columns_of
 from ptm.text.labels import LabelSet
@@ -42,7 +45,7 @@ from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
 logger = logging.getLogger(__name__)
 
-# Blocks are large enough to be worth sending to a process, small enough to keep all workers busy.
+# Blocks are large enough to be worth a shard, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**24
 _BLOCKS = 64
@@ -92,6 +95,12 @@ class Preprocessing:
         """Block size in bytes. Depends on the corpus alone, and with it the cut into shards."""
         total = sum(file.bytes for file in self.corpus)
         return int(np.clip(total // _BLOCKS, _SMALLEST_BLOCK, _LARGEST_BLOCK))
+
+    def readers(self) -> Iterator[CorpusReader]:
+        """Yield a reader of each file, in order."""
+        size = self.block_bytes
+        for index, file in enumerate(self.corpus):
+            yield CorpusReader(file, index=index, layout=self.layout, block_bytes=size)
 
     def fingerprint_inputs(self, tokenizer: Tokenizer, target: Tokenizer | None) -> dict[str, Any]:
         """The settings and inputs as JSON values; equal descriptions give equal stores."""
@@ -188,61 +197,63 @@ def _encode_all(
 ) -> tuple[list[ShardInfo], list[BlockCounts]]:
     """Encode all blocks; return their shards and counts in the order of the corpus."""
     began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
-    done: dict[tuple[int, int], tuple[ShardInfo, BlockCounts]] = {}
-    read_before = np.concatenate([[0], np.cumsum([file.bytes for file in work.corpus])])
-    documents = tokens = 0
+    done: dict[tuple[int, int], FinishedBlock] = {}
+    read = dict.fromkeys(range(len(work.corpus)), 0)
+    bytes_read = documents = tokens = 0
 
-    def record(block: Block, result: tuple[ShardInfo, BlockCounts]) -> None:
-        nonlocal documents, tokens
-        done[block.file, block.number] = result
-        documents += result[0].documents
-        tokens += result[0].tokens
-        read = int(read_before[block.file]) + block.bytes_read
-        report(PreprocessingProgress(read, total, documents, tokens, time.perf_counter() - began))
+    def record(block: FinishedBlock) -> None:
+        nonlocal bytes_read, documents, tokens
+        done[block.file, block.number] = block
+        documents += block.shard.documents
+        tokens += block.shard.tokens
+        # Blocks may finish in another order.
+        bytes_read += max(0, block.bytes_read - read[block.file])
+        read[block.file] = max(read[block.file], block.bytes_read)
+        seconds = time.perf_counter() - began
+        report(PreprocessingProgress(bytes_read, total, documents, tokens, seconds))
 
-    # A small corpus is encoded sooner than a worker process starts.
-    small = total < 2 * _SMALLEST_BLOCK and not any(file.compressed for file in work.corpus)
-    with TokenizerPool(work.encoder, partial, workers=1 if small else workers) as encoders:
-        for block in blocks_of(work):
-            finished = finished_shard(partial, block)
-            if finished is not None:
-                record(block, finished)
-            else:
-                encoders.submit(block, record)
-        encoders.drain(record)
+    if not any(file.compressed for file in work.corpus):
+        # A small corpus is encoded sooner than a worker process starts.
+        workers = max(1, min(workers, total // _SMALLEST_BLOCK))
+    readers = work.readers()
+    if work.labels is not None:
+        readers = _with_same_columns(readers, work.labels)
+    tasks = tasks_of(readers, largest_file=max(work.block_bytes, total // workers))
+    with TokenizerPool(work.encoder, partial, workers=workers) as encoders:
+        encoders.run(tasks, record)
     ordered = [done[key] for key in sorted(done)]
-    return [shard for shard, _ in ordered], [counts for _, counts in ordered]
+    return [block.shard for block in ordered], [block.counts for block in ordered]
 
 
-def blocks_of(work: Preprocessing) -> Iterator[Block]:
-    """Yield the blocks of all files in order.
+def _with_same_columns(readers: Iterable[CorpusReader], labels: LabelSet) -> Iterator[CorpusReader]:
+    """Yield the readers of labelled files; raise UserError if a file has other columns.
 
-    Raises UserError if labelled files have different columns.
+    Reads the first lines of each file.
     """
     first: tuple[str, int] | None = None
-    for index, file in enumerate(work.corpus):
-        reader = CorpusReader(file, index=index, layout=work.layout, block_bytes=work.block_bytes)
-        for block in reader.blocks():
-            texts = _texts_per_document(block, work.labels) if block.number == 0 else None
-            if texts is not None:
-                first = first or (block.path, texts)
-                if texts != first[1]:
-                    line = f":{block.opening.number}" if block.opening else ""
-                    raise UserError(
-                        f"{block.path}{line}: the file has {_TEXTS[texts]}, but "
-                        f"{first[0]} has {_TEXTS[first[1]]}. Give the files of a corpus the same "
-                        "columns."
-                    )
-            yield block
+    for reader in readers:
+        path, found = reader.file.path, _texts_per_document(reader.file, labels)
+        if found is not None:
+            texts, place = found
+            first = first or (path, texts)
+            if texts != first[1]:
+                raise UserError(
+                    f"{place}: the file has {_TEXTS[texts]}, but {first[0]} has "
+                    f"{_TEXTS[first[1]]}. Give the files of a corpus the same columns."
+                )
+        yield reader
 
 
-def _texts_per_document(block: Block, labels: LabelSet | None) -> int | None:
-    """1 or 2 for the first block of a labelled file, None without labels or without text."""
-    if labels is None:
+def _texts_per_document(file: CorpusFile, labels: LabelSet) -> tuple[int, str] | None:
+    """1 or 2, and the place that says so; None if the file does not begin with a line of text."""
+    if file.fields:
+        return len(file.fields) - 1, file.path
+    reader = CorpusReader(file, index=0, layout="labelled", block_bytes=_SMALLEST_BLOCK)
+    block = next(reader.blocks(), None)
+    if block is None or block.opening is None:
         return None
-    if block.records is not None:
-        return len(block.records.fields) - 1
-    return len(columns_of(block.path, block.opening, labels).texts) if block.opening else None
+    texts = columns_of(file.path, block.opening, labels).texts
+    return len(texts), f"{file.path}:{block.opening.number}"
 
 
 _TEXTS = {1: "single texts", 2: "pairs of texts"}

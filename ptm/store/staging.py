@@ -33,7 +33,7 @@ from ptm.store.format import MANIFEST, StoreInfo, read_manifest
 from ptm.store.reader import TokenStore, is_in_use
 from ptm.store.sections import FORMAT
 from ptm.store.workers import WorkerKilledError
-from ptm.text.corpus import RemoteReadError
+from ptm.text.corpus import CUTTING, RemoteReadError
 
 logger = logging.getLogger(__name__)
 
@@ -209,14 +209,23 @@ def _corpus_of(info: StoreInfo) -> list[dict[str, Any]]:
 def resume_or_clear(partial: Path, description: dict[str, Any], *, fresh: bool) -> None:
     """Keep the finished shards in `partial` if they can be reused; remove them otherwise.
 
-    They can be reused if an interrupted `ptm preprocess` wrote them in the same format with the
-    same `description`, and `fresh` is false. Otherwise the new `description` is written.
+    They can be reused if an interrupted `ptm preprocess` wrote them in the same format and cut the
+    corpus by the same rules, with the same `description`, and `fresh` is false. Otherwise the new
+    `description` is written. Logs a warning if another version wrote them.
     """
-    description = {"format": FORMAT, **description}
+    rules = {"format": FORMAT, "cutting": CUTTING}
     note = partial / WORK_FILE
     check_removable(partial, UNFINISHED_STORE)
-    if not fresh and _description_in(note) == description:
+    found = _description_in(note)
+    if not fresh and found == {**rules, **description}:
         return
+    if not fresh and isinstance(found, dict) and found == {**found, **description}:
+        logger.warning(
+            "%s: another version of ptm began this store and cut the corpus into other blocks, or "
+            "wrote other files. The preprocessing starts from the beginning.",
+            partial,
+        )
+    description = {**rules, **description}
     remove_files(partial, _FINISHED_FILES)
     mark_folder(partial, UNFINISHED_STORE)
     note.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
@@ -241,6 +250,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     format: int = 1
+    cutting: int = 1
     tokenizer: str
     target_tokenizer: str | None = None
     layout: str

@@ -1,21 +1,24 @@
-"""A pool of processes that encode blocks to shards, and its handling of killed processes."""
+"""Processes that turn parts of a corpus into shards, and what happens if one is killed."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from ptm.errors import UserError
-from ptm.store.encode import BlockCounts, BlockTokenizer, write_block
-from ptm.store.sections import ShardInfo
-from ptm.text.corpus import Block
+from ptm.store.encode import BlockTokenizer
+from ptm.store.finished import FinishedBlock
+from ptm.store.parts import Task, finish_task
 
 _PR_SET_PDEATHSIG = 1
 
@@ -23,76 +26,134 @@ _PR_SET_PDEATHSIG = 1
 class WorkerKilledError(UserError):
     """A worker process was killed. Finished shards are valid: the same command resumes the run."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "a preprocessing worker was killed, most often because memory ran out. Finished shards "
+            "are kept: run the same command with a smaller data.workers."
+        )
 
-_OnFinished = Callable[[Block, tuple[ShardInfo, BlockCounts]], None]
+
+_OnFinished = Callable[[FinishedBlock], None]
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    """Takes a task; gives each finished block, and then None or an exception."""
+    order: int | None = None
+    """Place of its current task among all tasks; None if it has none."""
 
 
 class TokenizerPool:
-    """Encodes blocks in this process (one worker) or in a pool of worker processes.
+    """Works on tasks in this process (one worker) or in a pool of worker processes.
 
-    At most `workers` + 1 blocks are in flight, which bounds the memory.
+    A worker has one task at a time, which bounds the memory.
     """
 
     def __init__(
         self, make_encoder: Callable[[], BlockTokenizer], partial: Path, *, workers: int
     ) -> None:
         """`make_encoder` is called once per process; shards are written to the folder `partial`."""
+        self._make_encoder = make_encoder
         self._partial = partial
-        self._pool: ProcessPoolExecutor | None = None
-        self._limit = workers + 1
-        self._pending: dict[Future[tuple[ShardInfo, BlockCounts]], Block] = {}
-        if workers == 1:
-            self._encode = make_encoder()
-        else:
-            # Spawn, not fork: a fork would copy locks that other threads of this process hold.
-            self._pool = ProcessPoolExecutor(
-                workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(make_encoder, os.getpid()),
-            )
+        self._workers = [self._started() for _ in range(workers)] if workers > 1 else []
+        self._failures: dict[int, Exception] = {}
+        """Place of a task among all tasks -> what it raised."""
 
     def __enter__(self) -> TokenizerPool:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        for worker in self._workers:
+            # A worker that waits for a task ends when its connection does.
+            worker.connection.close()
+            if error is not None:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
 
-    def submit(self, block: Block, on_finished: _OnFinished) -> None:
-        """Encode `block` now, or as soon as a worker is free.
+    def run(self, tasks: Iterable[Task], on_finished: _OnFinished) -> None:
+        """Work on all tasks. `on_finished` is called for each finished block, in this process.
 
-        `on_finished` is called for each finished block, in this process. Raises WorkerKilledError.
+        Raises what the first of the tasks that fail raises, in their order, and UserError of
+        `tasks` itself. Raises WorkerKilledError.
         """
-        if self._pool is None:
-            on_finished(block, write_block(self._encode, block, self._partial))
+        if not self._workers:
+            encode = self._make_encoder()
+            for task in tasks:
+                for finished in finish_task(task, encode, self._partial):
+                    on_finished(finished)
             return
-        self._pending[self._pool.submit(_encode_in_worker, block, self._partial)] = block
-        if len(self._pending) >= self._limit:
-            self._collect(on_finished)
+        count = 0
+        try:
+            for task in tasks:
+                self._give(task, count, on_finished)
+                count += 1
+                if self._failures:
+                    break
+        except WorkerKilledError:
+            raise
+        except UserError as error:
+            self._failures[count] = error
+        while self._is_busy(before=min(self._failures, default=math.inf)):
+            self._receive(on_finished)
+        if self._failures:
+            raise self._failures[min(self._failures)]
 
-    def drain(self, on_finished: _OnFinished) -> None:
-        """Wait for all submitted blocks. Raises WorkerKilledError."""
-        while self._pending:
-            self._collect(on_finished)
+    def _is_busy(self, *, before: float) -> bool:
+        """Whether a worker has a task whose place is smaller than `before`."""
+        return any(worker.order is not None and worker.order < before for worker in self._workers)
 
-    def _collect(self, on_finished: _OnFinished) -> None:
-        for future in wait(self._pending, return_when=FIRST_COMPLETED).done:
-            block = self._pending.pop(future)
+    def _give(self, task: Task, order: int, on_finished: _OnFinished) -> None:
+        """Give a task to a worker as soon as one has none, unless a task fails before."""
+        while not self._failures:
+            idle = next((worker for worker in self._workers if worker.order is None), None)
+            if idle is not None:
+                idle.order = order
+                try:
+                    idle.connection.send(task)
+                except OSError as error:
+                    raise WorkerKilledError from error
+                return
+            self._receive(on_finished)
+
+    def _receive(self, on_finished: _OnFinished) -> None:
+        """Wait for at least one message of a worker."""
+        busy = {worker.connection: worker for worker in self._workers if worker.order is not None}
+        for connection in wait(list(busy)):
+            assert isinstance(connection, Connection), "only connections are waited for"
+            worker = busy[connection]
             try:
-                on_finished(block, future.result())
-            except BrokenProcessPool as error:
-                raise WorkerKilledError(
-                    "a preprocessing worker was killed, most often because memory ran out. "
-                    "Finished shards are kept: run the same command with a smaller data.workers."
-                ) from error
+                message = connection.recv()
+            except (EOFError, OSError) as error:
+                raise WorkerKilledError from error
+            if isinstance(message, FinishedBlock):
+                on_finished(message)
+                continue
+            if message is not None and worker.order is not None:
+                self._failures[worker.order] = message
+            worker.order = None
+
+    def _started(self) -> _Worker:
+        # Spawn, not fork: a fork would copy locks that other threads of this process hold.
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(
+            target=_work,
+            args=(there, self._make_encoder, self._partial, os.getpid()),
+            daemon=True,
+        )
+        process.start()
+        # So that the connection ends when the worker does.
+        there.close()
+        return _Worker(process, here)
 
 
-_worker_encoder: BlockTokenizer | None = None
-
-
-def _start_worker(make_encoder: Callable[[], BlockTokenizer], parent: int) -> None:
-    global _worker_encoder
+def _work(
+    connection: Connection, make_encoder: Callable[[], BlockTokenizer], partial: Path, parent: int
+) -> None:
+    """The life of a worker process: take tasks until the connection ends."""
     # One process per core: threads inside each would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # The parent handles Ctrl-C. When the parent dies, the kernel kills its workers.
@@ -102,9 +163,17 @@ def _start_worker(make_encoder: Callable[[], BlockTokenizer], parent: int) -> No
     # The parent died before the line above took effect.
     if os.getppid() != parent:
         os._exit(1)
-    _worker_encoder = make_encoder()
-
-
-def _encode_in_worker(block: Block, partial: Path) -> tuple[ShardInfo, BlockCounts]:
-    assert _worker_encoder is not None, "the worker was not started"
-    return write_block(_worker_encoder, block, partial)
+    encode: BlockTokenizer | None = None
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        try:
+            encode = encode or make_encoder()
+            for finished in finish_task(task, encode, partial):
+                connection.send(finished)
+            connection.send(None)
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            connection.send(error)

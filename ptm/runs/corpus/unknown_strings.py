@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ptm.store.preprocess import Preprocessing, blocks_of
+from ptm.store.preprocess import Preprocessing
 from ptm.text.tokenizers import Tokenizer
 
 SAMPLE_BYTES = 4_000_000
@@ -70,7 +70,8 @@ def _samples(work: Preprocessing, limit: int) -> Iterator[list[list[str]]]:
     total = sum(file.bytes for file in files)
     for file in files:
         left = max(_LEAST_PER_FILE, limit * file.bytes // total)
-        for block in blocks_of(replace(work, corpus=(file,))):
+        (reader,) = replace(work, corpus=(file,)).readers()
+        for block in reader.blocks():
             some: list[list[str]] = []
             size = 0
             for document in parse(block).documents:

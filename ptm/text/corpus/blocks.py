@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptm.text.corpus.files import COLUMNAR, Format
+from ptm.text.corpus.files import COLUMNAR, CorpusFile, Format
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ class RecordFormat:
     records."""
 
 
+def record_format(file: CorpusFile) -> RecordFormat | None:
+    """How the records of a file are read, before its header is; None for plain text."""
+    if file.format == "text":
+        return None
+    return RecordFormat(file.format, file.fields, quoting=file.quoting)
+
+
 @dataclass(frozen=True)
 class Block:
     """Whole documents of one file: their raw bytes and their position in the file."""
@@ -45,7 +52,7 @@ class Block:
     path: str
     first_line: int
     """Line number in the file, from 1, of the block's first line; of parquet and Arrow files the
-    number of its first row."""
+    number of its first row. A range that was read on its own has a number that is too small."""
     opening: FirstLine | None = None
     """The file's first line of text, from which every block knows the columns; plain text with the
     layouts `labelled` and `pairs` only."""

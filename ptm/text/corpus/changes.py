@@ -37,10 +37,15 @@ def checked_for_changes(file: CorpusFile, opened: BinaryIO) -> Iterator[None]:
 def _check(file: CorpusFile, opened: BinaryIO) -> None:
     same = _is_same_remote(file) if is_remote(file.path) else _is_same_local(file, opened)
     if not same:
-        raise UserError(
-            f"{file.path}: the file changed while it was read. Run the same command again when "
-            "nothing writes to the file."
-        )
+        raise changed(file)
+
+
+def changed(file: CorpusFile) -> UserError:
+    """The error of a file that is not as it was when it was found."""
+    return UserError(
+        f"{file.path}: the file changed while it was read. Run the same command again when "
+        "nothing writes to the file."
+    )
 
 
 def _is_same_local(file: CorpusFile, opened: BinaryIO) -> bool:

@@ -13,6 +13,7 @@ from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
 from ptm.text.corpus.checks import INVALID_SHARE
 from ptm.text.corpus.files import CorpusFile
+from ptm.text.corpus.lines import LineEnds
 from ptm.text.corpus.streams import CorpusStream, open_stream
 
 if TYPE_CHECKING:
@@ -92,8 +93,12 @@ class TextStream:
         while len(first) < _SAMPLE and (chunk := stream.read(_SAMPLE - len(first))):
             first += chunk
         self._check_mark(first)
+        encoding, self.begin = _without_mark(file.encoding, first)
+        """Bytes of the byte-order mark, before the text."""
         self._ready = self._decoded(first).removeprefix(codecs.BOM_UTF8)
         self._cr = b"\r" in self._ready and b"\n" not in self._ready
+        self.line_ends = LineEnds(encoding, self._cr)
+        """How the stored lines end, if the file is not compressed."""
         if self._cr:
             self._ready = self._with_newlines(self._ready)
 
@@ -134,6 +139,24 @@ class TextStream:
         if self._held_cr:
             text = text[:-1]
         return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def text_of(data: bytes, ends: LineEnds) -> bytes:
+    """Whole lines of a file, without its byte-order mark, as the UTF-8 that `TextStream` reads."""
+    decoder = _decoder(ends.encoding)
+    text = data if decoder is None else decoder.decode(data) + decoder.decode(b"")
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if ends.cr else text
+
+
+def _without_mark(encoding: str, first: bytes) -> tuple[str, int]:
+    """The encoding with its byte order, and the bytes of the mark with which a file begins."""
+    if encoding == "utf-16":
+        encoding = "utf-16-le" if first.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+    try:
+        mark = "\ufeff".encode(encoding)
+    except UnicodeEncodeError:
+        return encoding, 0
+    return encoding, len(mark) if first.startswith(mark) else 0
 
 
 class _LineDecoder:

@@ -1,10 +1,12 @@
-"""Lines of text: decoded, parsed as documents or sentences, blank ones recognised."""
+"""Lines of text: their ends found, decoded, parsed as documents or sentences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
 
-from ptm.text.corpus.blocks import ParsedBlock
+from ptm.text.corpus.blocks import FirstLine, ParsedBlock
 from ptm.text.corpus.files import Layout
 
 HAS_NUL = "the line contains a NUL byte"
@@ -38,15 +40,109 @@ def is_blank(line: bytes) -> bool:
         return False
 
 
-def after_last_blank_line(data: bytes | bytearray, start: int) -> int:
-    """The offset after the last blank line of `data` that begins at or after `start`, or 0."""
-    end = data.rfind(b"\n", start)
-    while end >= 0:
-        begin = max(start, data.rfind(b"\n", start, end) + 1)
-        if is_blank(bytes(data[begin:end])):
-            return end + 1
-        end = begin - 1 if begin > start else -1
-    return 0
+@cache
+def _mark(character: str, encoding: str) -> bytes:
+    return character.encode(encoding)
+
+
+@dataclass(frozen=True)
+class LineEnds:
+    """How the lines of stored bytes end; by default as those of text that was decoded.
+
+    Offsets are those of whole characters: multiples of 2 in UTF-16.
+    """
+
+    encoding: str = "utf-8"
+    """Name of a codec; of UTF-16 the one with a byte order."""
+    cr: bool = False
+    """Whether CR and CR LF end a line too; otherwise a CR is white space."""
+
+    @property
+    def width(self) -> int:
+        """Bytes of a line end."""
+        return 2 if self.encoding.startswith("utf-16") else 1
+
+    def after_last(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """The offset after the last line end in `data[start:end]`, or 0.
+
+        If CR ends lines, `data` has a character after `end`, unless the file ends there: between CR
+        and LF is no line end.
+        """
+        after = self._after_last("\n", data, start, end)
+        if not self.cr:
+            return after
+        newline = _mark("\n", self.encoding)
+        found = self._after_last("\r", data, start, end)
+        while found and data.startswith(newline, found):
+            found = self._after_last("\r", data, start, found - self.width)
+        return max(after, found)
+
+    def is_blank(self, line: bytes) -> bool:
+        """Whether a line, with or without its end, has nothing but white space."""
+        if self.encoding == "utf-8":
+            return is_blank(line)
+        try:
+            return not line.decode(self.encoding).strip()
+        except UnicodeDecodeError:
+            return False
+
+    def _after_last(self, character: str, data: bytes | bytearray, start: int, end: int) -> int:
+        mark = _mark(character, self.encoding)
+        at = data.rfind(mark, start, end)
+        while at > 0 and at % self.width:
+            # The second half of a character of UTF-16 and the first half of the next one.
+            at = data.rfind(mark, start, at + len(mark) - 1)
+        return at + len(mark) if at >= 0 else 0
+
+
+@dataclass(frozen=True)
+class DocumentEnds:
+    """Where the documents of a file without quotes end: the places where it may be cut."""
+
+    by_blank_lines: bool
+    """Whether a blank line ends a document; otherwise each line does."""
+    lines: LineEnds = field(default_factory=LineEnds)
+
+    def after_last(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """The offset after the last document that ends in `data[start:end]`, or 0.
+
+        `start` is the begin of a line. `data` as for `LineEnds.after_last`.
+        """
+        return self.search(data, start, end)[0]
+
+    def search(
+        self, data: bytes | bytearray, start: int, end: int, *, in_line: bool = False
+    ) -> tuple[int, int]:
+        """As `after_last`; also the offset from which on no document ends, if none was found.
+
+        `in_line`: whether `start` may be inside a line.
+        """
+        after = self.lines.after_last(data, start, end)
+        if not self.by_blank_lines:
+            return after, start
+        while after:
+            begin = self.lines.after_last(data, start, after - self.lines.width)
+            if not begin and in_line:
+                return 0, after
+            begin = max(begin, start)
+            if self.lines.is_blank(bytes(data[begin:after])):
+                return after, after
+            after = begin if begin > start else 0
+        return 0, start
+
+
+def first_text_line(data: bytes, number: int) -> FirstLine | None:
+    """The first line of `data` that is UTF-8 and not blank; `number` is that of its first line."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        raw = data[at : end if end >= 0 else len(data)]
+        with suppress(UnicodeDecodeError):
+            text = raw.decode("utf-8")
+            if text.strip() and "\0" not in text:
+                return FirstLine(number, text)
+        at, number = at + len(raw) + 1, number + 1
+    return None
 
 
 def decode_lines(data: bytes) -> DecodedLines:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ptm.text.corpus.blocks import Block
 from ptm.text.corpus.files import Layout
-from ptm.text.corpus.lines import after_last_blank_line
+from ptm.text.corpus.lines import DocumentEnds
 
 _PIECE_BYTES = 2**22
 
@@ -21,10 +21,10 @@ def pieces(block: Block, layout: Layout) -> Iterator[Block]:
     if block.records is not None and block.records.format != "json_lines":
         yield block
         return
-    by_blank_lines = block.records is None and layout == "sentences"
+    ends = DocumentEnds(by_blank_lines=block.records is None and layout == "sentences")
     begin, line = 0, block.first_line
     while True:
-        end = _end_of_piece(block.data, begin, by_blank_lines=by_blank_lines)
+        end = _end_of_piece(block.data, begin, ends)
         piece = replace(block, data=block.data[begin:end], first_line=line)
         yield piece
         begin, line = end, line + piece.data.count(b"\n")
@@ -32,13 +32,12 @@ def pieces(block: Block, layout: Layout) -> Iterator[Block]:
             return
 
 
-def _end_of_piece(data: bytes, begin: int, *, by_blank_lines: bool) -> int:
+def _end_of_piece(data: bytes, begin: int, ends: DocumentEnds) -> int:
     """Where the last document ends that fits into a piece from `begin`, or else the first one."""
     size = _PIECE_BYTES
     while begin + size < len(data):
-        whole = data[begin : begin + size]
-        end = after_last_blank_line(whole, 0) if by_blank_lines else whole.rfind(b"\n") + 1
+        end = ends.after_last(data, begin, begin + size)
         if end:
-            return begin + end
+            return end
         size *= 2
     return len(data)

@@ -16,8 +16,8 @@ import zstandard
 
 from ptm.errors import UserError
 from ptm.limits import LARGEST_UNPACKED_TABLE
-from ptm.text.corpus.changes import checked_for_changes
-from ptm.text.corpus.compressed import Bzip2File, XzFile, ZstandardFile
+from ptm.text.corpus.changes import changed, checked_for_changes
+from ptm.text.corpus.compressed import Bzip2File, Stored, XzFile, ZstandardFile
 from ptm.text.corpus.files import COMPRESSIONS, CorpusFile
 from ptm.text.corpus.remote import is_remote, open_remote
 
@@ -40,7 +40,7 @@ class CorpusStream:
     The compression is that of the suffix, or else that of the first bytes.
     """
 
-    def __init__(self, file: CorpusFile, raw: BinaryIO) -> None:
+    def __init__(self, file: CorpusFile, raw: Stored) -> None:
         self._path = file.path
         self._raw = _CountingReader(raw)
         self._stream = self._decompressed(file)
@@ -93,7 +93,7 @@ def open_stream(file: CorpusFile, *, whole: bool = False) -> Iterator[CorpusStre
     `whole`: the body reads it to its end. Raises UserError if it cannot be read, and with `whole`
     if it has changed since it was found.
     """
-    with _open_stored(file, seek=False, whole=whole) as raw:
+    with open_stored(file, seek=False, whole=whole) as raw:
         stream = CorpusStream(file, raw)
         if whole:
             _warn_of_unknown_length(file, stream)
@@ -108,7 +108,7 @@ def open_seekable(file: CorpusFile, *, whole: bool = False) -> Iterator[BinaryIO
     file first. Raises UserError if it cannot be read, and with `whole` if it has changed since it
     was found.
     """
-    with _open_stored(file, seek=True, whole=whole) as raw:
+    with open_stored(file, seek=True, whole=whole) as raw:
         stream = CorpusStream(file, raw)
         if whole:
             _warn_of_unknown_length(file, stream)
@@ -131,7 +131,12 @@ def open_seekable(file: CorpusFile, *, whole: bool = False) -> Iterator[BinaryIO
 
 
 @contextmanager
-def _open_stored(file: CorpusFile, *, seek: bool, whole: bool) -> Iterator[BinaryIO]:
+def open_stored(file: CorpusFile, *, seek: bool, whole: bool) -> Iterator[BinaryIO]:
+    """Open the stored bytes of a file, compressed or not; `whole` as for `open_stream`.
+
+    `seek`: whether they are read in parts. Raises UserError if the file cannot be read, and with
+    `whole` if it has changed since it was found.
+    """
     with ExitStack() as opened:
         if is_remote(file.path):
             raw = opened.enter_context(open_remote(file.path, seek=seek))
@@ -139,10 +144,21 @@ def _open_stored(file: CorpusFile, *, seek: bool, whole: bool) -> Iterator[Binar
             try:
                 raw = opened.enter_context(Path(file.path).open("rb"))
             except OSError as error:
+                if whole and isinstance(error, FileNotFoundError):
+                    raise changed(file) from error
                 raise UserError(f"{file.path}: cannot be read: {error.strerror}.") from error
         if whole:
             opened.enter_context(checked_for_changes(file, raw))
         yield raw
+
+
+def read_at(file: CorpusFile, raw: BinaryIO, offset: int, size: int) -> bytes:
+    """Read `size` bytes of an open file, fewer at its end. Raises UserError."""
+    try:
+        raw.seek(offset)
+        return raw.read(size)
+    except OSError as error:
+        raise UserError(f"{file.path}: cannot be read: {error}.") from error
 
 
 def _warn_of_unknown_length(file: CorpusFile, stream: CorpusStream) -> None:
@@ -157,7 +173,7 @@ def _warn_of_unknown_length(file: CorpusFile, stream: CorpusStream) -> None:
 class _CountingReader:
     """Reads a stream, counts the bytes, and can look ahead at the beginning."""
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: Stored) -> None:
         self._raw = raw
         self._ahead = b""
         self.count = 0

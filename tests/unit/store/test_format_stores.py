@@ -307,7 +307,7 @@ def test_the_line_of_a_damaged_record_counts_header_and_earlier_blocks(
 def test_a_blank_line_of_wide_spaces_ends_a_document_at_any_size(
     tmp_path: Path, tiny_vocab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptm.text.corpus.reader.LARGEST_DOCUMENT", 1000)
+    monkeypatch.setattr("ptm.text.corpus.sizes.LARGEST_DOCUMENT", 1000)
     path = tmp_path / "corpus.txt"
     path.write_text(f"a{' ' * 99}\nb\n\u3000\n" * 6000, encoding="utf-8")
     info = make(tmp_path / "store", path, tiny_vocab, "sentences")

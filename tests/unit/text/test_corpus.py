@@ -265,7 +265,7 @@ def test_dos_line_ends_do_not_change_the_documents(
 def test_a_document_that_is_too_large_is_an_error_with_advice(
     corpus_file: WriteCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptm.text.corpus.reader.LARGEST_DOCUMENT", 1000)
+    monkeypatch.setattr("ptm.text.corpus.sizes.LARGEST_DOCUMENT", 1000)
     path = corpus_file("a sentence\n" * 1000)
     with pytest.raises(UserError, match=r"an empty line ends a document.*data\.layout: documents"):
         documents(path, layout="sentences", block_bytes=100)
