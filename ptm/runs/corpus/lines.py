@@ -34,7 +34,7 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
     rates = text_and_unknown(counts.tokens, counts.text_bytes, counts.unknown_tokens)
     yield f"{documents_and_tokens(store)}, {rates}"
     if store.labels is not None:
-        yield "labels: " + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
+        yield ("tags: " if store.layout == "tagged" else "labels: ") + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
     used = counts.tokens_used
     if used is not None:
         yield f"vocabulary: {used:,} of {counts.vocabulary_size:,} tokens occur"

@@ -38,7 +38,9 @@ class CorpusReader:
         self._index = index
         self._layout = layout
         self._block_bytes = block_bytes
-        self._plain = file.format == "text"
+        self._plain = file.format in ("text", "conll")
+        # Whether only blank lines, not all line ends, separate documents.
+        self._by_blank_lines = file.format == "conll" or (self._plain and layout == "sentences")
         self._longest_line = LONGEST_LINE if self._plain else LONGEST_RECORD
 
     def blocks(self) -> Iterator[Block]:
@@ -71,7 +73,7 @@ class CorpusReader:
             new = len(data)
             data += chunk
             begins = max(begins, data.rfind(b"\n", new) + 1)
-            if records is not None and not records.columns and self._file.format != "json_lines":
+            if self._file.format in DELIMITERS and records is not None and not records.columns:
                 header = split_header(self._file, data, ended=not chunk)
                 if header is None:
                     continue
@@ -102,7 +104,7 @@ class CorpusReader:
 
     def _record_format(self) -> RecordFormat | None:
         file = self._file
-        if self._plain:
+        if file.format == "text":
             return None
         return RecordFormat(file.format, file.fields, quoting=file.quoting)
 
@@ -122,7 +124,7 @@ class CorpusReader:
         delimiter = DELIMITERS.get(self._file.format)
         if delimiter is not None and self._file.quoting is not False:
             return after_last_record(data, delimiter)
-        if self._plain and self._layout == "sentences":
+        if self._by_blank_lines:
             return after_last_blank_line(data, searched)
         return data.rfind(b"\n", searched) + 1
 
@@ -168,7 +170,11 @@ class CorpusReader:
                 "With data.layout: sentences an empty line ends a document, but none was found. "
                 "If each line is a document, set data.layout: documents."
             )
-        what = {"pairs": "pair", "labelled": "labelled text"}.get(self._layout, "document")
+        if self._file.format == "conll":
+            return "With data.format: conll an empty line ends a sentence, but none was found."
+        what = {"pairs": "pair", "labelled": "labelled text", "tagged": "sentence"}.get(
+            self._layout, "document"
+        )
         return (
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
             "line ends."
