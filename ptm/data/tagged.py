@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.arrays import I64, Flags, exclusive_cumsum, ragged_ranges
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, TokenSpans
 from ptm.store.reader import TokenStore
@@ -97,12 +98,12 @@ def _together(lengths: I64) -> Iterator[slice]:
     """Yield slices of sentences that have about `_TOKENS_TOGETHER` tokens each."""
     number = np.cumsum(lengths) // _TOKENS_TOGETHER
     cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), lengths.size]
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         if begin < end:
             yield slice(begin, end)
 
 
-def _windows(lengths: I64, firsts: I64, longest: int, *, sentence: I64) -> I64:
+def _windows(lengths: I64, firsts: Flags, longest: int, *, sentence: I64) -> I64:
     """The windows of sentences that are longer than `longest` tokens.
 
     `lengths`, `sentence` (D): their tokens and indexes. `firsts` (T): whether each token is the

@@ -29,9 +29,8 @@ def tagged_format(begin: bytes) -> Format:
     rows = [line.rstrip("\r").split("\t") for line in lines]
     if rows and _is_header(rows):
         return "tsv"
-    sentences = [_words_and_tags(row) for row in rows]
-    is_text = all(words == tags > 0 for words, tags in sentences)
-    return "text" if is_text and any(words > 1 for words, _ in sentences) else "conll"
+    # In a file with one word per line, no tag has spaces.
+    return "text" if any(words == tags > 1 for words, tags in map(_counts, rows)) else "conll"
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -45,7 +44,7 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     return any(len(split_words(row[words])) > 1 for row in rows[1:])
 
 
-def _words_and_tags(row: Sequence[str]) -> tuple[int, int]:
+def _counts(row: Sequence[str]) -> tuple[int, int]:
     """The numbers of words and of tags of a line with two columns; zeros for another line."""
     if len(row) != 2:
         return 0, 0
