@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -56,14 +56,16 @@ def score(path: tuple[int, ...], chain: Chain, emissions: Tensor, transitions: T
     """The score of one path, term by term."""
     places = zip(path, chain.columns, strict=True)
     total = torch.stack([emissions[chain.row, column, tag] for tag, column in places]).sum()
-    for before, after in zip(path, path[1:], strict=False):
+    for before, after in pairwise(path):
         total = total + transitions[before, after]
     if chain.begins:
         total = total + transitions[TAGS, path[0]]
     return total + transitions[TAGS + 1, path[-1]] if chain.ends else total
 
 
-def all_scores(chain: Chain, emissions: Tensor, transitions: Tensor) -> dict[tuple[int, ...], Tensor]:
+def all_scores(
+    chain: Chain, emissions: Tensor, transitions: Tensor
+) -> dict[tuple[int, ...], Tensor]:
     paths = product(range(TAGS), repeat=len(chain.columns))
     return {path: score(path, chain, emissions, transitions) for path in paths}
 
@@ -109,7 +111,7 @@ def test_a_forbidden_transition_is_on_no_path() -> None:
     found = viterbi(emissions, forbidden, chains())
     for chain in CHAINS:
         path = tuple(found[chain.row, list(chain.columns)].tolist())
-        assert (0, 1) not in set(zip(path, path[1:], strict=False))
+        assert (0, 1) not in set(pairwise(path))
         assert not (chain.begins and path[0] == 2)
         assert not (chain.ends and path[-1] == 0)
         allowed = all_scores(chain, emissions, forbidden)

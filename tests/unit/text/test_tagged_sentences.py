@@ -15,13 +15,15 @@ from ptm.text.corpus.pieces import pieces
 from ptm.text.tags import TagSet, tags_of_entities
 
 TAGS = TagSet(tags_of_entities(("PER", "LOC"), "bio"), scheme="bio")
-O, B_PER, I_PER, B_LOC, I_LOC = range(5)
-BOTH = [(["Ada", "Lovelace", "wrote"], [B_PER, I_PER, O]), (["London"], [B_LOC])]
+OUT, B_PER, I_PER, B_LOC, I_LOC = range(5)
+BOTH = [(["Ada", "Lovelace", "wrote"], [B_PER, I_PER, OUT]), (["London"], [B_LOC])]
 CONLL = "Ada\tB-PER\nLovelace\tI-PER\nwrote\tO\n\nLondon\tB-LOC\n"
 LINES = "Ada Lovelace wrote\tB-PER I-PER O\nLondon\tB-LOC\n"
 
 
-def read(path: Path, content: str | bytes, *, size: int = 2**20, **options: Any) -> list[ParsedBlock]:
+def read(
+    path: Path, content: str | bytes, *, size: int = 2**20, **options: Any
+) -> list[ParsedBlock]:
     """The pieces of all blocks of a file."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     files = recognise(find_corpus([str(path)]), "tagged", ReadOptions(**options))
@@ -109,7 +111,7 @@ def test_blocks_and_pieces_end_between_sentences(tmp_path: Path, content: str) -
 
 def test_white_space_and_quotation_marks_are_words(tmp_path: Path) -> None:
     wide = "\u3000"
-    expected = [([wide, '"', "b"], [O, B_PER, O])]
+    expected = [([wide, '"', "b"], [OUT, B_PER, OUT])]
     for content in (f'{wide}\tO\n"\tB-PER\nb\tO\n', f'tokens\ttags\n{wide} " b\tO B-PER O\n'):
         assert sentences(read(tmp_path / "t.tsv", content)) == expected
 
@@ -188,10 +190,8 @@ def test_a_column_without_words_is_rejected(tmp_path: Path) -> None:
 
 def test_conll_belongs_to_the_layout_tagged(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text(CONLL, encoding="utf-8")
-    with pytest.raises(UserError, match="conll is read with data.layout: tagged only"):
-        recognise(
-            find_corpus([str(tmp_path / "t.txt")]), "documents", ReadOptions(format="conll")
-        )
+    with pytest.raises(UserError, match=r"conll is read with data\.layout: tagged only"):
+        recognise(find_corpus([str(tmp_path / "t.txt")]), "documents", ReadOptions(format="conll"))
 
 
 # Repair
@@ -202,14 +202,14 @@ def test_conll_belongs_to_the_layout_tagged(tmp_path: Path) -> None:
     [
         ("t.txt", f"{CONLL}\na\tO\nb\tI-PER\nc\tI-PER\n\n", 7),
         ("t.txt", f"{LINES}a b c\tO I-PER I-PER\n", 2),
-        ("t.jsonl", f"{NAMED}{records((['a', 'b', 'c'], [O, I_PER, I_PER]))}", 2),
+        ("t.jsonl", f"{NAMED}{records((['a', 'b', 'c'], [OUT, I_PER, I_PER]))}", 2),
     ],
 )
 def test_a_tag_that_breaks_the_rules_is_repaired_and_counted(
     tmp_path: Path, name: str, content: str, line: int
 ) -> None:
     (parsed,) = read(tmp_path / name, content)
-    assert sentences([parsed]) == [*BOTH, (["a", "b", "c"], [O, B_PER, I_PER])]
+    assert sentences([parsed]) == [*BOTH, (["a", "b", "c"], [OUT, B_PER, I_PER])]
     assert (parsed.repaired, parsed.first_repaired) == (1, line)
 
 

@@ -1,8 +1,8 @@
-"""Tags and their schemes: entities as seqeval reads them, repair, and which tag may follow which."""
+"""Tags and their schemes: entities as seqeval reads them, repair, and the allowed sequences."""
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -63,9 +63,7 @@ def test_scores_are_those_of_seqeval(tags: TagSet) -> None:
     keep = iter(dice.random(10_000) < 0.7)
     predicted = [[tag if next(keep) else "O" for tag in sentence] for sentence in true]
     begins = flat(tags, true)[1]
-    found = entity_scores(
-        *(tags.entities(flat(tags, one)[0], begins) for one in (true, predicted))
-    )
+    found = entity_scores(*(tags.entities(flat(tags, one)[0], begins) for one in (true, predicted)))
     assert 0 < found["entity_f1"] < 1
     assert found == pytest.approx(
         {
@@ -141,7 +139,7 @@ def test_the_allowed_sentences_are_those_of_the_scheme(tags: TagSet) -> None:
     for length in (1, 2, 3):
         for path in product(range(count), repeat=length):
             allowed = bool(tags.allowed[count, path[0]] and tags.allowed[count + 1, path[-1]])
-            allowed &= all(tags.allowed[a, b] for a, b in zip(path, path[1:], strict=False))
+            allowed &= all(tags.allowed[a, b] for a, b in pairwise(path))
             assert allowed == follows_the_rules(tags, [tags.names[index] for index in path])
 
 
