@@ -14,7 +14,7 @@ from ptm.store.reader import TokenStore
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
-_NOUNS = {"pairs": "pairs", "labelled": "labelled texts"}
+_NOUNS = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 
@@ -58,7 +58,7 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
 def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
     counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
-    if not store.continues:
+    if store.layout in _NOUNS:
         return f"{counts.documents:,} {_NOUNS[store.layout]}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
     return f"{counts.documents:,} documents, {sentences}{tokens}"
