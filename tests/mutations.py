@@ -214,12 +214,9 @@ MUTATIONS = {
     ),
     "a further token of a word ends a chain of tags": Mutation(
         "ptm/nn/linear_chain_crf.py",
-        "        scores = torch.where(chains.words[:, column, None], reached, scores)\n"
-        "        ended = torch.where(chains.ends[:, column, None], scores + end, scores)\n"
-        "        total",
-        "        scores = reached\n"
-        "        ended = torch.where(chains.ends[:, column, None], scores + end, scores)\n"
-        "        total",
+        "        scores = torch.where(is_word, reached, scores)\n"
+        "        at_each.append(scores)\n    ended",
+        "        scores = reached\n        at_each.append(scores)\n    ended",
         ("tests/unit/nn/test_linear_chain_crf.py",),
     ),
     "entities are scored within windows instead of sentences": Mutation(

@@ -8,6 +8,7 @@ B rows, T cells per row, C tags. A chain is the words of one sentence, or of a p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -62,17 +63,16 @@ def crf_loss(emissions: Tensor, transitions: Tensor, tags: Tensor, chains: Chain
 def _log_partition(emissions: Tensor, transitions: Tensor, chains: Chains) -> Tensor:
     """Logarithm of the sum over all paths of exp(score), summed over the chains."""
     between, begin, end = _split(transitions)
-    starts = torch.where(chains.begins[..., None], begin, 0.0) + emissions
     scores = emissions.new_zeros(emissions.shape[0], emissions.shape[2])
-    total = emissions.new_zeros(emissions.shape[0])
-    for column in range(emissions.shape[1]):
-        reached = torch.logsumexp(scores[:, :, None] + between, dim=1) + emissions[:, column]
-        reached = torch.where(chains.first[:, column, None], starts[:, column], reached)
+    at_each = []
+    for emission, start, is_word, is_first in _columns(emissions, begin, chains):
+        reached = torch.logsumexp(scores[:, :, None] + between, dim=1) + emission
+        reached = torch.where(is_first, start, reached)
         # Cells without a word, such as the further tokens of a word, pass the scores on.
-        scores = torch.where(chains.words[:, column, None], reached, scores)
-        ended = torch.where(chains.ends[:, column, None], scores + end, scores)
-        total = total + torch.where(chains.last[:, column], torch.logsumexp(ended, dim=1), 0.0)
-    return total.sum()
+        scores = torch.where(is_word, reached, scores)
+        at_each.append(scores)
+    ended = torch.stack(at_each, dim=1) + torch.where(chains.ends[..., None], end, 0.0)
+    return torch.where(chains.last, torch.logsumexp(ended, dim=2), 0.0).sum()
 
 
 def _path_score(emissions: Tensor, transitions: Tensor, tags: Tensor, chains: Chains) -> Tensor:
@@ -104,25 +104,35 @@ def viterbi(emissions: Tensor, transitions: Tensor, chains: Chains) -> Tensor:
     Shapes as in `crf_loss`. Viterbi 1967; Forney 1973.
     """
     between, begin, end = _split(transitions)
-    starts = torch.where(chains.begins[..., None], begin, 0.0) + emissions
     scores = emissions.new_zeros(emissions.shape[0], emissions.shape[2])
-    pointers, tops = [], []
-    for column in range(emissions.shape[1]):
+    at_each, pointers = [], []
+    for emission, start, is_word, is_first in _columns(emissions, begin, chains):
         best, pointer = (scores[:, :, None] + between).max(dim=1)
-        reached = best + emissions[:, column]
-        reached = torch.where(chains.first[:, column, None], starts[:, column], reached)
-        scores = torch.where(chains.words[:, column, None], reached, scores)
-        ended = torch.where(chains.ends[:, column, None], scores + end, scores)
+        reached = torch.where(is_first, start, best + emission)
+        scores = torch.where(is_word, reached, scores)
+        at_each.append(scores)
         pointers.append(pointer)
-        tops.append(ended.argmax(dim=1))
-    current = torch.zeros_like(tops[0])
+    ended = torch.stack(at_each, dim=1) + torch.where(chains.ends[..., None], end, 0.0)
+    tops = ended.argmax(dim=2)
+    current = torch.zeros_like(tops[:, 0])
     found = []
     for column in reversed(range(emissions.shape[1])):
-        current = torch.where(chains.last[:, column], tops[column], current)
-        found.append(torch.where(chains.words[:, column], current, 0))
+        current = torch.where(chains.last[:, column], tops[:, column], current)
+        found.append(current)
+        # Before the first word of a chain, `current` is set by the last word of another.
         back = pointers[column].gather(1, current[:, None]).squeeze(1)
         current = torch.where(chains.words[:, column], back, current)
-    return torch.stack(found[::-1], dim=1)
+    return torch.where(chains.words, torch.stack(found[::-1], dim=1), 0)
+
+
+def _columns(
+    emissions: Tensor, begin: Tensor, chains: Chains
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield per column: emissions, the scores of a first word (B, C), words, first words (B, 1)."""
+    starts = emissions + torch.where(chains.begins[..., None], begin, 0.0)
+    flags = (one[..., None].unbind(1) for one in (chains.words, chains.first))
+    # Unbound at once, so that the gradient is one tensor and not one per column.
+    return zip(emissions.unbind(1), starts.unbind(1), *flags, strict=True)
 
 
 def _split(transitions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

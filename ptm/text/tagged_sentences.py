@@ -135,7 +135,10 @@ def _sentences_of_words(
         if line.strip() and not line.startswith(_DOCSTART):
             if not current.words:
                 current = _Sentence(index, [], [])
-            word, tag = _word_and_tag(line, place(index))
+            cells = _cells(line)
+            if len(cells) < 2 or not cells[-1].strip():
+                raise _no_tag(place(index), line)
+            word, tag = cells[0], cells[-1]
             current.words.append(word)
             current.tags.append(tag)
             continue
@@ -146,17 +149,18 @@ def _sentences_of_words(
         yield current
 
 
-def _word_and_tag(line: str, place: str) -> tuple[str, str]:
-    """The first and the last cell of a line."""
+def _cells(line: str) -> list[str]:
+    """The cells of a line, which TABs or else spaces separate."""
     line = line.rstrip("\r")
-    cells = line.split("\t") if "\t" in line else split_words(line)
-    if len(cells) < 2 or not cells[-1].strip():
-        raise UserError(
-            f'{place}: "{line.strip()[:_CHARACTERS_SHOWN]}" has no tag. With data.layout: tagged '
-            "and one word per line, a line is a word, a TAB or spaces, and its tag; an empty line "
-            "ends a sentence."
-        )
-    return cells[0], cells[-1]
+    return line.split("\t") if "\t" in line else split_words(line)
+
+
+def _no_tag(place: str, line: str) -> UserError:
+    return UserError(
+        f'{place}: "{line.strip()[:_CHARACTERS_SHOWN]}" has no tag. With data.layout: tagged and '
+        "one word per line, a line is a word, a TAB or spaces, and its tag; an empty line ends a "
+        "sentence."
+    )
 
 
 def _sentences_of_lines(
