@@ -95,7 +95,7 @@ class TagSet(LabelSet):
             hint = f' Did you mean "{meant}"?' if meant else ""
             raise UserError(
                 f'"{shown}" is not one of the tags {self} of the objective.{hint} Correct the tag, '
-                "or declare it in objective.labels."
+                "or declare it in objective.labels or objective.entities."
             )
         if 0 <= value < len(self.names):
             return int(value)

@@ -232,6 +232,10 @@ def test_the_counts_of_the_tags_are_printed(
     assert "2 sentences, 8 tokens in 2 shards" in printed
     assert "words per tag: O: 1, B-PER: 1, I-PER: 1, B-LOC: 1, I-LOC: 0" in printed
     assert 'no training word has the tag "I-LOC", so it cannot be learned' in printed
+    assert main(["corpus", f"{tmp_path}/store"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 sentences, 8 tokens" in printed
+    assert "tags: O 1, B-PER 1, I-PER 1, B-LOC 1, I-LOC 0" in printed
 
 
 @pytest.mark.parametrize(
