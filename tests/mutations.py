@@ -224,6 +224,37 @@ MUTATIONS = {
         "max(1.0, counts[metric.count])",
         ("tests/integration/training/test_classification.py -k accumulated",),
     ),
+    "the first word of a sentence follows the last one of another": Mutation(
+        "ptm/nn/linear_chain_crf.py",
+        "    follows = chains.words & ~chains.first\n",
+        "    follows = chains.words & ~chains.begins\n",
+        ("tests/unit/nn/test_linear_chain_crf.py",),
+    ),
+    "a further token of a word ends a chain of tags": Mutation(
+        "ptm/nn/linear_chain_crf.py",
+        "        scores = torch.where(is_word, reached, scores)\n"
+        "        at_each.append(scores)\n    ended",
+        "        scores = reached\n        at_each.append(scores)\n    ended",
+        ("tests/unit/nn/test_linear_chain_crf.py",),
+    ),
+    "entities are scored within windows instead of sentences": Mutation(
+        "ptm/components/objectives/tagging.py",
+        '            "begins": chains.begins.flatten(),\n',
+        '            "begins": chains.first.flatten(),\n',
+        ("tests/integration/training/test_tagging.py -k over_windows",),
+    ),
+    "a window is cut within a word": Mutation(
+        "ptm/data/tagged.py",
+        "    borders = np.union1d(np.flatnonzero(firsts), ends)\n",
+        "    borders = np.arange(firsts.size + 1)\n",
+        ("tests/unit/store/test_tagged_store.py -k windows",),
+    ),
+    "a tag is stored at the last token of its word": Mutation(
+        "ptm/store/encode.py",
+        "        of_tokens[firsts] = labels + 1\n",
+        "        of_tokens[firsts + encoded.lengths - 1] = labels + 1\n",
+        ("tests/unit/store/test_tagged_store.py -k first_token",),
+    ),
     "examples that were evaluated twice count twice": Mutation(
         "ptm/engines/predictions.py",
         "ordered = {name: array[first] for name, array in predictions.items()}",

@@ -23,13 +23,15 @@ class TokenSpans:
 
     `tokens` (N): token ids. `part_lengths` (E, K): length of each part of an example (a half, a
     sentence, the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the
-    store has none. `labels` (E): one per example, or None.
+    store has none. `labels` (E): one per example, or None. `tags` (N): the class index + 1 at the
+    first token of each tagged word, 0 at others; None without tags.
     """
 
     tokens: I64
     part_lengths: I64
     word_starts: Flags | None
     labels: I64 | None = None
+    tags: I64 | None = None
 
     @property
     def lengths(self) -> I64:
@@ -38,7 +40,7 @@ class TokenSpans:
 
     @staticmethod
     def joined(several: Sequence[TokenSpans]) -> TokenSpans:
-        """Concatenate token spans of one kind: all with labels, or none.
+        """Concatenate token spans of one kind: all with labels (or tags), or none.
 
         K becomes the largest K. Word starts are kept if all of them have them.
         """
@@ -46,12 +48,14 @@ class TokenSpans:
             return several[0]
         words = [texts.word_starts for texts in several if texts.word_starts is not None]
         labels = [texts.labels for texts in several if texts.labels is not None]
+        tags = [texts.tags for texts in several if texts.tags is not None]
         parts = max(texts.part_lengths.shape[1] for texts in several)
         return TokenSpans(
             np.concatenate([texts.tokens for texts in several]),
             np.concatenate([_with_parts(texts.part_lengths, parts) for texts in several]),
             np.concatenate(words) if len(words) == len(several) else None,
             np.concatenate(labels) if labels else None,
+            np.concatenate(tags) if tags else None,
         )
 
 

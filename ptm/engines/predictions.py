@@ -54,29 +54,29 @@ def _as_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def scores_of(predictions: Predictions, objective: Objective, *, examples: int) -> dict[str, float]:
-    """Return the scores over all examples of a set, each counted once.
+def scores_of(predictions: Predictions, objective: Objective, *, expected: int) -> dict[str, float]:
+    """Return the scores over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
-    of which the first ones count. `examples`: the number of examples of the set.
+    of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
     """
     if not objective.scores:
         return {}
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
-    assert len(numbers) == examples, f"{len(numbers)} of {examples} examples have predictions"
+    assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
     ordered = {name: array[first] for name, array in predictions.items()}
     found = objective.compute_scores(ordered)
     return {score.name: found[score.name] for score in objective.scores}
 
 
 def gathered_scores(
-    mine: Predictions, objective: Objective, ranks: Ranks, *, examples: int
+    mine: Predictions, objective: Objective, ranks: Ranks, *, expected: int
 ) -> dict[str, float]:
     """Return the scores over the predictions of all ranks, computed on rank 0. Collective."""
     if not objective.scores:
         return {}
     every = gather_on_rank0(mine, ranks)
-    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, examples=examples))
+    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, expected=expected))
 
 
 def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:

@@ -16,6 +16,7 @@ from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, place
+from ptm.data.tagged import TaggedWindows
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
 from ptm.loading.stores import open_store, vocabularies_of
 from ptm.loading.training_rows import TrainingRows
@@ -65,12 +66,21 @@ class PackedDataset(TrainingRows):
 
     @property
     def label_counts(self) -> Mapping[str, int]:
-        """Number of examples per label; empty unless the objective has labels."""
+        """Number of examples (or words) per label; empty unless the objective has labels."""
         labels, examples = self.objective.label_set, self._first.examples
-        if labels is None or not isinstance(examples, LabelledTexts):
+        if labels is None:
             return {}
-        counts = np.bincount(examples.labels, minlength=len(labels.names)).tolist()
-        return dict(zip(labels.names, counts, strict=True))
+        if isinstance(examples, TaggedWindows):
+            counts = examples.tag_counts
+        else:
+            assert isinstance(examples, LabelledTexts), "an objective with labels has such texts"
+            counts = np.bincount(examples.labels, minlength=len(labels.names))
+        return dict(zip(labels.names, counts.tolist(), strict=True))
+
+    @property
+    def predictions_expected(self) -> int:
+        """Number of predictions that the scores of this split are computed from."""
+        return self.objective.predictions_expected(self._first.examples)
 
     @property
     def texts_per_example(self) -> int:

@@ -13,7 +13,7 @@ from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
-from ptm.text.labels import check_evaluated_labels, check_trained_labels
+from ptm.text.labels import check_evaluated_labels, check_trained_labels, check_trained_tags
 from ptm.text.tokenizers import Tokenizer
 
 _MOST_ROWS, _ROWS_TOGETHER = 100_000, 64
@@ -97,6 +97,12 @@ def _check_labels(
 ) -> None:
     """Raise UserError if the labels of all sets cannot be learned from the training examples."""
     if recipe.objective.label_set is None:
+        return
+    if recipe.data.layout == "tagged":
+        counts: Counter[str] = Counter()
+        for rows in train.sources.values():
+            counts.update(rows.label_counts)
+        check_trained_tags(counts, where=f"data.store: {recipe.data.store}")
         return
     first, *others = train.sources
     columns = train.sources[first].texts_per_example

@@ -9,6 +9,7 @@ from ptm.recipe.data_block import UNNAMED, StoreInput
 from ptm.store.preprocess import Preprocessing
 from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus, recognise
+from ptm.text.tags import TagSet
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
 
@@ -70,12 +71,19 @@ def open_store(
 
 
 def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
-    """Raise UserError if the store was made with other labels."""
+    """Raise UserError if the store was made with other labels, or another scheme of tags."""
     labels, made = recipe.objective.label_set, tuple(store.info.labels or ())
     if labels is not None and labels.names != made:
         raise UserError(
             f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
             f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
+            "store with `ptm preprocess RECIPE`."
+        )
+    scheme = labels.scheme if isinstance(labels, TagSet) else None
+    if scheme != store.info.tag_scheme:
+        raise UserError(
+            f'{key}: "{store.folder}" was made with objective.scheme = {store.info.tag_scheme}, '
+            f"but the recipe has {scheme}. Correct objective.scheme or {key}, or create a new "
             "store with `ptm preprocess RECIPE`."
         )
 

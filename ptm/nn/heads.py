@@ -1,4 +1,4 @@
-"""Heads for masked tokens (Devlin et al. 2018, section 3.1), next tokens and pairs of texts."""
+"""Heads for masked tokens (Devlin et al. 2018, section 3.1), next tokens, pairs and tags."""
 
 from __future__ import annotations
 
@@ -94,6 +94,18 @@ class Scaled(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Any shape -> the same shape."""
         return hidden * self.factor
+
+
+class TagClassifier(nn.Linear):
+    """Dropout, then one logit per tag, at every cell of the rows."""
+
+    def __init__(self, hidden_size: int, tags: int, *, dropout: float) -> None:
+        super().__init__(hidden_size, tags)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden (B, T, D) -> (B, T, C)."""
+        return super().forward(self.dropout(hidden))
 
 
 class Pooler(nn.Module):

@@ -26,6 +26,12 @@ class FieldsBlock(Config):
     """The source, with layout `pairs`; default: `source`, or `src`."""
     target: str | None = None
     """The target, with layout `pairs`; default: `target`, or `tgt`."""
+    tokens: str | None = None
+    """The words, with layout `tagged`: a list, or a text with spaces between words; default:
+    `tokens`, `words`, `text_a` or `text`."""
+    tags: str | None = None
+    """The tags of the words, with layout `tagged`: a list of names or of positions in the list of
+    tags, or a text with spaces; default: `tags`, `ner_tags`, `labels` or `label`."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -38,7 +44,8 @@ class ReadingBlock(Config):
 
     format: Format | None = None
     """The format of all files; default: recognised for each file, by its suffix and content. text:
-    plain text, one line per document, sentence, pair or labelled text."""
+    plain text, one line per document, sentence, pair, labelled text or tagged sentence. conll: one
+    line per word and tag, an empty line ends a sentence; with layout `tagged` only."""
     encoding: str | None = None
     """The encoding of text, JSON lines, CSV and TSV; default: utf-8. E.g. gb18030, big5, shift_jis,
     utf-16, latin-1. detect: recognise UTF-8 and multibyte encodings, file by file."""

@@ -161,6 +161,9 @@ SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "objective.label_smoothing": ("label_smoothing_factor",),
     "objective.head.tied": ("tie_word_embeddings", "tie_weights", "tie_embeddings"),
     "objective.labels": ("labels_num", "num_labels", "label_list", "num_classes", "id2label"),
+    "objective.entities": ("entity_types", "label_types", "entity_labels"),
+    "objective.crf": ("use_crf", "crf_layer", "with_crf"),
+    "objective.scheme": ("tag_scheme", "tagging_scheme", "tag_format"),
     "objective.class_weights": ("class_weight", "loss_weights", "label_weights"),
     "objective.concatenate": ("concatenate", "group_texts", "concat"),
     "objective.add_bos": ("add_bos_token", "add_special_tokens", "prepend_bos"),
@@ -174,6 +177,8 @@ SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "data.text_field": ("text_column", "text_column_name", "text_key", "json_key", "json_keys"),
     "data.fields.label": ("label_column", "label_column_name", "label_field"),
     "data.fields.source": ("source_column", "source_column_name", "source_lang"),
+    "data.fields.tokens": ("text_column_names", "token_column", "words_column"),
+    "data.fields.tags": ("tag_column", "tags_column", "ner_column"),
     "data.fields.target": ("target_column", "target_column_name", "target_lang"),
     "data.fields.text": ("sentence1_key", "text_a", "sentence1"),
     "data.fields.text_b": ("sentence2_key", "text_pair", "sentence2"),
@@ -247,6 +252,8 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "objective.type": {
         "clm": "lm",
         "causal_lm": "lm",
+        "ner": "tagging",
+        "token_classification": "tagging",
         "gpt": "lm",
         "gpt2": "lm",
         "llama": "lm",
@@ -355,6 +362,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "feather": "arrow",
         "ipc": "arrow",
         "pq": "parquet",
+        "conll2003": "conll",
         "tab": "tsv",
     },
     "data.layout": {
@@ -368,6 +376,9 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "tsv": "pairs, or labelled for labels and texts",
         "classification": "labelled",
         "labeled": "labelled",
+        "conll": "tagged",
+        "ner": "tagged",
+        "token_classification": "tagged",
     },
 }
 """Dotted path -> value of another tool -> value of this project."""

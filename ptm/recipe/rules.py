@@ -148,10 +148,10 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
             "and target as one text with one vocabulary. Remove it.",
         )
-    if recipe.data.segmenter is not None and layout == "pairs":
+    if recipe.data.segmenter is not None and layout in ("pairs", "tagged"):
         yield Problem(
             "data.segmenter",
-            "is used only to mask whole words, but no objective with data.layout = pairs masks "
+            f"is used only to mask whole words, but no objective with data.layout = {layout} masks "
             "tokens. Remove it.",
         )
 

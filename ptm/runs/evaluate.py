@@ -89,7 +89,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         }
         measured[name] = {
             **means,
-            **scores_of(result.predictions, recipe.objective, examples=rows.lengths.size),
+            **scores_of(result.predictions, recipe.objective, expected=rows.predictions_expected),
         }
     shares = data.held_out_shares
     if shares:

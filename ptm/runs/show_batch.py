@@ -30,7 +30,7 @@ def _decoded_row(
     batch: MicroBatch, row: int, view: BatchView, vocabularies: Vocabularies
 ) -> Iterator[str]:
     tensors = batch.tensors
-    wanted = _hidden_tokens(tensors, row, view, vocabularies.source)
+    wanted = _hidden_tokens(tensors, row, view, vocabularies.source) | _tags(tensors, row, view)
     for example in range(1, int(tensors["example_ids"][row].max()) + 1):
         label = _label(tensors, row, example, view)
         words = _words(tensors, row, example, vocabularies.source, wanted=wanted)
@@ -61,7 +61,7 @@ def _words(
     side: str = "",
     wanted: Mapping[int, str] | None = None,
 ) -> str:
-    """The tokens of an example; a masked position is followed by its target: `[MASK]<target>`."""
+    """The tokens of an example, each followed by its target or tag if it has one: `x<target>`."""
     ids, wanted = tensors[f"{side}input_ids"][row], wanted or {}
     return " ".join(
         f"{vocabulary.tokens[int(ids[at])]}<{wanted[at]}>"
@@ -86,6 +86,14 @@ def _hidden_tokens(
         for at, token, weight in zip(*arrays, strict=True)
         if weight and first <= at < first + columns
     }
+
+
+def _tags(tensors: Tensors, row: int, view: BatchView) -> dict[int, str]:
+    """The tags of the words of a row, by the column of their first token."""
+    if view.tags is None:
+        return {}
+    words = np.flatnonzero(tensors[view.tags.words][row])
+    return {int(at): view.tags.names[tensors[view.tags.classes][row][at]] for at in words}
 
 
 def _label(tensors: Tensors, row: int, example: int, view: BatchView) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from ptm.arrays import I64
+from ptm.arrays import I64, exclusive_cumsum
 from ptm.store.sections import document_hashes, in_smallest_type
 from ptm.store.texts import EncodedTexts, TextTokenizer, interleave
 from ptm.text.corpus import Block, Layout, ParsedBlock
@@ -22,6 +22,7 @@ from ptm.text.corpus.pieces import pieces
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.sentences import split_sentences
+from ptm.text.tags import TagSet
 from ptm.text.tokenizers import TokenizerConfig
 
 
@@ -46,16 +47,25 @@ class BlockCounts:
     source_tokens: int = 0
     """Tokens of the sources, with layout `pairs`."""
     labels: tuple[int, ...] = ()
-    """Documents of each class, with layout `labelled`."""
+    """Documents of each class, with layout `labelled`; words of each tag, with `tagged`."""
     unknown_tokens: int = 0
     problem: str = ""
     """What is wrong with the first line that was left out; "" if it cannot be decoded."""
+    words_without_tokens: int = 0
+    """Words that became the unknown token because the tokenizer has no token for them, with layout
+    `tagged`."""
+    repaired_tags: int = 0
+    """Tags that broke the rules of their scheme, with layout `tagged`."""
+    first_repaired: int | None = None
+    """Index in the block, from 0, of the line with the first of them."""
 
 
 def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
     """The counts of a block from those of its pieces, in order."""
-    first_invalid, lines, problem = None, 0, ""
+    first_invalid, first_repaired, lines, problem = None, None, 0, ""
     for part in parts:
+        if first_repaired is None and part.first_repaired is not None:
+            first_repaired = lines + part.first_repaired
         if first_invalid is None and part.first_invalid is not None:
             first_invalid, problem = lines + part.first_invalid, part.problem
         lines += part.lines
@@ -71,6 +81,9 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         unknown_tokens=sum(part.unknown_tokens for part in parts),
         text_bytes=sum(part.text_bytes for part in parts),
         problem=problem,
+        words_without_tokens=sum(part.words_without_tokens for part in parts),
+        repaired_tags=sum(part.repaired_tags for part in parts),
+        first_repaired=first_repaired,
     )
 
 
@@ -85,6 +98,8 @@ class _EncodedPiece:
     labels: NDArray[np.int32]
     """Class index of each document (D), with layout `labelled`; empty with any other."""
     counts: BlockCounts
+    tags: I64 | None = None
+    """The tag of each token (see `ptm.store.sections`), with layout `tagged`."""
 
 
 def _text_bytes(parsed: ParsedBlock) -> int:
@@ -107,10 +122,13 @@ class BlockTokenizer:
     ) -> None:
         """`target_tokenizer` is for the targets with layout `pairs`; default: `tokenizer`.
 
-        `labels`: those of layout `labelled`.
+        `labels`: those of layout `labelled`; a TagSet with layout `tagged`.
         """
-        assert segmenter is None or layout != "pairs", "word starts are not supported for pairs"
-        assert (labels is not None) == (layout == "labelled"), "labels belong to layout labelled"
+        has_words = layout not in ("pairs", "tagged")
+        assert segmenter is None or has_words, f"word starts are not supported for {layout}"
+        declares = layout in ("labelled", "tagged")
+        assert (labels is not None) == declares, "labels belong to layout labelled or tagged"
+        assert isinstance(labels, TagSet) == (layout == "tagged"), "tags belong to layout tagged"
         source = tokenizer.load()
         target = target_tokenizer.load(key="target_tokenizer") if target_tokenizer else source
         largest = max(source.vocabulary.size, target.vocabulary.size)
@@ -139,12 +157,19 @@ class BlockTokenizer:
         ]
         if starts:
             arrays["word_starts"] = np.packbits(np.concatenate(starts))
-        if self._labels is not None:
+        if self._layout == "labelled":
             arrays["labels"] = np.concatenate([part.labels for part in parts])
+        if isinstance(self._labels, TagSet):
+            # Of the same type in every shard, whatever tags occur in it.
+            dtype = np.min_scalar_type(len(self._labels.names))
+            tags = [part.tags for part in parts if part.tags is not None]
+            arrays["tags"] = np.concatenate(tags).astype(dtype)
         return arrays, _total_counts([part.counts for part in parts])
 
     def _encode_piece(self, piece: Block) -> _EncodedPiece:
         parsed = self.parse(piece)
+        if isinstance(self._labels, TagSet):
+            return self._encode_tagged(piece, parsed, self._labels)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -179,6 +204,40 @@ class BlockTokenizer:
         )
         encoded = replace(encoded, lengths=lengths)
         return _EncodedPiece(encoded, documents[documents > 0], labels, counts)
+
+    def _encode_tagged(self, piece: Block, parsed: ParsedBlock, tags: TagSet) -> _EncodedPiece:
+        """Tokenise each word by itself. Its tag belongs to the first of its tokens."""
+        words = [word for sentence in parsed.documents for word in sentence]
+        encoded, without = self._encode.words(words)
+        firsts = exclusive_cumsum(encoded.lengths)
+        labels = np.array(parsed.labels, dtype=np.int64)
+        of_tokens = np.zeros(encoded.tokens.size, dtype=np.int64)
+        of_tokens[firsts] = labels + 1
+        counts = np.array([len(sentence) for sentence in parsed.documents], dtype=np.int64)
+        # Tokens per sentence: every sentence has a word, and every word a token.
+        starts = firsts[exclusive_cumsum(counts)]
+        lengths = np.diff(starts, append=encoded.tokens.size)
+        return _EncodedPiece(
+            replace(encoded, lengths=lengths),
+            np.ones(counts.size, dtype=np.int64),
+            np.empty(0, np.int32),
+            BlockCounts(
+                file=piece.file,
+                lines=parsed.lines,
+                blank=parsed.blank,
+                invalid=parsed.invalid,
+                first_invalid=parsed.first_invalid,
+                empty_documents=0,
+                text_bytes=_text_bytes(parsed),
+                labels=tuple(np.bincount(labels, minlength=len(tags.names)).tolist()),
+                unknown_tokens=self._unknown_tokens(encoded),
+                problem=parsed.problem,
+                words_without_tokens=without,
+                repaired_tags=parsed.repaired,
+                first_repaired=parsed.first_repaired,
+            ),
+            of_tokens,
+        )
 
     def parse(self, block: Block) -> ParsedBlock:
         """Return the documents of the block as text, before they are split into sentences."""

@@ -3,7 +3,8 @@
 A store is a folder with `store.json` and one file per shard. A shard has the documents of one
 corpus block: token ids, lengths of sentences and documents, one hash per document and, if a recipe
 needs them, word starts. A pair is a document of two sentences: source, then target. A labelled
-document has one or two sentences (its texts), and a class index.
+document has one or two sentences (its texts), and a class index. A tagged document is one sentence
+of words, and has a tag at the first token of each word.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class StoreInfo:
     """Fingerprint of the targets' tokenizer with layout `pairs`; None: the sources' tokenizer."""
     target_vocabulary_size: int | None = None
     labels: Mapping[str, int] | None = None
-    """Number of documents per label, in the order of the classes, with layout `labelled`."""
+    """Number of documents per label, in the order of the classes, with layout `labelled`; of words
+    per tag with layout `tagged`."""
+    tag_scheme: str | None = None
+    """The scheme of the tags with layout `tagged`."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -94,6 +98,8 @@ def write_manifest(folder: Path, info: StoreInfo) -> None:
     if info.labels is None:
         # A store without labels is written as by earlier versions, which do not know the key.
         del data["labels"]
+    if info.tag_scheme is None:
+        del data["tag_scheme"]
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, indent=1)
         file.flush()

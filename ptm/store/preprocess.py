@@ -37,10 +37,12 @@ from ptm.store.staging import (
 )
 from ptm.store.workers import TokenizerPool
 from ptm.text.corpus import CorpusFile, CorpusReader, Layout, check_invalid
+from ptm.text.corpus.blocks import place_in
 from ptm.text.corpus.checks import InvalidLines
 from ptm.text.labelled_lines import columns_of
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
+from ptm.text.tags import TagSet
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
 logger = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class Preprocessing:
     target_tokenizer: TokenizerConfig | None = None
     """Tokenizer of the targets with layout `pairs`; None: `tokenizer`."""
     labels: LabelSet | None = None
-    """The labels of layout `labelled`; None with any other layout."""
+    """The labels of layout `labelled`, the TagSet of `tagged`; None with any other layout."""
 
     def encoder(self) -> BlockTokenizer:
         """The encoder that turns blocks into shards; called once per worker process."""
@@ -89,6 +91,11 @@ class Preprocessing:
             target_tokenizer=self.target_tokenizer,
             labels=self.labels,
         )
+
+    @property
+    def tag_scheme(self) -> str | None:
+        """The scheme of the tags of layout `tagged`."""
+        return self.labels.scheme if isinstance(self.labels, TagSet) else None
 
     @property
     def block_bytes(self) -> int:
@@ -111,6 +118,7 @@ class Preprocessing:
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
             "sentence_splitting": self.sentence_splitting,
             **({"labels": list(self.labels.names)} if self.labels else {}),
+            **({"tag_scheme": scheme} if (scheme := self.tag_scheme) else {}),
             "corpus": [file.entry() for file in self.corpus],
         }
 
@@ -164,11 +172,14 @@ def preprocess(
                 segmenter=description["segmenter"],
                 shards=tuple(shard for shard in shards if shard.documents),
                 corpus=tuple(description["corpus"]),
-                report=_totals(counts, pairs_of=tokens if pairs else None),
+                report=_totals(
+                    counts, pairs_of=tokens if pairs else None, tagged=work.layout == "tagged"
+                ),
                 sentence_splitting=work.sentence_splitting,
                 target_tokenizer=description["target_tokenizer"],
                 target_vocabulary_size=target.vocabulary.size if target else None,
                 labels=_label_counts(work.labels, counts),
+                tag_scheme=work.tag_scheme,
             )
             check(info)
             write_manifest(partial, info)
@@ -216,7 +227,7 @@ def _encode_all(
         # A small corpus is encoded sooner than a worker process starts.
         workers = max(1, min(workers, total // _SMALLEST_BLOCK))
     readers = work.readers()
-    if work.labels is not None:
+    if work.layout == "labelled" and work.labels is not None:
         readers = _with_same_columns(readers, work.labels)
     tasks = tasks_of(readers, largest_file=max(work.block_bytes, total // workers))
     with TokenizerPool(work.encoder, partial, workers=workers) as encoders:
@@ -260,14 +271,17 @@ _TEXTS = {1: "single texts", 2: "pairs of texts"}
 
 
 def _label_counts(labels: LabelSet | None, counts: Sequence[BlockCounts]) -> dict[str, int] | None:
-    """The number of documents per label, in the order of the classes; None without labels."""
+    """The number of documents (or words) per label, in the order of the classes.
+
+    None without labels.
+    """
     if labels is None:
         return None
     totals = np.array([c.labels for c in counts]).sum(axis=0).tolist()
     return dict(zip(labels.names, totals, strict=True))
 
 
-def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str, int]:
+def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None, tagged: bool) -> dict[str, int]:
     """The manifest's `report`. `pairs_of`: the number of tokens with layout `pairs`, else None."""
     lines = {
         "lines": sum(c.lines for c in counts),
@@ -276,6 +290,13 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
         "text_bytes": sum(c.text_bytes for c in counts),
         "unknown_tokens": sum(c.unknown_tokens for c in counts),
     }
+    if tagged:
+        return {
+            **lines,
+            "words": sum(sum(c.labels) for c in counts),
+            "words_without_tokens": sum(c.words_without_tokens for c in counts),
+            "repaired_tags": sum(c.repaired_tags for c in counts),
+        }
     empty = sum(c.empty_documents for c in counts)
     if pairs_of is None:
         return {**lines, "empty_documents": empty}
@@ -297,9 +318,10 @@ def check_corpus(
     Also if it has a single document of many lines. Logs which lines were left out.
     """
     for index, file in enumerate(corpus):
-        note = check_invalid(file, _invalid_lines([c for c in counts if c.file == index]))
-        if note is not None:
-            logger.warning("%s", note)
+        blocks = [c for c in counts if c.file == index]
+        for note in (check_invalid(file, _invalid_lines(blocks)), _repair_note(file, blocks)):
+            if note is not None:
+                logger.warning("%s", note)
     if tokens == 0:
         paths = ", ".join(file.path for file in corpus)
         empty = sum(c.empty_documents for c in counts)
@@ -307,6 +329,8 @@ def check_corpus(
             raise UserError(f"{paths}: none of the {empty:,} pairs has text on both sides.")
         if layout == "labelled":
             raise UserError(f"{paths}: the corpus contains no labelled text.")
+        if layout == "tagged":
+            raise UserError(f"{paths}: the corpus contains no tagged word.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
     lines = sum(c.lines - c.blank for c in counts)
     plain = all(file.format == "text" for file in corpus)
@@ -316,6 +340,23 @@ def check_corpus(
             "data.layout: sentences an empty line ends a document, but none was found. If each "
             "line is a document, set data.layout: documents."
         )
+
+
+def _repair_note(file: CorpusFile, counts: Sequence[BlockCounts]) -> str | None:
+    """A sentence on the repaired tags of a file; None if it has none."""
+    repaired, lines = sum(block.repaired_tags for block in counts), 0
+    if not repaired:
+        return None
+    for block in counts:
+        if block.first_repaired is not None:
+            first = place_in(file.path, file.format, lines + block.first_repaired + 1)
+            return (
+                f"{file.path}: {repaired:,} tags broke the rules of objective.scheme and were "
+                f"repaired; the first is {first}. The entities stay those that seqeval reads: a "
+                "tag that continues no entity of its type begins one"
+            )
+        lines += block.lines
+    raise AssertionError("a block with repaired tags has a first one")
 
 
 def _invalid_lines(counts: Sequence[BlockCounts]) -> InvalidLines:

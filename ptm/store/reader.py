@@ -214,6 +214,23 @@ class TokenStore:
         """Whether each token of R ranges starts a word, concatenated (sum of `lengths`)."""
         return self._gather("word_starts", starts, lengths).astype(bool)
 
+    def tags(self, starts: I64, lengths: I64) -> I64:
+        """The tag of each token of R ranges, concatenated (sum of `lengths`).
+
+        The class index + 1 at the first token of each word, 0 at others. Raises UserError if the
+        store has no tags, or one that is not declared, which means that it is damaged.
+        """
+        if self.info.tag_scheme is None or self.info.labels is None:
+            raise UserError(f"{self.folder}: the store has no tags.")
+        tags = self._gather("tags", starts, lengths)
+        if tags.size and int(tags.max()) > len(self.info.labels):
+            raise UserError(
+                f"{self.folder}: the store contains tag {int(tags.max())}, but it has "
+                f"{len(self.info.labels)} tags. The store is damaged. Remove it and run "
+                "`ptm preprocess RECIPE` again."
+            )
+        return tags
+
     def _gather(self, name: str, starts: I64, lengths: I64) -> I64:
         """The values of a section with one entry per token, for R ranges (sum of `lengths`)."""
         gathered = np.empty(int(lengths.sum()), dtype=np.int64)

@@ -80,8 +80,11 @@ _KINDS = {
     "word_starts": _Kind(lambda shard: -(-shard.tokens // 8), ("|u1",), optional=True),
     # The class index of each document. Only with layout labelled.
     "labels": _Kind(lambda shard: shard.documents, ("<i4",), optional=True),
+    # The class index of each word's tag + 1, at the first token of the word; 0 at other tokens.
+    # Only with layout tagged.
+    "tags": _Kind(lambda shard: shard.tokens, ("|u1", "<u2", "<u4"), optional=True),
 }
-_OTHERS = ("document_hashes", "word_starts", "labels")
+_OTHERS = ("document_hashes", "word_starts", "labels", "tags")
 SECTIONS = {
     1: ("tokens", "sentence_ends", "document_ends", *_OTHERS),
     2: ("tokens", "sentence_lengths", "document_lengths", *_OTHERS),

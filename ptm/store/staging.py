@@ -50,6 +50,7 @@ _WORDS = {
     "target_tokenizer": "target tokenizer",
     "sentence_splitting": "sentence splitting",
     "labels": "set of labels",
+    "tag_scheme": "scheme of tags",
 }
 """Keys of the description of a store in words."""
 
@@ -180,6 +181,7 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,
         "labels": list(info.labels or ()),
+        "tag_scheme": info.tag_scheme,
         "corpus": _corpus_of(info),
     }
     differing = [_WORDS.get(key, key) for key in description if was[key] != description[key]]
@@ -257,6 +259,7 @@ class _Settings(BaseModel):
     segmenter: dict[str, Any] | None = None
     sentence_splitting: bool = False
     labels: list[str] | None = None
+    tag_scheme: str | None = None
     corpus: list[_CorpusFile]
 
 

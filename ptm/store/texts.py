@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
+from ptm.errors import UserError
 from ptm.text.segmenters import Segmenter
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.words import WordStartEncoder
@@ -40,6 +41,8 @@ class TextTokenizer:
         self, tokenizer: Tokenizer, segmenter: Segmenter | None, dtype: type[np.unsignedinteger]
     ) -> None:
         self._tokenizer = tokenizer
+        # In byte-level BPE a word begins with the space before it.
+        self._before_word = " " if tokenizer.config.mask_takes_space else ""
         self._words = WordStartEncoder(tokenizer, segmenter) if segmenter else None
         vocabulary = tokenizer.vocabulary
         self.unknown_id = vocabulary.special_id("unk") if vocabulary.has("unk") else -1
@@ -65,6 +68,29 @@ class TextTokenizer:
             np.concatenate(lengths),
             np.concatenate(starts) if self._words is not None else None,
         )
+
+    def words(self, words: Sequence[str]) -> tuple[EncodedTexts, int]:
+        """Tokenise each of the `words` by itself, as if a space came before it.
+
+        A word that has no token, such as a control character, becomes the unknown token. Returns
+        the tokens, with one length per word, and the number of these words.
+        """
+        distinct = {word: index for index, word in enumerate(dict.fromkeys(words))}
+        encoded = self([self._before_word + word for word in distinct])
+        chosen = np.fromiter((distinct[word] for word in words), np.int64, len(words))
+        lengths = encoded.lengths[chosen]
+        without = int((lengths == 0).sum())
+        if without and self.unknown_id < 0:
+            word = words[int(np.flatnonzero(lengths == 0)[0])]
+            raise UserError(
+                f"the tokenizer has no token for the word {word!r}, and its vocabulary has no "
+                "unknown token. Remove the word, or use a vocabulary with an unknown token."
+            )
+        kept = ragged_ranges(exclusive_cumsum(encoded.lengths)[chosen], lengths)
+        filled = np.maximum(lengths, 1)
+        tokens = np.full(int(filled.sum()), max(self.unknown_id, 0), dtype=self._dtype)
+        tokens[ragged_ranges(exclusive_cumsum(filled), lengths)] = encoded.tokens[kept]
+        return EncodedTexts(tokens, filled), without
 
 
 def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:

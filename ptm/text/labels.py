@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ptm.errors import UserError, closest
+
+logger = logging.getLogger(__name__)
 
 _CHARACTERS_SHOWN = 40
 
@@ -95,6 +98,25 @@ def check_evaluated_labels(
         )
 
 
-def _named(names: list[str]) -> str:
+def check_trained_tags(counts: Mapping[str, int], *, where: str) -> None:
+    """Raise UserError unless at least two tags occur in the training data.
+
+    `counts`: number of words per tag. `where`: the corpus or store, for messages. Logs a warning
+    of tags that do not occur: rare ones may be absent from a sample.
+    """
+    present = [name for name, count in counts.items() if count]
+    if len(present) == 1:
+        raise UserError(
+            f'{where}: every training word has the tag "{present[0]}". A model that tags words '
+            "needs examples of at least two tags."
+        )
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        logger.warning(
+            "%s: no training word has the %s, so it cannot be learned", where, _named(absent, "tag")
+        )
+
+
+def _named(names: list[str], what: str = "label") -> str:
     quoted = ", ".join(f'"{name}"' for name in names)
-    return f"label {quoted}"
+    return f"{what} {quoted}"

@@ -84,7 +84,7 @@ class EvaluationSets:
             step=step,
         )
         scores = gathered_scores(
-            found.predictions, self._objective, self._ranks, examples=rows.lengths.size
+            found.predictions, self._objective, self._ranks, expected=rows.predictions_expected
         )
         return {**means, **scores}
 

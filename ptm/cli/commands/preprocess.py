@@ -63,7 +63,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     from ptm.runs.corpus.lines import summary_lines
     from ptm.store.preprocess import is_current, preprocess
     from ptm.store.reader import TokenStore
-    from ptm.text.labels import check_trained_labels
+    from ptm.text.labels import check_trained_labels, check_trained_tags
 
     work = preprocessing_of(recipe, one)
 
@@ -73,7 +73,8 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     def check(info: StoreInfo) -> None:
         # Evaluation sets and sources of a mixture need not have every label.
         if info.labels is not None and one.corpus_key == "data.corpus":
-            check_trained_labels(info.labels, where=one.corpus_key)
+            check_labels = check_trained_tags if info.tag_scheme else check_trained_labels
+            check_labels(info.labels, where=one.corpus_key)
 
     line = ProgressLine()
     info = preprocess(
@@ -87,7 +88,9 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
-    what = {"pairs": "pairs", "labelled": "labelled texts"}.get(info.layout, "documents")
+    what = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}.get(
+        info.layout, "documents"
+    )
     print_done(
         f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
@@ -95,7 +98,8 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     print_done(f"{one.store}: read {formats}")
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
-        print_done(f"{one.store}: texts per label: {of_label}")
+        counted = "words per tag" if info.tag_scheme else "texts per label"
+        print_done(f"{one.store}: {counted}: {of_label}")
     store = TokenStore.open(one.store, key=one.store_key)
     for text in summary_lines(store):
         print_done(f"{one.store}: {text}")
@@ -103,7 +107,12 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         logger.warning("%s: %s", one.store, sentence)
 
 
-_FORMAT_NAMES = {"text": "plain text", "json_lines": "JSON lines", "arrow": "Arrow"}
+_FORMAT_NAMES = {
+    "text": "plain text",
+    "json_lines": "JSON lines",
+    "arrow": "Arrow",
+    "conll": "CoNLL",
+}
 
 
 def _formats(info: StoreInfo) -> str:

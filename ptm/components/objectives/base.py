@@ -56,7 +56,18 @@ class Score:
 
 
 EXAMPLE_NUMBERS = "example_numbers"
-"""Name of the prediction that identifies the example of a row: its index + 1, or 0 for padding."""
+"""Name of the prediction that identifies what a row is about, or 0 for padding: the index of an
+example + 1, or for objectives with several predictions per example a number of each."""
+
+
+@dataclass(frozen=True)
+class TagView:
+    """Names of the class indexes of words (B, T), and of the tensor that is not 0 at words."""
+
+    classes: str
+    words: str
+    names: tuple[str, ...]
+    """The names of the classes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class BatchView:
     """Positions, original token ids and weights (P) of the masked tokens."""
     labels: str | None = None
     """One label per example (P)."""
+    tags: TagView | None = None
+    """One tag per word."""
     targets: tuple[tuple[str, str], ...] = ()
     """What is predicted, and the name of the ids (B, T), which count where `target_weights` is not
     0."""
@@ -175,7 +188,7 @@ class Objective(Config):
 
     @property
     def label_set(self) -> LabelSet | None:
-        """The labels of the corpus, for objectives with layout `labelled`."""
+        """The labels of the corpus, for objectives with layout `labelled` or `tagged`."""
         return None
 
     def visibility_obstacle(self, visibility: str) -> str | None:
@@ -301,13 +314,17 @@ class Objective(Config):
     def predictions(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return what `compute_scores` needs, one row per example (P, …), by name.
+        """Return what `compute_scores` needs, one row per example or word (P, …), by name.
 
         `EXAMPLE_NUMBERS` (P) says which example a row belongs to. `tensors` has the objective's
         targets.
         """
         raise AssertionError(f"objective {self.type} has no scores")
 
+    def predictions_expected(self, examples: Examples) -> int:
+        """Return the number of predictions that `compute_scores` needs for all `examples`."""
+        return int(examples.lengths.size)
+
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Return every score from the predictions for all E examples of a set (E, …)."""
+        """Return every score from the predictions for a whole set (E, …), in its order."""
         raise AssertionError(f"objective {self.type} has no scores")

@@ -1,10 +1,11 @@
-"""Scores of a classification over all examples of a set. Shapes: E examples."""
+"""Scores of classes and of entities over a whole set. Shapes: E examples (or words)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ptm.arrays import I64
+from ptm.text.tags import Entities
 
 
 def macro_f1(labels: I64, predicted: I64) -> float:
@@ -21,3 +22,20 @@ def macro_f1(labels: I64, predicted: I64) -> float:
     # 2 TP + FP + FN is the number of examples of the class plus that of its predictions.
     either = true + found
     return float(np.mean(2 * hits[either > 0] / either[either > 0]))
+
+
+def entity_scores(true: Entities, predicted: Entities) -> dict[str, float]:
+    """Return precision, recall and F1 of entities, as `seqeval` in its default mode.
+
+    An entity is found if its first word, its last word and its type are predicted. A ratio over
+    nothing is 0.
+    """
+    found, of_true, of_predicted = predicted.matches(true), true.first.size, predicted.first.size
+    precision = found / of_predicted if of_predicted else 0.0
+    recall = found / of_true if of_true else 0.0
+    total = precision + recall
+    return {
+        "entity_precision": precision,
+        "entity_recall": recall,
+        "entity_f1": 2 * precision * recall / total if total else 0.0,
+    }

@@ -17,7 +17,10 @@ from ptm.store.reader import TokenStore
 
 _TOKENS_TOGETHER = 2**20
 _MOST_REPEATED = 5
-_NO_REASONS = {"lines", "text_bytes", "unknown_tokens", "source_tokens", "target_tokens"}
+_NO_REASONS = {
+    *("lines", "text_bytes", "unknown_tokens", "source_tokens", "target_tokens"),
+    *("words", "words_without_tokens", "repaired_tags"),
+}
 """Counts of the manifest's report that are not numbers of lines or documents left out."""
 CUTTING_LAYOUTS = ("pairs", "labelled")
 """Layouts whose documents are examples, which are cut to fit into a row."""

@@ -48,6 +48,7 @@ def document_finding(info: StoreInfo) -> Iterator[str]:
         "data.layout: documents",
         "pairs": "each line is a pair",
         "labelled": "each line is a text",
+        "tagged": "an empty line ends a sentence, or each line is one",
     }[info.layout]
     yield f"the corpus is one document of {info.tokens:,} tokens. With data.layout: {info.layout} {rule}"
 

@@ -14,7 +14,7 @@ from ptm.store.reader import TokenStore
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
-_NOUNS = {"pairs": "pairs", "labelled": "labelled texts"}
+_NOUNS = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 
@@ -34,7 +34,7 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
     rates = text_and_unknown(counts.tokens, counts.text_bytes, counts.unknown_tokens)
     yield f"{documents_and_tokens(store)}, {rates}"
     if store.labels is not None:
-        yield "labels: " + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
+        yield ("tags: " if store.layout == "tagged" else "labels: ") + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
     used = counts.tokens_used
     if used is not None:
         yield f"vocabulary: {used:,} of {counts.vocabulary_size:,} tokens occur"
@@ -58,7 +58,7 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
 def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
     counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
-    if not store.continues:
+    if store.layout in _NOUNS:
         return f"{counts.documents:,} {_NOUNS[store.layout]}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
     return f"{counts.documents:,} documents, {sentences}{tokens}"

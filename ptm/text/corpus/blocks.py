@@ -77,7 +77,8 @@ class ParsedBlock:
     documents: list[list[str]]
     """Documents, each a list of its sentences. With layout `documents` each has one; with layout
     `pairs` each has two, source and target, and either may be empty; with layout `labelled` each
-    has one or two texts, none of them empty."""
+    has one or two texts, none of them empty; with layout `tagged` each has the words of a sentence,
+    none of them empty."""
     lines: int
     """All lines of the block, blank and invalid ones included; rows of parquet and Arrow files."""
     blank: int
@@ -87,6 +88,10 @@ class ParsedBlock:
     first_invalid: int | None
     """Index in the block, from 0, of the first line that is left out."""
     labels: list[int] | None = None
-    """The class index of each document, with layout `labelled`."""
+    """The class index of each document, with layout `labelled`; of each word, with `tagged`."""
     problem: str = ""
     """What is wrong with the first line that is left out; "" if it cannot be decoded."""
+    repaired: int = 0
+    """Tags that broke the rules of their scheme and were repaired, with layout `tagged`."""
+    first_repaired: int | None = None
+    """Index in the block, from 0, of the line with the first of them."""

@@ -114,7 +114,7 @@ def column_paths(schema: pa.Schema) -> list[str]:
 def check_columns(
     file: CorpusFile, schema: pa.Schema, fields: tuple[str, ...], layout: Layout
 ) -> None:
-    """Raise UserError unless the columns `fields` exist, and are texts (or a label)."""
+    """Raise UserError unless the columns `fields` exist and have the types of the layout."""
     for place, name in enumerate(fields):
         found = _type_of(schema, name)
         if found is None:
@@ -123,8 +123,12 @@ def check_columns(
                 f"{nearest(name, column_paths(schema))}"
             )
         is_label = layout == "labelled" and place == 0
-        if not _is_text(found) and not (is_label and _is_label(found)):
-            what = "a label" if is_label else "text"
+        fits = _is_text(found) or (is_label and _is_label(found))
+        what = "a label" if is_label else "text"
+        if layout == "tagged":
+            what = ("words", "tags")[place]
+            fits = fits or _is_list(found, labels=place == 1)
+        if not fits:
             raise UserError(
                 f'{file.path}: the column "{name}" has the type {found}, which is not {what}. '
                 f"Columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}."
@@ -166,6 +170,16 @@ def _is_label(found: pa.DataType) -> bool:
     return any(kind(found) for kind in kinds)
 
 
+def _is_list(found: pa.DataType, *, labels: bool) -> bool:
+    """Whether a column has lists of texts, or with `labels` of whole numbers."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(kind(found) for kind in kinds):
+        return False
+    return _is_text(found.value_type) or (labels and pa.types.is_integer(found.value_type))
+
+
 class _Parquet:
     """A parquet file. `parts` yields its rows in pieces of about `size` bytes."""
 
@@ -199,7 +213,10 @@ class _Parquet:
             group = metadata.row_group(index)
             columns = (group.column(at) for at in range(group.num_columns))
             taken = sum(
-                one.total_uncompressed_size for one in columns if one.path_in_schema in fields
+                one.total_uncompressed_size
+                for one in columns
+                # The values of a list have a longer path than its column.
+                if f"{one.path_in_schema}.".startswith(tuple(f"{field}." for field in fields))
             )
             longest = max(longest, taken // max(1, group.num_rows))
         return max(1, min(_MOST_ROWS, size // longest))

@@ -95,6 +95,11 @@ class LineEnds:
         return at + len(mark) if at >= 0 else 0
 
 
+def blank_lines_end_documents(format: str, layout: Layout) -> bool:
+    """Whether a blank line ends a document of such a file; otherwise each line does."""
+    return format == "conll" or (format == "text" and layout == "sentences")
+
+
 @dataclass(frozen=True)
 class DocumentEnds:
     """Where the documents of a file without quotes end: the places where it may be cut."""

@@ -111,6 +111,8 @@ def _json_error(path: str, names: list[str], layout: Layout) -> UserError:
     shown = f"the lines are JSON objects (fields: {', '.join(names)})"
     if layout == "pairs":
         key = "data.fields: {source: NAME, target: NAME}"
+    elif layout == "tagged":
+        key = "data.fields: {tokens: NAME, tags: NAME}"
     elif layout == "labelled":
         key = "data.fields: {label: NAME, text: NAME}"
     else:

@@ -14,15 +14,19 @@ from ptm.text.corpus.records import documents_of
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
 from ptm.text.pair_lines import parse_pairs
+from ptm.text.tagged_sentences import parse_tagged, tagged_records
+from ptm.text.tags import TagSet
 
 
 def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
-    """Parse a block. `labels`: the labels with layout `labelled`, else None.
+    """Parse a block. `labels`: those of layout `labelled`, a TagSet with `tagged`, else None.
 
     Damaged lines and records are left out and counted. Raises UserError, naming file and line, if
     a line of plain text does not have the columns of its layout, or a label is unknown.
     """
     records = block.records
+    if isinstance(labels, TagSet) and (records is None or records.format == "conll"):
+        return parse_tagged(block, labels)
     if records is None:
         if labels is not None:
             return parse_labelled(block, labels)
@@ -33,5 +37,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
         read = json_rows if records.format == "json_lines" else delimited_rows
         rows = read(block, records)
         lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
-    found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
+    if isinstance(labels, TagSet):
+        found = tagged_records(rows, labels, fields=records.fields, place=block.place)
+    else:
+        found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
     return replace(found, lines=lines)

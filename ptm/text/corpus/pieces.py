@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ptm.text.corpus.blocks import Block
 from ptm.text.corpus.files import Layout
-from ptm.text.corpus.lines import DocumentEnds
+from ptm.text.corpus.lines import DocumentEnds, blank_lines_end_documents
 
 _PIECE_BYTES = 2**22
 
@@ -15,13 +15,14 @@ _PIECE_BYTES = 2**22
 def pieces(block: Block, layout: Layout) -> Iterator[Block]:
     """Cut a block into pieces of whole documents, each of about 4 MB.
 
-    Only lines of text and JSON lines are cut. A record of a table may have several lines, and
+    Only text, JSON lines and CoNLL are cut. A record of a table may have several lines, and
     blocks of tables are one piece.
     """
-    if block.records is not None and block.records.format != "json_lines":
+    name = block.records.format if block.records is not None else "text"
+    if name not in ("text", "json_lines", "conll"):
         yield block
         return
-    ends = DocumentEnds(by_blank_lines=block.records is None and layout == "sentences")
+    ends = DocumentEnds(by_blank_lines=blank_lines_end_documents(name, layout))
     begin, line = 0, block.first_line
     while True:
         end = _end_of_piece(block.data, begin, ends)

@@ -1,8 +1,8 @@
 """Ranges of plain files: where a file is cut into blocks, and the block of one range.
 
 The places of the cuts are found from a few kilobytes before each of them, so that one process can
-name the ranges of a large file while others read them. Only local files of text and JSON lines that
-are not compressed have ranges.
+name the ranges of a large file while others read them. Only local files of text, CoNLL and JSON
+lines that are not compressed have ranges.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import BinaryIO
 from ptm.text.corpus.blocks import Block, FirstLine, record_format
 from ptm.text.corpus.encodings import TextStream, text_of
 from ptm.text.corpus.files import CorpusFile, Layout
-from ptm.text.corpus.lines import DocumentEnds, first_text_line
+from ptm.text.corpus.lines import (
+    DocumentEnds,
+    blank_lines_end_documents,
+    first_text_line,
+)
 from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.sizes import SizeLimits, bytes_of_block
 from ptm.text.corpus.streams import CorpusStream, open_stored, read_at
@@ -109,7 +113,6 @@ def plain_file(file: CorpusFile, *, index: int, layout: Layout) -> PlainFile | N
 
     Raises UserError if the file cannot be read or is not of its format.
     """
-    is_text = file.format == "text"
     with open_stored(file, seek=True, whole=False) as raw:
         stream = CorpusStream(file, raw)
         if stream.is_compressed:
@@ -118,9 +121,10 @@ def plain_file(file: CorpusFile, *, index: int, layout: Layout) -> PlainFile | N
         first = text.read(_BEGIN)
         check_is_text(file, first, layout)
         opening = None
-        if is_text and layout in ("labelled", "pairs"):
+        if file.format == "text" and layout in ("labelled", "pairs"):
             opening = _opening(text, first, longest=SizeLimits(file, layout).longest_line)
-        ends = DocumentEnds(by_blank_lines=is_text and layout == "sentences", lines=text.line_ends)
+        by_blank_lines = blank_lines_end_documents(file.format, layout)
+        ends = DocumentEnds(by_blank_lines, text.line_ends)
         return PlainFile(file, index, layout, text.begin, ends, opening, stream.bytes_read)
 
 

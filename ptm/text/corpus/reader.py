@@ -15,7 +15,11 @@ from ptm.text.corpus.columnar import columnar_blocks
 from ptm.text.corpus.delimited import DELIMITERS, after_last_record, split_header
 from ptm.text.corpus.encodings import TextStream
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Layout
-from ptm.text.corpus.lines import DocumentEnds, first_text_line
+from ptm.text.corpus.lines import (
+    DocumentEnds,
+    blank_lines_end_documents,
+    first_text_line,
+)
 from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.ranges import BlockRange, block_ranges, plain_file
 from ptm.text.corpus.remote import is_remote
@@ -38,8 +42,7 @@ class CorpusReader:
         self._index = index
         self._layout = layout
         self._block_bytes = block_bytes
-        self._plain = file.format == "text"
-        self._ends = DocumentEnds(by_blank_lines=self._plain and layout == "sentences")
+        self._ends = DocumentEnds(by_blank_lines=blank_lines_end_documents(file.format, layout))
         self._limits = SizeLimits(file, layout)
 
     @property
@@ -57,7 +60,7 @@ class CorpusReader:
         file = self.file
         if (
             self.is_remote
-            or file.format not in ("text", "json_lines")
+            or file.format not in ("text", "conll", "json_lines")
             or file.bytes <= self._block_bytes
         ):
             return None
@@ -104,7 +107,7 @@ class CorpusReader:
             new = len(data)
             data += chunk
             begins = max(begins, data.rfind(b"\n", new) + 1)
-            if records is not None and not records.columns and self.file.format != "json_lines":
+            if self.file.format in DELIMITERS and records is not None and not records.columns:
                 header = split_header(self.file, data, ended=not chunk)
                 if header is None:
                     continue
@@ -117,7 +120,11 @@ class CorpusReader:
                 del data[:cut]
                 begins = max(0, begins - cut)
                 self._limits.check_lines(block, line)
-                if self._plain and self._layout in ("labelled", "pairs") and opening is None:
+                if (
+                    self.file.format == "text"
+                    and self._layout in ("labelled", "pairs")
+                    and opening is None
+                ):
                     opening = first_text_line(block, line)
                 yield Block(
                     self._index,

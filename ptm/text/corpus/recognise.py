@@ -18,6 +18,7 @@ from ptm.text.corpus.json_lines import Field, objects_in, paths_of
 from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_text_field
 from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
+from ptm.text.corpus.tagged_format import TAGGED_FIELDS, tagged_format
 
 _BEGIN = 2**18
 _CHARACTERS_SHOWN = 40
@@ -27,6 +28,7 @@ _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "text_a"),
     "source": ("source", "src"),
     "target": ("target", "tgt"),
+    **TAGGED_FIELDS,
 }
 """Role -> names that a field has without being declared; otherwise the name of the role."""
 _MAGIC: Mapping[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
@@ -41,7 +43,8 @@ class ReadOptions:
     encoding: str = "utf-8"
     """A name of `canonical_encoding`, or `detect`."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Role (`text`, `text_b`, `source`, `target`, `label`) -> name of the field."""
+    """Role (`text`, `text_b`, `source`, `target`, `label`, `tokens`, `tags`) -> name of the
+    field."""
     fields_required: bool = True
     """Whether it is an error that all files are plain text although `fields` are declared."""
     quoting: bool | None = None
@@ -59,7 +62,11 @@ def recognise(
     field is in none of the first records, or fields are declared and all files are plain text.
     """
     found = tuple(_Recogniser(file, layout, options).file() for file in files)
-    if options.fields and options.fields_required and all(file.format == "text" for file in found):
+    if (
+        options.fields
+        and options.fields_required
+        and all(file.format in ("text", "conll") for file in found)
+    ):
         role, name = next(iter(options.fields.items()))
         raise UserError(
             f'{_key(options, role)}: "{name}" is a field of JSON lines, CSV, TSV, parquet or '
@@ -108,19 +115,26 @@ class _Recogniser:
                 if not more:
                     break
         name = self._options.format or self._text_format(suffix, begin)
+        if name == "conll" and self._layout != "tagged":
+            raise UserError(
+                f"{self._file.path}: the format conll is read with data.layout: tagged only, but "
+                f"data.layout is {self._layout}. Set data.format to the format of the file."
+            )
         file = replace(file, format=name)
         check_is_text(file, begin, self._layout)
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
         if name == "json_lines":
             return self._json(file, begin)
-        return file if name == "text" else self._delimited(file, begin)
+        return file if name in ("text", "conll") else self._delimited(file, begin)
 
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
         declared = self._options.fields
         if suffix == "tsv" and self._layout in ("pairs", "labelled") and not declared:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
+        if self._layout == "tagged" and suffix in (None, "text", "tsv") and not declared:
+            return tagged_format(begin)
         if suffix not in (None, "text"):
             return suffix
         lines = first_lines(begin, _RECORDS)
@@ -143,6 +157,9 @@ class _Recogniser:
 
     def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         declared = self._options.quoting
+        if declared is None and self._layout == "tagged" and file.format == "tsv":
+            # A quotation mark is a word.
+            declared = False
         if declared is None and not quotes_fields(file, begin):
             declared = False
         file = replace(file, quoting=declared)

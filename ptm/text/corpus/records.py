@@ -24,6 +24,7 @@ ROLES: Mapping[Layout, tuple[str, ...]] = {
     "sentences": ("text",),
     "pairs": ("source", "target"),
     "labelled": ("label", "text", "text_b"),
+    "tagged": ("tokens", "tags"),
 }
 """What the fields of a record are for, by layout. `text_b` is optional."""
 
@@ -60,7 +61,7 @@ def documents_of(
         for text in document:
             # A character takes at most four bytes.
             if len(text) > LONGEST_LINE // 4 and len(text.encode()) > LONGEST_LINE:
-                raise _long_text(place(index))
+                raise long_text(place(index))
         if labels is not None:
             classes.append(_class_of(values[0], labels, place(index)))
         documents.append(document)
@@ -95,16 +96,23 @@ def _problem_of(values: tuple[Any, ...], layout: Layout, fields: Sequence[str]) 
         if not isinstance(label, (str, int)) and not (
             isinstance(label, float) and label.is_integer()
         ):
-            return f'the field "{name}" is {_kind(label)}, not a label'
+            return f'the field "{name}" is {kind_of(label)}, not a label'
     for text, name in texts:
         if type(text) is not str:
-            return f'the field "{name}" is {_kind(text)}, not a text'
-        if "\0" in text:
-            return f'the field "{name}" contains a NUL character'
-        if not text.isascii() and _has_surrogate(text):
-            return f'the field "{name}" contains bytes or escapes that are no characters'
+            return f'the field "{name}" is {kind_of(text)}, not a text'
+        if problem := unusable_text(text, name):
+            return problem
         if layout == "labelled" and not text.strip():
             return f'the field "{name}" is empty'
+    return ""
+
+
+def unusable_text(text: str, name: str) -> str:
+    """Why no tokenizer can read a text, the value of the field `name`; "" if it can."""
+    if "\0" in text:
+        return f'the field "{name}" contains a NUL character'
+    if not text.isascii() and _has_surrogate(text):
+        return f'the field "{name}" contains bytes or escapes that are no characters'
     return ""
 
 
@@ -116,7 +124,8 @@ def _has_surrogate(text: str) -> bool:
     return False
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value of a record is, in words."""
     if value is None:
         return "null"
     kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
@@ -133,7 +142,8 @@ def _class_of(label: Any, labels: LabelSet, place: str) -> int:
         raise UserError(f"{place}: {error}") from error
 
 
-def _long_text(place: str) -> UserError:
+def long_text(place: str) -> UserError:
+    """The error of a text that is longer than the limit."""
     return UserError(
         f"{place}: the text has a line longer than {LONGEST_LINE // 2**20} MB, and tokenising it "
         "would take gigabytes of memory. Split the text, or remove the record."

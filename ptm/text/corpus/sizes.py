@@ -25,7 +25,8 @@ class SizeLimits:
     def __init__(self, file: CorpusFile, layout: Layout) -> None:
         self._path = file.path
         self._layout = layout
-        self._plain = file.format == "text"
+        self._format = file.format
+        self._plain = file.format in ("text", "conll")
         self.longest_line = LONGEST_LINE if self._plain else LONGEST_RECORD
         """Bytes of a line of text, or of a record."""
         self.largest_document = LARGEST_DOCUMENT if self._plain else LONGEST_RECORD
@@ -67,7 +68,11 @@ class SizeLimits:
                 "With data.layout: sentences an empty line ends a document, but none was found. "
                 "If each line is a document, set data.layout: documents."
             )
-        what = {"pairs": "pair", "labelled": "labelled text"}.get(self._layout, "document")
+        if self._format == "conll":
+            return "With data.format: conll an empty line ends a sentence, but none was found."
+        what = {"pairs": "pair", "labelled": "labelled text", "tagged": "sentence"}.get(
+            self._layout, "document"
+        )
         return (
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
             "line ends."

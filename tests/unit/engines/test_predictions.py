@@ -41,17 +41,17 @@ def collected(*batches: tuple[list[int], list[int]]) -> PredictionCollector:
 
 def test_scores_see_the_examples_in_the_order_of_their_numbers() -> None:
     found = collected(([3, 1], [7, 5]), ([4, 2], [8, 6]))
-    assert scores_of(found.arrays, OBJECTIVE, examples=4) == {"macro_f1": 5678.0}
+    assert scores_of(found.arrays, OBJECTIVE, expected=4) == {"macro_f1": 5678.0}
 
 
 def test_padding_is_dropped_and_repeated_examples_count_once() -> None:
     found = collected(([2, 1, 0, 0], [6, 5, 1, 1]), ([1, 0, 0, 0], [5, 1, 1, 1]), ([0], [3]))
-    assert scores_of(found.arrays, OBJECTIVE, examples=2) == {"macro_f1": 56.0}
+    assert scores_of(found.arrays, OBJECTIVE, expected=2) == {"macro_f1": 56.0}
 
 
 def test_a_missing_example_is_noticed() -> None:
-    with pytest.raises(AssertionError, match="1 of 2 examples have predictions"):
-        scores_of(collected(([1], [5])).arrays, OBJECTIVE, examples=2)
+    with pytest.raises(AssertionError, match="1 of 2 predictions were made"):
+        scores_of(collected(([1], [5])).arrays, OBJECTIVE, expected=2)
 
 
 def test_nothing_is_collected_without_scores() -> None:

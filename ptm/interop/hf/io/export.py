@@ -57,9 +57,10 @@ def export_to_huggingface(
             "transformers can hold. Use `ptm generate` and `ptm evaluate` on the run itself."
         )
     if recipe.objective.label_set is not None:
+        other = "--to uer, or " if recipe.objective.type == "classification" else ""
         raise UserError(
-            f"{source.folder}: the model has a classification head, which this export does not "
-            "write. Use --to uer, or `ptm evaluate` and `ptm embed` on the run itself; another "
+            f"{source.folder}: the model has a {recipe.objective.type} head, which this export "
+            f"does not write. Use {other}`ptm evaluate` and `ptm embed` on the run itself; another "
             "recipe can start from it with init_from."
         )
     tokenizer = recipe.tokenizer.load()
