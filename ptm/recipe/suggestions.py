@@ -360,6 +360,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
         "ipc": "arrow",
         "pq": "parquet",
         "tab": "tsv",
+        **dict.fromkeys(("csv2", "excel", "semicolon", "ssv", "scsv"), "csv_semicolon"),
     },
     "data.layout": {
         "json": "documents, with text_field",

@@ -16,7 +16,8 @@ from ptm.validation import text_of
 from tests.support.small_runs import QUICKSTART
 
 JARGON = re.compile(
-    r"[Ii]nput|[Ss]hould|[Ss]tring|dictionary|tuple|boolean|integer|[Vv]alue error|None|True|\^\[|\]\*"
+    r"[Ii]nput|[Ss]hould|[Ss]tring|dictionary|tuple|boolean|integer|[Vv]alue error|None|True"
+    r"|\^\[|\]\*"
 )
 
 

@@ -18,7 +18,6 @@ from ptm.text.corpus.delimited import DELIMITERS, after_last_record, split_heade
 from ptm.text.corpus.encodings import TextStream
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Layout
 from ptm.text.corpus.lines import after_last_blank_line
-from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.records import long_record
 from ptm.text.corpus.streams import CorpusStream, open_stream
 
@@ -64,8 +63,6 @@ class CorpusReader:
         records = self._record_format()
         while True:
             chunk = text.read(self._bytes_of(number))
-            if number == 0 and not data:
-                check_is_text(self._file, chunk, self._layout)
             # Boundaries are searched from the last line on, which the chunk continues.
             searched = begins
             new = len(data)

@@ -5,6 +5,7 @@ Only the first bytes of each file are read, and of an encoding that is detected 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,10 +15,19 @@ from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
 from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
+from ptm.text.corpus.headers import header_finding
+from ptm.text.corpus.json_documents import are_json_lines, json_document
 from ptm.text.corpus.json_lines import Field, objects_in, paths_of
-from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_text_field
+from ptm.text.corpus.other_formats import (
+    check_is_plain,
+    check_is_text,
+    first_lines,
+    likely_text_field,
+)
 from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
+
+logger = logging.getLogger(__name__)
 
 _BEGIN = 2**18
 _CHARACTERS_SHOWN = 40
@@ -29,6 +39,7 @@ _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "target": ("target", "tgt"),
 }
 """Role -> names that a field has without being declared; otherwise the name of the role."""
+_DELIMITED: tuple[Format, ...] = ("csv", "tsv", "csv_semicolon")
 _MAGIC: Mapping[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
@@ -109,7 +120,10 @@ class _Recogniser:
                     break
         name = self._options.format or self._text_format(suffix, begin)
         file = replace(file, format=name)
-        check_is_text(file, begin, self._layout)
+        check_is_text(file, begin)
+        if name == "text" and self._options.format is None:
+            check_is_plain(file, begin, self._layout)
+            self._check_header(begin)
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
         if name == "json_lines":
@@ -121,6 +135,8 @@ class _Recogniser:
         if suffix == "tsv" and self._layout in ("pairs", "labelled") and not declared:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
+        if suffix == "csv":
+            return self._delimiter_format(begin)
         if suffix not in (None, "text"):
             return suffix
         lines = first_lines(begin, _RECORDS)
@@ -128,12 +144,29 @@ class _Recogniser:
             return "text"
         if objects_in(lines[:1]) is not None:
             return "json_lines"
-        formats: tuple[Format, ...] = ("tsv", "csv")
-        for name in formats:
-            columns = _columns(replace(self._file, format=name), begin)
+        for name, columns in self._columns(begin).items():
             if len(columns) > 1 and set(declared.values()) <= set(columns):
                 return name
         return "text"
+
+    def _check_header(self, begin: bytes) -> None:
+        finding = header_finding(self._file.path, first_lines(begin, _RECORDS), self._layout)
+        if finding is not None:
+            logger.warning("%s", finding)
+
+    def _delimiter_format(self, begin: bytes) -> Format:
+        """The format of a `.csv` file: that by which its header has the fields, or most columns."""
+        columns = self._columns(begin)
+
+        def fitness(name: Format) -> tuple[bool, int]:
+            names = columns[name]
+            return set(self._fields(names)) <= set(names), len(names)
+
+        return max(columns, key=fitness)
+
+    def _columns(self, begin: bytes) -> dict[Format, tuple[str, ...]]:
+        """The names in the first line by each format with delimiters, if it can be a header."""
+        return {name: _columns(replace(self._file, format=name), begin) for name in _DELIMITED}
 
     def _columnar(self, file: CorpusFile) -> CorpusFile:
         schema = columns_in(file)
@@ -149,6 +182,11 @@ class _Recogniser:
         header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
+        if header.columns[0].startswith("sep="):
+            raise UserError(
+                f"{file.path}:{header.lines}: the line is Excel's note of the delimiter, not the "
+                "header. Remove it, e.g. with `tail -n +2`."
+            )
         fields = self._fields(header.columns)
         for role, name in zip(ROLES[self._layout], fields, strict=False):
             if name not in header.columns:
@@ -169,12 +207,12 @@ class _Recogniser:
     def _json(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         lines = first_lines(begin, _RECORDS)
         objects = [one for line in lines for one in objects_in([line]) or []]
-        if not objects:
-            array = " It is a JSON array: write one object per line, e.g. `jq -c '.[]' FILE`."
-            raise UserError(
-                f"{file.path}:1: JSON lines have one object per line, but the first line is not an "
-                f"object.{array if lines and lines[0].startswith('[') else ''}"
+        document = None if are_json_lines(lines, share=0.5) else json_document(begin)
+        if document is not None or not objects:
+            what = document or (
+                "JSON lines have one object per line, but the first line is not an object."
             )
+            raise UserError(f"{file.path}:1: {what}")
         names = list(dict.fromkeys(path for one in objects for path in paths_of(one)))
         fields = self._fields(names)
         for role, name in zip(ROLES[self._layout], fields, strict=False):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ptm.errors import UserError
 from ptm.text.corpus import Block, CorpusReader, Layout, ParsedBlock, find_corpus, parse_lines
+from tests.support.corpora import recognised
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.compress,
@@ -227,7 +228,7 @@ def test_a_line_with_a_nul_byte_is_left_out_and_named(corpus_file: WriteCorpus) 
 )
 def test_a_binary_file_is_an_error(data: bytes, kind: str, corpus_file: WriteCorpus) -> None:
     with pytest.raises(UserError, match=rf"corpus\.txt: the file is {kind}"):
-        documents(corpus_file(data))
+        recognised(corpus_file(data))
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
