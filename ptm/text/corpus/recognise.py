@@ -26,11 +26,13 @@ from ptm.text.corpus.other_formats import (
 )
 from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
+from ptm.text.corpus.suspicious_text import encoding_finding
 
 logger = logging.getLogger(__name__)
 
 _BEGIN = 2**18
 _CHARACTERS_SHOWN = 40
+_FINDINGS_SHOWN = 3
 _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
@@ -68,8 +70,12 @@ def recognise(
 
     Raises UserError if a file is of another format than declared, an encoding is not recognised, a
     field is in none of the first records, or fields are declared and all files are plain text.
+    Logs a warning of text that was probably decoded by the wrong encoding, and of lines that may be
+    headers.
     """
-    found = tuple(_Recogniser(file, layout, options).file() for file in files)
+    recognisers = [_Recogniser(file, layout, options) for file in files]
+    found = tuple(one.file() for one in recognisers)
+    _warn([finding for one in recognisers for finding in one.findings])
     if options.fields and options.fields_required and all(file.format == "text" for file in found):
         role, name = next(iter(options.fields.items()))
         raise UserError(
@@ -78,6 +84,13 @@ def recognise(
             "Remove the key, or set data.format to the format of the file."
         )
     return found
+
+
+def _warn(findings: Sequence[str]) -> None:
+    for finding in findings[:_FINDINGS_SHOWN]:
+        logger.warning("%s", finding)
+    if len(findings) > _FINDINGS_SHOWN:
+        logger.warning("%d more files have such findings.", len(findings) - _FINDINGS_SHOWN)
 
 
 def _key(options: ReadOptions, role: str) -> str:
@@ -94,6 +107,8 @@ class _Recogniser:
         self._file = file
         self._layout = layout
         self._options = options
+        self.findings: list[str] = []
+        """What is suspicious about the file, one sentence each."""
 
     def file(self) -> CorpusFile:
         with open_stream(self._file) as stream:
@@ -123,7 +138,8 @@ class _Recogniser:
         check_is_text(file, begin)
         if name == "text" and self._options.format is None:
             check_is_plain(file, begin, self._layout)
-            self._check_header(begin)
+            self._note(header_finding(file.path, first_lines(begin, _RECORDS), self._layout))
+        self._note(encoding_finding(file, begin, key=self._encoding_key))
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
         if name == "json_lines":
@@ -149,10 +165,12 @@ class _Recogniser:
                 return name
         return "text"
 
-    def _check_header(self, begin: bytes) -> None:
-        finding = header_finding(self._file.path, first_lines(begin, _RECORDS), self._layout)
-        if finding is not None:
-            logger.warning("%s", finding)
+    @property
+    def _encoding_key(self) -> str:
+        return f"{self._options.key}.encoding" if self._options.key else "--encoding"
+
+    def _note(self, finding: str | None) -> None:
+        self.findings += [] if finding is None else [finding]
 
     def _delimiter_format(self, begin: bytes) -> Format:
         """The format of a `.csv` file: that by which its header has the fields, or most columns."""

@@ -127,7 +127,7 @@ def test_texts_that_look_a_little_like_them_are_not(tmp_path: Path, text: str) -
 
 def test_a_table_of_pairs_is_left_to_its_layout(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
-    path.write_text(TABLE, encoding="utf-8")
+    path.write_text("source\ttarget\na\tb\n", encoding="utf-8")
     assert recognised(path, "pairs").format == "text"
 
 
