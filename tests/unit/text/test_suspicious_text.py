@@ -22,7 +22,7 @@ TEXTS = {
     "greek": "Ο γέρος καθόταν στην αυλή και διηγιόταν ιστορίες για τη θάλασσα της Κρήτης.",
     "hebrew": "הילדים הלכו לבית הספר בבוקר וחזרו הביתה בצהריים כדי לאכול עם המשפחה.",
     "chinese": "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。床前明月光，疑是地上霜。",
-    "quotes": "He said \N{LEFT DOUBLE QUOTATION MARK}it isn\N{RIGHT SINGLE QUOTATION MARK}t so"
+    "quotes": "He wrote \N{LEFT DOUBLE QUOTATION MARK}it isn\N{RIGHT SINGLE QUOTATION MARK}t so"
     "\N{RIGHT DOUBLE QUOTATION MARK} \N{EN DASH} for 5 \N{EURO SIGN}, in a cœur.",
 }
 RIGHT = [
