@@ -36,6 +36,7 @@ _UTF_16 = ("utf-16", "utf-16-le", "utf-16-be")
 ENCODINGS = ("utf-8", *_UTF_16, *_MULTIBYTE, *SINGLE_BYTE)
 
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _INVALID = b"\xff"
 """A byte that no UTF-8 text contains."""
 _ON_DAMAGE = "ptm.invalid"
@@ -113,6 +114,11 @@ class TextStream:
 
     def _check_mark(self, first: bytes) -> None:
         name = self._file.encoding
+        if first.startswith(_UTF_32_MARKS):
+            raise UserError(
+                f"{self._file.path}: the file is UTF-32 text, which ptm does not read. Convert it: "
+                "`iconv -f utf-32 -t utf-8 FILE > FILE.txt`."
+            )
         marked = first.startswith(_BYTE_ORDER_MARKS)
         if marked and name not in _UTF_16:
             raise UserError(

@@ -27,6 +27,7 @@ abstract answer article body completion content context description document hea
 input instruction original output premise prompt query question reference response review sentence
 sentence1 sentence2 source src summary target text text1 text2 text_a text_b tgt title translation
 tweet
+中文 汉语 英文 英语 日文 日语 原文 译文 源语言 目标语言 问题 答案 回答 文本 内容 正文 标题 摘要 评论
 """
 _LANGUAGES = frozenset(_CODES.split())
 """Codes of ISO 639 and English names of languages."""
@@ -34,7 +35,7 @@ _REGION = re.compile(r"[_-][a-z]{2,4}$")
 _NUMBERS = frozenset({"id", "idx", "index", "guid", "qid", "no.", "#"})
 _LABELS = frozenset(
     {"label", "labels", "class", "category", "sentiment", "rating", "score", "stars"}
-    | {"topic", "intent", "target", "polarity"}
+    | {"topic", "intent", "target", "polarity", "标签", "类别", "情感"}
 )
 _USUAL = _LANGUAGES | _NUMBERS | _LABELS | frozenset(_TEXT_NAMES.split())
 _NAME = re.compile(r"[A-Za-z][\w.-]{0,30}", re.ASCII)

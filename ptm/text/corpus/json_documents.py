@@ -13,6 +13,8 @@ from ptm.text.corpus.json_lines import objects_in
 _STRING = rb'"((?:[^"\\\n]|\\.)*)"'
 _ARRAY = re.compile(rb"\s*\[\s*\{\s*(?:" + _STRING + rb"\s*:|\})")
 _OBJECT = re.compile(rb"\s*\{\s*" + _STRING + rb"\s*:")
+_ARRAY_OF_TEXTS = re.compile(rb"\s*\[\s*" + _STRING + rb"\s*(?:,\s*\n|,\s*\"|\])")
+_TEXT = re.compile(rb"\s*" + _STRING + rb"\s*\n")
 _LIST_OF_OBJECTS = re.compile(_STRING + rb"\s*:\s*\[\s*\{")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -39,6 +41,15 @@ def json_document(begin: bytes) -> str | None:
         what = f'a JSON object whose key "{name}" has a list of objects'
         return _sentence(what, f".{name}[]")
     return _sentence("JSON objects over several lines", ".")
+
+
+def json_texts(begin: bytes) -> str | None:
+    """As `json_document`, of JSON whose texts are in no object: an array, or a string per line."""
+    if _ARRAY_OF_TEXTS.match(begin):
+        return _sentence("a JSON array of texts", ".[] | {text: .}")
+    if _TEXT.match(begin):
+        return _sentence("JSON strings", "{text: .}")
+    return None
 
 
 def _sentence(what: str, objects: str) -> str:

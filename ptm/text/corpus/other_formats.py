@@ -35,6 +35,7 @@ _RECORDS = 20
 _BINARY = {
     b"PK\x03\x04": "a ZIP archive",
     b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "gzip inside another compression",
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
     b"\x89PNG": "a picture",
@@ -46,6 +47,8 @@ _BINARY = {
     b"FEA1": "feather of version 1",
 }
 """First bytes -> what the file is."""
+_TAR_AT = 257
+"""Where the mark of a tar archive is."""
 _NOT_CONTROL = bytes({*range(256)} - {*range(32)} | {*b"\t\n\v\f\r\x1b"})
 _CONTROL_SHARE = 0.01
 """With a larger share of control characters a file is not text, not merely damaged."""
@@ -106,6 +109,8 @@ def likely_text_field(names: Sequence[str]) -> str:
 
 def _check_not_binary(file: CorpusFile, begin: bytes) -> None:
     kind = next((_BINARY[magic] for magic in _BINARY if begin.startswith(magic)), None)
+    if begin[_TAR_AT:].startswith(b"ustar"):
+        kind = "a tar archive"
     controls = len(begin.translate(None, delete=_NOT_CONTROL))
     if kind is None and controls > max(16, _CONTROL_SHARE * len(begin)):
         kind = "a binary file, or text in another encoding such as UTF-16"

@@ -16,7 +16,7 @@ from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
 from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
 from ptm.text.corpus.headers import header_finding
-from ptm.text.corpus.json_documents import are_json_lines, json_document
+from ptm.text.corpus.json_documents import are_json_lines, json_document, json_texts
 from ptm.text.corpus.json_lines import Field, objects_in, paths_of
 from ptm.text.corpus.other_formats import (
     check_is_plain,
@@ -205,6 +205,18 @@ class _Recogniser:
                 f"{file.path}:{header.lines}: the line is Excel's note of the delimiter, not the "
                 "header. Remove it, e.g. with `tail -n +2`."
             )
+        only = header.columns[0] if len(header.columns) == 1 else ""
+        if file.format == "csv" and ";" in only and self._options.format:
+            raise UserError(
+                f'{file.path}:{header.lines}: the header has one column, "{only}". If semicolons '
+                "separate its columns, set data.format: csv_semicolon."
+            )
+        if "|" in only:
+            raise UserError(
+                f'{file.path}:{header.lines}: the header has one column, "{only}". '
+                'Columns separated by "|" are not read: convert them, e.g. with '
+                "`tr '|' '\\t' < FILE > FILE.tsv`."
+            )
         fields = self._fields(header.columns)
         for role, name in zip(ROLES[self._layout], fields, strict=False):
             if name not in header.columns:
@@ -227,7 +239,8 @@ class _Recogniser:
         objects = [one for line in lines for one in objects_in([line]) or []]
         document = None if are_json_lines(lines, share=0.5) else json_document(begin)
         if document is not None or not objects:
-            what = document or (
+            what = document or json_texts(begin)
+            what = what or (
                 "JSON lines have one object per line, but the first line is not an object."
             )
             raise UserError(f"{file.path}:1: {what}")

@@ -350,6 +350,46 @@ def test_json_lines_may_begin_with_a_damaged_one(tmp_path: Path) -> None:
         recognised(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (json.dumps(TEXTS), r"a JSON array of texts, .* `jq -c '\.\[\] \| \{text: \.\}' FILE"),
+        (json.dumps(TEXTS, indent=1), r"a JSON array of texts, "),
+        ("".join(f"{json.dumps(text)}\n" for text in TEXTS), r"JSON strings, .* '\{text: \.\}'"),
+    ],
+)
+def test_json_texts_without_objects_are_an_error_with_the_command_that_converts_them(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    path = tmp_path / "corpus.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"json:1: the file is {what}"):
+        recognised(path)
+
+
+def test_a_declared_csv_file_with_semicolons_names_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(semicolons(RECORDS))
+    with pytest.raises(UserError, match=r"csv:1: .*set data\.format: csv_semicolon"):
+        recognised(path, format="csv")
+
+
+def test_the_advice_names_deeply_nested_fields(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(json_lines([{"page": {"body": {"value": "a"}, "id": 1}}]))
+    with pytest.raises(UserError, match=r"Choose one of: page\.body\.value, page\.id"):
+        recognised(path)
+
+
+def test_columns_separated_by_bars_are_an_error_with_the_command_that_converts_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_text("id|text\n1|a\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r'csv:1: .* one column, "id\|text".*`tr'):
+        recognised(path)
+
+
 def test_a_first_line_that_is_no_json_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     path.write_text("plain text\nmore of it\n", encoding="utf-8")

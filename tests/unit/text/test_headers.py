@@ -32,6 +32,8 @@ def write(tmp_path: Path, text: str, name: str) -> Path:
         ("pairs", "Question\tAnswer", "{source: Question, target: Answer}"),
         ("pairs", "src\ttarget", "{source: src, target: target}"),
         ("labelled", "sentiment\treview", "{label: sentiment, text: review}"),
+        ("pairs", "中文\t英文", "{source: 中文, target: 英文}"),
+        ("labelled", "标签\t评论", "{label: 标签, text: 评论}"),
         ("labelled", "category\ttext", "{label: category, text: text}"),
     ],
 )
