@@ -6,12 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ptm.validation import text_of
+
 WEIGHT = "weight"
 """The kind of the fragments that hold weights; other kinds are optimizer states."""
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=128)]
+Digest = Annotated[str, text_of(r"^[0-9a-f]{32}$", "have 32 hexadecimal digits")]
+Fingerprint = Annotated[
+    str, text_of(r"^[0-9a-f]*$", "have hexadecimal digits only"), Field(max_length=128)
+]
 
 
 class _Strict(BaseModel):
@@ -45,7 +49,7 @@ class FragmentEntry(_Strict):
 class FileEntry(_Strict):
     """A state file of one rank."""
 
-    file: str = Field(pattern=r"^rank\d{5,9}\.bin$")
+    file: str = text_of(r"^rank\d{5,9}\.bin$", "be like rank00000.bin")
     bytes: Count
     blake2b: Digest
     fragments: tuple[FragmentEntry, ...]

@@ -27,6 +27,7 @@ from ptm.engines.gathered_linear import gathered_linear, torch_linear
 from ptm.errors import UserError
 from ptm.model.plain_model import run_operation
 from ptm.plan import Operation, Plan
+from ptm.validation import first_problem
 
 State = tuple[Tensor, ...]
 
@@ -58,8 +59,7 @@ def check_config(config: dict[str, Any], name: str) -> None:
         # DeepSpeed reports invalid values by exceptions of its own and by assertions.
         what = str(error) or type(error).__name__
         if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+            what = first_problem(error)
         raise UserError(
             f"engine.deepspeed = {name}: DeepSpeed rejects this file: {what}."
         ) from error

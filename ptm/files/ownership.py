@@ -16,13 +16,14 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from ptm.errors import UserError
 from ptm.files.kinds import MARKER, FolderKind
 from ptm.files.reading import FileContentError, read_bytes
 from ptm.files.records import parse_json
 from ptm.files.writing import temporary_name, temporary_target, write_file
+from ptm.validation import text_of
 
 _MARKER_BYTES = 4096
 
@@ -38,7 +39,7 @@ class Marker(BaseModel):
 
     format: Literal[1] = 1
     kind: str
-    id: str = Field(pattern=r"^[0-9a-f]{8,64}$")
+    id: str = text_of(r"^[0-9a-f]{8,64}$", "have 8 to 64 hexadecimal digits")
 
 
 def mark_folder(folder: Path, kind: FolderKind, *, identity: str | None = None) -> Marker:

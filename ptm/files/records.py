@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ptm.files.reading import FileContentError, read_bytes
+from ptm.validation import first_problem
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -24,7 +25,7 @@ def parse_json(content: bytes | str, model: type[M]) -> M:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise FileContentError(_reason(error)) from error
+        raise FileContentError(first_problem(error)) from error
 
 
 def parse_json_as(content: bytes | str, adapter: TypeAdapter[T]) -> T:
@@ -32,7 +33,7 @@ def parse_json_as(content: bytes | str, adapter: TypeAdapter[T]) -> T:
     try:
         return adapter.validate_json(content)
     except ValidationError as error:
-        raise FileContentError(_reason(error)) from error
+        raise FileContentError(first_problem(error)) from error
 
 
 def read_json_lines(
@@ -49,9 +50,3 @@ def read_json_lines(
             yield number, parse_json(line, model)
         except FileContentError as error:
             yield number, error
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key}: {first['msg']}" if key else str(first["msg"])

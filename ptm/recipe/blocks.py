@@ -18,6 +18,7 @@ from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
 from ptm.limits import MOST_STAGES
 from ptm.recipe.model_recipe import BatchBlock, DataRecipe
+from ptm.validation import text_of
 
 Paths = Annotated[tuple[str, ...], Listed]
 
@@ -214,7 +215,13 @@ class InitFrom(Config):
 class Recipe(DataRecipe):
     """A whole training, from text to model."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[
+        str,
+        text_of(
+            r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            "have only letters, digits, `.`, `_` and `-`, and begin with a letter or a digit",
+        ),
+    ]
     """The run's folder is `runs_dir/name`."""
     runs_dir: str = "runs"
     """The folder of runs."""

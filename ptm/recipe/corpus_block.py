@@ -44,8 +44,9 @@ class ReadingBlock(Config):
 
     format: Format | None = None
     """The format of all files; default: recognised for each file, by its suffix and content. text:
-    plain text, one line per document, sentence, pair, labelled text or tagged sentence. conll: one
-    line per word and tag, an empty line ends a sentence; with layout `tagged` only."""
+    plain text, one line per document, sentence, pair, labelled text or tagged sentence, whatever
+    the lines look like. csv_semicolon: CSV with semicolons instead of commas. conll: one line per
+    word and tag, an empty line ends a sentence; with layout `tagged` only."""
     encoding: str | None = None
     """The encoding of text, JSON lines, CSV and TSV; default: utf-8. E.g. gb18030, big5, shift_jis,
     utf-16, latin-1. detect: recognise UTF-8 and multibyte encodings, file by file."""

@@ -16,8 +16,15 @@ from ptm.recipe.corpus_block import CorpusBlock, Paths, ReadingBlock, SourceBloc
 from ptm.text.corpus import Layout, ReadOptions
 from ptm.text.corpus.records import ROLES
 from ptm.text.segmenters import AnySegmenter
+from ptm.validation import text_of
 
-SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+SetName = Annotated[
+    str,
+    text_of(
+        r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        "have only letters, digits, `_` and `-`, and begin with a letter or a digit",
+    ),
+]
 
 EVAL = "eval"
 """Name of the evaluation set that is held out from the training store."""

@@ -21,6 +21,7 @@ from ptm.recipe.model_recipe import ModelRecipe
 from ptm.recipe.rules import problems
 from ptm.recipe.source import Key, RecipeSource, is_text
 from ptm.recipe.suggestions import key_hint, value_hint
+from ptm.validation import what_is_wrong, wrong_types
 
 C = TypeVar("C", bound=Config)
 
@@ -76,7 +77,7 @@ def _validated(source: RecipeSource, kind: type[C]) -> C:
     try:
         recipe = kind.model_validate(source.data)
     except ValidationError as error:
-        sentences = [_sentence(item, source, kind) for item in _specific(error)]
+        sentences = [_sentence(items, source, kind) for items in _by_value(error, source.data)]
         raise UserError(*dict.fromkeys(sentences)) from error
     found = [
         f"{source.where(tuple(p.path.split('.')))}{p.path}: {p.sentence}" for p in problems(recipe)
@@ -86,17 +87,30 @@ def _validated(source: RecipeSource, kind: type[C]) -> C:
     return recipe
 
 
-def _specific(error: ValidationError) -> list[dict[str, Any]]:
-    """The errors, without "not a string" for a block or a list, where that is allowed too."""
-    items = [dict(item) for item in error.errors()]
-    blocks = [
-        i for i in items if i["type"] == "string_type" and isinstance(i["input"], dict | list)
-    ]
-    return [item for item in items if item not in blocks] or items
+def _by_value(error: ValidationError, data: Any) -> list[list[dict[str, Any]]]:
+    """The errors of each value; several belong together if no member of a union accepts it.
+
+    Without "not text" of a block or a list, if errors inside it say what is wrong.
+    """
+    found: dict[Key, list[dict[str, Any]]] = {}
+    for item in error.errors(include_url=False):
+        found.setdefault(_written_path(item["loc"], data), []).append(dict(item))
+    groups: list[list[dict[str, Any]]] = []
+    for items in found.values():
+        groups += [items] if wrong_types(items) else [[item] for item in items]
+    return [items for items in groups if not _is_block_for_text(items)] or groups
 
 
-def _sentence(error: dict[str, Any], source: RecipeSource, recipe: type[Config]) -> str:
-    """One pydantic error as `file:line: dotted.path: what was wrong`."""
+def _is_block_for_text(errors: Sequence[Mapping[str, Any]]) -> bool:
+    return all(
+        error["type"] == "string_type" and isinstance(error["input"], dict | list)
+        for error in errors
+    )
+
+
+def _sentence(errors: Sequence[dict[str, Any]], source: RecipeSource, recipe: type[Config]) -> str:
+    """The pydantic errors of one value as `file:line: dotted.path: what was wrong`."""
+    error = errors[0]
     key = _written_path(error["loc"], source.data)
     context = error.get("ctx", {})
 
@@ -117,17 +131,15 @@ def _sentence(error: dict[str, Any], source: RecipeSource, recipe: type[Config])
         what = f"the key `{name}` is required and missing."
     elif kind == "missing":
         what = "is required and missing."
-    elif kind in ("model_type", "model_attributes_type"):
-        what = f"{_shown(error['input'])} is given, but a block of keys is expected."
     elif kind == "literal_error":
         known = [choice.strip(" '") for choice in re.split(r",| or ", context["expected"])]
         hint = value_hint(_names(key), str(error["input"]), known)
         what = f"{_shown(error['input'])} is not supported.{hint}"
     else:
-        message = error["msg"].removeprefix("Value error, ")
+        message = wrong_types(errors) or what_is_wrong(error)
         given = "" if kind == "value_error" else f"{_shown(error['input'])}: "
         what = f"{given}{message[0].lower()}{message[1:]}"
-        what = what if what.endswith("?") else what.rstrip(".") + "."
+        what = what if what.endswith("?") else what + "."
     dotted = ".".join(str(part) for part in key) or "the recipe"
     return f"{source.where(key)}{dotted}: {what}"
 
@@ -182,6 +194,9 @@ def _is_tag(part: str | int, block: Mapping[str, Any]) -> bool:
 
 
 def _shown(value: Any) -> str:
+    """A value as YAML has it, cut after 60 characters."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -364,6 +364,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "pq": "parquet",
         "conll2003": "conll",
         "tab": "tsv",
+        **dict.fromkeys(("csv2", "excel", "semicolon", "ssv", "scsv"), "csv_semicolon"),
     },
     "data.layout": {
         "json": "documents, with text_field",

@@ -39,6 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
     recipe = recipe_of(parsed)
     if recipe.data.sources:
         _check_folder_of_sources(recipe)
+        _check_existing_stores(recipe)
     for one in recipe.data.corpora.values():
         if one.corpus_patterns:
             _preprocess(one, recipe, fresh=parsed.fresh)
@@ -54,6 +55,22 @@ def _check_folder_of_sources(recipe: Recipe) -> None:
             f'data.store: "{recipe.data.store}" is the store of one corpus, but data.corpus has '
             "named sources, which have one store each in this folder. Set another folder."
         )
+
+
+def _check_existing_stores(recipe: Recipe) -> None:
+    """Raise UserError if a source without files has no store, or one of another recipe."""
+    from ptm.loading.stores import open_store
+
+    for name, one in recipe.data.training_inputs.items():
+        if one.corpus_patterns:
+            continue
+        if not Path(one.store).exists():
+            raise UserError(
+                f'{one.store_key}: "{one.store}" does not exist, and the source {name} has no '
+                f"`files` to make it from. Make it first, with `ptm preprocess RECIPE "
+                f"data.corpus=FILES data.store={one.store}`, or set {one.corpus_key}."
+            )
+        open_store(recipe, recipe.tokenizer.load(), source=name)
 
 
 def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
@@ -110,6 +127,9 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
 _FORMAT_NAMES = {
     "text": "plain text",
     "json_lines": "JSON lines",
+    "csv": "CSV",
+    "csv_semicolon": "CSV with semicolons",
+    "tsv": "TSV",
     "arrow": "Arrow",
     "conll": "CoNLL",
 }
@@ -121,7 +141,7 @@ def _formats(info: StoreInfo) -> str:
     for file in info.corpus:
         # Stores of earlier versions name no format: they are all UTF-8 text.
         name = file.get("format", "text")
-        kind = _FORMAT_NAMES.get(name, name.upper() if name in ("csv", "tsv") else name)
+        kind = _FORMAT_NAMES.get(name, name)
         details = [file["encoding"]] if "encoding" in file else []
         details += [f"fields: {', '.join(file['fields'])}"] if "fields" in file else []
         details += [] if file.get("quoting", True) else ["quotes are characters of the texts"]

@@ -52,5 +52,5 @@ def _name(encoding: str) -> str:
 
 
 def _advice(encoding: str) -> str:
-    other = "gb18030" if encoding == "utf-8" else "utf-8"
+    other = "gb18030 or cp1252" if encoding == "utf-8" else "utf-8"
     return f" Set data.encoding to the encoding of the file, e.g. {other}, or to detect."

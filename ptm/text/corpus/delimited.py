@@ -1,5 +1,7 @@
 """CSV and TSV with a header, by the rules of Python's csv module, quotes included.
 
+Excel writes CSV with semicolons wherever a comma is the decimal sign.
+
 A quoted field may contain line ends. A block is therefore cut at a line end outside of quotes.
 """
 
@@ -19,7 +21,7 @@ from ptm.text.corpus.blocks import Block, RecordFormat
 from ptm.text.corpus.files import CorpusFile, Format
 from ptm.text.corpus.records import Row
 
-DELIMITERS: Mapping[Format, str] = {"csv": ",", "tsv": "\t"}
+DELIMITERS: Mapping[Format, str] = {"csv": ",", "csv_semicolon": ";", "tsv": "\t"}
 
 _LONGEST_HEADER = 2**20
 """Bytes."""
@@ -85,7 +87,7 @@ def quotes_fields(file: CorpusFile, begin: bytes) -> bool:
     texts, and reading by them would join records. They are taken for such quotes if every line has
     the columns of the header, but csv's rules find a damaged record or one of several lines.
     """
-    if file.format == "csv":
+    if file.format != "tsv":
         return True
     text = begin.decode("utf-8", errors="replace")
     # The last line may be cut off.

@@ -27,16 +27,17 @@ _MULTIBYTE = (
     *("euc_kr", "cp949", "johab"),
 )
 """No character of these encodings contains the byte of a line end."""
-_DETECTED = ("gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
-_SINGLE_BYTE = (
+DETECTED = ("gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+SINGLE_BYTE = (
     *("ascii", "iso8859-1", "koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "tis-620"),
     *(f"iso8859-{part}" for part in range(2, 17) if part != 12),
     *(f"cp{page}" for page in (437, 850, 852, 855, 866, 874, *range(1250, 1259))),
 )
 _UTF_16 = ("utf-16", "utf-16-le", "utf-16-be")
-ENCODINGS = ("utf-8", *_UTF_16, *_MULTIBYTE, *_SINGLE_BYTE)
+ENCODINGS = ("utf-8", *_UTF_16, *_MULTIBYTE, *SINGLE_BYTE)
 
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _INVALID = b"\xff"
 """A byte that no UTF-8 text contains."""
 _ON_DAMAGE = "ptm.invalid"
@@ -118,6 +119,11 @@ class TextStream:
 
     def _check_mark(self, first: bytes) -> None:
         name = self._file.encoding
+        if first.startswith(_UTF_32_MARKS):
+            raise UserError(
+                f"{self._file.path}: the file is UTF-32 text, which ptm does not read. Convert it: "
+                "`iconv -f utf-32 -t utf-8 FILE > FILE.txt`."
+            )
         marked = first.startswith(_BYTE_ORDER_MARKS)
         if marked and name not in _UTF_16:
             raise UserError(
@@ -219,14 +225,14 @@ def detect_encoding(file: CorpusFile) -> str:
         return "utf-16"
     if _damaged_share(lines, "utf-8") <= INVALID_SHARE:
         return "utf-8"
-    fitting = [name for name in _DETECTED if _damaged_share(lines, name) <= INVALID_SHARE]
+    fitting = [name for name in DETECTED if _damaged_share(lines, name) <= INVALID_SHARE]
     from charset_normalizer import from_bytes
 
     whole = b"".join(line for line in lines if all(_decodes(line, name) for name in fitting))
     if not fitting:
         raise UserError(
             f"{file.path}: the encoding was not recognised. It is neither UTF-8 nor one of "
-            f"{', '.join(_DETECTED)}. {_SET}"
+            f"{', '.join(DETECTED)}. {_SET}"
         )
     # Every one of these encodings has at most two bytes for a frequent character.
     if sum(byte >= 0x80 for byte in whole) < 2 * _FEWEST_CHARACTERS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from ptm.errors import nearest
@@ -14,6 +15,8 @@ from ptm.text.corpus.records import Row
 _MISSING = object()
 _DECODER = json.JSONDecoder()
 _FIELDS_SHOWN = 20
+_DEEPEST_SHOWN = 5
+"""Levels of nested objects in a path."""
 
 
 def json_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
@@ -78,13 +81,15 @@ class Field:
 
 def paths_of(record: dict[str, Any]) -> list[str]:
     """The dotted paths of the fields of `record`; of nested objects those of their fields."""
-    found: list[str] = []
+    return list(islice(_paths(record, _DEEPEST_SHOWN), _FIELDS_SHOWN))
+
+
+def _paths(record: dict[str, Any], depth: int) -> Iterator[str]:
     for key, value in record.items():
-        if isinstance(value, dict) and value:
-            found += [f"{key}.{inner}" for inner in value]
+        if isinstance(value, dict) and value and depth > 1:
+            yield from (f"{key}.{inner}" for inner in _paths(value, depth - 1))
         else:
-            found.append(key)
-    return found[:_FIELDS_SHOWN]
+            yield key
 
 
 def objects_in(lines: Sequence[str]) -> list[dict[str, Any]] | None:

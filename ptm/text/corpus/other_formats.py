@@ -13,10 +13,14 @@ from itertools import islice
 
 from ptm.errors import UserError
 from ptm.text.corpus.files import CorpusFile, Layout
+from ptm.text.corpus.headers import is_usual_name
+from ptm.text.corpus.json_documents import are_json_lines, json_document
 from ptm.text.corpus.json_lines import objects_in, paths_of
 
 _LINES = 5
 """Lines that have to agree."""
+_JSON_SHARE = 0.8
+"""Share of them that are JSON objects if the file is JSON lines: one may be damaged."""
 _BEGIN = 2**16
 _TEXT_FIELDS = ("text", "content", "sentence", "article", "document", "body", "raw_content")
 _COLUMNS = {
@@ -31,6 +35,7 @@ _RECORDS = 20
 _BINARY = {
     b"PK\x03\x04": "a ZIP archive",
     b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "gzip inside another compression",
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
     b"\x89PNG": "a picture",
@@ -42,24 +47,31 @@ _BINARY = {
     b"FEA1": "feather of version 1",
 }
 """First bytes -> what the file is."""
+_TAR_AT = 257
+"""Where the mark of a tar archive is."""
 _NOT_CONTROL = bytes({*range(256)} - {*range(32)} | {*b"\t\n\v\f\r\x1b"})
 _CONTROL_SHARE = 0.01
 """With a larger share of control characters a file is not text, not merely damaged."""
 
 
-def check_is_text(file: CorpusFile, begin: bytes, layout: Layout) -> None:
-    """Raise UserError if a file is not of its format; `begin`: its first bytes as UTF-8.
-
-    Of plain text also if it is another format, which a key of the recipe reads.
-    """
+def check_is_text(file: CorpusFile, begin: bytes) -> None:
+    """Raise UserError if a file is binary; `begin`: its first bytes as UTF-8."""
     _check_not_binary(file, begin[:_BEGIN])
-    if file.format != "text":
-        return
+
+
+def check_is_plain(file: CorpusFile, begin: bytes, layout: Layout) -> None:
+    """Raise UserError if a file that would be read as plain text is of another format.
+
+    `begin`: its first bytes as UTF-8. The error names the key of the recipe that reads it.
+    """
     texts = first_lines(begin, _LINES)
-    objects = objects_in(texts) if texts else None
-    if objects is not None:
-        raise _json_error(file.path, paths_of(objects[0]), layout)
-    columns = _header(texts) or _comma_header(begin)
+    if are_json_lines(texts, share=_JSON_SHARE):
+        names = next(paths_of(one) for text in texts for one in objects_in([text]) or [])
+        raise _json_error(file.path, names, layout)
+    document = json_document(begin)
+    if document is not None:
+        raise UserError(f"{file.path}:1: {document}")
+    columns = _header(texts) or _delimited_header(begin)
     if columns is not None and layout in ("documents", "sentences"):
         named = (column for column in columns if column.lower() in _COLUMNS - {"label", "labels"})
         text = next(named, columns[-1])
@@ -67,7 +79,7 @@ def check_is_text(file: CorpusFile, begin: bytes, layout: Layout) -> None:
             f"{file.path}:1: the file is a table with the columns {', '.join(columns)}, and "
             f"data.layout: {layout} would train on labels and names. To read one column, set "
             f"data.text_field: {text}. For texts with labels set data.layout: labelled, for source "
-            "and target data.layout: pairs."
+            "and target data.layout: pairs. data.format: text reads the lines as they are."
         )
 
 
@@ -97,6 +109,8 @@ def likely_text_field(names: Sequence[str]) -> str:
 
 def _check_not_binary(file: CorpusFile, begin: bytes) -> None:
     kind = next((_BINARY[magic] for magic in _BINARY if begin.startswith(magic)), None)
+    if begin[_TAR_AT:].startswith(b"ustar"):
+        kind = "a tar archive"
     controls = len(begin.translate(None, delete=_NOT_CONTROL))
     if kind is None and controls > max(16, _CONTROL_SHARE * len(begin)):
         kind = "a binary file, or text in another encoding such as UTF-16"
@@ -118,7 +132,8 @@ def _json_error(path: str, names: list[str], layout: Layout) -> UserError:
     else:
         return UserError(
             f"{path}: {shown}, and data.layout: {layout} would train on braces and keys. Set "
-            f"data.text_field: {likely_text_field(names)}, the field that has the text."
+            f"data.text_field: {likely_text_field(names)}, the field that has the text, or "
+            "data.format: text if the lines are to be read as they are."
         )
     return UserError(f"{path}: {shown}, but plain text was expected. Set {key}.")
 
@@ -129,17 +144,24 @@ def _header(texts: list[str]) -> list[str] | None:
     named = all(_NAME.fullmatch(column) for column in columns)
     if len(columns) < 2 or len(texts) < 2 or not named:
         return None
-    if not _COLUMNS & {column.lower() for column in columns}:
+    usual = all(map(is_usual_name, columns))
+    if not usual and not _COLUMNS & {column.lower() for column in columns}:
         return None
     same = all(text.count("\t") == len(columns) - 1 for text in texts[1:])
     return columns if same else None
 
 
-def _comma_header(begin: bytes) -> list[str] | None:
+def _delimited_header(begin: bytes) -> list[str] | None:
     """The columns of CSV: short names, and as many fields in each of the next records."""
+    return _header_by(begin, ",") or _header_by(begin, ";")
+
+
+def _header_by(begin: bytes, delimiter: str) -> list[str] | None:
     text = io.StringIO(begin.decode("utf-8", errors="replace"), newline="")
     try:
-        records = list(islice(filter(None, csv.reader(text, strict=True)), 1 + _RECORDS))
+        records = list(
+            islice(filter(None, csv.reader(text, delimiter=delimiter, strict=True)), 1 + _RECORDS)
+        )
     except csv.Error:
         return None
     if len(records) <= _RECORDS:
@@ -149,7 +171,7 @@ def _comma_header(begin: bytes) -> list[str] | None:
     known = _COLUMNS & {column.lower() for column in columns}
     if not named or len(set(columns)) < len(columns) or len(columns) < (2 if known else 3):
         return None
-    # Between the clauses of a sentence, a space follows each comma.
+    # Between the clauses of a sentence, a space follows each comma or semicolon.
     prose = any(all(field.startswith(" ") for field in record[1:]) for record in records)
     same = all(len(record) == len(columns) for record in records)
     return columns if same and not prose else None

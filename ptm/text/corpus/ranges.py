@@ -19,7 +19,6 @@ from ptm.text.corpus.lines import (
     blank_lines_end_documents,
     first_text_line,
 )
-from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.sizes import SizeLimits, bytes_of_block
 from ptm.text.corpus.streams import CorpusStream, open_stored, read_at
 
@@ -119,7 +118,6 @@ def plain_file(file: CorpusFile, *, index: int, layout: Layout) -> PlainFile | N
             return None
         text = TextStream(stream, file)
         first = text.read(_BEGIN)
-        check_is_text(file, first, layout)
         opening = None
         if file.format == "text" and layout in ("labelled", "pairs"):
             opening = _opening(text, first, longest=SizeLimits(file, layout).longest_line)

@@ -20,7 +20,6 @@ from ptm.text.corpus.lines import (
     blank_lines_end_documents,
     first_text_line,
 )
-from ptm.text.corpus.other_formats import check_is_text
 from ptm.text.corpus.ranges import BlockRange, block_ranges, plain_file
 from ptm.text.corpus.remote import is_remote
 from ptm.text.corpus.sizes import SizeLimits, bytes_of_block
@@ -100,8 +99,6 @@ class CorpusReader:
         records = record_format(self.file)
         while True:
             chunk = text.read(bytes_of_block(number, self._block_bytes))
-            if number == 0 and not data:
-                check_is_text(self.file, chunk, self._layout)
             # Boundaries are searched from the last line on, which the chunk continues.
             searched = begins
             new = len(data)

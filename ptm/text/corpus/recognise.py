@@ -5,6 +5,7 @@ Only the first bytes of each file are read, and of an encoding that is detected 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,14 +15,25 @@ from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
 from ptm.text.corpus.files import COLUMNAR, SUFFIXES, CorpusFile, Format, Layout, suffix_of
+from ptm.text.corpus.headers import header_finding
+from ptm.text.corpus.json_documents import are_json_lines, json_document, json_texts
 from ptm.text.corpus.json_lines import Field, objects_in, paths_of
-from ptm.text.corpus.other_formats import check_is_text, first_lines, likely_text_field
+from ptm.text.corpus.other_formats import (
+    check_is_plain,
+    check_is_text,
+    first_lines,
+    likely_text_field,
+)
 from ptm.text.corpus.records import ROLES, long_record
 from ptm.text.corpus.streams import open_stream
+from ptm.text.corpus.suspicious_text import encoding_finding
 from ptm.text.corpus.tagged_format import TAGGED_FIELDS, tagged_format
+
+logger = logging.getLogger(__name__)
 
 _BEGIN = 2**18
 _CHARACTERS_SHOWN = 40
+_FINDINGS_SHOWN = 3
 _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +43,7 @@ _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     **TAGGED_FIELDS,
 }
 """Role -> names that a field has without being declared; otherwise the name of the role."""
+_DELIMITED: tuple[Format, ...] = ("csv", "tsv", "csv_semicolon")
 _MAGIC: Mapping[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
@@ -60,8 +73,12 @@ def recognise(
 
     Raises UserError if a file is of another format than declared, an encoding is not recognised, a
     field is in none of the first records, or fields are declared and all files are plain text.
+    Logs a warning of text that was probably decoded by the wrong encoding, and of lines that may be
+    headers.
     """
-    found = tuple(_Recogniser(file, layout, options).file() for file in files)
+    recognisers = [_Recogniser(file, layout, options) for file in files]
+    found = tuple(one.file() for one in recognisers)
+    _warn([finding for one in recognisers for finding in one.findings])
     if (
         options.fields
         and options.fields_required
@@ -74,6 +91,13 @@ def recognise(
             "Remove the key, or set data.format to the format of the file."
         )
     return found
+
+
+def _warn(findings: Sequence[str]) -> None:
+    for finding in findings[:_FINDINGS_SHOWN]:
+        logger.warning("%s", finding)
+    if len(findings) > _FINDINGS_SHOWN:
+        logger.warning("%d more files have such findings.", len(findings) - _FINDINGS_SHOWN)
 
 
 def _key(options: ReadOptions, role: str) -> str:
@@ -90,6 +114,8 @@ class _Recogniser:
         self._file = file
         self._layout = layout
         self._options = options
+        self.findings: list[str] = []
+        """What is suspicious about the file, one sentence each."""
 
     def file(self) -> CorpusFile:
         with open_stream(self._file) as stream:
@@ -121,7 +147,11 @@ class _Recogniser:
                 f"data.layout is {self._layout}. Set data.format to the format of the file."
             )
         file = replace(file, format=name)
-        check_is_text(file, begin, self._layout)
+        check_is_text(file, begin)
+        if name == "text" and self._options.format is None:
+            check_is_plain(file, begin, self._layout)
+            self._note(header_finding(file.path, first_lines(begin, _RECORDS), self._layout))
+        self._note(encoding_finding(file, begin, key=self._encoding_key))
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
         if name == "json_lines":
@@ -135,6 +165,8 @@ class _Recogniser:
             return "text"
         if self._layout == "tagged" and suffix in (None, "text", "tsv") and not declared:
             return tagged_format(begin)
+        if suffix == "csv":
+            return self._delimiter_format(begin)
         if suffix not in (None, "text"):
             return suffix
         lines = first_lines(begin, _RECORDS)
@@ -142,12 +174,31 @@ class _Recogniser:
             return "text"
         if objects_in(lines[:1]) is not None:
             return "json_lines"
-        formats: tuple[Format, ...] = ("tsv", "csv")
-        for name in formats:
-            columns = _columns(replace(self._file, format=name), begin)
+        for name, columns in self._columns(begin).items():
             if len(columns) > 1 and set(declared.values()) <= set(columns):
                 return name
         return "text"
+
+    @property
+    def _encoding_key(self) -> str:
+        return f"{self._options.key}.encoding" if self._options.key else "--encoding"
+
+    def _note(self, finding: str | None) -> None:
+        self.findings += [] if finding is None else [finding]
+
+    def _delimiter_format(self, begin: bytes) -> Format:
+        """The format of a `.csv` file: that by which its header has the fields, or most columns."""
+        columns = self._columns(begin)
+
+        def fitness(name: Format) -> tuple[bool, int]:
+            names = columns[name]
+            return set(self._fields(names)) <= set(names), len(names)
+
+        return max(columns, key=fitness)
+
+    def _columns(self, begin: bytes) -> dict[Format, tuple[str, ...]]:
+        """The names in the first line by each format with delimiters, if it can be a header."""
+        return {name: _columns(replace(self._file, format=name), begin) for name in _DELIMITED}
 
     def _columnar(self, file: CorpusFile) -> CorpusFile:
         schema = columns_in(file)
@@ -166,6 +217,23 @@ class _Recogniser:
         header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
+        if header.columns[0].startswith("sep="):
+            raise UserError(
+                f"{file.path}:{header.lines}: the line is Excel's note of the delimiter, not the "
+                "header. Remove it, e.g. with `tail -n +2`."
+            )
+        only = header.columns[0] if len(header.columns) == 1 else ""
+        if file.format == "csv" and ";" in only and self._options.format:
+            raise UserError(
+                f'{file.path}:{header.lines}: the header has one column, "{only}". If semicolons '
+                "separate its columns, set data.format: csv_semicolon."
+            )
+        if "|" in only:
+            raise UserError(
+                f'{file.path}:{header.lines}: the header has one column, "{only}". '
+                'Columns separated by "|" are not read: convert them, e.g. with '
+                "`tr '|' '\\t' < FILE > FILE.tsv`."
+            )
         fields = self._fields(header.columns)
         for role, name in zip(ROLES[self._layout], fields, strict=False):
             if name not in header.columns:
@@ -186,12 +254,13 @@ class _Recogniser:
     def _json(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         lines = first_lines(begin, _RECORDS)
         objects = [one for line in lines for one in objects_in([line]) or []]
-        if not objects:
-            array = " It is a JSON array: write one object per line, e.g. `jq -c '.[]' FILE`."
-            raise UserError(
-                f"{file.path}:1: JSON lines have one object per line, but the first line is not an "
-                f"object.{array if lines and lines[0].startswith('[') else ''}"
+        document = None if are_json_lines(lines, share=0.5) else json_document(begin)
+        if document is not None or not objects:
+            what = document or json_texts(begin)
+            what = what or (
+                "JSON lines have one object per line, but the first line is not an object."
             )
+            raise UserError(f"{file.path}:1: {what}")
         names = list(dict.fromkeys(path for one in objects for path in paths_of(one)))
         fields = self._fields(names)
         for role, name in zip(ROLES[self._layout], fields, strict=False):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, cast
+from functools import partial
+from threading import Thread
+from typing import Any, BinaryIO, TypeVar, cast
 
 from ptm.errors import UserError
+
+T = TypeVar("T")
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """Protocol -> the extra of ptm that reads it."""
@@ -18,6 +24,15 @@ _TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated")
 """Names that filesystems of fsspec give to the modification time."""
 _READ_AHEAD = 2**22
 """Bytes that one request fetches."""
+ANSWER_SECONDS = 120.0
+"""Seconds after which a call that a server has not answered is an error. The libraries try again
+meanwhile."""
+_NO_CREDENTIALS = ("NoCredentialsError", "DefaultCredentialsError", "RefreshError")
+"""Names of exceptions of libraries that found no credentials."""
+_LIBRARIES = ("gcsfs", "s3fs", "google")
+"""Loggers whose tracebacks Python would print if they had no handler."""
+_ANONYMOUS = {"s3": """FSSPEC_S3='{"anon": true}'""", "gs": """FSSPEC_GS='{"token": "anon"}'"""}
+"""Protocol -> the environment variable that reads public files without credentials."""
 
 
 class RemoteReadError(UserError):
@@ -45,26 +60,32 @@ def find_remote(pattern: str, *, field: str, suffixes: Callable[[str], bool]) ->
     Raises UserError if the protocol needs a package that is absent, and RemoteReadError if nothing
     is found or the server does not answer.
     """
-    with _explained(pattern, f"{field}: "):
+
+    def find() -> tuple[Any, list[str]]:
         system, path = _filesystem(pattern)
         # A URL of HTTP may hold ? and [ as plain characters.
         if "*" in pattern:
-            paths = sorted(system.glob(path))
-        elif _is_folder(system, path, pattern):
-            paths = sorted(one for one in system.find(path) if suffixes(one))
-        else:
-            paths = [path]
-        if not paths:
-            raise UserError(f'{field}: no file matches "{pattern}".')
-        return [_remote_file(system, one) for one in paths]
+            return system, sorted(system.glob(path))
+        if _is_folder(system, path, pattern):
+            return system, sorted(one for one in system.find(path) if suffixes(one))
+        return system, [path]
+
+    where = f"{field}: "
+    system, paths = _answer_of(find, pattern, where)
+    if not paths:
+        raise UserError(f'{field}: no file matches "{pattern}".')
+    return [_answer_of(partial(_remote_file, system, one), pattern, where) for one in paths]
 
 
 def describe_remote(path: str) -> RemoteFile:
     """A remote file as its server describes it now. Raises RemoteReadError."""
-    with _explained(path):
+
+    def describe() -> RemoteFile:
         system, inner = _filesystem(path)
         system.invalidate_cache()
         return _described(path, system.info(inner))
+
+    return _answer_of(describe, path)
 
 
 @contextmanager
@@ -73,11 +94,14 @@ def open_remote(path: str, *, seek: bool) -> Iterator[BinaryIO]:
 
     Raises RemoteReadError.
     """
-    with _explained(path):
+
+    def opened() -> tuple[Any, bool]:
         system, inner = _filesystem(path)
         # Over HTTP a file that is read from its beginning is one request, which any server answers.
         ranges = not path.startswith(_HTTP) or (seek and system.info(inner).get("partial", False))
-        stream = system.open(inner, "rb", block_size=_READ_AHEAD if ranges else 0)
+        return system.open(inner, "rb", block_size=_READ_AHEAD if ranges else 0), ranges
+
+    stream, ranges = _answer_of(opened, path)
     with stream:
         yield cast(BinaryIO, _RemoteStream(stream, path, can_seek=ranges))
 
@@ -91,12 +115,10 @@ class _RemoteStream:
         self._path = path
 
     def read(self, size: int = -1) -> bytes:
-        with _explained(self._path):
-            return cast(bytes, self._stream.read(size))
+        return cast(bytes, _answer_of(partial(self._stream.read, size), self._path))
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        with _explained(self._path):
-            return cast(int, self._stream.seek(offset, whence))
+        return cast(int, _answer_of(partial(self._stream.seek, offset, whence), self._path))
 
     def tell(self) -> int:
         return cast(int, self._stream.tell())
@@ -122,8 +144,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise UserError(
             f"{url}: reading a URL needs fsspec. Install it: `pip install -e '.[remote]'`."
         ) from error
+    for name in _LIBRARIES:
+        logging.getLogger(name).addHandler(logging.NullHandler())
     try:
-        found = url_to_fs(url)
+        found = url_to_fs(url, **_options(url))
     except ImportError as error:
         extra = _EXTRAS.get(url.split("://")[0])
         how = f": `pip install -e '.[{extra}]'`" if extra else f" ({error})"
@@ -133,17 +157,53 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return cast(tuple[Any, str], found)
 
 
-@contextmanager
-def _explained(path: str, where: str = "") -> Iterator[None]:
-    """Raise what a server or its library raises as RemoteReadError."""
+def _options(url: str) -> dict[str, Any]:
+    """Options of the file system of a URL."""
+    if not url.startswith(_HTTP):
+        return {}
+    from aiohttp import ClientTimeout
+
+    # By default a transfer that takes five minutes is broken off.
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=30)}}
+
+
+def _answer_of(function: Callable[[], T], path: str, where: str = "") -> T:
+    """The result of a call to a server or its library.
+
+    Raises what either raises as RemoteReadError, as also if there is no result in `ANSWER_SECONDS`.
+    """
+    answer: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            answer.set_result(function())
+        except BaseException as error:  # passed to the thread that waits
+            answer.set_exception(error)
+
+    # A thread that waits for ever must not keep the process from ending.
+    Thread(target=call, daemon=True).start()
     try:
-        yield
+        return answer.result(ANSWER_SECONDS)
     except UserError:
         raise
     except Exception as error:  # each filesystem has exceptions of its own
-        cause = error.__cause__ or error
-        reason = str(cause) if str(cause) not in ("", path) else type(cause).__name__
-        raise RemoteReadError(f'{where}"{path}" cannot be read: {reason.rstrip(".")}.') from error
+        raise RemoteReadError(f'{where}"{path}" {_what_failed(error, answer, path)}.') from error
+
+
+def _what_failed(error: Exception, answer: Future[Any], path: str) -> str:
+    if not answer.done():
+        return f"cannot be read: the server has not answered for {ANSWER_SECONDS:.0f} seconds"
+    cause = error.__cause__ or error
+    name = type(cause).__name__
+    if isinstance(error, FileNotFoundError) and " " not in str(cause):
+        # The message is a path as the library writes it.
+        return "does not exist"
+    reason = " ".join(str(cause).split()) if str(cause) not in ("", path) else name
+    if name in _NO_CREDENTIALS:
+        public = _ANONYMOUS.get(path.split("://")[0])
+        advice = f", or {public} for public files" if public else ""
+        return f"cannot be read: {reason.rstrip('.')}. Set credentials in the environment{advice}"
+    return f"cannot be read: {reason.rstrip('.')}"
 
 
 def _is_folder(system: Any, path: str, pattern: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from ptm.errors import UserError
 from ptm.files.kinds import WANDB_RUN
@@ -20,6 +20,7 @@ from ptm.files.writing import write_file
 from ptm.recipe import Recipe, with_shown_urls
 from ptm.recipe.blocks import WandbBlock
 from ptm.train.trackers.base import PastReports
+from ptm.validation import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class _SavedRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    id: str = Field(pattern=r"^\w{1,64}$")
+    id: str = text_of(r"^\w{1,64}$", "have 1 to 64 letters, digits and `_`")
 
 
 def _run_id(kept: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,36 @@ def test_a_store_that_a_source_names_without_files_is_left_alone(folder: Path) -
     corpus = f"data.corpus.english={{store: {folder}/stores/english, weight: 1}}"
     assert preprocess_mixture(folder, *mixed(folder), corpus) == EXIT_DONE
     assert changed(before, folder) == set()
+
+
+def test_a_store_without_files_that_is_missing_is_an_error_with_the_command_that_makes_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(folder / "stores")
+    store = folder / "other"
+    sources = mixed(folder, f"data.corpus.english={{store: {store}, weight: 1}}")
+    assert preprocess_mixture(folder, *sources) == EXIT_USER
+    error = capsys.readouterr().err
+    assert f'data.corpus.english.store: "{store}" does not exist' in error
+    assert "the source english has no `files`" in error
+    assert f"`ptm preprocess RECIPE data.corpus=FILES data.store={store}`" in error
+    assert not (folder / "stores").exists()
+    one = (f"data.corpus={folder / 'english.txt'}", f"data.store={store}")
+    assert preprocess_mixture(folder, *mixed(folder), *one) == EXIT_DONE
+    assert preprocess_mixture(folder, *sources) == EXIT_DONE
+    assert (folder / "stores" / "chinese" / "store.json").exists()
+
+
+def test_a_store_without_files_that_is_another_recipes_is_an_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = f"data.corpus.english={{store: {folder}/stores/english, weight: 1}}"
+    sources = mixed(folder, corpus, "data.layout=sentences", "data.sentence_splitting=false")
+    assert preprocess_mixture(folder, *sources, f"data.store={folder}/new") == EXIT_USER
+    error = capsys.readouterr().err
+    assert "data.corpus.english.store: " in error
+    assert "has layout documents, but the recipe has data.layout: sentences" in error
+    assert not (folder / "new").exists()
 
 
 def test_the_store_of_one_corpus_is_not_taken_for_the_folder_of_a_mixture(

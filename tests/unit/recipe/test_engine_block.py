@@ -90,19 +90,19 @@ def test_a_config_that_deepspeed_rejects_is_an_error_before_anything_is_written(
     config = tmp_path / "wrong.json"
     config.write_text(json.dumps({"zero_optimization": {"stage": 1, "reduce_bucket_size": "many"}}))
     message = command_error("train", f"engine.deepspeed={config}")
-    assert "reduce_bucket_size: Input should be a valid integer" in message
+    assert "reduce_bucket_size: must be a whole number" in message
     assert str(config) in message
 
 
 @pytest.mark.parametrize(
     ("key", "value", "limit"),
     [
-        ("initial_power", "-1", "greater than or equal to 0"),
-        ("initial_power", "33", "less than or equal to 32"),
+        ("initial_power", "-1", "must be at least 0"),
+        ("initial_power", "33", "must be at most 32"),
         ("window", "0", "greater than 0"),
         ("hysteresis", "0", "greater than 0"),
         ("minimum", "0", "greater than 0"),
-        ("minimum", "0.5", "valid integer"),
+        ("minimum", "0.5", "must be a whole number"),
         ("windw", "5", 'Did you mean "window"'),
     ],
 )

@@ -57,19 +57,19 @@ def test_metrics_of_a_source_may_be_tracked(
             ["data.corpus.web.wieght=1"],
             'data.corpus.web.wieght: unknown key. Did you mean "weight"',
         ),
-        (["data.corpus.web.weight=0"], "data.corpus.web.weight: 0: input should be greater than 0"),
-        (["data.corpus.web.weight=-0.5"], "data.corpus.web.weight: -0.5: input should be greater"),
-        (["data.corpus.web.weight=.nan"], "data.corpus.web.weight: nan: input should be a finite"),
-        (["data.corpus.web.weight=.inf"], "data.corpus.web.weight: inf: input should be a finite"),
+        (["data.corpus.web.weight=0"], "data.corpus.web.weight: 0: must be greater than 0"),
+        (["data.corpus.web.weight=-0.5"], "data.corpus.web.weight: -0.5: must be greater than 0"),
+        (["data.corpus.web.weight=.nan"], "data.corpus.web.weight: nan: must be a finite number"),
+        (["data.corpus.web.weight=.inf"], "data.corpus.web.weight: inf: must be a finite number"),
         (
             ["data.corpus.web.weight=half"],
-            'data.corpus.web.weight: "half": input should be a valid',
+            'data.corpus.web.weight: "half": must be a number',
         ),
         (["data.corpus.web.weight=1e-9"], "data.corpus.web.weight: 1e-09 is too small"),
         (["data.corpus.web={files: a.txt}"], "data.corpus.web.weight: is required and missing"),
         (["data.corpus.web={weight: 1}"], "data.corpus.web: has neither `files` nor `store`"),
         (["data.corpus.web.files=[]"], "data.corpus.web: `files` is an empty list"),
-        (["data.corpus.web=a.txt"], 'data.corpus.web: "a.txt" is given, but a block of keys is'),
+        (["data.corpus.web=a.txt"], 'data.corpus.web: "a.txt": must be a block of keys'),
         (["data.corpus={}"], "data.corpus: has no sources"),
         (["data.corpus={a/../b: {files: c, weight: 1}}"], "data.corpus.a/../b: "),
         (["data.corpus={诗: {files: c, weight: 1}}"], "data.corpus.诗: "),
@@ -109,4 +109,4 @@ def test_a_mistake_in_the_file_is_named_with_its_line(
 ) -> None:
     sources = "corpus:\n    web: {files: a.txt, weight: 1}\n    poems: {files: b.txt, weight: 0}\n"
     message = error_of(text=changed("corpus: corpus/*.txt\n", sources))
-    assert "recipe.yaml:7: data.corpus.poems.weight: 0: input should be greater than 0." in message
+    assert "recipe.yaml:7: data.corpus.poems.weight: 0: must be greater than 0." in message

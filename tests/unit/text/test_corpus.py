@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ptm.errors import UserError
 from ptm.text.corpus import Block, CorpusReader, Layout, ParsedBlock, find_corpus, parse_lines
+from tests.support.corpora import recognised
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.compress,
@@ -222,12 +223,17 @@ def test_a_line_with_a_nul_byte_is_left_out_and_named(corpus_file: WriteCorpus) 
         ),
         (b"PK\x03\x04 and so on\n", "a ZIP archive"),
         (b"%PDF-1.7\n", "a PDF document"),
+        (gzip.compress(b"text\n"), "gzip inside another compression"),
+        (b"name".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
+        ("text\n".encode("utf-32"), "UTF-32 text, which ptm does not read. Convert it: `iconv"),
     ],
-    ids=["bytes", "UTF-16", "ZIP", "PDF"],
+    ids=["bytes", "UTF-16", "ZIP", "PDF", "gzip", "tar", "UTF-32"],
 )
 def test_a_binary_file_is_an_error(data: bytes, kind: str, corpus_file: WriteCorpus) -> None:
+    compressed = "gzip inside" in kind
+    path = corpus_file(gzip.compress(data) if compressed else data)
     with pytest.raises(UserError, match=rf"corpus\.txt: the file is {kind}"):
-        documents(corpus_file(data))
+        recognised(path)
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])

@@ -14,6 +14,7 @@ import zstandard
 from ptm.errors import UserError
 from ptm.limits import LONGEST_LINE
 from ptm.text.corpus import Block, CorpusReader, Layout, find_corpus
+from tests.support.corpora import recognised
 
 MB = 2**20
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -102,7 +103,7 @@ def test_files_that_are_no_plain_text_are_rejected(
     path = tmp_path / "corpus.txt"
     path.write_text(text, encoding="utf-8", newline="")
     with pytest.raises(UserError, match=message):
-        list(blocks(path, layout=layout))
+        recognised(path, layout)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +122,13 @@ def test_files_that_are_no_plain_text_are_rejected(
 def test_texts_that_look_a_little_like_them_are_not(tmp_path: Path, text: str) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text(text, encoding="utf-8")
-    assert b"".join(block.data for block in blocks(path)) == text.encode()
+    assert recognised(path).format == "text"
 
 
 def test_a_table_of_pairs_is_left_to_its_layout(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
-    path.write_text(TABLE, encoding="utf-8")
-    assert list(blocks(path, layout="pairs"))
+    path.write_text("source\ttarget\na\tb\n", encoding="utf-8")
+    assert recognised(path, "pairs").format == "text"
 
 
 @pytest.mark.parametrize(("layout", "key"), [("pairs", "source"), ("labelled", "label")])
@@ -137,7 +138,7 @@ def test_json_lines_of_pairs_and_labels_are_an_error_that_names_the_key(
     path = tmp_path / "corpus.txt"
     path.write_text(JSON, encoding="utf-8")
     with pytest.raises(UserError, match=rf"JSON objects.*Set data\.fields: {{{key}: NAME, t"):
-        list(blocks(path, layout=layout))
+        recognised(path, layout)
 
 
 @pytest.mark.parametrize(

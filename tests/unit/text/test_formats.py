@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ from ptm.limits import LONGEST_LINE, LONGEST_RECORD
 from ptm.text.corpus import CorpusReader, Layout, ReadOptions, find_corpus, recognise
 from ptm.text.corpus.parse import parse
 from ptm.text.labels import LabelSet
-from tests.support.corpora import COMPRESS, FORMATS, delimited, documents, parquet, recognised
+from tests.support.corpora import (
+    COMPRESS,
+    FORMATS,
+    Records,
+    delimited,
+    documents,
+    json_lines,
+    parquet,
+    recognised,
+)
 
 TEXTS = [f'text {number}, "quoted" 文本\nwith\ttwo\tTABs' for number in range(40)]
 RECORDS = [{"id": number, "text": text} for number, text in enumerate(TEXTS)]
@@ -303,11 +313,174 @@ def test_the_checksums_of_a_parquet_file_are_verified(tmp_path: Path) -> None:
         documents(path)
 
 
-@pytest.mark.parametrize("text", ['[{"text": "a"}]\n', '{\n "text": "a"\n}\n'])
-def test_json_that_is_not_one_object_per_line_is_an_error(tmp_path: Path, text: str) -> None:
+ARRAY = [{"text": f"a {number}", "label": {"name": "x"}} for number in range(30)]
+
+
+@pytest.mark.parametrize("name", ["corpus.json", "corpus.jsonl.gz", "corpus.txt", "corpus"])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (json.dumps(ARRAY), r"a JSON array, .* `jq -c '\.\[\]' FILE"),
+        (json.dumps(ARRAY, indent=2), r"a JSON array, .* `jq -c '\.\[\]' FILE"),
+        ("[\n" + ",\n".join(map(json.dumps, ARRAY)) + "\n]\n", r"a JSON array, "),
+        (json.dumps(ARRAY[0], indent=1), r"JSON objects over several lines, .* `jq -c '\.' FILE"),
+        (
+            json.dumps({"version": 1, "data": ARRAY}, indent=1),
+            r'a JSON object whose key "data" has a list of objects, .* `jq -c \'\.data\[\]\' FILE',
+        ),
+    ],
+)
+def test_json_that_is_not_one_object_per_line_is_an_error_with_the_command_that_converts_it(
+    tmp_path: Path, name: str, text: str, what: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(COMPRESS[".gz"](text.encode()) if name.endswith(".gz") else text.encode())
+    with pytest.raises(UserError, match=rf"{name}:1: the file is {what}"):
+        recognised(path)
+    with pytest.raises(UserError, match=rf"{name}:1: the file is {what}"):
+        recognised(path, "pairs")
+
+
+def test_json_lines_may_begin_with_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"text": "cut o\n' + json_lines(ARRAY).decode(), encoding="utf-8")
+    assert recognised(path).format == "json_lines"
+    path = path.rename(tmp_path / "corpus.txt")
+    with pytest.raises(UserError, match="the lines are JSON objects"):
+        recognised(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (json.dumps(TEXTS), r"a JSON array of texts, .* `jq -c '\.\[\] \| \{text: \.\}' FILE"),
+        (json.dumps(TEXTS, indent=1), r"a JSON array of texts, "),
+        ("".join(f"{json.dumps(text)}\n" for text in TEXTS), r"JSON strings, .* '\{text: \.\}'"),
+    ],
+)
+def test_json_texts_without_objects_are_an_error_with_the_command_that_converts_them(
+    tmp_path: Path, text: str, what: str
+) -> None:
     path = tmp_path / "corpus.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"corpus.json:1: JSON lines have one object per line"):
+    with pytest.raises(UserError, match=rf"json:1: the file is {what}"):
+        recognised(path)
+
+
+def test_a_declared_csv_file_with_semicolons_names_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(semicolons(RECORDS))
+    with pytest.raises(UserError, match=r"csv:1: .*set data\.format: csv_semicolon"):
+        recognised(path, format="csv")
+
+
+def test_the_advice_names_deeply_nested_fields(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(json_lines([{"page": {"body": {"value": "a"}, "id": 1}}]))
+    with pytest.raises(UserError, match=r"Choose one of: page\.body\.value, page\.id"):
+        recognised(path)
+
+
+def test_columns_separated_by_bars_are_an_error_with_the_command_that_converts_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_text("id|text\n1|a\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r'csv:1: .* one column, "id\|text".*`tr'):
+        recognised(path)
+
+
+def test_a_first_line_that_is_no_json_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("plain text\nmore of it\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"jsonl:1: JSON lines .* the first line is not an object"):
+        recognised(path)
+
+
+# Text by declaration
+
+
+@pytest.mark.parametrize(
+    ("layout", "text"),
+    [
+        ("documents", "id,text,lang\n" + "a,b,c\n" * 30),
+        ("documents", "label\ttext\n0\ta\n1\tb\n"),
+        ("documents", json_lines(RECORDS).decode()),
+        ("documents", json.dumps(ARRAY, indent=1)),
+        ("pairs", "en\tzh\n" + "a\tb\n" * 10),
+    ],
+)
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.json"])
+def test_a_declared_format_of_text_holds_whatever_the_content(
+    tmp_path: Path, name: str, layout: Layout, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    expected = [
+        line.strip().split("\t") if layout == "pairs" else [line.strip()]
+        for line in text.splitlines()
+    ]
+    assert documents(path, layout, format="text") == expected
+    assert not caplog.messages
+    if name == "corpus.txt":
+        with pytest.raises(UserError):
+            recognised(path, layout)
+    binary = tmp_path / "binary"
+    binary.write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(UserError, match="a binary file"):
+        recognised(binary, format="text")
+
+
+# CSV with semicolons
+
+
+def semicolons(records: Records) -> bytes:
+    return delimited(records, ";")
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("block_bytes", [1, 300, 2**18])
+def test_csv_with_semicolons_is_recognised(tmp_path: Path, quoted: bool, block_bytes: int) -> None:
+    path = tmp_path / "corpus.csv"
+    texts = [f'{text}; it "ends"' if quoted else f"text {i}, 1,5" for i, text in enumerate(TEXTS)]
+    path.write_bytes(semicolons([{"id": i, "text": text} for i, text in enumerate(texts)]))
+    assert recognised(path).format == "csv_semicolon"
+    assert documents(path, block_bytes=block_bytes) == [[text] for text in texts]
+    path = path.rename(tmp_path / "corpus.dat")
+    assert documents(path, fields={"text": "text"}) == [[text] for text in texts]
+    assert documents(path, format="csv_semicolon") == [[text] for text in texts]
+
+
+def test_a_csv_file_may_have_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(FORMATS[".tsv"](RECORDS))
+    assert documents(path) == [[text] for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    "header", ["text", "id,text", "text,a;b", "id,a;b;c;d,text", '"a;b;c;d",text', "a;b;c,text"]
+)
+def test_semicolons_in_a_header_do_not_separate_columns_if_commas_do(
+    tmp_path: Path, header: str
+) -> None:
+    path = tmp_path / "corpus.csv"
+    columns = next(csv.reader([header]))
+    row = ",".join("x; y" if column == "text" else "a;b" for column in columns)
+    path.write_text(f"{header}\n{row}\n", encoding="utf-8")
+    assert (recognised(path).format, documents(path)) == ("csv", [["x; y"]])
+
+
+def test_a_table_with_semicolons_under_another_suffix_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("id;text;lang\n" + "1;a, b;x\n" * 20, encoding="utf-8")
+    with pytest.raises(UserError, match=r"columns id, text, lang, .*data\.text_field: text"):
+        recognised(path)
+
+
+def test_the_note_of_the_delimiter_that_excel_writes_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_text("sep=;\nid;text\n1;a\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"csv:1: the line is Excel's note of the delimiter"):
         recognised(path)
 
 

@@ -6,18 +6,28 @@ import logging
 import os
 import random
 import re
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, UserError
-from ptm.text.corpus import CorpusReader, ReadOptions, RemoteReadError, find_corpus, recognise
+from ptm.text.corpus import (
+    CorpusReader,
+    ReadOptions,
+    RemoteReadError,
+    find_corpus,
+    recognise,
+    remote,
+)
 from tests.support.corpora import COMPRESS, FORMATS, documents, recognised
 from tests.support.small_runs import QUICKSTART
 
@@ -221,3 +231,43 @@ def test_a_store_and_a_saved_recipe_hide_the_secrets_of_urls(
     assert f"{url}?token=HIDDEN" in written
     assert f"{url}?token=HIDDEN" in printed.out
     assert "secret" not in written + printed.out + printed.err
+
+
+# Servers that are slow, or do not answer
+
+
+def test_a_server_that_does_not_answer_is_an_error_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote, "ANSWER_SECONDS", 0.5)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/corpus.jsonl"
+        with pytest.raises(RemoteReadError, match=r'"http.*" cannot be read: the server has not'):
+            find_corpus([url])
+
+
+def test_a_transfer_may_take_longer_than_the_default_of_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiohttp.client, "DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=1))
+    line = b'{"text": "a"}\n'
+
+    class Slow(_Handler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(12 * len(line)))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            for _ in range(12):
+                self.wfile.write(line)
+                time.sleep(0.15)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/corpus.jsonl"
+        assert documents(url) == [["a"]] * 12
+        server.shutdown()

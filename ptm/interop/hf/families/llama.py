@@ -19,6 +19,7 @@ from ptm.interop.hf.shared.rotary import rotary_theta
 from ptm.interop.weight_checks import concatenated
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
+from ptm.validation import first_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,6 +202,4 @@ def _validated(encoder: Mapping[str, Any]) -> Transformer:
     try:
         return Transformer.model_validate(encoder)
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise UserError(f"config.json: {where and f'{where}: '}{found['msg']}.") from error
+        raise UserError(f"config.json: {first_problem(error)}.") from error

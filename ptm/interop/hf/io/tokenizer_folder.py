@@ -29,6 +29,7 @@ from ptm.interop.hf.io.tokenizer_probe import (
 )
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
+from ptm.validation import first_problem
 
 
 class HuggingFaceTokenizer:
@@ -209,7 +210,7 @@ def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:
     try:
         return adapter.validate_python(block)
     except ValidationError as error:
-        raise UserError(f"the tokenizer cannot be read ({error}).") from error
+        raise UserError(f"the tokenizer cannot be read ({first_problem(error)}).") from error
 
 
 def _with_padding(block: Mapping[str, Any]) -> dict[str, Any]:

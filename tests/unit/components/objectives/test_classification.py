@@ -305,8 +305,8 @@ LABELLED = ("data.layout=labelled", "data.held_out=0.1")
     ("objective", "message"),
     [
         ("labels: 1", "objective.labels"),
-        ("labels: x", 'objective.labels: "x": input should be a valid integer'),
-        ("labels: [a, 1.5]", "objective.labels.1: 1.5: input should be a valid string"),
+        ("labels: x", 'objective.labels: "x": must be a whole number'),
+        ("labels: [a, 1.5]", "objective.labels.1: 1.5: must be text"),
         ("labels: [a]", "labels: give at least two labels"),
         ("labels: [a, a]", 'labels: "a" is listed twice'),
         ('labels: [a, " b"]', 'labels: " b" is empty, begins or ends with a space'),
