@@ -9,9 +9,8 @@ renamed to `STORE` when all of them are finished.
 from __future__ import annotations
 
 import fcntl
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,24 +34,19 @@ from ptm.store.staging import (
     publish,
     resume_or_clear,
 )
+from ptm.store.totals import check_corpus, label_counts, totals
 from ptm.store.workers import TokenizerPool
-from ptm.text.corpus import CorpusFile, CorpusReader, Layout, check_invalid
-from ptm.text.corpus.blocks import place_in
-from ptm.text.corpus.checks import InvalidLines
+from ptm.text.corpus import CorpusFile, CorpusReader, Layout
 from ptm.text.labelled_lines import columns_of
 from ptm.text.labels import LabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.tags import TagSet
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
 
-logger = logging.getLogger(__name__)
-
 # Blocks are large enough to be worth a shard, small enough to keep all workers busy.
 _SMALLEST_BLOCK = 2**18
 _LARGEST_BLOCK = 2**24
 _BLOCKS = 64
-_MANY_LINES = 1000
-"""A document of this many lines, without a second one, means that the layout is wrong."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +166,13 @@ def preprocess(
                 segmenter=description["segmenter"],
                 shards=tuple(shard for shard in shards if shard.documents),
                 corpus=tuple(description["corpus"]),
-                report=_totals(
+                report=totals(
                     counts, pairs_of=tokens if pairs else None, tagged=work.layout == "tagged"
                 ),
                 sentence_splitting=work.sentence_splitting,
                 target_tokenizer=description["target_tokenizer"],
                 target_vocabulary_size=target.vocabulary.size if target else None,
-                labels=_label_counts(work.labels, counts),
+                labels=label_counts(work.labels, counts),
                 tag_scheme=work.tag_scheme,
             )
             check(info)
@@ -268,102 +262,3 @@ def _texts_per_document(file: CorpusFile, labels: LabelSet) -> tuple[int, str] |
 
 
 _TEXTS = {1: "single texts", 2: "pairs of texts"}
-
-
-def _label_counts(labels: LabelSet | None, counts: Sequence[BlockCounts]) -> dict[str, int] | None:
-    """The number of documents (or words) per label, in the order of the classes.
-
-    None without labels.
-    """
-    if labels is None:
-        return None
-    totals = np.array([c.labels for c in counts]).sum(axis=0).tolist()
-    return dict(zip(labels.names, totals, strict=True))
-
-
-def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None, tagged: bool) -> dict[str, int]:
-    """The manifest's `report`. `pairs_of`: the number of tokens with layout `pairs`, else None."""
-    lines = {
-        "lines": sum(c.lines for c in counts),
-        "blank_lines": sum(c.blank for c in counts),
-        "invalid_lines": sum(c.invalid for c in counts),
-        "text_bytes": sum(c.text_bytes for c in counts),
-        "unknown_tokens": sum(c.unknown_tokens for c in counts),
-    }
-    if tagged:
-        return {
-            **lines,
-            "words": sum(sum(c.labels) for c in counts),
-            "words_without_tokens": sum(c.words_without_tokens for c in counts),
-            "repaired_tags": sum(c.repaired_tags for c in counts),
-        }
-    empty = sum(c.empty_documents for c in counts)
-    if pairs_of is None:
-        return {**lines, "empty_documents": empty}
-    sources = sum(c.source_tokens for c in counts)
-    sides = {"source_tokens": sources, "target_tokens": pairs_of - sources}
-    return {**lines, "pairs_with_an_empty_side": empty, **sides}
-
-
-def check_corpus(
-    corpus: Sequence[CorpusFile],
-    counts: Sequence[BlockCounts],
-    *,
-    tokens: int,
-    documents: int,
-    layout: Layout,
-) -> None:
-    """Raise UserError if a file has too many damaged lines or the corpus has no text.
-
-    Also if it has a single document of many lines. Logs which lines were left out.
-    """
-    for index, file in enumerate(corpus):
-        blocks = [c for c in counts if c.file == index]
-        for note in (check_invalid(file, _invalid_lines(blocks)), _repair_note(file, blocks)):
-            if note is not None:
-                logger.warning("%s", note)
-    if tokens == 0:
-        paths = ", ".join(file.path for file in corpus)
-        empty = sum(c.empty_documents for c in counts)
-        if layout == "pairs" and empty:
-            raise UserError(f"{paths}: none of the {empty:,} pairs has text on both sides.")
-        if layout == "labelled":
-            raise UserError(f"{paths}: the corpus contains no labelled text.")
-        if layout == "tagged":
-            raise UserError(f"{paths}: the corpus contains no tagged word.")
-        raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
-    lines = sum(c.lines - c.blank for c in counts)
-    plain = all(file.format == "text" for file in corpus)
-    if layout == "sentences" and plain and documents == 1 and lines >= _MANY_LINES:
-        raise UserError(
-            f"{corpus[0].path}: the {lines:,} lines of the corpus are one document, because with "
-            "data.layout: sentences an empty line ends a document, but none was found. If each "
-            "line is a document, set data.layout: documents."
-        )
-
-
-def _repair_note(file: CorpusFile, counts: Sequence[BlockCounts]) -> str | None:
-    """A sentence on the repaired tags of a file; None if it has none."""
-    repaired, lines = sum(block.repaired_tags for block in counts), 0
-    if not repaired:
-        return None
-    for block in counts:
-        if block.first_repaired is not None:
-            first = place_in(file.path, file.format, lines + block.first_repaired + 1)
-            return (
-                f"{file.path}: {repaired:,} tags broke the rules of objective.scheme and were "
-                f"repaired; the first is {first}. The entities stay those that seqeval reads: a "
-                "tag that continues no entity of its type begins one"
-            )
-        lines += block.lines
-    raise AssertionError("a block with repaired tags has a first one")
-
-
-def _invalid_lines(counts: Sequence[BlockCounts]) -> InvalidLines:
-    """The lines of a file that were left out; `counts` are those of its blocks, in order."""
-    lines, first, problem = 0, 0, ""
-    for block in counts:
-        if block.first_invalid is not None and not first:
-            first, problem = lines + block.first_invalid + 1, block.problem
-        lines += block.lines
-    return InvalidLines(lines, sum(block.invalid for block in counts), first, problem)

@@ -48,7 +48,8 @@ class _Worker:
 class TokenizerPool:
     """Works on tasks in this process (one worker) or in a pool of worker processes.
 
-    A worker has one task at a time, which bounds the memory.
+    A worker has one task at a time, which bounds the memory. It reports each block as soon as it
+    is finished; a ProcessPoolExecutor would do so at the end of a task, which may be a large file.
     """
 
     def __init__(

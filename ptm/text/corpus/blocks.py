@@ -52,7 +52,7 @@ class Block:
     path: str
     first_line: int
     """Line number in the file, from 1, of the block's first line; of parquet and Arrow files the
-    number of its first row. A range that was read on its own has a number that is too small."""
+    number of its first row. It may be too small in a range, see `BlockRange.read`."""
     opening: FirstLine | None = None
     """The file's first line of text, from which every block knows the columns; plain text with the
     layouts `labelled` and `pairs` only."""

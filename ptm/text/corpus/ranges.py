@@ -68,9 +68,9 @@ class BlockRange:
     def read(self, *, first_line: int | None = None) -> Block:
         """The block. `first_line`: the number of its first line, from 1.
 
-        Without this number, messages about the block name lines that are too small; see
-        `numbered`. Raises UserError if a line is too long, or if the file cannot be read or has
-        changed since it was found.
+        Without this number, errors of the block name a line by a number that is too small: read it
+        again with `numbered`. Raises UserError if a line is too long, or if the file cannot be
+        read or has changed since it was found.
         """
         plain = self.plain
         file = plain.file
@@ -96,9 +96,9 @@ class BlockRange:
         return self.read(first_line=1 + self.plain.lines_before(self.offset))
 
     def _least_first_line(self) -> int:
-        """The number of the first line, or after the opening one that is too small.
+        """A number that is at most that of the first line.
 
-        The opening is recognised by its number, so that no line after it may have this number.
+        The opening is recognised by its number: a later line must have a greater one.
         """
         if self.number == 0 or self.plain.opening is None:
             return 1
