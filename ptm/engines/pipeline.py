@@ -53,7 +53,11 @@ class PipelineEngine(Engine):
             loss=self._loss,
             recompute=block.activation_checkpointing,
         )
-        self._packed = prepare_attention(model, attention_implementation(block, ranks.device))
+        self._packed = prepare_attention(
+            model,
+            attention_implementation(block, ranks.device),
+            recompute=block.activation_checkpointing,
+        )
         names = canonical_names(plan, model)
         optimizer = self._built_optimizer(
             (names[own], parameter) for own, parameter in model.named_parameters()
