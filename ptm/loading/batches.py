@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.components.objectives import MicroBatch, Objective
+from ptm.data.placement import ENCODER_TENSORS
+from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS, pack_sides_apart
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
 from ptm.loading.training_rows import TrainingRows
@@ -70,7 +72,7 @@ class TrainStream:
         share = self._batch.global_batch_size // self._batch.ranks
         mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
         parts = self._rows.micro_batches(mine, size=self._batch.micro_batch_size)
-        return step_batch(parts, self._rows.objective)
+        return step_batch(parts, self._rows.objective, apart=self._rows.packs_sides_apart)
 
     def steps(self, first_row: int) -> Iterator[StepBatch]:
         """Yield steps from `first_row` on, without end."""
@@ -109,7 +111,12 @@ def evaluation_batches(
             part = rows.micro_batch(chosen, np.zeros_like(chosen))
         else:
             part = _zeros_like(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
-        yield step_batch([part], rows.objective, micro_batch_size=micro_batch_size)
+        yield step_batch(
+            [part],
+            rows.objective,
+            apart=rows.packs_sides_apart,
+            micro_batch_size=micro_batch_size,
+        )
 
 
 def _zeros_like(part: MicroBatch) -> MicroBatch:
@@ -123,24 +130,35 @@ def _zeros_like(part: MicroBatch) -> MicroBatch:
 
 
 def step_batch(
-    parts: list[MicroBatch], objective: Objective, *, micro_batch_size: int | None = None
+    parts: list[MicroBatch],
+    objective: Objective,
+    *,
+    apart: bool = False,
+    micro_batch_size: int | None = None,
 ) -> StepBatch:
     """Convert micro-batches to tensors of equal shapes and add up their counts.
 
-    `micro_batch_size`: if given, micro-batches are filled up to this number of rows.
+    `apart`: pack sources and targets into rows of their own. `micro_batch_size`: if given,
+    micro-batches are filled up to this number of rows, unless they are packed apart.
     """
+    if apart:
+        parts = [replace(part, tensors=pack_sides_apart(part.tensors)) for part in parts]
+    sizes = tuple(example_sizes(part.tensors, objective.ragged_tensors) for part in parts)
     longest = max(
         (part.tensors[name].size for part in parts for name in objective.ragged_tensors), default=0
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(objective.ragged_tensors, (capacity,))
+    if apart:
+        shape = PackedShape.over(one.packed_shape for one in sizes)
+        shapes |= apart_shapes(parts[0].tensors, shape)
+    rows = () if micro_batch_size is None else (micro_batch_size,)
     names = parts[0].counts.keys()
     return StepBatch(
         micro_batches=tuple(
             _tensors(
                 {
-                    name: _pad_rows(
-                        array, capacity if name in objective.ragged_tensors else micro_batch_size
-                    )
+                    name: _padded(array, shapes.get(name, rows))
                     for name, array in part.tensors.items()
                 }
             )
@@ -150,16 +168,28 @@ def step_batch(
         examples=sum(part.examples for part in parts),
         tokens=sum(part.tokens for part in parts),
         capacity=capacity,
-        sizes=tuple(example_sizes(part.tensors, objective.ragged_tensors) for part in parts),
+        sizes=sizes,
     )
 
 
-def _pad_rows(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
-    """Return `array` padded with zeros along its first axis up to `length`."""
-    if length is None or len(array) == length:
+def apart_shapes(names: Iterable[str], shape: PackedShape) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of sides that are packed apart: rows, and columns if they vary."""
+    return {
+        name: (shape.source_rows,)
+        if name in ENCODER_TENSORS
+        else (shape.target_rows, shape.memory_columns)
+        if name in (MEMORY_IDS, MEMORY_CELLS)
+        else (shape.target_rows,)
+        for name in names
+    }
+
+
+def _padded(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return `array` padded with zeros along its first axes up to `shape`."""
+    if array.shape[: len(shape)] == shape:
         return array
-    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
-    longer[: len(array)] = array
+    longer = np.zeros((*shape, *array.shape[len(shape) :]), dtype=array.dtype)
+    longer[tuple(map(slice, array.shape))] = array
     return longer
 
 

@@ -23,11 +23,17 @@ class PackedShape:
 
     `examples_per_row`: K. `longest`: tokens of the longest example, or padding of a row, of either
     side. `fills_rows`: whether each row is one example without padding.
+
+    `source_rows`, `target_rows`, `memory_columns`: rows of the encoder and of the decoder, and
+    columns of the memory beside the latter, if the two sides are packed apart; else 0.
     """
 
     examples_per_row: int
     longest: int
     fills_rows: bool
+    source_rows: int = 0
+    target_rows: int = 0
+    memory_columns: int = 0
 
     @staticmethod
     def over(shapes: Iterable[PackedShape]) -> PackedShape:
@@ -37,6 +43,9 @@ class PackedShape:
             examples_per_row=max((one.examples_per_row for one in several), default=0),
             longest=max((one.longest for one in several), default=0),
             fills_rows=all(one.fills_rows for one in several),
+            source_rows=max((one.source_rows for one in several), default=0),
+            target_rows=max((one.target_rows for one in several), default=0),
+            memory_columns=max((one.memory_columns for one in several), default=0),
         )
 
     def as_numbers(self) -> dict[str, float]:
@@ -50,6 +59,9 @@ class PackedShape:
             examples_per_row=int(numbers["examples_per_row"]),
             longest=int(numbers["longest"]),
             fills_rows=bool(numbers["fills_rows"]),
+            source_rows=int(numbers["source_rows"]),
+            target_rows=int(numbers["target_rows"]),
+            memory_columns=int(numbers["memory_columns"]),
         )
 
 

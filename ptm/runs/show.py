@@ -38,6 +38,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         recipe.objective,
         vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
+        sides_apart=recipe.packs_sides_apart,
     )
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
     yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
