@@ -1,4 +1,4 @@
-"""One rank's micro-batches of a training step or an evaluation, as tensors of equal shapes."""
+"""One rank's micro-batches of a training step or an evaluation, as tensors."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def step_batch(
 ) -> StepBatch:
     """Convert micro-batches to tensors of equal shapes and add up their counts.
 
-    `apart`: pack sources and targets into rows of their own. `micro_batch_size`: if given,
-    micro-batches are filled up to this number of rows, unless they are packed apart.
+    `apart`: pack sources and targets into rows of their own; then each micro-batch has shapes of
+    its own. `micro_batch_size`: if given, all others are filled up to this number of rows.
     """
     if apart:
         parts = [replace(part, tensors=pack_sides_apart(part.tensors)) for part in parts]
@@ -149,10 +149,7 @@ def step_batch(
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(objective.ragged_tensors, (capacity,))
-    if apart:
-        shape = PackedShape.over(one.packed_shape for one in sizes)
-        shapes |= apart_shapes(parts[0].tensors, shape)
-    rows = () if micro_batch_size is None else (micro_batch_size,)
+    rows = () if apart or micro_batch_size is None else (micro_batch_size,)
     names = parts[0].counts.keys()
     return StepBatch(
         micro_batches=tuple(
