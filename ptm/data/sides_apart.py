@@ -36,7 +36,7 @@ MEMORY_CELLS = "memory_cells"
 _MEMORY_LIMIT = 5 / 4
 """How much longer than an encoder's row the sources beside one decoder's row may be. The decoder's
 rows are packed better with a higher limit, but its layers project more empty cells."""
-_ROW_STEPS, _COLUMN_STEP = 16, 32
+_ROW_STEPS, _COLUMN_STEP = 32, 32
 """Rows are a multiple of this part of the most that are possible, and columns of the memory of this
 number, so that few shapes occur."""
 

@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptm.data.placement import ENCODER_TENSORS
+from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS
 from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
@@ -18,7 +20,7 @@ from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.predictions import PredictionCollector
 from ptm.engines.ranks import all_gather
-from ptm.loading.batches import StepBatch, apart_shapes
+from ptm.loading.batches import StepBatch
 from ptm.loading.transfer import to_device
 from ptm.model.stages import stage_bounds
 from ptm.nn.attention_choice import prepare_attention
@@ -104,7 +106,7 @@ class PipelineEngine(Engine):
         buffers: dict[str, tuple[int, ...]]
         buffers = dict.fromkeys(self._objective.ragged_tensors, (capacity,))
         if shape is not None and shape.source_rows:
-            buffers |= apart_shapes(names, shape)
+            buffers |= _apart_shapes(names, shape)
         if buffers != self._buffers:
             self._deepspeed.reset_activation_shape()
             self._buffers = buffers
@@ -148,6 +150,18 @@ class PipelineEngine(Engine):
         self._deepspeed.eval_batch(
             micro_batches, num_micro_batches=len(portion), reduce_output=None, bcast_loss=False
         )
+
+
+def _apart_shapes(names: Iterable[str], shape: PackedShape) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of sides that are packed apart: rows, and columns if they vary."""
+    return {
+        name: (shape.source_rows,)
+        if name in ENCODER_TENSORS
+        else (shape.target_rows, shape.memory_columns)
+        if name in (MEMORY_IDS, MEMORY_CELLS)
+        else (shape.target_rows,)
+        for name in names
+    }
 
 
 def _padded(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.components.objectives import MicroBatch, Objective
-from ptm.data.placement import ENCODER_TENSORS
-from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS, pack_sides_apart
+from ptm.data.sides_apart import pack_sides_apart
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
 from ptm.loading.training_rows import TrainingRows
@@ -101,8 +100,9 @@ def evaluation_batches(
 ) -> Iterator[StepBatch]:
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
-    Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones
-    are filled with rows of zeros, which add nothing to sums and counts.
+    Every data rank gets the same number of batches. All have `micro_batch_size` rows, unless sides
+    are packed apart: the last ones are filled with rows of zeros, which add nothing to sums and
+    counts.
     """
     for first in range(0, len(rows), micro_batch_size * data_parallel_size):
         begin = first + data_parallel_rank * micro_batch_size
@@ -143,13 +143,18 @@ def step_batch(
     """
     if apart:
         parts = [replace(part, tensors=pack_sides_apart(part.tensors)) for part in parts]
-    sizes = tuple(example_sizes(part.tensors, objective.ragged_tensors) for part in parts)
+    rows = () if apart or micro_batch_size is None else (micro_batch_size,)
+    sizes = tuple(
+        example_sizes(
+            part.tensors, objective.ragged_tensors, adds_rows=bool(rows) and rows != (part.rows,)
+        )
+        for part in parts
+    )
     longest = max(
         (part.tensors[name].size for part in parts for name in objective.ragged_tensors), default=0
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(objective.ragged_tensors, (capacity,))
-    rows = () if apart or micro_batch_size is None else (micro_batch_size,)
     names = parts[0].counts.keys()
     return StepBatch(
         micro_batches=tuple(
@@ -167,18 +172,6 @@ def step_batch(
         capacity=capacity,
         sizes=sizes,
     )
-
-
-def apart_shapes(names: Iterable[str], shape: PackedShape) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of sides that are packed apart: rows, and columns if they vary."""
-    return {
-        name: (shape.source_rows,)
-        if name in ENCODER_TENSORS
-        else (shape.target_rows, shape.memory_columns)
-        if name in (MEMORY_IDS, MEMORY_CELLS)
-        else (shape.target_rows,)
-        for name in names
-    }
 
 
 def _padded(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:

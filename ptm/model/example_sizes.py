@@ -36,11 +36,15 @@ class ExampleSizes:
 
 
 def example_sizes(
-    tensors: Mapping[str, NDArray[np.int64]], ragged: tuple[str, ...] = ()
+    tensors: Mapping[str, NDArray[np.int64]],
+    ragged: tuple[str, ...] = (),
+    *,
+    adds_rows: bool = False,
 ) -> ExampleSizes:
     """Measure the tensors of a micro-batch; those named in `ragged` have one entry per position.
 
-    Example ids (B, T) count from 1 in each row; 0 is padding.
+    Example ids (B, T) count from 1 in each row; 0 is padding. `adds_rows`: whether rows without
+    examples will be added.
     """
     sides = [name for name in (EXAMPLE_IDS, DECODER_EXAMPLE_IDS) if name in tensors]
     most = max(int(tensors[name].max(initial=0)) for name in sides)
@@ -50,6 +54,8 @@ def example_sizes(
         shape = _apart(shape, tensors)
         # In the memory, the examples have the order of the decoder's rows.
         lengths[EXAMPLE_IDS] = example_lengths(tensors[MEMORY_IDS], most)
+    elif adds_rows:
+        shape = replace(shape, longest=max(tensors[name].shape[1] for name in sides))
     positions = {name: tensors[name].size for name in ragged}
     if _TARGET_WEIGHTS in tensors:
         positions[_TARGET_WEIGHTS] = int(np.count_nonzero(tensors[_TARGET_WEIGHTS]))
