@@ -66,7 +66,7 @@ def test_the_matrix_of_distances_has_the_bias_of_every_pair(
     one, other = (
         torch.autograd.grad(matrix, bias.weight, output_gradient)[0] for matrix in (found, expected)
     )
-    torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6 * float(other.abs().max()))
+    torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6 * float(other.detach().abs().max()))
 
 
 def test_half_precision_loses_no_gradient_in_the_sum_over_many_pairs() -> None:
@@ -132,7 +132,9 @@ def test_layers_that_share_a_mask_have_the_gradients_of_layers_of_their_own(
     packed = prepare_attention(layers, "sdpa", recompute=recompute)
     packed.shape = PackedShape(len(of_rows), 24, fills_rows=fills_rows)
     for one, other in zip(results(alone=False), expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
+        torch.testing.assert_close(
+            one, other, rtol=1e-5, atol=1e-6 * float(other.detach().abs().max())
+        )
 
 
 def test_a_mask_with_biases_is_computed_once_for_all_layers(
