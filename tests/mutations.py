@@ -297,6 +297,24 @@ MUTATIONS = {
         "return",
         ("tests/integration/parity/test_uer_logits.py -k tencent",),
     ),
+    "biases of earlier and later keys are exchanged": Mutation(
+        "ptm/nn/positions.py",
+        ".unfold(-1, keys, 1).flip(1)[None]",
+        ".flip(1).unfold(-1, keys, 1)[None]",
+        ("tests/unit/nn/test_position_bias.py",),
+    ),
+    "a recomputed block takes the mask with biases of its first run": Mutation(
+        "ptm/nn/packed_examples.py",
+        "        if not self._shares_biases:",
+        "        if False:",
+        ("tests/unit/nn/test_position_bias.py",),
+    ),
+    "a target reads the sources in the order of the encoder's rows": Mutation(
+        "ptm/data/sides_apart.py",
+        "memory.grid(source.cells + 1)",
+        "memory.grid(np.sort(source.cells) + 1)",
+        ("tests/unit/data/test_sides_apart.py", "tests/unit/model/test_sides_apart.py"),
+    ),
     "query and key are exchanged in an export": Mutation(
         "ptm/interop/hf/families/bert.py",
         '            "attention.self.query",\n            "attention.self.key",\n',

@@ -19,9 +19,10 @@ from transformers import BertConfig, BertForMaskedLM, Trainer, TrainerCallback, 
 
 from benchmarks.gpu.figures import Bench
 from benchmarks.gpu.timing import free_memory, peak_gib, synchronise, the_device
+from ptm.data.placement import EXAMPLE_IDS
 from ptm.engines.chips import device_peak_flops
 from ptm.model.build import build_plan
-from ptm.model.example_sizes import EXAMPLE_IDS, ExampleSizes
+from ptm.model.example_sizes import ExampleSizes
 from ptm.model.flops import FlopCounter
 from ptm.recipe import load_recipe
 

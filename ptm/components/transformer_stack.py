@@ -116,9 +116,9 @@ class TransformerStack(Config):
     def position_bias_operations(
         self, name: str, *, reads: str, bidirectional: bool
     ) -> tuple[Operation, ...]:
-        """The operation from example ids `reads` (B, T) to position biases `name` (1, H, T, T).
+        """The operation from example ids `reads` (B, T) to the bias of each distance `name`.
 
-        Empty without `position_bias`.
+        (H, 2T - 1); empty without `position_bias`.
         """
         if self.position_bias is None:
             return ()

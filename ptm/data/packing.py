@@ -9,6 +9,7 @@ Shapes: E examples, R rows, S sides (1, or 2: source and target).
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,36 @@ def pack(lengths: I64, capacity: int) -> PackedRows:
     return PackedRows(
         np.concatenate([empty, *row_parts]), np.cumsum(np.concatenate([empty, *size_parts]))
     )
+
+
+def best_fit(lengths: I64, limits: tuple[int, ...]) -> I64:
+    """Pack a few examples with one or two sides; return the row of each (E), counted from 0.
+
+    `lengths` (E, S): tokens on each side, within `limits` (S) per row. Best-fit decreasing over
+    examples: each goes into the row with the least sufficient space on the first side.
+    """
+    decreasing = np.argsort(-(lengths / np.array(limits)).max(axis=1), kind="stable")
+    smallest = tuple(lengths.min(axis=0, initial=max(limits)).tolist())
+    sizes = lengths.tolist()
+    found = np.empty(len(lengths), dtype=np.int64)
+    # (space on each side …, row), by the space on the first side.
+    open_rows: list[tuple[int, ...]] = []
+    rows = 0
+    for example in decreasing.tolist():
+        size = sizes[example]
+        at = bisect_left(open_rows, (size[0],))
+        while at < len(open_rows) and open_rows[at][-2] < size[-1]:
+            at += 1
+        if at < len(open_rows):
+            *spaces, row = open_rows.pop(at)
+        else:
+            spaces, row = list(limits), rows
+            rows += 1
+        found[example] = row
+        left = [space - length for space, length in zip(spaces, size, strict=True)]
+        if all(space >= least for space, least in zip(left, smallest, strict=True)):
+            insort(open_rows, (*left, row))
+    return found
 
 
 def rows_needed(histogram: I64, capacity: int) -> int:

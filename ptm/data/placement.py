@@ -21,6 +21,10 @@ DECODER_SIDE = {
     name: f"{DECODER}{name}" for name in ("input_ids", "position_ids", "segment_ids", "example_ids")
 }
 """Names of the row tensors -> their names on the decoder's side."""
+ENCODER_TENSORS = frozenset(DECODER_SIDE)
+"""Names of the tensors of an encoder's rows, beside those of a decoder."""
+EXAMPLE_IDS = "example_ids"
+DECODER_EXAMPLE_IDS = DECODER_SIDE[EXAMPLE_IDS]
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,12 @@ def row_tensors(
         f"{side}segment_ids": placement.to_grid(segments, fill=0),
         f"{side}example_ids": placement.to_grid(number, fill=0),
     }
+
+
+def example_lengths(example_ids: NDArray[np.int64], most: int) -> I64:
+    """Return the number of cells with each id from 1 to `most` = K of each row: (B, T) -> (B K)."""
+    rows = len(example_ids)
+    first = np.arange(rows, dtype=np.int64)[:, None] * (most + 1)
+    counts = np.bincount((example_ids + first).ravel(), minlength=rows * (most + 1))
+    found: I64 = counts.reshape(rows, most + 1)[:, 1:].reshape(-1)
+    return found

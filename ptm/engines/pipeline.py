@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptm.data.placement import ENCODER_TENSORS
+from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS
 from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
@@ -36,7 +38,7 @@ class PipelineEngine(Engine):
 
     def _build_engine(self, block: EngineBlock, plan: Plan, config: dict[str, Any]) -> Any:
         self._plan = plan
-        self._capacity = 0
+        self._buffers: dict[str, tuple[int, ...]] = {}
         self._counts: Mapping[str, float] = {}
         self._seen: dict[str, Tensor] = {}
         self._micro_batches_seen = 0
@@ -53,7 +55,11 @@ class PipelineEngine(Engine):
             loss=self._loss,
             recompute=block.activation_checkpointing,
         )
-        self._packed = prepare_attention(model, attention_implementation(block, ranks.device))
+        self._packed = prepare_attention(
+            model,
+            attention_implementation(block, ranks.device),
+            recompute=block.activation_checkpointing,
+        )
         names = canonical_names(plan, model)
         optimizer = self._built_optimizer(
             (names[own], parameter) for own, parameter in model.named_parameters()
@@ -90,24 +96,27 @@ class PipelineEngine(Engine):
 
     def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
         self._counts, self._seen, self._micro_batches_seen = totals.counts, self._zero_metrics(), 0
-        self._resize_buffers(totals.capacity)
+        self._resize_buffers(totals.capacity, totals.packed_shape)
         self._deepspeed.train_batch(self._micro_batches(batch))
         return self._seen
 
-    def _resize_buffers(self, capacity: int) -> None:
-        """If the padded size changes, make the stages exchange activation shapes again."""
-        if capacity != self._capacity:
+    def _resize_buffers(self, capacity: int, shape: PackedShape | None) -> None:
+        """If the padded sizes change, make the stages exchange activation shapes again."""
+        names = {*self._plan.inputs, *self._objective.targets}
+        buffers: dict[str, tuple[int, ...]]
+        buffers = dict.fromkeys(self._objective.ragged_tensors, (capacity,))
+        if shape is not None and shape.source_rows:
+            buffers |= _apart_shapes(names, shape)
+        if buffers != self._buffers:
             self._deepspeed.reset_activation_shape()
-            self._capacity = capacity
+            self._buffers = buffers
 
     def _micro_batches(self, batch: StepBatch) -> Iterator[tuple[Tensors, Tensors]]:
         for micro_batch in batch.micro_batches:
             # Here, so that padding does not turn pinned memory into memory that has to be copied
             # before the GPU can read it.
             tensors = {
-                name: F.pad(tensor, (0, self._capacity - tensor.numel()))
-                if name in self._objective.ragged_tensors
-                else tensor
+                name: _padded(tensor, self._buffers.get(name, ()))
                 for name, tensor in to_device(micro_batch, self._ranks.device).items()
             }
             yield (
@@ -133,10 +142,32 @@ class PipelineEngine(Engine):
         shapes = [batch.packed_shape for batch in portion]
         mine = {"capacity": max(batch.capacity for batch in portion)}
         every = all_gather({**mine, **PackedShape.over(shapes).as_numbers()}, self._ranks)
-        self._resize_buffers(int(max(row["capacity"] for row in every)))
-        self._packed.shape = PackedShape.over(map(PackedShape.from_numbers, every))
+        shape = PackedShape.over(map(PackedShape.from_numbers, every))
+        self._resize_buffers(int(max(row["capacity"] for row in every)), shape)
+        self._packed.shape = shape
         micro_batches = (pair for batch in portion for pair in self._micro_batches(batch))
         # Middle stages load no rows: all stages count one micro-batch per batch.
         self._deepspeed.eval_batch(
             micro_batches, num_micro_batches=len(portion), reduce_output=None, bcast_loss=False
         )
+
+
+def _apart_shapes(names: Iterable[str], shape: PackedShape) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of sides that are packed apart: rows, and columns if they vary."""
+    return {
+        name: (shape.source_rows,)
+        if name in ENCODER_TENSORS
+        else (shape.target_rows, shape.memory_columns)
+        if name in (MEMORY_IDS, MEMORY_CELLS)
+        else (shape.target_rows,)
+        for name in names
+    }
+
+
+def _padded(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor, padded with zeros along its first axes up to `shape`."""
+    added = [0] * (2 * tensor.dim())
+    for axis, size in enumerate(shape):
+        # torch counts the axes of the padding from the last one.
+        added[-2 * axis - 1] = size - tensor.shape[axis]
+    return F.pad(tensor, added) if any(added) else tensor

@@ -31,7 +31,9 @@ class PlainEngine(Engine):
                 model = PlainModel(plan, recompute=recompute)
         else:
             model = empty_model(plan, device=self._ranks.device, recompute=recompute)
-        self._packed = prepare_attention(model, attention_implementation(block, self._ranks.device))
+        self._packed = prepare_attention(
+            model, attention_implementation(block, self._ranks.device), recompute=recompute
+        )
         engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
         if self._stage == 0 and block.precision != "fp32":
             leave_overflow_to_the_norm(engine.optimizer)

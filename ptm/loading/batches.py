@@ -1,9 +1,9 @@
-"""One rank's micro-batches of a training step or an evaluation, as tensors of equal shapes."""
+"""One rank's micro-batches of a training step or an evaluation, as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptm.components.objectives import MicroBatch, Objective
+from ptm.data.sides_apart import pack_sides_apart
 from ptm.errors import UserError
 from ptm.loading.rows import PackedDataset
 from ptm.loading.training_rows import TrainingRows
@@ -70,7 +71,7 @@ class TrainStream:
         share = self._batch.global_batch_size // self._batch.ranks
         mine = first_row + self._data_rank * share + np.arange(share, dtype=np.int64)
         parts = self._rows.micro_batches(mine, size=self._batch.micro_batch_size)
-        return step_batch(parts, self._rows.objective)
+        return step_batch(parts, self._rows.objective, apart=self._rows.packs_sides_apart)
 
     def steps(self, first_row: int) -> Iterator[StepBatch]:
         """Yield steps from `first_row` on, without end."""
@@ -99,8 +100,9 @@ def evaluation_batches(
 ) -> Iterator[StepBatch]:
     """Yield a data rank's share of all rows, with the same random draws in every evaluation.
 
-    Every data rank gets the same number of batches. All have `micro_batch_size` rows: the last ones
-    are filled with rows of zeros, which add nothing to sums and counts.
+    Every data rank gets the same number of batches. All have `micro_batch_size` rows, unless sides
+    are packed apart: the last ones are filled with rows of zeros, which add nothing to sums and
+    counts.
     """
     for first in range(0, len(rows), micro_batch_size * data_parallel_size):
         begin = first + data_parallel_rank * micro_batch_size
@@ -109,7 +111,12 @@ def evaluation_batches(
             part = rows.micro_batch(chosen, np.zeros_like(chosen))
         else:
             part = _zeros_like(rows.micro_batch(np.zeros(1, np.int64), np.zeros(1, np.int64)))
-        yield step_batch([part], rows.objective, micro_batch_size=micro_batch_size)
+        yield step_batch(
+            [part],
+            rows.objective,
+            apart=rows.packs_sides_apart,
+            micro_batch_size=micro_batch_size,
+        )
 
 
 def _zeros_like(part: MicroBatch) -> MicroBatch:
@@ -123,24 +130,37 @@ def _zeros_like(part: MicroBatch) -> MicroBatch:
 
 
 def step_batch(
-    parts: list[MicroBatch], objective: Objective, *, micro_batch_size: int | None = None
+    parts: list[MicroBatch],
+    objective: Objective,
+    *,
+    apart: bool = False,
+    micro_batch_size: int | None = None,
 ) -> StepBatch:
     """Convert micro-batches to tensors of equal shapes and add up their counts.
 
-    `micro_batch_size`: if given, micro-batches are filled up to this number of rows.
+    `apart`: pack sources and targets into rows of their own; then each micro-batch has shapes of
+    its own. `micro_batch_size`: if given, all others are filled up to this number of rows.
     """
+    if apart:
+        parts = [replace(part, tensors=pack_sides_apart(part.tensors)) for part in parts]
+    rows = () if apart or micro_batch_size is None else (micro_batch_size,)
+    sizes = tuple(
+        example_sizes(
+            part.tensors, objective.ragged_tensors, adds_rows=bool(rows) and rows != (part.rows,)
+        )
+        for part in parts
+    )
     longest = max(
         (part.tensors[name].size for part in parts for name in objective.ragged_tensors), default=0
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(objective.ragged_tensors, (capacity,))
     names = parts[0].counts.keys()
     return StepBatch(
         micro_batches=tuple(
             _tensors(
                 {
-                    name: _pad_rows(
-                        array, capacity if name in objective.ragged_tensors else micro_batch_size
-                    )
+                    name: _padded(array, shapes.get(name, rows))
                     for name, array in part.tensors.items()
                 }
             )
@@ -150,16 +170,16 @@ def step_batch(
         examples=sum(part.examples for part in parts),
         tokens=sum(part.tokens for part in parts),
         capacity=capacity,
-        sizes=tuple(example_sizes(part.tensors, objective.ragged_tensors) for part in parts),
+        sizes=sizes,
     )
 
 
-def _pad_rows(array: NDArray[np.int64], length: int | None) -> NDArray[np.int64]:
-    """Return `array` padded with zeros along its first axis up to `length`."""
-    if length is None or len(array) == length:
+def _padded(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return `array` padded with zeros along its first axes up to `shape`."""
+    if array.shape[: len(shape)] == shape:
         return array
-    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
-    longer[: len(array)] = array
+    longer = np.zeros((*shape, *array.shape[len(shape) :]), dtype=array.dtype)
+    longer[tuple(map(slice, array.shape))] = array
     return longer
 
 

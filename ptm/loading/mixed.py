@@ -53,6 +53,7 @@ class MixedDataset(TrainingRows):
         self._random_source = RandomSource(seed, split)
         self.objective = self._every[0].objective
         self.vocabularies = self._every[0].vocabularies
+        self.packs_sides_apart = self._every[0].packs_sides_apart
 
     def __len__(self) -> int:
         ends = [self._mixture.length_of(at, len(one)) for at, one in enumerate(self._every)]

@@ -43,6 +43,7 @@ class PackedDataset(TrainingRows):
     indexes: EpochIndexes
     size: RowSize
     random_source: RandomSource
+    packs_sides_apart: bool
 
     @property
     def _first(self) -> EpochIndex:
@@ -219,6 +220,7 @@ def open_rows(
         indexes=EpochIndexes(recipe, store, vocabularies, split=split),
         size=recipe.data.row_size,
         random_source=RandomSource(recipe.seed, split),
+        packs_sides_apart=recipe.packs_sides_apart,
     )
     rows.indexes.at(0)
     return rows

@@ -23,6 +23,8 @@ class TrainingRows(ABC):
 
     objective: Objective
     vocabularies: Vocabularies
+    packs_sides_apart: bool
+    """Whether sources and targets of a micro-batch are packed into rows of their own."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ptm.components.objectives import Objective
-from ptm.data.placement import DECODER_SIDE
+from ptm.data.placement import DECODER_SIDE, EXAMPLE_IDS
+from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation, Plan
 from ptm.recipe.model_block import ModelBlock
@@ -21,6 +22,7 @@ def build_plan(
     vocabulary_size: int,
     target_vocabulary_size: int | None = None,
     outputs: tuple[str, ...] | None = None,
+    sides_apart: bool = False,
 ) -> Plan:
     """Build the plan of embedding, encoder, decoder if any, and head.
 
@@ -31,21 +33,31 @@ def build_plan(
         target_vocabulary_size: Size of the target vocabulary, if it is another one.
         outputs: Names of the plan's outputs, such as `logits`; by default those that the objective
             computes its loss from.
+        sides_apart: Whether the encoder's and the decoder's side of a batch have rows of their own
+            (`ptm.data.sides_apart`).
     """
     shape = head_shape(model, vocabulary_size, target_vocabulary_size)
     steps = (*_encoder_operations(model, vocabulary_size), *objective.operations(shape))
     if model.decoder is not None:
+        memory_ids = {EXAMPLE_IDS: MEMORY_IDS} if sides_apart else {}
         steps = (
             *(step.renamed(_MEMORY) for step in _encoder_operations(model, vocabulary_size)),
+            *(_memory_rows() if sides_apart else ()),
             *(
                 step.renamed(DECODER_SIDE)
                 for step in model.decoder_embedding.operations(shape, side="target_")
             ),
-            *model.decoder.operations(shape),
+            *(step.renamed(memory_ids) for step in model.decoder.operations(shape)),
             *objective.operations(shape),
         )
     outputs = objective.outputs if outputs is None else outputs
     return Plan(operations=steps, outputs=outputs).only(*outputs)
+
+
+def _memory_rows() -> tuple[Operation, ...]:
+    from ptm.nn.memory_rows import MemoryRows
+
+    return (Operation("memory_rows", MemoryRows, ("memory", MEMORY_CELLS), ("memory",)),)
 
 
 def head_shape(

@@ -6,18 +6,17 @@ Shapes: B rows, T columns, K examples of the fullest row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptm.arrays import I64
-from ptm.data.placement import DECODER
+from ptm.data.placement import DECODER_EXAMPLE_IDS, EXAMPLE_IDS, example_lengths
+from ptm.data.sides_apart import MEMORY_IDS
 from ptm.nn.model_shape import PREFIX_SEGMENT
 from ptm.nn.packed_examples import PackedShape
 
-EXAMPLE_IDS = "example_ids"
-DECODER_EXAMPLE_IDS = f"{DECODER}{EXAMPLE_IDS}"
 _TARGET_WEIGHTS = "target_weights"
 
 
@@ -37,21 +36,44 @@ class ExampleSizes:
 
 
 def example_sizes(
-    tensors: Mapping[str, NDArray[np.int64]], ragged: tuple[str, ...] = ()
+    tensors: Mapping[str, NDArray[np.int64]],
+    ragged: tuple[str, ...] = (),
+    *,
+    adds_rows: bool = False,
 ) -> ExampleSizes:
     """Measure the tensors of a micro-batch; those named in `ragged` have one entry per position.
 
-    Example ids (B, T) count from 1 in each row; 0 is padding.
+    Example ids (B, T) count from 1 in each row; 0 is padding. `adds_rows`: whether rows without
+    examples will be added.
     """
     sides = [name for name in (EXAMPLE_IDS, DECODER_EXAMPLE_IDS) if name in tensors]
     most = max(int(tensors[name].max(initial=0)) for name in sides)
-    lengths = {name: _lengths(tensors[name], most) for name in sides}
+    lengths = {name: example_lengths(tensors[name], most) for name in sides}
+    shape = _packed_shape(tensors, lengths, most)
+    if MEMORY_IDS in tensors:
+        shape = _apart(shape, tensors)
+        # In the memory, the examples have the order of the decoder's rows.
+        lengths[EXAMPLE_IDS] = example_lengths(tensors[MEMORY_IDS], most)
+    elif adds_rows:
+        shape = replace(shape, longest=max(tensors[name].shape[1] for name in sides))
     positions = {name: tensors[name].size for name in ragged}
     if _TARGET_WEIGHTS in tensors:
         positions[_TARGET_WEIGHTS] = int(np.count_nonzero(tensors[_TARGET_WEIGHTS]))
     in_prefix = tensors[EXAMPLE_IDS] * (tensors["segment_ids"] == PREFIX_SEGMENT)
-    return ExampleSizes(
-        lengths, positions, _lengths(in_prefix, most), _packed_shape(tensors, lengths, most)
+    return ExampleSizes(lengths, positions, example_lengths(in_prefix, most), shape)
+
+
+def _apart(shape: PackedShape, tensors: Mapping[str, NDArray[np.int64]]) -> PackedShape:
+    """The shape of sides that are packed apart; rows without examples may be added to it."""
+    source, target, memory = (
+        tensors[name].shape for name in (EXAMPLE_IDS, DECODER_EXAMPLE_IDS, MEMORY_IDS)
+    )
+    return replace(
+        shape,
+        longest=max(source[1], target[1], memory[1]),
+        source_rows=source[0],
+        target_rows=target[0],
+        memory_columns=memory[1],
     )
 
 
@@ -66,12 +88,3 @@ def _packed_shape(
         longest = max(longest, int(of_rows.max(initial=0)), int(padding.max(initial=0)))
         fills_rows = fills_rows and not padding.any()
     return PackedShape(most, longest, bool(fills_rows))
-
-
-def _lengths(example_ids: NDArray[np.int64], most: int) -> I64:
-    """The number of cells with each id from 1 to `most` = K in each row of (B, T) -> (B * K)."""
-    rows = len(example_ids)
-    first = np.arange(rows, dtype=np.int64)[:, None] * (most + 1)
-    counts = np.bincount((example_ids + first).ravel(), minlength=rows * (most + 1))
-    found: I64 = counts.reshape(rows, most + 1)[:, 1:].reshape(-1)
-    return found

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ptm.arrays import I64
-from ptm.data.placement import DECODER
-from ptm.model.example_sizes import DECODER_EXAMPLE_IDS, EXAMPLE_IDS, ExampleSizes
+from ptm.data.placement import DECODER, DECODER_EXAMPLE_IDS, EXAMPLE_IDS
+from ptm.model.example_sizes import ExampleSizes
 from ptm.nn.attention import CrossAttention, ResidualAttention, SelfAttention
 from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.embedding import WordEmbedding

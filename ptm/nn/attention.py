@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptm.nn.attention_mask import AttentionPattern
+from ptm.nn.attention_mask import CAUSAL, FULL, AttentionPattern
 from ptm.nn.key_value_cache import KeyValueCache
 from ptm.nn.layers import Dropout
 from ptm.nn.model_shape import HeadShape
-from ptm.nn.packed_examples import PackedExamples, cross_mask
+from ptm.nn.packed_examples import PackedExamples, biased_mask, cross_mask
 from ptm.nn.positions import apply_rotary
 
 # B rows, T tokens per row, D width, H query heads, G key and value heads, S head size;
 # in cross-attention and with a cache: Q query tokens, K key tokens per row.
-
-_FULL, _CAUSAL = AttentionPattern(), AttentionPattern("causal")
 
 
 class AttentionProjections(nn.Module):
@@ -62,7 +60,7 @@ class AttentionKernel(Protocol):
     ) -> Tensor | None:
         """Return the attended values (B, H, T, S); None if the kernel cannot compute them.
 
-        Shapes: query (B, H, T, S), key and value (B, G, T, S), ids (B, T), bias (1, H, T, T).
+        Shapes: query (B, H, T, S), key and value (B, G, T, S), ids (B, T), bias (H, 2T - 1).
         """
         ...
 
@@ -126,7 +124,8 @@ class SelfAttention(AttentionProjections):
             example_ids: Example of each token, 0 for padding (B, T).
             position_ids: Positions (B, T), required for rotary positions.
             segment_ids: Segments (B, T), required for visibility `prefix`.
-            position_bias: Added to the scores (1, H, T, T), or (1, H, T, K) with a cache.
+            position_bias: Bias of each distance, added to the scores (H, 2T - 1), or
+                (H, T + K - 1) with a cache.
         """
         query, key, value = self.split(hidden)
         if self.theta is not None:
@@ -173,13 +172,15 @@ class SelfAttention(AttentionProjections):
         position_bias: Tensor | None,
     ) -> Tensor | None:
         """The mask (B, 1 or H, Q, K), or None if visibility alone decides what is attended to."""
-        if self.packed is None or self.cache is not None:
+        packed = self.packed if self.cache is None else None
+        if position_bias is not None and packed is not None:
+            return packed.biased_mask(self.pattern, example_ids, segment_ids, position_bias)
+        if packed is None:
             mask = self.pattern.mask(example_ids, key_ids, segment_ids)
-        elif self.packed.fills_rows and self.pattern in (_FULL, _CAUSAL) and position_bias is None:
+            return mask if position_bias is None else biased_mask(mask, position_bias)
+        if packed.fills_rows and self.pattern in (FULL, CAUSAL):
             return None
-        else:
-            mask = self.packed.mask(self.pattern, example_ids, segment_ids)
-        return mask if position_bias is None else position_bias.masked_fill(~mask, float("-inf"))
+        return packed.mask(self.pattern, example_ids, segment_ids)
 
 
 class CrossAttention(nn.Module):

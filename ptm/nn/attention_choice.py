@@ -15,14 +15,18 @@ Implementation = Literal["sdpa", "varlen", "flex"]
 
 
 def prepare_attention(
-    model: nn.Module, implementation: Implementation, *, varlen: VarlenFunction | None = None
+    model: nn.Module,
+    implementation: Implementation,
+    *,
+    recompute: bool = False,
+    varlen: VarlenFunction | None = None,
 ) -> PackedExamples:
     """Let the attention layers of `model` use `implementation` and share masks and offsets.
 
-    The caller sets `shape` of the result before each step. `varlen`: the kernel of `varlen`, by
-    default FlashAttention.
+    The caller sets `shape` of the result before each step. `recompute`: whether blocks use
+    activation checkpointing. `varlen`: the kernel of `varlen`, by default FlashAttention.
     """
-    packed = PackedExamples()
+    packed = PackedExamples(shares_biases=not recompute)
     for module in model.modules():
         if isinstance(module, SelfAttention | CrossAttention | ResidualAttention):
             module.packed = packed

@@ -64,3 +64,7 @@ class AttentionPattern:
             place[keys - queries :, None] - place[None, :],
             None if segment_ids is None else segment_ids[:, None, None, :],
         )
+
+
+FULL, CAUSAL = AttentionPattern(), AttentionPattern("causal")
+"""The patterns without a window and without a prefix."""

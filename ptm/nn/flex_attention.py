@@ -1,8 +1,8 @@
 """Self-attention with torch's FlexAttention, which skips blocks that are masked completely.
 
 With packed rows, windows and causal masks, most blocks are. Relative position biases are added
-inside the kernel, so no (B, H, T, T) tensor is materialised. FlexAttention has no dropout, and its
-backward pass runs on GPUs only.
+inside the kernel, from a vector of distances: no (B, H, T, T) tensor is materialised.
+FlexAttention has no dropout, and its backward pass runs on GPUs only.
 """
 
 from __future__ import annotations
@@ -87,8 +87,12 @@ def _compiled_flex_attention(device: str) -> Callable[..., Any]:
 
 
 def _bias_score_mod(bias: Tensor) -> Callable[..., Tensor]:
+    """Add the bias (H, 2T - 1) of the distance between key and query to each score."""
+    # The distances ascend from 1 - T.
+    before = bias.shape[1] // 2
+
     def score(score: Tensor, row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return score + bias[0, head, query, key]
+        return score + bias[head, key - query + before]
 
     return score
 

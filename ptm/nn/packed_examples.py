@@ -1,6 +1,6 @@
 """What the attention layers of a model share for one micro-batch of packed rows.
 
-B rows, T tokens per row, K examples of the fullest row.
+B rows, T tokens per row, K examples of the fullest row, H heads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ptm.nn.attention_mask import AttentionPattern, same_example
+from ptm.nn.attention_mask import CAUSAL, FULL, AttentionPattern, same_example
+from ptm.nn.positions import distance_matrix
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,17 @@ class PackedShape:
 
     `examples_per_row`: K. `longest`: tokens of the longest example, or padding of a row, of either
     side. `fills_rows`: whether each row is one example without padding.
+
+    `source_rows`, `target_rows`, `memory_columns`: rows of the encoder and of the decoder, and
+    columns of the memory beside the latter, if the two sides are packed apart; else 0.
     """
 
     examples_per_row: int
     longest: int
     fills_rows: bool
+    source_rows: int = 0
+    target_rows: int = 0
+    memory_columns: int = 0
 
     @staticmethod
     def over(shapes: Iterable[PackedShape]) -> PackedShape:
@@ -36,6 +43,9 @@ class PackedShape:
             examples_per_row=max((one.examples_per_row for one in several), default=0),
             longest=max((one.longest for one in several), default=0),
             fills_rows=all(one.fills_rows for one in several),
+            source_rows=max((one.source_rows for one in several), default=0),
+            target_rows=max((one.target_rows for one in several), default=0),
+            memory_columns=max((one.memory_columns for one in several), default=0),
         )
 
     def as_numbers(self) -> dict[str, float]:
@@ -49,6 +59,9 @@ class PackedShape:
             examples_per_row=int(numbers["examples_per_row"]),
             longest=int(numbers["longest"]),
             fills_rows=bool(numbers["fills_rows"]),
+            source_rows=int(numbers["source_rows"]),
+            target_rows=int(numbers["target_rows"]),
+            memory_columns=int(numbers["memory_columns"]),
         )
 
 
@@ -61,8 +74,14 @@ class PackedExamples:
     shape: PackedShape | None = None
     """The shape of the next micro-batch; None if it is unknown."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shares_biases: bool = True) -> None:
+        """`shares_biases`: whether layers share the masks with position biases.
+
+        These carry gradients, so a block that activation checkpointing runs twice needs its own.
+        """
+        self._shares_biases = shares_biases
         self._found: Any = WeakTensorKeyDictionary()
+        self._biased: Any = WeakTensorKeyDictionary()
 
     @property
     def fills_rows(self) -> bool:
@@ -78,6 +97,42 @@ class PackedExamples:
             known[pattern] = pattern.mask(example_ids, example_ids, segment_ids)
         found: Tensor = known[pattern]
         return found
+
+    def biased_mask(
+        self,
+        pattern: AttentionPattern,
+        example_ids: Tensor,
+        segment_ids: Tensor | None,
+        position_bias: Tensor,
+    ) -> Tensor:
+        """The biases of `pattern`, -inf where it hides a key: (B, H, T, T), or (1, H, T, T).
+
+        Ids and segments (B, T); `position_bias` (H, 2T - 1): the bias of each distance.
+        """
+        if not self._shares_biases:
+            return self._biased_mask(pattern, example_ids, segment_ids, position_bias)
+        known: dict[AttentionPattern, tuple[Tensor, Tensor]]
+        known = self._biased.setdefault(example_ids, {})
+        # Every forward pass has biases of its own, even for the same ids.
+        if pattern not in known or known[pattern][0] is not position_bias:
+            found = self._biased_mask(pattern, example_ids, segment_ids, position_bias)
+            known[pattern] = position_bias, found
+        return known[pattern][1]
+
+    def _biased_mask(
+        self,
+        pattern: AttentionPattern,
+        example_ids: Tensor,
+        segment_ids: Tensor | None,
+        position_bias: Tensor,
+    ) -> Tensor:
+        if not self.fills_rows or pattern not in (FULL, CAUSAL):
+            return biased_mask(self.mask(pattern, example_ids, segment_ids), position_bias)
+        # The rows are alike: each is one example without padding.
+        if pattern == FULL:
+            return distance_matrix(position_bias, example_ids.shape[1])
+        first = example_ids[:1]
+        return biased_mask(pattern.mask(first, first, None), position_bias)
 
     def cross_mask(self, example_ids: Tensor, memory_ids: Tensor) -> Tensor:
         """The mask of cross-attention: ids (B, Q), (B, K) -> bool (B, 1, Q, K)."""
@@ -104,6 +159,14 @@ class PackedExamples:
     def _known(self, example_ids: Tensor) -> dict[Hashable, Tensor]:
         known: dict[Hashable, Tensor] = self._found.setdefault(example_ids, {})
         return known
+
+
+def biased_mask(mask: Tensor, position_bias: Tensor) -> Tensor:
+    """Biases with -inf where `mask` is False.
+
+    Mask (B, 1, Q, K), the bias of each distance (H, Q + K - 1) -> (B, H, Q, K).
+    """
+    return distance_matrix(position_bias, mask.shape[-2]).masked_fill(~mask, float("-inf"))
 
 
 def cross_mask(example_ids: Tensor, memory_ids: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ _UER_FIRST = 2
 def relative_buckets(
     relative: Tensor, *, buckets: int, max_distance: int, bidirectional: bool
 ) -> Tensor:
-    """T5's buckets of relative positions (key position - query position): (Q, K) -> (Q, K).
+    """T5's buckets of relative positions (key position - query position), elementwise.
 
     Half of the buckets are for one distance each. The others grow logarithmically up to
     `max_distance`; all distances from there on share the last one. If `bidirectional`, one half of
@@ -53,22 +53,23 @@ class RelativePositionBias(nn.Module):
         self.weight = nn.Parameter(torch.empty(buckets, heads))
 
     def forward(self, example_ids: Tensor) -> Tensor:
-        """Example ids (B, Q) -> biases (1, H, Q, K).
+        """Example ids (B, Q) -> the bias of each distance (H, Q + K - 1), for `distance_matrix`.
 
         Distances in the row are used: the tokens of an example are contiguous, and other examples
         are masked.
         """
         queries = example_ids.shape[1]
         keys = queries + self._append_to_cache(example_ids)
-        place = torch.arange(keys, device=example_ids.device)
         bucket = relative_buckets(
-            place[None, :] - place[keys - queries :, None],
+            torch.arange(1 - keys, queries, device=example_ids.device),
             buckets=self.buckets,
             max_distance=self.max_distance,
             bidirectional=self.bidirectional,
         )
+        # In fp32, so that half precision does not lose gradients in the sum over a bucket.
+        biases = nn.functional.embedding(bucket, self.weight.float()).to(self.weight.dtype)
         # Contiguous, because it may be sent to another pipeline stage.
-        return nn.functional.embedding(bucket, self.weight).permute(2, 0, 1)[None].contiguous()
+        return biases.t().contiguous()
 
     def _append_to_cache(self, example_ids: Tensor) -> int:
         """The number of tokens of earlier calls; counts those of this one in the cache."""
@@ -78,6 +79,18 @@ class RelativePositionBias(nn.Module):
         nothing = example_ids.new_empty((*example_ids.shape, 0))
         self.cache.append(nothing, nothing, example_ids, None)
         return before
+
+
+def distance_matrix(biases: Tensor, queries: int) -> Tensor:
+    """The bias of each distance (H, Q + K - 1) -> that of each pair of positions (1, H, Q, K).
+
+    The distances, key position - query position, ascend from 1 - K to Q - 1; the queries are the
+    last Q of the keys. So each row of the matrix is a window of K biases, which begins one entry
+    earlier than that of the row above.
+    """
+    keys = biases.shape[1] - queries + 1
+    # In fp32, so that half precision does not lose gradients in the sum over a distance.
+    return biases.float().unfold(-1, keys, 1).flip(1)[None].to(biases.dtype)
 
 
 def apply_rotary(heads: Tensor, position_ids: Tensor, *, theta: float) -> Tensor:

@@ -114,7 +114,9 @@ class DataBlock(ReadingBlock):
     target_sequence_length: RowLength | None = None
     """Tokens per row of the decoder; default: `sequence_length`."""
     packing: bool = True
-    """Whether several short examples share a row. Attention keeps them apart."""
+    """Whether several short examples share a row. Attention keeps them apart. With a decoder,
+    sources and targets of a micro-batch are then packed into rows of their own
+    ([engines.md](engines.md#pairs))."""
     sentence_splitting: bool = False
     """Whether `ptm preprocess` splits the lines of the layout `documents` into sentences, by
     Chinese and Western rules. `bert`, `albert`, `bart` and `gsg` need it with that layout."""

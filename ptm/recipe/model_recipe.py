@@ -50,3 +50,8 @@ class DataRecipe(ModelRecipe):
     """Seed of initial weights, order of rows, masks and dropout."""
     data: DataBlock
     train: BatchBlock = BatchBlock()
+
+    @property
+    def packs_sides_apart(self) -> bool:
+        """Whether sources and targets of a micro-batch are packed into rows of their own."""
+        return self.data.packing and self.model.decoder is not None

@@ -63,6 +63,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         recipe.objective,
         vocabulary_size=vocabularies.source.size,
         target_vocabulary_size=vocabularies.target.size,
+        sides_apart=recipe.packs_sides_apart,
     )
     keep_large_allocations()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))

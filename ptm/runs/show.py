@@ -8,11 +8,16 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from ptm.data.placement import DECODER_EXAMPLE_IDS, EXAMPLE_IDS
+from ptm.data.sides_apart import pack_sides_apart
 from ptm.engines.ds_config import ds_config
 from ptm.errors import UserError
 from ptm.loading.mixed import source_lines
 from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_training_rows
+from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, operation_sizes
@@ -38,6 +43,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         recipe.objective,
         vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
+        sides_apart=recipe.packs_sides_apart,
     )
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
     yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
@@ -116,6 +122,8 @@ def _length(recipe: Recipe) -> Iterator[str]:
     yield (
         f"length: {steps} steps = {positions / len(rows):.2f} epochs of {len(rows):,} rows{contents}"
     )
+    if recipe.packs_sides_apart:
+        yield _sides(rows, batches_of(train, recipe.engine).micro_batch_size)
     for line in source_lines(rows, positions):
         yield f"  {line}"
     if any(source.indexes.change for source in rows.sources.values()):
@@ -129,4 +137,21 @@ def _contents(rows: PackedDataset) -> str:
     return (
         f"{rows.lengths.size:,} examples, {int(rows.lengths.sum()):,} tokens, "
         f"{100 * rows.fill:.2f} % of all positions"
+    )
+
+
+def _sides(rows: TrainingRows, micro_batch_size: int) -> str:
+    """Describe the rows of either side of the first micro-batch."""
+    (batch,) = rows.micro_batches(np.arange(micro_batch_size), size=micro_batch_size)
+    tensors = pack_sides_apart(batch.tensors)
+    encoder, decoder = (
+        f"{len(ids)} of the {name}, {100 * np.mean(ids > 0):.1f} % filled"
+        for name, ids in (
+            ("encoder", tensors[EXAMPLE_IDS]),
+            ("decoder", tensors[DECODER_EXAMPLE_IDS]),
+        )
+    )
+    return (
+        f"sources and targets are packed apart: {micro_batch_size} rows, the first micro-batch, need "
+        f"{encoder}, and {decoder}"
     )

@@ -83,6 +83,7 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
             recipe.objective,
             vocabulary_size=rows.vocabularies.source.size,
             target_vocabulary_size=rows.vocabularies.target.size,
+            sides_apart=recipe.packs_sides_apart,
         ),
         batch=batch,
         ds_config=config,

@@ -96,7 +96,12 @@ def check_parts(recipe: Recipe) -> None:
 
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
-        plan = build_plan(recipe.model, recipe.objective, vocabulary_size=size)
+        plan = build_plan(
+            recipe.model,
+            recipe.objective,
+            vocabulary_size=size,
+            sides_apart=recipe.packs_sides_apart,
+        )
         frozen = frozen_parameters(plan, freeze)
         if stages > 1:
             stage_bounds(plan, stages, frozen=frozen)

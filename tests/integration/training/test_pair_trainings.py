@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,26 @@ def test_the_number_of_truncated_tokens_is_reported(
     assert "60 pairs, " in capsys.readouterr().out
     assert main(["show", *short]) == EXIT_DONE
     assert "target tokens cut off (pairs too long for a row: " in capsys.readouterr().out
+
+
+def test_show_counts_the_rows_of_each_side(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ("data.target_sequence_length=64", "train.micro_batch_size=8")
+    every = arguments("translation", *sizes, "train.global_batch_size=8")
+    assert main(["preprocess", *every]) == EXIT_DONE
+    assert main(["show", *every]) == EXIT_DONE
+    found = re.search(
+        r"8 rows, the first micro-batch, need (\d) of the encoder, ([\d.]+) % filled, "
+        r"and (\d) of the decoder, ([\d.]+) % filled",
+        capsys.readouterr().out,
+    )
+    assert found is not None
+    rows, shares = [int(n) for n in found.groups()[::2]], [float(n) for n in found.groups()[1::2]]
+    assert max(rows) == 8 > min(rows)
+    assert all(50 < share <= 100 for share in shares)
+    assert main(["show", *every, "data.packing=false"]) == EXIT_DONE
+    assert "packed apart" not in capsys.readouterr().out
 
 
 def test_show_decodes_each_side_with_its_own_vocabulary(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from ptm.components.objectives import MicroBatch
+from ptm.loading.batches import step_batch
 from ptm.model.build import build_plan
 from ptm.model.initial_weights import initialise
 from ptm.model.plain_model import empty_model
@@ -81,3 +84,13 @@ def test_a_model_has_the_same_outputs_and_gradients(name: str) -> None:
         # Gradients are sums over tokens and, in ALBERT, layers: relative to their largest value.
         largest = max(1.0, float(expected.detach().abs().max()))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_a_row_without_examples_is_within_the_bound_of_lengths() -> None:
+    ids = np.array([[1, 1, 2, 2, 3, 3]])
+    tensors = {"example_ids": ids, "segment_ids": np.ones_like(ids)}
+    part = MicroBatch(tensors, counts={}, rows=1, examples=3, tokens=6)
+    objective = load_recipe(str(RECIPES["gpt2-tiny"])).objective
+    batch = step_batch([part], objective, micro_batch_size=2)
+    assert batch.packed_shape.longest == 6
+    assert step_batch([part], objective, micro_batch_size=1).packed_shape.longest == 2

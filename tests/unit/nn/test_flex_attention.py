@@ -45,7 +45,7 @@ def test_flex_attention_equals_scaled_dot_product_attention(
     shape = HeadShape(64, 4, groups, 16, scaled=not biased)
     layer = SelfAttention(shape, dropout=0.0, pattern=pattern).eval()
     hidden, (ids, segments) = torch.randn(2, LENGTH, 64), packed()
-    bias = torch.randn(1, 4, LENGTH, LENGTH) if biased else None
+    bias = torch.randn(4, 2 * LENGTH - 1) if biased else None
     extra = {"segment_ids": segments, "position_bias": bias}
     with torch.no_grad():
         expected = layer(hidden, ids, **extra)
