@@ -13,7 +13,12 @@ from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
-from ptm.text.labels import check_evaluated_labels, check_trained_labels, check_trained_tags
+from ptm.text.labels import (
+    check_evaluated_labels,
+    check_trained_labels,
+    check_trained_tags,
+    warn_of_unseen_tags,
+)
 from ptm.text.tokenizers import Tokenizer
 
 _MOST_ROWS, _ROWS_TOGETHER = 100_000, 64
@@ -103,6 +108,9 @@ def _check_labels(
         for rows in train.sources.values():
             counts.update(rows.label_counts)
         check_trained_tags(counts, where=f"data.store: {recipe.data.store}")
+        for name, rows in evaluation.items():
+            where = f"{_place(recipe.data.evaluation_inputs[name].store)} (set {name})"
+            warn_of_unseen_tags(rows.label_counts, counts, where=where)
         return
     first, *others = train.sources
     columns = train.sources[first].texts_per_example

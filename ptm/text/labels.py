@@ -117,6 +117,19 @@ def check_trained_tags(counts: Mapping[str, int], *, where: str) -> None:
         )
 
 
+def warn_of_unseen_tags(
+    counts: Mapping[str, int], trained: Mapping[str, int], *, where: str
+) -> None:
+    """Log a warning if a tag occurs in an evaluation set, but not in the training data."""
+    unseen = [name for name, count in counts.items() if count and not trained.get(name)]
+    if unseen:
+        logger.warning(
+            "%s: the %s occurs in this evaluation set but at no training word",
+            where,
+            _named(unseen, "tag"),
+        )
+
+
 def _named(names: list[str], what: str = "label") -> str:
     quoted = ", ".join(f'"{name}"' for name in names)
     return f"{what} {quoted}"

@@ -28,6 +28,8 @@ SIZES: dict[str, int] = {
 """Values of the required options of encoders and decoders."""
 INPUTS: dict[str, Any] = {"labels": 2}
 """Values of the required options of objectives."""
+ONE_OF: dict[str, dict[str, Any]] = {"tagging": {"entities": ["A", "B"], "crf": True}}
+"""Options of objectives that require one of several."""
 LEARN_FROM_A_MODEL = ("distil",)
 """Objectives that are not drawn, because they need a trained teacher."""
 FITTING = 0.8
@@ -68,7 +70,7 @@ def draw(seed: int) -> dict[str, Any]:
         "encoder": _encoder(dice, dice.choice(sorted(visible))),
     }
     head = {"head": {"tied": dice.random() < 0.5}} if "head" in objective.model_fields else {}
-    block = {"type": name, **_required(objective, INPUTS), **head}
+    block = {"type": name, **_required(objective, INPUTS), **ONE_OF.get(name, {}), **head}
     layout = objective.model_validate(block).default_layout
     if objective.needs_decoder:
         kind = dice.choice(sorted(decoders()))

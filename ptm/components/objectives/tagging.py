@@ -6,7 +6,7 @@ Devlin et al. 2018, section 5.3: the first token of a word predicts its tag.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -116,7 +116,7 @@ class Tagging(Objective):
     @property
     def label_set(self) -> TagSet:
         names = self.labels or tags_of_entities(self.entities or (), self.scheme)
-        return TagSet(names, scheme=self.scheme)
+        return _tag_set(names, self.scheme)
 
     @property
     def scores(self) -> tuple[Score, ...]:  # type: ignore[override]
@@ -275,6 +275,12 @@ class Tagging(Objective):
         return entity_scores(
             self.label_set.entities(true, begins), self.label_set.entities(predicted, begins)
         )
+
+
+@cache
+def _tag_set(names: tuple[str, ...], scheme: Scheme) -> TagSet:
+    """The tags; the same object for every micro-batch, which keeps its tables."""
+    return TagSet(names, scheme=scheme)
 
 
 def _word_bits(texts: TokenSpans, labels: I64, places: I64, *, total: int) -> I64:

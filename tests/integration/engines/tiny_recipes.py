@@ -115,6 +115,12 @@ def bundled_files(bundled: Bundled, folder: Path) -> Files:
         "sentences": "\n\n".join("\n".join(sentences_of(document)) for document in joined),
     }
     texts["labelled"] = "\n".join(f"{number % 2}\t{text}" for number, text in enumerate(chosen))
+    # Every third character is an entity of one of two types.
+    tags = [("B-A", "O", "O", "B-B", "O", "O")[number % 6] for number in range(40)]
+    spaced = [" ".join(text[:40].replace(" ", "")) for text in chosen]
+    texts["tagged"] = "\n".join(
+        f"{words}\t{' '.join(tags[: words.count(' ') + 1])}" for words in spaced
+    )
     for layout, text in texts.items():
         (made.folder / f"{layout}.txt").write_text(text + "\n", encoding="utf-8")
     return made

@@ -23,8 +23,10 @@ from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import Recipe, load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
-from tests.support.small_runs import Runs
-from tests.support.tagged_texts import sentences, tagging, write_stores
+from ptm.text.tags import TagSet
+from ptm.text.tokenizers.wordpiece import WordPiece
+from tests.support.small_runs import Runs, vocab
+from tests.support.tagged_texts import make_store, sentences, tagging, write_stores
 
 SHORT = ("train.steps=6", "tracking.log_every=2", "tracking.evaluate_every=3")
 
@@ -208,11 +210,6 @@ def test_a_causal_encoder_tags_words(runs: Runs, folder: Path) -> None:
 
 
 def test_plain_tags_have_a_macro_f1(runs: Runs, tmp_path: Path) -> None:
-    from ptm.text.tags import TagSet
-    from ptm.text.tokenizers.wordpiece import WordPiece
-    from tests.support.small_runs import vocab
-    from tests.support.tagged_texts import make_store
-
     tags = TagSet(("NOUN", "VERB"), scheme="plain")
     tokenizer = WordPiece(type="wordpiece", vocab=str(vocab()))
     for name in ("train", "dev"):
@@ -223,6 +220,17 @@ def test_plain_tags_have_a_macro_f1(runs: Runs, tmp_path: Path) -> None:
     last = runs.metrics("plain")[-1]
     assert 0 < last["macro_f1"] <= 1
     assert "entity_f1" not in last
+
+
+def test_a_tag_that_only_the_evaluation_set_has_is_named(
+    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = WordPiece(type="wordpiece", vocab=str(vocab()))
+    make_store(tmp_path / "train", "we see\tB-PER O\n" * 20, tokenizer=tokenizer)
+    make_store(tmp_path / "dev", "we see\tB-PER B-LOC\n" * 20, tokenizer=tokenizer)
+    assert runs.train("unseen", *tagging(tmp_path), *SHORT) == EXIT_DONE
+    assert 'no training word has the tag "I-PER", "B-LOC", "I-LOC", so it cannot' in caplog.text
+    assert '(set dev): the tag "B-LOC" occurs in this evaluation set but at no tr' in caplog.text
 
 
 def test_a_batch_is_shown_with_its_tags(

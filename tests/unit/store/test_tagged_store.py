@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,15 @@ from tests.support.tagged_texts import as_lines, make_store, sentences
 
 TEXT = "abc\tB-PER\nde\tI-PER\nf\tO\n\n看书\tB-LOC\n"
 """Pieces: a ##b ##c | d ##e | f, and 看 | 书."""
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_caplog(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The command line does not pass messages on to the root logger, where caplog listens."""
+    logger = logging.getLogger("ptm")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
 
 
 def make(store: Path, *texts: str, vocab: Path, **options: Any) -> StoreInfo:
@@ -224,14 +235,17 @@ def arguments(tmp_path: Path, tiny_vocab: Path) -> list[str]:
 
 
 def test_the_counts_of_the_tags_are_printed(
-    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "train.txt").write_text(TEXT, encoding="utf-8")
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "2 sentences, 8 tokens in 2 shards" in printed
     assert "words per tag: O: 1, B-PER: 1, I-PER: 1, B-LOC: 1, I-LOC: 0" in printed
-    assert 'no training word has the tag "I-LOC", so it cannot be learned' in printed
+    assert 'no training word has the tag "I-LOC", so it cannot be learned' in caplog.text
     assert main(["corpus", f"{tmp_path}/store"]) == 0
     printed = capsys.readouterr().out
     assert "2 sentences, 8 tokens" in printed
