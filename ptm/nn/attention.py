@@ -258,7 +258,7 @@ def scaled_attention(
     is boolean (True: attend) or floating-point (added to the scores). `causal`: without a mask,
     attend to the key itself and earlier ones.
     """
-    if dropout > 0.0 and query.device.type == "cpu":
+    if dropout > 0.0 and query.device.type != "cuda":
         return _attention_with_dropout(
             query, key, value, mask, p=dropout, scale=scale, causal=causal
         )

@@ -81,7 +81,7 @@ def _by_onednn(x: Tensor, multiplications: int) -> bool:
         and multiplications >= _SMALLEST
         and x.device.type == "cpu"
         and onednn_is_faster()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 
@@ -93,9 +93,9 @@ def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 @cache
 def onednn_is_faster() -> bool:
     """Whether this processor has AVX-512, but MKL does not use it."""
+    libraries: tuple[Any, ...] = (torch.backends.mkl, torch.backends.mkldnn)
     return (
-        torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
+        all(library.is_available() for library in libraries)
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and "GenuineIntel" not in _processor()
