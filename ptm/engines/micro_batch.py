@@ -56,8 +56,8 @@ def choose_micro_batch(
 
     They have at most `GPU_TOKENS` tokens on a GPU and `CPU_TOKENS` on CPUs, where larger ones are
     not faster, and at least one row. A pipeline stage holds several micro-batches, but of its own
-    layers only, so it needs no more memory than the whole model for one. `batch`: any plan for the same ranks. `config`: that of
-    DeepSpeed.
+    layers only, so it needs no more memory than the whole model for one. `batch`: any plan for the
+    same ranks. `config`: that of DeepSpeed.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     memory = device_memory(device)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ptm.nn.attention_mask import AttentionPattern
 from ptm.nn.key_value_cache import KeyValueCache
-from ptm.nn.layers import Dropout
+from ptm.nn.layers import FEW, Dropout
 from ptm.nn.layers import dropout as drop
 from ptm.nn.linear import Linear
 from ptm.nn.model_shape import HeadShape
@@ -258,7 +258,8 @@ def scaled_attention(
     is boolean (True: attend) or floating-point (added to the scores). `causal`: without a mask,
     attend to the key itself and earlier ones.
     """
-    if dropout > 0.0 and query.device.type != "cuda":
+    many = query.shape[:-1].numel() * key.shape[-2] > FEW
+    if dropout > 0.0 and many and query.device.type != "cuda":
         return _attention_with_dropout(
             query, key, value, mask, p=dropout, scale=scale, causal=causal
         )

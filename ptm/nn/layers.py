@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from ptm.nn.model_shape import ModelShape
 
+FEW = 4096
+"""Elements up to which, on a CPU, one call of torch is faster than several simpler ones."""
+
 
 def build_norm(shape: ModelShape, width: int) -> nn.Module:
     """Build a norm of the model's kind over the last axis (…, width).
@@ -40,14 +43,14 @@ def dropout(hidden: Tensor, p: float) -> Tensor:
 
     On the CPU, torch draws one random number per element, which costs more than a GELU. This
     function uses 64 random bits for four elements, so `p` is rounded to the nearest 1/65536. On
-    other devices it uses torch's dropout.
+    other devices, and for few elements, it uses torch's dropout.
     """
     if p == 0.0:
         return hidden
-    if hidden.device.type != "cpu":
+    count = hidden.numel()
+    if hidden.device.type != "cpu" or count <= FEW:
         return F.dropout(hidden, p, training=True)
     # 16 random bits per element, as an integer from -32768 to 32767.
-    count = hidden.numel()
     draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = draws.view(torch.int16)[:count].view(hidden.shape)
     dropped = round(p * 65536)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ptm.nn.attention import scaled_attention
 from ptm.nn.attention_mask import same_example
 
-ROWS, HEADS, TOKENS, SIZE = 2, 4, 24, 8
+ROWS, HEADS, TOKENS, SIZE = 4, 4, 24, 8
 NEVER = 1e-9
 """A probability that is rounded to 0: the computation is that with dropout, but drops nothing."""
 EXAMPLE_IDS = torch.tensor([1] * 10 + [2] * 9 + [0] * 5).expand(ROWS, -1)
