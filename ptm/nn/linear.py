@@ -31,7 +31,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear: x (…, K), weight (N, K), bias (N) -> (…, N)."""
-    if _by_onednn(x, x.numel() * weight.shape[0]) and weight.dtype == torch.float32:
+    if by_onednn(x, x.numel() * weight.shape[0]) and weight.dtype == torch.float32:
         mapped: Tensor = _OneDnnLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return mapped
     return F.linear(x, weight, bias)
@@ -39,7 +39,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def product(left: Tensor, right: Tensor) -> Tensor:
     """The matrix product (M, K), (K, N) -> (M, N), without a gradient."""
-    if _by_onednn(left, left.numel() * right.shape[1]) and right.dtype == torch.float32:
+    if by_onednn(left, left.numel() * right.shape[1]) and right.dtype == torch.float32:
         return _onednn_linear(left, right.t())
     return left @ right
 
@@ -75,7 +75,8 @@ def gradient_of_weight(gradient: Tensor, x: Tensor) -> Tensor:
     return product(x.t(), gradient).t().contiguous()
 
 
-def _by_onednn(x: Tensor, multiplications: int) -> bool:
+def by_onednn(x: Tensor, multiplications: int) -> bool:
+    """Whether oneDNN computes a product of `x` with so many multiplications."""
     return (
         x.dtype == torch.float32
         and multiplications >= _SMALLEST
