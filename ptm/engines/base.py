@@ -185,9 +185,10 @@ class Engine(ABC):
         self._weights = self._objective.loss_weights(step)
         self._packed.shape = totals.packed_shape
         scaler = self.state.scaler_state()
-        self._deepspeed.train()
+        if not self._deepspeed.module.training:
+            self._deepspeed.train()
         # Dropout depends on seed, step and rank only, so a resumed run draws the same masks.
-        torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))
+        self._seed_dropout(seed_of(self._seed, "dropout", step, self._ranks.rank))
         for group in self._deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate * group[RATE]
         skipped_before = self._deepspeed.skipped_steps
@@ -231,6 +232,15 @@ class Engine(ABC):
         if self._ranks.data_parallel_size > 1:
             dist.all_reduce(total, group=group)
         return loss if float(total) <= self._loss_limit else loss * math.inf
+
+    def _seed_dropout(self, seed: int) -> None:
+        """`torch.manual_seed` for the devices in use.
+
+        That function would note the call for each kind of GPU that is not there, with its stack.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self._ranks.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _scaled_metrics(
         self,

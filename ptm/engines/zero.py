@@ -35,6 +35,9 @@ class PlainEngine(Engine):
             model, attention_implementation(block, self._ranks.device), recompute=recompute
         )
         engine = start_engine(model, self._built_optimizer(model.named_parameters()), config)
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        if self._ranks.world_size == 1:
+            skip_reduction(engine)
         if self._stage == 0 and block.precision != "fp32":
             leave_overflow_to_the_norm(engine.optimizer)
         self._loss_scale: Fp16LossScaleFix | None = None
@@ -77,13 +80,17 @@ class PlainEngine(Engine):
 
     def _clip_gradients(self) -> Tensor:
         """Clip gradients as DeepSpeed does from stage 1 on; return the norm before clipping."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+        for parameter in self._trained:
+            if parameter.grad is None:
+                # As DeepSpeed does where it reduces gradients, so that the weight decays.
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        norms = torch._foreach_norm(gradients, dtype=torch.float64)
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         if not torch.isfinite(norm):
             # Skip the step as DeepSpeed does from stage 1 on: without gradients nothing changes.
             self._deepspeed.skipped_steps += 1
-            for parameter in self.model.parameters():
+            for parameter in self._trained:
                 parameter.grad = None
         elif self._clipping > 0:
             scale = torch.clamp(self._clipping / (norm + 1e-6), max=1.0).float()
@@ -100,6 +107,17 @@ class PlainEngine(Engine):
             teachers=self._teachers,
             packed=self._packed,
         )
+
+
+def skip_reduction(engine: Any) -> None:
+    """Keep DeepSpeed from reducing the gradients of a single rank, where it can.
+
+    It would copy all gradients into a new buffer, reduce that with itself, and copy them back. ZeRO
+    1 to 3 in other precisions than bf16 also partition in that step.
+    """
+    optimizer = engine.optimizer
+    if not engine.zero_optimization() or hasattr(optimizer, "get_grads_for_reduction"):
+        engine.enable_backward_allreduce = False
 
 
 def leave_overflow_to_the_norm(optimizer: Any) -> None:

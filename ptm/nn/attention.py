@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from ptm.nn.attention_mask import CAUSAL, FULL, AttentionPattern
 from ptm.nn.key_value_cache import KeyValueCache
-from ptm.nn.layers import Dropout
+from ptm.nn.layers import FEW, Dropout
+from ptm.nn.layers import dropout as drop
+from ptm.nn.linear import Linear
 from ptm.nn.model_shape import HeadShape
 from ptm.nn.packed_examples import PackedExamples, biased_mask, cross_mask
 from ptm.nn.positions import apply_rotary
@@ -26,8 +28,8 @@ class AttentionProjections(nn.Module):
         super().__init__()
         self.shape = shape
         width, bias = shape.hidden_size, shape.bias
-        self.qkv = nn.Linear(width, shape.query_width + 2 * shape.key_width, bias=bias)
-        self.output = nn.Linear(shape.query_width, width, bias=bias)
+        self.qkv = Linear(width, shape.query_width + 2 * shape.key_width, bias=bias)
+        self.output = Linear(shape.query_width, width, bias=bias)
 
     def split(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, D) -> query (B, H, T, S), key and value (B, G, T, S)."""
@@ -197,9 +199,9 @@ class CrossAttention(nn.Module):
         self.shape = shape
         self.dropout = dropout
         width, bias = shape.hidden_size, shape.bias
-        self.query = nn.Linear(width, shape.query_width, bias=bias)
-        self.key_value = nn.Linear(width, 2 * shape.key_width, bias=bias)
-        self.output = nn.Linear(shape.query_width, width, bias=bias)
+        self.query = Linear(width, shape.query_width, bias=bias)
+        self.key_value = Linear(width, 2 * shape.key_width, bias=bias)
+        self.output = Linear(shape.query_width, width, bias=bias)
 
     def forward(
         self, hidden: Tensor, example_ids: Tensor, memory: Tensor, memory_ids: Tensor
@@ -257,6 +259,11 @@ def scaled_attention(
     is boolean (True: attend) or floating-point (added to the scores). `causal`: without a mask,
     attend to the key itself and earlier ones.
     """
+    many = query.shape[:-1].numel() * key.shape[-2] > FEW
+    if dropout > 0.0 and many and query.device.type != "cuda":
+        return _attention_with_dropout(
+            query, key, value, mask, p=dropout, scale=scale, causal=causal
+        )
     if mask is not None and mask.is_floating_point():
         mask = mask.to(query.dtype)
     return F.scaled_dot_product_attention(
@@ -268,6 +275,41 @@ def scaled_attention(
         is_causal=causal,
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _attention_with_dropout(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> Tensor:
+    """`scaled_attention` with dropout of probability `p`, on the CPU.
+
+    torch has no fused kernel for it there. Its fallback draws the mask of dropout more slowly,
+    searches for queries without any key, which do not occur, and computes half precision in fp32.
+    """
+    if query.shape[1] != key.shape[1]:
+        times = query.shape[1] // key.shape[1]
+        key, value = (part.repeat_interleave(times, dim=1) for part in (key, value))
+    scores = (query * scale) @ key.transpose(-2, -1)
+    if mask is None and causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None:
+        scores += mask if mask.is_floating_point() else _added_mask(mask, scores.dtype)
+    precise = torch.promote_types(scores.dtype, torch.float32)
+    weights = scores.softmax(dim=-1, dtype=precise).to(value.dtype)
+    return drop(weights, p) @ value
+
+
+def _added_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The boolean mask as a term of the scores: 0 or minus infinity, of the same shape."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
+        ~mask, float("-inf")
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptm.nn.layers import Dropout, build_norm
+from ptm.nn.linear import Linear, linear
 from ptm.nn.model_shape import WORD, ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Operation
@@ -37,7 +38,7 @@ class WordEmbedding(nn.Module):
         if smoothing is not None:
             return target_sums(tokens, self.weight, *more, smoothing=smoothing)
         if unembed:
-            return F.linear(tokens, self.weight, *more)
+            return linear(tokens, self.weight, *more)
         return F.embedding(tokens, self.weight)
 
 
@@ -80,7 +81,7 @@ class SummedEmbedding(nn.Module):
         self.norm = build_norm(shape, width) if normed else None
         self.dropout = Dropout(shape.dropout)
         self.projection = (
-            nn.Linear(width, shape.hidden_size, bias=shape.bias)
+            Linear(width, shape.hidden_size, bias=shape.bias)
             if width != shape.hidden_size
             else nn.Identity()
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ptm.nn.linear import Linear
 from ptm.nn.model_shape import Pooling
 
 
@@ -17,7 +18,7 @@ class ExamplePooler(nn.Module):
     def __init__(self, hidden_size: int, pooling: Pooling, *, dropout: float) -> None:
         super().__init__()
         self.pooling = pooling
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, example_ids: Tensor, class_positions: Tensor) -> Tensor:

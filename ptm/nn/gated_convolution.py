@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ptm.nn.key_value_cache import StateCache
 from ptm.nn.layers import Dropout
+from ptm.nn.linear import linear
 
 # B rows, T tokens per row, C input channels, D output channels, K kernel size.
 
@@ -58,7 +59,7 @@ class GatedConvolution(nn.Module):
             * (ids[:, step : step + tokens] == example_ids)[..., None]
             for step in range(self.kernel_size)
         ]
-        return F.linear(torch.cat(steps, dim=-1), self.weight, self.bias)
+        return linear(torch.cat(steps, dim=-1), self.weight, self.bias)
 
     def _with_earlier(self, hidden: Tensor, example_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Values (B, K - 1 + T, C) and ids (B, K - 1 + T), after the K - 1 earlier tokens or 0."""

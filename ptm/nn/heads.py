@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptm.nn.layers import activate, build_norm
+from ptm.nn.linear import Linear, linear
 from ptm.nn.model_shape import ModelShape
 from ptm.nn.vocabulary_loss import target_sums
 from ptm.plan import Operation
@@ -24,7 +25,7 @@ class PredictedTransform(nn.Module):
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.activation = shape.activation
-        self.dense = nn.Linear(shape.hidden_size, shape.embedding_size, bias=shape.bias)
+        self.dense = Linear(shape.hidden_size, shape.embedding_size, bias=shape.bias)
         self.norm = build_norm(shape, shape.embedding_size)
 
     def forward(self, hidden: Tensor, predicted_positions: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Unembedding(nn.Module):
         """
         if smoothing is not None:
             return target_sums(hidden, self.weight, *more, smoothing=smoothing)
-        return nn.functional.linear(hidden, self.weight, *more)
+        return linear(hidden, self.weight, *more)
 
 
 class OutputBias(nn.Module):
@@ -113,7 +114,7 @@ class Pooler(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, pair_positions: Tensor) -> Tensor:
         """Hidden (B, T, D), indices into the flattened rows (P) -> (P, D)."""

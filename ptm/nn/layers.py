@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from ptm.nn.model_shape import ModelShape
 
+FEW = 4096
+"""Elements up to which, on a CPU, one call of torch is faster than several simpler ones."""
+
 
 def build_norm(shape: ModelShape, width: int) -> nn.Module:
     """Build a norm of the model's kind over the last axis (…, width).
@@ -21,12 +24,7 @@ def build_norm(shape: ModelShape, width: int) -> nn.Module:
 
 
 class Dropout(nn.Module):
-    """In training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p).
-
-    On the CPU, torch draws one random number per element, which costs more than a GELU. This module
-    uses 64 random bits for four elements, so `p` is rounded to the nearest 1/65536. On other
-    devices it uses torch's dropout.
-    """
+    """In training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -34,22 +32,32 @@ class Dropout(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Any shape -> the same shape."""
-        if not self.training or self.p == 0.0:
-            return hidden
-        if hidden.device.type != "cpu":
-            return F.dropout(hidden, self.p, training=True)
-        # 16 random bits per element, as an integer from -32768 to 32767.
-        count = hidden.numel()
-        draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        bits = draws.view(torch.int16)[:count].view(hidden.shape)
-        dropped = round(self.p * 65536)
-        if dropped >= 65536:
-            return hidden * 0.0
-        kept = (bits >= dropped - 32768).to(hidden.dtype)
-        return hidden * kept.mul_(65536 / (65536 - dropped))
+        return dropout(hidden, self.p) if self.training else hidden
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+def dropout(hidden: Tensor, p: float) -> Tensor:
+    """Zero elements of a tensor of any shape with probability `p`, scale the rest by 1 / (1 - p).
+
+    On the CPU, torch draws one random number per element, which costs more than a GELU. This
+    function uses 64 random bits for four elements, so `p` is rounded to the nearest 1/65536. On
+    other devices, and for few elements, it uses torch's dropout.
+    """
+    if p == 0.0:
+        return hidden
+    count = hidden.numel()
+    if hidden.device.type != "cpu" or count <= FEW:
+        return F.dropout(hidden, p, training=True)
+    # 16 random bits per element, as an integer from -32768 to 32767.
+    draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    bits = draws.view(torch.int16)[:count].view(hidden.shape)
+    dropped = round(p * 65536)
+    if dropped >= 65536:
+        return hidden * 0.0
+    kept = (bits >= dropped - 32768).to(hidden.dtype)
+    return hidden * kept.mul_(65536 / (65536 - dropped))
 
 
 def activate(name: str, hidden: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ptm.nn.layers import Dropout, activate, build_norm
+from ptm.nn.linear import Linear
 from ptm.nn.model_shape import ModelShape
 
 # B rows, T tokens per row, D width, H heads, K tokens per row on the encoder's side.
@@ -152,8 +153,8 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        self.up = nn.Linear(hidden_size, feed_forward_size, bias=bias)
-        self.down = nn.Linear(feed_forward_size, hidden_size, bias=bias)
+        self.up = Linear(hidden_size, feed_forward_size, bias=bias)
+        self.down = Linear(feed_forward_size, hidden_size, bias=bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
@@ -172,8 +173,8 @@ class GatedFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        self.gate_up = nn.Linear(hidden_size, 2 * feed_forward_size, bias=bias)
-        self.down = nn.Linear(feed_forward_size, hidden_size, bias=bias)
+        self.gate_up = Linear(hidden_size, 2 * feed_forward_size, bias=bias)
+        self.down = Linear(feed_forward_size, hidden_size, bias=bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from ptm.nn.linear import by_onednn, gradient_of_weight, linear, product
 
 # N positions, B rows, T tokens per row, E embedding size, V vocabulary size, C positions per chunk.
 
@@ -90,7 +91,7 @@ class _VocabularySums(torch.autograd.Function):
         sums = hidden.new_zeros(3, dtype=compute_dtype)
         for start in range(0, hidden.shape[0], chunk):
             chunk_rows = slice(start, start + chunk)
-            logits = F.linear(hidden[chunk_rows], weight, bias).to(compute_dtype)
+            logits = linear(hidden[chunk_rows], weight, bias).to(compute_dtype)
             totals = _accumulate_sums(
                 logits, targets[chunk_rows], counted[chunk_rows], sums, smoothing=smoothing
             )
@@ -103,9 +104,9 @@ class _VocabularySums(torch.autograd.Function):
                 grad_bias += logits.sum(dim=0)
             grad_logits = logits.to(hidden.dtype)
             if grad_hidden is not None:
-                torch.mm(grad_logits, weight, out=grad_hidden[chunk_rows])
+                _write_product(grad_hidden[chunk_rows], grad_logits, weight)
             if grad_weight is not None:
-                _add_product(grad_weight, grad_logits.t(), hidden[chunk_rows])
+                _add_gradient(grad_weight, grad_logits, hidden[chunk_rows])
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtype = hidden.dtype
         loss, nll, hits = sums[0].clone(), sums[1].clone(), sums[2].clone()
@@ -158,12 +159,25 @@ def _exponentials_to_gradient(
     exponentials.scatter_add_(1, targets[:, None], (counted * (smoothing - 1.0))[:, None])
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """`total` += `left` @ `right`; `total` may have a higher precision."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
+def _write_product(result: Tensor, left: Tensor, right: Tensor) -> None:
+    """`result` = `left` @ `right`."""
+    if by_onednn(left, left.numel() * right.shape[1]):
+        result.copy_(product(left, right))
     else:
-        total += left @ right
+        torch.mm(left, right, out=result)
+
+
+def _add_gradient(total: Tensor, gradient: Tensor, x: Tensor) -> None:
+    """`total` (V, E) += the gradient of the logits (C, V), transposed, @ `x` (C, E).
+
+    `total` may have a higher precision.
+    """
+    if by_onednn(x, gradient.numel() * x.shape[1]):
+        total += gradient_of_weight(gradient, x)
+    elif total.dtype == gradient.dtype:
+        total.addmm_(gradient.t(), x)
+    else:
+        total += gradient.t() @ x
 
 
 def target_sums(

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ptm.errors import UserError
 from ptm.rank_environment import launched_ranks
 from ptm.recipe.blocks import EngineBlock, TrainBlock
+
+if TYPE_CHECKING:
+    from ptm.data.packing import RowSize
+
+CPU_TOKENS = 4096
+"""Most tokens of an `auto` micro-batch on a CPU. More do not make a step faster."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,30 @@ def batch_plan(*, global_batch_size: int, max_micro_batch_size: int, ranks: int)
     return BatchPlan(global_batch_size, ranks, accumulation, rows // accumulation)
 
 
+def plan_with(plan: BatchPlan, *, max_micro_batch_size: int) -> BatchPlan:
+    """The plan of the same global batch and ranks with smaller or larger micro-batches."""
+    return batch_plan(
+        global_batch_size=plan.global_batch_size,
+        max_micro_batch_size=max_micro_batch_size,
+        ranks=plan.ranks,
+    )
+
+
+def most_rows_of(tokens: int, row: RowSize) -> int:
+    """The most rows of size `row` with at most `tokens` tokens on either side; at least 1."""
+    return max(1, tokens // max(row.source, row.target))
+
+
 def batches_of(train: TrainBlock, engine: EngineBlock, *, ranks: int | None = None) -> BatchPlan:
-    """The recipe's batch plan over `ranks` ranks, by default over those that a launcher started."""
+    """The recipe's batch plan over `ranks` ranks, by default over those that a launcher started.
+
+    With micro-batches of `auto` size, it has one micro-batch per step: their size is chosen where
+    the model and the device are known.
+    """
+    size = train.micro_batch_size
     return batch_plan(
         global_batch_size=train.global_batch_size,
-        max_micro_batch_size=train.micro_batch_size,
+        max_micro_batch_size=train.global_batch_size if size == "auto" else size,
         ranks=data_parallel_ranks(engine.pipeline_stages, ranks),
     )
 

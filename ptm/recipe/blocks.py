@@ -80,8 +80,6 @@ class TrainBlock(BatchBlock, TrainingLength):
 
     global_batch_size: PositiveInt
     """Rows per step over all ranks."""
-    micro_batch_size: PositiveInt
-    """The most rows that a rank computes at once. Gradient accumulation follows from it."""
     gradient_clipping: NonNegativeFloat = 1.0
     """Maximum norm of the gradient; 0: no clipping."""
     freeze: Paths = ()

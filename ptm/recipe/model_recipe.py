@@ -6,6 +6,8 @@ recipe that has the blocks it reads.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ptm.component import Config, NonNegativeInt, PositiveInt
 from ptm.components.objectives import AnyObjective
 from ptm.recipe.data_block import DataBlock
@@ -34,13 +36,17 @@ class ModelRecipe(Architecture):
     """The tokenizer of the target, if it differs from that of the source (translation)."""
 
 
+MicroBatchSize = PositiveInt | Literal["auto"]
+
+
 class BatchBlock(Config):
     """Batch sizes."""
 
     global_batch_size: PositiveInt = 32
     """Rows per step over all ranks."""
-    micro_batch_size: PositiveInt = 32
-    """The most rows that a rank computes at once. Gradient accumulation follows from it."""
+    micro_batch_size: MicroBatchSize = "auto"
+    """The most rows that a rank computes at once. Gradient accumulation follows from it. auto: as
+    many as the memory of the device allows ([engines.md](engines.md))."""
 
 
 class DataRecipe(ModelRecipe):

@@ -25,7 +25,7 @@ from ptm.loading.splits import open_evaluation_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
-from ptm.recipe.batch import batch_plan
+from ptm.recipe.batch import CPU_TOKENS, batch_plan, most_rows_of
 from ptm.recipe.data_block import EVAL, metric_key
 from ptm.train.inputs import VERIFIED_BYTES
 
@@ -68,9 +68,12 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     keep_large_allocations()
     model = loaded_model(plan, source.tensors(), source=str(source.folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    most = recipe.train.micro_batch_size
     size = batch_plan(
         global_batch_size=recipe.train.global_batch_size,
-        max_micro_batch_size=recipe.train.micro_batch_size,
+        max_micro_batch_size=(
+            most_rows_of(CPU_TOKENS, recipe.data.row_size) if most == "auto" else most
+        ),
         ranks=1,
     ).micro_batch_size
     measured: dict[str, dict[str, float | None]] = {}

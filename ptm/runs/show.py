@@ -51,6 +51,8 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
         yield from _stages(plan, recipe.engine.pipeline_stages, recipe.train.freeze)
+    if recipe.train.micro_batch_size == "auto":
+        yield "train.micro_batch_size: auto; `ptm train` chooses it by the memory of the device"
     yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens per row"
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from ptm.engines.attention import check_attention
 from ptm.engines.ds_config import ds_config
+from ptm.engines.micro_batch import MicroBatchChoice, choose_micro_batch
 from ptm.engines.offload import missing_for_offload
 from ptm.engines.teachers import Teachers, open_teachers
 from ptm.errors import UserError
@@ -36,6 +37,8 @@ class TrainingInputs:
     tokenizer: Tokenizer
     plan: Plan
     batch: BatchPlan
+    micro_batch: MicroBatchChoice | None
+    """How the size of the micro-batches was chosen, unless the recipe gives it."""
     ds_config: dict[str, Any]
     train: TrainingRows
     evaluation: dict[str, PackedDataset]
@@ -76,16 +79,22 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     recipe = recipe.model_copy(update={"objective": recipe.objective.with_files(tokenizer)})
     check_attention(recipe.engine)
     rows, evaluation = open_splits(recipe, tokenizer)
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=rows.vocabularies.source.size,
+        target_vocabulary_size=rows.vocabularies.target.size,
+        sides_apart=recipe.packs_sides_apart,
+    )
+    choice = None
+    if recipe.train.micro_batch_size == "auto":
+        batch, choice = choose_micro_batch(recipe, plan, rows, batch, config)
+        config = ds_config(recipe, batch)
     return TrainingInputs(
         tokenizer=tokenizer,
-        plan=build_plan(
-            recipe.model,
-            recipe.objective,
-            vocabulary_size=rows.vocabularies.source.size,
-            target_vocabulary_size=rows.vocabularies.target.size,
-            sides_apart=recipe.packs_sides_apart,
-        ),
+        plan=plan,
         batch=batch,
+        micro_batch=choice,
         ds_config=config,
         train=rows,
         evaluation=evaluation,

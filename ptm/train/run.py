@@ -187,6 +187,8 @@ def _train_in(
         recipe.engine,
         ranks,
     )
+    if inputs.micro_batch is not None:
+        logger.info("%s", inputs.micro_batch)
     for line in source_lines(inputs.train, inputs.steps * inputs.batch.global_batch_size):
         logger.info("source %s", line)
     if inputs.train.left_out:

@@ -275,8 +275,8 @@ def test_a_duplicate_key_within_an_override_is_rejected(error_of: ErrorOf) -> No
 def test_a_missing_key_is_not_attributed_to_an_override_of_another_key(
     error_of: ErrorOf, changed: Changed
 ) -> None:
-    sentence = error_of("train.steps=5", text=changed("  micro_batch_size: 8\n", ""))
-    assert "recipe.yaml:24: train.micro_batch_size: is required" in sentence
+    sentence = error_of("train.steps=5", text=changed("  global_batch_size: 8\n", ""))
+    assert "recipe.yaml:24: train.global_batch_size: is required" in sentence
 
 
 def test_a_wrong_value_in_the_file_is_not_attributed_to_an_override(
