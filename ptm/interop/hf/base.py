@@ -184,8 +184,7 @@ class Family(ABC):
         """
         config = self.read_config(content)
         blocks = self.to_recipe(config, tensors)
-        fixed = {"is_encoder_decoder": self.is_encoder_decoder, **self.fixed_keys}
-        config.check_declared(fixed=fixed, without_effect=self.keys_without_effect)
+        config.check_declared(fixed=self.fixed_keys, without_effect=self.keys_without_effect)
         init = blocks["model"].get("init", {})
         if init.get("std") == 0:
             # Allowed in transformers, where a checkpoint replaces all initial weights.

@@ -32,8 +32,8 @@ from tests.integration.parity.cases import EXPORTS, IMPORTS
 from tests.integration.parity.cases.models import (
     Changes,
     Export,
-    Family,
     Import,
+    SavedModel,
     export_model,
     import_model,
     save_model,
@@ -142,6 +142,21 @@ def imports(
     seed: int, count: int, *, vocab: Path, texts: Sequence[str], folder: Path
 ) -> Iterator[Outcome]:
     """Import `count` drawn models of transformers and compare their logits."""
+    saved = saved_models(seed, count, vocab=vocab, texts=texts, folder=folder)
+    for index, theirs in enumerate(saved):
+
+        def compare(place: Path, theirs: SavedModel = theirs) -> float:
+            ours = import_model(theirs.folder, place / "ours")
+            logits = theirs.inputs.ptm_logits(ours.ours, theirs.inputs.padded)
+            return difference(logits, theirs.expected)
+
+        yield _outcome(draw_of(theirs), compare, folder / f"{index}")
+
+
+def saved_models(
+    seed: int, count: int, *, vocab: Path, texts: Sequence[str], folder: Path
+) -> Iterator[SavedModel]:
+    """Draw `count` models of transformers that it can compute with, and save each in a folder."""
     for index in range(count):
         dice = random.Random(f"import {seed} {index}")
         while True:
@@ -156,13 +171,12 @@ def imports(
                 continue
             if bool(theirs.expected.isfinite().all()):
                 break
+        yield theirs
 
-        def compare(place: Path, theirs: Any = theirs) -> float:
-            ours = import_model(theirs.folder, place / "ours")
-            logits = theirs.inputs.ptm_logits(ours.ours, theirs.inputs.padded)
-            return difference(logits, theirs.expected)
 
-        yield _outcome(f"{case.family.name} {dict(case.config)}", compare, folder / f"{index}")
+def draw_of(theirs: SavedModel) -> str:
+    """The family and config of a model, for a table."""
+    return f"{theirs.case.family.name} {dict(theirs.case.config)}"
 
 
 def _outcome(draw: str, compare: Callable[[Path], float], place: Path) -> Outcome:
@@ -254,8 +268,7 @@ def _drawn_import(dice: random.Random) -> Import:
         values = _values(key, whole.get(key))
         if values:
             changes[key] = dice.choice(values)
-    config = {**plain.config, **changes}
-    return replace(plain, name="drawn", config=config, family=_with_last_norm(plain, config))
+    return with_last_norm(replace(plain, name="drawn", config={**plain.config, **changes}))
 
 
 def _values(key: str, value: Any) -> tuple[Any, ...]:
@@ -266,13 +279,14 @@ def _values(key: str, value: Any) -> tuple[Any, ...]:
     return (0.0, 0.25) if isinstance(value, float) else ()
 
 
-def _with_last_norm(case: Import, config: Mapping[str, Any]) -> Family:
-    """The family whose last norm is that of the last layer, for models without a final norm."""
+def with_last_norm(case: Import) -> Import:
+    """The case with the last layer's norm as its last norm, for models without a final norm."""
+    config = case.config
     layers = config.get("decoder_layers", config.get("n_layer", config.get("num_hidden_layers")))
     if layers is None:
-        return case.family
+        return case
     name = re.sub(r"\.(layers|h)\.\d+\.", rf".\1.{layers - 1}.", case.family.last_norm)
-    return replace(case.family, last_norm=name)
+    return replace(case, family=replace(case.family, last_norm=name))
 
 
 def reason_of(outcome: Outcome) -> str:

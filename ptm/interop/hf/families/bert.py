@@ -75,7 +75,7 @@ class Bert(Family):
     model_types = ("bert", "roberta")
     head_pattern = r"(bert\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
     # Baidu's name of the activation of the pooler.
-    fixed_keys: Mapping[str, Any] = {"pool_act": "tanh"}
+    fixed_keys: Mapping[str, Any] = {**post_norm.NO_DECODER, "pool_act": "tanh"}
     signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",

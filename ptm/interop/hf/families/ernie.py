@@ -44,7 +44,11 @@ class Ernie(Family):
     model_types = ("ernie",)
     head_pattern = r"(ernie\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
     # Baidu's name of the activation of the pooler.
-    fixed_keys: Mapping[str, Any] = {"task_id": 0, "pool_act": "tanh"}
+    fixed_keys: Mapping[str, Any] = {
+        **post_norm.NO_DECODER,
+        "task_id": 0,
+        "pool_act": "tanh",
+    }
     signature_tensors = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:

@@ -38,6 +38,7 @@ class Roberta(Family):
     name = "roberta"
     base_prefix = "roberta."
     model_types = ("roberta",)
+    fixed_keys: Mapping[str, Any] = post_norm.NO_DECODER
     head_pattern = r"(roberta\.)?pooler\.|classifier\.|qa_outputs\."
     signature_tensors = ("roberta.encoder.layer.0.attention.self.query.weight",)
 

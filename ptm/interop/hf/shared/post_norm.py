@@ -31,6 +31,9 @@ _SAME_ACTIVATIONS: Mapping[str, str] = {
 }
 """Further names of transformers for the same functions."""
 
+NO_DECODER: Mapping[str, Any] = {"is_decoder": False, "add_cross_attention": False}
+"""Keys of the config that would make the encoder a decoder."""
+
 
 def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
     """Why a model is not a transformer with a masked-token head; None if it is."""
