@@ -34,9 +34,9 @@ _HIDDEN: tuple[Config, ...] = (
     {"hidden_size": 48, "num_attention_heads": 3, "intermediate_size": 50},
     {"max_position_embeddings": 77},
     {**_LABELS, "classifier_dropout": 0.3},
-    {"output_attentions": True, "output_hidden_states": True},
+    {"output_hidden_states": True, "use_cache": False},
     {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.5},
-    {"initializer_range": 0.5, "chunk_size_feed_forward": 4},
+    {"initializer_range": 0.5, "chunk_size_feed_forward": 1},
 )
 """Of encoders with BERT's keys."""
 
