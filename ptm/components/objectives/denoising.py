@@ -2,7 +2,8 @@
 
 The encoder reads [CLS] source [SEP]. The decoder reads [CLS] target and predicts target [SEP]. With
 a vocabulary without [CLS], nothing precedes the source, and [PAD] precedes the target, as in
-transformers' T5. `decoder_start` and `target_bos` change what the decoder reads first.
+transformers' T5. `decoder_start` and `target_bos` change what the decoder reads first,
+`force_bos` what it reads first in generation.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Denoising(Redraw, DecoderStart, NextTokenObjective):
         vocabulary = vocabularies.source
         begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
         return Prompt(
-            begin=self.start_ids(vocabulary),
+            begin=self.given_ids(vocabulary),
             source=(*begins, *text, vocabulary.special_id("eos")),
         )
 

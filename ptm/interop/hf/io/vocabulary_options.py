@@ -59,12 +59,24 @@ def special_ids_in(config: Mapping[str, Any]) -> dict[str, int]:
     return {role: number for role, number in named.items() if isinstance(number, int)}
 
 
-def decoder_start(config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, Any]:
+def generation_options(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of transformers' `generate`: of generation_config.json, or else of config.json.
+
+    Raises UserError if the file cannot be read.
+    """
+    path = folder / "generation_config.json"
+    return read_config(path) if path.is_file() else config
+
+
+def decoder_start(
+    config: Mapping[str, Any], ids: Mapping[str, int], generation: Mapping[str, Any]
+) -> dict[str, Any]:
     """The keys of the `objective` block for what the decoder reads first; empty for the default.
 
     `ids`: those of the special tokens by role, the default start first. transformers shifts the
     labels by one and puts `decoder_start_token_id` before them. BART's tokenizers begin the labels
-    with bos. Raises UserError for another token than bos, pad and eos.
+    with bos; `generation` (see `generation_options`) decides whether it is forced. Raises
+    UserError for another token than bos, pad and eos.
     """
     kind = str(config.get("model_type"))
     start = config.get("decoder_start_token_id", _DEFAULT_STARTS.get(kind))
@@ -76,8 +88,14 @@ def decoder_start(config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str
     if start == next(iter(ids.values())):
         return {}
     role = next(role for role, number in reversed([*ids.items()]) if number == start)
-    begins = kind == "bart" and role == "eos" and "bos" in ids
-    return {"decoder_start": role, **({"target_bos": True} if begins else {})}
+    if kind != "bart" or role != "eos" or "bos" not in ids:
+        return {"decoder_start": role}
+    # The first key is that of early configs.
+    forces = generation.get("force_bos_token_to_be_generated") or (
+        generation.get("forced_bos_token_id") == ids["bos"]
+    )
+    found = {"decoder_start": role, "target_bos": True}
+    return found if forces else {**found, "force_bos": False}
 
 
 def _shown(ids: Mapping[str, int]) -> str:
