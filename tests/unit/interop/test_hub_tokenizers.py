@@ -318,6 +318,51 @@ def test_words_added_to_bert_are_kept(tmp_path: Path, saved: bool) -> None:
     assert ours.vocabulary.size == size
 
 
+@pytest.mark.parametrize("key", ["additional_special_tokens", "extra_special_tokens"])
+@pytest.mark.parametrize("kind", ["llama3", "bert", "wordpiece, NFKC"])
+def test_a_special_token_that_only_a_list_declares_is_special(
+    kind: str, key: str, tmp_path: Path
+) -> None:
+    made(kind).pipeline.save(str(tmp_path / "plain.json"))
+    content = json.loads((tmp_path / "plain.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"]["<|user|>"] = made(kind).pipeline.get_vocab_size()
+    folder = tmp_path / "hub"
+    pipeline = tokenizers.Tokenizer.from_str(json.dumps(content))
+    roles = {f"{role}_token": token for role, token in made(kind).roles.items()}
+    PreTrainedTokenizerFast(tokenizer_object=pipeline, **roles).save_pretrained(folder)
+    settings_of(folder, **{key: ["<|user|>"]})
+    ours, theirs = read_folder(folder), AutoTokenizer.from_pretrained(folder)
+    text = "the<|user|>the"
+    expected = theirs(text, add_special_tokens=False)["input_ids"]
+    assert ours.encode_with_specials(text) == expected
+    assert ours.vocabulary.ids["<|user|>"] in expected
+    assert ours.vocabulary.ids["<|user|>"] not in ours.encode([text])[0]
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_a_word_that_a_list_makes_special_is_no_text(tmp_path: Path, saved: bool) -> None:
+    folder = bert_folder(tmp_path / "bert", saved=saved)
+    settings_of(folder, additional_special_tokens=["the"])
+    ours, theirs = read_folder(folder), AutoTokenizer.from_pretrained(folder)
+    text = "say the theme"
+    expected = theirs(text, add_special_tokens=False)["input_ids"]
+    assert ours.encode_with_specials(text) == expected
+    assert expected.count(ours.vocabulary.ids["the"]) == 2
+    assert ours.vocabulary.ids["the"] not in ours.encode([text])[0]
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_a_listed_token_without_an_id_needs_one_if_there_is_a_row_for_it(
+    tmp_path: Path, saved: bool
+) -> None:
+    folder = bert_folder(tmp_path / "bert", saved=saved)
+    settings_of(folder, extra_special_tokens={"user_token": "<|user|>"})
+    size = len((folder / "vocab.txt").read_text("utf-8").splitlines())
+    error = error_of(folder, {**BERT_CONFIG, "vocab_size": size + 8})
+    assert "'<|user|>' is in a list of special tokens only" in error
+    assert read_folder(folder, {**BERT_CONFIG, "vocab_size": size}).vocabulary.size == size
+
+
 def test_added_tokens_with_other_ids_are_refused(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert", saved=False)
     (folder / "added_tokens.json").write_text('{"covid": 90000}')

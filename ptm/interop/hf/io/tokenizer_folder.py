@@ -29,6 +29,7 @@ from ptm.interop.hf.io.tokenizer_probe import (
 )
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
+from ptm.text.vocabulary import Vocabulary
 
 
 class HuggingFaceTokenizer:
@@ -96,6 +97,7 @@ class HuggingFaceTokenizer:
         config = _config_of(ours)
         vocabulary = config.read()
         lacking = lacking_tokens(self._files.added, ids=vocabulary.ids)
+        lacking |= self._declared(vocabulary)
         options = ours["type"] == "wordpiece" and has_word_options(self._files.settings)
         if not options and not lacking:
             return None
@@ -103,6 +105,11 @@ class HuggingFaceTokenizer:
         if options:
             content = apply_word_options(content, self._files.settings, source=str(self.folder))
         return self._files.written(content, lacking)
+
+    def _declared(self, vocabulary: Vocabulary) -> dict[int, dict[str, Any]]:
+        """The special tokens of lists that the vocabulary has as tokens of text."""
+        ordinary = {vocabulary.tokens[index] for index in vocabulary.ordinary_ids}
+        return self._files.declared(vocabulary.ids, special=vocabulary.ids.keys() - ordinary)
 
     def _our_block(self) -> dict[str, Any] | None:
         """The block of a type other than `huggingface` that the files could be; None if none.
@@ -155,7 +162,7 @@ class HuggingFaceTokenizer:
             tokenizer = _config_of(ours).load()
         except UserError:
             return False
-        if not same_around_specials(tokenizer, pipeline):
+        if self._declared(tokenizer.vocabulary) or not same_around_specials(tokenizer, pipeline):
             return False
         names = {UER_SENTINEL.sub(r"<extra_id_\1>", t): i for t, i in pipeline.ids.items()}
         if ours["type"] != "sentencepiece":
