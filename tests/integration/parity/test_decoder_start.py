@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForSeq2SeqLM
+from tokenizers import processors
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from ptm.errors import UserError
 from ptm.inference.generate import GenerationConfig, Generator
@@ -129,6 +135,30 @@ def test_generation_begins_as_in_transformers(
     written = generator.generate([text], GenerationConfig(max_new_tokens=new))
     assert written == [generator.tokenizer.decode(expected)]
     assert expected
+
+
+@pytest.mark.parametrize("single", [["[CLS]", "$A", "[SEP]"], ["$A", "[SEP]"]], ids=str)
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_source_begins_as_in_transformers(
+    name: str, single: list[str], tmp_path: Path, small_vocab: Path, words: int
+) -> None:
+    family: Family = FAMILIES[name]
+    model = Import(family, config={"decoder_start_token_id": PAD}).model(words)
+    theirs = save(model, tmp_path / "theirs", vocab=small_vocab, family=family)
+    pipeline = BertTokenizer(str(small_vocab)).backend_tokenizer
+    pipeline.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[("[CLS]", BOS), ("[SEP]", EOS)]
+    )
+    named = {"pad_token": "[PAD]", "eos_token": "[SEP]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=pipeline, **named).save_pretrained(theirs)
+    report = import_from_huggingface(str(theirs), tmp_path / "ours")
+    assert not any("special tokens" in note for note in report.notes)
+    source = open_source(str(tmp_path / "ours"))
+    expected = AutoTokenizer.from_pretrained(theirs)("天气好")["input_ids"]
+    assert (expected[0] == BOS) == ("[CLS]" in single)
+    assert Generator(source).prompt("天气好").source == tuple(expected)
+    export_to_huggingface(source, tmp_path / "back", weights_format="safetensors")
+    assert AutoTokenizer.from_pretrained(tmp_path / "back")("天气好")["input_ids"] == expected
 
 
 def test_a_start_that_is_no_special_token_is_refused(

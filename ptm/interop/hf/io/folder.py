@@ -219,6 +219,8 @@ class HuggingFaceFolder:
                 generation = generation_options(self.folder, self.config)
                 ids = special_ids(vocabulary)
                 blocks["objective"] |= decoder_start(self.config, ids, generation)
+                if vocabulary.has("bos") and not self._tokenizer.adds_start:
+                    blocks["objective"]["add_bos"] = False
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
         return {"tokenizer": tokenizer, **blocks}

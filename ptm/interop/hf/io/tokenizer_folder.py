@@ -32,6 +32,10 @@ from ptm.text.tokenizers.pipeline_file import PipelineFile
 from ptm.text.vocabulary import Vocabulary
 
 
+_SEQ2SEQ = ("bart", "pegasus", "t5", "mt5")
+"""model_type of encoder-decoders."""
+
+
 class HuggingFaceTokenizer:
     """The tokenizer of a Hugging Face folder; `config`: content of its config.json.
 
@@ -80,7 +84,7 @@ class HuggingFaceTokenizer:
 
     @property
     def adds_start(self) -> bool:
-        """Whether the tokenizer adds a start token before a text by default, as LLaMA's does.
+        """Whether a causal model's or an encoder-decoder's tokenizer adds a start token by default.
 
         With a tokenizer.json its post-processor decides: transformers 5 ignores `add_bos_token`.
         """
@@ -88,7 +92,12 @@ class HuggingFaceTokenizer:
             before, _ = self._files.pipeline.added_around
             return bool(before)
         setting = self._files.settings.get("add_bos_token")
-        return self._config.get("model_type") == "llama" if setting is None else bool(setting)
+        if setting is not None:
+            return bool(setting)
+        kind = str(self._config.get("model_type"))
+        # BERT's and BART's tokenizers add one, also in the folder of a T5; SentencePiece's do not.
+        reads_pieces = self._files.kind() == "sentencepiece"
+        return kind == "llama" or (kind in _SEQ2SEQ and not reads_pieces)
 
     def _whole_pipeline(self, ours: Mapping[str, Any]) -> PipelineFile | None:
         """The pipeline of the folder; None without tokenizer.json if `ours` says everything."""

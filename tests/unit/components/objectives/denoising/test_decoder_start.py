@@ -77,6 +77,13 @@ def test_a_bos_that_is_not_forced_is_generated(kind: str, letter_vocabulary: Voc
     assert found.start_ids(letter_vocabulary) == objective(kind, BART).start_ids(letter_vocabulary)
 
 
+def test_a_source_may_begin_without_bos(letter_vocabulary: Vocabulary) -> None:
+    found = objective("bart", {"add_bos": False})
+    prompt = found.prompt([7], Vocabularies.shared(letter_vocabulary))
+    assert prompt.source == (7, letter_vocabulary.special_id("eos"))
+    assert found.boundary_roles == (None, "eos")
+
+
 def test_a_target_without_bos_has_none_to_force() -> None:
     with pytest.raises(ValidationError, match="force_bos = false needs target_bos: true"):
         objective("bart", {"force_bos": False})
