@@ -31,7 +31,6 @@ from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
 from ptm.text.vocabulary import Vocabulary
 
-
 _SEQ2SEQ = ("bart", "pegasus", "t5", "mt5")
 """model_type of encoder-decoders."""
 
@@ -179,9 +178,9 @@ class HuggingFaceTokenizer:
             return names == tokenizer.vocabulary.ids and same_rules(backend, pipeline)
         plain = pipeline.pipeline()
         plain.encode_special_tokens = True
-        ids = tokenizer.vocabulary.ids
-        same = all(ids.get(token, index) == index for token, index in names.items())
-        return same and first_difference(tokenizer, plain, probes(tokenizer)) is None
+        if not names.items() <= tokenizer.vocabulary.ids.items():
+            return False
+        return first_difference(tokenizer, plain, probes(tokenizer)) is None
 
     def _check_options(self, block: Mapping[str, Any]) -> None:
         """Raise UserError, naming the setting of the folder, for options that cannot be used."""

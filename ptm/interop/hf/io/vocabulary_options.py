@@ -23,19 +23,12 @@ _MOST_UNUSED = 512
 def padded_rows(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> int | None:
     """The rows of a word embedding that is padded beyond the vocabulary; None if it is not.
 
-    Raises UserError if the further rows are not padding: if the tokenizer's files add tokens for
-    them, or if, without a tokenizer.json, the table is not of a size that padding leads to, so
-    that tokens may be missing.
+    Raises UserError if the further rows are not padding: if, without a tokenizer.json, the table is
+    not of a size that padding leads to, so that tokens may be missing.
     """
     rows, size = config.get("vocab_size"), vocabulary.size
     if not isinstance(rows, int) or rows <= size:
         return None
-    added = _added_token(folder, size)
-    if added is not None:
-        raise UserError(
-            f"{folder}: {added!r} was added to the tokenizer after training, which is not "
-            f"supported, because the vocabulary in {vocabulary.source} has no such token."
-        )
     # A tokenizer.json has all tokens.
     whole = (folder / "tokenizer.json").is_file()
     if not whole and (rows % _MULTIPLE or rows - size >= _MOST_UNUSED):
@@ -100,17 +93,3 @@ def decoder_start(
 
 def _shown(ids: Mapping[str, int]) -> str:
     return ", ".join(f"{role} {number}" for role, number in ids.items())
-
-
-def _added_token(folder: Path, size: int) -> str | None:
-    """The first token that the tokenizer's files add beyond a vocabulary of `size` tokens."""
-    found: dict[int, str] = {}
-    whole = folder / "tokenizer.json"
-    if whole.is_file():
-        for token in read_config(whole).get("added_tokens") or ():
-            found[token["id"]] = token["content"]
-    alone = folder / "added_tokens.json"
-    if alone.is_file():
-        found |= {number: token for token, number in read_config(alone).items()}
-    beyond = [number for number in found if number >= size]
-    return found[min(beyond)] if beyond else None

@@ -10,6 +10,7 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options, head_modules, ordered
+from ptm.interop.hf.base import plain_encoder
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -65,12 +66,6 @@ def masked_head(objective: Objective) -> MlmHead:
     head = getattr(objective, "head", None)
     assert isinstance(head, MlmHead), "the objective was checked before"
     return head
-
-
-def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `structure_reason` accepted."""
-    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
-    return model.encoder
 
 
 def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -> dict[str, Any]:
