@@ -49,7 +49,7 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
                 blocks = family.blocks(config, {})
                 ids = special_ids_in(config)
                 if family.is_encoder_decoder and ids:
-                    blocks["objective"] |= decoder_start(config, ids)
+                    blocks["objective"] |= decoder_start(config, ids, config)
                 return blocks
             except UserError as error:
                 raise UserError(f"{path}: {str(error).removeprefix('config.json: ')}") from error

@@ -161,7 +161,7 @@ def results(kind: Callable[[Draw, Path, Path], str], *, seed: int, count: int) -
 
 def _reason(message: str) -> str:
     """What a message has in common with others of its kind."""
-    found = re.search(r"cannot express (\w+\.[\w.]+)", message)
+    found = re.search(r"cannot express this model: (\w+\.[\w.]+)", message)
     if found:
         return f"UER-py's configs lack {found.group(1)}"
     text = message.partition(": ")[2].removeprefix("UER-py configs cannot express this model: ")

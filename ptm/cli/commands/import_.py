@@ -72,7 +72,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.origin == "hf" and parsed.overrides:
         raise UserError(
             f"{parsed.overrides[0]}: is not supported with --from hf, which reads the tokenizer "
-            "options from the transformers folder. Remove it."
+            "options from the transformers folder. Remove it, and change the option in that "
+            "folder's tokenizer_config.json (tokenizer.lowercase is do_lower_case there)."
         )
     from ptm.interop.import_model import (
         import_from_huggingface,

@@ -11,7 +11,7 @@ from ptm.text.vocabulary import Vocabulary
 
 
 class DecoderStart(Config):
-    """The recipe keys `decoder_start` and `target_bos`."""
+    """The recipe keys `decoder_start`, `target_bos` and `force_bos`."""
 
     decoder_start: Literal["bos", "pad", "eos"] | None = None
     """Role of the token that the decoder reads first (`decoder_start_token_id` in transformers).
@@ -19,6 +19,9 @@ class DecoderStart(Config):
     target_bos: bool = False
     """Whether targets begin with the bos token, so that the decoder reads its start and bos, and
     predicts bos. facebook/bart has `decoder_start: eos` and `target_bos: true`."""
+    force_bos: bool = True
+    """Whether a text is generated from the bos of `target_bos` (`forced_bos_token_id` in
+    transformers). With false, the model predicts its first token, which can be another one."""
 
     @model_validator(mode="after")
     def _check_one_bos(self) -> Self:
@@ -26,6 +29,15 @@ class DecoderStart(Config):
             raise ValueError(
                 "target_bos = true needs decoder_start: eos or pad, because the decoder would read "
                 "bos twice. Set decoder_start or remove target_bos."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_bos_to_force(self) -> Self:
+        if not self.force_bos and not self.target_bos:
+            raise ValueError(
+                "force_bos = false needs target_bos: true, because other targets have no bos. "
+                "Remove force_bos."
             )
         return self
 
@@ -47,3 +59,8 @@ class DecoderStart(Config):
         default = "bos" if vocabulary.has("bos") else "pad"
         start = vocabulary.special_id(self.decoder_start or default)
         return (start, vocabulary.special_id("bos")) if self.target_bos else (start,)
+
+    def given_ids(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """The ids that the decoder reads before it generates. Raises as `start_ids`."""
+        ids = self.start_ids(vocabulary)
+        return ids if self.force_bos else ids[:1]

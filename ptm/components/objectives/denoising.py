@@ -2,7 +2,8 @@
 
 The encoder reads [CLS] source [SEP]. The decoder reads [CLS] target and predicts target [SEP]. With
 a vocabulary without [CLS], nothing precedes the source, and [PAD] precedes the target, as in
-transformers' T5. `decoder_start` and `target_bos` change what the decoder reads first.
+transformers' T5. `decoder_start` and `target_bos` change what the decoder reads first,
+`force_bos` what it reads first in generation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ class Denoising(Redraw, DecoderStart, NextTokenObjective):
     layouts: ClassVar[tuple[str, ...]] = ("sentences", "documents")
     visibilities: ClassVar[tuple[str, ...]] = ("full",)
     needs_decoder: ClassVar[bool] = True
-    boundary_roles: ClassVar[tuple[str | None, str | None]] = ("bos", "eos")
+
+    add_bos: bool = True
+    """Whether a source begins with the bos token, if the vocabulary has one. transformers' T5
+    reads sources without it."""
+
+    @property
+    def boundary_roles(self) -> tuple[str | None, str | None]:  # type: ignore[override]
+        """The roles of the special tokens before and after a source."""
+        return ("bos" if self.add_bos else None, "eos")
 
     @property
     def max_specials(self) -> RowSize:
@@ -50,6 +59,11 @@ class Denoising(Redraw, DecoderStart, NextTokenObjective):
         """Raise UserError if the vocabulary lacks tokens that rows of this size need."""
         super().check_vocabulary(vocabulary, size)
         self.start_ids(vocabulary)
+
+    def source_start(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """The ids before the text of a source."""
+        begins = self.add_bos and vocabulary.has("bos")
+        return (vocabulary.special_id("bos"),) if begins else ()
 
     @abstractmethod
     def noised(self, texts: TokenSpans, keys: U64, vocabulary: Vocabulary) -> NoisedTexts:
@@ -67,16 +81,21 @@ class Denoising(Redraw, DecoderStart, NextTokenObjective):
         seed = seed_of(random_source.seed, "noise", random_source.purpose)
         keys = stream_keys(seed, self.variant_of(placement.epoch), placement.example)
         noised = self.noised(texts, keys, vocabularies.source)
-        start = self.start_ids(vocabularies.source)
-        return _encoder_decoder_batch(noised, placement, vocabularies.source, start=start)
+        vocabulary = vocabularies.source
+        return _encoder_decoder_batch(
+            noised,
+            placement,
+            vocabulary,
+            source_start=self.source_start(vocabulary),
+            start=self.start_ids(vocabulary),
+        )
 
     def prompt(self, text: Sequence[int], vocabularies: Vocabularies) -> Prompt | None:
         """Return the text as encoder input and the first tokens of the decoder."""
         vocabulary = vocabularies.source
-        begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
         return Prompt(
-            begin=self.start_ids(vocabulary),
-            source=(*begins, *text, vocabulary.special_id("eos")),
+            begin=self.given_ids(vocabulary),
+            source=(*self.source_start(vocabulary), *text, vocabulary.special_id("eos")),
         )
 
 
@@ -85,16 +104,17 @@ def _encoder_decoder_batch(
     placement: Placement,
     vocabulary: Vocabulary,
     *,
+    source_start: tuple[int, ...],
     start: tuple[int, ...],
 ) -> MicroBatch:
     """Return the tensors of both sides: encoder input, decoder input and its targets.
 
-    `start`: the ids that the decoder reads before the target.
+    `source_start`: the ids before the source; `start`: those that the decoder reads before the
+    target.
     """
     pad, end = vocabulary.special_id("pad"), vocabulary.special_id("eos")
-    begins = (vocabulary.special_id("bos"),) if vocabulary.has("bos") else ()
     source, source_lengths = add_affixes(
-        noised.source, noised.source_lengths, before=begins, after=(end,)
+        noised.source, noised.source_lengths, before=source_start, after=(end,)
     )
     read, target_lengths = add_affixes(noised.target, noised.target_lengths, before=start)
     given, _ = add_affixes(noised.target, noised.target_lengths, before=start[1:], after=(end,))

@@ -108,7 +108,7 @@ class Seq2Seq(DecoderStart, NextTokenObjective):
         """Return [CLS] text [SEP] for the encoder and the start for the decoder."""
         source = vocabularies.source
         return Prompt(
-            begin=self.start_ids(vocabularies.target),
+            begin=self.given_ids(vocabularies.target),
             source=(source.special_id("bos"), *text, source.special_id("eos")),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ptm.component import Config
+from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.effective_options import (
@@ -30,6 +31,12 @@ Tensors: TypeAlias = "Mapping[str, Tensor]"
 
 _BUFFERS = r"(^|\.)embeddings\.(position_ids|token_type_ids)$"
 """Ids that old checkpoints of BERT and its kin store with the weights."""
+
+
+def plain_encoder(model: ModelBlock) -> Transformer:
+    """The encoder of a model that `Family.structure_reason` accepted."""
+    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
+    return model.encoder
 
 
 class Family(ABC):
@@ -184,8 +191,7 @@ class Family(ABC):
         """
         config = self.read_config(content)
         blocks = self.to_recipe(config, tensors)
-        fixed = {"is_encoder_decoder": self.is_encoder_decoder, **self.fixed_keys}
-        config.check_declared(fixed=fixed, without_effect=self.keys_without_effect)
+        config.check_declared(fixed=self.fixed_keys, without_effect=self.keys_without_effect)
         init = blocks["model"].get("init", {})
         if init.get("std") == 0:
             # Allowed in transformers, where a checkpoint replaces all initial weights.

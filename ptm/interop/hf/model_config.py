@@ -14,10 +14,6 @@ from typing import Any
 from ptm.errors import UserError
 
 _FIXED: Mapping[str, Any] = {
-    "is_decoder": False,
-    "is_encoder_decoder": False,
-    "add_cross_attention": False,
-    "cross_attention_hidden_size": None,
     "tie_encoder_decoder": False,
     "pruned_heads": {},
     "use_sliding_window": False,
@@ -55,7 +51,11 @@ _PROGRAM = (
 )
 """Of the program, which computes the same function for each value. The special tokens and the size
 of the vocabulary are compared with the tokenizer."""
-_WITHOUT_EFFECT = frozenset((*_GENERATION, *_HEADS, *_PROGRAM))
+_DECODER = (
+    *("is_decoder", "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size"),
+)
+"""They have an effect only in the families that fix them: BERT and its kin, GPT-2 and T5."""
+_WITHOUT_EFFECT = frozenset((*_GENERATION, *_HEADS, *_PROGRAM, *_DECODER))
 
 
 class ModelConfig(Mapping[str, Any]):

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ptm.components.decoders.transformer import TransformerDecoder
-from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
+from ptm.interop.effective_options import (
+    EMBEDDINGS,
+    HEAD,
+    Options,
+    effective_options,
+    first_difference,
+)
 from ptm.interop.uer.config import blocks_of
 from ptm.recipe import recipe_from_data
 from ptm.recipe.model_block import ModelBlock
 from ptm.recipe.model_recipe import Architecture
 
-_SHOWN = 3
-_NOTHING = "nothing"
+_STACKS = ("model.encoder", "model.decoder")
+_OF_OBJECTIVE = ("pooling", "mlm", "target_bos", "decoder_start")
+"""Options of objectives that a config of UER-py records."""
 
 
 def check_expressible(
     model: ModelBlock, objective: Objective, config: Mapping[str, Any], *, pairs: bool
 ) -> None:
-    """Raise UserError naming the options of a model that an import of `config` does not give.
+    """Raise UserError naming the first option of a model that an import of `config` does not give.
 
     `config` is what an export writes; `pairs`: whether the model has a sentence-pair head. Options
     of training (dropout, initial weights, data) are not compared.
@@ -30,69 +36,37 @@ def check_expressible(
     tied = bool(config.get("tie_weights", False))
     try:
         blocks = blocks_of(config, pairs=pairs, tied=tied)
+        back = recipe_from_data(blocks, Architecture, name="the exported model")
     except UserError as error:
         raise UserError(f"UER-py configs cannot express this model: {error}") from error
-    back = recipe_from_data(blocks, Architecture, name="the exported model")
-    ours, theirs = dict(_options(model, objective)), dict(_options(back.model, back.objective))
-    lost = [
-        f"{path} = {ours.get(path, _NOTHING)}"
-        for path in sorted(ours.keys() | theirs.keys())
-        if ours.get(path) != theirs.get(path)
-    ]
-    if lost:
-        more = f" and {len(lost) - _SHOWN} more options" if len(lost) > _SHOWN else ""
-        raise UserError(f"UER-py configs cannot express {', '.join(lost[:_SHOWN])}{more}.")
+    found = _options(back.model, back.objective)
+    difference = first_difference(_options(model, objective), found)
+    if difference is not None:
+        raise UserError(f"UER-py configs cannot express this model: {difference}.")
 
 
-def _options(model: ModelBlock, objective: Objective) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted path and value of every option that changes what the model computes."""
-    for name, stack in (("model.encoder", model.encoder), ("model.decoder", model.decoder)):
-        if stack is not None:
-            values = stack.model_dump()
-            if isinstance(stack, Transformer | TransformerDecoder):
-                shape = stack.head_shape
-                values |= {"head_size": shape.head_size, "key_value_heads": shape.key_value_heads}
-            if stack.norm == "layer":
-                # UER-py's cannot be chosen; an export reports the difference.
-                del values["norm_epsilon"]
-            yield from _flat(name, values)
-    yield from _embedding(model, "embedding")
-    if model.decoder is not None:
-        yield from _embedding(model, "target_embedding")
-    head = getattr(objective, "head", None)
-    if head is not None:
-        values = head.model_dump()
-        if isinstance(head, MlmHead):
-            # An export writes zeros for a bias that the model lacks.
-            del values["bias"]
-        else:
-            yield "objective.type", objective.type
-        yield from _flat("objective.head", values)
-    for key in ("pooling", "mlm", "target_bos"):
-        yield f"objective.{key}", getattr(objective, key, None)
-    start = getattr(objective, "decoder_start", None)
-    yield "objective.decoder_start", None if start == "bos" else start
-
-
-def _embedding(model: ModelBlock, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the options of the embedding of the encoder or of the decoder."""
-    embedding = model.embedding if name == "embedding" else model.decoder_embedding
-    values = embedding.model_dump()
-    # An export moves position 0 to row 0. Without a decoder the table keeps its size.
-    offset = values.pop("position_offset")
-    values["positions"] -= offset if model.decoder is not None else 0
-    values["size"] = embedding.size or model.encoder.hidden_size
-    # A table for one segment is written with an unused row for the second.
-    values["segments"] = max(2, embedding.segments) if "segment" in embedding.parts else 2
-    del values["tasks"]
-    if "sinusoidal" not in embedding.parts:
-        del values["sinusoidal_order"]
-    yield from _flat(f"model.{name}", values)
-
-
-def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _flat(f"{path}.{key}", one)
+def _options(model: ModelBlock, objective: Objective) -> Options:
+    """The options that an export must keep, with the changes that it makes."""
+    found = effective_options(model, objective)
+    for stack in _STACKS:
+        # UER-py's epsilon of layer norms cannot be chosen; an export reports the difference.
+        if found.get(f"{stack}.norm") == "layer":
+            del found[f"{stack}.norm_epsilon"]
+    for name in EMBEDDINGS:
+        # Position 0 moves to row 0. Without a decoder the table keeps its size.
+        offset = found.pop(f"{name}.position_offset", 0)
+        if model.decoder is not None and offset:
+            found[f"{name}.positions"] -= offset
+        # A table for one segment is written with an unused row for the second.
+        if f"{name}.segments" in found:
+            found[f"{name}.segments"] = max(2, found[f"{name}.segments"])
+    found[f"{EMBEDDINGS[0]}.rows"] = model.embedding.rows
+    if isinstance(getattr(objective, "head", None), MlmHead):
+        # An export writes zeros for a bias that the model lacks.
+        del found[f"{HEAD}.bias"]
     else:
-        yield path, value
+        found["objective.type"] = objective.type
+    found |= {f"objective.{key}": getattr(objective, key, None) for key in _OF_OBJECTIVE}
+    if found["objective.decoder_start"] == "bos":
+        found["objective.decoder_start"] = None
+    return found

@@ -103,7 +103,7 @@ FAMILIES = list(PLAIN_IMPORTS.values())
     ("changes", "sentence"),
     [
         ({"shape_factor": 2}, "shape_factor = 2 is not a known option of model_type"),
-        ({"is_decoder": True}, "is_decoder = true is not supported"),
+        ({"tie_encoder_decoder": True}, "tie_encoder_decoder = true is not supported"),
         ({"auto_map": {"AutoModel": "modeling.Mine"}}, "auto_map names Python code"),
         ({"pruned_heads": {"0": [1]}}, "pruned_heads = "),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
@@ -158,6 +158,26 @@ def test_keys_of_programs_and_of_fine_tuning_change_nothing(
     folder = _changed(theirs, tmp_path / "theirs", HARMLESS)
     same, other = HuggingFaceFolder(theirs.folder), HuggingFaceFolder(folder)
     assert other.recipe_data()["model"] == same.recipe_data()["model"]
+
+
+@pytest.mark.parametrize("case", FAMILIES, ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{"is_decoder": True}, {"is_encoder_decoder": True}, {"is_encoder_decoder": False}],
+    ids=str,
+)
+def test_a_key_of_decoders_is_rejected_where_transformers_reads_it(
+    tmp_path: Path, saved: BuildSaved, case: Any, changes: dict[str, Any]
+) -> None:
+    theirs = saved(case)
+    folder = _changed(theirs, tmp_path / "theirs", changes)
+    model = case.family.hf_class.from_pretrained(folder).eval()
+    if torch.equal(theirs.inputs.hf_logits(model), theirs.expected):
+        same = HuggingFaceFolder(theirs.folder).recipe_data()["model"]
+        assert HuggingFaceFolder(folder).recipe_data()["model"] == same
+    else:
+        with pytest.raises(UserError, match=f"{next(iter(changes))} = "):
+            HuggingFaceFolder(folder).recipe_data()
 
 
 @pytest.mark.parametrize("case", FAMILIES, ids=str)

@@ -258,7 +258,7 @@ NOT_EXPORTED: list[tuple[str, Changes, str]] = [
     ("bert", encoder(shared_groups=2), "model.encoder.shared_groups"),
     ("bert", embedding(parts=["word", "position", "segment", "task"]), "model.embedding.parts"),
     ("bert", embedding(segments=4), "model.embedding.segments"),
-    ("bert", embedding(parts=["word", "sinusoidal", "segment"]), "sinusoidal_order = halves"),
+    ("bert", embedding(parts=["word", "sinusoidal", "segment"]), "scaled = false, not true"),
     ("bert", embedding(rows=208), "model.embedding.rows = 208"),
     ("bert", encoder(window=16), "model.encoder.window = 16"),
     ("gpt2", encoder(key_value_heads=2), "key_value_heads"),
@@ -276,9 +276,9 @@ NOT_EXPORTED: list[tuple[str, Changes, str]] = [
     (
         "bart",
         {"objective": {"decoder_start": "eos", "target_bos": True}},
-        "objective.target_bos = True",
+        "objective.target_bos = true",
     ),
-    ("bart", {"head": {"scaled": True}}, "objective.head.scaled = True"),
+    ("bart", {"head": {"scaled": True}}, "objective.head.scaled = true"),
     ("bart", encoder(rotary={}), "model.encoder.rotary"),
     (
         "pegasus",

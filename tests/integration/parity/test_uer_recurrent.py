@@ -194,7 +194,7 @@ def test_the_import_of_a_config_that_does_not_fit_fails(
     ("encoder", "options", "sentence"),
     [
         ("rnn", {"nonlinearity": "relu"}, "model.encoder.nonlinearity = relu"),
-        ("lstm", {"bias": False}, "model.encoder.bias = False"),
+        ("lstm", {"bias": False}, "model.encoder.bias = false"),
         ("gatedcnn", {"norm": "rms"}, "model.encoder.norm = rms"),
     ],
 )

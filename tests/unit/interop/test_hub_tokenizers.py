@@ -109,17 +109,29 @@ def test_ids_are_equal_through_import_store_and_export(kind: str, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_of_drawn_strings_and_of_all_corpora_are_equal(kind: str, tmp_path: Path) -> None:
-    made(kind).pipeline.save(str(tmp_path / "tokenizer.json"))
-    theirs_of(kind).save_pretrained(tmp_path)
-    ours = read_folder(tmp_path)
+    """Through import, store and export."""
     plain = made(kind).pipeline.from_str(made(kind).pipeline.to_str())
     plain.encode_special_tokens = True
     files = (CORPUS / "english.txt", CORPUS / "chinese.txt")
     texts = [line for file in files for line in file.read_text("utf-8").splitlines()]
     texts += drawn_texts(5000, seed=11)
-    found = plain.encode_batch(texts, add_special_tokens=False)
-    for text, mine, other in zip(texts, ours.encode(texts), found, strict=True):
-        assert mine == other.ids, text
+    # A store has no spaces around documents, and no documents without tokens.
+    texts = [text.strip() for text in texts]
+    tokens = [found.ids for found in plain.encode_batch(texts, add_special_tokens=False)]
+    texts = [text for text, ids in zip(texts, tokens, strict=True) if ids]
+    expected = [ids for ids in tokens if ids]
+    import_from_huggingface(str(hub_model(tmp_path, kind)), tmp_path / "imported")
+    source = open_source(str(tmp_path / "imported"))
+    ours = source.recipe().tokenizer.load()
+    export_to_huggingface(source, tmp_path / "export", weights_format="safetensors")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "export")
+    for found in (
+        ours.encode(texts),
+        stored_documents(ours, tmp_path / "stored", texts),
+        theirs(texts, add_special_tokens=False)["input_ids"],
+    ):
+        for text, mine, other in zip(texts, found, expected, strict=True):
+            assert mine == other, text
 
 
 def read_folder(folder: Path, config: dict[str, Any] | None = None) -> Tokenizer:
@@ -316,6 +328,51 @@ def test_words_added_to_bert_are_kept(tmp_path: Path, saved: bool) -> None:
     texts = ["Covid covids", "感染新冠肺炎的", *drawn_texts(200)]
     assert ours.encode(texts) == theirs(texts, add_special_tokens=False)["input_ids"]
     assert ours.vocabulary.size == size
+
+
+@pytest.mark.parametrize("key", ["additional_special_tokens", "extra_special_tokens"])
+@pytest.mark.parametrize("kind", ["llama3", "bert", "wordpiece, NFKC"])
+def test_a_special_token_that_only_a_list_declares_is_special(
+    kind: str, key: str, tmp_path: Path
+) -> None:
+    made(kind).pipeline.save(str(tmp_path / "plain.json"))
+    content = json.loads((tmp_path / "plain.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"]["<|user|>"] = made(kind).pipeline.get_vocab_size()
+    folder = tmp_path / "hub"
+    pipeline = tokenizers.Tokenizer.from_str(json.dumps(content))
+    roles = {f"{role}_token": token for role, token in made(kind).roles.items()}
+    PreTrainedTokenizerFast(tokenizer_object=pipeline, **roles).save_pretrained(folder)
+    settings_of(folder, **{key: ["<|user|>"]})
+    ours, theirs = read_folder(folder), AutoTokenizer.from_pretrained(folder)
+    text = "the<|user|>the"
+    expected = theirs(text, add_special_tokens=False)["input_ids"]
+    assert ours.encode_with_specials(text) == expected
+    assert ours.vocabulary.ids["<|user|>"] in expected
+    assert ours.vocabulary.ids["<|user|>"] not in ours.encode([text])[0]
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_a_word_that_a_list_makes_special_is_no_text(tmp_path: Path, saved: bool) -> None:
+    folder = bert_folder(tmp_path / "bert", saved=saved)
+    settings_of(folder, tokenizer_class="BertTokenizer", additional_special_tokens=["the"])
+    ours, theirs = read_folder(folder), AutoTokenizer.from_pretrained(folder)
+    text = "say the theme"
+    expected = theirs(text, add_special_tokens=False)["input_ids"]
+    assert ours.encode_with_specials(text) == expected
+    assert expected.count(ours.vocabulary.ids["the"]) == 2
+    assert ours.vocabulary.ids["the"] not in ours.encode([text])[0]
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["tokenizer.json", "vocab.txt"])
+def test_a_listed_token_without_an_id_needs_one_if_there_is_a_row_for_it(
+    tmp_path: Path, saved: bool
+) -> None:
+    folder = bert_folder(tmp_path / "bert", saved=saved)
+    settings_of(folder, extra_special_tokens={"user_token": "<|user|>"})
+    size = len((folder / "vocab.txt").read_text("utf-8").splitlines())
+    error = error_of(folder, {**BERT_CONFIG, "vocab_size": size + 8})
+    assert "'<|user|>' is in a list of special tokens only" in error
+    assert read_folder(folder, {**BERT_CONFIG, "vocab_size": size}).vocabulary.size == size
 
 
 def test_added_tokens_with_other_ids_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.albert import Albert as AlbertObjective
 from ptm.errors import UserError
 from ptm.interop.effective_options import Options
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.families.bert import has_pairs, modern_norm, with_segments
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
@@ -107,7 +107,7 @@ class Albert(Family):
             "model_type": "albert",
             **post_norm.config_of(model, objective, vocabulary),
             "embedding_size": shape.embedding_size,
-            "num_hidden_groups": len(_groups(post_norm.plain_encoder(model))),
+            "num_hidden_groups": len(_groups(plain_encoder(model))),
             "inner_group_num": 1,
             "classifier_dropout_prob": shape.dropout,
             "bos_token_id": vocabulary.special_id("cls"),
@@ -129,7 +129,7 @@ class Albert(Family):
         by_layer = {
             name.replace("encoder_group_", "encoder_"): tensor for name, tensor in tensors.items()
         }
-        groups = _groups(post_norm.plain_encoder(model))
+        groups = _groups(plain_encoder(model))
         return with_segments(
             to_hf_names({**same, **by_layer}, _NAMING, layers=len(groups)),
             name=_NAMING.tables[SEGMENTS],

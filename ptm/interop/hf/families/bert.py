@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.interop.effective_options import Options
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import (
@@ -75,7 +75,7 @@ class Bert(Family):
     model_types = ("bert", "roberta")
     head_pattern = r"(bert\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
     # Baidu's name of the activation of the pooler.
-    fixed_keys: Mapping[str, Any] = {"pool_act": "tanh"}
+    fixed_keys: Mapping[str, Any] = {**post_norm.NO_DECODER, "pool_act": "tanh"}
     signature_tensors = (
         "bert.embeddings.token_type_embeddings.weight",
         "bert.encoder.layer.0.attention.self.query.weight",
@@ -102,7 +102,7 @@ class Bert(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _NAMING, layers=plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
             rows=model.embedding.segments,
             width=model.encoder.hidden_size,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.interop.effective_options import Options
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
 from ptm.interop.hf.shared.naming import Naming, check_table_sizes, from_hf_names, to_hf_names
@@ -75,7 +75,7 @@ class DistilBert(Family):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        encoder, shape = post_norm.plain_encoder(model), model.shape(vocabulary.size)
+        encoder, shape = plain_encoder(model), model.shape(vocabulary.size)
         return {
             "architectures": ["DistilBertForMaskedLM"],
             "model_type": "distilbert",
@@ -98,7 +98,7 @@ class DistilBert(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        return to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers)
+        return to_hf_names(tensors, _NAMING, layers=plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
         return name if name.startswith(("distilbert.", "vocab_")) else f"distilbert.{name}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.effective_options import Options
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.families.bert import (
     bert_naming,
     bert_tensors,
@@ -44,7 +44,11 @@ class Ernie(Family):
     model_types = ("ernie",)
     head_pattern = r"(ernie\.)?pooler\.|cls\.seq_relationship\.|classifier\.|qa_outputs\."
     # Baidu's name of the activation of the pooler.
-    fixed_keys: Mapping[str, Any] = {"task_id": 0, "pool_act": "tanh"}
+    fixed_keys: Mapping[str, Any] = {
+        **post_norm.NO_DECODER,
+        "task_id": 0,
+        "pool_act": "tanh",
+    }
     signature_tensors = ("ernie.encoder.layer.0.attention.self.query.weight", _TASKS)
 
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
@@ -69,7 +73,7 @@ class Ernie(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_hf_names(tensors, _WITH_TASK, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _WITH_TASK, layers=plain_encoder(model).layers),
             name=_WITH_TASK.tables[SEGMENTS],
             rows=model.embedding.segments,
             width=model.encoder.hidden_size,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal
 from ptm.interop.hf.shared.naming import check_layer_count, check_table_sizes
@@ -59,14 +59,14 @@ class Llama(Family):
 
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         reason = causal.structure_reason(model, objective)
-        if reason is None and causal.plain_encoder(model).rotary is None:
+        if reason is None and plain_encoder(model).rotary is None:
             return "model.encoder.rotary is not set"
         return reason
 
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
+        encoder, shape = plain_encoder(model), model.shape(vocabulary.size)
         assert encoder.rotary is not None, "rotary was checked before"
         # Keys that all versions of transformers read.
         return {
@@ -93,7 +93,7 @@ class Llama(Family):
     ) -> dict[str, Tensor]:
         import torch
 
-        encoder = causal.plain_encoder(model)
+        encoder = plain_encoder(model)
         found = {theirs: tensors[ours] for ours, theirs in _same_names(encoder)}
         for ours, names, rows in _fused_names(encoder):
             found |= zip(names, torch.split(tensors[ours], rows), strict=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import causal, gpt_naming
 from ptm.recipe.model_block import ModelBlock
@@ -51,7 +51,7 @@ class OpenAIGpt(Family):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        encoder, shape = causal.plain_encoder(model), model.shape(vocabulary.size)
+        encoder, shape = plain_encoder(model), model.shape(vocabulary.size)
         return {
             "architectures": ["OpenAIGPTLMHeadModel"],
             "model_type": _TYPE,
@@ -70,7 +70,7 @@ class OpenAIGpt(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        return gpt_naming.to_hf_names(tensors, _OUTSIDE, layers=causal.plain_encoder(model).layers)
+        return gpt_naming.to_hf_names(tensors, _OUTSIDE, layers=plain_encoder(model).layers)
 
     def qualified_name(self, name: str) -> str:
         return gpt_naming.qualified_name(name)

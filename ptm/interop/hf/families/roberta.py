@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.effective_options import Options
-from ptm.interop.hf.base import Family, Tensors
+from ptm.interop.hf.base import Family, Tensors, plain_encoder
 from ptm.interop.hf.families.bert import bert_naming, modern_name, with_segments
 from ptm.interop.hf.model_config import ModelConfig
 from ptm.interop.hf.shared import post_norm
@@ -38,6 +38,7 @@ class Roberta(Family):
     name = "roberta"
     base_prefix = "roberta."
     model_types = ("roberta",)
+    fixed_keys: Mapping[str, Any] = post_norm.NO_DECODER
     head_pattern = r"(roberta\.)?pooler\.|classifier\.|qa_outputs\."
     signature_tensors = ("roberta.encoder.layer.0.attention.self.query.weight",)
 
@@ -74,7 +75,7 @@ class Roberta(Family):
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
         return with_segments(
-            to_hf_names(tensors, _NAMING, layers=post_norm.plain_encoder(model).layers),
+            to_hf_names(tensors, _NAMING, layers=plain_encoder(model).layers),
             name=_NAMING.tables[SEGMENTS],
             rows=1,
             width=model.encoder.hidden_size,

@@ -55,6 +55,7 @@ class T5(Family):
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     }
+    fixed_keys: Mapping[str, Any] = {"is_encoder_decoder": True}
     keys_without_effect: tuple[str, ...] = ("initializer_factor",)
     signature_tensors = (
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",

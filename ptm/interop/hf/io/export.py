@@ -95,7 +95,8 @@ def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
         starts = "bos" in objective.special_roles
         return SpecialTokens(start="bos" if starts else None, end=None)
     if family.is_encoder_decoder:
-        return SpecialTokens(start="bos", end="eos")
+        start, end = objective.boundary_roles
+        return SpecialTokens(start=start, end=end)
     return SpecialTokens()
 
 

@@ -20,6 +20,7 @@ from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.tokenizer_folder import HuggingFaceTokenizer
 from ptm.interop.hf.io.vocabulary_options import (
     decoder_start,
+    generation_options,
     padded_rows,
     special_ids,
 )
@@ -215,7 +216,11 @@ class HuggingFaceFolder:
             blocks["model"]["embedding"]["rows"] = rows
         if self.family.is_encoder_decoder:
             try:
-                blocks["objective"] |= decoder_start(self.config, special_ids(vocabulary))
+                generation = generation_options(self.folder, self.config)
+                ids = special_ids(vocabulary)
+                blocks["objective"] |= decoder_start(self.config, ids, generation)
+                if vocabulary.has("bos") and not self._tokenizer.adds_start:
+                    blocks["objective"]["add_bos"] = False
             except UserError as error:
                 raise UserError(f"{self.folder}: {error}") from error
         return {"tokenizer": tokenizer, **blocks}

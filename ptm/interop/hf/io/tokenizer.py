@@ -84,10 +84,11 @@ def write_tokenizer(
             for role in COUNTERPARTS
             if vocabulary.has(role)
         }
+    both = special_tokens.start is not None and special_tokens.end is not None
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
-        "tokenizer_class": ours.huggingface_class if special_tokens.end else _PIPELINE_CLASS,
+        "tokenizer_class": ours.huggingface_class if both else _PIPELINE_CLASS,
         **({"do_lower_case": ours.lowercase} | _WORD_OPTIONS if ours.lowercase is not None else {}),
         "model_max_length": positions,
         "model_input_names": inputs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from ptm.errors import UserError
 from ptm.files.user_files import read_json, read_text
 from ptm.interop.hf.io.pipelines import apply_settings, lacking_tokens, with_tokens
+from ptm.interop.hf.io.tokenizer import OPTIONS
 from ptm.interop.hf.io.tokenizer_classes import tokenizer_class
 from ptm.text.tokenizers.bpe import merges_text
 from ptm.text.tokenizers.pipeline_file import PipelineFile, read_pipeline_file
 from ptm.text.tokenizers.specials import special_roles
+from ptm.text.vocabulary import SENTINEL
 
 UER_SENTINEL = re.compile(r"^extra(\d+)$", re.MULTILINE)
 """A sentinel as UER-py's T5 models on the Hub name it; ptm names it <extra_id_0>."""
@@ -24,6 +26,8 @@ _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", 
 WORD_LIST_TYPES = ("wordpiece", "char", "space")
 """Types that are read from a vocab.txt."""
 _PIPELINE = "tokenizer.json"
+_LISTS = ("additional_special_tokens", "extra_special_tokens")
+"""Keys of tokenizer_config.json and special_tokens_map.json: tokens that have no role."""
 _EXTRACTS: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -51,6 +55,7 @@ class TokenizerFiles:
         content = apply_settings(file.content, self.settings, name=name)
         found = {token["content"] for token in file.added}
         lacking = lacking_tokens(self.added, ids=file.ids, found=found)
+        lacking |= self.declared(file.ids, special=found)
         changed = bool(lacking) or content != file.content
         return self.written(content, lacking) if changed else file
 
@@ -65,6 +70,41 @@ class TokenizerFiles:
             index: {"content": token, "special": token in roles, "normalized": token not in roles}
             for token, index in self._read("added_tokens.json").items()
         }
+
+    def declared(
+        self, ids: Mapping[str, int], *, special: Collection[str]
+    ) -> dict[int, dict[str, Any]]:
+        """Id to token, for the tokens of `ids` that only a list of special tokens makes special.
+
+        transformers adds the tokens of such a list to the tokenizer when it is loaded. `special`:
+        the tokens that are special already. Raises UserError if a token without an id would get a
+        row of the word embedding.
+        """
+        if OPTIONS in self.settings:
+            return {}
+        found: dict[int, dict[str, Any]] = {}
+        for name in self._listed_tokens():
+            if name in special or SENTINEL.fullmatch(name) or UER_SENTINEL.fullmatch(name):
+                continue
+            if name in ids:
+                found[ids[name]] = {"content": name, "special": True, "normalized": False}
+            elif self.config.get("vocab_size", 0) > len(ids):
+                raise UserError(
+                    f"{self.folder}: {name!r} is in a list of special tokens only, and "
+                    "transformers gives it a row of the word embedding when it loads the "
+                    "tokenizer. Load the tokenizer with AutoTokenizer and call save_pretrained, "
+                    "so that its id is in the files, or remove it from the list."
+                )
+        return found
+
+    def _listed_tokens(self) -> list[str]:
+        lists: list[Any] = []
+        for content in (self.settings, self._read("special_tokens_map.json")):
+            for key in _LISTS:
+                value = content.get(key) or []
+                lists += value.values() if isinstance(value, dict) else value
+        named = (one.get("content") if isinstance(one, dict) else one for one in lists)
+        return [name for name in dict.fromkeys(named) if isinstance(name, str)]
 
     @cached_property
     def roles(self) -> dict[str, str]:

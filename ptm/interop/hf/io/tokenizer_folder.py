@@ -29,7 +29,11 @@ from ptm.interop.hf.io.tokenizer_probe import (
 )
 from ptm.text.tokenizers import AnyTokenizer, Tokenizer, TokenizerConfig
 from ptm.text.tokenizers.pipeline_file import PipelineFile
+from ptm.text.vocabulary import Vocabulary
 from ptm.validation import first_problem
+
+_SEQ2SEQ = ("bart", "pegasus", "t5", "mt5")
+"""model_type of encoder-decoders."""
 
 
 class HuggingFaceTokenizer:
@@ -80,7 +84,7 @@ class HuggingFaceTokenizer:
 
     @property
     def adds_start(self) -> bool:
-        """Whether the tokenizer adds a start token before a text by default, as LLaMA's does.
+        """Whether a causal model's or an encoder-decoder's tokenizer adds a start token by default.
 
         With a tokenizer.json its post-processor decides: transformers 5 ignores `add_bos_token`.
         """
@@ -88,7 +92,12 @@ class HuggingFaceTokenizer:
             before, _ = self._files.pipeline.added_around
             return bool(before)
         setting = self._files.settings.get("add_bos_token")
-        return self._config.get("model_type") == "llama" if setting is None else bool(setting)
+        if setting is not None:
+            return bool(setting)
+        kind = str(self._config.get("model_type"))
+        # BERT's and BART's tokenizers add one, also in the folder of a T5; SentencePiece's do not.
+        reads_pieces = self._files.kind() == "sentencepiece"
+        return kind == "llama" or (kind in _SEQ2SEQ and not reads_pieces)
 
     def _whole_pipeline(self, ours: Mapping[str, Any]) -> PipelineFile | None:
         """The pipeline of the folder; None without tokenizer.json if `ours` says everything."""
@@ -97,6 +106,7 @@ class HuggingFaceTokenizer:
         config = _config_of(ours)
         vocabulary = config.read()
         lacking = lacking_tokens(self._files.added, ids=vocabulary.ids)
+        lacking |= self._declared(vocabulary)
         options = ours["type"] == "wordpiece" and has_word_options(self._files.settings)
         if not options and not lacking:
             return None
@@ -104,6 +114,11 @@ class HuggingFaceTokenizer:
         if options:
             content = apply_word_options(content, self._files.settings, source=str(self.folder))
         return self._files.written(content, lacking)
+
+    def _declared(self, vocabulary: Vocabulary) -> dict[int, dict[str, Any]]:
+        """The special tokens of lists that the vocabulary has as tokens of text."""
+        ordinary = {vocabulary.tokens[index] for index in vocabulary.ordinary_ids}
+        return self._files.declared(vocabulary.ids, special=vocabulary.ids.keys() - ordinary)
 
     def _our_block(self) -> dict[str, Any] | None:
         """The block of a type other than `huggingface` that the files could be; None if none.
@@ -156,7 +171,7 @@ class HuggingFaceTokenizer:
             tokenizer = _config_of(ours).load()
         except UserError:
             return False
-        if not same_around_specials(tokenizer, pipeline):
+        if self._declared(tokenizer.vocabulary) or not same_around_specials(tokenizer, pipeline):
             return False
         names = {UER_SENTINEL.sub(r"<extra_id_\1>", t): i for t, i in pipeline.ids.items()}
         if ours["type"] != "sentencepiece":
@@ -164,9 +179,9 @@ class HuggingFaceTokenizer:
             return names == tokenizer.vocabulary.ids and same_rules(backend, pipeline)
         plain = pipeline.pipeline()
         plain.encode_special_tokens = True
-        ids = tokenizer.vocabulary.ids
-        same = all(ids.get(token, index) == index for token, index in names.items())
-        return same and first_difference(tokenizer, plain, probes(tokenizer)) is None
+        if not names.items() <= tokenizer.vocabulary.ids.items():
+            return False
+        return first_difference(tokenizer, plain, probes(tokenizer)) is None
 
     def _check_options(self, block: Mapping[str, Any]) -> None:
         """Raise UserError, naming the setting of the folder, for options that cannot be used."""

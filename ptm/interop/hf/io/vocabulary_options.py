@@ -23,19 +23,12 @@ _MOST_UNUSED = 512
 def padded_rows(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> int | None:
     """The rows of a word embedding that is padded beyond the vocabulary; None if it is not.
 
-    Raises UserError if the further rows are not padding: if the tokenizer's files add tokens for
-    them, or if, without a tokenizer.json, the table is not of a size that padding leads to, so
-    that tokens may be missing.
+    Raises UserError if the further rows are not padding: if, without a tokenizer.json, the table is
+    not of a size that padding leads to, so that tokens may be missing.
     """
     rows, size = config.get("vocab_size"), vocabulary.size
     if not isinstance(rows, int) or rows <= size:
         return None
-    added = _added_token(folder, size)
-    if added is not None:
-        raise UserError(
-            f"{folder}: {added!r} was added to the tokenizer after training, which is not "
-            f"supported, because the vocabulary in {vocabulary.source} has no such token."
-        )
     # A tokenizer.json has all tokens.
     whole = (folder / "tokenizer.json").is_file()
     if not whole and (rows % _MULTIPLE or rows - size >= _MOST_UNUSED):
@@ -59,12 +52,24 @@ def special_ids_in(config: Mapping[str, Any]) -> dict[str, int]:
     return {role: number for role, number in named.items() if isinstance(number, int)}
 
 
-def decoder_start(config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, Any]:
+def generation_options(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of transformers' `generate`: of generation_config.json, or else of config.json.
+
+    Raises UserError if the file cannot be read.
+    """
+    path = folder / "generation_config.json"
+    return read_config(path) if path.is_file() else config
+
+
+def decoder_start(
+    config: Mapping[str, Any], ids: Mapping[str, int], generation: Mapping[str, Any]
+) -> dict[str, Any]:
     """The keys of the `objective` block for what the decoder reads first; empty for the default.
 
     `ids`: those of the special tokens by role, the default start first. transformers shifts the
     labels by one and puts `decoder_start_token_id` before them. BART's tokenizers begin the labels
-    with bos. Raises UserError for another token than bos, pad and eos.
+    with bos; `generation` (see `generation_options`) decides whether it is forced. Raises
+    UserError for another token than bos, pad and eos.
     """
     kind = str(config.get("model_type"))
     start = config.get("decoder_start_token_id", _DEFAULT_STARTS.get(kind))
@@ -76,23 +81,15 @@ def decoder_start(config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str
     if start == next(iter(ids.values())):
         return {}
     role = next(role for role, number in reversed([*ids.items()]) if number == start)
-    begins = kind == "bart" and role == "eos" and "bos" in ids
-    return {"decoder_start": role, **({"target_bos": True} if begins else {})}
+    if kind != "bart" or role != "eos" or "bos" not in ids:
+        return {"decoder_start": role}
+    # The first key is that of early configs.
+    forces = generation.get("force_bos_token_to_be_generated") or (
+        generation.get("forced_bos_token_id") == ids["bos"]
+    )
+    found = {"decoder_start": role, "target_bos": True}
+    return found if forces else {**found, "force_bos": False}
 
 
 def _shown(ids: Mapping[str, int]) -> str:
     return ", ".join(f"{role} {number}" for role, number in ids.items())
-
-
-def _added_token(folder: Path, size: int) -> str | None:
-    """The first token that the tokenizer's files add beyond a vocabulary of `size` tokens."""
-    found: dict[int, str] = {}
-    whole = folder / "tokenizer.json"
-    if whole.is_file():
-        for token in read_config(whole).get("added_tokens") or ():
-            found[token["id"]] = token["content"]
-    alone = folder / "added_tokens.json"
-    if alone.is_file():
-        found |= {number: token for token, number in read_config(alone).items()}
-    beyond = [number for number in found if number >= size]
-    return found[min(beyond)] if beyond else None

@@ -21,12 +21,6 @@ def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
     return None
 
 
-def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `structure_reason` accepted."""
-    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
-    return model.encoder
-
-
 def token_head(objective: Objective) -> LmHead:
     """The head of an objective that `structure_reason` accepted."""
     assert isinstance(objective, Lm), "the objective was checked before"

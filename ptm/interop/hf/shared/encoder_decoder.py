@@ -58,11 +58,13 @@ def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
 def special_ids(vocabulary: Vocabulary, objective: Objective) -> dict[str, int | None]:
     """Config keys of the special token ids; `objective`: the objective of the decoder.
 
-    A target that begins with bos is generated with bos forced, as transformers does for BART.
+    A target that begins with bos is generated with bos forced, as transformers does for BART,
+    unless the objective has `force_bos: false`.
     """
     assert isinstance(objective, Denoising | Seq2Seq), "the objective was checked before"
     start = objective.start_ids(vocabulary)
-    forced = {"forced_bos_token_id": start[1]} if objective.target_bos else {}
+    forces = objective.target_bos and objective.force_bos
+    forced = {"forced_bos_token_id": start[1]} if forces else {}
     return {
         "pad_token_id": vocabulary.special_id("pad"),
         "bos_token_id": vocabulary.special_id("bos") if vocabulary.has("bos") else None,

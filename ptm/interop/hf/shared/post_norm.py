@@ -10,6 +10,7 @@ from ptm.components.objectives import Objective
 from ptm.components.objectives.masked_tokens import MlmHead
 from ptm.errors import UserError
 from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options, head_modules, ordered
+from ptm.interop.hf.base import plain_encoder
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.vocabulary import Vocabulary
 
@@ -30,6 +31,9 @@ _SAME_ACTIVATIONS: Mapping[str, str] = {
     "swish": "silu",
 }
 """Further names of transformers for the same functions."""
+
+NO_DECODER: Mapping[str, Any] = {"is_decoder": False, "add_cross_attention": False}
+"""Keys of the config that would make the encoder a decoder."""
 
 
 def structure_reason(model: ModelBlock, objective: Objective) -> str | None:
@@ -62,12 +66,6 @@ def masked_head(objective: Objective) -> MlmHead:
     head = getattr(objective, "head", None)
     assert isinstance(head, MlmHead), "the objective was checked before"
     return head
-
-
-def plain_encoder(model: ModelBlock) -> Transformer:
-    """The encoder of a model that `structure_reason` accepted."""
-    assert isinstance(model.encoder, Transformer), "the encoder was checked before"
-    return model.encoder
 
 
 def config_of(model: ModelBlock, objective: Objective, vocabulary: Vocabulary) -> dict[str, Any]:

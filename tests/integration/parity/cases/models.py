@@ -203,7 +203,7 @@ def export_model(case: Export, folder: Path, *, vocab: Path, texts: Sequence[str
     blocks = case.blocks(case.family.vocabulary(vocab, folder))
     recipe = recipe_of(blocks)
     plan, inputs = plan_of(recipe), inputs_of(recipe, texts)
-    weights = _with_small_queries(random_weights(plan), recipe)
+    weights = with_small_queries(random_weights(plan), recipe)
     for ending, factor in case.larger.items():
         weights.update({n: w * factor for n, w in weights.items() if n.endswith(ending)})
     logits = inputs.ptm_logits(loaded_model(plan, weights, source="random"), inputs.packed)
@@ -272,7 +272,7 @@ def _auto_class(recipe: ModelRecipe) -> Any:
     return AutoModelForCausalLM if recipe.objective.type == "lm" else AutoModelForMaskedLM
 
 
-def _with_small_queries(weights: Weights, recipe: ModelRecipe) -> Weights:
+def with_small_queries(weights: Weights, recipe: ModelRecipe) -> Weights:
     """Scale query weights down if attention does not scale its scores, as T5 initialises them."""
     shape = recipe.model.encoder.head_shape  # type: ignore[attr-defined]
     if shape.scaled:

@@ -1,4 +1,4 @@
-"""What the decoder reads first: the options `decoder_start` and `target_bos`."""
+"""What the decoder reads first: the options `decoder_start`, `target_bos`, `force_bos`."""
 
 from __future__ import annotations
 
@@ -66,6 +66,27 @@ def test_a_translation_starts_in_the_same_way(letter_vocabulary: Vocabulary) -> 
     prompt = found.prompt([7], Vocabularies.shared(letter_vocabulary))
     assert prompt is not None
     assert prompt.begin == (start, begin)
+
+
+@pytest.mark.parametrize("kind", ["bart", "seq2seq"])
+def test_a_bos_that_is_not_forced_is_generated(kind: str, letter_vocabulary: Vocabulary) -> None:
+    both = Vocabularies.shared(letter_vocabulary)
+    found = objective(kind, {**BART, "force_bos": False})
+    prompt = found.prompt([7], both)
+    assert prompt.begin == (letter_vocabulary.special_id("eos"),)
+    assert found.start_ids(letter_vocabulary) == objective(kind, BART).start_ids(letter_vocabulary)
+
+
+def test_a_source_may_begin_without_bos(letter_vocabulary: Vocabulary) -> None:
+    found = objective("bart", {"add_bos": False})
+    prompt = found.prompt([7], Vocabularies.shared(letter_vocabulary))
+    assert prompt.source == (7, letter_vocabulary.special_id("eos"))
+    assert found.boundary_roles == (None, "eos")
+
+
+def test_a_target_without_bos_has_none_to_force() -> None:
+    with pytest.raises(ValidationError, match="force_bos = false needs target_bos: true"):
+        objective("bart", {"force_bos": False})
 
 
 def test_a_second_bos_is_rejected() -> None:
