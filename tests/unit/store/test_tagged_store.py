@@ -145,7 +145,8 @@ def test_a_repair_is_named_with_its_line(
 def test_a_large_block_is_cut_between_sentences(tmp_path: Path, tiny_vocab: Path) -> None:
     # Over 4 MB, so that the block is parsed in two pieces.
     count, path = 90_000, tmp_path / "t.txt"
-    path.write_text(f"{'b' * 40}\tB-PER\na\tO\n\n" * count + "a\tI-PER\n\n", encoding="utf-8")
+    text = f"a\tB-PER\n{'b' * 40}\tO\n\n" * count
+    path.write_text(f"{text}a\tI-PER\n\n", encoding="utf-8")
     files = recognise(find_corpus([str(path)]), "tagged", ReadOptions())
     reader = CorpusReader(files[0], index=0, layout="tagged", block_bytes=2**23)
     first, *_ = reader.blocks()
