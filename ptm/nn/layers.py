@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ptm.nn.model_shape import ModelShape
@@ -56,8 +59,27 @@ def dropout(hidden: Tensor, p: float) -> Tensor:
     dropped = round(p * 65536)
     if dropped >= 65536:
         return hidden * 0.0
-    kept = (bits >= dropped - 32768).to(hidden.dtype)
-    return hidden * kept.mul_(65536 / (65536 - dropped))
+    kept = (bits >= dropped - 32768).view(torch.uint8)
+    scaled: Tensor = _Kept.apply(  # type: ignore[no-untyped-call]
+        hidden, kept, 65536 / (65536 - dropped)
+    )
+    return scaled
+
+
+class _Kept(torch.autograd.Function):
+    """The product with a mask of zeros and ones and a factor; keeps one byte per element."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, kept: Tensor, factor: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.factor = factor
+        return (hidden * kept).mul_(factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (kept,) = ctx.saved_tensors
+        return (gradient * kept).mul_(ctx.factor), None, None
 
 
 def activate(name: str, hidden: Tensor) -> Tensor:

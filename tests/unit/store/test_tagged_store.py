@@ -14,10 +14,13 @@ import pytest
 from ptm.arrays import I64
 from ptm.cli import main
 from ptm.data.documents import Documents
+from ptm.data.examples import TokenSpans
 from ptm.data.tagged import BEGINS, ENDS, TaggedWindows, tagged_windows
 from ptm.errors import UserError
+from ptm.store.encode import BlockTokenizer
 from ptm.store.format import StoreInfo
 from ptm.store.reader import TokenStore
+from ptm.text.corpus import CorpusReader, ReadOptions, find_corpus, recognise
 from ptm.text.tags import TagSet, tags_of_entities
 from ptm.text.tokenizers.bpe import Bpe
 from ptm.text.tokenizers.wordpiece import WordPiece
@@ -139,6 +142,26 @@ def test_a_repair_is_named_with_its_line(
     assert "s-1.txt:8. The entities stay" in caplog.text
 
 
+def test_a_large_block_is_cut_between_sentences(tmp_path: Path, tiny_vocab: Path) -> None:
+    # Over 4 MB, so that the block is parsed in two pieces.
+    count, path = 90_000, tmp_path / "t.txt"
+    text = f"a\tB-PER\n{'b' * 40}\tO\n\n" * count
+    path.write_text(f"{text}a\tI-PER\n\n", encoding="utf-8")
+    files = recognise(find_corpus([str(path)]), "tagged", ReadOptions())
+    reader = CorpusReader(files[0], index=0, layout="tagged", block_bytes=2**23)
+    first, *_ = reader.blocks()
+    encode = BlockTokenizer(
+        WordPiece(type="wordpiece", vocab=str(tiny_vocab)),
+        None,
+        "tagged",
+        sentence_splitting=False,
+        labels=TagSet(tags_of_entities(("PER", "LOC"), "bio")),
+    )
+    arrays, counts = encode(first)
+    assert arrays["document_lengths"].size == count + 1
+    assert (counts.repaired_tags, counts.first_repaired) == (1, 3 * count)
+
+
 def test_a_tag_that_is_not_declared_means_damage(tmp_path: Path, tiny_vocab: Path) -> None:
     make(tmp_path / "s", TEXT, vocab=tiny_vocab)
     manifest = tmp_path / "s" / "store.json"
@@ -198,6 +221,15 @@ def test_windows_cover_each_word_once_and_begin_with_one(
     begins = np.flatnonzero(found.labels & BEGINS)
     assert np.add.reduceat(found.words, begins).tolist() == [len(words) for words, _ in some]
     assert found.tag_counts.tolist() == list((store.info.labels or {}).values())
+
+
+def test_joined_windows_keep_their_tags(tmp_path: Path, tiny_vocab: Path) -> None:
+    make(tmp_path / "s", as_lines(sentences(9, seed=6)), vocab=tiny_vocab)
+    store, found = windows(tmp_path / "s", 8)
+    every = np.arange(found.lengths.size)
+    joined = TokenSpans.joined([found.texts(store, part) for part in (every[:4], every[4:])])
+    assert joined.tags is not None
+    assert joined.tags.tolist() == store.tags(found.starts, found.lengths).tolist()
 
 
 def test_a_window_takes_as_many_words_as_fit(tmp_path: Path, tiny_vocab: Path) -> None:

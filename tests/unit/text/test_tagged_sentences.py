@@ -111,8 +111,8 @@ def test_blocks_and_pieces_end_between_sentences(tmp_path: Path, content: str) -
 
 def test_white_space_and_quotation_marks_are_words(tmp_path: Path) -> None:
     wide = "\u3000"
-    expected = [([wide, '"', "b"], [OUT, B_PER, OUT])]
-    for content in (f'{wide}\tO\n"\tB-PER\nb\tO\n', f'tokens\ttags\n{wide} " b\tO B-PER O\n'):
+    expected = [(['"', wide, '"'], [OUT, B_PER, OUT])]
+    for content in (f'"\tO\n{wide}\tB-PER\n"\tO\n', f'tokens\ttags\n" {wide} "\tO B-PER O\n'):
         assert sentences(read(tmp_path / "t.tsv", content)) == expected
 
 
@@ -163,6 +163,8 @@ def test_an_empty_record_is_blank(tmp_path: Path) -> None:
         ("t.txt", f"{CONLL}\nc\tB-LCO\n", 't.txt:7: "B-LCO" is not one of the tags'),
         ("t.txt", "word tag\na O\n", 't.txt:1: "tag" is not one of the tags'),
         ("t.txt", "word tag\na O\n", "If the line is a header, remove it"),
+        ("t.txt", f"text\tlabel\n{CONLL}", 't.txt:1: "label" is not one of the tags'),
+        ("t.tsv", "text\tlabel\na\tO\nb\tO\n", 't.tsv:1: "label" is not one of the tags'),
         ("t.txt", f"{LINES}a b\tO\n", "t.txt:3: the sentence has 2 words, but 1 tags."),
         ("t.txt", f"{LINES}a b\tO O\tx\n", 't.txt:3: "a b\tO O\tx" has 3 columns.'),
         ("t.jsonl", f"{NAMED}{records((['a'], []))}", "t.jsonl:3: the sentence has 1 words, but 0"),
