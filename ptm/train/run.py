@@ -13,6 +13,7 @@ import ptm
 from ptm.checkpoint.format import Checkpoint
 from ptm.checkpoint.verification import digest_of
 from ptm.engines.deepspeed import check_config
+from ptm.engines.ds_config import ds_config
 from ptm.engines.pipeline import PipelineEngine
 from ptm.engines.ranks import (
     Ranks,
@@ -31,6 +32,7 @@ from ptm.model.initial_weights import InitialWeights
 from ptm.model.plain_model import parameter_count
 from ptm.rank_environment import launched_ranks
 from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe.batch import plan_with
 from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.inputs import TrainingInputs, open_inputs, verify_stores
 from ptm.train.rank_file import FOLDER as RANKS
@@ -78,7 +80,7 @@ def train(
     recipe = run_on_all_ranks(ranks, load)
     ranks = replace(ranks, pipeline_stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
-        inputs = _open_in_turn(recipe, ranks)
+        inputs = with_smallest_micro_batches(recipe, _open_in_turn(recipe, ranks), ranks)
         run_on_all_ranks(ranks, lambda: check_same_on_all_ranks(recipe, inputs, ranks))
         _verify_stores(inputs, ranks, whole=verify)
         return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
@@ -106,6 +108,19 @@ def _open_in_turn(recipe: Recipe, ranks: Ranks) -> TrainingInputs:
     found = first or other
     assert found is not None, "each rank opens its inputs in one of the two turns"
     return found
+
+
+def with_smallest_micro_batches(
+    recipe: Recipe, inputs: TrainingInputs, ranks: Ranks
+) -> TrainingInputs:
+    """Give all ranks the choice of the one whose device has the least memory. Collective."""
+    if inputs.micro_batch is None:
+        return inputs
+    choices = all_gather_objects(inputs.micro_batch, ranks)
+    choice = min(choices, key=lambda one: one.rows)
+    batch = plan_with(inputs.batch, max_micro_batch_size=choice.rows)
+    config = ds_config(recipe, batch)
+    return replace(inputs, batch=batch, micro_batch=choice, ds_config=config)
 
 
 def _verify_stores(inputs: TrainingInputs, ranks: Ranks, *, whole: bool) -> None:

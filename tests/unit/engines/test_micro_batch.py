@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ptm.engines import micro_batch
 from ptm.engines.ds_config import ds_config
 from ptm.engines.loss import scaled_metrics
 from ptm.engines.peak_memory import StepSettings, peak_bytes, state_bytes
+from ptm.engines.ranks import Ranks
 from ptm.loading.batches import step_batch
 from ptm.loading.splits import open_splits
 from ptm.model.build import build_plan
@@ -24,8 +26,10 @@ from ptm.plan import Plan
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
 from ptm.train.inputs import open_inputs
+from ptm.train.run import with_smallest_micro_batches
 from tests.support.small_runs import QUICKSTART, Runs, build_bundled_store, vocab
 
+ONE_RANK = Ranks(rank=0, world_size=1, device=torch.device("cpu"))
 GIGABYTE = 10**9
 ON_CPU = StepSettings(precision="fp32", recompute=False, implementation="sdpa", on_gpu=False)
 ON_GPU = StepSettings(precision="bf16", recompute=False, implementation="varlen", on_gpu=True)
@@ -149,6 +153,22 @@ def test_a_training_takes_what_fits_and_divides_its_batch(
     assert f"micro-batches of {rows} rows" in str(scarce.micro_batch)
     monkeypatch.setattr(micro_batch, "device_memory", lambda device: 0.0)
     assert open_inputs(recipe).batch.micro_batch_size == 1
+
+
+def test_all_ranks_take_what_fits_on_the_smallest_device(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(store, "data.sequence_length=128", "train.global_batch_size=64")
+    inputs = open_inputs(recipe, ranks=1)
+    assert inputs.micro_batch is not None
+    smaller = replace(inputs.micro_batch, rows=inputs.micro_batch.rows // 2)
+    gathered = [inputs.micro_batch, smaller]
+    monkeypatch.setattr("ptm.train.run.all_gather_objects", lambda value, ranks: gathered)
+    agreed = with_smallest_micro_batches(recipe, inputs, ONE_RANK)
+    assert agreed.micro_batch == smaller
+    assert agreed.batch.micro_batch_size == smaller.rows
+    assert agreed.batch.accumulation == 2 * inputs.batch.accumulation
+    assert agreed.ds_config["train_micro_batch_size_per_gpu"] == smaller.rows
 
 
 def test_the_losses_are_those_of_a_given_size(
