@@ -54,6 +54,8 @@ class CorpusFile:
     fields: tuple[str, ...] = ()
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`; empty
     for plain text."""
+    roles: tuple[str, ...] = ()
+    """The role of each field."""
     quoting: bool | None = None
     """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
     records."""

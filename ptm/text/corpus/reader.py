@@ -48,9 +48,7 @@ class CorpusReader:
         found, RemoteReadError if a server fails.
         """
         if self._file.format in COLUMNAR:
-            yield from columnar_blocks(
-                self._file, index=self._index, bytes_of=self._bytes_of, layout=self._layout
-            )
+            yield from columnar_blocks(self._file, index=self._index, bytes_of=self._bytes_of)
             return
         with open_stream(self._file, whole=True) as stream:
             yield from self._text_blocks(stream)

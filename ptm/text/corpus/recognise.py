@@ -5,7 +5,7 @@ Only the first bytes of each file are read, and of an encoding that is detected 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptm.errors import UserError, nearest
@@ -51,14 +51,19 @@ class ReadOptions:
 
 
 def recognise(
-    files: Sequence[CorpusFile], layout: Layout, options: ReadOptions
+    files: Sequence[CorpusFile],
+    layout: Layout,
+    options: ReadOptions,
+    *,
+    optional: Collection[str] = (),
 ) -> tuple[CorpusFile, ...]:
     """The files with their formats, encodings and fields.
 
-    Raises UserError if a file is of another format than declared, an encoding is not recognised, a
-    field is in none of the first records, or fields are declared and all files are plain text.
+    `optional`: roles of fields that a file may lack, although `options` declare them. Raises
+    UserError if a file is of another format than declared, an encoding is not recognised, a field
+    is in none of the first records, or fields are declared and all files are plain text.
     """
-    found = tuple(_Recogniser(file, layout, options).file() for file in files)
+    found = tuple(_Recogniser(file, layout, options, optional).file() for file in files)
     if options.fields and options.fields_required and all(file.format == "text" for file in found):
         role, name = next(iter(options.fields.items()))
         raise UserError(
@@ -72,17 +77,24 @@ def recognise(
 def _key(options: ReadOptions, role: str) -> str:
     """The recipe key (or option) that declares the field of a role."""
     if not options.key:
-        return "--text-field"
+        return f"--{role.replace('_', '-')}-field"
     return f"{options.key}.text_field" if role == "text" else f"{options.key}.fields.{role}"
 
 
 class _Recogniser:
     """Recognises one file."""
 
-    def __init__(self, file: CorpusFile, layout: Layout, options: ReadOptions) -> None:
+    def __init__(
+        self,
+        file: CorpusFile,
+        layout: Layout,
+        options: ReadOptions,
+        optional: Collection[str],
+    ) -> None:
         self._file = file
         self._layout = layout
         self._options = options
+        self._optional = optional
 
     def file(self) -> CorpusFile:
         with open_stream(self._file) as stream:
@@ -128,18 +140,19 @@ class _Recogniser:
             return "text"
         if objects_in(lines[:1]) is not None:
             return "json_lines"
+        needed = {name for role, name in declared.items() if role not in self._optional}
         formats: tuple[Format, ...] = ("tsv", "csv")
         for name in formats:
             columns = _columns(replace(self._file, format=name), begin)
-            if len(columns) > 1 and set(declared.values()) <= set(columns):
+            if len(columns) > 1 and needed and needed <= set(columns):
                 return name
         return "text"
 
     def _columnar(self, file: CorpusFile) -> CorpusFile:
         schema = columns_in(file)
-        fields = self._fields(column_paths(schema))
-        check_columns(file, schema, fields, self._layout)
-        return replace(file, fields=fields)
+        found = self._with_fields(file, column_paths(schema))
+        check_columns(found, schema)
+        return found
 
     def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         declared = self._options.quoting
@@ -149,22 +162,22 @@ class _Recogniser:
         header = split_header(file, bytearray(begin), ended=len(begin) < _BEGIN)
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
-        fields = self._fields(header.columns)
-        for role, name in zip(ROLES[self._layout], fields, strict=False):
+        found = self._with_fields(file, header.columns)
+        for role, name in zip(found.roles, found.fields, strict=True):
             if name not in header.columns:
                 # Without a header, the first line may be a long text.
                 names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
                     f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
-                    "line is read as it is with data.format: text."
+                    f"line is read as it is with {self._format_key}: text."
                 )
             if header.columns.count(name) > 1:
                 raise UserError(
                     f'{file.path}:{header.lines}: the header names the column "{name}" twice. '
                     "Rename one of them."
                 )
-        return replace(file, fields=fields)
+        return found
 
     def _json(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         lines = first_lines(begin, _RECORDS)
@@ -176,24 +189,32 @@ class _Recogniser:
                 f"object.{array if lines and lines[0].startswith('[') else ''}"
             )
         names = list(dict.fromkeys(path for one in objects for path in paths_of(one)))
-        fields = self._fields(names)
-        for role, name in zip(ROLES[self._layout], fields, strict=False):
+        found = self._with_fields(file, names)
+        for role, name in zip(found.roles, found.fields, strict=True):
             if not any(Field(name).is_in(one) for one in objects):
                 absence = Field(name).absence(objects[0])
                 raise UserError(f"{file.path}:1: {absence}{self._advice(role, names)}")
-        return replace(file, fields=fields)
+        return found
 
-    def _fields(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The field of each role: the declared one, or the one of a usual name."""
-        found = []
+    def _with_fields(self, file: CorpusFile, names: Sequence[str]) -> CorpusFile:
+        """`file` with the field of each role: the declared one, or the one of a usual name."""
+        found: dict[str, str] = {}
         for role in ROLES[self._layout]:
             usual = _ALTERNATIVES.get(role, (role,))
             name = self._options.fields.get(role)
             name = name or next((one for one in usual if one in names), None)
-            if name is None and role == "text_b":
+            absent_by_default = role == "text_b" or role in self._optional
+            if name is None and absent_by_default:
                 continue
-            found.append(name or role)
-        return tuple(found)
+            if role in self._optional and name not in names:
+                continue
+            found[role] = name or role
+        return replace(file, roles=tuple(found), fields=tuple(found.values()))
+
+    @property
+    def _format_key(self) -> str:
+        """The recipe key (or option) that declares the format."""
+        return "data.format" if self._options.key else "--input-format"
 
     def _advice(self, role: str, names: Sequence[str]) -> str:
         if role in self._options.fields:

@@ -123,12 +123,17 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "text" if isinstance(value, str) else "an object")
 
 
-def _class_of(label: Any, labels: LabelSet, place: str) -> int:
+def label_text(label: Any) -> str:
+    """A label of a record as it would be written in a line: `true`, `1` for 1.0."""
     if isinstance(label, bool):
-        label = str(label).lower()
-    text = str(int(label)) if isinstance(label, float) else str(label)
+        return str(label).lower()
+    whole = isinstance(label, float) and label.is_integer()
+    return str(int(label)) if whole else str(label)
+
+
+def _class_of(label: Any, labels: LabelSet, place: str) -> int:
     try:
-        return labels.index_of(text)
+        return labels.index_of(label_text(label))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 
