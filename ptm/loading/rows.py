@@ -69,8 +69,7 @@ class PackedDataset(TrainingRows):
         labels, examples = self.objective.label_set, self._first.examples
         if labels is None or not isinstance(examples, LabelledTexts):
             return {}
-        counts = np.bincount(examples.labels, minlength=len(labels.names)).tolist()
-        return dict(zip(labels.names, counts, strict=True))
+        return dict(zip(labels.names, labels.counts(examples.labels), strict=True))
 
     @property
     def texts_per_example(self) -> int:

@@ -99,6 +99,14 @@ class CorpusBlock(ReadingBlock):
     """The folder that `ptm preprocess` writes. Training and evaluation read it."""
 
 
+class EvaluationBlock(CorpusBlock):
+    """A corpus to evaluate on."""
+
+    during_training: bool = True
+    """Whether the set is evaluated during training too, so that early stopping and
+    `checkpoint.best` can use it. false, for a test set: by `ptm evaluate` only."""
+
+
 class SourceBlock(ReadingBlock):
     """A source of a mixture: its files or its store, and its share of the rows.
 

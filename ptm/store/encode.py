@@ -171,7 +171,7 @@ class BlockTokenizer:
         of_class: tuple[int, ...] = ()
         if self._labels is not None:
             labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
-            of_class = tuple(np.bincount(labels, minlength=len(self._labels.names)).tolist())
+            of_class = tuple(self._labels.counts(labels))
         counts = BlockCounts(
             file=piece.file,
             lines=parsed.lines,

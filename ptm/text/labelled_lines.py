@@ -48,7 +48,7 @@ def columns_of(path: str, opening: FirstLine, labels: LabelSet) -> Columns:
     cells = opening.text.split("\t")
     names = [cell.strip().lower() for cell in cells]
     place = f"{path}:{opening.number}"
-    if _LABEL in names and not any(cell.strip() in labels.names for cell in cells):
+    if _LABEL in names and not any(cell in labels for cell in cells):
         return _from_header(place, names)
     if len(cells) not in (2, 3):
         raise UserError(

@@ -32,7 +32,7 @@ class ClassificationPredictor(Predictor[InputText]):
         # Masked-token prediction would mask the texts.
         objective = objective.model_copy(update={"mlm": None})
         self._names = objective.label_set.names
-        self._model = TextModel(source, objective, options, output="class_logits")
+        self._model = TextModel(source, objective, options, output=objective.head_output)
         self._reading = source.data_recipe().data
         self._options = options
         self._labelled = False

@@ -94,7 +94,7 @@ class TextModel:
         starts = exclusive_cumsum(sizes).reshape(-1, count)
         kept = fitting_lengths(lengths, self._longest - 1, specials_per_text=1)
         real = np.flatnonzero(lengths.min(axis=1))
-        self._cut += int((kept < lengths).any(axis=1)[real].sum())
+        self._cut += int(np.count_nonzero((lengths - kept)[real].max(axis=1, initial=0)))
         self._empty += len(usable) - real.size
         indices = np.array(usable, dtype=np.int64)[real]
         spans = _Spans(tokens, starts[real], kept[real])

@@ -46,7 +46,7 @@ def documents_of(
     blank = 0
     for index, values, problem in rows:
         if values:
-            problem = _problem_of(values, layout, fields)
+            problem = _problem_of(values, layout, fields, labels)
         elif values is not None:
             blank += 1
             continue
@@ -87,14 +87,17 @@ def _document(values: tuple[Any, ...], layout: Layout) -> list[str]:
     return texts if any(texts) else []
 
 
-def _problem_of(values: tuple[Any, ...], layout: Layout, fields: Sequence[str]) -> str:
+def _problem_of(
+    values: tuple[Any, ...], layout: Layout, fields: Sequence[str], labels: LabelSet | None
+) -> str:
     """What is wrong with the values of a record's fields; "" if nothing is."""
     texts = zip(values, fields, strict=True)
     if layout == "labelled":
         label, name = next(texts)
-        if not isinstance(label, (str, int)) and not (
-            isinstance(label, float) and label.is_integer()
-        ):
+        number = isinstance(label, float) and (
+            label.is_integer() or (labels is not None and str(label) in labels)
+        )
+        if not isinstance(label, (str, int)) and not number:
             return f'the field "{name}" is {_kind(label)}, not a label'
     for text, name in texts:
         if type(text) is not str:
