@@ -56,6 +56,8 @@ class BlockCounts:
     labels: tuple[int, ...] = ()
     """Documents of each class, with layout `labelled`."""
     unknown_tokens: int = 0
+    ignored: int = 0
+    """Examples that were left out because of their label."""
     problem: str = ""
     """What is wrong with the first line that was left out; "" if it cannot be decoded."""
 
@@ -77,6 +79,7 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         source_tokens=sum(part.source_tokens for part in parts),
         labels=tuple(map(sum, zip(*(part.labels for part in parts), strict=True))),
         unknown_tokens=sum(part.unknown_tokens for part in parts),
+        ignored=sum(part.ignored for part in parts),
         text_bytes=sum(part.text_bytes for part in parts),
         problem=problem,
     )
@@ -184,6 +187,7 @@ class BlockTokenizer:
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
             problem=parsed.problem,
+            ignored=parsed.ignored,
         )
         encoded = replace(encoded, lengths=lengths)
         return _EncodedPiece(encoded, documents[documents > 0], labels, counts)

@@ -265,6 +265,9 @@ def _totals(counts: Sequence[BlockCounts], *, pairs_of: int | None) -> dict[str,
         "text_bytes": sum(c.text_bytes for c in counts),
         "unknown_tokens": sum(c.unknown_tokens for c in counts),
     }
+    ignored = sum(c.ignored for c in counts)
+    if ignored:
+        lines["ignored_labels"] = ignored
     empty = sum(c.empty_documents for c in counts)
     if pairs_of is None:
         return {**lines, "empty_documents": empty}

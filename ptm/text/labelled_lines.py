@@ -116,7 +116,7 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
     columns = columns_of(block.path, opening, labels) if opening is not None else None
     documents: list[list[str]] = []
     indexes: list[int] = []
-    blank = 0
+    blank = ignored = 0
     for number, line in enumerate(lines.texts, start=block.first_line):
         if line is None:
             continue
@@ -130,6 +130,9 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
         place = f"{block.path}:{number}"
         cells = _cells(place, line, columns)
         assert columns.label is not None, "the columns of labelled texts have a label"
+        if cells[columns.label].strip() in labels.ignored:
+            ignored += 1
+            continue
         try:
             indexes.append(labels.index_of(cells[columns.label]))
         except UserError as error:
@@ -144,6 +147,7 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
         lines.first_invalid,
         indexes,
         lines.problem,
+        ignored,
     )
 
 

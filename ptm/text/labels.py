@@ -24,6 +24,8 @@ class LabelSet:
     names: tuple[str, ...]
     numbered: bool = False
     """Whether the recipe declares a number of labels N, so that the names are 0 to N - 1."""
+    ignored: tuple[str, ...] = ()
+    """Labels whose examples are left out and counted, such as the `-` of OCNLI."""
 
     @cached_property
     def _indexes(self) -> Mapping[str, int]:

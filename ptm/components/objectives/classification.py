@@ -17,6 +17,7 @@ from ptm.components.objectives.base import EXAMPLE_NUMBERS, BatchView, Metric, S
 from ptm.components.objectives.class_labels import (
     ClassWeights,
     Labels,
+    Names,
     check_names,
     label_set,
     weight_of_each,
@@ -42,6 +43,9 @@ class Classification(LabelledObjective):
     labels: Labels
     """The number of labels N, if the corpus has the labels 0 to N - 1, or the list of their
     names."""
+    ignored_labels: Names = ()
+    """Labels of a corpus whose examples `ptm preprocess` leaves out and counts, such as the `-` of
+    OCNLI, whose annotators disagreed."""
     class_weights: ClassWeights | None = None
     """Weight of each label in the loss, as a list in the order of `labels` or by name. The loss is
     the weighted mean over the global batch: the sum of weight times cross entropy, divided by the
@@ -53,12 +57,17 @@ class Classification(LabelledObjective):
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         check_names(self.label_set.names)
+        both = sorted(set(self.ignored_labels) & set(self.label_set.names))
+        if both:
+            raise ValueError(
+                f'ignored_labels: "{both[0]}" is one of labels too. Remove one of them'
+            )
         weight_of_each(self.class_weights, self.label_set.names)
         return self
 
     @property
     def label_set(self) -> LabelSet:
-        return label_set(self.labels)
+        return label_set(self.labels, ignored=self.ignored_labels)
 
     @property
     def _weights(self) -> tuple[float, ...]:

@@ -122,6 +122,7 @@ def _windows(
         fields={**declared, **files.fields},
         fields_required=bool(files.fields),
         quoting=reading.quoting if reading is not None else None,
+        columns=(reading.columns or ()) if reading is not None else (),
         key="",
     )
     optional = {"label"} - set(files.fields)

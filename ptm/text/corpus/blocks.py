@@ -23,7 +23,9 @@ class RecordFormat:
     fields: tuple[str, ...]
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
     columns: tuple[str, ...] = ()
-    """The names in the header of a CSV or TSV file."""
+    """The names of the columns of a CSV or TSV file."""
+    has_header: bool = True
+    """Whether the first record of a CSV or TSV file has these names."""
     quoting: bool | None = None
     """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
     records."""
@@ -83,3 +85,5 @@ class ParsedBlock:
     """The class index of each document, with layout `labelled`."""
     problem: str = ""
     """What is wrong with the first line that is left out; "" if it cannot be decoded."""
+    ignored: int = 0
+    """Examples that are left out because of their label."""

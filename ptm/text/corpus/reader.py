@@ -102,7 +102,13 @@ class CorpusReader:
         file = self._file
         if self._plain:
             return None
-        return RecordFormat(file.format, file.fields, quoting=file.quoting)
+        return RecordFormat(
+            file.format,
+            file.fields,
+            columns=file.columns,
+            has_header=not file.columns,
+            quoting=file.quoting,
+        )
 
     def _bytes_of(self, number: int) -> int:
         """Bytes of text to read for block `number`.

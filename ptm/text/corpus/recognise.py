@@ -46,6 +46,8 @@ class ReadOptions:
     """Whether it is an error that all files are plain text although `fields` are declared."""
     quoting: bool | None = None
     """None: true for CSV; recognised for TSV."""
+    columns: tuple[str, ...] = ()
+    """The columns of CSV and TSV files that have no header."""
     key: str = "data"
     """The block of the recipe, for messages; empty if options of a command declare it."""
 
@@ -130,11 +132,14 @@ class _Recogniser:
 
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
         declared = self._options.fields
-        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not declared:
+        named = declared or self._options.columns
+        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
         if suffix not in (None, "text"):
             return suffix
+        if self._options.columns:
+            return "tsv"
         lines = first_lines(begin, _RECORDS)
         if not declared or not lines:
             return "text"
@@ -163,6 +168,8 @@ class _Recogniser:
         if header is None:
             raise UserError(f"{file.path}: the file has no header line that names its columns.")
         found = self._with_fields(file, header.columns)
+        if self._options.columns and not self._names_text(found, header.columns):
+            return self._without_header(file)
         for role, name in zip(found.roles, found.fields, strict=True):
             if name not in header.columns:
                 # Without a header, the first line may be a long text.
@@ -176,6 +183,25 @@ class _Recogniser:
                 raise UserError(
                     f'{file.path}:{header.lines}: the header names the column "{name}" twice. '
                     "Rename one of them."
+                )
+        return found
+
+    def _names_text(self, file: CorpusFile, columns: Sequence[str]) -> bool:
+        """Whether the first record has the name of the column of the (first) text."""
+        texts = (
+            name for role, name in zip(file.roles, file.fields, strict=True) if role != "label"
+        )
+        return next(texts) in columns
+
+    def _without_header(self, file: CorpusFile) -> CorpusFile:
+        """A table whose columns the recipe names. Raises UserError if a field is none of them."""
+        columns = self._options.columns
+        found = self._with_fields(replace(file, columns=columns), columns)
+        for role, name in zip(found.roles, found.fields, strict=True):
+            if name not in columns:
+                raise UserError(
+                    f'{self._options.key or "data"}.columns has no column "{name}" for the field '
+                    f"{role}.{nearest(name, columns)}"
                 )
         return found
 

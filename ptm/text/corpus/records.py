@@ -43,7 +43,7 @@ def documents_of(
     documents: list[list[str]] = []
     classes: list[int] = []
     problems: dict[int, str] = {}
-    blank = 0
+    blank = ignored = 0
     for index, values, problem in rows:
         if values:
             problem = _problem_of(values, layout, fields, labels)
@@ -61,6 +61,9 @@ def documents_of(
             # A character takes at most four bytes.
             if len(text) > LONGEST_LINE // 4 and len(text.encode()) > LONGEST_LINE:
                 raise _long_text(place(index))
+        if labels is not None and label_text(values[0]).strip() in labels.ignored:
+            ignored += 1
+            continue
         if labels is not None:
             classes.append(_class_of(values[0], labels, place(index)))
         documents.append(document)
@@ -73,6 +76,7 @@ def documents_of(
         first,
         classes if labels is not None else None,
         problem=problems[first] if first is not None else "",
+        ignored=ignored,
     )
 
 

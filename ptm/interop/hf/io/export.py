@@ -59,8 +59,8 @@ def export_to_huggingface(
     if recipe.objective.label_set is not None:
         raise UserError(
             f"{source.folder}: the model has a {recipe.objective.type} head, which this export "
-            "does not write. Use --to uer, or `ptm evaluate` and `ptm embed` on the run itself; another "
-            "recipe can start from it with init_from."
+            "does not write. Use --to uer, or `ptm evaluate` and `ptm embed` on the run itself; "
+            "another recipe can start from it with init_from."
         )
     tokenizer = recipe.tokenizer.load()
     family = family_for(recipe, tokenizer.vocabulary, source=str(source.folder))
