@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from ptm.errors import EXIT_DONE, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER
 from ptm.inference.predict.base import InputFiles, PredictionOptions, predictor_of
 from ptm.interop.sources.open import open_source
 from ptm.runs.evaluate import evaluate_source
+from ptm.text.corpus.files import FORMATS
 from tests.support.classifiers import run_command, transformers_classifier, write_classifier
 from tests.support.labelled_texts import DEV, LABELS, write_corpora, write_stores
 
@@ -261,6 +262,20 @@ def test_two_columns_are_label_and_text_or_a_pair(
     assert "has 4 columns, and without a header" in errors
 
 
+@pytest.mark.parametrize("name", [*FORMATS, "yaml"])
+def test_every_format_of_a_corpus_can_be_declared(
+    run: Path, tmp_path: Path, capsys: Capture, name: str
+) -> None:
+    words = ["predict", str(run), str(tmp_path / "absent"), "--input-format", name]
+    if name not in FORMATS:
+        with pytest.raises(SystemExit):
+            run_command(words, capsys)
+        return
+    code, _, errors = run_command(words, capsys)
+    assert code == EXIT_USER
+    assert "cannot be read: No such file" in errors
+
+
 # Inputs without an answer
 
 
@@ -353,6 +368,24 @@ def test_a_file_is_written_whole_or_not_at_all(
         code, _, errors = run_command([*words[:3], "--out", str(path)], capsys)
         assert code == EXIT_USER
         assert errors.startswith(f'ptm: --out "{path}"')
+
+
+def test_an_interrupted_command_leaves_no_file(
+    run: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            assert len(list(tmp_path.iterdir())) == 1, "the output is being written"
+            raise KeyboardInterrupt
+
+    class Stdin:
+        buffer = Interrupted()
+
+    monkeypatch.setattr("sys.stdin", Stdin())
+    words = ["predict", str(run), "-", "--out", str(tmp_path / "out.tsv")]
+    code, lines, errors = run_command(words, capsys)
+    assert (code, lines, errors) == (EXIT_INTERRUPTED, [], "ptm: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_that_stops_ends_the_command_quietly(run: Path, tmp_path: Path) -> None:
