@@ -243,6 +243,7 @@ class _CorpusFile(BaseModel):
     encoding: str = "utf-8"
     fields: list[str] = []
     quoting: bool = True
+    columns: list[str] = []
     version: str = ""
 
 
