@@ -164,7 +164,7 @@ class _Recogniser:
         check_is_text(file, begin)
         if name == "text" and self._options.format is None:
             check_is_plain(file, begin, self._layout)
-            self._note(header_finding(file.path, first_lines(begin, _RECORDS), self._layout))
+            self._note(self._header_finding(file, begin))
         self._note(encoding_finding(file, begin, key=self._encoding_key))
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
@@ -200,6 +200,15 @@ class _Recogniser:
     @property
     def _encoding_key(self) -> str:
         return f"{self._options.key}.encoding" if self._options.key else "--encoding"
+
+    def _header_finding(self, file: CorpusFile, begin: bytes) -> str | None:
+        return header_finding(
+            file.path,
+            first_lines(begin, _RECORDS),
+            self._layout,
+            optional=self._optional,
+            by_options=not self._options.key,
+        )
 
     def _note(self, finding: str | None) -> None:
         self.findings += [] if finding is None else [finding]
