@@ -146,8 +146,8 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
         lines.invalid,
         lines.first_invalid,
         indexes,
-        lines.problem,
-        ignored,
+        problem=lines.problem,
+        ignored=ignored,
     )
 
 

@@ -10,7 +10,7 @@ from ptm.component import Config
 from ptm.components.objectives.classification import Classification
 from ptm.errors import UserError
 from ptm.recipe.corpus_block import ReadingBlock
-from ptm.text.corpus import CorpusReader, ParsedBlock, find_corpus, recognise
+from ptm.text.corpus import CorpusReader, ParsedBlock, ReadOptions, find_corpus, recognise
 from ptm.text.corpus.parse import parse
 from ptm.text.labels import LabelSet
 
@@ -40,6 +40,27 @@ def test_a_file_with_a_header_keeps_it(tmp_path: Path) -> None:
     found = parsed(tmp_path / "a.tsv", columns=COLUMNS)
     assert found.documents == [["It rains."]]
     assert found.labels == [1]
+
+
+@pytest.mark.parametrize(("delimiter", "other"), [(",", ";"), (";", ",")])
+def test_csv_has_the_delimiter_that_makes_the_columns(
+    tmp_path: Path, delimiter: str, other: str
+) -> None:
+    text = f"It{other} rains{other} and{other} pours{other} all day"
+    lines = (("gj04", "1", "", text), ("gj04", "0", "*", "Rains it"))
+    (tmp_path / "a.csv").write_text("".join(f"{delimiter.join(line)}\n" for line in lines))
+    found = parsed(tmp_path / "a.csv", columns=COLUMNS)
+    assert found.documents == [[text], ["Rains it"]]
+
+
+def test_declared_columns_are_the_names_of_a_line_that_resembles_a_header(tmp_path: Path) -> None:
+    text = "question\tanswer\n" + "When?\tNow.\n" * 9
+    (tmp_path / "a.tsv").write_text(text)
+    options = ReadOptions(columns=("source", "target"))
+    (found,) = recognise(find_corpus([str(tmp_path / "a.tsv")]), "pairs", options)
+    reader = CorpusReader(found, index=0, layout="pairs", block_bytes=10**6)
+    documents = parse(next(reader.blocks()), "pairs", None).documents
+    assert (len(documents), documents[0]) == (10, ["question", "answer"])
 
 
 def test_a_record_of_other_columns_is_counted(tmp_path: Path) -> None:
