@@ -20,7 +20,7 @@ HELP = "predict labels for the texts of files with a fine-tuned model"
 ORDER = 85
 
 # A command line is parsed without the modules that read corpora; a test compares these formats.
-_FORMATS = ("text", "json_lines", "csv", "tsv", "parquet", "arrow")
+_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

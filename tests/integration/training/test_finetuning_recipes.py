@@ -1,4 +1,4 @@
-"""The recipes of fine-tuning read their tasks as distributed, and train a step."""
+"""The recipes of classification and regression read their tasks as distributed, and train a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from tests.support.covers import by_default
 from tests.support.finetuning_rows import CHINESE, TEXTS, write_rows
 from tests.support.small_runs import PROJECT, vocab
 
-RECIPES = sorted((PROJECT / "recipes" / "finetune").glob("*/*.yaml"))
+RECIPES = sorted(
+    recipe
+    for kind in ("classification", "regression")
+    for recipe in (PROJECT / "recipes" / "finetune" / kind).glob("*.yaml")
+)
 DEFAULT = {"cola", "ocnli", "stsb"}
 OF_CHINESE = {"chnsenticorp", "book_review", "lcqmc", "tnews", "afqmc", "ocnli"}
 LABELS = {
