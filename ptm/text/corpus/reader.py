@@ -105,6 +105,7 @@ class CorpusReader:
         return RecordFormat(
             file.format,
             file.fields,
+            optional=file.optional,
             columns=file.columns,
             has_header=not file.columns,
             quoting=file.quoting,
