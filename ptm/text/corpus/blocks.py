@@ -22,6 +22,8 @@ class RecordFormat:
     format: Format
     fields: tuple[str, ...]
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
+    optional: tuple[str, ...] = ()
+    """The fields that a record of JSON lines may lack; the value is then None."""
     columns: tuple[str, ...] = ()
     """The names of the columns of a CSV or TSV file."""
     has_header: bool = True
@@ -38,6 +40,7 @@ def record_format(file: CorpusFile) -> RecordFormat | None:
     return RecordFormat(
         file.format,
         file.fields,
+        optional=file.optional,
         columns=file.columns,
         has_header=not file.columns,
         quoting=file.quoting,

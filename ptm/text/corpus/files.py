@@ -56,6 +56,8 @@ class CorpusFile:
     for plain text."""
     roles: tuple[str, ...] = ()
     """The role of each field."""
+    optional: tuple[str, ...] = ()
+    """The fields that a record of JSON lines may lack."""
     quoting: bool | None = None
     """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
     records."""

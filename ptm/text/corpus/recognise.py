@@ -335,7 +335,8 @@ class _Recogniser:
             if role in self._optional and name not in names:
                 continue
             found[role] = name or role
-        return replace(file, roles=tuple(found), fields=tuple(found.values()))
+        optional = tuple(name for role, name in found.items() if role in self._optional)
+        return replace(file, roles=tuple(found), fields=tuple(found.values()), optional=optional)
 
     @property
     def _format_key(self) -> str:

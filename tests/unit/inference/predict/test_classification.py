@@ -276,6 +276,17 @@ def test_every_format_of_texts_can_be_declared(
     assert "cannot be read: No such file" in errors
 
 
+def test_a_record_of_json_lines_may_lack_the_label(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_text('{"text": "看书", "label": "long"}\n{"text": "看书"}\n{"label": "long"}\n')
+    first, second, third = predicted(run, file, capsys)
+    assert second["probabilities"] == first["probabilities"]
+    assert (first["label"], "label" in second) == ("long", False)
+    assert third["prediction"] is None
+
+
 # Inputs without an answer
 
 
