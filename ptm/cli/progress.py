@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ptm.durations import clock
 
-if TYPE_CHECKING:
-    from ptm.store.preprocess import PreprocessingProgress
-    from ptm.text.vocabulary_training.text import ReadProgress
+
+class ReadingProgress(Protocol):
+    """How far a command has read its files, in `seconds` since its start."""
+
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def bytes_total(self) -> int: ...
+    @property
+    def documents(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 class ProgressLine:
@@ -22,7 +31,7 @@ class ProgressLine:
         self._next = 0.0 if self._terminal else self._SECONDS_WITHOUT_TERMINAL
         self._open = False
 
-    def show(self, progress: PreprocessingProgress | ReadProgress) -> None:
+    def show(self, progress: ReadingProgress) -> None:
         """Print the progress if the last line is old enough."""
         if progress.seconds < self._next:
             return

@@ -46,6 +46,17 @@ class LabelledTexts(Examples):
         return TokenSpans(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
 
 
+def fitting_lengths(lengths: I64, longest: int, *, specials_per_text: int) -> I64:
+    """Return the tokens to keep of each text (E, K), so that an example has at most `longest`.
+
+    `lengths` (E, K): tokens of each text. `specials_per_text`: special tokens that are added to
+    each. The texts of a pair share the rest as `share_budget` says.
+    """
+    texts = lengths.shape[1]
+    room = longest - texts * specials_per_text
+    return share_budget(lengths, room) if texts == 2 else np.minimum(lengths, room)
+
+
 def labelled_texts(documents: Documents, longest: int, *, specials_per_text: int) -> LabelledTexts:
     """Return one example per document, cut at the end of its texts to fit into a row.
 
@@ -56,8 +67,7 @@ def labelled_texts(documents: Documents, longest: int, *, specials_per_text: int
     texts = int(sentences.counts[0]) if sentences.counts.size else 1
     assert (sentences.counts == texts).all(), "all documents of a labelled store have equal columns"
     lengths = sentences.lengths.reshape(-1, texts)
-    room = longest - texts * specials_per_text
-    kept = share_budget(lengths, room) if texts == 2 else np.minimum(lengths, room)
+    kept = fitting_lengths(lengths, longest, specials_per_text=specials_per_text)
     removed = (lengths - kept).sum(axis=1)
     return LabelledTexts(
         starts=sentences.starts.reshape(-1, texts),

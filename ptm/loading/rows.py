@@ -72,11 +72,11 @@ class PackedDataset(TrainingRows):
         if labels is None:
             return {}
         if isinstance(examples, TaggedWindows):
-            counts = examples.tag_counts
+            counts = examples.tag_counts.tolist()
         else:
             assert isinstance(examples, LabelledTexts), "an objective with labels has such texts"
-            counts = np.bincount(examples.labels, minlength=len(labels.names))
-        return dict(zip(labels.names, counts.tolist(), strict=True))
+            counts = labels.counts(examples.labels)
+        return dict(zip(labels.names, counts, strict=True))
 
     @property
     def predictions_expected(self) -> int:

@@ -28,14 +28,14 @@ _TEXTS = {1: "single texts", 2: "pairs of texts"}
 def open_splits(
     recipe: DataRecipe, tokenizer: Tokenizer
 ) -> tuple[TrainingRows, dict[str, PackedDataset]]:
-    """Open the rows to train on, and those of each evaluation set by name.
+    """Open the rows to train on, and those of each set that is evaluated during training, by name.
 
     Raises UserError if one is empty, or if their labels cannot be learned.
     """
     train = open_training_rows(recipe, tokenizer)
     for name, rows in train.sources.items():
         _check_predictable(recipe, rows, key=recipe.data.training_inputs[name].store_key)
-    evaluation = open_evaluation_rows(recipe, tokenizer)
+    evaluation = open_evaluation_rows(recipe, tokenizer, during_training=True)
     _check_labels(recipe, train, evaluation)
     return train, evaluation
 
@@ -60,10 +60,17 @@ def open_training_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> TrainingRows
     )
 
 
-def open_evaluation_rows(recipe: DataRecipe, tokenizer: Tokenizer) -> dict[str, PackedDataset]:
-    """Open the rows of each evaluation set, by name. Raises UserError if one is empty."""
+def open_evaluation_rows(
+    recipe: DataRecipe, tokenizer: Tokenizer, *, during_training: bool = False
+) -> dict[str, PackedDataset]:
+    """Open the rows of each evaluation set, by name. Raises UserError if one is empty.
+
+    `during_training`: leave out the sets that are not evaluated during training.
+    """
     found = {}
     for name, one in recipe.data.evaluation_inputs.items():
+        if during_training and not one.during_training:
+            continue
         held_out = one.source is not None
         split, source = (EVAL, one.source) if one.source is not None else (name, UNNAMED)
         found[name] = open_rows(recipe, tokenizer, split=split, source=source)

@@ -55,6 +55,9 @@ class ReadingBlock(Config):
     separates the keys of nested objects: `page.body`."""
     fields: FieldsBlock = FieldsBlock()
     """The fields (or columns) that the layout needs."""
+    columns: Paths | None = None
+    """The names of all columns of CSV and TSV files that have no header. A file whose first line
+    names the column of the text has one all the same."""
     quoting: bool | None = None
     """Whether a field of CSV and TSV may be in double quotes, by the rules of Python's csv module;
     false: a quote is a character like any other. Default: true for CSV; of TSV false if the first
@@ -64,6 +67,13 @@ class ReadingBlock(Config):
     @classmethod
     def _known_encoding(cls, value: str | None) -> str | None:
         return None if value is None else canonical_encoding(value)
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (len(value) < 2 or len(set(value)) < len(value)):
+            raise ValueError("give at least two names, each of them once")
+        return value
 
     @model_validator(mode="after")
     def _one_text_field(self) -> Self:
@@ -91,6 +101,7 @@ class ReadingBlock(Config):
             encoding=next((block.encoding for block in blocks if block.encoding), "utf-8"),
             fields=fields,
             quoting=quoting,
+            columns=next((block.columns for block in blocks if block.columns), ()),
             fields_required=bool(self.field_names),
             key=key,
         )
@@ -105,6 +116,14 @@ class CorpusBlock(ReadingBlock):
     ([corpora.md](corpora.md))."""
     store: str
     """The folder that `ptm preprocess` writes. Training and evaluation read it."""
+
+
+class EvaluationBlock(CorpusBlock):
+    """A corpus to evaluate on."""
+
+    during_training: bool = True
+    """Whether the set is evaluated during training too, so that early stopping and
+    `checkpoint.best` can use it. false, for a test set: by `ptm evaluate` only."""
 
 
 class SourceBlock(ReadingBlock):

@@ -12,7 +12,7 @@ from ptm.component import RowLength
 from ptm.data.mixture import shares_of
 from ptm.data.packing import RowSize
 from ptm.limits import MOST_WORKERS
-from ptm.recipe.corpus_block import CorpusBlock, Paths, ReadingBlock, SourceBlock
+from ptm.recipe.corpus_block import EvaluationBlock, Paths, ReadingBlock, SourceBlock
 from ptm.text.corpus import Layout, ReadOptions
 from ptm.text.corpus.records import ROLES
 from ptm.text.segmenters import AnySegmenter
@@ -60,6 +60,8 @@ class EvaluationInput:
 
     store: StoreInput
     source: str | None
+    during_training: bool = True
+    """Whether it is evaluated during training, and not by `ptm evaluate` alone."""
 
 
 def _as_tuple(corpus: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ class DataBlock(ReadingBlock):
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
     held-out split."""
-    evaluation: dict[SetName, CorpusBlock] | None = None
+    evaluation: dict[SetName, EvaluationBlock] | None = None
     """More corpora to evaluate on, each as a whole, by name:
     `{news: {corpus: news.txt, store: stores/news}}`. `format`, `encoding`, `fields` and `quoting`
     are those of `data` unless set."""
@@ -235,7 +237,7 @@ class DataBlock(ReadingBlock):
             key, paths = f"data.evaluation.{name}", _as_tuple(block.corpus)
             options = block.options(key, defaults=self)
             store = StoreInput(block.store, f"{key}.store", paths, f"{key}.corpus", options)
-            found[name] = EvaluationInput(store, None)
+            found[name] = EvaluationInput(store, None, block.during_training)
         return found
 
     @property
@@ -248,6 +250,16 @@ class DataBlock(ReadingBlock):
             if evaluation.source is None:
                 found[f"data.evaluation.{name}"] = evaluation.store
         return found
+
+    @property
+    def training_evaluation_names(self) -> tuple[str, ...]:
+        """Those of `evaluation_names` that are evaluated during training."""
+        inputs = self.evaluation_inputs
+        return tuple(
+            name
+            for name in self.evaluation_names
+            if name not in inputs or inputs[name].during_training
+        )
 
     @property
     def evaluation_names(self) -> tuple[str, ...]:

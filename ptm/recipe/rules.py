@@ -320,7 +320,7 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         "checkpoint.best": recipe.checkpoint.best,
     }
     measured = recipe.objective.evaluation_names
-    sets = recipe.data.evaluation_names
+    sets = recipe.data.training_evaluation_names
     known = {metric_key(name, metric) for name in sets for metric in measured}
     for path, metric in rules.items():
         if metric is None:
@@ -328,10 +328,19 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
         if not sets:
             yield Problem(
                 path,
-                "needs an evaluation set. Set data.held_out above 0, or data.evaluation.",
+                "needs an evaluation set. Set data.held_out above 0, or data.evaluation with a set "
+                "that is evaluated during training.",
             )
         elif metric not in known:
             key = path if path == "checkpoint.best" else f"{path}.metric"
+            name = metric.rpartition("/")[0]
+            if name in set(recipe.data.evaluation_names) - set(sets):
+                yield Problem(
+                    key,
+                    f'"{metric}" is not measured during training: data.evaluation.{name} has '
+                    "during_training: false. Choose a metric of another set.",
+                )
+                continue
             yield Problem(
                 key,
                 f'"{metric}" is not a metric of this recipe. Choose one of: '

@@ -49,6 +49,8 @@ class BlockCounts:
     labels: tuple[int, ...] = ()
     """Documents of each class, with layout `labelled`; words of each tag, with `tagged`."""
     unknown_tokens: int = 0
+    ignored: int = 0
+    """Examples that were left out because of their label."""
     problem: str = ""
     """What is wrong with the first line that was left out; "" if it cannot be decoded."""
     words_without_tokens: int = 0
@@ -79,6 +81,7 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         source_tokens=sum(part.source_tokens for part in parts),
         labels=tuple(map(sum, zip(*(part.labels for part in parts), strict=True))),
         unknown_tokens=sum(part.unknown_tokens for part in parts),
+        ignored=sum(part.ignored for part in parts),
         text_bytes=sum(part.text_bytes for part in parts),
         problem=problem,
         words_without_tokens=sum(part.words_without_tokens for part in parts),
@@ -188,7 +191,7 @@ class BlockTokenizer:
         of_class: tuple[int, ...] = ()
         if self._labels is not None:
             labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
-            of_class = tuple(np.bincount(labels, minlength=len(self._labels.names)).tolist())
+            of_class = tuple(self._labels.counts(labels))
         counts = BlockCounts(
             file=piece.file,
             lines=parsed.lines,
@@ -201,6 +204,7 @@ class BlockTokenizer:
             labels=of_class,
             unknown_tokens=self._unknown_tokens(encoded),
             problem=parsed.problem,
+            ignored=parsed.ignored,
         )
         encoded = replace(encoded, lengths=lengths)
         return _EncodedPiece(encoded, documents[documents > 0], labels, counts)

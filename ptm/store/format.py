@@ -58,6 +58,8 @@ class StoreInfo:
     labels: Mapping[str, int] | None = None
     """Number of documents per label, in the order of the classes, with layout `labelled`; of words
     per tag with layout `tagged`."""
+    ignored_labels: tuple[str, ...] = ()
+    """Labels whose documents were left out, with layout `labelled`."""
     tag_scheme: str | None = None
     """The scheme of the tags with layout `tagged`."""
 
@@ -98,6 +100,8 @@ def write_manifest(folder: Path, info: StoreInfo) -> None:
     if info.labels is None:
         # A store without labels is written as by earlier versions, which do not know the key.
         del data["labels"]
+    if not info.ignored_labels:
+        del data["ignored_labels"]
     if info.tag_scheme is None:
         del data["tag_scheme"]
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:

@@ -92,6 +92,11 @@ class Preprocessing:
         return self.labels.scheme if isinstance(self.labels, TagSet) else None
 
     @property
+    def ignored_labels(self) -> tuple[str, ...]:
+        """The labels of layout `labelled` whose documents are left out."""
+        return self.labels.ignored if self.labels is not None else ()
+
+    @property
     def block_bytes(self) -> int:
         """Block size in bytes. Depends on the corpus alone, and with it the cut into shards."""
         total = sum(file.bytes for file in self.corpus)
@@ -112,6 +117,7 @@ class Preprocessing:
             "segmenter": self.segmenter.model_dump() if self.segmenter else None,
             "sentence_splitting": self.sentence_splitting,
             **({"labels": list(self.labels.names)} if self.labels else {}),
+            **({"ignored_labels": list(ignored)} if (ignored := self.ignored_labels) else {}),
             **({"tag_scheme": scheme} if (scheme := self.tag_scheme) else {}),
             "corpus": [file.entry() for file in self.corpus],
         }
@@ -173,6 +179,7 @@ def preprocess(
                 target_tokenizer=description["target_tokenizer"],
                 target_vocabulary_size=target.vocabulary.size if target else None,
                 labels=label_counts(work.labels, counts),
+                ignored_labels=work.ignored_labels,
                 tag_scheme=work.tag_scheme,
             )
             check(info)

@@ -50,6 +50,7 @@ _WORDS = {
     "target_tokenizer": "target tokenizer",
     "sentence_splitting": "sentence splitting",
     "labels": "set of labels",
+    "ignored_labels": "set of ignored labels",
     "tag_scheme": "scheme of tags",
 }
 """Keys of the description of a store in words."""
@@ -181,10 +182,13 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "segmenter": info.segmenter,
         "sentence_splitting": info.sentence_splitting,
         "labels": list(info.labels or ()),
+        "ignored_labels": list(info.ignored_labels),
         "tag_scheme": info.tag_scheme,
         "corpus": _corpus_of(info),
     }
-    differing = [_WORDS.get(key, key) for key in description if was[key] != description[key]]
+    # A description has this key only if there are any.
+    wanted = {"ignored_labels": [], **description}
+    differing = [_WORDS.get(key, key) for key in wanted if was[key] != wanted[key]]
     if differing:
         how = (
             " (paths, sizes, modification times, formats, encodings and fields are compared)"
@@ -243,6 +247,7 @@ class _CorpusFile(BaseModel):
     encoding: str = "utf-8"
     fields: list[str] = []
     quoting: bool = True
+    columns: list[str] = []
     version: str = ""
 
 
@@ -259,6 +264,7 @@ class _Settings(BaseModel):
     segmenter: dict[str, Any] | None = None
     sentence_splitting: bool = False
     labels: list[str] | None = None
+    ignored_labels: list[str] = []
     tag_scheme: str | None = None
     corpus: list[_CorpusFile]
 

@@ -40,6 +40,9 @@ def totals(counts: Sequence[BlockCounts], *, pairs_of: int | None, tagged: bool)
         "text_bytes": sum(c.text_bytes for c in counts),
         "unknown_tokens": sum(c.unknown_tokens for c in counts),
     }
+    ignored = sum(c.ignored for c in counts)
+    if ignored:
+        lines["ignored_labels"] = ignored
     if tagged:
         return {
             **lines,

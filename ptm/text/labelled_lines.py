@@ -6,7 +6,7 @@ lines have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ptm.errors import UserError
@@ -24,7 +24,8 @@ class Columns:
     """The columns of a file: how many there are, and the indexes of label and texts."""
 
     count: int
-    label: int
+    label: int | None
+    """None for texts without labels, which only predictions read."""
     texts: tuple[int, ...]
     """One index, or two for pairs of texts."""
     header: bool
@@ -47,7 +48,7 @@ def columns_of(path: str, opening: FirstLine, labels: LabelSet) -> Columns:
     cells = opening.text.split("\t")
     names = [cell.strip().lower() for cell in cells]
     place = f"{path}:{opening.number}"
-    if _LABEL in names and not any(cell.strip() in labels.names for cell in cells):
+    if _LABEL in names and not any(cell in labels for cell in cells):
         return _from_header(place, names)
     if len(cells) not in (2, 3):
         raise UserError(
@@ -57,6 +58,30 @@ def columns_of(path: str, opening: FirstLine, labels: LabelSet) -> Columns:
             "names label, text_a and, for pairs of texts, text_b."
         )
     return Columns(len(cells), 0, tuple(range(1, len(cells))), header=False)
+
+
+def columns_to_predict(path: str, opening: FirstLine, is_label: Callable[[str], bool]) -> Columns:
+    """Return the columns of a file of texts, maybe with labels, whose first line is `opening`.
+
+    That line is a header if it names the column `text` or `text_a`. Without a header, one column is
+    a text, and three are label and pair. Two are label and text if `is_label` accepts the first
+    cell, else a pair of texts. Raises UserError for other columns.
+    """
+    cells = opening.text.split("\t")
+    names = [cell.strip().lower() for cell in cells]
+    place = f"{path}:{opening.number}"
+    if set(_FIRST) & set(names):
+        return _from_header(place, names)
+    count = len(cells)
+    if count > 3:
+        raise UserError(
+            f'{place}: "{_begin(opening.text)}" has {count} columns, and without a header which of '
+            "them are the texts is not known. Add a header with the names text_a and, for pairs "
+            "of texts, text_b, or keep the texts only, e.g. with `cut -f1,2`."
+        )
+    if count == 1 or (count == 2 and not is_label(cells[0].strip())):
+        return Columns(count, None, tuple(range(count)), header=False)
+    return Columns(count, 0, tuple(range(1, count)), header=False)
 
 
 def _from_header(place: str, names: Sequence[str]) -> Columns:
@@ -74,7 +99,8 @@ def _from_header(place: str, names: Sequence[str]) -> Columns:
         )
     second = [_SECOND] if _SECOND in names else []
     texts = tuple(names.index(name) for name in (*first, *second))
-    return Columns(len(names), names.index(_LABEL), texts, header=True)
+    label = names.index(_LABEL) if _LABEL in names else None
+    return Columns(len(names), label, texts, header=True)
 
 
 def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
@@ -90,7 +116,7 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
     columns = columns_of(block.path, opening, labels) if opening is not None else None
     documents: list[list[str]] = []
     indexes: list[int] = []
-    blank = 0
+    blank = ignored = 0
     for number, line in enumerate(lines.texts, start=block.first_line):
         if line is None:
             continue
@@ -103,6 +129,10 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
             continue
         place = f"{block.path}:{number}"
         cells = _cells(place, line, columns)
+        assert columns.label is not None, "the columns of labelled texts have a label"
+        if cells[columns.label].strip() in labels.ignored:
+            ignored += 1
+            continue
         try:
             indexes.append(labels.index_of(cells[columns.label]))
         except UserError as error:
@@ -116,7 +146,8 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
         lines.invalid,
         lines.first_invalid,
         indexes,
-        lines.problem,
+        problem=lines.problem,
+        ignored=ignored,
     )
 
 

@@ -1,17 +1,23 @@
-"""The labels of a classification: their names, and the counts of each in a corpus."""
+"""The labels of a corpus: names of classes with the counts of each, or numbers."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ptm.errors import UserError, closest
 
 logger = logging.getLogger(__name__)
 
 _CHARACTERS_SHOWN = 40
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,20 @@ class LabelSet:
     names: tuple[str, ...]
     numbered: bool = False
     """Whether the recipe declares a number of labels N, so that the names are 0 to N - 1."""
+    ignored: tuple[str, ...] = ()
+    """Labels whose examples are left out and counted, such as the `-` of OCNLI."""
 
     @cached_property
     def _indexes(self) -> Mapping[str, int]:
         return {name: index for index, name in enumerate(self.names)}
+
+    def __contains__(self, text: str) -> bool:
+        """Whether a cell of a corpus is one of the labels."""
+        return text.strip() in self._indexes
+
+    def counts(self, indexes: NDArray[np.integer[Any]]) -> list[int]:
+        """Return the number of examples of each label, given their class indexes."""
+        return list(map(int, np.bincount(indexes, minlength=len(self.names))))
 
     def __str__(self) -> str:
         return str(len(self.names)) if self.numbered else f"[{', '.join(self.names)}]"
@@ -63,11 +79,52 @@ class LabelSet:
         )
 
 
+@dataclass(frozen=True)
+class NumberLabels(LabelSet):
+    """The labels of a regression: any number.
+
+    A store has integers as labels, so that the index of a number is the bits of it in fp32.
+    """
+
+    names: tuple[str, ...] = ("number",)
+
+    def index_of(self, text: str) -> int:
+        """Return the bits, as int32, of a number as it is written in a corpus.
+
+        Raises UserError if it is no finite number of fp32.
+        """
+        if text not in self:
+            shown = text.strip()[:_CHARACTERS_SHOWN]
+            what = f'"{shown}" is not a finite number' if shown else "the label is missing"
+            raise UserError(f"{what}; the label of a regression is a number. Correct the line.")
+        return int(np.float32(text.strip()).view(np.int32))
+
+    def __contains__(self, text: str) -> bool:
+        try:
+            return math.isfinite(float(text)) and bool(np.abs(float(text)) <= _LARGEST)
+        except ValueError:
+            return False
+
+    def counts(self, indexes: NDArray[np.integer[Any]]) -> list[int]:
+        return [int(indexes.size)]
+
+    def __str__(self) -> str:
+        return "any number"
+
+
+def numbers_of(indexes: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Return the numbers whose bits are the labels of a store or a batch."""
+    return indexes.astype(np.int32).view(np.float32)
+
+
 def check_trained_labels(counts: Mapping[str, int], *, where: str) -> None:
     """Raise UserError unless every label occurs in the training data, and at least two do.
 
-    `counts`: number of training examples per label. `where`: the corpus or store, for messages.
+    Numbers are not checked. `counts`: number of training examples per label. `where`: the corpus
+    or store, for messages.
     """
+    if tuple(counts) == NumberLabels().names:
+        return
     present = [name for name, count in counts.items() if count]
     if len(present) == 1:
         raise UserError(

@@ -55,7 +55,7 @@ class TrainingInputs:
         for name, one in recipe.data.training_inputs.items():
             yield one, self.train.sources[name].store
         for name, evaluation in recipe.data.evaluation_inputs.items():
-            if evaluation.source is None:
+            if evaluation.source is None and name in self.evaluation:
                 yield evaluation.store, self.evaluation[name].store
 
 

@@ -23,8 +23,14 @@ from tests.support.small_runs import QUICKSTART, small_overrides
 STEPS = (4, 8, 12)
 
 
-def write_run(store: Path, runs: Path, name: str, *overrides: str) -> Path:
-    """Write the folder of a run with checkpoints of random weights at STEPS, and return it."""
+def write_run(
+    store: Path, runs: Path, name: str, *overrides: str, std: float | None = None
+) -> Path:
+    """Write the folder of a run with checkpoints of random weights at STEPS, and return it.
+
+    `std`: deviation of normally distributed weights; by default they are small and positive, so
+    that all texts have nearly the same outputs.
+    """
     recipe = load_recipe(
         str(QUICKSTART / "roberta-tiny.yaml"), small_overrides(store, runs, name, *overrides)
     )
@@ -40,7 +46,7 @@ def write_run(store: Path, runs: Path, name: str, *overrides: str) -> Path:
     folder.log.write_text("")
     folder.release()
     for step in STEPS:
-        _write_random_checkpoint(recipe, folder.checkpoints / f"global_step{step}", step)
+        _write_random_checkpoint(recipe, folder.checkpoints / f"global_step{step}", step, std)
     (folder.checkpoints / LATEST).write_text(f"global_step{STEPS[-1]}")
     return folder.path
 
@@ -90,7 +96,7 @@ def write_checkpoint(
     )
 
 
-def _write_random_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
+def _write_random_checkpoint(recipe: Recipe, folder: Path, step: int, std: float | None) -> None:
     store = TokenStore.open(recipe.data.store).info
     size = recipe.tokenizer.load().vocabulary.size
     shapes = build_plan(recipe.model, recipe.objective, vocabulary_size=size).parameter_shapes
@@ -98,6 +104,8 @@ def _write_random_checkpoint(recipe: Recipe, folder: Path, step: int) -> None:
     tensors = {
         name: {
             kind: 0.02 * torch.rand(shape, generator=generator)
+            if std is None or kind != "weight"
+            else std * torch.randn(shape, generator=generator)
             for kind in ("weight", *recipe.optimizer.states(shape, hidden=False))
         }
         for name, shape in shapes.items()

@@ -144,6 +144,7 @@ def _formats(info: StoreInfo) -> str:
         kind = _FORMAT_NAMES.get(name, name)
         details = [file["encoding"]] if "encoding" in file else []
         details += [f"fields: {', '.join(file['fields'])}"] if "fields" in file else []
+        details += ["no header"] if "columns" in file else []
         details += [] if file.get("quoting", True) else ["quotes are characters of the texts"]
         kinds[f"{kind} ({'; '.join(details)})" if details else kind] += 1
     return ", ".join(

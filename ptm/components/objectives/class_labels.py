@@ -41,11 +41,14 @@ ClassWeights = Annotated[
 ]
 
 
-def label_set(labels: int | tuple[str, ...]) -> LabelSet:
-    """The labels that a value of the key `labels` declares."""
+Names = Annotated[tuple[_Name, ...], Listed]
+
+
+def label_set(labels: int | tuple[str, ...], *, ignored: tuple[str, ...] = ()) -> LabelSet:
+    """The labels that values of the keys `labels` and `ignored_labels` declare."""
     if isinstance(labels, int):
-        return LabelSet(tuple(map(str, range(labels))), numbered=True)
-    return LabelSet(labels)
+        return LabelSet(tuple(map(str, range(labels))), numbered=True, ignored=ignored)
+    return LabelSet(labels, ignored=ignored)
 
 
 def check_names(names: Sequence[str]) -> None:

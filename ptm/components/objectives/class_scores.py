@@ -1,6 +1,11 @@
-"""Scores of classes and of entities over a whole set. Shapes: E examples (or words)."""
+"""Scores of classes and of entities over a whole set. Shapes: E examples (or words).
+
+All of them are a few counts; torchmetrics, which has some too, would load torch for `ptm validate`.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -22,6 +27,43 @@ def macro_f1(labels: I64, predicted: I64) -> float:
     # 2 TP + FP + FN is the number of examples of the class plus that of its predictions.
     either = true + found
     return float(np.mean(2 * hits[either > 0] / either[either > 0]))
+
+
+def micro_f1(labels: I64, predicted: I64) -> float:
+    """Return the F1 over the counts of all classes together, as scikit-learn's `average="micro"`.
+
+    With one label per example each miss is a false positive and a false negative, so that it is the
+    accuracy.
+    """
+    return float(np.mean(labels == predicted))
+
+
+def f1_of(positive: int, labels: I64, predicted: I64) -> float:
+    """Return the F1 of the class `positive`; 0 if it is neither a label nor predicted.
+
+    As scikit-learn's `average="binary"` with `pos_label=positive`.
+    """
+    hits = int(np.sum((labels == positive) & (predicted == positive)))
+    either = int(np.sum(labels == positive)) + int(np.sum(predicted == positive))
+    return 2 * hits / either if either else 0.0
+
+
+def matthews_correlation(labels: I64, predicted: I64) -> float:
+    """Return the correlation of labels and predictions (Matthews 1975; R_K of Gorodkin 2004).
+
+    It is 0 if one of them has a single class.
+    """
+    classes = int(max(labels.max(), predicted.max())) + 1
+    # Python's integers, since the squares of large counts overflow.
+    true = np.bincount(labels, minlength=classes).astype(object)
+    found = np.bincount(predicted, minlength=classes).astype(object)
+    examples, hits = labels.size, int(np.sum(labels == predicted))
+    covariance = hits * examples - int((true * found).sum())
+    of_true = examples**2 - int((true**2).sum())
+    of_found = examples**2 - int((found**2).sum())
+    if not of_true or not of_found:
+        return 0.0
+    return covariance / math.sqrt(of_true * of_found)
 
 
 def entity_scores(true: Entities, predicted: Entities) -> dict[str, float]:

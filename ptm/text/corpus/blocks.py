@@ -22,18 +22,29 @@ class RecordFormat:
     format: Format
     fields: tuple[str, ...]
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
+    optional: tuple[str, ...] = ()
+    """The fields that a record of JSON lines may lack; the value is then None."""
     columns: tuple[str, ...] = ()
-    """The names in the header of a CSV or TSV file."""
+    """The names of the columns of a CSV or TSV file."""
+    has_header: bool = True
+    """Whether the first record of a CSV or TSV file has these names."""
     quoting: bool | None = None
     """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
     records."""
 
 
 def record_format(file: CorpusFile) -> RecordFormat | None:
-    """How the records of a file are read, before its header is; None for plain text."""
+    """How the records of a file are read, before its header is read; None for plain text."""
     if file.format == "text":
         return None
-    return RecordFormat(file.format, file.fields, quoting=file.quoting)
+    return RecordFormat(
+        file.format,
+        file.fields,
+        optional=file.optional,
+        columns=file.columns,
+        has_header=not file.columns,
+        quoting=file.quoting,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,3 +106,5 @@ class ParsedBlock:
     """Tags that broke the rules of their scheme and were repaired, with layout `tagged`."""
     first_repaired: int | None = None
     """Index in the block, from 0, of the line with the first of them."""
+    ignored: int = 0
+    """Examples that are left out because of their label."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ptm.errors import UserError, nearest
 from ptm.text.corpus.blocks import Block, RecordFormat
-from ptm.text.corpus.files import CorpusFile, Layout
+from ptm.text.corpus.files import CorpusFile
 from ptm.text.corpus.records import Row
 from ptm.text.corpus.streams import open_seekable
 
@@ -36,7 +36,7 @@ class _Part:
 
 
 def columnar_blocks(
-    file: CorpusFile, *, index: int, bytes_of: Callable[[int], int], layout: Layout
+    file: CorpusFile, *, index: int, bytes_of: Callable[[int], int]
 ) -> Iterator[Block]:
     """Yield the blocks of a file. `bytes_of(number)`: bytes of the columns in block `number`.
 
@@ -61,7 +61,7 @@ def columnar_blocks(
 
     with open_seekable(file, whole=True) as stream, _explained(file):
         table = _open(file, stream)
-        check_columns(file, table.schema, file.fields, layout)
+        check_columns(file, table.schema)
         for part in table.parts(file.fields, min(_BYTES_AT_ONCE, bytes_of(0))):
             parts.append(part)
             if sum(one.batch.nbytes for one in parts) >= bytes_of(number):
@@ -111,24 +111,20 @@ def column_paths(schema: pa.Schema) -> list[str]:
     return found
 
 
-def check_columns(
-    file: CorpusFile, schema: pa.Schema, fields: tuple[str, ...], layout: Layout
-) -> None:
-    """Raise UserError unless the columns `fields` exist and have the types of the layout."""
-    for place, name in enumerate(fields):
+def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
+    """Raise UserError unless the columns `file.fields` exist and have the types of their roles."""
+    for role, name in zip(file.roles, file.fields, strict=True):
         found = _type_of(schema, name)
         if found is None:
             raise UserError(
                 f'{file.path}: the file has no column "{name}".'
                 f"{nearest(name, column_paths(schema))}"
             )
-        is_label = layout == "labelled" and place == 0
-        fits = _is_text(found) or (is_label and _is_label(found))
-        what = "a label" if is_label else "text"
-        if layout == "tagged":
-            what = ("words", "tags")[place]
-            fits = fits or _is_list(found, labels=place == 1)
+        fits = _is_text(found) or (role == "label" and _is_label(found))
+        if role in ("tokens", "tags"):
+            fits = fits or _is_list(found, labels=role == "tags")
         if not fits:
+            what = {"label": "a label", "tokens": "words", "tags": "tags"}.get(role, "text")
             raise UserError(
                 f'{file.path}: the column "{name}" has the type {found}, which is not {what}. '
                 f"Columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}."

@@ -124,7 +124,7 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
     """The rows of a block; a damaged record has a problem instead of values."""
     indexes = [records.columns.index(field) for field in records.fields]
     width = len(records.columns)
-    is_header = block.number == 0
+    is_header = block.number == 0 and records.has_header
     text = block.data.decode("utf-8", errors="surrogateescape")
     quoting = records.quoting is not False
     # Declared quotes are not doubted.
@@ -152,7 +152,8 @@ def delimited_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
             is_header = False
             continue
         if cells and len(cells) != width:
-            problem = f"the record has {len(cells)} columns, but the header has {width}"
+            named = "the header has" if records.has_header else "data.columns names"
+            problem = f"the record has {len(cells)} columns, but {named} {width}"
         if problem:
             # Each line of the record is lost.
             yield from ((lost, None, problem) for lost in range(line, ended))

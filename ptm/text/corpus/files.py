@@ -54,9 +54,15 @@ class CorpusFile:
     fields: tuple[str, ...] = ()
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`; empty
     for plain text."""
+    roles: tuple[str, ...] = ()
+    """The role of each field."""
+    optional: tuple[str, ...] = ()
+    """The fields that a record of JSON lines may lack."""
     quoting: bool | None = None
     """Whether the fields of CSV and TSV may be in double quotes; None: they may, unless these join
     records."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of CSV and TSV without a header; empty with a header."""
     version: str = ""
     """The version of a remote file, as its server names it."""
 
@@ -82,6 +88,8 @@ class CorpusFile:
             found["fields"] = list(self.fields)
         if self.quoting is False:
             found["quoting"] = False
+        if self.columns:
+            found["columns"] = list(self.columns)
         if self.version:
             found["version"] = self.version
         return found

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ptm.errors import UserError
 from ptm.text.corpus.files import Layout
@@ -41,31 +41,45 @@ _USUAL = _LANGUAGES | _NUMBERS | _LABELS | frozenset(_TEXT_NAMES.split())
 _NAME = re.compile(r"[A-Za-z][\w.-]{0,30}", re.ASCII)
 _FEWEST_LINES = 5
 """Lines below the first one that are compared with it."""
-_READ: Mapping[Layout, Sequence[tuple[str, str]]] = {
+_READ: Mapping[Layout, Sequence[tuple[str, ...]]] = {
     "pairs": (("source", "target"), ("src", "tgt")),
-    "labelled": (("label", "label"),),
+    "labelled": (("label",),),
 }
 """Columns of the headers that the layouts recognise."""
+_READ_WITHOUT_LABELS = (("text",), ("text_a",))
+"""The same for labelled texts whose labels may be absent."""
 
 
-def header_finding(path: str, lines: Sequence[str], layout: Layout) -> str | None:
+def header_finding(
+    path: str,
+    lines: Sequence[str],
+    layout: Layout,
+    *,
+    optional: Collection[str] = (),
+    by_options: bool = False,
+) -> str | None:
     """A sentence if the first of the `lines` of plain text may be a header that is read as text.
 
-    Raises UserError if it has nothing but usual names of columns.
+    `optional`: roles of columns that the file may lack. `by_options`: whether the options of a
+    command, and not a recipe, say how the file is read. Raises UserError if the line has nothing
+    but usual names of columns.
     """
     cells = [cell.strip() for cell in lines[0].split("\t")] if lines else []
     names = [cell.lower() for cell in cells]
-    known = any({one, other} <= set(names) for one, other in _READ.get(layout, ()))
+    read = _READ_WITHOUT_LABELS if "label" in optional else _READ.get(layout, ())
+    known = any(set(needed) <= set(names) for needed in read)
     if layout not in _READ or len(cells) < 2 or len(set(names)) < len(names) or known:
         return None
-    what = "a pair" if layout == "pairs" else "a labelled text"
+    what = "a pair" if layout == "pairs" else "a text" if optional else "a labelled text"
     line = "<TAB>".join(cells)
     place = f'{path}:1: the line "{line}" '
-    key = f"Set data.fields: {_fields(cells, layout)}"
+    fields = _fields(cells, layout, has_label="label" not in optional)
+    key = _advice(fields, by_options=by_options)
+    format_key = "--input-format" if by_options else "data.format:"
     if all(map(is_usual_name, names)):
         raise UserError(
-            f"{place}is a header, but would be read as {what}. {key}, or data.format: text if the "
-            f"line is {what}."
+            f"{place}is a header, but would be read as {what}. {key}, or {format_key} text "
+            f"if the line is {what}."
         )
     others = [line.split("\t") for line in lines[1:]]
     is_label = layout == "labelled" and cells[0] in {one[0].strip() for one in others}
@@ -87,14 +101,25 @@ def _are_names(cells: Sequence[str]) -> bool:
     return all(_NAME.fullmatch(cell.strip()) for cell in cells)
 
 
-def _fields(cells: Sequence[str], layout: Layout) -> str:
-    """The likely value of `data.fields` for a header."""
+def _advice(fields: Mapping[str, str], *, by_options: bool) -> str:
+    """What to set, so that the columns of a header are read."""
+    if by_options:
+        options = (f"--{role.replace('_', '-')}-field {name}" for role, name in fields.items())
+        return f"Set {' '.join(options)}"
+    return f"Set data.fields: {{{', '.join(f'{role}: {name}' for role, name in fields.items())}}}"
+
+
+def _fields(cells: Sequence[str], layout: Layout, *, has_label: bool) -> dict[str, str]:
+    """The likely column of each role for a header.
+
+    `has_label`: whether a column of the layout `labelled` is a label, whatever its name is.
+    """
     kept = [cell for cell in cells if cell.lower() not in _NUMBERS]
     if len(kept) < 2:
         kept = list(cells)
     if layout == "pairs":
-        return f"{{source: {kept[0]}, target: {kept[1]}}}"
-    label = next((cell for cell in kept if cell.lower() in _LABELS), kept[0])
+        return {"source": kept[0], "target": kept[1]}
+    label = next((cell for cell in kept if cell.lower() in _LABELS), kept[0] if has_label else None)
     texts = [cell for cell in kept if cell != label]
-    second = f", text_b: {texts[1]}" if len(texts) == 2 else ""
-    return f"{{label: {label}, text: {texts[0]}{second}}}"
+    second = {"text_b": texts[1]} if len(texts) == 2 else {}
+    return {**({"label": label} if label else {}), "text": texts[0], **second}

@@ -41,6 +41,11 @@ def json_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
             yield index, None, "the line is not one JSON object"
             continue
         values = tuple([field.of(record) for field in fields])
+        if _MISSING in values and records.optional:
+            values = tuple(
+                None if value is _MISSING and field.name in records.optional else value
+                for field, value in zip(fields, values, strict=True)
+            )
         if _MISSING in values:
             missing = fields[values.index(_MISSING)]
             yield index, None, missing.absence(record)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from ptm.text.corpus.blocks import Block, ParsedBlock
+from ptm.text.corpus.blocks import Block, ParsedBlock, RecordFormat
 from ptm.text.corpus.columnar import columnar_rows, row_count
 from ptm.text.corpus.delimited import delimited_rows
 from ptm.text.corpus.files import COLUMNAR, Layout
 from ptm.text.corpus.json_lines import json_rows
 from ptm.text.corpus.lines import parse_lines
-from ptm.text.corpus.records import documents_of
+from ptm.text.corpus.records import Row, documents_of
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
 from ptm.text.pair_lines import parse_pairs
 from ptm.text.tagged_sentences import parse_tagged, tagged_records
 from ptm.text.tags import TagSet
+
+
+def record_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
+    """The rows of a block of records, blank and damaged ones included."""
+    if records.format in COLUMNAR:
+        return columnar_rows(block, records)
+    read = json_rows if records.format == "json_lines" else delimited_rows
+    return read(block, records)
 
 
 def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
@@ -32,11 +41,10 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
             return parse_labelled(block, labels)
         return parse_pairs(block) if layout == "pairs" else parse_lines(block.data, layout)
     if records.format in COLUMNAR:
-        rows, lines = columnar_rows(block, records), row_count(block)
+        lines = row_count(block)
     else:
-        read = json_rows if records.format == "json_lines" else delimited_rows
-        rows = read(block, records)
         lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+    rows = record_rows(block, records)
     if isinstance(labels, TagSet):
         found = tagged_records(rows, labels, fields=records.fields, place=block.place)
     else:

@@ -84,7 +84,6 @@ class CorpusReader:
                 self.file,
                 index=self._index,
                 bytes_of=partial(bytes_of_block, block_bytes=self._block_bytes),
-                layout=self._layout,
             )
         else:
             with open_stream(self.file, whole=True) as stream:

@@ -6,7 +6,7 @@ Only the first bytes of each file are read, and of an encoding that is detected 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ptm.errors import UserError, nearest
@@ -62,21 +62,28 @@ class ReadOptions:
     """Whether it is an error that all files are plain text although `fields` are declared."""
     quoting: bool | None = None
     """None: true for CSV; recognised for TSV."""
+    columns: tuple[str, ...] = ()
+    """The columns of CSV and TSV files that have no header."""
     key: str = "data"
     """The block of the recipe, for messages; empty if options of a command declare it."""
 
 
 def recognise(
-    files: Sequence[CorpusFile], layout: Layout, options: ReadOptions
+    files: Sequence[CorpusFile],
+    layout: Layout,
+    options: ReadOptions,
+    *,
+    optional: Collection[str] = (),
 ) -> tuple[CorpusFile, ...]:
     """The files with their formats, encodings and fields.
 
-    Raises UserError if a file is of another format than declared, an encoding is not recognised, a
-    field is in none of the first records, or fields are declared and all files are plain text.
-    Logs a warning of text that was probably decoded by the wrong encoding, and of lines that may be
+    `optional`: roles of fields that a file may lack, although `options` declare them. Raises
+    UserError if a file is of another format than declared, an encoding is not recognised, a field
+    is in none of the first records, or fields are declared and all files are plain text. Logs a
+    warning of text that was probably decoded by the wrong encoding, and of lines that may be
     headers.
     """
-    recognisers = [_Recogniser(file, layout, options) for file in files]
+    recognisers = [_Recogniser(file, layout, options, optional) for file in files]
     found = tuple(one.file() for one in recognisers)
     _warn([finding for one in recognisers for finding in one.findings])
     if (
@@ -103,17 +110,24 @@ def _warn(findings: Sequence[str]) -> None:
 def _key(options: ReadOptions, role: str) -> str:
     """The recipe key (or option) that declares the field of a role."""
     if not options.key:
-        return "--text-field"
+        return f"--{role.replace('_', '-')}-field"
     return f"{options.key}.text_field" if role == "text" else f"{options.key}.fields.{role}"
 
 
 class _Recogniser:
     """Recognises one file."""
 
-    def __init__(self, file: CorpusFile, layout: Layout, options: ReadOptions) -> None:
+    def __init__(
+        self,
+        file: CorpusFile,
+        layout: Layout,
+        options: ReadOptions,
+        optional: Collection[str],
+    ) -> None:
         self._file = file
         self._layout = layout
         self._options = options
+        self._optional = optional
         self.findings: list[str] = []
         """What is suspicious about the file, one sentence each."""
 
@@ -150,7 +164,7 @@ class _Recogniser:
         check_is_text(file, begin)
         if name == "text" and self._options.format is None:
             check_is_plain(file, begin, self._layout)
-            self._note(header_finding(file.path, first_lines(begin, _RECORDS), self._layout))
+            self._note(self._header_finding(file, begin))
         self._note(encoding_finding(file, begin, key=self._encoding_key))
         if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
@@ -160,22 +174,26 @@ class _Recogniser:
 
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
         declared = self._options.fields
-        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not declared:
+        named = declared or self._options.columns
+        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
-        if self._layout == "tagged" and suffix in (None, "text", "tsv") and not declared:
+        if self._layout == "tagged" and suffix in (None, "text", "tsv") and not named:
             return tagged_format(begin)
         if suffix == "csv":
             return self._delimiter_format(begin)
         if suffix not in (None, "text"):
             return suffix
+        if self._options.columns:
+            return "tsv"
         lines = first_lines(begin, _RECORDS)
         if not declared or not lines:
             return "text"
         if objects_in(lines[:1]) is not None:
             return "json_lines"
+        needed = {name for role, name in declared.items() if role not in self._optional}
         for name, columns in self._columns(begin).items():
-            if len(columns) > 1 and set(declared.values()) <= set(columns):
+            if len(columns) > 1 and needed and needed <= set(columns):
                 return name
         return "text"
 
@@ -183,16 +201,30 @@ class _Recogniser:
     def _encoding_key(self) -> str:
         return f"{self._options.key}.encoding" if self._options.key else "--encoding"
 
+    def _header_finding(self, file: CorpusFile, begin: bytes) -> str | None:
+        return header_finding(
+            file.path,
+            first_lines(begin, _RECORDS),
+            self._layout,
+            optional=self._optional,
+            by_options=not self._options.key,
+        )
+
     def _note(self, finding: str | None) -> None:
         self.findings += [] if finding is None else [finding]
 
     def _delimiter_format(self, begin: bytes) -> Format:
-        """The format of a `.csv` file: that by which its header has the fields, or most columns."""
-        columns = self._columns(begin)
+        """The format of a `.csv` file: that by which its header has the fields, or most columns.
 
-        def fitness(name: Format) -> tuple[bool, int]:
+        Without a header: that by which its first line has as many columns as are declared.
+        """
+        columns = self._columns(begin)
+        declared = len(self._options.columns)
+
+        def fitness(name: Format) -> tuple[bool, bool, int]:
             names = columns[name]
-            return set(self._fields(names)) <= set(names), len(names)
+            fields = self._with_fields(self._file, names).fields
+            return set(fields) <= set(names), len(names) == declared, len(names)
 
         return max(columns, key=fitness)
 
@@ -202,9 +234,9 @@ class _Recogniser:
 
     def _columnar(self, file: CorpusFile) -> CorpusFile:
         schema = columns_in(file)
-        fields = self._fields(column_paths(schema))
-        check_columns(file, schema, fields, self._layout)
-        return replace(file, fields=fields)
+        found = self._with_fields(file, column_paths(schema))
+        check_columns(found, schema)
+        return found
 
     def _delimited(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         declared = self._options.quoting
@@ -222,11 +254,14 @@ class _Recogniser:
                 f"{file.path}:{header.lines}: the line is Excel's note of the delimiter, not the "
                 "header. Remove it, e.g. with `tail -n +2`."
             )
+        found = self._with_fields(file, header.columns)
+        if self._options.columns and not self._names_text(found, header.columns):
+            return self._without_header(file)
         only = header.columns[0] if len(header.columns) == 1 else ""
         if file.format == "csv" and ";" in only and self._options.format:
             raise UserError(
                 f'{file.path}:{header.lines}: the header has one column, "{only}". If semicolons '
-                "separate its columns, set data.format: csv_semicolon."
+                f"separate its columns, set {self._format_key}: csv_semicolon."
             )
         if "|" in only:
             raise UserError(
@@ -234,22 +269,40 @@ class _Recogniser:
                 'Columns separated by "|" are not read: convert them, e.g. with '
                 "`tr '|' '\\t' < FILE > FILE.tsv`."
             )
-        fields = self._fields(header.columns)
-        for role, name in zip(ROLES[self._layout], fields, strict=False):
+        for role, name in zip(found.roles, found.fields, strict=True):
             if name not in header.columns:
                 # Without a header, the first line may be a long text.
                 names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
                     f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
-                    "line is read as it is with data.format: text."
+                    f"line is read as it is with {self._format_key}: text."
                 )
             if header.columns.count(name) > 1:
                 raise UserError(
                     f'{file.path}:{header.lines}: the header names the column "{name}" twice. '
                     "Rename one of them."
                 )
-        return replace(file, fields=fields)
+        return found
+
+    def _names_text(self, file: CorpusFile, columns: Sequence[str]) -> bool:
+        """Whether the first record has the name of the column of the (first) text."""
+        texts = (
+            name for role, name in zip(file.roles, file.fields, strict=True) if role != "label"
+        )
+        return next(texts) in columns
+
+    def _without_header(self, file: CorpusFile) -> CorpusFile:
+        """A table whose columns the recipe names. Raises UserError if a field is none of them."""
+        columns = self._options.columns
+        found = self._with_fields(replace(file, columns=columns), columns)
+        for role, name in zip(found.roles, found.fields, strict=True):
+            if name not in columns:
+                raise UserError(
+                    f'{self._options.key or "data"}.columns has no column "{name}" for the field '
+                    f"{role}.{nearest(name, columns)}"
+                )
+        return found
 
     def _json(self, file: CorpusFile, begin: bytes) -> CorpusFile:
         lines = first_lines(begin, _RECORDS)
@@ -262,24 +315,33 @@ class _Recogniser:
             )
             raise UserError(f"{file.path}:1: {what}")
         names = list(dict.fromkeys(path for one in objects for path in paths_of(one)))
-        fields = self._fields(names)
-        for role, name in zip(ROLES[self._layout], fields, strict=False):
+        found = self._with_fields(file, names)
+        for role, name in zip(found.roles, found.fields, strict=True):
             if not any(Field(name).is_in(one) for one in objects):
                 absence = Field(name).absence(objects[0])
                 raise UserError(f"{file.path}:1: {absence}{self._advice(role, names)}")
-        return replace(file, fields=fields)
+        return found
 
-    def _fields(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The field of each role: the declared one, or the one of a usual name."""
-        found = []
+    def _with_fields(self, file: CorpusFile, names: Sequence[str]) -> CorpusFile:
+        """`file` with the field of each role: the declared one, or the one of a usual name."""
+        found: dict[str, str] = {}
         for role in ROLES[self._layout]:
             usual = _ALTERNATIVES.get(role, (role,))
             name = self._options.fields.get(role)
             name = name or next((one for one in usual if one in names), None)
-            if name is None and role == "text_b":
+            absent_by_default = role == "text_b" or role in self._optional
+            if name is None and absent_by_default:
                 continue
-            found.append(name or role)
-        return tuple(found)
+            if role in self._optional and name not in names:
+                continue
+            found[role] = name or role
+        optional = tuple(name for role, name in found.items() if role in self._optional)
+        return replace(file, roles=tuple(found), fields=tuple(found.values()), optional=optional)
+
+    @property
+    def _format_key(self) -> str:
+        """The recipe key (or option) that declares the format."""
+        return "data.format" if self._options.key else "--input-format"
 
     def _advice(self, role: str, names: Sequence[str]) -> str:
         if role in self._options.fields:

@@ -44,10 +44,10 @@ def documents_of(
     documents: list[list[str]] = []
     classes: list[int] = []
     problems: dict[int, str] = {}
-    blank = 0
+    blank = ignored = 0
     for index, values, problem in rows:
         if values:
-            problem = _problem_of(values, layout, fields)
+            problem = _problem_of(values, layout, fields, labels)
         elif values is not None:
             blank += 1
             continue
@@ -62,6 +62,9 @@ def documents_of(
             # A character takes at most four bytes.
             if len(text) > LONGEST_LINE // 4 and len(text.encode()) > LONGEST_LINE:
                 raise long_text(place(index))
+        if labels is not None and label_text(values[0]).strip() in labels.ignored:
+            ignored += 1
+            continue
         if labels is not None:
             classes.append(_class_of(values[0], labels, place(index)))
         documents.append(document)
@@ -74,6 +77,7 @@ def documents_of(
         first,
         classes if labels is not None else None,
         problem=problems[first] if first is not None else "",
+        ignored=ignored,
     )
 
 
@@ -88,14 +92,17 @@ def _document(values: tuple[Any, ...], layout: Layout) -> list[str]:
     return texts if any(texts) else []
 
 
-def _problem_of(values: tuple[Any, ...], layout: Layout, fields: Sequence[str]) -> str:
+def _problem_of(
+    values: tuple[Any, ...], layout: Layout, fields: Sequence[str], labels: LabelSet | None
+) -> str:
     """What is wrong with the values of a record's fields; "" if nothing is."""
     texts = zip(values, fields, strict=True)
     if layout == "labelled":
         label, name = next(texts)
-        if not isinstance(label, (str, int)) and not (
-            isinstance(label, float) and label.is_integer()
-        ):
+        number = isinstance(label, float) and (
+            label.is_integer() or (labels is not None and str(label) in labels)
+        )
+        if not isinstance(label, (str, int)) and not number:
             return f'the field "{name}" is {kind_of(label)}, not a label'
     for text, name in texts:
         if type(text) is not str:
@@ -132,12 +139,17 @@ def kind_of(value: Any) -> str:
     return kinds.get(type(value), "text" if isinstance(value, str) else "an object")
 
 
-def _class_of(label: Any, labels: LabelSet, place: str) -> int:
+def label_text(label: Any) -> str:
+    """A label of a record as it would be written in a line: `true`, `1` for 1.0."""
     if isinstance(label, bool):
-        label = str(label).lower()
-    text = str(int(label)) if isinstance(label, float) else str(label)
+        return str(label).lower()
+    whole = isinstance(label, float) and label.is_integer()
+    return str(int(label)) if whole else str(label)
+
+
+def _class_of(label: Any, labels: LabelSet, place: str) -> int:
     try:
-        return labels.index_of(text)
+        return labels.index_of(label_text(label))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 

@@ -120,7 +120,7 @@ class Wandb:
         """Whether to hold back a row for an evaluation; without one, it shows with the next row."""
         tracking = self._recipe.tracking
         last = step == self._recipe.train.steps or step % tracking.log_every != 0
-        evaluated = bool(self._recipe.data.evaluation_names)
+        evaluated = bool(self._recipe.data.training_evaluation_names)
         return evaluated and (last or step % tracking.evaluate_every == 0)
 
     def close(self) -> None:

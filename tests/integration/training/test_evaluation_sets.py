@@ -47,6 +47,29 @@ def test_a_missing_store_is_an_error_that_names_the_command(runs: Runs, news: st
     assert not (runs.folder / "missing").exists()
 
 
+def test_a_set_that_is_not_for_training_is_evaluated_by_evaluate_alone(
+    runs: Runs, news: str
+) -> None:
+    spared = f"{news[:-2]}, during_training: false}}}}"
+    # Not even its store is needed.
+    assert runs.train("spared", spared, *SHORT) == EXIT_DONE
+    assert {record["split"] for record in runs.metrics("spared")} == {"train", "eval"}
+    assert main(["preprocess", *runs.arguments("spared", spared)]) == EXIT_DONE
+    found = evaluate_source(open_source(str(runs.folder / "spared")), [])
+    assert found["news/loss"] > 0
+    assert found["loss"] > 0
+
+
+def test_a_set_that_is_not_for_training_chooses_no_checkpoint(runs: Runs, news: str) -> None:
+    spared = f"{news[:-2]}, during_training: false}}}}"
+    message = r'"news/loss" is not measured during training: data\.evaluation\.news has'
+    for rule in ("checkpoint.best=news/loss", "train.early_stopping={metric: news/loss}"):
+        with pytest.raises(UserError, match=message):
+            runs.train("rejected", spared, rule)
+    with pytest.raises(UserError, match="needs an evaluation set"):
+        runs.train("rejected", spared, "data.held_out=0", "checkpoint.best=news/loss")
+
+
 def test_every_set_is_reported_under_its_own_name(runs: Runs, made: str) -> None:
     assert runs.train("named", made, *SHORT) == EXIT_DONE
     assert runs.train("plain", *SHORT) == EXIT_DONE

@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptm.components.objectives.base import EXAMPLE_NUMBERS
+from ptm.components.objectives.base import EXAMPLE_NUMBERS, Score
 from ptm.components.objectives.classification import Classification
 from ptm.engines.predictions import PredictionCollector, scores_of
 
 
 class Recording(Classification):
     """A classification that shows what its scores are computed from."""
+
+    scores = (Score("macro_f1", higher_is_better=True),)
 
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         text = "".join(str(one) for one in predictions["predicted"].tolist())

@@ -108,8 +108,15 @@ def test_files_with_singles_and_with_pairs_are_not_one_corpus(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("labels", "differing"),
+    [
+        (LabelSet(("positive", "negative")), "set of labels"),
+        (LabelSet(("negative", "positive"), ignored=("-",)), "set of ignored labels"),
+    ],
+)
 def test_a_store_of_other_labels_is_not_taken_for_this_one(
-    tmp_path: Path, tiny_vocab: Path
+    tmp_path: Path, tiny_vocab: Path, labels: LabelSet, differing: str
 ) -> None:
     make(tmp_path / "s", BOTH, vocab=tiny_vocab)
     work = Preprocessing(
@@ -117,9 +124,9 @@ def test_a_store_of_other_labels_is_not_taken_for_this_one(
         layout="labelled",
         tokenizer=WordPiece(type="wordpiece", vocab=str(tiny_vocab)),
         segmenter=None,
-        labels=LabelSet(("positive", "negative")),
+        labels=labels,
     )
-    with pytest.raises(UserError, match="was made with another set of labels"):
+    with pytest.raises(UserError, match=f"was made with another {differing}"):
         preprocess(work, tmp_path / "s", workers=1, fresh=False, report=lambda _: None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import UserError
-from ptm.text.corpus import Layout
+from ptm.text.corpus import Layout, ReadOptions, find_corpus, recognise
 from ptm.text.labels import LabelSet
 from tests.support.corpora import documents, recognised
 
@@ -110,3 +110,24 @@ def test_a_label_above_a_word_is_no_header(
     text = "good\tGreat\n" + "bad\tNot a good one.\ngood\tRather a good one.\n" * 9
     recognised(write(tmp_path, text, "corpus.tsv"), "labelled")
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        ("text_a\ttext_b", None),
+        ("text\tlabel", None),
+        ("sentence1\tsentence2", "--text-field sentence1 --text-b-field sentence2"),
+        ("idx\tsentiment\treview", "--label-field sentiment --text-field review"),
+    ],
+)
+def test_texts_to_predict_for_need_no_label(
+    tmp_path: Path, header: str, options: str | None
+) -> None:
+    files = find_corpus([str(write(tmp_path, f"{header}\n" + "a b\tc d\n" * 9, "a.tsv"))])
+    if options is None:
+        recognise(files, "labelled", ReadOptions(key=""), optional={"label"})
+        return
+    with pytest.raises(UserError) as caught:
+        recognise(files, "labelled", ReadOptions(key=""), optional={"label"})
+    assert f"Set {options}, or --input-format text if the line is a text." in str(caught.value)

@@ -1,11 +1,16 @@
-"""Macro-F1, against a plain second implementation."""
+"""Scores of classes, against plain second implementations and values of scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ptm.components.objectives.class_scores import macro_f1
+from ptm.components.objectives.class_scores import (
+    f1_of,
+    macro_f1,
+    matthews_correlation,
+    micro_f1,
+)
 
 
 def plain_macro_f1(labels: list[int], predicted: list[int]) -> float:
@@ -37,3 +42,44 @@ def test_a_class_that_occurs_nowhere_does_not_count() -> None:
 
 def test_a_class_that_is_only_predicted_has_f1_0() -> None:
     assert macro_f1(np.array([0, 0]), np.array([0, 1])) == pytest.approx((2 / 3 + 0) / 2)
+
+
+LABELS = np.array([0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1, 1])
+PREDICTED = np.array([0, 1, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0])
+MANY = np.array([0, 1, 2, 3, 3, 2, 1, 0, 4, 4, 2, 2])
+OF_MANY = np.array([0, 2, 2, 3, 1, 2, 1, 0, 4, 0, 2, 1])
+
+
+def test_scores_are_the_values_of_scikit_learn() -> None:
+    # f1_score and matthews_corrcoef of scikit-learn 1.9.1.
+    assert f1_of(1, LABELS, PREDICTED) == pytest.approx(0.7142857142857143, abs=1e-12)
+    assert f1_of(0, LABELS, PREDICTED) == pytest.approx(0.6, abs=1e-12)
+    assert micro_f1(MANY, OF_MANY) == pytest.approx(0.6666666666666666, abs=1e-12)
+    assert macro_f1(MANY, OF_MANY) == pytest.approx(0.6566666666666666, abs=1e-12)
+    assert matthews_correlation(LABELS, PREDICTED) == pytest.approx(0.3535533905932738, abs=1e-12)
+    assert matthews_correlation(MANY, OF_MANY) == pytest.approx(0.5819143739626463, abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_matthews_is_the_correlation_of_indicators(classes: int) -> None:
+    dice = np.random.default_rng(classes)
+    labels, predicted = (dice.integers(0, classes, 50) for _ in range(2))
+    predicted[:20] = labels[:20]
+    # Gorodkin 2004, equation 8: covariances of the indicators of each class, added up.
+    true, found = (
+        np.eye(classes)[one] - np.eye(classes)[one].mean(0) for one in (labels, predicted)
+    )
+    expected = (true * found).sum() / np.sqrt((true**2).sum() * (found**2).sum())
+    assert matthews_correlation(labels, predicted) == pytest.approx(expected, abs=1e-12)
+
+
+def test_scores_of_one_class_are_defined() -> None:
+    ones = np.ones(4, dtype=np.int64)
+    assert matthews_correlation(ones, ones) == 0
+    assert f1_of(0, ones, ones) == 0
+    assert f1_of(1, ones, ones) == 1
+
+
+def test_large_counts_do_not_overflow() -> None:
+    labels = np.repeat(np.arange(2), 2_000_000)
+    assert matthews_correlation(labels, labels) == pytest.approx(1)
