@@ -1,4 +1,4 @@
-"""The recipes of classification and regression read their tasks as distributed and train a step."""
+"""Recipes of classification and regression read their tasks as distributed, and train a step."""
 
 from __future__ import annotations
 
