@@ -184,7 +184,7 @@ MUTATIONS = {
     ),
     "dropout is not reseeded per step": Mutation(
         "ptm/engines/base.py",
-        'torch.manual_seed(seed_of(self._seed, "dropout", step, self._ranks.rank))',
+        'self._seed_dropout(seed_of(self._seed, "dropout", step, self._ranks.rank))',
         "pass",
         ("tests/integration/training/test_resume.py -k stopped_run",),
     ),
