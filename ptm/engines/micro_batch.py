@@ -111,7 +111,8 @@ class MemoryEstimate:
         """Bytes at the peak of a step with micro-batches of `rows` rows."""
         run = min(rows, _MOST_ROWS_RUN) if self._settings.needs_values else rows
         parts = self._rows.micro_batches(np.arange(run, dtype=np.int64), size=run)
-        tensors = step_batch(parts, self._objective).micro_batches[0]
+        apart = self._rows.packs_sides_apart
+        tensors = step_batch(parts, self._objective, apart=apart).micro_batches[0]
         step = peak_bytes(self._plan, self._objective, tensors, self._settings)
         return self.state + step * rows / run
 

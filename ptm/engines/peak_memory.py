@@ -28,6 +28,7 @@ from ptm.engines.loss import scaled_metrics
 from ptm.model.plain_model import empty_model
 from ptm.nn.attention import CrossAttention, SelfAttention, scaled_attention
 from ptm.nn.attention_choice import Implementation
+from ptm.nn.positions import distance_matrix
 from ptm.plan import Plan
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -150,9 +151,10 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _use_stand_in(model: nn.Module, settings: StepSettings) -> None:
     """Let attention keep what the kernels of the training keep; the meta device has none."""
+    kernel = _StandIn(settings)
     for module in model.modules():
         if isinstance(module, SelfAttention | CrossAttention):
-            module.kernel = _StandIn(settings)
+            module.kernel = kernel
 
 
 class _StandIn:
@@ -161,6 +163,8 @@ class _StandIn:
     def __init__(self, settings: StepSettings) -> None:
         self._fuses_dropout = settings.on_gpu
         self._masks = settings.implementation == "sdpa"
+        self._shares_biases = not settings.recompute
+        self._biased: tuple[Tensor, Tensor] | None = None
 
     def __call__(
         self,
@@ -174,19 +178,24 @@ class _StandIn:
         position_bias: Tensor | None = None,
         segment_ids: Tensor | None = None,
     ) -> Tensor:
+        mask = None if position_bias is None else self._biased_mask(query, position_bias)
         if dropout > 0.0 and not self._fuses_dropout:
-            return scaled_attention(query, key, value, position_bias, dropout=dropout, scale=1.0)
-        mask = None
-        if position_bias is not None:
-            # Masked for each row.
-            mask = position_bias.expand(query.shape[0], -1, -1, -1).clone()
-        elif self._masks:
+            return scaled_attention(query, key, value, mask, dropout=dropout, scale=1.0)
+        if mask is None and self._masks:
             shape = (query.shape[0], 1, query.shape[2], key.shape[2])
             mask = torch.empty(shape, dtype=query.dtype, device=query.device)
         attended: Tensor = _FusedAttention.apply(  # type: ignore[no-untyped-call]
             query, key, value, mask
         )
         return attended
+
+    def _biased_mask(self, query: Tensor, position_bias: Tensor) -> Tensor:
+        """The biases of each row (B, H, T, T), which the layers share unless they recompute."""
+        if self._biased is None or self._biased[0] is not position_bias or not self._shares_biases:
+            rows, queries = query.shape[0], query.shape[2]
+            matrix = distance_matrix(position_bias, queries).expand(rows, -1, -1, -1)
+            self._biased = position_bias, matrix.clone()
+        return self._biased[1]
 
 
 class _FusedAttention(torch.autograd.Function):

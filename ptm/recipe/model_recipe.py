@@ -6,7 +6,9 @@ recipe that has the blocks it reads.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from ptm.component import Config, NonNegativeInt, PositiveInt
 from ptm.components.objectives import AnyObjective
@@ -36,7 +38,14 @@ class ModelRecipe(Architecture):
     """The tokenizer of the target, if it differs from that of the source (translation)."""
 
 
-MicroBatchSize = PositiveInt | Literal["auto"]
+def _rows_or_auto(value: Any) -> Any:
+    # As one validator, since each member of a union would report an error of its own.
+    if value == "auto" or (type(value) is int and value > 0):
+        return value
+    raise ValueError(f"{value}: must be a whole number greater than 0, or auto")
+
+
+MicroBatchSize = Annotated[int | Literal["auto"], BeforeValidator(_rows_or_auto)]
 
 
 class BatchBlock(Config):

@@ -40,7 +40,9 @@ class Profile(BaseModel):
 
 
 def read_profile(run: Path) -> Profile:
-    """Raises UserError if the run has no profile or its file is damaged."""
+    """Raises UserError if there is no run, it has no profile, or the profile's file is damaged."""
+    if not run.is_dir():
+        raise UserError(f"{run}: there is no such folder. Give the folder of a run.")
     path = run / PROFILE / OPERATIONS
     try:
         return read_json(path, Profile, limit=8 * MEGABYTE)

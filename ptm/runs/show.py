@@ -24,10 +24,17 @@ from ptm.model.stages import stage_bounds, operation_sizes
 from ptm.model.trainable import frozen_parameters, rate_factors
 from ptm.plan import Plan
 from ptm.recipe import Recipe
-from ptm.recipe.batch import batches_of, total_steps
+from ptm.recipe.batch import BatchPlan, batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
 from ptm.runs.show_batch import decoded_rows
 from ptm.text.tokenizers import TokenizerConfig
+
+
+_OF_MICRO_BATCHES = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+"""Keys of DeepSpeed that follow from the rows of a micro-batch."""
+
+_ROWS_SHOWN = 64
+"""Rows of the micro-batch whose sides are described if micro-batches are `auto`."""
 
 
 def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
@@ -37,6 +44,8 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     """
     arithmetic = batches_of(recipe.train, recipe.engine)
     config = ds_config(recipe, arithmetic)
+    if recipe.train.micro_batch_size == "auto":
+        config = {key: value for key, value in config.items() if key not in _OF_MICRO_BATCHES}
     target = recipe.target_tokenizer
     plan = build_plan(
         recipe.model,
@@ -51,9 +60,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
         yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
         yield from _stages(plan, recipe.engine.pipeline_stages, recipe.train.freeze)
-    if recipe.train.micro_batch_size == "auto":
-        yield "train.micro_batch_size: auto; `ptm train` chooses it by the memory of the device"
-    yield f"batch: {arithmetic}, at most {recipe.data.sequence_length} tokens per row"
+    yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
     if batch:
@@ -62,6 +69,19 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
             if name != UNNAMED:
                 yield f"source {name}:"
             yield from decoded_rows(rows)
+
+
+def _batch(recipe: Recipe, arithmetic: BatchPlan) -> Iterator[str]:
+    tokens = f"at most {recipe.data.sequence_length} tokens per row"
+    if recipe.train.micro_batch_size != "auto":
+        yield f"batch: {arithmetic}, {tokens}"
+        return
+    share = arithmetic.global_batch_size // arithmetic.ranks
+    yield (
+        f"batch: {arithmetic.global_batch_size} rows per step = {arithmetic.ranks} data-parallel "
+        f"ranks x {share} rows, {tokens}"
+    )
+    yield "micro-batches: auto; `ptm train` chooses their rows by the memory of the device"
 
 
 def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
@@ -125,7 +145,8 @@ def _length(recipe: Recipe) -> Iterator[str]:
         f"length: {steps} steps = {positions / len(rows):.2f} epochs of {len(rows):,} rows{contents}"
     )
     if recipe.packs_sides_apart:
-        yield _sides(rows, batches_of(train, recipe.engine).micro_batch_size)
+        size = batches_of(train, recipe.engine).micro_batch_size
+        yield _sides(rows, min(size, _ROWS_SHOWN) if train.micro_batch_size == "auto" else size)
     for line in source_lines(rows, positions):
         yield f"  {line}"
     if any(source.indexes.change for source in rows.sources.values()):
@@ -142,9 +163,9 @@ def _contents(rows: PackedDataset) -> str:
     )
 
 
-def _sides(rows: TrainingRows, micro_batch_size: int) -> str:
-    """Describe the rows of either side of the first micro-batch."""
-    (batch,) = rows.micro_batches(np.arange(micro_batch_size), size=micro_batch_size)
+def _sides(rows: TrainingRows, count: int) -> str:
+    """Describe the rows of either side of a micro-batch of the first `count` rows."""
+    (batch,) = rows.micro_batches(np.arange(count), size=count)
     tensors = pack_sides_apart(batch.tensors)
     encoder, decoder = (
         f"{len(ids)} of the {name}, {100 * np.mean(ids > 0):.1f} % filled"
@@ -154,6 +175,6 @@ def _sides(rows: TrainingRows, micro_batch_size: int) -> str:
         )
     )
     return (
-        f"sources and targets are packed apart: {micro_batch_size} rows, the first micro-batch, need "
+        f"sources and targets are packed apart: a micro-batch of the first {count} rows needs "
         f"{encoder}, and {decoder}"
     )

@@ -7,7 +7,8 @@ import math
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,13 @@ class Throughput:
     def pause(self, seconds: float) -> None:
         """Exclude time not spent training, such as evaluation."""
         self._paused += seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Exclude the time of a block."""
+        began = time.perf_counter()
+        yield
+        self.pause(time.perf_counter() - began)
 
     def saved(self, seconds: float) -> None:
         """Exclude and record time for which saving blocked training."""

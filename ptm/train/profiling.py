@@ -57,9 +57,18 @@ class StepProfiler:
         elif self._profiler is not None and done == self._block.start - 1 + self._block.steps:
             self._end(self._block)
 
-    def close(self, done: int) -> None:
-        """End the profile at the end of the training; `done` as in `before_step`."""
-        if self._block is not None and self._profiler is not None:
+    def close(self, done: int, *, ended: bool) -> None:
+        """End the profile; `done` as in `before_step`, `ended`: whether no step is left."""
+        if self._block is None:
+            return
+        if self._profiler is None:
+            if ended and not (self._folder / OPERATIONS).exists():
+                logger.warning(
+                    "train.profile: no profile was made, because step %d was not among the steps "
+                    "of this call",
+                    self._block.start,
+                )
+        else:
             steps = done - (self._block.start - 1)
             self._end(self._block.model_copy(update={"steps": steps}) if steps else None)
 

@@ -165,7 +165,7 @@ class Trainer:
         try:
             with self._garbage:
                 code = self._loop(batches, stop, on_step_begin)
-            self._profiler.close(self._position.step)
+            self._profiler.close(self._position.step, ended=code == EXIT_DONE)
             self._engine.close()
             return code
         finally:
@@ -190,7 +190,8 @@ class Trainer:
         self._reporter.speed.restart()
         while self._position.step < self._steps and not self._patience.exhausted:
             on_step_begin(self._position.step)
-            self._profiler.before_step(self._position.step)
+            with self._reporter.speed.paused():
+                self._profiler.before_step(self._position.step)
             with waiting_for(DATA):
                 batch = batches.next()
             self._rank_file.note("training", self._position.step)

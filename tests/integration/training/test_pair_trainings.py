@@ -175,7 +175,7 @@ def test_show_counts_the_rows_of_each_side(
     assert main(["preprocess", *every]) == EXIT_DONE
     assert main(["show", *every]) == EXIT_DONE
     found = re.search(
-        r"8 rows, the first micro-batch, need (\d) of the encoder, ([\d.]+) % filled, "
+        r"a micro-batch of the first 8 rows needs (\d) of the encoder, ([\d.]+) % filled, "
         r"and (\d) of the decoder, ([\d.]+) % filled",
         capsys.readouterr().out,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ptm.cli import main
-from ptm.errors import EXIT_DONE, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.recipe.profile_file import read_profile
 from tests.support.small_runs import Runs
 
@@ -59,6 +59,18 @@ def test_a_profile_changes_no_loss_and_may_be_added_at_a_resume(runs: Runs) -> N
 def test_a_training_that_ends_first_has_the_profile_of_its_last_steps(runs: Runs) -> None:
     assert runs.train("run", "train.profile={start: 11, steps: 50}") == EXIT_DONE
     assert read_profile(runs.folder / "run").steps == 2
+
+
+def test_a_profile_of_steps_that_are_not_done_is_warned_of(
+    runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert runs.train("run", "train.profile={start: 100, steps: 2}") == EXIT_DONE
+    assert "no profile was made, because step 100 was not among the steps" in caplog.text
+
+
+def test_a_folder_that_does_not_exist_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such folder"):
+        read_profile(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON"])

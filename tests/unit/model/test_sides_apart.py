@@ -72,8 +72,10 @@ def test_sides_packed_apart_have_the_losses_and_gradients_of_rows_of_pairs(
     together, apart = (step_batch(parts, objective, apart=one) for one in (False, True))
     shape = apart.packed_shape
     assert min(shape.source_rows, shape.target_rows) < parts[0].rows
-    expected = sums_and_gradients(name, together, "sdpa", apart=False)
-    found = sums_and_gradients(name, apart, attention, apart=True)
+    # oneDNN rounds the sums over rows by their number, which differs.
+    with torch.backends.mkldnn.flags(enabled=False):
+        expected = sums_and_gradients(name, together, "sdpa", apart=False)
+        found = sums_and_gradients(name, apart, attention, apart=True)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=4e-6 * float(other.abs().max()))
 
