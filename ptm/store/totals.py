@@ -17,7 +17,7 @@ from ptm.text.labels import LabelSet
 logger = logging.getLogger(__name__)
 
 _MANY_LINES = 1000
-"""A document of this many lines, without a second one, means that the layout is wrong."""
+"""A document of this many lines, without a second one, means that empty lines are missing."""
 
 
 def label_counts(labels: LabelSet | None, counts: Sequence[BlockCounts]) -> dict[str, int] | None:
@@ -68,7 +68,8 @@ def check_corpus(
 ) -> None:
     """Raise UserError if a file has too many damaged lines or the corpus has no text.
 
-    Also if it has a single document of many lines. Logs which lines were left out.
+    Also if it is a single document (or sentence of CoNLL) of many lines. Logs which lines were left
+    out.
     """
     of_file: dict[int, list[BlockCounts]] = {}
     for one in counts:
@@ -89,12 +90,24 @@ def check_corpus(
             raise UserError(f"{paths}: the corpus contains no tagged word.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
     lines = sum(c.lines - c.blank for c in counts)
-    plain = all(file.format == "text" for file in corpus)
-    if layout == "sentences" and plain and documents == 1 and lines >= _MANY_LINES:
+    if documents == 1 and lines >= _MANY_LINES:
+        _check_document_ends(corpus, layout, lines)
+
+
+def _check_document_ends(corpus: Sequence[CorpusFile], layout: Layout, lines: int) -> None:
+    """Raise UserError if the corpus is one document only because no empty line ends another."""
+    formats = {file.format for file in corpus}
+    if layout == "sentences" and formats == {"text"}:
         raise UserError(
             f"{corpus[0].path}: the {lines:,} lines of the corpus are one document, because with "
             "data.layout: sentences an empty line ends a document, but none was found. If each "
             "line is a document, set data.layout: documents."
+        )
+    if layout == "tagged" and formats == {"conll"}:
+        raise UserError(
+            f"{corpus[0].path}: the {lines:,} lines of the corpus are one sentence, because with "
+            "data.format: conll an empty line ends a sentence, but none was found. Put an empty "
+            "line after each sentence."
         )
 
 

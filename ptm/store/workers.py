@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -164,12 +165,18 @@ def _work(
     # The parent died before the line above took effect.
     if os.getppid() != parent:
         os._exit(1)
+    # Once the parent has ended or closed the connection, no result or error can be sent.
+    with suppress(EOFError, ConnectionError):
+        _work_on_tasks(connection, make_encoder, partial)
+
+
+def _work_on_tasks(
+    connection: Connection, make_encoder: Callable[[], BlockTokenizer], partial: Path
+) -> None:
+    """Take tasks and send their blocks or errors. Raises EOFError or ConnectionError at the end."""
     encode: BlockTokenizer | None = None
     while True:
-        try:
-            task: Task = connection.recv()
-        except EOFError:
-            return
+        task: Task = connection.recv()
         try:
             encode = encode or make_encoder()
             for finished in finish_task(task, encode, partial):

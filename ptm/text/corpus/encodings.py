@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
-from ptm.text.corpus.checks import INVALID_SHARE
+from ptm.text.corpus.checks import INVALID_SHARE, decodes
 from ptm.text.corpus.files import CorpusFile
 from ptm.text.corpus.lines import LineEnds
 from ptm.text.corpus.streams import CorpusStream, open_stream
@@ -228,7 +228,7 @@ def detect_encoding(file: CorpusFile) -> str:
     fitting = [name for name in DETECTED if _damaged_share(lines, name) <= INVALID_SHARE]
     from charset_normalizer import from_bytes
 
-    whole = b"".join(line for line in lines if all(_decodes(line, name) for name in fitting))
+    whole = b"".join(line for line in lines if all(decodes(line, name) for name in fitting))
     if not fitting:
         raise UserError(
             f"{file.path}: the encoding was not recognised. It is neither UTF-8 nor one of "
@@ -258,16 +258,8 @@ def _ambiguous(file: CorpusFile, fitting: list[str], why: str) -> UserError:
 
 
 def _damaged_share(lines: list[bytes], encoding: str) -> float:
-    damaged = sum(not _decodes(line, encoding) for line in lines)
+    damaged = sum(not decodes(line, encoding) for line in lines)
     return damaged / max(1, len(lines))
-
-
-def _decodes(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _sample(file: CorpusFile) -> tuple[list[bytes], bool]:

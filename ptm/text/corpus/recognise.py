@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
+from ptm.text.corpus.checks import check_beginning
 from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
@@ -78,10 +79,10 @@ def recognise(
     """The files with their formats, encodings and fields.
 
     `optional`: roles of fields that a file may lack, although `options` declare them. Raises
-    UserError if a file is of another format than declared, an encoding is not recognised, a field
-    is in none of the first records, or fields are declared and all files are plain text. Logs a
-    warning of text that was probably decoded by the wrong encoding, and of lines that may be
-    headers.
+    UserError if a file is of another format than declared, an encoding is not recognised, most of
+    the first lines are not valid UTF-8, a field is in none of the first records, or fields are
+    declared and all files are plain text. Logs a warning of text that was probably decoded by the
+    wrong encoding, and of lines that may be headers.
     """
     recognisers = [_Recogniser(file, layout, options, optional) for file in files]
     found = tuple(one.file() for one in recognisers)
@@ -162,6 +163,7 @@ class _Recogniser:
             )
         file = replace(file, format=name)
         check_is_text(file, begin)
+        check_beginning(file, begin, key=self._encoding_key)
         if name == "text" and self._options.format is None:
             check_is_plain(file, begin, self._layout)
             self._note(self._header_finding(file, begin))

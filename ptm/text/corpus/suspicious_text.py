@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from ptm.errors import UserError
+from ptm.text.corpus.checks import first_invalid_lines
 from ptm.text.corpus.encodings import DETECTED, SINGLE_BYTE, detect_encoding
 from ptm.text.corpus.files import CorpusFile
 from ptm.text.corpus.streams import open_stream
@@ -26,6 +27,8 @@ _LINES = 200
 """Lines that are not ASCII that are looked at one by one."""
 _CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")
 """C1 controls but for the line end U+0085: no text has them."""
+_MOST_INVALID = 0.05
+"""Share of lines that cannot be decoded, above which the others are no evidence."""
 _MOST_CONTROLS = 0.01
 """Share of the characters that are not ASCII."""
 _MOST_LOST = 0.001
@@ -68,18 +71,23 @@ codecs.register_error(_AS_BYTE, _as_byte)
 def encoding_finding(file: CorpusFile, begin: bytes, *, key: str) -> str | None:
     """A sentence if a file is probably not in the encoding `file.encoding`, else None.
 
+    None too if more than 5 % of the first lines cannot be decoded, which is an error elsewhere.
+
     `begin`: the first bytes of its text, as UTF-8. `key`: the recipe key of the encoding.
     """
     sample = begin[:_SAMPLE]
     if sample.isascii() or file.encoding.startswith("utf-16"):
         return None
-    text = sample.decode("utf-8", errors="ignore")
-    if file.encoding == "utf-8":
-        return next(_found_in_utf_8(file, text), None)
-    if _is_utf_8(file):
+    if file.encoding != "utf-8" and _is_utf_8(file):
         return (
             f"{file.path}: the file is valid UTF-8, but {key} is {file.encoding}. Set {key}: utf-8."
         )
+    lines = first_invalid_lines(sample)
+    if lines.invalid > _MOST_INVALID * lines.lines:
+        return None
+    text = sample.decode("utf-8", errors="ignore")
+    if file.encoding == "utf-8":
+        return next(_found_in_utf_8(file, text), None)
     what = next(_found_in(file, text), None)
     if what is None:
         return None

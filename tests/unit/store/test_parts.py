@@ -10,14 +10,18 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ptm.errors import UserError
+from ptm.store.finished import FinishedBlock
 from ptm.store.format import StoreInfo
+from ptm.store.parts import tasks_of
 from ptm.store.preprocess import Preprocessing, PreprocessingProgress, preprocess
 from ptm.store.reader import TokenStore
+from ptm.store.workers import TokenizerPool
 from ptm.text.corpus import ReadOptions, find_corpus, recognise
 from ptm.text.labels import LabelSet
 from ptm.text.tokenizers.wordpiece import WordPiece
@@ -214,3 +218,26 @@ def test_a_stopped_run_that_was_cut_by_other_rules_begins_again(
     assert "another version of ptm began this store" in message
     assert (tmp_path / "store" / shard.name).stat().st_mtime_ns > before
     assert TokenStore.open(tmp_path / "store").info.documents == 40_000
+
+
+def test_a_worker_whose_results_are_not_read_ends_quietly(
+    tmp_path: Path, small_vocab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("a document of some words\n" * 40_000, encoding="utf-8")
+    work = Preprocessing(
+        corpus=recognise(find_corpus([str(path)]), "documents", ReadOptions()),
+        layout="documents",
+        tokenizer=WordPiece(type="wordpiece", vocab=str(small_vocab)),
+        segmenter=None,
+    )
+
+    def stop(_: FinishedBlock) -> None:
+        raise KeyboardInterrupt
+
+    tasks = tasks_of(work.readers(), largest_file=BLOCK)
+    # Messages of the worker stay unread, and the connection is closed without a signal.
+    with TokenizerPool(work.encoder, tmp_path, workers=2) as pool, suppress(KeyboardInterrupt):
+        pool.run(tasks, stop)
+    assert list(tmp_path.glob("shard-*.bin"))
+    assert capfd.readouterr().err == ""

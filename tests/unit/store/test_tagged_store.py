@@ -72,6 +72,21 @@ def test_a_word_without_tokens_becomes_the_unknown_token(tmp_path: Path, tiny_vo
     assert info.report["unknown_tokens"] == 2
 
 
+@pytest.mark.parametrize("lines", [999, 1000])
+def test_many_words_without_an_empty_line_are_an_error(
+    tmp_path: Path, tiny_vocab: Path, lines: int
+) -> None:
+    text = "a\tO\n" * lines
+    two = make(tmp_path / "two", f"{text}\nb\tO\n", vocab=tiny_vocab)
+    assert two.documents == 2
+    if lines < 1000:
+        assert make(tmp_path / "s", text, vocab=tiny_vocab).documents == 1
+        return
+    with pytest.raises(UserError, match=r"s-0\.txt: the 1,000 lines .* are one sentence, .*conll"):
+        make(tmp_path / "s", text, vocab=tiny_vocab)
+    assert not (tmp_path / "s").exists()
+
+
 def test_each_word_is_tokenised_by_itself(tmp_path: Path, tiny_vocab: Path) -> None:
     words = ["we", "看书", "b3", "we", "x", "我"]
     make(tmp_path / "s", f"{' '.join(words)}\t{' '.join('OOOOOO')}\n", vocab=tiny_vocab)

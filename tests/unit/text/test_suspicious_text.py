@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ptm.text.corpus import ReadOptions, find_corpus, recognise
+from ptm.errors import UserError
+from ptm.text.corpus import Layout, ReadOptions, find_corpus, recognise
 from ptm.text.corpus.encodings import canonical_encoding
 from tests.support.corpora import json_lines, recognised
 
@@ -133,6 +134,45 @@ def test_a_few_damaged_lines_raise_no_suspicion(
     path = write(tmp_path, TEXTS["french"], "utf-8")
     with path.open("a", encoding="utf-8") as corpus:
         corpus.write("cafÃ© trиs \ufffd\ufffd \x92\n" * 4)
+    recognised(path)
+    assert not caplog.messages
+
+
+GB18030 = "他们在路上遇到了一位老人，老人给他们讲了一个很长的故事。"
+
+
+@pytest.mark.parametrize("layout", ["documents", "pairs", "labelled", "tagged"])
+@pytest.mark.parametrize("suffix", ["txt", "tsv", "csv", "jsonl"])
+def test_a_file_whose_first_lines_cannot_be_decoded_is_an_error_at_once(
+    tmp_path: Path, suffix: str, layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"corpus.{suffix}"
+    # The lines that would follow are not needed.
+    path.write_bytes(b"id\ttext\n" + f"1\t{GB18030}\n\n".encode("gb18030") * 19 + b"cut")
+    with pytest.raises(UserError) as caught:
+        recognised(path, layout)
+    assert re.search(
+        rf"corpus\.{suffix}:2: the line is not valid UTF-8 \(invalid lines: 19 of the first 20\)\. "
+        "Set data.encoding to .*, e.g. gb18030 or cp1252, or to detect",
+        str(caught.value),
+    )
+    assert not caplog.messages
+
+
+def test_a_file_for_a_command_names_the_option_of_the_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path, GB18030, "gb18030")
+    with pytest.raises(UserError, match="Set --encoding to the encoding of the file"):
+        recognised(path, key="")
+
+
+@pytest.mark.parametrize(("damaged", "valid"), [(19, 0), (20, 20)])
+def test_few_or_half_damaged_first_lines_are_neither_an_error_nor_judged(
+    tmp_path: Path, damaged: int, valid: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "corpus.txt"
+    # In GB18030 the bytes of the first two are those of U+0084 and U+0095 in UTF-8.
+    wrong = f"聞聲{GB18030}\n".encode("gb18030")
+    path.write_bytes(wrong * damaged + b"plain\n" * valid)
     recognised(path)
     assert not caplog.messages
 

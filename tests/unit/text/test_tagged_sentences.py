@@ -146,6 +146,14 @@ def test_a_damaged_record_is_left_out(tmp_path: Path, record: Any, problem: str)
     assert problem in parsed.problem
 
 
+def test_a_line_of_a_table_without_tags_is_left_out(tmp_path: Path) -> None:
+    # The format is recognised by the lines before.
+    (parsed,) = read(tmp_path / "t.tsv", f"tokens\ttags\n{LINES * 10}Ada wrote\n")
+    assert sentences([parsed]) == BOTH * 10
+    assert (parsed.invalid, parsed.first_invalid) == (1, 21)
+    assert parsed.problem == "the record has 1 columns, but the header has 2"
+
+
 def test_an_empty_record_is_blank(tmp_path: Path) -> None:
     (parsed,) = read(tmp_path / "t.jsonl", NAMED + records(([], []), ("", "")))
     assert (len(parsed.documents), parsed.blank, parsed.invalid) == (2, 2, 0)
