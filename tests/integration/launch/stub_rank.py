@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
@@ -83,9 +84,11 @@ def meet(address: str) -> list[Connection]:
     if RANK == 0:
         with Listener(address, "AF_UNIX") as listener:
             return [listener.accept() for _ in range(WORLD - 1)]
-    while not Path(address).exists():
+    while True:
+        # Between its creation and the first call of listen(), a socket refuses connections.
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            return [Client(address, "AF_UNIX")]
         time.sleep(0.01)
-    return [Client(address, "AF_UNIX")]
 
 
 def agree(code: int | None, others: list[Connection], *, seconds: float) -> int | None:
