@@ -160,6 +160,8 @@ def test_a_vocabulary_is_trained_on_a_field(
     out = tmp_path / "vocabulary"
     arguments = ["vocab", "train", str(path), "--out", str(out), "--type", "space"]
     assert main(arguments) == EXIT_USER
+    assert "Set --encoding to the encoding of the file" in capsys.readouterr().err
+    assert main([*arguments, "--encoding", "gb18030"]) == EXIT_USER
     assert "Set --text-field" in capsys.readouterr().err
     options = ["--text-field", "body", "--encoding", "gb18030"]
     assert main([*arguments, *options]) == EXIT_DONE
