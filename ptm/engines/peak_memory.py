@@ -150,7 +150,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _use_stand_in(model: nn.Module, settings: StepSettings) -> None:
-    """Let attention keep what the kernels of the training keep; the meta device has none."""
+    """Replace the attention kernels, which the meta device lacks, by stand-ins of equal memory."""
     kernel = _StandIn(settings)
     for module in model.modules():
         if isinstance(module, SelfAttention | CrossAttention):

@@ -91,7 +91,7 @@ def _path_score(emissions: Tensor, transitions: Tensor, tags: Tensor, chains: Ch
 
 
 def _previous_words(words: Tensor) -> Tensor:
-    """The column of the last word before each cell of its row (B, T); 0 if it has none."""
+    """The column of the last word before each cell of its row (B, T); 0 before the first."""
     columns = torch.arange(words.shape[1], device=words.device)
     up_to = torch.where(words, columns, 0).cummax(dim=1).values
     return nn.functional.pad(up_to[:, :-1], (1, 0))

@@ -112,7 +112,7 @@ def _check_document_ends(corpus: Sequence[CorpusFile], layout: Layout, lines: in
 
 
 def _repair_note(file: CorpusFile, counts: Sequence[BlockCounts]) -> str | None:
-    """A sentence on the repaired tags of a file; None if it has none."""
+    """A sentence on the repaired tags of a file; None if no tag was repaired."""
     repaired, lines = sum(block.repaired_tags for block in counts), 0
     if not repaired:
         return None

@@ -43,7 +43,7 @@ class _Worker:
     connection: Connection
     """Takes a task; gives each finished block, and then None or an exception."""
     order: int | None = None
-    """Place of its current task among all tasks; None if it has none."""
+    """Index of its current task among all tasks; None while it is idle."""
 
 
 class TokenizerPool:
@@ -108,7 +108,7 @@ class TokenizerPool:
         return any(worker.order is not None and worker.order < before for worker in self._workers)
 
     def _give(self, task: Task, order: int, on_finished: _OnFinished) -> None:
-        """Give a task to a worker as soon as one has none, unless a task fails before."""
+        """Give a task to the first worker that is idle, unless a task fails before."""
         while not self._failures:
             idle = next((worker for worker in self._workers if worker.order is None), None)
             if idle is not None:

@@ -6,6 +6,7 @@ and a head of dense, tanh, dropout, dense. Optionally masked tokens are predicte
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -76,9 +77,9 @@ class LabelledObjective(Objective):
     """Name of the tensor (P, C) that the head writes."""
 
     @property
+    @abstractmethod
     def head_size(self) -> int:
         """The number C of outputs of the head per example."""
-        raise NotImplementedError
 
     def loss_weights(self, step: int) -> Mapping[str, float]:
         weights = super().loss_weights(step)

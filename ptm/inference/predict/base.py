@@ -100,7 +100,7 @@ class Predictor(ABC, Generic[Input]):
 def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[Any]:
     """Return the predictor for the objective of a model.
 
-    Raises UserError if the objective has none.
+    Raises UserError if the objective has no predictor.
     """
     objective = source.recipe().objective.without_teachers
     base: type[Predictor[Any]] = Predictor  # type: ignore[type-abstract]
