@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ptm.store.finished import FinishedBlock
 from ptm.store.format import MANIFEST, StoreInfo, write_manifest
 from ptm.store.parts import tasks_of
 from ptm.store.reader import TokenStore
-from ptm.store.sections import ShardInfo
+from ptm.store.sections import ShardInfo, sync_shards
 from ptm.store.staging import (
     check_partial_folder,
     check_store_folder,
@@ -158,7 +158,9 @@ def preprocess(
             ) from error
         with clear_on_user_error(partial):
             resume_or_clear(partial, description, fresh=fresh)
-            shards, counts = _encode_all(work, partial, workers=workers, report=report)
+            shards, counts = _encode_all(
+                work, partial, workers=workers, report=report, private=[lock.fileno()]
+            )
             tokens = sum(shard.tokens for shard in shards)
             pairs = work.layout == "pairs"
             documents = sum(shard.documents for shard in shards)
@@ -183,6 +185,7 @@ def preprocess(
                 tag_scheme=work.tag_scheme,
             )
             check(info)
+            sync_shards(partial, info.shards)
             write_manifest(partial, info)
             publish(partial, store, info)
     return info
@@ -206,8 +209,12 @@ def _encode_all(
     *,
     workers: int,
     report: Callable[[PreprocessingProgress], None],
+    private: Sequence[int],
 ) -> tuple[list[ShardInfo], list[BlockCounts]]:
-    """Encode all blocks; return their shards and counts in the order of the corpus."""
+    """Encode all blocks; return their shards and counts in the order of the corpus.
+
+    `private`: file descriptors that no worker process keeps open.
+    """
     began, total = time.perf_counter(), sum(file.bytes for file in work.corpus)
     done: dict[tuple[int, int], FinishedBlock] = {}
     read = dict.fromkeys(range(len(work.corpus)), 0)
@@ -231,7 +238,7 @@ def _encode_all(
     if work.layout == "labelled" and work.labels is not None:
         readers = _with_same_columns(readers, work.labels)
     tasks = tasks_of(readers, largest_file=max(work.block_bytes, total // workers))
-    with TokenizerPool(work.encoder, partial, workers=workers) as encoders:
+    with TokenizerPool(work.encoder, partial, workers=workers, private=private) as encoders:
         encoders.run(tasks, record)
     ordered = [done[key] for key in sorted(done)]
     return [block.shard for block in ordered], [block.counts for block in ordered]

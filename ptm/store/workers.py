@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ptm.errors import UserError
@@ -39,7 +40,7 @@ _OnFinished = Callable[[FinishedBlock], None]
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
+    process: BaseProcess
     connection: Connection
     """Takes a task; gives each finished block, and then None or an exception."""
     order: int | None = None
@@ -54,12 +55,25 @@ class TokenizerPool:
     """
 
     def __init__(
-        self, make_encoder: Callable[[], BlockTokenizer], partial: Path, *, workers: int
+        self,
+        make_encoder: Callable[[], BlockTokenizer],
+        partial: Path,
+        *,
+        workers: int,
+        private: Sequence[int] = (),
     ) -> None:
-        """`make_encoder` is called once per process; shards are written to the folder `partial`."""
+        """`make_encoder` is called once per process; shards are written to the folder `partial`.
+
+        `private`: file descriptors of this process that no worker keeps open, such as locks.
+        """
         self._make_encoder = make_encoder
         self._partial = partial
-        self._workers = [self._started() for _ in range(workers)] if workers > 1 else []
+        self._private = tuple(private)
+        self._workers: list[_Worker] = []
+        if workers > 1:
+            by_fork = has_one_thread()
+            for _ in range(workers):
+                self._workers.append(self._started(by_fork=by_fork))
         self._failures: dict[int, Exception] = {}
         """Place of a task among all tasks -> what it raised."""
 
@@ -137,13 +151,18 @@ class TokenizerPool:
                 self._failures[worker.order] = message
             worker.order = None
 
-    def _started(self) -> _Worker:
-        # Spawn, not fork: a fork would copy locks that other threads of this process hold.
-        context = multiprocessing.get_context("spawn")
+    def _started(self, *, by_fork: bool) -> _Worker:
+        context: ForkContext | SpawnContext = multiprocessing.get_context("spawn")
+        if by_fork:
+            context = multiprocessing.get_context("fork")
         here, there = context.Pipe()
+        inherited: tuple[int, ...] = ()
+        if by_fork:
+            own_ends = (worker.connection.fileno() for worker in self._workers)
+            inherited = (*self._private, *own_ends, here.fileno())
         process = context.Process(
             target=_work,
-            args=(there, self._make_encoder, self._partial, os.getpid()),
+            args=(there, self._make_encoder, self._partial, os.getpid(), inherited),
             daemon=True,
         )
         process.start()
@@ -152,14 +171,37 @@ class TokenizerPool:
         return _Worker(process, here)
 
 
+def has_one_thread() -> bool:
+    """Whether this process has a single thread; False where the system does not say so.
+
+    It may then be forked, which saves the imports of each worker. A fork copies the locks that
+    other threads hold at that moment, and nobody would release the copies.
+    """
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir()) == 1
+    except OSError:
+        return False
+
+
 def _work(
-    connection: Connection, make_encoder: Callable[[], BlockTokenizer], partial: Path, parent: int
+    connection: Connection,
+    make_encoder: Callable[[], BlockTokenizer],
+    partial: Path,
+    parent: int,
+    inherited: Sequence[int],
 ) -> None:
-    """The life of a worker process: take tasks until the connection ends."""
+    """The life of a worker process: take tasks until the connection ends.
+
+    `inherited`: descriptors that only the parent may keep open. A lock would outlive it otherwise,
+    and connections of other workers would not end when it closes them.
+    """
+    for descriptor in inherited:
+        os.close(descriptor)
     # One process per core: threads inside each would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # The parent handles Ctrl-C. When the parent dies, the kernel kills its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent died before the line above took effect.

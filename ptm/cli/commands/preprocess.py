@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    # Nothing here multiplies matrices. With numpy's threads, workers could not be forked.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     recipe = recipe_of(parsed)
     if recipe.data.sources:
         _check_folder_of_sources(recipe)

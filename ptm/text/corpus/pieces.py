@@ -9,11 +9,13 @@ from ptm.text.corpus.blocks import Block
 from ptm.text.corpus.files import Layout
 from ptm.text.corpus.lines import DocumentEnds, blank_lines_end_documents
 
-_PIECE_BYTES = 2**22
+_PIECE_BYTES = 2**18
+"""The arrays of a piece stay in the cache of a core: pieces of 4 MB take 10 % more processor time,
+and two workers slow each other down."""
 
 
 def pieces(block: Block, layout: Layout) -> Iterator[Block]:
-    """Cut a block into pieces of whole documents, each of about 4 MB.
+    """Cut a block into pieces of whole documents, each of about 256 KB.
 
     Only text, JSON lines and CoNLL are cut. A record of a table may have several lines, and
     blocks of tables are one piece.
