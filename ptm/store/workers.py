@@ -175,7 +175,7 @@ def has_one_thread() -> bool:
     """Whether this process has a single thread; False where the system does not say so.
 
     It may then be forked, which saves the imports of each worker. A fork copies the locks that
-    other threads hold at that moment, and nobody would release the copies.
+    other threads hold at that moment, and the copies are never released.
     """
     try:
         return sum(1 for _ in Path("/proc/self/task").iterdir()) == 1

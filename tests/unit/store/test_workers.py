@@ -1,4 +1,4 @@
-"""How worker processes start: by a fork where that is safe, without what only the parent may keep."""
+"""Worker processes start by a fork where that is safe, without the files of the parent alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with TokenizerPool(lambda: None, Path("."), workers=3, private=[lock.fileno()]) 
         files = Path(f"/proc/{worker.process.pid}/fd")
         while not worker.process.is_alive():
             pass
-        worker.connection.send(())  # A task without parts: the worker answers once it has begun.
+        worker.connection.send(())  # A task without parts: the worker answers once it has started.
         assert worker.connection.recv() is None
         opened = [str(file.readlink()) for file in files.iterdir()]
         sockets = sum(name.startswith("socket:") for name in opened)
