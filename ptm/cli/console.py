@@ -119,6 +119,11 @@ def print_result_block(text: str, *, end: str = "\n") -> None:
     _print_checked(escaped_block(text) + end)
 
 
+def print_rendered(text: str) -> None:
+    """Print text whose parts are escaped already, such as a coloured table. Raises OutputError."""
+    _print_checked(text + "\n")
+
+
 def _print_checked(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()

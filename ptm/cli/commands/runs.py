@@ -1,16 +1,41 @@
-"""`ptm runs`: the runs of a folder."""
+"""`ptm runs`: the runs of a folder, with their states."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ptm.cli.console import print_result
-from ptm.errors import EXIT_DONE
+from ptm.cli.arguments import add_json
+from ptm.cli.console import print_rendered, print_result
+from ptm.durations import ago
+from ptm.errors import EXIT_DONE, UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ptm.runs.status import RunStatus
 
 NAME = "runs"
-HELP = "list the runs of a folder"
+HELP = "list the runs of a folder with their states"
 ORDER = 130
+
+_COLUMNS = ("RUN", "STATE", "STEP", "SAVED", "LOSS", "EVAL", "TOKENS/S", "ACTIVE", "AGE", "RECIPE")
+_NUMBERS = ("STEP", "SAVED", "LOSS", "EVAL", "TOKENS/S", "ACTIVE", "AGE")
+_WIDE = 110
+"""Columns of a terminal that shows everything."""
+_ONLY_WIDE = ("SAVED", "AGE", "RECIPE")
+_STYLES = {
+    "running": "green",
+    "stopped": "yellow",
+    "died": "bold red",
+    "done": "cyan",
+    "damaged": "bold red",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,11 +47,108 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of runs (default runs)",
     )
+    add_json(parser, "print the states as JSON")
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        const=2.0,
+        type=float,
+        help="on a terminal: refresh the table (default: every 2 seconds) until Ctrl-C",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ptm.runs.history import runs
+    from ptm.runs.status import run_statuses
 
-    for line in runs(parsed.dir):
-        print_result(line)
+    if parsed.watch is not None:
+        return _watch(parsed)
+    found = run_statuses(parsed.dir)
+    if parsed.json:
+        print_result(json.dumps([_as_json(one) for one in found]))
+    elif not found:
+        print_result(f"{parsed.dir}: no runs")
+    else:
+        from ptm.cli.tables import rendered
+
+        print_rendered(rendered(_table(found)))
+        for one in found:
+            if one.reason:
+                print_result(f"{one.path}: {one.state}: {one.reason}")
     return EXIT_DONE
+
+
+def _watch(parsed: argparse.Namespace) -> int:
+    from ptm.cli.tables import console_for
+    from ptm.runs.status import run_statuses
+
+    if parsed.json or not sys.stdout.isatty():
+        raise UserError("--watch refreshes a table on a terminal. Leave out --watch.")
+    if parsed.watch <= 0:
+        raise UserError(f"--watch {parsed.watch:g}: must be more than 0 seconds.")
+    from rich.live import Live
+
+    found = run_statuses(parsed.dir)
+    with Live(_table(found), console=console_for(), auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(parsed.watch)
+                live.update(_table(run_statuses(parsed.dir)), refresh=True)
+        except KeyboardInterrupt:
+            return EXIT_DONE
+
+
+def _table(found: Sequence[RunStatus]) -> Table:
+    from ptm.cli.tables import Cell, console_for, table
+
+    now = time.time()
+    narrow = console_for().width < _WIDE
+    shown = [i for i, name in enumerate(_COLUMNS) if not (narrow and name in _ONLY_WIDE)]
+    rows: list[tuple[Cell | str, ...]] = [
+        (
+            str(one.path.name),
+            Cell(one.state, _STYLES[one.state]),
+            _progress(one),
+            "" if one.saved_step is None else str(one.saved_step),
+            _loss(one, "train"),
+            _loss(one, None),
+            "" if one.tokens_per_second is None else f"{one.tokens_per_second:,.0f}",
+            "" if one.last_activity is None else f"{ago(now - one.last_activity)} ago",
+            "" if one.started is None else ago(now - one.started),
+            Cell(one.recipe, "dim"),
+        )
+        for one in found
+    ]
+    return table(
+        [_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], right=_NUMBERS
+    )
+
+
+def _progress(one: RunStatus) -> str:
+    if one.state == "damaged":
+        return ""
+    share = "" if one.share is None else f" {100 * one.share:3.0f} %"
+    return f"{one.step}/{one.steps or '?'}{share}"
+
+
+def _loss(one: RunStatus, split: str | None) -> str:
+    """The last loss of a split; None: that of the first evaluation set."""
+    losses = one.losses or {}
+    names = [name for name in losses if name != "train"] if split is None else [split]
+    return f"{losses[names[0]]:.4f}" if names and names[0] in losses else ""
+
+
+def _as_json(one: RunStatus) -> dict[str, Any]:
+    return {
+        "run": str(one.path),
+        "state": one.state,
+        "reason": one.reason or None,
+        "step": one.step,
+        "steps": one.steps,
+        "saved_step": one.saved_step,
+        "losses": dict(one.losses or {}),
+        "tokens_per_second": one.tokens_per_second,
+        "last_activity": one.last_activity,
+        "started": one.started,
+        "recipe": one.recipe,
+    }
