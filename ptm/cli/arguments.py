@@ -37,6 +37,13 @@ def add_fresh(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add --quiet."""
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print only results, warnings and errors"
+    )
+
+
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """Add --verify of a training."""
     parser.add_argument(

@@ -132,8 +132,23 @@ def _print_checked(text: str) -> None:
         raise OutputError(error)
 
 
+_settings = {"quiet": False}
+
+
+def set_quiet(quiet: bool) -> None:
+    """Print only results, warnings and errors from now on, or everything again."""
+    _settings["quiet"] = quiet
+
+
+def is_quiet() -> bool:
+    """Whether only results, warnings and errors are printed."""
+    return _settings["quiet"]
+
+
 def print_done(line: str) -> None:
     """Print one line about work that is done, whether or not it can be printed."""
+    if is_quiet():
+        return
     sys.stdout.write(escaped(shown_url(line)) + "\n")
     sys.stdout.flush()
 
@@ -144,9 +159,28 @@ def print_error(*lines: str) -> None:
     sys.stderr.flush()
 
 
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[1;31m"}
+_RESET = "\x1b[0m"
+
+
 class ConsoleFormatter(EscapingFormatter):
-    """Prefixes warnings and errors with their level."""
+    """Prefixes warnings and errors with their level, in a colour of its own on a terminal."""
+
+    def __init__(self, *, colours: bool = False) -> None:
+        super().__init__()
+        self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+        if record.levelno < logging.WARNING:
+            return text
+        level = f"{record.levelname.lower()}:"
+        if self._colours:
+            colour = _COLOURS[min(record.levelno, logging.ERROR)]
+            level = f"{colour}{level}{_RESET}"
+        return f"{level} {text}"
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether to print colours: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

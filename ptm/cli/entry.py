@@ -17,8 +17,11 @@ from ptm.cli.console import (
     ConsoleFormatter,
     OutputError,
     console,
+    has_colours,
+    is_quiet,
     print_error,
     print_result_block,
+    set_quiet,
 )
 from ptm.cli.once import report_error_once
 from ptm.errors import (
@@ -65,6 +68,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
         parsed = _parsed(build_parser(), words)
         # With --json, stdout holds nothing but JSON.
+        set_quiet(getattr(parsed, "quiet", False))
         log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
         return cast(int, parsed.command(parsed))
     except UserError as error:
@@ -130,8 +134,11 @@ def log_to_console(stream: TextIO) -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(ConsoleFormatter())
+        handler.setFormatter(ConsoleFormatter(colours=has_colours(stream)))
         logger.addHandler(handler)
+    for one in logger.handlers:
+        if type(one) is logging.StreamHandler:
+            one.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     logger.propagate = False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol
 
+from ptm.cli.console import is_quiet
 from ptm.durations import clock
 
 
@@ -33,7 +34,7 @@ class ProgressLine:
 
     def show(self, progress: ReadingProgress) -> None:
         """Print the progress if the last line is old enough."""
-        if progress.seconds < self._next:
+        if is_quiet() or progress.seconds < self._next:
             return
         self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_WITHOUT_TERMINAL)
         rate = progress.bytes_read / max(progress.seconds, 1e-9)

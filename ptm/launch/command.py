@@ -34,6 +34,7 @@ class Options:
     overrides: Sequence[str] = ()
     fresh: bool = False
     verify: bool = False
+    quiet: bool = False
     hostfile: str | None = None
     num_gpus: int | None = None
     include: str = ""
@@ -157,7 +158,7 @@ def launcher_command(options: Options, target: Target, *, address: str, port: in
         words += [f"--exclude={options.exclude}"] if options.exclude else []
         words += ["--master_addr", address]
     words += ["--master_port", str(port), *_program()]
-    flags = {"--fresh": options.fresh, "--verify": options.verify}
+    flags = {"--fresh": options.fresh, "--verify": options.verify, "--quiet": options.quiet}
     given = [flag for flag, is_given in flags.items() if is_given]
     rest = [options.recipe, *options.overrides, *given]
     if not target.local:

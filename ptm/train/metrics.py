@@ -162,7 +162,13 @@ def _number(value: float | None, digits: int) -> str:
     return "not measured" if value is None else f"{value:.{digits}f}"
 
 
-def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str], bool]) -> str:
+def console_line(
+    record: Mapping[str, Any],
+    *,
+    steps: int,
+    higher: Callable[[str], bool],
+    with_time_left: bool = True,
+) -> str:
     """A report as one line of text: the loss, and metrics for which higher is better.
 
     `steps`: of the whole run. `higher`: whether a higher value of a metric is better.
@@ -179,6 +185,7 @@ def console_line(record: Mapping[str, Any], *, steps: int, higher: Callable[[str
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
         if "mfu" in record:
             parts.append(f"MFU {100 * record['mfu']:.1f} %")
-        left = (steps - record["step"]) * record["step_seconds"]
-        parts.append(f"ETA {clock(left)}")
+        if with_time_left:
+            left = (steps - record["step"]) * record["step_seconds"]
+            parts.append(f"ETA {clock(left)}")
     return " · ".join(parts)

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -53,6 +54,8 @@ class RankFile:
         self._step = 0
         self._next = 0.0
         self._stacks: TextIO | None = None
+        self.on_note: Callable[[str, int], None] = lambda phase, step: None
+        """Called with phase and step whenever they are noted."""
 
     def __enter__(self) -> RankFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,7 @@ class RankFile:
 
     def note(self, phase: str, step: int) -> None:
         """Record the phase and step; at most once every two seconds within one phase."""
+        self.on_note(phase, step)
         now = time.monotonic()
         if phase == self._phase and now < self._next:
             return

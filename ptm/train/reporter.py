@@ -8,6 +8,7 @@ from typing import Any
 
 from ptm.engines.base import StepResult, StepTotals
 from ptm.engines.ranks import Ranks, all_gather
+from ptm.train.display import TrainingDisplay
 from ptm.train.metrics import MetricsFile, MetricWindow, Throughput, console_line, peak_memory
 from ptm.train.run_folder import RunFolder
 from ptm.train.trackers import Trackers
@@ -31,6 +32,7 @@ class Reporter:
         steps: int,
         higher: Callable[[str], bool],
         utilisation: StepFlops,
+        display: TrainingDisplay,
     ) -> None:
         """`steps`: of the whole run. `higher`: whether a higher value of a metric is better."""
         self._higher = higher
@@ -39,6 +41,7 @@ class Reporter:
         self._ranks = ranks
         self._trackers = trackers
         self._steps = steps
+        self._display = display
         self._window = MetricWindow(ranks)
         self._file: MetricsFile | None = None
 
@@ -94,6 +97,13 @@ class Reporter:
             return
         for record in records:
             self._file.write(record)
-            logger.info("%s", console_line(record, steps=self._steps, higher=self._higher))
+            self._display.report(record)
+            line = console_line(
+                record,
+                steps=self._steps,
+                higher=self._higher,
+                with_time_left=not self._display.is_live,
+            )
+            logger.info("%s", line)
         if self._trackers is not None and records:
             self._trackers.log(*records)

@@ -34,6 +34,8 @@ from ptm.rank_environment import launched_ranks
 from ptm.recipe import Recipe, recipe_yaml
 from ptm.recipe.batch import plan_with
 from ptm.recipe.blocks import CheckpointBlock
+from ptm.train.display import TrainingDisplay
+from ptm.train.header import header_lines
 from ptm.train.inputs import TrainingInputs, open_inputs, verify_stores
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
@@ -191,17 +193,8 @@ def _train_in(
     if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
         logger.info("%s: the run has already finished, at step %d", folder.path, checkpoint.step)
         return EXIT_DONE
-    logger.info(
-        "%s: %s parameters, %s rows per epoch (%.1f %% real tokens), %d steps, %s; %s, %s",
-        folder.path,
-        f"{parameters:,}",
-        f"{len(inputs.train):,}",
-        100 * inputs.train.fill,
-        inputs.steps,
-        inputs.batch,
-        recipe.engine,
-        ranks,
-    )
+    for line in header_lines(folder.path, recipe, inputs, ranks, parameters=parameters):
+        logger.info("%s", line)
     if inputs.micro_batch is not None:
         logger.info("%s", inputs.micro_batch)
     for line in source_lines(inputs.train, inputs.steps * inputs.batch.global_batch_size):
@@ -213,7 +206,11 @@ def _train_in(
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
     for change in corpus_changes(inputs.stores(recipe)) if ranks.is_main else ():
         logger.warning("%s", change)
-    trainer = _trainer(folder, recipe, inputs, ranks, rank_file)
+    display = TrainingDisplay(
+        steps=inputs.steps, is_active=ranks.is_main, higher=recipe.objective.higher_is_better
+    )
+    rank_file.on_note = display.note
+    trainer = _trainer(folder, recipe, inputs, ranks, rank_file, display)
     first = InitialWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:
         trainer.resume(checkpoint)
@@ -224,7 +221,8 @@ def _train_in(
     else:
         trainer.start_fresh(first)
     try:
-        return trainer.run(stop, on_step_begin)
+        with display:
+            return trainer.run(stop, on_step_begin)
     finally:
         trainer.close()
 
@@ -262,7 +260,12 @@ def _describe(
 
 
 def _trainer(
-    folder: RunFolder, recipe: Recipe, inputs: TrainingInputs, ranks: Ranks, rank_file: RankFile
+    folder: RunFolder,
+    recipe: Recipe,
+    inputs: TrainingInputs,
+    ranks: Ranks,
+    rank_file: RankFile,
+    display: TrainingDisplay,
 ) -> Trainer:
     kind = PipelineEngine if ranks.pipeline_stages > 1 else PlainEngine
     teachers = inputs.teachers
@@ -279,6 +282,7 @@ def _trainer(
         ranks=ranks,
         trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
         rank_file=rank_file,
+        display=display,
         utilisation=StepFlops(inputs.plan, recipe.engine, ranks),
         teachers=teachers.fingerprints if teachers else (),
     )

@@ -23,6 +23,7 @@ from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import SHARE, UNNAMED, metric_key
 from ptm.train.anomalies import AnomalyPolicy
+from ptm.train.display import TrainingDisplay
 from ptm.train.evaluation_sets import EvaluationSets
 from ptm.train.garbage_collection import GarbageCollection
 from ptm.train.profiling import DATA, RANKS, StepProfiler, waiting_for
@@ -68,6 +69,7 @@ class Trainer:
         ranks: Ranks,
         trackers: Trackers | None,
         rank_file: RankFile,
+        display: TrainingDisplay,
         utilisation: StepFlops,
         teachers: tuple[str, ...] = (),
     ) -> None:
@@ -89,6 +91,7 @@ class Trainer:
             steps=steps,
             higher=recipe.objective.higher_is_better,
             utilisation=utilisation,
+            display=display,
         )
         self._track_evaluations()
         self._first_step = 0
@@ -201,6 +204,9 @@ class Trainer:
             rate = self._train_step(batch, totals)
             step, last = self._position.step, self._position.step == self._steps
             self._garbage.after_step(step)
+            if step == self._first_step + 1 and not last and step % tracking.log_every:
+                report = min(self._steps, step + tracking.log_every - step % tracking.log_every)
+                logger.info("step %d/%d · first report at step %d", step, self._steps, report)
             if step % tracking.log_every == 0 or last:
                 self._report(rate, batches)
             best = False

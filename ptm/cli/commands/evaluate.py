@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from ptm.cli.arguments import add_json, add_overrides, add_source, add_step
+from ptm.cli.arguments import add_json, add_overrides, add_quiet, add_source, add_step
 from ptm.cli.console import print_error, print_result
 from ptm.errors import EXIT_DONE, UserError
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_overrides(parser)
     add_step(parser)
+    add_quiet(parser)
     parser.add_argument(
         "--write",
         type=int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ptm.cli.arguments import add_step
+from ptm.cli.arguments import add_quiet, add_step
 from ptm.cli.console import print_done
 from ptm.errors import EXIT_DONE, UserError
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format: Hugging Face transformers, or UER-py and TencentPretrain",
     )
     add_step(parser)
+    add_quiet(parser)
     parser.add_argument(
         "--average",
         metavar="N",

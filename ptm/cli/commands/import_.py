@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ptm.cli.arguments import add_quiet
 from ptm.cli.console import print_done, print_result_block
 from ptm.errors import EXIT_DONE, UserError
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tokenizer.lowercase=false; of a classifier of UER-py objective.labels and "
         "objective.pooling, of a translation model of UER-py target_tokenizer.vocab",
     )
+    add_quiet(parser)
     parser.add_argument(
         "--from",
         dest="origin",

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from ptm.cli.arguments import add_fresh, add_recipe, add_verify
+from ptm.cli.arguments import add_fresh, add_quiet, add_recipe, add_verify
 from ptm.cli.console import print_error
 
 NAME = "launch"
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_fresh(parser)
     add_verify(parser)
+    add_quiet(parser)
     _add_launch_options(parser)
 
 

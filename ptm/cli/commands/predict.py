@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ptm.cli.arguments import add_source, add_step
+from ptm.cli.arguments import add_quiet, add_source, add_step
 from ptm.cli.console import print_error, print_result_block
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE, UserError
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files, folders, globs or URLs in any format that recipes read; - is standard input",
     )
     add_step(parser)
+    add_quiet(parser)
     parser.add_argument(
         "--out",
         metavar="FILE",

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptm.cli.arguments import add_recipe, recipe_of
+from ptm.cli.arguments import add_quiet, add_recipe, recipe_of
 from ptm.cli.console import print_done
 from ptm.cli.progress import ProgressLine
 from ptm.errors import EXIT_DONE, UserError
@@ -28,6 +28,7 @@ ORDER = 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
+    add_quiet(parser)
     parser.add_argument(
         "--fresh",
         action="store_true",

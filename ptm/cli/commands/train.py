@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 
-from ptm.cli.arguments import add_fresh, add_recipe, add_verify, recipe_of
+from ptm.cli.arguments import add_fresh, add_quiet, add_recipe, add_verify, recipe_of
 from ptm.cli.console import print_error
 from ptm.errors import EXIT_FAULT
+
+logger = logging.getLogger(__name__)
 
 NAME = "train"
 HELP = "train, or resume from the newest complete checkpoint"
@@ -18,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_fresh(parser)
     add_verify(parser)
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     from ptm.launch.environment import receive
 
     receive()
+    if "RANK" not in os.environ:
+        # torch and DeepSpeed take seconds to import.
+        logger.info("%s: starting", parsed.recipe)
     from ptm.engines.ranks import destroy_process_group
     from ptm.launch.mpi import discover_mpi
     from ptm.launch.slurm import discover_slurm
