@@ -41,7 +41,7 @@ $(VENV)/installed-dev: $(VENV)/torch pyproject.toml
 	@touch $(VENV)/installed $@
 
 quickstart: $(VENV)/installed
-	$(BIN)/ptm validate $(RECIPE) >/dev/null
+	$(BIN)/ptm validate $(RECIPE)
 	$(BIN)/ptm preprocess $(RECIPE)
 	$(BIN)/ptm train $(RECIPE)
 	$(BIN)/ptm evaluate $(RUN)

@@ -37,8 +37,8 @@ _ROWS_SHOWN = 64
 """Rows of the micro-batch whose sides are described if micro-batches are `auto`."""
 
 
-def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
-    """Describe a training, one line at a time; `batch`: also decode its first rows.
+def show(recipe: Recipe) -> Iterator[str]:
+    """Describe a training, one line at a time.
 
     Raises UserError if a required input is missing.
     """
@@ -63,12 +63,18 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
-    if batch:
-        train = open_training_rows(recipe, recipe.tokenizer.load())
-        for name, rows in train.sources.items():
-            if name != UNNAMED:
-                yield f"source {name}:"
-            yield from decoded_rows(rows)
+
+
+def show_rows(recipe: Recipe) -> Iterator[str]:
+    """Describe the first rows of the training data, decoded, one line at a time.
+
+    Raises UserError if the tokenizer or the store is missing.
+    """
+    train = open_training_rows(recipe, recipe.tokenizer.load())
+    for name, rows in train.sources.items():
+        if name != UNNAMED:
+            yield f"source {name}:"
+        yield from decoded_rows(rows)
 
 
 def _batch(recipe: Recipe, arithmetic: BatchPlan) -> Iterator[str]:

@@ -21,7 +21,8 @@ def decoded_rows(rows: PackedDataset) -> Iterator[str]:
     """Describe the first rows, one line per example."""
     chosen = np.arange(min(_ROWS_SHOWN, len(rows)), dtype=np.int64)
     batch = rows.micro_batch(chosen, np.zeros_like(chosen))
-    yield f"the first {len(chosen)} rows, {dict(batch.counts)}:"
+    counts = ", ".join(f"{name}: {count:,.6g}" for name, count in batch.counts.items())
+    yield f"the first {len(chosen)} rows ({counts}):"
     for row in range(len(chosen)):
         yield from _decoded_row(batch, row, rows.objective.view, rows.vocabularies)
 

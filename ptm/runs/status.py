@@ -124,7 +124,7 @@ def read_ranks(run: Path) -> list[RankStatus]:
         try:
             found.append(read_json(path, RankStatus, limit=MEGABYTE))
         except FileNotFoundError:
-            # A start that has just begun removes the files of the last one.
+            # A start that is under way removes the files of the last one.
             continue
         except (OSError, FileContentError) as error:
             raise UserError(f"{path}: the file is damaged ({error}).") from error
@@ -141,7 +141,7 @@ def _state(ranks: Sequence[RankStatus], *, is_complete: bool) -> tuple[State, st
     open_ranks = [rank for rank in ranks if rank.code is None]
     for rank in open_ranks:
         if not _is_alive(rank):
-            return "died", f"rank {rank.rank} on {rank.host} ended without a word (killed?)"
+            return "died", f"rank {rank.rank} on {rank.host} ended without an exit code; it was probably killed"
     if open_ranks:
         return "running", ""
     return ("stopped" if any(rank.code == EXIT_STOPPED for rank in ranks) else "done"), ""

@@ -18,13 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         action="store_true",
-        help="also print the first rows of the training data, decoded",
+        help="print the first rows of the training data, decoded, and nothing else",
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ptm.runs.show import show
+    from ptm.runs.show import show, show_rows
 
-    for line in show(recipe_of(parsed), batch=parsed.batch):
+    recipe = recipe_of(parsed)
+    for line in show_rows(recipe) if parsed.batch else show(recipe):
         print_result_block(line)
     return EXIT_DONE

@@ -9,7 +9,7 @@ from ptm.cli.console import print_result, print_result_block
 from ptm.errors import EXIT_DONE
 
 NAME = "validate"
-HELP = "check a recipe and everything it names, and print it with all defaults"
+HELP = "check a recipe and everything it names"
 ORDER = 10
 
 
@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="report missing inputs as errors, and verify stores as `ptm train` does",
     )
+    parser.add_argument(
+        "--print", action="store_true", help="also print the whole recipe, with all defaults"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -28,15 +31,15 @@ def run(parsed: argparse.Namespace) -> int:
 
     recipe = recipe_of(parsed)
     verdict = check_recipe(recipe, need_inputs=parsed.inputs)
-    print_result_block(recipe_yaml(recipe), end="")
-    for source in verdict.sources:
-        print_result(f"# source {source}")
-    for sentence in verdict.unchecked:
-        print_result(f"# not checked: {sentence}")
+    how_far = " as far as it could be checked on this machine" if verdict.unchecked else ""
+    lines = [f"{parsed.recipe}: valid{how_far}"]
+    lines += [f"source {source}" for source in verdict.sources]
+    lines += [f"not checked: {sentence}" for sentence in verdict.unchecked]
     if verdict.obstacle is not None:
-        print_result(f"# `ptm train` would not start now: {verdict.obstacle}")
-    if verdict.unchecked:
-        print_result(f"# {parsed.recipe}: valid as far as it could be checked on this machine")
-    else:
-        print_result(f"# {parsed.recipe}: valid")
+        lines.append(f"`ptm train` would not start now: {verdict.obstacle}")
+    for line in lines:
+        # As comments, so that the whole output is a recipe.
+        print_result(f"# {line}" if parsed.print else line)
+    if parsed.print:
+        print_result_block(recipe_yaml(recipe), end="")
     return EXIT_DONE

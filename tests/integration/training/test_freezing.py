@@ -153,7 +153,7 @@ def test_a_stage_without_trainable_parameters_is_rejected() -> None:
 
 def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:
     recipe, *overrides = runs.arguments("shown", FREEZE, "optimizer.layer_decay=0.5")
-    lines = list(show(load_recipe(recipe, overrides), batch=False))
+    lines = list(show(load_recipe(recipe, overrides)))
     counts = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ")}
     numbers = {key: int(value.replace(",", "")) for key, value in counts.items() if "," in value}
     assert numbers["frozen"] + numbers["trainable"] == numbers["parameters"]

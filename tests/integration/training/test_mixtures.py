@@ -171,8 +171,8 @@ def test_validate_prints_the_rows_of_each_source(
 ) -> None:
     assert main(["validate", *runs.arguments("validated", *mixed(made))]) == EXIT_DONE
     printed = capsys.readouterr().out
-    assert "\n# source english: 69.79 % of the rows; 67 rows = " in printed
-    assert "\n# source chinese: 30.21 % of the rows; 29 rows = " in printed
+    assert "\nsource english: 69.79 % of the rows; 67 rows = " in printed
+    assert "\nsource chinese: 30.21 % of the rows; 29 rows = " in printed
 
 
 def test_a_missing_store_of_a_source_is_named(own: Path, runs: Runs) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 from ptm.interop.import_model import import_from_huggingface
+from ptm.recipe import load_recipe
 from tests.support.small_runs import Runs
 
 WIDER = "model.encoder.hidden_size=16"
@@ -115,8 +116,8 @@ def test_the_verdict_is_qualified_when_an_input_is_missing(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["validate", *runs.arguments("new", f"data.store={tmp_path / 'no'}")]) == EXIT_DONE
-    missing, verdict = capsys.readouterr().out.splitlines()[-2:]
-    assert missing.startswith('# not checked: data.store: "')
+    verdict, missing = capsys.readouterr().out.splitlines()
+    assert missing.startswith('not checked: data.store: "')
     assert verdict.endswith(": valid as far as it could be checked on this machine")
 
 
@@ -126,7 +127,17 @@ def test_a_run_of_another_recipe_is_reported_as_an_obstacle(
     assert runs.train("new", "train.steps=1") == EXIT_DONE
     capsys.readouterr()
     assert main(["validate", *runs.arguments("new", "train.steps=1", "seed=99")]) == EXIT_DONE
-    obstacle, verdict = capsys.readouterr().out.splitlines()[-2:]
-    assert obstacle.startswith("# `ptm train` would not start now: ")
+    verdict, obstacle = capsys.readouterr().out.splitlines()
+    assert obstacle.startswith("`ptm train` would not start now: ")
     assert "seed: 7 in the run, 99 in this recipe" in obstacle
     assert verdict.endswith(": valid")
+
+
+def test_the_printed_recipe_with_its_verdict_is_a_recipe(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, *overrides = runs.arguments("new", f"data.store={tmp_path / 'no'}")
+    assert main(["validate", "--print", recipe, *overrides]) == EXIT_DONE
+    whole = tmp_path / "whole.yaml"
+    whole.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert load_recipe(str(whole), []) == load_recipe(recipe, overrides)

@@ -12,7 +12,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER
 from tests.support.small_runs import PROJECT, QUICKSTART
 
 RECIPE = str(QUICKSTART / "roberta-tiny.yaml")
-CHINESE = ("validate", RECIPE, "data.store=中文😀")
+CHINESE = ("validate", "--print", RECIPE, "data.store=中文😀")
 # A result: text that the user wants. Work: files, of which the command only reports.
 RESULTS = {
     "validate": ("validate", RECIPE),

@@ -16,7 +16,7 @@ from ptm.loading.rows import TRAIN, PackedDataset, open_rows
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
 from ptm.recipe.data_block import EVAL
-from ptm.runs.show import show
+from ptm.runs.show import show, show_rows
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
 from ptm.train.inputs import open_inputs
@@ -258,7 +258,8 @@ def test_data_ranks_split_the_rows_of_a_step(own_store: Path) -> None:
 
 
 def test_show_prints_left_out_tokens_and_labels(own_store: Path) -> None:
-    lines = list(show(recipe_of(own_store), batch=True))
+    recipe = recipe_of(own_store)
+    lines = [*show(recipe), *show_rows(recipe)]
     assert any(line.startswith("left out: ") and "tokens cut off" in line for line in lines)
     assert any("pair label " in line for line in lines)
 

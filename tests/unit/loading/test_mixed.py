@@ -15,7 +15,7 @@ from ptm.loading.splits import open_splits, open_training_rows
 from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.batch import batches_of
-from ptm.runs.show import show
+from ptm.runs.show import show, show_rows
 from tests.support.labelled_texts import LABELS, lines
 from tests.support.mixtures import RECIPE, mixed, preprocess_mixture, write_mixture
 from tests.support.small_runs import small_overrides
@@ -231,7 +231,7 @@ def test_a_source_without_examples_is_named(folder: Path) -> None:
 def test_show_lists_the_rows_of_each_source_and_the_passes_over_them(folder: Path) -> None:
     recipe = recipe_of(folder, *mixed(folder, "train.steps=100"))
     rows = open_training_rows(recipe, recipe.tokenizer.load())
-    shown = "\n".join(show(recipe, batch=True))
+    shown = "\n".join([*show(recipe), *show_rows(recipe)])
     assert f"length: 100 steps = {800 / len(rows):.2f} epochs of {len(rows):,} rows\n" in shown
     size = len(rows.sources["english"])
     assert (

@@ -1,4 +1,4 @@
-"""The state of a run is read from its files, whoever trains it."""
+"""The state of a run is read from its files."""
 
 from __future__ import annotations
 

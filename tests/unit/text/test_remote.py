@@ -225,7 +225,7 @@ def test_a_store_and_a_saved_recipe_hide_the_secrets_of_urls(
         # A new token makes no new store.
         arguments = [str(recipe), f"data.corpus={url}?token={token}", *settings]
         assert main(["preprocess", *arguments]) == EXIT_DONE
-        assert main(["validate", *arguments]) == EXIT_DONE
+        assert main(["validate", "--print", *arguments]) == EXIT_DONE
     printed = capsys.readouterr()
     written = (tmp_path / "store" / "store.json").read_text()
     assert f"{url}?token=HIDDEN" in written
