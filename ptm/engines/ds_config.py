@@ -11,10 +11,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import ptm
 from ptm.components.optimizers import Optimizer
 from ptm.engines.offload import check_offload, with_run_folders
 from ptm.errors import UserError, nearest
+from ptm.files.bundled import bundled
 from ptm.files.user_files import read_json
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.blocks import EngineBlock, TrainBlock
@@ -66,7 +66,7 @@ def find_ds_config(name: str) -> Path:
         if not path.is_file():
             raise UserError(f'engine.deepspeed: "{name}" is not a file.')
         return path
-    folders = [Path("ds_configs"), Path(ptm.__file__).parents[1] / "ds_configs"]
+    folders = [Path("ds_configs"), *filter(None, [bundled("ds_configs")])]
     for folder in folders:
         if (folder / f"{name}.json").is_file():
             return folder / f"{name}.json"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import ptm
 from ptm.errors import UserError
+from ptm.files.bundled import bundled
 from ptm.launch.hosts import Slots, chosen, is_local_host, read_hostfile
 from ptm.launch.rank_arguments import encode_arguments
 from ptm.limits import MOST_SLOTS
@@ -21,7 +21,7 @@ Launcher = Literal["pdsh", "openmpi"]
 _JOB_HOSTFILE = Path("/job/hostfile")
 """The hostfile that DeepSpeed reads if no other is given."""
 
-_SCRIPT = Path(ptm.__file__).parents[1] / "launch" / "train.py"
+_SCRIPT = "launch/train.py"
 _UNCHANGED = re.compile(r"[\w@+=:,./-]*", re.ASCII)
 """Words that neither a shell nor pdsh changes; it replaces %h, %n and %u."""
 
@@ -169,8 +169,9 @@ def launcher_command(options: Options, target: Target, *, address: str, port: in
 
 def _program() -> list[str]:
     """The program of each rank: launch/train.py of a checkout, or else `python -m ptm train`."""
-    if _SCRIPT.is_file():
-        return [str(_SCRIPT)]
+    script = bundled(_SCRIPT)
+    if script is not None:
+        return [str(script)]
     return ["--no_local_rank", "--module", "ptm", "train"]
 
 
