@@ -182,7 +182,8 @@ def check_installation(target: Target, launcher: Launcher) -> None:
     """
     if target.local or launcher != "pdsh":
         return
-    for path in (sys.executable, *([str(_SCRIPT)] if _SCRIPT.is_file() else ())):
+    script = bundled(_SCRIPT)
+    for path in (sys.executable, *([str(script)] if script is not None else ())):
         if not _UNCHANGED.fullmatch(path):
             raise UserError(
                 f"{path}: --launcher pdsh passes this path through the shells of the hosts, which "

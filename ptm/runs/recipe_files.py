@@ -30,7 +30,7 @@ class BundledRecipe:
 
 
 def bundled_recipes(names: Sequence[str] = ()) -> list[BundledRecipe]:
-    """The recipes whose name is one of `names` or lies below one, in order; default: all.
+    """The recipes whose name is in `names` or begins with one of them and a slash, in order; default: all.
 
     Raises UserError if the files are missing or a name is that of no recipe.
     """

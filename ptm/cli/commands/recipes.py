@@ -48,5 +48,5 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.cli.tables import Cell, rendered, table
 
     rows = [(one.name, Cell(one.summary, "dim")) for one in bundled_recipes(parsed.names)]
-    print_rendered(rendered(table(["RECIPE", "WHAT IT IS"], rows)))
+    print_rendered(rendered(table(["RECIPE", "SUMMARY"], rows)))
     return EXIT_DONE
