@@ -386,7 +386,14 @@ def verdict(runs: Path, *, exact: bool, report: Callable[[str], None]) -> int:
 def reports(run: Path) -> list[dict[str, Any]]:
     """The records of a run's metrics.jsonl, without timings."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+    return [
+        {
+            key: value
+            for key, value in json.loads(line).items()
+            if key not in TIMING and not key.startswith("system/")
+        }
+        for line in lines
+    ]
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ RUN_FOLDER = _kind("run", _NOTHING)
 
 RANK_FILES = re.compile(
     rf"rank\d{{5,}}\.(json|stacks|calls|partial|json\.{TOKEN}\.partial)|nccl_trace_rank_\d+"
+    rf"|system-[\w.-]+\.json(\.{TOKEN}\.partial)?"
 )
 """Files of `ranks/` in a run folder."""
 

@@ -191,6 +191,10 @@ class TrackingBlock(Config):
     """`{}` for the defaults; none: no W&B."""
     tensorboard: bool = False
     """Write TensorBoard event files. Needs the extra: `pip install -e '.[tensorboard]'`."""
+    system_every: NonNegativeFloat = 10.0
+    """Seconds between two samples of what each host does: processor, memory, disk, network, GPUs.
+    Reports have the newest ones as `system/HOST/NAME`. 0: none. With `checkpoint.node_local`, those
+    of the first host alone."""
 
 
 class InitFrom(Config):

@@ -9,6 +9,7 @@ from typing import Any
 from ptm.engines.base import StepResult, StepTotals
 from ptm.engines.ranks import Ranks, all_gather
 from ptm.train.display import TrainingDisplay
+from ptm.train.machine import machine_values
 from ptm.train.metrics import MetricsFile, MetricWindow, Throughput, console_line, peak_memory
 from ptm.train.run_folder import RunFolder
 from ptm.train.trackers import Trackers
@@ -87,6 +88,7 @@ class Reporter:
             **state,
             **self.speed.rates(waited=max(row["waited"] for row in every)),
             "memory_bytes": int(max(row["memory"] for row in every)),
+            **(machine_values(self._path.parent) if self._ranks.is_main else {}),
         }
         self.write(record)
         self._window = MetricWindow(self._ranks)

@@ -37,6 +37,7 @@ from ptm.recipe.blocks import CheckpointBlock
 from ptm.train.display import TrainingDisplay
 from ptm.train.header import header_lines
 from ptm.train.inputs import TrainingInputs, open_inputs, verify_stores
+from ptm.train.machine import MachineSampler
 from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder
@@ -155,6 +156,11 @@ def _train(
         with (
             log_to(folder.log, active=ranks.is_main),
             RankFile(folder.path, rank=ranks.rank, world_size=ranks.world_size) as rank_file,
+            MachineSampler(
+                folder.path,
+                seconds=recipe.tracking.system_every,
+                is_active=ranks.is_local_main,
+            ),
         ):
             code = _train_in(folder, recipe, inputs, ranks, stop, rank_file, on_step_begin)
             rank_file.code = code

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.small_runs import PROJECT, QUICKSTART, TIMING, small_overrides
+from tests.support.small_runs import PROJECT, QUICKSTART, small_overrides, without_timing
 from tests.support.train_many import run_command, run_rank
 
 BIN = Path(sys.executable).parent
@@ -211,10 +211,7 @@ def _only_environment(environment: Mapping[str, str]) -> Iterator[None]:
 def reports(run: Path) -> list[dict[str, Any]]:
     """The records of a run's metrics.jsonl, without timings."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [
-        {key: value for key, value in json.loads(line).items() if key not in TIMING}
-        for line in lines
-    ]
+    return [without_timing(json.loads(line)) for line in lines]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ TIMING = {
     "save_seconds",
     "memory_bytes",
 }
+
+
+def without_timing(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without what depends on the clock or the machine."""
+    return {
+        key: value
+        for key, value in record.items()
+        if key not in TIMING and not key.startswith("system/")
+    }
 
 
 @pytest.fixture(scope="session")
@@ -139,10 +148,7 @@ class Runs:
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [
-            {key: value for key, value in json.loads(line).items() if key not in TIMING}
-            for line in lines
-        ]
+        return [without_timing(json.loads(line)) for line in lines]
 
     def checkpoints(self, name: str) -> list[int]:
         found = (self.folder / name / "checkpoints").glob("global_step*")

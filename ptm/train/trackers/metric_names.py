@@ -10,6 +10,7 @@ from typing import Any
 from ptm.loading.index import TRAIN
 from ptm.recipe.data_block import SHARE
 from ptm.recipe.saved_files import read_metrics
+from ptm.train.machine import SYSTEM
 from ptm.train.trackers.base import PastReports
 
 _PERFORMANCE = {
@@ -45,7 +46,7 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _tracker_name(key: str, split: str) -> str:
-    if key.startswith(f"{SHARE}/"):
+    if key.startswith((f"{SHARE}/", f"{SYSTEM}/")):
         return key
     return f"{'perf' if key in _PERFORMANCE else split}/{key}"
 

@@ -12,7 +12,7 @@ import pytest
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER
-from tests.support.small_runs import QUICKSTART, TIMING, small_overrides
+from tests.support.small_runs import QUICKSTART, small_overrides, without_timing
 
 RECIPE = str(QUICKSTART / "roberta-tiny.yaml")
 
@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def metrics_of(folder: Path) -> list[dict[str, object]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMING} for line in lines]
+    return [without_timing(json.loads(line)) for line in lines]
 
 
 def test_help_needs_no_heavy_import() -> None:
