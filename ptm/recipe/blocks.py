@@ -178,6 +178,16 @@ class WandbBlock(Config):
     """The W&B project."""
     entity: str | None = None
     """The W&B user or team; none: the default of the account."""
+    group: str | None = None
+    """The group of runs that it belongs to; none: the type of the objective."""
+    job_type: str | None = None
+    """None: `pretrain`, or `finetune` with `init_from`."""
+    tags: Annotated[tuple[str, ...], Listed] = ()
+    """Tags of the run, such as `[chinese, base]`."""
+    notes: str | None = None
+    """A description of the run."""
+    alerts: bool = True
+    """Send an alert at an anomaly, when the run stops or fails, and at its end."""
 
 
 class TrackingBlock(Config):

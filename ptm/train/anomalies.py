@@ -141,8 +141,13 @@ class AnomalyPolicy:
         *,
         fp16: bool,
         first: bool,
+        alert: Callable[[str, str], None] = lambda title, text: None,
     ) -> None:
-        """`fp16`: overflows are not anomalies. `first`: whether this rank writes the events."""
+        """`fp16`: overflows are not anomalies. `first`: whether this rank writes the events.
+
+        `alert` is called with the title and text of each anomaly that the training survives.
+        """
+        self._alert = alert
         self._rule = rule
         self._fp16 = fp16
         self._events = LineFile(folder.path / EVENTS)
@@ -186,6 +191,8 @@ class AnomalyPolicy:
         if self._first:
             self._events.append(event_line(anomaly, step=step, action=action, batch=rows()))
         what = f"step {step}: {anomaly} (see {self._events.path} for its examples)"
+        if action != "stop":
+            self._alert(f"anomaly at step {step}", f"{anomaly}; policy: {action}")
         if action == "rollback":
             logger.warning("%s", what)
         elif action == "skip":

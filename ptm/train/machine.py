@@ -48,7 +48,7 @@ class MachineSampler:
     """Samples this host every `seconds` in a thread, from `__enter__` to `__exit__`."""
 
     def __init__(self, run: Path, *, seconds: float, is_active: bool) -> None:
-        """`is_active`: whether this rank samples its host. 0 seconds: nobody does."""
+        """`is_active`: whether this rank samples its host. 0 seconds: there are no samples."""
         host = _NOT_IN_NAMES.sub("_", socket.gethostname())
         self._path = run / FOLDER / f"{_PREFIX}{host}.json"
         self._seconds = seconds if is_active else 0.0

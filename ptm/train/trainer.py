@@ -110,6 +110,7 @@ class Trainer:
             self._checkpoints,
             fp16=recipe.engine.precision == "fp16",
             first=ranks.is_main,
+            alert=self._alert,
         )
         self._evaluation = EvaluationSets(
             data.evaluation,
@@ -168,13 +169,22 @@ class Trainer:
         try:
             with self._garbage:
                 code = self._loop(batches, stop, on_step_begin)
+            state = "done" if code == EXIT_DONE else f"stopped ({stop.reason or 'on request'})"
+            self._alert(state, f"step {self._position.step} of {self._steps}")
             self._profiler.close(self._position.step, ended=code == EXIT_DONE)
             self._engine.close()
             return code
+        except Exception as error:
+            self._alert("failed", f"step {self._position.step}: {error}", is_error=True)
+            raise
         finally:
             batches.close()
             self._reporter.close()
             self._anomalies.close()
+
+    def _alert(self, title: str, text: str, *, is_error: bool = False) -> None:
+        if self._trackers is not None:
+            self._trackers.alert(f"{self._recipe.name}: {title}", text, is_error=is_error)
 
     def _batches(self) -> Iterator[StepBatch]:
         if not self._ranks.loads_data:

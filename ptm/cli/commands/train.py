@@ -38,6 +38,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ptm.rank_environment import check_rank_environment
     from ptm.train.run import train
     from ptm.train.stopping import stop_with_parent
+    from ptm.train.trackers.sweeps import with_trial_name
 
     # Both set the number of ranks, which everything below reads. Slurm comes first because it also
     # sets PMI_SIZE, which would be mistaken for mpirun.
@@ -47,7 +48,9 @@ def run(parsed: argparse.Namespace) -> int:
     if "RANK" in os.environ:
         stop_with_parent()
     try:
-        return train(lambda: recipe_of(parsed), fresh=parsed.fresh, verify=parsed.verify)
+        return train(
+            lambda: with_trial_name(recipe_of(parsed)), fresh=parsed.fresh, verify=parsed.verify
+        )
     except RuntimeError as error:
         if "RANK" not in os.environ or not is_consequence(str(error)):
             raise

@@ -54,9 +54,16 @@ class Trackers:
     def log(self, *records: Mapping[str, Any]) -> None:
         """Send the reports of one step to every tracker, in one call."""
         values = {name: v for record in records for name, v in tracker_values(record).items()}
+        self._call(lambda tracker: tracker.log(values, records[0]["step"]))
+
+    def alert(self, title: str, text: str, *, is_error: bool = False) -> None:
+        """Notify those who follow the run, with every tracker that can."""
+        self._call(lambda tracker: tracker.alert(title, text, is_error=is_error))
+
+    def _call(self, call: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):
             try:
-                tracker.log(values, records[0]["step"])
+                call(tracker)
             except Exception as error:
                 logger.warning("%s failed and is now disabled: %s", name, error)
                 del self._trackers[name]

@@ -22,7 +22,7 @@ class Background:
     def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
         self._name = name
         self._make = make
-        self._reports: SimpleQueue[tuple[Mapping[str, float], int] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[Tracker], None] | None] = SimpleQueue()
         self._ready = threading.Event()
         self._left_out = threading.Event()
         self._remarked = False
@@ -33,9 +33,16 @@ class Background:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Queue a report."""
+        self._queue(lambda tracker: tracker.log(values, step))
+
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        """Queue a notification."""
+        self._queue(lambda tracker: tracker.alert(title, text, is_error=is_error))
+
+    def _queue(self, call: Callable[[Tracker], None]) -> None:
         if self._left_out.is_set():
             return
-        self._reports.put((values, step))
+        self._calls.put(call)
         waited = time.monotonic() - self._began
         if not self._ready.is_set() and not self._remarked and waited > TIMEOUT_SECONDS:
             self._remarked = True
@@ -45,7 +52,7 @@ class Background:
 
     def close(self) -> None:
         """Wait up to `TIMEOUT_SECONDS` seconds for the tracker to receive all reports and close."""
-        self._reports.put(None)
+        self._calls.put(None)
         self._thread.join(TIMEOUT_SECONDS)
         if self._thread.is_alive():
             logger.warning(
@@ -62,9 +69,9 @@ class Background:
             logger.warning("%s cannot be used and is disabled: %s", self._name, error)
             return
         self._ready.set()
-        while (report := self._reports.get()) is not None and not self._left_out.is_set():
+        while (call := self._calls.get()) is not None and not self._left_out.is_set():
             try:
-                tracker.log(*report)
+                call(tracker)
             except Exception as error:
                 self._left_out.set()
                 logger.warning("%s failed and is now disabled: %s", self._name, error)

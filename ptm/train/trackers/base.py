@@ -16,6 +16,10 @@ class Tracker(Protocol):
         """Record named values at a step."""
         ...
 
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        """Notify those who follow the run, if the tracker can."""
+        ...
+
     def close(self) -> None:
         """Flush and close."""
         ...

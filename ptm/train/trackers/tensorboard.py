@@ -37,6 +37,9 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        """TensorBoard has no notifications."""
+
     def close(self) -> None:
         """Close the file."""
         self._writer.close()

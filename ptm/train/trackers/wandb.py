@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from ptm.files.writing import write_file
 from ptm.recipe import Recipe, with_shown_urls
 from ptm.recipe.blocks import WandbBlock
 from ptm.train.trackers.base import PastReports
+from ptm.train.trackers.sweeps import trial_id
 from ptm.validation import text_of
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,15 @@ _INIT_SECONDS = 30.0
 _FINISH_SECONDS = 20.0
 _RUN_ID_BYTES = 4096
 
+_WITHOUT_BEST = {
+    *("perf", "share", "system", "epoch", "rows", "examples", "tokens"),
+    *("learning_rate", "loss_scale", "skipped_steps", "grad_norm", "save_seconds"),
+}
+"""Groups and names of metrics that have no best value."""
+
 # Send the recipe and the reports, and nothing that W&B would collect itself: no console output,
 # code, git state or package list (environment.json has what matters), and no system metrics
-# (`perf/…` has what matters, and W&B's own would be lost when an offline run is rewritten).
+# (`perf/…` and `system/…` have them; W&B's own would be lost when an offline run is rewritten).
 SETTINGS = {
     "silent": True,
     "console": "off",
@@ -64,8 +71,10 @@ class Wandb:
     ) -> None:
         self._recipe = recipe
         self._committed = -1
+        self._alerts = block.alerts
+        self._with_best: set[str] = set()
         mode: _Mode = _mode()
-        run_id = _run_id(folder / "wandb_run.json")
+        run_id = trial_id() or _run_id(folder / "wandb_run.json")
         if mode == "online":
             try:
                 self._run = _init(block, recipe, folder, run_id, "online")
@@ -109,6 +118,7 @@ class Wandb:
     def _send(self, values: Mapping[str, float], step: int, *, commit: bool) -> None:
         if step < self._first:
             return
+        self._keep_best(values)
         # A committed row cannot be extended, so the report gets its own row, which is still
         # plotted at the right `step`.
         own = None if step == self._committed else step
@@ -116,12 +126,27 @@ class Wandb:
         if commit:
             self._committed = step
 
+    def _keep_best(self, names: Iterable[str]) -> None:
+        """Let W&B's summary have the best value beside the last one: `eval/loss.min`."""
+        for name in set(names) - self._with_best:
+            self._with_best.add(name)
+            group, _, metric = name.partition("/")
+            if group in _WITHOUT_BEST or metric in _WITHOUT_BEST:
+                continue
+            best = "max" if self._recipe.objective.higher_is_better(name) else "min"
+            self._run.define_metric(name, step_metric="step", summary=f"{best},last")
+
     def _evaluation_may_follow(self, step: int) -> bool:
         """Whether to hold back a row for an evaluation; without one, it shows with the next row."""
         tracking = self._recipe.tracking
         last = step == self._recipe.train.steps or step % tracking.log_every != 0
         evaluated = bool(self._recipe.data.training_evaluation_names)
         return evaluated and (last or step % tracking.evaluate_every == 0)
+
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        """Send an alert, which W&B forwards by mail or Slack as the user has chosen there."""
+        if self._alerts:
+            self._run.alert(title=title, text=text, level="ERROR" if is_error else "INFO")
 
     def close(self) -> None:
         """End the run; online, wait until everything is sent or `finish_timeout` has passed."""
@@ -136,6 +161,10 @@ def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _M
         project=block.project,
         entity=block.entity,
         name=recipe.name,
+        group=block.group or recipe.objective.type,
+        job_type=block.job_type or ("pretrain" if recipe.start is None else "finetune"),
+        tags=block.tags,
+        notes=block.notes,
         id=run_id,
         # An offline run is complete: syncing it replaces the data that W&B has under this id.
         resume="allow" if mode == "online" else None,

@@ -35,6 +35,9 @@ class Failing:
         self.calls += 1
         raise OSError("the tracker's disk is full")
 
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        raise AssertionError("no alert is expected")
+
     def close(self) -> None:
         raise OSError("still full")
 
