@@ -1,135 +1,181 @@
-"""`ptm report`: one HTML page with the curves and metrics of a run, without scripts or a server."""
+"""`ptm report`: one HTML page about a run, or about several runs side by side."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
-from itertools import cycle
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptm.durations import clock
 from ptm.errors import UserError
 from ptm.escaping import escaped_block
+from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.files.writing import write_file
-from ptm.recipe.saved_files import read_environment, read_metrics, read_recipe_data
+from ptm.recipe.saved_files import RECIPE, read_environment, read_recipe_data
+from ptm.runs.compare import compare
+from ptm.runs.page.data import RunCurves, charts_of, run_curves
+from ptm.runs.page.html import page_html, table_section, text_section
+from ptm.runs.status import RunStatus, run_status
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
-_COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")
-"""Line colours: of training, the held-out split, and further evaluation sets."""
-_NOT_CURVES = {"step", "split", "epoch", "rows", "examples", "tokens", "skipped_steps"}
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; color: #222 }
-figure { display: inline-block; margin: 0 1.5rem 1.5rem 0 } figcaption { font-weight: 600 }
-svg { background: #fafafa; border: 1px solid #ddd } text { font-size: 11px; fill: #555 }
-pre { background: #f5f5f5; padding: 1rem; overflow: auto } td { padding-right: 1.5rem }
-"""
+_PARAMETERS = re.compile(r": ([\d,]+) parameters")
+_LOG_BYTES = 64 * MEGABYTE
 
 
-def write_report(run: Path) -> Path:
-    """Write `report.html` into the run folder; return its path.
+def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the page of one run, or of several; return its path.
 
-    Raises UserError if `run` is not a run or has no reports yet.
+    `out`: the file; default: `report.html` in the run's folder, or in the current folder for
+    several runs. Raises UserError if a run is not one, or has no reports yet.
     """
-    if not (run / "recipe.yaml").exists():
-        raise UserError(f'"{run}" is not a run: it has no recipe.yaml.')
-    records = read_metrics(run)
-    if not records:
-        raise UserError(f"{run}: no reports yet (metrics.jsonl is empty).")
-    names = sorted({key for r in records for key, v in r.items() if _is_curve(key, v)}, key=_order)
-    figures = "\n".join(_figure(name, records) for name in names)
-    read_recipe_data(run / "recipe.yaml")
-    recipe = html.escape((run / "recipe.yaml").read_text(encoding="utf-8"))
-    title = html.escape(run.name)
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1>{_facts(run, records)}{figures}"
-        f"<h2>Recipe</h2><pre>{recipe}</pre></html>\n"
-    )
-    path = run / "report.html"
-    write_file(path, escaped_block(page))
+    for run in runs:
+        if not (run / RECIPE).exists():
+            raise UserError(f'"{run}" is not a run: it has no recipe.yaml.')
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UserError("report: a run is given twice.")
+    page = report_page(runs)
+    path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    try:
+        write_file(path, escaped_block(page))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}.") from error
     return path
 
 
-def _is_curve(key: str, value: Any) -> bool:
-    return key not in _NOT_CURVES and isinstance(value, int | float)
+def report_page(runs: Sequence[Path]) -> str:
+    """The HTML of the page. Raises UserError as `write_report`."""
+    curves = [run_curves(run) for run in runs]
+    if len(runs) == 1:
+        return _single(runs[0], curves[0])
+    return _several(runs, curves)
 
 
-def _order(name: str) -> tuple[int, str]:
-    first = ("loss", "perplexity", "accuracy", "learning_rate", "grad_norm", "tokens_per_second")
-    return next((i for i, word in enumerate(first) if name.endswith(word)), len(first)), name
-
-
-def _facts(run: Path, records: Sequence[dict[str, Any]]) -> str:
-    last = records[-1]
-    rows = {"steps": f"{last['step']:,}", "real tokens seen": f"{last.get('tokens', 0):,}"}
-    for split in _splits(records):
-        first, *others = (r for r in records if r["split"] == split)
-        found: dict[str, Any] = others[-1] if others else first
-        for key, value in found.items():
-            # An evaluation reports nothing but metrics, training also rates and times.
-            measured = split != "train" or key.endswith(("loss", "accuracy"))
-            if value is None and measured:
-                rows[f"{split} {key.replace('_', ' ')}"] = "not measured"
-            if _is_curve(key, value) and measured:
-                rows[f"{split} {key.replace('_', ' ')}"] = f"{value:.4f}"
-                if others and first["step"] == 0 and _is_curve(key, first.get(key)):
-                    rows[f"{split} {key.replace('_', ' ')}"] = f"{first[key]:.4f} → {value:.4f}"
-    environment = read_environment(run)
-    if environment is not None:
-        hosts = environment.hosts.items()
-        rows["hosts"] = ", ".join(f"{host} ({ranks})" for host, ranks in hosts)
-        rows["versions"] = ", ".join(f"{k} {v}" for k, v in environment.versions.items())
-    cells = "".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items()
+def _single(run: Path, curves: RunCurves) -> str:
+    status = run_status(run)
+    read_recipe_data(run / RECIPE)
+    recipe = (run / RECIPE).read_text(encoding="utf-8")
+    sections = [
+        table_section("Where it ran", ("", ""), _environment(run)),
+        text_section("Recipe", recipe),
+    ]
+    return page_html(
+        title=run.name,
+        lead=_lead(status),
+        cards={**_cards(status, curves), **_last_values(curves)},
+        charts=charts_of([curves]),
+        marks=curves.marks,
+        sections=sections,
     )
-    return f"<table>{cells}</table>"
 
 
-def _splits(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The splits in `records`, training first."""
-    return sorted(dict.fromkeys(r["split"] for r in records), key=lambda split: split != "train")
-
-
-def _figure(name: str, records: Sequence[dict[str, Any]]) -> str:
-    series = {
-        split: [
-            (r["step"], float(r[name]))
-            for r in records
-            if r["split"] == split and isinstance(r.get(name), int | float)
-        ]
-        for split in _splits(records)
-    }
-    colours = dict(zip(series, cycle(_COLOURS), strict=False))
-    points = [point for line in series.values() for point in line]
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    if low == high:
-        # In proportion to the value, since 0.5 is lost in the rounding of a large one.
-        margin = max(0.5, 0.01 * abs(low))
-        low, high = low - margin, high + margin
-    last = max(x for x, _ in points)
-
-    def place(step: int, value: float) -> str:
-        x = _LEFT + (_WIDTH - _LEFT - 10) * step / max(1, last)
-        y = 10 + (_HEIGHT - _BOTTOM - 10) * (high - value) / (high - low)
-        return f"{x:.1f},{y:.1f}"
-
-    lines = "".join(
-        f'<polyline fill="none" stroke="{colours[split]}" stroke-width="1.5" '
-        f'points="{" ".join(place(*point) for point in line)}"/>'
-        for split, line in series.items()
-        if line
+def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
+    found = compare(runs)
+    names = [one.name for one in curves]
+    differences = [
+        (one.key, *("not set" if value is None else value for value in one.values))
+        for one in found.differences
+    ]
+    last = [
+        (f"{one.split} {one.metric}", *(_number(values[max(values)]) if values else "" for values in one.values))
+        for one in found.series
+    ]
+    return page_html(
+        title=", ".join(names),
+        lead=f"{len(runs)} runs side by side",
+        cards={name: run_status(run).state for name, run in zip(names, runs, strict=True)},
+        charts=charts_of(curves),
+        marks=(),
+        sections=[
+            table_section("What differs in the recipes", ("", *names), differences),
+            table_section("Last values", ("", *names), last),
+        ],
     )
-    labels = (
-        f'<text x="4" y="16">{high:.4g}</text><text x="4" y="{_HEIGHT - _BOTTOM}">{low:.4g}</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 8}">0</text>'
-        f'<text x="{_WIDTH - 90}" y="{_HEIGHT - 8}">step {last:,}</text>'
-    )
-    shown = ", ".join(
-        f'<span style="color:{colours[split]}">{html.escape(split)}</span>'
-        for split, x in series.items()
-        if x
-    )
+
+
+def _lead(status: RunStatus) -> str:
+    """What was trained, how far it came, and the command that trains it."""
+    reason = f" ({status.reason})" if status.reason else ""
     return (
-        f"<figure><figcaption>{html.escape(name)} ({shown})</figcaption>"
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img">{lines}{labels}</svg></figure>'
+        f"{status.recipe} · {status.state}{reason} · trained again by: "
+        f"ptm train {status.path / RECIPE} name=NAME"
     )
+
+
+def _cards(status: RunStatus, curves: RunCurves) -> dict[str, str]:
+    tokens = max(record.get("tokens", 0) for record in curves.records)
+    steps = f"{status.step:,}" + (f" of {status.steps:,}" if status.steps else "")
+    cards = {"steps": steps, "tokens without padding": f"{tokens:,}"}
+    parameters = _parameters(status.path)
+    if parameters is not None:
+        cards["parameters"] = parameters
+    seconds = _training_seconds(curves.records)
+    if seconds:
+        cards["time in training steps"] = clock(seconds)
+    if status.tokens_per_second is not None:
+        cards["tokens per second"] = f"{status.tokens_per_second:,.0f}"
+    return cards
+
+
+def _training_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of all reported steps, without evaluations and saving."""
+    total, before = 0.0, 0
+    for record in records:
+        if record["split"] == "train" and "step_seconds" in record:
+            total += (record["step"] - before) * record["step_seconds"]
+            before = record["step"]
+    return total
+
+
+def _last_values(curves: RunCurves) -> dict[str, str]:
+    """Loss and metrics of the last report of each split, with the first ones of evaluations."""
+    cards: dict[str, str] = {}
+    for split in dict.fromkeys(record["split"] for record in curves.records):
+        of_split = [record for record in curves.records if record["split"] == split]
+        first, last = of_split[0], of_split[-1]
+        for key, value in last.items():
+            # The only term of a loss repeats it.
+            if not _is_result(key, split) or (key.endswith("_loss") and value == last["loss"]):
+                continue
+            name = f"{split} {key.replace('_', ' ')}"
+            cards[name] = "not measured" if value is None else _number(value)
+            if value is not None and len(of_split) > 1 and isinstance(first.get(key), int | float):
+                cards[name] = f"{_number(first[key])} → {_number(value)}"
+    return cards
+
+
+_NO_RESULTS = {"step", "split", "epoch", "rows", "examples", "tokens"}
+
+
+def _is_result(key: str, split: str) -> bool:
+    # An evaluation reports nothing but metrics, training also rates and times.
+    return key not in _NO_RESULTS and (split != "train" or key.endswith(("loss", "accuracy")))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4f}"
+
+
+def _parameters(run: Path) -> str | None:
+    """The number of parameters, as the training logged it."""
+    try:
+        found = _PARAMETERS.search(read_text(run / "train.log", limit=_LOG_BYTES))
+    except (OSError, FileContentError):
+        return None
+    return found[1] if found else None
+
+
+def _environment(run: Path) -> list[tuple[str, str]]:
+    environment = read_environment(run)
+    if environment is None:
+        return []
+    hosts = ", ".join(f"{host} ({ranks})" for host, ranks in environment.hosts.items())
+    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    rows = [
+        ("hosts (ranks)", hosts),
+        ("last start", environment.time),
+        ("python", environment.python),
+        ("versions", versions),
+    ]
+    if environment.git_commit is not None:
+        rows.append(("commit", environment.git_commit))
+    return rows

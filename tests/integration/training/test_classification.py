@@ -52,7 +52,7 @@ def test_scores_are_reported_and_choose_the_best_checkpoint(runs: Runs, classifi
     best = (classifier / "checkpoints" / "best").read_text(encoding="utf-8").strip()
     assert best == f"global_step{max(scores, key=lambda step: scores[step])}"
     assert "dev/macro_f1" in tracker_values(records[-1])
-    page = write_report(classifier).read_text(encoding="utf-8")
+    page = write_report([classifier]).read_text(encoding="utf-8")
     assert "dev macro f1" in page
     assert "perplexity" not in page
 

@@ -189,5 +189,5 @@ def test_evaluate_export_import_and_fill_agree(
     assert "already exists" in capsys.readouterr().err
     assert main(["fill", export, "no mask here"]) == EXIT_USER
     assert main(["report", run]) == EXIT_DONE
-    assert "<svg" in (Path(run) / "report.html").read_text()
+    assert "uPlot" in (Path(run) / "report.html").read_text()
     assert main(["runs", str(tmp_path / "runs")]) == EXIT_DONE

@@ -80,7 +80,7 @@ def test_every_set_is_reported_under_its_own_name(runs: Runs, made: str) -> None
     assert {"loss", "perplexity", "mlm_accuracy"} <= news[-1].keys()
     assert news[-1]["loss"] != plain[-1]["loss"]
     assert "news/loss" in tracker_values(news[-1])
-    page = write_report(runs.folder / "named").read_text(encoding="utf-8")
+    page = write_report([runs.folder / "named"]).read_text(encoding="utf-8")
     assert "news perplexity" in page
 
 
@@ -147,7 +147,7 @@ def test_a_run_with_a_warm_start_is_evaluated_before_its_first_step(
     after = runs.metrics("second")[-1]
     wanted = f"news, before -> after: loss {before[1]['loss']:.4f} -> {after['loss']:.4f}"
     assert wanted in caplog.text
-    page = write_report(runs.folder / "second").read_text(encoding="utf-8")
+    page = write_report([runs.folder / "second"]).read_text(encoding="utf-8")
     assert f"{before[1]['loss']:.4f} → {after['loss']:.4f}" in page
 
 

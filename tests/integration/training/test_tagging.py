@@ -56,7 +56,7 @@ def test_scores_are_reported_and_choose_the_best_checkpoint(runs: Runs, tagger: 
     assert max(scores.values()) > 0.5
     best = (tagger / "checkpoints" / "best").read_text(encoding="utf-8").strip()
     assert best == f"global_step{max(scores, key=lambda step: scores[step])}"
-    assert "dev entity f1" in write_report(tagger).read_text(encoding="utf-8")
+    assert "dev entity f1" in write_report([tagger]).read_text(encoding="utf-8")
 
 
 def test_evaluate_finds_what_training_reported(runs: Runs, tagger: Path) -> None:

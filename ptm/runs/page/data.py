@@ -1,0 +1,173 @@
+"""What the charts of a report page show: which metrics together, and events on their axis."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.files.reading import MEGABYTE, FileContentError, read_text
+from ptm.recipe.saved_files import EVENTS, read_metrics
+
+_COLOURS = ("#2f81f7", "#d29922", "#3fb950", "#a371f7", "#f778ba", "#39c5cf", "#f0883e", "#8b949e")
+"""Legible on white and on black."""
+_DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 3), (8, 3, 2, 3))
+"""Of the runs that share a chart."""
+_COUNTS = {"step", "split", "epoch", "rows", "examples", "tokens"}
+_GROUPS = (
+    ("Loss", ("loss",)),
+    ("Optimisation", ("learning_rate", "grad_norm", "loss_scale", "skipped_steps")),
+    (
+        "Speed and memory",
+        ("tokens_per_second", "examples_per_second", "mfu", "hfu", "model_tflops", "step_seconds")
+        + ("data_wait_seconds", "save_seconds", "memory_bytes"),
+    ),
+)
+_MACHINES, _METRICS, _SHARES = "Machines", "Metrics", "Shares of the sources"
+_ORDER = ("Loss", _METRICS, "Optimisation", "Speed and memory", _SHARES, _MACHINES)
+_LOG_BYTES = 64 * MEGABYTE
+_RESUMED = re.compile(r"resuming from step (\d+)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve. `steps` and `values` have the same length."""
+
+    name: str
+    colour: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    dash: tuple[int, ...] = ()
+    smooth: bool = True
+    """Whether the page may smooth it: values of the training, not of evaluations."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over the same axes."""
+
+    group: str
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An event at a step: an anomaly, or a resume."""
+
+    step: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """The reports of one run."""
+
+    name: str
+    records: Sequence[Mapping[str, Any]]
+    marks: tuple[Mark, ...] = field(default=())
+
+
+def run_curves(run: Path) -> RunCurves:
+    """Read the reports and events of a run. Raises UserError if it has no reports, or damaged."""
+    records = read_metrics(run)
+    if not records:
+        raise UserError(f"{run}: no reports yet (metrics.jsonl is empty).")
+    marks = [*_anomalies(run), *_resumes(run)]
+    return RunCurves(run.name, records, tuple(sorted(marks, key=lambda mark: mark.step)))
+
+
+def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
+    """The charts of one or several runs, grouped; constant and repeated curves are left out."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for number, run in enumerate(runs):
+        drawn: set[tuple[Any, ...]] = set()
+        for metric, split, steps, values in _series(run.records):
+            same = (split, steps, values)
+            # mlm_loss is the loss if it is its only term.
+            if len(set(values)) < 2 or same in drawn:
+                continue
+            drawn.add(same)
+            group, title, label = _place(metric, split)
+            name = f"{run.name} {label}".strip() if len(runs) > 1 else label
+            line = Line(name, "", steps, values, _dash(number), smooth=split == "train")
+            found.setdefault((group, title), []).append(line)
+    charts = [Chart(group, title, _coloured(lines)) for (group, title), lines in found.items()]
+    return sorted(charts, key=lambda chart: (_ORDER.index(chart.group), *_rank(chart.title)))
+
+
+def _dash(number: int) -> tuple[int, ...]:
+    return _DASHES[number % len(_DASHES)]
+
+
+def _coloured(lines: Sequence[Line]) -> tuple[Line, ...]:
+    return tuple(
+        Line(one.name, colour, one.steps, one.values, one.dash, one.smooth)
+        for one, colour in zip(lines, cycle(_COLOURS), strict=False)
+    )
+
+
+def _series(
+    records: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, str, tuple[int, ...], tuple[float, ...]]]:
+    """Yield metric, split, steps and values; the loss first, and the training's before others'."""
+    values: dict[tuple[str, str], dict[int, float]] = {}
+    for record in records:
+        for key, value in record.items():
+            if key not in _COUNTS and isinstance(value, int | float):
+                of_split = values.setdefault((key, record["split"]), {})
+                of_split[record["step"]] = float(value)
+    ordered = sorted(values, key=lambda name: (name[0] != "loss", name[1] != "train"))
+    for metric, split in ordered:
+        points = sorted(values[metric, split].items())
+        yield metric, split, tuple(step for step, _ in points), tuple(v for _, v in points)
+
+
+def _place(metric: str, split: str) -> tuple[str, str, str]:
+    """Group and title of the chart of a metric, and the name of its line there."""
+    if metric.startswith("system/"):
+        _, host, name = metric.split("/", 2)
+        gpu = re.fullmatch(r"gpu(\d+)_(\w+)", name)
+        if gpu is not None:
+            return _MACHINES, f"gpu_{gpu[2]}", f"{host} {gpu[1]}"
+        return _MACHINES, name, host
+    if metric.startswith("share/"):
+        return _SHARES, "share of the rows", metric.removeprefix("share/")
+    group = next((group for group, names in _GROUPS if metric in names), _METRICS)
+    return group, metric, "" if group not in ("Loss", _METRICS) else split
+
+
+def _rank(title: str) -> tuple[int, str]:
+    known = [name for _, names in _GROUPS for name in names]
+    return (known.index(title) if title in known else -1), title
+
+
+def _anomalies(run: Path) -> Iterator[Mark]:
+    for line in _lines(run / EVENTS):
+        try:
+            event = json.loads(line)
+            step, action = int(event["step"]), str(event["action"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        yield Mark(step, "anomaly", f"anomaly at step {step:,} ({action})")
+
+
+def _resumes(run: Path) -> Iterator[Mark]:
+    for line in _lines(run / "train.log"):
+        found = _RESUMED.search(line)
+        if found is not None:
+            yield Mark(int(found[1]), "resume", f"resumed from step {int(found[1]):,}")
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of the run; none if it cannot be read."""
+    try:
+        return read_text(path, limit=_LOG_BYTES).splitlines()
+    except (OSError, FileContentError):
+        return []

@@ -1,0 +1,107 @@
+"""The HTML of a report page: one file without network access, readable on a phone and on paper."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+from ptm.runs.page.data import Chart, Line, Mark
+
+_ASSETS = Path(__file__).parent / "assets"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_TOOLS = """<div class="tools">
+<label>smoothing <input id="smoothing" type="range" min="0" max="0.98" step="0.02" value="0"></label>
+<label><input id="log" type="checkbox"> log scale</label>
+<span>Evaluations are never smoothed. Move over a chart for its values; drag to zoom, double-click
+to leave the zoom.</span></div>"""
+
+
+def page_html(
+    *,
+    title: str,
+    lead: str,
+    cards: Mapping[str, str],
+    charts: Sequence[Chart],
+    marks: Sequence[Mark],
+    sections: Iterable[str],
+) -> str:
+    """The whole page. `sections`: HTML that follows the charts."""
+    data = {
+        "charts": [{"lines": [asdict(line) for line in chart.lines]} for chart in charts],
+        "marks": [asdict(mark) for mark in marks],
+    }
+    # A script element ends at the first `</`, also inside a string.
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    head = "".join(
+        f"<style>{_asset(name)}</style>" for name in ("uPlot.min.css", "page.css")
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title>{head}</head><body>"
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>'
+        f'<div class="cards">{"".join(_card(name, value) for name, value in cards.items())}</div>'
+        f"{_charts(charts)}{_marks(marks)}{''.join(sections)}"
+        f'<script type="application/json" id="data">{text}</script>'
+        f"<script>{_asset('uPlot.iife.min.js')}</script><script>{_asset('page.js')}</script>"
+        "</body></html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _card(name: str, value: str) -> str:
+    return f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>'
+
+
+def _charts(charts: Sequence[Chart]) -> str:
+    parts = []
+    numbered = enumerate(charts)
+    for group, members in groupby(numbered, key=lambda pair: pair[1].group):
+        figures = "".join(_figure(number, chart) for number, chart in members)
+        parts.append(f'<h2>{html.escape(group)}</h2><div class="charts">{figures}</div>')
+    return _TOOLS + "".join(parts) if parts else "<p>There are no curves yet.</p>"
+
+
+def _figure(number: int, chart: Chart) -> str:
+    keys = "".join(
+        f"<span>{_colour_key(line)}{html.escape(line.name)}<b></b></span>" for line in chart.lines
+    )
+    return (
+        f'<figure data-chart="{number}"><figcaption>{html.escape(chart.title.replace("_", " "))} '
+        f'<small class="at"></small></figcaption><div class="keys">{keys}</div>'
+        '<div class="plot"></div></figure>'
+    )
+
+
+def _colour_key(line: Line) -> str:
+    """The colour beside the name of a line; a chart with one line may have no name."""
+    return f'<i style="background:{line.colour}"></i>' if line.name else ""
+
+
+def _marks(marks: Sequence[Mark]) -> str:
+    if not marks:
+        return ""
+    rows = "".join(f"<li>{html.escape(mark.text)}</li>" for mark in marks)
+    return f"<h2>Events</h2><p>Dashed lines in the charts.</p><ul>{rows}</ul>"
+
+
+def table_section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A section with a table."""
+    names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f'<h2>{html.escape(title)}</h2><div class="scroll"><table><tr>{names}</tr>{body}</table></div>'
+
+
+def text_section(title: str, text: str) -> str:
+    """A section with text as it is."""
+    return f"<h2>{html.escape(title)}</h2><pre>{html.escape(text)}</pre>"

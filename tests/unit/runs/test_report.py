@@ -1,0 +1,166 @@
+"""The page of a run: its curves, events and numbers, without a request to the network."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptm.cli.entry import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.runs.page import serve as serving
+from ptm.runs.page.data import charts_of, run_curves
+from ptm.runs.report import report_page, write_report
+from tests.support.run_folders import write_run
+
+
+def reports(*steps: int) -> list[dict[str, Any]]:
+    return [
+        record
+        for step in steps
+        for record in (
+            {
+                "step": step,
+                "split": "train",
+                "tokens": 100 * step,
+                "loss": 8 / step,
+                "mlm_loss": 8 / step,
+                "loss_scale": 1.0,
+                "tokens_per_second": 1000.0 + step,
+                "step_seconds": 0.5,
+                "system/a/gpu0_percent": 90.0 + step,
+                "system/a/gpu1_percent": 80.0 + step,
+                "system/b/gpu0_percent": 70.0 + step,
+            },
+            {"step": step, "split": "eval", "loss": 9 / step, "mlm_accuracy": step / 100},
+        )
+    ]
+
+
+LOG = "x INFO ptm.train.run: runs/one: 568,369 parameters, objective mlm\nresuming from step 20 (x)\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    run = write_run(tmp_path / "one", "train.steps=40", records=reports(10, 20, 40), log=LOG)
+    event = {"time": 0.0, "step": 30, "action": "skip", "loss": 1.0}
+    (run / "events.jsonl").write_text(json.dumps(event) + "\n{damaged\n", encoding="utf-8")
+    return run
+
+
+def data_of(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_charts_have_training_and_evaluations_together_and_nothing_twice(run: Path) -> None:
+    charts = charts_of([run_curves(run)])
+    shown = {chart.title: [line.name for line in chart.lines] for chart in charts}
+    assert shown == {
+        "loss": ["train", "eval"],
+        "mlm_accuracy": ["eval"],
+        "tokens_per_second": [""],
+        "gpu_percent": ["a 0", "a 1", "b 0"],
+    }
+    assert charts[0].lines[0].steps == (10, 20, 40)
+    assert charts[0].lines[0].values == (0.8, 0.4, 0.2)
+    assert [line.smooth for line in charts[0].lines] == [True, False]
+
+
+def test_the_page_has_numbers_events_and_recipe(run: Path) -> None:
+    page = write_report([run]).read_text(encoding="utf-8")
+    for text in (
+        *("40 of 40", "4,000", "568,369", "0:20", "1,040", "0.9000 → 0.2250"),
+        *("anomaly at step 30 (skip)", "resumed from step 20", "transformer 2 x 128", "done"),
+        "runs_dir: runs",
+    ):
+        assert text in page
+    assert [mark["step"] for mark in data_of(page)["marks"]] == [20, 30]
+    assert len(data_of(page)["charts"]) == page.count("<figure data-chart=")
+    assert len(page) < 200_000
+
+
+def test_the_page_asks_for_nothing(run: Path) -> None:
+    page = report_page([run])
+    assert "default-src 'none'" in page
+    assert not re.search(r'(src|href)="?(https?:)?//', page)
+
+
+def test_text_of_a_run_cannot_leave_its_element(tmp_path: Path) -> None:
+    records = reports(1, 2)
+    for record in records:
+        record["</script><b>"] = float(record["step"])
+    run = write_run(tmp_path / "one", "data.store='</pre><b>'", records=records)
+    page = report_page([run])
+    assert "</script><b>" not in page
+    assert "</pre><b>" not in page
+
+
+def test_several_runs_share_their_charts(run: Path, tmp_path: Path) -> None:
+    other = write_run(
+        tmp_path / "two", "optimizer.learning_rate=1e-3", records=reports(10, 30), log=LOG
+    )
+    page = write_report([run, other], tmp_path / "both.html").read_text(encoding="utf-8")
+    lines = data_of(page)["charts"][0]["lines"]
+    assert [line["name"] for line in lines] == ["one train", "one eval", "two train", "two eval"]
+    assert lines[0]["dash"] != lines[2]["dash"]
+    assert len({line["colour"] for line in lines}) == 4
+    assert "optimizer.learning_rate" in page
+    with pytest.raises(UserError, match="given twice"):
+        write_report([run, run])
+
+
+@pytest.fixture
+def address(run: Path) -> Iterator[str]:
+    """The address of the page of `run`, while it is served."""
+    started: list[str] = []
+    ready = threading.Event()
+
+    def note(line: str) -> None:
+        started.append(line.split()[0])
+        ready.set()
+
+    thread = threading.Thread(
+        target=lambda: serving.serve(lambda: report_page([run]), port=0, on_start=note), daemon=True
+    )
+    thread.start()
+    assert ready.wait(10)
+    yield started[0]
+
+
+def test_the_live_page_follows_the_run(run: Path, address: str) -> None:
+    def get() -> str:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert answer.headers["Refresh"] == "10"
+            return str(answer.read().decode())
+
+    assert data_of(get())["charts"][0]["lines"][0]["steps"] == [10, 20, 40]
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(reports(41)[0]) + "\n")
+    assert data_of(get())["charts"][0]["lines"][0]["steps"] == [10, 20, 40, 41]
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{address}recipe.yaml", timeout=10)
+
+
+def test_wrong_uses_are_errors(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = write_run(tmp_path / "empty")
+    for words, message in (
+        ([str(tmp_path)], "is not a run"),
+        ([str(empty)], "no reports yet"),
+        ([str(run), "--port", "1"], "--port is for --live"),
+        ([str(run), "--live", "--port", "99999"], "--port 99999: cannot be used"),
+        ([str(run), "--out", str(tmp_path / "no" / "page.html")], "cannot be written"),
+    ):
+        assert main(["report", *words]) == EXIT_USER
+        assert message in capsys.readouterr().err
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == EXIT_DONE
