@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help="serve the page on this machine while the runs go on, until Ctrl-C",
+        help="serve the page on this machine while the runs continue, until Ctrl-C",
     )
     parser.add_argument(
         "--port", metavar="PORT", type=int, help=f"with --live: the port (default {_PORT})"

@@ -10,7 +10,7 @@ from ptm.escaping import escaped_block
 
 _HOST = "127.0.0.1"
 _SECONDS = 10
-"""Seconds until the browser asks for the page again."""
+"""Seconds until the browser requests the page again."""
 
 
 def serve(page: Callable[[], str], *, port: int, on_start: Callable[[str], None]) -> None:

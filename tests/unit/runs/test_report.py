@@ -88,7 +88,7 @@ def test_the_page_has_numbers_events_and_recipe(run: Path) -> None:
     assert len(page) < 200_000
 
 
-def test_the_page_asks_for_nothing(run: Path) -> None:
+def test_the_page_requests_nothing(run: Path) -> None:
     page = report_page([run])
     assert "default-src 'none'" in page
     assert not re.search(r'(src|href)="?(https?:)?//', page)
