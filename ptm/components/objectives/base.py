@@ -158,6 +158,8 @@ class Objective(Config):
     """What `compute_scores` returns; without scores no predictions are collected."""
     pipeline_obstacle: ClassVar[str | None] = None
     """Why the objective cannot be trained with pipeline stages; None if it can."""
+    label_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules of the head whose parameters belong to the labels: they have a row for each."""
     needs_decoder: ClassVar[bool] = False
     """Whether an example has a source for an encoder and a target for a decoder."""
     needs_sentences: ClassVar[bool] = False
