@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def preprocessed(runs: Runs, options: Sequence[str]) -> int:
-    return main(["preprocess", *runs.arguments("p", *options)])
+    return main(["preprocess", *runs.arguments("p", *options), "--fresh"])
 
 
 def labels_of(store: Path) -> list[list[int]]:
@@ -233,6 +233,6 @@ def test_a_store_of_single_labels_is_rejected_and_the_other_way_round(
         (several, one, "was made with any number of labels for each text"),
         (one, several, "was made with one label for each text"),
     ):
-        assert main(["preprocess", *runs.arguments("p", *made), "--fresh"]) == EXIT_DONE
+        assert preprocessed(runs, made) == EXIT_DONE
         assert main(["validate", *runs.arguments("p", *other), "--inputs"]) == EXIT_USER
         assert reason in capsys.readouterr().err
