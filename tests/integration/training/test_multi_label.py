@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -146,7 +147,7 @@ def test_a_training_has_the_loss_of_torch_and_the_scores_of_scikit_learn(
     assert found["dev/subset_accuracy"] == pytest.approx((mine == true).all(axis=1).mean())
 
 
-def predictions(run: Path, file: Path, *options: str) -> list[dict[str, object]]:
+def predictions(run: Path, file: Path, *options: str) -> list[dict[str, Any]]:
     out = run.parent / "predicted.jsonl"
     words = ["predict", str(run), str(file), "--out", str(out), "--format", "json_lines", *options]
     assert main(words) == EXIT_DONE
