@@ -92,14 +92,17 @@ class SequenceClassification(Head):
         return isinstance(objective, Classification | MultiLabelClassification | Regression)
 
     def obstacle(self, objective: Objective, vocabulary: Vocabulary) -> str | None:
+        assert isinstance(objective, LabelledObjective), "`holds` was checked before"
+        if objective.pooling != "last" or not objective.template.end:
+            return None
         pad, sep = (vocabulary.special_id(role) for role in ("pad", "sep"))
-        if getattr(objective, "pooling", None) == "last" and pad == sep:
-            return (
-                f"transformers reads the last token that is not padding, but "
-                f"{vocabulary.specials['sep']} at the end of each text is also the padding token; "
-                "give the tokenizer a padding token of its own"
-            )
-        return None
+        if pad != sep:
+            return None
+        return (
+            f"transformers reads the last token that is not padding, but "
+            f"{vocabulary.specials['sep']} at the end of each text is also the padding token; give "
+            "the tokenizer a padding token of its own, or train with objective.template.end: false"
+        )
 
     def exported(self, objective: Objective) -> tuple[Objective, tuple[str, ...]]:
         if getattr(objective, "mlm", None) is None:
