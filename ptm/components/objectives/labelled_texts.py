@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, PositiveFloat
@@ -41,7 +41,13 @@ from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.labelled import LabelledTexts, labelled_texts
 from ptm.data.packing import RowSize
-from ptm.data.placement import Placement, row_tensors
+from ptm.data.placement import (
+    DECODER,
+    DECODER_EXAMPLE_IDS,
+    EXAMPLE_IDS,
+    Placement,
+    row_tensors,
+)
 from ptm.data.row_template import RowTemplate
 from ptm.nn.model_shape import ModelShape, Pooling
 from ptm.plan import Operation
@@ -89,12 +95,17 @@ class LabelledObjective(Objective):
     maximum over all its tokens, special tokens included."""
     head: ClassifierHead = ClassifierHead()
     template: Template = Template()
+    decoder_start: Literal["bos", "pad", "eos"] | None = None
+    """For a model with a decoder, such as BART and T5: the role of the token that the decoder reads
+    first (`decoder_start_token_id` in transformers). Then it reads the texts of the encoder, and
+    `pooling` is that of its vectors: `last` in transformers."""
     mlm: MlmTerm | None = None
     """Also predict masked tokens. The head then reads the masked text."""
 
     index_type: ClassVar[ExamplesType] = LabelledTexts
     layouts: ClassVar[tuple[str, ...]] = ("labelled",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
+    packs_sides_apart: ClassVar[bool] = False
     label_modules: ClassVar[tuple[str, ...]] = ("classifier",)
     perplexity_of: ClassVar[str | None] = None
     min_sequence_length: ClassVar[int] = 5
@@ -102,6 +113,26 @@ class LabelledObjective(Objective):
     """Name of the tensor (P) with the label of each example."""
     head_output: ClassVar[str]
     """Name of the tensor (P, C) that the head writes."""
+
+    @model_validator(mode="after")
+    def _check_decoder(self) -> Self:
+        if self.decoder_start is None:
+            return self
+        if self.pooling == "first":
+            raise ValueError(
+                "pooling = first reads the first vector of the decoder, which has read no text. "
+                "Set pooling: last, mean or max"
+            )
+        if self.mlm is not None:
+            raise ValueError(
+                "mlm predicts masked tokens with the encoder, but the head reads the decoder. "
+                "Remove mlm or decoder_start"
+            )
+        return self
+
+    @property
+    def needs_decoder(self) -> bool:  # type: ignore[override]
+        return self.decoder_start is not None
 
     @property
     @abstractmethod
@@ -116,7 +147,8 @@ class LabelledObjective(Objective):
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
         start = ("cls",) if self.template.start else ()
         ends = ("sep",) if self.template.separators or self.template.end else ()
-        return ("pad", "unk", *start, *ends, *(("mask",) if self.mlm else ()))
+        decoder = () if self.decoder_start is None else (self.decoder_start,)
+        return ("pad", "unk", *start, *ends, *decoder, *(("mask",) if self.mlm else ()))
 
     @property
     def targets(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -175,7 +207,9 @@ class LabelledObjective(Objective):
     def row_lengths(self, examples: Examples) -> I64:
         assert isinstance(examples, LabelledTexts), "the index of this objective"
         parts = examples.part_lengths.shape[1]
-        return (np.asarray(examples.lengths) + self.special_token_count(parts))[:, None]
+        lengths = np.asarray(examples.lengths) + self.special_token_count(parts)
+        # The decoder reads as many tokens as the encoder.
+        return np.stack([lengths] * (1 + self.needs_decoder), axis=1)
 
     def special_token_count(self, texts: int) -> int:
         return self.template.row.count(texts)
@@ -191,7 +225,8 @@ class LabelledObjective(Objective):
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return all labelled texts; what does not fit into a row is cut off at their ends."""
-        return labelled_texts(documents, size.source, specials=self.special_token_count)
+        longest = min(size.source, size.target) if self.needs_decoder else size.source
+        return labelled_texts(documents, longest, specials=self.special_token_count)
 
     def label_counts(self, labels: I64) -> Mapping[str, float]:
         """Return further denominators of metrics, given the labels of a micro-batch (P)."""
@@ -225,6 +260,13 @@ class LabelledObjective(Objective):
             whole, segments = add_special_tokens(texts, vocabulary, self.template.row)
             pad = vocabulary.special_id("pad")
             tensors = row_tensors(whole.ids, placement, pad=pad, segments=segments)
+            if self.decoder_start is not None:
+                placement = placement.side(placement.lengths, placement.target_columns)
+                read = np.roll(whole.ids, 1)
+                read[exclusive_cumsum(placement.lengths)] = vocabulary.special_id(
+                    self.decoder_start
+                )
+                tensors |= row_tensors(read, placement, pad=pad, segments=segments, side=DECODER)
         last = exclusive_cumsum(placement.lengths) + placement.lengths - 1
         tensors |= {
             "class_positions": (
@@ -247,11 +289,12 @@ class LabelledObjective(Objective):
 
         from ptm.nn.example_pooling import ExamplePooler
 
+        ids = DECODER_EXAMPLE_IDS if self.needs_decoder else EXAMPLE_IDS
         head = (
             Operation(
                 "pooler",
                 partial(ExamplePooler, shape, self.pooling, **self.head.transform),
-                ("hidden", "example_ids", "class_positions"),
+                ("hidden", ids, "class_positions"),
                 ("pooled",),
             ),
             Operation(

@@ -106,7 +106,8 @@ class TextModel:
         """The output for texts (E, K), in their order."""
         count = len(texts.part_lengths)
         specials = self._objective.special_token_count(texts.part_lengths.shape[1])
-        lengths = texts.lengths[:, None] + specials
+        sides = 1 + self._objective.needs_decoder
+        lengths = np.repeat(texts.lengths[:, None] + specials, sides, axis=1)
         size = RowSize(int(lengths.max()), int(lengths.max()))
         rows, chosen = one_per_row(count), np.arange(count, dtype=np.int64)
         placement = place(rows, chosen, np.zeros_like(chosen), lengths=lengths, size=size)

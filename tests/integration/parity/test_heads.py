@@ -22,7 +22,7 @@ from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe, recipe_from_data
-from tests.integration.parity.cases import albert, bert, causal, modernbert
+from tests.integration.parity.cases import albert, bert, causal, encoder_decoders, modernbert
 from tests.integration.parity.cases.models import Family, with_changes
 from tests.support.bert_pairs import (
     TOLERANCE,
@@ -74,6 +74,8 @@ CASES = (
     Case(causal.GPT2, LAST),
     Case(causal.OPENAI_GPT, LAST, None, "eager", "openai-gpt"),
     Case(causal.LLAMA, LAST),
+    Case(encoder_decoders.BART, {"pooling": "last", "decoder_start": "eos"}, None),
+    Case(encoder_decoders.T5, {"pooling": "last", "decoder_start": "pad"}, None),
 )
 CLASSIFICATION = {"type": "classification", "labels": LABELS}
 TAGGING = {"type": "tagging", "labels": TAGS}

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE
+from ptm.interop.sources.open import open_source
+from ptm.runs.evaluate import evaluate_source
 from tests.support.finetuning_curves import SETTINGS, our_losses, their_losses
 from tests.support.labelled_texts import classifying, write_corpora
 from tests.support.small_runs import Runs
@@ -29,6 +31,7 @@ class Case:
     byte_level: bool = False
     texts: int = 1
     segments: bool = False
+    decoder: bool = False
 
 
 CASES = {
@@ -42,6 +45,13 @@ CASES = {
         "parts: [word, position], layer_norm: false, positions: 96",
         ", visibility: causal, norm_position: pre, activation: gelu_tanh",
         ", pooling: last, head: {dense: false, bias: false}",
+    ),
+    "bart": Case(
+        "parts: [word, position], positions: 98, position_offset: 2",
+        ", norm_epsilon: 1.0e-5",
+        head=", pooling: last, decoder_start: eos",
+        texts=2,
+        decoder=True,
     ),
 }
 
@@ -68,6 +78,11 @@ def test_the_losses_are_those_of_transformers(
         *SETTINGS,
         f"model.embedding={{{case.embedding}}}",
         f"model.encoder={{type: transformer, {ENCODER}{case.encoder}}}",
+        *(
+            (f"model.decoder={{type: transformer, {ENCODER}{case.encoder}}}",)
+            if case.decoder
+            else ()
+        ),
         f"train.steps={steps}",
         tokenizer(case.byte_level, tmp_path),
     )
@@ -83,5 +98,12 @@ def test_the_losses_are_those_of_transformers(
     expected = their_losses(
         runs, options, tmp_path / "theirs", "AutoModelForSequenceClassification", arguments
     )
+    # Several examples in a row change nothing.
+    source = open_source(str(runs.folder / "curve"))
+    single, packed = (
+        evaluate_source(source, [f"data.packing={value}"])["dev/loss"]
+        for value in ("false", "true")
+    )
+    assert packed == pytest.approx(single, abs=1e-5)
     assert sum(expected[-5:]) < 0.98 * sum(expected[:5])
     assert our_losses(runs, "curve") == pytest.approx(expected, abs=1e-3)

@@ -236,7 +236,8 @@ class HuggingFaceFolder:
         blocks = copy.deepcopy(self._blocks)
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
-        if isinstance(self._architecture.objective, LabelledObjective):
+        reads_labelled = isinstance(self._architecture.objective, LabelledObjective)
+        if reads_labelled:
             template = self._tokenizer.template
             blocks["objective"] |= {"template": template} if template else {}
         tokenizer = dict(self._tokenizer.block)
@@ -245,7 +246,7 @@ class HuggingFaceFolder:
         rows = padded_rows(self.folder, self.config, vocabulary)
         if rows is not None:
             blocks["model"]["embedding"]["rows"] = rows
-        if self.family.is_encoder_decoder:
+        if self.family.is_encoder_decoder and not reads_labelled:
             try:
                 generation = generation_options(self.folder, self.config)
                 ids = special_ids(vocabulary)
