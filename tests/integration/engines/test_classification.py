@@ -39,7 +39,8 @@ KINDS = {
     "multi_label": (
         "",
         (
-            "objective={type: multi_label_classification, labels: [short, english, long]}",
+            "objective={type: multi_label_classification, labels: [short, english, long], "
+            "threshold: 0.3}",
             *("data.corpus=FOLDER/several.tsv", "data.store=FOLDER/several"),
             "data.evaluation={dev: {corpus: FOLDER/dev.tsv, store: FOLDER/several-dev}}",
         ),

@@ -11,6 +11,7 @@ from torch import Tensor
 from ptm.components.objectives.base import Objective
 from ptm.components.objectives.labelled_texts import Template
 from ptm.errors import UserError
+from ptm.interop.effective_options import OBJECTIVE
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
@@ -186,6 +187,12 @@ def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> F
             fitting.append(family)
         else:
             reasons.append(f"{family.name}: {reason}")
+    of_head = [reason for reason in reasons if f": {OBJECTIVE}." in reason]
+    if not fitting and head is not None and of_head:
+        raise UserError(
+            f"{source}: the model has another head than those of transformers with such a body "
+            f"({'; '.join(of_head)}). Train it with the options of one of them."
+        )
     if not fitting:
         raise UserError(
             f"{source}: no supported family of transformers can hold the model "
