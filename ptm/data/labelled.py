@@ -64,8 +64,8 @@ class MultiLabelledTexts(LabelledTexts):
         declared = len(store.info.labels or ())
         if found.size and not 0 <= found.min() <= found.max() < declared:
             raise UserError(
-                f"{store.folder}: the store contains labels beyond the {declared} that it declares. "
-                "The store is damaged. Remove it and run `ptm preprocess RECIPE` again."
+                f"{store.folder}: the store contains labels beyond the {declared} that it "
+                "declares. The store is damaged. Remove it and run `ptm preprocess RECIPE` again."
             )
         return found
 
