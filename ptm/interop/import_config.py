@@ -9,6 +9,7 @@ import yaml
 
 from ptm.errors import UserError
 from ptm.interop.folders import read_config
+from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
 from ptm.interop.hf.with_head import family_with_head
@@ -47,7 +48,10 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
-                blocks = (family_with_head(family, config, ()) or family).blocks(config, {})
+                with_head = _with_head(family, config)
+                if with_head is not None:
+                    return with_head
+                blocks = family.blocks(config, {})
                 ids = special_ids_in(config)
                 if family.is_encoder_decoder and ids:
                     blocks["objective"] |= decoder_start(config, ids, config)
@@ -59,3 +63,17 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
         f'{path}: model_type "{config.get("model_type")}" is not supported. Supported: {known}, '
         "and the configs of UER-py."
     )
+
+
+def _with_head(family: Family, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The blocks of a model with a head of fine-tuning; None without one that an objective has."""
+    found = family_with_head(family, config, ())
+    if found is None:
+        return None
+    try:
+        blocks = found.blocks(config, {})
+        recipe_from_data(blocks, Architecture, name="the head")
+    except UserError:
+        # The blocks of the body are those of pretraining, or raise the same error.
+        return None
+    return blocks

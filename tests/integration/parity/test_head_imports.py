@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import yaml
 from tokenizers import processors
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE
+from ptm.interop.import_config import recipe_blocks
 from ptm.interop.import_model import Imported, import_from_huggingface
 from ptm.interop.sources.open import open_source
 from ptm.recipe import ModelRecipe
@@ -253,3 +255,33 @@ def test_texts_have_the_special_tokens_of_the_folders_tokenizer(
         assert code == EXIT_DONE
         found = [list(json.loads(line)["probabilities"].values()) for line in lines]
         torch.testing.assert_close(torch.tensor(found), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("config", "objective"),
+    [
+        (
+            transformers.BertConfig(
+                architectures=["BertForSequenceClassification"], id2label=LABELS
+            ),
+            {"type": "classification", "labels": ["negative", "positive"]},
+        ),
+        (
+            transformers.BartConfig(architectures=["BartForSequenceClassification"]),
+            {"type": "classification", "labels": 3, "pooling": "last", "decoder_start": "eos"},
+        ),
+        (
+            transformers.BertConfig(
+                architectures=["BertForSequenceClassification"], problem_type="regression"
+            ),
+            {"type": "mlm"},
+        ),
+    ],
+    ids=["bert", "bart", "two numbers"],
+)
+def test_a_config_alone_has_the_objective_of_its_head(
+    tmp_path: Path, config: Any, objective: Mapping[str, Any]
+) -> None:
+    config.save_pretrained(tmp_path)
+    found = yaml.safe_load(recipe_blocks(tmp_path / "config.json"))["objective"]
+    assert {key: found.get(key) for key in objective} == objective
