@@ -9,8 +9,10 @@ import yaml
 
 from ptm.errors import UserError
 from ptm.interop.folders import read_config
+from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
+from ptm.interop.hf.with_head import family_with_head
 from ptm.interop.uer.config import blocks_of, check_positions, has_pairs, is_uer_config
 from ptm.recipe import recipe_from_data
 from ptm.recipe.model_recipe import Architecture
@@ -46,6 +48,9 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
+                with_head = _with_head(family, config)
+                if with_head is not None:
+                    return with_head
                 blocks = family.blocks(config, {})
                 ids = special_ids_in(config)
                 if family.is_encoder_decoder and ids:
@@ -58,3 +63,17 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
         f'{path}: model_type "{config.get("model_type")}" is not supported. Supported: {known}, '
         "and the configs of UER-py."
     )
+
+
+def _with_head(family: Family, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The blocks of a model with a head of fine-tuning; None without one that an objective has."""
+    found = family_with_head(family, config, ())
+    if found is None:
+        return None
+    try:
+        blocks = found.blocks(config, {})
+        recipe_from_data(blocks, Architecture, name="the head")
+    except UserError:
+        # The blocks of the body are those of pretraining, or raise the same error.
+        return None
+    return blocks
