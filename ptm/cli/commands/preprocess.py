@@ -105,9 +105,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
-    what = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}.get(
-        info.layout, "documents"
-    )
+    what = _NOUNS.get(info.layout, "documents")
     print_done(
         f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
@@ -124,6 +122,12 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         logger.warning("%s: %s", one.store, sentence)
 
 
+_NOUNS = {
+    "pairs": "pairs",
+    "labelled": "labelled texts",
+    "tagged": "sentences",
+    "questions": "paragraphs",
+}
 _FORMAT_NAMES = {
     "text": "plain text",
     "json_lines": "JSON lines",
@@ -132,6 +136,7 @@ _FORMAT_NAMES = {
     "tsv": "TSV",
     "arrow": "Arrow",
     "conll": "CoNLL",
+    "squad": "SQuAD's JSON",
 }
 
 
