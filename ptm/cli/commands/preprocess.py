@@ -88,6 +88,9 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
 
     def check(info: StoreInfo) -> None:
+        obstacle = recipe.objective.store_obstacle(info.report)
+        if obstacle is not None:
+            raise UserError(f"{one.corpus_key}: {obstacle}")
         # Evaluation sets and sources of a mixture need not have every label.
         if info.labels is not None and one.corpus_key == "data.corpus":
             check_labels = check_trained_tags if info.tag_scheme else check_trained_labels
