@@ -276,12 +276,12 @@ class BlockTokenizer:
         characters = CharacterSpans(characters.starts[at], characters.ends[at])
         sentences = iter(kept.tolist())
         kept_texts, kept_questions = [], []
-        for document, asked in zip(parsed.documents, parsed.questions or [], strict=True):
+        for document, some in zip(parsed.documents, parsed.questions or [], strict=True):
             flags = [next(sentences) for _ in document]
             if flags[0]:
                 kept_texts.append([t for t, keeps in zip(document, flags, strict=True) if keeps])
                 kept_questions.append(
-                    [one for one, keeps in zip(asked, flags[1:], strict=True) if keeps]
+                    [one for one, keeps in zip(some, flags[1:], strict=True) if keeps]
                 )
         answers, counts = question_arrays(kept_texts, kept_questions, lengths, characters)
         encoded = EncodedTexts(encoded.tokens[at], lengths)

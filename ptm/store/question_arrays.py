@@ -24,7 +24,7 @@ from ptm.store.texts import CharacterSpans
 from ptm.text.questions import Question, located
 
 NO_ANSWER, NOT_LOCATED = -1, -2
-"""In place of the tokens of an answer: the context has none; none of those given is in it."""
+"""In place of the tokens of an answer: the context has none; no given answer is in it."""
 _SHOWN = 3
 
 
@@ -97,16 +97,16 @@ def question_arrays(
     records = []
     counts = _Counter()
     sentence = 0
-    for texts, asked in zip(documents, questions, strict=True):
+    for texts, some in zip(documents, questions, strict=True):
         context = texts[0]
         first, count = int(begins[sentence]), int(lengths[sentence])
         starts = characters.starts[first : first + count]
         ends = characters.ends[first : first + count]
-        for question in asked:
+        for question in some:
             sentence += 1
             spans[sentence] = counts.span_of(question, context, starts, ends)
         sentence += 1
-        records.append(_record(context, asked))
+        records.append(_record(context, some))
     return QuestionArrays(characters.starts, characters.ends, spans, records), counts.counts
 
 

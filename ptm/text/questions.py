@@ -66,7 +66,7 @@ def located(context: str, answers: Iterable[Answer]) -> Located | None:
 
 
 def _nearest(context: str, text: str, at: int) -> int:
-    """Where the occurrence of `text` begins that is nearest to `at`; -1 if there is none."""
+    """Where the occurrence of `text` nearest to `at` begins; -1 if absent."""
     after = context.find(text, at)
     before = context.rfind(text, 0, at + len(text) - 1) if at else -1
     if after < 0 or before < 0:
@@ -80,14 +80,14 @@ def parse_squad(block: Block) -> ParsedBlock:
     questions: list[list[Question]] = []
     lines = block.data.splitlines()
     for line in lines:
-        _, context, asked = json.loads(line)
-        if not asked:
+        _, context, entries = json.loads(line)
+        if not entries:
             continue
-        documents.append([context, *(text for _, _, text, _ in asked)])
+        documents.append([context, *(text for _, _, text, _ in entries)])
         questions.append(
             [
                 Question(f"{block.path}: {place}", name, _answers(answers))
-                for place, name, _, answers in asked
+                for place, name, _, answers in entries
             ]
         )
     return ParsedBlock(
@@ -118,13 +118,13 @@ def question_records(rows: Iterable[Row], block: Block, roles: tuple[str, ...]) 
         if max(len(context), len(text)) > LONGEST_LINE // 4:
             raise long_text(block.place(index))
         place = block.place(index)
-        asked = Question(place, str(record["id"]), _answers(answers_of(record.get("answers"))))
+        question = Question(place, str(record["id"]), _answers(answers_of(record.get("answers"))))
         if documents and documents[-1][0] == context:
             documents[-1].append(text)
-            questions[-1].append(asked)
+            questions[-1].append(question)
         else:
             documents.append([context, text])
-            questions.append([asked])
+            questions.append([question])
     first = min(problems, default=None)
     return ParsedBlock(
         documents,

@@ -136,7 +136,7 @@ class Extraction(Objective):
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
-        """Return the windows of all questions; to train on, of those with a known answer."""
+        """Return the windows of all questions; for training, only questions with a known answer."""
         return question_windows(
             documents,
             columns=size.source,

@@ -26,7 +26,7 @@ from ptm.inference.predict.base import (
     Predictor,
     Window,
 )
-from ptm.inference.predict.question_files import AskedQuestion, Damaged, question_inputs
+from ptm.inference.predict.question_files import InputQuestion, Damaged, question_inputs
 from ptm.inference.predict.row_model import RowModel
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
@@ -49,7 +49,7 @@ class _Found:
     null: float
 
 
-class ExtractionPredictor(Predictor[AskedQuestion]):
+class ExtractionPredictor(Predictor[InputQuestion]):
     """Answers questions. Gold answers in the files give exact match and F1."""
 
     type: ClassVar[str] = "extraction"
@@ -82,16 +82,16 @@ class ExtractionPredictor(Predictor[AskedQuestion]):
         self._gold: list[tuple[str, ...]] = []
         self._differences: list[float] = []
 
-    def windows(self, files: InputFiles) -> Iterator[Window[AskedQuestion]]:
+    def windows(self, files: InputFiles) -> Iterator[Window[InputQuestion]]:
         return question_inputs(
             files, self._reading, window=self._options.window, damaged=self._damaged
         )
 
-    def columns(self, first: Window[AskedQuestion]) -> tuple[str, ...]:
+    def columns(self, first: Window[InputQuestion]) -> tuple[str, ...]:
         silent = ("no_answer_score",) if self._objective.no_answer else ()
         return ("id", "answer", "start", "end", "probability", "score", *silent)
 
-    def predict(self, inputs: Sequence[AskedQuestion]) -> list[Prediction]:
+    def predict(self, inputs: Sequence[InputQuestion]) -> list[Prediction]:
         found = self._answers(inputs)
         predictions = []
         for one, answered in zip(inputs, found, strict=True):
@@ -105,17 +105,17 @@ class ExtractionPredictor(Predictor[AskedQuestion]):
             predictions.append(self._prediction(one, answered))
         return predictions
 
-    def _answers(self, inputs: Sequence[AskedQuestion]) -> list[_Found | None]:
+    def _answers(self, inputs: Sequence[InputQuestion]) -> list[_Found | None]:
         """The answers of Q questions; None for one that has no tokens, or a context without any."""
         contexts = {one.context: 0 for one in inputs}
         for number, context in enumerate(contexts):
             contexts[context] = number
-        asked, _ = self._tokenize.with_characters([one.question for one in inputs])
+        queries, _ = self._tokenize.with_characters([one.question for one in inputs])
         read, characters = self._tokenize.with_characters(list(contexts))
         of_context = np.array([contexts[one.context] for one in inputs], dtype=np.int64)
         longest = self._objective.max_question_length
-        self._cut += int(np.count_nonzero(asked.lengths > longest))
-        question_lengths = np.minimum(asked.lengths, longest)
+        self._cut += int(np.count_nonzero(queries.lengths > longest))
+        question_lengths = np.minimum(queries.lengths, longest)
         context_lengths = read.lengths[of_context]
         usable = np.flatnonzero((question_lengths > 0) & (context_lengths > 0))
         ranges = window_ranges(
@@ -127,18 +127,18 @@ class ExtractionPredictor(Predictor[AskedQuestion]):
         question = usable[ranges.question]
         starts = np.stack(
             [
-                exclusive_cumsum(asked.lengths)[question],
+                exclusive_cumsum(queries.lengths)[question],
                 exclusive_cumsum(read.lengths)[of_context][question]
                 + ranges.offsets
-                + asked.tokens.size,
+                + queries.tokens.size,
             ],
             axis=1,
         )
         parts = np.stack([question_lengths[question], ranges.lengths], axis=1)
-        tokens = np.concatenate([asked.tokens, read.tokens]).astype(np.int64)
+        tokens = np.concatenate([queries.tokens, read.tokens]).astype(np.int64)
         spans = self._spans(tokens, starts, parts)
         # The tokens of the contexts follow those of the questions.
-        at = starts[:, 1] - asked.tokens.size
+        at = starts[:, 1] - queries.tokens.size
         return self._merged(
             spans,
             characters.starts[at[:, None] + spans["first"]],
@@ -209,7 +209,7 @@ class ExtractionPredictor(Predictor[AskedQuestion]):
             found.append(_Found(answers, null) if answers else None)
         return found
 
-    def _prediction(self, one: AskedQuestion, found: _Found | None) -> Prediction:
+    def _prediction(self, one: InputQuestion, found: _Found | None) -> Prediction:
         width = 6 + self._objective.no_answer
         if found is None:
             empty: dict[str, object] = {"id": one.id, "answer": None, "n_best": []}
@@ -225,10 +225,8 @@ class ExtractionPredictor(Predictor[AskedQuestion]):
         ]
         best = n_best[0]
         if silent:
-            none: dict[str, object] = {
-                **{"answer": "", "start": None, "end": None},
-                **{"score": found.null, "probability": likely[-1]},
-            }
+            none: dict[str, object] = {"answer": "", "start": None, "end": None}
+            none |= {"score": found.null, "probability": likely[-1]}
             difference = found.null - found.answers[0].score
             if difference > self._objective.no_answer_threshold:
                 best = none

@@ -1,4 +1,4 @@
-"""Files of questions to answer, with or without gold answers, in all forms of layout `questions`."""
+"""Files of questions to answer, with or without gold answers, in any form of the layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHARACTERS = 2**22
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class InputQuestion:
     """A question and its context. `answers`: gold ones; None if the file has none."""
 
     place: str
@@ -39,7 +39,7 @@ class Damaged:
 
 def question_inputs(
     files: InputFiles, reading: ReadingBlock | None, *, window: int, damaged: Damaged
-) -> Iterator[Window[AskedQuestion]]:
+) -> Iterator[Window[InputQuestion]]:
     """Yield the questions of all files in order, at most `window` at a time.
 
     `reading`: how the recipe reads its corpus; its fields are defaults. `damaged` counts the
@@ -60,7 +60,7 @@ def question_inputs(
             yield one if copy is None else _renamed(one, copy)
 
 
-def _renamed(window: Window[AskedQuestion], copy: Path) -> Window[AskedQuestion]:
+def _renamed(window: Window[InputQuestion], copy: Path) -> Window[InputQuestion]:
     """`window` with places that name standard input, and not the copy of it."""
     inputs = [replace(one, place=one.place.replace(str(copy), STDIN_NAME)) for one in window.inputs]
     return replace(window, inputs=inputs)
@@ -68,8 +68,8 @@ def _renamed(window: Window[AskedQuestion], copy: Path) -> Window[AskedQuestion]
 
 def _windows(
     files: tuple[CorpusFile, ...], total: int, *, window: int, damaged: Damaged
-) -> Iterator[Window[AskedQuestion]]:
-    inputs: list[AskedQuestion] = []
+) -> Iterator[Window[InputQuestion]]:
+    inputs: list[InputQuestion] = []
     characters = done = 0
     for index, file in enumerate(files):
         reader = CorpusReader(file, index=index, layout="questions", block_bytes=_BLOCK_BYTES)
@@ -87,7 +87,7 @@ def _windows(
                     for text, one in zip(texts[1:], questions, strict=True):
                         gold = one.answers
                         answers = None if gold is None else tuple(answer.text for answer in gold)
-                        inputs.append(AskedQuestion(one.place, one.id, text, texts[0], answers))
+                        inputs.append(InputQuestion(one.place, one.id, text, texts[0], answers))
                         characters += len(text)
                         if len(inputs) >= window or characters >= _CHARACTERS:
                             yield Window(inputs, done + bytes_read, total)

@@ -175,12 +175,12 @@ class _Tree:
         first_format = "context_text" in one and "context" not in one
         context = self._text(one, "context_text" if first_format else "context", place)
         found = []
-        for number, asked in enumerate(self._value(one, "qas", place, list, "a list")):
+        for number, entry in enumerate(self._value(one, "qas", place, list, "a list")):
             where = f"{place}.qas[{number}]"
-            if not isinstance(asked, dict):
-                raise self._error(where, f"is {kind_of(asked)}, not an object. {_FORM}")
-            names = ("query_id", "query_text") if "query_text" in asked else ("id", "question")
-            found.append(self._question(asked, where, id=names[0], text=names[1]))
+            if not isinstance(entry, dict):
+                raise self._error(where, f"is {kind_of(entry)}, not an object. {_FORM}")
+            names = ("query_id", "query_text") if "query_text" in entry else ("id", "question")
+            found.append(self._question(entry, where, id=names[0], text=names[1]))
         return place, context, found
 
     def _question(self, one: dict[str, Any], place: str, *, id: str, text: str) -> list[Any]:
