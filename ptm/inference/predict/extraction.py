@@ -26,7 +26,7 @@ from ptm.inference.predict.base import (
     Predictor,
     Window,
 )
-from ptm.inference.predict.question_files import InputQuestion, Damaged, question_inputs
+from ptm.inference.predict.question_files import Damaged, InputQuestion, question_inputs
 from ptm.inference.predict.row_model import RowModel
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
