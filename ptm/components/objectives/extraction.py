@@ -26,6 +26,7 @@ from ptm.components.objectives.base import (
     Score,
     SpanView,
 )
+from ptm.components.objectives.classifier_head import TokenHead
 from ptm.components.objectives.cmrc_scores import cmrc_scores
 from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
 from ptm.components.objectives.squad_scores import best_threshold, squad2_scores, squad_scores
@@ -74,6 +75,8 @@ class Extraction(Objective):
     """How answers are compared. squad: words, without articles and punctuation, as SQuAD's scripts.
     cmrc: Chinese characters and words, as the script of CMRC 2018."""
 
+    head: TokenHead = TokenHead()
+
     index_type: ClassVar[ExamplesType] = QuestionWindows
     layouts: ClassVar[tuple[str, ...]] = ("questions",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
@@ -98,6 +101,10 @@ class Extraction(Objective):
     def scores(self) -> tuple[Score, ...]:  # type: ignore[override]
         names = ("exact_match", "f1", *(_OF_NO_ANSWER if self.no_answer else ()))
         return tuple(Score(name, higher_is_better=not name.endswith("thresh")) for name in names)
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        return {"head": self.head.effective}
 
     def has_head(self, names: Collection[str]) -> bool:
         return "qa_outputs.weight" in names
@@ -182,8 +189,22 @@ class Extraction(Objective):
         """Return the head: hidden (B, T, D) -> span_logits (B, T, 2)."""
         from torch import nn
 
-        head = partial(nn.Linear, shape.hidden_size, 2)
-        return (Operation("qa_outputs", head, ("hidden",), ("span_logits",)),)
+        from ptm.nn.example_pooling import DenseTransform
+
+        transform = Operation(
+            "span_transform",
+            partial(DenseTransform, shape, **self.head.transform),
+            ("hidden",),
+            ("hidden",),
+        )
+        # Without dropout, as in transformers' models for question answering.
+        outputs = Operation(
+            "qa_outputs",
+            partial(nn.Linear, shape.hidden_size, 2, bias=self.head.bias),
+            ("hidden",),
+            ("span_logits",),
+        )
+        return (transform, outputs) if self.head.dense else (outputs,)
 
     @property
     def outputs(self) -> tuple[str, ...]:
