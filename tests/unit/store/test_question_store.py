@@ -76,14 +76,16 @@ TEXTS = (
 
 
 def tokenizers_of(shared: Path, tiny: Path) -> dict[str, TokenizerConfig]:
-    bpe = {"vocab": str(shared / "huggingface_gpt2_vocab.txt")}
-    bpe["merges"] = str(shared / "huggingface_gpt2_merges.txt")
+    words, merges = (shared / f"huggingface_gpt2_{name}.txt" for name in ("vocab", "merges"))
     found: dict[str, TokenizerConfig] = {
         "wordpiece": WordPiece(type="wordpiece", vocab=str(tiny), lowercase=True),
         "char": Char(type="char", vocab=str(tiny)),
     }
-    if (shared / "huggingface_gpt2_vocab.txt").is_file():
-        found["bpe"] = Bpe(type="bpe", **bpe, special_tokens={"unk": "<|endoftext|>"})
+    if words.is_file():
+        specials = {"unk": "<|endoftext|>"}
+        found["bpe"] = Bpe(
+            type="bpe", vocab=str(words), merges=str(merges), special_tokens=specials
+        )
     return found
 
 
