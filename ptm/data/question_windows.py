@@ -137,7 +137,7 @@ def question_windows(
         spans=found,
         questions=question,
         offsets=windows.offsets,
-        documents=documents.numbers[sentences.owner[chosen]],
+        documents=documents.indexes[sentences.owner[chosen]],
         numbers=chosen - of_context - 1,
         counts=np.array(
             [

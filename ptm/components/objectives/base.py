@@ -169,6 +169,8 @@ class Objective(Config):
     """What `compute_scores` returns; without scores no predictions are collected."""
     pipeline_obstacle: ClassVar[str | None] = None
     """Why the objective cannot be trained with pipeline stages; None if it can."""
+    label_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules of the head whose parameters belong to the labels: they have a row for each."""
     needs_decoder: ClassVar[bool] = False
     """Whether an example has a source for an encoder and a target for a decoder."""
     needs_sentences: ClassVar[bool] = False
@@ -201,6 +203,11 @@ class Objective(Config):
     def label_set(self) -> LabelSet | None:
         """The labels of the corpus, for objectives with layout `labelled` or `tagged`."""
         return None
+
+    def special_token_count(self, texts: int) -> int:
+        """Number of special tokens in an example of so many texts, for objectives that read
+        texts."""
+        return texts + 1
 
     @property
     def head_options(self) -> Mapping[str, Any]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field
 
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, PositiveFloat
@@ -28,7 +31,6 @@ from ptm.components.objectives.masked_tokens import (
     MASKED_VIEW,
     MlmHead,
     add_special_tokens,
-    length_with_special_tokens,
     masked_lm_batch,
     masked_lm_sums,
     masked_operations,
@@ -40,6 +42,7 @@ from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.labelled import LabelledTexts, labelled_texts
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
+from ptm.data.row_template import RowTemplate
 from ptm.nn.model_shape import ModelShape, Pooling
 from ptm.plan import Operation
 from ptm.text.tokenizers import Tokenizer
@@ -58,6 +61,26 @@ class MlmTerm(Config):
     head: MlmHead = MlmHead()
 
 
+class Template(Config):
+    """The special tokens of an example.
+
+    Fine-tuned models of other programs have been trained with those of their family: RoBERTa and
+    BART with two separators, T5 without [CLS], GPT-2 without any.
+    """
+
+    start: bool = True
+    """Whether [CLS] comes before the first text."""
+    separators: Annotated[int, Field(ge=0, le=2)] = 1
+    """Number of [SEP] between the texts of a pair."""
+    end: bool = True
+    """Whether [SEP] comes after the last text."""
+
+    @property
+    def row(self) -> RowTemplate:
+        """The same as plain data."""
+        return RowTemplate(self.start, self.separators, self.end)
+
+
 class LabelledObjective(Objective):
     """Base class of the objectives that predict the label of a text, or of a pair of texts."""
 
@@ -65,12 +88,14 @@ class LabelledObjective(Objective):
     """How the vectors of an example become one: that of its first or last token, or the mean or
     maximum over all its tokens, special tokens included."""
     head: ClassifierHead = ClassifierHead()
+    template: Template = Template()
     mlm: MlmTerm | None = None
     """Also predict masked tokens. The head then reads the masked text."""
 
     index_type: ClassVar[ExamplesType] = LabelledTexts
     layouts: ClassVar[tuple[str, ...]] = ("labelled",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
+    label_modules: ClassVar[tuple[str, ...]] = ("classifier",)
     perplexity_of: ClassVar[str | None] = None
     min_sequence_length: ClassVar[int] = 5
     label_target: ClassVar[str]
@@ -89,7 +114,9 @@ class LabelledObjective(Objective):
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("pad", "unk", "cls", "sep", *(("mask",) if self.mlm else ()))
+        start = ("cls",) if self.template.start else ()
+        ends = ("sep",) if self.template.separators or self.template.end else ()
+        return ("pad", "unk", *start, *ends, *(("mask",) if self.mlm else ()))
 
     @property
     def targets(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -148,17 +175,23 @@ class LabelledObjective(Objective):
     def row_lengths(self, examples: Examples) -> I64:
         assert isinstance(examples, LabelledTexts), "the index of this objective"
         parts = examples.part_lengths.shape[1]
-        return length_with_special_tokens(examples.lengths, parts=parts)[:, None]
+        return (np.asarray(examples.lengths) + self.special_token_count(parts))[:, None]
+
+    def special_token_count(self, texts: int) -> int:
+        return self.template.row.count(texts)
 
     @property
     def index_key(self) -> str:
-        return "labelled"
+        if self.template == Template():
+            return "labelled"
+        counts = (self.special_token_count(texts) for texts in (1, 2))
+        return f"labelled-{'-'.join(map(str, counts))}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return all labelled texts; what does not fit into a row is cut off at their ends."""
-        return labelled_texts(documents, size.source - 1, specials_per_text=1)
+        return labelled_texts(documents, size.source, specials=self.special_token_count)
 
     def label_counts(self, labels: I64) -> Mapping[str, float]:
         """Return further denominators of metrics, given the labels of a micro-batch (P)."""
@@ -184,11 +217,12 @@ class LabelledObjective(Objective):
                 self.mlm.masking,
                 vocabulary=vocabulary,
                 random_source=random_source,
+                template=self.template.row,
             )
             tensors = dict(masked.tensors)
             counts |= masked.counts
         else:
-            whole, segments = add_special_tokens(texts, vocabulary)
+            whole, segments = add_special_tokens(texts, vocabulary, self.template.row)
             pad = vocabulary.special_id("pad")
             tensors = row_tensors(whole.ids, placement, pad=pad, segments=segments)
         last = exclusive_cumsum(placement.lengths) + placement.lengths - 1

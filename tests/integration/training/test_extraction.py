@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,10 @@ from transformers import BertForQuestionAnswering
 from ptm.cli import main
 from ptm.components.objectives.squad_scores import squad2_scores, squad_scores
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
-from ptm.interop.hf.heads.question_answering import QuestionAnswering
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, open_rows
-from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from tests.support.classifiers import run_command
+from tests.support.finetuning_curves import SETTINGS, our_losses, their_losses
 from tests.support.question_texts import (
     DEV,
     as_records,
@@ -34,8 +33,8 @@ from tests.support.question_texts import (
     write_stores,
 )
 from tests.support.small_runs import Runs
-from tests.support.torch_loop import BERT, bert_of, losses_of
 
+POSITIONS = "model.embedding={parts: [word, position, segment], positions: 64}"
 SHORT = ("train.steps=6", "tracking.log_every=2", "tracking.evaluate_every=3")
 LEARNING = (
     *("train.steps=30", "tracking.log_every=10", "tracking.evaluate_every=15"),
@@ -167,33 +166,30 @@ def test_a_stopped_training_resumes_with_identical_metrics(
     assert runs.metrics("stopped") == runs.metrics("calm")
 
 
-def span_loss(bert: Any, tensors: dict[str, Tensor]) -> Tensor:
+def segments(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {"token_type_ids": (tensors["segment_ids"] - 1).clamp(min=0)}
+
+
+def span_loss(outputs: Any, tensors: Mapping[str, Tensor]) -> Tensor:
     """The loss of BertForQuestionAnswering, whose softmax would include the padding of a batch."""
-    real = tensors["example_ids"] > 0
-    found = bert(
-        input_ids=tensors["input_ids"],
-        attention_mask=real.long(),
-        token_type_ids=(tensors["segment_ids"] - 1).clamp(min=0),
-    )
+    padding = tensors["example_ids"] == 0
     start, end = (
-        F.cross_entropy(logits.masked_fill(~real, -1e30), tensors[f"{name}_positions"])
-        for name, logits in (("start", found.start_logits), ("end", found.end_logits))
+        F.cross_entropy(logits.masked_fill(padding, -1e30), tensors[f"{name}_positions"])
+        for name, logits in (("start", outputs.start_logits), ("end", outputs.end_logits))
     )
     return (start + end) / 2
 
 
 @pytest.mark.parametrize("steps", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_losses_are_those_of_transformers(runs: Runs, folder: Path, steps: int) -> None:
-    options = (*extracting(folder), *BERT, f"train.steps={steps}")
+    options = (*extracting(folder), *SETTINGS, POSITIONS, f"train.steps={steps}")
     assert runs.train("curve", *options) == EXIT_DONE
-    recipe, *overrides = runs.arguments("curve", *options)
-    loaded = load_recipe(recipe, overrides)
-    rows = open_rows(loaded, loaded.tokenizer.load(), split=TRAIN)
-    bert = bert_of(loaded, rows, BertForQuestionAnswering, QuestionAnswering(), labels=2)
-    expected = losses_of(bert, loaded, rows, span_loss)
-    found = [record["loss"] for record in runs.metrics("curve") if record["split"] == "train"]
+    expected = their_losses(
+        *(runs, options, runs.folder / "theirs", "AutoModelForQuestionAnswering", segments),
+        loss_of=span_loss,
+    )
     assert min(expected) < 0.8 * expected[0]
-    assert found == pytest.approx(expected, abs=1e-3)
+    assert our_losses(runs, "curve") == pytest.approx(expected, abs=1e-3)
 
 
 def test_an_export_has_the_answers_of_the_run(

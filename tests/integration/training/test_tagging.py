@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,20 @@ import pytest
 import torch
 from seqeval.metrics import f1_score, precision_score, recall_score
 from torch import Tensor
-from transformers import BertForTokenClassification
 
 from ptm.cli import main
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, UserError
-from ptm.interop.hf.heads.token_classification import TokenClassification
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, open_rows
+from ptm.loading.rows import open_rows
 from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
 from ptm.text.tags import TagSet
 from ptm.text.tokenizers.wordpiece import WordPiece
+from tests.support.finetuning_curves import SETTINGS, our_losses, their_losses
 from tests.support.small_runs import Runs, vocab
 from tests.support.tagged_texts import make_store, sentences, tagging, write_stores
-from tests.support.torch_loop import BERT, bert_of, losses_of
 
 SHORT = ("train.steps=6", "tracking.log_every=2", "tracking.evaluate_every=3")
 
@@ -82,27 +81,22 @@ def test_a_stopped_training_resumes_with_identical_metrics(
 # transformers and seqeval
 
 
-def tagging_loss(bert: Any, tensors: dict[str, Tensor]) -> Tensor:
-    labels = torch.where(tensors["word_numbers"] > 0, tensors["tags"], -100)
-    real = tensors["example_ids"] > 0
-    loss: Tensor = bert(
-        input_ids=tensors["input_ids"], attention_mask=real.long(), labels=labels
-    ).loss
-    return loss
+POSITIONS = "model.embedding={parts: [word, position, segment], positions: 64}"
 
 
 @pytest.mark.parametrize("steps", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_losses_are_those_of_transformers(runs: Runs, folder: Path, steps: int) -> None:
-    options = (*tagging(folder), *BERT, f"train.steps={steps}")
+    options = (*tagging(folder), *SETTINGS, POSITIONS, f"train.steps={steps}")
     assert runs.train("curve", *options) == EXIT_DONE
-    recipe, *overrides = runs.arguments("curve", *options)
-    loaded = load_recipe(recipe, overrides)
-    rows = open_rows(loaded, loaded.tokenizer.load(), split=TRAIN)
-    bert = bert_of(loaded, rows, BertForTokenClassification, TokenClassification(), labels=5)
-    expected = losses_of(bert, loaded, rows, tagging_loss)
-    found = [record["loss"] for record in runs.metrics("curve") if record["split"] == "train"]
+
+    def arguments(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"labels": torch.where(tensors["word_numbers"] > 0, tensors["tags"], -100)}
+
+    expected = their_losses(
+        runs, options, runs.folder / "theirs", "AutoModelForTokenClassification", arguments
+    )
     assert expected[-1] < 0.8 * expected[0]
-    assert found == pytest.approx(expected, abs=1e-3)
+    assert our_losses(runs, "curve") == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])
