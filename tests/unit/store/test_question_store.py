@@ -272,7 +272,7 @@ def test_no_gold_answer_of_cmrc_2018_is_lost(tmp_path: Path, shared_data: Path, 
     assert all(answer in text for text, answer in texts)
     for columns, stride in ((256, 64), (512, 128)):
         windows = question_windows(
-            Documents(store), columns=columns, stride=stride, max_question_length=64
+            Documents(store), columns=columns, stride=stride, max_question_length=64, specials=3
         )
         assert windows.left_out == {}
         found = windows.spans[:, 0] > 0

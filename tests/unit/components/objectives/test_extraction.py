@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers.processors import BertProcessing, RobertaProcessing
 from torch import Tensor, nn
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
 
@@ -205,14 +206,18 @@ def test_logits_loss_and_gradients_equal_those_of_transformers(rows: Rows, packi
         )
 
 
-@pytest.mark.parametrize("stride", [0, 3, 6])
-def test_windows_are_those_of_transformers_tokenizers(rows: Rows, stride: int) -> None:
-    objective = objective_of(doc_stride=stride)
+@pytest.mark.parametrize(("stride", "separators"), [(0, 1), (3, 1), (6, 1), (5, 2)])
+def test_windows_are_those_of_transformers_tokenizers(
+    rows: Rows, stride: int, separators: int
+) -> None:
+    objective = objective_of(doc_stride=stride, template={"separators": separators})
     fast = PreTrainedTokenizerFast(
         tokenizer_object=rows.tokenizer.config.backend(rows.tokenizer.vocabulary),
         **{f"{role}_token": token for role, token in rows.vocabularies.source.specials.items()},
     )
-    fast.backend_tokenizer.post_processor = _bert_pairs(rows)
+    fast.backend_tokenizer.post_processor = _pairs(
+        rows, BertProcessing if separators == 1 else RobertaProcessing
+    )
     length = 20
     tensors = rows.tensors(objective, packing=False, length=length)
     ours = [tensors["input_ids"][row, columns].tolist() for row, columns in windows_of(tensors)]
@@ -230,15 +235,17 @@ def test_windows_are_those_of_transformers_tokenizers(rows: Rows, stride: int) -
             theirs += found["input_ids"]
     assert len(ours) > 1.5 * sum(len(some["qas"]) for some in paragraphs(12, seed=5))
     assert ours == theirs
+    for number, (row, columns) in enumerate(windows_of(tensors)):
+        # The answer is where the tokenizer's offsets say it is, in [CLS] question [SEP] context.
+        begin = int(tensors["context_positions"][number])
+        before = tensors["segment_ids"][row, columns[:begin]]
+        assert (before == 1).all()
+        assert (tensors["segment_ids"][row, columns[begin:]] == 2).all()
 
 
-def _bert_pairs(rows: Rows) -> Any:
-    from tokenizers.processors import BertProcessing
-
+def _pairs(rows: Rows, kind: Any) -> Any:
     specials = rows.vocabularies.source
-    return BertProcessing(
-        *((specials.specials[role], specials.special_id(role)) for role in ("sep", "cls"))
-    )
+    return kind(*((specials.specials[role], specials.special_id(role)) for role in ("sep", "cls")))
 
 
 def test_best_spans_are_those_of_a_search_through_all_spans() -> None:
