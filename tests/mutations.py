@@ -421,7 +421,7 @@ MUTATIONS = {
         "ptm/components/objectives/extraction.py",
         "np.minimum.reduceat(",
         "np.maximum.reduceat(",
-        ("tests/integration/training/test_extraction.py -k threshold",),
+        ("tests/unit/components/objectives/test_extraction.py -k threshold",),
     ),
     "characters of a token include the white space after it": Mutation(
         "ptm/store/texts.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +76,23 @@ TEXTS = (
 )
 
 
-def tokenizers_of(shared: Path, tiny: Path) -> dict[str, TokenizerConfig]:
-    words, merges = (shared / f"huggingface_gpt2_{name}.txt" for name in ("vocab", "merges"))
-    found: dict[str, TokenizerConfig] = {
-        "wordpiece": WordPiece(type="wordpiece", vocab=str(tiny), lowercase=True),
-        "char": Char(type="char", vocab=str(tiny)),
-    }
-    if words.is_file():
-        specials = {"unk": "<|endoftext|>"}
-        found["bpe"] = Bpe(
-            type="bpe", vocab=str(words), merges=str(merges), special_tokens=specials
-        )
-    return found
+def bpe_of(request: pytest.FixtureRequest) -> TokenizerConfig:
+    folder: Path = request.getfixturevalue("shared_data") / "vocab"
+    words, merges = (folder / f"huggingface_gpt2_{name}.txt" for name in ("vocab", "merges"))
+    if not words.is_file():
+        pytest.skip(f"{words} does not exist")
+    specials = {"unk": "<|endoftext|>"}
+    return Bpe(type="bpe", vocab=str(words), merges=str(merges), special_tokens=specials)
 
 
 @pytest.mark.parametrize("name", ["wordpiece", "char", "bpe"])
-def test_characters_of_tokens_cover_the_text(shared_data: Path, name: str) -> None:
-    configs = tokenizers_of(shared_data / "vocab", vocab())
-    if name not in configs:
-        pytest.skip(f"{shared_data}/vocab has no {name}")
-    tokenizer = configs[name].load()
+def test_characters_of_tokens_cover_the_text(request: pytest.FixtureRequest, name: str) -> None:
+    configs: dict[str, Callable[[], TokenizerConfig]] = {
+        "wordpiece": lambda: WordPiece(type="wordpiece", vocab=str(vocab()), lowercase=True),
+        "char": lambda: Char(type="char", vocab=str(vocab())),
+        "bpe": lambda: bpe_of(request),
+    }
+    tokenizer = configs[name]().load()
     encoded, spans = TextTokenizer(tokenizer, None, np.uint32).with_characters(TEXTS)
     assert encoded.tokens.tolist() == [i for ids in tokenizer.encode(TEXTS) for i in ids]
     end = 0

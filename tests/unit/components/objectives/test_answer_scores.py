@@ -71,3 +71,4 @@ def test_segments_are_chinese_characters_and_other_words() -> None:
         "n't",
     ]
     assert longest_common_substring("xabcy", "zabcab") == 3
+    assert longest_common_substring("axbxc", "abc") == 1

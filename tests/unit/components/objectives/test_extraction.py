@@ -300,11 +300,15 @@ def test_a_threshold_decides_between_an_answer_and_none(tmp_path: Path) -> None:
     tensors = rows.tensors(objective)
     logits = torch.zeros(*tensors["input_ids"].shape, 2)
     has = tensors["start_positions"] > 0
+    # Windows after the first one of a context have a larger score of no answer, which is not used.
+    offsets = rows.index(objective).offsets[tensors[EXAMPLE_NUMBERS].numpy() - 1]
+    assert (offsets > 0).any()
     for number, (row, columns) in enumerate(windows_of(tensors)):
         start, end = (int(tensors[f"{name}_positions"][number]) for name in ("start", "end"))
         # Of answers 12 more than of no answer; of questions without one 8 more.
         at = (start, end) if has[number] else (int(tensors["context_positions"][number]),) * 2
         logits[row, columns[at[0]], 0] = logits[row, columns[at[1]], 1] = 6.0 if has[number] else 4
+        logits[row, columns[0]] = 3.0 if offsets[number] else 0.0
     found = rows.scores(objective, logits, tensors)
     assert found["HasAns_exact"] == found["HasAns_f1"] == 1.0
     assert found["NoAns_exact"] == found["NoAns_f1"] == 0.0
