@@ -254,6 +254,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "causal_lm": "lm",
         "ner": "tagging",
         "token_classification": "tagging",
+        **dict.fromkeys(("squad", "qa", "question_answering"), "extraction"),
         "gpt": "lm",
         "gpt2": "lm",
         "llama": "lm",
@@ -380,6 +381,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "conll": "tagged",
         "ner": "tagged",
         "token_classification": "tagged",
+        **dict.fromkeys(("squad", "qa", "question_answering"), "questions"),
     },
 }
 """Dotted path -> value of another tool -> value of this project."""
