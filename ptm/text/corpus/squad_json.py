@@ -244,6 +244,8 @@ def answers_of(value: Any) -> list[list[Any]] | None:
         ]
     else:
         raise ValueError(f"is {kind_of(value)}, not a list")
+    # CMRC 2018's first format has answers such as 1985, which JSON reads as numbers.
+    pairs = [(str(text) if _is_number(text) else text, start) for text, start in pairs]
     for text, start in pairs:
         if not isinstance(text, str):
             raise ValueError(f"an answer is {kind_of(text)}, not a text")
@@ -252,3 +254,7 @@ def answers_of(value: Any) -> list[list[Any]] | None:
         if problem := unusable_text(text, "text"):
             raise ValueError(problem)
     return [[text, start] for text, start in pairs]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

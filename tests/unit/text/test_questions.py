@@ -107,15 +107,15 @@ def test_the_first_format_of_cmrc_has_texts_as_answers(tmp_path: Path) -> None:
     first = [
         {
             "context_id": "TRIAL_0",
-            "context_text": "安在天安门看书",
-            "qas": [{"query_id": "T_Q0", "query_text": "在哪", "answers": ["天安门", "门"]}],
+            "context_text": "安在天安门看书1985",
+            "qas": [{"query_id": "T_Q0", "query_text": "在哪", "answers": ["天安门", 1985]}],
             "title": "安",
         }
     ]
     documents, questions, _ = read(write_json(tmp_path / "a.json", first))
-    assert documents == [["安在天安门看书", "在哪"]]
+    assert documents == [["安在天安门看书1985", "在哪"]]
     ((one,),) = questions
-    assert (one.id, one.answers) == ("T_Q0", (Answer("天安门", None), Answer("门", None)))
+    assert (one.id, one.answers) == ("T_Q0", (Answer("天安门", None), Answer("1985", None)))
     found = located(documents[0][0], one.answers or ())
     assert found is not None
     assert (found.start, found.end, found.moved) == (2, 5, False)
