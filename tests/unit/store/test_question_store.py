@@ -160,7 +160,7 @@ def test_questions_and_contexts_without_tokens_are_left_out(tmp_path: Path) -> N
     some = [
         paragraph("\u200b\x01", question("a", "who?", ("ann", 0))),
         paragraph("ann", question("b", "\x01", ("ann", 0)), question("c", "who?", ("ann", 0))),
-        paragraph("ann", question("d", "\x01", ("ann", 0))),
+        paragraph("ann", question("d", " ", ("ann", 0))),
     ]
     info = make_store(tmp_path / "s", write_json(tmp_path / "a.json", squad(*some)))
     store = TokenStore.open(tmp_path / "s")
