@@ -255,6 +255,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "causal_lm": "lm",
         "ner": "tagging",
         "token_classification": "tagging",
+        **dict.fromkeys(("squad", "qa", "question_answering"), "extraction"),
         "gpt": "lm",
         "gpt2": "lm",
         "llama": "lm",
@@ -384,6 +385,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "conll": "tagged",
         "ner": "tagged",
         "token_classification": "tagged",
+        **dict.fromkeys(("squad", "qa", "question_answering"), "questions"),
     },
 }
 """Dotted path -> value of another tool -> value of this project."""

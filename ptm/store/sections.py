@@ -87,8 +87,17 @@ _KINDS = {
     # have several labels.
     "integer_counts": _Kind(lambda shard: shard.documents, _LENGTHS, optional=True),
     "integers": _Kind(None, ("<i4",), optional=True),
+    # Only with layout questions: characters of each token in its text, first and last token of the
+    # answer of each sentence, and the bytes of a record per document (`question_arrays`).
+    "token_starts": _Kind(lambda shard: shard.tokens, ("<u4",), optional=True),
+    "token_ends": _Kind(lambda shard: shard.tokens, ("<u4",), optional=True),
+    "answer_spans": _Kind(lambda shard: 2 * shard.sentences, ("<i4",), optional=True),
+    "record_lengths": _Kind(lambda shard: shard.documents, _LENGTHS, optional=True),
+    "records": _Kind(None, ("|u1",), optional=True),
 }
-_OTHERS = ("document_hashes", "word_starts", "labels", "tags", "integer_counts", "integers")
+_LABELS = ("labels", "tags", "integer_counts", "integers")
+_QUESTIONS = ("token_starts", "token_ends", "answer_spans", "record_lengths", "records")
+_OTHERS = ("document_hashes", "word_starts", *_LABELS, *_QUESTIONS)
 SECTIONS = {
     1: ("tokens", "sentence_ends", "document_ends", *_OTHERS),
     2: ("tokens", "sentence_lengths", "document_lengths", *_OTHERS),

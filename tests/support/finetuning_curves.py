@@ -22,6 +22,8 @@ from tests.support.small_runs import Runs
 
 Arguments = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """The arguments of transformers' model for the tensors of a batch of ptm."""
+Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
+"""The loss from what transformers' model returns for the tensors of a batch of ptm."""
 
 SETTINGS = (
     *("model.dropout=0.0", "data.packing=false", "schedule={type: constant}"),
@@ -32,8 +34,19 @@ SETTINGS = (
 """Overrides of a training that `their_losses` repeats: two micro-batches per step."""
 
 
+def _own_loss(outputs: Any, tensors: Mapping[str, Tensor]) -> Tensor:
+    loss: Tensor = outputs.loss
+    return loss
+
+
 def their_losses(
-    runs: Runs, options: tuple[str, ...], folder: Path, auto_class: str, arguments: Arguments
+    runs: Runs,
+    options: tuple[str, ...],
+    folder: Path,
+    auto_class: str,
+    arguments: Arguments,
+    *,
+    loss_of: Loss = _own_loss,
 ) -> list[float]:
     """The loss of each step of the training with `options`, computed by transformers.
 
@@ -47,7 +60,7 @@ def their_losses(
         _exported(recipe, rows, folder), output_loading_info=True
     )
     assert {key: list(value) for key, value in info.items() if value} == {}
-    return _losses(model, recipe, rows, arguments)
+    return _losses(model, recipe, rows, arguments, loss_of)
 
 
 def _exported(recipe: Recipe, rows: PackedDataset, folder: Path) -> Path:
@@ -61,7 +74,9 @@ def _exported(recipe: Recipe, rows: PackedDataset, folder: Path) -> Path:
     return folder / "theirs"
 
 
-def _losses(model: Any, recipe: Recipe, rows: PackedDataset, arguments: Arguments) -> list[float]:
+def _losses(
+    model: Any, recipe: Recipe, rows: PackedDataset, arguments: Arguments, loss_of: Loss
+) -> list[float]:
     rate, size = recipe.optimizer.learning_rate, recipe.train.global_batch_size
     # torch's defaults are those of the recipe too.
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
@@ -72,7 +87,7 @@ def _losses(model: Any, recipe: Recipe, rows: PackedDataset, arguments: Argument
         tensors = {name: torch.from_numpy(array) for name, array in batch.tensors.items()}
         mask = (tensors["example_ids"] > 0).long()
         inputs = {"input_ids": tensors["input_ids"], "attention_mask": mask}
-        loss: Tensor = model(**inputs, **arguments(tensors)).loss
+        loss = loss_of(model(**inputs, **arguments(tensors)), tensors)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.gradient_clipping)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, PositiveFloat
@@ -37,6 +37,7 @@ from ptm.components.objectives.masked_tokens import (
 )
 from ptm.components.objectives.masking import Masking
 from ptm.components.objectives.masking.token import TokenMasking
+from ptm.components.objectives.template import Template
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.labelled import LabelledTexts, labelled_texts
@@ -48,7 +49,6 @@ from ptm.data.placement import (
     Placement,
     row_tensors,
 )
-from ptm.data.row_template import RowTemplate
 from ptm.nn.model_shape import ModelShape, Pooling
 from ptm.plan import Operation
 from ptm.text.tokenizers import Tokenizer
@@ -65,26 +65,6 @@ class MlmTerm(Config):
     """Weight of its loss; that of the labels is 1."""
     masking: Masking = TokenMasking()
     head: MlmHead = MlmHead()
-
-
-class Template(Config):
-    """The special tokens of an example.
-
-    Fine-tuned models of other programs have been trained with those of their family: RoBERTa and
-    BART with two separators, T5 without [CLS], GPT-2 without any.
-    """
-
-    start: bool = True
-    """Whether [CLS] comes before the first text."""
-    separators: Annotated[int, Field(ge=0, le=2)] = 1
-    """Number of [SEP] between the texts of a pair."""
-    end: bool = True
-    """Whether [SEP] comes after the last text."""
-
-    @property
-    def row(self) -> RowTemplate:
-        """The same as plain data."""
-        return RowTemplate(self.start, self.separators, self.end)
 
 
 class LabelledObjective(Objective):

@@ -15,6 +15,7 @@ from ptm.text.corpus import Format
 Input = TypeVar("Input")
 
 Precision = Literal["fp32", "bf16"]
+OutputFormat = Literal["tsv", "json_lines", "squad"]
 _MULTI_LABEL = "multi_label_classification"
 
 
@@ -43,6 +44,10 @@ class PredictionOptions:
     """Probability from which a label is predicted, of models whose texts may have several labels;
     None: as in the model's recipe."""
     precision: Precision = "fp32"
+    n_best: int = 20
+    """Answers per question."""
+    no_answer_threshold: float | None = None
+    """How much better no answer must be than the best one; None: as in the recipe."""
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
 
@@ -73,6 +78,8 @@ class Predictor(ABC, Generic[Input]):
 
     type: ClassVar[str]
     """The type of the objective."""
+    formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines")
+    """The formats of its output."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:

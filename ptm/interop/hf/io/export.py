@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from ptm.components.objectives.base import Objective
-from ptm.components.objectives.labelled_texts import Template
+from ptm.components.objectives.template import Template
 from ptm.errors import UserError
 from ptm.interop.effective_options import OBJECTIVE
 from ptm.interop.folders import new_folder
