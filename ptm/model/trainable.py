@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ptm.errors import UserError, nearest
 from ptm.plan import Plan
+from ptm.recipe import Recipe
 
 
 def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
@@ -32,6 +33,22 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
             "would be trained. Freeze fewer parameters."
         )
     return frozenset(frozen)
+
+
+def untrained_parameters(plan: Plan, recipe: Recipe) -> frozenset[str]:
+    """The canonical names of the parameters that a training leaves as they are.
+
+    These match `train.freeze`, or are frozen beside the adapter. Raises as `frozen_parameters`.
+    """
+    frozen = frozen_parameters(plan, recipe.train.freeze)
+    if recipe.adapter is not None:
+        frozen |= recipe.adapter.frozen(plan)
+        if len(frozen) == len(plan.parameter_shapes):
+            raise UserError(
+                f"train.freeze = {list(recipe.train.freeze)} matches all parameters of adapter and "
+                "head, so nothing would be trained. Freeze fewer parameters."
+            )
+    return frozen
 
 
 def hidden_matrices(plan: Plan) -> frozenset[str]:

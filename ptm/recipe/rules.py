@@ -294,6 +294,12 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
 
 def _train_problems(recipe: Recipe) -> Iterator[Problem]:
     train, schedule = recipe.train, recipe.schedule
+    if recipe.adapter is not None and recipe.init_from is None:
+        yield Problem(
+            "adapter",
+            "leaves all other weights of the layers as they are, which without init_from are "
+            "random numbers. Set init_from, or remove adapter.",
+        )
     if train.steps is not None and schedule.warmup_steps(train.steps) >= train.steps:
         yield Problem(
             "schedule.warmup",

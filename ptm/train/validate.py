@@ -18,7 +18,7 @@ from ptm.loading.rows import TRAIN
 from ptm.loading.splits import open_splits
 from ptm.loading.stores import open_store, store_of
 from ptm.loading.training_rows import TrainingRows
-from ptm.model.build import build_plan, head_shape
+from ptm.model.build import head_shape, training_plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
@@ -88,21 +88,16 @@ def _obstacle(recipe: Recipe) -> str | None:
 
 def check_parts(recipe: Recipe) -> None:
     """Raise UserError if the model cannot be cut into stages, or frozen as the recipe wants."""
-    stages, freeze = recipe.engine.pipeline_stages, recipe.train.freeze
-    if stages > 1 or freeze:
+    stages = recipe.engine.pipeline_stages
+    if stages > 1 or recipe.train.freeze or recipe.adapter is not None:
         # These need the plan's modules and therefore torch, unlike all other checks.
         from ptm.model.stages import stage_bounds
-        from ptm.model.trainable import frozen_parameters
+        from ptm.model.trainable import untrained_parameters
 
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
-        plan = build_plan(
-            recipe.model,
-            recipe.objective,
-            vocabulary_size=size,
-            sides_apart=recipe.packs_sides_apart,
-        )
-        frozen = frozen_parameters(plan, freeze)
+        plan = training_plan(recipe, vocabulary_size=size)
+        frozen = untrained_parameters(plan, recipe)
         if stages > 1:
             stage_bounds(plan, stages, frozen=frozen)
 
