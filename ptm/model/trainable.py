@@ -42,7 +42,7 @@ def untrained_parameters(plan: Plan, recipe: Recipe) -> frozenset[str]:
     """
     frozen = frozen_parameters(plan, recipe.train.freeze)
     if recipe.adapter is not None:
-        frozen |= recipe.adapter.frozen(plan)
+        frozen |= recipe.adapter.frozen(plan, head_is_pretrained=recipe.objective.predicts_tokens)
         if len(frozen) == len(plan.parameter_shapes):
             raise UserError(
                 f"train.freeze = {list(recipe.train.freeze)} matches all parameters of adapter and "

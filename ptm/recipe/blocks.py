@@ -229,8 +229,8 @@ class Recipe(DataRecipe):
     downloaded when training starts; `ptm validate` only looks into the cache), or the block below,
     which takes some of its layers ([adapt.md](adapt.md))."""
     adapter: AnyAdapter | None = None
-    """Train small matrices and the head beside frozen weights, those of `init_from`; none: train
-    all weights."""
+    """Train small matrices, and a head for labels, beside frozen weights, those of `init_from`;
+    none: train all weights."""
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: TrainBlock

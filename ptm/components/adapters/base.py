@@ -47,11 +47,11 @@ class Adapter(Config):
     def updates(self, adapted: Plan) -> Mapping[str, tuple[LowRankUpdate, ...]]:
         """The updates of each adapted weight by its canonical name, for an adapted plan."""
 
-    def frozen(self, adapted: Plan) -> frozenset[str]:
+    def frozen(self, adapted: Plan, *, head_is_pretrained: bool) -> frozenset[str]:
         """The parameters of an adapted plan that are not trained, by canonical name.
 
-        These are all parameters of embeddings and layers but the adapter's. Every parameter of the
-        head is trained, except the word embedding that it may share.
+        These are all parameters of embeddings and layers but the adapter's, and those of the head
+        if pretraining has trained it. The word embedding stays frozen if a new head reads it.
         """
         last = max(index for index, step in enumerate(adapted.operations) if step.block)
         body = {step.key for step in adapted.operations[: last + 1]}
@@ -68,5 +68,5 @@ class Adapter(Config):
         return frozenset(
             name
             for name in adapted.parameter_shapes
-            if name.partition(".")[0] in body and name not in own
+            if name not in own and (head_is_pretrained or name.partition(".")[0] in body)
         )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 class Lora(Adapter):
     """A matrix W of a layer computes (W + scale B A) x, of which only A (r, K) and B (N, r) are
-    trained, besides the head. Names and defaults are those of peft's `LoraConfig`."""
+    trained, besides a head that does not predict tokens. The keys are those of peft's
+    `LoraConfig`."""
 
     type: Literal["lora"]
     r: Annotated[int, Field(gt=0, le=MOST_WIDTH)] = 8

@@ -180,6 +180,11 @@ class Objective(Config):
         return any(one.name == name and one.higher_is_better for one in measured)
 
     @property
+    def predicts_tokens(self) -> bool:
+        """Whether the head predicts tokens, so that a pretrained model has it too."""
+        return self.perplexity_of is not None
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """Names of the values that an evaluation reports."""
         perplexity = () if self.perplexity_of is None else ("perplexity",)

@@ -63,9 +63,9 @@ class RunSource(ModelSource):
         # Their names do not depend on the vocabulary.
         return recipe.adapter.updates(training_plan(recipe, vocabulary_size=1))
 
-    def stored(self, name: str) -> Tensor:
-        """A tensor as the checkpoint holds it: a frozen weight, a part of an update, the head's."""
-        return self._checkpoint.weights(name)
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """Every tensor as the checkpoint holds it: the weights before updates, and the adapter."""
+        return {name: self._checkpoint.weights(name) for name in self._checkpoint.shapes}
 
     def _weight(self, checkpoint: Checkpoint, name: str) -> Tensor:
         weight = checkpoint.weights(name)

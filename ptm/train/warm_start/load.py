@@ -119,7 +119,9 @@ def check_warm_start(recipe: Recipe, tokenizer: Tokenizer) -> None:
         found = select_layers(found, chosen)
     shared = _shared(start.source, found, shapes, theirs, recipe.model)
     if recipe.adapter is not None:
-        frozen = recipe.adapter.frozen(recipe.adapter.adapted(here))
+        frozen = recipe.adapter.frozen(
+            recipe.adapter.adapted(here), head_is_pretrained=recipe.objective.predicts_tokens
+        )
         missing = sorted(frozen - shared.keys())
         if missing:
             raise UserError(

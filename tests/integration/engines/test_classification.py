@@ -15,7 +15,7 @@ from tests.integration.engines.comparing import differences
 from tests.integration.engines.trainings import EXACT, stages, zero
 from tests.support.covers import by_default
 from tests.support.labelled_texts import classifying, write_corpora, write_stores
-from tests.support.launched import Launch, Training, launched
+from tests.support.launched import RUNS, Launch, Training, launched
 
 WITHIN = 1e-5
 LSTM = "model.encoder={type: lstm, layers: 3, hidden_size: 32}"
@@ -23,9 +23,16 @@ KINDS = {
     # The weights of a micro-batch add up to less than 1 here and there.
     "weighted": (", class_weights: {short: 0.1, english: 0.02, long: 0.5}", ()),
     "masked": (", pooling: mean, mlm: {weight: 0.5, masking: {unit: token}}", ()),
+    "lora": (
+        "",
+        (
+            f"init_from={RUNS}/masked",
+            "adapter={type: lora, r: 4, target_modules: [query, value, up]}",
+        ),
+    ),
     "lstm": (", pooling: max", (LSTM, "model.embedding={parts: [word], layer_norm: false}")),
 }
-AT_ZERO3, IN_STAGES = ("weighted", "lstm"), ("weighted", "masked")
+AT_ZERO3, IN_STAGES = ("weighted", "lora", "lstm"), ("weighted", "masked", "lora")
 
 
 def trainings(folder: Path, *engine: str) -> list[Training]:
