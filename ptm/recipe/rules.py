@@ -284,12 +284,6 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
             f"but optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
             "engine.pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
-    if recipe.optimizer.layer_decay is not None:
-        yield Problem(
-            "optimizer.layer_decay",
-            "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if "
-            "their groups differ. Set engine.pipeline_stages: 1.",
-        )
 
 
 def _train_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -58,7 +58,7 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     if recipe.optimizer.layer_decay is not None:
         yield from _rates(plan, recipe.optimizer.layer_decay)
     if recipe.engine.pipeline_stages > 1:
-        yield from _stages(plan, recipe.engine.pipeline_stages, frozen)
+        yield from _stages(plan, recipe.engine.pipeline_stages)
     yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
@@ -106,8 +106,8 @@ def _rates(plan: Plan, decay: float) -> Iterator[str]:
         yield f"  {name:<20} {rate:>15.6f}"
 
 
-def _stages(plan: Plan, stages: int, frozen: Collection[str]) -> Iterator[str]:
-    bounds = stage_bounds(plan, stages, frozen=frozen)
+def _stages(plan: Plan, stages: int) -> Iterator[str]:
+    bounds = stage_bounds(plan, stages)
     sizes = operation_sizes(plan)
     for stage, (first, after) in enumerate(pairwise(bounds)):
         names = [step.name for step in plan.operations[first:after]]

@@ -97,9 +97,9 @@ def check_parts(recipe: Recipe) -> None:
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
         plan = training_plan(recipe, vocabulary_size=size)
-        frozen = untrained_parameters(plan, recipe)
+        untrained_parameters(plan, recipe)
         if stages > 1:
-            stage_bounds(plan, stages, frozen=frozen)
+            stage_bounds(plan, stages)
 
 
 def _check_rows(recipe: Recipe, size: int) -> None:

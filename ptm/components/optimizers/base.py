@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
+Group = tuple[float, float]
+"""Factor of the learning rate, and weight decay."""
 RATE = "rate_factor"
 """Key of a parameter group: the factor of its learning rate."""
 
@@ -65,6 +67,10 @@ class Optimizer(Config):
         The learning rate is overwritten before every update, from `rate` and the schedule.
         """
 
+    def group_of(self, name: str, shape: Shape, rates: Mapping[str, float]) -> Group:
+        """The learning-rate factor and the weight decay of a parameter."""
+        return rates.get(name, 1.0), self.weight_decay if len(shape) > 1 else 0.0
+
     def groups(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> list[dict[str, Any]]:
@@ -73,14 +79,13 @@ class Optimizer(Config):
         Weight decay applies to matrices, not to biases, norms and other vectors (Devlin et al.
         2018, A.2). `rates` maps names to learning-rate factors; the default is 1.
         """
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        groups: dict[Group, list[nn.Parameter]] = {}
         for name, parameter in parameters:
             if not parameter.requires_grad:
                 continue
             # Under ZeRO-3 the data of a parameter are partitioned; ds_shape is the whole shape.
             shape = getattr(parameter, "ds_shape", parameter.shape)
-            decay = self.weight_decay if len(shape) > 1 else 0.0
-            groups.setdefault((rates.get(name, 1.0), decay), []).append(parameter)
+            groups.setdefault(self.group_of(name, shape, rates), []).append(parameter)
         # Highest learning-rate factor first; within one factor, matrices first.
         ordered = sorted(groups, key=lambda group: (-group[0], -group[1]))
         return [

@@ -32,7 +32,7 @@ _CAUSAL = f"{_LAYERS}, visibility: causal, norm_position: pre, norm_epsilon: 1.0
 class Case:
     """A model and the matrices that are updated. `theirs`: its auto class in transformers."""
 
-    theirs: type
+    theirs: type[AutoModelForMaskedLM | AutoModelForCausalLM]
     targets: str
     model: tuple[str, ...] = ()
     options: str = ""

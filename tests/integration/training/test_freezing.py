@@ -138,19 +138,6 @@ def test_a_pattern_without_a_match_is_rejected_before_anything_starts(runs: Runs
         check_recipe(load_recipe(recipe_path(), ['train.freeze=["encodr*"]']), need_inputs=False)
 
 
-def test_pipeline_stages_with_layer_decay_are_rejected() -> None:
-    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
-    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* Set engine"):
-        load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
-
-
-def test_a_stage_without_trainable_parameters_is_rejected() -> None:
-    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2", "model.encoder.layers=4"]
-    freeze = 'train.freeze=["word*", "embedding*", "encoder_0[01]*"]'
-    with pytest.raises(UserError, match=r"train\.freeze leaves pipeline stage 0 \(word to"):
-        check_recipe(load_recipe(recipe_path(), [*stages, freeze]), need_inputs=False)
-
-
 def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:
     recipe, *overrides = runs.arguments("shown", FREEZE, "optimizer.layer_decay=0.5")
     lines = list(show(load_recipe(recipe, overrides), batch=False))
