@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_step(parser)
     parser.add_argument(
+        "--without-crf",
+        action="store_true",
+        help="with --to hf: leave out the conditional random field of a model that tags words",
+    )
+    parser.add_argument(
         "--average",
         metavar="N",
         type=int,
@@ -67,6 +72,8 @@ def run(parsed: argparse.Namespace) -> int:
         )
     if parsed.base is not None and not parsed.adapter:
         raise UserError(f"--base {parsed.base} is used only with --adapter. Remove one of them.")
+    if parsed.to == "uer" and parsed.without_crf:
+        raise UserError("--without-crf is an option of --to hf only. Remove it.")
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     notes: tuple[str, ...] = ()
     if parsed.adapter:
@@ -76,7 +83,12 @@ def run(parsed: argparse.Namespace) -> int:
         )
         return EXIT_DONE
     if parsed.to == "hf":
-        export_to_huggingface(source, parsed.out, weights_format=parsed.format or "safetensors")
+        notes = export_to_huggingface(
+            source,
+            parsed.out,
+            weights_format=parsed.format or "safetensors",
+            without_crf=parsed.without_crf,
+        )
     else:
         notes = export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
