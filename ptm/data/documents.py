@@ -37,7 +37,7 @@ class Sentences:
 class Documents:
     """The documents of `store` with `chosen` (one flag per document); all by default.
 
-    `held_out`: whether these are the evaluation documents; used in error messages only.
+    `held_out`: whether these are the evaluation documents.
     """
 
     def __init__(
@@ -70,6 +70,21 @@ class Documents:
         """Class index of each document (D), with layout `labelled`."""
         labels = self.store.labels
         return labels if self._chosen is None else labels[self._chosen]
+
+    @property
+    def numbers(self) -> I64:
+        """Index of each document in the store (D)."""
+        if self._chosen is None:
+            return np.arange(self.store.info.documents, dtype=np.int64)
+        return np.flatnonzero(self._chosen)
+
+    @property
+    def answer_spans(self) -> I64:
+        """Tokens of the answers of the sentences (S, 2), with layout `questions`."""
+        spans = self.store.answer_spans
+        if self._chosen is None:
+            return spans
+        return np.asarray(spans[np.repeat(self._chosen, self.store.sentence_ranges[2])])
 
     @property
     def sentences(self) -> Sentences:

@@ -24,7 +24,8 @@ class TokenSpans:
     `tokens` (N): token ids. `part_lengths` (E, K): length of each part of an example (a half, a
     sentence, the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the
     store has none. `labels` (E): one per example, or None. `tags` (N): the class index + 1 at the
-    first token of each tagged word, 0 at others; None without tags.
+    first token of each tagged word, 0 at others; None without tags. `spans` (E, 2): first and last
+    token that answer a question; None without questions.
     """
 
     tokens: I64
@@ -32,6 +33,7 @@ class TokenSpans:
     word_starts: Flags | None
     labels: I64 | None = None
     tags: I64 | None = None
+    spans: I64 | None = None
 
     @property
     def lengths(self) -> I64:
@@ -40,7 +42,7 @@ class TokenSpans:
 
     @staticmethod
     def joined(several: Sequence[TokenSpans]) -> TokenSpans:
-        """Concatenate token spans of one kind: all with labels (or tags), or none.
+        """Concatenate token spans of one kind: all with labels (or tags, or spans), or none.
 
         K becomes the largest K. Word starts are kept if all of them have them.
         """
@@ -49,6 +51,7 @@ class TokenSpans:
         words = [texts.word_starts for texts in several if texts.word_starts is not None]
         labels = [texts.labels for texts in several if texts.labels is not None]
         tags = [texts.tags for texts in several if texts.tags is not None]
+        spans = [texts.spans for texts in several if texts.spans is not None]
         parts = max(texts.part_lengths.shape[1] for texts in several)
         return TokenSpans(
             np.concatenate([texts.tokens for texts in several]),
@@ -56,6 +59,7 @@ class TokenSpans:
             np.concatenate(words) if len(words) == len(several) else None,
             np.concatenate(labels) if labels else None,
             np.concatenate(tags) if tags else None,
+            np.concatenate(spans) if spans else None,
         )
 
 

@@ -5,7 +5,7 @@ Shapes: R rows collected on a rank, E examples of the evaluation set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ptm.components.objectives.base import EXAMPLE_NUMBERS
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 
 Predictions = Mapping[str, NDArray[Any]]
+Compute = Callable[[Predictions], Mapping[str, float | None]]
 
 
 class PredictionCollector:
@@ -54,29 +55,46 @@ def _as_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def scores_of(predictions: Predictions, objective: Objective, *, expected: int) -> dict[str, float]:
+def scores_of(
+    predictions: Predictions,
+    objective: Objective,
+    *,
+    expected: int,
+    compute: Compute | None = None,
+) -> dict[str, float | None]:
     """Return the scores over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
     of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
+    `compute`: by default `Objective.compute_scores`.
     """
     if not objective.scores:
         return {}
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
     assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
     ordered = {name: array[first] for name, array in predictions.items()}
-    found = objective.compute_scores(ordered)
+    found = (compute or objective.compute_scores)(ordered)
     return {score.name: found[score.name] for score in objective.scores}
 
 
 def gathered_scores(
-    mine: Predictions, objective: Objective, ranks: Ranks, *, expected: int
-) -> dict[str, float]:
-    """Return the scores over the predictions of all ranks, computed on rank 0. Collective."""
+    mine: Predictions,
+    objective: Objective,
+    ranks: Ranks,
+    *,
+    expected: int,
+    compute: Compute | None = None,
+) -> dict[str, float | None]:
+    """Return the scores over the predictions of all ranks, computed on rank 0. Collective.
+
+    `compute`: as of `scores_of`.
+    """
     if not objective.scores:
         return {}
     every = gather_on_rank0(mine, ranks)
-    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, expected=expected))
+    return broadcast_from_rank0(
+        ranks, lambda: scores_of(every, objective, expected=expected, compute=compute)
+    )
 
 
 def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.components.objectives import MicroBatch, Objective
@@ -82,6 +83,10 @@ class PackedDataset(TrainingRows):
     def predictions_expected(self) -> int:
         """Number of predictions that the scores of this split are computed from."""
         return self.objective.predictions_expected(self._first.examples)
+
+    def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> Mapping[str, float | None]:
+        """Return every score of the objective from the predictions for this split (E, …)."""
+        return self.objective.compute_set_scores(predictions, self._first.examples, self.store)
 
     @property
     def texts_per_example(self) -> int:

@@ -53,6 +53,9 @@ def open_store(
             f"{recipe.data.layout}. Correct {key} or data.layout."
         )
     _check_labels(recipe, store, key=key)
+    obstacle = recipe.objective.store_obstacle(info.report)
+    if obstacle is not None:
+        raise UserError(f'{key}: "{store.folder}": {obstacle}')
     if recipe.objective.needs_word_starts and not info.has_word_starts:
         raise UserError(
             f'{key}: "{store.folder}" was made without word starts, which whole-word masking '

@@ -33,6 +33,16 @@ class FieldsBlock(Config):
     """The tags of the words, with layout `tagged`: a list of names or of positions in the list of
     tags, or a text with spaces; default: `tags`, `ner_tags`, `labels` or `label`."""
 
+    id: str | None = None
+    """The name of a question, with layout `questions`; default: `id`."""
+    context: str | None = None
+    """The text that has the answer, with layout `questions`; default: `context`."""
+    question: str | None = None
+    """The question, with layout `questions`; default: `question`."""
+    answers: str | None = None
+    """The answers, with layout `questions`: an object of two lists, `text` and `answer_start`, or a
+    list of objects with these keys; default: `answers`."""
+
     @property
     def named(self) -> dict[str, str]:
         """The declared fields by role."""
@@ -46,7 +56,8 @@ class ReadingBlock(Config):
     """The format of all files; default: recognised for each file, by its suffix and content. text:
     plain text, one line per document, sentence, pair, labelled text or tagged sentence, whatever
     the lines look like. csv_semicolon: CSV with semicolons instead of commas. conll: one line per
-    word and tag, an empty line ends a sentence; with layout `tagged` only."""
+    word and tag, an empty line ends a sentence; with layout `tagged` only. squad: SQuAD's JSON, one
+    value per file; with layout `questions` only."""
     encoding: str | None = None
     """The encoding of text, JSON lines, CSV and TSV; default: utf-8. E.g. gb18030, big5, shift_jis,
     utf-16, latin-1. detect: recognise UTF-8 and multibyte encodings, file by file."""

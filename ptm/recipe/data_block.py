@@ -103,7 +103,9 @@ class DataBlock(ReadingBlock):
     `word<TAB>tag` lines with an empty line after each sentence, or as `words<TAB>tags` with spaces
     between words and between tags. A header that names these columns is optional. A record of JSON
     lines, CSV, TSV, parquet or Arrow is one document (with sentences, one line of its text is a
-    sentence), pair, labelled text or tagged sentence."""
+    sentence), pair, labelled text or tagged sentence. questions: paragraphs with questions whose
+    answers are spans of them, in SQuAD's JSON; or one question per record of JSON lines, parquet or
+    Arrow ([finetune.md](finetune.md#questions))."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no
     held-out split."""

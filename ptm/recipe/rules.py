@@ -127,6 +127,10 @@ def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"{recipe.data.sequence_length} is too short for objective.type = {objective.type}. "
             f"Set {objective.min_sequence_length} or more.",
         )
+    else:
+        obstacle = objective.row_obstacle(recipe.data.row_size)
+        if obstacle is not None:
+            yield Problem("data.sequence_length", obstacle)
     if objective.needs_word_starts and recipe.data.segmenter is None:
         yield Problem(
             "objective.masking",
@@ -148,7 +152,7 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
             "and target as one text with one vocabulary. Remove it.",
         )
-    if recipe.data.segmenter is not None and layout in ("pairs", "tagged"):
+    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions"):
         yield Problem(
             "data.segmenter",
             f"is used only to mask whole words, but no objective with data.layout = {layout} masks "

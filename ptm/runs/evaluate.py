@@ -93,7 +93,12 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         }
         measured[name] = {
             **means,
-            **scores_of(result.predictions, recipe.objective, expected=rows.predictions_expected),
+            **scores_of(
+                result.predictions,
+                recipe.objective,
+                expected=rows.predictions_expected,
+                compute=rows.compute_scores,
+            ),
         }
     shares = data.held_out_shares
     if shares:

@@ -31,6 +31,7 @@ def _decoded_row(
 ) -> Iterator[str]:
     tensors = batch.tensors
     wanted = _hidden_tokens(tensors, row, view, vocabularies.source) | _tags(tensors, row, view)
+    wanted |= _spans(tensors, row, view)
     for example in range(1, int(tensors["example_ids"][row].max()) + 1):
         label = _label(tensors, row, example, view)
         words = _words(tensors, row, example, vocabularies.source, wanted=wanted)
@@ -96,11 +97,32 @@ def _tags(tensors: Tensors, row: int, view: BatchView) -> dict[int, str]:
     return {int(at): view.tags.names[tensors[view.tags.classes][row][at]] for at in words}
 
 
+def _spans(tensors: Tensors, row: int, view: BatchView) -> dict[int, str]:
+    """The ends of the spans of a row's examples, by column; [CLS] has both without an answer."""
+    if view.span is None:
+        return {}
+    first = _examples_before(tensors, row)
+    starts = np.flatnonzero(np.diff(tensors["example_ids"][row], prepend=0) > 0)
+    found: dict[int, str] = {}
+    for example, column in enumerate(starts.tolist(), start=first):
+        for name, what in ((view.span.first, "start"), (view.span.last, "end")):
+            at = int(tensors[name][example])
+            if at >= 0:
+                at += column
+                found[at] = f"{found[at]}, {what}" if at in found else what
+    return found
+
+
+def _examples_before(tensors: Tensors, row: int) -> int:
+    """The number of examples of all rows before `row`."""
+    return int(tensors["example_ids"].max(axis=1)[:row].sum())
+
+
 def _label(tensors: Tensors, row: int, example: int, view: BatchView) -> str:
     """The label of an example, such as ` (pair label 1)`; empty if there are no labels."""
     if view.labels is None:
         return ""
     # Labels are stored per example, one row after another: skip those of earlier rows.
-    before = int(tensors["example_ids"].max(axis=1)[:row].sum())
+    before = _examples_before(tensors, row)
     name = view.labels.removesuffix("s").replace("_", " ")
     return f" ({name} {int(tensors[view.labels][before + example - 1])})"

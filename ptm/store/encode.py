@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from ptm.arrays import I64, exclusive_cumsum
+from ptm.arrays import I64, exclusive_cumsum, owner_of, ragged_ranges
+from ptm.store.question_arrays import (
+    QuestionArrays,
+    QuestionCounts,
+    question_arrays,
+    total_question_counts,
+)
 from ptm.store.sections import document_hashes, in_smallest_type
-from ptm.store.texts import EncodedTexts, TextTokenizer, interleave
+from ptm.store.texts import CharacterSpans, EncodedTexts, TextTokenizer, interleave
 from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
 from ptm.text.corpus.pieces import pieces
@@ -60,6 +66,8 @@ class BlockCounts:
     """Tags that broke the rules of their scheme, with layout `tagged`."""
     first_repaired: int | None = None
     """Index in the block, from 0, of the line with the first of them."""
+    answers: QuestionCounts | None = None
+    """With layout `questions`."""
 
 
 def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
@@ -71,6 +79,7 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         if first_invalid is None and part.first_invalid is not None:
             first_invalid, problem = lines + part.first_invalid, part.problem
         lines += part.lines
+    answers = [part.answers for part in parts if part.answers is not None]
     return BlockCounts(
         file=parts[0].file,
         lines=lines,
@@ -87,6 +96,7 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         words_without_tokens=sum(part.words_without_tokens for part in parts),
         repaired_tags=sum(part.repaired_tags for part in parts),
         first_repaired=first_repaired,
+        answers=total_question_counts(answers) if answers else None,
     )
 
 
@@ -103,6 +113,8 @@ class _EncodedPiece:
     counts: BlockCounts
     tags: I64 | None = None
     """The tag of each token (see `ptm.store.sections`), with layout `tagged`."""
+    answers: QuestionArrays | None = None
+    """With layout `questions`."""
 
 
 def _text_bytes(parsed: ParsedBlock) -> int:
@@ -127,7 +139,7 @@ class BlockTokenizer:
 
         `labels`: those of layout `labelled`; a TagSet with layout `tagged`.
         """
-        has_words = layout not in ("pairs", "tagged")
+        has_words = layout not in ("pairs", "tagged", "questions")
         assert segmenter is None or has_words, f"word starts are not supported for {layout}"
         declares = layout in ("labelled", "tagged")
         assert (labels is not None) == declares, "labels belong to layout labelled or tagged"
@@ -167,12 +179,17 @@ class BlockTokenizer:
             dtype = np.min_scalar_type(len(self._labels.names))
             tags = [part.tags for part in parts if part.tags is not None]
             arrays["tags"] = np.concatenate(tags).astype(dtype)
+        answers = [part.answers for part in parts if part.answers is not None]
+        if answers:
+            arrays |= QuestionArrays.joined(answers).sections()
         return arrays, _total_counts([part.counts for part in parts])
 
     def _encode_piece(self, piece: Block) -> _EncodedPiece:
         parsed = self.parse(piece)
         if isinstance(self._labels, TagSet):
             return self._encode_tagged(piece, parsed, self._labels)
+        if self._layout == "questions":
+            return self._encode_questions(piece, parsed)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -241,6 +258,50 @@ class BlockTokenizer:
                 first_repaired=parsed.first_repaired,
             ),
             of_tokens,
+        )
+
+    def _encode_questions(self, piece: Block, parsed: ParsedBlock) -> _EncodedPiece:
+        """Tokenise contexts and questions. Those without tokens are left out."""
+        texts = [text for document in parsed.documents for text in document]
+        encoded, characters = self._encode.with_characters(texts)
+        documents = np.array([len(document) for document in parsed.documents], dtype=np.int64)
+        has_tokens = encoded.lengths > 0
+        # A document without tokens in its context, or in all its questions, is left out.
+        kept = has_tokens & np.repeat(has_tokens[exclusive_cumsum(documents)], documents)
+        owner = owner_of(documents)
+        count = np.bincount(owner[kept], minlength=documents.size)
+        kept &= count[owner] > 1
+        at = ragged_ranges(exclusive_cumsum(encoded.lengths)[kept], encoded.lengths[kept])
+        lengths = encoded.lengths[kept]
+        characters = CharacterSpans(characters.starts[at], characters.ends[at])
+        sentences = iter(kept.tolist())
+        kept_texts, kept_questions = [], []
+        for document, some in zip(parsed.documents, parsed.questions or [], strict=True):
+            flags = [next(sentences) for _ in document]
+            if flags[0]:
+                kept_texts.append([t for t, keeps in zip(document, flags, strict=True) if keeps])
+                kept_questions.append(
+                    [one for one, keeps in zip(some, flags[1:], strict=True) if keeps]
+                )
+        answers, counts = question_arrays(kept_texts, kept_questions, lengths, characters)
+        encoded = EncodedTexts(encoded.tokens[at], lengths)
+        return _EncodedPiece(
+            encoded,
+            np.bincount(owner[kept], minlength=documents.size)[count > 1],
+            np.empty(0, np.int32),
+            BlockCounts(
+                file=piece.file,
+                lines=parsed.lines,
+                blank=parsed.blank,
+                invalid=parsed.invalid,
+                first_invalid=parsed.first_invalid,
+                empty_documents=int((~kept).sum()),
+                text_bytes=_text_bytes(parsed),
+                unknown_tokens=self._unknown_tokens(encoded),
+                problem=parsed.problem,
+                answers=counts,
+            ),
+            answers=answers,
         )
 
     def parse(self, block: Block) -> ParsedBlock:

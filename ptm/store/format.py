@@ -4,7 +4,8 @@ A store is a folder with `store.json` and one file per shard. A shard has the do
 corpus block: token ids, lengths of sentences and documents, one hash per document and, if a recipe
 needs them, word starts. A pair is a document of two sentences: source, then target. A labelled
 document has one or two sentences (its texts), and a class index. A tagged document is one sentence
-of words, and has a tag at the first token of each word.
+of words, and has a tag at the first token of each word. A document of layout `questions` is the
+context and its questions, one sentence each, with what `ptm.store.question_arrays` adds.
 """
 
 from __future__ import annotations

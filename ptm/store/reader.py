@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ from ptm.store.format import (
     damaged_manifest,
     read_manifest,
 )
+from ptm.store.question_arrays import ParagraphRecord, record_of
 from ptm.store.shards import ShardFile, allow_open_files
 
 
@@ -230,6 +232,40 @@ class TokenStore:
                 "`ptm preprocess RECIPE` again."
             )
         return tags
+
+    @cached_property
+    def answer_spans(self) -> I64:
+        """First and last token of the answer of each sentence within its context (S, 2).
+
+        See `ptm.store.question_arrays`. Raises UserError if the store has no questions.
+        """
+        if self.info.layout != "questions":
+            raise UserError(f"{self.folder}: the store has no questions.")
+        return self._concatenated("answer_spans").astype(np.int64).reshape(-1, 2)
+
+    def token_characters(self, starts: I64, lengths: I64) -> tuple[I64, I64]:
+        """First character, and end, of each token of R ranges in its text, concatenated."""
+        first = self._gather("token_starts", starts, lengths)
+        return first, self._gather("token_ends", starts, lengths)
+
+    def records(self) -> Iterator[ParagraphRecord]:
+        """Yield the texts of each document, in order. Raises UserError if they are damaged."""
+        for index in range(len(self.info.shards)):
+            lengths = self._section(index, "record_lengths").astype(np.int64)
+            data = self._section(index, "records").tobytes()
+            try:
+                if lengths.sum() != len(data):
+                    raise ValueError("the lengths do not add up")
+                for begin, length in zip(
+                    exclusive_cumsum(lengths).tolist(), lengths.tolist(), strict=True
+                ):
+                    yield record_of(data[begin : begin + length])
+            except (ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self.folder / self.info.shards[index].file}: the records of its paragraphs "
+                    f"are damaged ({error}). Remove {self.folder} and run `ptm preprocess RECIPE` "
+                    "again."
+                ) from error
 
     def _gather(self, name: str, starts: I64, lengths: I64) -> I64:
         """The values of a section with one entry per token, for R ranges (sum of `lengths`)."""

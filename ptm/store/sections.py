@@ -57,8 +57,8 @@ class ShardInfo:
 class _Kind:
     """What a section holds."""
 
-    count: Callable[[ShardInfo], int]
-    """Number of items."""
+    count: Callable[[ShardInfo], int | None]
+    """Number of items; None: any."""
     dtypes: tuple[str, ...]
     optional: bool = False
 
@@ -83,8 +83,16 @@ _KINDS = {
     # The class index of each word's tag + 1, at the first token of the word; 0 at other tokens.
     # Only with layout tagged.
     "tags": _Kind(lambda shard: shard.tokens, ("|u1", "<u2", "<u4"), optional=True),
+    # Only with layout questions: characters of each token in its text, first and last token of the
+    # answer of each sentence, and the bytes of a record per document (`question_arrays`).
+    "token_starts": _Kind(lambda shard: shard.tokens, ("<u4",), optional=True),
+    "token_ends": _Kind(lambda shard: shard.tokens, ("<u4",), optional=True),
+    "answer_spans": _Kind(lambda shard: 2 * shard.sentences, ("<i4",), optional=True),
+    "record_lengths": _Kind(lambda shard: shard.documents, _LENGTHS, optional=True),
+    "records": _Kind(lambda shard: None, ("|u1",), optional=True),
 }
-_OTHERS = ("document_hashes", "word_starts", "labels", "tags")
+_QUESTIONS = ("token_starts", "token_ends", "answer_spans", "record_lengths", "records")
+_OTHERS = ("document_hashes", "word_starts", "labels", "tags", *_QUESTIONS)
 SECTIONS = {
     1: ("tokens", "sentence_ends", "document_ends", *_OTHERS),
     2: ("tokens", "sentence_lengths", "document_lengths", *_OTHERS),
@@ -107,7 +115,7 @@ def layout_problem(shard: ShardInfo, *, number: int, token_type: str) -> str | N
         allowed = (token_type,) if section.name == "tokens" else _KINDS[section.name].dtypes
         if section.dtype not in allowed:
             return f"{section.name} has the type {section.dtype} instead of {allowed[0]}"
-        if section.count != _KINDS[section.name].count(shard):
+        if _KINDS[section.name].count(shard) not in (None, section.count):
             return f"{section.name} has {section.count} items"
         if section.offset != end + -end % _ALIGNMENT:
             return f"{section.name} starts at byte {section.offset}"

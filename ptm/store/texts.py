@@ -34,6 +34,17 @@ class EncodedTexts:
     """Whether each token starts a word (T); None without a segmenter."""
 
 
+@dataclass(frozen=True)
+class CharacterSpans:
+    """The characters [start, end) of each token in its text, without white space around (T each).
+
+    Both ascend within a text. A token that is only white space is empty.
+    """
+
+    starts: I64
+    ends: I64
+
+
 class TextTokenizer:
     """Tokenises texts to ids of `dtype`, and marks word starts if there is a segmenter."""
 
@@ -69,6 +80,20 @@ class TextTokenizer:
             np.concatenate(starts) if self._words is not None else None,
         )
 
+    def with_characters(self, texts: Sequence[str]) -> tuple[EncodedTexts, CharacterSpans]:
+        """Tokenise all `texts`, and find the characters of each token."""
+        ids: list[NDArray[Any]] = [np.empty(0, self._dtype)]
+        lengths, starts, ends = ([np.empty(0, np.int64)] for _ in range(3))
+        for batch in _batches(texts, _CHARACTERS_PER_CALL):
+            tokens, sizes, first = self._tokenizer.encode_arrays_with_starts(batch)
+            found = _character_spans(batch, sizes, first)
+            ids.append(tokens.astype(self._dtype))
+            lengths.append(sizes)
+            starts.append(found.starts)
+            ends.append(found.ends)
+        encoded = EncodedTexts(np.concatenate(ids), np.concatenate(lengths))
+        return encoded, CharacterSpans(np.concatenate(starts), np.concatenate(ends))
+
     def words(self, words: Sequence[str]) -> tuple[EncodedTexts, int]:
         """Tokenise each of the `words` by itself, as if a space came before it.
 
@@ -91,6 +116,37 @@ class TextTokenizer:
         tokens = np.full(int(filled.sum()), max(self.unknown_id, 0), dtype=self._dtype)
         tokens[ragged_ranges(exclusive_cumsum(filled), lengths)] = encoded.tokens[kept]
         return EncodedTexts(tokens, filled), without
+
+
+def _character_spans(texts: Sequence[str], lengths: I64, first: I64) -> CharacterSpans:
+    """The characters of the tokens of some texts.
+
+    `lengths` (S): tokens per text. `first` (T): each token's first character in the texts joined by
+    newlines. A token reaches up to the next one that begins elsewhere, so that the pieces of one
+    character all have it.
+    """
+    if not first.size:
+        return CharacterSpans(first, first)
+    points = np.frombuffer("\n".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    distinct, which = np.unique(points, return_inverse=True)
+    spaces = np.array([chr(point).isspace() for point in distinct.tolist()])[which]
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    begins = np.repeat(exclusive_cumsum(sizes + 1), lengths)
+    limits = begins + np.repeat(sizes, lengths)
+    first = np.minimum.accumulate(first[::-1])[::-1]
+    # The next token that begins elsewhere; a token of another text always does.
+    last_of_run = np.append(np.flatnonzero(np.diff(first)), first.size - 1)
+    run = np.searchsorted(last_of_run, np.arange(first.size))
+    following = np.append(first[last_of_run[:-1] + 1], limits[-1])[run]
+    limits = np.minimum(following, limits)
+    # The first character from each place on, and the end of the last one before it, that is none
+    # of white space.
+    places = np.arange(points.size)
+    onwards = np.minimum.accumulate(np.where(spaces, points.size, places)[::-1])[::-1]
+    before = np.append(0, np.maximum.accumulate(np.where(spaces, 0, places + 1)))
+    starts = np.minimum(onwards[first], limits)
+    ends = np.maximum(before[limits], starts)
+    return CharacterSpans(starts - begins, ends - begins)
 
 
 def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ptm.errors import UserError
 from ptm.store.encode import BlockCounts
+from ptm.store.question_arrays import total_question_counts
 from ptm.text.corpus import CorpusFile, Layout, check_invalid
 from ptm.text.corpus.blocks import place_in
 from ptm.text.corpus.checks import InvalidLines
@@ -51,6 +52,18 @@ def totals(counts: Sequence[BlockCounts], *, pairs_of: int | None, tagged: bool)
             "repaired_tags": sum(c.repaired_tags for c in counts),
         }
     empty = sum(c.empty_documents for c in counts)
+    answers = [c.answers for c in counts if c.answers is not None]
+    if answers:
+        found = total_question_counts(answers)
+        return {
+            **lines,
+            "texts_without_tokens": empty,
+            "questions": found.questions,
+            "unanswerable_questions": found.unanswerable,
+            "answers_moved": found.moved,
+            "answers_not_in_context": found.not_located,
+            "answers_inside_tokens": found.inside_tokens,
+        }
     if pairs_of is None:
         return {**lines, "empty_documents": empty}
     sources = sum(c.source_tokens for c in counts)
@@ -76,7 +89,11 @@ def check_corpus(
         of_file.setdefault(one.file, []).append(one)
     for index, file in enumerate(corpus):
         blocks = of_file.get(index, [])
-        for note in (check_invalid(file, _invalid_lines(blocks)), _repair_note(file, blocks)):
+        for note in (
+            check_invalid(file, _invalid_lines(blocks)),
+            _repair_note(file, blocks),
+            *_answer_notes(file, blocks),
+        ):
             if note is not None:
                 logger.warning("%s", note)
     if tokens == 0:
@@ -88,6 +105,8 @@ def check_corpus(
             raise UserError(f"{paths}: the corpus contains no labelled text.")
         if layout == "tagged":
             raise UserError(f"{paths}: the corpus contains no tagged word.")
+        if layout == "questions":
+            raise UserError(f"{paths}: the corpus contains no question.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
     lines = sum(c.lines - c.blank for c in counts)
     if documents == 1 and lines >= _MANY_LINES:
@@ -126,6 +145,32 @@ def _repair_note(file: CorpusFile, counts: Sequence[BlockCounts]) -> str | None:
             )
         lines += block.lines
     raise AssertionError("a block with repaired tags has a first one")
+
+
+def _answer_notes(file: CorpusFile, counts: Sequence[BlockCounts]) -> Iterator[str]:
+    """Sentences on the answers of a file that are not in their contexts, or elsewhere in them.
+
+    Raises UserError if no answer at all is in its context.
+    """
+    found = total_question_counts([c.answers for c in counts if c.answers is not None])
+    if found.moved:
+        yield (
+            f"{file.path}: {found.moved:,} of {found.questions:,} answers are not at their "
+            "answer_start; the nearest occurrence in the context is used"
+        )
+    if not found.not_located:
+        return
+    first = "; ".join(found.first_not_located)
+    if found.not_located == found.questions:
+        raise UserError(
+            f"{file.path}: none of the {found.questions:,} answers is in its context; the first: "
+            f"{first}. Training and evaluation need answers that are spans of the context; files "
+            "without answers are for `ptm predict`."
+        )
+    yield (
+        f"{file.path}: {found.not_located:,} of {found.questions:,} questions have no answer that "
+        f"is in its context, so training leaves them out; the first: {first}"
+    )
 
 
 def _invalid_lines(counts: Sequence[BlockCounts]) -> InvalidLines:

@@ -84,7 +84,11 @@ class EvaluationSets:
             step=step,
         )
         scores = gathered_scores(
-            found.predictions, self._objective, self._ranks, expected=rows.predictions_expected
+            found.predictions,
+            self._objective,
+            self._ranks,
+            expected=rows.predictions_expected,
+            compute=rows.compute_scores,
         )
         return {**means, **scores}
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ptm.inference.predict.base import InputFiles
 
 NAME = "predict"
-HELP = "predict labels for the texts of files with a fine-tuned model"
+HELP = "predict labels or answers for the texts of files with a fine-tuned model"
 ORDER = 85
 
 # A command line is parsed without the modules that read corpora; a test compares these formats.
-_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow")
+_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "squad")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("tsv", "json_lines"),
+        choices=("tsv", "json_lines", "squad"),
         default="tsv",
-        help="the format of the output (default tsv, with a header)",
+        help="the format of the output (default tsv, with a header); squad: one JSON object of "
+        "answers by the ids of questions, as SQuAD's evaluation scripts read it",
     )
     parser.add_argument(
         "--probabilities",
@@ -51,6 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns with the probability of every label (JSON lines always have them)",
     )
     _add_reading(parser)
+    parser.add_argument(
+        "--n-best",
+        type=_positive,
+        default=20,
+        metavar="N",
+        help="answers per question in JSON lines (default 20)",
+    )
+    parser.add_argument(
+        "--no-answer-threshold",
+        type=float,
+        metavar="X",
+        help="how much better the score of no answer must be than that of the best one (default: "
+        "objective.no_answer_threshold)",
+    )
     parser.add_argument(
         "--sequence-length",
         type=int,
@@ -103,6 +118,8 @@ def run(parsed: argparse.Namespace) -> int:
         probabilities=parsed.probabilities,
         sequence_length=parsed.sequence_length,
         precision=parsed.precision,
+        n_best=parsed.n_best,
+        no_answer_threshold=parsed.no_answer_threshold,
     )
     predictor = predictor_of(open_source(parsed.source, step=parsed.step), options)
     progress = ProgressLine()
@@ -117,6 +134,13 @@ def run(parsed: argparse.Namespace) -> int:
         progress.end()
     print_error(*predictor.notes())
     return EXIT_DONE
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def _input_files(parsed: argparse.Namespace) -> InputFiles:

@@ -88,6 +88,9 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     is_source = bool(recipe.data.sources) and one in recipe.data.training_inputs.values()
 
     def check(info: StoreInfo) -> None:
+        obstacle = recipe.objective.store_obstacle(info.report)
+        if obstacle is not None:
+            raise UserError(f"{one.corpus_key}: {obstacle}")
         # Evaluation sets and sources of a mixture need not have every label.
         if info.labels is not None and one.corpus_key == "data.corpus":
             check_labels = check_trained_tags if info.tag_scheme else check_trained_labels
@@ -105,9 +108,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
-    what = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}.get(
-        info.layout, "documents"
-    )
+    what = _NOUNS.get(info.layout, "documents")
     print_done(
         f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"
@@ -124,6 +125,12 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         logger.warning("%s: %s", one.store, sentence)
 
 
+_NOUNS = {
+    "pairs": "pairs",
+    "labelled": "labelled texts",
+    "tagged": "sentences",
+    "questions": "paragraphs",
+}
 _FORMAT_NAMES = {
     "text": "plain text",
     "json_lines": "JSON lines",
@@ -132,6 +139,7 @@ _FORMAT_NAMES = {
     "tsv": "TSV",
     "arrow": "Arrow",
     "conll": "CoNLL",
+    "squad": "SQuAD's JSON",
 }
 
 

@@ -23,6 +23,7 @@ from ptm.data.packing import RowSize
 from ptm.data.placement import Placement
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation
+from ptm.store.reader import TokenStore
 from ptm.text.labels import LabelSet
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies, Vocabulary
@@ -71,6 +72,14 @@ class TagView:
 
 
 @dataclass(frozen=True)
+class SpanView:
+    """Names of the positions of the first and the last token of a span, one per example (P)."""
+
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
 class BatchView:
     """Names of the tensors that `ptm show --batch` prints beside the input tokens."""
 
@@ -80,6 +89,8 @@ class BatchView:
     """One label per example (P)."""
     tags: TagView | None = None
     """One tag per word."""
+    span: SpanView | None = None
+    """One span per example."""
     targets: tuple[tuple[str, str], ...] = ()
     """What is predicted, and the name of the ids (B, T), which count where `target_weights` is not
     0."""
@@ -219,6 +230,14 @@ class Objective(Config):
         """Return why a model of this shape cannot have the head, with the fix; None if it can."""
         return None
 
+    def row_obstacle(self, size: RowSize) -> str | None:
+        """Return why rows of this size do not fit the options, with the fix; None if they do."""
+        return None
+
+    def store_obstacle(self, report: Mapping[str, int]) -> str | None:
+        """Return why a store with these counts cannot be used, with the fix; None if it can."""
+        return None
+
     @property
     def default_layout(self) -> str:
         """The default corpus layout: sentences if they are needed, else documents if supported."""
@@ -341,3 +360,12 @@ class Objective(Config):
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Return every score from the predictions for a whole set (E, …), in its order."""
         raise AssertionError(f"objective {self.type} has no scores")
+
+    def compute_set_scores(
+        self, predictions: Mapping[str, NDArray[Any]], examples: Examples, store: TokenStore
+    ) -> Mapping[str, float | None]:
+        """As `compute_scores`, for scores that also depend on `examples` and texts of the `store`.
+
+        A score that the set does not define is None.
+        """
+        return self.compute_scores(predictions)

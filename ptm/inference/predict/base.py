@@ -15,6 +15,7 @@ from ptm.text.corpus import Format
 Input = TypeVar("Input")
 
 Precision = Literal["fp32", "bf16"]
+OutputFormat = Literal["tsv", "json_lines", "squad"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class PredictionOptions:
     sequence_length: int | None = None
     """Tokens of the longest input, special tokens included; None: as in the model's training."""
     precision: Precision = "fp32"
+    n_best: int = 20
+    """Answers per question."""
+    no_answer_threshold: float | None = None
+    """How much better no answer must be than the best one; None: as in the recipe."""
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
 
@@ -69,6 +74,8 @@ class Predictor(ABC, Generic[Input]):
 
     type: ClassVar[str]
     """The type of the objective."""
+    formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines")
+    """The formats of its output."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:

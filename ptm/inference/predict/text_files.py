@@ -33,7 +33,7 @@ from ptm.text.corpus.records import label_text
 from ptm.text.labelled_lines import Columns, columns_to_predict
 
 STDIN = "-"
-_STDIN_NAME = "stdin"
+STDIN_NAME = "stdin"
 _BLOCK_BYTES = 2**18
 _CHARACTERS = 2**22
 """Characters after which a window ends, so that its memory is bounded whatever the texts are."""
@@ -66,30 +66,25 @@ def text_windows(
     whether a cell is a label, if a line without header may begin with one. Raises UserError if a
     file cannot be read, or a line of plain text has other columns than the file's first one.
     """
-    with _found(files) as (found, copy):
-        try:
-            for one in _windows(files, found, reading, is_label=is_label, window=window):
-                yield one if copy is None else _renamed(one, copy)
-        except UserError as error:
-            if copy is None:
-                raise
-            lines = (str(line).replace(str(copy), _STDIN_NAME) for line in error.args)
-            raise UserError(*lines) from error
+    with found_files(files) as (found, copy):
+        for one in _windows(files, found, reading, is_label=is_label, window=window):
+            yield one if copy is None else _renamed(one, copy)
 
 
 def _renamed(window: Window[InputText], copy: Path) -> Window[InputText]:
     """`window` with places that name standard input, and not the copy of it."""
-    inputs = [
-        replace(one, place=one.place.replace(str(copy), _STDIN_NAME)) for one in window.inputs
-    ]
+    inputs = [replace(one, place=one.place.replace(str(copy), STDIN_NAME)) for one in window.inputs]
     return replace(window, inputs=inputs)
 
 
 @contextmanager
-def _found(files: InputFiles) -> Iterator[tuple[list[CorpusFile], Path | None]]:
-    """The files, standard input copied to a temporary one, and the path of that copy."""
+def found_files(files: InputFiles) -> Iterator[tuple[list[CorpusFile], Path | None]]:
+    """The files, standard input copied to a temporary one, and the path of that copy.
+
+    A UserError of the body names standard input, and not the copy of it.
+    """
+    copy = None
     with ExitStack() as stack:
-        copy = None
         found: list[CorpusFile] = []
         for pattern in files.patterns:
             if pattern != STDIN:
@@ -97,14 +92,20 @@ def _found(files: InputFiles) -> Iterator[tuple[list[CorpusFile], Path | None]]:
                 continue
             if copy is not None:
                 raise UserError("FILE: - is given twice, but standard input can be read only once.")
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / _STDIN_NAME
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / STDIN_NAME
             # Formats and fields are recognised by the first bytes, which a pipe gives only once.
             with copy.open("wb") as out:
                 shutil.copyfileobj(sys.stdin.buffer, out)
             if not copy.stat().st_size:
-                raise UserError("standard input is empty. Give one text per line.")
+                raise UserError("standard input is empty.")
             found += find_corpus([str(copy)], field="FILE")
-        yield found, copy
+        try:
+            yield found, copy
+        except UserError as error:
+            if copy is None:
+                raise
+            lines = (str(line).replace(str(copy), STDIN_NAME) for line in error.args)
+            raise UserError(*lines) from error
 
 
 def _windows(

@@ -10,28 +10,17 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives import Objective
-from ptm.components.objectives.base import RandomSource
 from ptm.data.examples import TokenSpans
 from ptm.data.labelled import fitting_lengths
-from ptm.data.packing import RowSize, one_per_row
-from ptm.data.placement import place
 from ptm.errors import UserError
 from ptm.inference.predict.base import PredictionOptions
+from ptm.inference.predict.row_model import RowModel
 from ptm.inference.predict.text_files import InputText
 from ptm.interop.sources.base import ModelSource
-from ptm.loading.batches import step_batch
-from ptm.model.build import build_plan
-from ptm.model.plain_model import loaded_model
-from ptm.text.vocabulary import Vocabularies
-
-_TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32768}
-"""Cells of a batch, padding included. On a CPU larger batches are slower, and rows that several
-inputs share are no faster than sorted ones."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +49,8 @@ class TextModel:
         Raises UserError if weights are missing, or if the inputs may be longer than the model's
         positions.
         """
-        recipe = source.recipe()
-        self._objective = objective
-        self._output = output
-        self._tokenizer = recipe.tokenizer.load()
-        self._vocabularies = Vocabularies.shared(self._tokenizer.vocabulary)
-        self._longest = _sequence_length(source, options)
-        plan = build_plan(
-            recipe.model, objective, vocabulary_size=self._tokenizer.vocabulary.size
-        ).only(output)
-        model = loaded_model(plan, source.tensors(), source=str(source.folder))
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.to(self._device)
-        self._half = options.precision == "bf16"
+        self._rows = RowModel(source, objective, options, output=output)
+        self._longest = self._rows.longest
         self._texts: int | None = None
         self._cut = self._empty = 0
         self._damaged: list[InputText] = []
@@ -89,7 +67,7 @@ class TextModel:
             return
         count = self._texts_per_input(inputs, usable)
         texts = [text for index in usable for text in inputs[index].texts]
-        tokens, sizes = self._tokenizer.encode_arrays(texts)
+        tokens, sizes = self._rows.tokenizer.encode_arrays(texts)
         lengths = sizes.reshape(-1, count)
         starts = exclusive_cumsum(sizes).reshape(-1, count)
         kept = fitting_lengths(lengths, self._longest - 1, specials_per_text=1)
@@ -99,31 +77,9 @@ class TextModel:
         indices = np.array(usable, dtype=np.int64)[real]
         spans = _Spans(tokens, starts[real], kept[real])
         # The row of an input has [CLS] and a [SEP] after each text.
-        for chosen in _batches(spans.lengths + 1 + count, _TOKENS_PER_BATCH[self._device.type]):
-            yield TextOutputs(indices[chosen], self._run(spans.of(chosen)))
-
-    def _run(self, texts: TokenSpans) -> Tensor:
-        """The output for texts (E, K), in their order."""
-        count = len(texts.part_lengths)
-        lengths = texts.lengths[:, None] + 1 + texts.part_lengths.shape[1]
-        size = RowSize(int(lengths.max()), int(lengths.max()))
-        rows, chosen = one_per_row(count), np.arange(count, dtype=np.int64)
-        placement = place(rows, chosen, np.zeros_like(chosen), lengths=lengths, size=size)
-        part = self._objective.collate(
-            texts,
-            placement,
-            vocabularies=self._vocabularies,
-            random_source=RandomSource(0, "predict"),
-        )
-        batch = step_batch([part], self._objective).micro_batches[0]
-        tensors = {name: tensor.to(self._device) for name, tensor in batch.items()}
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half),
-        ):
-            found: Tensor = self._model(tensors)[self._output]
-        # Further rows are padding.
-        return found[:count].float().cpu()
+        for chosen in self._rows.batches(spans.lengths + 1 + count):
+            values, _ = self._rows.run(spans.of(chosen))
+            yield TextOutputs(indices[chosen], values[: chosen.size].cpu())
 
     def _texts_per_input(self, inputs: Sequence[InputText], usable: Sequence[int]) -> int:
         for index in usable:
@@ -183,29 +139,3 @@ class _Spans:
         at = ragged_ranges(self.starts[chosen].ravel(), parts.ravel())
         labels = np.zeros(len(chosen), dtype=np.int64)
         return TokenSpans(self.tokens[at].astype(np.int64), parts, None, labels)
-
-
-def _batches(lengths: I64, cells: int) -> Iterator[I64]:
-    """Indices of inputs of similar `lengths` (E), longest first, at most `cells` with padding."""
-    order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < order.size:
-        end = begin + max(1, cells // int(lengths[order[begin]]))
-        yield order[begin:end]
-        begin = end
-
-
-def _sequence_length(source: ModelSource, options: PredictionOptions) -> int:
-    recipe = source.recipe()
-    most = recipe.model.embedding.max_sequence_length
-    length = options.sequence_length
-    if length is None:
-        return source.data_recipe().data.sequence_length
-    least = recipe.objective.min_sequence_length
-    if length < least:
-        raise UserError(f"--sequence-length {length}: must be at least {least}.")
-    if most is not None and length > most:
-        raise UserError(
-            f"--sequence-length {length}: the model has {most} positions. Give at most {most}."
-        )
-    return length

@@ -14,7 +14,12 @@ from ptm.store.reader import TokenStore
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
-_NOUNS = {"pairs": "pairs", "labelled": "labelled texts", "tagged": "sentences"}
+_NOUNS = {
+    "pairs": "pairs",
+    "labelled": "labelled texts",
+    "tagged": "sentences",
+    "questions": "paragraphs with questions",
+}
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Format
+
+if TYPE_CHECKING:
+    from ptm.text.questions import Question
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class RecordFormat:
     format: Format
     fields: tuple[str, ...]
     """Names of the fields that the layout needs, in the order of `ptm.text.corpus.roles`."""
+    roles: tuple[str, ...] = ()
+    """What each field is for."""
     optional: tuple[str, ...] = ()
     """The fields that a record of JSON lines may lack; the value is then None."""
     columns: tuple[str, ...] = ()
@@ -40,6 +46,7 @@ def record_format(file: CorpusFile) -> RecordFormat | None:
     return RecordFormat(
         file.format,
         file.fields,
+        roles=file.roles,
         optional=file.optional,
         columns=file.columns,
         has_header=not file.columns,
@@ -57,7 +64,7 @@ class Block:
     """Index of the block in the file, from 0."""
     data: bytes
     """The text, decompressed and in UTF-8; of parquet and Arrow files a stream of Arrow batches
-    that have the needed columns."""
+    that have the needed columns; of SQuAD's JSON a paragraph per line."""
     bytes_read: int
     """Bytes of the stored (maybe compressed) file that were read up to the end of this block."""
     path: str
@@ -78,6 +85,8 @@ class Block:
 
 def place_in(path: str, name: Format, number: int) -> str:
     """A line of a file, or a row of a table, for messages; `number` counts from 1."""
+    if name == "squad":
+        return f"{path}, paragraph {number}"
     return f"{path}, row {number}" if name in COLUMNAR else f"{path}:{number}"
 
 
@@ -108,3 +117,5 @@ class ParsedBlock:
     """Index in the block, from 0, of the line with the first of them."""
     ignored: int = 0
     """Examples that are left out because of their label."""
+    questions: list[list[Question]] | None = None
+    """The questions of each document, with layout `questions`; their texts follow the context."""

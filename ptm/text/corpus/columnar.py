@@ -43,7 +43,7 @@ def columnar_blocks(
     Raises UserError if the file is damaged or has changed since it was found, or if a needed column
     is absent or no text.
     """
-    records = RecordFormat(file.format, file.fields)
+    records = RecordFormat(file.format, file.fields, roles=file.roles)
     parts: list[_Part] = []
     number, row = 0, 1
 
@@ -123,8 +123,11 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
         fits = _is_text(found) or (role == "label" and _is_label(found))
         if role in ("tokens", "tags"):
             fits = fits or _is_list(found, labels=role == "tags")
+        if role in ("id", "answers"):
+            fits = fits or (_is_label if role == "id" else _has_answers)(found)
         if not fits:
-            what = {"label": "a label", "tokens": "words", "tags": "tags"}.get(role, "text")
+            kinds = {"label": "a label", "tokens": "words", "tags": "tags", "answers": "answers"}
+            what = kinds.get(role, "text")
             raise UserError(
                 f'{file.path}: the column "{name}" has the type {found}, which is not {what}. '
                 f"Columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}."
@@ -174,6 +177,17 @@ def _is_list(found: pa.DataType, *, labels: bool) -> bool:
     if not any(kind(found) for kind in kinds):
         return False
     return _is_text(found.value_type) or (labels and pa.types.is_integer(found.value_type))
+
+
+def _has_answers(found: pa.DataType) -> bool:
+    """Whether a column has answers: objects with `text` and `answer_start`, or lists of them."""
+    import pyarrow as pa
+
+    if pa.types.is_list(found) or pa.types.is_large_list(found):
+        found = found.value_type
+    if not pa.types.is_struct(found):
+        return False
+    return {"text", "answer_start"} <= {found.field(at).name for at in range(found.num_fields)}
 
 
 class _Parquet:

@@ -18,8 +18,10 @@ from ptm.text.corpus.remote import find_remote, is_remote
 
 logger = logging.getLogger(__name__)
 
-Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged"]
-Format = Literal["text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "conll"]
+Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged", "questions"]
+Format = Literal[
+    "text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "conll", "squad"
+]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 COLUMNAR: tuple[Format, ...] = ("parquet", "arrow")

@@ -127,6 +127,8 @@ def _json_error(path: str, names: list[str], layout: Layout) -> UserError:
         key = "data.fields: {source: NAME, target: NAME}"
     elif layout == "tagged":
         key = "data.fields: {tokens: NAME, tags: NAME}"
+    elif layout == "questions":
+        key = "data.fields: {context: NAME, question: NAME}"
     elif layout == "labelled":
         key = "data.fields: {label: NAME, text: NAME}"
     else:

@@ -15,6 +15,7 @@ from ptm.text.corpus.records import Row, documents_of
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
 from ptm.text.pair_lines import parse_pairs
+from ptm.text.questions import parse_squad, question_records
 from ptm.text.tagged_sentences import parse_tagged, tagged_records
 from ptm.text.tags import TagSet
 
@@ -34,6 +35,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
     a line of plain text does not have the columns of its layout, or a label is unknown.
     """
     records = block.records
+    if records is not None and records.format == "squad":
+        return parse_squad(block)
     if isinstance(labels, TagSet) and (records is None or records.format == "conll"):
         return parse_tagged(block, labels)
     if records is None:
@@ -47,6 +50,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
     rows = record_rows(block, records)
     if isinstance(labels, TagSet):
         found = tagged_records(rows, labels, fields=records.fields, place=block.place)
+    elif layout == "questions":
+        found = question_records(rows, block, records.roles)
     else:
         found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
     return replace(found, lines=lines)

@@ -15,11 +15,11 @@ _PIECE_BYTES = 2**22
 def pieces(block: Block, layout: Layout) -> Iterator[Block]:
     """Cut a block into pieces of whole documents, each of about 4 MB.
 
-    Only text, JSON lines and CoNLL are cut. A record of a table may have several lines, and
-    blocks of tables are one piece.
+    Only text, JSON lines, CoNLL and SQuAD's JSON are cut. A record of a table may have several
+    lines, and blocks of tables are one piece.
     """
     name = block.records.format if block.records is not None else "text"
-    if name not in ("text", "json_lines", "conll"):
+    if name not in ("text", "json_lines", "conll", "squad"):
         yield block
         return
     ends = DocumentEnds(by_blank_lines=blank_lines_end_documents(name, layout))

@@ -23,6 +23,7 @@ from ptm.text.corpus.lines import (
 from ptm.text.corpus.ranges import BlockRange, block_ranges, plain_file
 from ptm.text.corpus.remote import is_remote
 from ptm.text.corpus.sizes import SizeLimits, bytes_of_block
+from ptm.text.corpus.squad_json import squad_blocks
 from ptm.text.corpus.streams import CorpusStream, open_stream
 
 CUTTING = 2
@@ -81,6 +82,12 @@ class CorpusReader:
                 line += block.data.count(b"\n")
         elif self.file.format in COLUMNAR:
             yield from columnar_blocks(
+                self.file,
+                index=self._index,
+                bytes_of=partial(bytes_of_block, block_bytes=self._block_bytes),
+            )
+        elif self.file.format == "squad":
+            yield from squad_blocks(
                 self.file,
                 index=self._index,
                 bytes_of=partial(bytes_of_block, block_bytes=self._block_bytes),

@@ -26,6 +26,7 @@ from ptm.text.corpus.other_formats import (
     likely_text_field,
 )
 from ptm.text.corpus.records import ROLES, long_record
+from ptm.text.corpus.squad_json import questions_format
 from ptm.text.corpus.streams import open_stream
 from ptm.text.corpus.suspicious_text import encoding_finding
 from ptm.text.corpus.tagged_format import TAGGED_FIELDS, tagged_format
@@ -57,8 +58,7 @@ class ReadOptions:
     encoding: str = "utf-8"
     """A name of `canonical_encoding`, or `detect`."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Role (`text`, `text_b`, `source`, `target`, `label`, `tokens`, `tags`) -> name of the
-    field."""
+    """Role (a name of `ptm.text.corpus.records.ROLES`) -> name of the field."""
     fields_required: bool = True
     """Whether it is an error that all files are plain text although `fields` are declared."""
     quoting: bool | None = None
@@ -156,6 +156,7 @@ class _Recogniser:
                 if not more:
                     break
         name = self._options.format or self._text_format(suffix, begin)
+        self._check_questions(name)
         if name == "conll" and self._layout != "tagged":
             raise UserError(
                 f"{self._file.path}: the format conll is read with data.layout: tagged only, but "
@@ -168,13 +169,31 @@ class _Recogniser:
             check_is_plain(file, begin, self._layout)
             self._note(self._header_finding(file, begin))
         self._note(encoding_finding(file, begin, key=self._encoding_key))
-        if name != "text" and b"\n" not in begin and len(begin) > LONGEST_RECORD:
+        if name not in ("text", "squad") and b"\n" not in begin and len(begin) > LONGEST_RECORD:
             raise long_record(f"{file.path}:1")
         if name == "json_lines":
             return self._json(file, begin)
-        return file if name in ("text", "conll") else self._delimited(file, begin)
+        return file if name in ("text", "conll", "squad") else self._delimited(file, begin)
+
+    def _check_questions(self, name: Format) -> None:
+        """Raise UserError if layout `questions` has another format than it may have."""
+        has_questions = self._layout == "questions"
+        if has_questions and name not in ("squad", "json_lines"):
+            raise UserError(
+                f"{self._file.path}: the layout questions is read from SQuAD's JSON, JSON lines, "
+                f"parquet or Arrow, but {self._format_key} is {name}. Remove the key, or convert "
+                "the file."
+            )
+        if name == "squad" and not has_questions:
+            raise UserError(
+                f"{self._file.path}: the format squad is read with data.layout: questions only, "
+                f"but data.layout is {self._layout}. Set {self._format_key} to the format of the "
+                "file."
+            )
 
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
+        if self._layout == "questions":
+            return questions_format(begin)
         declared = self._options.fields
         named = declared or self._options.columns
         if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
@@ -331,13 +350,17 @@ class _Recogniser:
             usual = _ALTERNATIVES.get(role, (role,))
             name = self._options.fields.get(role)
             name = name or next((one for one in usual if one in names), None)
-            absent_by_default = role == "text_b" or role in self._optional
+            absent_by_default = role in ("text_b", "answers") or role in self._optional
+            if role == "answers" and name is None and _has_field("answers", names):
+                name = "answers"
             if name is None and absent_by_default:
                 continue
             if role in self._optional and name not in names:
                 continue
             found[role] = name or role
-        optional = tuple(name for role, name in found.items() if role in self._optional)
+        optional = tuple(
+            name for role, name in found.items() if role in self._optional or role == "answers"
+        )
         return replace(file, roles=tuple(found), fields=tuple(found.values()), optional=optional)
 
     @property
@@ -350,6 +373,11 @@ class _Recogniser:
             return ""
         name = likely_text_field(list(names)) if role == "text" else "NAME"
         return f" Set {_key(self._options, role)} to the field that has it, e.g. {name}."
+
+
+def _has_field(name: str, names: Sequence[str]) -> bool:
+    """Whether a field is one of `names`, or holds some of them."""
+    return any(one == name or one.startswith(f"{name}.") for one in names)
 
 
 def _columns(file: CorpusFile, begin: bytes) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ ROLES: Mapping[Layout, tuple[str, ...]] = {
     "pairs": ("source", "target"),
     "labelled": ("label", "text", "text_b"),
     "tagged": ("tokens", "tags"),
+    "questions": ("id", "context", "question", "answers"),
 }
 """What the fields of a record are for, by layout. `text_b` is optional."""
 

@@ -77,6 +77,7 @@ CASES = (
 )
 CLASSIFICATION = {"type": "classification", "labels": LABELS}
 TAGGING = {"type": "tagging", "labels": TAGS}
+EXTRACTION = {"type": "extraction", "doc_stride": 4, "max_question_length": 8}
 
 
 def parameters(cases: Iterable[Case]) -> pytest.MarkDecorator:
@@ -181,3 +182,37 @@ def test_a_tagger_has_the_logits_of_transformers(
     (here / "out" / "recipe.yaml").unlink()
     import_from_huggingface(str(here / "out"), here / "back")
     assert open_source(str(here / "back")).recipe().objective == recipe.objective
+
+
+@parameters(
+    [case for case in CASES if case.family not in (causal.GPT2, causal.OPENAI_GPT, causal.LLAMA)]
+)
+def test_a_model_of_question_answering_has_the_logits_of_transformers(
+    case: Case, folder: Path, small_vocab: Path
+) -> None:
+    here = folder / f"{case}-extraction"
+    source = source_of(case, {**EXTRACTION, **(case.tagging or {})}, here, small_vocab)
+    theirs = exported(source, here / "out", case, "AutoModelForQuestionAnswering")
+    recipe = source.recipe()
+    ours = loaded_model(plan_of(recipe), source.tensors(), source="x")
+    tokenizer = AutoTokenizer.from_pretrained(here / "out")
+    for question, context in PAIRS:
+        encoded = tokenizer(question, context, return_tensors="pt")
+        ids = encoded["input_ids"][0]
+        second = torch.tensor([number == 1 for number in encoded.sequence_ids(0)])
+        # The [SEP] after the context belongs to it.
+        first = int(second.nonzero()[0])
+        batch = lay_out_rows([[ids]]).tensors
+        batch["segment_ids"][:, first : ids.numel()] = 2
+        with torch.no_grad():
+            found = ours(batch)["span_logits"][0, : ids.numel()]
+            expected = theirs(**encoded)
+        logits = torch.stack([expected.start_logits[0], expected.end_logits[0]], dim=1)
+        assert difference(found, logits) <= TOLERANCE
+    (here / "out" / "recipe.yaml").unlink()
+    report = import_from_huggingface(str(here / "out"), here / "back")
+    assert report.left_out == ()
+    back = open_source(str(here / "back"))
+    # The lengths of questions and windows are not options of the model.
+    assert back.recipe().objective.head_options == recipe.objective.head_options
+    assert torch.equal(back.tensors()["qa_outputs.weight"], source.tensors()["qa_outputs.weight"])

@@ -8,30 +8,12 @@ from typing import Any, ClassVar
 from ptm.components.objectives import Objective
 from ptm.components.objectives.tagging import Tagging
 from ptm.interop.hf.heads.base import Head, HeadLayout, label_keys, read_label_names
+from ptm.interop.hf.heads.modernbert_layout import ModernBertTokenLayout
 from ptm.interop.hf.model_config import ModelConfig
-from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.text.tags import Scheme, TagSet
 from ptm.text.vocabulary import Vocabulary
 
 _PLAIN = HeadLayout({"tag_classifier": "classifier"})
-
-
-class _ModernBertLayout(HeadLayout):
-    """The activation is an option of the config, and the biases are those of the body."""
-
-    def read_options(self, config: ModelConfig) -> dict[str, Any]:
-        return {
-            "head": {
-                "dense": True,
-                "activation": activation_from_config(config, "classifier_activation"),
-                "norm": True,
-                "dense_bias": bool(config.get("classifier_bias", False)),
-            }
-        }
-
-    def config_keys(self, objective: Objective) -> dict[str, Any]:
-        assert isinstance(objective, Tagging), "`holds` was checked before"
-        return {"classifier_activation": ACTIVATIONS[objective.head.activation]}
 
 
 class TokenClassification(Head):
@@ -52,7 +34,7 @@ class TokenClassification(Head):
             _PLAIN,
         ),
         "llama": HeadLayout({"tag_classifier": "score"}),
-        "modernbert": _ModernBertLayout(
+        "modernbert": ModernBertTokenLayout(
             {
                 "tag_transform.dense": "head.dense",
                 "tag_transform.norm": "head.norm",

@@ -1,0 +1,254 @@
+"""SQuAD's JSON and its relatives, which are one JSON value per file: cut into blocks of paragraphs.
+
+- SQuAD 1.1 and 2.0, CMRC 2018, DRCD: `{"data": [{"paragraphs": [{"context", "qas": [{"id",
+  "question", "answers": [{"text", "answer_start"}]}]}]}]}`.
+- CMRC 2018's first format: `[{"context_text", "qas": [{"query_id", "query_text", "answers":
+  ["text"]}]}]`.
+- Records in a list or below "data": `{"id", "context", "question", "answers"}`.
+
+The data of a block has one paragraph per line, as JSON: `[key path, context, questions]`. A
+question is `[key path, id, question, answers]`, in which answers are `[text, start]` pairs; start
+is null if the file has none, and answers are null for a question without labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ptm.errors import UserError
+from ptm.limits import LONGEST_LINE, LONGEST_RECORD, MOST_TEXT_BYTES
+from ptm.text.corpus.blocks import Block, RecordFormat
+from ptm.text.corpus.encodings import TextStream
+from ptm.text.corpus.files import CorpusFile, Format
+from ptm.text.corpus.records import kind_of, unusable_text
+from ptm.text.corpus.streams import open_stream
+
+_CHUNK = 2**20
+_FORM = (
+    'SQuAD\'s JSON is {"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, '
+    '"answers": [{"text": …, "answer_start": …}]}]}]}]}.'
+)
+
+
+def questions_format(begin: bytes) -> Format:
+    """The format of text with layout `questions`; `begin`: its first bytes as UTF-8.
+
+    `json_lines` if the first line is an object with a question, else `squad`.
+    """
+    first = begin.lstrip().split(b"\n", 1)[0].decode("utf-8", errors="replace").strip()
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return "squad"
+    is_record = isinstance(record, dict) and "data" not in record and "paragraphs" not in record
+    return "json_lines" if is_record else "squad"
+
+
+def squad_blocks(
+    file: CorpusFile, *, index: int, bytes_of: Callable[[int], int]
+) -> Iterator[Block]:
+    """Yield the blocks of a file, of about `bytes_of(number)` bytes each.
+
+    The whole file is in memory meanwhile. Raises UserError, with the path of the key, if it is not
+    JSON of one of the forms, or a paragraph or question has no usable text.
+    """
+    text, read = _text_of(file)
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file.path}{_json_problem(error)}") from error
+    del text
+    lines: list[bytes] = []
+    number, first, size = 0, 1, 0
+    records = RecordFormat("squad", ())
+
+    def block() -> Block:
+        data = b"".join(lines)
+        return Block(index, number, data, read, file.path, first, records=records)
+
+    for paragraph in _Tree(file.path).paragraphs(tree):
+        line = json.dumps(paragraph, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        if len(line) > LONGEST_RECORD:
+            raise UserError(
+                f"{file.path}: {paragraph[0]}: the paragraph with its questions is longer than "
+                f"{LONGEST_RECORD // 2**20} MB. Split it."
+            )
+        lines.append(line)
+        size += len(line)
+        if size >= bytes_of(number):
+            yield block()
+            number, first, size = number + 1, first + len(lines), 0
+            lines.clear()
+    if lines:
+        yield block()
+    elif number == 0:
+        raise UserError(f"{file.path}: the file has no questions.")
+
+
+def _text_of(file: CorpusFile) -> tuple[str, int]:
+    """The text of a file, and how many stored bytes it has."""
+    parts, size = [], 0
+    with open_stream(file, whole=True) as stream:
+        text = TextStream(stream, file)
+        while chunk := text.read(_CHUNK):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MOST_TEXT_BYTES:
+                raise UserError(
+                    f"{file.path}: the file has more than {MOST_TEXT_BYTES // 2**20} MB of JSON, "
+                    "which is read at once. Split it into several files."
+                )
+        read = stream.bytes_read
+    try:
+        return b"".join(parts).decode(), read
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file.path}: the text is not valid {file.encoding.upper()} at byte {error.start}. "
+            "Set data.encoding to the encoding of the file."
+        ) from error
+
+
+def _json_problem(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f":{error.lineno}: the file is not valid JSON ({error.msg}, column {error.colno})."
+    return ": the file is not valid JSON (too deeply nested, or a number is too long)."
+
+
+Paragraph = tuple[str, str, list[list[Any]]]
+
+
+class _Tree:
+    """Walks the parsed JSON of one file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def paragraphs(self, tree: Any) -> Iterator[Paragraph]:
+        """The paragraphs; records that follow each other and have equal contexts become one."""
+        merged: Paragraph | None = None
+        for place, one in self._items(tree):
+            if "context" in one and "question" in one and "qas" not in one:
+                where, context, questions = self._record(one, place)
+                if merged is not None and merged[1] == context:
+                    merged[2].extend(questions)
+                    continue
+                if merged is not None:
+                    yield merged
+                merged = (where, context, questions)
+                continue
+            if merged is not None:
+                yield merged
+                merged = None
+            yield self._paragraph(one, place)
+        if merged is not None:
+            yield merged
+
+    def _items(self, tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The objects that have a context, with their key paths."""
+        articles, place = tree, ""
+        if isinstance(tree, dict):
+            place = "data"
+            articles = self._value(tree, "data", "", list, "a list")
+        elif not isinstance(tree, list):
+            raise self._error("", f"the file is {kind_of(tree)}, not an object. {_FORM}")
+        for number, article in enumerate(articles):
+            where = f"{place}[{number}]"
+            if not isinstance(article, dict):
+                raise self._error(where, f"is {kind_of(article)}, not an object. {_FORM}")
+            if "context" in article or "context_text" in article:
+                yield where, article
+                continue
+            some = self._value(article, "paragraphs", where, list, "a list")
+            for position, paragraph in enumerate(some):
+                inner = f"{where}.paragraphs[{position}]"
+                if not isinstance(paragraph, dict):
+                    raise self._error(inner, f"is {kind_of(paragraph)}, not an object. {_FORM}")
+                yield inner, paragraph
+
+    def _record(self, one: dict[str, Any], place: str) -> Paragraph:
+        context = self._text(one, "context", place)
+        return place, context, [self._question(one, place, id="id", text="question")]
+
+    def _paragraph(self, one: dict[str, Any], place: str) -> Paragraph:
+        first_format = "context_text" in one and "context" not in one
+        context = self._text(one, "context_text" if first_format else "context", place)
+        found = []
+        for number, entry in enumerate(self._value(one, "qas", place, list, "a list")):
+            where = f"{place}.qas[{number}]"
+            if not isinstance(entry, dict):
+                raise self._error(where, f"is {kind_of(entry)}, not an object. {_FORM}")
+            names = ("query_id", "query_text") if "query_text" in entry else ("id", "question")
+            found.append(self._question(entry, where, id=names[0], text=names[1]))
+        return place, context, found
+
+    def _question(self, one: dict[str, Any], place: str, *, id: str, text: str) -> list[Any]:
+        name = self._value(one, id, place, (str, int), "a text")
+        question = self._text(one, text, place)
+        try:
+            answers = answers_of(one.get("answers"))
+        except ValueError as error:
+            raise self._error(f"{place}.answers", f"{error}. {_FORM}") from error
+        return [place, str(name), question, answers]
+
+    def _text(self, one: dict[str, Any], key: str, place: str) -> str:
+        text: str = self._value(one, key, place, str, "a text")
+        problem = unusable_text(text, key)
+        if not text.strip():
+            problem = "the text is empty"
+        elif len(text) > LONGEST_LINE // 4 and len(text.encode()) > LONGEST_LINE:
+            problem = f"the text is longer than {LONGEST_LINE // 2**20} MB"
+        if problem:
+            raise self._error(
+                f"{place}.{key}", f"{problem}. Correct it, or remove the paragraph or question."
+            )
+        return text
+
+    def _value(
+        self, one: dict[str, Any], key: str, place: str, kind: type | tuple[type, ...], what: str
+    ) -> Any:
+        inner = f"{place}.{key}".removeprefix(".")
+        if key not in one:
+            keys = ", ".join(map(str, one)) or "none"
+            raise self._error(inner, f"is missing (keys: {keys[:200]}). {_FORM}")
+        value = one[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self._error(inner, f"is {kind_of(value)}, not {what}. {_FORM}")
+        return value
+
+    def _error(self, place: str, problem: str) -> UserError:
+        return UserError(f"{self._path}: {place}{': ' if place else ''}{problem}")
+
+
+def answers_of(value: Any) -> list[list[Any]] | None:
+    """The answers of a question as [text, start] pairs; None if it has no labels.
+
+    `value`: a list of objects {text, answer_start} or of texts, or an object of two lists, {text,
+    answer_start}. An empty list is a question that cannot be answered. Raises ValueError, with
+    what is wrong, if it is none of these.
+    """
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        texts, starts = value.get("text"), value.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list):
+            raise ValueError("an object of answers needs the lists text and answer_start")
+        if len(texts) != len(starts):
+            raise ValueError(f"has {len(texts)} texts, but {len(starts)} values of answer_start")
+        pairs = list(zip(texts, starts, strict=True))
+    elif isinstance(value, list):
+        pairs = [
+            (one.get("text"), one.get("answer_start")) if isinstance(one, dict) else (one, None)
+            for one in value
+        ]
+    else:
+        raise ValueError(f"is {kind_of(value)}, not a list")
+    for text, start in pairs:
+        if not isinstance(text, str):
+            raise ValueError(f"an answer is {kind_of(text)}, not a text")
+        if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
+            raise ValueError(f"answer_start is {kind_of(start)}, not a whole number")
+        if problem := unusable_text(text, "text"):
+            raise ValueError(problem)
+    return [[text, start] for text, start in pairs]
