@@ -152,7 +152,7 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
             "and target as one text with one vocabulary. Remove it.",
         )
-    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions"):
+    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions", "choices"):
         yield Problem(
             "data.segmenter",
             f"is used only to mask whole words, but no objective with data.layout = {layout} masks "

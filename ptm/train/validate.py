@@ -123,7 +123,7 @@ def _check_files(recipe: Recipe, *, whole: bool) -> _Opened:
     if not recipe.tokenizer.files_exist:
         return _Opened()
     tokenizer = recipe.tokenizer.load()
-    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
+    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.row_size)
     _check_rows(recipe, tokenizer.vocabulary.size)
     files_exist = all(Path(file).is_file() for file in recipe.objective.input_files.values())
     if files_exist:

@@ -130,6 +130,7 @@ _NOUNS = {
     "labelled": "labelled texts",
     "tagged": "sentences",
     "questions": "paragraphs",
+    "choices": "questions",
 }
 _FORMAT_NAMES = {
     "text": "plain text",
@@ -140,6 +141,7 @@ _FORMAT_NAMES = {
     "arrow": "Arrow",
     "conll": "CoNLL",
     "squad": "SQuAD's JSON",
+    "choices": "JSON",
 }
 
 

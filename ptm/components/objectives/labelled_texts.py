@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ptm.arrays import I64, exclusive_cumsum
@@ -21,7 +20,7 @@ from ptm.components.objectives.base import (
     Objective,
     RandomSource,
 )
-from ptm.components.objectives.classifier_head import ClassifierHead
+from ptm.components.objectives.classifier_head import ClassifierHead, pooled_operations
 from ptm.components.objectives.masked_tokens import (
     MASKED_RAGGED,
     MASKED_TARGETS,
@@ -210,23 +209,8 @@ class LabelledObjective(Objective):
 
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> `head_output` (P, C), and that of `mlm`."""
-        from torch import nn
-
-        from ptm.nn.example_pooling import ExamplePooler
-
-        head = (
-            Operation(
-                "pooler",
-                partial(ExamplePooler, shape, self.pooling, **self.head.transform),
-                ("hidden", "example_ids", "class_positions"),
-                ("pooled",),
-            ),
-            Operation(
-                "classifier",
-                partial(nn.Linear, shape.hidden_size, self.head_size, bias=self.head.bias),
-                ("pooled",),
-                (self.head_output,),
-            ),
+        head = pooled_operations(
+            shape, self.head, self.pooling, outputs=self.head_size, writes=self.head_output
         )
         return (*head, *masked_operations(self.mlm.head, shape)) if self.mlm else head
 
