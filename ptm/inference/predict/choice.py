@@ -24,7 +24,7 @@ from ptm.inference.predict.base import (
     Predictor,
     Window,
 )
-from ptm.inference.predict.record_files import Damaged, record_inputs
+from ptm.inference.predict.record_files import Damaged, Placed, record_inputs
 from ptm.inference.predict.row_model import RowModel
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
@@ -33,13 +33,12 @@ from ptm.text.corpus import ParsedBlock
 
 
 @dataclass(frozen=True)
-class InputChoices:
+class InputChoices(Placed):
     """A question with its choices: the context, `question choice` texts, and the choices alone.
 
     `answer`: the number of the right choice, from 0; UNLABELLED without one.
     """
 
-    place: str
     context: str
     texts: tuple[str, ...]
     choices: tuple[str, ...]
@@ -55,7 +54,7 @@ class ChoicePredictor(Predictor[InputChoices]):
         objective = source.recipe().objective
         assert isinstance(objective, Choice), "the objective of this predictor"
         self._options = options
-        self._most = objective.choices
+        self._shows_labels = False
         self._model = RowModel(source, objective, options, output="choice_logits")
         self._tokenize = TextTokenizer(self._model.tokenizer, None, np.uint32)
         self._reading = source.data_recipe().data
@@ -73,17 +72,10 @@ class ChoicePredictor(Predictor[InputChoices]):
         )
 
     def columns(self, first: Window[InputChoices]) -> tuple[str, ...]:
-        # Questions with more choices than those of the training have further cells.
-        each = tuple(f"probability_{number}" for number in range(self._most))
-        labels = ("label",) if self._has_labels(first.inputs) else ()
-        return ("prediction", "probability", "choice", *self._wide(each), *labels)
-
-    def _has_labels(self, inputs: Sequence[InputChoices]) -> bool:
-        self._shows_labels = any(one.answer != UNLABELLED for one in inputs)
-        return self._shows_labels
-
-    def _wide(self, cells: tuple[str, ...]) -> tuple[str, ...]:
-        return cells if self._options.probabilities else ()
+        self._shows_labels = any(one.answer != UNLABELLED for one in first.inputs)
+        each = ("probabilities",) if self._options.probabilities else ()
+        labels = ("label",) if self._shows_labels else ()
+        return ("prediction", "probability", "choice", *each, *labels)
 
     def predict(self, inputs: Sequence[InputChoices]) -> list[Prediction]:
         logits, usable = self._logits(inputs)
@@ -138,7 +130,7 @@ class ChoicePredictor(Predictor[InputChoices]):
         if logits is None:
             self._empty += 1
             none: dict[str, object] = {"prediction": None, "probability": None, "choice": None}
-            return Prediction(none, ("", "", "", *self._wide(("",) * self._most), *label))
+            return Prediction(none, ("", "", "", *("",) * self._options.probabilities, *label))
         exponents = np.exp(logits - logits.max())
         likely = (exponents / exponents.sum()).tolist()
         best = int(np.argmax(logits))
@@ -152,12 +144,13 @@ class ChoicePredictor(Predictor[InputChoices]):
         }
         if known:
             values["label"] = one.answer
-        each = tuple(f"{value:.6f}" for value in likely)
-        each += ("",) * (self._most - len(each))
-        text = " ".join(one.choices[best].split())
-        return Prediction(
-            values, (str(best), f"{likely[best]:.6f}", text, *self._wide(each), *label)
+        each = (",".join(f"{value:.6f}" for value in likely),)
+        cells = (
+            *(str(best), f"{likely[best]:.6f}", " ".join(one.choices[best].split())),
+            *(each if self._options.probabilities else ()),
+            *label,
         )
+        return Prediction(values, cells)
 
     def notes(self) -> list[str]:
         found = []

@@ -400,13 +400,9 @@ class _Recogniser:
                     whole = name in names or not several
                     roles += [(role, name)] if whole else [("choice", one) for one in several]
                     break
-        given, fields = zip(*roles, strict=True) if roles else ((), ())
-        if not {"choice", "choices"} & set(given):
-            raise UserError(
-                f"{file.path}: no column has choices (columns: {', '.join(names)[:200]}). Name "
-                "them choice0, choice1, …, or set data.fields: {choices: NAME}; numbered columns "
-                "are found by their name without the number."
-            )
+        if not {"choice", "choices"} & {role for role, _ in roles}:
+            roles.append(("choices", "choices"))
+        given, fields = zip(*roles, strict=True)
         return replace(file, roles=tuple(given), fields=tuple(fields))
 
     @property
