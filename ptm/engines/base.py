@@ -99,8 +99,7 @@ class Engine(ABC):
         self._clips_itself = clips_itself(recipe.engine, self._stage)
         self._folders = offload_folders(config)
         self._frozen = untrained_parameters(plan, recipe)
-        decay = recipe.optimizer.layer_decay
-        self._rates = {} if decay is None else rate_factors(plan, decay)
+        self._rates = rate_factors(plan, recipe.optimizer)
         self._hidden = hidden_matrices(plan)
         self._packed = PackedExamples()
         self._optimizer = recipe.optimizer

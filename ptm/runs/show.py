@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,8 +55,9 @@ def show(recipe: Recipe, *, batch: bool) -> Iterator[str]:
     frozen = untrained_parameters(plan, recipe)
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
     yield from _parameters(plan, frozen)
-    if recipe.optimizer.layer_decay is not None:
-        yield from _rates(plan, recipe.optimizer.layer_decay)
+    factors = rate_factors(plan, recipe.optimizer)
+    if any(factor != 1 for factor in factors.values()):
+        yield from _rates(factors)
     if recipe.engine.pipeline_stages > 1:
         yield from _stages(plan, recipe.engine.pipeline_stages)
     yield from _batch(recipe, arithmetic)
@@ -99,11 +100,16 @@ def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
         yield f"  {'trainable':<20} {total - kept:>15,}"
 
 
-def _rates(plan: Plan, decay: float) -> Iterator[str]:
-    factors = {name.partition(".")[0]: rate for name, rate in rate_factors(plan, decay).items()}
+def _rates(factors: Mapping[str, float]) -> Iterator[str]:
+    """The factors of modules, and those of their parameters that have others."""
+    of_modules: dict[str, dict[str, float]] = {}
+    for name, factor in factors.items():
+        of_modules.setdefault(name.partition(".")[0], {})[name] = factor
     yield "learning rates, as factors of the base rate:"
-    for name, rate in factors.items():
-        yield f"  {name:<20} {rate:>15.6f}"
+    for module, of_names in of_modules.items():
+        shown = {module: min(of_names.values())} if len(set(of_names.values())) == 1 else of_names
+        for name, factor in shown.items():
+            yield f"  {name:<20} {factor:>15.6f}"
 
 
 def _stages(plan: Plan, stages: int) -> Iterator[str]:

@@ -89,15 +89,17 @@ def _obstacle(recipe: Recipe) -> str | None:
 def check_parts(recipe: Recipe) -> None:
     """Raise UserError if the model cannot be cut into stages, or frozen as the recipe wants."""
     stages = recipe.engine.pipeline_stages
-    if stages > 1 or recipe.train.freeze or recipe.adapter is not None:
+    chosen = recipe.train.freeze or recipe.optimizer.rates or recipe.adapter is not None
+    if stages > 1 or chosen:
         # These need the plan's modules and therefore torch, unlike all other checks.
         from ptm.model.stages import stage_bounds
-        from ptm.model.trainable import untrained_parameters
+        from ptm.model.trainable import rate_factors, untrained_parameters
 
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
         plan = training_plan(recipe, vocabulary_size=size)
         untrained_parameters(plan, recipe)
+        rate_factors(plan, recipe.optimizer)
         if stages > 1:
             stage_bounds(plan, stages)
 

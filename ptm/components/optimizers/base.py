@@ -32,6 +32,11 @@ class Optimizer(Config):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     """Layer-wise learning rate decay: the rate of a layer relative to that of the layer above."""
 
+    rates: dict[str, PositiveFloat] | None = None
+    """Factors of the learning rate by patterns of canonical parameter names, such as
+    `{"classifier*": 10.0}`, beside that of `layer_decay`. The last pattern that matches a parameter
+    counts; others have 1."""
+
     needs_whole_parameters: ClassVar[bool] = False
     """Whether the optimizer needs every parameter in its own shape. ZeRO cuts parameters into flat
     pieces, which does not allow that."""

@@ -1,4 +1,6 @@
-"""Classifiers on two ranks at ZeRO 3 and in two stages report the numbers of one process.
+"""Classifiers, with LoRA too, and multiple choice: numbers of one process on two ranks.
+
+At ZeRO 3 and in two stages.
 
 Also the scores, which are computed from the predictions of all ranks, on an uneven number of
 examples.
@@ -13,6 +15,8 @@ import pytest
 
 from tests.integration.engines.comparing import differences
 from tests.integration.engines.trainings import EXACT, stages, zero
+from tests.support.choice_texts import choosing
+from tests.support.choice_texts import write_stores as write_choice_stores
 from tests.support.covers import by_default
 from tests.support.labelled_texts import classifying, write_corpora, write_stores
 from tests.support.launched import RUNS, Launch, Training, launched
@@ -30,9 +34,19 @@ KINDS = {
             "adapter={type: lora, r: 4, target_modules: [query, value, up]}",
         ),
     ),
+    # Multiple choice: the sequences of a question stay together.
+    "choice": ("", ()),
     "lstm": (", pooling: max", (LSTM, "model.embedding={parts: [word], layer_norm: false}")),
 }
-AT_ZERO3, IN_STAGES = ("weighted", "lora", "lstm"), ("weighted", "masked", "lora")
+AT_ZERO3, IN_STAGES = (
+    ("weighted", "lora", "choice", "lstm"),
+    (
+        "weighted",
+        "masked",
+        "lora",
+        "choice",
+    ),
+)
 
 
 def trainings(folder: Path, *engine: str) -> list[Training]:
@@ -40,7 +54,8 @@ def trainings(folder: Path, *engine: str) -> list[Training]:
         Training(
             kind,
             (
-                *(*classifying(folder, options), *EXACT, *more, *engine),
+                *(choosing(folder) if kind == "choice" else classifying(folder, options)),
+                *(*EXACT, *more, *engine),
                 *("data.packing=true", "optimizer.learning_rate=3.0e-3"),
             ),
         )
@@ -53,6 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("labelled")
     write_corpora(made)
     write_stores(made)
+    write_choice_stores(made)
     return made
 
 
@@ -88,8 +104,8 @@ def same_as_alone(found: Launch, alone: Launch, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_classifier_learns_and_its_score_is_reported(alone: Launch, kind: str) -> None:
     *_, halfway, ended = [one for one in alone.metrics(kind) if one["split"] == "dev"]
-    assert ended["classification_loss"] < halfway["classification_loss"]
-    assert 0 < ended["macro_f1"] <= 1
+    assert ended["loss"] < halfway["loss"]
+    assert 0 < ended["accuracy" if kind == "choice" else "macro_f1"] <= 1
     assert "perplexity" not in ended
 
 

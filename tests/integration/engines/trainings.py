@@ -39,6 +39,7 @@ FROZEN = ('train.freeze=["word*", "embedding.*", "encoder_01.*"]',)
 LAYERED = (
     'train.freeze=["word*", "embedding.*", "encoder_00.*"]',
     *("model.encoder.layers=4", "optimizer.layer_decay=0.8"),
+    'optimizer.rates={"mlm_*": 3.0}',
 )
 
 

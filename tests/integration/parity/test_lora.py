@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 
 from ptm.cli import main
 from ptm.components.adapters.lora import Lora
@@ -20,6 +26,7 @@ from ptm.model.initial_weights import InitialWeights
 from ptm.recipe import Recipe
 from ptm.train.inputs import open_inputs
 from tests.integration.parity.curve_cases import CASES
+from tests.support.labelled_texts import LABELS, classifying, write_corpora, write_stores
 from tests.support.lora import WAYS, adamw
 from tests.support.small_runs import Runs
 
@@ -32,7 +39,7 @@ _CAUSAL = f"{_LAYERS}, visibility: causal, norm_position: pre, norm_epsilon: 1.0
 class Case:
     """A model and the matrices that are updated. `theirs`: its auto class in transformers."""
 
-    theirs: type[AutoModelForMaskedLM | AutoModelForCausalLM]
+    theirs: Any
     targets: str
     model: tuple[str, ...] = ()
     options: str = ""
@@ -138,6 +145,31 @@ def test_an_exported_adapter_on_its_base_has_the_logits_of_the_merged_export(
     found = logits(WAYS[way](one.load(), adapter))
     torch.testing.assert_close(found, merged, rtol=0, atol=1e-5)
     assert float((logits(one.load()) - merged).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_adapter_of_a_classifier_brings_its_head(
+    trained: dict[str, Trained], way: str, tmp_path: Path
+) -> None:
+    write_corpora(tmp_path)
+    write_stores(tmp_path)
+    base = trained["bert"].base
+    options = (
+        *(*classifying(tmp_path), "model.encoder.layers=2", "train.steps=6"),
+        *("optimizer.learning_rate=1e-2", f"init_from={base}", "adapter={type: lora, r: 2}"),
+    )
+    runs = trained["bert"].runs
+    assert runs.train("classifier", *options, fresh=way == "peft") == 0
+    one = Trained(
+        Case(AutoModelForSequenceClassification, "query, value"), runs, "classifier", base
+    )
+    merged = logits(one.load(one.export(tmp_path / "merged")))
+    adapter = one.export(tmp_path / "adapter", "--adapter")
+    theirs = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(LABELS))
+    found = logits(WAYS[way](theirs.eval(), adapter))
+    torch.testing.assert_close(found, merged, rtol=0, atol=1e-5)
+    card = (adapter / "README.md").read_text(encoding="utf-8")
+    assert f'AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=3)' in card
 
 
 @pytest.mark.parametrize("way", WAYS)

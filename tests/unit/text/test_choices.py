@@ -24,7 +24,7 @@ FOUR = [one for one in SOME if len(one.choices) == 4]
 
 def read(path: Path, **options: Any) -> list[tuple[list[str], ChoiceQuestion]]:
     """The documents of a file, with their questions."""
-    found = []
+    found: list[tuple[list[str], ChoiceQuestion]] = []
     for file in recognise(find_corpus([str(path)]), "choices", ReadOptions(**options)):
         for block in CorpusReader(file, index=0, layout="choices", block_bytes=2**20).blocks():
             parsed = parse(block, "choices", None)

@@ -20,7 +20,7 @@ from ptm.interop.hf.io.adapter import (
     peft_tensors,
     trained_tensors,
 )
-from ptm.interop.hf.io.export import family_for
+from ptm.interop.hf.io.export import exported_recipe, family_for
 from ptm.interop.hf.io.tokenizer import write_json
 from ptm.interop.hub import looks_like_hub_id
 from ptm.interop.sources.base import ModelSource
@@ -68,14 +68,17 @@ def write_adapter(
     adapter = recipe.adapter
     assert isinstance(adapter, Lora)
     vocabulary = recipe.tokenizer.load().vocabulary
-    family = family_for(recipe, vocabulary, source=str(source.folder))
+    objective = exported_recipe(recipe, without_crf=False, folder=source.folder)[0].objective
+    family = family_for(
+        recipe.model_copy(update={"objective": objective}), vocabulary, source=str(source.folder)
+    )
     plan = training_plan(recipe, vocabulary_size=vocabulary.size)
     frozen = adapter.frozen(plan, head_is_pretrained=recipe.objective.predicts_tokens)
     own = {name for some in source.updates.values() for one in some for name in (one.a, one.b)}
     head = tensors.keys() - frozen - own
 
     def convert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return family.to_huggingface(weights, recipe.model, recipe.objective)
+        return family.to_huggingface(weights, recipe.model, objective)
 
     matrices = peft_matrices(tensors, source.updates, convert)
     trained = trained_tensors(tensors, head, source.updates, convert)
@@ -86,7 +89,9 @@ def write_adapter(
             aside / WEIGHTS, peft_tensors(matrices, trained), metadata={"format": "pt"}
         )
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
-        (aside / "README.md").write_text(_card(out.name, base, recipe), encoding="utf-8")
+        (aside / "README.md").write_text(
+            _card(out.name, base, recipe, loader=family.auto_class), encoding="utf-8"
+        )
 
 
 def _base(source: RunSource, recipe: Recipe, given: str | None) -> str:
@@ -122,12 +127,14 @@ def _check_base(base: str, source: RunSource, tensors: Mapping[str, Tensor]) -> 
             )
 
 
-def _card(name: str, base: str, recipe: Recipe) -> str:
+def _card(name: str, base: str, recipe: Recipe, *, loader: str) -> str:
     """The README.md of the folder."""
+    labels = recipe.objective.label_set
+    more = "" if labels is None else f", num_labels={len(labels.names)}"
     return (
         f"---\nlibrary_name: peft\nbase_model: {base}\n---\n\n# {name}\n\n"
         f"A LoRA adapter, trained with ptm, recipe `{recipe.name}`.\n\n"
-        "```python\nfrom peft import PeftModel\nfrom transformers import {loader}\n\n"
-        f'base = {{loader}}.from_pretrained("{base}")\n'
+        f"```python\nfrom peft import PeftModel\nfrom transformers import {loader}\n\n"
+        f'base = {loader}.from_pretrained("{base}"{more})\n'
         f'model = PeftModel.from_pretrained(base, "{name}")\n```\n'
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertForMultipleChoice
 
 from ptm.cli import main
+from ptm.data.choices import Choices
 from ptm.data.documents import Documents
 from ptm.loading.rows import TRAIN, open_rows
 from ptm.model.build import build_plan
@@ -66,15 +67,15 @@ def test_packed_questions_have_the_scores_of_single_ones(
 
 
 def test_contexts_are_cut_and_the_tokens_are_counted(runs: Runs, folder: Path) -> None:
-    whole = recipe_of(runs, folder, "data.sequence_length=128")
+    whole = recipe_of(runs, folder, "data.sequence_length=512", "model.embedding.positions=512")
     short = recipe_of(runs, folder, "data.sequence_length=24")
     rows = [open_rows(one, one.tokenizer.load(), split=TRAIN) for one in (whole, short)]
-    lengths = [
-        one.objective.index(
-            Documents(one.store), size=one.size, vocabularies=one.vocabularies, seed=0
-        )
-        for one in rows
-    ]
+    lengths = []
+    for one in rows:
+        documents = Documents(one.store)
+        found = one.objective.index(documents, size=one.size, vocabularies=one.vocabularies, seed=0)
+        assert isinstance(found, Choices)
+        lengths.append(found)
     removed = int(lengths[0].lengths.sum() - lengths[1].lengths.sum())
     assert not rows[0].left_out
     assert rows[1].left_out.startswith(f"{removed:,} tokens cut off (choices too long with their")
