@@ -31,7 +31,7 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
 def _matched(plan: Plan, pattern: str, *, key: str) -> list[str]:
     """The parameters that match a pattern, which `key` of the recipe has.
 
-    Raises UserError if there are none.
+    Raises UserError if nothing matches.
     """
     names = plan.parameter_shapes.keys()
     matched = [name for name in names if fnmatchcase(name, pattern)]

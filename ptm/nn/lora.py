@@ -128,7 +128,7 @@ def add_lora(
 ) -> nn.Module:
     """`module`, in which each linear map with a chosen part has low-rank updates.
 
-    `chosen` is asked for names such as `attention.query`. The maps are built anew, since a
+    `chosen` decides by a name such as `attention.query`. The maps are built anew, since a
     parameter of another module may already be partitioned (ZeRO 3).
     """
     for name, parts in list(linear_parts(module)):

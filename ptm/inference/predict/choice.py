@@ -95,23 +95,23 @@ class ChoicePredictor(Predictor[InputChoices]):
         for number, context in enumerate(contexts):
             contexts[context] = number
         read = self._tokenize(list(contexts))
-        asked = self._tokenize([text for one in inputs for text in one.texts])
+        queries = self._tokenize([text for one in inputs for text in one.texts])
         counts = np.array([len(one.texts) for one in inputs], dtype=np.int64)
         of_context = np.array([contexts[one.context] for one in inputs], dtype=np.int64)
         owner = owner_of(counts)
-        lengths = np.stack([asked.lengths, read.lengths[of_context][owner]], axis=1)
+        lengths = np.stack([queries.lengths, read.lengths[of_context][owner]], axis=1)
         usable = np.bincount(owner[(lengths == 0).any(axis=1)], minlength=counts.size) == 0
         starts = np.stack(
             [
-                exclusive_cumsum(asked.lengths),
-                asked.tokens.size + exclusive_cumsum(read.lengths)[of_context][owner],
+                exclusive_cumsum(queries.lengths),
+                queries.tokens.size + exclusive_cumsum(read.lengths)[of_context][owner],
             ],
             axis=1,
         )
         chosen = usable[owner]
         parts = fitting_lengths(lengths[chosen], self._model.longest - 1, specials_per_text=1)
         self._cut += int((parts.sum(axis=1) < lengths[chosen].sum(axis=1)).sum())
-        tokens = np.concatenate([asked.tokens, read.tokens]).astype(np.int64)
+        tokens = np.concatenate([queries.tokens, read.tokens]).astype(np.int64)
         return self._scored(tokens, starts[chosen], parts), usable
 
     def _scored(self, tokens: I64, starts: I64, parts: I64) -> NDArray[np.float64]:
