@@ -393,6 +393,48 @@ MUTATIONS = {
         "return 0",
         ("tests/unit/runs/corpus/test_findings.py -k cut_are_warned",),
     ),
+    "the softmax of a window is over all cells of its row": Mutation(
+        "ptm/nn/answer_spans.py",
+        "own = position < cells.lengths[:, None]",
+        "own = position < cells.lengths[:, None].clamp(min=logits.shape[1])",
+        ("tests/unit/components/objectives/test_extraction.py -k equal_those_of_transformers",),
+    ),
+    "windows of a context do not overlap": Mutation(
+        "ptm/data/question_windows.py",
+        "step = room - stride",
+        "step = room",
+        ("tests/unit/components/objectives/test_extraction.py -k windows_are",),
+    ),
+    "an answer is its first occurrence": Mutation(
+        "ptm/text/questions.py",
+        "found = _nearest(context, text, max(stated, 0))",
+        "found = context.find(text)",
+        ("tests/unit/text/test_questions.py -k nearest",),
+    ),
+    "an answer of one window counts, not the best of all": Mutation(
+        "ptm/components/objectives/extraction.py",
+        "-score, examples.questions",
+        "score, examples.questions",
+        ("tests/unit/components/objectives/test_extraction.py -k all_windows",),
+    ),
+    "no answer has the score of the last window": Mutation(
+        "ptm/components/objectives/extraction.py",
+        "np.minimum.reduceat(",
+        "np.maximum.reduceat(",
+        ("tests/unit/components/objectives/test_extraction.py -k threshold",),
+    ),
+    "characters of a token include the white space after it": Mutation(
+        "ptm/store/texts.py",
+        "ends = np.maximum(before[limits], starts)",
+        "ends = np.maximum(limits, starts)",
+        ("tests/unit/store/test_question_store.py -k characters",),
+    ),
+    "CMRC's F1 is that of a subsequence": Mutation(
+        "ptm/components/objectives/cmrc_scores.py",
+        "if one == other else 0)",
+        "if one == other else max(row[-1], above[column + 1]))",
+        ("tests/unit/components/objectives/test_answer_scores.py -k segments",),
+    ),
     "every store of a mixture is made again": Mutation(
         "ptm/store/preprocess.py",
         "        return False\n    return True\n\n\ndef _encode_all",

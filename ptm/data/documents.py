@@ -72,8 +72,8 @@ class Documents:
         return labels if self._chosen is None else labels[self._chosen]
 
     @property
-    def numbers(self) -> I64:
-        """Index of each document in the store (D)."""
+    def indexes(self) -> I64:
+        """Index of each of these documents (D) in the store."""
         if self._chosen is None:
             return np.arange(self.store.info.documents, dtype=np.int64)
         return np.flatnonzero(self._chosen)

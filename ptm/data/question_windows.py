@@ -19,8 +19,6 @@ from ptm.data.examples import Examples, TokenSpans
 from ptm.store.question_arrays import NOT_LOCATED
 from ptm.store.reader import TokenStore
 
-SPECIALS = 3
-"""[CLS], and [SEP] after the question and after the context."""
 UNKNOWN = -1
 """The answer of a window whose question has none that is in its context."""
 
@@ -39,11 +37,11 @@ def window_ranges(
 ) -> WindowRanges:
     """Return windows that cover the context of each question (Q), in order.
 
-    A window has the tokens that a row of `columns` tokens has room for beside the question and the
-    special tokens. Windows that follow each other share `stride` tokens, as those of transformers'
-    tokenizers with this `stride`.
+    `columns`: tokens of a row without special tokens. A window has the tokens that there is room
+    for beside the question. Windows that follow each other share `stride` tokens, as those of
+    transformers' tokenizers with this `stride`.
     """
-    room = columns - SPECIALS - question_lengths
+    room = columns - question_lengths
     step = room - stride
     assert (step > 0).all(), "windows must advance"
     further = np.maximum(context_lengths - room, 0)
@@ -103,10 +101,11 @@ class QuestionWindows(Examples):
 
 
 def question_windows(
-    documents: Documents, *, columns: int, stride: int, max_question_length: int
+    documents: Documents, *, columns: int, stride: int, max_question_length: int, specials: int
 ) -> QuestionWindows:
     """Return the windows of all questions, in rows of `columns` tokens.
 
+    `specials`: special tokens of an example; one of them is after the context, the others before.
     Questions are cut to `max_question_length` tokens. Those whose answers are not in their contexts
     are left out of the documents to train on, and kept in those to evaluate on.
     """
@@ -120,12 +119,15 @@ def question_windows(
     question_lengths = np.minimum(sentences.lengths[chosen], max_question_length)
     removed = sentences.lengths[chosen] - question_lengths
     windows = window_ranges(
-        question_lengths, sentences.lengths[of_context], columns=columns, stride=stride
+        question_lengths,
+        sentences.lengths[of_context],
+        columns=columns - specials,
+        stride=stride,
     )
     question = windows.question
     first, last = spans[question].T
     inside = (first >= windows.offsets) & (last < windows.offsets + windows.lengths)
-    before = question_lengths[question] + SPECIALS - 1 - windows.offsets
+    before = question_lengths[question] + specials - 1 - windows.offsets
     found = np.where(inside[:, None], spans[question] + before[:, None], 0)
     found[first == NOT_LOCATED] = UNKNOWN
     whole = np.bincount(question[found[:, 0] > 0], minlength=chosen.size) > 0
@@ -137,7 +139,7 @@ def question_windows(
         spans=found,
         questions=question,
         offsets=windows.offsets,
-        documents=documents.numbers[sentences.owner[chosen]],
+        documents=documents.indexes[sentences.owner[chosen]],
         numbers=chosen - of_context - 1,
         counts=np.array(
             [

@@ -139,9 +139,55 @@ FILES: dict[str, dict[str, str]] = {
 """Folder of a task below `corpora` -> its files."""
 
 
+def _articles(*paragraphs: Mapping[str, object], version: str) -> str:
+    return json.dumps({"version": version, "data": [{"title": "t", "paragraphs": paragraphs}]})
+
+
+def _squad(version: str, *impossible: Mapping[str, object]) -> str:
+    """A paragraph of SQuAD; the questions of version 2.0 say whether they can be answered."""
+    second = version == "v2.0"
+    say = {"is_impossible": False} if second else {}
+    answers = [{"text": "a bird", "answer_start": 18}]
+    qas = [{"question": "What sings?", "id": "56be1", "answers": answers, **say}, *impossible]
+    return _articles({"context": "The book is good. a bird sings.", "qas": qas}, version=version)
+
+
+_IMPOSSIBLE = {
+    "plausible_answers": [{"text": "The book", "answer_start": 0}],
+    "question": "Who reads?",
+    "id": "5ad3",
+    "answers": [],
+    "is_impossible": True,
+}
+
+
+def _cmrc(answer: str) -> str:
+    context = "这本书很好看，天气不好。"
+    answers = [{"text": answer, "answer_start": context.find(answer)}] * 3
+    qas = [{"question": "什么好看？", "id": "DEV_0_QUERY_0", "answers": answers}]
+    return _articles({"id": "DEV_0", "context": context, "qas": qas}, version="v1.0")
+
+
+def _drcd() -> str:
+    answers = [{"id": "1", "text": "書", "answer_start": 2}]
+    qas = [{"id": "1001-10-1", "question": "什麼好看？", "answers": answers}]
+    return _articles({"id": "1001-10", "context": "這本書很好看", "qas": qas}, version="1.3")
+
+
+QUESTIONS: dict[str, dict[str, str]] = {
+    "SQuAD": {
+        **dict.fromkeys(("train-v1.1.json", "dev-v1.1.json"), _squad("1.1")),
+        **dict.fromkeys(("train-v2.0.json", "dev-v2.0.json"), _squad("v2.0", _IMPOSSIBLE)),
+    },
+    "cmrc2018": {f"{name}.json": _cmrc("这本书") for name in ("train", "dev", "test")},
+    "DRCD": {f"DRCD_{name}.json": _drcd() for name in ("training", "dev", "test")},
+}
+"""Folder of a task of questions below `corpora` -> its files."""
+
+
 def write_rows(folder: Path) -> None:
     """Write the files of all tasks below `folder`/corpora, where the recipes expect them."""
-    for task, files in FILES.items():
+    for task, files in (FILES | QUESTIONS).items():
         for name, text in files.items():
             path = folder / "corpora" / task / name
             path.parent.mkdir(parents=True, exist_ok=True)

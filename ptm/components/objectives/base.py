@@ -214,6 +214,11 @@ class Objective(Config):
         """The labels of the corpus, for objectives with layout `labelled` or `tagged`."""
         return None
 
+    def special_token_count(self, texts: int) -> int:
+        """Number of special tokens in an example of so many texts, for objectives that read
+        texts."""
+        return texts + 1
+
     @property
     def head_options(self) -> Mapping[str, Any]:
         """The options that decide what the head computes, by key; without those of no effect."""

@@ -28,13 +28,14 @@ from ptm.components.objectives.base import (
 )
 from ptm.components.objectives.classifier_head import TokenHead
 from ptm.components.objectives.cmrc_scores import cmrc_scores
-from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
+from ptm.components.objectives.masked_tokens import add_special_tokens
 from ptm.components.objectives.squad_scores import best_threshold, squad2_scores, squad_scores
+from ptm.components.objectives.template import Template
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.placement import Placement, row_tensors
-from ptm.data.question_windows import SPECIALS, UNKNOWN, QuestionWindows, question_windows
+from ptm.data.question_windows import UNKNOWN, QuestionWindows, question_windows
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation
 from ptm.store.reader import TokenStore
@@ -76,6 +77,7 @@ class Extraction(Objective):
     cmrc: Chinese characters and words, as the script of CMRC 2018."""
 
     head: TokenHead = TokenHead()
+    template: Template = Template()
 
     index_type: ClassVar[ExamplesType] = QuestionWindows
     layouts: ClassVar[tuple[str, ...]] = ("questions",)
@@ -95,7 +97,20 @@ class Extraction(Objective):
     def _check_threshold(self) -> Self:
         if self.no_answer_threshold and not self.no_answer:
             raise ValueError("no_answer_threshold is used only with no_answer: true. Remove it")
+        if not (self.template.start and self.template.end and self.template.separators):
+            raise ValueError(
+                "template: a question and its context need [CLS] before them and [SEP] between and "
+                "after them. Set start: true, end: true and separators: 1 or 2"
+            )
         return self
+
+    def special_token_count(self, texts: int) -> int:
+        return self.template.row.count(texts)
+
+    @property
+    def _specials(self) -> int:
+        """Special tokens of a question with its context."""
+        return self.special_token_count(2)
 
     @property
     def scores(self) -> tuple[Score, ...]:  # type: ignore[override]
@@ -114,14 +129,14 @@ class Extraction(Objective):
         return False
 
     def row_obstacle(self, size: RowSize) -> str | None:
-        needed = self.max_question_length + SPECIALS + self.doc_stride + 1
+        needed = self.max_question_length + self._specials + self.doc_stride + 1
         if size.source >= needed:
             return None
         return (
             f"{size.source} is too short: a question of objective.max_question_length = "
-            f"{self.max_question_length} tokens, {SPECIALS} special tokens and windows that share "
-            f"objective.doc_stride = {self.doc_stride} tokens need {needed}. Set {needed} or more, "
-            "or smaller values of these."
+            f"{self.max_question_length} tokens, {self._specials} special tokens and windows that "
+            f"share objective.doc_stride = {self.doc_stride} tokens need {needed}. Set {needed} or "
+            "more, or smaller values of these."
         )
 
     def store_obstacle(self, report: Mapping[str, int]) -> str | None:
@@ -134,11 +149,11 @@ class Extraction(Objective):
         )
 
     def row_lengths(self, examples: Examples) -> I64:
-        return length_with_special_tokens(examples.lengths, parts=2)[:, None]
+        return (np.asarray(examples.lengths) + self._specials)[:, None]
 
     @property
     def index_key(self) -> str:
-        return f"questions-{self.doc_stride}-{self.max_question_length}"
+        return f"questions-{self.doc_stride}-{self.max_question_length}-{self._specials}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
@@ -149,6 +164,7 @@ class Extraction(Objective):
             columns=size.source,
             stride=self.doc_stride,
             max_question_length=self.max_question_length,
+            specials=self._specials,
         )
 
     def collate(
@@ -166,13 +182,13 @@ class Extraction(Objective):
         `end_positions`: those of the answer, 0 without one, -1 if it is unknown.
         """
         assert texts.spans is not None, "windows of questions have spans"
-        whole, segments = add_special_tokens(texts, vocabularies.source)
+        whole, segments = add_special_tokens(texts, vocabularies.source, self.template.row)
         pad = vocabularies.source.special_id("pad")
         tensors = {
             **row_tensors(whole.ids, placement, pad=pad, segments=segments),
             "window_cells": placement.first_cells,
             "window_lengths": placement.lengths,
-            "context_positions": texts.part_lengths[:, 0] + SPECIALS - 1,
+            "context_positions": texts.part_lengths[:, 0] + self._specials - 1,
             "start_positions": texts.spans[:, 0],
             "end_positions": texts.spans[:, 1],
             EXAMPLE_NUMBERS: placement.example + 1,

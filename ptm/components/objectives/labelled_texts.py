@@ -11,6 +11,8 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, PositiveFloat
 from ptm.components.objectives.base import (
@@ -27,13 +29,13 @@ from ptm.components.objectives.masked_tokens import (
     MASKED_VIEW,
     MlmHead,
     add_special_tokens,
-    length_with_special_tokens,
     masked_lm_batch,
     masked_lm_sums,
     masked_operations,
 )
 from ptm.components.objectives.masking import Masking
 from ptm.components.objectives.masking.token import TokenMasking
+from ptm.components.objectives.template import Template
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.labelled import LabelledTexts, labelled_texts
@@ -64,6 +66,7 @@ class LabelledObjective(Objective):
     """How the vectors of an example become one: that of its first or last token, or the mean or
     maximum over all its tokens, special tokens included."""
     head: ClassifierHead = ClassifierHead()
+    template: Template = Template()
     mlm: MlmTerm | None = None
     """Also predict masked tokens. The head then reads the masked text."""
 
@@ -89,7 +92,9 @@ class LabelledObjective(Objective):
 
     @property
     def special_roles(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("pad", "unk", "cls", "sep", *(("mask",) if self.mlm else ()))
+        start = ("cls",) if self.template.start else ()
+        ends = ("sep",) if self.template.separators or self.template.end else ()
+        return ("pad", "unk", *start, *ends, *(("mask",) if self.mlm else ()))
 
     @property
     def targets(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -148,17 +153,23 @@ class LabelledObjective(Objective):
     def row_lengths(self, examples: Examples) -> I64:
         assert isinstance(examples, LabelledTexts), "the index of this objective"
         parts = examples.part_lengths.shape[1]
-        return length_with_special_tokens(examples.lengths, parts=parts)[:, None]
+        return (np.asarray(examples.lengths) + self.special_token_count(parts))[:, None]
+
+    def special_token_count(self, texts: int) -> int:
+        return self.template.row.count(texts)
 
     @property
     def index_key(self) -> str:
-        return "labelled"
+        if self.template == Template():
+            return "labelled"
+        counts = (self.special_token_count(texts) for texts in (1, 2))
+        return f"labelled-{'-'.join(map(str, counts))}"
 
     def index(
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return all labelled texts; what does not fit into a row is cut off at their ends."""
-        return labelled_texts(documents, size.source - 1, specials_per_text=1)
+        return labelled_texts(documents, size.source, specials=self.special_token_count)
 
     def label_counts(self, labels: I64) -> Mapping[str, float]:
         """Return further denominators of metrics, given the labels of a micro-batch (P)."""
@@ -184,11 +195,12 @@ class LabelledObjective(Objective):
                 self.mlm.masking,
                 vocabulary=vocabulary,
                 random_source=random_source,
+                template=self.template.row,
             )
             tensors = dict(masked.tensors)
             counts |= masked.counts
         else:
-            whole, segments = add_special_tokens(texts, vocabulary)
+            whole, segments = add_special_tokens(texts, vocabulary, self.template.row)
             pad = vocabulary.special_id("pad")
             tensors = row_tensors(whole.ids, placement, pad=pad, segments=segments)
         last = exclusive_cumsum(placement.lengths) + placement.lengths - 1

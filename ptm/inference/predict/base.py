@@ -16,6 +16,7 @@ Input = TypeVar("Input")
 
 Precision = Literal["fp32", "bf16"]
 OutputFormat = Literal["tsv", "json_lines", "squad"]
+_MULTI_LABEL = "multi_label_classification"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class PredictionOptions:
     """Whether the cells of an answer include the probability of every class."""
     sequence_length: int | None = None
     """Tokens of the longest input, special tokens included; None: as in the model's training."""
+    threshold: float | None = None
+    """Probability from which a label is predicted, of models whose texts may have several labels;
+    None: as in the model's recipe."""
     precision: Precision = "fp32"
     n_best: int = 20
     """Answers per question."""
@@ -117,5 +121,10 @@ def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[A
             f"{source.folder}: a model trained with objective {objective.type} has no head that "
             f"`ptm predict` needs. Supported: {', '.join(sorted(known))}. Fine-tune it with one of "
             "them: set init_from to this model."
+        )
+    if options.threshold is not None and objective.type != _MULTI_LABEL:
+        raise UserError(
+            f"--threshold is for models with objective {_MULTI_LABEL}, but {source.folder} has "
+            f"objective {objective.type}. Remove it."
         )
     return known[objective.type](source, options)

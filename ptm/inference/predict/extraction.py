@@ -16,7 +16,7 @@ from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.extraction import Extraction
 from ptm.data.examples import TokenSpans
 from ptm.data.packing import RowSize
-from ptm.data.question_windows import SPECIALS, WindowRanges, window_ranges
+from ptm.data.question_windows import WindowRanges, window_ranges
 from ptm.errors import UserError
 from ptm.inference.predict.base import (
     InputFiles,
@@ -122,7 +122,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         ranges = window_ranges(
             question_lengths[usable],
             context_lengths[usable],
-            columns=self._model.longest,
+            columns=self._model.longest - self._objective.special_token_count(2),
             stride=self._objective.doc_stride,
         )
         question = usable[ranges.question]
@@ -161,7 +161,8 @@ class ExtractionPredictor(Predictor[InputQuestion]):
             "last": np.zeros((len(parts), most), dtype=np.int64),
             "null": np.zeros(len(parts)),
         }
-        for chosen in self._model.batches(parts.sum(axis=1) + SPECIALS):
+        specials = self._objective.special_token_count(2)
+        for chosen in self._model.batches(parts.sum(axis=1) + specials):
             at = ragged_ranges(starts[chosen].ravel(), parts[chosen].ravel())
             answers = np.zeros((chosen.size, 2), dtype=np.int64)
             texts = TokenSpans(tokens[at], parts[chosen], None, spans=answers)

@@ -68,7 +68,8 @@ class RowModel:
         Both may have further rows, which are padding.
         """
         count = len(texts.part_lengths)
-        lengths = texts.lengths[:, None] + 1 + texts.part_lengths.shape[1]
+        specials = self._objective.special_token_count(texts.part_lengths.shape[1])
+        lengths = texts.lengths[:, None] + specials
         size = RowSize(int(lengths.max()), int(lengths.max()))
         rows, chosen = one_per_row(count), np.arange(count, dtype=np.int64)
         placement = place(rows, chosen, np.zeros_like(chosen), lengths=lengths, size=size)

@@ -49,6 +49,7 @@ class TextModel:
         Raises UserError if weights are missing, or if the inputs may be longer than the model's
         positions.
         """
+        self._objective = objective
         self._rows = RowModel(source, objective, options, output=output)
         self._longest = self._rows.longest
         self._texts: int | None = None
@@ -70,14 +71,14 @@ class TextModel:
         tokens, sizes = self._rows.tokenizer.encode_arrays(texts)
         lengths = sizes.reshape(-1, count)
         starts = exclusive_cumsum(sizes).reshape(-1, count)
-        kept = fitting_lengths(lengths, self._longest - 1, specials_per_text=1)
+        specials = self._objective.special_token_count(count)
+        kept = fitting_lengths(lengths, self._longest - specials, specials_per_text=0)
         real = np.flatnonzero(lengths.min(axis=1))
         self._cut += int(np.count_nonzero((lengths - kept)[real].max(axis=1, initial=0)))
         self._empty += len(usable) - real.size
         indices = np.array(usable, dtype=np.int64)[real]
         spans = _Spans(tokens, starts[real], kept[real])
-        # The row of an input has [CLS] and a [SEP] after each text.
-        for chosen in self._rows.batches(spans.lengths + 1 + count):
+        for chosen in self._rows.batches(spans.lengths + specials):
             values, _ = self._rows.run(spans.of(chosen))
             yield TextOutputs(indices[chosen], values[: chosen.size].cpu())
 

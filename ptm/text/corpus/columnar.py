@@ -123,8 +123,9 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
         fits = _is_text(found) or (role == "label" and _is_label(found))
         if role == "choices":
             fits = fits or _is_list(found, labels=False) or _has_keys(found, {"text", "label"})
-        if role in ("tokens", "tags"):
-            fits = fits or _is_list(found, labels=role == "tags")
+        # Of a text with several labels; for an objective with one label, each row is an error.
+        if role in ("tokens", "tags", "label"):
+            fits = fits or _is_list(found, labels=role != "tokens")
         if role in ("id", "answers"):
             fits = fits or (_is_label if role == "id" else _has_answers)(found)
         if not fits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +76,23 @@ TEXTS = (
 )
 
 
-def tokenizers_of(shared: Path, tiny: Path) -> dict[str, TokenizerConfig]:
-    bpe = {"vocab": str(shared / "huggingface_gpt2_vocab.txt")}
-    bpe["merges"] = str(shared / "huggingface_gpt2_merges.txt")
-    found: dict[str, TokenizerConfig] = {
-        "wordpiece": WordPiece(type="wordpiece", vocab=str(tiny), lowercase=True),
-        "char": Char(type="char", vocab=str(tiny)),
-    }
-    if (shared / "huggingface_gpt2_vocab.txt").is_file():
-        found["bpe"] = Bpe(type="bpe", **bpe, special_tokens={"unk": "<|endoftext|>"})
-    return found
+def bpe_of(request: pytest.FixtureRequest) -> TokenizerConfig:
+    folder: Path = request.getfixturevalue("shared_data") / "vocab"
+    words, merges = (folder / f"huggingface_gpt2_{name}.txt" for name in ("vocab", "merges"))
+    if not words.is_file():
+        pytest.skip(f"{words} does not exist")
+    specials = {"unk": "<|endoftext|>"}
+    return Bpe(type="bpe", vocab=str(words), merges=str(merges), special_tokens=specials)
 
 
 @pytest.mark.parametrize("name", ["wordpiece", "char", "bpe"])
-def test_characters_of_tokens_cover_the_text(shared_data: Path, name: str) -> None:
-    configs = tokenizers_of(shared_data / "vocab", vocab())
-    if name not in configs:
-        pytest.skip(f"{shared_data}/vocab has no {name}")
-    tokenizer = configs[name].load()
+def test_characters_of_tokens_cover_the_text(request: pytest.FixtureRequest, name: str) -> None:
+    configs: dict[str, Callable[[], TokenizerConfig]] = {
+        "wordpiece": lambda: WordPiece(type="wordpiece", vocab=str(vocab()), lowercase=True),
+        "char": lambda: Char(type="char", vocab=str(vocab())),
+        "bpe": lambda: bpe_of(request),
+    }
+    tokenizer = configs[name]().load()
     encoded, spans = TextTokenizer(tokenizer, None, np.uint32).with_characters(TEXTS)
     assert encoded.tokens.tolist() == [i for ids in tokenizer.encode(TEXTS) for i in ids]
     end = 0
@@ -270,7 +270,7 @@ def test_no_gold_answer_of_cmrc_2018_is_lost(tmp_path: Path, shared_data: Path, 
     assert all(answer in text for text, answer in texts)
     for columns, stride in ((256, 64), (512, 128)):
         windows = question_windows(
-            Documents(store), columns=columns, stride=stride, max_question_length=64
+            Documents(store), columns=columns, stride=stride, max_question_length=64, specials=3
         )
         assert windows.left_out == {}
         found = windows.spans[:, 0] > 0

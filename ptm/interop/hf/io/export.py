@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from ptm.components.objectives.base import Objective
+from ptm.components.objectives.template import Template
 from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
@@ -114,7 +115,15 @@ def exported_recipe(
 def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
     """The special tokens that the tokenizer of an export adds around a text."""
     if isinstance(family, FamilyWithHead):
-        return SpecialTokens(*objective.boundary_roles, one_separator=True)
+        template = getattr(objective, "template", None)
+        if not isinstance(template, Template):
+            return SpecialTokens(*objective.boundary_roles, separators=1)
+        start, end = objective.boundary_roles
+        return SpecialTokens(
+            start if template.start else None,
+            end if template.end else None,
+            separators=template.separators,
+        )
     if family.causal:
         starts = "bos" in objective.special_roles
         return SpecialTokens(start="bos" if starts else None, end=None)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.components.objectives.extraction import Extraction
+from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
 from ptm.interop.effective_options import effective_options, first_difference
@@ -235,6 +237,9 @@ class HuggingFaceFolder:
         blocks = copy.deepcopy(self._blocks)
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
+        if isinstance(self._architecture.objective, LabelledObjective | Extraction):
+            template = self._tokenizer.template
+            blocks["objective"] |= {"template": template} if template else {}
         tokenizer = dict(self._tokenizer.block)
         named = recipe_from_data({"tokenizer": tokenizer}, TokenizerRecipe, name=str(self.folder))
         vocabulary = named.tokenizer.read()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers.processors import BertProcessing, RobertaProcessing
 from torch import Tensor, nn
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
 
@@ -205,14 +206,18 @@ def test_logits_loss_and_gradients_equal_those_of_transformers(rows: Rows, packi
         )
 
 
-@pytest.mark.parametrize("stride", [0, 3, 6])
-def test_windows_are_those_of_transformers_tokenizers(rows: Rows, stride: int) -> None:
-    objective = objective_of(doc_stride=stride)
+@pytest.mark.parametrize(("stride", "separators"), [(0, 1), (3, 1), (6, 1), (5, 2)])
+def test_windows_are_those_of_transformers_tokenizers(
+    rows: Rows, stride: int, separators: int
+) -> None:
+    objective = objective_of(doc_stride=stride, template={"separators": separators})
     fast = PreTrainedTokenizerFast(
         tokenizer_object=rows.tokenizer.config.backend(rows.tokenizer.vocabulary),
         **{f"{role}_token": token for role, token in rows.vocabularies.source.specials.items()},
     )
-    fast.backend_tokenizer.post_processor = _bert_pairs(rows)
+    fast.backend_tokenizer.post_processor = _pairs(
+        rows, BertProcessing if separators == 1 else RobertaProcessing
+    )
     length = 20
     tensors = rows.tensors(objective, packing=False, length=length)
     ours = [tensors["input_ids"][row, columns].tolist() for row, columns in windows_of(tensors)]
@@ -230,15 +235,17 @@ def test_windows_are_those_of_transformers_tokenizers(rows: Rows, stride: int) -
             theirs += found["input_ids"]
     assert len(ours) > 1.5 * sum(len(some["qas"]) for some in paragraphs(12, seed=5))
     assert ours == theirs
+    for number, (row, columns) in enumerate(windows_of(tensors)):
+        # The answer is where the tokenizer's offsets say it is, in [CLS] question [SEP] context.
+        begin = int(tensors["context_positions"][number])
+        before = tensors["segment_ids"][row, columns[:begin]]
+        assert (before == 1).all()
+        assert (tensors["segment_ids"][row, columns[begin:]] == 2).all()
 
 
-def _bert_pairs(rows: Rows) -> Any:
-    from tokenizers.processors import BertProcessing
-
+def _pairs(rows: Rows, kind: Any) -> Any:
     specials = rows.vocabularies.source
-    return BertProcessing(
-        *((specials.specials[role], specials.special_id(role)) for role in ("sep", "cls"))
-    )
+    return kind(*((specials.specials[role], specials.special_id(role)) for role in ("sep", "cls")))
 
 
 def test_best_spans_are_those_of_a_search_through_all_spans() -> None:
@@ -293,11 +300,15 @@ def test_a_threshold_decides_between_an_answer_and_none(tmp_path: Path) -> None:
     tensors = rows.tensors(objective)
     logits = torch.zeros(*tensors["input_ids"].shape, 2)
     has = tensors["start_positions"] > 0
+    # Windows after the first one of a context have a larger score of no answer, which is not used.
+    offsets = rows.index(objective).offsets[tensors[EXAMPLE_NUMBERS].numpy() - 1]
+    assert (offsets > 0).any()
     for number, (row, columns) in enumerate(windows_of(tensors)):
         start, end = (int(tensors[f"{name}_positions"][number]) for name in ("start", "end"))
         # Of answers 12 more than of no answer; of questions without one 8 more.
         at = (start, end) if has[number] else (int(tensors["context_positions"][number]),) * 2
         logits[row, columns[at[0]], 0] = logits[row, columns[at[1]], 1] = 6.0 if has[number] else 4
+        logits[row, columns[0]] = 3.0 if offsets[number] else 0.0
     found = rows.scores(objective, logits, tensors)
     assert found["HasAns_exact"] == found["HasAns_f1"] == 1.0
     assert found["NoAns_exact"] == found["NoAns_f1"] == 0.0
