@@ -16,9 +16,6 @@ from ptm.data.examples import Examples, TokenSpans
 from ptm.data.labelled import fitting_lengths
 from ptm.store.reader import TokenStore
 
-SPECIALS = 3
-"""[CLS], and [SEP] after the choice and after the context."""
-
 
 @dataclass(frozen=True)
 class Choices(Examples):
@@ -56,8 +53,10 @@ class Choices(Examples):
         return TokenSpans(tokens, parts, None, right.astype(np.int64))
 
 
-def choice_questions(documents: Documents, longest: int) -> Choices:
-    """Return one example per document; `longest`: tokens of a sequence, special tokens included.
+def choice_questions(documents: Documents, longest: int, *, specials: int) -> Choices:
+    """Return one example per document.
+
+    `longest`: tokens of a sequence, with its `specials` special tokens.
 
     Question with choice and context share a sequence as the texts of a pair do, so that the context
     alone is cut unless the other is longer than half of it.
@@ -67,7 +66,7 @@ def choice_questions(documents: Documents, longest: int) -> Choices:
     chosen = np.flatnonzero(np.arange(context.size) != context)
     both = np.stack([chosen, context[chosen]], axis=1)
     lengths = sentences.lengths[both]
-    kept = fitting_lengths(lengths, longest - 1, specials_per_text=1)
+    kept = fitting_lengths(lengths, longest - specials, specials_per_text=0)
     removed = (lengths - kept).sum(axis=1)
     return Choices(
         counts=sentences.counts - 1,

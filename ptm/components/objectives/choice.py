@@ -26,7 +26,8 @@ from ptm.components.objectives.base import (
 )
 from ptm.components.objectives.classifier_head import ClassifierHead, pooled_operations
 from ptm.components.objectives.masked_tokens import add_special_tokens
-from ptm.data.choices import SPECIALS, Choices, choice_questions
+from ptm.components.objectives.template import Template
+from ptm.data.choices import Choices, choice_questions
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
@@ -52,6 +53,7 @@ class Choice(Objective):
     """How the vectors of a sequence become one: that of its first or last token, or the mean or
     maximum over all its tokens, special tokens included."""
     head: ClassifierHead = ClassifierHead()
+    template: Template = Template()
 
     index_type: ClassVar[ExamplesType] = Choices
     layouts: ClassVar[tuple[str, ...]] = ("choices",)
@@ -66,7 +68,7 @@ class Choice(Objective):
     view: ClassVar[BatchView] = BatchView(labels="choice_labels")
     segments: ClassVar[int] = 2
     perplexity_of: ClassVar[str | None] = None
-    min_sequence_length: ClassVar[int] = SPECIALS + 2
+    min_sequence_length: ClassVar[int] = 5
 
     @property
     def sequences_per_row(self) -> int:
@@ -91,6 +93,9 @@ class Choice(Objective):
     def needs_word_starts(self) -> bool:
         return False
 
+    def special_token_count(self, texts: int) -> int:
+        return self.template.row.count(texts)
+
     def store_obstacle(self, report: Mapping[str, int]) -> str | None:
         most = report.get("most_choices", 0)
         if most <= self.choices:
@@ -102,7 +107,9 @@ class Choice(Objective):
 
     def row_lengths(self, examples: Examples) -> I64:
         assert isinstance(examples, Choices), "the index of this objective"
-        return (examples.lengths + SPECIALS * np.asarray(examples.counts))[:, None]
+        return (examples.lengths + self.special_token_count(2) * np.asarray(examples.counts))[
+            :, None
+        ]
 
     @property
     def index_key(self) -> str:
@@ -112,7 +119,8 @@ class Choice(Objective):
         self, documents: Documents, *, size: RowSize, vocabularies: Vocabularies, seed: int
     ) -> Examples:
         """Return all questions; contexts that do not fit into a sequence are cut at their ends."""
-        return choice_questions(documents, size.source // self.choices)
+        longest = size.source // self.choices
+        return choice_questions(documents, longest, specials=self.special_token_count(2))
 
     def collate(
         self,
@@ -128,8 +136,8 @@ class Choice(Objective):
         of each choice in its question, from 1. `choice_labels` (C): 1 for right choices.
         """
         assert texts.labels is not None, "choices have labels"
-        whole, segments = add_special_tokens(texts, vocabularies.source)
-        apart = _choices_apart(placement, texts.lengths + SPECIALS)
+        whole, segments = add_special_tokens(texts, vocabularies.source, self.template.row)
+        apart = _choices_apart(placement, texts.lengths + self.special_token_count(2))
         pad = vocabularies.source.special_id("pad")
         tensors = row_tensors(whole.ids, apart, pad=pad, segments=segments)
         last = exclusive_cumsum(apart.lengths) + apart.lengths - 1

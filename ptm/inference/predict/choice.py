@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, owner_of, ragged_ranges
 from ptm.components.objectives.choice import Choice
-from ptm.data.choices import SPECIALS
 from ptm.data.examples import TokenSpans
 from ptm.data.labelled import fitting_lengths
 from ptm.inference.predict.base import (
@@ -54,6 +53,7 @@ class ChoicePredictor(Predictor[InputChoices]):
         objective = source.recipe().objective
         assert isinstance(objective, Choice), "the objective of this predictor"
         self._options = options
+        self._specials = objective.special_token_count(2)
         self._shows_labels = False
         self._model = RowModel(source, objective, options, output="choice_logits")
         self._tokenize = TextTokenizer(self._model.tokenizer, None, np.uint32)
@@ -109,7 +109,9 @@ class ChoicePredictor(Predictor[InputChoices]):
             axis=1,
         )
         chosen = usable[owner]
-        parts = fitting_lengths(lengths[chosen], self._model.longest - 1, specials_per_text=1)
+        parts = fitting_lengths(
+            lengths[chosen], self._model.longest - self._specials, specials_per_text=0
+        )
         self._cut += int((parts.sum(axis=1) < lengths[chosen].sum(axis=1)).sum())
         tokens = np.concatenate([queries.tokens, read.tokens]).astype(np.int64)
         return self._scored(tokens, starts[chosen], parts), usable
@@ -117,7 +119,7 @@ class ChoicePredictor(Predictor[InputChoices]):
     def _scored(self, tokens: I64, starts: I64, parts: I64) -> NDArray[np.float64]:
         """The logit of each sequence (C); `starts`, `parts` (C, 2): its ranges in `tokens`."""
         logits = np.zeros(len(parts))
-        for some in self._model.batches(parts.sum(axis=1) + SPECIALS) if len(parts) else ():
+        for some in self._model.batches(parts.sum(axis=1) + self._specials) if len(parts) else ():
             at = ragged_ranges(starts[some].ravel(), parts[some].ravel())
             texts = TokenSpans(tokens[at], parts[some], None, np.zeros_like(some))
             found, _ = self._model.run(texts)
