@@ -17,6 +17,7 @@ from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.show import show
 from ptm.runs.verify import verify
+from tests.support.covers import by_default
 from tests.support.faults import Killed
 from tests.support.labelled_texts import classifying, write_corpora, write_stores
 from tests.support.small_runs import Runs
@@ -52,7 +53,13 @@ def source_of(runs: Runs, name: str) -> RunSource:
     return source
 
 
-@pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (2, "bf16"), (3, "bf16")])
+@pytest.mark.parametrize(
+    ("stage", "precision"),
+    [
+        by_default(one, ((3, "bf16"),))
+        for one in ((0, "fp32"), (1, "fp16"), (2, "bf16"), (3, "bf16"))
+    ],
+)
 def test_only_adapter_and_head_are_trained_and_have_states(
     runs: Runs, folder: Path, options: tuple[str, ...], stage: int, precision: str
 ) -> None:
@@ -74,7 +81,9 @@ def test_only_adapter_and_head_are_trained_and_have_states(
     assert sum(".lora." in name for name in kinds) == 6
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("before", "after"), [by_default(one, ((3, 1),)) for one in ((0, 3), (3, 1), (2, 0))]
+)
 def test_a_stopped_run_resumes_under_another_stage(
     runs: Runs, options: tuple[str, ...], before: int, after: int
 ) -> None:
