@@ -20,6 +20,8 @@ _MOST_REPEATED = 5
 _NO_REASONS = {
     *("lines", "text_bytes", "unknown_tokens", "source_tokens", "target_tokens"),
     *("words", "words_without_tokens", "repaired_tags"),
+    *("questions", "unanswerable_questions", "answers_moved", "answers_inside_tokens"),
+    "answers_not_in_context",
 }
 """Counts of the manifest's report that are not numbers of lines or documents left out."""
 CUTTING_LAYOUTS = ("pairs", "labelled")
