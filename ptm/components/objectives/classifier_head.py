@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from ptm.component import Config
+from ptm.data.placement import EXAMPLE_IDS
 from ptm.nn.model_shape import Activation, ModelShape, Pooling
 from ptm.plan import Operation
 
@@ -69,9 +70,18 @@ class TokenHead(ClassifierHead):
 
 
 def pooled_operations(
-    shape: ModelShape, head: ClassifierHead, pooling: Pooling, *, outputs: int, writes: str
+    shape: ModelShape,
+    head: ClassifierHead,
+    pooling: Pooling,
+    *,
+    outputs: int,
+    writes: str,
+    example_ids: str = EXAMPLE_IDS,
 ) -> tuple[Operation, ...]:
-    """The head on one vector per example: hidden (B, T, D), class_positions (P) -> (P, outputs)."""
+    """The head on one vector per example: hidden (B, T, D), class_positions (P) -> (P, outputs).
+
+    `writes`: the name of the output. `example_ids`: that of the ids (B, T) of the rows.
+    """
     from torch import nn
 
     from ptm.nn.example_pooling import ExamplePooler
@@ -80,7 +90,7 @@ def pooled_operations(
         Operation(
             "pooler",
             partial(ExamplePooler, shape, pooling, **head.transform),
-            ("hidden", "example_ids", "class_positions"),
+            ("hidden", example_ids, "class_positions"),
             ("pooled",),
         ),
         Operation(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.components.objectives.choice import Choice
 from ptm.components.objectives.extraction import Extraction
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.errors import UserError
@@ -237,7 +238,7 @@ class HuggingFaceFolder:
         blocks = copy.deepcopy(self._blocks)
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
-        if isinstance(self._architecture.objective, LabelledObjective | Extraction):
+        if isinstance(self._architecture.objective, LabelledObjective | Extraction | Choice):
             template = self._tokenizer.template
             blocks["objective"] |= {"template": template} if template else {}
         tokenizer = dict(self._tokenizer.block)
