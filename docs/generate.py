@@ -233,7 +233,8 @@ def recipe_keys_text() -> str:
     plain = [name for name, field in Recipe.model_fields.items() if not _is_block(field)]
     blocks = [name for name, field in Recipe.model_fields.items() if _is_block(field)]
     order = (
-        *("tokenizer", "target_tokenizer", "data", "model", "objective", "optimizer", "schedule"),
+        *("tokenizer", "target_tokenizer", "data", "model", "objective"),
+        *("adapter", "optimizer", "schedule"),
         *("train", "engine", "checkpoint", "tracking", "init_from"),
     )
     page.lines += ["| key | value | default | meaning |", "|---|---|---|---|"]

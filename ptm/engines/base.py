@@ -27,7 +27,7 @@ from ptm.errors import TrainingError, UserError
 from ptm.files.kinds import OFFLOAD
 from ptm.files.ownership import remove_folder
 from ptm.loading.batches import StepBatch
-from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
+from ptm.model.trainable import hidden_matrices, rate_factors, untrained_parameters
 from ptm.nn.packed_examples import PackedExamples, PackedShape
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
@@ -98,9 +98,8 @@ class Engine(ABC):
         self._clipping = recipe.train.gradient_clipping
         self._clips_itself = clips_itself(recipe.engine, self._stage)
         self._folders = offload_folders(config)
-        self._frozen = frozen_parameters(plan, recipe.train.freeze)
-        decay = recipe.optimizer.layer_decay
-        self._rates = {} if decay is None else rate_factors(plan, decay)
+        self._frozen = untrained_parameters(plan, recipe)
+        self._rates = rate_factors(plan, recipe.optimizer)
         self._hidden = hidden_matrices(plan)
         self._packed = PackedExamples()
         self._optimizer = recipe.optimizer

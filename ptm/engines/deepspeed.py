@@ -180,16 +180,55 @@ class _Stages(PipelineModule):  # type: ignore[misc]
         self.bounds = bounds
         super().__init__(layers, num_stages=len(bounds) - 1, loss_fn=loss_fn)
 
+    def forward(self, forward_input: State) -> State:
+        """Run this stage; its floating-point results require gradients, as DeepSpeed expects.
+
+        Those of frozen parameters alone do not by themselves.
+        """
+        state: State = super().forward(forward_input)
+        if self.stage_id == self.num_stages - 1 or not torch.is_grad_enabled():
+            return state
+        return tuple(
+            tensor.detach().requires_grad_()
+            if tensor.is_floating_point() and not tensor.requires_grad
+            else tensor
+            for tensor in state
+        )
+
     def _partition_layers(self, method: str = "uniform") -> None:
         self.parts = list(self.bounds)
         stage = self._topo.get_coord(self.global_rank).pipe
         self._set_bounds(self.parts[stage], self.parts[stage + 1])
 
 
+_PLACEHOLDER = "placeholder_"
+
+
+def add_placeholders(
+    stages: Any, shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[str, nn.Parameter]]:
+    """Give a pipeline stage a parameter of each of the shapes, without effect; return them.
+
+    DeepSpeed all-reduces the gradient norm once per parameter group of the optimizer, so a stage
+    without one of the groups would make the others wait forever.
+    """
+    added = []
+    for index, shape in enumerate(shapes):
+        parameter = nn.Parameter(torch.zeros(shape))
+        stages.register_parameter(f"{_PLACEHOLDER}{index}", parameter)
+        added.append((f"{_PLACEHOLDER}{index}", parameter))
+    return added
+
+
 def canonical_names(plan: Plan, stages: Any) -> dict[str, str]:
-    """Map the name of each parameter of a pipeline stage to its canonical name."""
+    """Map the name of each parameter of a pipeline stage to its canonical name.
+
+    Without those of `add_placeholders`.
+    """
     names = {}
     for own, _ in stages.named_parameters():
+        if own.startswith(_PLACEHOLDER):
+            continue
         parts = own.split(".")
         if parts[0] == "tied_modules":
             key, rest = parts[1], parts[3:]

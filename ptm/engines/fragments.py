@@ -73,7 +73,10 @@ class EngineState:
         self._states = optimizer_states
         self._plan = plan
         module: nn.Module = engine.module
-        self._named = {names[own]: parameter for own, parameter in module.named_parameters()}
+        # Without the placeholders of pipeline stages.
+        self._named = {
+            names[own]: parameter for own, parameter in module.named_parameters() if own in names
+        }
         self._names = {id(parameter): name for name, parameter in self._named.items()}
         self._frozen = {
             name: self._frozen_fragment(name, parameter)
@@ -157,7 +160,7 @@ class EngineState:
             (flat,) = group["params"]
             for parameter in parameters:
                 mapping = parameter._hp_mapping
-                if mapping is not None:
+                if mapping is not None and id(parameter) in self._names:
                     master_range, parameter_range = (
                         mapping.hp_fragment_address,
                         mapping.lp_fragment_address,

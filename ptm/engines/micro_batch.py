@@ -63,7 +63,7 @@ def choose_micro_batch(
     memory = device_memory(device)
     usable = _USABLE * memory - _CONTEXT
     estimate = MemoryEstimate(recipe, plan, rows, config, ranks=batch.ranks, device=device)
-    most = most_rows_of(GPU_TOKENS if device.type == "cuda" else CPU_TOKENS, recipe.data.row_size)
+    most = most_rows_of(GPU_TOKENS if device.type == "cuda" else CPU_TOKENS, recipe.row_size)
     share = batch.global_batch_size // batch.ranks
     stages = recipe.engine.pipeline_stages
     if stages > 1:

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptm.components.optimizers.base import Group
 from ptm.data.placement import ENCODER_TENSORS
 from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS
 from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
-from ptm.engines.deepspeed import canonical_names, pipeline, start_engine
+from ptm.engines.deepspeed import add_placeholders, canonical_names, pipeline, start_engine
 from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.predictions import PredictionCollector
@@ -48,7 +49,7 @@ class PipelineEngine(Engine):
             list(range(ranks.world_size - ranks.data_parallel_size, ranks.world_size)),
             backend="gloo",
         )
-        bounds = stage_bounds(plan, self._ranks.pipeline_stages, frozen=self._frozen)
+        bounds = stage_bounds(plan, self._ranks.pipeline_stages)
         model = pipeline(
             plan,
             bounds,
@@ -61,14 +62,29 @@ class PipelineEngine(Engine):
             recompute=block.activation_checkpointing,
         )
         names = canonical_names(plan, model)
-        optimizer = self._built_optimizer(
-            (names[own], parameter) for own, parameter in model.named_parameters()
-        )
+        named = [(names[own], parameter) for own, parameter in model.named_parameters()]
+        optimizer = self._built_optimizer([*named, *self._placeholders(plan, model, named)])
         engine = start_engine(model, optimizer, config)
         # DeepSpeed reuses one receive buffer per position in the tuple whatever the dtype, so
         # token ids would be received into the float buffers of gradients.
         engine._allocate_or_extend_buffers = self._new_buffer
         return engine
+
+    def _placeholders(
+        self, plan: Plan, model: Any, named: Iterable[tuple[str, nn.Parameter]]
+    ) -> list[tuple[str, nn.Parameter]]:
+        """Parameters without effect in the optimizer's groups that only other stages have."""
+        mine = {name for name, _ in named}
+        groups: dict[bool, set[Group]] = {True: set(), False: set()}
+        for name, shape in plan.parameter_shapes.items():
+            if name not in self._frozen:
+                group = self._optimizer.group_of(name, shape, self._rates)
+                groups[name in mine].add(group)
+        missing = sorted(groups[False] - groups[True])
+        added = add_placeholders(model, [(1, 1) if decay else (1,) for _, decay in missing])
+        for (name, _), (rate, _) in zip(added, missing, strict=True):
+            self._rates[name] = rate
+        return added
 
     def _new_buffer(self, index: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.zeros(tuple(shape), dtype=dtype, device=self._ranks.device)

@@ -58,6 +58,7 @@ class EpochIndexes:
     ) -> None:
         self._objective = recipe.objective
         self._data = recipe.data
+        self._size = recipe.row_size
         self._seed = recipe.seed
         self._store = store
         self._vocabularies = vocabularies
@@ -176,11 +177,11 @@ class EpochIndexes:
         evaluates = self._split != TRAIN
         examples = objective.index(
             Documents(store, held_out if evaluates else ~held_out, held_out=evaluates),
-            size=data.row_size,
+            size=self._size,
             vocabularies=self._vocabularies,
             seed=seed_of(self._seed, "index", self._split, variant),
         )
         lengths = objective.row_lengths(examples)
-        rows = pack_sides(lengths, data.row_size) if data.packing else one_per_row(len(lengths))
+        rows = pack_sides(lengths, self._size) if data.packing else one_per_row(len(lengths))
         kept = {f"ex_{name}": array for name, array in examples.to_arrays().items()}
         return {**kept, "row_examples": rows.examples, "row_ends": rows.ends}

@@ -223,7 +223,7 @@ def open_rows(
         objective=recipe.objective.with_files(tokenizer),
         vocabularies=vocabularies,
         indexes=EpochIndexes(recipe, store, vocabularies, split=split),
-        size=recipe.data.row_size,
+        size=recipe.row_size,
         random_source=RandomSource(recipe.seed, split),
         packs_sides_apart=recipe.packs_sides_apart,
     )

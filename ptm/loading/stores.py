@@ -70,7 +70,7 @@ def open_store(
             f"{recipe.objective.type} needs. Set data.sentence_splitting: true and run "
             f"`ptm preprocess RECIPE` with another {key} or with --fresh."
         )
-    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
+    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.row_size)
     return store
 
 

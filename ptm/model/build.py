@@ -9,6 +9,7 @@ from ptm.data.placement import DECODER_SIDE, EXAMPLE_IDS
 from ptm.data.sides_apart import MEMORY_CELLS, MEMORY_IDS
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation, Plan
+from ptm.recipe import Recipe
 from ptm.recipe.model_block import ModelBlock
 
 _MEMORY = {"hidden": "memory"}
@@ -52,6 +53,23 @@ def build_plan(
         )
     outputs = objective.outputs if outputs is None else outputs
     return Plan(operations=steps, outputs=outputs).only(*outputs)
+
+
+def training_plan(
+    recipe: Recipe, *, vocabulary_size: int, target_vocabulary_size: int | None = None
+) -> Plan:
+    """The plan that a recipe trains: the model's, with the parameters of `adapter` if there is one.
+
+    Raises UserError if the adapter has nothing to adapt.
+    """
+    plan = build_plan(
+        recipe.model,
+        recipe.objective,
+        vocabulary_size=vocabulary_size,
+        target_vocabulary_size=target_vocabulary_size,
+        sides_apart=recipe.packs_sides_apart,
+    )
+    return plan if recipe.adapter is None else recipe.adapter.adapted(plan)
 
 
 def _memory_rows() -> tuple[Operation, ...]:

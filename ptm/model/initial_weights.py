@@ -15,6 +15,7 @@ from ptm.components.decoders import Decoder
 from ptm.components.encoders import Encoder
 from ptm.model.plain_model import PlainModel, meta_model
 from ptm.nn.embedding import WordEmbedding
+from ptm.nn.lora import LowRank
 from ptm.plan import Plan
 from ptm.recipe.model_block import ModelBlock
 from ptm.rng import seed_of
@@ -39,13 +40,18 @@ def initial_value(
     std: float,
     residual_outputs: tuple[str, ...] = (),
     residual_branches: int = 1,
+    bound: float | None = None,
 ) -> Tensor:
     """The initial value of parameter `name`, an fp32 tensor of `shape`.
 
     Norm weights are 1, biases 0, all others drawn from N(0, std). Those with a suffix in
     `residual_outputs` have std / sqrt(residual_branches) (Radford et al. 2019, section 2.3).
+    With `bound`, the value is drawn from U(-bound, bound) instead.
     """
     shape = tuple(shape)
+    if bound is not None:
+        generator = torch.Generator().manual_seed(seed_of(seed, "init", name))
+        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
     if name.endswith("bias"):
         return torch.zeros(shape)
     if is_norm:
@@ -68,6 +74,12 @@ class InitialWeights:
             for name, module in model.named_modules()
             if isinstance(module, WordEmbedding)
         )
+        self._bounds = {
+            f"{name}.{parameter}": bound
+            for name, module in model.named_modules()
+            if isinstance(module, LowRank)
+            for parameter, bound in module.initial_bounds()
+        }
         self._block = block
         self._seed = seed
 
@@ -90,6 +102,7 @@ class InitialWeights:
             std=(name in self._words and init.embedding_std) or init.std,
             residual_outputs=stack.residual_outputs() if init.residual_scaling else (),
             residual_branches=stack.residual_branches,
+            bound=self._bounds.get(name),
         )
 
 

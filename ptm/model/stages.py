@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from math import prod
 
 from ptm.errors import UserError
@@ -14,15 +13,11 @@ Sizes = tuple[int, int]
 """Number of parameters in matrices, and in vectors (biases and norms)."""
 
 
-def operation_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes, ...]:
-    """The number of parameters of each operation; a tied module counts at each of its operations.
-
-    `without` has the canonical names of parameters that are not counted.
-    """
+def operation_sizes(plan: Plan) -> tuple[Sizes, ...]:
+    """The number of parameters of each operation; tied modules count at each of theirs."""
     of_modules: dict[str, list[tuple[int, ...]]] = {step.key: [] for step in plan.operations}
     for name, shape in plan.parameter_shapes.items():
-        if name not in without:
-            of_modules[name.partition(".")[0]].append(shape)
+        of_modules[name.partition(".")[0]].append(shape)
     sizes = {
         key: (
             sum(prod(shape) for shape in shapes if len(shape) > 1),
@@ -33,16 +28,13 @@ def operation_sizes(plan: Plan, *, without: Collection[str] = ()) -> tuple[Sizes
     return tuple(sizes[step.key] for step in plan.operations)
 
 
-def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tuple[int, ...]:
+def stage_bounds(plan: Plan, stages: int) -> tuple[int, ...]:
     """Cut the plan into pipeline stages of balanced size.
 
     Returns `stages + 1` bounds; stage i runs the operations `steps[bounds[i]:bounds[i + 1]]`.
-    The largest stage is as small as possible, and every stage has matrices and vectors. DeepSpeed
-    all-reduces the gradient norm once per parameter group of the optimizer, so a stage without one
-    of the groups would make the others wait forever.
-
-    Raises UserError if the plan cannot be cut into that many stages, or if all matrices or all
-    vectors of a stage are `frozen` (canonical names).
+    The largest stage is as small as possible, and every stage has matrices and vectors, so that no
+    stage computes next to nothing. Raises UserError if the plan cannot be cut into that many
+    stages.
     """
     sizes = operation_sizes(plan)
     bounds = balanced_partition(sizes, stages)
@@ -55,20 +47,7 @@ def stage_bounds(plan: Plan, stages: int, *, frozen: Collection[str] = ()) -> tu
             "stages, because every stage needs at least one matrix and one bias or norm. Set "
             f"engine.pipeline_stages: {most} or less, or use a deeper model."
         )
-    if frozen:
-        _check_every_stage_trains(plan, bounds, operation_sizes(plan, without=frozen))
     return bounds
-
-
-def _check_every_stage_trains(plan: Plan, bounds: Sequence[int], learning: Sequence[Sizes]) -> None:
-    for stage, (first, after) in enumerate(pairwise(bounds)):
-        if not all(sum(kind) for kind in zip(*learning[first:after], strict=True)):
-            raise UserError(
-                f"train.freeze leaves pipeline stage {stage} ({plan.operations[first].name} to "
-                f"{plan.operations[after - 1].name}) without a trainable matrix, or without a "
-                "trainable bias or norm; DeepSpeed's other stages would wait forever for its "
-                "gradients. Freeze less, or set engine.pipeline_stages: 1."
-            )
 
 
 def balanced_partition(sizes: Sequence[Sizes], parts: int) -> tuple[int, ...] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from ptm.components.optimizers import Optimizer
 from ptm.errors import UserError, nearest
 from ptm.plan import Plan
+from ptm.recipe import Recipe
 
 
 def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
@@ -14,24 +16,49 @@ def frozen_parameters(plan: Plan, patterns: Sequence[str]) -> frozenset[str]:
 
     Raises UserError if a pattern matches nothing, or if no parameter is left to train.
     """
-    names = plan.parameter_shapes.keys()
     frozen: set[str] = set()
     for index, pattern in enumerate(patterns):
-        matched = [name for name in names if fnmatchcase(name, pattern)]
-        if not matched:
-            known = names if "." in pattern else {step.key for step in plan.operations}
-            raise UserError(
-                f'train.freeze.{index}: "{pattern}" matches no parameter of this model.'
-                f"{nearest(pattern, known)} A pattern must match the whole name: "
-                '"encoder_00*" matches all parameters of the first layer.'
-            )
-        frozen.update(matched)
+        frozen.update(_matched(plan, pattern, key=f"train.freeze.{index}"))
+    names = plan.parameter_shapes.keys()
     if len(frozen) == len(names):
         raise UserError(
             f"train.freeze = {list(patterns)} matches all {len(names)} parameters, so nothing "
             "would be trained. Freeze fewer parameters."
         )
     return frozenset(frozen)
+
+
+def _matched(plan: Plan, pattern: str, *, key: str) -> list[str]:
+    """The parameters that match a pattern, which `key` of the recipe has.
+
+    Raises UserError if nothing matches.
+    """
+    names = plan.parameter_shapes.keys()
+    matched = [name for name in names if fnmatchcase(name, pattern)]
+    if not matched:
+        known = names if "." in pattern else {step.key for step in plan.operations}
+        raise UserError(
+            f'{key}: "{pattern}" matches no parameter of this model.{nearest(pattern, known)} A '
+            'pattern must match the whole name: "encoder_00*" matches all parameters of the first '
+            "layer."
+        )
+    return matched
+
+
+def untrained_parameters(plan: Plan, recipe: Recipe) -> frozenset[str]:
+    """The canonical names of the parameters that a training leaves as they are.
+
+    These match `train.freeze`, or are frozen beside the adapter. Raises as `frozen_parameters`.
+    """
+    frozen = frozen_parameters(plan, recipe.train.freeze)
+    if recipe.adapter is not None:
+        frozen |= recipe.adapter.frozen(plan, head_is_pretrained=recipe.objective.predicts_tokens)
+        if len(frozen) == len(plan.parameter_shapes):
+            raise UserError(
+                f"train.freeze = {list(recipe.train.freeze)} matches all parameters of adapter and "
+                "head, so nothing would be trained. Freeze fewer parameters."
+            )
+    return frozen
 
 
 def hidden_matrices(plan: Plan) -> frozenset[str]:
@@ -44,8 +71,23 @@ def hidden_matrices(plan: Plan) -> frozenset[str]:
     )
 
 
-def rate_factors(plan: Plan, decay: float) -> dict[str, float]:
-    """The learning-rate factor of every parameter, by canonical name: layer-wise decay.
+def rate_factors(plan: Plan, optimizer: Optimizer) -> dict[str, float]:
+    """The learning-rate factor of every parameter, by canonical name.
+
+    That of `layer_decay` times that of the last of `rates` whose pattern matches. Raises UserError
+    if a pattern matches nothing.
+    """
+    decay = optimizer.layer_decay
+    factors = dict.fromkeys(plan.parameter_shapes, 1.0) if decay is None else _decayed(plan, decay)
+    own: dict[str, float] = {}
+    for pattern, factor in (optimizer.rates or {}).items():
+        matched = _matched(plan, pattern, key="optimizer.rates")
+        own |= dict.fromkeys(matched, factor)
+    return {name: factor * own.get(name, 1.0) for name, factor in factors.items()}
+
+
+def _decayed(plan: Plan, decay: float) -> dict[str, float]:
+    """The factor of every parameter by layer-wise decay.
 
     Discriminative learning rates (Howard and Ruder 2018, section 3.1; Clark et al. 2020, appendix
     B). With L repeated blocks, counted from 0, the factor of block k is decay^(L - 1 - k). It is

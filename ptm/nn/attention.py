@@ -28,7 +28,8 @@ class AttentionProjections(nn.Module):
         super().__init__()
         self.shape = shape
         width, bias = shape.hidden_size, shape.bias
-        self.qkv = Linear(width, shape.query_width + 2 * shape.key_width, bias=bias)
+        parts = {"query": shape.query_width, "key": shape.key_width, "value": shape.key_width}
+        self.qkv = Linear(width, sum(parts.values()), bias=bias, parts=parts)
         self.output = Linear(shape.query_width, width, bias=bias)
 
     def split(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,7 +201,8 @@ class CrossAttention(nn.Module):
         self.dropout = dropout
         width, bias = shape.hidden_size, shape.bias
         self.query = Linear(width, shape.query_width, bias=bias)
-        self.key_value = Linear(width, 2 * shape.key_width, bias=bias)
+        parts = {"key": shape.key_width, "value": shape.key_width}
+        self.key_value = Linear(width, sum(parts.values()), bias=bias, parts=parts)
         self.output = Linear(shape.query_width, width, bias=bias)
 
     def forward(

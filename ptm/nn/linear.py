@@ -8,6 +8,7 @@ M rows, K inputs, N outputs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,22 @@ _SMALLEST = 2**20
 
 
 class Linear(nn.Linear):
-    """torch's linear layer, computed by `linear`."""
+    """torch's linear layer, computed by `linear`.
+
+    `parts`: name and outputs of each of the maps that the matrix holds one after the other; empty
+    if it is one map.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        parts: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.parts: Mapping[str, int] = parts or {}
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, K) -> (…, N)."""
@@ -49,7 +65,9 @@ class _OneDnnLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        # Of a frozen weight no gradient is computed, so that its input is not needed.
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        ctx.shape = x.shape
         return _onednn_linear(x, weight, bias)
 
     @staticmethod
@@ -59,7 +77,7 @@ class _OneDnnLinear(torch.autograd.Function):
         rows = gradient.reshape(-1, weight.shape[0])
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = _onednn_linear(rows, weight.t()).view(x.shape)
+            of_x = _onednn_linear(rows, weight.t()).view(ctx.shape)
         if ctx.needs_input_grad[1]:
             of_weight = gradient_of_weight(rows, x.reshape(-1, weight.shape[1]))
         if ctx.needs_input_grad[2]:

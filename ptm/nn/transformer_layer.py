@@ -173,7 +173,8 @@ class GatedFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        self.gate_up = Linear(hidden_size, 2 * feed_forward_size, bias=bias)
+        parts = {"gate": feed_forward_size, "up": feed_forward_size}
+        self.gate_up = Linear(hidden_size, sum(parts.values()), bias=bias, parts=parts)
         self.down = Linear(feed_forward_size, hidden_size, bias=bias)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ptm.component import (
     PositiveFloat,
     PositiveInt,
 )
+from ptm.components.adapters import AnyAdapter
 from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
 from ptm.limits import MOST_STAGES
@@ -241,6 +242,9 @@ class Recipe(DataRecipe):
     """A run, an export, an import or a Hub id whose weights training starts from (a Hub model is
     downloaded when training starts; `ptm validate` only looks into the cache), or the block below,
     which takes some of its layers ([adapt.md](adapt.md))."""
+    adapter: AnyAdapter | None = None
+    """Train small matrices, and a head for labels, beside frozen weights, those of `init_from`;
+    none: train all weights."""
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: TrainBlock

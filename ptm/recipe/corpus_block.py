@@ -21,7 +21,8 @@ class FieldsBlock(Config):
     text_b: str | None = None
     """The second text of a labelled pair; default: `text_b`, if the records have it."""
     label: str | None = None
-    """The label, with layout `labelled`; default: `label`."""
+    """The label, with layout `labelled`, or the right choice, with `choices`: its number, counted
+    from 0, its letter, or its text; default: `label`, with `choices` also `answer`, `answerKey`."""
     source: str | None = None
     """The source, with layout `pairs`; default: `source`, or `src`."""
     target: str | None = None
@@ -36,9 +37,15 @@ class FieldsBlock(Config):
     id: str | None = None
     """The name of a question, with layout `questions`; default: `id`."""
     context: str | None = None
-    """The text that has the answer, with layout `questions`; default: `context`."""
+    """The text that has the answer, with layout `questions`, or that the question is about, with
+    `choices`; default: `context`, with `choices` also `article`, `sent1` and the like."""
     question: str | None = None
-    """The question, with layout `questions`; default: `question`."""
+    """The question, with layout `questions` or `choices`; default: `question`, with `choices` also
+    `sent2`."""
+    choices: str | None = None
+    """The choices, with layout `choices`: a list of texts, or the name of numbered fields without
+    their numbers (`ending` for `ending0`, `ending1`, …); default: `choices`, `options`, `endings`,
+    `ending` and the like."""
     answers: str | None = None
     """The answers, with layout `questions`: an object of two lists, `text` and `answer_start`, or a
     list of objects with these keys; default: `answers`."""
@@ -57,7 +64,8 @@ class ReadingBlock(Config):
     plain text, one line per document, sentence, pair, labelled text or tagged sentence, whatever
     the lines look like. csv_semicolon: CSV with semicolons instead of commas. conll: one line per
     word and tag, an empty line ends a sentence; with layout `tagged` only. squad: SQuAD's JSON, one
-    value per file; with layout `questions` only."""
+    value per file; with layout `questions` only. choices: JSON of questions with choices; with
+    layout `choices` only."""
     encoding: str | None = None
     """The encoding of text, JSON lines, CSV and TSV; default: utf-8. E.g. gb18030, big5, shift_jis,
     utf-16, latin-1. detect: recognise UTF-8 and multibyte encodings, file by file."""

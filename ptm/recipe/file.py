@@ -203,7 +203,7 @@ def _shown(value: Any) -> str:
 
 _BLOCKS = (
     *("name", "runs_dir", "seed", "init_from", "tokenizer", "target_tokenizer", "data", "model"),
-    *("objective", "optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
+    *("objective", "adapter", "optimizer", "schedule", "train", "engine", "checkpoint", "tracking"),
 )
 """In the order in which people write them."""
 

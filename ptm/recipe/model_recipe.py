@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from ptm.component import Config, NonNegativeInt, PositiveInt
 from ptm.components.objectives import AnyObjective
+from ptm.data.packing import RowSize
 from ptm.recipe.data_block import DataBlock
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import AnyTokenizer
@@ -65,6 +66,12 @@ class DataRecipe(ModelRecipe):
     """Seed of initial weights, order of rows, masks and dropout."""
     data: DataBlock
     train: BatchBlock = BatchBlock()
+
+    @property
+    def row_size(self) -> RowSize:
+        """Tokens of a row on either side."""
+        size, several = self.data.row_size, self.objective.sequences_per_row
+        return size if several == 1 else RowSize(size.source * several, size.target)
 
     @property
     def packs_sides_apart(self) -> bool:

@@ -159,7 +159,7 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
             "and target as one text with one vocabulary. Remove it.",
         )
-    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions"):
+    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions", "choices"):
         yield Problem(
             "data.segmenter",
             f"is used only to mask whole words, but no objective with data.layout = {layout} masks "
@@ -295,16 +295,16 @@ def _pipeline_problems(recipe: Recipe) -> Iterator[Problem]:
             f"but optimizer.type = {recipe.optimizer.type} needs whole matrices. Set "
             "engine.pipeline_stages: 1 and engine.deepspeed: zero0, or optimizer.type: adamw.",
         )
-    if recipe.optimizer.layer_decay is not None:
-        yield Problem(
-            "optimizer.layer_decay",
-            "creates one optimizer group per layer, and DeepSpeed's pipeline stages deadlock if "
-            "their groups differ. Set engine.pipeline_stages: 1.",
-        )
 
 
 def _train_problems(recipe: Recipe) -> Iterator[Problem]:
     train, schedule = recipe.train, recipe.schedule
+    if recipe.adapter is not None and recipe.init_from is None:
+        yield Problem(
+            "adapter",
+            "leaves all other weights of the layers as they are, which without init_from are "
+            "random numbers. Set init_from, or remove adapter.",
+        )
     if train.steps is not None and schedule.warmup_steps(train.steps) >= train.steps:
         yield Problem(
             "schedule.warmup",

@@ -72,7 +72,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     size = batch_plan(
         global_batch_size=recipe.train.global_batch_size,
         max_micro_batch_size=(
-            most_rows_of(CPU_TOKENS, recipe.data.row_size) if most == "auto" else most
+            most_rows_of(CPU_TOKENS, recipe.row_size) if most == "auto" else most
         ),
         ranks=1,
     ).micro_batch_size
@@ -129,5 +129,5 @@ def recipe_with_store(source: ModelSource, overrides: Sequence[str]) -> DataReci
 
 
 def _row_sizes(recipe: DataRecipe) -> tuple[int, ...]:
-    size = recipe.data.row_size
+    size = recipe.row_size
     return (size.source, size.target) if recipe.objective.needs_decoder else (size.source,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from ptm.loading.mixed import source_lines
 from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_training_rows
 from ptm.loading.training_rows import TrainingRows
-from ptm.model.build import build_plan
+from ptm.model.build import training_plan
 from ptm.model.plain_model import meta_model
 from ptm.model.stages import stage_bounds, operation_sizes
-from ptm.model.trainable import frozen_parameters, rate_factors
+from ptm.model.trainable import rate_factors, untrained_parameters
 from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import BatchPlan, batches_of, total_steps
@@ -47,19 +47,19 @@ def show(recipe: Recipe) -> Iterator[str]:
     if recipe.train.micro_batch_size == "auto":
         config = {key: value for key, value in config.items() if key not in _OF_MICRO_BATCHES}
     target = recipe.target_tokenizer
-    plan = build_plan(
-        recipe.model,
-        recipe.objective,
+    plan = training_plan(
+        recipe,
         vocabulary_size=_vocabulary_size(recipe.tokenizer, "tokenizer"),
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
-        sides_apart=recipe.packs_sides_apart,
     )
+    frozen = untrained_parameters(plan, recipe)
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
-    yield from _parameters(plan, frozen_parameters(plan, recipe.train.freeze))
-    if recipe.optimizer.layer_decay is not None:
-        yield from _rates(plan, recipe.optimizer.layer_decay)
+    yield from _parameters(plan, frozen)
+    factors = rate_factors(plan, recipe.optimizer)
+    if any(factor != 1 for factor in factors.values()):
+        yield from _rates(factors)
     if recipe.engine.pipeline_stages > 1:
-        yield from _stages(plan, recipe.engine.pipeline_stages, recipe.train.freeze)
+        yield from _stages(plan, recipe.engine.pipeline_stages)
     yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
@@ -106,15 +106,20 @@ def _parameters(plan: Plan, frozen: Collection[str]) -> Iterator[str]:
         yield f"  {'trainable':<20} {total - kept:>15,}"
 
 
-def _rates(plan: Plan, decay: float) -> Iterator[str]:
-    factors = {name.partition(".")[0]: rate for name, rate in rate_factors(plan, decay).items()}
+def _rates(factors: Mapping[str, float]) -> Iterator[str]:
+    """The factors of modules, and those of their parameters that have others."""
+    of_modules: dict[str, dict[str, float]] = {}
+    for name, factor in factors.items():
+        of_modules.setdefault(name.partition(".")[0], {})[name] = factor
     yield "learning rates, as factors of the base rate:"
-    for name, rate in factors.items():
-        yield f"  {name:<20} {rate:>15.6f}"
+    for module, of_names in of_modules.items():
+        shown = {module: min(of_names.values())} if len(set(of_names.values())) == 1 else of_names
+        for name, factor in shown.items():
+            yield f"  {name:<20} {factor:>15.6f}"
 
 
-def _stages(plan: Plan, stages: int, freeze: Sequence[str]) -> Iterator[str]:
-    bounds = stage_bounds(plan, stages, frozen=frozen_parameters(plan, freeze))
+def _stages(plan: Plan, stages: int) -> Iterator[str]:
+    bounds = stage_bounds(plan, stages)
     sizes = operation_sizes(plan)
     for stage, (first, after) in enumerate(pairwise(bounds)):
         names = [step.name for step in plan.operations[first:after]]

@@ -63,14 +63,17 @@ def _shapes(run: Path) -> Mapping[str, tuple[int, ...]]:
     kind = Recipe if "train" in data else ModelRecipe
     recipe = recipe_from_data(data, kind, name=str(run / RECIPE))
     target = recipe.target_tokenizer
-    return build_plan(
+    size = recipe.tokenizer.load().vocabulary.size
+    target_size = target.load(key="target_tokenizer").vocabulary.size if target else None
+    plan = build_plan(
         recipe.model,
         recipe.objective,
-        vocabulary_size=recipe.tokenizer.load().vocabulary.size,
-        target_vocabulary_size=(
-            target.load(key="target_tokenizer").vocabulary.size if target else None
-        ),
-    ).parameter_shapes
+        vocabulary_size=size,
+        target_vocabulary_size=target_size,
+    )
+    if isinstance(recipe, Recipe) and recipe.adapter is not None:
+        plan = recipe.adapter.adapted(plan)
+    return plan.parameter_shapes
 
 
 def _problem(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> str | None:

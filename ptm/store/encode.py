@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from ptm.arrays import I64, exclusive_cumsum, owner_of, ragged_ranges
+from ptm.errors import UserError
 from ptm.store.question_arrays import (
     QuestionArrays,
     QuestionCounts,
@@ -22,6 +23,7 @@ from ptm.store.question_arrays import (
 )
 from ptm.store.sections import document_hashes, in_smallest_type
 from ptm.store.texts import CharacterSpans, EncodedTexts, TextTokenizer, interleave
+from ptm.text.choices import UNLABELLED
 from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
 from ptm.text.corpus.pieces import pieces
@@ -68,6 +70,8 @@ class BlockCounts:
     """Index in the block, from 0, of the line with the first of them."""
     answers: QuestionCounts | None = None
     """With layout `questions`."""
+    most_choices: int = 0
+    """The most choices of a question, with layout `choices`."""
 
 
 def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
@@ -97,6 +101,7 @@ def _total_counts(parts: Sequence[BlockCounts]) -> BlockCounts:
         repaired_tags=sum(part.repaired_tags for part in parts),
         first_repaired=first_repaired,
         answers=total_question_counts(answers) if answers else None,
+        most_choices=max(part.most_choices for part in parts),
     )
 
 
@@ -143,7 +148,7 @@ class BlockTokenizer:
 
         `labels`: those of layout `labelled`; a TagSet with layout `tagged`.
         """
-        has_words = layout not in ("pairs", "tagged", "questions")
+        has_words = layout not in ("pairs", "tagged", "questions", "choices")
         assert segmenter is None or has_words, f"word starts are not supported for {layout}"
         declares = layout in ("labelled", "tagged")
         assert (labels is not None) == declares, "labels belong to layout labelled or tagged"
@@ -177,7 +182,7 @@ class BlockTokenizer:
         if starts:
             arrays["word_starts"] = np.packbits(np.concatenate(starts))
         several = [part.label_counts for part in parts if part.label_counts is not None]
-        if self._layout == "labelled" and not several:
+        if self._layout in ("labelled", "choices") and not several:
             arrays["labels"] = np.concatenate([part.labels for part in parts])
         if isinstance(self._labels, TagSet):
             # Of the same type in every shard, whatever tags occur in it.
@@ -198,6 +203,8 @@ class BlockTokenizer:
             return self._encode_tagged(piece, parsed, self._labels)
         if self._layout == "questions":
             return self._encode_questions(piece, parsed)
+        if self._layout == "choices":
+            return self._encode_choices(piece, parsed)
         texts = parsed.documents
         if self._splits:
             texts = [split_sentences(line) for document in texts for line in document]
@@ -317,6 +324,38 @@ class BlockTokenizer:
                 answers=counts,
             ),
             answers=answers,
+        )
+
+    def _encode_choices(self, piece: Block, parsed: ParsedBlock) -> _EncodedPiece:
+        """Tokenise contexts and choices. A question with one that has no tokens is left out."""
+        unlabelled = [one for one in parsed.choices or [] if one.answer == UNLABELLED]
+        if unlabelled:
+            raise UserError(
+                f"{unlabelled[0].place}: the question has no answer, but training and evaluation "
+                "need one. Files without answers are for `ptm predict`."
+            )
+        encoded = self._encode_documents(parsed.documents)
+        documents = np.array([len(document) for document in parsed.documents], dtype=np.int64)
+        owner = owner_of(documents)
+        whole = np.bincount(owner[encoded.lengths == 0], minlength=documents.size) == 0
+        kept = whole[owner]
+        at = ragged_ranges(exclusive_cumsum(encoded.lengths)[kept], encoded.lengths[kept])
+        return _EncodedPiece(
+            EncodedTexts(encoded.tokens[at], encoded.lengths[kept]),
+            documents[whole],
+            np.array(parsed.labels, dtype=np.int32)[whole],
+            BlockCounts(
+                file=piece.file,
+                lines=parsed.lines,
+                blank=parsed.blank,
+                invalid=parsed.invalid,
+                first_invalid=parsed.first_invalid,
+                empty_documents=int((~whole).sum()),
+                text_bytes=_text_bytes(parsed),
+                unknown_tokens=self._unknown_tokens(encoded),
+                problem=parsed.problem,
+                most_choices=int(documents[whole].max(initial=1)) - 1,
+            ),
         )
 
     def parse(self, block: Block) -> ParsedBlock:

@@ -6,7 +6,8 @@ needs them, word starts. A pair is a document of two sentences: source, then tar
 document has one or two sentences (its texts), and a class index or several. A tagged document is
 one sentence of words, and has a tag at the first token of each word. A document of layout
 `questions` is the context and its questions, one sentence each, with what
-`ptm.store.question_arrays` adds.
+`ptm.store.question_arrays` adds. One of layout `choices` is the context, and the question with each
+of its choices; its class index is the number of the right choice.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class TokenStore:
     @cached_property
     def labels(self) -> I64:
         """Class index of every document (D). Raises UserError if the store has no labels."""
-        if self.info.labels is None:
+        if self.info.labels is None and self.info.layout != "choices":
             raise UserError(f"{self.folder}: the store has no labels.")
         return self._concatenated("labels").astype(np.int64)
 

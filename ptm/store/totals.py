@@ -64,6 +64,9 @@ def totals(counts: Sequence[BlockCounts], *, pairs_of: int | None, tagged: bool)
             "answers_not_in_context": found.not_located,
             "answers_inside_tokens": found.inside_tokens,
         }
+    most = max((c.most_choices for c in counts), default=0)
+    if most:
+        return {**lines, "questions_without_tokens": empty, "most_choices": most}
     if pairs_of is None:
         return {**lines, "empty_documents": empty}
     sources = sum(c.source_tokens for c in counts)
@@ -105,7 +108,7 @@ def check_corpus(
             raise UserError(f"{paths}: the corpus contains no labelled text.")
         if layout == "tagged":
             raise UserError(f"{paths}: the corpus contains no tagged word.")
-        if layout == "questions":
+        if layout in ("questions", "choices"):
             raise UserError(f"{paths}: the corpus contains no question.")
         raise UserError(f"{paths}: the corpus contains no text, only blank lines.")
     lines = sum(c.lines - c.blank for c in counts)

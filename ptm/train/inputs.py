@@ -16,7 +16,7 @@ from ptm.interop.sources.open import open_source
 from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_splits
 from ptm.loading.training_rows import TrainingRows
-from ptm.model.build import build_plan
+from ptm.model.build import training_plan
 from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.batch import batches_of, total_steps
@@ -79,12 +79,10 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
     recipe = recipe.model_copy(update={"objective": recipe.objective.with_files(tokenizer)})
     check_attention(recipe.engine)
     rows, evaluation = open_splits(recipe, tokenizer)
-    plan = build_plan(
-        recipe.model,
-        recipe.objective,
+    plan = training_plan(
+        recipe,
         vocabulary_size=rows.vocabularies.source.size,
         target_vocabulary_size=rows.vocabularies.target.size,
-        sides_apart=recipe.packs_sides_apart,
     )
     choice = None
     if recipe.train.micro_batch_size == "auto":

@@ -18,7 +18,7 @@ from ptm.loading.rows import TRAIN
 from ptm.loading.splits import open_splits
 from ptm.loading.stores import open_store, store_of
 from ptm.loading.training_rows import TrainingRows
-from ptm.model.build import build_plan, head_shape
+from ptm.model.build import head_shape, training_plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
@@ -88,23 +88,20 @@ def _obstacle(recipe: Recipe) -> str | None:
 
 def check_parts(recipe: Recipe) -> None:
     """Raise UserError if the model cannot be cut into stages, or frozen as the recipe wants."""
-    stages, freeze = recipe.engine.pipeline_stages, recipe.train.freeze
-    if stages > 1 or freeze:
+    stages = recipe.engine.pipeline_stages
+    chosen = recipe.train.freeze or recipe.optimizer.rates or recipe.adapter is not None
+    if stages > 1 or chosen:
         # These need the plan's modules and therefore torch, unlike all other checks.
         from ptm.model.stages import stage_bounds
-        from ptm.model.trainable import frozen_parameters
+        from ptm.model.trainable import rate_factors, untrained_parameters
 
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
-        plan = build_plan(
-            recipe.model,
-            recipe.objective,
-            vocabulary_size=size,
-            sides_apart=recipe.packs_sides_apart,
-        )
-        frozen = frozen_parameters(plan, freeze)
+        plan = training_plan(recipe, vocabulary_size=size)
+        untrained_parameters(plan, recipe)
+        rate_factors(plan, recipe.optimizer)
         if stages > 1:
-            stage_bounds(plan, stages, frozen=frozen)
+            stage_bounds(plan, stages)
 
 
 def _check_rows(recipe: Recipe, size: int) -> None:
@@ -128,7 +125,7 @@ def _check_files(recipe: Recipe, *, whole: bool) -> _Opened:
     if not recipe.tokenizer.files_exist:
         return _Opened()
     tokenizer = recipe.tokenizer.load()
-    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.data.row_size)
+    recipe.objective.check_vocabulary(tokenizer.vocabulary, recipe.row_size)
     _check_rows(recipe, tokenizer.vocabulary.size)
     files_exist = all(Path(file).is_file() for file in recipe.objective.input_files.values())
     if files_exist:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptm.translate.options import Kind, Option
 
 _MEDIA = "images and audio are out of scope; ptm trains on text"
-_LORA = "LoRA is not implemented; a training updates all weights, or those `train.freeze` leaves"
+_LORA = "write the block `adapter` of the recipe: {type: lora, r: 8, lora_alpha: 8}"
 _MODEL_PARALLEL = "a layer is not split over ranks; ZeRO 3 or pipeline stages save memory instead"
 
 

@@ -23,6 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="format: Hugging Face transformers, or UER-py and TencentPretrain",
     )
+    parser.add_argument(
+        "--adapter",
+        action="store_true",
+        help="with --to hf: write only the adapter (LoRA) and the head, for peft; without it, the "
+        "adapter is merged into the weights",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="with --adapter: the model of transformers that the adapter belongs to (default: the "
+        "recipe's init_from)",
+    )
     add_step(parser)
     add_quiet(parser)
     parser.add_argument(
@@ -44,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from ptm.interop.hf.io.adapter_folder import export_adapter
     from ptm.interop.hf.io.export import export_to_huggingface
     from ptm.interop.sources.open import open_source
     from ptm.interop.uer.export import export_to_uer
@@ -53,10 +66,23 @@ def run(parsed: argparse.Namespace) -> int:
             f"--format {parsed.format} is an option of --to hf only, because UER-py reads only "
             ".bin files. Remove --format."
         )
+    if parsed.adapter and (parsed.to != "hf" or parsed.format is not None):
+        raise UserError(
+            "--adapter writes a folder for peft, in safetensors. Use it with --to hf and without "
+            "--format."
+        )
+    if parsed.base is not None and not parsed.adapter:
+        raise UserError(f"--base {parsed.base} is used only with --adapter. Remove one of them.")
     if parsed.to == "uer" and parsed.without_crf:
         raise UserError("--without-crf is an option of --to hf only. Remove it.")
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     notes: tuple[str, ...] = ()
+    if parsed.adapter:
+        base = export_adapter(source, parsed.out, base=parsed.base)
+        print_done(
+            f"{parsed.out}: the adapter of {parsed.run}, {source.description()}, for peft on {base}"
+        )
+        return EXIT_DONE
     if parsed.to == "hf":
         notes = export_to_huggingface(
             source,

@@ -20,7 +20,17 @@ HELP = "predict labels or answers for the texts of files with a fine-tuned model
 ORDER = 85
 
 # A command line is parsed without the modules that read corpora; a test compares these formats.
-_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "squad")
+_FORMATS = (
+    "text",
+    "json_lines",
+    "csv",
+    "csv_semicolon",
+    "tsv",
+    "parquet",
+    "arrow",
+    "squad",
+    "choices",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

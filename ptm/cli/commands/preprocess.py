@@ -139,6 +139,7 @@ _NOUNS = {
     "labelled": "labelled texts",
     "tagged": "sentences",
     "questions": "paragraphs",
+    "choices": "questions",
 }
 _FORMAT_NAMES = {
     "text": "plain text",
@@ -149,6 +150,7 @@ _FORMAT_NAMES = {
     "arrow": "Arrow",
     "conll": "CoNLL",
     "squad": "SQuAD's JSON",
+    "choices": "JSON",
 }
 
 

@@ -196,6 +196,16 @@ class Objective(Config):
         return any(one.name == name and one.higher_is_better for one in measured)
 
     @property
+    def sequences_per_row(self) -> int:
+        """How many sequences of `data.sequence_length` tokens the examples of a row may have."""
+        return 1
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether the head predicts tokens, so that a pretrained model has it too."""
+        return self.perplexity_of is not None
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """Names of the values that an evaluation reports."""
         perplexity = () if self.perplexity_of is None else ("perplexity",)

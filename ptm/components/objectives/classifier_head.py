@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from ptm.component import Config
-from ptm.nn.model_shape import Activation
+from ptm.data.placement import EXAMPLE_IDS
+from ptm.nn.model_shape import Activation, ModelShape, Pooling
+from ptm.plan import Operation
 
 
 class ClassifierHead(Config):
@@ -64,3 +67,36 @@ class TokenHead(ClassifierHead):
 
     dense: bool = False
     """Whether a dense layer of the hidden size and an activation come before the output layer."""
+
+
+def pooled_operations(
+    shape: ModelShape,
+    head: ClassifierHead,
+    pooling: Pooling,
+    *,
+    outputs: int,
+    writes: str,
+    example_ids: str = EXAMPLE_IDS,
+) -> tuple[Operation, ...]:
+    """The head on one vector per example: hidden (B, T, D), class_positions (P) -> (P, outputs).
+
+    `writes`: the name of the output. `example_ids`: that of the ids (B, T) of the rows.
+    """
+    from torch import nn
+
+    from ptm.nn.example_pooling import ExamplePooler
+
+    return (
+        Operation(
+            "pooler",
+            partial(ExamplePooler, shape, pooling, **head.transform),
+            ("hidden", example_ids, "class_positions"),
+            ("pooled",),
+        ),
+        Operation(
+            "classifier",
+            partial(nn.Linear, shape.hidden_size, outputs, bias=head.bias),
+            ("pooled",),
+            (writes,),
+        ),
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -24,7 +23,7 @@ from ptm.components.objectives.base import (
     Objective,
     RandomSource,
 )
-from ptm.components.objectives.classifier_head import ClassifierHead
+from ptm.components.objectives.classifier_head import ClassifierHead, pooled_operations
 from ptm.components.objectives.masked_tokens import (
     MASKED_RAGGED,
     MASKED_TARGETS,
@@ -265,24 +264,13 @@ class LabelledObjective(Objective):
 
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> `head_output` (P, C), and that of `mlm`."""
-        from torch import nn
-
-        from ptm.nn.example_pooling import ExamplePooler
-
-        ids = DECODER_EXAMPLE_IDS if self.needs_decoder else EXAMPLE_IDS
-        head = (
-            Operation(
-                "pooler",
-                partial(ExamplePooler, shape, self.pooling, **self.head.transform),
-                ("hidden", ids, "class_positions"),
-                ("pooled",),
-            ),
-            Operation(
-                "classifier",
-                partial(nn.Linear, shape.hidden_size, self.head_size, bias=self.head.bias),
-                ("pooled",),
-                (self.head_output,),
-            ),
+        head = pooled_operations(
+            shape,
+            self.head,
+            self.pooling,
+            outputs=self.head_size,
+            writes=self.head_output,
+            example_ids=DECODER_EXAMPLE_IDS if self.needs_decoder else EXAMPLE_IDS,
         )
         return (*head, *masked_operations(self.mlm.head, shape)) if self.mlm else head
 

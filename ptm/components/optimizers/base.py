@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
+Group = tuple[float, float]
+"""Factor of the learning rate, and weight decay."""
 RATE = "rate_factor"
 """Key of a parameter group: the factor of its learning rate."""
 
@@ -29,6 +31,11 @@ class Optimizer(Config):
     """Decoupled weight decay. Biases and norms do not decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     """Layer-wise learning rate decay: the rate of a layer relative to that of the layer above."""
+
+    rates: dict[str, PositiveFloat] | None = None
+    """Factors of the learning rate by patterns of canonical parameter names, such as
+    `{"classifier*": 10.0}`, beside that of `layer_decay`. The last pattern that matches a parameter
+    counts; others have 1."""
 
     needs_whole_parameters: ClassVar[bool] = False
     """Whether the optimizer needs every parameter in its own shape. ZeRO cuts parameters into flat
@@ -65,6 +72,10 @@ class Optimizer(Config):
         The learning rate is overwritten before every update, from `rate` and the schedule.
         """
 
+    def group_of(self, name: str, shape: Shape, rates: Mapping[str, float]) -> Group:
+        """The learning-rate factor and the weight decay of a parameter."""
+        return rates.get(name, 1.0), self.weight_decay if len(shape) > 1 else 0.0
+
     def groups(
         self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float]
     ) -> list[dict[str, Any]]:
@@ -73,14 +84,13 @@ class Optimizer(Config):
         Weight decay applies to matrices, not to biases, norms and other vectors (Devlin et al.
         2018, A.2). `rates` maps names to learning-rate factors; the default is 1.
         """
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        groups: dict[Group, list[nn.Parameter]] = {}
         for name, parameter in parameters:
             if not parameter.requires_grad:
                 continue
             # Under ZeRO-3 the data of a parameter are partitioned; ds_shape is the whole shape.
             shape = getattr(parameter, "ds_shape", parameter.shape)
-            decay = self.weight_decay if len(shape) > 1 else 0.0
-            groups.setdefault((rates.get(name, 1.0), decay), []).append(parameter)
+            groups.setdefault(self.group_of(name, shape, rates), []).append(parameter)
         # Highest learning-rate factor first; within one factor, matrices first.
         ordered = sorted(groups, key=lambda group: (-group[0], -group[1]))
         return [

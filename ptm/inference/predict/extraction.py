@@ -26,7 +26,8 @@ from ptm.inference.predict.base import (
     Predictor,
     Window,
 )
-from ptm.inference.predict.question_files import Damaged, InputQuestion, question_inputs
+from ptm.inference.predict.question_files import InputQuestion, question_inputs
+from ptm.inference.predict.record_files import Damaged
 from ptm.inference.predict.row_model import RowModel
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
@@ -255,11 +256,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
                 f"{self._empty:,} questions have no tokens, or their contexts have none, so they "
                 "have no answer."
             )
-        if self._damaged.count:
-            found.append(
-                f"{self._damaged.count:,} records could not be read, so they are not in the "
-                f"output; the first is {self._damaged.first.rstrip('.')}."
-            )
+        found += self._damaged.note
         if self._gold:
             scores = self._objective.answer_scores(
                 self._texts, self._gold, np.array(self._differences)

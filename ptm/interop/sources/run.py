@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +19,11 @@ from ptm.checkpoint.format import (
     step_of,
 )
 from ptm.checkpoint.verification import DamagedCheckpointError
+from ptm.components.adapters.base import LowRankUpdate
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
+from ptm.model.build import training_plan
+from ptm.recipe import Recipe
 from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data, with_own_tokenizers
 
 if TYPE_CHECKING:
@@ -38,7 +44,35 @@ class RunSource(ModelSource):
         return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)
 
     def tensors(self) -> dict[str, Tensor]:
+        """Every weight of the model; the updates of an adapter are added to the weights."""
+        return {name: self._weight(self._checkpoint, name) for name in self.names}
+
+    @property
+    def names(self) -> list[str]:
+        """The canonical names of the model's weights: those of a checkpoint but the adapter's."""
+        updates = chain.from_iterable(self.updates.values())
+        own = {name for one in updates for name in (one.a, one.b)}
+        return [name for name in self._checkpoint.shapes if name not in own]
+
+    @cached_property
+    def updates(self) -> Mapping[str, tuple[LowRankUpdate, ...]]:
+        """The updates of each weight that the run's adapter changes; empty without an adapter."""
+        recipe = self.recipe()
+        if not isinstance(recipe, Recipe) or recipe.adapter is None:
+            return {}
+        # Their names do not depend on the vocabulary.
+        return recipe.adapter.updates(training_plan(recipe, vocabulary_size=1))
+
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """Every tensor as the checkpoint holds it: the weights before updates, and the adapter."""
         return {name: self._checkpoint.weights(name) for name in self._checkpoint.shapes}
+
+    def _weight(self, checkpoint: Checkpoint, name: str) -> Tensor:
+        weight = checkpoint.weights(name)
+        for update in self.updates.get(name, ()):
+            added = update.delta(checkpoint.weights(update.a), checkpoint.weights(update.b))
+            weight[update.start : update.start + update.count] += added
+        return weight
 
     def description(self) -> str:
         return f"step {self._checkpoint.step}"
@@ -85,12 +119,12 @@ class AveragedSource(RunSource):
 
     def tensors(self) -> dict[str, Tensor]:
         """Average tensor by tensor, so that memory holds one model and one more tensor at most."""
-        return {name: self._mean(name) for name in self._checkpoint.shapes}
+        return {name: self._mean(name) for name in self.names}
 
     def _mean(self, name: str) -> Tensor:
-        total = self._checkpoint.weights(name).double()
+        total = self._weight(self._checkpoint, name).double()
         for checkpoint in self._checkpoints[1:]:
-            total += checkpoint.weights(name)
+            total += self._weight(checkpoint, name)
         return (total / len(self._checkpoints)).float()
 
     def description(self) -> str:

@@ -41,7 +41,7 @@ def unknown_finding(info: StoreInfo, unknown: int | None, *, vocabulary: str) ->
 def document_finding(info: StoreInfo) -> Iterator[str]:
     """Yield a sentence if the whole corpus is one document."""
     # A single paragraph with its questions is what its file says.
-    if info.documents > 1 or info.layout == "questions":
+    if info.documents > 1 or info.layout in ("questions", "choices"):
         return
     rule = {
         "documents": "each line is a document; check that the file has line ends",
@@ -66,7 +66,7 @@ def cut_tokens(recipe: DataRecipe, store: TokenStore) -> int:
     kept = 0
     for shard in shards_of(store):
         examples = recipe.objective.index(
-            Documents(shard), size=recipe.data.row_size, vocabularies=vocabularies, seed=0
+            Documents(shard), size=recipe.row_size, vocabularies=vocabularies, seed=0
         )
         kept += int(np.sum(examples.lengths))
     return store.info.tokens - kept
@@ -76,7 +76,7 @@ def cut_finding(info: StoreInfo, cut: int, recipe: DataRecipe) -> Iterator[str]:
     """Yield a sentence if over 5 % of the tokens are cut off; `cut`: their number."""
     if cut <= _MOST_CUT * info.tokens:
         return
-    size = recipe.data.row_size
+    size = recipe.row_size
     lengths = f"data.sequence_length = {size.source}"
     if recipe.objective.needs_decoder:
         lengths += f" and data.target_sequence_length = {size.target}"

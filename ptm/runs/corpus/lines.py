@@ -19,6 +19,7 @@ _NOUNS = {
     "labelled": "labelled texts",
     "tagged": "sentences",
     "questions": "paragraphs with questions",
+    "choices": "questions",
 }
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 

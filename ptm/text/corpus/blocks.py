@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ptm.text.corpus.files import COLUMNAR, CorpusFile, Format
 
 if TYPE_CHECKING:
+    from ptm.text.choices import ChoiceQuestion
     from ptm.text.questions import Question
 
 
@@ -87,6 +88,8 @@ def place_in(path: str, name: Format, number: int) -> str:
     """A line of a file, or a row of a table, for messages; `number` counts from 1."""
     if name == "squad":
         return f"{path}, paragraph {number}"
+    if name == "choices":
+        return f"{path}, question {number}"
     return f"{path}, row {number}" if name in COLUMNAR else f"{path}:{number}"
 
 
@@ -122,3 +125,5 @@ class ParsedBlock:
     """Examples that are left out because of their label."""
     questions: list[list[Question]] | None = None
     """The questions of each document, with layout `questions`; their texts follow the context."""
+    choices: list[ChoiceQuestion] | None = None
+    """The question of each document, with layout `choices`; its choices follow the context."""

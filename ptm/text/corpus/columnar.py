@@ -121,13 +121,16 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
                 f"{nearest(name, column_paths(schema))}"
             )
         fits = _is_text(found) or (role == "label" and _is_label(found))
+        if role == "choices":
+            fits = fits or _is_list(found, labels=False) or _has_keys(found, {"text", "label"})
         # Of a text with several labels; for an objective with one label, each row is an error.
         if role in ("tokens", "tags", "label"):
             fits = fits or _is_list(found, labels=role != "tokens")
         if role in ("id", "answers"):
             fits = fits or (_is_label if role == "id" else _has_answers)(found)
         if not fits:
-            kinds = {"label": "a label", "tokens": "words", "tags": "tags", "answers": "answers"}
+            kinds = {"label": "a label", "tokens": "words", "tags": "tags"}
+            kinds |= {"answers": "answers", "choices": "a list of choices"}
             what = kinds.get(role, "text")
             raise UserError(
                 f'{file.path}: the column "{name}" has the type {found}, which is not {what}. '
@@ -186,9 +189,16 @@ def _has_answers(found: pa.DataType) -> bool:
 
     if pa.types.is_list(found) or pa.types.is_large_list(found):
         found = found.value_type
+    return _has_keys(found, {"text", "answer_start"})
+
+
+def _has_keys(found: pa.DataType, keys: set[str]) -> bool:
+    """Whether a column has objects with these keys."""
+    import pyarrow as pa
+
     if not pa.types.is_struct(found):
         return False
-    return {"text", "answer_start"} <= {found.field(at).name for at in range(found.num_fields)}
+    return keys <= {found.field(at).name for at in range(found.num_fields)}
 
 
 class _Parquet:

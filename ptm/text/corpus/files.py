@@ -18,9 +18,18 @@ from ptm.text.corpus.remote import find_remote, is_remote
 
 logger = logging.getLogger(__name__)
 
-Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged", "questions"]
+Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged", "questions", "choices"]
 Format = Literal[
-    "text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "conll", "squad"
+    "text",
+    "json_lines",
+    "csv",
+    "csv_semicolon",
+    "tsv",
+    "parquet",
+    "arrow",
+    "conll",
+    "squad",
+    "choices",
 ]
 
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -129,6 +129,8 @@ def _json_error(path: str, names: list[str], layout: Layout) -> UserError:
         key = "data.fields: {tokens: NAME, tags: NAME}"
     elif layout == "questions":
         key = "data.fields: {context: NAME, question: NAME}"
+    elif layout == "choices":
+        key = "data.fields: {context: NAME, question: NAME, choices: NAME, label: NAME}"
     elif layout == "labelled":
         key = "data.fields: {label: NAME, text: NAME}"
     else:

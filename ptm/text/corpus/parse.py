@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ptm.text.choices import choice_records, parse_choices
 from ptm.text.corpus.blocks import Block, ParsedBlock, RecordFormat
 from ptm.text.corpus.columnar import columnar_rows, row_count
 from ptm.text.corpus.delimited import delimited_rows
@@ -37,6 +38,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
     records = block.records
     if records is not None and records.format == "squad":
         return parse_squad(block)
+    if records is not None and records.format == "choices":
+        return parse_choices(block)
     if isinstance(labels, TagSet) and (records is None or records.format == "conll"):
         return parse_tagged(block, labels)
     if records is None:
@@ -52,6 +55,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
         found = tagged_records(rows, labels, fields=records.fields, place=block.place)
     elif layout == "questions":
         found = question_records(rows, block, records.roles)
+    elif layout == "choices":
+        found = choice_records(rows, block)
     else:
         found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
     return replace(found, lines=lines)

@@ -21,7 +21,7 @@ def pieces(block: Block, layout: Layout) -> Iterator[Block]:
     lines, and blocks of tables are one piece.
     """
     name = block.records.format if block.records is not None else "text"
-    if name not in ("text", "json_lines", "conll", "squad"):
+    if name not in ("text", "json_lines", "conll", "squad", "choices"):
         yield block
         return
     ends = DocumentEnds(by_blank_lines=blank_lines_end_documents(name, layout))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from ptm.text.corpus.blocks import Block, FirstLine, record_format
+from ptm.text.corpus.choice_json import choice_blocks
 from ptm.text.corpus.columnar import columnar_blocks
 from ptm.text.corpus.delimited import DELIMITERS, after_last_record, split_header
 from ptm.text.corpus.encodings import TextStream
@@ -88,6 +89,12 @@ class CorpusReader:
             )
         elif self.file.format == "squad":
             yield from squad_blocks(
+                self.file,
+                index=self._index,
+                bytes_of=partial(bytes_of_block, block_bytes=self._block_bytes),
+            )
+        elif self.file.format == "choices":
+            yield from choice_blocks(
                 self.file,
                 index=self._index,
                 bytes_of=partial(bytes_of_block, block_bytes=self._block_bytes),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
 from ptm.text.corpus.checks import check_beginning
+from ptm.text.corpus.choice_json import CHOICE_FIELDS, numbered
 from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
@@ -157,6 +158,13 @@ class _Recogniser:
                     break
         name = self._options.format or self._text_format(suffix, begin)
         self._check_questions(name)
+        if self._layout == "choices" and name in ("json_lines", "choices"):
+            # Checked when it is read, whole.
+            declared = self._options.fields
+            file = replace(file, format="choices", roles=tuple(declared))
+            file = replace(file, fields=tuple(declared.values()))
+            check_is_text(file, begin)
+            return file
         if name == "conll" and self._layout != "tagged":
             raise UserError(
                 f"{self._file.path}: the format conll is read with data.layout: tagged only, but "
@@ -184,6 +192,18 @@ class _Recogniser:
                 f"parquet or Arrow, but {self._format_key} is {name}. Remove the key, or convert "
                 "the file."
             )
+        has_choices = self._layout == "choices"
+        if has_choices and name in ("text", "conll", "squad"):
+            raise UserError(
+                f"{self._file.path}: the layout choices is read from JSON, CSV, TSV, parquet or "
+                f"Arrow, but {self._format_key} is {name}. Remove the key, or convert the file."
+            )
+        if name == "choices" and not has_choices:
+            raise UserError(
+                f"{self._file.path}: the format choices is read with data.layout: choices only, "
+                f"but data.layout is {self._layout}. Set {self._format_key} to the format of the "
+                "file."
+            )
         if name == "squad" and not has_questions:
             raise UserError(
                 f"{self._file.path}: the format squad is read with data.layout: questions only, "
@@ -194,6 +214,10 @@ class _Recogniser:
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
         if self._layout == "questions":
             return questions_format(begin)
+        if self._layout == "choices":
+            if suffix == "csv":
+                return self._delimiter_format(begin)
+            return "tsv" if suffix == "tsv" else "choices"
         declared = self._options.fields
         named = declared or self._options.columns
         if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
@@ -345,6 +369,8 @@ class _Recogniser:
 
     def _with_fields(self, file: CorpusFile, names: Sequence[str]) -> CorpusFile:
         """`file` with the field of each role: the declared one, or the one of a usual name."""
+        if self._layout == "choices":
+            return self._with_choices(file, names)
         found: dict[str, str] = {}
         for role in ROLES[self._layout]:
             usual = _ALTERNATIVES.get(role, (role,))
@@ -362,6 +388,22 @@ class _Recogniser:
             name for role, name in found.items() if role in self._optional or role == "answers"
         )
         return replace(file, roles=tuple(found), fields=tuple(found.values()), optional=optional)
+
+    def _with_choices(self, file: CorpusFile, names: Sequence[str]) -> CorpusFile:
+        """`file` with its fields of questions; numbered choices have the role `choice` each."""
+        roles: list[tuple[str, str]] = []
+        for role, known in CHOICE_FIELDS.items():
+            declared = self._options.fields.get(role)
+            for name in known if declared is None else (declared,):
+                several = numbered(names, name) if role == "choices" else []
+                if name in names or declared is not None or several:
+                    whole = name in names or not several
+                    roles += [(role, name)] if whole else [("choice", one) for one in several]
+                    break
+        if not {"choice", "choices"} & {role for role, _ in roles}:
+            roles.append(("choices", "choices"))
+        given, fields = zip(*roles, strict=True)
+        return replace(file, roles=tuple(given), fields=tuple(fields))
 
     @property
     def _format_key(self) -> str:

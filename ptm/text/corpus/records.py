@@ -26,6 +26,7 @@ ROLES: Mapping[Layout, tuple[str, ...]] = {
     "labelled": ("label", "text", "text_b"),
     "tagged": ("tokens", "tags"),
     "questions": ("id", "context", "question", "answers"),
+    "choices": ("context", "question", "choices", "label"),
 }
 """What the fields of a record are for, by layout. `text_b` is optional."""
 

@@ -75,6 +75,7 @@ class SizeLimits:
             "labelled": "labelled text",
             "tagged": "sentence",
             "questions": "question",
+            "choices": "question",
         }.get(self._layout, "document")
         return (
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "

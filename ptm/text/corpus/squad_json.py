@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ptm.errors import UserError
-from ptm.limits import LONGEST_LINE, LONGEST_RECORD, MOST_TEXT_BYTES
-from ptm.text.corpus.blocks import Block, RecordFormat
-from ptm.text.corpus.encodings import TextStream
+from ptm.limits import LONGEST_LINE
+from ptm.text.corpus.blocks import Block
 from ptm.text.corpus.files import CorpusFile, Format
+from ptm.text.corpus.json_values import entry_blocks, json_value
 from ptm.text.corpus.records import kind_of, unusable_text
-from ptm.text.corpus.streams import open_stream
 
-_CHUNK = 2**20
 _FORM = (
     'SQuAD\'s JSON is {"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, '
     '"answers": [{"text": …, "answer_start": …}]}]}]}]}.'
@@ -54,66 +52,16 @@ def squad_blocks(
     The whole file is in memory meanwhile. Raises UserError, with the path of the key, if it is not
     JSON of one of the forms, a context is empty, or a text is not usable.
     """
-    text, read = _text_of(file)
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file.path}{_json_problem(error)}") from error
-    del text
-    lines: list[bytes] = []
-    number, first, size = 0, 1, 0
-    records = RecordFormat("squad", ())
-
-    def block() -> Block:
-        data = b"".join(lines)
-        return Block(index, number, data, read, file.path, first, records=records)
-
-    for paragraph in _Tree(file.path).paragraphs(tree):
-        line = json.dumps(paragraph, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        if len(line) > LONGEST_RECORD:
-            raise UserError(
-                f"{file.path}: {paragraph[0]}: the paragraph with its questions is longer than "
-                f"{LONGEST_RECORD // 2**20} MB. Split it."
-            )
-        lines.append(line)
-        size += len(line)
-        if size >= bytes_of(number):
-            yield block()
-            number, first, size = number + 1, first + len(lines), 0
-            lines.clear()
-    if lines:
-        yield block()
-    elif number == 0:
-        raise UserError(f"{file.path}: the file has no questions.")
-
-
-def _text_of(file: CorpusFile) -> tuple[str, int]:
-    """The text of a file, and how many stored bytes it has."""
-    parts, size = [], 0
-    with open_stream(file, whole=True) as stream:
-        text = TextStream(stream, file)
-        while chunk := text.read(_CHUNK):
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MOST_TEXT_BYTES:
-                raise UserError(
-                    f"{file.path}: the file has more than {MOST_TEXT_BYTES // 2**20} MB of JSON, "
-                    "which is read at once. Split it into several files."
-                )
-        read = stream.bytes_read
-    try:
-        return b"".join(parts).decode(), read
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file.path}: the text is not valid {file.encoding.upper()} at byte {error.start}. "
-            "Set data.encoding to the encoding of the file."
-        ) from error
-
-
-def _json_problem(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f":{error.lineno}: the file is not valid JSON ({error.msg}, column {error.colno})."
-    return ": the file is not valid JSON (too deeply nested, or a number is too long)."
+    tree, read = json_value(file)
+    yield from entry_blocks(
+        file,
+        _Tree(file.path).paragraphs(tree),
+        name="squad",
+        noun="paragraph with its questions",
+        read=read,
+        index=index,
+        bytes_of=bytes_of,
+    )
 
 
 Paragraph = tuple[str, str, list[list[Any]]]

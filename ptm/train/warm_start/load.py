@@ -152,7 +152,18 @@ def check_warm_start(recipe: Recipe, tokenizer: Tokenizer) -> None:
     chosen = _chosen_layers(start.source, found, shapes, every=start.every, layers=start.layers)
     if chosen:
         found = select_layers(found, chosen)
-    _shared(start.source, found, shapes, theirs, recipe.model)
+    shared = _shared(start.source, found, shapes, theirs, recipe.model)
+    if recipe.adapter is not None:
+        frozen = recipe.adapter.frozen(
+            recipe.adapter.adapted(here), head_is_pretrained=recipe.objective.predicts_tokens
+        )
+        missing = sorted(frozen - shared.keys())
+        if missing:
+            raise UserError(
+                f"init_from: {start.source}: the model has no {missing[0]} ({len(missing)} such "
+                "parameters), and with adapter this recipe does not train it. Choose a model of "
+                "the same architecture, or remove adapter."
+            )
 
 
 def _vocabulary_sizes(recipe: ModelRecipe, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests.support.launched import Training
 COARSE = ("bf16", "fp16", "overflow")
 # Trainings with one of these words in their name are compared with `alone-WORD`, not
 # `without_teachers`.
-OTHERWISE = ("untied", "clipped", "distil", "frozen", "shared")
+OTHERWISE = ("untied", "clipped", "distil", "frozen", "layered", "shared")
 Reports = list[dict[str, Any]]
 
 

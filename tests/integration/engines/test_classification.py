@@ -1,4 +1,6 @@
-"""Classifiers on two ranks at ZeRO 3 and in two stages report the numbers of one process.
+"""Classifiers, with LoRA too, and multiple choice: numbers of one process on two ranks.
+
+At ZeRO 3 and in two stages.
 
 Also the scores, which are computed from the predictions of all ranks, on an uneven number of
 examples.
@@ -17,6 +19,8 @@ from ptm.text.labels import MultiLabelSet
 from ptm.text.tokenizers.wordpiece import WordPiece
 from tests.integration.engines.comparing import differences
 from tests.integration.engines.trainings import EXACT, stages, zero
+from tests.support.choice_texts import choosing
+from tests.support.choice_texts import write_stores as write_choice_stores
 from tests.support.covers import by_default
 from tests.support.labelled_texts import (
     DEV,
@@ -27,7 +31,7 @@ from tests.support.labelled_texts import (
     write_corpora,
     write_stores,
 )
-from tests.support.launched import Launch, Training, launched
+from tests.support.launched import RUNS, Launch, Training, launched
 from tests.support.small_runs import vocab
 
 WITHIN = 1e-5
@@ -52,10 +56,19 @@ KINDS = {
             "feed_forward_size: 64}",
         ),
     ),
+    "lora": (
+        "",
+        (
+            f"init_from={RUNS}/masked",
+            "adapter={type: lora, r: 4, target_modules: [query, value, up]}",
+        ),
+    ),
+    # Multiple choice: the sequences of a question stay together.
+    "choice": ("", ()),
     "lstm": (", pooling: max", (LSTM, "model.embedding={parts: [word], layer_norm: false}")),
 }
-AT_ZERO3 = ("weighted", "lstm", "multi_label")
-IN_STAGES = ("weighted", "masked", "decoder")
+AT_ZERO3 = ("weighted", "lora", "choice", "lstm", "multi_label")
+IN_STAGES = ("weighted", "masked", "lora", "choice", "decoder")
 
 
 def trainings(folder: Path, *engine: str) -> list[Training]:
@@ -63,7 +76,8 @@ def trainings(folder: Path, *engine: str) -> list[Training]:
         Training(
             kind,
             (
-                *(*classifying(folder, options), *EXACT),
+                *(choosing(folder) if kind == "choice" else classifying(folder, options)),
+                *EXACT,
                 *(*(one.replace("FOLDER", str(folder)) for one in more), *engine),
                 *("data.packing=true", "optimizer.learning_rate=3.0e-3"),
             ),
@@ -78,6 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(made)
     write_stores(made)
     write_several(made)
+    write_choice_stores(made)
     return made
 
 
@@ -130,9 +145,9 @@ def same_as_alone(found: Launch, alone: Launch, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_classifier_learns_and_its_score_is_reported(alone: Launch, kind: str) -> None:
-    halfway, ended = [one for one in alone.metrics(kind) if one["split"] == "dev"]
-    assert ended["classification_loss"] < halfway["classification_loss"]
-    assert 0 < ended["macro_f1"] <= 1
+    *_, halfway, ended = [one for one in alone.metrics(kind) if one["split"] == "dev"]
+    assert ended["loss"] < halfway["loss"]
+    assert 0 < ended["accuracy" if kind == "choice" else "macro_f1"] <= 1
     assert "perplexity" not in ended
 
 

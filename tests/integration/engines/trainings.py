@@ -35,6 +35,13 @@ CLIPPED = (SENSITIVE, f"train.gradient_clipping={CLIP}")
 TOGETHER = "train.micro_batch_size=4"
 FROZEN = ('train.freeze=["word*", "embedding.*", "encoder_01.*"]',)
 
+# The first of two stages has nothing to train, and each layer has a learning rate of its own.
+LAYERED = (
+    'train.freeze=["word*", "embedding.*", "encoder_00.*"]',
+    *("model.encoder.layers=4", "optimizer.layer_decay=0.8"),
+    'optimizer.rates={"mlm_*": 3.0}',
+)
+
 
 def taught_by(teacher: str) -> tuple[str, ...]:
     """Return overrides for a one-layer student with layer decay; `teacher`: name of a training."""
@@ -104,6 +111,7 @@ ONE_RANK = [
     exact("alone-recomputed", zero(0), RECOMPUTED),
     exact("alone-distil", zero(0), *taught_by("alone")),
     exact("alone-frozen", zero(0), *FROZEN),
+    exact("alone-layered", zero(0), *LAYERED),
     exact("alone-shared", zero(0), *SHARED),
     *(exact(f"alone-fp16-clipped-zero{n}", zero(n), *HALF["fp16"], *CLIPPED) for n in (0, 1)),
     *(exact(f"alone-floor-zero{stage}", zero(stage), *FLOOR) for stage in (0, 1)),
@@ -241,6 +249,7 @@ TWO_STAGES = [
     replace(exact("varlen-stages2", *stages(2), RECOMPUTED), varlen=True),
     exact("untied-stages2", *stages(2), UNTIED),
     exact("frozen-stages2", *stages(2), *FROZEN),
+    exact("layered-stages2", *stages(2), *LAYERED),
     exact("clipped-stages2", *stages(2), *CLIPPED),
     exact("shared-stages2", *stages(2), *SHARED, RECOMPUTED),
     *(exact(f"{precision}-stages2", *stages(2), *half) for precision, half in HALF.items()),

@@ -82,6 +82,9 @@ CASES = (
 )
 CLASSIFICATION = {"type": "classification", "labels": LABELS}
 TAGGING = {"type": "tagging", "labels": TAGS}
+CHOICES = tuple(
+    case for case in CASES if str(case) not in ("modernbert", "gpt2", "openai_gpt", "llama")
+)
 EXTRACTION = {"type": "extraction", "doc_stride": 4, "max_question_length": 8}
 
 
@@ -298,3 +301,33 @@ def test_a_model_of_question_answering_has_the_logits_of_transformers(
     # The lengths of questions and windows are not options of the model.
     assert back.recipe().objective.head_options == recipe.objective.head_options
     assert torch.equal(back.tensors()["qa_outputs.weight"], source.tensors()["qa_outputs.weight"])
+
+
+@parameters(CHOICES)
+def test_a_model_of_multiple_choice_has_the_logits_of_transformers(
+    case: Case, folder: Path, small_vocab: Path
+) -> None:
+    here = folder / f"{case}-choice"
+    source = source_of(case, {"type": "choice", **case.options}, here, small_vocab)
+    theirs = exported(source, here / "out", case, "AutoModelForMultipleChoice")
+    recipe = source.recipe()
+    ours = loaded_model(plan_of(recipe), source.tensors(), source="x")
+    tokenizer = AutoTokenizer.from_pretrained(here / "out")
+    for pair in PAIRS:
+        encoded = tokenizer(*pair, return_tensors="pt")
+        ids = encoded["input_ids"][0]
+        second = torch.tensor([number == 1 for number in encoded.sequence_ids(0)])
+        batch = lay_out_rows([[ids]]).tensors
+        batch["segment_ids"][:, int(second.nonzero()[0]) : ids.numel()] = 2
+        batch["class_positions"] = torch.zeros(1, dtype=torch.long)
+        with torch.no_grad():
+            found = ours(batch)["choice_logits"][0, 0]
+            # One question with one choice.
+            expected = theirs(**{name: tensor[None] for name, tensor in encoded.items()}).logits
+        torch.testing.assert_close(found, expected[0, 0], rtol=0, atol=1e-5)
+    (here / "out" / "recipe.yaml").unlink()
+    report = import_from_huggingface(str(here / "out"), here / "back")
+    assert report.left_out == ()
+    back = open_source(str(here / "back"))
+    assert back.recipe().objective == recipe.objective
+    assert torch.equal(back.tensors()["classifier.weight"], source.tensors()["classifier.weight"])

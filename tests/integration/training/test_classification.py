@@ -129,7 +129,7 @@ def test_a_classifier_starts_from_a_masked_language_model(
 
 
 def test_a_classifier_embeds_but_does_not_generate_or_fill(
-    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    classifier: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vectors = Embedder(open_source(str(classifier))).sentences(
         ["看书"], places=["x"], pooling="mean"

@@ -11,8 +11,12 @@ from torch import Tensor
 from ptm.checkpoint.format import Checkpoint
 from ptm.checkpoint.manifest import WEIGHT
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
-from ptm.recipe import load_recipe
+from ptm.loading.batches import TrainStream
+from ptm.model.initial_weights import initialise
+from ptm.model.plain_model import PlainModel
+from ptm.recipe import Recipe, load_recipe
 from ptm.runs.show import show
+from ptm.train.inputs import open_inputs
 from ptm.train.validate import check_recipe
 from tests.support.covers import by_default
 from tests.support.small_runs import PROJECT, Runs
@@ -126,6 +130,72 @@ def test_the_learning_rate_of_a_lower_layer_is_decayed(runs: Runs, stage: int) -
     assert runs.metrics("moved")[0]["learning_rate"] == 1e-3
 
 
+def by_hand(name: str) -> float | None:
+    """The rate of a parameter of three layers in the test below; None if it is frozen."""
+    if name.startswith("word_embedding"):
+        return None
+    if name.startswith("embedding"):
+        return RATE * 0.7**3
+    for layer in range(3):
+        if name.startswith(f"encoder_{layer:02}.attention."):
+            return RATE * 0.7 ** (2 - layer) * 0.5
+        if name.startswith(f"encoder_{layer:02}."):
+            return RATE * 0.7 ** (2 - layer)
+    return RATE * 3.0
+
+
+RATE = 2e-3
+
+
+def losses_by_hand(recipe: Recipe) -> list[float]:
+    """The losses with a parameter group per parameter of torch's AdamW."""
+    inputs = open_inputs(recipe)
+    model = PlainModel(inputs.plan)
+    initialise(model, recipe.model, seed=recipe.seed)
+    groups = []
+    for name, parameter in model.named_parameters():
+        rate = by_hand(name)
+        parameter.requires_grad_(rate is not None)
+        if rate is not None:
+            decay = 0.1 if parameter.dim() > 1 else 0.0
+            groups.append({"params": [parameter], "weight_decay": decay, "rate": rate})
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    found = []
+    stream = TrainStream(inputs.train, inputs.batch, data_parallel_rank=0)
+    for step, batch in zip(range(inputs.steps), stream.steps(0), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * recipe.schedule.factor(step, inputs.steps)
+        optimizer.zero_grad()
+        sums = [
+            recipe.objective.metric_sums(model(part), part)["mlm_loss"]
+            for part in batch.micro_batches
+        ]
+        loss = torch.stack(sums).sum() / batch.counts["predicted"]
+        loss.backward()
+        found.append(float(loss.detach()))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return found
+
+
+@pytest.mark.parametrize("stage", [by_default(stage, (3,)) for stage in STAGES])
+def test_rates_are_those_of_parameter_groups_made_by_hand(runs: Runs, stage: int) -> None:
+    options = (
+        *("model.encoder.layers=3", "model.dropout=0.0", "train.steps=20", "data.held_out=0"),
+        *(f"optimizer.learning_rate={RATE}", "optimizer.weight_decay=0.1", "schedule.warmup=0.1"),
+        *("optimizer.layer_decay=0.7", "tracking.log_every=1", zero(stage)),
+        'optimizer.rates={"mlm_*": 3.0, "encoder_*.attention.*": 0.5}',
+        'train.freeze=["word*"]',
+    )
+    assert runs.train("run", *options) == EXIT_DONE
+    recipe, *overrides = runs.arguments("run", *options)
+    ours = [one["loss"] for one in runs.metrics("run") if one["split"] == "train"]
+    expected = losses_by_hand(load_recipe(recipe, overrides))
+    assert len(ours) == 20
+    assert ours == pytest.approx(expected, abs=2e-5)
+    assert expected[0] - expected[-1] > 0.1
+
+
 def recipe_path() -> str:
     return str(PROJECT / "recipes" / "quickstart" / "roberta-tiny.yaml")
 
@@ -138,17 +208,10 @@ def test_a_pattern_without_a_match_is_rejected_before_anything_starts(runs: Runs
         check_recipe(load_recipe(recipe_path(), ['train.freeze=["encodr*"]']), need_inputs=False)
 
 
-def test_pipeline_stages_with_layer_decay_are_rejected() -> None:
-    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2"]
-    with pytest.raises(UserError, match=r"optimizer\.layer_decay: .* Set engine"):
-        load_recipe(recipe_path(), [*stages, "optimizer.layer_decay=0.9"])
-
-
-def test_a_stage_without_trainable_parameters_is_rejected() -> None:
-    stages = ["engine.deepspeed=pipeline", "engine.pipeline_stages=2", "model.encoder.layers=4"]
-    freeze = 'train.freeze=["word*", "embedding*", "encoder_0[01]*"]'
-    with pytest.raises(UserError, match=r"train\.freeze leaves pipeline stage 0 \(word to"):
-        check_recipe(load_recipe(recipe_path(), [*stages, freeze]), need_inputs=False)
+def test_a_pattern_of_rates_without_a_match_is_rejected_before_anything_starts() -> None:
+    rates = 'optimizer.rates={"encodr*": 2.0}'
+    with pytest.raises(UserError, match=r'optimizer\.rates: "encodr\*" matches no parameter'):
+        check_recipe(load_recipe(recipe_path(), [rates]), need_inputs=False)
 
 
 def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from ptm.components.optimizers.adamw import AdamW
 from ptm.errors import UserError
 from ptm.model.build import build_plan
 from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
@@ -73,8 +76,27 @@ def test_layers_that_share_their_weights_are_hidden_matrices_once() -> None:
     assert {name.partition(".")[0] for name in hidden_matrices(plan)} == {"encoder_group_00"}
 
 
+def adamw(**options: Any) -> AdamW:
+    return AdamW.model_validate({"type": "adamw", "learning_rate": 1e-3, **options})
+
+
+def test_the_last_pattern_of_rates_that_matches_counts(plan: Plan) -> None:
+    rates = {"*": 2.0, "encoder_00.*": 3.0, "encoder_0?.attention.*": 5.0}
+    factors = rate_factors(plan, adamw(rates=rates, layer_decay=0.5))
+    assert factors["word_embedding.weight"] == 2.0 * 0.125
+    assert factors["encoder_00.feed_forward.up.weight"] == 3.0 * 0.25
+    assert factors["encoder_00.attention.qkv.weight"] == 5.0 * 0.25
+    assert factors["encoder_02.attention.qkv.weight"] == 5.0
+    assert factors["mlm_transform.dense.weight"] == 2.0
+
+
+def test_a_pattern_of_rates_without_a_match_is_rejected(plan: Plan) -> None:
+    with pytest.raises(UserError, match=r'optimizer\.rates: "encodr_00\*" .* "encoder_00"\?'):
+        rate_factors(plan, adamw(rates={"word*": 2.0, "encodr_00*": 2.0}))
+
+
 def test_rate_factors_decrease_from_the_last_layer_to_the_embedding(plan: Plan) -> None:
-    factors = rate_factors(plan, 0.5)
+    factors = rate_factors(plan, adamw(layer_decay=0.5))
     assert factors.keys() == plan.parameter_shapes.keys()
     by_module = {name.partition(".")[0]: factor for name, factor in factors.items()}
     assert by_module == {

@@ -286,7 +286,7 @@ def test_options_of_pretrain(options: str, key: str, value: object) -> None:
     [
         ("--instances_buffer_size 5", "permutation of the whole store"),
         ("--log_path a.log", "metrics.jsonl"),
-        ("--use_lora", "LoRA is not implemented"),
+        ("--use_lora", "write the block `adapter`"),
         ("--image_height 3", "out of scope"),
         ("--pooling max", "it has no effect on mlm"),
         ("--labels_num 3", "it has no effect on mlm"),

@@ -65,7 +65,7 @@ def export_to_huggingface(
             f"{source.folder}: the model has two vocabularies, which no supported family of "
             "transformers can hold. Use `ptm generate` and `ptm evaluate` on the run itself."
         )
-    recipe, notes = _exported(recipe, without_crf=without_crf, folder=source.folder)
+    recipe, notes = exported_recipe(recipe, without_crf=without_crf, folder=source.folder)
     tokenizer = recipe.tokenizer.load()
     family = family_for(recipe, tokenizer.vocabulary, source=str(source.folder))
     ours = source.tensors()
@@ -93,7 +93,7 @@ def export_to_huggingface(
     return notes
 
 
-def _exported(
+def exported_recipe(
     recipe: ModelRecipe, *, without_crf: bool, folder: Path
 ) -> tuple[ModelRecipe, tuple[str, ...]]:
     """The recipe of the exported model, which may lack parts of the objective; a note for each."""

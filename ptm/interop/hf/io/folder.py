@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.components.objectives.choice import Choice
 from ptm.components.objectives.extraction import Extraction
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.errors import UserError
@@ -238,7 +239,7 @@ class HuggingFaceFolder:
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
         reads_labelled = isinstance(self._architecture.objective, LabelledObjective)
-        if reads_labelled or isinstance(self._architecture.objective, Extraction):
+        if reads_labelled or isinstance(self._architecture.objective, Extraction | Choice):
             template = self._tokenizer.template
             blocks["objective"] |= {"template": template} if template else {}
         tokenizer = dict(self._tokenizer.block)
